@@ -1,0 +1,128 @@
+//! The wire format between `infra`, `infrad` and services: JSON bodies, camelCase, described in `docs/api.md`.
+
+mod problem;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::pin::Pin;
+use crate::token_text::SessionID;
+
+pub use problem::{MEDIA_TYPE, Problem, ProblemCode};
+
+/// `GET /v1/server`: what a client has to know before it logs in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    pub version: String,
+    pub now: Timestamp,
+    pub providers: Vec<Provider>,
+    /// The pins of the daemon's own certification authority; empty when it does not serve with one.
+    #[serde(default)]
+    pub pins: Vec<Pin>,
+}
+
+/// An identity provider that the daemon accepts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provider {
+    pub name: String,
+    pub kind: String,
+    pub issuer: String,
+    /// The loopback addresses that are registered at the provider, in the order in which they are tried.
+    #[serde(rename = "redirectURIs")]
+    pub redirect_uris: Vec<String>,
+}
+
+/// `POST /v1/logins`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartLogin {
+    pub provider: String,
+    #[serde(rename = "redirectURI")]
+    pub redirect_uri: String,
+    pub state: String,
+    pub code_challenge: String,
+}
+
+/// The answer to [`StartLogin`]. The daemon has stored nothing: the ticket holds all that it will need.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartedLogin {
+    #[serde(serialize_with = "expose")]
+    pub ticket: SecretString,
+    #[serde(rename = "authorizationURL")]
+    pub authorization_url: String,
+    pub expires_at: Timestamp,
+}
+
+/// `POST /v1/logins/finish`. Sent once: whatever comes back, it is not sent again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FinishLogin {
+    #[serde(serialize_with = "expose")]
+    pub ticket: SecretString,
+    #[serde(serialize_with = "expose")]
+    pub code: SecretString,
+    #[serde(serialize_with = "expose")]
+    pub code_verifier: SecretString,
+    /// The issuer named by the authorization response, where it named one (RFC 9207).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+}
+
+/// The answer to [`FinishLogin`], and the only time that the token is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FinishedLogin {
+    #[serde(serialize_with = "expose")]
+    pub token: SecretString,
+    pub session: Session,
+    pub user: User,
+    pub now: Timestamp,
+}
+
+/// `GET /v1/session`: whose token this is, and until when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentSession {
+    pub session: Session,
+    pub user: User,
+    pub now: Timestamp,
+}
+
+/// Who is signed in. The identity is (`issuer`, `subject`); the rest is for people to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    pub name: Option<String>,
+    pub email: Option<String>,
+    pub groups: Vec<String>,
+    pub provider: String,
+    pub issuer: String,
+    pub subject: String,
+}
+
+/// A session and its two limits, by the daemon's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    pub id: SessionID,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub idle_expires_at: Timestamp,
+}
+
+/// `POST /v1/logouts`: ends a session without its token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Logout {
+    pub id: SessionID,
+    #[serde(serialize_with = "expose")]
+    pub proof: SecretString,
+}
+
+fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose_secret())
+}

@@ -1,0 +1,81 @@
+//! Builds TLS client configurations and HTTP clients.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::version::{TLS12, TLS13};
+
+use super::verifier::{AuthoritiesVerifier, PinVerifier};
+use super::{Limits, NoClient, Trust};
+
+/// A TLS client configuration that accepts `trust` and nobody else (TLS 1.3; 1.2 where `allow_tls12`).
+pub fn client_config(trust: &Trust, allow_tls12: bool) -> Result<ClientConfig, NoClient> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    // RFC 9852: a new protocol speaks TLS 1.3. Identity providers may be older.
+    let versions: &[_] = if allow_tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .expect("aws-lc-rs speaks both versions")
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(trust, provider)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, NoClient> {
+    Ok(match trust {
+        Trust::System => Arc::new(
+            rustls_platform_verifier::Verifier::new(provider)
+                .map_err(|error| NoClient::SystemAuthorities(error.to_string()))?,
+        ),
+        Trust::Authorities(authorities) => Arc::new(AuthoritiesVerifier::new(authorities, provider)?),
+        Trust::Pinned { pin, authorities } => {
+            let authorities = authorities
+                .as_ref()
+                .map(|authorities| AuthoritiesVerifier::new(authorities, provider.clone()))
+                .transpose()?;
+            Arc::new(PinVerifier::new(*pin, authorities, provider))
+        }
+    })
+}
+
+/// A client that follows no redirect, retries nothing, and sends nothing to a peer that `trust` does not accept.
+/// `allow_tls12` is for identity providers; a daemon is spoken to with TLS 1.3 unless its operator says otherwise.
+#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
+pub fn async_client(trust: &Trust, limits: Limits, allow_tls12: bool) -> Result<reqwest::Client, NoClient> {
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(client_config(trust, allow_tls12)?)
+        .connect_timeout(limits.connect)
+        .timeout(limits.total)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(USER_AGENT)
+        .build()
+        .expect("a client of fixed settings can be built"))
+}
+
+/// As [`async_client`], for a program without an asynchronous runtime.
+#[cfg(feature = "blocking")]
+#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
+pub fn blocking_client(
+    trust: &Trust,
+    limits: Limits,
+    allow_tls12: bool,
+) -> Result<reqwest::blocking::Client, NoClient> {
+    Ok(reqwest::blocking::Client::builder()
+        .tls_backend_preconfigured(client_config(trust, allow_tls12)?)
+        .connect_timeout(limits.connect)
+        .timeout(limits.total)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(USER_AGENT)
+        .build()
+        .expect("a client of fixed settings can be built"))
+}
+
+const USER_AGENT: &str = concat!("infra/", env!("CARGO_PKG_VERSION"));

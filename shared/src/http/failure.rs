@@ -1,0 +1,48 @@
+//! Tells apart the ways in which a call fails.
+
+use std::error::Error;
+use std::io;
+
+use rustls::CertificateError;
+
+use super::Untrusted;
+
+/// Finds, anywhere below `error`, that the peer was not accepted; `None` when it failed for another reason.
+pub fn untrusted(error: &(dyn Error + 'static)) -> Option<Untrusted> {
+    let mut next = Some(error);
+    while let Some(current) = next {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = current.downcast_ref::<rustls::Error>() {
+            return Some(meaning(reason));
+        }
+        if let Some(rustls::Error::NoCertificatesPresented) = current.downcast_ref::<rustls::Error>() {
+            return Some(Untrusted::NoAuthoritySent);
+        }
+        // An I/O error keeps its cause inside, where `source` looks one level too deep.
+        next = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => current.source(),
+        };
+    }
+    None
+}
+
+fn meaning(reason: &CertificateError) -> Untrusted {
+    match reason {
+        CertificateError::Other(other) => {
+            other.0.downcast_ref::<Untrusted>().cloned().unwrap_or(Untrusted::Unacceptable)
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Untrusted::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Untrusted::NotYetValid,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Untrusted::WrongName
+        }
+        // A signature that does not fit is that of another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Untrusted::UnknownAuthority,
+        _ => Untrusted::Unacceptable,
+    }
+}
+
+/// Whether `error` happened before any byte of the request was sent, so that another try cannot do a thing twice.
+pub fn nothing_was_sent(error: &reqwest::Error) -> bool {
+    error.is_connect()
+}

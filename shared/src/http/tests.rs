@@ -1,0 +1,255 @@
+//! Clients against real TLS servers on loopback, which count the bytes that reach them.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, Stream};
+
+use super::*;
+
+const BOUND: Duration = Duration::from_secs(10);
+
+/// Years of validity that hold today, and that do not.
+const IN_DATE: (i32, i32) = (2020, 2099);
+const EXPIRED: (i32, i32) = (2020, 2021);
+const NOT_YET: (i32, i32) = (2098, 2099);
+
+struct Authority {
+    certificate: CertificateDer<'static>,
+    key: KeyPair,
+}
+
+impl Authority {
+    fn new((from, to): (i32, i32)) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, "authority");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        (parameters.not_before, parameters.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        let certificate = parameters.self_signed(&key).expect("a certificate").der().clone();
+        Self { certificate, key }
+    }
+
+    fn pin(&self) -> Pin {
+        pin_of_certificate(&self.certificate).expect("a certificate")
+    }
+
+    /// A server certificate for `name`, with its key.
+    fn issue(&self, name: &str, (from, to): (i32, i32)) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().expect("a key");
+        let mut parameters = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        (parameters.not_before, parameters.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key).expect("an authority");
+        let certificate = parameters.signed_by(&key, &issuer).expect("a certificate").der().clone();
+        (certificate, PrivateKeyDer::try_from(key.serialize_der()).expect("a key"))
+    }
+}
+
+/// Serves one chain, answers every request with `answer`, and counts what arrives inside TLS.
+struct Server {
+    port: u16,
+    received: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn start(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, answer: &'static str) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a chain and its key");
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let received = Arc::new(AtomicUsize::new(0));
+        let counter = received.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut tcp, config, counter) =
+                    (stream.expect("a connection"), config.clone(), counter.clone());
+                tcp.set_read_timeout(Some(BOUND)).expect("a limit");
+                thread::spawn(move || {
+                    let mut tls = ServerConnection::new(config).expect("a connection");
+                    let mut stream = Stream::new(&mut tls, &mut tcp);
+                    let mut bytes = [0; 4096];
+                    let Ok(count) = stream.read(&mut bytes) else { return };
+                    counter.fetch_add(count, Ordering::SeqCst);
+                    // Whether the client is still there is for the client to say.
+                    let _ = stream.write_all(answer.as_bytes());
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                });
+            }
+        });
+        Self { port, received }
+    }
+
+    fn get(&self, trust: &Trust) -> Result<reqwest::blocking::Response, reqwest::Error> {
+        let client = blocking_client(trust, limits(), false).expect("a client");
+        client.get(format!("https://127.0.0.1:{}/", self.port)).send()
+    }
+}
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+
+fn limits() -> Limits {
+    Limits { connect: BOUND, total: BOUND }
+}
+
+fn pinned(authority: &Authority) -> Trust {
+    Trust::Pinned { pin: authority.pin(), authorities: None }
+}
+
+/// Asserts that `trust` refuses a server with this chain for `reason`, and sends it nothing.
+fn assert_refused(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    trust: &Trust,
+    reason: &Untrusted,
+) {
+    let server = Server::start(chain, key, HELLO);
+    let error = server.get(trust).expect_err("the server is refused");
+    assert_eq!(untrusted(&error).as_ref(), Some(reason));
+    assert!(nothing_was_sent(&error));
+    assert_eq!(server.received.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn the_pinned_authority_is_accepted_and_so_is_its_file() {
+    let authority = Authority::new(IN_DATE);
+    let both = Trust::Pinned { pin: authority.pin(), authorities: Some(vec![authority.certificate.clone()]) };
+    for trust in [pinned(&authority), Trust::Authorities(vec![authority.certificate.clone()]), both] {
+        let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+        let server = Server::start(vec![leaf, authority.certificate.clone()], key, HELLO);
+        let answer = server.get(&trust).expect("an answer");
+        assert_eq!(read_body_blocking(answer, 5).expect("a body"), b"hello");
+        assert!(server.received.load(Ordering::SeqCst) > 0, "the counter counts");
+    }
+}
+
+#[test]
+fn another_authority_is_refused() {
+    let (ours, other) = (Authority::new(IN_DATE), Authority::new(IN_DATE));
+    let chain = |leaf| vec![leaf, other.certificate.clone()];
+    let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
+    assert_refused(chain(leaf), key, &pinned(&ours), &Untrusted::OtherPin { received: other.pin() });
+    let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
+    let trust = Trust::Authorities(vec![ours.certificate.clone()]);
+    assert_refused(chain(leaf), key, &trust, &Untrusted::UnknownAuthority);
+    let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
+    assert_refused(chain(leaf), key, &Trust::Authorities(Vec::new()), &Untrusted::UnknownAuthority);
+    let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
+    let both = Trust::Pinned { pin: other.pin(), authorities: Some(vec![ours.certificate.clone()]) };
+    assert_refused(chain(leaf), key, &both, &Untrusted::UnknownAuthority);
+}
+
+#[test]
+fn a_self_signed_chain_is_nothing_to_the_operating_system() {
+    let authority = Authority::new(IN_DATE);
+    let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+    // A machine without any roots cannot even build the client, which refuses as well.
+    if client_config(&Trust::System, false).is_ok() {
+        let chain = vec![leaf, authority.certificate.clone()];
+        assert_refused(chain, key, &Trust::System, &Untrusted::UnknownAuthority);
+    }
+}
+
+#[test]
+fn the_pinned_bytes_prove_nothing_without_a_chain_to_them() {
+    let (ours, other) = (Authority::new(IN_DATE), Authority::new(IN_DATE));
+    let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
+    let chain = vec![leaf, other.certificate.clone(), ours.certificate.clone()];
+    let server = Server::start(chain, key, HELLO);
+    let error = server.get(&pinned(&ours)).expect_err("the server is refused");
+    assert!(untrusted(&error).is_some(), "{error:?}");
+    assert_eq!(server.received.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_leaf_alone_and_a_pinned_leaf_are_refused() {
+    let authority = Authority::new(IN_DATE);
+    let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+    assert_refused(vec![leaf], key, &pinned(&authority), &Untrusted::NoAuthoritySent);
+
+    let (other_leaf, _) = authority.issue("127.0.0.1", IN_DATE);
+    let trust =
+        Trust::Pinned { pin: pin_of_certificate(&other_leaf).expect("a certificate"), authorities: None };
+    let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+    assert_refused(vec![leaf, other_leaf], key, &trust, &Untrusted::Unacceptable);
+}
+
+#[test]
+fn the_name_and_every_date_count() {
+    let authority = Authority::new(IN_DATE);
+    for (name, dates, reason) in [
+        ("localhost", IN_DATE, Untrusted::WrongName),
+        ("127.0.0.1", EXPIRED, Untrusted::Expired),
+        ("127.0.0.1", NOT_YET, Untrusted::NotYetValid),
+    ] {
+        let (leaf, key) = authority.issue(name, dates);
+        assert_refused(vec![leaf, authority.certificate.clone()], key, &pinned(&authority), &reason);
+    }
+    for (dates, reason) in [(EXPIRED, Untrusted::Expired), (NOT_YET, Untrusted::NotYetValid)] {
+        let authority = Authority::new(dates);
+        for trust in [pinned(&authority), Trust::Authorities(vec![authority.certificate.clone()])] {
+            let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+            assert_refused(vec![leaf, authority.certificate.clone()], key, &trust, &reason);
+        }
+    }
+}
+
+#[test]
+fn nobody_listening_is_not_a_matter_of_trust() {
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let client = blocking_client(&Trust::Authorities(Vec::new()), limits(), false).expect("a client");
+    let error = client.get(format!("https://127.0.0.1:{port}/")).send().expect_err("nobody listens");
+    assert_eq!(untrusted(&error), None);
+    assert!(nothing_was_sent(&error));
+}
+
+#[test]
+fn an_answer_that_breaks_off_came_after_something_was_sent() {
+    let authority = Authority::new(IN_DATE);
+    let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+    let server = Server::start(vec![leaf, authority.certificate.clone()], key, "");
+    let error = server.get(&pinned(&authority)).expect_err("no answer");
+    assert!(!nothing_was_sent(&error));
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
+    const UNANNOUNCED: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello";
+    let authority = Authority::new(IN_DATE);
+    for answer in [HELLO, UNANNOUNCED] {
+        let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+        let server = Server::start(vec![leaf, authority.certificate.clone()], key, answer);
+        let trust = pinned(&authority);
+        let read = |limit| read_body_blocking(server.get(&trust).expect("an answer"), limit);
+        assert_eq!(read(5).expect("a body"), b"hello");
+        assert!(matches!(read(4), Err(BodyError::TooLarge { limit: 4 })));
+    }
+}
+
+#[test]
+fn a_redirect_is_an_answer_and_is_not_followed() {
+    const REDIRECT: &str =
+        "HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+    let authority = Authority::new(IN_DATE);
+    let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+    let server = Server::start(vec![leaf, authority.certificate.clone()], key, REDIRECT);
+    assert_eq!(server.get(&pinned(&authority)).expect("an answer").status(), 302);
+}
+
+#[test]
+fn a_text_without_certificates_is_no_authority() {
+    for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert_eq!(authorities_from_pem(text.as_bytes()), Err(NoAuthorities), "{text}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Decides inside the handshake whether the peer is the one that is trusted.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+use x509_parser::certificate::X509Certificate;
+
+use super::{NoClient, Untrusted, pin_of_certificate};
+use crate::pin::Pin;
+
+/// Accepts whoever certain certification authorities vouch for, while those are themselves in date.
+#[derive(Debug)]
+pub(super) struct AuthoritiesVerifier {
+    authorities: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Accepts whoever the one authority with the pinned key vouches for.
+#[derive(Debug)]
+pub(super) struct PinVerifier {
+    pin: Pin,
+    /// The chain must lead to one of these as well.
+    authorities: Option<AuthoritiesVerifier>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl AuthoritiesVerifier {
+    pub(super) fn new(
+        authorities: &[CertificateDer<'static>],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, NoClient> {
+        for authority in authorities {
+            RootCertStore::empty()
+                .add(authority.clone())
+                .map_err(|error| NoClient::Authority(error.to_string()))?;
+        }
+        Ok(Self { authorities: authorities.to_vec(), provider })
+    }
+
+    /// The first of the authorities that vouches for the peer decides; else the reason of the last, or of one that
+    /// says more than that it is another authority.
+    fn verify(&self, peer: &Peer<'_>) -> Result<ServerCertVerified, Error> {
+        let mut refusal = invalid(Untrusted::UnknownAuthority);
+        for authority in &self.authorities {
+            match peer.verify_by(authority, &self.provider) {
+                Ok(verified) => return Ok(verified),
+                Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {}
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+}
+
+impl PinVerifier {
+    pub(super) fn new(
+        pin: Pin,
+        authorities: Option<AuthoritiesVerifier>,
+        provider: Arc<CryptoProvider>,
+    ) -> Self {
+        Self { pin, authorities, provider }
+    }
+}
+
+/// What the peer presented, for which name, and when.
+struct Peer<'a> {
+    end_entity: &'a CertificateDer<'a>,
+    intermediates: &'a [CertificateDer<'a>],
+    server_name: &'a ServerName<'a>,
+    ocsp_response: &'a [u8],
+    now: UnixTime,
+}
+
+impl Peer<'_> {
+    /// Chain, host name and dates, with `authority` as the only root. WebPKI takes a root's dates for granted, and any
+    /// certificate for a root: both are checked here.
+    fn verify_by(
+        &self,
+        authority: &CertificateDer<'_>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<ServerCertVerified, Error> {
+        check_authority(authority, self.now).map_err(invalid)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .map_err(|_| invalid(Untrusted::Unacceptable))?
+            .verify_server_cert(
+                self.end_entity,
+                self.intermediates,
+                self.server_name,
+                self.ocsp_response,
+                self.now,
+            )
+    }
+}
+
+/// Whether `certificate` is a certification authority's (RFC 5280 §4.2.1.9), and in date (§4.1.2.5).
+fn check_authority(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Untrusted> {
+    let (_, parsed): (_, X509Certificate<'_>) =
+        x509_parser::parse_x509_certificate(certificate).map_err(|_| Untrusted::Unacceptable)?;
+    if !parsed.is_ca() {
+        return Err(Untrusted::Unacceptable);
+    }
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let validity = parsed.validity();
+    if now < validity.not_before.timestamp() {
+        return Err(Untrusted::NotYetValid);
+    }
+    if now > validity.not_after.timestamp() {
+        return Err(Untrusted::Expired);
+    }
+    Ok(())
+}
+
+fn invalid(reason: Untrusted) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
+}
+
+impl ServerCertVerifier for AuthoritiesVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(&Peer { end_entity, intermediates, server_name, ocsp_response, now })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for PinVerifier {
+    /// The pinned authority must be among what the peer sent: bytes that anybody can copy, which prove nothing by
+    /// themselves. That the chain leads to it, and that the peer has the leaf's key, is what proves the peer.
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let pinned =
+            intermediates.iter().find(|certificate| pin_of_certificate(certificate) == Some(self.pin));
+        let Some(authority) = pinned else {
+            let top = intermediates.last().and_then(pin_of_certificate);
+            return Err(invalid(
+                top.map_or(Untrusted::NoAuthoritySent, |received| Untrusted::OtherPin { received }),
+            ));
+        };
+        let peer = Peer { end_entity, intermediates, server_name, ocsp_response, now };
+        if let Some(authorities) = &self.authorities {
+            authorities.verify(&peer)?;
+        }
+        peer.verify_by(authority, &self.provider)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,170 @@
+//! The address of a daemon as people type it, brought to one form: `https://host[:port]`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::{Host, Url};
+
+/// An HTTPS origin (RFC 6454 §4): lower-case host, and a port where it is not 443.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    host: String,
+    port: u16,
+}
+
+/// Why a text is not the address of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedOrigin {
+    #[error("a server's address is `host`, `host:port` or `https://host[:port]`")]
+    NotAnAddress,
+    #[error("a server is only ever spoken to over HTTPS: write `https://…`, or the host alone")]
+    NotHttps,
+    #[error(
+        "a server's address has no path, query or user: write `host`, `host:port` or `https://host[:port]`"
+    )]
+    MoreThanAnOrigin,
+}
+
+impl Origin {
+    /// The host: a name, an IPv4 address, or an IPv6 address in brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// This origin with another port, for a daemon that learns its port when it binds.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        Self { host: self.host.clone(), port }
+    }
+
+    /// The URL of `path`, which starts with a slash.
+    ///
+    /// # Panics
+    ///
+    /// When `path` does not start with a slash: a mistake in this program.
+    #[must_use]
+    pub fn url(&self, path: &str) -> Url {
+        assert!(path.starts_with('/'), "a path starts with a slash");
+        Url::parse(&format!("{self}{path}")).expect("an origin and a path make a URL")
+    }
+}
+
+impl FromStr for Origin {
+    type Err = MalformedOrigin;
+
+    fn from_str(text: &str) -> Result<Self, MalformedOrigin> {
+        let text = text.trim();
+        let with_scheme = match text.split_once("://") {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => text.to_owned(),
+            Some(_) => return Err(MalformedOrigin::NotHttps),
+            None => format!("https://{text}"),
+        };
+        let has_control_character =
+            text.chars().any(|character| character.is_control() || character.is_whitespace());
+        let url = Url::parse(&with_scheme).map_err(|_| MalformedOrigin::NotAnAddress)?;
+        let host = match url.host() {
+            Some(Host::Domain(name)) if !name.is_empty() => name.trim_end_matches('.').to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => format!("[{address}]"),
+            _ => return Err(MalformedOrigin::NotAnAddress),
+        };
+        if has_control_character || host.is_empty() || url.port() == Some(0) && !text.ends_with(":0") {
+            return Err(MalformedOrigin::NotAnAddress);
+        }
+        let bare = url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !bare {
+            return Err(MalformedOrigin::MoreThanAnOrigin);
+        }
+        Ok(Self { host, port: url.port().unwrap_or(443) })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            443 => write!(formatter, "https://{}", self.host),
+            port => write!(formatter, "https://{}:{port}", self.host),
+        }
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_server_is_the_same_origin() {
+        for text in [
+            "infra.example.com",
+            "INFRA.example.com:443",
+            "https://infra.example.com",
+            "https://infra.example.com/",
+            "infra.example.com.",
+        ] {
+            assert_eq!(
+                text.parse::<Origin>().map(|origin| origin.to_string()),
+                Ok("https://infra.example.com".to_owned()),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            "[::1]:8443".parse::<Origin>().map(|origin| origin.to_string()),
+            Ok("https://[::1]:8443".to_owned())
+        );
+        assert_eq!("127.0.0.1:8443".parse::<Origin>().map(|origin| origin.port()), Ok(8443));
+    }
+
+    #[test]
+    fn plain_http_is_refused() {
+        assert_eq!("http://infra.example.com".parse::<Origin>(), Err(MalformedOrigin::NotHttps));
+    }
+
+    #[test]
+    fn more_than_an_origin_is_refused() {
+        for text in [
+            "https://a@infra.example.com",
+            "infra.example.com/x",
+            "infra.example.com?x",
+            "infra.example.com#x",
+            "https://a:b@h",
+        ] {
+            assert_eq!(text.parse::<Origin>(), Err(MalformedOrigin::MoreThanAnOrigin), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in ["", "https://", ":443", "a b", "host:notaport", "host:70000", "\u{7}host", "."] {
+            assert_eq!(text.parse::<Origin>(), Err(MalformedOrigin::NotAnAddress), "{text:?}");
+        }
+    }
+}

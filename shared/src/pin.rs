@@ -1,0 +1,113 @@
+//! A pin: the SHA-256 of a certification authority's public key, written `sha256:HEX`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+/// The SHA-256 of the DER `SubjectPublicKeyInfo` (RFC 5280 §4.1) of a certification authority.
+///
+/// It is public: it is printed, compared by people, and stored in the clear.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pin([u8; 32]);
+
+/// Why a text is not a pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a fingerprint is `sha256:` followed by 64 hexadecimal digits")]
+pub struct MalformedPin;
+
+impl Pin {
+    /// The pin of the key in `subject_public_key_info`, a complete DER structure.
+    #[must_use]
+    pub fn of_public_key(subject_public_key_info: &[u8]) -> Self {
+        Self(Sha256::digest(subject_public_key_info).into())
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl FromStr for Pin {
+    type Err = MalformedPin;
+
+    /// Takes upper and lower case, and colons between the bytes, as people paste what other tools print.
+    fn from_str(text: &str) -> Result<Self, MalformedPin> {
+        let text = text.trim();
+        let Some((name, digits)) = text.split_once(':') else { return Err(MalformedPin) };
+        if !name.eq_ignore_ascii_case("sha256") {
+            return Err(MalformedPin);
+        }
+
+        let digits: Vec<u8> = digits
+            .chars()
+            .filter(|character| *character != ':')
+            .map(|character| character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect::<Option<_>>()
+            .ok_or(MalformedPin)?;
+        let bytes: Vec<u8> =
+            digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+        if digits.len() != 64 {
+            return Err(MalformedPin);
+        }
+        bytes.try_into().map(Self).map_err(|_| MalformedPin)
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Serialize for Pin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_read_back_as_it_was_written() {
+        let pin = Pin::of_public_key(b"key");
+        assert_eq!(pin.to_string().parse(), Ok(pin));
+    }
+
+    #[test]
+    fn capitals_colons_and_surrounding_space_are_taken() {
+        let pin = Pin::of_public_key(b"key");
+        let digits = pin.to_string()["sha256:".len()..].to_uppercase();
+        let pairs: Vec<&str> = (0..32).map(|index| &digits[index * 2..index * 2 + 2]).collect();
+        assert_eq!(format!(" SHA256:{}\n", pairs.join(":")).parse(), Ok(pin));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let short = "sha256:abcd".to_owned();
+        let long = format!("sha256:{}", "a".repeat(66));
+        let foreign = format!("sha256:{}", "g".repeat(64));
+        let unnamed = "a".repeat(64);
+        let other = format!("sha1:{}", "a".repeat(64));
+        for text in [short, long, foreign, unnamed, other, String::new()] {
+            assert_eq!(text.parse::<Pin>(), Err(MalformedPin), "{text}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The text of a session token: `infra_` + id (10 characters) + `.` + secret (24 characters).
+//!
+//! Both parts are drawn from `0-9A-Za-z`; the secret carries 142.9 bits. The daemon keeps the id and the SHA-256 of the
+//! whole text, so a stolen store holds no token.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::random;
+
+const PREFIX: &str = "infra_";
+const ID_CHARACTERS: usize = 10;
+const SECRET_CHARACTERS: usize = 24;
+
+/// Sets the logout proof apart from every other hash of a token.
+const LOGOUT_CONTEXT: &[u8] = b"infra-logout-v1";
+
+/// A well-formed session token. That it is well-formed says nothing of whether it is good.
+#[derive(Debug, Clone)]
+pub struct SessionToken {
+    text: SecretString,
+    id: SessionID,
+}
+
+/// The public part of a token: it names a session and opens nothing.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct SessionID(String);
+
+/// Ends a session, and can do nothing else: SHA-256(context ‖ SHA-256(token)).
+///
+/// A client keeps it after a logout that the daemon could not be told of. Whoever steals it learns neither the token nor
+/// the hash that the daemon keeps.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LogoutProof([u8; 32]);
+
+impl SessionToken {
+    /// Draws a new token from the operating system's generator.
+    #[must_use]
+    pub fn mint() -> Self {
+        let id = SessionID(random::alphanumeric(ID_CHARACTERS));
+        let text = format!("{PREFIX}{id}.{}", random::alphanumeric(SECRET_CHARACTERS)).into();
+        Self { text, id }
+    }
+
+    /// The token in `text`; `None` when it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('.')?;
+        let is_secret =
+            secret.len() == SECRET_CHARACTERS && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let id = SessionID::parse(id)?;
+        is_secret.then(|| Self { text: text.into(), id })
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &SessionID {
+        &self.id
+    }
+
+    /// The whole text, for an `Authorization: Bearer` header, standard output or the sessions file.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    /// The SHA-256 of the whole text, which is what the daemon keeps.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.expose().as_bytes()).into()
+    }
+
+    #[must_use]
+    pub fn logout_proof(&self) -> LogoutProof {
+        LogoutProof::of_hash(&self.sha256())
+    }
+}
+
+impl SessionID {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let well_formed =
+            text.len() == ID_CHARACTERS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        well_formed.then(|| Self(text.to_owned()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionID {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionID {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionID {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a session's id has 10 letters and digits"))
+    }
+}
+
+impl LogoutProof {
+    /// The proof for the token whose SHA-256 is `token_hash`.
+    #[must_use]
+    pub fn of_hash(token_hash: &[u8; 32]) -> Self {
+        Self(Sha256::new().chain_update(LOGOUT_CONTEXT).chain_update(token_hash).finalize().into())
+    }
+
+    /// The proof in base64url, as it stands in JSON.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// base64url, for JSON.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+impl fmt::Debug for LogoutProof {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("LogoutProof([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_minted_token_is_read_back() {
+        let token = SessionToken::mint();
+        let read = SessionToken::parse(token.expose()).expect("the form of a token");
+        assert_eq!(token.expose().len(), 41);
+        assert_eq!(read.id(), token.id());
+        assert_eq!(read.sha256(), token.sha256());
+    }
+
+    #[test]
+    fn no_two_tokens_are_alike() {
+        let minted: HashSet<String> = (0..10_000).map(|_| SessionToken::mint().expose().to_owned()).collect();
+        assert_eq!(minted.len(), 10_000);
+    }
+
+    #[test]
+    fn another_form_is_refused() {
+        let (id, secret) = ("a".repeat(10), "b".repeat(24));
+        for text in [
+            String::new(),
+            format!("infra_{id}"),
+            format!("infra_{id}.{secret}x"),
+            format!("infra_{id}x.{secret}"),
+            format!("Infra_{id}.{secret}"),
+            format!(" infra_{id}.{secret}"),
+            format!("infra_{id}.{secret}\n"),
+            format!("infra_{id}.{}é", "b".repeat(22)),
+        ] {
+            assert!(SessionToken::parse(&text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let token = SessionToken::mint();
+        let (_, secret) = token.expose().split_once('.').expect("two parts");
+        assert!(!format!("{token:?}").contains(secret));
+        assert!(!format!("{:?}", token.logout_proof()).contains(&token.logout_proof().to_text()));
+    }
+
+    #[test]
+    fn the_proof_is_neither_the_token_nor_the_stored_hash() {
+        let token = SessionToken::mint();
+        assert_ne!(token.logout_proof().as_bytes(), &token.sha256());
+        assert_eq!(LogoutProof::parse(&token.logout_proof().to_text()), Some(token.logout_proof()));
+        assert_eq!(LogoutProof::of_hash(&token.sha256()), token.logout_proof());
+    }
+}
