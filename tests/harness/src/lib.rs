@@ -1,0 +1,28 @@
+//! Starts daemons, providers and programs for the tests.
+//!
+//! Everything listens on loopback, every wait is bounded, and what was started ends with the value that stands for it.
+//! A harness that cannot do its work fails the test by panicking, with all that it saw.
+
+#![expect(clippy::missing_panics_doc, reason = "a harness panics whenever a test has to fail")]
+#![expect(clippy::panic, reason = "a harness panics whenever a test has to fail")]
+#![expect(clippy::indexing_slicing, reason = "a harness panics whenever a test has to fail")]
+#![expect(
+    clippy::return_self_not_must_use,
+    reason = "assertions are chained, and the last of a chain is dropped"
+)]
+#![expect(clippy::disallowed_methods, reason = "a test reads its environment and dials with its own clients")]
+
+pub mod api;
+pub mod authority;
+pub mod browser;
+pub mod certified_provider;
+pub mod clock;
+pub mod daemon;
+pub mod https;
+pub mod login;
+pub mod pending_login;
+pub mod ports;
+pub mod program;
+pub mod provider;
+pub mod relay;
+pub mod wait;

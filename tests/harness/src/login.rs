@@ -1,0 +1,105 @@
+//! Logins for tests that need one: through `infra`, and by hand over the daemon's interface.
+
+use infra_shared::login_binding::BoundVerifier;
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+use infra_shared::random;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::api::{Answered, Api};
+use crate::daemon::Daemon;
+use crate::pending_login::AuthorizationResponse;
+use crate::program::{Call, Ran, RecordingBrowser, User};
+use crate::provider::Provider;
+
+/// `infra login` at this daemon, with its fingerprint, on a machine without a keyring.
+pub fn call<'a>(user: &'a User, daemon: &Daemon) -> Call<'a> {
+    user.infra(["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-keyring"])
+}
+
+/// Signs in with `infra` and a browser that plays along; anything but success fails the test.
+#[track_caller]
+pub fn succeed(user: &User, daemon: &Daemon, provider: &Provider) -> Ran {
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    call(user, daemon).browser(&browser).run().expect(0)
+}
+
+/// What `infra token` prints.
+#[track_caller]
+pub fn token(user: &User) -> String {
+    user.infra(["token"]).run().expect(0).stdout.trim_end().to_owned()
+}
+
+/// A login over the daemon's interface, with each step in the test's hand.
+#[derive(Debug, Clone)]
+pub struct Started {
+    pub ticket: String,
+    pub code_verifier: String,
+    pub authorization_url: String,
+    api: Api,
+}
+
+impl Started {
+    /// Starts a login, bound to the daemon as it should be.
+    #[track_caller]
+    pub fn at(daemon: &Daemon) -> Self {
+        Self::bound_to(daemon, &daemon.parsed_origin(), Some(&daemon.pin()))
+    }
+
+    /// Starts a login with a verifier that is bound to this origin and pin.
+    #[track_caller]
+    pub fn bound_to(daemon: &Daemon, origin: &Origin, pin: Option<&Pin>) -> Self {
+        let verifier = BoundVerifier::mint(origin, pin);
+        let port = *daemon.redirect_ports().first().expect("a port for redirects");
+        let api = daemon.api();
+        let answered = api.post(
+            "/v1/logins",
+            &json!({
+                "provider": "okta",
+                "redirectURI": format!("http://127.0.0.1:{port}/callback"),
+                "state": random::alphanumeric(43),
+                "codeChallenge": verifier.challenge(),
+            }),
+        );
+        assert_eq!(answered.status, 200, "the login was not started: {answered:?}");
+        let text = |name: &str| answered.json()[name].as_str().expect("a text").to_owned();
+        Self {
+            ticket: text("ticket"),
+            code_verifier: verifier.expose().expose_secret().to_owned(),
+            authorization_url: text("authorizationURL"),
+            api,
+        }
+    }
+
+    /// Signs in at the provider: what the browser would bring back.
+    pub fn sign_in(&self, provider: &Provider) -> AuthorizationResponse {
+        AuthorizationResponse::of(&self.authorization_url, provider)
+    }
+
+    /// The body that finishes this login.
+    #[track_caller]
+    pub fn finish_body(&self, response: &AuthorizationResponse) -> Value {
+        json!({
+            "ticket": self.ticket,
+            "code": response.parameter("code"),
+            "codeVerifier": self.code_verifier,
+            "iss": response.parameter("iss"),
+        })
+    }
+
+    /// Finishes the login with this response.
+    #[track_caller]
+    pub fn finish(&self, response: &AuthorizationResponse) -> Answered {
+        self.api.post("/v1/logins/finish", &self.finish_body(response))
+    }
+}
+
+/// A whole login over the daemon's interface: the session's token.
+#[track_caller]
+pub fn over_http(daemon: &Daemon, provider: &Provider) -> String {
+    let started = Started::at(daemon);
+    let finished = started.finish(&started.sign_in(provider));
+    assert_eq!(finished.status, 201, "the login was refused: {finished:?}\n{}", daemon.log());
+    finished.json()["token"].as_str().expect("a token").to_owned()
+}

@@ -1,0 +1,184 @@
+//! Runs `infra` as one user of one machine, with nothing of this machine's user around it.
+
+mod files;
+mod running;
+mod transcript;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub use files::files_with_modes;
+pub use running::{Ran, Running};
+pub use transcript::Transcript;
+
+/// No run of a program takes longer.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Somebody with a home directory and a `~/.infra` of their own.
+pub struct User {
+    home: TempDir,
+}
+
+/// One call of `infra` about to be made.
+pub struct Call<'a> {
+    user: &'a User,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    input: Option<Vec<u8>>,
+    limit: Duration,
+}
+
+/// A browser that writes down what it is asked to open, and follows it where it is told as whom.
+pub struct RecordingBrowser {
+    directory: TempDir,
+    environment: Vec<(OsString, OsString)>,
+}
+
+/// The path of a program of this workspace, built beside the test that runs.
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let folder = test.ancestors().nth(2).expect("tests are built in `deps`");
+    let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.exists(), "{} is missing: run `cargo build --workspace --bins` first", program.display());
+    program
+}
+
+impl User {
+    pub fn new() -> Self {
+        Self { home: TempDir::with_prefix("infra-user-").expect("a temporary directory") }
+    }
+
+    /// `INFRA_HOME`. It does not exist before `infra` makes it.
+    pub fn infra_home(&self) -> PathBuf {
+        self.home.path().join(".infra")
+    }
+
+    /// `HOME`.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A call of `infra` with these arguments, without a terminal, with an empty standard input.
+    pub fn infra<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Call<'_> {
+        let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        Call { user: self, arguments, environment: Vec::new(), input: None, limit: LIMIT }
+    }
+
+    /// What is left in `~/.infra`: names with modes, one a line.
+    pub fn files(&self) -> String {
+        files_with_modes(&self.infra_home())
+    }
+
+    /// The contents of a file in `~/.infra`, if it is there.
+    pub fn file(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.infra_home().join(name)).ok()
+    }
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Call<'_> {
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Opens URLs with this browser.
+    #[must_use]
+    pub fn browser(mut self, browser: &RecordingBrowser) -> Self {
+        self.environment.extend(browser.environment.iter().cloned());
+        self
+    }
+
+    /// What the program reads from its standard input.
+    #[must_use]
+    pub fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.as_bytes().to_vec());
+        self
+    }
+
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Ran {
+        self.start().wait()
+    }
+
+    /// Starts it, for tests that do something meanwhile.
+    pub fn start(self) -> Running {
+        let program = built("infra");
+        let mut command = Command::new(&program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.user.home())
+            .env("INFRA_HOME", self.user.infra_home())
+            .env("LANG", "C.UTF-8")
+            .env("TZ", "UTC")
+            .envs(self.environment)
+            .current_dir(self.user.home())
+            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let words: Vec<String> =
+            self.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        Running::start(command, format!("infra {}", words.join(" ")), self.input, self.limit)
+    }
+}
+
+impl RecordingBrowser {
+    /// Only writes down what it was asked to open.
+    pub fn recording() -> Self {
+        let directory = TempDir::with_prefix("infra-browser-").expect("a temporary directory");
+        let environment = vec![
+            ("BROWSER".into(), built("record-browser").into_os_string()),
+            ("INFRA_TEST_BROWSER_LOG".into(), directory.path().join("opened").into_os_string()),
+        ];
+        Self { directory, environment }
+    }
+
+    /// Signs in as `user` at pages that these authorities vouch for.
+    pub fn signing_in(user: &str, authorities: &[PathBuf]) -> Self {
+        let mut browser = Self::recording();
+        let authorities = std::env::join_paths(authorities).expect("paths without colons");
+        browser.environment.push(("INFRA_TEST_BROWSER_USER".into(), user.into()));
+        browser.environment.push(("INFRA_TEST_BROWSER_AUTHORITIES".into(), authorities));
+        browser
+    }
+
+    /// Presses "Cancel" on the sign-in page.
+    pub fn cancelling(authorities: &[PathBuf]) -> Self {
+        let mut browser = Self::signing_in("alice", authorities);
+        browser.environment.push(("INFRA_TEST_BROWSER_CANCEL".into(), "1".into()));
+        browser
+    }
+
+    /// Gives a command that opens URLs this browser, and what the browser has to be told.
+    pub fn prepare(&self, command: &mut Command) {
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// What it was asked to open, in order.
+    pub fn opened(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.directory.path().join("opened")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// The last page it saw, once it saw one; or why it saw none.
+    pub fn last_page(&self, limit: Duration) -> Option<String> {
+        let read = |name: &str| std::fs::read_to_string(self.directory.path().join(name)).ok();
+        crate::wait::until(limit, || read("opened.page").or_else(|| read("opened.error")))
+    }
+}

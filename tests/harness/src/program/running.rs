@@ -1,0 +1,173 @@
+//! A program while it runs, and what it said once it has ended.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait;
+
+/// A running program; it is killed when the value is dropped.
+pub struct Running {
+    name: String,
+    child: Child,
+    stdout: Output,
+    stderr: Output,
+    limit: Duration,
+}
+
+/// A program that has ended.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    pub name: String,
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// What comes out of a pipe, read as it comes.
+struct Output {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts `command` with both outputs read and `input` written; `limit` bounds every wait for it.
+    pub fn start(mut command: Command, name: String, input: Option<Vec<u8>>, limit: Duration) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("`{name}` cannot be started: {error}"));
+        if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
+            std::thread::spawn(move || {
+                let _ = pipe.write_all(&input);
+            });
+        }
+        let stdout = Output::of(child.stdout.take().expect("standard output was piped"));
+        let stderr = Output::of(child.stderr.take().expect("standard error was piped"));
+        Self { name, child, stdout, stderr, limit }
+    }
+
+    /// Waits for its end; one that does not end in time is killed, and fails the test.
+    pub fn wait(mut self) -> Ran {
+        let Some(code) = self.wait_for_end(self.limit) else {
+            let _ = self.child.kill();
+            panic!("`{}` did not end within {:?}\n{}", self.name, self.limit, self.output());
+        };
+        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
+        Ran { name: self.name.clone(), code, stdout, stderr }
+    }
+
+    /// The exit code, if it ends in time; the inner `None` when a signal ended it.
+    pub fn wait_for_end(&mut self, limit: Duration) -> Option<Option<i32>> {
+        wait::until(limit, || self.child.try_wait().expect("our own child").map(|status| status.code()))
+    }
+
+    /// Waits until `look` finds something in what it has said so far.
+    pub fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&str, &str) -> Option<T>) -> T {
+        let limit = self.limit;
+        let found = wait::until(limit, || {
+            // Whether it has ended is asked first: what it said before is then complete but for the reader's pace.
+            let ended = self.child.try_wait().expect("our own child").is_some();
+            if ended {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let found = look(&self.stdout.so_far(), &self.stderr.so_far());
+            found.map(Some).or_else(|| ended.then_some(None))
+        });
+        found.flatten().unwrap_or_else(|| panic!("`{}` never said {what}\n{}", self.name, self.output()))
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_none()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).unwrap_or_else(|error| panic!("`{}`: {error}", self.name));
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has said so far.
+    pub fn output(&self) -> String {
+        format!("-- stdout\n{}\n-- stderr\n{}", self.stdout.so_far(), self.stderr.so_far())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ran {
+    /// Fails the test unless it ended with this code.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "another exit code than expected\n{self}");
+        self
+    }
+
+    /// Fails the test unless each of these words was told on standard error, in any case.
+    #[track_caller]
+    pub fn telling(self, words: &[&str]) -> Self {
+        let told = self.stderr.to_lowercase();
+        for word in words {
+            assert!(told.contains(&word.to_lowercase()), "standard error does not say {word:?}\n{self}");
+        }
+        self
+    }
+
+    /// Fails the test unless standard output is empty.
+    #[track_caller]
+    pub fn silent(self) -> Self {
+        assert!(self.stdout.is_empty(), "standard output is for data only\n{self}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{self}"))
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, code, stdout, stderr } = self;
+        write!(formatter, "`{name}` ended with {code:?}\n-- stdout\n{stdout}\n-- stderr\n{stderr}")
+    }
+}
+
+impl Output {
+    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+                let read = buffer.get(..length).unwrap_or_default();
+                collected.lock().expect("nobody panics while reading").extend_from_slice(read);
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().expect("nobody panics while reading")).into_owned()
+    }
+
+    /// All of it, once the program has ended. A child of its own may still hold the pipe: that is not waited for.
+    fn finish(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            let _ = wait::until(Duration::from_secs(2), || reader.is_finished().then_some(()));
+        }
+        self.so_far()
+    }
+}

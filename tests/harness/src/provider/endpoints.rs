@@ -1,0 +1,219 @@
+//! The provider's endpoints: discovery, keys, authorization, token, userinfo.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use infra_shared::clock::{Clock, SystemClock};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::signing::encode;
+use super::{
+    CLIENT_ID, CLIENT_SECRET, ClientAuthentication, Endpoint, IDTokenDraft, Inner, Key, Person, Settings,
+    Signed, State,
+};
+use crate::https::{Answer, Request, parameter};
+
+/// What a code stands for.
+#[derive(Debug, Clone)]
+pub(super) struct Grant {
+    user: String,
+    nonce: Option<String>,
+    code_challenge: String,
+    redirect_uri: String,
+}
+
+pub(super) fn answer(state: &State, request: &Request) -> Answer {
+    let settings = &state.settings;
+    let path = request.path.strip_prefix(settings.issuer_path.as_str()).unwrap_or_default().to_owned();
+    let endpoint = match (request.method.as_str(), path.as_str()) {
+        ("GET", "/.well-known/openid-configuration") => Endpoint::Discovery,
+        ("GET", "/v1/keys") => Endpoint::Keys,
+        ("GET", "/v1/authorize") => Endpoint::Authorization,
+        ("POST", "/v1/token") => Endpoint::Token,
+        ("GET", "/v1/userinfo") if settings.has_userinfo => Endpoint::UserInfo,
+        _ => return Answer::text(404, "not here"),
+    };
+
+    let mut inner = state.lock();
+    inner.requests.push((endpoint, request.clone()));
+    let mut answer = match endpoint {
+        Endpoint::Discovery => Answer::json(200, &discovery(&inner.issuer, settings)),
+        Endpoint::Keys => Answer::json(200, &inner.keys.published()),
+        Endpoint::Authorization => authorization(&mut inner, request),
+        Endpoint::Token => token(&mut inner, settings, request),
+        Endpoint::UserInfo => userinfo(&inner, request),
+    };
+    inner.misbehaviour.edit_answer(endpoint, &mut answer);
+    answer
+}
+
+/// OpenID Connect Discovery 1.0 §3.
+fn discovery(issuer: &str, settings: &Settings) -> Value {
+    let mut metadata = json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/v1/authorize"),
+        "token_endpoint": format!("{issuer}/v1/token"),
+        "jwks_uri": format!("{issuer}/v1/keys"),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256", "EdDSA"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "scopes_supported": ["openid", "email", "profile", "groups"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+    });
+    if settings.has_userinfo {
+        metadata["userinfo_endpoint"] = json!(format!("{issuer}/v1/userinfo"));
+    }
+    metadata
+}
+
+fn authorization(inner: &mut Inner, request: &Request) -> Answer {
+    let query = request.query_parameters();
+    let value = |name: &str| parameter(&query, name).unwrap_or_default();
+    let redirect_uri = value("redirect_uri");
+    let is_loopback = redirect_uri.starts_with("http://127.0.0.1:") && redirect_uri.ends_with("/callback");
+    // RFC 6749 §4.1.2.1: a client or an address that is not known is never redirected to.
+    if value("client_id") != CLIENT_ID || !is_loopback {
+        return Answer::text(400, "unknown client or redirect address");
+    }
+
+    let honest = value("response_type") == "code"
+        && value("scope").split(' ').any(|scope| scope == "openid")
+        && value("code_challenge_method") == "S256"
+        && value("code_challenge").len() == 43;
+    let result = match (&inner.person, honest) {
+        (_, false) => ("error", "invalid_request".to_owned()),
+        (Person::Cancels, true) => ("error", "access_denied".to_owned()),
+        (Person::SignsIn(user), true) => {
+            let code = infra_shared::random::alphanumeric(32);
+            let grant = Grant {
+                user: user.clone(),
+                nonce: parameter(&query, "nonce"),
+                code_challenge: value("code_challenge"),
+                redirect_uri: redirect_uri.clone(),
+            };
+            inner.codes.insert(code.clone(), grant);
+            ("code", code)
+        }
+    };
+    let mut location = Url::parse(&redirect_uri).expect("a loopback address was checked");
+    location
+        .query_pairs_mut()
+        .append_pair(result.0, &result.1)
+        .append_pair("state", &value("state"))
+        .append_pair("iss", &inner.issuer);
+    Answer::redirect(location.as_str())
+}
+
+fn token(inner: &mut Inner, settings: &Settings, request: &Request) -> Answer {
+    let form = request.form_parameters();
+    let value = |name: &str| parameter(&form, name).unwrap_or_default();
+    if !is_our_client(settings.client_authentication, request, &form) {
+        let mut answer = Answer::json(401, &json!({"error": "invalid_client"}));
+        answer.set_header("www-authenticate", "Basic realm=\"provider\"");
+        return answer;
+    }
+    let code = value("code");
+    let Some(grant) = inner.codes.remove(&code) else {
+        let description = if inner.spent_codes.contains(&code) { "used before" } else { "unknown" };
+        return Answer::json(400, &json!({"error": "invalid_grant", "error_description": description}));
+    };
+    inner.spent_codes.insert(code);
+    // RFC 7636 §4.6.
+    let challenge = encode(&Sha256::digest(value("code_verifier").as_bytes()));
+    let matches = value("grant_type") == "authorization_code"
+        && challenge == grant.code_challenge
+        && value("redirect_uri") == grant.redirect_uri;
+    if !matches {
+        return Answer::json(400, &json!({"error": "invalid_grant", "error_description": "another login's"}));
+    }
+
+    let access_token = infra_shared::random::alphanumeric(40);
+    let id_token = id_token(inner, settings, &grant, &access_token);
+    inner.access_tokens.insert(access_token.clone(), grant.user);
+    inner.last_id_token = Some(id_token.clone());
+    Answer::json(
+        200,
+        &json!({"access_token": access_token, "token_type": "Bearer", "expires_in": 3600, "id_token": id_token,
+                "scope": "openid email profile groups"}),
+    )
+}
+
+fn is_our_client(method: ClientAuthentication, request: &Request, form: &[(String, String)]) -> bool {
+    let (id, secret) = match method {
+        // RFC 6749 §2.3.1: both are form-encoded before they are joined.
+        ClientAuthentication::Basic => {
+            let credentials = request
+                .header("authorization")
+                .and_then(|value| value.strip_prefix("Basic "))
+                .and_then(|value| BASE64_STANDARD.decode(value).ok())
+                .and_then(|value| String::from_utf8(value).ok())
+                .unwrap_or_default();
+            let (id, secret) = credentials.split_once(':').unwrap_or_default();
+            (Some(id.to_owned()), Some(secret.to_owned()))
+        }
+        ClientAuthentication::Post => (parameter(form, "client_id"), parameter(form, "client_secret")),
+    };
+    id.as_deref() == Some(CLIENT_ID) && secret.as_deref() == Some(CLIENT_SECRET)
+}
+
+fn id_token(inner: &mut Inner, settings: &Settings, grant: &Grant, access_token: &str) -> String {
+    let now = SystemClock.now().as_second();
+    // OpenID Connect Core §3.1.3.6: the left half of the hash that goes with the algorithm.
+    let hash = Sha256::digest(access_token.as_bytes());
+    let mut claims = person_claims(&grant.user);
+    for (name, value) in [
+        ("iss", json!(inner.issuer)),
+        ("aud", json!(CLIENT_ID)),
+        ("iat", json!(now)),
+        ("exp", json!(now + 3600)),
+        ("auth_time", json!(now)),
+        ("at_hash", json!(encode(hash.get(..16).expect("a hash has 32 bytes")))),
+    ] {
+        claims[name] = value;
+    }
+    if settings.algorithm == super::Algorithm::EdDSA {
+        // Ed25519 goes with SHA-512, which nothing here needs otherwise; the claim is optional.
+        claims.as_object_mut().expect("claims are an object").remove("at_hash");
+    }
+    if let Some(nonce) = &grant.nonce {
+        claims["nonce"] = json!(nonce);
+    }
+
+    let algorithm = settings.algorithm;
+    let header = json!({"alg": algorithm.name(), "kid": inner.keys.id(algorithm), "typ": "JWT"});
+    let mut draft = IDTokenDraft { header, claims, key: Key::Published(algorithm) };
+    inner.misbehaviour.edit_id_token(&mut draft);
+
+    let (header, claims) = (draft.header.to_string().into_bytes(), draft.claims.to_string().into_bytes());
+    let message = format!("{}.{}", encode(&header), encode(&claims));
+    let signature = inner.keys.sign(&draft.key, message.as_bytes());
+    let mut signed = Signed { header, claims, signature };
+    inner.misbehaviour.edit_signed(&mut signed);
+    format!("{}.{}.{}", encode(&signed.header), encode(&signed.claims), encode(&signed.signature))
+}
+
+fn userinfo(inner: &Inner, request: &Request) -> Answer {
+    let user = request
+        .header("authorization")
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .and_then(|token| inner.access_tokens.get(token));
+    match user {
+        Some(user) => Answer::json(200, &person_claims(user)),
+        None => Answer::json(401, &json!({"error": "invalid_token"})),
+    }
+}
+
+/// What the provider says of a person, in the ID token and at userinfo.
+fn person_claims(user: &str) -> Value {
+    let mut name = user.to_owned();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    json!({"sub": format!("sub-{user}"), "name": name, "email": format!("{user}@example.test"),
+           "email_verified": true, "groups": ["Everyone", "engineering"]})
+}

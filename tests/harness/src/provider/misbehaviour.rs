@@ -1,0 +1,107 @@
+//! How a provider misbehaves: what a test changes about its answers and its ID tokens.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Endpoint, Key};
+use crate::https::Answer;
+
+type EditAnswer = Arc<dyn Fn(&mut Answer) + Send + Sync>;
+type EditIDToken = Arc<dyn Fn(&mut IDTokenDraft) + Send + Sync>;
+type EditSigned = Arc<dyn Fn(&mut Signed) + Send + Sync>;
+
+/// The changes to an honest provider. None by default.
+#[derive(Clone, Default)]
+pub struct Misbehaviour {
+    answers: HashMap<Endpoint, EditAnswer>,
+    id_token: Option<EditIDToken>,
+    signed: Option<EditSigned>,
+}
+
+/// An ID token before it is signed.
+#[derive(Debug, Clone)]
+pub struct IDTokenDraft {
+    pub header: Value,
+    pub claims: Value,
+    pub key: Key,
+}
+
+/// An ID token after it was signed: three parts, not yet encoded.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    pub header: Vec<u8>,
+    pub claims: Vec<u8>,
+    pub signature: Vec<u8>,
+}
+
+impl Misbehaviour {
+    /// Changes each answer of an endpoint, made honestly first.
+    #[must_use]
+    pub fn answer(mut self, endpoint: Endpoint, edit: impl Fn(&mut Answer) + Send + Sync + 'static) -> Self {
+        self.answers.insert(endpoint, Arc::new(edit));
+        self
+    }
+
+    /// Changes the JSON body of each answer of an endpoint.
+    #[must_use]
+    pub fn json(self, endpoint: Endpoint, edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        self.answer(endpoint, move |answer| {
+            let mut body: Value =
+                serde_json::from_slice(&answer.body).expect("an endpoint that answers JSON");
+            edit(&mut body);
+            answer.body = body.to_string().into_bytes();
+        })
+    }
+
+    /// Changes header, claims or key of each ID token before it is signed.
+    #[must_use]
+    pub fn id_token(mut self, edit: impl Fn(&mut IDTokenDraft) + Send + Sync + 'static) -> Self {
+        self.id_token = Some(Arc::new(edit));
+        self
+    }
+
+    /// Changes one claim of each ID token; `Null` takes it away.
+    #[must_use]
+    pub fn claim(self, name: &'static str, value: Value) -> Self {
+        self.id_token(move |draft| draft.set_claim(name, value.clone()))
+    }
+
+    /// Changes the bytes of each ID token after it was signed.
+    #[must_use]
+    pub fn signed(mut self, edit: impl Fn(&mut Signed) + Send + Sync + 'static) -> Self {
+        self.signed = Some(Arc::new(edit));
+        self
+    }
+
+    pub(super) fn edit_answer(&self, endpoint: Endpoint, answer: &mut Answer) {
+        if let Some(edit) = self.answers.get(&endpoint) {
+            edit(answer);
+        }
+    }
+
+    pub(super) fn edit_id_token(&self, draft: &mut IDTokenDraft) {
+        if let Some(edit) = &self.id_token {
+            edit(draft);
+        }
+    }
+
+    pub(super) fn edit_signed(&self, signed: &mut Signed) {
+        if let Some(edit) = &self.signed {
+            edit(signed);
+        }
+    }
+}
+
+impl IDTokenDraft {
+    /// Replaces a claim; `Null` takes it away.
+    pub fn set_claim(&mut self, name: &str, value: Value) {
+        let claims = self.claims.as_object_mut().expect("claims are an object");
+        if value.is_null() {
+            claims.remove(name);
+        } else {
+            claims.insert(name.to_owned(), value);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The `BROWSER` of the tests. (That this package has an integration test also makes Cargo build that program.)
+
+use std::process::Command;
+use std::time::Duration;
+
+use infra_harness::browser::follow_to_callback;
+use infra_harness::program::{RecordingBrowser, Running, built};
+use infra_harness::provider::{Endpoint, Provider};
+
+#[test]
+fn what_it_is_asked_to_open_is_written_down() {
+    let browser = RecordingBrowser::recording();
+    for url in ["http://127.0.0.1:9/first", "http://127.0.0.1:9/second"] {
+        let mut command = Command::new(built("record-browser"));
+        browser.prepare(command.arg(url));
+        Running::start(command, "record-browser".to_owned(), None, Duration::from_secs(20)).wait().expect(0);
+    }
+    assert_eq!(browser.opened(), ["http://127.0.0.1:9/first", "http://127.0.0.1:9/second"]);
+}
+
+#[test]
+fn a_page_that_cannot_be_had_fails_it() {
+    let provider = Provider::start();
+    let stranger = RecordingBrowser::signing_in("alice", &[]);
+    let mut command = Command::new(built("record-browser"));
+    stranger.prepare(command.arg(provider.issuer()));
+    Running::start(command, "record-browser".to_owned(), None, Duration::from_secs(20)).wait().expect(1);
+    assert!(stranger.last_page(Duration::from_secs(1)).is_some_and(|told| told.contains("cannot be had")));
+    assert_eq!(provider.calls(Endpoint::Authorization), 0);
+    assert!(follow_to_callback("no url", &infra_harness::browser::Browser::default()).is_err());
+}
+
+#[test]
+fn without_an_address_or_a_log_it_is_wrong_usage() {
+    let command = Command::new(built("record-browser"));
+    Running::start(command, "record-browser".to_owned(), None, Duration::from_secs(20)).wait().expect(2);
+}
