@@ -1,0 +1,37 @@
+//! The HTTP API: routes, bodies, and the problems that callers are told of.
+
+mod body;
+mod health;
+mod logins;
+mod logouts;
+mod problem;
+mod server;
+mod session;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::sessions::Sessions;
+
+/// What every route may use.
+#[derive(Clone)]
+struct Api {
+    sessions: Arc<Sessions>,
+}
+
+/// The routes of design §4, over what the daemon has assembled.
+pub fn router(sessions: Arc<Sessions>) -> Router {
+    Router::new()
+        .route("/v1/server", get(server::describe))
+        .route("/v1/logins", post(logins::start))
+        .route("/v1/logins/finish", post(logins::finish))
+        .route("/v1/session", get(session::show).delete(session::end))
+        .route("/v1/logouts", post(logouts::end))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(Api { sessions })
+}

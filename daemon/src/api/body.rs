@@ -1,0 +1,138 @@
+//! What a request brings: a bounded JSON body, a bearer token, and nothing that only a web page would send.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header;
+use axum::http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use infra_shared::api::ProblemCode;
+use serde::de::DeserializeOwned;
+
+use super::problem::Refusal;
+
+/// The largest body that is read, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The deepest JSON that is read.
+const MAX_DEPTH: usize = 16;
+
+/// A JSON body of a known shape.
+pub(super) struct JSON<T>(pub(super) T);
+
+/// The text behind `Authorization: Bearer`: somebody's claim, not yet believed.
+pub(super) struct UnverifiedBearer(pub(super) String);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JSON<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        refuse_web_pages(&parts)?;
+        let is_json = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"));
+        if !is_json {
+            return Err(Refusal::new(ProblemCode::BadRequest, &"body is not application/json")
+                .with_detail("send a body of `Content-Type: application/json`"));
+        }
+
+        let collected = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect())
+            .await
+            .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time"))?;
+        let bytes: Bytes = match collected {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                return Err(Refusal::new(ProblemCode::BodyTooLarge, &"body is too large"));
+            }
+            Err(_) => return Err(Refusal::new(ProblemCode::BadRequest, &"body was cut off")),
+        };
+        if depth(&bytes) > MAX_DEPTH {
+            return Err(Refusal::new(ProblemCode::BadRequest, &"JSON is nested too deeply"));
+        }
+        // The parser's own words could repeat what was sent.
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body is not the JSON expected here"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for UnverifiedBearer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
+        refuse_web_pages(parts)?;
+        // RFC 6750 §2.3 is not offered: a token in a URL ends up in logs.
+        if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
+            return Err(Refusal::new(ProblemCode::BadRequest, &"token in the query")
+                .with_detail("send the token as `Authorization: Bearer …`, never in a URL"));
+        }
+        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let token = match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok().and_then(bearer),
+            _ => None,
+        };
+        token.map(|token| Self(token.to_owned())).ok_or_else(|| {
+            Refusal::new(ProblemCode::NotAuthenticated, &"no single Authorization: Bearer header")
+        })
+    }
+}
+
+/// The credentials of the `Bearer` scheme, whose name has no case (RFC 9110 §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}
+
+/// Browsers name their page in `Origin`, programs do not: no page of any site may call this API.
+fn refuse_web_pages(parts: &Parts) -> Result<(), Refusal> {
+    if parts.headers.contains_key(header::ORIGIN) {
+        return Err(Refusal::new(ProblemCode::BadRequest, &"sent by a web page (Origin)"));
+    }
+    Ok(())
+}
+
+/// How deeply arrays and objects are nested, by their brackets outside strings.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings() {
+        assert_eq!(depth(br#"{"a":[1,{"b":"[[[[{"}],"c":"\"[["}"#), 3);
+        assert_eq!(depth(b"1"), 0);
+        assert_eq!(depth("[".repeat(20).as_bytes()), 20);
+    }
+
+    #[test]
+    fn the_bearer_scheme_has_no_case_and_no_other_scheme_is_taken() {
+        assert_eq!(bearer("bEARER  abc "), Some("abc"));
+        assert_eq!(bearer("Basic abc"), None);
+        assert_eq!(bearer("abc"), None);
+    }
+}

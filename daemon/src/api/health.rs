@@ -1,0 +1,18 @@
+//! `GET /healthz` and `GET /readyz`: for whoever watches the daemon.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::Api;
+use super::problem::{Refusal, no_content};
+
+/// The process answers.
+pub(super) async fn alive() -> Response {
+    no_content()
+}
+
+/// The store answers too, so logins and validations work.
+pub(super) async fn ready(State(api): State<Api>) -> Result<Response, Refusal> {
+    api.sessions.check_store()?;
+    Ok(no_content())
+}

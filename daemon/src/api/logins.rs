@@ -1,0 +1,36 @@
+//! `POST /v1/logins` and `POST /v1/logins/finish`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use infra_shared::api::{FinishLogin, StartLogin};
+
+use super::Api;
+use super::body::JSON;
+use super::problem::{Refusal, answer};
+
+pub(super) async fn start(
+    State(api): State<Api>,
+    JSON(request): JSON<StartLogin>,
+) -> Result<Response, Refusal> {
+    let started = api.sessions.start_login(&request).await?;
+    Ok(answer(StatusCode::OK, &started))
+}
+
+pub(super) async fn finish(
+    State(api): State<Api>,
+    JSON(request): JSON<FinishLogin>,
+) -> Result<Response, Refusal> {
+    // A client that goes away does not undo half a login: once begun, it is brought to its end.
+    let finished =
+        tokio::spawn(async move { api.sessions.finish_login(&request).await }).await.map_err(|_| {
+            Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing a login panicked")
+        })??;
+    tracing::info!(
+        session = %finished.session.id,
+        provider = finished.user.provider,
+        subject = finished.user.subject,
+        "logged in"
+    );
+    Ok(answer(StatusCode::CREATED, &finished))
+}

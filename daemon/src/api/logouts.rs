@@ -1,0 +1,19 @@
+//! `POST /v1/logouts`: ends a session for whoever can prove to have held its token.
+
+use axum::extract::State;
+use axum::response::Response;
+use infra_shared::api::{Logout, ProblemCode};
+use infra_shared::token_text::LogoutProof;
+use secrecy::ExposeSecret;
+
+use super::Api;
+use super::body::JSON;
+use super::problem::{Refusal, no_content};
+
+/// Answers the same whether there was such a session or not.
+pub(super) async fn end(State(api): State<Api>, JSON(request): JSON<Logout>) -> Result<Response, Refusal> {
+    let proof = LogoutProof::parse(request.proof.expose_secret())
+        .ok_or_else(|| Refusal::new(ProblemCode::BadRequest, &"malformed logout proof"))?;
+    api.sessions.log_out_by_proof(&request.id, &proof).await?;
+    Ok(no_content())
+}

@@ -1,0 +1,202 @@
+//! What callers are told when something goes wrong: few codes, and a request id under which the log knows the reason.
+
+use std::fmt::Display;
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use infra_shared::api::MEDIA_TYPE;
+use infra_shared::api::{Problem, ProblemCode};
+use infra_shared::random;
+use serde::Serialize;
+
+use crate::identity::IdentityError;
+use crate::sessions::{LoginRefusal, NotAuthenticated};
+use crate::store::StoreError;
+
+/// Characters of a request id: enough to find a line in a log.
+const REQUEST_ID_CHARACTERS: usize = 12;
+
+/// An answer that is not the one hoped for. Making one logs the reason, once.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    code: ProblemCode,
+    request_id: String,
+    detail: Option<&'static str>,
+}
+
+impl Refusal {
+    /// Refuses with `code`; `reason` goes to the log and nowhere else.
+    pub(super) fn new(code: ProblemCode, reason: &dyn Display) -> Self {
+        let request_id = random::alphanumeric(REQUEST_ID_CHARACTERS);
+        if code.status() >= 500 {
+            tracing::error!(request = request_id, %code, %reason, "not answered");
+        } else {
+            tracing::info!(request = request_id, %code, %reason, "refused");
+        }
+        Self { code, request_id, detail: None }
+    }
+
+    /// Adds what the caller can do about it.
+    pub(super) fn with_detail(mut self, detail: &'static str) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = Problem {
+            kind: "about:blank".to_owned(),
+            title: title(self.code).to_owned(),
+            status: status.as_u16(),
+            code: self.code,
+            request_id: self.request_id,
+            detail: self.detail.map(ToOwned::to_owned),
+        };
+        let mut response = answer(status, &problem);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 §3: a challenge, without a word on what was wrong.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // RFC 7009 §2.2.1: what could not be stored is to be asked for again.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}
+
+/// A JSON answer with the headers that every answer carries.
+pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    protect(response.headers_mut());
+    response
+}
+
+/// An answer without a body.
+pub(super) fn no_content() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    protect(response.headers_mut());
+    response
+}
+
+pub(super) async fn not_found() -> Refusal {
+    Refusal::new(ProblemCode::NotFound, &"no such route")
+}
+
+pub(super) async fn method_not_allowed() -> Refusal {
+    Refusal::new(ProblemCode::MethodNotAllowed, &"not with this method")
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::new(ProblemCode::Unavailable, &error)
+    }
+}
+
+impl From<NotAuthenticated> for Refusal {
+    /// The same for every token that is not good. `GET /v1/session` alone says more, and does so itself.
+    fn from(error: NotAuthenticated) -> Self {
+        let code = match &error {
+            NotAuthenticated::Store(_) => ProblemCode::Unavailable,
+            _ => ProblemCode::NotAuthenticated,
+        };
+        Self::new(code, &error)
+    }
+}
+
+impl From<LoginRefusal> for Refusal {
+    fn from(refusal: LoginRefusal) -> Self {
+        use LoginRefusal as Login;
+        let (code, detail) = match &refusal {
+            Login::UnknownProvider => {
+                (ProblemCode::BadRequest, Some("this daemon has no provider of that name"))
+            }
+            Login::UnregisteredRedirectURI => {
+                (ProblemCode::BadRequest, Some("this redirect URI is not one of the provider's"))
+            }
+            Login::MalformedState
+            | Login::MalformedChallenge
+            | Login::MalformedCode
+            | Login::MalformedVerifier => (ProblemCode::BadRequest, None),
+            Login::TicketExpired => {
+                (ProblemCode::LoginExpired, Some("the login took too long: start it again"))
+            }
+            Login::TicketUsed => {
+                (ProblemCode::LoginExpired, Some("this login was finished before: start a new one"))
+            }
+            Login::Ticket(_) | Login::VerifierDiffers => (ProblemCode::LoginRefused, None),
+            Login::BoundElsewhere => (
+                ProblemCode::LoginRefused,
+                Some(
+                    "the login was started at another address or with another fingerprint than this daemon's: \
+                     something may stand between you and it. An operator finds the right address and fingerprint with \
+                     `infrad fingerprint`",
+                ),
+            ),
+            Login::NotAdmitted => (
+                ProblemCode::LoginRefused,
+                Some("this account may not sign in here: an operator decides who may"),
+            ),
+            Login::Identity(IdentityError::Refused(_)) => (
+                ProblemCode::LoginRefused,
+                Some("the identity provider's answer does not prove who signed in"),
+            ),
+            Login::Identity(IdentityError::Unavailable(_)) => (
+                ProblemCode::ProviderUnavailable,
+                Some("the daemon got no usable answer from the identity provider: try again in a while"),
+            ),
+            Login::Identity(IdentityError::ClientRefused) => (
+                ProblemCode::Unavailable,
+                Some(
+                    "the identity provider does not accept the daemon's client secret: an operator has to correct it",
+                ),
+            ),
+            Login::Identity(IdentityError::ClientSecret(_)) => (
+                ProblemCode::Unavailable,
+                Some("the daemon cannot read its client secret: an operator has to correct it"),
+            ),
+            Login::Store(_) => (ProblemCode::Unavailable, None),
+        };
+        let answer = Self::new(code, &refusal);
+        match detail {
+            Some(detail) => answer.with_detail(detail),
+            None => answer,
+        }
+    }
+}
+
+/// Nothing of an answer is kept by caches, framed by pages, or taken for another type.
+fn protect(headers: &mut HeaderMap) {
+    const FIXED: [(HeaderName, &str); 4] = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in FIXED {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+fn title(code: ProblemCode) -> &'static str {
+    match code {
+        ProblemCode::LoginExpired => "the login expired",
+        ProblemCode::LoginRefused => "the login was refused",
+        ProblemCode::ProviderUnavailable => "the identity provider is unavailable",
+        ProblemCode::Unavailable => "the daemon cannot do this now",
+        ProblemCode::NotAuthenticated => "not authenticated",
+        ProblemCode::SessionExpired => "the session expired",
+        ProblemCode::SessionRevoked => "the session was ended",
+        ProblemCode::TooManyRequests => "too many requests",
+        ProblemCode::BadRequest => "the request cannot be understood",
+        ProblemCode::NotFound => "there is nothing here",
+        ProblemCode::MethodNotAllowed => "not with this method",
+        ProblemCode::BodyTooLarge => "the body is too large",
+        ProblemCode::Unknown => "an error",
+    }
+}

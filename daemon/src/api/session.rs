@@ -1,0 +1,49 @@
+//! `GET /v1/session`: whose token this is. `DELETE /v1/session`: end it.
+
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use infra_shared::api::{CurrentSession, ProblemCode};
+
+use super::Api;
+use super::body::UnverifiedBearer;
+use super::problem::{Refusal, answer, no_content};
+use crate::sessions::{NotAuthenticated, Use};
+
+/// Says who holds the token. Shown the whole right token of an ended session it says how it ended: only its holder,
+/// who loses nothing by it, can ask that.
+pub(super) async fn show(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    UnverifiedBearer(token): UnverifiedBearer,
+) -> Result<Response, Refusal> {
+    let use_ = match query.as_deref() {
+        None | Some("" | "use=true") => Use::Counts,
+        Some("use=false") => Use::OnlyLooks,
+        Some(_) => {
+            return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query")
+                .with_detail("the only parameter is `use=false`: look, and do not count as use"));
+        }
+    };
+    let caller = api.sessions.authenticate(&token, use_).await.map_err(|error| match error {
+        NotAuthenticated::Expired => Refusal::new(ProblemCode::SessionExpired, &error),
+        NotAuthenticated::Revoked => Refusal::new(ProblemCode::SessionRevoked, &error),
+        other => other.into(),
+    })?;
+    let current = CurrentSession {
+        session: caller.session().clone(),
+        user: caller.user().clone(),
+        now: api.sessions.now(),
+    };
+    Ok(answer(StatusCode::OK, &current))
+}
+
+pub(super) async fn end(
+    State(api): State<Api>,
+    UnverifiedBearer(token): UnverifiedBearer,
+) -> Result<Response, Refusal> {
+    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+    api.sessions.log_out(&caller).await?;
+    tracing::info!(session = %caller.session().id, "logged out");
+    Ok(no_content())
+}

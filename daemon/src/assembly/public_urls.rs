@@ -1,0 +1,81 @@
+//! What users type to reach the daemon, where the configuration does not say.
+
+use std::net::SocketAddr;
+
+use infra_shared::origin::Origin;
+
+use crate::config::Config;
+
+/// The configured public URLs, or those that can be expected to reach a daemon that listens on `bound`; the one to
+/// tell users first.
+pub(super) fn of(config: &Config, bound: SocketAddr) -> Vec<Origin> {
+    if config.public_urls.is_empty() { expected(bound, &host_name()) } else { config.public_urls.clone() }
+}
+
+/// The hosts of `public_urls`, as a certificate names them.
+pub(super) fn host_names(public_urls: &[Origin]) -> Vec<String> {
+    let mut names = Vec::new();
+    for origin in public_urls {
+        let name = origin.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn expected(bound: SocketAddr, host_name: &str) -> Vec<Origin> {
+    let address = bound.ip();
+    let hosts: Vec<String> = if address.is_unspecified() {
+        vec![host_name.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]
+    } else if address.is_loopback() {
+        vec![address.to_string(), "localhost".to_owned()]
+    } else {
+        vec![host_name.to_owned(), address.to_string()]
+    };
+    // A host name that is none (with an underscore, say) cannot be in a certificate either.
+    hosts
+        .iter()
+        .filter_map(
+            |host| if host.contains(':') { format!("[{host}]").parse().ok() } else { host.parse().ok() },
+        )
+        .map(|origin: Origin| origin.with_port(bound.port()))
+        .collect()
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected_of(bound: &str) -> Vec<String> {
+        expected(bound.parse().expect("an address"), "gate").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_daemon_on_all_addresses_is_reached_by_its_host_name_first() {
+        assert_eq!(
+            expected_of("[::]:443"),
+            ["https://gate", "https://localhost", "https://127.0.0.1", "https://[::1]"]
+        );
+    }
+
+    #[test]
+    fn a_daemon_on_loopback_is_not_reached_by_its_host_name() {
+        assert_eq!(expected_of("127.0.0.1:8443"), ["https://127.0.0.1:8443", "https://localhost:8443"]);
+    }
+
+    #[test]
+    fn a_daemon_on_one_address_is_reached_by_name_and_address() {
+        assert_eq!(expected_of("10.1.2.3:443"), ["https://gate", "https://10.1.2.3"]);
+    }
+
+    #[test]
+    fn a_certificate_names_each_host_once_and_without_brackets() {
+        let origins = ["a.test", "a.test:8443", "[::1]:443"].map(|text| text.parse().expect("an origin"));
+        assert_eq!(host_names(&origins), ["a.test", "::1"]);
+    }
+}

@@ -1,0 +1,172 @@
+//! `infrad dev`: everything on loopback, in a throw-away directory, with a development identity provider.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use infra_shared::clock::SystemClock;
+use infra_shared::random;
+use jiff::SignedDuration;
+use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
+
+use super::serve::StopSignals;
+use super::{Context, introduction};
+use crate::assembly::Daemon;
+use crate::config::Config;
+use crate::dev::{DevelopmentProvider, run_command};
+use crate::failure::Failure;
+use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
+use crate::keys::RootKeySettings;
+use crate::logging::{self, LogLevel, LogSettings};
+use crate::secrets::Backends;
+use crate::sessions::SessionLimits;
+use crate::tls::MinimumVersion;
+
+const CLIENT_ID: &str = "infra-development";
+const REDIRECT_PORTS: usize = 3;
+
+/// Runs until `command` ends, and answers its status; without a command, until SIGINT or SIGTERM.
+pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitCode, Failure> {
+    let directory = TempDir::with_prefix("infrad-dev-").map_err(failed("make a throw-away directory"))?;
+    let client_secret = SecretString::from(random::alphanumeric(32));
+    let redirect_uris = free_redirect_uris().map_err(failed("find free ports on loopback"))?;
+    let provider = DevelopmentProvider::start(CLIENT_ID, &client_secret, &redirect_uris)
+        .map_err(failed("start the development identity provider"))?;
+    let mut config = configuration(directory.path(), provider.issuer(), &client_secret, redirect_uris);
+
+    if !command.is_empty() {
+        // The command's own words are what is to be read.
+        config.log.level = LogLevel::Warn;
+    }
+    logging::start(config.log, context.verbosity, context.terminal);
+    context.terminal.warn("FOR DEVELOPMENT ONLY: the identity provider of this daemon believes whoever says to be alice or bob.");
+    let daemon = Daemon::assemble(config, Arc::new(SystemClock)).await?;
+    let environment = environment(directory.path(), &daemon)?;
+    if command.is_empty() {
+        let introduction = introduction::of(daemon.public_urls(), daemon.pin());
+        let text = format!("{introduction}\n{}\n", instructions(&environment));
+        context.terminal.data(text).map_err(|error| Failure::output(&error))?;
+        let mut signals = StopSignals::listen().map_err(failed("listen for signals"))?;
+        daemon.run(async move { signals.next().await }).await;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(daemon.run(async move {
+        // A sender that is gone means the same.
+        let _ = stopped.await;
+    }));
+    let status = run_command(command, &environment).await.map_err(|error| {
+        let program = command.first().map(|program| program.display().to_string()).unwrap_or_default();
+        Failure::new(format!("`{program}` cannot be run")).because(&error)
+    });
+    drop(stop);
+    // The command's status is what counts, however the daemon ended.
+    let _ = running.await;
+    Ok(ExitCode::from(status?))
+}
+
+/// The configuration that no file can express: an issuer without TLS, on loopback.
+fn configuration(
+    directory: &Path,
+    issuer: &str,
+    client_secret: &SecretString,
+    redirect_uris: Vec<String>,
+) -> Config {
+    let backends = Backends::built_in();
+    let provider = ProviderSettings {
+        name: "dev".to_owned(),
+        kind: ProviderKind::Oidc,
+        issuer: issuer.to_owned(),
+        client_id: CLIENT_ID.to_owned(),
+        client_secret: backends
+            .parse(&format!("plaintext:{}", client_secret.expose_secret()))
+            .expect("a plaintext reference is well formed"),
+        client_authentication: ClientAuthentication::ClientSecretBasic,
+        redirect_uris,
+        scopes: ["openid", "email", "profile", "groups"].map(str::to_owned).to_vec(),
+        groups_claim: "groups".to_owned(),
+        signing_algorithms: vec![SigningAlgorithm::RS256, SigningAlgorithm::ES256],
+        allow: Allow::Everyone,
+        authorities: Some(Vec::new()),
+        development: true,
+    };
+    Config {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        public_urls: Vec::new(),
+        data_dir: directory.join("data"),
+        minimum_tls: MinimumVersion::Tls13,
+        providers: vec![provider],
+        root_keys: vec![RootKeySettings::Native { path: directory.join("keys").join("root.key") }],
+        backends,
+        sessions: SessionLimits {
+            lifetime: SignedDuration::from_hours(12),
+            inactivity_timeout: SignedDuration::from_hours(4),
+            max_per_user: 48,
+        },
+        log: LogSettings::default(),
+        warnings: Vec::new(),
+    }
+}
+
+/// What a command needs to use this daemon: where it is, by what it is proven, and `infra` itself.
+fn environment(directory: &Path, daemon: &Daemon) -> Result<Vec<(OsString, OsString)>, Failure> {
+    let authority = directory.join("ca.pem");
+    std::fs::write(&authority, daemon.authority_pem())
+        .map_err(failed("write to its throw-away directory"))?;
+    let server = daemon.public_urls().first().map(ToString::to_string).unwrap_or_default();
+    let mut environment: Vec<(OsString, OsString)> = vec![
+        ("INFRA_HOME".into(), directory.join("infra").into()),
+        ("INFRA_SERVER".into(), server.into()),
+        ("INFRA_FINGERPRINT".into(), daemon.pin().to_string().into()),
+        ("INFRA_CA_PEM_FILE".into(), authority.into()),
+    ];
+    environment.push(("PATH".into(), path_with_own_folder()?));
+    Ok(environment)
+}
+
+fn path_with_own_folder() -> Result<OsString, Failure> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "PATH is passed on with a folder more, not read as a setting"
+    )]
+    let path = env::var_os("PATH").unwrap_or_default();
+    let own = env::current_exe().map_err(failed("find its own folder"))?;
+    let folders = own.parent().map(Path::to_owned).into_iter().chain(env::split_paths(&path));
+    env::join_paths(folders).map_err(|error| Failure::new("PATH cannot be extended").because(&error))
+}
+
+fn instructions(environment: &[(OsString, OsString)]) -> String {
+    let exports: Vec<String> = environment
+        .iter()
+        .filter(|(name, _)| name != "PATH")
+        .map(|(name, value)| format!("  export {}='{}'", name.display(), value.display()))
+        .collect();
+    format!(
+        "\nin another terminal:\n{}\n  infra login\n\nor run a command against it: `infrad dev -- COMMAND`\n\
+         Ctrl-C stops it and removes everything",
+        exports.join("\n")
+    )
+}
+
+/// Redirect URIs on ports that were free a moment ago.
+fn free_redirect_uris() -> io::Result<Vec<String>> {
+    // All are held until the last is drawn, so that they differ.
+    let listeners = (0..REDIRECT_PORTS)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<io::Result<Vec<_>>>()?;
+    listeners
+        .iter()
+        .map(|listener| Ok(format!("http://127.0.0.1:{}/callback", listener.local_addr()?.port())))
+        .collect()
+}
+
+/// How a step of starting fails.
+fn failed(step: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::new(format!("`infrad dev` cannot {step}")).because(&error)
+}

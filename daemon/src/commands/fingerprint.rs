@@ -1,0 +1,33 @@
+//! `infrad fingerprint`: by what users prove this daemon, whether it runs or not.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use infra_shared::clock::SystemClock;
+
+use super::{Context, introduction};
+use crate::assembly::{AssemblyError, DataDirectory, expected_public_urls};
+use crate::control;
+use crate::failure::Failure;
+use crate::platform::PlatformError;
+
+/// Asks the running daemon, or opens its data directory where none runs. A daemon that never ran gets its certification
+/// authority here, so that users can be told before the first start.
+pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
+    let config = context.read_config()?;
+    let (public_urls, pin) = match DataDirectory::open(&config).await {
+        Ok(data_directory) => {
+            let public_urls = expected_public_urls(&config);
+            let authority = data_directory.authority(&public_urls, Arc::new(SystemClock)).await?;
+            (public_urls, authority.pin())
+        }
+        Err(AssemblyError::Platform(PlatformError::Locked { .. })) => {
+            let identity = control::ask_identity(&config.data_dir).await?;
+            (identity.public_urls, identity.pin)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let introduction = introduction::of(&public_urls, pin);
+    context.terminal.data(format!("{introduction}\n")).map_err(|error| Failure::output(&error))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,38 @@
+//! What an operator gives to users: where the daemon is, by what they prove it, and the line to type.
+
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+
+/// Addresses, fingerprint, and the exact `infra login` line for the first address.
+pub(super) fn of(public_urls: &[Origin], pin: Pin) -> String {
+    let mut lines: Vec<String> =
+        public_urls.iter().map(|origin| format!("  address      {origin}")).collect();
+    lines.push(format!("  fingerprint  {pin}"));
+    if let Some(login) = login_line(public_urls, pin) {
+        lines.push(String::new());
+        lines.push("users sign in with:".to_owned());
+        lines.push(format!("  {login}"));
+    }
+    lines.join("\n")
+}
+
+/// The line that signs a user in here for the first time.
+pub(super) fn login_line(public_urls: &[Origin], pin: Pin) -> Option<String> {
+    let origin = public_urls.first()?.to_string();
+    let server = origin.trim_start_matches("https://");
+    Some(format!("infra login {server} --fingerprint {pin}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_for_users_names_the_first_address_and_the_whole_fingerprint() {
+        let pin = Pin::of_public_key(b"an authority");
+        let public_urls = ["gate.test:8443", "10.0.0.1:8443"].map(|text| text.parse().expect("an origin"));
+        let text = of(&public_urls, pin);
+        assert!(text.contains(&format!("infra login gate.test:8443 --fingerprint {pin}")), "{text}");
+        assert!(text.contains("https://10.0.0.1:8443"), "{text}");
+    }
+}

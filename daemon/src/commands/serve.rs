@@ -1,0 +1,86 @@
+//! `infrad serve`: runs the daemon until it is told to stop.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use infra_shared::clock::SystemClock;
+use tokio::select;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::{Context, introduction};
+use crate::assembly::Daemon;
+use crate::failure::Failure;
+use crate::logging;
+use crate::terminal::Terminal;
+
+pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
+    let config = context.read_config()?;
+    logging::start(config.log, context.verbosity, context.terminal);
+    let daemon = Daemon::assemble(config, Arc::new(SystemClock)).await?;
+    let introduction = introduction::of(daemon.public_urls(), daemon.pin());
+    let version = env!("CARGO_PKG_VERSION");
+    context
+        .terminal
+        .data(format!("infrad {version} listens on {}\n{introduction}\n", daemon.address()))
+        .map_err(|error| Failure::output(&error))?;
+    tracing::info!(address = %daemon.address(), "ready");
+    let stopped = until_stopped(daemon, context.terminal)
+        .await
+        .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
+    Ok(match stopped {
+        Stopped::InOrder => ExitCode::SUCCESS,
+        Stopped::AtOnce => ExitCode::FAILURE,
+    })
+}
+
+/// How a daemon came to its end.
+enum Stopped {
+    /// What was under way was let end.
+    InOrder,
+    /// A second signal did not let it.
+    AtOnce,
+}
+
+/// Runs `daemon` until SIGTERM or SIGINT; a second one does not wait for what is under way.
+async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Result<Stopped> {
+    let mut signals = StopSignals::listen()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut running = std::pin::pin!(daemon.run(async move {
+        // A sender that is gone means the same.
+        let _ = stopped.await;
+    }));
+    select! {
+        () = &mut running => return Ok(Stopped::InOrder),
+        () = signals.next() => {}
+    }
+    terminal.say("stopping; what is under way may end, a second signal ends it at once");
+    tracing::info!("stopping");
+    // A daemon that ended meanwhile needs no telling.
+    let _ = stop.send(());
+    select! {
+        () = running => Ok(Stopped::InOrder),
+        () = signals.next() => Ok(Stopped::AtOnce),
+    }
+}
+
+/// SIGTERM and SIGINT, from the moment of [`StopSignals::listen`].
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next of them.
+    pub(super) async fn next(&mut self) {
+        select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

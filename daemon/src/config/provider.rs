@@ -1,0 +1,272 @@
+//! `providers`: who vouches for users, and how the daemon proves itself there.
+
+use std::path::PathBuf;
+
+use infra_shared::http::authorities_from_pem;
+use rustls::pki_types::CertificateDer;
+use url::Url;
+
+use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
+use crate::secrets::{Backends, Reference};
+
+use super::backends::{self, Declared};
+use super::error::{Fault, FaultAt};
+use super::reference::BackendNames;
+use super::section::{Field, Keys, Section, words};
+use super::settings::absolute_path;
+
+const PROVIDER: Keys = Keys {
+    now: &[
+        "name",
+        "kind",
+        "issuer",
+        "clientID",
+        "clientSecret",
+        "clientAuthentication",
+        "redirectPorts",
+        "scopes",
+        "groupsClaim",
+        "signingAlgorithms",
+        "allow",
+        "caFile",
+    ],
+    later: &[],
+};
+const ALLOW: Keys = Keys { now: &["groups", "emailDomains", "emails"], later: &[] };
+
+const DEFAULT_PORTS: [u16; 3] = [8301, 8302, 8303];
+const DEFAULT_ALGORITHMS: [SigningAlgorithm; 3] =
+    [SigningAlgorithm::RS256, SigningAlgorithm::ES256, SigningAlgorithm::EdDSA];
+const ALGORITHMS: [(&str, SigningAlgorithm); 9] = [
+    ("RS256", SigningAlgorithm::RS256),
+    ("RS384", SigningAlgorithm::RS384),
+    ("RS512", SigningAlgorithm::RS512),
+    ("PS256", SigningAlgorithm::PS256),
+    ("PS384", SigningAlgorithm::PS384),
+    ("PS512", SigningAlgorithm::PS512),
+    ("ES256", SigningAlgorithm::ES256),
+    ("ES384", SigningAlgorithm::ES384),
+    ("EdDSA", SigningAlgorithm::EdDSA),
+];
+const LARGEST_CA_FILE: u64 = 1024 * 1024;
+
+/// A provider whose reference to the client secret still has to be understood.
+struct Draft<'a> {
+    settings: Box<dyn FnOnce(Reference) -> ProviderSettings>,
+    name: String,
+    client_secret: Field<'a>,
+}
+
+/// The providers, the backends of their references, and what to warn about.
+pub(super) fn read_all(
+    top: &Section<'_>,
+    declared: Vec<Declared>,
+) -> Result<(Vec<ProviderSettings>, Backends, Vec<String>), FaultAt> {
+    const EXAMPLE: &str = "providers: [{name: okta, kind: okta, issuer: https://example.okta.com, clientID: 0oa1b2c3, clientSecret: env:OKTA_CLIENT_SECRET}]";
+    let field = top.require("providers", EXAMPLE)?;
+    let items = field.list(&format!("a list such as `{EXAMPLE}`"))?;
+    if items.is_empty() {
+        return Err(field.wrong(format!("a list with at least one provider, such as `{EXAMPLE}`")));
+    }
+    let mut drafts: Vec<Draft<'_>> = Vec::new();
+    for item in &items {
+        let section = item.section(PROVIDER)?;
+        let draft = draft(&section)?;
+        if drafts.iter().any(|other| other.name == draft.name) {
+            let name = section.require("name", "name: okta")?;
+            return Err(name.wrong("a name that no other provider has"));
+        }
+        drafts.push(draft);
+    }
+
+    let names = BackendNames::of(&declared);
+    // Every reference's form is checked before any backend is made.
+    drafts.iter().try_for_each(|draft| names.check(&draft.client_secret))?;
+    let backends = if declared.is_empty() { Backends::built_in() } else { Backends::with(declared) };
+    let mut warnings = Vec::new();
+    let mut providers = Vec::new();
+    for draft in drafts {
+        let reference = names.parse(&draft.client_secret, &backends)?;
+        if names.is_plaintext(&reference) {
+            warnings.push(format!(
+                "the client secret of provider `{}` stands in the configuration itself; keep it in a file or the \
+                 environment instead: `clientSecret: file:/run/secrets/okta`",
+                draft.name
+            ));
+        }
+        providers.push((draft.settings)(reference));
+    }
+    Ok((providers, backends, warnings))
+}
+
+fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
+    const KINDS: [(&str, ProviderKind); 2] = [("okta", ProviderKind::Okta), ("oidc", ProviderKind::Oidc)];
+    const AUTHENTICATIONS: [(&str, ClientAuthentication); 2] = [
+        ("client_secret_basic", ClientAuthentication::ClientSecretBasic),
+        ("client_secret_post", ClientAuthentication::ClientSecretPost),
+    ];
+    let name = section
+        .require("name", "name: okta")?
+        .parsed("a name of lower-case letters, digits and dashes, such as `okta`", backends::name)?;
+    let kind = section.require("kind", "kind: okta")?.choice(&KINDS)?;
+    let issuer = issuer(&section.require("issuer", "issuer: https://example.okta.com")?)?;
+    let client_id =
+        section.require("clientID", "clientID: 0oa1b2c3")?.text("the client ID that the provider shows")?;
+    let client_secret = section.require("clientSecret", "clientSecret: env:OKTA_CLIENT_SECRET")?;
+    let client_authentication = section
+        .find("clientAuthentication")
+        .map_or(Ok(ClientAuthentication::ClientSecretBasic), |field| field.choice(&AUTHENTICATIONS))?;
+    let ports =
+        section.find("redirectPorts").map_or(Ok(DEFAULT_PORTS.to_vec()), |field| redirect_ports(&field))?;
+    let scopes = section.find("scopes").map_or_else(|| Ok(default_scopes(kind)), |field| scopes(&field))?;
+    let groups_claim = section
+        .find("groupsClaim")
+        .map_or(Ok("groups"), |field| field.text("the name of a claim, such as `groups`"))?
+        .to_owned();
+    let signing_algorithms = section
+        .find("signingAlgorithms")
+        .map_or(Ok(DEFAULT_ALGORITHMS.to_vec()), |field| signing_algorithms(&field))?;
+    let allow = allow(section, kind)?;
+    let authorities = section.find("caFile").map(|field| authorities(&field)).transpose()?;
+
+    let client_id = client_id.to_owned();
+    let settings = {
+        let name = name.clone();
+        move |client_secret| ProviderSettings {
+            name,
+            kind,
+            issuer,
+            client_id,
+            client_secret,
+            client_authentication,
+            // RFC 8252 §7.3: the loopback literal, never `localhost`.
+            redirect_uris: ports.iter().map(|port| format!("http://127.0.0.1:{port}/callback")).collect(),
+            scopes,
+            groups_claim,
+            signing_algorithms,
+            allow,
+            authorities,
+            development: false,
+        }
+    };
+    Ok(Draft { settings: Box::new(settings), name, client_secret })
+}
+
+/// OpenID Connect Discovery §3: an https URL without query or fragment; compared byte for byte, so kept as it is.
+fn issuer(field: &Field<'_>) -> Result<String, FaultAt> {
+    let expected = "the provider's https address without `?` or `#`, written exactly as the provider writes it, \
+                    such as `https://example.okta.com`";
+    field.parsed(expected, |text| {
+        let url = Url::parse(text).ok()?;
+        let bare =
+            url.username().is_empty() && url.password().is_none() && !text.contains(['?', '#', '@', '\\']);
+        let plain = text.starts_with("https://") && text.bytes().all(|byte| byte.is_ascii_graphic());
+        (plain && bare && url.host().is_some()).then(|| text.to_owned())
+    })
+}
+
+fn redirect_ports(field: &Field<'_>) -> Result<Vec<u16>, FaultAt> {
+    let expected = "a list of 1 to 10 ports, each registered at the provider, such as `[8301, 8302, 8303]`";
+    let items = field.list(expected)?;
+    if !(1..=10).contains(&items.len()) {
+        return Err(field.wrong(expected));
+    }
+    let mut ports: Vec<u16> = Vec::new();
+    for item in items {
+        let port = item.whole(&(1..=65_535), "8301")?;
+        let port = u16::try_from(port).map_err(|_| item.wrong(expected))?;
+        if ports.contains(&port) {
+            return Err(item.wrong("another port than those before it"));
+        }
+        ports.push(port);
+    }
+    Ok(ports)
+}
+
+fn default_scopes(kind: ProviderKind) -> Vec<String> {
+    // `groups` is Okta's own; other providers may refuse a scope that they do not know.
+    let scopes: &[&str] = match kind {
+        ProviderKind::Okta => &["openid", "email", "profile", "groups"],
+        ProviderKind::Oidc => &["openid", "email", "profile"],
+    };
+    scopes.iter().map(|scope| (*scope).to_owned()).collect()
+}
+
+fn scopes(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
+    let expected = "a list of scopes with `openid` among them, such as `[openid, email, profile, groups]`";
+    let scopes = field.texts(expected)?;
+    // RFC 6749 §3.3: printable ASCII without space, quote and backslash.
+    let is_token =
+        |scope: &String| scope.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));
+    let good = scopes.iter().any(|scope| scope == "openid") && scopes.iter().all(is_token);
+    good.then_some(scopes).ok_or_else(|| field.wrong(expected))
+}
+
+fn signing_algorithms(field: &Field<'_>) -> Result<Vec<SigningAlgorithm>, FaultAt> {
+    let expected = "a list of algorithms, such as `[RS256, ES256, EdDSA]`";
+    let items = field.list(expected)?;
+    if items.is_empty() {
+        return Err(field.wrong(expected));
+    }
+    items.iter().map(signing_algorithm).collect()
+}
+
+fn signing_algorithm(item: &Field<'_>) -> Result<SigningAlgorithm, FaultAt> {
+    let expected = format!("one of {}", words(ALGORITHMS.iter().map(|(name, _)| *name)));
+    match item.text(&expected)? {
+        text if text.eq_ignore_ascii_case("none") => {
+            Err(item.wrong(format!("{expected}; with `none` anybody could write an ID token")))
+        }
+        "HS256" | "HS384" | "HS512" => Err(item.wrong(format!(
+            "{expected}; with an HMAC the client secret alone would be enough to write an ID token"
+        ))),
+        text => ALGORITHMS
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, algorithm)| *algorithm)
+            .ok_or_else(|| item.wrong(expected)),
+    }
+}
+
+fn allow(section: &Section<'_>, kind: ProviderKind) -> Result<Allow, FaultAt> {
+    let expected =
+        "`everyone`, or lists such as `{groups: [engineering], emailDomains: [example.com], emails: []}`";
+    let field = match kind {
+        ProviderKind::Okta => section.find("allow"),
+        // Anybody may have an account at a public provider: letting all of them in must be a decision.
+        ProviderKind::Oidc => Some(section.require("allow", "allow: {emailDomains: [example.com]}")?),
+    };
+    let Some(field) = field else { return Ok(Allow::Everyone) };
+    if field.is_text() {
+        return field.parsed(expected, |text| (text == "everyone").then_some(Allow::Everyone));
+    }
+    let lists = field.section(ALLOW)?;
+    let list = |key, expected: &str, is_good: fn(&str) -> bool| {
+        let Some(field) = lists.find(key) else { return Ok(Vec::new()) };
+        let texts = field.texts(expected)?;
+        if texts.iter().all(|text| is_good(text)) { Ok(texts) } else { Err(field.wrong(expected)) }
+    };
+    let groups = list("groups", "a list of groups, such as `[engineering]`", |_| true)?;
+    let email_domains =
+        list("emailDomains", "a list of domains without `@`, such as `[example.com]`", is_domain)?;
+    let emails = list("emails", "a list of addresses, such as `[alice@example.com]`", |email| {
+        email.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && is_domain(domain))
+    })?;
+    if groups.is_empty() && email_domains.is_empty() && emails.is_empty() {
+        return Err(field.wrong(format!("{expected}; empty lists let nobody in")));
+    }
+    Ok(Allow::Listed { groups, email_domains, emails })
+}
+
+fn is_domain(text: &str) -> bool {
+    let good = |character: char| !character.is_whitespace() && !character.is_control() && character != '@';
+    text.chars().all(good) && text.split('.').all(|label| !label.is_empty())
+}
+
+fn authorities(field: &Field<'_>) -> Result<Vec<CertificateDer<'static>>, FaultAt> {
+    let path: PathBuf = absolute_path(field, "/etc/infra/provider-ca.pem")?;
+    let fault =
+        |cause: String| field.fault(Fault::File { key: field.path().to_owned(), path: path.clone(), cause });
+    let pem = super::file::read_bounded(&path, LARGEST_CA_FILE).map_err(|error| fault(error.to_string()))?;
+    authorities_from_pem(&pem).map_err(|error| fault(error.to_string()))
+}

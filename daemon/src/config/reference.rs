@@ -1,0 +1,63 @@
+//! References to secrets: their form, and the errors that must not repeat what may be a secret without its `plaintext:`.
+
+use crate::secrets::{BackendSettings, Backends, Reference, ReferenceError};
+
+use super::backends::{BUILT_IN, Declared, LATER};
+use super::error::{Fault, FaultAt};
+use super::section::{Field, words};
+
+/// The names of the backends that references may begin with.
+pub(super) struct BackendNames {
+    known: Vec<String>,
+    plaintext: Vec<String>,
+}
+
+impl BackendNames {
+    pub(super) fn of(declared: &[Declared]) -> Self {
+        let is_plaintext = |(_, settings): &&Declared| matches!(settings, BackendSettings::Plaintext { .. });
+        let name = |(name, _): &Declared| name.clone();
+        Self {
+            known: BUILT_IN.iter().map(|name| (*name).to_owned()).chain(declared.iter().map(name)).collect(),
+            plaintext: declared
+                .iter()
+                .filter(is_plaintext)
+                .map(name)
+                .chain(["plaintext".to_owned()])
+                .collect(),
+        }
+    }
+
+    /// Whether the secret stands in the configuration itself.
+    pub(super) fn is_plaintext(&self, reference: &Reference) -> bool {
+        self.plaintext.iter().any(|name| name == reference.backend())
+    }
+
+    /// Checks that the text begins with a backend.
+    pub(super) fn check(&self, field: &Field<'_>) -> Result<(), FaultAt> {
+        match field.text(&self.expected())?.split_once(':') {
+            Some((backend, _)) if self.known.iter().any(|name| name == backend) => Ok(()),
+            Some((backend, _)) if LATER.contains(&backend) => {
+                Err(field.fault(Fault::NotYet { what: format!("{backend}:…") }))
+            }
+            _ => Err(field.wrong(self.expected())),
+        }
+    }
+
+    pub(super) fn parse(&self, field: &Field<'_>, backends: &Backends) -> Result<Reference, FaultAt> {
+        backends.parse(field.text(&self.expected())?).map_err(|error| match error {
+            // What stands before the colon may be the beginning of a secret.
+            ReferenceError::NoBackend | ReferenceError::UnknownBackend { .. } => field.wrong(self.expected()),
+            error @ ReferenceError::Name(_) => {
+                field.fault(Fault::Reference { key: field.path().to_owned(), error })
+            }
+        })
+    }
+
+    fn expected(&self) -> String {
+        format!(
+            "`BACKEND:NAME` with one of the backends {}, such as `env:OKTA_CLIENT_SECRET`; write `plaintext:…` if the \
+             secret itself is meant",
+            words(self.known.iter().map(String::as_str))
+        )
+    }
+}

@@ -1,0 +1,202 @@
+//! Sections of the file and the values in them, taken out under strict rules: no unknown key, no guess at a type.
+
+use std::ops::RangeInclusive;
+
+use super::error::{Fault, FaultAt};
+use super::tree::{Node, Place, Value};
+
+/// A section: its keys are known ones.
+pub(super) struct Section<'a> {
+    place: Place,
+    path: String,
+    entries: Vec<(&'a str, &'a Node)>,
+}
+
+/// The keys that a section may have: those of this version, and those of later ones.
+#[derive(Clone, Copy)]
+pub(super) struct Keys {
+    pub(super) now: &'static [&'static str],
+    pub(super) later: &'static [&'static str],
+}
+
+/// A value that was written, with the path by which people find it.
+#[derive(Clone)]
+pub(super) struct Field<'a> {
+    node: &'a Node,
+    path: String,
+}
+
+impl<'a> Section<'a> {
+    /// The top of the file.
+    pub(super) fn top(node: &'a Node, keys: Keys) -> Result<Self, FaultAt> {
+        Self::read(node, String::new(), keys)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The value of `key`; `None` when it is not written or left empty.
+    pub(super) fn find(&self, key: &str) -> Option<Field<'a>> {
+        let (_, node) = self.entries.iter().find(|(name, _)| *name == key)?;
+        (!matches!(node.value, Value::Nothing)).then(|| Field { node, path: self.path_of(key) })
+    }
+
+    /// The value of `key`, which must be written; `example` is the line to add.
+    pub(super) fn require(&self, key: &str, example: &str) -> Result<Field<'a>, FaultAt> {
+        self.find(key).ok_or_else(|| self.missing(key, example))
+    }
+
+    pub(super) fn missing(&self, key: &str, example: &str) -> FaultAt {
+        let (key, section, example) = (key.to_owned(), self.path.clone(), example.to_owned());
+        FaultAt { place: self.place, fault: Fault::Missing { key, section, example } }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn read(node: &'a Node, path: String, keys: Keys) -> Result<Self, FaultAt> {
+        let section = Self { place: node.place, path, entries: Vec::new() };
+        let entries = match &node.value {
+            Value::Nothing => return Ok(section),
+            Value::Section(entries) => entries,
+            _ => {
+                let expected =
+                    format!("a section with keys such as `{}:`", keys.now.first().unwrap_or(&"name"));
+                let key = if section.path.is_empty() { "the file".to_owned() } else { section.path };
+                return Err(FaultAt { place: node.place, fault: Fault::Unacceptable { key, expected } });
+            }
+        };
+        for (key, value) in entries {
+            // `null` says what this version does anyway.
+            let is_later = keys.later.contains(&key.text.as_str());
+            if is_later && !matches!(value.value, Value::Nothing) {
+                return Err(FaultAt {
+                    place: key.place,
+                    fault: Fault::NotYet { what: section.path_of(&key.text) },
+                });
+            }
+            if !is_later && !keys.now.contains(&key.text.as_str()) {
+                return Err(FaultAt { place: key.place, fault: unknown_key(&key.text, &section.path, keys) });
+            }
+        }
+        let entries = entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect();
+        Ok(Self { entries, ..section })
+    }
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.node.value, Value::Text(_))
+    }
+
+    /// Text, not empty. `expected` says what text, with an example.
+    pub(super) fn text(&self, expected: &str) -> Result<&'a str, FaultAt> {
+        match &self.node.value {
+            Value::Text(text) if !text.trim().is_empty() => Ok(text),
+            Value::Whole(_) | Value::Fraction(_) | Value::Boolean(_) => Err(self
+                .wrong(format!("{expected}; put it in quotes, YAML takes it for a number or a truth value"))),
+            _ => Err(self.wrong(expected)),
+        }
+    }
+
+    /// Text that `read` makes something of.
+    pub(super) fn parsed<T>(
+        &self,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, FaultAt> {
+        read(self.text(expected)?).ok_or_else(|| self.wrong(expected))
+    }
+
+    /// One of some words.
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, FaultAt> {
+        let expected = format!("one of {}", words(choices.iter().map(|(word, _)| *word)));
+        let text = self.text(&expected)?;
+        let choice = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        choice.ok_or_else(|| self.wrong(expected))
+    }
+
+    pub(super) fn whole(&self, range: &RangeInclusive<u32>, example: &str) -> Result<u32, FaultAt> {
+        let number = match &self.node.value {
+            Value::Whole(number) => u32::try_from(*number).ok().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        let expected =
+            || format!("a whole number from {} to {}, such as {example}", range.start(), range.end());
+        number.ok_or_else(|| self.wrong(expected()))
+    }
+
+    pub(super) fn boolean(&self) -> Result<bool, FaultAt> {
+        match self.node.value {
+            Value::Boolean(value) => Ok(value),
+            _ => Err(self.wrong("`true` or `false`")),
+        }
+    }
+
+    /// A number with a point, as YAML takes `1.3` without quotes.
+    pub(super) fn fraction(&self) -> Option<f64> {
+        match self.node.value {
+            Value::Fraction(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn section(&self, keys: Keys) -> Result<Section<'a>, FaultAt> {
+        Section::read(self.node, self.path.clone(), keys)
+    }
+
+    pub(super) fn list(&self, expected: &str) -> Result<Vec<Self>, FaultAt> {
+        let Value::List(nodes) = &self.node.value else { return Err(self.wrong(expected)) };
+        let path = |index| format!("{}[{index}]", self.path);
+        Ok(nodes.iter().enumerate().map(|(index, node)| Self { node, path: path(index) }).collect())
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self, expected: &str) -> Result<Vec<String>, FaultAt> {
+        self.list(expected)?.iter().map(|field| field.text(expected).map(str::to_owned)).collect()
+    }
+
+    pub(super) fn wrong(&self, expected: impl Into<String>) -> FaultAt {
+        self.fault(Fault::Unacceptable { key: self.path.clone(), expected: expected.into() })
+    }
+
+    pub(super) fn fault(&self, fault: Fault) -> FaultAt {
+        FaultAt { place: self.node.place, fault }
+    }
+}
+
+/// "`a`, `b` or `c`"
+pub(super) fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = words.map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.join(""),
+    }
+}
+
+fn unknown_key(key: &str, section: &str, keys: Keys) -> Fault {
+    let distance = |known: &&&str| strsim::damerau_levenshtein(&key.to_lowercase(), &known.to_lowercase());
+    // Text that slipped into a key's place can be long; no key is.
+    let nearest = (key.len() <= 64).then(|| keys.now.iter().min_by_key(distance)).flatten();
+    let nearest =
+        nearest.filter(|known| distance(known) <= known.len().div_ceil(3)).map(|known| (*known).to_owned());
+    Fault::UnknownKey {
+        key: shown(key),
+        section: section.to_owned(),
+        nearest,
+        known: words(keys.now.iter().copied()),
+    }
+}
+
+/// A key as it was written, unless it looks like more than a key: a secret that lost its place, say.
+fn shown(key: &str) -> String {
+    let is_word = (1..=32).contains(&key.len())
+        && key.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));
+    if is_word { format!("`{key}`") } else { "(not a word)".to_owned() }
+}

@@ -1,0 +1,216 @@
+//! The whole file, section by section, in the order of design §2.
+
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+
+use infra_shared::origin::Origin;
+use jiff::SignedDuration;
+
+use crate::keys::RootKeySettings;
+use crate::logging::{LogFormat, LogLevel, LogSettings};
+use crate::sessions::SessionLimits;
+use crate::tls::MinimumVersion;
+
+use super::directories::Directories;
+use super::error::{Fault, FaultAt};
+use super::section::{Field, Keys, Section};
+use super::tree::Node;
+use super::{Config, backends, duration, provider};
+
+const TOP: Keys = Keys {
+    now: &[
+        "version",
+        "listen",
+        "publicURLs",
+        "dataDir",
+        "tls",
+        "providers",
+        "secrets",
+        "keys",
+        "sessions",
+        "log",
+    ],
+    later: &["metrics"],
+};
+const TLS: Keys = Keys { now: &["minVersion"], later: &["acme", "files"] };
+const KEY: Keys = Keys { now: &["kind", "config"], later: &[] };
+const NATIVE_KEY: Keys = Keys { now: &["path"], later: &[] };
+const SESSIONS: Keys =
+    Keys { now: &["lifetime", "inactivityTimeout", "maxPerUser"], later: &["revalidateEvery"] };
+const LOG: Keys = Keys { now: &["format", "level"], later: &[] };
+
+const EVERYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 443);
+const DEFAULT_SESSIONS: SessionLimits = SessionLimits {
+    lifetime: SignedDuration::from_hours(12),
+    inactivity_timeout: SignedDuration::from_hours(4),
+    max_per_user: 48,
+};
+const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
+const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
+
+pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, FaultAt> {
+    let top = Section::top(tree, TOP)?;
+    top.require("version", "version: 1")?.whole(&(1..=1), "1")?;
+    let listen = top.find("listen").map_or(Ok(EVERYWHERE), |field| {
+        field
+            .parsed("an address and a port, such as `[::]:443` or `127.0.0.1:8443`", |text| text.parse().ok())
+    })?;
+    let public_urls = top.find("publicURLs").map_or(Ok(Vec::new()), |field| public_urls(&field))?;
+    let data_dir = data_dir(&top, directories)?;
+    let minimum_tls = top.find("tls").map_or(Ok(MinimumVersion::Tls13), |field| minimum_tls(&field))?;
+    let root_keys = root_keys(&top, &data_dir, directories)?;
+    let sessions = top.find("sessions").map_or(Ok(DEFAULT_SESSIONS), |field| sessions(&field))?;
+    let log = top.find("log").map_or(Ok(LogSettings::default()), |field| log(&field))?;
+    let backends = top.find("secrets").map_or(Ok(Vec::new()), |field| backends::read(&field))?;
+    let (providers, backends, warnings) = provider::read_all(&top, backends)?;
+    Ok(Config {
+        listen,
+        public_urls,
+        data_dir,
+        minimum_tls,
+        providers,
+        root_keys,
+        backends,
+        sessions,
+        log,
+        warnings,
+    })
+}
+
+fn public_urls(field: &Field<'_>) -> Result<Vec<Origin>, FaultAt> {
+    let expected = "a list of https addresses without a path, such as `[https://infra.example.com]`";
+    let mut origins: Vec<Origin> = Vec::new();
+    for item in field.list(expected)? {
+        let expected = "an https address without a path, such as `https://infra.example.com`";
+        let origin = item.parsed(expected, |text| text.parse().ok())?;
+        if origins.contains(&origin) {
+            return Err(item.wrong("another address than those before it"));
+        }
+        origins.push(origin);
+    }
+    Ok(origins)
+}
+
+fn data_dir(top: &Section<'_>, directories: &Directories) -> Result<PathBuf, FaultAt> {
+    if let Some(field) = top.find("dataDir") {
+        return absolute_path(&field, "/var/lib/infrad");
+    }
+    // Without a home directory there is no default.
+    directories.data.clone().ok_or_else(|| top.missing("dataDir", "dataDir: /var/lib/infrad"))
+}
+
+fn minimum_tls(field: &Field<'_>) -> Result<MinimumVersion, FaultAt> {
+    let Some(version) = field.section(TLS)?.find("minVersion") else { return Ok(MinimumVersion::Tls13) };
+    // YAML takes 1.3 without quotes for a number; its text is the same.
+    let text = version.fraction().map(|number| number.to_string());
+    match text.as_deref().map_or_else(|| version.text("`\"1.3\"` or `\"1.2\"`"), Ok)? {
+        "1.3" => Ok(MinimumVersion::Tls13),
+        "1.2" => Ok(MinimumVersion::Tls12),
+        _ => Err(version.wrong("`\"1.3\"` or `\"1.2\"`")),
+    }
+}
+
+fn root_keys(
+    top: &Section<'_>,
+    data_dir: &Path,
+    directories: &Directories,
+) -> Result<Vec<RootKeySettings>, FaultAt> {
+    const EXAMPLE: &str = "keys: [{kind: native, config: {path: /etc/infra/root.key}}]";
+    let Some(field) = top.find("keys") else {
+        let path = directories.root_key.clone().ok_or_else(|| top.missing("keys", EXAMPLE))?;
+        return Ok(vec![native_key(path, data_dir, |fault| FaultAt { place: top.place(), fault })?]);
+    };
+    let items = field.list(&format!("a list such as `{EXAMPLE}`"))?;
+    if items.is_empty() {
+        return Err(field.wrong(format!("a list with at least one key, such as `{EXAMPLE}`")));
+    }
+    items.iter().map(|item| root_key(item, data_dir, directories)).collect()
+}
+
+fn root_key(
+    item: &Field<'_>,
+    data_dir: &Path,
+    directories: &Directories,
+) -> Result<RootKeySettings, FaultAt> {
+    let section = item.section(KEY)?;
+    let kind = section.require("kind", "kind: native")?;
+    match kind.text("`native`")? {
+        "native" => {}
+        later @ ("awskms" | "vault") => {
+            return Err(kind.fault(Fault::NotYet { what: format!("kind: {later}") }));
+        }
+        _ => return Err(kind.wrong("`native`")),
+    }
+    let written = section.find("config").map(|config| config.section(NATIVE_KEY)).transpose()?;
+    let written = written.and_then(|config| config.find("path"));
+    let path = match (&written, &directories.root_key) {
+        (Some(path), _) => absolute_path(path, "/etc/infra/root.key")?,
+        (None, Some(path)) => path.clone(),
+        (None, None) => {
+            return Err(item.wrong("a key with a path, such as `config: {path: /etc/infra/root.key}`"));
+        }
+    };
+    native_key(path, data_dir, |fault| written.as_ref().unwrap_or(item).fault(fault))
+}
+
+/// A stolen data directory must not bring its key along.
+fn native_key(
+    path: PathBuf,
+    data_dir: &Path,
+    fault: impl FnOnce(Fault) -> FaultAt,
+) -> Result<RootKeySettings, FaultAt> {
+    if path.starts_with(data_dir) {
+        let expected =
+            "a file outside `dataDir`, so that whoever steals the data has no key to it".to_owned();
+        return Err(fault(Fault::Unacceptable { key: "keys: path".to_owned(), expected }));
+    }
+    Ok(RootKeySettings::Native { path })
+}
+
+fn sessions(field: &Field<'_>) -> Result<SessionLimits, FaultAt> {
+    let section = field.section(SESSIONS)?;
+    let default = DEFAULT_SESSIONS;
+    let span = |field: &Field<'_>, example, longest: SignedDuration, longest_text: &str| {
+        let expected = format!("a time from 1m to {longest_text}, such as `{example}` or `1h30m`");
+        field.parsed(&expected, |text| {
+            duration::parse(text).filter(|span| (SHORTEST..=longest).contains(span))
+        })
+    };
+    let lifetime = section
+        .find("lifetime")
+        .map_or(Ok(default.lifetime), |field| span(&field, "12h", LONGEST_LIFETIME, "30d"))?;
+    let inactivity_timeout =
+        section.find("inactivityTimeout").map_or(Ok(default.inactivity_timeout.min(lifetime)), |field| {
+            span(&field, "4h", lifetime, "the `lifetime` of sessions")
+        })?;
+    let max_per_user = section
+        .find("maxPerUser")
+        .map_or(Ok(default.max_per_user), |field| field.whole(&(1..=10_000), "48"))?;
+    Ok(SessionLimits { lifetime, inactivity_timeout, max_per_user })
+}
+
+fn log(field: &Field<'_>) -> Result<LogSettings, FaultAt> {
+    const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    const LEVELS: [(&str, LogLevel); 5] = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let section = field.section(LOG)?;
+    let default = LogSettings::default();
+    Ok(LogSettings {
+        format: section.find("format").map_or(Ok(default.format), |field| field.choice(&FORMATS))?,
+        level: section.find("level").map_or(Ok(default.level), |field| field.choice(&LEVELS))?,
+    })
+}
+
+/// An absolute path without `..`: what it names does not depend on where the daemon was started.
+pub(super) fn absolute_path(field: &Field<'_>, example: &str) -> Result<PathBuf, FaultAt> {
+    field.parsed(&format!("an absolute path without `..`, such as `{example}`"), |text| {
+        let path = Path::new(text);
+        let plain = path.components().all(|component| component != Component::ParentDir);
+        (path.is_absolute() && plain).then(|| path.to_owned())
+    })
+}

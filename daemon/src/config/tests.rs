@@ -1,0 +1,351 @@
+//! Whole configurations, good and broken; every broken one carries a secret that no message may show.
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+
+use super::*;
+use crate::identity::{Allow, ClientAuthentication, SigningAlgorithm};
+use crate::logging::{LogFormat, LogLevel};
+
+const CANARY: &str = "canary-5b1d0c";
+
+const PROVIDER: &str = "\
+providers:
+  - name: okta
+    kind: okta
+    issuer: https://example.okta.com
+    clientID: 0oa1b2c3
+    clientSecret: plaintext:canary-5b1d0c
+";
+
+fn directories() -> Directories {
+    Directories { data: Some("/var/lib/infrad".into()), root_key: Some("/etc/infra/root.key".into()) }
+}
+
+fn parse(text: &str) -> Result<Config, FaultAt> {
+    Config::parse(text, &directories())
+}
+
+/// What `infrad` says of `text`, which is broken.
+fn message(text: &str) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("infrad.yaml");
+    std::fs::write(&path, text).expect("a file");
+    let error = Config::read(&path).expect_err(text);
+    assert!(!format!("{error:?}{error}").contains("canary"), "the secret is shown: {error}");
+    error.to_string().replace(&path.display().to_string(), "infrad.yaml")
+}
+
+fn with_section(section: &str) -> String {
+    format!("version: 1\n{section}\n{PROVIDER}")
+}
+
+fn with_provider_line(line: &str) -> String {
+    format!("version: 1\n{PROVIDER}    {line}\n")
+}
+
+#[track_caller]
+fn assert_says(text: &str, expected: &[&str]) {
+    let message = message(text);
+    for part in expected {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
+fn what_is_left_out_takes_its_default() {
+    let config = parse(&with_section("")).expect("a good configuration");
+    assert_eq!(config.listen, "[::]:443".parse().expect("an address"));
+    assert!(config.public_urls.is_empty());
+    assert_eq!(config.data_dir, PathBuf::from("/var/lib/infrad"));
+    assert_eq!(config.minimum_tls, MinimumVersion::Tls13);
+    assert_eq!(config.root_keys, [RootKeySettings::Native { path: "/etc/infra/root.key".into() }]);
+    assert_eq!(config.sessions.lifetime, SignedDuration::from_hours(12));
+    assert_eq!(config.sessions.inactivity_timeout, SignedDuration::from_hours(4));
+    assert_eq!(config.sessions.max_per_user, 48);
+    assert_eq!(config.log, LogSettings::default());
+    let [provider] = config.providers.as_slice() else { panic!("one provider") };
+    assert_eq!(provider.redirect_uris.first().map(String::as_str), Some("http://127.0.0.1:8301/callback"));
+    assert_eq!(provider.redirect_uris.len(), 3);
+    assert_eq!(provider.scopes, ["openid", "email", "profile", "groups"]);
+    assert_eq!(provider.allow, Allow::Everyone);
+    assert!(!provider.development);
+}
+
+#[test]
+fn everything_that_can_be_written_is_read() {
+    let config = parse(
+        r#"
+version: 1
+listen: "127.0.0.1:8443"
+publicURLs: [https://infra.example.com, "infra.internal:8443"]
+dataDir: /srv/infrad
+tls: {minVersion: "1.2"}
+providers:
+  - name: okta
+    kind: okta
+    issuer: https://example.okta.com/oauth2/default/
+    clientID: "0123456"
+    clientSecret: env:OKTA_CLIENT_SECRET
+    clientAuthentication: client_secret_post
+    redirectPorts: [9001, 9002]
+    scopes: [openid, groups]
+    groupsClaim: teams
+    signingAlgorithms: [PS384]
+    allow: {groups: [engineering], emailDomains: [example.com], emails: []}
+    caFile: null
+  - {name: other, kind: oidc, issuer: "https://id.example.com", clientID: x, clientSecret: "encoded:OTHER", allow: everyone}
+secrets:
+  - {name: encoded, kind: env, config: {base64: true}}
+keys:
+  - {kind: native, config: {path: /etc/elsewhere/root.key}}
+  - {kind: native, config: {path: /etc/elsewhere/old.key}}
+sessions: {lifetime: 1h30m, inactivityTimeout: 90s, maxPerUser: 2, revalidateEvery: null}
+log: {format: json, level: warn}
+"#,
+    )
+    .expect("a good configuration");
+    assert_eq!(
+        config.public_urls.last().map(ToString::to_string),
+        Some("https://infra.internal:8443".into())
+    );
+    assert_eq!(config.minimum_tls, MinimumVersion::Tls12);
+    assert_eq!(config.root_keys.len(), 2);
+    assert_eq!(config.sessions.lifetime, SignedDuration::from_mins(90));
+    assert_eq!(config.sessions.inactivity_timeout, SignedDuration::from_secs(90));
+    assert_eq!(config.log, LogSettings { format: LogFormat::Json, level: LogLevel::Warn });
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let [okta, other] = config.providers.as_slice() else { panic!("two providers") };
+    assert_eq!(okta.issuer, "https://example.okta.com/oauth2/default/");
+    assert_eq!(okta.client_id, "0123456");
+    assert_eq!(okta.client_authentication, ClientAuthentication::ClientSecretPost);
+    assert_eq!(okta.redirect_uris, ["http://127.0.0.1:9001/callback", "http://127.0.0.1:9002/callback"]);
+    assert_eq!(okta.groups_claim, "teams");
+    assert_eq!(okta.signing_algorithms, [SigningAlgorithm::PS384]);
+    assert!(matches!(&okta.allow, Allow::Listed { groups, .. } if groups == &["engineering"]));
+    assert_eq!(other.client_secret.backend(), "encoded");
+    assert_eq!(other.allow, Allow::Everyone);
+    assert_eq!(other.scopes, ["openid", "email", "profile"]);
+}
+
+#[test]
+fn a_plaintext_secret_is_warned_about_and_not_shown() {
+    let config = parse(&with_section("")).expect("a good configuration");
+    let [warning] = config.warnings.as_slice() else { panic!("one warning: {:?}", config.warnings) };
+    assert!(warning.contains("provider `okta`"), "{warning}");
+    assert!(!format!("{config:?}").contains(CANARY));
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_place_and_the_nearest_known_one() {
+    assert_says(
+        &with_provider_line("redirectPort: [8301]"),
+        &[
+            "infrad.yaml, line 8, column 5: unknown key `redirectPort` in `providers[0]`; did you mean `redirectPorts`?",
+        ],
+    );
+    assert_says(&with_section("publicUrls: []"), &["line 2, column 1", "did you mean `publicURLs`?"]);
+    assert_says(
+        &with_section("sessions: {lifetme: 12h}"),
+        &["line 2, column 12", "`sessions`", "`lifetime`?"],
+    );
+    assert_says(
+        &with_section("colour: blue"),
+        &["unknown key `colour`; remove it, or write one of `version`"],
+    );
+}
+
+#[test]
+fn keys_of_later_versions_say_so_and_their_null_is_taken() {
+    for (text, key) in [
+        ("tls: {acme: {domains: [a.example.com]}}", "tls.acme"),
+        ("tls: {files: {certificate: /a, privateKey: /b}}", "tls.files"),
+        ("metrics: {listen: \"127.0.0.1:9090\"}", "metrics"),
+        ("sessions: {revalidateEvery: 1h}", "sessions.revalidateEvery"),
+        ("keys: [{kind: awskms, config: {key: alias/infra}}]", "kind: awskms"),
+        ("secrets: [{name: v, kind: vault, config: {address: https://vault}}]", "kind: vault"),
+    ] {
+        let expected = format!("`{key}` is not supported by this version yet: remove it");
+        assert_says(&with_section(text), &["line 2, column", &expected]);
+    }
+    assert_says(
+        &format!("version: 1\n{}", PROVIDER.replace("plaintext:", "kubernetes:")),
+        &["line 7, column 19: `kubernetes:…` is not supported by this version yet"],
+    );
+}
+
+#[test]
+fn a_wrong_value_is_told_with_what_is_expected() {
+    for (section, expected) in [
+        ("listen: 443", "an address and a port, such as `[::]:443`"),
+        ("listen: infra.example.com:443", "an address and a port"),
+        ("publicURLs: https://infra.example.com", "a list of https addresses"),
+        ("publicURLs: [http://infra.example.com]", "an https address"),
+        ("publicURLs: [a.example.com, https://a.example.com]", "another address"),
+        ("dataDir: data", "an absolute path"),
+        ("dataDir: /var/../etc", "an absolute path without `..`"),
+        ("tls: {minVersion: 1.1}", "`\"1.3\"` or `\"1.2\"`"),
+        ("tls: yes please", "a section with keys such as `minVersion:`"),
+        ("sessions: {lifetime: 31d}", "a time from 1m to 30d, such as `12h`"),
+        ("sessions: {lifetime: 59s}", "a time from 1m to 30d"),
+        ("sessions: {lifetime: 12}", "put it in quotes"),
+        ("sessions: {lifetime: 1h, inactivityTimeout: 2h}", "a time from 1m to the `lifetime`"),
+        ("sessions: {maxPerUser: 0}", "a whole number from 1 to 10000, such as 48"),
+        ("sessions: {maxPerUser: many}", "a whole number"),
+        ("log: {level: loud}", "one of `error`, `warn`, `info`, `debug` or `trace`"),
+        ("log: {format: xml}", "one of `text` or `json`"),
+        ("keys: []", "a list with at least one key"),
+        ("keys: [{kind: native, config: {path: /var/lib/infrad/root.key}}]", "a file outside `dataDir`"),
+        ("secrets: [{name: env, kind: env}]", "a name that no other backend has"),
+        ("secrets: [{name: a, kind: env, config: {base64: true, base64Raw: true}}]", "the only encoding"),
+        ("secrets: [{name: a, kind: stone}]", "`env`, `file` or `plaintext`"),
+    ] {
+        assert_says(&with_section(section), &["line 2, column ", expected]);
+    }
+}
+
+#[test]
+fn a_wrong_value_of_a_provider_is_told_with_what_is_expected() {
+    for (line, expected) in [
+        ("redirectPorts: []", "a list of 1 to 10 ports"),
+        ("redirectPorts: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]", "a list of 1 to 10 ports"),
+        ("redirectPorts: [0]", "a whole number from 1 to 65535"),
+        ("redirectPorts: [65536]", "a whole number from 1 to 65535"),
+        ("redirectPorts: [8301, 8301]", "another port"),
+        ("scopes: [email]", "with `openid` among them"),
+        ("scopes: [openid, \"a b\"]", "with `openid` among them"),
+        ("signingAlgorithms: [none]", "anybody could write an ID token"),
+        ("signingAlgorithms: [RS256, HS256]", "the client secret alone"),
+        ("signingAlgorithms: [RS1]", "one of `RS256`"),
+        ("signingAlgorithms: []", "a list of algorithms"),
+        ("clientAuthentication: none", "one of `client_secret_basic` or `client_secret_post`"),
+        ("allow: nobody", "`everyone`, or lists"),
+        ("allow: {}", "empty lists let nobody in"),
+        ("allow: {emails: alice@example.com}", "a list of addresses"),
+        ("allow: {emailDomains: [\"@example.com\"]}", "a list of domains without `@`"),
+        ("allow: {emails: [example.com]}", "a list of addresses"),
+        ("caFile: ca.pem", "an absolute path"),
+        ("caFile: /nonexistent/ca.pem", "/nonexistent/ca.pem cannot be used"),
+    ] {
+        assert_says(&with_provider_line(line), &["line 8, column ", expected]);
+    }
+}
+
+#[test]
+fn a_file_without_certificates_is_refused_as_authorities() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ca.pem");
+    std::fs::write(&path, "no certificate").expect("a file");
+    let line = format!("caFile: {}", path.display());
+    assert_says(
+        &with_provider_line(&line),
+        &["line 8, column 13", "ca.pem cannot be used: it holds no certificate"],
+    );
+}
+
+#[test]
+fn nesting_and_aliases_without_measure_are_refused() {
+    let deep = format!("listen: {}", "[".repeat(500_000));
+    assert_says(&with_section(&deep), &["infrad.yaml, line "]);
+    let levels: Vec<String> =
+        (1..30).map(|level| format!("a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1)).collect();
+    assert_says(&with_section(&format!("a0: &a0 [x, x]\n{}", levels.concat())), &["infrad.yaml, line "]);
+}
+
+#[test]
+fn an_issuer_is_an_https_address_without_query_or_fragment() {
+    for issuer in [
+        "http://example.okta.com",
+        "HTTPS://example.okta.com",
+        "example.okta.com",
+        "https://",
+        "https://example.okta.com?a",
+        "\"https://example.okta.com#a\"",
+        "https://user@example.okta.com",
+        "\"https://example.okta.com/ a\"",
+    ] {
+        let text = with_section("").replace("https://example.okta.com", issuer);
+        assert_says(&text, &["`providers[0].issuer` must be the provider's https address"]);
+    }
+}
+
+#[test]
+fn a_provider_of_kind_oidc_must_say_whom_it_lets_in() {
+    let text = with_section("").replace("kind: okta", "kind: oidc");
+    assert_says(&text, &["`allow` is missing in `providers[0]`; add, for example, `allow: {emailDomains:"]);
+}
+
+#[test]
+fn providers_are_there_and_have_names_of_their_own() {
+    assert_says("version: 1\n", &["`providers` is missing; add, for example"]);
+    assert_says("version: 1\nproviders: []\n", &["at least one provider"]);
+    let twice = format!("version: 1\n{PROVIDER}{}", PROVIDER.replace("providers:\n", ""));
+    assert_says(
+        &twice,
+        &["line 8, column 11: `providers[1].name` must be a name that no other provider has"],
+    );
+    assert_says(
+        &with_section("").replace("name: okta", "name: Okta"),
+        &["lower-case letters, digits and dashes"],
+    );
+}
+
+#[test]
+fn the_version_is_the_one_that_is_understood() {
+    assert_says(PROVIDER, &["`version` is missing; add, for example, `version: 1`"]);
+    assert_says(&format!("version: 2\n{PROVIDER}"), &["line 1, column 10: `version` must be"]);
+}
+
+#[test]
+fn a_secret_without_its_backend_is_not_repeated() {
+    for secret in
+        [CANARY.to_owned(), format!("{CANARY}:x"), format!("{{{CANARY}: x}}"), format!("[{CANARY}]")]
+    {
+        let text = with_section("").replace("plaintext:canary-5b1d0c", &secret);
+        assert_says(&text, &["line 8, column 19", "`BACKEND:NAME`", "`plaintext:…`"]);
+    }
+}
+
+#[test]
+fn a_secret_in_the_place_of_a_key_is_not_repeated() {
+    assert_says(&with_section("canary-5b1d0c: 1"), &["unknown key (not a word)"]);
+}
+
+#[test]
+fn what_is_not_yaml_is_told_with_its_place_and_without_the_text_around_it() {
+    for broken in [
+        "allow: {groups: [a",
+        "scopes: \"open",
+        "\tallow: everyone",
+        "allow: *canary",
+        "  x: - y: ]",
+        "a: 1e999",
+    ] {
+        assert_says(&with_provider_line(broken), &["infrad.yaml, line "]);
+    }
+}
+
+#[test]
+fn a_key_stands_once() {
+    assert_says(
+        &with_provider_line("clientID: x"),
+        &["line 8, column 5: this key is here for the second time"],
+    );
+}
+
+#[test]
+fn a_second_document_is_refused() {
+    assert_says(&format!("{}---\nversion: 1\n", with_section("")), &["one document"]);
+}
+
+#[test]
+fn without_a_home_the_places_must_be_written() {
+    let none = Directories::default();
+    let missing = |text: &str| match Config::parse(text, &none) {
+        Err(FaultAt { fault: Fault::Missing { key, .. }, .. }) => key,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(missing(&with_section("")), "dataDir");
+    assert_eq!(missing(&with_section("dataDir: /srv/infrad")), "keys");
+}

@@ -1,0 +1,143 @@
+//! The YAML text as a tree in which every key and value knows its place, so that an error can point at it.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Error, Location, Spanned};
+
+use super::error::{Fault, FaultAt};
+
+/// Where something stands in the file, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: u64,
+    pub(super) column: u64,
+}
+
+/// No `Debug`: any text may be a secret.
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+pub(super) enum Value {
+    Nothing,
+    Boolean(bool),
+    Whole(i128),
+    Fraction(f64),
+    Text(String),
+    List(Vec<Node>),
+    Section(Vec<(Key, Node)>),
+}
+
+pub(super) struct Key {
+    pub(super) place: Place,
+    pub(super) text: String,
+}
+
+impl Node {
+    /// Reads one YAML document.
+    pub(super) fn parse(text: &str) -> Result<Self, FaultAt> {
+        let tree: Spanned<Value> = serde_saphyr::from_str(text).map_err(|error| fault(&error))?;
+        Ok(tree.into())
+    }
+}
+
+/// The parser's error without its words: they quote the file, where the next line may be a secret.
+fn fault(error: &Error) -> FaultAt {
+    let error = error.without_snippet();
+    let fault = match error {
+        Error::DuplicateMappingKey { .. } => Fault::DuplicateKey,
+        Error::MultipleDocuments { .. } => Fault::SeveralDocuments,
+        _ => Fault::NotYaml,
+    };
+    FaultAt { place: error.location().map_or(Place { line: 1, column: 1 }, Place::from), fault }
+}
+
+impl From<Location> for Place {
+    fn from(location: Location) -> Self {
+        Self { line: location.line(), column: location.column() }
+    }
+}
+
+impl From<Spanned<Value>> for Node {
+    fn from(spanned: Spanned<Value>) -> Self {
+        Self { place: spanned.referenced.into(), value: spanned.value }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Nothing)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Nothing)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Whole(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Whole(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Whole(value))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
+        Ok(Value::Whole(i128::try_from(value).unwrap_or(i128::MAX)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Fraction(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element::<Spanned<Value>>()? {
+            nodes.push(node.into());
+        }
+        Ok(Value::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut section: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((key, node)) = section.next_entry::<Spanned<String>, Spanned<Value>>()? {
+            entries.push((Key { place: key.referenced.into(), text: key.value }, node.into()));
+        }
+        Ok(Value::Section(entries))
+    }
+}

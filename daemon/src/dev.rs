@@ -1,0 +1,73 @@
+//! What `infrad dev` is made of: a development identity provider on loopback, and a command that runs beside it.
+
+mod command;
+mod grants;
+mod http;
+mod provider;
+mod sign_in_page;
+mod signing;
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use infra_shared::clock::SystemClock;
+use secrecy::SecretString;
+use tiny_http::Server;
+
+use provider::{Client, Provider};
+
+pub use command::run_command;
+
+/// An OpenID Provider with two users, for development only: it believes whoever says to be `alice` or `bob`.
+/// It stops when dropped.
+pub struct DevelopmentProvider {
+    issuer: String,
+    server: Arc<Server>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DevelopmentProvider {
+    /// Starts the provider on a free port of 127.0.0.1, for one client.
+    pub fn start(
+        client_id: &str,
+        client_secret: &SecretString,
+        redirect_uris: &[String],
+    ) -> io::Result<Self> {
+        let server = Server::http((Ipv4Addr::LOCALHOST, 0)).map_err(io::Error::other)?;
+        let port =
+            server.server_addr().to_ip().map(|address| address.port()).expect("it listens on an IP address");
+        let host = format!("127.0.0.1:{port}");
+        let issuer = format!("http://{host}");
+        let client = Client {
+            id: client_id.to_owned(),
+            secret: client_secret.clone(),
+            redirect_uris: redirect_uris.to_vec(),
+        };
+        let mut provider = Provider::new(issuer.clone(), client, Arc::new(SystemClock));
+        let server = Arc::new(server);
+        let serving = Arc::clone(&server);
+        let thread = thread::spawn(move || {
+            // `recv` fails once the server is unblocked.
+            while let Ok(request) = serving.recv() {
+                http::serve(&mut provider, &host, request);
+            }
+        });
+        Ok(Self { issuer, server, thread: Some(thread) })
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+}
+
+impl Drop for DevelopmentProvider {
+    fn drop(&mut self) {
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

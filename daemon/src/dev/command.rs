@@ -1,0 +1,66 @@
+//! The command that `infrad dev` runs.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs `command` (at least its program) with additional environment, passes SIGINT and SIGTERM on, and answers its
+/// exit status (128 + the signal's number when a signal ended it).
+pub async fn run_command(command: &[OsString], environment: &[(OsString, OsString)]) -> io::Result<u8> {
+    let (program, arguments) = command
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program is named"))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let envs = environment.iter().map(|(name, value)| (name, value));
+    let mut child = Command::new(program).args(arguments).envs(envs).kill_on_drop(true).spawn()?;
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(code(status?)),
+            _ = terminate.recv() => pass_on(&child, Signal::TERM),
+            // From a terminal the whole group has it already; a second one does no harm.
+            _ = interrupt.recv() => pass_on(&child, Signal::INT),
+        }
+    }
+}
+
+fn pass_on(child: &Child, signal: Signal) {
+    let process = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(process) = process {
+        // It may have ended a moment ago.
+        let _ = kill_process(process, signal);
+    }
+}
+
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn run(script: &str) -> u8 {
+        let command = ["sh", "-c", script].map(OsString::from);
+        run_command(&command, &[("INFRA_DEV_TEST".into(), "given".into())]).await.expect("a shell")
+    }
+
+    #[tokio::test]
+    async fn its_status_and_its_signal_are_told_as_a_shell_does() {
+        assert_eq!(run("exit 7").await, 7);
+        assert_eq!(run("kill -TERM $$").await, 143);
+        assert_eq!(run("test \"$INFRA_DEV_TEST\" = given").await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_cannot_be_run() {
+        let error = run_command(&["/nowhere/program".into()], &[]).await.expect_err("nothing is there");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

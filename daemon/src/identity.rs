@@ -1,0 +1,267 @@
+//! Who somebody is, according to an OpenID Provider: discovery, code exchange, and the verification of what comes back.
+
+mod allow;
+mod authorization_url;
+mod claims;
+mod code_exchange;
+mod discovery;
+mod id_token;
+mod json;
+mod signing_keys;
+mod user_info;
+
+use std::sync::Arc;
+
+use infra_shared::clock::Clock;
+use infra_shared::login_binding::BoundVerifier;
+use rustls::pki_types::CertificateDer;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::outbound::Outbound;
+use crate::secrets::{Backends, ReadError, Reference};
+use discovery::Discovery;
+use id_token::{Expected, IDToken, IDTokenError};
+use signing_keys::SigningKeys;
+
+pub use allow::Allow;
+
+/// A provider as the configuration describes it.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    pub name: String,
+    pub kind: ProviderKind,
+    /// Byte for byte as the provider writes it.
+    pub issuer: String,
+    pub client_id: String,
+    pub client_secret: Reference,
+    pub client_authentication: ClientAuthentication,
+    /// `http://127.0.0.1:PORT/callback`, in the order in which they are tried.
+    pub redirect_uris: Vec<String>,
+    pub scopes: Vec<String>,
+    pub groups_claim: String,
+    pub signing_algorithms: Vec<SigningAlgorithm>,
+    pub allow: Allow,
+    /// The certification authorities of the provider, where not the operating system's.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// `http` issuers on loopback: the development provider's only; no configuration can say so.
+    pub development: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderKind {
+    Okta,
+    Oidc,
+}
+
+/// How the daemon proves itself at the token endpoint (OpenID Connect Core §9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    ClientSecretBasic,
+    ClientSecretPost,
+}
+
+/// The algorithms that an ID token may be signed with (RFC 7518 §3.1, RFC 8037). There is no `none` and no HMAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigningAlgorithm {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    EdDSA,
+}
+
+/// The parameters of an authorization request that differ from login to login.
+#[derive(Debug)]
+pub struct AuthorizationRequest<'a> {
+    pub redirect_uri: &'a str,
+    pub state: &'a str,
+    pub nonce: &'a SecretString,
+    pub code_challenge: &'a str,
+}
+
+/// What an authorization response and the ticket bring to the exchange.
+#[derive(Debug)]
+pub struct CodeGrant<'a> {
+    pub code: &'a SecretString,
+    pub verifier: &'a BoundVerifier,
+    pub redirect_uri: &'a str,
+    pub nonce: &'a SecretString,
+}
+
+/// Why there is no identity. `Display` is for the log: precise, without any text or secret from the provider.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The provider cannot be reached or does not answer as one: worth another try.
+    #[error("provider unavailable: {0}")]
+    Unavailable(String),
+    /// The provider does not take the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
+    #[error("the provider refused the daemon's client credentials (invalid_client)")]
+    ClientRefused,
+    /// The client secret cannot be read.
+    #[error("client secret: {0}")]
+    ClientSecret(#[from] ReadError),
+    /// The provider refused the code, or what it sent does not prove anybody. The text is a reason code of our own.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// One provider, with what was learned of it.
+pub struct Provider {
+    settings: ProviderSettings,
+    backends: Backends,
+    clock: Arc<dyn Clock>,
+    outbound: Outbound,
+    discovery: Discovery,
+    signing_keys: SigningKeys,
+}
+
+impl Provider {
+    /// Asks nobody anything yet.
+    pub fn new(
+        settings: ProviderSettings,
+        backends: Backends,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IdentityError> {
+        let outbound = Outbound::new(settings.authorities.clone())
+            .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
+        Ok(Self {
+            settings,
+            backends,
+            clock,
+            outbound,
+            discovery: Discovery::default(),
+            signing_keys: SigningKeys::default(),
+        })
+    }
+
+    pub fn settings(&self) -> &ProviderSettings {
+        &self.settings
+    }
+
+    /// The URL that the browser is sent to (OpenID Connect Core §3.1.2.1).
+    pub async fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<Url, IdentityError> {
+        let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await?;
+        Ok(authorization_url::build(&metadata.authorization_endpoint, &self.settings, request))
+    }
+
+    /// Checks the `iss` of an authorization response (RFC 9207 §2.4), before the code is used for anything.
+    pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), IdentityError> {
+        if let Some(iss) = iss {
+            return if iss == self.settings.issuer {
+                Ok(())
+            } else {
+                Err(refused("response_issuer_differs"))
+            };
+        }
+        let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await?;
+        // RFC 9207 §2.4: who says that it sends the parameter, and did not, did not send the response.
+        if metadata.sends_response_issuer { Err(refused("response_issuer_missing")) } else { Ok(()) }
+    }
+
+    /// Exchanges a code and verifies everything that comes back. The client secret is read here, and only here.
+    pub async fn exchange(&self, grant: CodeGrant<'_>) -> Result<VerifiedIdentity, IdentityError> {
+        let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await?;
+        let tokens =
+            code_exchange::exchange(&self.outbound, &metadata, &self.settings, &self.backends, &grant)
+                .await?;
+        let expected = Expected {
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
+            nonce: grant.nonce,
+            algorithms: &self.settings.signing_algorithms,
+            access_token: &tokens.access_token,
+            now: self.clock.now(),
+        };
+        let id_token = self.verify(&tokens.id_token, &expected, &metadata.jwks_uri).await?;
+        let user_info = if claims::are_missing(&id_token, &self.settings) {
+            user_info::fetch(&self.outbound, &metadata, &tokens.access_token, &id_token).await?
+        } else {
+            None
+        };
+        claims::identity(&id_token, user_info.as_ref(), &self.settings)
+    }
+
+    /// Verifies with the keys at hand, and once more with fresh ones when the provider may have changed them.
+    async fn verify(
+        &self,
+        token: &SecretString,
+        expected: &Expected<'_>,
+        jwks_uri: &Url,
+    ) -> Result<IDToken, IdentityError> {
+        let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await?;
+        let verified = match id_token::verify(token, expected, &keys) {
+            Err(IDTokenError::UnknownKey) => {
+                let keys = self.signing_keys.refetch(&self.outbound, jwks_uri, expected.now, &keys).await?;
+                id_token::verify(token, expected, &keys)
+            }
+            verified => verified,
+        };
+        verified.map_err(|error| IdentityError::Refused(format!("ID token: {error}")))
+    }
+}
+
+/// A person, proven by a completely verified ID token. This room alone can make one.
+#[derive(Debug, Clone)]
+pub struct VerifiedIdentity {
+    issuer: String,
+    subject: String,
+    name: Option<String>,
+    email: Option<String>,
+    email_verified: bool,
+    groups: Vec<String>,
+}
+
+impl VerifiedIdentity {
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The e-mail, for people to read; rules use [`Self::verified_email`].
+    pub fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
+    pub fn verified_email(&self) -> Option<&str> {
+        self.email().filter(|_| self.email_verified)
+    }
+
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+}
+
+impl std::fmt::Display for ProviderKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Okta => "okta",
+            Self::Oidc => "oidc",
+        })
+    }
+}
+
+fn refused(reason: &str) -> IdentityError {
+    IdentityError::Refused(reason.to_owned())
+}
+
+fn unavailable(reason: &str) -> IdentityError {
+    IdentityError::Unavailable(reason.to_owned())
+}
+
+impl From<crate::outbound::OutboundError> for IdentityError {
+    fn from(error: crate::outbound::OutboundError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

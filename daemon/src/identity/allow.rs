@@ -1,0 +1,76 @@
+//! Who may sign in.
+
+/// Who may sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allow {
+    Everyone,
+    /// Anybody whom one of the lists names. E-mail counts only when the provider says that it is verified.
+    Listed {
+        groups: Vec<String>,
+        email_domains: Vec<String>,
+        emails: Vec<String>,
+    },
+}
+
+impl Allow {
+    /// Whether a user with these groups, and this e-mail if the provider verified it, may sign in.
+    pub fn admits(&self, groups: &[String], verified_email: Option<&str>) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Listed { groups: listed, email_domains, emails } => {
+                groups.iter().any(|group| listed.contains(group))
+                    || verified_email.is_some_and(|email| {
+                        emails.iter().any(|listed| listed.eq_ignore_ascii_case(email))
+                            || domain(email).is_some_and(|domain| {
+                                email_domains.iter().any(|listed| listed.eq_ignore_ascii_case(domain))
+                            })
+                    })
+            }
+        }
+    }
+}
+
+/// What stands behind the last `@`: in `"a@good.test"@evil.test` that is the domain (RFC 5321 §4.1.2).
+fn domain(email: &str) -> Option<&str> {
+    email.rsplit_once('@').map(|(_, domain)| domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(groups: &[&str], email_domains: &[&str], emails: &[&str]) -> Allow {
+        let owned = |list: &[&str]| list.iter().map(|entry| (*entry).to_owned()).collect();
+        Allow::Listed { groups: owned(groups), email_domains: owned(email_domains), emails: owned(emails) }
+    }
+
+    #[test]
+    fn everyone_means_everyone() {
+        assert!(Allow::Everyone.admits(&[], None));
+    }
+
+    #[test]
+    fn a_group_admits_by_its_exact_name() {
+        let allow = listed(&["engineering"], &[], &[]);
+        assert!(allow.admits(&["other".to_owned(), "engineering".to_owned()], None));
+        assert!(!allow.admits(&["Engineering".to_owned()], None));
+        assert!(!allow.admits(&[], Some("engineering")));
+    }
+
+    #[test]
+    fn a_domain_admits_itself_and_nothing_that_looks_like_it() {
+        let allow = listed(&[], &["example.com"], &[]);
+        assert!(allow.admits(&[], Some("alice@Example.COM")));
+        for other in
+            ["alice@sub.example.com", "alice@notexample.com", "alice@example.com@evil.test", "example.com"]
+        {
+            assert!(!allow.admits(&[], Some(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_email_that_is_not_verified_admits_nobody() {
+        assert!(listed(&[], &[], &["alice@example.com"]).admits(&[], Some("Alice@example.com")));
+        assert!(!listed(&[], &["example.com"], &["alice@example.com"]).admits(&[], None));
+    }
+}

@@ -1,0 +1,154 @@
+//! The exchange of a code at the token endpoint (OpenID Connect Core §3.1.3.1).
+//!
+//! Written out rather than taken from a library: those at hand refuse members that the standard tells to ignore, and
+//! keep the body of an answer in their errors.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::form_urlencoded::{Serializer, byte_serialize};
+use zeroize::Zeroizing;
+
+use super::discovery::Metadata;
+use super::{ClientAuthentication, CodeGrant, IdentityError, ProviderSettings, json, refused, unavailable};
+use crate::outbound::{Answer, Authorization, Outbound};
+use crate::secrets::{Backends, ReadReason};
+
+const MAX_BYTES: usize = 64 * 1024;
+
+/// What the provider answered. Nothing of it is proven yet.
+pub(super) struct UnverifiedTokens {
+    pub(super) id_token: SecretString,
+    pub(super) access_token: SecretString,
+}
+
+/// Reads the client secret and exchanges the code, once.
+pub(super) async fn exchange(
+    outbound: &Outbound,
+    metadata: &Metadata,
+    settings: &ProviderSettings,
+    backends: &Backends,
+    grant: &CodeGrant<'_>,
+) -> Result<UnverifiedTokens, IdentityError> {
+    let secret = backends.read(&settings.client_secret, ReadReason::Exchange).await?;
+    let by_post = settings.client_authentication == ClientAuthentication::ClientSecretPost;
+    let body = form(settings, grant, by_post.then_some(&secret));
+    // RFC 6749 §2.3.1: both are form-encoded before they become a user and a password.
+    let user: String = byte_serialize(settings.client_id.as_bytes()).collect();
+    let password = SecretString::from(byte_serialize(secret.expose_secret().as_bytes()).collect::<String>());
+    let authorization =
+        if by_post { Authorization::None } else { Authorization::Basic { user: &user, password: &password } };
+    let answer = outbound.post_form(&metadata.token_endpoint, authorization, body, MAX_BYTES).await?;
+    read(&answer)
+}
+
+fn form(settings: &ProviderSettings, grant: &CodeGrant<'_>, secret: Option<&SecretString>) -> SecretString {
+    // Room for everything from the start: a text that grows leaves copies behind.
+    let text = Zeroizing::new(String::with_capacity(16 * 1024));
+    let mut form = Serializer::new((*text).clone());
+    form.append_pair("grant_type", "authorization_code")
+        .append_pair("code", grant.code.expose_secret())
+        .append_pair("redirect_uri", grant.redirect_uri)
+        .append_pair("code_verifier", grant.verifier.expose().expose_secret());
+    if let Some(secret) = secret {
+        form.append_pair("client_id", &settings.client_id);
+        form.append_pair("client_secret", secret.expose_secret());
+    }
+    form.finish().into()
+}
+
+fn read(answer: &Answer) -> Result<UnverifiedTokens, IdentityError> {
+    let status = answer.status;
+    if !json::is_json(answer.content_type.as_deref()) {
+        return Err(IdentityError::Unavailable(format!("token endpoint: status {status}, not JSON")));
+    }
+    let document = json::object(&answer.body).ok_or_else(|| unavailable("token endpoint: malformed"))?;
+    let text = |name: &str| document.get(name).and_then(Value::as_str);
+    match status {
+        200 => {}
+        // RFC 6749 §5.2.
+        400..=499 if status != 408 && status != 429 => {
+            return Err(match text("error") {
+                Some("invalid_client") => IdentityError::ClientRefused,
+                Some("invalid_grant") => refused("token endpoint: invalid_grant"),
+                Some("invalid_request") => refused("token endpoint: invalid_request"),
+                Some("unauthorized_client") => refused("token endpoint: unauthorized_client"),
+                Some("unsupported_grant_type") => refused("token endpoint: unsupported_grant_type"),
+                Some("invalid_scope") => refused("token endpoint: invalid_scope"),
+                _ => IdentityError::Refused(format!("token endpoint: status {status}")),
+            });
+        }
+        _ => return Err(IdentityError::Unavailable(format!("token endpoint: status {status}"))),
+    }
+    // RFC 6749 §5.1: the type has no case. Core §3.1.3.3: it is Bearer.
+    if !text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
+        return Err(refused("token endpoint: token_type is not Bearer"));
+    }
+    let required =
+        |name: &'static str, missing| text(name).filter(|text| !text.is_empty()).ok_or(refused(missing));
+    Ok(UnverifiedTokens {
+        id_token: required("id_token", "token endpoint: no id_token")?.into(),
+        access_token: required("access_token", "token endpoint: no access_token")?.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, content_type: &str, body: &str) -> Answer {
+        Answer { status, content_type: Some(content_type.to_owned()), body: body.as_bytes().to_vec() }
+    }
+
+    const GOOD: &str =
+        r#"{"token_type":"bEaReR","id_token":"i","access_token":"a","expires_in":"soon","x":1}"#;
+
+    #[test]
+    fn an_answer_is_read_and_what_is_not_needed_is_ignored() {
+        let tokens = read(&answer(200, "application/json;charset=UTF-8", GOOD)).expect("tokens");
+        assert_eq!(tokens.id_token.expose_secret(), "i");
+        assert_eq!(tokens.access_token.expose_secret(), "a");
+    }
+
+    #[test]
+    fn refusals_are_told_apart_from_outages() {
+        type Expected = fn(&IdentityError) -> bool;
+        let is_refused: Expected = |error| matches!(error, IdentityError::Refused(_));
+        let is_client: Expected = |error| matches!(error, IdentityError::ClientRefused);
+        let is_unavailable: Expected = |error| matches!(error, IdentityError::Unavailable(_));
+        for (status, kind, body, expected) in [
+            (401, "application/json", r#"{"error":"invalid_client"}"#, is_client),
+            (400, "application/json", r#"{"error":"invalid_client"}"#, is_client),
+            (
+                400,
+                "application/json",
+                r#"{"error":"invalid_grant","error_description":"canary"}"#,
+                is_refused,
+            ),
+            (400, "application/json", r#"{"error":"canary"}"#, is_refused),
+            (429, "application/json", "{}", is_unavailable),
+            (500, "application/json", r#"{"error":"server_error"}"#, is_unavailable),
+            (302, "application/json", "{}", is_unavailable),
+            (200, "text/html", GOOD, is_unavailable),
+            (200, "application/json", "<html>canary", is_unavailable),
+            (200, "application/json", r#"{"id_token":"i","id_token":"j"}"#, is_unavailable),
+            (
+                200,
+                "application/json",
+                r#"{"token_type":"mac","id_token":"i","access_token":"a"}"#,
+                is_refused,
+            ),
+            (200, "application/json", r#"{"id_token":"i","access_token":"a"}"#, is_refused),
+            (200, "application/json", r#"{"token_type":"Bearer","access_token":"a"}"#, is_refused),
+            (
+                200,
+                "application/json",
+                r#"{"token_type":"Bearer","id_token":"","access_token":"a"}"#,
+                is_refused,
+            ),
+        ] {
+            let error = read(&answer(status, kind, body)).err().expect(body);
+            assert!(expected(&error), "{status} {body}: {error}");
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What a provider says of itself (OpenID Connect Discovery §4), fetched when it is needed and kept for an hour.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+use url::{Host, Url};
+
+use super::{ClientAuthentication, IdentityError, ProviderSettings, authorization_url, json, unavailable};
+use crate::outbound::{Authorization, Outbound};
+
+const MAX_BYTES: usize = 256 * 1024;
+const FRESH: SignedDuration = SignedDuration::from_hours(1);
+/// While the provider does not answer, what it said within a day still counts.
+const USABLE: SignedDuration = SignedDuration::from_hours(24);
+
+/// What is used of a provider's metadata, every part of it checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Metadata {
+    pub(super) authorization_endpoint: Url,
+    pub(super) token_endpoint: Url,
+    pub(super) jwks_uri: Url,
+    pub(super) userinfo_endpoint: Option<Url>,
+    /// It promised to name itself in authorization responses (RFC 9207 §3).
+    pub(super) sends_response_issuer: bool,
+}
+
+/// The metadata of one provider. One fetch at a time; who comes meanwhile waits for its result.
+#[derive(Default)]
+pub(super) struct Discovery {
+    known: Mutex<Option<(Arc<Metadata>, Timestamp)>>,
+}
+
+impl Discovery {
+    pub(super) async fn metadata(
+        &self,
+        outbound: &Outbound,
+        settings: &ProviderSettings,
+        now: Timestamp,
+    ) -> Result<Arc<Metadata>, IdentityError> {
+        let mut known = self.known.lock().await;
+        if let Some((metadata, fetched_at)) = &*known
+            && is_within(*fetched_at, now, FRESH)
+        {
+            return Ok(metadata.clone());
+        }
+        match fetch(outbound, settings).await {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                *known = Some((metadata.clone(), now));
+                Ok(metadata)
+            }
+            Err(error) => match &*known {
+                Some((metadata, fetched_at)) if is_within(*fetched_at, now, USABLE) => {
+                    tracing::warn!(provider = settings.name, %error, "the provider's metadata could not be renewed");
+                    Ok(metadata.clone())
+                }
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// Whether `now` is less than `age` after `then`; a clock that stepped back makes everything old.
+pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) -> bool {
+    (SignedDuration::ZERO..age).contains(&now.duration_since(then))
+}
+
+async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metadata, IdentityError> {
+    // Discovery §4.1: a slash at the issuer's end is dropped before the well-known path is added.
+    let url = format!("{}/.well-known/openid-configuration", settings.issuer.trim_end_matches('/'));
+    let url = Url::parse(&url).map_err(|_| unavailable("the issuer is not a URL"))?;
+    let answer = outbound.get(&url, Authorization::None, MAX_BYTES).await?;
+    if answer.status != 200 || !json::is_json(answer.content_type.as_deref()) {
+        return Err(IdentityError::Unavailable(format!("discovery: status {} or not JSON", answer.status)));
+    }
+    let document = json::object(&answer.body).ok_or_else(|| unavailable("discovery: malformed"))?;
+    read(&document, settings).map_err(|reason| IdentityError::Unavailable(format!("discovery: {reason}")))
+}
+
+/// Reads a metadata document; the reason where it cannot be used.
+fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, &'static str> {
+    // Discovery §4.3: exactly the issuer that was asked for. Anything else is another issuer's document.
+    if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
+        return Err("issuer differs");
+    }
+    let endpoint = |name: &'static str| match document.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => endpoint(text, settings.development).map(Some),
+        Some(_) => Err("an endpoint is not text"),
+    };
+    let required = |name, missing| endpoint(name)?.ok_or(missing);
+
+    let authorization_endpoint = required("authorization_endpoint", "no authorization_endpoint")?;
+    if !authorization_url::leaves_parameters_to_us(&authorization_endpoint) {
+        return Err("authorization_endpoint sets parameters of the login");
+    }
+    if !strings(document, "response_types_supported").contains(&"code") {
+        return Err("no response type `code`");
+    }
+    // RFC 9700 §2.1.1: a provider that does not promise PKCE may ignore it.
+    if !strings(document, "code_challenge_methods_supported").contains(&"S256") {
+        return Err("no PKCE with S256");
+    }
+    let authentication = match settings.client_authentication {
+        ClientAuthentication::ClientSecretBasic => "client_secret_basic",
+        ClientAuthentication::ClientSecretPost => "client_secret_post",
+    };
+    let methods = strings(document, "token_endpoint_auth_methods_supported");
+    // Discovery §3: where it says nothing, it takes client_secret_basic.
+    let is_offered =
+        methods.contains(&authentication) || (methods.is_empty() && authentication == "client_secret_basic");
+    if !is_offered {
+        return Err("the configured clientAuthentication is not offered");
+    }
+    Ok(Metadata {
+        authorization_endpoint,
+        token_endpoint: required("token_endpoint", "no token_endpoint")?,
+        jwks_uri: required("jwks_uri", "no jwks_uri")?,
+        userinfo_endpoint: endpoint("userinfo_endpoint")?,
+        sends_response_issuer: document.get("authorization_response_iss_parameter_supported")
+            == Some(&Value::Bool(true)),
+    })
+}
+
+/// The strings of a list; none where there is no list.
+fn strings<'a>(document: &'a Map<String, Value>, name: &str) -> Vec<&'a str> {
+    document.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// HTTPS, or for the development provider HTTP to this machine; nothing in it that would carry a password along.
+fn endpoint(text: &str, development: bool) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "an endpoint is not a URL")?;
+    let is_loopback = matches!(url.host(), Some(Host::Ipv4(address)) if address.is_loopback());
+    if url.scheme() != "https" && !(development && url.scheme() == "http" && is_loopback) {
+        return Err("an endpoint is not HTTPS");
+    }
+    if url.host_str().is_none_or(str::is_empty) || !url.username().is_empty() || url.password().is_some() {
+        return Err("an endpoint has no host, or a user");
+    }
+    if url.fragment().is_some() {
+        return Err("an endpoint has a fragment");
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::identity::{Allow, ProviderKind};
+    use crate::secrets::Backends;
+
+    fn settings() -> ProviderSettings {
+        ProviderSettings {
+            name: "okta".to_owned(),
+            kind: ProviderKind::Okta,
+            issuer: "https://okta.test".to_owned(),
+            client_id: "0oa1".to_owned(),
+            client_secret: Backends::built_in().parse("env:SECRET").expect("a reference"),
+            client_authentication: ClientAuthentication::ClientSecretBasic,
+            redirect_uris: Vec::new(),
+            scopes: Vec::new(),
+            groups_claim: "groups".to_owned(),
+            signing_algorithms: Vec::new(),
+            allow: Allow::Everyone,
+            authorities: None,
+            development: false,
+        }
+    }
+
+    fn good() -> Value {
+        json!({
+            "issuer": "https://okta.test",
+            "authorization_endpoint": "https://okta.test/oauth2/v1/authorize?tenant=a",
+            "token_endpoint": "https://okta.test/oauth2/v1/token",
+            "jwks_uri": "https://okta.test/oauth2/v1/keys",
+            "userinfo_endpoint": "https://okta.test/oauth2/v1/userinfo",
+            "response_types_supported": ["code", "id_token"],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+            "authorization_response_iss_parameter_supported": true,
+        })
+    }
+
+    fn read_value(document: &Value, settings: &ProviderSettings) -> Result<Metadata, &'static str> {
+        read(document.as_object().expect("an object"), settings)
+    }
+
+    #[test]
+    fn a_good_document_is_read() {
+        let metadata = read_value(&good(), &settings()).expect("metadata");
+        assert_eq!(metadata.token_endpoint.as_str(), "https://okta.test/oauth2/v1/token");
+        assert!(metadata.sends_response_issuer && metadata.userinfo_endpoint.is_some());
+    }
+
+    #[test]
+    fn each_defect_is_refused() {
+        for (member, value) in [
+            ("issuer", json!("https://okta.test/")),
+            ("issuer", json!("https://OKTA.test")),
+            ("issuer", json!(null)),
+            ("issuer", json!(["https://okta.test"])),
+            ("token_endpoint", json!("http://okta.test/token")),
+            ("token_endpoint", json!("http://127.0.0.1/token")),
+            ("token_endpoint", json!("file:///etc/passwd")),
+            ("token_endpoint", json!("https://user:pass@okta.test/token")),
+            ("token_endpoint", json!(null)),
+            ("jwks_uri", json!(7)),
+            ("userinfo_endpoint", json!("http://okta.test/userinfo")),
+            ("authorization_endpoint", json!("https://okta.test/authorize#x")),
+            (
+                "authorization_endpoint",
+                json!("https://okta.test/authorize?redirect_uri=https%3A%2F%2Fevil.test"),
+            ),
+            ("response_types_supported", json!(["token"])),
+            ("code_challenge_methods_supported", json!(["plain"])),
+            ("code_challenge_methods_supported", json!(null)),
+            ("token_endpoint_auth_methods_supported", json!(["client_secret_post"])),
+        ] {
+            let mut document = good();
+            document[member] = value.clone();
+            assert!(read_value(&document, &settings()).is_err(), "{member}: {value}");
+        }
+    }
+
+    #[test]
+    fn http_is_for_the_development_provider_on_this_machine_only() {
+        let mut settings = settings();
+        settings.development = true;
+        let mut document = good();
+        document["token_endpoint"] = json!("http://127.0.0.1:4000/token");
+        assert!(read_value(&document, &settings).is_ok());
+        document["token_endpoint"] = json!("http://192.0.2.1/token");
+        assert!(read_value(&document, &settings).is_err());
+    }
+}

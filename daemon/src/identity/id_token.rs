@@ -1,0 +1,328 @@
+//! The verification of an ID token, in the order of OpenID Connect Core §3.1.3.7.
+
+use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jsonwebtoken::Algorithm;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use subtle::ConstantTimeEq;
+
+use super::signing_keys::{KeyKind, SigningKey};
+use super::{SigningAlgorithm, json};
+
+const MAX_BYTES: usize = 16 * 1024;
+/// How far apart two honest clocks may be, in seconds.
+const LEEWAY: i64 = 60;
+/// An ID token for a login that has just happened is not older, in seconds.
+const MAX_AGE: i64 = 600;
+/// NIST SP 800-131A, RFC 7518 §3.3.
+const MIN_RSA_BITS: usize = 2048;
+const MAX_SUBJECT_CHARACTERS: usize = 255;
+
+/// What the token must agree with. All of it is known before the token is looked at.
+pub(super) struct Expected<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) client_id: &'a str,
+    pub(super) nonce: &'a SecretString,
+    /// From the configuration; neither the token nor discovery has a say in it.
+    pub(super) algorithms: &'a [SigningAlgorithm],
+    /// What came with the token, for `at_hash`.
+    pub(super) access_token: &'a SecretString,
+    pub(super) now: Timestamp,
+}
+
+/// The claims of a completely verified ID token. [`verify`] alone makes one.
+#[derive(Debug)]
+pub(super) struct IDToken {
+    pub(super) subject: String,
+    pub(super) claims: Map<String, Value>,
+}
+
+/// The rule that a token breaks. `Display` is its name in logs and vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum IDTokenError {
+    #[error("too_large")]
+    TooLarge,
+    #[error("malformed")]
+    Malformed,
+    #[error("encrypted")]
+    Encrypted,
+    #[error("other_type")]
+    OtherType,
+    #[error("critical_extension")]
+    CriticalExtension,
+    #[error("algorithm_not_allowed")]
+    AlgorithmNotAllowed,
+    #[error("issuer_differs")]
+    IssuerDiffers,
+    #[error("audience_differs")]
+    AudienceDiffers,
+    #[error("authorized_party_differs")]
+    AuthorizedPartyDiffers,
+    #[error("unknown_key")]
+    UnknownKey,
+    #[error("ambiguous_key")]
+    AmbiguousKey,
+    #[error("key_does_not_fit")]
+    KeyDoesNotFit,
+    #[error("key_too_short")]
+    KeyTooShort,
+    #[error("signature_invalid")]
+    SignatureInvalid,
+    #[error("expired")]
+    Expired,
+    #[error("issued_in_the_future")]
+    IssuedInTheFuture,
+    #[error("issued_too_long_ago")]
+    IssuedTooLongAgo,
+    #[error("not_yet_valid")]
+    NotYetValid,
+    #[error("nonce_differs")]
+    NonceDiffers,
+    #[error("access_token_hash_differs")]
+    AccessTokenHashDiffers,
+    #[error("subject_malformed")]
+    SubjectMalformed,
+}
+
+/// Verifies `token` completely, or names the first rule that it breaks. What is read of it before its signature was
+/// verified can only refuse it.
+pub(super) fn verify(
+    token: &SecretString,
+    expected: &Expected<'_>,
+    keys: &[SigningKey],
+) -> Result<IDToken, IDTokenError> {
+    let token = token.expose_secret();
+    if token.len() > MAX_BYTES {
+        return Err(IDTokenError::TooLarge);
+    }
+    let (header, unverified_claims, signed, signature) = match token.split('.').collect::<Vec<_>>()[..] {
+        [header, claims, signature] => {
+            (part(header)?, part(claims)?, signed_part(token, signature)?, signature)
+        }
+        // Step 1: encryption was not negotiated, so nobody may use it.
+        [_, _, _, _, _] => return Err(IDTokenError::Encrypted),
+        _ => return Err(IDTokenError::Malformed),
+    };
+    check_type(&header)?;
+
+    // Step 2: issued by the provider that was asked, byte for byte.
+    if unverified_claims.get("iss").and_then(Value::as_str) != Some(expected.issuer) {
+        return Err(IDTokenError::IssuerDiffers);
+    }
+    // Step 3: for us, and for nobody else.
+    check_audience(&unverified_claims, expected.client_id)?;
+    // Steps 4 and 5: where a party is named to whom it was issued, that is us.
+    if !matches!(unverified_claims.get("azp"), None | Some(Value::Null))
+        && unverified_claims.get("azp").and_then(Value::as_str) != Some(expected.client_id)
+    {
+        return Err(IDTokenError::AuthorizedPartyDiffers);
+    }
+
+    // Steps 6, 7 and 8: signed, by an algorithm of the configuration (never `none`, never a shared secret), with a key
+    // of the provider. `jku`, `x5u` and `jwk` of the header are never looked at.
+    let algorithm = algorithm(&header, expected.algorithms)?;
+    let key = select_key(&header, algorithm, keys)?;
+    match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.key, algorithm.into()) {
+        Ok(true) => {}
+        Ok(false) | Err(_) => return Err(IDTokenError::SignatureInvalid),
+    }
+    let claims = unverified_claims;
+
+    let now = expected.now.as_second();
+    // Step 9: not expired.
+    if now >= seconds(&claims, "exp").ok_or(IDTokenError::Expired)?.saturating_add(LEEWAY) {
+        return Err(IDTokenError::Expired);
+    }
+    // Step 10: issued a moment ago.
+    let issued_at = seconds(&claims, "iat").ok_or(IDTokenError::IssuedTooLongAgo)?;
+    if issued_at > now.saturating_add(LEEWAY) {
+        return Err(IDTokenError::IssuedInTheFuture);
+    }
+    if issued_at < now.saturating_sub(MAX_AGE) {
+        return Err(IDTokenError::IssuedTooLongAgo);
+    }
+    // RFC 7519 §4.1.5.
+    if claims.contains_key("nbf")
+        && seconds(&claims, "nbf").ok_or(IDTokenError::NotYetValid)? > now.saturating_add(LEEWAY)
+    {
+        return Err(IDTokenError::NotYetValid);
+    }
+    // Step 11: for this login, and no other.
+    let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceDiffers)?;
+    if !bool::from(nonce.as_bytes().ct_eq(expected.nonce.expose_secret().as_bytes())) {
+        return Err(IDTokenError::NonceDiffers);
+    }
+    // Steps 12 and 13 concern `acr` and `auth_time`, which no login asks for.
+
+    // §3.1.3.8: the access token is the one that was issued with it.
+    check_access_token_hash(&claims, algorithm, expected.access_token)?;
+    // §2: the subject, at most 255 ASCII characters.
+    let subject = claims
+        .get("sub")
+        .and_then(Value::as_str)
+        .filter(|subject| (1..=MAX_SUBJECT_CHARACTERS).contains(&subject.len()))
+        .filter(|subject| subject.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control()))
+        .ok_or(IDTokenError::SubjectMalformed)?
+        .to_owned();
+    Ok(IDToken { subject, claims })
+}
+
+/// A header or claims: base64url without padding (RFC 7515 §2), and an object without repetitions (RFC 7519 §4).
+fn part(text: &str) -> Result<Map<String, Value>, IDTokenError> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| IDTokenError::Malformed)?;
+    json::object(&bytes).ok_or(IDTokenError::Malformed)
+}
+
+/// Everything before the last dot is what the signature is of (RFC 7515 §5.2).
+fn signed_part<'a>(token: &'a str, signature: &str) -> Result<&'a str, IDTokenError> {
+    token.strip_suffix(signature).and_then(|rest| rest.strip_suffix('.')).ok_or(IDTokenError::Malformed)
+}
+
+/// RFC 8725 §3.11: a token of another type (an access token, a logout token) is no ID token.
+fn check_type(header: &Map<String, Value>) -> Result<(), IDTokenError> {
+    match header.get("typ") {
+        None => {}
+        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("JWT") => {}
+        Some(_) => return Err(IDTokenError::OtherType),
+    }
+    if header.contains_key("cty") {
+        return Err(IDTokenError::OtherType);
+    }
+    // RFC 7515 §4.1.11: an extension that must be understood, and is not.
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return Err(IDTokenError::CriticalExtension);
+    }
+    Ok(())
+}
+
+fn check_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), IDTokenError> {
+    let is_ours = match claims.get("aud") {
+        Some(Value::String(audience)) => audience == client_id,
+        Some(Value::Array(audiences)) => {
+            !audiences.is_empty() && audiences.iter().all(|audience| audience == client_id)
+        }
+        _ => false,
+    };
+    if is_ours { Ok(()) } else { Err(IDTokenError::AudienceDiffers) }
+}
+
+fn algorithm(
+    header: &Map<String, Value>,
+    allowed: &[SigningAlgorithm],
+) -> Result<SigningAlgorithm, IDTokenError> {
+    let name = header.get("alg").and_then(Value::as_str).ok_or(IDTokenError::AlgorithmNotAllowed)?;
+    allowed
+        .iter()
+        .copied()
+        .find(|algorithm| algorithm.name() == name)
+        .ok_or(IDTokenError::AlgorithmNotAllowed)
+}
+
+/// The one key that the header names; without a name, the only one that can be meant (OpenID Connect Core §10.1).
+fn select_key<'a>(
+    header: &Map<String, Value>,
+    algorithm: SigningAlgorithm,
+    keys: &'a [SigningKey],
+) -> Result<&'a SigningKey, IDTokenError> {
+    let named: Vec<&SigningKey> = match header.get("kid") {
+        None => keys.iter().collect(),
+        Some(Value::String(id)) => keys.iter().filter(|key| key.id.as_ref() == Some(id)).collect(),
+        Some(_) => return Err(IDTokenError::Malformed),
+    };
+    if named.is_empty() {
+        return Err(IDTokenError::UnknownKey);
+    }
+    let mut fitting = named.into_iter().filter(|key| key.fits(algorithm));
+    let key = fitting.next().ok_or(IDTokenError::KeyDoesNotFit)?;
+    if fitting.next().is_some() {
+        return Err(IDTokenError::AmbiguousKey);
+    }
+    if matches!(key.kind, KeyKind::RSA { bits } if bits < MIN_RSA_BITS) {
+        return Err(IDTokenError::KeyTooShort);
+    }
+    Ok(key)
+}
+
+fn check_access_token_hash(
+    claims: &Map<String, Value>,
+    algorithm: SigningAlgorithm,
+    access_token: &SecretString,
+) -> Result<(), IDTokenError> {
+    let Some(claimed) = claims.get("at_hash") else { return Ok(()) };
+    let claimed = claimed.as_str().ok_or(IDTokenError::AccessTokenHashDiffers)?;
+    let hash = digest::digest(algorithm.hash(), access_token.expose_secret().as_bytes());
+    let (left_half, _) = hash.as_ref().split_at(hash.as_ref().len() / 2);
+    let computed = BASE64_URL_SAFE_NO_PAD.encode(left_half);
+    if computed.as_bytes().ct_eq(claimed.as_bytes()).into() {
+        Ok(())
+    } else {
+        Err(IDTokenError::AccessTokenHashDiffers)
+    }
+}
+
+/// A NumericDate (RFC 7519 §2): seconds since 1970, whole or not; `None` for anything else.
+fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
+    let number = claims.get(name)?.as_number()?;
+    if let Some(whole) = number.as_i64() {
+        return Some(whole);
+    }
+    let fraction = number.as_f64().filter(|value| value.abs() < 1e15)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "less than 10¹⁵, and a fraction of a second is not needed"
+    )]
+    let whole = fraction.floor() as i64;
+    Some(whole)
+}
+
+impl SigningAlgorithm {
+    /// Its name in RFC 7518 §3.1 and RFC 8037 §3.1.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::EdDSA => "EdDSA",
+        }
+    }
+
+    pub(super) fn is_rsa(self) -> bool {
+        matches!(self, Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512)
+    }
+
+    /// The hash of `at_hash`: that of the algorithm, and for Ed25519 the one it uses inside.
+    fn hash(self) -> &'static digest::Algorithm {
+        match self {
+            Self::RS256 | Self::PS256 | Self::ES256 => &SHA256,
+            Self::RS384 | Self::PS384 | Self::ES384 => &SHA384,
+            Self::RS512 | Self::PS512 | Self::EdDSA => &SHA512,
+        }
+    }
+}
+
+impl From<SigningAlgorithm> for Algorithm {
+    fn from(algorithm: SigningAlgorithm) -> Self {
+        match algorithm {
+            SigningAlgorithm::RS256 => Self::RS256,
+            SigningAlgorithm::RS384 => Self::RS384,
+            SigningAlgorithm::RS512 => Self::RS512,
+            SigningAlgorithm::PS256 => Self::PS256,
+            SigningAlgorithm::PS384 => Self::PS384,
+            SigningAlgorithm::PS512 => Self::PS512,
+            SigningAlgorithm::ES256 => Self::ES256,
+            SigningAlgorithm::ES384 => Self::ES384,
+            SigningAlgorithm::EdDSA => Self::EdDSA,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! The keys that a provider signs with (RFC 7517), fetched when they are needed and once more when one is missing.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::DecodingKey;
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::discovery::is_within;
+use super::{IdentityError, SigningAlgorithm, json, unavailable};
+use crate::outbound::{Authorization, Outbound};
+
+const MAX_BYTES: usize = 256 * 1024;
+const MAX_KEYS: usize = 32;
+const FRESH: SignedDuration = SignedDuration::from_hours(1);
+const USABLE: SignedDuration = SignedDuration::from_hours(24);
+/// However many tokens name keys that are not known, the provider is asked again at most this often.
+const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+
+/// One public key, with what it may be used for.
+pub(super) struct SigningKey {
+    pub(super) id: Option<String>,
+    pub(super) key: DecodingKey,
+    pub(super) kind: KeyKind,
+    /// The only algorithm that it is for, where it says so (RFC 7517 §4.4).
+    algorithm: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    RSA { bits: usize },
+    P256,
+    P384,
+    Ed25519,
+}
+
+/// The keys of one provider. One fetch at a time; who comes meanwhile waits for its result.
+#[derive(Default)]
+pub(super) struct SigningKeys {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    keys: Option<(Arc<Vec<SigningKey>>, Timestamp)>,
+    refetched_at: Option<Timestamp>,
+}
+
+impl SigningKeys {
+    pub(super) async fn keys(
+        &self,
+        outbound: &Outbound,
+        jwks_uri: &Url,
+        now: Timestamp,
+    ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
+        let mut known = self.known.lock().await;
+        if let Some((keys, fetched_at)) = &known.keys
+            && is_within(*fetched_at, now, FRESH)
+        {
+            return Ok(keys.clone());
+        }
+        match fetch(outbound, jwks_uri).await {
+            Ok(keys) => Ok(known.replace(keys, now)),
+            Err(error) => match &known.keys {
+                Some((keys, fetched_at)) if is_within(*fetched_at, now, USABLE) => Ok(keys.clone()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Fresh keys in the place of `unfit`; the known ones when somebody fetched them a moment ago.
+    pub(super) async fn refetch(
+        &self,
+        outbound: &Outbound,
+        jwks_uri: &Url,
+        now: Timestamp,
+        unfit: &Arc<Vec<SigningKey>>,
+    ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
+        let mut known = self.known.lock().await;
+        if let Some((keys, _)) = &known.keys {
+            let are_newer = !Arc::ptr_eq(keys, unfit);
+            let was_asked_lately =
+                known.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
+            if are_newer || was_asked_lately {
+                return Ok(keys.clone());
+            }
+        }
+        known.refetched_at = Some(now);
+        let keys = fetch(outbound, jwks_uri).await?;
+        Ok(known.replace(keys, now))
+    }
+}
+
+impl Known {
+    fn replace(&mut self, keys: Vec<SigningKey>, now: Timestamp) -> Arc<Vec<SigningKey>> {
+        let keys = Arc::new(keys);
+        self.keys = Some((keys.clone(), now));
+        keys
+    }
+}
+
+impl SigningKey {
+    /// Whether signatures of `algorithm` may be verified with this key.
+    pub(super) fn fits(&self, algorithm: SigningAlgorithm) -> bool {
+        let kind_fits = match self.kind {
+            KeyKind::RSA { .. } => algorithm.is_rsa(),
+            KeyKind::P256 => algorithm == SigningAlgorithm::ES256,
+            KeyKind::P384 => algorithm == SigningAlgorithm::ES384,
+            KeyKind::Ed25519 => algorithm == SigningAlgorithm::EdDSA,
+        };
+        kind_fits && self.algorithm.as_ref().is_none_or(|only| only == algorithm.name())
+    }
+}
+
+async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Vec<SigningKey>, IdentityError> {
+    let answer = outbound.get(jwks_uri, Authorization::None, MAX_BYTES).await?;
+    if answer.status != 200 || !json::is_json(answer.content_type.as_deref()) {
+        return Err(IdentityError::Unavailable(format!(
+            "signing keys: status {} or not JSON",
+            answer.status
+        )));
+    }
+    let document = json::object(&answer.body).ok_or_else(|| unavailable("signing keys: malformed"))?;
+    read(&document).map_err(|reason| IdentityError::Unavailable(format!("signing keys: {reason}")))
+}
+
+/// The keys of a set that can verify signatures. RFC 7517 §5: what is not understood is passed over.
+pub(super) fn read(document: &Map<String, Value>) -> Result<Vec<SigningKey>, &'static str> {
+    let keys = document.get("keys").and_then(Value::as_array).ok_or("no list of keys")?;
+    if keys.len() > MAX_KEYS {
+        return Err("too many keys");
+    }
+    let usable: Vec<SigningKey> = keys.iter().filter_map(Value::as_object).filter_map(read_key).collect();
+    if usable.is_empty() { Err("no usable key") } else { Ok(usable) }
+}
+
+fn read_key(key: &Map<String, Value>) -> Option<SigningKey> {
+    let text = |name: &str| key.get(name).and_then(Value::as_str);
+    let bytes = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
+    // RFC 7517 §4.2, §4.3: a key for encryption verifies nothing.
+    if key.contains_key("use") && text("use") != Some("sig") {
+        return None;
+    }
+    let operations = key.get("key_ops").map(|operations| operations.as_array());
+    if let Some(operations) = operations
+        && !operations?.iter().any(|operation| operation == "verify")
+    {
+        return None;
+    }
+    let (kind, decoding_key) = match text("kty")? {
+        "RSA" => {
+            let (modulus, exponent) = (bytes("n")?, bytes("e")?);
+            (
+                KeyKind::RSA { bits: bit_length(&modulus) },
+                DecodingKey::from_rsa_raw_components(&modulus, &exponent),
+            )
+        }
+        "EC" => {
+            let (kind, size) = match text("crv")? {
+                "P-256" => (KeyKind::P256, 32),
+                "P-384" => (KeyKind::P384, 48),
+                _ => return None,
+            };
+            // RFC 7518 §6.2.1.2: coordinates have the full size of the field.
+            if bytes("x")?.len() != size || bytes("y")?.len() != size {
+                return None;
+            }
+            (kind, DecodingKey::from_ec_components(text("x")?, text("y")?).ok()?)
+        }
+        "OKP" if text("crv") == Some("Ed25519") && bytes("x")?.len() == 32 => {
+            (KeyKind::Ed25519, DecodingKey::from_ed_components(text("x")?).ok()?)
+        }
+        _ => return None,
+    };
+    Some(SigningKey {
+        id: text("kid").map(ToOwned::to_owned),
+        key: decoding_key,
+        kind,
+        algorithm: text("alg").map(ToOwned::to_owned),
+    })
+}
+
+/// The size of a big-endian number; leading zeros do not make a key longer.
+fn bit_length(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let first = number.get(zeros).copied().unwrap_or_default();
+    ((number.len() - zeros) * 8).saturating_sub(first.leading_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kinds(keys: &Value) -> Result<Vec<KeyKind>, &'static str> {
+        let document = json!({ "keys": keys });
+        let read = read(document.as_object().expect("an object"))?;
+        Ok(read.iter().map(|key| key.kind).collect())
+    }
+
+    #[test]
+    fn keys_are_read_by_their_kind_and_the_rest_is_passed_over() {
+        let coordinate = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
+        let keys = json!([
+            {"kty": "RSA", "n": BASE64_URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQAB"},
+            {"kty": "RSA", "n": BASE64_URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQAB", "use": "enc"},
+            {"kty": "RSA", "n": BASE64_URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQAB", "key_ops": ["encrypt"]},
+            {"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate},
+            {"kty": "EC", "crv": "P-256", "x": "AAAA", "y": coordinate},
+            {"kty": "EC", "crv": "secp256k1", "x": coordinate, "y": coordinate},
+            {"kty": "OKP", "crv": "Ed25519", "x": coordinate},
+            {"kty": "oct", "k": "c2VjcmV0"},
+            "broken",
+        ]);
+        assert_eq!(kinds(&keys), Ok(vec![KeyKind::RSA { bits: 2048 }, KeyKind::P256, KeyKind::Ed25519]));
+    }
+
+    #[test]
+    fn a_set_without_a_usable_key_is_refused() {
+        for keys in [json!([]), json!(null), json!({}), json!([{"kty": "oct", "k": "c2VjcmV0"}])] {
+            assert!(kinds(&keys).is_err(), "{keys}");
+        }
+        assert_eq!(kinds(&json!(vec![json!({}); 33])), Err("too many keys"));
+    }
+
+    #[test]
+    fn leading_zeros_do_not_lengthen_a_key() {
+        assert_eq!(bit_length(&[0, 0, 0b0100_0000, 0]), 15);
+        assert_eq!(bit_length(&[0, 0]), 0);
+    }
+}

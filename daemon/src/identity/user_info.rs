@@ -1,0 +1,64 @@
+//! The claims that a provider gives at its userinfo endpoint (OpenID Connect Core §5.3).
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::discovery::Metadata;
+use super::id_token::IDToken;
+use super::{IdentityError, json, refused, unavailable};
+use crate::outbound::{Answer, Authorization, Outbound};
+
+const MAX_BYTES: usize = 64 * 1024;
+
+/// The claims about the ID token's subject; `None` where the provider has no such endpoint.
+pub(super) async fn fetch(
+    outbound: &Outbound,
+    metadata: &Metadata,
+    access_token: &SecretString,
+    id_token: &IDToken,
+) -> Result<Option<Map<String, Value>>, IdentityError> {
+    let Some(endpoint) = &metadata.userinfo_endpoint else { return Ok(None) };
+    let answer = outbound.get(endpoint, Authorization::Bearer(access_token), MAX_BYTES).await?;
+    read(&answer, &id_token.subject).map(Some)
+}
+
+fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>, IdentityError> {
+    if answer.status != 200 {
+        return Err(IdentityError::Unavailable(format!("userinfo: status {}", answer.status)));
+    }
+    // A signed answer (`application/jwt`) was not asked for.
+    if !json::is_json(answer.content_type.as_deref()) {
+        return Err(unavailable("userinfo: not JSON"));
+    }
+    let claims = json::object(&answer.body).ok_or_else(|| unavailable("userinfo: malformed"))?;
+    // §5.3.2: the subject must be exactly that of the ID token, or nothing of it may be used.
+    if claims.get("sub").and_then(Value::as_str) != Some(subject) {
+        return Err(refused("userinfo: subject differs"));
+    }
+    Ok(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_json(body: &str) -> Result<Map<String, Value>, IdentityError> {
+        let content_type = Some("application/json".to_owned());
+        read(&Answer { status: 200, content_type, body: body.as_bytes().to_vec() }, "00u1")
+    }
+
+    #[test]
+    fn claims_of_the_same_subject_are_taken() {
+        assert_eq!(read_json(r#"{"sub":"00u1","name":"Alice"}"#).expect("claims")["name"], "Alice");
+    }
+
+    #[test]
+    fn claims_of_another_subject_refuse_the_whole_login() {
+        for body in [r#"{"sub":"00u2"}"#, r#"{"sub":"00U1"}"#, r#"{"name":"Alice"}"#, r#"{"sub":["00u1"]}"#] {
+            assert!(matches!(read_json(body), Err(IdentityError::Refused(_))), "{body}");
+        }
+        for body in [r#"{"sub":"00u1","sub":"00u1"}"#, "[]", ""] {
+            assert!(matches!(read_json(body), Err(IdentityError::Unavailable(_))), "{body}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The native root key: 32 random bytes in a file of their own.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use infra_shared::random;
+use zeroize::Zeroizing;
+
+use super::aead::AEADKey;
+use super::{DataKey, KeyError, RootKey, derivation};
+use crate::platform;
+
+const BYTES: usize = 32;
+const MODE: u32 = 0o400;
+
+/// A root key on this machine's disk, readable by its owner alone.
+pub(super) struct NativeRootKey {
+    key: AEADKey,
+    id: String,
+    path: String,
+}
+
+impl NativeRootKey {
+    /// Reads the key; `None` where there is no such file. A key inside `data_dir` is refused: who steals the one would
+    /// have the other.
+    pub(super) fn open(path: &Path, data_dir: &Path) -> Result<Option<Self>, KeyError> {
+        let name = path.display().to_string();
+        if resolved(path).starts_with(resolved(data_dir)) {
+            return Err(KeyError::RootKeyBesideData { path: name });
+        }
+        let contents = match platform::read_private_file(path, 4096) {
+            Ok(contents) => contents,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(KeyError::RootKeyFile(error)),
+        };
+        let key: &[u8; BYTES] = contents
+            .as_slice()
+            .try_into()
+            .map_err(|_| KeyError::RootKeyLength { path: name.clone(), bytes: contents.len() })?;
+        let id = format!("native:{}", derivation::root_key_id(key));
+        Ok(Some(Self { key: AEADKey::new(key), id, path: name }))
+    }
+
+    /// Reads the key, or draws one and stores it. Only for data that is encrypted under no root key yet.
+    pub(super) fn open_or_create(path: &Path, data_dir: &Path) -> Result<Self, KeyError> {
+        if let Some(found) = Self::open(path, data_dir)? {
+            return Ok(found);
+        }
+        if let Some(parent) = path.parent() {
+            create_parent(parent)?;
+        }
+        let key: Zeroizing<[u8; BYTES]> = Zeroizing::new(random::bytes());
+        platform::create_file(path, key.as_slice(), MODE).map_err(KeyError::RootKeyFile)?;
+        Ok(Self::open(path, data_dir)?.expect("the file was written a moment ago"))
+    }
+}
+
+impl RootKey for NativeRootKey {
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        data_key: &'a DataKey,
+        context: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, KeyError>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(self.key.seal(context.as_bytes(), data_key.0.as_slice()))))
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a [u8],
+        context: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<DataKey, KeyError>> + Send + 'a>> {
+        let unwrapped = self
+            .key
+            .open(context.as_bytes(), wrapped)
+            .and_then(|opened| Some(DataKey(Zeroizing::new(opened.as_slice().try_into().ok()?))))
+            .ok_or_else(|| KeyError::HeaderDamaged { path: self.path.clone() });
+        Box::pin(std::future::ready(unwrapped))
+    }
+}
+
+/// An existing directory (such as `/etc/infra`) may be entered by others, for the key's own mode protects it.
+fn create_parent(parent: &Path) -> Result<(), KeyError> {
+    if parent.as_os_str().is_empty() || parent.is_dir() {
+        return Ok(());
+    }
+    platform::ensure_private_directory(parent).map_err(KeyError::RootKeyFile)
+}
+
+/// `path` without links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return real.join(rest);
+        }
+    }
+    path.to_owned()
+}

@@ -1,0 +1,146 @@
+//! What is sealed under derived keys: tickets for clients, and single fields of the store.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::aead::AEADKey;
+
+/// A ticket has a few hundred bytes; what is longer is not decoded.
+const MAX_TICKET_CHARACTERS: usize = 8 * 1024;
+const TICKET_CONTEXT: &[u8] = b"infra ticket v1";
+
+/// Seals tickets: opaque, authenticated, and of no use to anybody else.
+pub struct TicketKey(AEADKey);
+
+/// Seals single fields of the store, each to its own place.
+#[derive(Clone)]
+pub struct FieldSealer(Arc<AEADKey>);
+
+/// Where a sealed field belongs: moved to any other place, it does not open.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    pub table: &'static str,
+    pub row: &'a str,
+    pub column: &'static str,
+    pub version: u32,
+}
+
+/// A field that only the [`FieldSealer`] can make and open.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(Vec<u8>);
+
+/// A ticket or a field that does not open: forged, damaged, moved, or sealed under another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it was not sealed here, or was changed since")]
+pub struct DoesNotOpen;
+
+impl TicketKey {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        Self(AEADKey::new(key))
+    }
+
+    /// Seals `contents` into base64url text.
+    pub fn seal(&self, contents: &[u8]) -> SecretString {
+        BASE64_URL_SAFE_NO_PAD.encode(self.0.seal(TICKET_CONTEXT, contents)).into()
+    }
+
+    pub fn open(&self, ticket: &SecretString) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+        let text = ticket.expose_secret();
+        if text.len() > MAX_TICKET_CHARACTERS {
+            return Err(DoesNotOpen);
+        }
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| DoesNotOpen)?;
+        self.0.open(TICKET_CONTEXT, &sealed).ok_or(DoesNotOpen)
+    }
+}
+
+impl FieldSealer {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        Self(Arc::new(AEADKey::new(key)))
+    }
+
+    pub fn seal(&self, place: Place<'_>, field: &[u8]) -> Sealed {
+        Sealed(self.0.seal(&place.context(), field))
+    }
+
+    pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+        self.0.open(&place.context(), &sealed.0).ok_or(DoesNotOpen)
+    }
+}
+
+impl Place<'_> {
+    /// Each part with its length before it, so that no two places read the same.
+    fn context(&self) -> Vec<u8> {
+        let mut context = b"infra sealed field v1".to_vec();
+        for part in [self.table, self.row, self.column] {
+            context.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            context.extend_from_slice(part.as_bytes());
+        }
+        context.extend_from_slice(&self.version.to_be_bytes());
+        context
+    }
+}
+
+impl Sealed {
+    /// The sealed bytes as they stand in the store.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Bytes from the store, believed only when they open.
+    pub fn from_store(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'static> = Place { table: "providers", row: "okta", column: "reference", version: 1 };
+
+    #[test]
+    fn a_ticket_opens_unchanged_and_under_its_own_key_only() {
+        let key = TicketKey::new(&[7; 32]);
+        let ticket = key.seal(b"contents");
+        assert_eq!(key.open(&ticket).expect("our ticket").as_slice(), b"contents");
+        assert_eq!(TicketKey::new(&[8; 32]).open(&ticket), Err(DoesNotOpen));
+
+        let text = ticket.expose_secret();
+        for position in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).expect("ASCII");
+            assert_eq!(key.open(&changed.clone().into()), Err(DoesNotOpen), "{changed}");
+        }
+        for other in [String::new(), "A".repeat(10), "A".repeat(9000), format!("{text}=")] {
+            assert_eq!(key.open(&other.into()), Err(DoesNotOpen));
+        }
+    }
+
+    #[test]
+    fn two_tickets_of_the_same_contents_differ() {
+        let key = TicketKey::new(&[7; 32]);
+        assert_ne!(key.seal(b"contents").expose_secret(), key.seal(b"contents").expose_secret());
+    }
+
+    #[test]
+    fn a_field_opens_in_its_own_place_only() {
+        let fields = FieldSealer::new(&[7; 32]);
+        let sealed = fields.seal(PLACE, b"field");
+        assert_eq!(fields.open(PLACE, &sealed).expect("our field").as_slice(), b"field");
+        for moved in [
+            Place { table: "certificates", ..PLACE },
+            Place { row: "other", ..PLACE },
+            Place { column: "issuer", ..PLACE },
+            Place { version: 2, ..PLACE },
+            Place { table: "provider", row: "sokta", ..PLACE },
+        ] {
+            assert_eq!(fields.open(moved, &sealed), Err(DoesNotOpen), "{moved:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The log, on standard error: text for people, or one JSON object a line for machines.
+
+use std::io;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::terminal::Terminal;
+
+/// How the configuration wants the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How much more or less than the configuration the command line wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verbosity {
+    pub verbose: u8,
+    pub quiet: bool,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: LogLevel::Info }
+    }
+}
+
+/// Starts the log of this process. A second start changes nothing.
+pub fn start(settings: LogSettings, verbosity: Verbosity, terminal: Terminal) {
+    // It fails only where a log was started before, which then goes on.
+    let _ = subscriber(settings, verbosity, terminal.colours_talk(), io::stderr).try_init();
+}
+
+fn subscriber<W>(
+    settings: LogSettings,
+    verbosity: Verbosity,
+    colour: bool,
+    writer: W,
+) -> impl SubscriberInitExt
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer = match settings.format {
+        LogFormat::Text => layer.with_ansi(colour).boxed(),
+        LogFormat::Json => layer.with_ansi(false).json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter(level(settings.level, verbosity))))
+}
+
+/// The level that the configuration and the command line make together.
+fn level(configured: LogLevel, verbosity: Verbosity) -> LogLevel {
+    match verbosity {
+        Verbosity { quiet: true, .. } => LogLevel::Error,
+        Verbosity { verbose: 0, .. } => configured,
+        Verbosity { verbose: 1, .. } => configured.max(LogLevel::Debug),
+        Verbosity { .. } => LogLevel::Trace,
+    }
+}
+
+/// Our own rooms at `level`; libraries at most at `warn`: below it they write headers, bodies and keys of handshakes.
+fn filter(level: LogLevel) -> Targets {
+    let level = LevelFilter::from(level);
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("infra_daemon", level)
+        .with_target("infra_shared", level)
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::Mutex;
+
+    use tracing::Level;
+
+    use super::*;
+
+    /// What is written while `act` runs.
+    fn logged(format: LogFormat, act: impl FnOnce()) -> String {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let settings = LogSettings { format, level: LogLevel::Info };
+        let guard = subscriber(settings, Verbosity::default(), false, Mutex::new(writer)).set_default();
+        act();
+        drop(guard);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("the log");
+        text
+    }
+
+    #[test]
+    fn the_log_is_one_line_an_event_and_keeps_libraries_out() {
+        let act = || {
+            tracing::info!(provider = "okta", "provider is ready");
+            tracing::debug!("too much");
+            tracing::info!(target: "hyper::proto", "a header");
+        };
+        let text = logged(LogFormat::Text, act);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("provider is ready") && text.contains("okta"), "{text}");
+
+        let json: serde_json::Value =
+            serde_json::from_str(&logged(LogFormat::Json, act)).expect("one object");
+        assert_eq!(json["message"], "provider is ready");
+        assert_eq!(json["provider"], "okta");
+        assert_eq!(json["level"], "INFO");
+    }
+
+    #[test]
+    fn the_command_line_raises_the_level_and_never_lowers_it_but_for_quiet() {
+        let verbose = |verbose| Verbosity { verbose, quiet: false };
+        assert_eq!(level(LogLevel::Info, verbose(0)), LogLevel::Info);
+        assert_eq!(level(LogLevel::Info, verbose(1)), LogLevel::Debug);
+        assert_eq!(level(LogLevel::Trace, verbose(1)), LogLevel::Trace);
+        assert_eq!(level(LogLevel::Error, verbose(2)), LogLevel::Trace);
+        assert_eq!(level(LogLevel::Trace, Verbosity { verbose: 0, quiet: true }), LogLevel::Error);
+    }
+
+    #[test]
+    fn libraries_never_get_below_warn() {
+        let filter = filter(LogLevel::Trace);
+        assert!(filter.would_enable("infra_daemon::sessions", &Level::TRACE));
+        for library in
+            ["hyper::proto", "hyper_util::client", "rustls::client", "reqwest::connect", "h2", "tokio"]
+        {
+            assert!(filter.would_enable(library, &Level::WARN), "{library}");
+            assert!(!filter.would_enable(library, &Level::INFO), "{library}");
+        }
+    }
+
+    #[test]
+    fn a_lower_level_holds_for_libraries_too() {
+        assert!(!filter(LogLevel::Error).would_enable("hyper", &Level::WARN));
+    }
+}

@@ -1,0 +1,87 @@
+//! The lock that lets one process alone use a data directory.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use super::PlatformError;
+
+/// The exclusive use of a data directory, for as long as the value lives; the kernel ends it with the process.
+#[derive(Debug)]
+pub struct DataDirectoryLock {
+    _file: File,
+}
+
+/// Takes `dataDir/lock`, or names the process that holds it.
+pub fn lock_data_directory(data_dir: &Path) -> Result<DataDirectoryLock, PlatformError> {
+    let path = data_dir.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .map_err(PlatformError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(PlatformError::Locked {
+                path: path.display().to_string(),
+                process: holder(&mut file),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(PlatformError::io(&path)(error)),
+    }
+    write_holder(&mut file).map_err(PlatformError::io(&path))?;
+    Ok(DataDirectoryLock { _file: file })
+}
+
+/// Leaves this process's number for whoever finds the lock taken.
+fn write_holder(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    // Whoever took the lock a moment ago may not have written its number yet.
+    let _ = file.take(20).read_to_string(&mut text);
+    match text.trim().parse::<u32>() {
+        Ok(process) => process.to_string(),
+        Err(_) => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_the_lock() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let held = lock_data_directory(directory.path()).expect("the lock");
+
+        match lock_data_directory(directory.path()) {
+            Err(PlatformError::Locked { process, .. }) => assert_eq!(process, std::process::id().to_string()),
+            other => panic!("expected the lock to be held: {other:?}"),
+        }
+        drop(held);
+        lock_data_directory(directory.path()).expect("the lock is free again");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let target = directory.path().join("target");
+        std::fs::write(&target, "keep").expect("a file");
+        std::os::unix::fs::symlink(&target, directory.path().join("lock")).expect("a link");
+        assert!(matches!(lock_data_directory(directory.path()), Err(PlatformError::Io { .. })));
+        assert_eq!(std::fs::read_to_string(&target).expect("a file"), "keep");
+    }
+}

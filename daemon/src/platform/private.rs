@@ -1,0 +1,179 @@
+//! Files and directories that nobody else may read.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+use super::PlatformError;
+
+/// Makes sure that `path` is a directory of this user that nobody else can enter (0700), creating it if needed.
+pub fn ensure_private_directory(path: &Path) -> Result<(), PlatformError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(PlatformError::io(path))?;
+    let metadata = path.symlink_metadata().map_err(PlatformError::io(path))?;
+    let name = || path.display().to_string();
+    if metadata.is_symlink() {
+        return Err(PlatformError::Link { path: name() });
+    }
+    if !metadata.is_dir() {
+        return Err(PlatformError::OtherKind { path: name(), expected: "a directory" });
+    }
+    if metadata.uid() != own_user() {
+        return Err(PlatformError::OtherOwner { path: name(), owner: metadata.uid() });
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(PlatformError::TooOpen { path: name(), mode: 0o700 });
+    }
+    Ok(())
+}
+
+/// Reads a file that nobody else may read (no group or other bits, own or root's, a regular file, not a link), at most
+/// `limit` bytes.
+pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, PlatformError> {
+    let name = || path.display().to_string();
+    // Not to follow, and not to wait for a writer where the file is a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(
+        |error| {
+            if rustix::io::Errno::from_io_error(&error) == Some(rustix::io::Errno::LOOP) {
+                PlatformError::Link { path: name() }
+            } else {
+                PlatformError::io(path)(error)
+            }
+        },
+    )?;
+    // Asked of the open file, so that it is the one that is read.
+    let metadata = file.metadata().map_err(PlatformError::io(path))?;
+    if !metadata.is_file() {
+        return Err(PlatformError::OtherKind { path: name(), expected: "a file" });
+    }
+    if metadata.uid() != own_user() && metadata.uid() != 0 {
+        return Err(PlatformError::OtherOwner { path: name(), owner: metadata.uid() });
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(PlatformError::TooOpen { path: name(), mode: metadata.mode() & 0o700 });
+    }
+
+    // Its whole size at once: a buffer that grows leaves copies behind.
+    let mut contents = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(&mut contents).map_err(PlatformError::io(path))?;
+    if contents.len() > limit {
+        return Err(PlatformError::TooLarge { path: name(), limit });
+    }
+    Ok(contents)
+}
+
+/// Creates the file `path`, which must not be there yet, and makes it durable; `mode` from creation.
+pub fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PlatformError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        sync_directory(path)
+    };
+    write().map_err(PlatformError::io(path))
+}
+
+/// Writes `contents` beside `path`, fsyncs, renames over it and fsyncs the directory; `mode` from creation.
+pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PlatformError> {
+    let write = || {
+        let mut beside = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+        beside.write_all(contents)?;
+        beside.as_file().sync_all()?;
+        beside.persist(path)?;
+        sync_directory(path)
+    };
+    write().map_err(PlatformError::io(path))
+}
+
+/// Makes the entry of `path` in its directory durable.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).expect("a file").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_private_directory_is_made_for_its_owner_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a/b");
+        ensure_private_directory(&path).expect("a directory");
+        assert_eq!(mode(&path), 0o700);
+        ensure_private_directory(&path).expect("the same again");
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("open");
+        fs::create_dir(&path).expect("a directory");
+        fs::set_permissions(&path, Permissions::from_mode(0o750)).expect("a mode");
+        assert!(matches!(ensure_private_directory(&path), Err(PlatformError::TooOpen { mode: 0o700, .. })));
+    }
+
+    #[test]
+    fn a_link_to_a_directory_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("link");
+        symlink(directory.path(), &path).expect("a link");
+        assert!(matches!(ensure_private_directory(&path), Err(PlatformError::Link { .. })));
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_not_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("secret");
+        create_file(&path, b"s", 0o600).expect("a file");
+        assert_eq!(read_private_file(&path, 10).expect("contents").as_slice(), b"s");
+        for open in [0o640, 0o604, 0o660] {
+            fs::set_permissions(&path, Permissions::from_mode(open)).expect("a mode");
+            assert!(matches!(read_private_file(&path, 10), Err(PlatformError::TooOpen { mode: 0o600, .. })));
+        }
+    }
+
+    #[test]
+    fn a_link_a_directory_and_a_large_file_are_not_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        create_file(&file, b"eleven bytes", 0o600).expect("a file");
+        symlink(&file, &link).expect("a link");
+        assert!(matches!(read_private_file(&link, 100), Err(PlatformError::Link { .. })));
+        assert!(matches!(read_private_file(directory.path(), 100), Err(PlatformError::OtherKind { .. })));
+        assert!(matches!(read_private_file(&file, 11), Err(PlatformError::TooLarge { limit: 11, .. })));
+        assert!(read_private_file(&directory.path().join("none"), 1).expect_err("none").is_not_found());
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_with_its_mode() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        create_file(&path, b"old", 0o400).expect("a file");
+        assert!(create_file(&path, b"other", 0o400).is_err());
+
+        replace_file(&path, b"new", 0o600).expect("replaced");
+
+        assert_eq!(fs::read(&path).expect("a file"), b"new");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
+    }
+}

@@ -1,0 +1,45 @@
+//! `env:NAME`: a variable of the daemon's environment.
+
+use std::env::{self, VarError};
+use std::future::{Future, ready};
+use std::pin::Pin;
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::encoding::{Encoding, decode};
+use super::{ReadError, SecretBackend};
+
+pub(super) struct Environment {
+    pub(super) encoding: Option<Encoding>,
+}
+
+impl SecretBackend for Environment {
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        let is_name = !name.is_empty()
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if is_name {
+            Ok(())
+        } else {
+            Err("after `env:` comes the name of a variable, such as `env:OKTA_CLIENT_SECRET`".to_owned())
+        }
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+        Box::pin(ready(read(name, self.encoding)))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this backend is the environment")]
+fn read(name: &str, encoding: Option<Encoding>) -> Result<SecretString, ReadError> {
+    let origin = format!("the variable {name}");
+    match env::var(name).map(Zeroizing::new) {
+        Ok(value) => decode(value.as_bytes(), encoding, &origin),
+        Err(VarError::NotPresent) => Err(ReadError::NotFound(format!("{origin} is not set for infrad"))),
+        Err(VarError::NotUnicode(_)) => Err(ReadError::Malformed(format!("{origin} is not text"))),
+    }
+}

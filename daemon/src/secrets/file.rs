@@ -1,0 +1,63 @@
+//! `file:PATH`: a file that nobody else can read.
+
+use std::future::Future;
+use std::path::{Component, Path, PathBuf};
+use std::pin::Pin;
+
+use secrecy::SecretString;
+
+use super::encoding::{Encoding, decode};
+use super::{ReadError, SecretBackend};
+use crate::platform::{self, PlatformError};
+
+/// Larger than any client secret.
+const MAX_BYTES: usize = 64 * 1024;
+
+pub(super) struct File {
+    /// Where there is one, names are those of files in it.
+    pub(super) directory: Option<PathBuf>,
+    pub(super) encoding: Option<Encoding>,
+}
+
+impl SecretBackend for File {
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        let path = Path::new(name);
+        match &self.directory {
+            None if path.is_absolute() => Ok(()),
+            None => Err("after `file:` comes an absolute path, such as `file:/run/secrets/okta`".to_owned()),
+            Some(directory) => {
+                let stays_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+                if stays_inside && !name.is_empty() {
+                    Ok(())
+                } else {
+                    Err(format!("a name of this backend is that of a file in {}", directory.display()))
+                }
+            }
+        }
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+        let path = self.directory.as_ref().map_or_else(|| name.into(), |directory| directory.join(name));
+        let encoding = self.encoding;
+        // A file system may be slow, a network's above all.
+        let reading = tokio::task::spawn_blocking(move || read(&path, encoding));
+        Box::pin(async { reading.await.expect("reading a file neither panics nor is aborted") })
+    }
+}
+
+fn read(path: &Path, encoding: Option<Encoding>) -> Result<SecretString, ReadError> {
+    let contents = platform::read_private_file(path, MAX_BYTES).map_err(|error| match &error {
+        _ if error.is_not_found() => ReadError::NotFound(error.to_string()),
+        PlatformError::Io { source, .. } if source.kind() != std::io::ErrorKind::PermissionDenied => {
+            ReadError::Unreachable(error.to_string())
+        }
+        PlatformError::TooLarge { .. } => ReadError::Malformed(error.to_string()),
+        _ => ReadError::NotAllowed(error.to_string()),
+    })?;
+    // Editors end the last line; one newline is theirs, more would be the secret's.
+    let line = contents.strip_suffix(b"\n").unwrap_or(&contents);
+    decode(line, encoding, &path.display().to_string())
+}

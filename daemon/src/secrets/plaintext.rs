@@ -1,0 +1,26 @@
+//! `plaintext:SECRET`: the secret itself, in the configuration. It is warned about.
+
+use std::future::{Future, ready};
+use std::pin::Pin;
+
+use secrecy::SecretString;
+
+use super::encoding::{Encoding, decode};
+use super::{ReadError, SecretBackend};
+
+pub(super) struct Plaintext {
+    pub(super) encoding: Option<Encoding>,
+}
+
+impl SecretBackend for Plaintext {
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        if name.is_empty() { Err("after `plaintext:` comes the secret itself".to_owned()) } else { Ok(()) }
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+        Box::pin(ready(decode(name.as_bytes(), self.encoding, "the plaintext secret")))
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a session token becomes a caller: one function, for every route that asks who is calling.
+
+use std::sync::Arc;
+
+use infra_shared::api::{Session, User};
+use infra_shared::token_text::SessionToken;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Sessions, whole_second};
+use crate::store::{StoreError, StoredSession};
+
+/// Whether a request counts as use of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It moves the inactivity limit.
+    Counts,
+    /// It only looks.
+    OnlyLooks,
+}
+
+/// Somebody whose token was found good. [`Sessions::authenticate`] alone makes one.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    session: Session,
+    user: Arc<User>,
+}
+
+/// Why a token is not good.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAuthenticated {
+    /// Not a token, not one of ours, or the wrong secret: these are not told apart.
+    #[error("the token is not known")]
+    Unknown,
+    /// The right token of a session that reached one of its limits.
+    #[error("the session expired")]
+    Expired,
+    /// The right token of a session that was ended.
+    #[error("the session was ended")]
+    Revoked,
+    /// The store could not be asked: nothing is said of the token.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Caller {
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+}
+
+impl Sessions {
+    /// Recognises the session token in `text`.
+    pub async fn authenticate(&self, text: &str, use_: Use) -> Result<Caller, NotAuthenticated> {
+        let token = SessionToken::parse(text).ok_or(NotAuthenticated::Unknown)?;
+        let stored = self.find_by_token(&token)?;
+        let now = self.clock.now();
+        if stored.ended.is_some() {
+            return Err(NotAuthenticated::Revoked);
+        }
+        if now >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
+            return Err(NotAuthenticated::Expired);
+        }
+
+        let mut last_used_at = stored.last_used_at;
+        if use_ == Use::Counts && now.duration_since(last_used_at) >= self.use_interval() {
+            last_used_at = whole_second(now);
+            self.store.touch_session(&stored.id, last_used_at).await?;
+        }
+        Ok(self.caller(stored, last_used_at))
+    }
+
+    /// The stored session of exactly this token. The work and the answer are the same for an id that is not known and
+    /// for a wrong secret, so that nobody learns which ids exist.
+    fn find_by_token(&self, token: &SessionToken) -> Result<StoredSession, NotAuthenticated> {
+        let found = self.store.find_session(token.id())?;
+        let hash =
+            found.as_ref().map_or_else(crate::store::TokenHash::of_nobody, |found| found.token_hash.clone());
+        let matches = hash.matches(token);
+        found.filter(|_| matches).ok_or(NotAuthenticated::Unknown)
+    }
+
+    fn caller(&self, stored: StoredSession, last_used_at: Timestamp) -> Caller {
+        let session = Session {
+            id: stored.id,
+            created_at: whole_second(stored.created_at),
+            expires_at: stored.expires_at,
+            idle_expires_at: self.idle_expires_at(last_used_at, stored.expires_at),
+        };
+        Caller { session, user: Arc::new(stored.user) }
+    }
+
+    /// How often a use is written down: at most once a minute, and often enough for a short inactivity limit.
+    fn use_interval(&self) -> SignedDuration {
+        SignedDuration::from_secs(60).min(self.limits.inactivity_timeout / 20)
+    }
+}

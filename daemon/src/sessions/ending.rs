@@ -1,0 +1,50 @@
+//! How sessions end before their time.
+
+use infra_shared::token_text::{LogoutProof, SessionID};
+use subtle::ConstantTimeEq;
+
+use super::{Caller, Sessions};
+use crate::identity::Provider;
+use crate::store::{EndReason, StoreError, StoredSession};
+
+impl Sessions {
+    /// Ends the caller's own session; durable when it returns.
+    pub async fn log_out(&self, caller: &Caller) -> Result<(), StoreError> {
+        self.store.end_session(&caller.session().id, self.clock.now(), EndReason::Logout).await?;
+        Ok(())
+    }
+
+    /// Ends the session `id` for whoever can prove to have held its token. Whether there was one is not told.
+    pub async fn log_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), StoreError> {
+        let proven = self
+            .store
+            .find_session(id)?
+            .is_some_and(|stored| stored.token_hash.logout_proof().as_bytes().ct_eq(proof.as_bytes()).into());
+        if proven {
+            self.store.end_session(id, self.clock.now(), EndReason::Logout).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions whose provider, or whose user's admission, left the configuration; answers how many.
+    pub async fn end_sessions_outside_configuration(&self) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let mut count = 0;
+        for stored in self.store.live_sessions(now)? {
+            if !self.is_configured(&stored)
+                && self.store.end_session(&stored.id, now, EndReason::ConfigurationChanged).await?
+            {
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn is_configured(&self, stored: &StoredSession) -> bool {
+        let verified_email = stored.user.email.as_deref().filter(|_| stored.email_verified);
+        self.find_provider(&stored.user.provider).map(Provider::settings).is_some_and(|settings| {
+            settings.issuer == stored.user.issuer
+                && settings.allow.admits(&stored.user.groups, verified_email)
+        })
+    }
+}

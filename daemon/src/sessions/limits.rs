@@ -1,0 +1,11 @@
+//! How long sessions last, and how many a user may have.
+
+use jiff::SignedDuration;
+
+/// The limits of every session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionLimits {
+    pub lifetime: SignedDuration,
+    pub inactivity_timeout: SignedDuration,
+    pub max_per_user: u32,
+}

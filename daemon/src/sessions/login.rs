@@ -1,0 +1,173 @@
+//! Where a login is decided: `start_login` promises nothing and stores nothing, `finish_login` checks everything.
+
+use infra_shared::api::{FinishLogin, FinishedLogin, Session, StartLogin, StartedLogin, User};
+use infra_shared::login_binding::BoundVerifier;
+use infra_shared::token_text::SessionToken;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+
+use super::ticket::Ticket;
+use super::{Sessions, add, whole_second};
+use crate::identity::{AuthorizationRequest, CodeGrant, IdentityError, Provider, VerifiedIdentity};
+use crate::keys::DoesNotOpen;
+use crate::store::{Consumed, NewSession, StoreError, TokenHash};
+
+/// Characters of a `state` that are taken: enough to be unguessable, few enough for any provider.
+const STATE_CHARACTERS: std::ops::RangeInclusive<usize> = 22..=128;
+
+/// A base64url SHA-256 (RFC 7636 §4.2).
+const CHALLENGE_CHARACTERS: usize = 43;
+
+/// RFC 6749 leaves the size of a code to the provider; none is known to come near.
+const MAX_CODE_BYTES: usize = 4096;
+
+/// Why there is no login. `Display` is for the log; a client is told less.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginRefusal {
+    #[error("no provider of that name")]
+    UnknownProvider,
+    #[error("redirect URI is not registered for the provider")]
+    UnregisteredRedirectURI,
+    #[error("malformed state")]
+    MalformedState,
+    #[error("malformed code challenge")]
+    MalformedChallenge,
+    #[error("malformed code")]
+    MalformedCode,
+    #[error("malformed code verifier")]
+    MalformedVerifier,
+    #[error("ticket: {0}")]
+    Ticket(#[from] DoesNotOpen),
+    #[error("ticket expired")]
+    TicketExpired,
+    #[error("ticket used before")]
+    TicketUsed,
+    #[error("code verifier does not match the challenge of the ticket")]
+    VerifierDiffers,
+    #[error("login is bound to another daemon")]
+    BoundElsewhere,
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("policy does not admit this user")]
+    NotAdmitted,
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Sessions {
+    /// Prepares a login: answers the URL for the browser, and a ticket that holds all that is to be remembered.
+    pub async fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
+        let provider = self.find_provider(&request.provider).ok_or(LoginRefusal::UnknownProvider)?;
+        if !provider.settings().redirect_uris.contains(&request.redirect_uri) {
+            return Err(LoginRefusal::UnregisteredRedirectURI);
+        }
+        if !STATE_CHARACTERS.contains(&request.state.len()) || !is_url_safe(&request.state) {
+            return Err(LoginRefusal::MalformedState);
+        }
+        if request.code_challenge.len() != CHALLENGE_CHARACTERS || !is_url_safe(&request.code_challenge) {
+            return Err(LoginRefusal::MalformedChallenge);
+        }
+
+        let ticket =
+            Ticket::mint(&request.provider, &request.redirect_uri, &request.code_challenge, self.clock.now());
+        let authorization_url = provider
+            .authorization_url(&AuthorizationRequest {
+                redirect_uri: &request.redirect_uri,
+                state: &request.state,
+                nonce: &ticket.nonce,
+                code_challenge: &request.code_challenge,
+            })
+            .await?;
+        Ok(StartedLogin {
+            ticket: ticket.seal(&self.ticket_key),
+            authorization_url: authorization_url.into(),
+            expires_at: ticket.expires_at,
+        })
+    }
+
+    /// Decides a login, in this order: is the ticket ours and in time; does the client hold the verifier, and was it
+    /// meant for us; did the right issuer answer; is it the first time. Only then is the code exchanged, the identity
+    /// proven, the policy asked and a session opened.
+    pub async fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, LoginRefusal> {
+        let code = request.code.expose_secret();
+        if code.is_empty() || code.len() > MAX_CODE_BYTES || !code.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(LoginRefusal::MalformedCode);
+        }
+        let ticket = Ticket::open(&request.ticket, &self.ticket_key)?;
+        if self.clock.now() >= ticket.expires_at {
+            return Err(LoginRefusal::TicketExpired);
+        }
+        let verifier =
+            BoundVerifier::parse(request.code_verifier.clone()).ok_or(LoginRefusal::MalformedVerifier)?;
+        // RFC 9700 §2.1.1: the code is bound to the client that asked for it, here before the provider sees it.
+        if verifier.challenge() != ticket.code_challenge {
+            return Err(LoginRefusal::VerifierDiffers);
+        }
+        if !self.bindings.admit(&verifier) {
+            return Err(LoginRefusal::BoundElsewhere);
+        }
+        let provider = self.find_provider(&ticket.provider).ok_or(LoginRefusal::UnknownProvider)?;
+        provider.check_response_issuer(request.iss.as_deref()).await?;
+
+        // Durable before anything is exchanged: neither a restart nor a second daemon lets the ticket in again.
+        if self.store.consume_ticket(ticket.id, ticket.expires_at).await? == Consumed::Before {
+            return Err(LoginRefusal::TicketUsed);
+        }
+        let identity = provider
+            .exchange(CodeGrant {
+                code: &request.code,
+                verifier: &verifier,
+                redirect_uri: &ticket.redirect_uri,
+                nonce: &ticket.nonce,
+            })
+            .await?;
+        if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
+            return Err(LoginRefusal::NotAdmitted);
+        }
+        self.open_session(provider, &identity, self.clock.now()).await
+    }
+
+    /// Mints the token of a proven identity, and stores its hash.
+    async fn open_session(
+        &self,
+        provider: &Provider,
+        identity: &VerifiedIdentity,
+        now: Timestamp,
+    ) -> Result<FinishedLogin, LoginRefusal> {
+        let token = SessionToken::mint();
+        let user = User {
+            name: identity.name().map(ToOwned::to_owned),
+            email: identity.email().map(ToOwned::to_owned),
+            groups: identity.groups().to_vec(),
+            provider: provider.settings().name.clone(),
+            issuer: identity.issuer().to_owned(),
+            subject: identity.subject().to_owned(),
+        };
+        let expires_at = whole_second(add(now, self.limits.lifetime));
+        let new = NewSession {
+            id: token.id().clone(),
+            token_hash: TokenHash::of(&token),
+            user: user.clone(),
+            email_verified: identity.verified_email().is_some(),
+            created_at: now,
+            expires_at,
+        };
+        let ended = self.store.open_session(new, self.limits.max_per_user).await?;
+        if !ended.is_empty() {
+            tracing::info!(session = %token.id(), ?ended, "more sessions than maxPerUser: the oldest were ended");
+        }
+        let session = Session {
+            id: token.id().clone(),
+            created_at: whole_second(now),
+            expires_at,
+            idle_expires_at: self.idle_expires_at(now, expires_at),
+        };
+        Ok(FinishedLogin { token: token.expose().into(), session, user, now })
+    }
+}
+
+/// The unreserved characters of RFC 3986 §2.3.
+fn is_url_safe(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+}

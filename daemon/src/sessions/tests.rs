@@ -1,0 +1,317 @@
+//! Sessions against a real store and a clock moved by hand; no provider is asked anything.
+
+use std::sync::Arc;
+
+use infra_harness::clock::ManualClock;
+use infra_shared::api::{FinishLogin, StartLogin, User};
+use infra_shared::login_binding::BoundVerifier;
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+use infra_shared::token_text::SessionToken;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+use super::ticket::Ticket;
+use super::*;
+use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
+use crate::keys::{Keys, RootKeySettings};
+use crate::secrets::Backends;
+use crate::store::{EndReason, NewSession, TokenHash};
+
+const REDIRECT_URI: &str = "http://127.0.0.1:8301/callback";
+
+/// Sessions over a store in a throw-away directory.
+struct Fixture {
+    sessions: Sessions,
+    clock: ManualClock,
+    ticket_key: TicketKey,
+    _directory: TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::with_allow(Allow::Everyone).await
+    }
+
+    async fn with_allow(allow: Allow) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data_dir = directory.path().join("data");
+        crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
+        let root_key = RootKeySettings::Native { path: directory.path().join("keys/root.key") };
+        let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
+        let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
+        let clock = ManualClock::at("2026-11-23T08:00:00Z".parse().expect("a time"));
+        let provider = Provider::new(settings(allow), Backends::built_in(), Arc::new(clock.clone()))
+            .expect("a provider");
+        let sessions = Sessions::new(
+            store,
+            keys.ticket_key(),
+            vec![provider],
+            Bindings::new(vec![origin()], vec![pin()]),
+            SessionLimits {
+                lifetime: SignedDuration::from_hours(12),
+                inactivity_timeout: SignedDuration::from_hours(4),
+                max_per_user: 48,
+            },
+            Arc::new(clock.clone()),
+        );
+        Self { sessions, clock, ticket_key: keys.ticket_key(), _directory: directory }
+    }
+
+    /// Opens a session for alice as a login would, and answers its token.
+    async fn open_session(&self) -> SessionToken {
+        let token = SessionToken::mint();
+        let created_at = whole_second(self.clock.now());
+        let session = NewSession {
+            id: token.id().clone(),
+            token_hash: TokenHash::of(&token),
+            user: alice(),
+            email_verified: true,
+            created_at,
+            expires_at: add(created_at, self.sessions.limits.lifetime),
+        };
+        self.sessions.store.open_session(session, 48).await.expect("a session");
+        token
+    }
+
+    fn ticket(&self, verifier: &BoundVerifier) -> SecretString {
+        Ticket::mint("okta", REDIRECT_URI, &verifier.challenge(), self.clock.now()).seal(&self.ticket_key)
+    }
+
+    async fn finish(&self, ticket: SecretString, verifier: &BoundVerifier) -> LoginRefusal {
+        let request = FinishLogin {
+            ticket,
+            code: "a-code".into(),
+            code_verifier: verifier.expose().clone(),
+            iss: None,
+        };
+        self.sessions.finish_login(&request).await.expect_err("no provider can be reached")
+    }
+}
+
+fn origin() -> Origin {
+    "infra.test".parse().expect("an origin")
+}
+
+fn pin() -> Pin {
+    Pin::of_public_key(b"the authority of this daemon")
+}
+
+fn alice() -> User {
+    User {
+        name: Some("Alice".to_owned()),
+        email: Some("alice@example.com".to_owned()),
+        groups: vec!["engineering".to_owned()],
+        provider: "okta".to_owned(),
+        issuer: "https://okta.test".to_owned(),
+        subject: "00u1".to_owned(),
+    }
+}
+
+fn settings(allow: Allow) -> ProviderSettings {
+    ProviderSettings {
+        name: "okta".to_owned(),
+        kind: ProviderKind::Okta,
+        issuer: "https://okta.test".to_owned(),
+        client_id: "0oa1".to_owned(),
+        client_secret: Backends::built_in().parse("plaintext:nothing to hide").expect("a reference"),
+        client_authentication: ClientAuthentication::ClientSecretBasic,
+        redirect_uris: vec![REDIRECT_URI.to_owned()],
+        scopes: vec!["openid".to_owned()],
+        groups_claim: "groups".to_owned(),
+        signing_algorithms: vec![SigningAlgorithm::RS256],
+        allow,
+        // No authority: no provider is ever proven, so none is ever asked.
+        authorities: Some(Vec::new()),
+        development: false,
+    }
+}
+
+#[tokio::test]
+async fn the_holder_of_the_token_is_recognised() {
+    let fixture = Fixture::new().await;
+    let token = fixture.open_session().await;
+
+    let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+
+    assert_eq!(caller.user(), &alice());
+    assert_eq!(caller.session().id, *token.id());
+    assert_eq!(caller.session().expires_at.to_string(), "2026-11-23T20:00:00Z");
+    assert_eq!(caller.session().idle_expires_at.to_string(), "2026-11-23T12:00:00Z");
+}
+
+#[tokio::test]
+async fn a_wrong_secret_an_unknown_id_and_no_token_are_not_told_apart() {
+    let fixture = Fixture::new().await;
+    let token = fixture.open_session().await;
+    let (id, _) = token.expose().split_once('.').expect("two parts");
+    let other = SessionToken::mint();
+    let (_, other_secret) = other.expose().split_once('.').expect("two parts");
+
+    for text in
+        [format!("{id}.{other_secret}"), other.expose().to_owned(), String::new(), "infra_".to_owned()]
+    {
+        let refusal = fixture.sessions.authenticate(&text, Use::Counts).await.expect_err("not a good token");
+        assert!(matches!(refusal, NotAuthenticated::Unknown), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_used_ends_at_the_inactivity_limit_to_the_second() {
+    let fixture = Fixture::new().await;
+    let token = fixture.open_session().await;
+
+    fixture.clock.advance(SignedDuration::from_secs(4 * 3600 - 1));
+    fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("a second is left");
+    fixture.clock.advance(SignedDuration::from_secs(1));
+    let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("the limit");
+    assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn use_moves_the_inactivity_limit_but_never_the_lifetime() {
+    let fixture = Fixture::new().await;
+    let token = fixture.open_session().await;
+
+    for _ in 0..3 {
+        fixture.clock.advance(SignedDuration::from_secs(4 * 3600 - 1));
+        fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("it was used in time");
+    }
+    fixture.clock.set("2026-11-23T19:59:59Z".parse().expect("a time"));
+    let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a second is left");
+    assert_eq!(caller.session().idle_expires_at, caller.session().expires_at);
+    fixture.clock.advance(SignedDuration::from_secs(1));
+    let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("the limit");
+    assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn looking_is_not_use() {
+    let fixture = Fixture::new().await;
+    let token = fixture.open_session().await;
+
+    fixture.clock.advance(SignedDuration::from_hours(3));
+    let caller = fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("a caller");
+    assert_eq!(caller.session().idle_expires_at.to_string(), "2026-11-23T12:00:00Z");
+    let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+    assert_eq!(caller.session().idle_expires_at.to_string(), "2026-11-23T15:00:00Z");
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_revives_nothing_that_was_used_and_ended() {
+    let fixture = Fixture::new().await;
+    let token = fixture.open_session().await;
+    let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+    fixture.sessions.log_out(&caller).await.expect("stored");
+
+    fixture.clock.advance(SignedDuration::from_hours(-2));
+
+    let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("ended");
+    assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn the_logout_proof_ends_its_own_session_and_a_wrong_one_ends_none() {
+    let fixture = Fixture::new().await;
+    let (token, other) = (fixture.open_session().await, fixture.open_session().await);
+
+    fixture.sessions.log_out_by_proof(token.id(), &other.logout_proof()).await.expect("not told");
+    fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("still good");
+
+    fixture.sessions.log_out_by_proof(token.id(), &token.logout_proof()).await.expect("stored");
+    let refusal = fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("ended");
+    assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
+    fixture.sessions.authenticate(other.expose(), Use::OnlyLooks).await.expect("another session");
+}
+
+#[tokio::test]
+async fn sessions_that_the_configuration_no_longer_admits_are_ended() {
+    let allow = |email: &str| Allow::Listed {
+        groups: Vec::new(),
+        email_domains: Vec::new(),
+        emails: vec![email.to_owned()],
+    };
+    let admitted = Fixture::with_allow(allow("alice@example.com")).await;
+    let token = admitted.open_session().await;
+    assert_eq!(admitted.sessions.end_sessions_outside_configuration().await.expect("a count"), 0);
+    admitted.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("still good");
+
+    let left_out = Fixture::with_allow(allow("bob@example.com")).await;
+    let token = left_out.open_session().await;
+    assert_eq!(left_out.sessions.end_sessions_outside_configuration().await.expect("a count"), 1);
+    let refusal = left_out.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("ended");
+    assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
+    let stored = left_out.sessions.store.find_session(token.id()).expect("an answer").expect("a row");
+    assert_eq!(stored.ended.expect("an end").reason, EndReason::ConfigurationChanged);
+}
+
+#[tokio::test]
+async fn a_login_at_an_unregistered_address_is_not_started() {
+    let fixture = Fixture::new().await;
+    let request = StartLogin {
+        provider: "okta".to_owned(),
+        redirect_uri: "http://127.0.0.1:9999/callback".to_owned(),
+        state: "s".repeat(43),
+        code_challenge: BoundVerifier::mint(&origin(), Some(&pin())).challenge(),
+    };
+    let refusal = fixture.sessions.start_login(&request).await.expect_err("not registered");
+    assert!(matches!(refusal, LoginRefusal::UnregisteredRedirectURI), "{refusal:?}");
+    let refusal = fixture
+        .sessions
+        .start_login(&StartLogin { provider: "other".to_owned(), ..request })
+        .await
+        .expect_err("not configured");
+    assert!(matches!(refusal, LoginRefusal::UnknownProvider), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_ticket_that_was_changed_does_not_open() {
+    let fixture = Fixture::new().await;
+    let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+    let refusal = fixture.finish("not-a-ticket".into(), &verifier).await;
+    assert!(matches!(refusal, LoginRefusal::Ticket(_)), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_for_five_minutes() {
+    let fixture = Fixture::new().await;
+    let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+    let ticket = fixture.ticket(&verifier);
+
+    fixture.clock.advance(SignedDuration::from_secs(300));
+    let refusal = fixture.finish(ticket, &verifier).await;
+    assert!(matches!(refusal, LoginRefusal::TicketExpired), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn the_verifier_of_another_login_does_not_finish_this_one() {
+    let fixture = Fixture::new().await;
+    let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+    let other = BoundVerifier::mint(&origin(), Some(&pin()));
+    let refusal = fixture.finish(fixture.ticket(&verifier), &other).await;
+    assert!(matches!(refusal, LoginRefusal::VerifierDiffers), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_login_that_was_started_at_another_daemon_is_not_finished() {
+    let fixture = Fixture::new().await;
+    let relay: Origin = "relay.test".parse().expect("an origin");
+    for verifier in [
+        BoundVerifier::mint(&relay, Some(&pin())),
+        BoundVerifier::mint(&origin(), Some(&Pin::of_public_key(b"the relay's authority"))),
+        BoundVerifier::mint(&origin(), None),
+    ] {
+        let refusal = fixture.finish(fixture.ticket(&verifier), &verifier).await;
+        assert!(matches!(refusal, LoginRefusal::BoundElsewhere), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_ticket_brings_back_what_it_was_minted_with() {
+    let moment: Timestamp = "2026-11-23T08:00:00.5Z".parse().expect("a time");
+    let ticket = Ticket::mint("okta", REDIRECT_URI, "challenge", moment);
+    assert_eq!(ticket.expires_at.to_string(), "2026-11-23T08:05:00Z");
+    let other = Ticket::mint("okta", REDIRECT_URI, "challenge", moment);
+    assert_ne!(ticket.id, other.id);
+}

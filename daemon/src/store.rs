@@ -1,0 +1,81 @@
+//! The encrypted store. Each operation is one transaction that several daemons could run at once.
+
+mod certificates;
+mod connections;
+mod encryption;
+mod providers;
+mod schema;
+mod sessions;
+mod tickets;
+mod time;
+mod token_hash;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::keys::DatabaseKey;
+use crate::platform::PlatformError;
+use connections::Connections;
+
+pub use certificates::CertificateRow;
+pub use providers::ProviderRow;
+pub use sessions::{EndReason, Ended, NewSession, StoredSession};
+pub use tickets::Consumed;
+pub use token_hash::TokenHash;
+
+/// Why the store cannot be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "this infrad was built with an SQLite that cannot encrypt: build it with SQLCipher (`bundled-sqlcipher`)"
+    )]
+    CannotEncrypt,
+    #[error("{path} is not encrypted: it was not written by infrad, or was replaced; restore the right file")]
+    NotEncrypted { path: String },
+    #[error(
+        "{path} does not open with the key of this data directory: keys.json and the database do not belong together, \
+         or the database is damaged; restore both from the same backup"
+    )]
+    WrongKey { path: String },
+    #[error("{path} has schema {found} and this infrad knows schema {known}: run the infrad that wrote it")]
+    NewerSchema { path: String, found: u32, known: u32 },
+    #[error("a row holds what this infrad never wrote: {0}")]
+    UnexpectedRow(&'static str),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    #[error("the database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    #[error("the database is busy: no reader became free in time")]
+    Busy,
+}
+
+/// The SQLCipher store: one writer, a few bounded readers. Clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    connections: Arc<Connections>,
+}
+
+impl Store {
+    /// Opens the database, creating it when it is not there, and brings its schema up to date.
+    pub fn open(path: &Path, key: &DatabaseKey) -> Result<Self, StoreError> {
+        encryption::check_library()?;
+        encryption::prepare_file(path)?;
+        let mut writer = encryption::open(path, key)?;
+        schema::migrate(&mut writer, path)?;
+        let readers = (0..connections::READERS)
+            .map(|_| encryption::open(path, key))
+            .collect::<Result<Vec<Connection>, StoreError>>()?;
+        Ok(Self { connections: Arc::new(Connections::new(writer, readers)) })
+    }
+
+    /// Whether the store answers: reads from it.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.connections
+            .read(|reader| Ok(reader.query_row("SELECT count(*) FROM providers", [], |_| Ok(()))?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

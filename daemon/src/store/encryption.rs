@@ -1,0 +1,93 @@
+//! Opens SQLCipher connections, and refuses whatever would leave a row in the clear.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use zeroize::Zeroizing;
+
+use super::StoreError;
+use crate::keys::DatabaseKey;
+use crate::platform::{self, PlatformError};
+
+/// How every SQLite file that is not encrypted begins (SQLite file format §1.3).
+const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
+
+/// How long a connection waits for another one's write.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Refuses an SQLite that ignores keys: it would write everything in the clear without a word.
+pub(super) fn check_library() -> Result<(), StoreError> {
+    let version: Result<String, _> =
+        Connection::open_in_memory()?.query_row("PRAGMA cipher_version", [], |row| row.get(0));
+    match version {
+        Ok(version) if !version.is_empty() => Ok(()),
+        _ => Err(StoreError::CannotEncrypt),
+    }
+}
+
+/// Makes sure that the file is one nobody else can read, and none that was never encrypted.
+pub(super) fn prepare_file(path: &Path) -> Result<(), StoreError> {
+    let name = || path.display().to_string();
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(platform::create_file(path, &[], 0o600)?);
+        }
+        Err(source) => return Err(PlatformError::Io { path: name(), source }.into()),
+    };
+    let mut header = [0; PLAIN_HEADER.len()];
+    let has_header = file.read_exact(&mut header).is_ok();
+    if has_header && header == *PLAIN_HEADER {
+        return Err(StoreError::NotEncrypted { path: name() });
+    }
+    Ok(())
+}
+
+/// A connection that has proven its key by reading.
+pub(super) fn open(path: &Path, key: &DatabaseKey) -> Result<Connection, StoreError> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // NOFOLLOW looks at every folder of the path; the data directory itself was checked already.
+    let real = path
+        .canonicalize()
+        .map_err(|source| PlatformError::Io { path: path.display().to_string(), source })?;
+    let connection = Connection::open_with_flags(real, flags)?;
+    connection.execute_batch(&key_statement(key))?;
+    connection.busy_timeout(BUSY)?;
+    match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+        Ok(()) => {}
+        Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::NotADatabase => {
+            return Err(StoreError::WrongKey { path: path.display().to_string() });
+        }
+        Err(error) => return Err(error.into()),
+    }
+    connection.execute_batch(SETTINGS)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// A raw key needs no stretching: it is 32 random bytes already.
+fn key_statement(key: &DatabaseKey) -> Zeroizing<String> {
+    let mut statement = Zeroizing::new(String::with_capacity(96));
+    statement.push_str("PRAGMA key = \"x'");
+    for byte in key.expose() {
+        write!(statement, "{byte:02x}").expect("a string takes everything");
+    }
+    statement.push_str("'\"");
+    statement
+}
+
+/// A commit is on the disk when it returns; what is deleted is overwritten; nothing spills into temporary files.
+const SETTINGS: &str = "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = ON;
+    PRAGMA secure_delete = ON;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA cache_size = -4096;
+";

@@ -1,0 +1,44 @@
+-- Times are milliseconds since 1970-01-01T00:00:00Z.
+
+CREATE TABLE sessions (
+    id             TEXT    NOT NULL PRIMARY KEY,
+    token_hash     BLOB    NOT NULL CHECK (length(token_hash) = 32),
+    issuer         TEXT    NOT NULL,
+    subject        TEXT    NOT NULL,
+    provider       TEXT    NOT NULL,
+    name           TEXT,
+    email          TEXT,
+    email_verified INTEGER NOT NULL CHECK (email_verified IN (0, 1)),
+    groups         TEXT    NOT NULL,
+    created_at     INTEGER NOT NULL,
+    expires_at     INTEGER NOT NULL,
+    last_used_at   INTEGER NOT NULL,
+    ended_at       INTEGER,
+    end_reason     TEXT,
+    CHECK ((ended_at IS NULL) = (end_reason IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- Finds a user's sessions, oldest first.
+CREATE INDEX sessions_by_user ON sessions (issuer, subject, created_at);
+-- Finds what is to be dropped.
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+-- Tickets that were used, until they could not be used any more.
+CREATE TABLE consumed_tickets (
+    id         BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX consumed_tickets_by_expiry ON consumed_tickets (expires_at);
+
+CREATE TABLE providers (
+    name                    TEXT NOT NULL PRIMARY KEY,
+    issuer                  TEXT NOT NULL,
+    client_secret_reference BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE certificates (
+    name        TEXT NOT NULL PRIMARY KEY,
+    certificate BLOB NOT NULL,
+    private_key BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,252 @@
+//! The rows of sessions: opened, found, used, ended, dropped.
+
+use infra_shared::api::User;
+use infra_shared::token_text::SessionID;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{Store, StoreError, TokenHash, time};
+
+/// A session about to be opened.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    pub id: SessionID,
+    pub token_hash: TokenHash,
+    pub user: User,
+    /// Whether the provider vouched for the user's e-mail: only then may a rule use it.
+    pub email_verified: bool,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// A session as it is stored, ended ones included until they are purged.
+#[derive(Debug, Clone)]
+pub struct StoredSession {
+    pub id: SessionID,
+    pub token_hash: TokenHash,
+    pub user: User,
+    pub email_verified: bool,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub last_used_at: Timestamp,
+    pub ended: Option<Ended>,
+}
+
+/// That a session was ended, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub at: Timestamp,
+    pub reason: EndReason,
+}
+
+/// Why a session was ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    Logout,
+    /// The user opened more sessions than `maxPerUser`.
+    TooMany,
+    /// The provider or the user left the configuration.
+    ConfigurationChanged,
+}
+
+/// How long the row of a session outlives the session, so that its holder can be told how it ended.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, created_at, \
+                       expires_at, last_used_at, ended_at, end_reason";
+
+impl Store {
+    /// Stores a session and ends the user's oldest ones beyond `max_per_user` (1 or more); answers which were ended.
+    pub async fn open_session(
+        &self,
+        session: NewSession,
+        max_per_user: u32,
+    ) -> Result<Vec<SessionID>, StoreError> {
+        self.connections
+            .write(move |transaction| {
+                insert(transaction, &session)?;
+                end_oldest(transaction, &session, max_per_user)
+            })
+            .await
+    }
+
+    /// Looks a session up by its id; in-line and fast, for the validation path.
+    pub fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
+        self.connections.read(|reader| {
+            reader
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1"))?
+                .query_row([id.as_str()], |row| Ok(stored(row)))
+                .optional()?
+                .transpose()
+        })
+    }
+
+    /// Moves `last_used_at` forward to `at`; never back.
+    pub async fn touch_session(&self, id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.connections
+            .write(move |transaction| {
+                transaction
+                    .prepare_cached("UPDATE sessions SET last_used_at = max(last_used_at, ?2) WHERE id = ?1")?
+                    .execute(params![id.as_str(), time::to_database(at)])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Ends a session; durable when it returns. `false` when there is none that was not ended before.
+    pub async fn end_session(
+        &self,
+        id: &SessionID,
+        at: Timestamp,
+        reason: EndReason,
+    ) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.connections.write(move |transaction| end(transaction, id.as_str(), at, reason)).await
+    }
+
+    /// Every session that has neither been ended nor reached `now` with its lifetime.
+    pub fn live_sessions(&self, now: Timestamp) -> Result<Vec<StoredSession>, StoreError> {
+        self.connections.read(|reader| {
+            let mut select = reader.prepare(&format!(
+                "SELECT {COLUMNS} FROM sessions WHERE ended_at IS NULL AND expires_at > ?1"
+            ))?;
+            let rows = select.query_map([time::to_database(now)], |row| Ok(stored(row)))?;
+            rows.map(|row| row?).collect()
+        })
+    }
+
+    /// Drops consumed tickets past their expiry and sessions more than 24 h past theirs; answers how many sessions.
+    pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let before = time::to_database(now.checked_sub(KEPT).unwrap_or(Timestamp::MIN));
+        self.connections
+            .write(move |transaction| {
+                transaction.execute(
+                    "DELETE FROM consumed_tickets WHERE expires_at <= ?1",
+                    [time::to_database(now)],
+                )?;
+                Ok(transaction.execute("DELETE FROM sessions WHERE expires_at <= ?1", [before])?)
+            })
+            .await
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, session: &NewSession) -> Result<(), StoreError> {
+    let user = &session.user;
+    let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
+    let created_at = time::to_database(session.created_at);
+    transaction
+        .prepare_cached(
+            "INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, \
+             created_at, expires_at, last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10)",
+        )?
+        .execute(params![
+            session.id.as_str(),
+            session.token_hash.0,
+            user.issuer,
+            user.subject,
+            user.provider,
+            user.name,
+            user.email,
+            session.email_verified,
+            groups,
+            created_at,
+            time::to_database(session.expires_at),
+        ])?;
+    Ok(())
+}
+
+/// Ends what `session`'s user has beyond `max_per_user`, oldest first; the new session counts and stays.
+fn end_oldest(
+    transaction: &Transaction<'_>,
+    session: &NewSession,
+    max_per_user: u32,
+) -> Result<Vec<SessionID>, StoreError> {
+    let others = max_per_user.saturating_sub(1);
+    let surplus: Vec<String> = transaction
+        .prepare_cached(
+            "SELECT id FROM sessions
+             WHERE issuer = ?1 AND subject = ?2 AND id <> ?3 AND ended_at IS NULL AND expires_at > ?4
+             ORDER BY created_at DESC, id LIMIT -1 OFFSET ?5",
+        )?
+        .query_map(
+            params![
+                session.user.issuer,
+                session.user.subject,
+                session.id.as_str(),
+                time::to_database(session.created_at),
+                others
+            ],
+            |row| row.get(0),
+        )?
+        .collect::<Result<_, _>>()?;
+    for id in &surplus {
+        end(transaction, id, session.created_at, EndReason::TooMany)?;
+    }
+    surplus.iter().map(|id| session_id(id)).collect()
+}
+
+fn end(
+    transaction: &Transaction<'_>,
+    id: &str,
+    at: Timestamp,
+    reason: EndReason,
+) -> Result<bool, StoreError> {
+    let ended = transaction
+        .prepare_cached(
+            "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL",
+        )?
+        .execute(params![id, time::to_database(at), reason.as_str()])?;
+    Ok(ended == 1)
+}
+
+fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
+    let groups: String = row.get("groups")?;
+    let ended_at: Option<i64> = row.get("ended_at")?;
+    let reason: Option<String> = row.get("end_reason")?;
+    let ended = match (ended_at, reason) {
+        (Some(at), Some(reason)) => {
+            Some(Ended { at: time::from_database(at)?, reason: EndReason::parse(&reason)? })
+        }
+        _ => None,
+    };
+    Ok(StoredSession {
+        id: session_id(&row.get::<_, String>("id")?)?,
+        token_hash: TokenHash(row.get("token_hash")?),
+        user: User {
+            name: row.get("name")?,
+            email: row.get("email")?,
+            groups: serde_json::from_str(&groups).map_err(|_| StoreError::UnexpectedRow("groups"))?,
+            provider: row.get("provider")?,
+            issuer: row.get("issuer")?,
+            subject: row.get("subject")?,
+        },
+        email_verified: row.get("email_verified")?,
+        created_at: time::from_database(row.get("created_at")?)?,
+        expires_at: time::from_database(row.get("expires_at")?)?,
+        last_used_at: time::from_database(row.get("last_used_at")?)?,
+        ended,
+    })
+}
+
+fn session_id(text: &str) -> Result<SessionID, StoreError> {
+    SessionID::parse(text).ok_or(StoreError::UnexpectedRow("session id"))
+}
+
+impl EndReason {
+    /// The word that the database keeps; it never changes.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::TooMany => "too_many",
+            Self::ConfigurationChanged => "configuration_changed",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        [Self::Logout, Self::TooMany, Self::ConfigurationChanged]
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or(StoreError::UnexpectedRow("end reason"))
+    }
+}

@@ -1,0 +1,279 @@
+//! The store in a real directory.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use infra_shared::api::User;
+use infra_shared::token_text::SessionToken;
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+
+use super::*;
+use crate::keys::{Keys, RootKeySettings};
+
+struct Fixture {
+    directory: TempDir,
+    keys: Keys,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data_dir = directory.path().join("data");
+        fs::create_dir(&data_dir).expect("a directory");
+        let root_key = RootKeySettings::Native { path: directory.path().join("root.key") };
+        let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
+        Self { directory, keys }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("data").join(self.keys.database_file())
+    }
+
+    fn open(&self) -> Result<Store, StoreError> {
+        Store::open(&self.path(), &self.keys.database_key())
+    }
+
+    fn refusal(&self) -> StoreError {
+        self.open().err().expect("the store is refused")
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("a time")
+}
+
+/// A session of the user `subject`, opened at `second`, for an hour.
+fn session(subject: &str, second: i64) -> NewSession {
+    let token = SessionToken::mint();
+    NewSession {
+        id: token.id().clone(),
+        token_hash: TokenHash::of(&token),
+        user: User {
+            name: Some("Alice Canary".to_owned()),
+            email: Some("canary@example.com".to_owned()),
+            groups: vec!["engineering".to_owned(), "on \"call\"".to_owned()],
+            provider: "okta".to_owned(),
+            issuer: "https://okta.test".to_owned(),
+            subject: subject.to_owned(),
+        },
+        email_verified: true,
+        created_at: at(second),
+        expires_at: at(second + 3600),
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_found_as_it_was_opened_also_after_the_store_was_opened_again() {
+    let fixture = Fixture::new().await;
+    let new = session("00u1", 0);
+    let store = fixture.open().expect("a store");
+    assert!(store.find_session(&new.id).expect("an answer").is_none());
+    store.open_session(new.clone(), 48).await.expect("stored");
+    drop(store);
+
+    let found = fixture.open().expect("the store").find_session(&new.id).expect("an answer").expect("a row");
+    assert_eq!((found.user, found.email_verified), (new.user, true));
+    assert_eq!((found.created_at, found.expires_at, found.last_used_at), (at(0), at(3600), at(0)));
+    assert_eq!(found.ended, None);
+}
+
+#[tokio::test]
+async fn a_hash_matches_its_own_token_only() {
+    let (token, other) = (SessionToken::mint(), SessionToken::mint());
+    assert!(TokenHash::of(&token).matches(&token));
+    assert!(!TokenHash::of(&token).matches(&other));
+    assert!(!TokenHash::of_nobody().matches(&token));
+}
+
+#[tokio::test]
+async fn use_moves_forward_and_never_back() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let new = session("00u1", 0);
+    store.open_session(new.clone(), 48).await.expect("stored");
+    for (touched, expected) in [(100, 100), (50, 100), (101, 101)] {
+        store.touch_session(&new.id, at(touched)).await.expect("stored");
+        let found = store.find_session(&new.id).expect("an answer").expect("a row");
+        assert_eq!(found.last_used_at, at(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_once_and_keeps_its_first_reason() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let new = session("00u1", 0);
+    store.open_session(new.clone(), 48).await.expect("stored");
+
+    assert!(store.end_session(&new.id, at(10), EndReason::Logout).await.expect("stored"));
+    assert!(!store.end_session(&new.id, at(20), EndReason::ConfigurationChanged).await.expect("stored"));
+
+    let found = store.find_session(&new.id).expect("an answer").expect("a row");
+    assert_eq!(found.ended, Some(Ended { at: at(10), reason: EndReason::Logout }));
+    assert!(!store.end_session(SessionToken::mint().id(), at(1), EndReason::Logout).await.expect("no such"));
+}
+
+#[tokio::test]
+async fn one_session_more_than_allowed_ends_the_users_oldest() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let (first, second, third) = (session("00u1", 0), session("00u1", 1), session("00u1", 2));
+    let of_another = session("00u2", 0);
+    for new in [&first, &of_another, &second] {
+        assert_eq!(store.open_session(new.clone(), 2).await.expect("stored"), []);
+    }
+
+    assert_eq!(store.open_session(third.clone(), 2).await.expect("stored"), std::slice::from_ref(&first.id));
+
+    let found = store.find_session(&first.id).expect("an answer").expect("a row");
+    assert_eq!(found.ended, Some(Ended { at: at(2), reason: EndReason::TooMany }));
+    let live: Vec<_> = store.live_sessions(at(3)).expect("rows").into_iter().map(|row| row.id).collect();
+    assert_eq!(live.len(), 3);
+    assert!([second.id, third.id, of_another.id].iter().all(|id| live.contains(id)));
+}
+
+#[tokio::test]
+async fn an_expired_session_takes_nobodys_place() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    store.open_session(session("00u1", 0), 1).await.expect("stored");
+    assert_eq!(store.open_session(session("00u1", 3600), 1).await.expect("stored"), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_ticket_is_consumed_once_whoever_races_for_it() {
+    let fixture = Fixture::new().await;
+    // Two stores on one file stand for two daemons.
+    let stores = [fixture.open().expect("a store"), fixture.open().expect("the same store")];
+    let tasks: Vec<_> = (0..16)
+        .map(|number| {
+            let store = stores[number % 2].clone();
+            tokio::spawn(async move { store.consume_ticket([7; 16], at(300)).await.expect("stored") })
+        })
+        .collect();
+    let mut first = 0;
+    for task in tasks {
+        first += usize::from(task.await.expect("a task") == Consumed::First);
+    }
+    assert_eq!(first, 1);
+    drop(stores);
+    let reopened = fixture.open().expect("the store");
+    assert_eq!(reopened.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::Before);
+    assert_eq!(reopened.consume_ticket([8; 16], at(300)).await.expect("stored"), Consumed::First);
+}
+
+#[tokio::test]
+async fn rows_are_dropped_when_nobody_can_ask_for_them_any_more() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let new = session("00u1", 0);
+    store.open_session(new.clone(), 48).await.expect("stored");
+    store.consume_ticket([7; 16], at(300)).await.expect("stored");
+    let day_after_expiry = at(3600) + SignedDuration::from_hours(24);
+
+    assert_eq!(store.purge(day_after_expiry - SignedDuration::from_secs(1)).await.expect("a count"), 0);
+    assert!(store.find_session(&new.id).expect("an answer").is_some());
+    assert_eq!(store.purge(day_after_expiry).await.expect("a count"), 1);
+    assert!(store.find_session(&new.id).expect("an answer").is_none());
+}
+
+#[tokio::test]
+async fn certificates_and_providers_are_replaced_by_name() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let sealer = fixture.keys.field_sealer();
+    let place = crate::keys::Place { table: "certificates", row: "ca", column: "private_key", version: 1 };
+    assert!(store.find_certificate("ca").expect("an answer").is_none());
+    for contents in [b"one", b"two"] {
+        let row = CertificateRow {
+            name: "ca",
+            certificate: contents.to_vec(),
+            private_key: sealer.seal(place, contents),
+        };
+        store.save_certificate(row).await.expect("stored");
+    }
+    let found = store.find_certificate("ca").expect("an answer").expect("a row");
+    assert_eq!(found.certificate, b"two");
+    assert_eq!(sealer.open(place, &found.private_key).expect("ours").as_slice(), b"two");
+
+    for _ in 0..2 {
+        let row = ProviderRow {
+            name: "okta".to_owned(),
+            issuer: "https://okta.test".to_owned(),
+            client_secret_reference: sealer.seal(place, b"plaintext:x"),
+        };
+        store.replace_providers(vec![row]).await.expect("stored");
+    }
+    store.check().expect("it answers");
+}
+
+#[tokio::test]
+async fn nothing_that_was_stored_can_be_read_in_the_files() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let new = session("subject-canary", 0);
+    store.open_session(new.clone(), 48).await.expect("stored");
+
+    let mut seen = 0;
+    for entry in fs::read_dir(fixture.directory.path().join("data")).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        assert_eq!(
+            fs::metadata(&path).expect("a file").permissions().mode() & 0o077,
+            0,
+            "{}",
+            path.display()
+        );
+        let bytes = fs::read(&path).expect("a file");
+        seen += bytes.len();
+        for canary in [
+            b"canary".as_slice(),
+            b"SQLite format",
+            new.id.as_str().as_bytes(),
+            &new.token_hash.0,
+            b"okta.test",
+        ] {
+            assert!(!bytes.windows(canary.len()).any(|window| window == canary), "{}", path.display());
+        }
+    }
+    assert!(seen > 4096, "the rows must be somewhere");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_encrypted_is_refused() {
+    let fixture = Fixture::new().await;
+    let plain = rusqlite::Connection::open(fixture.path()).expect("a database");
+    plain.execute_batch("CREATE TABLE sessions (id TEXT)").expect("a table");
+    drop(plain);
+    assert!(matches!(fixture.refusal(), StoreError::NotEncrypted { .. }));
+}
+
+#[tokio::test]
+async fn another_key_is_told_as_such() {
+    let (fixture, other) = (Fixture::new().await, Fixture::new().await);
+    drop(fixture.open().expect("a store"));
+    let error = Store::open(&fixture.path(), &other.keys.database_key()).err().expect("refused");
+    assert!(matches!(error, StoreError::WrongKey { .. }), "{error}");
+    assert!(!error.to_string().contains("file is not a database"));
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_refused() {
+    let fixture = Fixture::new().await;
+    drop(fixture.open().expect("a store"));
+    let mut bytes = fs::read(fixture.path()).expect("a file");
+    bytes[100] ^= 1;
+    fs::write(fixture.path(), bytes).expect("a file");
+    assert!(matches!(fixture.refusal(), StoreError::WrongKey { .. }));
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_by_its_number() {
+    let fixture = Fixture::new().await;
+    drop(fixture.open().expect("a store"));
+    let connection = encryption::open(&fixture.path(), &fixture.keys.database_key()).expect("a connection");
+    connection.pragma_update(None, "user_version", 99).expect("a version");
+    drop(connection);
+    assert!(matches!(fixture.refusal(), StoreError::NewerSchema { found: 99, known: 1, .. }));
+}

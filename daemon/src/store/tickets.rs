@@ -1,0 +1,27 @@
+//! Which tickets were used.
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::{Store, StoreError, time};
+
+/// What consuming a ticket found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumed {
+    First,
+    Before,
+}
+
+impl Store {
+    /// Records that the ticket `id` was used; durable when it returns. Rows are dropped after `expires_at`.
+    pub async fn consume_ticket(&self, id: [u8; 16], expires_at: Timestamp) -> Result<Consumed, StoreError> {
+        self.connections
+            .write(move |transaction| {
+                let inserted = transaction
+                    .prepare_cached("INSERT INTO consumed_tickets (id, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                    .execute(params![id, time::to_database(expires_at)])?;
+                Ok(if inserted == 1 { Consumed::First } else { Consumed::Before })
+            })
+            .await
+    }
+}

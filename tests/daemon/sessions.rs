@@ -1,0 +1,291 @@
+//! Sessions as services and strangers see them over HTTP, and what becomes of them when the daemon stops or is hindered.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use infra_harness::api::{Answered, Api};
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::login;
+use infra_harness::program::Ran;
+use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_shared::api::ProblemCode;
+use infra_shared::token_text::SessionToken;
+use serde_json::json;
+
+#[test]
+fn a_token_tells_whose_it_is_and_until_when() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let parsed = SessionToken::parse(&token).expect("the form of a token");
+
+    let answered = daemon.api().get_as("/v1/session", &token);
+    assert_eq!(answered.status, 200);
+    assert_eq!(answered.header("cache-control"), Some("no-store"));
+    let body = answered.json();
+    assert_eq!(body["session"]["id"], parsed.id().as_str());
+    assert_eq!(body["user"]["provider"], "okta");
+    assert_eq!(body["user"]["issuer"], provider.issuer());
+    for time in ["createdAt", "expiresAt", "idleExpiresAt"] {
+        assert!(body["session"][time].as_str().is_some_and(|text| text.ends_with('Z')), "{time}: {body}");
+    }
+    assert!(!answered.body.contains(&token), "the token is repeated");
+    assert_eq!(daemon.api().get_as("/v1/session?use=false", &token).status, 200);
+    assert_eq!(daemon.api().get_as("/v1/session?use=maybe", &token).problem().code, ProblemCode::BadRequest);
+}
+
+#[test]
+fn whoever_holds_no_good_token_learns_nothing() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let api = daemon.api();
+    let token = login::over_http(&daemon, &provider);
+    let id = token.get(..16).expect("the prefix and the id");
+    let other_secret = format!("{id}.{}", "A".repeat(24));
+    let unknown = SessionToken::mint();
+
+    is_not_authenticated(&api.get("/v1/session"));
+    for wrong in [other_secret.as_str(), unknown.expose(), "infra_short.short", "", "Zm9v", &token[..40]] {
+        is_not_authenticated(&api.get_as("/v1/session", wrong));
+        is_not_authenticated(&api.delete_as("/v1/session", wrong));
+    }
+    let other_scheme = api.request("GET", "/v1/session").header("authorization", format!("Token {token}"));
+    is_not_authenticated(&Answered::of(other_scheme));
+    let two = api.request("GET", "/v1/session").bearer_auth(&token).bearer_auth(&token);
+    is_not_authenticated(&Answered::of(two));
+    assert_eq!(api.get_as("/v1/session", &token).status, 200, "the session suffered");
+}
+
+#[test]
+fn a_token_in_a_url_is_refused() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let refused = daemon.api().get(&format!("/v1/session?access_token={token}"));
+    assert_ne!(refused.status, 200);
+    let both = daemon.api().get_as(&format!("/v1/session?access_token={token}"), &token);
+    assert_eq!(both.problem().code, ProblemCode::BadRequest);
+    assert!(!daemon.log().contains(&token), "the log shows a token");
+}
+
+#[test]
+fn a_logout_counts_at_once_on_connections_that_are_open() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let services: Vec<Api> = (0..4).map(|_| daemon.api()).collect();
+    for service in &services {
+        assert_eq!(service.get_as("/v1/session", &token).status, 200);
+    }
+    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
+    for service in &services {
+        assert_eq!(service.get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
+        // Every route but this one says no more than that the token is not good.
+        is_not_authenticated(&service.delete_as("/v1/session", &token));
+    }
+}
+
+#[test]
+fn a_logout_proof_is_answered_alike_and_ends_only_its_session() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let api = daemon.api();
+    let token = SessionToken::parse(&login::over_http(&daemon, &provider)).expect("a token");
+    let (unknown, other) = (SessionToken::mint(), login::over_http(&daemon, &provider));
+    let log_out = |of: &SessionToken, proven_by: &SessionToken| {
+        let body = json!({"id": of.id().as_str(), "proof": proven_by.logout_proof().to_text()});
+        api.post("/v1/logouts", &body).status
+    };
+
+    assert_eq!(log_out(&unknown, &unknown), 204);
+    assert_eq!(log_out(&token, &unknown), 204);
+    assert_eq!(api.get_as("/v1/session", token.expose()).status, 200, "a wrong proof ended a session");
+    assert_eq!(log_out(&token, &token), 204);
+    assert_eq!(log_out(&token, &token), 204);
+    assert_eq!(api.get_as("/v1/session", token.expose()).problem().code, ProblemCode::SessionRevoked);
+    assert_eq!(api.get_as("/v1/session", &other).status, 200, "another session was ended");
+}
+
+#[test]
+fn one_session_too_many_ends_the_oldest_of_its_user() {
+    let provider = Provider::start();
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.sessions = "{maxPerUser: 2}".to_owned();
+    });
+    let tokens: Vec<String> = (0..3).map(|_| login::over_http(&daemon, &provider)).collect();
+    let status = |token: &String| daemon.api().get_as("/v1/session", token).status;
+    assert_eq!(tokens.iter().map(status).collect::<Vec<_>>(), [401, 200, 200]);
+}
+
+#[test]
+fn sessions_and_their_endings_survive_a_kill() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let (kept, ended) = (login::over_http(&daemon, &provider), login::over_http(&daemon, &provider));
+    let pin = daemon.pin();
+    assert_eq!(daemon.api().delete_as("/v1/session", &ended).status, 204);
+    daemon.kill();
+    daemon.start_again();
+    assert_eq!(daemon.pin(), pin, "the daemon has another identity after a kill");
+    assert_eq!(daemon.api().get_as("/v1/session", &kept).status, 200);
+    assert_eq!(daemon.api().get_as("/v1/session", &ended).problem().code, ProblemCode::SessionRevoked);
+}
+
+#[test]
+fn nothing_usable_is_left_in_log_or_files() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let secret = token.split_once('.').expect("two parts").1.to_owned();
+    daemon.kill();
+
+    let log = daemon.log();
+    assert!(!log.contains(&secret) && !log.contains(CLIENT_SECRET), "a secret is in the log\n{log}");
+    let files = files_of(&daemon);
+    assert!(files.len() >= 2, "nothing was looked at\n{}", daemon.files());
+    for file in files {
+        let bytes = std::fs::read(&file).expect("a file of the daemon");
+        for hidden in [secret.as_str(), CLIENT_SECRET, "alice", "SQLite format 3"] {
+            let found = bytes.windows(hidden.len()).any(|window| window == hidden.as_bytes());
+            assert!(!found, "{} shows {hidden:?}", file.display());
+        }
+        let mode = file.metadata().expect("a file").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} is open to others", file.display());
+    }
+}
+
+#[test]
+fn a_second_daemon_on_the_same_directory_refuses_and_names_the_first() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    daemon.infrad(["serve"]).wait().expect(1).telling(&[&daemon.process().to_string()]);
+    assert!(daemon.is_running());
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);
+}
+
+#[test]
+fn a_daemon_told_to_stop_stops_in_order() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
+    daemon.start_again();
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);
+}
+
+#[test]
+fn sessions_of_a_provider_that_left_the_configuration_end_at_start() {
+    let (staying, leaving) = (Provider::start(), Provider::start());
+    let entries = vec![ProviderEntry::of(&leaving), ProviderEntry::of(&staying).named("other")];
+    let mut daemon = Daemon::start_for(entries, |_| {});
+    let token = login::over_http(&daemon, &leaving);
+
+    daemon.stop();
+    daemon.change(|configuration| configuration.providers.retain(|provider| provider.name == "other"));
+    daemon.start_again();
+    assert_eq!(daemon.api().get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
+}
+
+#[test]
+fn another_root_key_is_told_and_loses_nothing() {
+    let provider = Provider::start();
+    let other = Daemon::start(&provider);
+    let (mut daemon, token) = stopped_with_a_session(&provider);
+    let (key, kept) = (daemon.root_key(), daemon.directory().join("kept.key"));
+    std::fs::rename(&key, &kept).expect("the root key");
+    std::fs::copy(other.root_key(), &key).expect("another root key");
+    refuses_to_start(&daemon).telling(&["root key"]);
+
+    std::fs::rename(&kept, &key).expect("the root key");
+    lives_on(&mut daemon, &token);
+}
+
+#[test]
+fn a_lost_root_key_is_told_and_never_made_anew() {
+    let provider = Provider::start();
+    let (mut daemon, token) = stopped_with_a_session(&provider);
+    let (key, kept) = (daemon.root_key(), daemon.directory().join("kept.key"));
+    std::fs::rename(&key, &kept).expect("the root key");
+    refuses_to_start(&daemon).telling(&["root.key"]);
+    assert!(!key.exists(), "a new root key was made for an old store");
+
+    std::fs::rename(&kept, &key).expect("the root key");
+    lives_on(&mut daemon, &token);
+}
+
+#[test]
+fn a_root_key_that_others_can_read_is_told() {
+    let provider = Provider::start();
+    let (mut daemon, token) = stopped_with_a_session(&provider);
+    let key = daemon.root_key();
+    let mode = key.metadata().expect("the root key").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o400, "the root key was made with another mode");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o444)).expect("chmod");
+    refuses_to_start(&daemon).telling(&["root.key"]);
+
+    std::fs::set_permissions(&key, Permissions::from_mode(0o400)).expect("chmod");
+    lives_on(&mut daemon, &token);
+}
+
+#[test]
+fn a_plain_database_is_told_and_left_alone() {
+    let provider = Provider::start();
+    let (mut daemon, token) = stopped_with_a_session(&provider);
+    let database = database_of(&daemon);
+    let kept = daemon.directory().join("kept.database");
+    std::fs::rename(&database, &kept).expect("the database");
+    let mut plain = b"SQLite format 3\0".to_vec();
+    plain.resize(4096, 0);
+    std::fs::write(&database, &plain).expect("a plain database");
+    std::fs::set_permissions(&database, Permissions::from_mode(0o600)).expect("chmod");
+    refuses_to_start(&daemon).telling(&["encrypt"]);
+    assert_eq!(std::fs::read(&database).expect("the plain database"), plain, "it was written to");
+
+    std::fs::rename(&kept, &database).expect("the database");
+    lives_on(&mut daemon, &token);
+}
+
+#[track_caller]
+fn is_not_authenticated(answered: &Answered) {
+    assert_eq!(answered.problem().code, ProblemCode::NotAuthenticated);
+    // RFC 6750 §3: every 401 carries a challenge.
+    assert!(
+        answered.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")),
+        "{answered:?}"
+    );
+}
+
+fn stopped_with_a_session(provider: &Provider) -> (Daemon, String) {
+    let mut daemon = Daemon::start(provider);
+    let token = login::over_http(&daemon, provider);
+    assert_eq!(daemon.stop(), Some(0));
+    (daemon, token)
+}
+
+#[track_caller]
+fn refuses_to_start(daemon: &Daemon) -> Ran {
+    let ran = daemon.infrad(["serve"]).wait();
+    assert!(matches!(ran.code, Some(1 | 2)), "it was not refused\n{ran}");
+    assert!(!ran.stderr.contains("file is not a database"), "the cause is not told\n{ran}");
+    ran
+}
+
+#[track_caller]
+fn lives_on(daemon: &mut Daemon, token: &str) {
+    daemon.start_again();
+    assert_eq!(daemon.api().get_as("/v1/session", token).status, 200, "the session is lost");
+}
+
+/// The files in the data directory.
+fn files_of(daemon: &Daemon) -> Vec<PathBuf> {
+    let entries = daemon.data_dir().read_dir().expect("the data directory");
+    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect()
+}
+
+/// After an orderly stop the database is one file, and by far the largest.
+fn database_of(daemon: &Daemon) -> PathBuf {
+    let size = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+    files_of(daemon).into_iter().max_by_key(size).expect("a database")
+}
