@@ -1,0 +1,140 @@
+//! The URL that the daemon wants the browser to open: it has to be for this login, and lead to nobody else.
+
+use url::{Host, Url};
+
+/// No identity provider needs a longer one.
+const MAX_BYTES: usize = 8 * 1024;
+
+/// What the URL has to say of this login.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) redirect_uri: String,
+    pub(super) state: String,
+    pub(super) code_challenge: String,
+}
+
+/// Why a URL is not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnacceptableURL {
+    #[error("it is no URL")]
+    NoURL,
+    #[error("it is longer than 8 kB")]
+    TooLong,
+    #[error("it is not https")]
+    NotHTTPS,
+    #[error("it holds a user name, a password or a fragment")]
+    Ambiguous,
+    #[error("its parameter `{0}` is not that of this login")]
+    Parameter(&'static str),
+}
+
+impl Request {
+    /// The URL, if it asks for exactly this login. Plain HTTP is for a development provider on loopback alone.
+    pub(super) fn check(&self, url: &str, issuer: &str) -> Result<Url, UnacceptableURL> {
+        if url.len() > MAX_BYTES {
+            return Err(UnacceptableURL::TooLong);
+        }
+        let url = Url::parse(url).map_err(|_| UnacceptableURL::NoURL)?;
+        let is_development =
+            || is_http_on_loopback(&url) && Url::parse(issuer).is_ok_and(|url| is_http_on_loopback(&url));
+        if url.scheme() != "https" && !is_development() {
+            return Err(UnacceptableURL::NotHTTPS);
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err(UnacceptableURL::Ambiguous);
+        }
+        for (name, value) in [
+            ("response_type", "code"),
+            ("redirect_uri", self.redirect_uri.as_str()),
+            ("state", self.state.as_str()),
+            ("code_challenge", self.code_challenge.as_str()),
+            ("code_challenge_method", "S256"),
+        ] {
+            let mut values = url.query_pairs().filter(|(parameter, _)| parameter == name);
+            if !matches!((values.next(), values.next()), (Some((_, found)), None) if found == value) {
+                return Err(UnacceptableURL::Parameter(name));
+            }
+        }
+        // These would change where or how the response comes (OAuth 2.0 Multiple Response Types §2.1, RFC 9101 §5).
+        for name in ["response_mode", "request", "request_uri"] {
+            if url.query_pairs().any(|(parameter, _)| parameter == name) {
+                return Err(UnacceptableURL::Parameter(name));
+            }
+        }
+        Ok(url)
+    }
+}
+
+fn is_http_on_loopback(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(_)) | None => false,
+    };
+    url.scheme() == "http" && is_loopback
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "https://login.test";
+    const GOOD: &str = "https://login.test/authorize?client_id=a&response_type=code\
+        &redirect_uri=http%3A%2F%2F127.0.0.1%3A8301%2Fcallback&state=s&code_challenge=c&code_challenge_method=S256&nonce=n";
+
+    fn check(url: &str, issuer: &str) -> Result<(), UnacceptableURL> {
+        let request = Request {
+            redirect_uri: "http://127.0.0.1:8301/callback".to_owned(),
+            state: "s".to_owned(),
+            code_challenge: "c".to_owned(),
+        };
+        request.check(url, issuer).map(|_| ())
+    }
+
+    #[test]
+    fn the_url_of_this_login_is_opened() {
+        assert_eq!(check(GOOD, ISSUER), Ok(()));
+    }
+
+    #[test]
+    fn plain_http_is_for_development_on_loopback_alone() {
+        let on = |host: &str| GOOD.replace("https://login.test", &format!("http://{host}"));
+        assert_eq!(check(&on("127.0.0.1:9"), "http://127.0.0.1:9"), Ok(()));
+        assert_eq!(check(&on("127.0.0.1:9"), ISSUER), Err(UnacceptableURL::NotHTTPS));
+        assert_eq!(check(&on("login.test"), "http://127.0.0.1:9"), Err(UnacceptableURL::NotHTTPS));
+        assert_eq!(check(&on("localhost:9"), "http://localhost:9"), Err(UnacceptableURL::NotHTTPS));
+        for scheme in ["file:///etc/passwd", "javascript:alert(1)", "ftp://login.test/"] {
+            assert_eq!(check(scheme, ISSUER), Err(UnacceptableURL::NotHTTPS), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn every_parameter_of_the_login_stands_there_once() {
+        for (from, to, name) in [
+            ("response_type=code", "response_type=token", "response_type"),
+            ("&state=s", "", "state"),
+            ("&state=s", "&state=s&state=s", "state"),
+            ("&state=s", "&state=other", "state"),
+            ("code_challenge=c", "code_challenge=other", "code_challenge"),
+            ("S256", "plain", "code_challenge_method"),
+            ("8301", "8302", "redirect_uri"),
+            ("&nonce=n", "&nonce=n&response_mode=form_post", "response_mode"),
+            ("&nonce=n", "&nonce=n&request_uri=https://evil.test", "request_uri"),
+        ] {
+            assert_eq!(
+                check(&GOOD.replacen(from, to, 1), ISSUER),
+                Err(UnacceptableURL::Parameter(name)),
+                "{to}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_url_that_hides_its_host_or_is_endless_is_not_opened() {
+        let hidden = GOOD.replace("login.test", "login.test@evil.test");
+        assert_eq!(check(&hidden, ISSUER), Err(UnacceptableURL::Ambiguous));
+        assert_eq!(check(&format!("{GOOD}#x"), ISSUER), Err(UnacceptableURL::Ambiguous));
+        assert_eq!(check(&format!("{GOOD}&x={}", "a".repeat(9000)), ISSUER), Err(UnacceptableURL::TooLong));
+        assert_eq!(check("login.test", ISSUER), Err(UnacceptableURL::NoURL));
+    }
+}

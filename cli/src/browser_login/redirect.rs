@@ -1,0 +1,95 @@
+//! The loopback address to which the identity provider sends the browser back (RFC 8252 §7.3).
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use super::LoginError;
+
+/// A registered redirect URI, and the socket that listens there.
+pub(super) struct Redirect {
+    pub(super) port: u16,
+    /// `None` when every registered port is taken, and the response has to be pasted.
+    pub(super) socket: Option<TcpListener>,
+}
+
+impl Redirect {
+    /// Binds the first registered port that is free. Where pasting is possible, it can do without one.
+    pub(super) fn bind<E>(registered: &[String], may_paste: bool) -> Result<Self, LoginError<E>> {
+        let ports: Vec<u16> = registered.iter().filter_map(|uri| port(uri)).collect();
+        for port in &ports {
+            if let Ok(socket) = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)) {
+                return Ok(Self { port: *port, socket: Some(socket) });
+            }
+        }
+        match ports.first() {
+            None => Err(LoginError::NoRedirectURI),
+            Some(first) if may_paste => Ok(Self { port: *first, socket: None }),
+            Some(_) => Err(LoginError::PortsTaken(ports)),
+        }
+    }
+
+    pub(super) fn uri(&self) -> String {
+        uri(self.port)
+    }
+}
+
+fn uri(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/callback")
+}
+
+/// The port of a redirect URI that is written exactly as it has to be. A name such as `localhost` may lead elsewhere.
+fn port(registered: &str) -> Option<u16> {
+    let port = registered.strip_prefix("http://127.0.0.1:")?.strip_suffix("/callback")?.parse().ok()?;
+    (port != 0 && uri(port) == registered).then_some(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held() -> (TcpListener, u16) {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = socket.local_addr().expect("an address").port();
+        (socket, port)
+    }
+
+    #[test]
+    fn only_the_exact_loopback_literal_is_listened_on() {
+        assert_eq!(port("http://127.0.0.1:8301/callback"), Some(8301));
+        for wrong in [
+            "http://localhost:8301/callback",
+            "http://[::1]:8301/callback",
+            "https://127.0.0.1:8301/callback",
+            "http://127.0.0.1/callback",
+            "http://127.0.0.1:0/callback",
+            "http://127.0.0.1:08301/callback",
+            "http://127.0.0.1:+8301/callback",
+            "http://127.0.0.1:8301/callback/",
+            "http://127.0.0.1:8301@evil.test/callback",
+            "http://0.0.0.0:8301/callback",
+            "http://127.0.0.1:83010/callback",
+        ] {
+            assert_eq!(port(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_taken_port_means_the_next_one() {
+        let (_taken, first) = held();
+        let (free, second) = held();
+        drop(free);
+        let redirect = Redirect::bind::<()>(&[uri(first), uri(second)], false).expect("the second port");
+        assert_eq!(redirect.port, second);
+        assert!(redirect.socket.is_some());
+    }
+
+    #[test]
+    fn when_all_are_taken_only_pasting_is_left() {
+        let (_taken, port) = held();
+        assert!(
+            matches!(Redirect::bind::<()>(&[uri(port)], false), Err(LoginError::PortsTaken(ports)) if ports == [port])
+        );
+        let redirect = Redirect::bind::<()>(&[uri(port)], true).expect("pasting");
+        assert!(redirect.socket.is_none() && redirect.port == port);
+        assert!(matches!(Redirect::bind::<()>(&[], true), Err(LoginError::NoRedirectURI)));
+    }
+}

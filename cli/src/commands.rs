@@ -1,0 +1,205 @@
+//! What the program does for each command line.
+
+mod completions;
+mod login;
+mod logout;
+mod status;
+mod times;
+mod token;
+mod trust;
+mod use_server;
+
+use infra_shared::clock::{Clock, SystemClock};
+use infra_shared::origin::Origin;
+use infra_shared::token_text::{LogoutProof, SessionToken};
+use jiff::Timestamp;
+
+use crate::arguments::{Arguments, Command};
+use crate::daemon_client::{DaemonClient, DaemonError};
+use crate::failure::{Exit, Failure};
+use crate::home::{Home, State};
+use crate::settings::Settings;
+use crate::terminal::Terminal;
+use crate::trust::Offered;
+
+/// What every command is given.
+struct Context {
+    settings: Settings,
+    terminal: Terminal,
+    home: Home,
+    clock: SystemClock,
+    /// `--server`.
+    server_option: Option<Origin>,
+}
+
+/// Does what `arguments` ask.
+pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
+    // Scripts for shells are made where nobody has a home or a configuration.
+    if let Command::Completions { shell } = arguments.command {
+        return completions::run(terminal, shell);
+    }
+    let settings = Settings::read()?;
+    let home = Home::new(settings.home.clone(), terminal);
+    let context = Context {
+        settings,
+        terminal,
+        home,
+        clock: SystemClock,
+        server_option: arguments.global.server_option,
+    };
+    match arguments.command {
+        Command::Login(arguments) => login::run(&context, &arguments),
+        Command::Logout(arguments) => logout::run(&context, &arguments),
+        Command::Status(arguments) => status::run(&context, &arguments),
+        Command::Token(arguments) => token::run(&context, &arguments),
+        Command::Use { server } => use_server::run(&context, &server),
+        Command::Trust(arguments) => trust::run(&context, &arguments),
+        Command::Completions { shell } => completions::run(terminal, shell),
+    }
+}
+
+impl Context {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The server that was named, if one was. Two that differ are a mistake that nobody should have to guess about.
+    fn named_server(&self, argument: Option<&Origin>) -> Result<Option<Origin>, Failure> {
+        named_server([
+            ("the argument", argument),
+            ("--server", self.server_option.as_ref()),
+            ("INFRA_SERVER", self.settings.server.as_ref()),
+        ])
+    }
+
+    /// The server to talk to: the one that was named, the current one, the only known one.
+    fn server(&self, argument: Option<&Origin>, state: &State) -> Result<Option<Origin>, Failure> {
+        let named = self.named_server(argument)?;
+        // The token of one server must never go to another: whose it is has to be said.
+        if self.settings.token.is_some() && named.is_none() {
+            return Err(Failure::new(Exit::Usage, "INFRA_TOKEN is set, and not for which server")
+                .hint("set INFRA_SERVER as well, or unset INFRA_TOKEN"));
+        }
+        Ok(named.or_else(|| usual_server(state)))
+    }
+
+    /// A client for `origin`, trusted as it is known, or as the environment says.
+    fn client(&self, origin: &Origin, state: &State) -> Result<DaemonClient, Failure> {
+        let known = state.config.servers.get(origin).map(|server| &server.trust);
+        let offered = Offered::from_environment(&self.settings)?;
+        crate::trust::client(origin, known, offered)
+            .map(|(client, _)| client)
+            .map_err(|error| error.into_failure(origin))
+    }
+
+    /// Tells the daemon of logouts that it could not be told of before. What fails is tried again the next time.
+    fn settle_logouts(&self, origin: &Origin, client: &DaemonClient, state: &State) -> Result<(), Failure> {
+        let pending = state.sessions.pending_logouts.iter().filter(|pending| pending.server == *origin);
+        let mut settled = Vec::new();
+        for logout in pending {
+            let Some(proof) = LogoutProof::parse(&logout.proof) else { continue };
+            match client.log_out_by_proof(&logout.id, &proof) {
+                Ok(()) => settled.push(logout.id.clone()),
+                Err(error) => {
+                    self.terminal
+                        .explain(&format!("an earlier logout could not be told to {origin}: {error}"));
+                    break;
+                }
+            }
+        }
+        if !settled.is_empty() {
+            let now = self.now();
+            self.home.update(|state| {
+                state.sessions.pending_logouts.retain(|pending| !settled.contains(&pending.id));
+                state.forget_expired_logouts(now);
+            })?;
+            self.terminal.explain(&format!("told {origin} of an earlier logout"));
+        }
+        Ok(())
+    }
+}
+
+/// What can be done about a token at its daemon.
+enum Ended {
+    /// The daemon ended it, or it had ended before.
+    AtDaemon,
+    /// The daemon could not be told.
+    NotTold(DaemonError),
+}
+
+/// Ends the session of `token` at the daemon.
+fn end_session(client: &DaemonClient, token: &SessionToken) -> Ended {
+    match client.log_out(token) {
+        Ok(()) => Ended::AtDaemon,
+        Err(error) if error.exit() == Exit::LoginNeeded => Ended::AtDaemon,
+        Err(error) => Ended::NotTold(error),
+    }
+}
+
+fn usual_server(state: &State) -> Option<Origin> {
+    let known = &state.config.servers;
+    let current = state.config.current.clone().filter(|current| known.contains_key(current));
+    let only = if known.len() == 1 { known.keys().next().cloned() } else { None };
+    current.or(only)
+}
+
+fn named_server(named: [(&str, Option<&Origin>); 3]) -> Result<Option<Origin>, Failure> {
+    let mut chosen: Option<(&str, &Origin)> = None;
+    for (source, origin) in named {
+        let Some(origin) = origin else { continue };
+        match chosen {
+            None => chosen = Some((source, origin)),
+            Some((_, first)) if first == origin => {}
+            Some((first_source, first)) => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("{first_source} says {first}, and {source} says {origin}"),
+                )
+                .hint("name one server only"));
+            }
+        }
+    }
+    Ok(chosen.map(|(_, origin)| origin.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use infra_shared::pin::Pin;
+
+    use super::*;
+    use crate::home::{Server, TrustRecord};
+
+    fn origin(text: &str) -> Origin {
+        text.parse().expect("an origin")
+    }
+
+    fn state(servers: &[&str], current: Option<&str>) -> State {
+        let mut state = State::default();
+        for server in servers {
+            let trust = TrustRecord::Pinned { pin: Pin::of_public_key(b"a") };
+            state.config.servers.insert(origin(server), Server { trust, provider: None, keyring: false });
+        }
+        state.config.current = current.map(origin);
+        state
+    }
+
+    #[test]
+    fn the_same_server_may_be_named_twice_but_not_two() {
+        let (a, also_a, b) = (origin("a.test"), origin("https://a.test:443"), origin("b.test"));
+        let named =
+            named_server([("the argument", Some(&a)), ("--server", None), ("INFRA_SERVER", Some(&also_a))]);
+        assert_eq!(named.expect("one server"), Some(a.clone()));
+        let named =
+            named_server([("the argument", Some(&a)), ("--server", Some(&b)), ("INFRA_SERVER", None)]);
+        assert_eq!(named.expect_err("two servers").exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn the_usual_server_is_the_current_one_or_the_only_one() {
+        assert_eq!(usual_server(&state(&[], None)), None);
+        assert_eq!(usual_server(&state(&["a.test"], None)), Some(origin("a.test")));
+        assert_eq!(usual_server(&state(&["a.test", "b.test"], None)), None);
+        assert_eq!(usual_server(&state(&["a.test", "b.test"], Some("b.test"))), Some(origin("b.test")));
+        assert_eq!(usual_server(&state(&["a.test"], Some("gone.test"))), Some(origin("a.test")));
+    }
+}

@@ -1,0 +1,80 @@
+//! What a login that came to nothing means to the user.
+
+use infra_shared::origin::Origin;
+
+use super::super::times;
+use crate::browser_login::{LoginError, Refusal};
+use crate::failure::{Exit, Failure};
+
+/// The failure of the caller's own steps as it is; those of the browser by their kind.
+pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &str) -> Failure {
+    match error {
+        LoginError::Caller(failure) => failure,
+        LoginError::NoRedirectURI => Failure::new(
+            Exit::Failed,
+            format!("{origin} names no address `http://127.0.0.1:PORT/callback` for `{provider}`"),
+        )
+        .hint("its operator sets `redirectPorts`"),
+        LoginError::PortsTaken(ports) => ports_taken(&ports, origin, provider),
+        LoginError::UnacceptableURL(reason) => {
+            Failure::new(Exit::Refused, format!("the address that {origin} wants the browser to open is not for this login"))
+                .because(&reason)
+                .hint("tell the operator of the server: it does not do what it should")
+        }
+        LoginError::Refused(refusal) => refused(refusal, provider),
+        LoginError::OtherIssuer => Failure::new(
+            Exit::Refused,
+            format!("the response came from another identity provider than `{provider}`, and was not used"),
+        )
+        .hint("`infra login` again; if it happens again, tell the operator of the server"),
+        LoginError::OpenedTwice => Failure::new(
+            Exit::Refused,
+            "the address of this login was opened twice: somebody else may have followed it, so it was given up",
+        )
+        .hint("`infra login` again, without a reload"),
+        LoginError::NotInTime(patience) => {
+            let waited = jiff::SignedDuration::try_from(patience).unwrap_or_default();
+            Failure::new(Exit::Refused, format!("nobody signed in within {}", times::left(waited)))
+                .hint("`infra login` again; `--no-browser` prints the address instead of opening it")
+        }
+        LoginError::Interrupted => Failure::new(Exit::Interrupted, "interrupted: nothing has changed"),
+        LoginError::Listener(error) => {
+            Failure::new(Exit::Failed, "this machine cannot listen for the browser").because(&error)
+        }
+    }
+}
+
+fn ports_taken(ports: &[u16], origin: &Origin, provider: &str) -> Failure {
+    let ports = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Failure::new(
+        Exit::Failed,
+        format!("every port to which `{provider}` may send the browser back is in use on this machine: {ports}"),
+    )
+    .hint(format!(
+        "close the program that has one of them (`ss -ltnp` lists them), or ask the operator of {origin} to register \
+         another port"
+    ))
+}
+
+fn refused(refusal: Refusal, provider: &str) -> Failure {
+    match refusal {
+        Refusal::AccessDenied => Failure::new(
+            Exit::Refused,
+            format!("`{provider}` did not sign you in: cancelled, or not allowed"),
+        )
+        .hint("`infra login` again, or ask who administers the identity provider for access"),
+        Refusal::Unavailable => {
+            Failure::new(Exit::Unreachable, format!("`{provider}` has a problem of its own at the moment"))
+                .hint("`infra login` again in a while")
+        }
+        Refusal::Other(name) => {
+            let failure = Failure::new(Exit::Refused, format!("`{provider}` refused the login"));
+            match name {
+                Some(name) => {
+                    failure.hint(format!("tell the operator of the server: the provider answered `{name}`"))
+                }
+                None => failure.hint("tell the operator of the server"),
+            }
+        }
+    }
+}

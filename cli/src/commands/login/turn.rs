@@ -1,0 +1,34 @@
+//! One login at a time: later callers wait for the first, and are shown its URL instead of a second tab.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::Context;
+use crate::failure::{Exit, Failure};
+use crate::home::{LoginLock, LoginTurn};
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Takes the turn, and says whether it had to be waited for.
+pub(super) fn take(context: &Context, patience: Duration) -> Result<(LoginLock, bool), Failure> {
+    let begin = Instant::now();
+    let mut told = None;
+    loop {
+        let url = match context.home.take_login_turn()? {
+            LoginTurn::Mine(lock) => return Ok((lock, told.is_some())),
+            LoginTurn::Taken { url } => url,
+        };
+        if told.as_ref() != Some(&url) {
+            context.terminal.say(&match &url {
+                Some(url) => format!("another `infra login` waits for the browser: {url}"),
+                None => "another `infra login` is under way: waiting for it".to_owned(),
+            });
+            told = Some(url);
+        }
+        if begin.elapsed() >= patience {
+            return Err(Failure::new(Exit::Refused, "another `infra login` was not completed in time")
+                .hint("complete it in the browser, or interrupt it and start anew"));
+        }
+        thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,78 @@
+//! `infra status`: who is signed in where, and until when.
+
+mod look;
+mod text;
+
+use serde::Serialize;
+
+use super::Context;
+use crate::arguments::Status;
+use crate::failure::{Exit, Failure};
+
+pub(super) use look::{Look, Report, State, look};
+pub(super) use text::account;
+
+/// `status --all --json`.
+#[derive(Serialize)]
+struct All {
+    schema: u32,
+    servers: Vec<look::Json>,
+}
+
+pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure> {
+    let state = context.home.read()?;
+    let how = if arguments.offline { Look::Offline } else { Look::Online };
+    if arguments.all {
+        // Named or not, every one that is known is looked at.
+        let reports = state
+            .config
+            .servers
+            .keys()
+            .map(|origin| look(context, origin, &state, how))
+            .collect::<Result<Vec<_>, _>>()?;
+        let exit = reports
+            .iter()
+            .map(Report::exit)
+            .find(|exit| *exit != Exit::Done)
+            .unwrap_or(if reports.is_empty() { Exit::LoginNeeded } else { Exit::Done });
+        if arguments.json {
+            let servers = reports.iter().map(Report::json).collect();
+            print_json(context, &All { schema: 1, servers })?;
+        } else if !context.terminal.quiet {
+            let texts: Vec<String> = reports.iter().map(|report| text::of(report, context.now())).collect();
+            context.terminal.data(&texts.join("\n"))?;
+        }
+        for report in reports {
+            tell_untrusted(context, report);
+        }
+        return Ok(exit);
+    }
+
+    let report = match context.server(arguments.server.as_ref(), &state)? {
+        Some(origin) => look(context, &origin, &state, how)?,
+        None => Report::of_no_server(),
+    };
+    if arguments.json {
+        print_json(context, &report.json())?;
+    } else if !context.terminal.quiet {
+        context.terminal.data(&text::of(&report, context.now()))?;
+    }
+    report.tell_skew(context.terminal);
+    let exit = report.exit();
+    tell_untrusted(context, report);
+    Ok(exit)
+}
+
+/// A server that is not who it was has to be explained, whatever form the report has.
+fn tell_untrusted(context: &Context, report: Report) {
+    if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause)
+        && !context.terminal.quiet
+    {
+        cause.into_failure(&origin).tell(context.terminal);
+    }
+}
+
+fn print_json(context: &Context, value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).expect("a report is plain JSON");
+    context.terminal.data(&format!("{text}\n"))
+}

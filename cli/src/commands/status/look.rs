@@ -1,0 +1,294 @@
+//! What can be said of the session at one server, and no more than that.
+
+use infra_shared::api::{ProblemCode, Session, User};
+use infra_shared::origin::Origin;
+use infra_shared::token_text::SessionToken;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::super::{Context, times};
+use crate::daemon_client::DaemonError;
+use crate::failure::{Exit, Failure};
+use crate::home::{self, Storage};
+use crate::terminal::Terminal;
+use crate::trust::{self, Offered};
+
+/// A difference of clocks that the user is told of.
+const SKEW_TOLD: i64 = 60;
+
+/// Whether the daemon may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Online,
+    Offline,
+}
+
+/// What is known of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    Active,
+    LoggedOut,
+    Expired,
+    Revoked,
+    /// Nobody could be asked, so nothing is known.
+    Unreachable,
+    /// The server did not prove its identity, so it was not asked.
+    Untrusted,
+}
+
+/// Everything there is to say about one server.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) state: State,
+    pub(crate) server: Option<Origin>,
+    trust: Option<&'static str>,
+    pub(crate) user: Option<User>,
+    pub(crate) session: Option<Session>,
+    storage: Option<Storage>,
+    pub(crate) checked: Look,
+    clock_offset_seconds: Option<i64>,
+    /// The daemon's time when this was found out.
+    now: Timestamp,
+    pub(crate) token: Option<SessionToken>,
+    /// Why nobody could be asked, or was.
+    pub(crate) cause: Option<DaemonError>,
+}
+
+/// `status --json`, schema 1.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Json {
+    schema: u32,
+    state: State,
+    server: Option<Origin>,
+    trust: Option<&'static str>,
+    user: Option<User>,
+    session: Option<JsonSession>,
+    storage: Option<Storage>,
+    checked: &'static str,
+    clock_offset_seconds: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonSession {
+    #[serde(flatten)]
+    session: Session,
+    seconds_left: i64,
+}
+
+/// Looks at the session at `origin`. What the daemon says is remembered.
+pub(crate) fn look(
+    context: &Context,
+    origin: &Origin,
+    state: &home::State,
+    how: Look,
+) -> Result<Report, Failure> {
+    let report = Report::stored(context, origin, state, how);
+    if how == Look::Offline {
+        return Ok(report.judged_offline(context.settings.token.is_some()));
+    }
+    let is_pending = || state.sessions.pending_logouts.iter().any(|pending| pending.server == *origin);
+    if report.token.is_none() && !is_pending() {
+        return Ok(report);
+    }
+    let known = state.config.servers.get(origin).map(|server| &server.trust);
+    let (client, record) = match trust::client(origin, known, Offered::from_environment(&context.settings)?) {
+        Ok(client) => client,
+        Err(_) if report.token.is_none() => return Ok(report),
+        Err(error) => return Ok(report.failed(error)),
+    };
+    context.settle_logouts(origin, &client, state)?;
+    let Some(token) = report.token.clone() else { return Ok(report) };
+    let report = Report { trust: Some(record.name()), ..report };
+    let before = context.now();
+    match client.session(&token) {
+        Ok(current) => {
+            let offset = times::offset(current.now, before);
+            remember(context, origin, &token, &current.session, offset)?;
+            Ok(Report {
+                state: State::Active,
+                user: Some(current.user),
+                session: Some(current.session),
+                clock_offset_seconds: Some(offset),
+                now: current.now,
+                ..report
+            })
+        }
+        Err(error) => Ok(report.failed(error)),
+    }
+}
+
+/// Stores what the daemon said of the limits and of its clock, where it is news.
+fn remember(
+    context: &Context,
+    origin: &Origin,
+    token: &SessionToken,
+    session: &Session,
+    offset: i64,
+) -> Result<(), Failure> {
+    let is_news = |stored: &home::Session| {
+        stored.token.expose() == token.expose()
+            && (stored.session != *session || (stored.clock_offset_seconds - offset).abs() > 1)
+    };
+    if !context.home.read()?.sessions.sessions.get(origin).is_some_and(is_news) {
+        return Ok(());
+    }
+    context.home.update(|state| {
+        if let Some(stored) = state.sessions.sessions.get_mut(origin).filter(|stored| is_news(stored)) {
+            stored.session = session.clone();
+            stored.clock_offset_seconds = offset;
+        }
+    })?;
+    Ok(())
+}
+
+impl Report {
+    /// There is no server to speak of.
+    pub(super) fn of_no_server() -> Self {
+        Self {
+            state: State::LoggedOut,
+            server: None,
+            trust: None,
+            user: None,
+            session: None,
+            storage: None,
+            checked: Look::Offline,
+            clock_offset_seconds: None,
+            now: Timestamp::UNIX_EPOCH,
+            token: None,
+            cause: None,
+        }
+    }
+
+    /// What is stored here. `INFRA_TOKEN` stands in for the stored session, and says nothing but itself.
+    fn stored(context: &Context, origin: &Origin, state: &home::State, how: Look) -> Self {
+        let known = state.config.servers.get(origin).map(|server| server.trust.name());
+        let empty = Self {
+            server: Some(origin.clone()),
+            trust: known,
+            checked: how,
+            now: context.now(),
+            ..Self::of_no_server()
+        };
+        if let Some(token) = &context.settings.token {
+            return Self { token: Some(token.clone()), storage: Some(Storage::Environment), ..empty };
+        }
+        let Some(stored) = state.sessions.sessions.get(origin) else {
+            // Nothing was asked, for there was nothing to ask about.
+            return Self { checked: Look::Offline, ..empty };
+        };
+        Self {
+            token: Some(stored.token.clone()),
+            user: Some(stored.user.clone()),
+            session: Some(stored.session.clone()),
+            storage: Some(stored.storage),
+            clock_offset_seconds: Some(stored.clock_offset_seconds),
+            now: times::daemon_time(context.now(), stored.clock_offset_seconds),
+            ..empty
+        }
+    }
+
+    /// Judges by `expiresAt` alone: past the stored inactivity limit nobody here knows whether a service used the token.
+    fn judged_offline(self, from_environment: bool) -> Self {
+        let state = match &self.session {
+            _ if from_environment => State::Unreachable,
+            Some(session) if self.now >= session.expires_at => State::Expired,
+            Some(session) if self.now >= session.idle_expires_at => State::Unreachable,
+            Some(_) => State::Active,
+            None => State::LoggedOut,
+        };
+        Self { state, ..self }
+    }
+
+    fn failed(self, error: DaemonError) -> Self {
+        let state = match (&error, error.problem()) {
+            (DaemonError::Untrusted(_) | DaemonError::NoClient(_), _) => State::Untrusted,
+            (_, Some(ProblemCode::SessionExpired)) => State::Expired,
+            (_, Some(ProblemCode::SessionRevoked)) => State::Revoked,
+            // The daemon does not know the session any more. It has forgotten it when its time was over; before, it
+            // was made to.
+            (_, Some(ProblemCode::NotAuthenticated)) => match &self.session {
+                Some(session) if self.now < session.expires_at => State::Revoked,
+                _ => State::Expired,
+            },
+            // Its lifetime is over, whatever the daemon would say.
+            _ if self.session.as_ref().is_some_and(|session| self.now >= session.expires_at) => {
+                State::Expired
+            }
+            _ => State::Unreachable,
+        };
+        Self { state, cause: Some(error), ..self }
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match self.state {
+            State::Active => Exit::Done,
+            State::LoggedOut | State::Expired | State::Revoked => Exit::LoginNeeded,
+            State::Unreachable => Exit::Unreachable,
+            State::Untrusted => Exit::Untrusted,
+        }
+    }
+
+    /// How long the session goes on without being used; `None` when it is not known to be live.
+    pub(crate) fn live_for(&self) -> Option<SignedDuration> {
+        self.session.as_ref().filter(|_| self.state == State::Active).map(|session| self.left(session))
+    }
+
+    /// Why the session is not live, as a failure.
+    pub(crate) fn failure(&self) -> Failure {
+        let server = self.server.as_ref().map(ToString::to_string).unwrap_or_default();
+        let failure = match self.state {
+            State::Active => Failure::new(Exit::Failed, format!("the session at {server} is live")),
+            State::LoggedOut => Failure::new(self.exit(), format!("you are not signed in ({server})")),
+            State::Expired => Failure::new(self.exit(), format!("the session at {server} has expired")),
+            State::Revoked => Failure::new(self.exit(), format!("the session at {server} was ended")),
+            State::Unreachable => {
+                Failure::new(self.exit(), format!("{server} cannot be asked about the session"))
+            }
+            State::Untrusted => Failure::new(self.exit(), format!("{server} did not prove its identity")),
+        };
+        let failure = match &self.cause {
+            Some(cause) => failure.because(cause),
+            None => failure,
+        };
+        if self.exit() == Exit::LoginNeeded { failure.hint("`infra login`") } else { failure }
+    }
+
+    /// A local clock that is wrong makes every time that is shown wrong.
+    pub(super) fn tell_skew(&self, terminal: Terminal) {
+        if let Some(offset) = self.clock_offset_seconds
+            && offset.abs() > SKEW_TOLD
+        {
+            let direction = if offset > 0 { "behind" } else { "ahead of" };
+            terminal.warn(&format!(
+                "the clock of this machine is {} {direction} the server's",
+                times::left(SignedDuration::from_secs(offset.abs()))
+            ));
+        }
+    }
+
+    /// Until the nearer of both limits, by the daemon's clock.
+    pub(super) fn left(&self, session: &Session) -> SignedDuration {
+        session.expires_at.min(session.idle_expires_at).duration_since(self.now).max(SignedDuration::ZERO)
+    }
+
+    pub(super) fn json(&self) -> Json {
+        let session = self
+            .session
+            .clone()
+            .map(|session| JsonSession { seconds_left: self.left(&session).as_secs(), session });
+        Json {
+            schema: 1,
+            state: self.state,
+            server: self.server.clone(),
+            trust: self.trust,
+            user: self.user.clone(),
+            session,
+            storage: self.storage,
+            checked: if self.checked == Look::Online { "online" } else { "offline" },
+            clock_offset_seconds: self.clock_offset_seconds,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Times as people read them.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ZonedDateTime};
+
+/// What is left, as `3 h 59 min`, `4 min` or `30 s`.
+pub(super) fn left(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    match (seconds / 3600, seconds % 3600 / 60, seconds) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, _) => format!("{minutes} min"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// A moment on the local clock: the time of day, and the date where it is not today.
+pub(super) fn local(moment: Timestamp, now: Timestamp) -> String {
+    let zone = TimeZone::system();
+    let (moment, now) = (ZonedDateTime::new(moment, zone.clone()), ZonedDateTime::new(now, zone));
+    let format = if moment.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    moment.strftime(format).to_string()
+}
+
+/// The daemon's time, by the local clock and its known offset.
+pub(super) fn daemon_time(now: Timestamp, offset_seconds: i64) -> Timestamp {
+    now.checked_add(SignedDuration::from_secs(offset_seconds)).unwrap_or(now)
+}
+
+/// How much the daemon's clock is ahead of the local one.
+pub(super) fn offset(daemon: Timestamp, local: Timestamp) -> i64 {
+    daemon.duration_since(local).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_in_two_units_at_most() {
+        for (seconds, text) in [
+            (14_392, "3 h 59 min"),
+            (3600, "1 h 0 min"),
+            (3599, "59 min"),
+            (60, "1 min"),
+            (59, "59 s"),
+            (-5, "0 s"),
+        ] {
+            assert_eq!(left(SignedDuration::from_secs(seconds)), text);
+        }
+    }
+}

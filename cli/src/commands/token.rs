@@ -1,0 +1,68 @@
+//! `infra token`: the token alone on standard output, for scripts.
+
+use infra_shared::origin::Origin;
+use infra_shared::token_text::SessionToken;
+use jiff::SignedDuration;
+
+use super::{Context, status, times};
+use crate::arguments::Token;
+use crate::failure::{Exit, Failure};
+use crate::home::State;
+
+pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure> {
+    let state = context.home.read()?;
+    let Some(origin) = context.server(arguments.server.as_ref(), &state)? else {
+        return Err(Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`"));
+    };
+    let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
+        .map_err(|_| Failure::new(Exit::Usage, "--min-left is too long"))?;
+    let token = match (&context.settings.token, state.sessions.sessions.get(&origin)) {
+        // Whoever set it knows that it is there; how long it lasts, only the daemon knows.
+        (Some(token), _) if min_left.is_zero() => token.clone(),
+        (Some(_), _) => ask(context, &origin, &state, min_left)?,
+        (None, Some(stored)) => {
+            let now = times::daemon_time(context.now(), stored.clock_offset_seconds);
+            let left = |until: jiff::Timestamp| until.duration_since(now);
+            if left(stored.session.expires_at) <= SignedDuration::ZERO {
+                return Err(login_needed(&origin, "the session has expired"));
+            }
+            if left(stored.session.expires_at) < min_left {
+                return Err(too_short(&origin));
+            }
+            let idle_left = left(stored.session.idle_expires_at);
+            if idle_left > SignedDuration::ZERO && idle_left >= min_left {
+                stored.token.clone()
+            } else {
+                // Services may have used the token since: the daemon knows.
+                ask(context, &origin, &state, min_left)?
+            }
+        }
+        (None, None) => return Err(login_needed(&origin, "you are not signed in")),
+    };
+    context.terminal.data(&format!("{}\n", token.expose()))?;
+    Ok(Exit::Done)
+}
+
+/// The token, once the daemon has said that it lasts long enough.
+fn ask(
+    context: &Context,
+    origin: &Origin,
+    state: &State,
+    min_left: SignedDuration,
+) -> Result<SessionToken, Failure> {
+    let report = status::look(context, origin, state, status::Look::Online)?;
+    let live = report.live_for().ok_or_else(|| report.failure())?;
+    if live < min_left {
+        return Err(too_short(origin));
+    }
+    report.token.ok_or_else(|| login_needed(origin, "you are not signed in"))
+}
+
+fn login_needed(origin: &Origin, why: &str) -> Failure {
+    Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint("`infra login`")
+}
+
+fn too_short(origin: &Origin) -> Failure {
+    Failure::new(Exit::LoginNeeded, format!("the session at {origin} does not last that long"))
+        .hint("`infra login --force`")
+}

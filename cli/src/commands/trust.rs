@@ -1,0 +1,29 @@
+//! `infra trust`: accepts a new identity of a known server.
+
+use super::Context;
+use crate::arguments::Trust;
+use crate::failure::{Exit, Failure};
+use crate::trust::{Offered, meet};
+
+/// The server must prove the new identity here and now: a mistyped fingerprint is found before the old one is gone.
+pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure> {
+    let origin = &arguments.server;
+    let state = context.home.read()?;
+    if !state.config.servers.contains_key(origin) {
+        return Err(Failure::new(Exit::Usage, format!("{origin} is not known here"))
+            .hint(format!("`infra login {origin}`: the first login asks for what proves it")));
+    }
+    let offered = Offered::gather(&arguments.proof, &context.settings)?;
+    let Some(record) = offered.into_record() else {
+        return Err(Failure::new(Exit::Usage, "what is to be trusted has to be said")
+            .hint("`--fingerprint sha256:…` or `--ca-file FILE`, from the server's operator"));
+    };
+    let proven = meet(origin, Some(&record), Offered::default(), context.terminal)?;
+    context.home.update(|state| {
+        if let Some(server) = state.config.servers.get_mut(origin) {
+            server.trust = proven.record.clone();
+        }
+    })?;
+    context.terminal.say(&format!("{origin} proved its new identity, and is trusted by it from now on"));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,27 @@
+//! `infra use`: makes a known server the current one.
+
+use infra_shared::origin::Origin;
+
+use super::Context;
+use crate::failure::{Exit, Failure};
+
+pub(super) fn run(context: &Context, server: &Origin) -> Result<Exit, Failure> {
+    let (state, is_known) = context.home.update(|state| {
+        let is_known = state.config.servers.contains_key(server);
+        if is_known {
+            state.config.current = Some(server.clone());
+        }
+        is_known
+    })?;
+    if is_known {
+        context.terminal.say(&format!("{server} is the current server"));
+        return Ok(Exit::Done);
+    }
+    let known: Vec<String> = state.config.servers.keys().map(ToString::to_string).collect();
+    let failure = Failure::new(Exit::Usage, format!("{server} is not known here"));
+    Err(if known.is_empty() {
+        failure.hint(format!("`infra login {server}`"))
+    } else {
+        failure.hint(format!("`infra login {server}`, or one of those that are known: {}", known.join(", ")))
+    })
+}

@@ -1,0 +1,236 @@
+//! Calls to the daemon, each told apart by what its failure means to the user.
+
+use std::time::Duration;
+
+use infra_shared::api::{
+    CurrentSession, FinishLogin, FinishedLogin, Logout, Problem, ProblemCode, Server, StartLogin,
+    StartedLogin,
+};
+use infra_shared::http::{
+    BodyError, Limits, NoClient, Trust, Untrusted, blocking_client, nothing_was_sent, read_body_blocking,
+    untrusted,
+};
+use infra_shared::origin::Origin;
+use infra_shared::printable::printable;
+use infra_shared::token_text::{LogoutProof, SessionID, SessionToken};
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::header::RETRY_AFTER;
+use serde::de::DeserializeOwned;
+
+use crate::failure::{Exit, Failure};
+
+const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
+/// The daemon asks the provider several things before it answers.
+const FINISH: Duration = Duration::from_secs(45);
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// Why a call brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error("{0}")]
+    Untrusted(Untrusted),
+    #[error("{0}")]
+    Unreachable(String),
+    /// The daemon answered with a problem.
+    #[error("{}", describe(.problem))]
+    Problem { problem: Box<Problem>, retry_after: Option<String> },
+    #[error("what answers there is not infrad, or of a version that this `infra` does not understand")]
+    NotADaemon,
+    #[error(transparent)]
+    NoClient(#[from] NoClient),
+}
+
+/// A daemon, and whom to take for it.
+#[derive(Debug)]
+pub struct DaemonClient {
+    origin: Origin,
+    client: Client,
+}
+
+impl DaemonClient {
+    /// Connects to nobody yet.
+    pub fn new(origin: &Origin, trust: &Trust) -> Result<Self, DaemonError> {
+        Ok(Self { origin: origin.clone(), client: blocking_client(trust, LIMITS, false)? })
+    }
+
+    pub fn server(&self) -> Result<Server, DaemonError> {
+        let server: Server = self.get("/v1/server", None)?;
+        Ok(server)
+    }
+
+    pub fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, DaemonError> {
+        read(send(self.client.post(self.origin.url("/v1/logins")).json(request))?)
+    }
+
+    /// Sent once: whatever comes back, it is not sent again.
+    pub fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, DaemonError> {
+        let url = self.origin.url("/v1/logins/finish");
+        read(send(self.client.post(url).timeout(FINISH).json(request))?)
+    }
+
+    /// Whose token it is, without counting as use of the session.
+    pub fn session(&self, token: &SessionToken) -> Result<CurrentSession, DaemonError> {
+        self.get("/v1/session?use=false", Some(token))
+    }
+
+    pub fn log_out(&self, token: &SessionToken) -> Result<(), DaemonError> {
+        let request = self.client.delete(self.origin.url("/v1/session")).bearer_auth(token.expose());
+        check(send(request)?).map(|_| ())
+    }
+
+    pub fn log_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), DaemonError> {
+        let body = Logout { id: id.clone(), proof: proof.to_text().into() };
+        check(send(self.client.post(self.origin.url("/v1/logouts")).json(&body))?).map(|_| ())
+    }
+
+    /// Tried a second time where nothing was sent the first time.
+    fn get<T: DeserializeOwned>(&self, path: &str, token: Option<&SessionToken>) -> Result<T, DaemonError> {
+        let request = || {
+            let request = self.client.get(self.origin.url(path));
+            match token {
+                Some(token) => request.bearer_auth(token.expose()),
+                None => request,
+            }
+        };
+        let sent = match request().send() {
+            Err(error) if nothing_was_sent(&error) && untrusted(&error).is_none() && !error.is_timeout() => {
+                request().send()
+            }
+            sent => sent,
+        };
+        read(sent.map_err(|error| failure(&error))?)
+    }
+}
+
+fn send(request: RequestBuilder) -> Result<Response, DaemonError> {
+    request.send().map_err(|error| failure(&error))
+}
+
+fn failure(error: &reqwest::Error) -> DaemonError {
+    if let Some(reason) = untrusted(error) {
+        return DaemonError::Untrusted(reason);
+    }
+    if error.is_timeout() {
+        return DaemonError::Unreachable("no answer in time".to_owned());
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    DaemonError::Unreachable(printable(&cause.to_string(), 200))
+}
+
+fn read<T: DeserializeOwned>(response: Response) -> Result<T, DaemonError> {
+    let response = check(response)?;
+    let body = read_body_blocking(response, MAX_ANSWER_BYTES).map_err(|error| match error {
+        BodyError::TooLarge { .. } => DaemonError::NotADaemon,
+        BodyError::Broken(error) => failure(&error),
+        BodyError::Interrupted(error) => DaemonError::Unreachable(error.to_string()),
+    })?;
+    serde_json::from_slice(&body).map_err(|_| DaemonError::NotADaemon)
+}
+
+/// A good answer, or the problem that it describes.
+fn check(response: Response) -> Result<Response, DaemonError> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let is_outage = response.status().is_server_error();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .map(|text| printable(text, 40));
+    let body = read_body_blocking(response, MAX_ANSWER_BYTES).unwrap_or_default();
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => Err(DaemonError::Problem { problem: Box::new(problem), retry_after }),
+        // A gateway in between, most likely.
+        Err(_) if is_outage => {
+            Err(DaemonError::Unreachable("a gateway in between reports an outage".to_owned()))
+        }
+        Err(_) => Err(DaemonError::NotADaemon),
+    }
+}
+
+fn describe(problem: &Problem) -> String {
+    let what = printable(problem.detail.as_deref().unwrap_or(&problem.title), 500);
+    format!("{what} (request {})", printable(&problem.request_id, 40))
+}
+
+impl DaemonError {
+    /// The code of the daemon's problem, where it answered with one.
+    pub fn problem(&self) -> Option<ProblemCode> {
+        match self {
+            Self::Problem { problem, .. } => Some(problem.code),
+            _ => None,
+        }
+    }
+
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Untrusted(_) => Exit::Untrusted,
+            Self::Unreachable(_) => Exit::Unreachable,
+            Self::NotADaemon | Self::NoClient(_) => Exit::Failed,
+            Self::Problem { problem, .. } => match problem.code {
+                ProblemCode::LoginExpired | ProblemCode::LoginRefused => Exit::Refused,
+                ProblemCode::ProviderUnavailable
+                | ProblemCode::Unavailable
+                | ProblemCode::TooManyRequests => Exit::Unreachable,
+                ProblemCode::NotAuthenticated | ProblemCode::SessionExpired | ProblemCode::SessionRevoked => {
+                    Exit::LoginNeeded
+                }
+                _ => Exit::Failed,
+            },
+        }
+    }
+
+    /// What to tell the user of a failed call to `origin`.
+    pub fn into_failure(self, origin: &Origin) -> Failure {
+        let exit = self.exit();
+        let failure = match (&self, exit) {
+            (Self::Untrusted(reason), _) => return untrusted_failure(origin, reason),
+            (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::ProviderUnavailable => {
+                Failure::new(exit, "the identity provider cannot be reached by the daemon")
+            }
+            (Self::Problem { problem, .. }, Exit::Unreachable)
+                if problem.code == ProblemCode::Unavailable =>
+            {
+                Failure::new(exit, format!("{origin} cannot do this now"))
+            }
+            (_, Exit::Unreachable) => Failure::new(exit, format!("{origin} cannot be reached")),
+            (_, Exit::Refused) => Failure::new(exit, "the login was refused"),
+            (_, Exit::LoginNeeded) => Failure::new(exit, format!("{origin} asks for a login")),
+            _ => Failure::new(exit, format!("{origin} did not do it")),
+        };
+        let retry_after = match &self {
+            Self::Problem { retry_after, .. } => retry_after.clone(),
+            _ => None,
+        };
+        let failure = failure.because(&self);
+        match (retry_after, exit) {
+            (Some(seconds), _) => failure.hint(format!("again in {seconds} s")),
+            (None, Exit::LoginNeeded) => failure.hint("`infra login`"),
+            _ => failure,
+        }
+    }
+}
+
+/// A server that is not who it should be. Nothing was sent to it.
+fn untrusted_failure(origin: &Origin, reason: &Untrusted) -> Failure {
+    let failure = Failure::new(
+        Exit::Untrusted,
+        format!("{origin} did not prove its identity, and nothing was sent to it"),
+    )
+    .because(reason);
+    match reason {
+        Untrusted::OtherPin { .. } | Untrusted::UnknownAuthority | Untrusted::NoAuthoritySent => failure.hint(format!(
+            "ask the server's operator, by another way than this one, whether its fingerprint changed; if so, \
+             `infra trust {origin} --fingerprint sha256:…`; if not, somebody may stand between you and the server"
+        )),
+        Untrusted::WrongName => failure.hint("the address as the server's operator wrote it"),
+        Untrusted::Expired | Untrusted::NotYetValid => {
+            failure.hint("the clock of this machine; if that is right, the server's operator")
+        }
+        Untrusted::Unacceptable => failure,
+    }
+}

@@ -1,0 +1,125 @@
+//! `~/.infra`: which servers are known and trusted, which sessions there are, and the locks that keep both whole.
+//!
+//! Every change is a read, a change and a write under one lock; every file is replaced as a whole. A reader needs no
+//! lock, for it finds the old file or the new one.
+
+mod directory;
+mod document;
+mod lock;
+mod records;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::failure::{Exit, Failure};
+use crate::terminal::Terminal;
+use document::Document;
+use lock::Lock;
+
+pub use lock::{LoginLock, LoginTurn};
+pub use records::{Config, PendingLogout, Server, Session, Sessions, Storage, TrustRecord};
+
+/// Why `~/.infra` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    #[error(
+        "{path} is a link, and what it points to may not be yours: replace it by a directory or file of your own"
+    )]
+    Link { path: String },
+    #[error("{path} belongs to another user (uid {owner})")]
+    OtherOwner { path: String, owner: u32 },
+    #[error("{path} is not {expected}")]
+    OtherKind { path: String, expected: &'static str },
+    #[error("{path} was written by a newer `infra` (version {version}): use that one, or move the file away")]
+    Newer { path: String, version: u32 },
+    #[error("{path} is larger than anything `infra` writes: move it away")]
+    TooLarge { path: String },
+    #[error("{path} was locked by another `infra` for {seconds} s: is one of them hanging?")]
+    Locked { path: String, seconds: u64 },
+    #[error("{path}: {source}")]
+    Io { path: String, source: std::io::Error },
+}
+
+/// The directory, which may not be there yet.
+#[derive(Debug, Clone)]
+pub struct Home {
+    path: PathBuf,
+    terminal: Terminal,
+}
+
+/// Everything that is stored.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub config: Config,
+    pub sessions: Sessions,
+}
+
+impl Home {
+    pub fn new(path: PathBuf, terminal: Terminal) -> Self {
+        Self { path, terminal }
+    }
+
+    /// What is stored; nothing, where the directory is not there.
+    pub fn read(&self) -> Result<State, HomeError> {
+        if !directory::check(&self.path, self.terminal)? {
+            return Ok(State::default());
+        }
+        let (config, sessions) = (self.config(), self.sessions());
+        match (config.read()?, sessions.read()?) {
+            (Ok(config), Ok(sessions)) => Ok(State { config, sessions }),
+            // A damaged file is moved only under the lock, and only if it is still damaged then.
+            _ => self.update(|_| {}).map(|(state, ())| state),
+        }
+    }
+
+    /// Changes what is stored, and answers with the result of `change`. No other process sees a part of it, or
+    /// overwrites it.
+    pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<(State, T), HomeError> {
+        directory::ensure(&self.path, self.terminal)?;
+        let _lock = Lock::take(&self.path.join("lock"))?;
+        let (config, sessions) = (self.config(), self.sessions());
+        let before = State { config: config.read_or_set_aside()?, sessions: sessions.read_or_set_aside()? };
+        let mut state = before.clone();
+        let result = change(&mut state);
+        // The token first: a session without its server's entry is less of a loss than the other way round.
+        sessions.write_if_changed(&before.sessions, &state.sessions)?;
+        config.write_if_changed(&before.config, &state.config)?;
+        Ok((state, result))
+    }
+
+    /// Takes the turn to log in, or tells who has it.
+    pub fn take_login_turn(&self) -> Result<LoginTurn, HomeError> {
+        directory::ensure(&self.path, self.terminal)?;
+        lock::take_login_turn(&self.path.join("login.lock"))
+    }
+
+    fn config(&self) -> Document<Config> {
+        Document::new(self.path.join("config.json"), self.terminal)
+    }
+
+    fn sessions(&self) -> Document<Sessions> {
+        Document::new(self.path.join("sessions.json"), self.terminal)
+    }
+}
+
+impl State {
+    /// Drops proofs of sessions that have ended by themselves since.
+    pub fn forget_expired_logouts(&mut self, now: Timestamp) {
+        self.sessions.pending_logouts.retain(|pending| pending.expires_at > now);
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        Self::new(Exit::Failed, "what is stored here cannot be used").because(&error)
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> HomeError + use<> {
+    let path = path.display().to_string();
+    move |source| HomeError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! The directory itself: its owner's alone.
+
+use std::fs::{self, DirBuilder, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::{HomeError, io_error};
+use crate::terminal::Terminal;
+
+/// Checks the directory, and whether there is one. One that is too open is tightened, and said so.
+pub(super) fn check(path: &Path, terminal: Terminal) -> Result<bool, HomeError> {
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io_error(path)(error)),
+    };
+    check_owner(path, &metadata)?;
+    if !metadata.is_dir() {
+        return Err(HomeError::OtherKind { path: path.display().to_string(), expected: "a directory" });
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io_error(path))?;
+        terminal
+            .warn(&format!("{} could be entered by others: it is yours alone now (0700)", path.display()));
+    }
+    Ok(true)
+}
+
+/// As [`check`], and creates the directory where there is none.
+pub(super) fn ensure(path: &Path, terminal: Terminal) -> Result<(), HomeError> {
+    if check(path, terminal)? {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path))?;
+    check(path, terminal).map(|_| ())
+}
+
+/// Refuses links, and what another user put there.
+pub(super) fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), HomeError> {
+    if metadata.is_symlink() {
+        return Err(HomeError::Link { path: path.display().to_string() });
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(HomeError::OtherOwner { path: path.display().to_string(), owner: metadata.uid() });
+    }
+    Ok(())
+}

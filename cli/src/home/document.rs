@@ -1,0 +1,140 @@
+//! One JSON file: read as a whole, replaced as a whole, set aside when it is damaged.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::marker::PhantomData;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::directory::check_owner;
+use super::{HomeError, io_error};
+use crate::terminal::Terminal;
+
+/// Thousands of servers fit in.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A file with a `T` in it.
+pub(super) struct Document<T> {
+    path: PathBuf,
+    terminal: Terminal,
+    contents: PhantomData<T>,
+}
+
+/// The file is there, and what it holds is not a `T`.
+#[derive(Debug)]
+pub(super) struct Damaged;
+
+/// The version of every file's form.
+pub(super) const VERSION: u32 = 1;
+
+#[derive(serde::Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+impl<T: Serialize + DeserializeOwned + Default> Document<T> {
+    pub(super) fn new(path: PathBuf, terminal: Terminal) -> Self {
+        Self { path, terminal, contents: PhantomData }
+    }
+
+    /// What the file holds; the default where there is none.
+    pub(super) fn read(&self) -> Result<Result<T, Damaged>, HomeError> {
+        let Some(text) = self.read_text()? else { return Ok(Ok(T::default())) };
+        if let Ok(VersionOnly { version }) = serde_json::from_slice(&text)
+            && version > VERSION
+        {
+            return Err(HomeError::Newer { path: self.name(), version });
+        }
+        Ok(serde_json::from_slice(&text).map_err(|_| Damaged))
+    }
+
+    /// As [`read`](Self::read); a damaged file is moved to another name, said so, and counts as none. Only under the
+    /// lock: a file that somebody has repaired meanwhile must not be moved.
+    pub(super) fn read_or_set_aside(&self) -> Result<T, HomeError> {
+        if let Ok(contents) = self.read()? {
+            Ok(contents)
+        } else {
+            let aside = self.free_name()?;
+            fs::rename(&self.path, &aside).map_err(io_error(&self.path))?;
+            self.terminal.warn(&format!(
+                "{} was damaged: it is kept as {}, and a new one is begun",
+                self.name(),
+                aside.display()
+            ));
+            Ok(T::default())
+        }
+    }
+
+    pub(super) fn write_if_changed(&self, before: &T, after: &T) -> Result<(), HomeError> {
+        let text = |contents: &T| serde_json::to_vec_pretty(contents).expect("records are plain JSON");
+        let new = text(after);
+        if new == text(before) {
+            return Ok(());
+        }
+        self.write(&new).map_err(io_error(&self.path))
+    }
+
+    /// Written beside with its mode from the start, made durable, and renamed into place.
+    fn write(&self, text: &[u8]) -> io::Result<()> {
+        let directory = self.path.parent().expect("a file in the directory");
+        let mut beside = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(directory)?;
+        beside.write_all(text)?;
+        beside.write_all(b"\n")?;
+        beside.as_file().sync_all()?;
+        beside.persist(&self.path)?;
+        File::open(directory)?.sync_all()
+    }
+
+    fn read_text(&self) -> Result<Option<Vec<u8>>, HomeError> {
+        // Not to follow a link, and not to wait for a writer where somebody put a pipe.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Err(HomeError::Link { path: self.name() });
+            }
+            Err(error) => return Err(io_error(&self.path)(error)),
+        };
+        // Asked of the open file, so that it is the one that is read.
+        let metadata = file.metadata().map_err(io_error(&self.path))?;
+        check_owner(&self.path, &metadata)?;
+        if !metadata.is_file() {
+            return Err(HomeError::OtherKind { path: self.name(), expected: "a file" });
+        }
+        if metadata.mode() & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(0o600)).map_err(io_error(&self.path))?;
+            self.terminal
+                .warn(&format!("{} could be read by others: it is yours alone now (0600)", self.name()));
+        }
+        let mut text = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(io_error(&self.path))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(HomeError::TooLarge { path: self.name() });
+        }
+        Ok(Some(text))
+    }
+
+    /// A name beside the file that nothing has yet.
+    fn free_name(&self) -> Result<PathBuf, HomeError> {
+        (1..1000)
+            .map(|number| self.path.with_extension(format!("json.damaged-{number}")))
+            .find(|path| !exists(path))
+            .ok_or_else(|| io_error(&self.path)(io::Error::other("a thousand damaged files lie beside it")))
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}

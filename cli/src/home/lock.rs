@@ -1,0 +1,112 @@
+//! Locks between processes. The kernel frees them with the process that held them.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+use super::{HomeError, io_error};
+
+/// A change takes milliseconds, even when a hundred processes wait for theirs.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(5);
+/// A URL is shorter.
+const MAX_NOTE: u64 = 16 * 1024;
+
+/// The lock of the files.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Whose turn it is to log in.
+#[derive(Debug)]
+pub enum LoginTurn {
+    Mine(LoginLock),
+    /// Another process logs in; the URL that it waits for, once it has one.
+    Taken {
+        url: Option<String>,
+    },
+}
+
+/// The turn to log in, until it is dropped.
+#[derive(Debug)]
+pub struct LoginLock {
+    file: File,
+}
+
+impl Lock {
+    /// Waits for the lock, with an end.
+    pub(super) fn take(path: &Path) -> Result<Self, HomeError> {
+        let file = open(path)?;
+        let begin = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let path = path.display().to_string();
+                    return Err(HomeError::Locked { path, seconds: PATIENCE.as_secs() });
+                }
+                Err(TryLockError::Error(error)) => return Err(io_error(path)(error)),
+            }
+        }
+    }
+}
+
+/// Takes the turn to log in, or tells who has it. Does not wait.
+pub(super) fn take_login_turn(path: &Path) -> Result<LoginTurn, HomeError> {
+    let mut file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).map_err(io_error(path))?;
+            Ok(LoginTurn::Mine(LoginLock { file }))
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut note = String::new();
+            // What cannot be read is not there yet.
+            let _ = (&mut file).take(MAX_NOTE).read_to_string(&mut note);
+            let url = note.strip_suffix('\n').filter(|url| url.starts_with("http")).map(ToOwned::to_owned);
+            Ok(LoginTurn::Taken { url })
+        }
+        Err(TryLockError::Error(error)) => Err(io_error(path)(error)),
+    }
+}
+
+impl LoginLock {
+    /// Leaves the URL for those who wait. Without it they wait all the same.
+    pub fn note(&mut self, url: &str) {
+        let _ = self.file.set_len(0);
+        let _ = self.file.rewind();
+        let _ = writeln!(self.file, "{url}");
+    }
+}
+
+impl Drop for LoginLock {
+    fn drop(&mut self) {
+        // The URL is of no use to anybody any more.
+        let _ = self.file.set_len(0);
+    }
+}
+
+fn open(path: &Path) -> Result<File, HomeError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(|error| {
+            if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+                HomeError::Link { path: path.display().to_string() }
+            } else {
+                io_error(path)(error)
+            }
+        })
+}

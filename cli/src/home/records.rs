@@ -1,0 +1,142 @@
+//! What the files hold.
+
+use std::collections::BTreeMap;
+
+use infra_shared::api;
+use infra_shared::http::{NoAuthorities, Trust, authorities_from_pem};
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+use infra_shared::token_text::{SessionID, SessionToken};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::document::VERSION;
+
+/// `config.json`: the servers that are known.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config {
+    version: u32,
+    pub current: Option<Origin>,
+    pub servers: BTreeMap<Origin, Server>,
+}
+
+/// A server that is known.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    pub trust: TrustRecord,
+    /// The provider that was used last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Whether tokens are mirrored to the keyring.
+    #[serde(default)]
+    pub keyring: bool,
+}
+
+/// Why a server is believed to be itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TrustRecord {
+    /// The operating system's authorities vouch for it.
+    System,
+    /// The authority with this key vouches for it.
+    Pinned { pin: Pin },
+    /// The authorities of a PEM file vouch for it; with a pin, that one of them.
+    CaFile {
+        certificates: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pin: Option<Pin>,
+    },
+}
+
+/// `sessions.json`: the tokens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sessions {
+    version: u32,
+    pub sessions: BTreeMap<Origin, Session>,
+    #[serde(default)]
+    pub pending_logouts: Vec<PendingLogout>,
+}
+
+/// A session at one server, as it was last heard of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    #[serde(serialize_with = "expose", deserialize_with = "token")]
+    pub token: SessionToken,
+    pub session: api::Session,
+    pub user: api::User,
+    /// The daemon's clock less the local one.
+    pub clock_offset_seconds: i64,
+    pub storage: Storage,
+}
+
+/// Where a token is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Storage {
+    #[serde(rename = "file")]
+    File,
+    #[serde(rename = "file+keyring")]
+    FileAndKeyring,
+    #[serde(rename = "environment")]
+    Environment,
+}
+
+/// A logout that the daemon has not heard of yet. The proof can end the session and nothing else.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingLogout {
+    pub server: Origin,
+    pub id: SessionID,
+    pub proof: String,
+    pub expires_at: Timestamp,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { version: VERSION, current: None, servers: BTreeMap::new() }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { version: VERSION, sessions: BTreeMap::new(), pending_logouts: Vec::new() }
+    }
+}
+
+impl TrustRecord {
+    /// What a client is to accept.
+    pub fn to_trust(&self) -> Result<Trust, NoAuthorities> {
+        Ok(match self {
+            Self::System => Trust::System,
+            Self::Pinned { pin } => Trust::Pinned { pin: *pin, authorities: None },
+            Self::CaFile { certificates, pin } => {
+                let authorities = authorities_from_pem(certificates.as_bytes())?;
+                match pin {
+                    Some(pin) => Trust::Pinned { pin: *pin, authorities: Some(authorities) },
+                    None => Trust::Authorities(authorities),
+                }
+            }
+        })
+    }
+
+    /// Its name in `status --json`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Pinned { .. } => "pinned",
+            Self::CaFile { .. } => "ca_file",
+        }
+    }
+}
+
+fn expose<S: Serializer>(token: &SessionToken, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(token.expose())
+}
+
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionToken, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    SessionToken::parse(&text).ok_or_else(|| serde::de::Error::custom("not a session token"))
+}

@@ -1,0 +1,179 @@
+//! The directory for real: modes, links, damage, and many at once.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+use tempfile::TempDir;
+
+use super::*;
+
+const TERMINAL: Terminal = Terminal { interactive: false, quiet: true, verbose: 0 };
+
+struct Fixture {
+    directory: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("infra")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    fn home(&self) -> Home {
+        Home::new(self.path(), TERMINAL)
+    }
+
+    /// Names of the files, with their modes.
+    fn files(&self) -> Vec<(String, u32)> {
+        let mut files: Vec<_> = fs::read_dir(self.path())
+            .expect("a directory")
+            .map(|entry| {
+                let entry = entry.expect("an entry");
+                let mode = entry.metadata().expect("a file").permissions().mode() & 0o777;
+                (entry.file_name().to_string_lossy().into_owned(), mode)
+            })
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+fn origin(text: &str) -> Origin {
+    text.parse().expect("an origin")
+}
+
+fn add(home: &Home, server: &str) {
+    let trust = TrustRecord::Pinned { pin: Pin::of_public_key(server.as_bytes()) };
+    let entry = Server { trust, provider: None, keyring: false };
+    home.update(|state| state.config.servers.insert(origin(server), entry)).expect("stored");
+}
+
+#[test]
+fn reading_creates_nothing() {
+    let fixture = Fixture::new();
+    assert!(fixture.home().read().expect("nothing").config.servers.is_empty());
+    assert!(!fixture.path().exists());
+}
+
+#[test]
+fn what_was_stored_is_read_and_is_its_owners_alone() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    assert!(fixture.home().read().expect("a state").config.servers.contains_key(&origin("a.test")));
+    assert_eq!(fs::metadata(fixture.path()).expect("a directory").permissions().mode() & 0o777, 0o700);
+    assert_eq!(fixture.files(), [("config.json".to_owned(), 0o600), ("lock".to_owned(), 0o600)]);
+}
+
+#[test]
+fn what_is_too_open_is_tightened() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    fs::set_permissions(fixture.path(), Permissions::from_mode(0o755)).expect("a mode");
+    fs::set_permissions(fixture.file("config.json"), Permissions::from_mode(0o644)).expect("a mode");
+    fixture.home().read().expect("a state");
+    assert_eq!(fs::metadata(fixture.path()).expect("a directory").permissions().mode() & 0o777, 0o700);
+    assert_eq!(fixture.files()[0], ("config.json".to_owned(), 0o600));
+}
+
+#[test]
+fn links_are_refused_and_what_they_point_to_is_left_alone() {
+    let fixture = Fixture::new();
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    symlink(elsewhere.path(), fixture.path()).expect("a link");
+    assert!(matches!(fixture.home().update(|_| ()), Err(HomeError::Link { .. })));
+
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    let target = elsewhere.path().join("target");
+    fs::write(&target, "keep").expect("a file");
+    for name in ["config.json", "sessions.json", "lock"] {
+        let _ = fs::remove_file(fixture.file(name));
+        symlink(&target, fixture.file(name)).expect("a link");
+        assert!(matches!(fixture.home().update(|_| ()), Err(HomeError::Link { .. })), "{name}");
+        fs::remove_file(fixture.file(name)).expect("a link");
+    }
+    assert_eq!(fs::read_to_string(&target).expect("a file"), "keep");
+}
+
+#[test]
+fn a_damaged_file_is_kept_under_another_name_and_begun_anew() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    for (number, damage) in
+        ["", "{", "[]", "null", r#"{"version":1,"servers":7}"#, "\u{0}\u{0}"].iter().enumerate()
+    {
+        fs::write(fixture.file("config.json"), damage).expect("a file");
+        assert!(fixture.home().read().expect("a state").config.servers.is_empty());
+        let aside = fixture.file(&format!("config.json.damaged-{}", number + 1));
+        assert_eq!(fs::read_to_string(aside).expect("kept"), *damage);
+        add(&fixture.home(), "b.test");
+        assert!(fixture.home().read().expect("a state").config.servers.contains_key(&origin("b.test")));
+    }
+}
+
+#[test]
+fn the_file_of_a_newer_version_is_neither_read_nor_overwritten() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    let newer = r#"{"version":2,"servers":"in another form"}"#;
+    fs::write(fixture.file("config.json"), newer).expect("a file");
+    assert!(matches!(fixture.home().read(), Err(HomeError::Newer { version: 2, .. })));
+    assert!(matches!(fixture.home().update(|_| ()), Err(HomeError::Newer { version: 2, .. })));
+    assert_eq!(fs::read_to_string(fixture.file("config.json")).expect("a file"), newer);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_stops_nobody() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    fs::remove_file(fixture.file("config.json")).expect("a file");
+    let status =
+        std::process::Command::new("mkfifo").arg(fixture.file("config.json")).status().expect("mkfifo");
+    assert!(status.success());
+    assert!(matches!(fixture.home().read(), Err(HomeError::OtherKind { .. })));
+}
+
+#[test]
+fn changes_from_many_at_once_are_all_kept() {
+    let fixture = Fixture::new();
+    std::thread::scope(|scope| {
+        for number in 0..20 {
+            let home = fixture.home();
+            scope.spawn(move || {
+                for round in 0..5 {
+                    add(&home, &format!("host-{number}-{round}.test"));
+                }
+            });
+        }
+    });
+    assert_eq!(fixture.home().read().expect("a state").config.servers.len(), 100);
+    assert!(fixture.files().iter().all(|(name, mode)| !name.starts_with(".new-") && *mode == 0o600));
+}
+
+#[test]
+fn one_login_at_a_time_and_its_url_is_shown_to_the_others() {
+    let fixture = Fixture::new();
+    let LoginTurn::Mine(mut lock) = fixture.home().take_login_turn().expect("an answer") else {
+        panic!("nobody else logs in")
+    };
+    assert!(matches!(fixture.home().take_login_turn(), Ok(LoginTurn::Taken { url: None })));
+    lock.note("https://okta.test/authorize?state=a");
+    match fixture.home().take_login_turn() {
+        Ok(LoginTurn::Taken { url }) => {
+            assert_eq!(url.as_deref(), Some("https://okta.test/authorize?state=a"));
+        }
+        other => panic!("the turn is taken: {other:?}"),
+    }
+    drop(lock);
+    assert!(matches!(fixture.home().take_login_turn(), Ok(LoginTurn::Mine(_))));
+    assert_eq!(fs::read(fixture.file("login.lock")).expect("a file"), b"");
+}

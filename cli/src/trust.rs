@@ -1,0 +1,190 @@
+//! Who is taken for the server: what proves it at first contact, and what must hold ever after.
+
+use std::path::Path;
+
+use infra_shared::api;
+use infra_shared::http::{Untrusted, authorities_from_pem, pin_of_certificate};
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+
+use crate::arguments::Proof;
+use crate::daemon_client::{DaemonClient, DaemonError};
+use crate::failure::{Exit, Failure};
+use crate::home::TrustRecord;
+use crate::settings::Settings;
+use crate::terminal::Terminal;
+
+/// More than any file of certification authorities that one would pick for one server.
+const MAX_PEM_BYTES: u64 = 1024 * 1024;
+
+/// What the user brought along to prove a server, from options or the environment.
+#[derive(Debug, Default)]
+pub struct Offered(Option<TrustRecord>);
+
+/// A server that has proven itself.
+#[derive(Debug)]
+pub struct Proven {
+    pub record: TrustRecord,
+    pub client: DaemonClient,
+    pub server: api::Server,
+}
+
+impl Offered {
+    /// Options count before the environment.
+    pub fn gather(proof: &Proof, settings: &Settings) -> Result<Self, Failure> {
+        let pin = proof.fingerprint.or(settings.fingerprint);
+        let file = proof.ca_file.as_deref().or(settings.ca_file.as_deref());
+        let certificates = file.map(read_authorities).transpose()?;
+        Ok(Self(match (certificates, pin) {
+            (Some(certificates), pin) => Some(TrustRecord::CaFile { certificates, pin }),
+            (None, Some(pin)) => Some(TrustRecord::Pinned { pin }),
+            (None, None) => None,
+        }))
+    }
+
+    pub fn from_environment(settings: &Settings) -> Result<Self, Failure> {
+        Self::gather(&Proof { fingerprint: None, ca_file: None }, settings)
+    }
+
+    pub fn into_record(self) -> Option<TrustRecord> {
+        self.0
+    }
+}
+
+/// The certificates of `file` as PEM, checked to be some.
+fn read_authorities(file: &Path) -> Result<String, Failure> {
+    use std::io::Read;
+
+    let failure = || Failure::new(Exit::Usage, format!("{} cannot be used as a CA file", file.display()));
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(MAX_PEM_BYTES).read_to_string(&mut text))
+        .map_err(|error| failure().because(&error))?;
+    authorities_from_pem(text.as_bytes()).map_err(|error| failure().because(&error))?;
+    Ok(text)
+}
+
+/// A client for a server that is known, or that the user has proof of, or that the operating system vouches for.
+pub fn client(
+    origin: &Origin,
+    known: Option<&TrustRecord>,
+    offered: Offered,
+) -> Result<(DaemonClient, TrustRecord), DaemonError> {
+    let record = known.cloned().or(offered.0).unwrap_or(TrustRecord::System);
+    // A record without certificates was checked when it was made: now nobody can prove to be the server.
+    let trust = record.to_trust().map_err(|_| DaemonError::Untrusted(Untrusted::UnknownAuthority))?;
+    Ok((DaemonClient::new(origin, &trust)?, record))
+}
+
+/// Meets a server before a login. One that is known must be the one that it was; an unknown one is proven by what was
+/// offered, by the operating system's authorities, or by the fingerprint that a human enters. There is no other way.
+pub fn meet(
+    origin: &Origin,
+    known: Option<&TrustRecord>,
+    offered: Offered,
+    terminal: Terminal,
+) -> Result<Proven, Failure> {
+    if let (Some(known), Some(offered)) = (known, &offered.0)
+        && known != offered
+    {
+        return Err(Failure::new(
+            Exit::Untrusted,
+            format!("{origin} is known, and trusted for another reason than the one that was given"),
+        )
+        .hint(format!(
+            "`infra trust {origin}` with the new fingerprint or CA file, once its operator confirmed it"
+        )));
+    }
+    let is_first_contact = known.is_none() && offered.0.is_none();
+    match contact(origin, known, offered) {
+        Ok(proven) => Ok(proven),
+        Err(DaemonError::Untrusted(_) | DaemonError::NoClient(_))
+            if is_first_contact && terminal.interactive =>
+        {
+            ask_for_fingerprint(origin, terminal)
+        }
+        Err(DaemonError::Untrusted(reason)) if is_first_contact => {
+            Err(first_contact_failure(origin, &reason))
+        }
+        Err(DaemonError::NoClient(reason)) if is_first_contact => Err(first_contact_failure(origin, &reason)),
+        Err(error) => Err(error.into_failure(origin)),
+    }
+}
+
+fn contact(origin: &Origin, known: Option<&TrustRecord>, offered: Offered) -> Result<Proven, DaemonError> {
+    let (client, record) = client(origin, known, offered)?;
+    let server = client.server()?;
+    Ok(Proven { record, client, server })
+}
+
+/// Nobody is shown what the server sent before they said what they expect: who is asked "is this right?" says yes.
+fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<Proven, Failure> {
+    terminal.tell(&format!(
+        "{origin} is not known here, and no public authority vouches for it.\n\
+         Its operator has its fingerprint: `infrad serve` and `infrad fingerprint` print it."
+    ));
+    let answer = terminal.ask("Paste the fingerprint, or the whole line")?;
+    let pin = find_pin(&answer).ok_or_else(|| {
+        Failure::new(Exit::Untrusted, "that holds no fingerprint (`sha256:` and 64 hexadecimal digits)")
+    })?;
+    contact(origin, None, Offered(Some(TrustRecord::Pinned { pin }))).map_err(|error| match error {
+        DaemonError::Untrusted(Untrusted::OtherPin { received }) => Failure::new(
+            Exit::Untrusted,
+            format!("{origin} has another fingerprint than you entered, and nothing was sent to it"),
+        )
+        .hint(format!(
+            "compare them with its operator; if they differ, somebody may stand between you and the server\n  \
+             entered:  {pin}\n  received: {received}"
+        )),
+        error => error.into_failure(origin),
+    })
+}
+
+/// Without a human, an unknown server stays unknown.
+fn first_contact_failure(origin: &Origin, reason: &dyn std::error::Error) -> Failure {
+    Failure::new(Exit::Untrusted, format!("{origin} is not known here, and nothing was sent to it"))
+        .because(reason)
+        .hint(format!(
+            "`infra login {origin} --fingerprint sha256:…` with the fingerprint that its operator gave you \
+             (`infrad fingerprint` prints it), or `--ca-file FILE`"
+        ))
+}
+
+/// The fingerprint in a pasted text: alone, or in the line that the daemon printed.
+fn find_pin(text: &str) -> Option<Pin> {
+    text.split_whitespace().find_map(|word| word.parse().ok())
+}
+
+/// The pin by which a login is bound to the server that was proven by `record`.
+pub fn binding_pin(record: &TrustRecord, announced: &[Pin]) -> Option<Pin> {
+    match record {
+        TrustRecord::System => None,
+        TrustRecord::Pinned { pin } | TrustRecord::CaFile { pin: Some(pin), .. } => Some(*pin),
+        TrustRecord::CaFile { certificates, pin: None } => authorities_from_pem(certificates.as_bytes())
+            .ok()?
+            .iter()
+            .filter_map(pin_of_certificate)
+            .find(|pin| announced.contains(pin)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_found_alone_and_in_the_line_of_the_daemon() {
+        let pin = Pin::of_public_key(b"a");
+        assert_eq!(find_pin(&format!(" {pin}\n")), Some(pin));
+        assert_eq!(find_pin(&format!("infra login gate.test --fingerprint {pin}")), Some(pin));
+        assert_eq!(find_pin("infra login gate.test"), None);
+        assert_eq!(find_pin("yes"), None);
+    }
+
+    #[test]
+    fn a_login_is_bound_to_what_proved_the_server() {
+        let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
+        assert_eq!(binding_pin(&TrustRecord::System, &[pin]), None);
+        assert_eq!(binding_pin(&TrustRecord::Pinned { pin }, &[other]), Some(pin));
+    }
+}

@@ -1,0 +1,247 @@
+//! Bad input and a bad world: the exit code says what kind, the message helps, and nothing that was there is lost.
+
+use std::net::TcpListener;
+
+use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
+use infra_harness::login;
+use infra_harness::ports::Ports;
+use infra_harness::program::{Ran, RecordingBrowser, User};
+use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Person, Provider};
+
+const CANARY: &str = "canary-neighbour-0123456789";
+
+#[test]
+fn an_unknown_key_is_told_with_its_place_and_the_nearest_known_one() {
+    let ran = check_broken("    clientID: ", "    clientld: ");
+    ran.expect(2).telling(&["clientld", "clientID"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_told_with_its_place() {
+    check_broken("version: 1", "version: [one]").expect(2);
+    check_broken("    redirectPorts: [", "    redirectPorts: [many, ").expect(2);
+}
+
+#[test]
+fn a_bad_value_is_told_with_its_place() {
+    check_broken("    issuer: https://", "    issuer: http://").expect(2).telling(&["https"]);
+    check_broken("    kind: oidc", "    kind: ldap").expect(2).telling(&["oidc"]);
+    check_broken("    signingAlgorithms: [", "    signingAlgorithms: [HS256, ")
+        .expect(2)
+        .telling(&["signingAlgorithms", "HMAC"]);
+    check_broken("    signingAlgorithms: [", "    signingAlgorithms: [none, ")
+        .expect(2)
+        .telling(&["signingAlgorithms"]);
+}
+
+#[test]
+fn broken_yaml_is_told_with_its_place() {
+    check_broken("keys:\n", "keys: {\n").expect(2);
+}
+
+#[test]
+fn an_open_policy_must_be_written_for_a_generic_provider() {
+    let provider = Provider::start();
+    let daemon = prepare(&provider, |yaml| yaml.replace("    allow: everyone\n", ""));
+    daemon.infrad(["check"]).wait().expect(2).telling(&["allow"]);
+}
+
+#[test]
+fn a_secret_without_a_backend_is_explained_and_not_shown() {
+    let provider = Provider::start();
+    let daemon =
+        prepare(&provider, |yaml| yaml.replace("clientSecret: file:", &format!("clientSecret: {CANARY}/")));
+    let ran = daemon.infrad(["check"]).wait().expect(2).telling(&["plaintext:"]);
+    assert!(!ran.to_string().contains(CANARY), "the secret is shown\n{ran}");
+}
+
+#[test]
+fn a_sound_configuration_is_told_to_be_sound() {
+    let provider = Provider::start();
+    prepare(&provider, str::to_owned).infrad(["check"]).wait().expect(0);
+}
+
+#[test]
+fn three_occupied_ports_are_told_and_the_session_is_kept() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+    let ports = daemon.redirect_ports();
+    let occupied: Vec<TcpListener> =
+        ports.iter().filter_map(|port| TcpListener::bind(("127.0.0.1", *port)).ok()).collect();
+    assert_eq!(occupied.len(), 3);
+
+    let browser = RecordingBrowser::recording();
+    let ran = alice.infra(["login", "--force"]).browser(&browser).run().expect(1).silent();
+    for port in ports {
+        assert!(ran.stderr.contains(&port.to_string()), "port {port} is not named\n{ran}");
+    }
+    assert!(browser.opened().is_empty(), "a browser was opened for nothing");
+    is_still_signed_in(&alice, &token);
+}
+
+#[test]
+fn an_unreachable_daemon_is_told() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let nobody = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let fingerprint = format!("sha256:{}", "ab".repeat(32));
+    let arguments = ["login", &nobody.origin(), "--fingerprint", &fingerprint];
+    alice.infra(arguments).run().expect(4).telling(&[&nobody.origin()]).silent();
+}
+
+#[test]
+fn an_unreachable_daemon_takes_no_session_away() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+    daemon.stop();
+    alice.infra(["login"]).run().expect(4).silent();
+    alice.infra(["login", "--force"]).run().expect(4).silent();
+    daemon.start_again();
+    is_still_signed_in(&alice, &token);
+}
+
+#[test]
+fn an_unreachable_provider_is_told() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let ports = Ports::reserve(1);
+    let port = *ports.all().first().expect("one port");
+    let away = ProviderEntry { issuer: format!("https://127.0.0.1:{port}"), ..ProviderEntry::of(&provider) };
+    let daemon = Daemon::start_for(vec![away], |_| {});
+    let browser = RecordingBrowser::recording();
+    login::call(&alice, &daemon).browser(&browser).run().expect(4).telling(&["provider"]).silent();
+    assert!(browser.opened().is_empty(), "a browser was opened for nothing");
+    alice.infra(["status", "--quiet"]).run().expect(3);
+}
+
+#[test]
+fn a_provider_that_fails_at_the_last_step_takes_no_session_away() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+    provider.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| answer.status = 503));
+    forced_login(&alice, &provider).expect(4).telling(&["provider"]).silent();
+    is_still_signed_in(&alice, &token);
+}
+
+#[test]
+fn a_wrong_client_secret_is_told_and_its_correction_needs_no_restart() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let wrong = ProviderEntry { client_secret: CANARY.to_owned(), ..ProviderEntry::of(&provider) };
+    let mut daemon = Daemon::start_for(vec![wrong], |_| {});
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let ran =
+        login::call(&alice, &daemon).browser(&browser).run().expect(4).telling(&["client secret"]).silent();
+    assert!(!ran.to_string().contains(CANARY) && !daemon.log().contains(CANARY), "the secret is shown");
+    alice.infra(["status", "--quiet"]).run().expect(3);
+
+    daemon.change(|configuration| {
+        for provider in &mut configuration.providers {
+            CLIENT_SECRET.clone_into(&mut provider.client_secret);
+        }
+    });
+    login::succeed(&alice, &daemon, &provider);
+    assert!(!daemon.log().contains(CLIENT_SECRET), "the secret is in the log");
+}
+
+#[test]
+fn a_user_who_presses_cancel_loses_nothing() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+    provider.person(Person::Cancels);
+    forced_login(&alice, &provider).expect(6).silent();
+    is_still_signed_in(&alice, &token);
+}
+
+#[test]
+fn a_login_that_nobody_finishes_ends_in_time_and_loses_nothing() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+    let browser = RecordingBrowser::recording();
+    let ran = alice.infra(["login", "--force", "--timeout", "2s"]).browser(&browser).run().expect(6).silent();
+    assert!(ran.stderr.contains("infra login"), "it does not say what to try\n{ran}");
+    assert_eq!(browser.opened().len(), 1);
+    is_still_signed_in(&alice, &token);
+}
+
+#[test]
+fn a_longer_wait_than_five_minutes_and_other_wrong_usage_is_refused() {
+    let alice = User::new();
+    for arguments in [
+        &["login", "https://127.0.0.1:9", "--timeout", "6m"][..],
+        &["login", "http://127.0.0.1:9"],
+        &["login", "https://127.0.0.1:9", "--fingerprint", "sha256:short"],
+        &["no-such-command"],
+    ] {
+        alice.infra(arguments).run().expect(2).silent();
+    }
+}
+
+#[test]
+fn a_damaged_file_never_stops_the_next_login() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    std::fs::write(alice.infra_home().join("sessions.json"), "{ damaged").expect("a file to damage");
+    login::succeed(&alice, &daemon, &provider);
+    let set_aside = alice
+        .infra_home()
+        .read_dir()
+        .expect("a folder")
+        .flatten()
+        .any(|entry| std::fs::read_to_string(entry.path()).is_ok_and(|text| text == "{ damaged"));
+    assert!(set_aside, "the damaged file is gone\n{}", alice.files());
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+/// `infrad check` and `infrad serve` over a configuration in which `sound` became `broken`: both must refuse it, with
+/// its place, without the secret beside it, and before anything is written.
+fn check_broken(sound: &str, broken: &str) -> Ran {
+    let provider = Provider::start();
+    let daemon = prepare(&provider, |yaml| {
+        assert!(yaml.contains(sound), "nothing to break: {yaml}");
+        let yaml = yaml.replace("clientSecret: file:", &format!("clientSecret: plaintext:{CANARY} # file:"));
+        yaml.replacen(sound, broken, 1)
+    });
+    let served = daemon.infrad(["serve"]).wait().expect(2);
+    let checked = daemon.infrad(["check"]).wait();
+    for ran in [&served, &checked] {
+        assert!(!ran.to_string().contains(CANARY), "a neighbouring secret is shown\n{ran}");
+        assert!(names_a_place(&ran.stderr), "line and column are not told\n{ran}");
+    }
+    assert!(!daemon.data_dir().exists(), "a refused configuration left something\n{}", daemon.files());
+    checked
+}
+
+/// `12:3`, or `line 12 column 3` in some form.
+fn names_a_place(told: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = told.split(|character: char| !character.is_ascii_alphanumeric()).collect();
+    let in_words = parts.contains(&"line") && parts.contains(&"column");
+    let numbers =
+        told.split_whitespace().any(|word| word.split(':').filter(|part| is_number(part)).count() >= 2);
+    in_words || numbers
+}
+
+fn prepare(provider: &Provider, edit: impl FnOnce(&str) -> String) -> Daemon {
+    Daemon::prepare(vec![ProviderEntry::of(provider)], |configuration: &mut Configuration| {
+        configuration.verbatim = Some(edit(&configuration.to_yaml()));
+    })
+}
+
+fn forced_login(alice: &User, provider: &Provider) -> Ran {
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    alice.infra(["login", "--force"]).browser(&browser).run()
+}
+
+fn is_still_signed_in(alice: &User, token: &str) {
+    assert_eq!(login::token(alice), token, "the session of before is gone");
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}

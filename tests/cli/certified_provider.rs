@@ -1,0 +1,47 @@
+//! The same login against a certified OpenID Provider over HTTPS, in both shapes of Okta's paths.
+
+use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::program::{RecordingBrowser, User};
+
+#[test]
+fn a_custom_authorization_server_with_client_secret_basic_signs_in() {
+    signs_in(Paths::Custom, "client_secret_basic");
+}
+
+#[test]
+fn a_custom_authorization_server_with_client_secret_post_signs_in() {
+    signs_in(Paths::Custom, "client_secret_post");
+}
+
+#[test]
+fn the_organization_server_with_client_secret_basic_signs_in() {
+    signs_in(Paths::Organization, "client_secret_basic");
+}
+
+#[test]
+fn the_organization_server_with_client_secret_post_signs_in() {
+    signs_in(Paths::Organization, "client_secret_post");
+}
+
+fn signs_in(paths: Paths, client_authentication: &str) {
+    let Some(provider) = CertifiedProvider::start(paths) else { return };
+    let daemon = Daemon::start_for(vec![provider.entry(client_authentication)], |_| {});
+    let alice = User::new();
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+
+    login::call(&alice, &daemon).browser(&browser).run().expect(0).telling(&["logged in"]).silent();
+    let json = alice.infra(["status", "--json"]).run().expect(0).json();
+    let told = |pointer: &str| json.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
+    assert_eq!(told("/state").as_deref(), Some("active"), "{json}");
+    assert_eq!(told("/user/issuer").as_deref(), Some(provider.issuer()), "{json}");
+    assert_eq!(told("/user/subject").as_deref(), Some("alice"), "{json}");
+    let token = login::token(&alice);
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);
+
+    alice.infra(["logout"]).run().expect(0);
+    alice.infra(["status"]).run().expect(3);
+    let log = daemon.log();
+    assert!(!log.contains(CLIENT_SECRET) && !log.contains(&token), "a secret is in the log\n{log}");
+}

@@ -1,0 +1,98 @@
+//! `infrad dev -- COMMAND`: everything on loopback for one command, and nothing left behind.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use infra_harness::program::{Ran, RecordingBrowser, Running, built, files_with_modes};
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+#[test]
+fn the_command_gets_its_surroundings_and_its_status_is_passed_on() {
+    let home = tempfile::tempdir().expect("a home");
+    let script = r#"echo "home=$INFRA_HOME"; echo "server=$INFRA_SERVER"; echo "pin=$INFRA_FINGERPRINT"
+        command -v infra; test -d "$INFRA_HOME" || test -d "$(dirname "$INFRA_HOME")" || exit 9; exit 7"#;
+    let ran = dev(home.path(), &["sh", "-c", script]).expect(7);
+
+    let said = |name: &str| ran.stdout.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let infra_home = said("home=");
+    assert!(!infra_home.is_empty(), "{ran}");
+    assert!(said("server=").starts_with("https://"), "{ran}");
+    assert!(said("pin=").starts_with("sha256:"), "{ran}");
+    let folder = built("infrad").parent().expect("a folder").to_owned();
+    let infra = folder.join("infra");
+    assert!(
+        ran.stdout.lines().any(|line| Path::new(line) == infra),
+        "its folder is not first in PATH\n{ran}"
+    );
+    assert!(!Path::new(infra_home).exists(), "{infra_home} was left behind");
+}
+
+#[test]
+fn it_says_that_it_is_for_development() {
+    let home = tempfile::tempdir().expect("a home");
+    let ran = dev(home.path(), &["true"]).expect(0).telling(&["development"]).silent();
+    assert!(ran.stderr.contains("alice"), "{ran}");
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let home = tempfile::tempdir().expect("a home");
+    std::fs::create_dir(home.path().join("tmp")).expect("a place for throw-away directories");
+    let before = files_with_modes(home.path());
+    dev(home.path(), &["true"]).expect(0);
+    dev(home.path(), &["false"]).expect(1);
+    assert_eq!(files_with_modes(home.path()), before);
+}
+
+#[test]
+fn the_status_there_is_logged_out() {
+    let home = tempfile::tempdir().expect("a home");
+    let status = dev(home.path(), &["infra", "status", "--json"]).expect(3);
+    assert_eq!(status.json()["state"], "logged_out", "{status}");
+}
+
+#[test]
+fn the_main_job_is_done_with_one_command() {
+    let home = tempfile::tempdir().expect("a home");
+    let script = "infra login && infra status --json && infra logout && infra status --quiet";
+    let browser = RecordingBrowser::signing_in("alice", &[]);
+    let mut command = command(home.path(), &["sh", "-c", script]);
+    browser.prepare(&mut command);
+    let ran = Running::start(command, "infrad dev -- sh -c …".to_owned(), None, LIMIT).wait().expect(3);
+    assert_eq!(ran.json()["user"]["provider"].as_str().map(str::is_empty), Some(false), "{ran}");
+}
+
+#[test]
+fn a_command_that_does_not_exist_fails_and_leaves_nothing() {
+    let home = tempfile::tempdir().expect("a home");
+    std::fs::create_dir(home.path().join("tmp")).expect("a place for throw-away directories");
+    let before = files_with_modes(home.path());
+    let ran = dev(home.path(), &["infra-no-such-command"]).telling(&["infra-no-such-command"]);
+    assert_ne!(ran.code, Some(0), "{ran}");
+    assert_eq!(files_with_modes(home.path()), before);
+}
+
+fn dev(home: &Path, arguments: &[&str]) -> Ran {
+    let name = format!("infrad dev -- {}", arguments.join(" "));
+    Running::start(command(home, arguments), name, None, LIMIT).wait()
+}
+
+fn command(home: &Path, arguments: &[&str]) -> Command {
+    let temporary = home.join("tmp");
+    std::fs::create_dir_all(&temporary).expect("a place for throw-away directories");
+    let mut command = Command::new(built("infrad"));
+    command
+        .args(["dev", "--"])
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", home)
+        .env("TMPDIR", &temporary)
+        .env("LANG", "C.UTF-8")
+        .env("TZ", "UTC")
+        .current_dir(home)
+        .stdin(Stdio::null());
+    command
+}

@@ -1,0 +1,246 @@
+//! The main job, from login to logout, with the real `infra` against the real `infrad`.
+
+use std::time::Duration;
+
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::login;
+use infra_harness::program::{RecordingBrowser, Transcript, User};
+use infra_harness::provider::{Endpoint, Provider};
+use infra_shared::api::ProblemCode;
+use infra_shared::token_text::SessionToken;
+
+#[test]
+fn a_user_logs_in_looks_uses_the_token_and_logs_out() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    let mut transcript = Transcript::new();
+    transcript.replace(daemon.fingerprint(), "FINGERPRINT");
+    transcript.replace(daemon.origin(), "SERVER");
+
+    let logged_in = login::succeed(&alice, &daemon, &provider).telling(&["logged in", "alice"]).silent();
+    transcript.add(&logged_in);
+    assert_eq!(
+        alice.files(),
+        "0700 directory .\n0600 file config.json\n0600 file lock\n0600 file login.lock\n0600 file sessions.json\n"
+    );
+
+    let status = alice.infra(["status"]).run().expect(0);
+    assert!(status.stdout.to_lowercase().contains("alice"), "{status}");
+    assert!(status.stdout.contains(&daemon.origin()), "{status}");
+    let json = alice.infra(["status", "--json"]).run().expect(0).json();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["state"], "active");
+    assert_eq!(json["server"], daemon.origin());
+    assert_eq!(json["trust"], "pinned");
+    assert_eq!(json["storage"], "file");
+    assert_eq!(json["checked"], "online");
+    assert_eq!(json["user"]["provider"], "okta");
+    assert_eq!(json["user"]["issuer"], provider.issuer());
+    assert!(json["session"]["secondsLeft"].as_i64().is_some_and(|left| left > 0), "{json}");
+
+    let token = alice.infra(["token"]).run().expect(0);
+    let parsed = SessionToken::parse(token.stdout.trim_end()).expect("a token alone on standard output");
+    assert_eq!(json["session"]["id"], parsed.id().as_str());
+    transcript.add(&token);
+
+    let answered = daemon.api().get_as("/v1/session", parsed.expose());
+    assert_eq!(answered.status, 200, "{answered:?}");
+    assert_eq!(answered.json()["user"]["subject"], json["user"]["subject"]);
+
+    transcript.add(&alice.infra(["logout"]).run().expect(0));
+    let refused = daemon.api().get_as("/v1/session", parsed.expose());
+    assert_eq!(refused.problem().code, ProblemCode::SessionRevoked);
+    let after = alice.infra(["status", "--json"]).run().expect(3);
+    assert_eq!(after.json()["state"], "logged_out", "{after}");
+    transcript.add(&alice.infra(["status"]).run().expect(3));
+    transcript.add(&alice.infra(["token"]).run().expect(3).silent());
+    transcript.add_files(&alice);
+    transcript.compare("login");
+}
+
+#[test]
+fn status_gives_the_same_exit_code_in_every_form() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    for (form, code) in [(&["status"][..], 3), (&["status", "--json"], 3), (&["status", "--quiet"], 3)] {
+        alice.infra(form).run().expect(code);
+    }
+    login::succeed(&alice, &daemon, &provider);
+    for form in [&["status"][..], &["status", "--json"], &["status", "--offline"], &["status", "--all"]] {
+        alice.infra(form).run().expect(0);
+    }
+    let quiet = alice.infra(["status", "--quiet"]).run().expect(0).silent();
+    assert!(quiet.stderr.is_empty(), "{quiet}");
+}
+
+#[test]
+fn no_known_server_is_logged_out_without_a_server() {
+    let ran = User::new().infra(["status", "--json"]).run().expect(3);
+    assert_eq!(ran.json()["state"], "logged_out");
+    assert!(ran.json()["server"].is_null(), "{ran}");
+    User::new().infra(["token"]).run().expect(3).silent();
+    User::new().infra(["login"]).run().expect(2);
+}
+
+#[test]
+fn a_second_login_says_that_the_session_lives_and_opens_nothing() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+
+    let browser = RecordingBrowser::recording();
+    alice.infra(["login"]).browser(&browser).run().expect(0);
+    assert!(browser.opened().is_empty(), "a browser was opened: {:?}", browser.opened());
+    assert_eq!(login::token(&alice), token);
+    assert_eq!(provider.calls(Endpoint::Token), 1);
+}
+
+#[test]
+fn a_forced_login_ends_the_previous_session() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    let previous = login::token(&alice);
+
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    alice.infra(["login", "--force"]).browser(&browser).run().expect(0);
+    assert_ne!(login::token(&alice), previous);
+    let refused = daemon.api().get_as("/v1/session", &previous);
+    assert_eq!(refused.problem().code, ProblemCode::SessionRevoked);
+    assert_eq!(daemon.api().get_as("/v1/session", &login::token(&alice)).status, 200);
+}
+
+#[test]
+fn what_the_browser_is_given_shows_no_parameter_of_the_login() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login::call(&User::new(), &daemon).browser(&browser).run().expect(0);
+
+    let opened = browser.opened();
+    assert_eq!(opened.len(), 1, "{opened:?}");
+    assert!(
+        opened.iter().all(|url| url.starts_with("http://127.0.0.1:") && url.contains("/go/")),
+        "{opened:?}"
+    );
+    assert!(opened.iter().all(|url| !url.contains('?')), "{opened:?}");
+    let page = browser.last_page(Duration::from_secs(10)).expect("a last page");
+    assert!(page.to_lowercase().contains("logged in"), "{page}");
+}
+
+#[test]
+fn a_known_server_becomes_the_current_one() {
+    let provider = Provider::start();
+    let (first, second) = (Daemon::start(&provider), Daemon::start(&provider));
+    let alice = User::new();
+    login::succeed(&alice, &first, &provider);
+    login::succeed(&alice, &second, &provider);
+    let current = || alice.infra(["status", "--json"]).run().expect(0).json()["server"].clone();
+    assert_eq!(current(), second.origin());
+
+    alice.infra(["use", &first.origin()]).run().expect(0);
+    assert_eq!(current(), first.origin());
+    let unknown = alice.infra(["use", "https://127.0.0.1:9"]).run();
+    assert_ne!(unknown.code, Some(0), "{unknown}");
+    assert_eq!(current(), first.origin());
+
+    let all = alice.infra(["status", "--all", "--json"]).run().expect(0).json();
+    assert_eq!(all["servers"].as_array().map(Vec::len), Some(2), "{all}");
+    let two = alice.infra(["status", &first.origin()]).env("INFRA_SERVER", second.origin());
+    two.run().expect(2);
+}
+
+#[test]
+fn a_token_from_the_environment_stands_in_for_the_stored_session() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let script = User::new();
+    let call = |arguments: &[&str]| {
+        script
+            .infra(arguments)
+            .env("INFRA_TOKEN", &token)
+            .env("INFRA_SERVER", daemon.origin())
+            .env("INFRA_FINGERPRINT", daemon.fingerprint())
+    };
+
+    let json = call(&["status", "--json"]).run().expect(0).json();
+    assert_eq!(json["storage"], "environment");
+    assert_eq!(call(&["token"]).run().expect(0).stdout.trim_end(), token);
+    let browser = RecordingBrowser::recording();
+    let refused = call(&["login"]).browser(&browser).run().telling(&["INFRA_TOKEN"]);
+    assert_ne!(refused.code, Some(0), "{refused}");
+    assert!(browser.opened().is_empty());
+    script.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).telling(&["INFRA_SERVER"]);
+
+    call(&["logout"]).run().expect(0);
+    let ended = daemon.api().get_as("/v1/session", &token);
+    assert_eq!(ended.problem().code, ProblemCode::SessionRevoked);
+    assert!(
+        !script.files().contains("sessions.json")
+            || !script.file("sessions.json").unwrap().contains("infra_")
+    );
+}
+
+#[test]
+fn without_a_browser_the_url_and_the_forwarding_line_are_told() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    let arguments =
+        ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-keyring", "--no-browser"];
+    let recording = RecordingBrowser::recording();
+    let mut running = alice.infra(arguments).browser(&recording).start();
+    let url = running.wait_for("the URL and the `ssh -L` line", |_, told| {
+        let url = told.split_whitespace().find(|word| word.starts_with(provider.issuer()))?;
+        // A word that still grows has no line end behind it.
+        told.contains("ssh -L").then(|| url.to_owned()).filter(|url| told.contains(&format!("{url}\n")))
+    });
+
+    let browser = infra_harness::browser::Browser {
+        user: "alice".to_owned(),
+        cancel: false,
+        authorities: vec![provider.authority_file()],
+    };
+    infra_harness::browser::follow(&url, &browser).expect("a last page");
+    running.wait().expect(0).silent();
+    assert!(recording.opened().is_empty(), "a browser was opened");
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+#[test]
+fn the_next_registered_port_is_taken_when_one_is_in_use() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let first = *daemon.redirect_ports().first().expect("three ports");
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", first)).expect("a free port");
+
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login::call(&User::new(), &daemon).browser(&browser).run().expect(0);
+    let opened = browser.opened();
+    let second = format!("http://127.0.0.1:{}/", first + 1);
+    assert!(opened.iter().all(|url| url.starts_with(&second)), "{opened:?}");
+}
+
+#[test]
+fn another_provider_is_logged_in_at_anew() {
+    let (first, second) = (Provider::start(), Provider::start());
+    let entries = vec![ProviderEntry::of(&first), ProviderEntry::of(&second).named("other")];
+    let daemon = Daemon::start_for(entries, |_| {});
+    let alice = User::new();
+    let authorities = [first.authority_file(), second.authority_file()];
+    let browser = || RecordingBrowser::signing_in("alice", &authorities);
+
+    login::call(&alice, &daemon).run().expect(2).telling(&["--provider"]);
+    let okta = ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--provider", "okta"];
+    alice.infra(okta).browser(&browser()).run().expect(0);
+    alice.infra(["login", "--provider", "other"]).browser(&browser()).run().expect(0);
+    let json = alice.infra(["status", "--json"]).run().expect(0).json();
+    assert_eq!(json["user"]["provider"], "other");
+    assert_eq!(json["user"]["issuer"], second.issuer());
+}

@@ -1,0 +1,241 @@
+//! Logins that must not succeed: each is refused with its exit code, leaves nothing, and the next honest one works.
+
+use infra_harness::daemon::Daemon;
+use infra_harness::login::{self, Started};
+use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
+use infra_harness::program::{RecordingBrowser, User};
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_harness::relay::Relay;
+use infra_shared::api::ProblemCode;
+use serde_json::json;
+
+#[test]
+fn a_response_with_a_wrong_missing_or_doubled_state_does_not_end_the_wait() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let honest = pending.sign_in(&provider);
+    let mut doubled = honest.clone();
+    doubled.parameters.push(("state".to_owned(), honest.parameter("state")));
+
+    for wrong in [honest.with("state", "wrong"), honest.with("state", ""), honest.without("state"), doubled] {
+        let (status, page) = pending.respond(&wrong);
+        assert_ne!(status, 200, "{wrong:?} was taken\n{page}");
+        assert!(!page.contains(&honest.parameter("code")), "a page shows the code\n{page}");
+        assert!(pending.is_waiting(), "{wrong:?} ended the wait\n{}", pending.running.output());
+    }
+    assert_eq!(provider.calls(Endpoint::Token), 0);
+    assert_eq!(pending.respond(&honest).0, 200);
+    pending.wait().expect(0);
+}
+
+#[test]
+fn the_response_of_an_earlier_login_is_not_taken_again() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let first = PendingLogin::begin(login::call(&alice, &daemon));
+    let replayed = first.sign_in(&provider);
+    assert_eq!(first.respond(&replayed).0, 200);
+    first.wait().expect(0);
+
+    let mut second = PendingLogin::begin(alice.infra(["login", "--force"]));
+    let replayed = AuthorizationResponse { redirect_uri: second.redirect_uri(), ..replayed };
+    assert_ne!(second.respond(&replayed).0, 200);
+    assert!(second.is_waiting(), "a replayed response ended the wait\n{}", second.running.output());
+    assert_eq!(second.respond(&second.sign_in(&provider)).0, 200);
+    second.wait().expect(0);
+}
+
+#[test]
+fn a_response_that_names_another_issuer_is_refused() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let mixed_up = pending.sign_in(&provider).with("iss", "https://other.example");
+    pending.respond(&mixed_up);
+    pending.wait().expect(6).silent();
+    assert_eq!(provider.calls(Endpoint::Token), 0);
+    stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
+}
+
+#[test]
+fn a_second_fetch_of_the_single_use_address_voids_the_login() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let (_, page) = pending.get(&pending.local_url);
+    assert!(!page.contains(provider.issuer()), "the address was told twice\n{page}");
+    pending.wait().expect(6).silent();
+    stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
+}
+
+#[test]
+fn a_ticket_is_taken_once() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let started = Started::at(&daemon);
+    let response = started.sign_in(&provider);
+    assert_eq!(started.finish(&response).status, 201);
+
+    let again = started.finish(&response);
+    assert_eq!(again.problem().code, ProblemCode::LoginExpired);
+    let with_a_new_code = started.finish(&started.sign_in(&provider));
+    assert_eq!(with_a_new_code.problem().code, ProblemCode::LoginExpired);
+    assert_eq!(provider.calls(Endpoint::Token), 1, "a spent ticket reached the provider");
+}
+
+#[test]
+fn a_ticket_is_taken_once_also_across_a_restart_or_a_kill() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let started = Started::at(&daemon);
+    assert_eq!(started.finish(&started.sign_in(&provider)).status, 201);
+
+    daemon.restart();
+    let again = daemon.api().post("/v1/logins/finish", &started.finish_body(&started.sign_in(&provider)));
+    assert_eq!(again.problem().code, ProblemCode::LoginExpired);
+    daemon.kill();
+    daemon.start_again();
+    let again = daemon.api().post("/v1/logins/finish", &started.finish_body(&started.sign_in(&provider)));
+    assert_eq!(again.problem().code, ProblemCode::LoginExpired);
+    assert_eq!(provider.calls(Endpoint::Token), 1, "a spent ticket reached the provider");
+}
+
+#[test]
+fn the_code_of_another_login_is_refused() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let (mine, other) = (Started::at(&daemon), Started::at(&daemon));
+    let refused = mine.finish(&other.sign_in(&provider));
+    assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
+    login::over_http(&daemon, &provider);
+}
+
+#[test]
+fn the_verifier_of_another_login_is_refused_before_the_provider_is_asked() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let (mut mine, other) = (Started::at(&daemon), Started::at(&daemon));
+    mine.code_verifier = other.code_verifier;
+    let refused = mine.finish(&mine.sign_in(&provider));
+    assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
+    assert_eq!(provider.calls(Endpoint::Token), 0);
+}
+
+#[test]
+fn a_verifier_bound_to_another_daemon_is_refused_before_the_provider_is_asked() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let (origin, pin) = (daemon.parsed_origin(), daemon.pin());
+    let other_origin = "https://other.example".parse().expect("an origin");
+    let other_pin = infra_harness::authority::Authority::new().pin();
+    for (origin, pin) in [(&other_origin, Some(&pin)), (&origin, Some(&other_pin)), (&origin, None)] {
+        let started = Started::bound_to(&daemon, origin, pin);
+        let refused = started.finish(&started.sign_in(&provider));
+        assert_eq!(refused.problem().code, ProblemCode::LoginRefused, "{origin} {pin:?}");
+    }
+    assert_eq!(provider.calls(Endpoint::Token), 0);
+    login::over_http(&daemon, &provider);
+}
+
+#[test]
+fn a_daemon_that_relays_the_login_of_another_gets_nothing() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let relay = Relay::to(&daemon);
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let pin = relay.pin().to_string();
+    let login = alice.infra(["login", &relay.origin(), "--fingerprint", &pin, "--no-keyring"]);
+
+    login.browser(&browser).run().expect(6).silent();
+    let relayed = relay.relayed();
+    assert!(relayed.contains(&"POST /v1/logins/finish".to_owned()), "it never came so far: {relayed:?}");
+    assert_eq!(provider.calls(Endpoint::Token), 0, "the code was exchanged");
+    stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
+}
+
+#[test]
+fn an_id_token_of_another_issuer_is_refused() {
+    refuses(Misbehaviour::default().claim("iss", json!("https://other.example")));
+}
+
+#[test]
+fn an_id_token_for_another_audience_is_refused() {
+    refuses(Misbehaviour::default().claim("aud", json!("another-client")));
+}
+
+#[test]
+fn an_id_token_with_another_nonce_or_none_is_refused() {
+    refuses(Misbehaviour::default().claim("nonce", json!("another")));
+    refuses(Misbehaviour::default().claim("nonce", json!(null)));
+}
+
+#[test]
+fn an_id_token_with_a_wrong_signature_is_refused() {
+    refuses(Misbehaviour::default().signed(|signed| {
+        let last = signed.signature.last_mut().expect("a signature");
+        *last ^= 1;
+    }));
+}
+
+#[test]
+fn an_id_token_changed_after_it_was_signed_is_refused() {
+    refuses(Misbehaviour::default().signed(|signed| {
+        let claims = String::from_utf8(signed.claims.clone()).expect("JSON");
+        assert!(claims.contains("alice"), "nothing to change in {claims}");
+        signed.claims = claims.replace("alice", "mallory").into_bytes();
+    }));
+}
+
+#[test]
+fn an_expired_id_token_is_refused() {
+    // 2001-09-09, however wrong the clocks of this machine are.
+    refuses(Misbehaviour::default().claim("exp", json!(1_000_000_000)));
+}
+
+#[test]
+fn an_unsigned_id_token_is_refused() {
+    for none in ["none", "None", "NONE"] {
+        refuses(Misbehaviour::default().signed(move |signed| {
+            signed.header = json!({"alg": none, "typ": "JWT"}).to_string().into_bytes();
+            signed.signature.clear();
+        }));
+    }
+}
+
+#[test]
+fn an_id_token_is_not_taken_a_second_time() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::over_http(&daemon, &provider);
+    let old = provider.last_id_token().expect("a login");
+    provider.misbehave(Misbehaviour::default().json(Endpoint::Token, move |answer| {
+        answer["id_token"] = json!(old);
+    }));
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login::call(&alice, &daemon).browser(&browser).run().expect(6).silent();
+    stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
+}
+
+/// A login at a provider that misbehaves like this is refused and leaves nothing; an honest one after it succeeds.
+fn refuses(misbehaviour: Misbehaviour) {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    provider.misbehave(misbehaviour);
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+
+    login::call(&alice, &daemon).browser(&browser).run().expect(6).silent();
+    assert_eq!(provider.calls(Endpoint::Token), 1, "the ID token was never asked for\n{}", daemon.log());
+    let id_token = provider.last_id_token().expect("an ID token was issued");
+    assert!(!daemon.log().contains(&id_token), "the log shows an ID token");
+    stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
+}
+
+fn stays_logged_out_until_an_honest_login(alice: &User, daemon: &Daemon, provider: &Provider) {
+    let sessions = alice.file("sessions.json").unwrap_or_default();
+    assert!(!sessions.contains("infra_"), "a session was stored: {sessions}");
+    alice.infra(["status", "--quiet"]).run().expect(3);
+    provider.behave();
+    login::succeed(alice, daemon, provider);
+    assert_eq!(daemon.api().get_as("/v1/session", &login::token(alice)).status, 200);
+}

@@ -1,0 +1,121 @@
+//! A listener under a storm of strangers still completes the login.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::pending_login::PendingLogin;
+use infra_harness::program::User;
+use infra_harness::provider::Provider;
+use infra_harness::wait;
+
+/// Requests that are not the awaited one; `PORT` is replaced.
+const STRAYS: [&str; 10] = [
+    "GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "GET /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "GET /callback HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "GET /callback?code=stray&state=stray HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "GET /callback?error=access_denied&state=stray HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "GET /callback?code=stray&state=stray HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    "POST /callback?code=stray&state=stray HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 0\r\n\r\n",
+    "GET /go/stray HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "\x16\x03\x01\x02\x00 this is no HTTP\r\n\r\n",
+];
+
+/// Heads that promise more than ever comes.
+const UNFINISHED: [&str; 6] = [
+    "",
+    "GET /call",
+    "GET /callback HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Never-Ending: ",
+    "POST /callback HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 1000\r\n\r\n",
+    "GET /callback HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 18446744073709551615\r\n\r\n",
+    "POST /callback HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+];
+
+#[test]
+fn a_thousand_stray_requests_do_not_disturb_a_login() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let port = port(&pending);
+
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                for stray in STRAYS.iter().cycle().take(100) {
+                    send_and_hang_up(port, stray);
+                }
+            });
+        }
+    });
+    assert!(pending.is_waiting(), "a stray request ended the login\n{}", pending.running.output());
+    completes(pending, &provider, &alice);
+}
+
+#[test]
+fn stalled_connections_and_bodies_never_sent_do_not_disturb_a_login() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let port = port(&pending);
+
+    let stalled: Vec<TcpStream> =
+        UNFINISHED.iter().cycle().take(60).filter_map(|head| send(port, head)).collect();
+    assert!(!stalled.is_empty(), "no connection was accepted");
+    assert!(pending.is_waiting(), "a stalled connection ended the login\n{}", pending.running.output());
+    completes(pending, &provider, &alice);
+    drop(stalled);
+}
+
+#[test]
+fn an_endless_header_is_cut_off_and_does_not_disturb_a_login() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let pending = PendingLogin::begin(login::call(&alice, &daemon));
+
+    let mut stream = TcpStream::connect(("127.0.0.1", port(&pending))).expect("a listener");
+    stream.set_write_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    let _ = stream.write_all(b"GET /callback HTTP/1.1\r\nX-Long: ");
+    // Writing fails once the listener has hung up; 64 MiB would be far too many to be kept.
+    let piece = vec![b'a'; 64 * 1024];
+    let cut_off = (0..1024).any(|_| stream.write_all(&piece).is_err());
+    assert!(cut_off, "64 MiB of one header were taken");
+    completes(pending, &provider, &alice);
+}
+
+/// The honest response comes through, and is answered.
+fn completes(pending: PendingLogin, provider: &Provider, alice: &User) {
+    let response = pending.sign_in(provider);
+    let (status, page) = pending.respond(&response);
+    assert_eq!(status, 200, "{page}");
+    pending.wait().expect(0).telling(&["logged in"]).silent();
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+fn port(pending: &PendingLogin) -> u16 {
+    let redirect_uri = pending.redirect_uri();
+    let port = redirect_uri.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.strip_suffix("/callback"));
+    port.and_then(|port| port.parse().ok()).expect("a redirect URI on loopback")
+}
+
+fn send(port: u16, head: &str) -> Option<TcpStream> {
+    let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+    let mut stream = wait::until(Duration::from_secs(5), connect)?;
+    stream.write_all(head.replace("PORT", &port.to_string()).as_bytes()).ok()?;
+    Some(stream)
+}
+
+/// Sends a request, reads a little of what comes back, and goes away.
+fn send_and_hang_up(port: u16, request: &str) {
+    let Some(mut stream) = send(port, request) else { return };
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
+    let mut answer = [0; 4096];
+    let length = stream.read(&mut answer).unwrap_or_default();
+    let answer = String::from_utf8_lossy(answer.get(..length).unwrap_or_default()).into_owned();
+    // Nothing from a query is ever shown.
+    assert!(!answer.contains("stray"), "a page repeats what was sent: {answer}");
+}

@@ -1,0 +1,223 @@
+//! Keeps the shape of the code: rooms call rooms below them, a room is a door and a folder, a file is one story.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms of the daemon, top to bottom. A room may use those of lower rows; never one of its own row or above.
+const RANKS: &[&[&str]] = &[
+    &["lib", "main"],
+    &["commands"],
+    &["arguments"],
+    &["assembly"],
+    &["failure"],
+    &["config", "dev"],
+    &["logging"],
+    &["terminal"],
+    &["api", "control", "upkeep"],
+    &["listener"],
+    &["sessions"],
+    &["identity", "tls"],
+    &["store"],
+    &["keys"],
+    &["secrets"],
+    &["outbound"],
+    &["platform"],
+];
+
+const LONGEST_FILE: usize = 400;
+
+#[test]
+fn rooms_of_the_daemon_use_only_rooms_below_them() {
+    let files = rust_files("daemon/src");
+    assert!(files.len() > 10, "the daemon's files are not where they were");
+    let faults: Vec<String> = files.iter().flat_map(|(path, text)| rank_faults(path, text)).collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn rooms_are_doors_and_folders_and_files_tell_one_story() {
+    for package in ["daemon/src", "cli/src", "shared/src"] {
+        let files = rust_files(package);
+        assert!(!files.is_empty(), "{package} has no files");
+        let faults: Vec<String> = files.iter().flat_map(|(path, text)| shape_faults(path, text)).collect();
+        assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    }
+}
+
+#[test]
+fn a_use_of_a_room_above_or_beside_is_found() {
+    for (path, text) in [
+        ("store/sessions.rs", "use crate::sessions::Sessions;"),
+        ("store.rs", "fn f() { crate::api::router(); }"),
+        ("identity.rs", "use crate::{\n    keys::DoesNotOpen,\n    tls::{LocalAuthority, TlsError},\n};"),
+        ("dev.rs", "use crate::config::Config;"),
+        ("keys/native.rs", "use super::super::store::Store;"),
+        ("keys.rs", "use super::store::Store;"),
+        ("platform.rs", "/* x */ pub(in crate::outbound) fn f() {}"),
+        ("cellar.rs", "use crate::store::Store;"),
+    ] {
+        assert_eq!(rank_faults(Path::new(path), text).len(), 1, "{path}: {text}");
+    }
+}
+
+#[test]
+fn a_use_of_a_room_below_or_of_the_own_room_is_not() {
+    for (path, text) in [
+        ("api/logins.rs", "use crate::sessions::{LoginRefusal, Sessions};\nuse super::problem::Problem;"),
+        ("commands/serve.rs", "use crate::assembly::Daemon;\nuse crate::commands::Context;"),
+        ("keys/native/file.rs", "use super::super::KeyError;\nuse super::Native;"),
+        (
+            "store.rs",
+            "// as crate::api does\nuse my_crate::api;\n#[cfg(test)]\nmod tests { use crate::api; }",
+        ),
+        ("lib.rs", "use crate::commands::Context;"),
+        ("store/tests.rs", "use crate::sessions::Sessions;"),
+    ] {
+        assert_eq!(rank_faults(Path::new(path), text), Vec::<String>::new(), "{path}: {text}");
+    }
+}
+
+#[test]
+fn a_file_out_of_shape_is_found() {
+    let long = format!("//! Long.\n{}", "\n".repeat(LONGEST_FILE));
+    for (path, text) in [
+        ("store/mod.rs", "//! A door in the wrong place."),
+        ("store.rs", "use std::fs;"),
+        ("store.rs", "//! The store.\npub mod encryption;"),
+        ("store.rs", "//! The store.\n    pub(crate) mod encryption;"),
+        ("store.rs", long.as_str()),
+    ] {
+        assert_eq!(shape_faults(Path::new(path), text).len(), 1, "{path}: {text}");
+    }
+    assert!(shape_faults(Path::new("lib.rs"), "//! A library.\npub mod store;").is_empty());
+    assert!(shape_faults(Path::new("store/tests.rs"), &long).is_empty());
+}
+
+/// What breaks the ranks in the file at `path` (from the package's `src`).
+fn rank_faults(path: &Path, text: &str) -> Vec<String> {
+    let shown = path.display();
+    let room = room(path);
+    if path.ends_with("tests.rs") {
+        return Vec::new();
+    }
+    let Some(own) = rank(&room) else {
+        return vec![format!(
+            "{shown}: the room `{room}` has no rank: give it one in tests/daemon/structure.rs"
+        )];
+    };
+    let code = code(text);
+    let depth = path.components().count();
+    let mut faults = Vec::new();
+    for used in rooms_used(&code) {
+        let allowed = used == room || own == 0 || rank(&used).is_none_or(|used| own < used);
+        if !allowed {
+            faults.push(format!("{shown}: `{room}` uses `{used}`, which is not below it"));
+        }
+    }
+    // In `keys.rs` one `super` is the crate, in `keys/native.rs` two are: a way around the names that are looked for.
+    if own > 0 && code.contains(&"super::".repeat(depth)) {
+        faults.push(format!("{shown}: leaves its room by `super`: write `crate::ROOM`"));
+    }
+    faults
+}
+
+/// What breaks the shape of a room in the file at `path`.
+fn shape_faults(path: &Path, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let is_public_module = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("pub")
+            && line.split_once(" mod ").is_some_and(|(visibility, _)| !visibility.contains(' '))
+    };
+    if path.ends_with("mod.rs") {
+        faults.push("a door stands beside its folder: name it after the room".to_owned());
+    }
+    if !text.starts_with("//!") {
+        faults.push("the first line says what the file is for: `//! …`".to_owned());
+    }
+    if path != Path::new("lib.rs") && text.lines().any(is_public_module) {
+        faults.push("only the door of a room is visible outside: no public `mod` in it".to_owned());
+    }
+    let lines = text.lines().count();
+    if lines > LONGEST_FILE && !path.ends_with("tests.rs") {
+        faults.push(format!("{lines} lines tell more than one story"));
+    }
+    faults.into_iter().map(|fault| format!("{}: {fault}", path.display())).collect()
+}
+
+fn room(path: &Path) -> String {
+    let first = path.components().next().map(|first| PathBuf::from(first.as_os_str())).unwrap_or_default();
+    first.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn rank(room: &str) -> Option<usize> {
+    RANKS.iter().position(|row| row.contains(&room))
+}
+
+/// The text without comment lines and without the tests at its end.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The names that follow `crate::`, alone or in braces.
+fn rooms_used(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (index, found) in code.match_indices("crate::") {
+        let before = code[..index].chars().next_back();
+        if before.is_some_and(|character| character.is_alphanumeric() || character == '_') {
+            continue;
+        }
+        let rest = &code[index + found.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => rooms.extend(first_names(group)),
+            None => rooms.push(name(rest)),
+        }
+    }
+    rooms.sort();
+    rooms.dedup();
+    rooms
+}
+
+/// The first name of each path in `a, b::{c, d}}…`, up to the brace that closes the group.
+fn first_names(group: &str) -> Vec<String> {
+    let (mut depth, mut item, mut names) = (0_u32, String::new(), Vec::new());
+    for character in group.chars() {
+        match character {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => names.push(name(std::mem::take(&mut item).trim())),
+            _ => item.push(character),
+        }
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    names.push(name(item.trim()));
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn name(text: &str) -> String {
+    text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+}
+
+/// Every Rust file below `folder` of the workspace, with its path from there.
+fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join(folder);
+    let (mut folders, mut files) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the workspace") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file");
+                files.push((path.strip_prefix(&root).expect("below the root").to_owned(), text));
+            }
+        }
+    }
+    files.sort();
+    files
+}
