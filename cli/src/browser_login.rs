@@ -12,17 +12,19 @@ mod redirect;
 mod response;
 
 use std::io;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use infra_shared::api::{FinishLogin, Provider, StartLogin, StartedLogin};
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
+use infra_shared::printable::printable;
 use infra_shared::random;
 use secrecy::SecretString;
+use url::Url;
 
-use crate::terminal::Terminal;
+use crate::terminal::{Progress, Terminal};
 use authorization_url::Request;
 use listener::{Arrival, Listener};
 use redirect::Redirect;
@@ -33,6 +35,8 @@ pub use response::Refusal;
 
 /// 256 bits of `state` in 43 characters of 62.
 const STATE_CHARACTERS: usize = 43;
+/// POSIX knows no longer one.
+const MAX_HOST_NAME: usize = 255;
 
 /// What one login needs to know.
 #[derive(Debug)]
@@ -125,33 +129,36 @@ pub fn run<E>(
     let (sender, arrivals) = mpsc::channel();
     let listener = Listener::start(redirect.socket, port, expected.clone(), url.as_str(), sender.clone())
         .map_err(LoginError::Listener)?;
+    let wait = Wait {
+        setup,
+        expected,
+        port,
+        listens,
+        url,
+        sender,
+        arrivals,
+        deadline,
+        progress: setup.terminal.progress(),
+    };
     match &setup.browser {
-        Browser::Elsewhere => {
-            tell_url(setup.terminal, url.as_str(), port, listens);
-            if may_paste {
-                pasted::read(sender);
-            }
-        }
+        Browser::Elsewhere => wait.ask_for_another_browser(),
         browser => {
-            setup.terminal.explain(&format!("opening the browser for {url}"));
-            opener::open(opener::candidates(browser, &listener.address()), sender);
+            setup.terminal.explain(&format!("opening the browser for {}", wait.url));
+            opener::open(opener::candidates(browser, &listener.address()), wait.sender.clone());
+            wait.progress.show("waiting for you to sign in in the browser");
         }
     }
-
-    let progress = setup.terminal.progress("waiting for you to sign in in the browser");
-    let outcome = Wait { setup, expected: &expected, port, url: url.as_str(), arrivals, deadline }
-        .for_code()
-        .and_then(|response| {
-            progress.change("asking for a session");
-            let request = FinishLogin {
-                ticket: started.ticket,
-                code: response.code,
-                code_verifier: verifier.expose().clone(),
-                iss: response.iss,
-            };
-            finish(request).map_err(LoginError::Caller)
-        });
-    drop(progress);
+    let outcome = wait.for_code().and_then(|response| {
+        wait.progress.show("asking for a session");
+        let request = FinishLogin {
+            ticket: started.ticket,
+            code: response.code,
+            code_verifier: verifier.expose().clone(),
+            iss: response.iss,
+        };
+        finish(request).map_err(LoginError::Caller)
+    });
+    drop(wait);
     if let Ok(signed_in) = &outcome {
         setup.terminal.say(&format!("logged in to {} as {}", setup.origin, signed_in.account));
     }
@@ -159,32 +166,42 @@ pub fn run<E>(
     outcome
 }
 
-fn tell_url(terminal: Terminal, url: &str, port: u16, listens: bool) {
-    terminal.tell(&format!("Open this address in a browser:\n\n  {url}\n"));
-    if listens {
-        terminal.say(&format!(
-            "If that browser runs on another machine, forward the port to this one before:\n\n  \
-             ssh -L {port}:127.0.0.1:{port} THIS_MACHINE\n"
-        ));
-    }
-    if terminal.interactive {
-        terminal.say(
-            "Or sign in, and paste the address of the page that cannot be reached (http://127.0.0.1:…) here:",
-        );
-    }
-}
-
 /// The wait for the browser.
 struct Wait<'a> {
     setup: &'a Setup<'a>,
-    expected: &'a Expected,
+    expected: Expected,
     port: u16,
-    url: &'a str,
+    /// Whether this process listens on the port.
+    listens: bool,
+    url: Url,
+    sender: Sender<Arrival>,
     arrivals: Receiver<Arrival>,
     deadline: Instant,
+    progress: Progress,
 }
 
 impl Wait<'_> {
+    /// Tells the URL, how a browser elsewhere gets back here, and takes the address of the page that did not.
+    fn ask_for_another_browser(&self) {
+        let (terminal, port) = (self.setup.terminal, self.port);
+        terminal.tell(&format!("Open this address in a browser:\n\n  {}\n", self.url));
+        if self.listens {
+            let machine = rustix::system::uname();
+            let machine = printable(&machine.nodename().to_string_lossy(), MAX_HOST_NAME);
+            terminal.tell(&format!(
+                "If the browser runs on another machine than this one, forward the port from there first:\n\n  \
+                 ssh -L {port}:127.0.0.1:{port} {machine}\n"
+            ));
+        }
+        if terminal.interactive {
+            let before = if self.listens { "Or sign in" } else { "No port is free here: sign in" };
+            terminal.tell(&format!(
+                "{before}, and paste the address of the page that cannot be reached (http://127.0.0.1:{port}/…) here:"
+            ));
+            pasted::read(self.sender.clone());
+        }
+    }
+
     /// Waits until the awaited response comes. Nothing else than that, the user, or time ends it.
     fn for_code<E>(&self) -> Result<Code, LoginError<E>> {
         let terminal = self.setup.terminal;
@@ -193,7 +210,7 @@ impl Wait<'_> {
             let response = match self.arrivals.recv_timeout(left) {
                 Ok(Arrival::Response(response)) => response,
                 Ok(Arrival::Pasted(line)) => {
-                    if let Some(response) = pasted::response(&line, self.port, self.expected) {
+                    if let Some(response) = pasted::response(&line, self.port, &self.expected) {
                         response
                     } else {
                         terminal.tell("that is not the address that this login waits for: try again");
@@ -205,10 +222,10 @@ impl Wait<'_> {
                     continue;
                 }
                 Ok(Arrival::NotOpened) => {
-                    terminal.tell(&format!(
-                        "no browser could be opened: open this address yourself\n\n  {}\n",
-                        self.url
-                    ));
+                    // What is typed must not be drawn over.
+                    self.progress.clear();
+                    terminal.warn("no browser could be opened");
+                    self.ask_for_another_browser();
                     continue;
                 }
                 Ok(Arrival::OpenedTwice) => return Err(LoginError::OpenedTwice),

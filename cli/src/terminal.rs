@@ -22,22 +22,28 @@ static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// A spinner, where a human looks.
 #[derive(Debug)]
-pub struct Progress(Option<ProgressBar>);
+pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// Says that something else goes on now.
-    pub fn change(&self, what: &'static str) {
-        if let Some(bar) = &self.0 {
-            bar.set_message(what);
+    /// Says what goes on now.
+    pub fn show(&self, what: &'static str) {
+        if self.0.message().is_empty() && !self.0.is_hidden() {
+            PROGRESS.add(self.0.clone()).enable_steady_tick(TICK);
         }
+        self.0.set_message(what);
+    }
+}
+
+impl Progress {
+    /// Takes it from the terminal, for good.
+    pub fn clear(&self) {
+        self.0.finish_and_clear();
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
+        self.clear();
     }
 }
 
@@ -106,15 +112,10 @@ impl Terminal {
         let _ = PROGRESS.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
     }
 
-    /// Shows that something goes on, until the value is dropped.
-    pub fn progress(self, what: &'static str) -> Progress {
-        let shown = self.interactive && !self.quiet;
-        let bar = shown.then(|| {
-            let bar = PROGRESS.add(ProgressBar::new_spinner());
-            bar.set_message(what);
-            bar.enable_steady_tick(TICK);
-            bar
-        });
+    /// A place to show that something goes on, until the value is dropped.
+    pub fn progress(self) -> Progress {
+        let bar =
+            if self.interactive && !self.quiet { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         Progress(bar)
     }
 

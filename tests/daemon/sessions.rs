@@ -1,10 +1,11 @@
 //! Sessions as services and strangers see them over HTTP, and what becomes of them when the daemon stops or is hindered.
 
 use std::fs::Permissions;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use infra_harness::api::{Answered, Api};
+use infra_harness::api::{Answered, Api, connect};
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::login;
 use infra_harness::program::Ran;
@@ -173,6 +174,21 @@ fn a_daemon_told_to_stop_stops_in_order() {
     assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
     daemon.start_again();
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_what_is_under_way() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let origin = daemon.parsed_origin();
+    let mut stalled = connect(&origin, daemon.pin());
+    let head = format!("POST /v1/logins HTTP/1.1\r\nHost: {}:{}\r\n", origin.host(), origin.port());
+    let body = "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    stalled.write_all(format!("{head}{body}").as_bytes()).expect("half a request");
+    stalled.flush().expect("it is sent");
+    // Answered behind it, so the daemon has begun with the first.
+    assert_eq!(daemon.api().get("/healthz").status, 204);
+    assert_eq!(daemon.stop_at_once(), Some(1), "{}", daemon.log());
 }
 
 #[test]

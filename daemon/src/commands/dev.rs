@@ -144,8 +144,10 @@ fn path_with_own_folder() -> Result<OsString, Failure> {
 fn instructions(environment: &[(OsString, OsString)]) -> String {
     let exports: Vec<String> = environment
         .iter()
-        .filter(|(name, _)| name != "PATH")
-        .map(|(name, value)| format!("  export {}='{}'", name.display(), value.display()))
+        .map(|(name, value)| match env::split_paths(value).next().filter(|_| name == "PATH") {
+            Some(own) => format!("  export PATH='{}':\"$PATH\"", own.display()),
+            None => format!("  export {}='{}'", name.display(), value.display()),
+        })
         .collect();
     format!(
         "\nin another terminal:\n{}\n  infra login\n\nor run a command against it: `infrad dev -- COMMAND`\n\

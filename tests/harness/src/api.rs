@@ -2,12 +2,17 @@
 
 mod pinned;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::api::Problem;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use reqwest::blocking::{Client, RequestBuilder};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 
 /// Speaks to one daemon, proven by its pin.
@@ -58,6 +63,16 @@ impl Api {
     pub fn post(&self, path: &str, body: &Value) -> Answered {
         Answered::of(self.request("POST", path).json(body))
     }
+}
+
+/// A bare TLS connection to a pinned server, for requests that no client would send.
+pub fn connect(origin: &Origin, pin: Pin) -> impl Read + Write {
+    let name = ServerName::try_from(origin.host().to_owned()).expect("a host name or an address");
+    let connection =
+        ClientConnection::new(Arc::new(pinned::client_config(pin)), name).expect("a sound configuration");
+    let socket = TcpStream::connect((origin.host(), origin.port())).expect("the server listens");
+    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    StreamOwned::new(connection, socket)
 }
 
 impl Answered {

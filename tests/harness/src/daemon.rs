@@ -126,6 +126,19 @@ impl Daemon {
         code.unwrap_or_else(|| panic!("the daemon did not stop within {STOP:?}\n{}", self.log))
     }
 
+    /// Stops it with SIGTERM and, once it waits for what is under way, SIGINT; the exit code.
+    pub fn stop_at_once(&mut self) -> Option<i32> {
+        let mut running = self.running.take().expect("the daemon runs");
+        running.signal(Signal::TERM);
+        running.wait_for("that it stops", |_, told| told.contains("stopping").then_some(()));
+        assert!(running.is_running(), "it did not wait for what is under way\n{}", running.output());
+        running.signal(Signal::INT);
+        // Far less than what is under way may take.
+        let code = running.wait_for_end(Duration::from_secs(5));
+        self.log.push_str(&running.output());
+        code.unwrap_or_else(|| panic!("the second signal was ignored\n{}", self.log))
+    }
+
     /// Ends it with SIGKILL, in the middle of whatever it does.
     pub fn kill(&mut self) {
         let mut running = self.running.take().expect("the daemon runs");

@@ -118,9 +118,28 @@ impl Call<'_> {
     }
 
     /// Starts it, for tests that do something meanwhile.
-    pub fn start(self) -> Running {
-        let program = built("infra");
-        let mut command = Command::new(&program);
+    pub fn start(mut self) -> Running {
+        let input = self.input.take();
+        let (name, limit) = (self.name(), self.limit);
+        let mut command = self.command();
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        Running::start(command, name, input, limit)
+    }
+
+    /// Starts it at a terminal.
+    pub fn start_in_terminal(self) -> Running {
+        let (name, limit) = (self.name(), self.limit);
+        Running::start_in_terminal(self.command(), name, limit)
+    }
+
+    fn name(&self) -> String {
+        let words: Vec<String> =
+            self.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        format!("infra {}", words.join(" "))
+    }
+
+    fn command(self) -> Command {
+        let mut command = Command::new(built("infra"));
         command
             .args(&self.arguments)
             .env_clear()
@@ -130,11 +149,8 @@ impl Call<'_> {
             .env("LANG", "C.UTF-8")
             .env("TZ", "UTC")
             .envs(self.environment)
-            .current_dir(self.user.home())
-            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let words: Vec<String> =
-            self.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        Running::start(command, format!("infra {}", words.join(" ")), self.input, self.limit)
+            .current_dir(self.user.home());
+        command
     }
 }
 

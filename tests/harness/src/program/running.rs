@@ -1,12 +1,19 @@
 //! A program while it runs, and what it said once it has ended.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::wait;
 
@@ -16,6 +23,8 @@ pub struct Running {
     child: Child,
     stdout: Output,
     stderr: Output,
+    /// The other side of its terminal, if it has one.
+    keyboard: Option<File>,
     limit: Duration,
 }
 
@@ -47,7 +56,26 @@ impl Running {
         }
         let stdout = Output::of(child.stdout.take().expect("standard output was piped"));
         let stderr = Output::of(child.stderr.take().expect("standard error was piped"));
-        Self { name, child, stdout, stderr, limit }
+        Self { name, child, stdout, stderr, keyboard: None, limit }
+    }
+
+    /// Starts `command` with standard input and standard error on a terminal, for a human to type at.
+    pub fn start_in_terminal(mut command: Command, name: String, limit: Duration) -> Self {
+        let (keyboard, terminal) = terminal().unwrap_or_else(|error| panic!("no pseudo terminal: {error}"));
+        let duplicate = |file: &File| file.try_clone().expect("a file can be duplicated");
+        command.stdin(duplicate(&terminal)).stderr(terminal).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("`{name}` cannot be started: {error}"));
+        // It holds the program's side of the terminal open.
+        drop(command);
+        let stdout = Output::of(child.stdout.take().expect("standard output was piped"));
+        let stderr = Output::of(duplicate(&keyboard));
+        Self { name, child, stdout, stderr, keyboard: Some(keyboard), limit }
+    }
+
+    /// Types a line.
+    pub fn enter(&mut self, line: &str) {
+        let keyboard = self.keyboard.as_mut().expect("the program has a terminal");
+        keyboard.write_all(format!("{line}\n").as_bytes()).expect("the terminal is open");
     }
 
     /// Waits for its end; one that does not end in time is killed, and fails the test.
@@ -97,6 +125,18 @@ impl Running {
     pub fn output(&self) -> String {
         format!("-- stdout\n{}\n-- stderr\n{}", self.stdout.so_far(), self.stderr.so_far())
     }
+}
+
+/// Both sides of a pseudo terminal: the human's, and the program's.
+fn terminal() -> std::io::Result<(File, File)> {
+    let human = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    grantpt(&human)?;
+    unlockpt(&human)?;
+    let path = ptsname(&human, Vec::new())?;
+    let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+    let flags = OFlags::NOCTTY.bits().cast_signed();
+    let program = File::options().read(true).write(true).custom_flags(flags).open(path)?;
+    Ok((File::from(human), program))
 }
 
 impl Drop for Running {

@@ -1,0 +1,119 @@
+//! A human at a terminal: asked what cannot be guessed, and able to finish a login in a browser elsewhere.
+
+use std::net::TcpListener;
+
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
+use infra_harness::program::{Running, User};
+use infra_harness::provider::{Endpoint, Provider};
+use rustix::process::Signal;
+
+#[test]
+fn the_address_of_the_dead_page_is_pasted_when_no_port_is_free() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let occupied: Vec<TcpListener> = daemon
+        .redirect_ports()
+        .into_iter()
+        .filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .collect();
+    assert_eq!(occupied.len(), 3);
+
+    let mut running = login::call(&alice, &daemon).start_in_terminal();
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
+    assert!(
+        !running.output().contains("ssh -L"),
+        "a port that is not listened on is forwarded\n{}",
+        running.output()
+    );
+    running.enter(&response.with("state", "wrong").url());
+    running.enter("what?");
+    running.wait_for("twice that this is not it", |_, told| {
+        (told.matches("try again").count() == 2).then_some(())
+    });
+    assert_eq!(provider.calls(Endpoint::Token), 0);
+
+    running.enter(&response.url());
+    running.wait().expect(0).telling(&["logged in", "alice"]).silent();
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+#[test]
+fn a_pasted_address_also_does_while_the_port_is_listened_on() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut running = login::call(&alice, &daemon).start_in_terminal();
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
+    assert!(running.output().contains("ssh -L"), "{}", running.output());
+    running.enter(&response.url());
+    running.wait().expect(0).telling(&["logged in"]);
+}
+
+#[test]
+fn an_unknown_server_is_proven_by_the_line_that_its_operator_gave() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let fingerprint = daemon.fingerprint();
+    let mut running = alice.infra(["login", &daemon.origin(), "--no-keyring"]).start_in_terminal();
+    running.wait_for("a question", |_, told| told.contains("Paste the fingerprint").then_some(()));
+    assert!(!running.output().contains(&fingerprint), "it shows what was received\n{}", running.output());
+    running.enter(&format!("infra login somewhere.example --fingerprint {fingerprint}"));
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
+    running.enter(&response.url());
+    running.wait().expect(0);
+    assert_eq!(alice.infra(["status", "--json"]).run().expect(0).json()["trust"], "pinned");
+}
+
+#[test]
+fn another_fingerprint_than_the_one_entered_is_shown_beside_it() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let wrong = format!("sha256:{}", "ab".repeat(32));
+    let mut running = alice.infra(["login", &daemon.origin()]).start_in_terminal();
+    running.wait_for("a question", |_, told| told.contains("Paste the fingerprint").then_some(()));
+    running.enter(&wrong);
+    running.wait().expect(5).telling(&[&wrong, &daemon.fingerprint(), "operator"]).silent();
+    assert_eq!(alice.file("config.json"), None);
+}
+
+#[test]
+fn the_server_is_asked_for_when_nobody_said_which() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let call = alice.infra(["login", "--no-keyring"]).env("INFRA_FINGERPRINT", daemon.fingerprint());
+    let mut running = call.start_in_terminal();
+    running.wait_for("a question", |_, told| told.contains("Server").then_some(()));
+    running.enter(&daemon.origin());
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
+    running.enter(&response.url());
+    running.wait().expect(0);
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_at_once_and_loses_nothing() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+    for signal in [Signal::INT, Signal::TERM] {
+        let pending = PendingLogin::begin(alice.infra(["login", "--force"]));
+        pending.running.signal(signal);
+        pending.wait().expect(130).silent();
+        for port in daemon.redirect_ports() {
+            TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+        }
+    }
+    assert_eq!(login::token(&alice), token);
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+/// The URL that is shown, once its line is complete.
+fn authorization_url(running: &mut Running, provider: &Provider) -> String {
+    running.wait_for("the URL", |_, told| {
+        let start = told.find(&format!("{}/", provider.issuer()))?;
+        let (url, _) = told.get(start..)?.split_once(['\r', '\n'])?;
+        // It is ready to be answered once it says where to paste.
+        told.contains("paste the address").then(|| url.to_owned())
+    })
+}
