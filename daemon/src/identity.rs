@@ -11,11 +11,13 @@ mod signing_keys;
 mod user_info;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::outbound::Outbound;
@@ -25,6 +27,11 @@ use id_token::{Expected, IDToken, IDTokenError};
 use signing_keys::SigningKeys;
 
 pub use allow::Allow;
+
+/// For everything from the code to the proven identity: discovery, token, keys, userinfo. The person waits for it.
+const EXCHANGE_PATIENCE: Duration = Duration::from_secs(10);
+/// Exchanges with one provider at a time; more wait for their turn.
+const MAX_EXCHANGES: usize = 32;
 
 /// A provider as the configuration describes it.
 #[derive(Debug, Clone)]
@@ -118,6 +125,7 @@ pub struct Provider {
     outbound: Outbound,
     discovery: Discovery,
     signing_keys: SigningKeys,
+    exchanges: Semaphore,
 }
 
 impl Provider {
@@ -136,6 +144,7 @@ impl Provider {
             outbound,
             discovery: Discovery::default(),
             signing_keys: SigningKeys::default(),
+            exchanges: Semaphore::new(MAX_EXCHANGES),
         })
     }
 
@@ -163,8 +172,19 @@ impl Provider {
         if metadata.sends_response_issuer { Err(refused("response_issuer_missing")) } else { Ok(()) }
     }
 
-    /// Exchanges a code and verifies everything that comes back. The client secret is read here, and only here.
+    /// Exchanges a code and verifies everything that comes back, within one limit for all of it.
     pub async fn exchange(&self, grant: CodeGrant<'_>) -> Result<VerifiedIdentity, IdentityError> {
+        let exchange = async {
+            let _turn = self.exchanges.acquire().await.expect("the semaphore is never closed");
+            self.exchange_in_turn(grant).await
+        };
+        tokio::time::timeout(EXCHANGE_PATIENCE, exchange)
+            .await
+            .unwrap_or_else(|_| Err(unavailable("the exchange took too long")))
+    }
+
+    /// The client secret is read here, and only here.
+    async fn exchange_in_turn(&self, grant: CodeGrant<'_>) -> Result<VerifiedIdentity, IdentityError> {
         let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await?;
         let tokens =
             code_exchange::exchange(&self.outbound, &metadata, &self.settings, &self.backends, &grant)

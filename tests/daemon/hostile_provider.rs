@@ -1,0 +1,174 @@
+//! A provider that answers too slowly, too much, or not what it should: refused within the limits, and forgotten by the
+//! next honest login.
+
+use std::time::{Duration, Instant};
+
+use infra_harness::api::Answered;
+use infra_harness::daemon::Daemon;
+use infra_harness::https::{Answer, Delivery};
+use infra_harness::login::{self, Started};
+use infra_harness::pending_login::AuthorizationResponse;
+use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Provider};
+use serde_json::json;
+
+/// The limit of an exchange is 10 s; the rest is for a busy machine.
+const BOUND: Duration = Duration::from_secs(15);
+
+/// The endpoints that the daemon asks when a code is exchanged, each with the answer that makes it ask.
+const ENDPOINTS: [Endpoint; 3] = [Endpoint::Token, Endpoint::Keys, Endpoint::UserInfo];
+
+type Edit = fn(&mut Answer);
+
+#[test]
+fn answers_that_never_come_are_not_waited_for() {
+    let never: Edit = |answer| answer.delivery = Delivery::Never;
+    are_refused(never);
+}
+
+#[test]
+fn answers_that_drip_are_not_waited_for() {
+    let drip: Edit = |answer| answer.delivery = Delivery::Dripping { every: Duration::from_millis(200) };
+    are_refused(drip);
+}
+
+#[test]
+fn answers_that_are_each_slow_are_bounded_together() {
+    let (provider, daemon) = started();
+    let slow: Edit = |answer| answer.delivery = Delivery::After(Duration::from_secs(4));
+    let misbehaviour =
+        ENDPOINTS.into_iter().fold(Misbehaviour::default(), |all, endpoint| all.answer(endpoint, slow));
+    let (login, response) = signed_in(&provider, &daemon);
+    provider.misbehave(misbehaviour.id_token(|draft| draft.set_claim("email", json!(null))));
+    let (answered, took) = timed(&login, &response);
+    assert_eq!(answered.status, 502, "{answered:?}");
+    assert!(took < BOUND, "it took {took:?}");
+    the_next_login_works(&provider, &daemon);
+}
+
+#[test]
+fn endless_answers_are_cut_off() {
+    let endless: Edit = |answer| answer.delivery = Delivery::Endless;
+    are_refused(endless);
+}
+
+#[test]
+fn answers_of_another_form_are_refused() {
+    let edits: [Edit; 8] = [
+        |answer| answer.status = 500,
+        |answer| answer.status = 204,
+        |answer| *answer = Answer::redirect("https://127.0.0.1:9/elsewhere"),
+        |answer| answer.set_header("content-type", "text/html"),
+        |answer| answer.body = b"null".to_vec(),
+        |answer| answer.body.truncate(answer.body.len() / 2),
+        |answer| answer.body = [b"[".repeat(50_000), b"]".repeat(50_000)].concat(),
+        |answer| {
+            // The same object twice in one: every member is doubled.
+            let members = answer.body.get(1..answer.body.len() - 1).unwrap_or_default().to_vec();
+            answer.body = [b"{", members.as_slice(), b",", members.as_slice(), b"}"].concat();
+        },
+    ];
+    edits.into_iter().for_each(are_refused);
+}
+
+#[test]
+fn discovery_that_says_something_else_starts_no_login() {
+    type Change = fn(&mut serde_json::Value);
+    let changes: [Change; 8] = [
+        |metadata| metadata["issuer"] = json!("https://other.example"),
+        |metadata| metadata["issuer"] = json!(null),
+        |metadata| metadata["authorization_endpoint"] = json!("http://127.0.0.1:9/authorize"),
+        |metadata| metadata["authorization_endpoint"] = json!("javascript:alert(1)"),
+        |metadata| metadata["token_endpoint"] = json!(7),
+        |metadata| metadata["code_challenge_methods_supported"] = json!(["plain"]),
+        |metadata| metadata["response_types_supported"] = json!(["token"]),
+        |metadata| metadata["jwks_uri"] = json!("file:///etc/passwd"),
+    ];
+    for change in changes {
+        let provider = Provider::start();
+        let daemon = Daemon::start(&provider);
+        provider.misbehave(Misbehaviour::default().json(Endpoint::Discovery, change));
+        let begin = Instant::now();
+        assert_eq!(start(&daemon).status, 502);
+        assert!(begin.elapsed() < BOUND);
+        the_next_login_works(&provider, &daemon);
+    }
+}
+
+#[test]
+fn discovery_that_is_slow_huge_or_elsewhere_starts_no_login() {
+    let edits: [Edit; 5] = [
+        |answer| answer.delivery = Delivery::Never,
+        |answer| answer.delivery = Delivery::Endless,
+        |answer| answer.status = 404,
+        |answer| *answer = Answer::redirect("https://127.0.0.1:9/elsewhere"),
+        |answer| answer.body = b"{".to_vec(),
+    ];
+    for edit in edits {
+        let provider = Provider::start();
+        let daemon = Daemon::start(&provider);
+        provider.misbehave(Misbehaviour::default().answer(Endpoint::Discovery, edit));
+        let begin = Instant::now();
+        assert_eq!(start(&daemon).status, 502);
+        assert!(begin.elapsed() < BOUND);
+        the_next_login_works(&provider, &daemon);
+    }
+}
+
+/// Each endpoint in its turn, all at a time: most of the test is waiting.
+fn are_refused(edit: Edit) {
+    std::thread::scope(|scope| {
+        for endpoint in ENDPOINTS {
+            scope.spawn(move || is_refused(endpoint, edit));
+        }
+    });
+}
+
+/// A login whose exchange meets this misbehaviour is refused in time; nothing is left of it, and the next one works.
+fn is_refused(endpoint: Endpoint, edit: Edit) {
+    let (provider, daemon) = started();
+    let (login, response) = signed_in(&provider, &daemon);
+    // Without an e-mail in the ID token the daemon has to ask the userinfo endpoint.
+    let misbehaviour = Misbehaviour::default().id_token(|draft| draft.set_claim("email", json!(null)));
+    provider.misbehave(misbehaviour.answer(endpoint, edit));
+    let (answered, took) = timed(&login, &response);
+    let status = answered.status;
+    assert!(status == 502 || status == 403, "{endpoint:?}: {answered:?}\n{}", daemon.log());
+    assert!(provider.calls(endpoint) > 0, "{endpoint:?} was never asked\n{}", daemon.log());
+    assert!(took < BOUND, "{endpoint:?}: it took {took:?}");
+    assert!(!daemon.log().contains(CLIENT_SECRET), "the client secret is in the log");
+    the_next_login_works(&provider, &daemon);
+}
+
+fn started() -> (Provider, Daemon) {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    (provider, daemon)
+}
+
+fn signed_in(provider: &Provider, daemon: &Daemon) -> (Started, AuthorizationResponse) {
+    let login = Started::at(daemon);
+    let response = login.sign_in(provider);
+    (login, response)
+}
+
+fn timed(login: &Started, response: &AuthorizationResponse) -> (Answered, Duration) {
+    let begin = Instant::now();
+    (login.finish(response), begin.elapsed())
+}
+
+fn start(daemon: &Daemon) -> Answered {
+    let port = *daemon.redirect_ports().first().expect("a port for redirects");
+    let body = json!({
+        "provider": "okta",
+        "redirectURI": format!("http://127.0.0.1:{port}/callback"),
+        "state": "s".repeat(43),
+        "codeChallenge": "c".repeat(43),
+    });
+    daemon.api().post("/v1/logins", &body)
+}
+
+fn the_next_login_works(provider: &Provider, daemon: &Daemon) {
+    provider.behave();
+    let token = login::over_http(daemon, provider);
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);
+}
