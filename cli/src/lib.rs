@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::Arguments;
+use failure::{Exit, Failure};
 use terminal::Terminal;
 
 /// The program: does what `arguments` (its own name first) ask, and answers with an exit code of [`failure::Exit`].
@@ -29,6 +30,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(answer) => return terminal::show_usage(&answer),
     };
     let terminal = Terminal::new(&arguments.global);
+    if let Err(error) = infra_shared::dumps::forbid() {
+        return Failure::new(Exit::Failed, "core dumps cannot be forbidden")
+            .because(&error)
+            .tell(terminal)
+            .into();
+    }
     match commands::run(arguments, terminal) {
         Ok(exit) => exit.into(),
         Err(failure) => failure.tell(terminal).into(),

@@ -34,6 +34,7 @@ use clap::Parser;
 
 use crate::arguments::Arguments;
 use crate::commands::Context;
+use crate::failure::Failure;
 
 /// The program: does what `arguments` (its own name first) ask, and answers with the exit code of design §2.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -42,6 +43,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(answer) => return terminal::show_usage(&answer),
     };
     let context = Context::new(&arguments);
+    if let Err(error) = infra_shared::dumps::forbid() {
+        return Failure::new("core dumps cannot be forbidden").because(&error).tell(context.terminal);
+    }
     match commands::run(&context, &arguments.command) {
         Ok(code) => code,
         Err(failure) => failure.tell(context.terminal),

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod clock;
+pub mod dumps;
 pub mod http;
 pub mod login_binding;
 pub mod origin;

@@ -177,6 +177,17 @@ fn a_daemon_told_to_stop_stops_in_order() {
 }
 
 #[test]
+fn its_memory_is_not_dumped() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let limits =
+        std::fs::read_to_string(format!("/proc/{}/limits", daemon.process())).expect("limits of a process");
+    let core =
+        limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit of cores");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_what_is_under_way() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
