@@ -15,6 +15,7 @@
 pub mod api;
 pub mod authority;
 pub mod browser;
+pub mod canaries;
 pub mod certified_provider;
 pub mod clock;
 pub mod daemon;

@@ -1,0 +1,103 @@
+//! Secrets are looked for everywhere after a login that was told at the top of the programs' voices.
+
+use std::time::Duration;
+
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::Daemon;
+use infra_harness::https::parameter;
+use infra_harness::login;
+use infra_harness::pending_login::PendingLogin;
+use infra_harness::program::User;
+use infra_harness::provider::{CLIENT_SECRET, Endpoint, Provider};
+use infra_harness::wait;
+
+/// Connections end, and tasks with them, a moment after their last answer.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+
+#[test]
+fn secrets_stay_out_of_logs_answers_files_arguments_and_environments() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.more = "log: {level: trace}\n".to_owned()
+    });
+    let call = alice.infra([
+        "login",
+        &daemon.origin(),
+        "--fingerprint",
+        &daemon.fingerprint(),
+        "--no-keyring",
+        "-vv",
+    ]);
+    let pending = PendingLogin::begin(call);
+    let response = pending.sign_in(&provider);
+    let mut canaries = Canaries::default();
+    canaries.add("code", response.parameter("code"));
+    canaries.add("client secret", CLIENT_SECRET);
+    canaries.add("root key", std::fs::read(daemon.root_key()).expect("the root key"));
+    // The URL of the login is told to the user with `-v`, and `state` and `nonce` in it.
+    assert_eq!(canaries.find_in_processes(), Vec::<String>::new());
+    assert_eq!(pending.respond(&response).0, 200);
+    let ran = pending.wait().expect(0);
+
+    let token = login::token(&alice);
+    add_what_was_exchanged(&mut canaries, &provider);
+    canaries.add("session secret", token.split_once('.').expect("two parts").1);
+    let api = daemon.api();
+    let mut answers =
+        vec![api.get("/v1/server"), api.get_as("/v1/session", &token), api.get_as("/v1/session", "x")];
+    answers.push(api.get_as("/v1/session", &format!("{}x", &token[..token.len() - 1])));
+    answers.push(api.get_as(&format!("/v1/session?token={token}"), "x"));
+    assert_eq!(canaries.find(format!("{answers:?}").as_bytes()), Vec::<String>::new(), "answers tell");
+    assert_eq!(canaries.find(ran.to_string().as_bytes()), Vec::<String>::new(), "the terminal tells");
+    assert_eq!(canaries.find_in_processes(), Vec::<String>::new());
+
+    let status = alice.infra(["status", "-vv"]).run().expect(0);
+    assert_eq!(canaries.find(status.to_string().as_bytes()), Vec::<String>::new(), "status tells");
+    daemon.kill();
+    let log = daemon.log();
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log was not at its loudest\n{log}");
+    canaries.add("e-mail", "alice@example.test");
+    assert_eq!(canaries.find(log.as_bytes()), Vec::<String>::new(), "the log tells\n{log}");
+    let (root_key, client_secret) = (daemon.root_key(), daemon.directory().join("okta.secret"));
+    let besides = [root_key.as_path(), client_secret.as_path()];
+    assert_eq!(canaries.find_in_files(daemon.directory(), &besides), Vec::<String>::new());
+    // The control: where they may be, they are.
+    assert!(!canaries.find_in_files(daemon.directory(), &[]).is_empty());
+}
+
+#[test]
+fn secrets_of_a_login_are_gone_from_the_daemons_memory() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let mut canaries = Canaries::default();
+    canaries.add("client secret", CLIENT_SECRET);
+    canaries.add("session secret", token.split_once('.').expect("two parts").1);
+    add_what_was_exchanged(&mut canaries, &provider);
+    let find = || canaries.find_in_memory(daemon.process());
+    if find().is_none() {
+        return skipped("only root may read the memory of the daemon");
+    }
+    let is_gone = || find().is_some_and(|found| found.is_empty()).then_some(());
+    assert!(wait::until(FORGOTTEN, is_gone).is_some(), "secrets are in memory: {:?}", find());
+
+    // The control: what is there is found.
+    let mut control = Canaries::default();
+    control.add("issuer", provider.issuer());
+    assert!(control.find_in_memory(daemon.process()).is_some_and(|found| !found.is_empty()));
+}
+
+/// What the provider was told and gave: code, verifier, ID token, access token.
+fn add_what_was_exchanged(canaries: &mut Canaries, provider: &Provider) {
+    let requests = provider.requests(Endpoint::Token);
+    let form = requests.last().expect("an exchange").form_parameters();
+    for name in ["code", "code_verifier"] {
+        canaries.add(name, parameter(&form, name).expect("a parameter of an exchange"));
+    }
+    canaries.add("ID token", provider.last_id_token().expect("an ID token"));
+}
+
+#[expect(clippy::print_stderr, reason = "a check that did not run must be seen")]
+fn skipped(reason: &str) {
+    eprintln!("skipped: {reason}");
+}

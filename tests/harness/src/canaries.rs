@@ -1,0 +1,170 @@
+//! Looks for secrets where they must not be: in files, texts, arguments, environments and the memory of processes.
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+use memchr::memmem;
+
+/// More than any mapping of a program under test.
+const MAX_MAPPING: u64 = 1024 * 1024 * 1024;
+
+/// Secrets by name, each in the forms in which it could leak.
+#[derive(Debug, Default)]
+pub struct Canaries {
+    forms: Vec<(String, Vec<u8>)>,
+}
+
+impl Canaries {
+    /// Adds a secret: as it is, in hexadecimal, in both alphabets of Base64, and as in a URL.
+    pub fn add(&mut self, name: &str, secret: impl AsRef<[u8]>) {
+        let secret = secret.as_ref();
+        assert!(secret.len() >= 12, "{name} is so short that it is found by chance");
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        // The last character of Base64 without padding depends on what follows it.
+        let base64 = |engine: &base64::engine::GeneralPurpose| {
+            let text = engine.encode(secret);
+            text.get(..text.len() - 2).unwrap_or_default().to_owned()
+        };
+        let url: String = url::form_urlencoded::byte_serialize(secret).collect();
+        let forms = [
+            secret.to_vec(),
+            hex.clone().into_bytes(),
+            hex.to_uppercase().into_bytes(),
+            base64(&BASE64_STANDARD_NO_PAD).into_bytes(),
+            base64(&BASE64_URL_SAFE_NO_PAD).into_bytes(),
+            url.into_bytes(),
+        ];
+        for form in forms {
+            if !self.forms.iter().any(|(_, known)| *known == form) {
+                self.forms.push((name.to_owned(), form));
+            }
+        }
+    }
+
+    /// The names of those that stand in `bytes`.
+    pub fn find(&self, bytes: &[u8]) -> Vec<String> {
+        let found = self.forms.iter().filter(|(_, form)| memmem::find(bytes, form).is_some());
+        let mut names: Vec<String> = found.map(|(name, _)| name.clone()).collect();
+        names.dedup();
+        names
+    }
+
+    /// Those that stand in a file below `directory`, but for the files named in `besides`; `PATH: NAME`.
+    pub fn find_in_files(&self, directory: &Path, besides: &[&Path]) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(directory).expect("a directory").flatten() {
+            let path = entry.path();
+            if besides.contains(&path.as_path()) {
+                continue;
+            }
+            let kind = entry.file_type().expect("a file has a kind");
+            if kind.is_dir() {
+                found.extend(self.find_in_files(&path, besides));
+            } else if kind.is_file() {
+                let names = self.find(&fs::read(&path).expect("a file"));
+                found.extend(names.into_iter().map(|name| format!("{}: {name}", path.display())));
+            }
+        }
+        found
+    }
+
+    /// Those that stand in the arguments or the environment of any process that this one may look at.
+    pub fn find_in_processes(&self) -> Vec<String> {
+        let processes = fs::read_dir("/proc").expect("Linux").flatten().map(|entry| entry.path());
+        let mut found = Vec::new();
+        for process in processes.filter(|path| path.join("cmdline").exists()) {
+            for what in ["cmdline", "environ"] {
+                // It may have ended, or belong to somebody else.
+                let Ok(bytes) = fs::read(process.join(what)) else { continue };
+                found.extend(
+                    self.find(&bytes).into_iter().map(|name| format!("{}/{what}: {name}", process.display())),
+                );
+            }
+        }
+        found
+    }
+
+    /// Those that stand in the memory of a process. `None` where this user may not read it.
+    pub fn find_in_memory(&self, process: u32) -> Option<Vec<String>> {
+        let maps = fs::read_to_string(format!("/proc/{process}/maps")).ok()?;
+        let mut memory = fs::File::open(format!("/proc/{process}/mem")).ok()?;
+        let mut found = Vec::new();
+        for line in maps.lines() {
+            let mut words = line.split_whitespace();
+            let (range, access) = (words.next()?, words.next()?);
+            let place = words.next_back().unwrap_or_default();
+            if !access.starts_with("rw") {
+                continue;
+            }
+            let (start, end) = range.split_once('-')?;
+            let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+            let mut bytes = Vec::new();
+            memory.seek(SeekFrom::Start(start)).ok()?;
+            // A mapping that cannot be read, such as a device's, holds nothing of ours.
+            let _ = (&mut memory).take((end - start).min(MAX_MAPPING)).read_to_end(&mut bytes);
+            found.extend(self.find(&bytes).into_iter().map(|name| format!("{name} in {place} ({range})")));
+        }
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const SECRET: &str = "canary+of/the harness";
+
+    fn canaries() -> Canaries {
+        let mut canaries = Canaries::default();
+        canaries.add("secret", SECRET);
+        canaries
+    }
+
+    #[test]
+    fn a_secret_is_found_in_every_form() {
+        let hex: String = SECRET.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let url: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+        for form in [SECRET.to_owned(), hex, url, BASE64_STANDARD_NO_PAD.encode(SECRET)] {
+            assert_eq!(canaries().find(format!("before {form} after").as_bytes()), ["secret"], "{form}");
+        }
+        assert_eq!(canaries().find(b"canary of another harness"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_secret_is_found_in_a_file_and_not_where_it_may_be() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("below").join("file");
+        fs::create_dir(path.parent().expect("a parent")).expect("a directory");
+        fs::write(&path, format!("x{SECRET}x")).expect("a file");
+        assert_eq!(canaries().find_in_files(directory.path(), &[]).len(), 1);
+        assert_eq!(canaries().find_in_files(directory.path(), &[&path]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_secret_is_found_in_arguments_environment_and_memory_of_a_process() {
+        let mut child = Command::new("cat")
+            .arg("-")
+            .env("INFRA_TEST_CANARY", "canary of an environment")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("cat");
+        let mut canaries = Canaries::default();
+        canaries.add("environment", "canary of an environment");
+        let place = format!("/proc/{}/environ: environment", child.id());
+        // The new process has its environment a moment after it was started.
+        let found = crate::wait::until(std::time::Duration::from_secs(5), || {
+            canaries.find_in_processes().contains(&place).then_some(())
+        });
+        let in_memory = canaries.find_in_memory(child.id());
+        child.kill().expect("our own child");
+        child.wait().expect("our own child");
+        assert!(found.is_some(), "not found in the environment");
+        assert!(in_memory.is_some_and(|found| !found.is_empty()), "not found in the memory");
+    }
+}
