@@ -231,6 +231,7 @@ fn untrusted_failure(origin: &Origin, reason: &Untrusted) -> Failure {
         Untrusted::Expired | Untrusted::NotYetValid => {
             failure.hint("the clock of this machine; if that is right, the server's operator")
         }
+        Untrusted::NoTLS => failure.hint("the address and the port as the server's operator wrote them"),
         Untrusted::Unacceptable => failure,
     }
 }

@@ -59,6 +59,8 @@ pub enum Untrusted {
     UnknownAuthority,
     #[error("its certificate cannot be accepted")]
     Unacceptable,
+    #[error("it does not speak TLS, so it cannot prove who it is")]
+    NoTLS,
 }
 
 /// Why no client can be built.

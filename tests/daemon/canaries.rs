@@ -18,7 +18,7 @@ const FORGOTTEN: Duration = Duration::from_secs(5);
 fn secrets_stay_out_of_logs_answers_files_arguments_and_environments() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start_with(&provider, |configuration| {
-        configuration.more = "log: {level: trace}\n".to_owned()
+        configuration.more = "log: {level: trace}\n".to_owned();
     });
     let call = alice.infra([
         "login",

@@ -11,11 +11,11 @@ use super::Untrusted;
 pub fn untrusted(error: &(dyn Error + 'static)) -> Option<Untrusted> {
     let mut next = Some(error);
     while let Some(current) = next {
-        if let Some(rustls::Error::InvalidCertificate(reason)) = current.downcast_ref::<rustls::Error>() {
-            return Some(meaning(reason));
-        }
-        if let Some(rustls::Error::NoCertificatesPresented) = current.downcast_ref::<rustls::Error>() {
-            return Some(Untrusted::NoAuthoritySent);
+        match current.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidCertificate(reason)) => return Some(meaning(reason)),
+            Some(rustls::Error::NoCertificatesPresented) => return Some(Untrusted::NoAuthoritySent),
+            Some(rustls::Error::InvalidMessage(_)) => return Some(Untrusted::NoTLS),
+            _ => {}
         }
         // An I/O error keeps its cause inside, where `source` looks one level too deep.
         next = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {

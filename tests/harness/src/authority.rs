@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use infra_shared::pin::Pin;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PublicKeyData,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -46,6 +46,11 @@ impl Authority {
     /// A place beside the authority's file, for what goes with it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Signs in the authority's name.
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
     }
 
     pub fn certificate(&self) -> CertificateDer<'static> {

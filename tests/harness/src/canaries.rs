@@ -1,5 +1,6 @@
 //! Looks for secrets where they must not be: in files, texts, arguments, environments and the memory of processes.
 
+use std::fmt::Write;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -22,7 +23,7 @@ impl Canaries {
     pub fn add(&mut self, name: &str, secret: impl AsRef<[u8]>) {
         let secret = secret.as_ref();
         assert!(secret.len() >= 12, "{name} is so short that it is found by chance");
-        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(secret);
         // The last character of Base64 without padding depends on what follows it.
         let base64 = |engine: &base64::engine::GeneralPurpose| {
             let text = engine.encode(secret);
@@ -111,6 +112,13 @@ impl Canaries {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_in_every_form() {
-        let hex: String = SECRET.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let hex = hex(SECRET.as_bytes()).to_uppercase();
         let url: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
         for form in [SECRET.to_owned(), hex, url, BASE64_STANDARD_NO_PAD.encode(SECRET)] {
             assert_eq!(canaries().find(format!("before {form} after").as_bytes()), ["secret"], "{form}");

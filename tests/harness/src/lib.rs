@@ -20,6 +20,7 @@ pub mod certified_provider;
 pub mod clock;
 pub mod daemon;
 pub mod https;
+pub mod impostor;
 pub mod login;
 pub mod pending_login;
 pub mod ports;

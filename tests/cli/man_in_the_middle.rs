@@ -1,0 +1,68 @@
+//! Whoever stands between a user and a trusted server learns nothing: not one byte of application data.
+
+use infra_harness::authority::Authority;
+use infra_harness::impostor::{Disguise, Impostor};
+use infra_harness::program::{Call, RecordingBrowser, User};
+use infra_shared::token_text::SessionToken;
+
+#[test]
+fn an_impostor_is_sent_nothing_whatever_its_disguise() {
+    for disguise in Disguise::ALL {
+        let authority = Authority::new();
+        let token = SessionToken::mint();
+        let fingerprint = authority.pin().to_string();
+        let authority_file = authority.file();
+        let trusts: [(&str, &std::ffi::OsStr); 2] =
+            [("INFRA_FINGERPRINT", fingerprint.as_ref()), ("INFRA_CA_FILE", authority_file.as_os_str())];
+        for (name, trust) in trusts {
+            // A chain may leave out the authority where its file is at hand.
+            if name == "INFRA_CA_FILE" && disguise == Disguise::LeafAlone {
+                continue;
+            }
+            for arguments in [&["login"][..], &["status"], &["token", "--min-left", "1m"], &["logout"]] {
+                let impostor = Impostor::start(disguise, &authority);
+                let user = User::new();
+                let browser = RecordingBrowser::recording();
+                let call = user
+                    .infra(arguments)
+                    .env("INFRA_SERVER", impostor.origin())
+                    .env(name, trust)
+                    .browser(&browser);
+                let is_login = arguments == ["login"];
+                if disguise == Disguise::HonestAtFirst && !is_login {
+                    // These make one call only.
+                    continue;
+                }
+                refused(if is_login { call } else { call.env("INFRA_TOKEN", token.expose()) }, disguise);
+                assert!(impostor.connections() > 0, "{disguise:?} {arguments:?}: it was never asked");
+                assert_eq!(impostor.received(), 0, "{disguise:?} {arguments:?}: it was sent something");
+                assert_ne!(
+                    impostor.in_the_clear().first(),
+                    Some(&b'G'),
+                    "{disguise:?}: plain HTTP was spoken"
+                );
+                assert!(browser.opened().is_empty(), "{disguise:?}: a browser was opened");
+                let secret = token.expose().as_bytes();
+                assert!(!impostor.in_the_clear().windows(secret.len()).any(|window| window == secret));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_honest_server_is_sent_something() {
+    let authority = Authority::new();
+    let impostor = Impostor::start(Disguise::HonestAtFirst, &authority);
+    let user = User::new();
+    let call = user.infra(["status"]).env("INFRA_SERVER", impostor.origin());
+    let call = call.env("INFRA_TOKEN", SessionToken::mint().expose()).env("INFRA_CA_FILE", authority.file());
+    // It answers with something that is no session, over a connection that is trusted.
+    let ran = call.run();
+    assert_ne!(ran.code, Some(5), "{ran}");
+}
+
+#[track_caller]
+fn refused(call: Call<'_>, disguise: Disguise) {
+    let ran = call.run();
+    assert_eq!(ran.code, Some(5), "{disguise:?}\n{ran}");
+}
