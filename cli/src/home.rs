@@ -78,6 +78,7 @@ impl Home {
     pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<(State, T), HomeError> {
         directory::ensure(&self.path, self.terminal)?;
         let _lock = Lock::take(&self.path.join("lock"))?;
+        document::sweep(&self.path);
         let (config, sessions) = (self.config(), self.sessions());
         let before = State { config: config.read_or_set_aside()?, sessions: sessions.read_or_set_aside()? };
         let mut state = before.clone();

@@ -28,6 +28,20 @@ pub(super) struct Document<T> {
 #[derive(Debug)]
 pub(super) struct Damaged;
 
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".new-";
+
+/// Removes what a killed process has left half written: it may hold tokens. Only under the lock.
+pub(super) fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            // What cannot be removed now is tried again at the next change.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// The version of every file's form.
 pub(super) const VERSION: u32 = 1;
 
@@ -82,7 +96,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
     fn write(&self, text: &[u8]) -> io::Result<()> {
         let directory = self.path.parent().expect("a file in the directory");
         let mut beside = tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(UNFINISHED)
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(directory)?;
         beside.write_all(text)?;

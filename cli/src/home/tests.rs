@@ -143,6 +143,15 @@ fn a_pipe_in_the_place_of_a_file_stops_nobody() {
 }
 
 #[test]
+fn what_a_killed_process_left_half_written_is_removed() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    fs::write(fixture.file(".new-a1b2c3"), "infra_").expect("a file");
+    add(&fixture.home(), "b.test");
+    assert!(!fixture.file(".new-a1b2c3").exists());
+}
+
+#[test]
 fn changes_from_many_at_once_are_all_kept() {
     let fixture = Fixture::new();
     std::thread::scope(|scope| {
