@@ -68,7 +68,7 @@ fn killed_processes_leave_no_damage() {
     assert_eq!(opened, Vec::<String>::new(), "files were open to others");
 
     // The next change sweeps up what was left half written.
-    login::succeed(&alice, &daemons[0], &provider);
+    login::succeed(&alice, daemons.first().expect("two daemons"), &provider);
     alice.infra(["logout"]).run().expect(0);
     let left: Vec<String> = alice.files().lines().map(str::to_owned).collect();
     assert_eq!(left.len(), 5, "{left:?}");
@@ -80,7 +80,7 @@ fn killed_processes_leave_no_damage() {
 
 /// One command of several, killed in one of three cases.
 fn one_round(alice: &User, daemons: &[Daemon; 2], provider: &Provider) {
-    let daemon = &daemons[dice(2)];
+    let daemon = daemons.get(dice(2)).expect("one of two");
     let origin = daemon.origin();
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     let (call, codes): (_, &[i32]) = match dice(6) {
