@@ -11,6 +11,7 @@ mod serve;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anstream::ColorChoice;
 
@@ -65,13 +66,20 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     }
 }
 
+/// How long threads may take to end after the command has.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// Runs a command that waits for others: only these pay for a runtime.
 fn block_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new("the program cannot start its threads").because(&error))?;
-    runtime.block_on(command)
+    let outcome = runtime.block_on(command);
+    // Threads that still run when the program ends would meet libraries that are gone; one that hangs, in a look-up of
+    // a name for example, must not keep it.
+    runtime.shutdown_timeout(LAST_WAIT);
+    outcome
 }
 
 impl From<AssemblyError> for Failure {

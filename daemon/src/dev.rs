@@ -10,7 +10,7 @@ mod signing;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use infra_shared::clock::SystemClock;
 use secrecy::SecretString;
@@ -25,7 +25,6 @@ pub use command::run_command;
 pub struct DevelopmentProvider {
     issuer: String,
     server: Arc<Server>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl DevelopmentProvider {
@@ -48,13 +47,14 @@ impl DevelopmentProvider {
         let mut provider = Provider::new(issuer.clone(), client, Arc::new(SystemClock));
         let server = Arc::new(server);
         let serving = Arc::clone(&server);
-        let thread = thread::spawn(move || {
+        // Not waited for at the end: somebody's half of a request may keep it.
+        thread::spawn(move || {
             // `recv` fails once the server is unblocked.
             while let Ok(request) = serving.recv() {
                 http::serve(&mut provider, &host, request);
             }
         });
-        Ok(Self { issuer, server, thread: Some(thread) })
+        Ok(Self { issuer, server })
     }
 
     /// `http://127.0.0.1:PORT`
@@ -66,8 +66,5 @@ impl DevelopmentProvider {
 impl Drop for DevelopmentProvider {
     fn drop(&mut self) {
         self.server.unblock();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }

@@ -22,8 +22,6 @@ enum Turn {
     Failed = 1,
     /// The arguments or the configuration must be changed.
     Usage = 2,
-    /// A remote party is away: the same may work later.
-    Away = 4,
 }
 
 impl Failure {
@@ -35,11 +33,6 @@ impl Failure {
     /// The arguments or the configuration must be changed. Exit code 2.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::with(what, Turn::Usage)
-    }
-
-    /// A remote party is away. Exit code 4.
-    pub fn away(what: impl Into<String>) -> Self {
-        Self::with(what, Turn::Away)
     }
 
     /// Standard output could not be written.
@@ -141,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_says_whose_turn_it_is() {
-        for (failure, code) in [(Failure::new(""), 1), (Failure::usage(""), 2), (Failure::away(""), 4)] {
+        for (failure, code) in [(Failure::new(""), 1), (Failure::usage(""), 2)] {
             assert_eq!(failure.exit_code(), ExitCode::from(code));
         }
     }

@@ -107,12 +107,13 @@ impl Keys {
 
     async fn open(data_dir: &Path, header: &Header, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
         let data_dir_name = || data_dir.display().to_string();
-        let mut configured = Vec::new();
+        let (mut configured, mut gone) = (Vec::new(), None);
         for RootKeySettings::Native { path } in root_keys {
-            let root_key = NativeRootKey::open(path, data_dir)?.ok_or_else(|| KeyError::RootKeyGone {
-                path: path.display().to_string(),
-                data_dir: data_dir_name(),
-            })?;
+            // One that is not there may be the next one, which nothing is wrapped by yet.
+            let Some(root_key) = NativeRootKey::open(path, data_dir)? else {
+                gone.get_or_insert_with(|| path.display().to_string());
+                continue;
+            };
             if root_key.id() != header.root_key {
                 configured.push(root_key.id());
                 continue;
@@ -126,10 +127,13 @@ impl Keys {
             }
             return Ok(Self { data_key, database_file: header.database.clone() });
         }
-        Err(KeyError::OtherRootKey {
-            data_dir: data_dir_name(),
-            expected: header.root_key.clone(),
-            configured: configured.join(", "),
+        Err(match gone {
+            Some(path) => KeyError::RootKeyGone { path, data_dir: data_dir_name() },
+            None => KeyError::OtherRootKey {
+                data_dir: data_dir_name(),
+                expected: header.root_key.clone(),
+                configured: configured.join(", "),
+            },
         })
     }
 

@@ -38,7 +38,6 @@ pub trait SecretBackend: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadReason {
     Exchange,
-    Check,
 }
 
 /// Why a secret could not be read. Messages name the reference (never that of `plaintext`), not the value.
@@ -106,7 +105,6 @@ struct Declared {
 #[derive(Default)]
 struct Reads {
     exchange: AtomicU64,
-    check: AtomicU64,
 }
 
 impl Backends {
@@ -191,7 +189,6 @@ impl Reads {
     fn of(&self, reason: ReadReason) -> &AtomicU64 {
         match reason {
             ReadReason::Exchange => &self.exchange,
-            ReadReason::Check => &self.check,
         }
     }
 }

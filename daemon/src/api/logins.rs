@@ -26,11 +26,6 @@ pub(super) async fn finish(
         tokio::spawn(async move { api.sessions.finish_login(&request).await }).await.map_err(|_| {
             Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing a login panicked")
         })??;
-    tracing::info!(
-        session = %finished.session.id,
-        provider = finished.user.provider,
-        subject = finished.user.subject,
-        "logged in"
-    );
+    tracing::info!(session = %finished.session.id, provider = finished.user.provider, "logged in");
     Ok(answer(StatusCode::CREATED, &finished))
 }

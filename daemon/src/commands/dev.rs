@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
-use super::serve::StopSignals;
+use super::serve::until_stopped;
 use super::{Context, introduction};
 use crate::assembly::Daemon;
 use crate::config::Config;
@@ -51,9 +51,8 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         let introduction = introduction::of(daemon.public_urls(), daemon.pin());
         let text = format!("{introduction}\n{}\n", instructions(&environment));
         context.terminal.data(text).map_err(|error| Failure::output(&error))?;
-        let mut signals = StopSignals::listen().map_err(failed("listen for signals"))?;
-        daemon.run(async move { signals.next().await }).await;
-        return Ok(ExitCode::SUCCESS);
+        let stopped = until_stopped(daemon, context.terminal).await.map_err(failed("listen for signals"))?;
+        return Ok(stopped.into());
     }
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -124,7 +123,7 @@ fn environment(directory: &Path, daemon: &Daemon) -> Result<Vec<(OsString, OsStr
         ("INFRA_HOME".into(), directory.join("infra").into()),
         ("INFRA_SERVER".into(), server.into()),
         ("INFRA_FINGERPRINT".into(), daemon.pin().to_string().into()),
-        ("INFRA_CA_PEM_FILE".into(), authority.into()),
+        ("INFRA_DEV_CA_FILE".into(), authority.into()),
     ];
     environment.push(("PATH".into(), path_with_own_folder()?));
     Ok(environment)

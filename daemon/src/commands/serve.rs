@@ -29,22 +29,28 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let stopped = until_stopped(daemon, context.terminal)
         .await
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
-    Ok(match stopped {
-        Stopped::InOrder => ExitCode::SUCCESS,
-        Stopped::AtOnce => ExitCode::FAILURE,
-    })
+    Ok(stopped.into())
 }
 
 /// How a daemon came to its end.
-enum Stopped {
+pub(super) enum Stopped {
     /// What was under way was let end.
     InOrder,
     /// A second signal did not let it.
     AtOnce,
 }
 
+impl From<Stopped> for ExitCode {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::InOrder => Self::SUCCESS,
+            Stopped::AtOnce => Self::FAILURE,
+        }
+    }
+}
+
 /// Runs `daemon` until SIGTERM or SIGINT; a second one does not wait for what is under way.
-async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Result<Stopped> {
+pub(super) async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Result<Stopped> {
     let mut signals = StopSignals::listen()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let mut running = std::pin::pin!(daemon.run(async move {
@@ -66,18 +72,18 @@ async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Result<Stopped
 }
 
 /// SIGTERM and SIGINT, from the moment of [`StopSignals::listen`].
-pub(super) struct StopSignals {
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    pub(super) fn listen() -> io::Result<Self> {
+    fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// Waits for the next of them.
-    pub(super) async fn next(&mut self) {
+    async fn next(&mut self) {
         select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

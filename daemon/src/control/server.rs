@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::{Identity, socket_path};
 
-/// The bound socket; its file goes when this does.
+/// The bound socket. Its file goes once it is no longer served.
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,

@@ -1,7 +1,7 @@
 //! The command that `infrad dev` runs.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -18,13 +18,19 @@ pub async fn run_command(command: &[OsString], environment: &[(OsString, OsStrin
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let envs = environment.iter().map(|(name, value)| (name, value));
-    let mut child = Command::new(program).args(arguments).envs(envs).kill_on_drop(true).spawn()?;
+    let mut command = Command::new(program);
+    command.args(arguments).envs(envs).kill_on_drop(true);
+    // A real session must not be taken for one of this daemon, nor the other way round.
+    for name in ["INFRA_TOKEN", "INFRA_CA_FILE"] {
+        command.env_remove(name);
+    }
+    let mut child = command.spawn()?;
     loop {
         tokio::select! {
             status = child.wait() => return Ok(code(status?)),
             _ = terminate.recv() => pass_on(&child, Signal::TERM),
-            // From a terminal the whole group has it already; a second one does no harm.
-            _ = interrupt.recv() => pass_on(&child, Signal::INT),
+            // A terminal gives it to the whole group, the command included: twice would mean more than once.
+            _ = interrupt.recv() => if !io::stdin().is_terminal() { pass_on(&child, Signal::INT) },
         }
     }
 }

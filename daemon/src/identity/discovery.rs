@@ -1,6 +1,7 @@
 //! What a provider says of itself (OpenID Connect Discovery §4), fetched when it is needed and kept for an hour.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -15,6 +16,9 @@ const FRESH: SignedDuration = SignedDuration::from_hours(1);
 /// While the provider does not answer, what it said within a day still counts.
 const USABLE: SignedDuration = SignedDuration::from_hours(24);
 
+/// Half of what a whole exchange may take, so that it can go on with what was known before.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What is used of a provider's metadata, every part of it checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Metadata {
@@ -26,10 +30,18 @@ pub(super) struct Metadata {
     pub(super) sends_response_issuer: bool,
 }
 
-/// The metadata of one provider. One fetch at a time; who comes meanwhile waits for its result.
+/// The metadata of one provider. One fetch at a time; who comes meanwhile waits for its result, whatever that is: a
+/// provider that stalls must not make a queue of those who ask.
 #[derive(Default)]
 pub(super) struct Discovery {
-    known: Mutex<Option<(Arc<Metadata>, Timestamp)>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    metadata: Option<(Arc<Metadata>, Timestamp)>,
+    /// Why the last fetch failed, and when.
+    failure: Option<(String, Instant)>,
 }
 
 impl Discovery {
@@ -39,26 +51,44 @@ impl Discovery {
         settings: &ProviderSettings,
         now: Timestamp,
     ) -> Result<Arc<Metadata>, IdentityError> {
+        let asked_at = Instant::now();
         let mut known = self.known.lock().await;
-        if let Some((metadata, fetched_at)) = &*known
+        if let Some((metadata, fetched_at)) = &known.metadata
             && is_within(*fetched_at, now, FRESH)
         {
             return Ok(metadata.clone());
         }
-        match fetch(outbound, settings).await {
+        if let Some((reason, failed_at)) = &known.failure
+            && *failed_at >= asked_at
+        {
+            return known.usable(now).ok_or_else(|| IdentityError::Unavailable(reason.clone()));
+        }
+        let fetched = tokio::time::timeout(PATIENCE, fetch(outbound, settings))
+            .await
+            .unwrap_or_else(|_| Err(unavailable("discovery: no answer in time")));
+        match fetched {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
-                *known = Some((metadata.clone(), now));
+                *known = Known { metadata: Some((metadata.clone(), now)), failure: None };
                 Ok(metadata)
             }
-            Err(error) => match &*known {
-                Some((metadata, fetched_at)) if is_within(*fetched_at, now, USABLE) => {
+            Err(error) => {
+                known.failure = Some((error.to_string(), Instant::now()));
+                let usable = known.usable(now);
+                if usable.is_some() {
                     tracing::warn!(provider = settings.name, %error, "the provider's metadata could not be renewed");
-                    Ok(metadata.clone())
                 }
-                _ => Err(error),
-            },
+                usable.ok_or(error)
+            }
         }
+    }
+}
+
+impl Known {
+    /// What the provider said within a day, for a time when it says nothing.
+    fn usable(&self, now: Timestamp) -> Option<Arc<Metadata>> {
+        let (metadata, fetched_at) = self.metadata.as_ref()?;
+        is_within(*fetched_at, now, USABLE).then(|| metadata.clone())
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::discovery::is_within;
+use super::discovery::{PATIENCE, is_within};
 use super::{IdentityError, SigningAlgorithm, json, unavailable};
 use crate::outbound::{Authorization, Outbound};
 
@@ -63,7 +63,10 @@ impl SigningKeys {
         {
             return Ok(keys.clone());
         }
-        match fetch(outbound, jwks_uri).await {
+        let fetched = tokio::time::timeout(PATIENCE, fetch(outbound, jwks_uri))
+            .await
+            .unwrap_or_else(|_| Err(unavailable("keys: no answer in time")));
+        match fetched {
             Ok(keys) => Ok(known.replace(keys, now)),
             Err(error) => match &known.keys {
                 Some((keys, fetched_at)) if is_within(*fetched_at, now, USABLE) => Ok(keys.clone()),

@@ -77,6 +77,16 @@ async fn a_root_key_that_is_gone_is_not_made_anew() {
 }
 
 #[tokio::test]
+async fn a_next_root_key_that_is_not_there_yet_does_not_hinder_the_one_that_is() {
+    let place = Directories::new();
+    let keys = place.open().await.expect("new keys");
+    let next = RootKeySettings::Native { path: place.directory.path().join("next/root.key") };
+    let now = RootKeySettings::Native { path: place.root_key() };
+    let opened = Keys::open_or_create(&place.data_dir(), &[next, now]).await.expect("the second one fits");
+    assert_eq!(opened.database_file(), keys.database_file());
+}
+
+#[tokio::test]
 async fn another_root_key_is_recognised_as_another() {
     let place = Directories::new();
     place.open().await.expect("new keys");

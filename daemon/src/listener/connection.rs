@@ -76,7 +76,8 @@ impl Protocol {
         let answer = tokio::time::timeout(self.request, self.router.clone().oneshot(request)).await;
         Ok(match answer {
             Ok(Ok(response)) => response,
-            Err(_) => (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response(),
+            // Whatever it waited for is away for now.
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")]).into_response(),
         })
     }
 }

@@ -132,11 +132,11 @@ async fn a_head_that_never_ends_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_answered_with_408() {
+async fn a_request_that_takes_too_long_is_answered_with_503() {
     let router = Router::new().route("/", get(std::future::pending::<()>));
     let limits = ListenerLimits { request: Duration::from_millis(50), ..ListenerLimits::default() };
     let served = Served::new(router, limits).await;
-    assert_eq!(served.client().get(served.url("/")).send().await.expect("an answer").status(), 408);
+    assert_eq!(served.client().get(served.url("/")).send().await.expect("an answer").status(), 503);
 }
 
 #[tokio::test]

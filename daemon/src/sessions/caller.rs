@@ -7,7 +7,7 @@ use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Sessions, whole_second};
-use crate::store::{StoreError, StoredSession};
+use crate::store::{EndReason, Ended, StoreError, StoredSession};
 
 /// Whether a request counts as use of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +58,13 @@ impl Sessions {
         let token = SessionToken::parse(text).ok_or(NotAuthenticated::Unknown)?;
         let stored = self.find_by_token(&token)?;
         let now = self.clock.now();
-        if stored.ended.is_some() {
-            return Err(NotAuthenticated::Revoked);
+        match &stored.ended {
+            Some(Ended { reason: EndReason::Expired, .. }) => return Err(NotAuthenticated::Expired),
+            Some(_) => return Err(NotAuthenticated::Revoked),
+            None => {}
         }
         if now >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
+            self.store.end_session(&stored.id, now, EndReason::Expired).await?;
             return Err(NotAuthenticated::Expired);
         }
 

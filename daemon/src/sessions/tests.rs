@@ -212,6 +212,20 @@ async fn a_clock_that_steps_back_revives_nothing_that_was_used_and_ended() {
 }
 
 #[tokio::test]
+async fn a_session_that_was_told_to_have_expired_stays_so() {
+    let fixture = Fixture::new().await;
+    let token = fixture.open_session().await;
+    fixture.clock.advance(SignedDuration::from_hours(4));
+    fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("the limit");
+
+    fixture.clock.advance(SignedDuration::from_hours(-2));
+
+    let refusal =
+        fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("still expired");
+    assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
+}
+
+#[tokio::test]
 async fn the_logout_proof_ends_its_own_session_and_a_wrong_one_ends_none() {
     let fixture = Fixture::new().await;
     let (token, other) = (fixture.open_session().await, fixture.open_session().await);

@@ -47,6 +47,9 @@ pub enum EndReason {
     TooMany,
     /// The provider or the user left the configuration.
     ConfigurationChanged,
+    /// It reached one of its limits, and somebody was told so: neither a later configuration nor a clock that steps back
+    /// may take that back.
+    Expired,
 }
 
 /// How long the row of a session outlives the session, so that its holder can be told how it ended.
@@ -240,11 +243,12 @@ impl EndReason {
             Self::Logout => "logout",
             Self::TooMany => "too_many",
             Self::ConfigurationChanged => "configuration_changed",
+            Self::Expired => "expired",
         }
     }
 
     fn parse(text: &str) -> Result<Self, StoreError> {
-        [Self::Logout, Self::TooMany, Self::ConfigurationChanged]
+        [Self::Logout, Self::TooMany, Self::ConfigurationChanged, Self::Expired]
             .into_iter()
             .find(|reason| reason.as_str() == text)
             .ok_or(StoreError::UnexpectedRow("end reason"))
