@@ -62,12 +62,6 @@ pub enum Browser {
     Elsewhere,
 }
 
-/// The account to name in the terminal.
-#[derive(Debug, Clone)]
-pub struct SignedIn {
-    pub account: String,
-}
-
 /// Why no login came of it. `E` is the error of the caller's own steps.
 #[derive(Debug)]
 pub enum LoginError<E> {
@@ -95,14 +89,16 @@ struct Code {
 }
 
 /// Runs a login: binds a registered port, `start`s it at the daemon, opens the browser, waits for the awaited
-/// response, and has it `finish`ed, which must also save the session; only then do browser and terminal say so.
+/// response, has it `finish`ed by the daemon, and has what came of it `save`d, which answers who is signed in; only then
+/// do browser and terminal say so. What `finish` answered is dropped when the login turns out not to be safe.
 /// `pending` is told the URL that other callers may show while they wait.
-pub fn run<E>(
+pub fn run<S, E>(
     setup: &Setup<'_>,
     start: impl FnOnce(StartLogin) -> Result<StartedLogin, E>,
     pending: impl FnOnce(&str),
-    finish: impl FnOnce(FinishLogin) -> Result<SignedIn, E>,
-) -> Result<SignedIn, LoginError<E>> {
+    finish: impl FnOnce(FinishLogin) -> Result<S, E>,
+    save: impl FnOnce(S) -> Result<String, E>,
+) -> Result<(), LoginError<E>> {
     let deadline = Instant::now() + setup.patience;
     let may_paste = setup.browser == Browser::Elsewhere && setup.terminal.interactive;
     let redirect = Redirect::bind(&setup.provider.redirect_uris, may_paste)?;
@@ -144,8 +140,11 @@ pub fn run<E>(
         Browser::Elsewhere => wait.ask_for_another_browser(),
         browser => {
             setup.terminal.explain(&format!("opening the browser for {}", wait.url));
-            opener::open(opener::candidates(browser, &listener.address()), wait.sender.clone());
-            wait.progress.show("waiting for you to sign in in the browser");
+            let commands = opener::candidates(browser, &listener.address());
+            opener::open(commands, listener.was_fetched(), wait.sender.clone());
+            wait.progress.show(
+                "waiting for you to sign in in the browser (nothing opened? interrupt, and try --no-browser)",
+            );
         }
     }
     let outcome = wait.for_code().and_then(|response| {
@@ -156,14 +155,19 @@ pub fn run<E>(
             code_verifier: verifier.expose().clone(),
             iss: response.iss,
         };
-        finish(request).map_err(LoginError::Caller)
+        let opened = finish(request).map_err(LoginError::Caller)?;
+        // Meanwhile the browser may have come, and somebody else may have been there before it.
+        if wait.was_opened_twice() {
+            return Err(LoginError::OpenedTwice);
+        }
+        save(opened).map_err(LoginError::Caller)
     });
     drop(wait);
-    if let Ok(signed_in) = &outcome {
-        setup.terminal.say(&format!("logged in to {} as {}", setup.origin, signed_in.account));
+    if let Ok(account) = &outcome {
+        setup.terminal.say(&format!("logged in to {} as {account}", setup.origin));
     }
     listener.conclude(outcome.is_ok());
-    outcome
+    outcome.map(|_| ())
 }
 
 /// The wait for the browser.
@@ -200,6 +204,11 @@ impl Wait<'_> {
             ));
             pasted::read(self.sender.clone());
         }
+    }
+
+    /// Whether the single-use address was fetched a second time while the daemon was asked.
+    fn was_opened_twice(&self) -> bool {
+        self.arrivals.try_iter().any(|arrival| matches!(arrival, Arrival::OpenedTwice))
     }
 
     /// Waits until the awaited response comes. Nothing else than that, the user, or time ends it.

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::arguments::{Arguments, Command};
 use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
-use crate::home::{Home, State};
+use crate::home::{Home, State, TrustRecord};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::trust::Offered;
@@ -34,31 +34,27 @@ struct Context {
 
 /// Does what `arguments` ask.
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
-    // Scripts for shells are made where nobody has a home or a configuration.
-    if let Command::Completions { shell } = arguments.command {
-        return completions::run(terminal, shell);
-    }
-    let settings = Settings::read()?;
-    let home = Home::new(settings.home.clone(), terminal);
-    let context = Context {
-        settings,
-        terminal,
-        home,
-        clock: SystemClock,
-        server_option: arguments.global.server_option,
-    };
-    match arguments.command {
-        Command::Login(arguments) => login::run(&context, &arguments),
-        Command::Logout(arguments) => logout::run(&context, &arguments),
-        Command::Status(arguments) => status::run(&context, &arguments),
-        Command::Token(arguments) => token::run(&context, &arguments),
-        Command::Use { server } => use_server::run(&context, &server),
-        Command::Trust(arguments) => trust::run(&context, &arguments),
+    let Arguments { command, global } = arguments;
+    let context = || Context::new(terminal, global.server_option);
+    match command {
+        Command::Login(arguments) => login::run(&context()?, &arguments),
+        Command::Logout(arguments) => logout::run(&context()?, &arguments),
+        Command::Status(arguments) => status::run(&context()?, &arguments),
+        Command::Token(arguments) => token::run(&context()?, &arguments),
+        Command::Use { server } => use_server::run(&context()?, &server),
+        Command::Trust(arguments) => trust::run(&context()?, &arguments),
+        // Scripts for shells are made where nobody has a home or a configuration.
         Command::Completions { shell } => completions::run(terminal, shell),
     }
 }
 
 impl Context {
+    fn new(terminal: Terminal, server_option: Option<Origin>) -> Result<Self, Failure> {
+        let settings = Settings::read()?;
+        let home = Home::new(settings.home.clone(), terminal);
+        Ok(Self { settings, terminal, home, clock: SystemClock, server_option })
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -83,19 +79,26 @@ impl Context {
         Ok(named.or_else(|| usual_server(state)))
     }
 
-    /// A client for `origin`, trusted as it is known, or as the environment says.
-    fn client(&self, origin: &Origin, state: &State) -> Result<DaemonClient, Failure> {
-        let known = state.config.servers.get(origin).map(|server| &server.trust);
-        let offered = Offered::from_environment(&self.settings)?;
-        crate::trust::client(origin, known, offered)
-            .map(|(client, _)| client)
-            .map_err(|error| error.into_failure(origin))
+    /// A client for `origin`, trusted as it is known, or as the environment says where it is not.
+    fn client(&self, origin: &Origin, state: &State) -> Result<(DaemonClient, TrustRecord), ClientError> {
+        let known = state.trust(origin);
+        let offered = match known {
+            Some(_) => Offered::default(),
+            None => Offered::from_environment(&self.settings).map_err(ClientError::Offered)?,
+        };
+        crate::trust::client(origin, known, offered).map_err(ClientError::Daemon)
     }
 
-    /// Tells the daemon of logouts that it could not be told of before. What fails is tried again the next time.
-    fn settle_logouts(&self, origin: &Origin, client: &DaemonClient, state: &State) -> Result<(), Failure> {
+    /// Tells the daemon of logouts that it could not be told of before. What fails is answered, and tried again the next
+    /// time.
+    fn settle_logouts(
+        &self,
+        origin: &Origin,
+        client: &DaemonClient,
+        state: &State,
+    ) -> Result<Option<DaemonError>, Failure> {
         let pending = state.sessions.pending_logouts.iter().filter(|pending| pending.server == *origin);
-        let mut settled = Vec::new();
+        let (mut settled, mut hindered) = (Vec::new(), None);
         for logout in pending {
             let Some(proof) = LogoutProof::parse(&logout.proof) else { continue };
             match client.log_out_by_proof(&logout.id, &proof) {
@@ -103,6 +106,7 @@ impl Context {
                 Err(error) => {
                     self.terminal
                         .explain(&format!("an earlier logout could not be told to {origin}: {error}"));
+                    hindered = Some(error);
                     break;
                 }
             }
@@ -115,7 +119,23 @@ impl Context {
             })?;
             self.terminal.explain(&format!("told {origin} of an earlier logout"));
         }
-        Ok(())
+        Ok(hindered)
+    }
+}
+
+/// Why there is no client.
+enum ClientError {
+    /// What the user offered to prove the server cannot be used.
+    Offered(Failure),
+    Daemon(DaemonError),
+}
+
+impl ClientError {
+    fn into_failure(self, origin: &Origin) -> Failure {
+        match self {
+            Self::Offered(failure) => failure,
+            Self::Daemon(error) => error.into_failure(origin),
+        }
     }
 }
 

@@ -55,7 +55,16 @@ impl DaemonClient {
 
     pub fn server(&self) -> Result<Server, DaemonError> {
         let server: Server = self.get("/v1/server", None)?;
-        Ok(server)
+        // Names are shown, and typed: whatever a daemon calls a provider otherwise is not one's name.
+        let is_name = |name: &str| {
+            (1..=64).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        };
+        if server.providers.iter().all(|provider| is_name(&provider.name)) {
+            Ok(server)
+        } else {
+            Err(DaemonError::NotADaemon)
+        }
     }
 
     pub fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, DaemonError> {

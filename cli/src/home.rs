@@ -1,7 +1,8 @@
 //! `~/.infra`: which servers are known and trusted, which sessions there are, and the locks that keep both whole.
 //!
 //! Every change is a read, a change and a write under one lock; every file is replaced as a whole. A reader needs no
-//! lock, for it finds the old file or the new one.
+//! lock, for it finds the old file or the new one, and each file can do without the other: what a token may be sent to is
+//! kept with the token.
 
 mod directory;
 mod document;
@@ -10,6 +11,7 @@ mod records;
 
 use std::path::{Path, PathBuf};
 
+use infra_shared::origin::Origin;
 use jiff::Timestamp;
 
 use crate::failure::{Exit, Failure};
@@ -18,7 +20,7 @@ use document::Document;
 use lock::Lock;
 
 pub use lock::{LoginLock, LoginTurn};
-pub use records::{Config, PendingLogout, Server, Session, Sessions, Storage, TrustRecord};
+pub use records::{Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage, TrustRecord};
 
 /// Why `~/.infra` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,6 @@ impl Home {
         let before = State { config: config.read_or_set_aside()?, sessions: sessions.read_or_set_aside()? };
         let mut state = before.clone();
         let result = change(&mut state);
-        // The token first: a session without its server's entry is less of a loss than the other way round.
         sessions.write_if_changed(&before.sessions, &state.sessions)?;
         config.write_if_changed(&before.config, &state.config)?;
         Ok((state, result))
@@ -105,6 +106,24 @@ impl Home {
 }
 
 impl State {
+    /// By what a server has to prove itself; `None` when nothing is known of it.
+    pub fn trust(&self, origin: &Origin) -> Option<&TrustRecord> {
+        let of_session = || self.sessions.sessions.get(origin).map(|session| &session.trust);
+        let of_logout = || {
+            self.sessions
+                .pending_logouts
+                .iter()
+                .find(|pending| pending.server == *origin)
+                .map(|pending| &pending.trust)
+        };
+        self.config.servers.get(origin).map(|server| &server.trust).or_else(of_session).or_else(of_logout)
+    }
+
+    /// Whether the daemon has yet to be told of a logout.
+    pub fn has_pending_logout(&self, origin: &Origin) -> bool {
+        self.sessions.pending_logouts.iter().any(|pending| pending.server == *origin)
+    }
+
     /// Drops proofs of sessions that have ended by themselves since.
     pub fn forget_expired_logouts(&mut self, now: Timestamp) {
         self.sessions.pending_logouts.retain(|pending| pending.expires_at > now);

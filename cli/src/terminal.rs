@@ -52,7 +52,7 @@ impl Drop for Progress {
 pub struct Terminal {
     /// Whether a human can be asked: standard input and standard error are terminals.
     pub interactive: bool,
-    /// `-q`: only errors are told.
+    /// `-q`: only warnings and errors are told.
     pub quiet: bool,
     /// How often `-v` was given.
     pub verbose: u8,

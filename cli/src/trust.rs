@@ -84,17 +84,7 @@ pub fn meet(
     offered: Offered,
     terminal: Terminal,
 ) -> Result<Proven, Failure> {
-    if let (Some(known), Some(offered)) = (known, &offered.0)
-        && known != offered
-    {
-        return Err(Failure::new(
-            Exit::Untrusted,
-            format!("{origin} is known, and trusted for another reason than the one that was given"),
-        )
-        .hint(format!(
-            "`infra trust {origin}` with the new fingerprint or CA file, once its operator confirmed it"
-        )));
-    }
+    check_offer(origin, known, &offered)?;
     let is_first_contact = known.is_none() && offered.0.is_none();
     match contact(origin, known, offered) {
         Ok(proven) => Ok(proven),
@@ -108,6 +98,20 @@ pub fn meet(
         }
         Err(DaemonError::NoClient(reason)) if is_first_contact => Err(first_contact_failure(origin, &reason)),
         Err(error) => Err(error.into_failure(origin)),
+    }
+}
+
+/// Refuses what was offered to prove a server that is known by something else.
+pub fn check_offer(origin: &Origin, known: Option<&TrustRecord>, offered: &Offered) -> Result<(), Failure> {
+    match (known, &offered.0) {
+        (Some(known), Some(offered)) if known != offered => Err(Failure::new(
+            Exit::Untrusted,
+            format!("{origin} is known, and trusted for another reason than the one that was given"),
+        )
+        .hint(format!(
+            "`infra trust {origin}` with the new fingerprint or CA file, once its operator confirmed it"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -155,17 +159,29 @@ fn find_pin(text: &str) -> Option<Pin> {
     text.split_whitespace().find_map(|word| word.parse().ok())
 }
 
-/// The pin by which a login is bound to the server that was proven by `record`.
-pub fn binding_pin(record: &TrustRecord, announced: &[Pin]) -> Option<Pin> {
-    match record {
+/// The pin by which a login is bound to the server that was proven by `record`. A server with an authority of its own has
+/// one: without it, it would refuse the login at its end, after the person has signed in.
+pub fn binding_pin(origin: &Origin, record: &TrustRecord, announced: &[Pin]) -> Result<Option<Pin>, Failure> {
+    let pin = match record {
         TrustRecord::System => None,
         TrustRecord::Pinned { pin } | TrustRecord::CaFile { pin: Some(pin), .. } => Some(*pin),
         TrustRecord::CaFile { certificates, pin: None } => authorities_from_pem(certificates.as_bytes())
-            .ok()?
+            .unwrap_or_default()
             .iter()
             .filter_map(pin_of_certificate)
             .find(|pin| announced.contains(pin)),
+    };
+    if pin.is_none() && !announced.is_empty() {
+        return Err(Failure::new(
+            Exit::Untrusted,
+            format!("{origin} has a certification authority of its own, and the login has to be bound to it"),
+        )
+        .hint(format!(
+            "`infra trust {origin} --fingerprint sha256:…` where it is known, else `infra login` with it; its operator \
+             has the fingerprint (`infrad fingerprint` prints it)"
+        )));
     }
+    Ok(pin)
 }
 
 #[cfg(test)]
@@ -183,8 +199,12 @@ mod tests {
 
     #[test]
     fn a_login_is_bound_to_what_proved_the_server() {
+        let origin: Origin = "gate.test".parse().expect("an origin");
         let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
-        assert_eq!(binding_pin(&TrustRecord::System, &[pin]), None);
-        assert_eq!(binding_pin(&TrustRecord::Pinned { pin }, &[other]), Some(pin));
+        let bound = |record: &TrustRecord, announced: &[Pin]| binding_pin(&origin, record, announced);
+        assert_eq!(bound(&TrustRecord::System, &[]).expect("a public certificate"), None);
+        assert_eq!(bound(&TrustRecord::Pinned { pin }, &[other]).expect("the pin"), Some(pin));
+        let failure = bound(&TrustRecord::System, &[pin]).expect_err("an authority of its own");
+        assert_eq!(failure.exit(), Exit::Untrusted);
     }
 }

@@ -1,4 +1,5 @@
-//! The URL that the daemon wants the browser to open: it has to be for this login, and lead to nobody else.
+//! The URL that the daemon wants the browser to open: https, and for this login. Whose host it names is the daemon's
+//! word, as it is the daemon that knows its provider.
 
 use url::{Host, Url};
 

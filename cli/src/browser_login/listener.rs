@@ -109,6 +109,12 @@ impl Listener {
         format!("http://127.0.0.1:{}{}", self.port, self.desk.start_path())
     }
 
+    /// Tells, at any later time, whether the single-use address was fetched.
+    pub(super) fn was_fetched(&self) -> impl Fn() -> bool + Send + 'static {
+        let desk = Arc::clone(&self.desk);
+        move || desk.is_started()
+    }
+
     /// Lets the browser know how it ended, if its request is held, and stops.
     pub(super) fn conclude(self, logged_in: bool) {
         // A send fails when no request is held by now.

@@ -17,12 +17,17 @@ pub(super) fn candidates(browser: &Browser, url: &str) -> Vec<Command> {
     }
 }
 
-/// Tries `commands` in a thread of its own: a browser may run for as long as its user likes.
-pub(super) fn open(commands: Vec<Command>, arrivals: Sender<Arrival>) {
+/// Tries `commands` in a thread of its own: a browser may run for as long as its user likes. Once the address
+/// `was_fetched` there is nothing left to try, whatever the command said when it ended.
+pub(super) fn open(
+    commands: Vec<Command>,
+    was_fetched: impl Fn() -> bool + Send + 'static,
+    arrivals: Sender<Arrival>,
+) {
     thread::spawn(move || {
         let opened = commands.into_iter().any(|mut command| {
             let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-            status.is_ok_and(|status| status.success())
+            status.is_ok_and(|status| status.success()) || was_fetched()
         });
         if !opened {
             // Nobody waits any more when this fails.
@@ -74,17 +79,19 @@ mod tests {
     #[test]
     fn when_every_command_fails_it_is_told() {
         let (sender, arrivals) = mpsc::channel();
-        open(named_candidates("false:/nowhere/browser", URL), sender);
+        open(named_candidates("false:/nowhere/browser", URL), || false, sender);
         let told = arrivals.recv_timeout(Duration::from_secs(20));
         assert!(matches!(told, Ok(Arrival::NotOpened)), "{told:?}");
     }
 
     #[test]
-    fn the_first_command_that_works_is_enough() {
-        let (sender, arrivals) = mpsc::channel();
-        open(named_candidates("false:true:false", URL), sender);
-        // The channel closes without a word.
-        let told = arrivals.recv_timeout(Duration::from_secs(20));
-        assert!(matches!(told, Err(mpsc::RecvTimeoutError::Disconnected)), "{told:?}");
+    fn the_first_command_that_works_or_brought_the_browser_is_enough() {
+        for (named, fetched) in [("false:true:false", false), ("false", true)] {
+            let (sender, arrivals) = mpsc::channel();
+            open(named_candidates(named, URL), move || fetched, sender);
+            // The channel closes without a word.
+            let told = arrivals.recv_timeout(Duration::from_secs(20));
+            assert!(matches!(told, Err(mpsc::RecvTimeoutError::Disconnected)), "{named}: {told:?}");
+        }
     }
 }

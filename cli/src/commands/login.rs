@@ -5,16 +5,18 @@ mod turn;
 
 use infra_shared::api::{self, FinishLogin, FinishedLogin, StartLogin};
 use infra_shared::origin::Origin;
-use infra_shared::token_text::SessionToken;
+use infra_shared::token_text::{SessionID, SessionToken};
+use secrecy::ExposeSecret;
 
 use super::status::{Look, Report, State as SessionState, account, look};
-use super::{Context, Ended, end_session, times};
+use super::{Context, end_session, times};
 use crate::arguments::Login;
-use crate::browser_login::{self, Browser, Setup, SignedIn};
+use crate::browser_login::{self, Browser, Setup};
+use crate::daemon_client::DaemonClient;
 use crate::failure::{Exit, Failure};
-use crate::home::{LoginLock, Server, Session, State, Storage};
+use crate::home::{LoginLock, PendingLogout, Server, Session, State, Storage};
 use crate::keyring;
-use crate::trust::{Offered, Proven, binding_pin, meet};
+use crate::trust::{Offered, Proven, binding_pin, check_offer, meet};
 
 pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure> {
     if context.settings.token.is_some() {
@@ -25,15 +27,22 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
         .hint("unset INFRA_TOKEN"));
     }
     let origin = choose_server(context, arguments)?;
+    let seen = session_here(context, &origin)?;
     if is_told_live(context, &origin, arguments)? {
         return Ok(Exit::Done);
     }
-    let (mut turn, waited) = turn::take(context, arguments.timeout)?;
-    // While this one waited, another may have signed in.
-    if waited && is_told_live(context, &origin, arguments)? {
+    let mut turn = turn::take(context, arguments.timeout)?;
+    // Meanwhile, another may have signed in.
+    if session_here(context, &origin)? != seen && is_told_live(context, &origin, arguments)? {
         return Ok(Exit::Done);
     }
     log_in(context, &origin, arguments, &mut turn)
+}
+
+/// Which session is stored.
+fn session_here(context: &Context, origin: &Origin) -> Result<Option<SessionID>, Failure> {
+    let state = context.home.read()?;
+    Ok(state.sessions.sessions.get(origin).map(|session| session.token.id().clone()))
 }
 
 /// The server, asked for where nobody said.
@@ -67,12 +76,14 @@ fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure
 fn is_told_live(context: &Context, origin: &Origin, arguments: &Login) -> Result<bool, Failure> {
     let state = context.home.read()?;
     let Some(stored) = state.sessions.sessions.get(origin) else { return Ok(false) };
+    // What was given to prove the server must hold, also where nothing has to be proven.
+    check_offer(origin, state.trust(origin), &Offered::gather(&arguments.proof, &context.settings)?)?;
     let is_other_provider =
         arguments.provider.as_ref().is_some_and(|provider| *provider != stored.user.provider);
     if arguments.force || is_other_provider {
         return Ok(false);
     }
-    let report = look(context, origin, &state, Look::Online)?;
+    let report = look(context, origin, &state, None, Look::Online)?;
     match report.state {
         SessionState::Active => {
             tell_live(context, origin, &report);
@@ -92,6 +103,7 @@ fn tell_live(context: &Context, origin: &Origin, report: &Report) {
     let who = report.user.as_ref().map(account).unwrap_or_default();
     let left = report.live_for().map(times::left).unwrap_or_default();
     context.terminal.say(&format!("already signed in to {origin} as {who} ({left} left)"));
+    report.tell_skew(context.terminal);
 }
 
 fn make_current(context: &Context, origin: &Origin) -> Result<(), Failure> {
@@ -112,10 +124,14 @@ fn log_in(
     let state = context.home.read()?;
     let known = state.config.servers.get(origin);
     let offered = Offered::gather(&arguments.proof, &context.settings)?;
-    let proven = meet(origin, known.map(|server| &server.trust), offered, context.terminal)?;
+    let proven = meet(origin, state.trust(origin), offered, context.terminal)?;
     context.settle_logouts(origin, &proven.client, &state)?;
     let provider = choose_provider(context, arguments, known, &proven.server)?;
-    let pin = binding_pin(&proven.record, &proven.server.pins);
+    let pin = binding_pin(origin, &proven.record, &proven.server.pins)?;
+    let mirror = match (arguments.keyring, arguments.no_keyring) {
+        (false, false) => known.is_some_and(|server| server.keyring),
+        (keyring, _) => keyring,
+    };
 
     let setup = Setup {
         origin,
@@ -129,10 +145,13 @@ fn log_in(
         |request: StartLogin| proven.client.start_login(&request).map_err(|error| error.into_failure(origin));
     let finish = |request: FinishLogin| {
         let finished = proven.client.finish_login(&request).map_err(|error| error.into_failure(origin))?;
-        save(context, origin, arguments, &proven, finished)
+        let token = SessionToken::parse(finished.token.expose_secret())
+            .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
+        Ok(Opened { client: &proven.client, token, finished, is_stored: false })
     };
-    browser_login::run(&setup, start, |url| turn.note(url), finish)
-        .map(|_| Exit::Done)
+    let save = |opened: Opened<'_>| save(context, origin, mirror, &proven, opened);
+    browser_login::run(&setup, start, |url| turn.note(url), finish, save)
+        .map(|()| Exit::Done)
         .map_err(|error| outcome::failure(error, origin, &provider.name))
 }
 
@@ -179,69 +198,90 @@ fn browser(context: &Context, arguments: &Login) -> Browser {
     }
 }
 
-/// Stores the session, makes the server current, and ends the session that was there before.
+/// A session that the daemon has opened. It ends when it is dropped without having been stored: nobody could use it.
+struct Opened<'a> {
+    client: &'a DaemonClient,
+    token: SessionToken,
+    finished: FinishedLogin,
+    is_stored: bool,
+}
+
+/// Stores the session, makes the server current, and ends the session that was there before. Answers who is signed in.
 fn save(
     context: &Context,
     origin: &Origin,
-    arguments: &Login,
+    mirror: bool,
     proven: &Proven,
-    finished: FinishedLogin,
-) -> Result<SignedIn, Failure> {
-    use secrecy::ExposeSecret;
-
-    let token = SessionToken::parse(finished.token.expose_secret())
-        .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
-    let mirror = mirror_wanted(context, origin, arguments)?;
-    let storage =
-        if mirror && is_mirrored(context, origin, &token) { Storage::FileAndKeyring } else { Storage::File };
+    mut opened: Opened<'_>,
+) -> Result<String, Failure> {
+    let FinishedLogin { session, user, now, .. } = &opened.finished;
+    let is_mirrored = mirror && is_mirrored(context, origin, &opened.token);
+    let offset = times::offset(*now, context.now());
     let session = Session {
-        token: token.clone(),
-        session: finished.session,
-        user: finished.user.clone(),
-        clock_offset_seconds: times::offset(finished.now, context.now()),
-        storage,
-    };
-    let server = Server {
+        token: opened.token.clone(),
+        session: session.clone(),
+        user: user.clone(),
         trust: proven.record.clone(),
-        provider: Some(finished.user.provider.clone()),
-        keyring: mirror,
+        clock_offset_seconds: offset,
+        storage: if is_mirrored { Storage::FileAndKeyring } else { Storage::File },
+        ended: None,
     };
-    let store = |state: &mut State| {
+    let server =
+        Server { trust: proven.record.clone(), provider: Some(user.provider.clone()), keyring: mirror };
+    let (state, before) = context.home.update(|state| {
         state.config.servers.insert(origin.clone(), server);
         state.config.current = Some(origin.clone());
-        state.sessions.sessions.insert(origin.clone(), session)
-    };
-    let (_, before) = match context.home.update(store) {
-        Ok(stored) => stored,
-        Err(error) => {
-            // A session that nobody can use must not go on.
-            let _ = end_session(&proven.client, &token);
-            return Err(error.into());
-        }
-    };
+        let before = state.sessions.sessions.insert(origin.clone(), session);
+        // Kept until the daemon has heard of it: from here on nobody has the token.
+        state
+            .sessions
+            .pending_logouts
+            .extend(before.as_ref().map(|before| PendingLogout::of(origin, before)));
+        before
+    })?;
+    let account = account(user);
+    opened.is_stored = true;
+    times::tell_skew(offset, context.terminal);
     if let Some(before) = before {
-        leave(context, origin, proven, &before, &finished.user);
+        leave(context, origin, proven, &state, &before, is_mirrored)?;
     }
-    Ok(SignedIn { account: account(&finished.user) })
+    Ok(account)
 }
 
 /// Ends the session that this login replaced, and says so when it was somebody else's.
-fn leave(context: &Context, origin: &Origin, proven: &Proven, before: &Session, user: &api::User) {
-    if let Ended::NotTold(error) = end_session(&proven.client, &before.token) {
+fn leave(
+    context: &Context,
+    origin: &Origin,
+    proven: &Proven,
+    state: &State,
+    before: &Session,
+    is_mirrored: bool,
+) -> Result<(), Failure> {
+    if let Some(error) = context.settle_logouts(origin, &proven.client, state)? {
         let ends = times::local(before.session.expires_at, context.now());
-        context.terminal.warn(&format!("the session before could not be ended: {error}; it ends at {ends}"));
+        context.terminal.warn(&format!(
+            "the session before could not be ended: {error}; the next command tries again, and it ends at {ends}"
+        ));
     }
-    if (&before.user.issuer, &before.user.subject) != (&user.issuer, &user.subject) {
+    if before.storage == Storage::FileAndKeyring && !is_mirrored {
+        keyring::forget(origin).unwrap_or_else(|error| {
+            context.terminal.warn(&format!("the copy of the token before stays in the keyring: {error}"));
+        });
+    }
+    let user = state.sessions.sessions.get(origin).map(|session| &session.user);
+    if user.is_some_and(|user| (&before.user.issuer, &before.user.subject) != (&user.issuer, &user.subject)) {
         context.terminal.say(&format!("before, {} was signed in to {origin}", account(&before.user)));
     }
+    Ok(())
 }
 
-/// What the options say of the keyring, or what was so at the last login.
-fn mirror_wanted(context: &Context, origin: &Origin, arguments: &Login) -> Result<bool, Failure> {
-    if arguments.keyring || arguments.no_keyring {
-        return Ok(arguments.keyring);
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        if !self.is_stored {
+            // If the daemon is away now, the session ends by itself.
+            let _ = end_session(self.client, &self.token);
+        }
     }
-    Ok(context.home.read()?.config.servers.get(origin).is_some_and(|server| server.keyring))
 }
 
 fn is_mirrored(context: &Context, origin: &Origin, token: &SessionToken) -> bool {

@@ -2,7 +2,7 @@
 
 use infra_shared::origin::Origin;
 
-use super::{Context, Ended, end_session, times};
+use super::{ClientError, Context, Ended, end_session, times};
 use crate::arguments::Logout;
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
@@ -11,11 +11,19 @@ use crate::keyring;
 
 pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure> {
     let state = context.home.read()?;
+    if context.settings.token.is_some() && (arguments.all || arguments.forget) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "INFRA_TOKEN stands in for the stored sessions, which `--all` and `--forget` mean",
+        )
+        .hint("unset INFRA_TOKEN"));
+    }
     if arguments.all {
         let mut exit = Exit::Done;
         let known = state.config.servers.keys();
+        let pending = state.sessions.pending_logouts.iter().map(|pending| &pending.server);
         let servers: std::collections::BTreeSet<_> =
-            known.chain(state.sessions.sessions.keys()).cloned().collect();
+            known.chain(state.sessions.sessions.keys()).chain(pending).cloned().collect();
         for origin in servers {
             // One that could not be told does not keep the others signed in.
             if log_out(context, &origin, &state, arguments.forget)? != Exit::Done {
@@ -37,54 +45,62 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
 /// Ends the stored session at `origin`.
 fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
     let Some(stored) = state.sessions.sessions.get(origin) else {
-        context.terminal.say(&format!("not signed in to {origin}"));
-        forget_here(context, origin, None, forget, None)?;
-        return Ok(Exit::Done);
+        return log_out_again(context, origin, state, forget);
     };
-    let ended = match context.client(origin, state) {
-        Ok(client) => {
-            let ended = end_session(&client, &stored.token);
-            if matches!(ended, Ended::AtDaemon) {
+    let hindrance = match context.client(origin, state) {
+        Ok((client, _)) => match end_session(&client, &stored.token) {
+            Ended::AtDaemon => {
                 context.settle_logouts(origin, &client, state)?;
+                forget_here(context, origin, Some(stored), forget, None)?;
+                context.terminal.say(&format!("logged out of {origin}"));
+                return Ok(Exit::Done);
             }
-            Ok(ended)
+            Ended::NotTold(error) => ClientError::Daemon(error),
+        },
+        Err(error) => error,
+    };
+    // To whom is not trusted nothing is sent, neither now nor later; and who wants everything forgotten wants no proof kept.
+    let is_untrusted = matches!(hindrance, ClientError::Daemon(DaemonError::Untrusted(_)));
+    let pending = (!is_untrusted && !forget).then(|| PendingLogout::of(origin, stored));
+    let is_kept = pending.is_some();
+    forget_here(context, origin, Some(stored), forget, pending)?;
+    let ends = times::local(stored.session.expires_at.min(stored.session.idle_expires_at), context.now());
+    hindrance.into_failure(origin).tell(context.terminal);
+    context.terminal.warn(&if is_kept {
+        format!(
+            "logged out here, but {origin} could not be told; the next `infra status`, `login` or `logout` tells it, \
+             else the session ends by itself at {ends}"
+        )
+    } else {
+        format!(
+            "logged out here, but {origin} was not told; the session ends by itself at {ends}, unless a service \
+             still uses its token"
+        )
+    });
+    Ok(Exit::NotTold)
+}
+
+/// There is no session here, but perhaps a logout that the daemon has not heard of.
+fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
+    let hindrance = if state.has_pending_logout(origin) {
+        match context.client(origin, state) {
+            Ok((client, _)) => context.settle_logouts(origin, &client, state)?.map(ClientError::Daemon),
+            Err(error) => Some(error),
         }
-        // Whom nobody can prove, nobody is sent to.
-        Err(failure) => Err(failure),
+    } else {
+        None
     };
-    let until = || {
-        let ends = stored.session.expires_at.min(stored.session.idle_expires_at);
-        times::local(ends, context.now())
-    };
-    match ended {
-        Ok(Ended::AtDaemon) => {
-            forget_here(context, origin, Some(stored), forget, None)?;
-            context.terminal.say(&format!("logged out of {origin}"));
+    if forget {
+        forget_here(context, origin, None, forget, None)?;
+    }
+    match hindrance {
+        None => {
+            context.terminal.say(&format!("not signed in to {origin}"));
             Ok(Exit::Done)
         }
-        Ok(Ended::NotTold(DaemonError::Untrusted(reason))) => {
-            forget_here(context, origin, Some(stored), forget, None)?;
-            context.terminal.warn(&format!(
-                "logged out here, but {origin} was not told: it did not prove its identity ({reason})\n  \
-                 the session ends by itself at {}, unless a service still uses its token",
-                until()
-            ));
-            Ok(Exit::NotTold)
-        }
-        Ok(Ended::NotTold(error)) => {
-            let pending = pending(origin, stored);
-            forget_here(context, origin, Some(stored), forget, Some(pending))?;
-            context.terminal.warn(&format!(
-                "logged out here, but {origin} could not be told: {error}\n  \
-                 the next `infra` command for it tells it; else the session ends by itself at {}",
-                until()
-            ));
-            Ok(Exit::NotTold)
-        }
-        Err(failure) => {
-            forget_here(context, origin, Some(stored), forget, None)?;
-            context.terminal.warn(&format!("logged out here; the session ends by itself at {}", until()));
-            failure.tell(context.terminal);
+        Some(error) => {
+            error.into_failure(origin).tell(context.terminal);
+            context.terminal.warn(&format!("{origin} could still not be told of the logout before"));
             Ok(Exit::NotTold)
         }
     }
@@ -94,7 +110,8 @@ fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> R
 fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> Result<Exit, Failure> {
     let origin = context.server(arguments.server.as_ref(), state)?.expect("INFRA_TOKEN names its server");
     let token = context.settings.token.as_ref().expect("it was there a moment ago");
-    match end_session(&context.client(&origin, state)?, token) {
+    let (client, _) = context.client(&origin, state).map_err(|error| error.into_failure(&origin))?;
+    match end_session(&client, token) {
         Ended::AtDaemon => {
             context.terminal.say(&format!("the session of INFRA_TOKEN at {origin} is ended"));
             Ok(Exit::Done)
@@ -135,13 +152,4 @@ fn forget_here(
         context.terminal.warn(&format!("the copy of the token in the keyring stays: {error}"));
     }
     Ok(())
-}
-
-fn pending(origin: &Origin, stored: &Session) -> PendingLogout {
-    PendingLogout {
-        server: origin.clone(),
-        id: stored.token.id().clone(),
-        proof: stored.token.logout_proof().to_text(),
-        expires_at: stored.session.expires_at,
-    }
 }

@@ -3,6 +3,9 @@
 mod look;
 mod text;
 
+use std::collections::BTreeSet;
+
+use infra_shared::origin::Origin;
 use serde::Serialize;
 
 use super::Context;
@@ -23,12 +26,17 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     let state = context.home.read()?;
     let how = if arguments.offline { Look::Offline } else { Look::Online };
     if arguments.all {
-        // Named or not, every one that is known is looked at.
-        let reports = state
-            .config
-            .servers
-            .keys()
-            .map(|origin| look(context, origin, &state, how))
+        // The token of the environment is for the server that was named with it, and for no other.
+        let token = context.settings.token.as_ref();
+        let named = context.server(None, &state)?.filter(|_| token.is_some());
+        let mut servers: BTreeSet<&Origin> =
+            state.config.servers.keys().chain(state.sessions.sessions.keys()).collect();
+        servers.extend(&named);
+        let reports = servers
+            .into_iter()
+            .map(|origin| {
+                look(context, origin, &state, token.filter(|_| named.as_ref() == Some(origin)), how)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let exit = reports
             .iter()
@@ -43,13 +51,13 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             context.terminal.data(&texts.join("\n"))?;
         }
         for report in reports {
-            tell_untrusted(context, report);
+            tell_aside(context, report);
         }
         return Ok(exit);
     }
 
     let report = match context.server(arguments.server.as_ref(), &state)? {
-        Some(origin) => look(context, &origin, &state, how)?,
+        Some(origin) => look(context, &origin, &state, context.settings.token.as_ref(), how)?,
         None => Report::of_no_server(),
     };
     if arguments.json {
@@ -57,17 +65,18 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     } else if !context.terminal.quiet {
         context.terminal.data(&text::of(&report, context.now()))?;
     }
-    report.tell_skew(context.terminal);
     let exit = report.exit();
-    tell_untrusted(context, report);
+    tell_aside(context, report);
     Ok(exit)
 }
 
-/// A server that is not who it was has to be explained, whatever form the report has.
-fn tell_untrusted(context: &Context, report: Report) {
-    if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause)
-        && !context.terminal.quiet
-    {
+/// What has to be said whatever form the report has: that a clock is wrong, and why a server is not trusted.
+fn tell_aside(context: &Context, report: Report) {
+    if context.terminal.quiet {
+        return;
+    }
+    report.tell_skew(context.terminal);
+    if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause) {
         cause.into_failure(&origin).tell(context.terminal);
     }
 }

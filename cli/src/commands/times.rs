@@ -3,6 +3,11 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
+use crate::terminal::Terminal;
+
+/// A difference of clocks that the user is told of, in seconds.
+const SKEW_TOLD: i64 = 60;
+
 /// What is left, as `3 h 59 min`, `4 min` or `30 s`.
 pub(super) fn left(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
@@ -29,6 +34,15 @@ pub(super) fn daemon_time(now: Timestamp, offset_seconds: i64) -> Timestamp {
 /// How much the daemon's clock is ahead of the local one.
 pub(super) fn offset(daemon: Timestamp, local: Timestamp) -> i64 {
     daemon.duration_since(local).as_secs()
+}
+
+/// Tells of a difference of clocks: with a local clock that is wrong, every time that is shown is wrong.
+pub(super) fn tell_skew(offset_seconds: i64, terminal: Terminal) {
+    if offset_seconds.abs() > SKEW_TOLD {
+        let direction = if offset_seconds > 0 { "behind" } else { "ahead of" };
+        let difference = left(SignedDuration::from_secs(offset_seconds.abs()));
+        terminal.warn(&format!("the clock of this machine is {difference} {direction} the server's"));
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
         // Whoever set it knows that it is there; how long it lasts, only the daemon knows.
         (Some(token), _) if min_left.is_zero() => token.clone(),
         (Some(_), _) => ask(context, &origin, &state, min_left)?,
+        (None, Some(stored)) if stored.ended.is_some() => {
+            return Err(login_needed(&origin, "the session is over"));
+        }
         (None, Some(stored)) => {
             let now = times::daemon_time(context.now(), stored.clock_offset_seconds);
             let left = |until: jiff::Timestamp| until.duration_since(now);
@@ -50,7 +53,7 @@ fn ask(
     state: &State,
     min_left: SignedDuration,
 ) -> Result<SessionToken, Failure> {
-    let report = status::look(context, origin, state, status::Look::Online)?;
+    let report = status::look(context, origin, state, context.settings.token.as_ref(), status::Look::Online)?;
     let live = report.live_for().ok_or_else(|| report.failure())?;
     if live < min_left {
         return Err(too_short(origin));

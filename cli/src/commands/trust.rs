@@ -8,6 +8,7 @@ use crate::trust::{Offered, meet};
 /// The server must prove the new identity here and now: a mistyped fingerprint is found before the old one is gone.
 pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure> {
     let origin = &arguments.server;
+    context.named_server(Some(origin))?;
     let state = context.home.read()?;
     if !state.config.servers.contains_key(origin) {
         return Err(Failure::new(Exit::Usage, format!("{origin} is not known here"))

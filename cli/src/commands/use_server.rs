@@ -6,6 +6,7 @@ use super::Context;
 use crate::failure::{Exit, Failure};
 
 pub(super) fn run(context: &Context, server: &Origin) -> Result<Exit, Failure> {
+    context.named_server(Some(server))?;
     let (state, is_known) = context.home.update(|state| {
         let is_known = state.config.servers.contains_key(server);
         if is_known {

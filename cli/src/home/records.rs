@@ -68,9 +68,22 @@ pub struct Session {
     pub token: SessionToken,
     pub session: api::Session,
     pub user: api::User,
+    /// By what the server was proven: the token goes to nobody who is proven by less, even when `config.json` is lost.
+    pub trust: TrustRecord,
     /// The daemon's clock less the local one.
     pub clock_offset_seconds: i64,
     pub storage: Storage,
+    /// That the daemon said it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<SessionEnd>,
+}
+
+/// How a session ended, in the daemon's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionEnd {
+    Expired,
+    Revoked,
 }
 
 /// Where a token is kept.
@@ -91,7 +104,20 @@ pub struct PendingLogout {
     pub server: Origin,
     pub id: SessionID,
     pub proof: String,
+    pub trust: TrustRecord,
     pub expires_at: Timestamp,
+}
+
+impl PendingLogout {
+    pub fn of(server: &Origin, session: &Session) -> Self {
+        Self {
+            server: server.clone(),
+            id: session.token.id().clone(),
+            proof: session.token.logout_proof().to_text(),
+            trust: session.trust.clone(),
+            expires_at: session.session.expires_at,
+        }
+    }
 }
 
 impl Default for Config {

@@ -57,6 +57,11 @@ impl Desk {
         }
     }
 
+    /// Whether the single-use address was fetched.
+    pub(super) fn is_started(&self) -> bool {
+        self.is_started.load(Ordering::SeqCst)
+    }
+
     pub(super) fn start_path(&self) -> &str {
         &self.start_path
     }
@@ -110,10 +115,8 @@ impl Desk {
         if !self.is_started.swap(true, Ordering::SeqCst) {
             return see_other(self.url.clone());
         }
-        // Once the response is here, the address can do no more harm.
-        if !self.has_response() {
-            let _ = self.arrivals.send(Arrival::OpenedTwice);
-        }
+        // Also when a response is here: the onlooker may have been quicker than the browser.
+        let _ = self.arrivals.send(Arrival::OpenedTwice);
         Page::OpenedTwice.response()
     }
 

@@ -9,13 +9,13 @@ use crate::home::{LoginLock, LoginTurn};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes the turn, and says whether it had to be waited for.
-pub(super) fn take(context: &Context, patience: Duration) -> Result<(LoginLock, bool), Failure> {
+/// Takes the turn, waiting for it as long as a login may take.
+pub(super) fn take(context: &Context, patience: Duration) -> Result<LoginLock, Failure> {
     let begin = Instant::now();
     let mut told = None;
     loop {
         let url = match context.home.take_login_turn()? {
-            LoginTurn::Mine(lock) => return Ok((lock, told.is_some())),
+            LoginTurn::Mine(lock) => return Ok(lock),
             LoginTurn::Taken { url } => url,
         };
         if told.as_ref() != Some(&url) {

@@ -6,15 +6,11 @@ use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::super::{Context, times};
+use super::super::{ClientError, Context, times};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
-use crate::home::{self, Storage};
+use crate::home::{self, SessionEnd, Storage, TrustRecord};
 use crate::terminal::Terminal;
-use crate::trust::{self, Offered};
-
-/// A difference of clocks that the user is told of.
-const SKEW_TOLD: i64 = 60;
 
 /// Whether the daemon may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +47,8 @@ pub(crate) struct Report {
     /// The daemon's time when this was found out.
     now: Timestamp,
     pub(crate) token: Option<SessionToken>,
+    /// That the daemon said before that it is over.
+    ended: Option<SessionEnd>,
     /// Why nobody could be asked, or was.
     pub(crate) cause: Option<DaemonError>,
 }
@@ -78,26 +76,29 @@ struct JsonSession {
     seconds_left: i64,
 }
 
-/// Looks at the session at `origin`. What the daemon says is remembered.
+/// Looks at the session at `origin`, or at the one of `token` from the environment. What the daemon says is remembered.
 pub(crate) fn look(
     context: &Context,
     origin: &Origin,
     state: &home::State,
+    token: Option<&SessionToken>,
     how: Look,
 ) -> Result<Report, Failure> {
-    let report = Report::stored(context, origin, state, how);
+    let report = Report::stored(context, origin, state, token, how);
     if how == Look::Offline {
-        return Ok(report.judged_offline(context.settings.token.is_some()));
+        return Ok(report.judged_offline(token.is_some()));
     }
-    let is_pending = || state.sessions.pending_logouts.iter().any(|pending| pending.server == *origin);
-    if report.token.is_none() && !is_pending() {
+    if report.token.is_none() && !state.has_pending_logout(origin) {
         return Ok(report);
     }
-    let known = state.config.servers.get(origin).map(|server| &server.trust);
-    let (client, record) = match trust::client(origin, known, Offered::from_environment(&context.settings)?) {
+    let (client, record) = match context.client(origin, state) {
         Ok(client) => client,
         Err(_) if report.token.is_none() => return Ok(report),
-        Err(error) => return Ok(report.failed(error)),
+        Err(ClientError::Daemon(error)) => return Ok(report.failed(error)),
+        Err(ClientError::Offered(failure)) => {
+            failure.tell(context.terminal);
+            return Ok(Report { state: State::Untrusted, ..report });
+        }
     };
     context.settle_logouts(origin, &client, state)?;
     let Some(token) = report.token.clone() else { return Ok(report) };
@@ -106,7 +107,14 @@ pub(crate) fn look(
     match client.session(&token) {
         Ok(current) => {
             let offset = times::offset(current.now, before);
-            remember(context, origin, &token, &current.session, offset)?;
+            remember(context, origin, &token, |stored| {
+                // A second of difference is the network's.
+                if (stored.clock_offset_seconds - offset).abs() > 1 {
+                    stored.clock_offset_seconds = offset;
+                }
+                stored.session = current.session.clone();
+                stored.ended = None;
+            })?;
             Ok(Report {
                 state: State::Active,
                 user: Some(current.user),
@@ -116,32 +124,48 @@ pub(crate) fn look(
                 ..report
             })
         }
-        Err(error) => Ok(report.failed(error)),
+        Err(error) => {
+            let report = report.failed(error);
+            if let Some(end) = report.state.end() {
+                remember(context, origin, &token, |stored| stored.ended = Some(end))?;
+            }
+            Ok(report)
+        }
     }
 }
 
-/// Stores what the daemon said of the limits and of its clock, where it is news.
+/// Stores what the daemon said of the session of `token`, where it is news.
 fn remember(
     context: &Context,
     origin: &Origin,
     token: &SessionToken,
-    session: &Session,
-    offset: i64,
+    change: impl Fn(&mut home::Session),
 ) -> Result<(), Failure> {
-    let is_news = |stored: &home::Session| {
-        stored.token.expose() == token.expose()
-            && (stored.session != *session || (stored.clock_offset_seconds - offset).abs() > 1)
-    };
-    if !context.home.read()?.sessions.sessions.get(origin).is_some_and(is_news) {
-        return Ok(());
-    }
-    context.home.update(|state| {
-        if let Some(stored) = state.sessions.sessions.get_mut(origin).filter(|stored| is_news(stored)) {
-            stored.session = session.clone();
-            stored.clock_offset_seconds = offset;
+    let change_ours = |stored: Option<&mut home::Session>| {
+        if let Some(stored) = stored.filter(|stored| stored.token.expose() == token.expose()) {
+            change(stored);
         }
-    })?;
+    };
+    let heard =
+        |session: &home::Session| (session.session.clone(), session.clock_offset_seconds, session.ended);
+    let mut state = context.home.read()?;
+    let Some(before) = state.sessions.sessions.get(origin).map(heard) else { return Ok(()) };
+    change_ours(state.sessions.sessions.get_mut(origin));
+    if state.sessions.sessions.get(origin).map(heard) != Some(before) {
+        context.home.update(|state| change_ours(state.sessions.sessions.get_mut(origin)))?;
+    }
     Ok(())
+}
+
+impl State {
+    /// How a session that is over has ended.
+    fn end(self) -> Option<SessionEnd> {
+        match self {
+            Self::Expired => Some(SessionEnd::Expired),
+            Self::Revoked => Some(SessionEnd::Revoked),
+            _ => None,
+        }
+    }
 }
 
 impl Report {
@@ -158,13 +182,20 @@ impl Report {
             clock_offset_seconds: None,
             now: Timestamp::UNIX_EPOCH,
             token: None,
+            ended: None,
             cause: None,
         }
     }
 
     /// What is stored here. `INFRA_TOKEN` stands in for the stored session, and says nothing but itself.
-    fn stored(context: &Context, origin: &Origin, state: &home::State, how: Look) -> Self {
-        let known = state.config.servers.get(origin).map(|server| server.trust.name());
+    fn stored(
+        context: &Context,
+        origin: &Origin,
+        state: &home::State,
+        token: Option<&SessionToken>,
+        how: Look,
+    ) -> Self {
+        let known = state.trust(origin).map(TrustRecord::name);
         let empty = Self {
             server: Some(origin.clone()),
             trust: known,
@@ -172,7 +203,7 @@ impl Report {
             now: context.now(),
             ..Self::of_no_server()
         };
-        if let Some(token) = &context.settings.token {
+        if let Some(token) = token {
             return Self { token: Some(token.clone()), storage: Some(Storage::Environment), ..empty };
         }
         let Some(stored) = state.sessions.sessions.get(origin) else {
@@ -181,6 +212,7 @@ impl Report {
         };
         Self {
             token: Some(stored.token.clone()),
+            ended: stored.ended,
             user: Some(stored.user.clone()),
             session: Some(stored.session.clone()),
             storage: Some(stored.storage),
@@ -194,6 +226,8 @@ impl Report {
     fn judged_offline(self, from_environment: bool) -> Self {
         let state = match &self.session {
             _ if from_environment => State::Unreachable,
+            _ if self.ended == Some(SessionEnd::Revoked) => State::Revoked,
+            _ if self.ended == Some(SessionEnd::Expired) => State::Expired,
             Some(session) if self.now >= session.expires_at => State::Expired,
             Some(session) if self.now >= session.idle_expires_at => State::Unreachable,
             Some(_) => State::Active,
@@ -256,16 +290,10 @@ impl Report {
         if self.exit() == Exit::LoginNeeded { failure.hint("`infra login`") } else { failure }
     }
 
-    /// A local clock that is wrong makes every time that is shown wrong.
-    pub(super) fn tell_skew(&self, terminal: Terminal) {
-        if let Some(offset) = self.clock_offset_seconds
-            && offset.abs() > SKEW_TOLD
-        {
-            let direction = if offset > 0 { "behind" } else { "ahead of" };
-            terminal.warn(&format!(
-                "the clock of this machine is {} {direction} the server's",
-                times::left(SignedDuration::from_secs(offset.abs()))
-            ));
+    /// Tells of a local clock that is wrong.
+    pub(crate) fn tell_skew(&self, terminal: Terminal) {
+        if let Some(offset) = self.clock_offset_seconds {
+            times::tell_skew(offset, terminal);
         }
     }
 
