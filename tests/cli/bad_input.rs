@@ -2,11 +2,14 @@
 
 use std::net::TcpListener;
 
+use infra_harness::authority::Authority;
 use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
+use infra_harness::https::{Answer, Server};
 use infra_harness::login;
 use infra_harness::ports::Ports;
 use infra_harness::program::{Ran, RecordingBrowser, User};
 use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Person, Provider};
+use serde_json::json;
 
 const CANARY: &str = "canary-neighbour-0123456789";
 
@@ -244,4 +247,28 @@ fn forced_login(alice: &User, provider: &Provider) -> Ran {
 fn is_still_signed_in(alice: &User, token: &str) {
     assert_eq!(login::token(alice), token, "the session of before is gone");
     alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+#[test]
+fn a_server_whose_providers_have_names_that_terminals_obey_is_no_daemon() {
+    for name in ["\u{1b}]0;owned\u{7}", "okta\nokta", "Okta", "", "\u{202e}atko"] {
+        let authority = Authority::new();
+        let server = Server::start(authority.issue(), move |_| {
+            let provider = json!({
+                "name": name, "kind": "okta", "issuer": "https://okta.test",
+                "redirectURIs": ["http://127.0.0.1:8301/callback"],
+            });
+            let body = json!({
+                "version": "0", "now": "2026-01-01T00:00:00Z", "pins": [], "providers": [provider, provider],
+            });
+            std::future::ready(Answer::json(200, &body))
+        });
+        let alice = User::new();
+        let origin = format!("https://127.0.0.1:{}", server.port());
+        let fingerprint = authority.pin().to_string();
+        let ran =
+            alice.infra(["login", &origin, "--fingerprint", &fingerprint, "--provider", "x"]).run().expect(1);
+        assert!(!ran.stderr.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{ran:?}");
+        ran.telling(&["not infrad"]);
+    }
 }

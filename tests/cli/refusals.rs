@@ -1,11 +1,15 @@
 //! Logins that must not succeed: each is refused with its exit code, leaves nothing, and the next honest one works.
 
+use std::time::Duration;
+
 use infra_harness::daemon::Daemon;
+use infra_harness::https::Delivery;
 use infra_harness::login::{self, Started};
 use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::relay::Relay;
+use infra_harness::wait;
 use infra_shared::api::ProblemCode;
 use serde_json::json;
 
@@ -66,6 +70,34 @@ fn a_second_fetch_of_the_single_use_address_voids_the_login() {
     let (_, page) = pending.get(&pending.local_url);
     assert!(!page.contains(provider.issuer()), "the address was told twice\n{page}");
     pending.wait().expect(6).silent();
+    stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
+}
+
+#[test]
+fn a_second_fetch_while_the_daemon_is_asked_ends_the_session_that_came_of_it() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let response = pending.sign_in(&provider);
+    provider.misbehave(
+        Misbehaviour::default()
+            .answer(Endpoint::Token, |answer| answer.delivery = Delivery::After(Duration::from_secs(2))),
+    );
+    std::thread::scope(|scope| {
+        let page = scope.spawn(|| pending.respond(&response).1);
+        let asked =
+            wait::until(Duration::from_secs(10), || (provider.calls(Endpoint::Token) == 1).then_some(()));
+        asked.expect("the daemon exchanges the code");
+        pending.get(&pending.local_url);
+        let page = page.join().expect("the listener answers");
+        assert!(!page.contains("Logged in"), "{page}");
+    });
+    pending.wait().expect(6).silent();
+    let log = daemon.log();
+    assert!(
+        log.contains("logged in") && log.contains("logged out"),
+        "a session stays that nobody holds\n{log}"
+    );
     stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
 }
 

@@ -1,6 +1,8 @@
 //! Nothing is sent to a server whose identity the user has not accepted, and a changed identity stops everything.
 
+use infra_harness::authority::Authority;
 use infra_harness::daemon::Daemon;
+use infra_harness::impostor::{Disguise, Impostor};
 use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::{Endpoint, Provider};
@@ -62,4 +64,88 @@ fn a_changed_identity_stops_everything_until_it_is_trusted() {
     // The session was of the daemon that is gone.
     alice.infra(["status"]).run().expect(3);
     login::succeed(&alice, &daemon, &provider);
+}
+
+#[test]
+fn a_logout_at_a_changed_identity_sends_nothing_and_says_when_the_session_ends() {
+    let provider = Provider::start();
+    let authority = Authority::new();
+    let alice = User::new();
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    // Somebody else answers where the daemon was.
+    let impostor = Impostor::start(Disguise::OtherAuthority, &authority);
+    let config = alice.file("config.json").expect("a configuration");
+    let sessions = alice.file("sessions.json").expect("a session");
+    for (file, text) in [("config.json", config), ("sessions.json", sessions)] {
+        let moved = text.replace(&daemon.origin(), &impostor.origin());
+        std::fs::write(alice.infra_home().join(file), moved).expect("the file is the user's own");
+    }
+
+    alice.infra(["logout"]).run().expect(7).telling(&["infra trust", "ends by itself at"]).silent();
+    assert!(impostor.connections() > 0);
+    assert_eq!(impostor.received(), 0, "{:?}", impostor.in_the_clear());
+    alice.infra(["token"]).run().expect(3).silent();
+}
+
+#[test]
+fn another_fingerprint_than_the_known_one_stops_also_a_user_who_is_signed_in() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    alice.infra(["login", &daemon.origin(), "--fingerprint", &wrong]).run().expect(5).silent();
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+#[test]
+fn a_session_keeps_the_trust_it_was_made_under_when_the_configuration_is_damaged() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    std::fs::write(alice.infra_home().join("config.json"), "{\"version\":")
+        .expect("the file is the user's own");
+
+    let status = alice
+        .infra(["status", &daemon.origin(), "--json"])
+        .run()
+        .expect(0)
+        .telling(&["damaged", "is kept as"]);
+    assert_eq!(
+        (status.json()["state"].as_str(), status.json()["trust"].as_str()),
+        (Some("active"), Some("pinned"))
+    );
+}
+
+#[test]
+fn the_token_of_the_environment_goes_to_the_server_that_was_named_with_it_alone() {
+    let provider = Provider::start();
+    let (ours, other) = (Daemon::start(&provider), Daemon::start(&provider));
+    let (alice, script) = (User::new(), User::new());
+    for daemon in [&ours, &other] {
+        login::succeed(&alice, daemon, &provider);
+    }
+    login::succeed(&script, &ours, &provider);
+    let token = login::token(&script);
+
+    let call = alice.infra(["status", "--all", "--json"]);
+    let status = call.env("INFRA_TOKEN", &token).env("INFRA_SERVER", ours.origin()).run().expect(0);
+    let mut seen: Vec<(String, String)> = status.json()["servers"]
+        .as_array()
+        .expect("servers")
+        .iter()
+        .map(|server| (server["server"].to_string(), server["storage"].to_string()))
+        .collect();
+    let mut expected = vec![
+        (format!("\"{}\"", ours.origin()), "\"environment\"".to_owned()),
+        (format!("\"{}\"", other.origin()), "\"file\"".to_owned()),
+    ];
+    seen.sort();
+    expected.sort();
+    assert_eq!(seen, expected, "{status}");
+    // Shown to the other daemon, it would have been refused there, and the log would say so.
+    assert!(!other.log().contains("not_authenticated"), "{}", other.log());
+    alice.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).telling(&["INFRA_SERVER"]);
 }
