@@ -131,10 +131,10 @@ enum ClientError {
 }
 
 impl ClientError {
-    fn into_failure(self, origin: &Origin) -> Failure {
+    fn to_failure(&self, origin: &Origin) -> Failure {
         match self {
-            Self::Offered(failure) => failure,
-            Self::Daemon(error) => error.into_failure(origin),
+            Self::Offered(failure) => failure.clone(),
+            Self::Daemon(error) => error.to_failure(origin),
         }
     }
 }

@@ -139,6 +139,10 @@ fn read<T: DeserializeOwned>(response: Response) -> Result<T, DaemonError> {
     serde_json::from_slice(&body).map_err(|_| DaemonError::NotADaemon)
 }
 
+/// What to look at when a server does not answer.
+pub const UNREACHABLE_HINT: &str =
+    "again in a while; if it stays so, the address and the network, or the server's operator";
+
 /// A good answer, or the problem that it describes.
 fn check(response: Response) -> Result<Response, DaemonError> {
     if response.status().is_success() {
@@ -194,9 +198,9 @@ impl DaemonError {
     }
 
     /// What to tell the user of a failed call to `origin`.
-    pub fn into_failure(self, origin: &Origin) -> Failure {
+    pub fn to_failure(&self, origin: &Origin) -> Failure {
         let exit = self.exit();
-        let failure = match (&self, exit) {
+        let failure = match (self, exit) {
             (Self::Untrusted(reason), _) => return untrusted_failure(origin, reason),
             (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::ProviderUnavailable => {
                 Failure::new(exit, "the identity provider cannot be reached by the daemon")
@@ -211,14 +215,11 @@ impl DaemonError {
             (_, Exit::LoginNeeded) => Failure::new(exit, format!("{origin} asks for a login")),
             _ => Failure::new(exit, format!("{origin} did not do it")),
         };
-        let retry_after = match &self {
-            Self::Problem { retry_after, .. } => retry_after.clone(),
-            _ => None,
-        };
-        let failure = failure.because(&self);
-        match (retry_after, exit) {
-            (Some(seconds), _) => failure.hint(format!("again in {seconds} s")),
-            (None, Exit::LoginNeeded) => failure.hint("`infra login`"),
+        let failure = failure.because(self);
+        match self {
+            Self::Problem { retry_after: Some(seconds), .. } => failure.hint(format!("again in {seconds} s")),
+            Self::Unreachable(_) => failure.hint(UNREACHABLE_HINT),
+            _ if exit == Exit::LoginNeeded => failure.hint("`infra login`"),
             _ => failure,
         }
     }

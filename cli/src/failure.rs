@@ -34,7 +34,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// What a failed command tells its user. Nothing in it is secret.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     exit: Exit,
     what: String,

@@ -46,8 +46,15 @@ impl Offered {
         Self::gather(&Proof { fingerprint: None, ca_file: None }, settings)
     }
 
-    pub fn into_record(self) -> Option<TrustRecord> {
-        self.0
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn pin(&self) -> Option<Pin> {
+        match self.0 {
+            Some(TrustRecord::Pinned { pin } | TrustRecord::CaFile { pin: Some(pin), .. }) => Some(pin),
+            _ => None,
+        }
     }
 }
 
@@ -86,6 +93,7 @@ pub fn meet(
 ) -> Result<Proven, Failure> {
     check_offer(origin, known, &offered)?;
     let is_first_contact = known.is_none() && offered.0.is_none();
+    let given = if known.is_none() { offered.pin() } else { None };
     match contact(origin, known, offered) {
         Ok(proven) => Ok(proven),
         Err(DaemonError::Untrusted(_) | DaemonError::NoClient(_))
@@ -97,7 +105,7 @@ pub fn meet(
             Err(first_contact_failure(origin, &reason))
         }
         Err(DaemonError::NoClient(reason)) if is_first_contact => Err(first_contact_failure(origin, &reason)),
-        Err(error) => Err(error.into_failure(origin)),
+        Err(error) => Err(not_as_given(origin, given, &error)),
     }
 }
 
@@ -131,17 +139,23 @@ fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<Proven, Fa
     let pin = find_pin(&answer).ok_or_else(|| {
         Failure::new(Exit::Untrusted, "that holds no fingerprint (`sha256:` and 64 hexadecimal digits)")
     })?;
-    contact(origin, None, Offered(Some(TrustRecord::Pinned { pin }))).map_err(|error| match error {
-        DaemonError::Untrusted(Untrusted::OtherPin { received }) => Failure::new(
+    contact(origin, None, Offered(Some(TrustRecord::Pinned { pin })))
+        .map_err(|error| not_as_given(origin, Some(pin), &error))
+}
+
+/// A server that could not be met; where it has another fingerprint than the one given for it, both are shown.
+fn not_as_given(origin: &Origin, given: Option<Pin>, error: &DaemonError) -> Failure {
+    match (error, given) {
+        (DaemonError::Untrusted(Untrusted::OtherPin { received }), Some(given)) => Failure::new(
             Exit::Untrusted,
-            format!("{origin} has another fingerprint than you entered, and nothing was sent to it"),
+            format!("{origin} has another fingerprint than the one given, and nothing was sent to it"),
         )
         .hint(format!(
-            "compare them with its operator; if they differ, somebody may stand between you and the server\n  \
-             entered:  {pin}\n  received: {received}"
+            "compare both with its operator, by another way than this one; if the given one is right, somebody may \
+             stand between you and the server\n  given:    {given}\n  received: {received}"
         )),
-        error => error.into_failure(origin),
-    })
+        _ => error.to_failure(origin),
+    }
 }
 
 /// Without a human, an unknown server stays unknown.

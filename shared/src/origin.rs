@@ -75,7 +75,7 @@ impl FromStr for Origin {
             Some(Host::Ipv6(address)) => format!("[{address}]"),
             _ => return Err(MalformedOrigin::NotAnAddress),
         };
-        if has_control_character || host.is_empty() || url.port() == Some(0) && !text.ends_with(":0") {
+        if has_control_character || host.is_empty() || url.port() == Some(0) {
             return Err(MalformedOrigin::NotAnAddress);
         }
         let bare = url.username().is_empty()

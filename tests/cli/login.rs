@@ -56,7 +56,7 @@ fn a_user_logs_in_looks_uses_the_token_and_logs_out() {
     transcript.add(&alice.infra(["status"]).run().expect(3));
     transcript.add(&alice.infra(["token"]).run().expect(3).silent());
     transcript.add_files(&alice);
-    transcript.compare("login");
+    transcript.compare("login-to-logout");
 }
 
 #[test]

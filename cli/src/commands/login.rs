@@ -93,7 +93,7 @@ fn is_told_live(context: &Context, origin: &Origin, arguments: &Login) -> Result
         SessionState::LoggedOut | SessionState::Expired | SessionState::Revoked => Ok(false),
         // A login would meet the same server, and fail for the same reason.
         SessionState::Unreachable | SessionState::Untrusted => match report.cause {
-            Some(error) => Err(error.into_failure(origin)),
+            Some(error) => Err(error.to_failure(origin)),
             None => Ok(false),
         },
     }
@@ -142,9 +142,9 @@ fn log_in(
         terminal: context.terminal,
     };
     let start =
-        |request: StartLogin| proven.client.start_login(&request).map_err(|error| error.into_failure(origin));
+        |request: StartLogin| proven.client.start_login(&request).map_err(|error| error.to_failure(origin));
     let finish = |request: FinishLogin| {
-        let finished = proven.client.finish_login(&request).map_err(|error| error.into_failure(origin))?;
+        let finished = proven.client.finish_login(&request).map_err(|error| error.to_failure(origin))?;
         let token = SessionToken::parse(finished.token.expose_secret())
             .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
         Ok(Opened { client: &proven.client, token, finished, is_stored: false })

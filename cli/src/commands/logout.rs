@@ -9,6 +9,8 @@ use crate::failure::{Exit, Failure};
 use crate::home::{PendingLogout, Session, State, Storage};
 use crate::keyring;
 
+const NO_SERVER: &str = "not signed in: no server is known here";
+
 pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure> {
     let state = context.home.read()?;
     if context.settings.token.is_some() && (arguments.all || arguments.forget) {
@@ -24,6 +26,9 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         let pending = state.sessions.pending_logouts.iter().map(|pending| &pending.server);
         let servers: std::collections::BTreeSet<_> =
             known.chain(state.sessions.sessions.keys()).chain(pending).cloned().collect();
+        if servers.is_empty() {
+            context.terminal.say(NO_SERVER);
+        }
         for origin in servers {
             // One that could not be told does not keep the others signed in.
             if log_out(context, &origin, &state, arguments.forget)? != Exit::Done {
@@ -36,7 +41,7 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         Some(_) if context.settings.token.is_some() => log_out_environment(context, arguments, &state),
         Some(origin) => log_out(context, &origin, &state, arguments.forget),
         None => {
-            context.terminal.say("not signed in: no server is known here");
+            context.terminal.say(NO_SERVER);
             Ok(Exit::Done)
         }
     }
@@ -65,7 +70,7 @@ fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> R
     let is_kept = pending.is_some();
     forget_here(context, origin, Some(stored), forget, pending)?;
     let ends = times::local(stored.session.expires_at.min(stored.session.idle_expires_at), context.now());
-    hindrance.into_failure(origin).tell(context.terminal);
+    hindrance.to_failure(origin).tell(context.terminal);
     context.terminal.warn(&if is_kept {
         format!(
             "logged out here, but {origin} could not be told; the next `infra status`, `login` or `logout` tells it, \
@@ -82,7 +87,8 @@ fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> R
 
 /// There is no session here, but perhaps a logout that the daemon has not heard of.
 fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
-    let hindrance = if state.has_pending_logout(origin) {
+    let was_pending = state.has_pending_logout(origin);
+    let hindrance = if was_pending {
         match context.client(origin, state) {
             Ok((client, _)) => context.settle_logouts(origin, &client, state)?.map(ClientError::Daemon),
             Err(error) => Some(error),
@@ -95,11 +101,15 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
     }
     match hindrance {
         None => {
-            context.terminal.say(&format!("not signed in to {origin}"));
+            context.terminal.say(&if was_pending {
+                format!("not signed in to {origin}, which was told now of the logout before")
+            } else {
+                format!("not signed in to {origin}")
+            });
             Ok(Exit::Done)
         }
         Some(error) => {
-            error.into_failure(origin).tell(context.terminal);
+            error.to_failure(origin).tell(context.terminal);
             context.terminal.warn(&format!("{origin} could still not be told of the logout before"));
             Ok(Exit::NotTold)
         }
@@ -110,13 +120,13 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
 fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> Result<Exit, Failure> {
     let origin = context.server(arguments.server.as_ref(), state)?.expect("INFRA_TOKEN names its server");
     let token = context.settings.token.as_ref().expect("it was there a moment ago");
-    let (client, _) = context.client(&origin, state).map_err(|error| error.into_failure(&origin))?;
+    let (client, _) = context.client(&origin, state).map_err(|error| error.to_failure(&origin))?;
     match end_session(&client, token) {
         Ended::AtDaemon => {
             context.terminal.say(&format!("the session of INFRA_TOKEN at {origin} is ended"));
             Ok(Exit::Done)
         }
-        Ended::NotTold(error) => Err(error.into_failure(&origin)),
+        Ended::NotTold(error) => Err(error.to_failure(&origin)),
     }
 }
 

@@ -47,7 +47,11 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             let servers = reports.iter().map(Report::json).collect();
             print_json(context, &All { schema: 1, servers })?;
         } else if !context.terminal.quiet {
-            let texts: Vec<String> = reports.iter().map(|report| text::of(report, context.now())).collect();
+            let mut texts: Vec<String> =
+                reports.iter().map(|report| text::of(report, context.now())).collect();
+            if texts.is_empty() {
+                texts.push(text::of(&Report::of_no_server(), context.now()));
+            }
             context.terminal.data(&texts.join("\n"))?;
         }
         for report in reports {
@@ -77,7 +81,7 @@ fn tell_aside(context: &Context, report: Report) {
     }
     report.tell_skew(context.terminal);
     if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause) {
-        cause.into_failure(&origin).tell(context.terminal);
+        cause.to_failure(&origin).tell(context.terminal);
     }
 }
 

@@ -15,11 +15,12 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
             .hint(format!("`infra login {origin}`: the first login asks for what proves it")));
     }
     let offered = Offered::gather(&arguments.proof, &context.settings)?;
-    let Some(record) = offered.into_record() else {
+    if offered.is_empty() {
         return Err(Failure::new(Exit::Usage, "what is to be trusted has to be said")
             .hint("`--fingerprint sha256:…` or `--ca-file FILE`, from the server's operator"));
-    };
-    let proven = meet(origin, Some(&record), Offered::default(), context.terminal)?;
+    }
+    // What was known of it does not count any more.
+    let proven = meet(origin, None, offered, context.terminal)?;
     context.home.update(|state| {
         if let Some(server) = state.config.servers.get_mut(origin) {
             server.trust = proven.record.clone();

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::super::{ClientError, Context, times};
-use crate::daemon_client::DaemonError;
+use crate::daemon_client::{DaemonError, UNREACHABLE_HINT};
 use crate::failure::{Exit, Failure};
 use crate::home::{self, SessionEnd, Storage, TrustRecord};
 use crate::terminal::Terminal;
@@ -73,7 +73,8 @@ pub(super) struct Json {
 struct JsonSession {
     #[serde(flatten)]
     session: Session,
-    seconds_left: i64,
+    /// 0 once it is over, `null` while nobody knows.
+    seconds_left: Option<i64>,
 }
 
 /// Looks at the session at `origin`, or at the one of `token` from the environment. What the daemon says is remembered.
@@ -274,6 +275,10 @@ impl Report {
     pub(crate) fn failure(&self) -> Failure {
         let server = self.server.as_ref().map(ToString::to_string).unwrap_or_default();
         let failure = match self.state {
+            // What to do about it is the same whatever was wanted of the server.
+            State::Untrusted if let (Some(server), Some(cause)) = (&self.server, &self.cause) => {
+                return cause.to_failure(server);
+            }
             State::Active => Failure::new(Exit::Failed, format!("the session at {server} is live")),
             State::LoggedOut => Failure::new(self.exit(), format!("you are not signed in ({server})")),
             State::Expired => Failure::new(self.exit(), format!("the session at {server} has expired")),
@@ -283,11 +288,11 @@ impl Report {
             }
             State::Untrusted => Failure::new(self.exit(), format!("{server} did not prove its identity")),
         };
-        let failure = match &self.cause {
-            Some(cause) => failure.because(cause),
+        match &self.cause {
+            _ if self.exit() == Exit::LoginNeeded => failure.hint("`infra login`"),
+            Some(cause) => failure.because(cause).hint(UNREACHABLE_HINT),
             None => failure,
-        };
-        if self.exit() == Exit::LoginNeeded { failure.hint("`infra login`") } else { failure }
+        }
     }
 
     /// Tells of a local clock that is wrong.
@@ -302,11 +307,22 @@ impl Report {
         session.expires_at.min(session.idle_expires_at).duration_since(self.now).max(SignedDuration::ZERO)
     }
 
+    /// Whether the daemon itself said so.
+    fn was_answered(&self) -> bool {
+        self.checked == Look::Online
+            && self.state != State::Untrusted
+            && self.cause.as_ref().is_none_or(|cause| cause.problem().is_some())
+    }
+
     pub(super) fn json(&self) -> Json {
-        let session = self
-            .session
-            .clone()
-            .map(|session| JsonSession { seconds_left: self.left(&session).as_secs(), session });
+        let session = self.session.clone().map(|session| {
+            let seconds_left = match self.state {
+                State::Active => Some(self.left(&session).as_secs()),
+                State::LoggedOut | State::Expired | State::Revoked => Some(0),
+                State::Unreachable | State::Untrusted => None,
+            };
+            JsonSession { session, seconds_left }
+        });
         Json {
             schema: 1,
             state: self.state,
@@ -315,7 +331,7 @@ impl Report {
             user: self.user.clone(),
             session,
             storage: self.storage,
-            checked: if self.checked == Look::Online { "online" } else { "offline" },
+            checked: if self.was_answered() { "online" } else { "offline" },
             clock_offset_seconds: self.clock_offset_seconds,
         }
     }

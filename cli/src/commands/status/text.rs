@@ -25,8 +25,8 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
         State::Unreachable => format!("not known: {server} cannot be asked"),
         State::Untrusted => format!("not known: {server} did not prove its identity, and was not asked"),
     }];
-    // What is the matter with a server that is not trusted is told apart, and at length.
-    if let Some(cause) = report.cause.as_ref().filter(|_| report.state != State::Untrusted) {
+    // Of a server that is not trusted more is told, apart; and where the state is known, why nobody was asked is not.
+    if let Some(cause) = report.cause.as_ref().filter(|_| report.state == State::Unreachable) {
         lines.push(format!("  because   {cause}"));
     }
     if let Some(user) = &report.user {

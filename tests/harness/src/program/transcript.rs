@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use regex_lite::Regex;
+
 use super::{Ran, User};
 
 /// Grows run by run, and is compared with the golden file in `tests/transcripts` at the end.
@@ -23,7 +25,7 @@ impl Transcript {
 
     /// Adds a run: the command, both streams, the exit code.
     pub fn add(&mut self, ran: &Ran) {
-        let _ = writeln!(self.text, "$ {}", ran.name);
+        let _ = writeln!(self.text, "$ {}", ran.name.trim_end());
         for (stream, text) in [("", &ran.stdout), ("! ", &ran.stderr)] {
             for line in text.lines() {
                 let _ = writeln!(self.text, "{stream}{line}");
@@ -31,6 +33,11 @@ impl Transcript {
         }
         let code = ran.code.map_or_else(|| "killed".to_owned(), |code| format!("exit {code}"));
         let _ = writeln!(self.text, "[{code}]\n");
+    }
+
+    /// Adds a line that says what happened between two runs.
+    pub fn note(&mut self, note: &str) {
+        let _ = writeln!(self.text, "# {note}\n");
     }
 
     /// Adds what is in `~/.infra`.
@@ -62,7 +69,7 @@ impl Transcript {
             .replacements
             .iter()
             .fold(self.text.clone(), |text, (from, to)| text.replace(from.as_str(), to));
-        replace_times(&replace_tokens(&text))
+        replace_varying(text)
     }
 }
 
@@ -93,56 +100,23 @@ fn differing_lines(expected: &str, text: &str) -> String {
     })
 }
 
-/// `infra_` and what follows it, whole tokens only.
-fn replace_tokens(text: &str) -> String {
-    let is_of_token = |character: char| character.is_ascii_alphanumeric() || character == '.';
-    let mut parts = text.split("infra_");
-    let mut replaced = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|character| !is_of_token(character)).unwrap_or(part.len());
-        let (token, rest) = part.split_at(end);
-        let is_token = token.len() == 35 && token.as_bytes().get(10) == Some(&b'.');
-        let _ = write!(
-            replaced,
-            "{}{rest}",
-            if is_token { "TOKEN".to_owned() } else { format!("infra_{token}") }
-        );
-    }
-    replaced
-}
+/// What differs from run to run by its form alone, with what is written instead.
+const VARYING: [(&str, &str); 9] = [
+    (r"\bsha256:[0-9a-f]{64}\b", "sha256:OTHER"),
+    (r"infra_[0-9A-Za-z]{10}\.[0-9A-Za-z]{24}", "TOKEN"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+    (r"(\d{4}-\d\d-\d\d )?\b\d\d:\d\d\b", "CLOCK"),
+    (r"\b(\d+ h \d+ min|\d+ min|\d+ s) left", "TIME left"),
+    (r#""secondsLeft":\d{2,}"#, r#""secondsLeft":SECONDS"#),
+    (r#""clockOffsetSeconds":-?[01]\b"#, r#""clockOffsetSeconds":0"#),
+    (r#""id":"[0-9A-Za-z]{10}""#, r#""id":"ID""#),
+    (r"\brequest [0-9A-Za-z]{12}\b", "request ID"),
+];
 
-/// `2026-11-23T08:00:00Z` and its like with fractions, and the seconds left.
-fn replace_times(text: &str) -> String {
-    let mut replaced = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let length = time_length(rest);
-        if length > 0 {
-            replaced.push_str("TIME");
-        } else {
-            replaced.extend(rest.chars().next());
-        }
-        let step = length.max(rest.chars().next().map_or(0, char::len_utf8));
-        rest = rest.get(step..).unwrap_or_default();
-    }
-    replaced
-}
-
-/// How long the RFC 3339 time at the start of `text` is; 0 when there is none.
-fn time_length(text: &str) -> usize {
-    let shape = b"dddd-dd-ddTdd:dd:dd";
-    let is_time = text.len() > shape.len()
-        && text.bytes().zip(shape).all(|(byte, shape)| match shape {
-            b'd' => byte.is_ascii_digit(),
-            other => byte == *other,
-        });
-    let end = text.bytes().skip(shape.len()).position(|byte| byte != b'.' && !byte.is_ascii_digit());
-    match end {
-        Some(end) if is_time && text.as_bytes().get(shape.len() + end) == Some(&b'Z') => {
-            shape.len() + end + 1
-        }
-        _ => 0,
-    }
+fn replace_varying(text: String) -> String {
+    VARYING.iter().fold(text, |text, (pattern, name)| {
+        Regex::new(pattern).expect("a sound pattern").replace_all(&text, *name).into_owned()
+    })
 }
 
 #[cfg(test)]
