@@ -90,10 +90,17 @@ impl Scene {
         let path = self.alice.infra_home().join("sessions.json");
         let text = std::fs::read_to_string(&path).expect("a session");
         let mut sessions: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let session = sessions["sessions"].as_object_mut().expect("sessions").values_mut().next();
+        let held = sessions.get_mut("sessions").and_then(serde_json::Value::as_object_mut);
+        let session = held.and_then(|sessions| sessions.values_mut().next());
         change(session.expect("a session"));
         std::fs::write(path, sessions.to_string()).expect("the user's own file");
     }
+}
+
+/// Moves a time of a stored session into the past.
+fn move_to_the_past(session: &mut serde_json::Value, name: &str) {
+    let time = session.pointer_mut(&format!("/session/{name}")).expect("a time of the session");
+    *time = "2026-01-01T00:00:00Z".into();
 }
 
 #[test]
@@ -232,10 +239,10 @@ fn status() {
     scene.transcript.note("the daemon is away");
     forms(&mut scene, 4);
     scene.run(&["status", "--all"], 4);
-    scene.edit_session(|session| session["session"]["idleExpiresAt"] = "2026-01-01T00:00:00Z".into());
+    scene.edit_session(|session| move_to_the_past(session, "idleExpiresAt"));
     scene.transcript.note("not used for longer than it may be, as far as is known here");
     scene.run(&["status", "--offline"], 4);
-    scene.edit_session(|session| session["session"]["expiresAt"] = "2026-01-01T00:00:00Z".into());
+    scene.edit_session(|session| move_to_the_past(session, "expiresAt"));
     scene.transcript.note("at the end of the session's lifetime");
     scene.run(&["status", "--offline"], 3);
     forms(&mut scene, 3);
@@ -266,7 +273,7 @@ fn token() {
     scene.daemon.stop();
     scene.transcript.note("the daemon is away");
     scene.run(&["token"], 0);
-    scene.edit_session(|session| session["session"]["idleExpiresAt"] = "2026-01-01T00:00:00Z".into());
+    scene.edit_session(|session| move_to_the_past(session, "idleExpiresAt"));
     scene.transcript.note("not used for longer than it may be, as far as is known here");
     scene.run(&["token"], 4);
     scene.daemon.start_again();

@@ -173,7 +173,8 @@ fn redirect_ports(field: &Field<'_>) -> Result<Vec<u16>, FaultAt> {
     }
     let mut ports: Vec<u16> = Vec::new();
     for item in items {
-        let port = item.whole(&(1..=65_535), "8301")?;
+        // Lower ones are for root alone on many machines.
+        let port = item.whole(&(1024..=65_535), "8301")?;
         let port = u16::try_from(port).map_err(|_| item.wrong(expected))?;
         if ports.contains(&port) {
             return Err(item.wrong("another port than those before it"));

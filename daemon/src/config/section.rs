@@ -127,9 +127,12 @@ impl<'a> Field<'a> {
             Value::Whole(number) => u32::try_from(*number).ok().filter(|number| range.contains(number)),
             _ => None,
         };
-        let expected =
-            || format!("a whole number from {} to {}, such as {example}", range.start(), range.end());
-        number.ok_or_else(|| self.wrong(expected()))
+        number.ok_or_else(|| {
+            self.wrong(match (range.start(), range.end()) {
+                (start, end) if start == end => start.to_string(),
+                (start, end) => format!("a whole number from {start} to {end}, such as {example}"),
+            })
+        })
     }
 
     pub(super) fn boolean(&self) -> Result<bool, FaultAt> {

@@ -210,8 +210,8 @@ fn a_wrong_value_of_a_provider_is_told_with_what_is_expected() {
     for (line, expected) in [
         ("redirectPorts: []", "a list of 1 to 10 ports"),
         ("redirectPorts: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]", "a list of 1 to 10 ports"),
-        ("redirectPorts: [0]", "a whole number from 1 to 65535"),
-        ("redirectPorts: [65536]", "a whole number from 1 to 65535"),
+        ("redirectPorts: [1023]", "a whole number from 1024 to 65535"),
+        ("redirectPorts: [65536]", "a whole number from 1024 to 65535"),
         ("redirectPorts: [8301, 8301]", "another port"),
         ("scopes: [email]", "with `openid` among them"),
         ("scopes: [openid, \"a b\"]", "with `openid` among them"),

@@ -1,0 +1,109 @@
+//! What operators see: every command of `infrad` with every exit code, compared with `tests/transcripts`.
+
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::program::{Ran, Transcript};
+use infra_harness::provider::{CLIENT_SECRET, Provider};
+
+fn transcript_of(provider: &Provider, daemon: &Daemon) -> Transcript {
+    let mut transcript = Transcript::new();
+    transcript.replace(daemon.origin(), "SERVER");
+    transcript.replace(format!("127.0.0.1:{}", daemon.port()), "ADDRESS");
+    transcript.replace(provider.issuer(), "ISSUER");
+    transcript.replace(daemon.directory().display().to_string(), "DIRECTORY");
+    transcript.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    transcript
+}
+
+#[track_caller]
+fn run<const N: usize>(daemon: &Daemon, arguments: [&str; N], code: i32) -> Ran {
+    let ran = daemon.infrad(arguments).wait().expect(code);
+    assert!(!ran.to_string().contains(CLIENT_SECRET), "a secret is shown\n{ran}");
+    ran
+}
+
+#[test]
+fn check() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let mut transcript = transcript_of(&provider, &daemon);
+    transcript.add(&run(&daemon, ["check"], 0));
+    let sound = std::fs::read_to_string(daemon.configuration_file()).expect("the configuration");
+    for (from, to) in [
+        ("    clientID: ", "    clientld: "),
+        ("    issuer: https://", "    issuer: http://"),
+        ("    kind: oidc", "    kind: ldap"),
+        ("clientSecret: file:", "clientSecret: fil:"),
+        ("clientSecret: file:", "clientSecret: not-a-reference-"),
+        ("clientSecret: file:", "clientSecret: plaintext:"),
+        ("version: 1", "version: 2"),
+        ("version: 1", "version: [one]"),
+        ("keys:\n", "keys: {\n"),
+        ("    allow: everyone\n", ""),
+        ("    redirectPorts: [", "    redirectPorts: [80, "),
+        ("version: 1", "version: 1\nsessions: {lifetime: 10s}"),
+        ("version: 1", "version: 1\nsessions: {lifetime: 1h, inactivityTimeout: 2h}"),
+        ("version: 1", "version: 1\nmetrics: {listen: \"127.0.0.1:9090\"}"),
+    ] {
+        assert!(sound.contains(from), "nothing to break: {from}");
+        let broken = sound.replacen(from, to, 1);
+        daemon.change(|configuration| configuration.verbatim = Some(broken));
+        transcript.note(&format!("{from:?} became {to:?}"));
+        let ran = daemon.infrad(["check"]).wait();
+        assert!(!ran.to_string().contains(CLIENT_SECRET), "a secret is shown\n{ran}");
+        transcript.add(&ran);
+    }
+    std::fs::remove_file(daemon.configuration_file()).expect("the configuration");
+    transcript.note("there is no configuration");
+    transcript.add(&run(&daemon, ["check"], 2));
+    transcript.compare("infrad-check");
+}
+
+#[test]
+fn serve_and_fingerprint() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let mut transcript = transcript_of(&provider, &daemon);
+    transcript.note("before the first start");
+    transcript.add(&run(&daemon, ["fingerprint"], 0));
+    daemon.start_again();
+    transcript.replace(daemon.fingerprint(), "FINGERPRINT");
+    transcript.replace(daemon.process().to_string(), "PROCESS");
+    transcript.note("while it runs");
+    transcript.add(&run(&daemon, ["fingerprint"], 0));
+    transcript.add(&run(&daemon, ["serve"], 1));
+    daemon.stop();
+    let root_key = daemon.root_key();
+    let aside = root_key.with_extension("aside");
+    std::fs::rename(&root_key, &aside).expect("the root key");
+    transcript.note("the root key is gone");
+    transcript.add(&run(&daemon, ["serve"], 1));
+    std::fs::rename(&aside, &root_key).expect("the root key");
+    let taken = std::net::TcpListener::bind(("127.0.0.1", daemon.port())).expect("its port is free");
+    transcript.note("somebody else has its port");
+    transcript.add(&run(&daemon, ["serve"], 1));
+    drop(taken);
+    transcript.note("the data directory is open to others");
+    open_to_others(&daemon.data_dir());
+    transcript.add(&run(&daemon, ["serve"], 1));
+    transcript.compare("infrad-serve");
+}
+
+#[test]
+fn help() {
+    let provider = Provider::start();
+    let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let mut transcript = transcript_of(&provider, &daemon);
+    transcript.add(&run(&daemon, ["--version"], 0));
+    transcript.add(&run(&daemon, ["--help"], 0));
+    for command in ["serve", "check", "dev", "fingerprint", "completions"] {
+        transcript.add(&run(&daemon, [command, "--help"], 0));
+    }
+    transcript.add(&run(&daemon, ["sreve"], 2));
+    transcript.compare("infrad-help");
+}
+
+fn open_to_others(directory: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o777)).expect("chmod");
+}
