@@ -2,6 +2,7 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::prelude::BASE64_URL_SAFE;
 use serde_json::json;
 
 use super::*;
@@ -14,13 +15,14 @@ const ALLOWED: &[SigningAlgorithm] = &[SigningAlgorithm::ES256, SigningAlgorithm
 fn every_vector_is_judged_as_it_says() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/id_token");
     let (ours, other) = (key_pair(), key_pair());
-    let keys = signing_keys::read(key_set(&ours).as_object().expect("an object")).expect("a key set");
     let (nonce, access_token) = (SecretString::from("nonce"), SecretString::from(ACCESS_TOKEN));
     let mut judged = 0;
     for entry in std::fs::read_dir(folder).expect("the folder of vectors") {
         let path = entry.expect("an entry").path();
         let vector: Value = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("a vector");
         let key_pair_used = if vector["key"] == "other" { &other } else { &ours };
+        let set = key_set(vector["keySet"].as_str(), &ours, &other);
+        let keys = signing_keys::read(set.as_object().expect("an object")).expect("a key set");
         let expected = Expected {
             issuer: "https://issuer.test",
             client_id: "client",
@@ -29,18 +31,21 @@ fn every_vector_is_judged_as_it_says() {
             now: Timestamp::from_second(1_000_000).expect("a time"),
             access_token: &access_token,
         };
-        let code = match verify(&token(&vector, key_pair_used).into(), &expected, &keys) {
+        let code = match verify(&token(&vector, key_pair_used, &other).into(), &expected, &keys) {
             Ok(_) => "accepted".to_owned(),
             Err(error) => error.to_string(),
         };
         assert_eq!(vector["expect"], code, "{}", path.display());
         judged += 1;
     }
-    assert!(judged >= 40, "only {judged} vectors were found");
+    assert!(judged >= 110, "only {judged} vectors were found");
 }
 
-fn token(vector: &Value, key_pair_used: &EcdsaKeyPair) -> String {
-    let header = changed(json!({"alg": "ES256", "kid": "ours"}), &vector["header"]);
+fn token(vector: &Value, key_pair_used: &EcdsaKeyPair, other: &EcdsaKeyPair) -> String {
+    let mut header = changed(json!({"alg": "ES256", "kid": "ours"}), &vector["header"]);
+    if header["jwk"] == "other" {
+        header["jwk"] = jwk(other, "ours");
+    }
     let claims = changed(
         json!({
             "iss": "https://issuer.test", "aud": "client", "sub": "alice", "nonce": "nonce",
@@ -53,16 +58,56 @@ fn token(vector: &Value, key_pair_used: &EcdsaKeyPair) -> String {
     if vector["duplicate"] == true {
         claims = claims.replacen('{', r#"{"sub":"bob","#, 1);
     }
-    let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
-    let signed = format!("{}.{}", encode(&header.to_string()), encode(&claims));
-    let signature = key_pair_used.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
-    let mut signature = BASE64_URL_SAFE_NO_PAD.encode(signature);
-    match vector["signature"].as_str() {
-        Some("truncated") => signature.truncate(40),
-        Some(text) => signature = text.to_owned(),
-        None => {}
+    if let [Some(from), Some(to)] = [0, 1].map(|at| vector["replaceInClaims"][at].as_str()) {
+        assert!(claims.contains(from), "nothing to replace in {claims}");
+        claims = claims.replacen(from, to, 1);
     }
+    if let Some(raw) = vector["rawClaims"].as_str() {
+        raw.clone_into(&mut claims);
+    }
+    let encode = |text: &str| {
+        if vector["padded"] == true {
+            BASE64_URL_SAFE.encode(text)
+        } else {
+            BASE64_URL_SAFE_NO_PAD.encode(text)
+        }
+    };
+    let signed = format!("{}.{}", encode(&header.to_string()), encode(&claims));
+    if vector["parts"] == 2 {
+        return signed;
+    }
+    let sign = |text: &str| key_pair_used.sign(&SystemRandom::new(), text.as_bytes()).expect("a signature");
+    let mut signature = sign(&signed).as_ref().to_vec();
+    match vector["signature"].as_str() {
+        None => {}
+        Some("truncated") => signature.truncate(30),
+        Some("flipped") => signature[40] ^= 1,
+        Some("of_other_claims") => signature = sign("other").as_ref().to_vec(),
+        // r and s are below the order of the group (SEC 1 §4.1.4): this is the order itself, twice.
+        Some("order") => signature = [P256_ORDER, P256_ORDER].concat(),
+        // RFC 7518 §3.4: the two numbers side by side, never ASN.1.
+        Some("der") => signature = der(&signature),
+        Some(text) => return format!("{signed}.{text}{}", vector["suffix"].as_str().unwrap_or_default()),
+    }
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(signature);
     format!("{signed}.{signature}{}", vector["suffix"].as_str().unwrap_or_default())
+}
+
+/// n of P-256 (SEC 2 §2.4.2).
+const P256_ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
+    0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+/// The ASN.1 form of a signature of P-256.
+fn der(fixed: &[u8]) -> Vec<u8> {
+    let integer = |number: &[u8]| {
+        let mut content = number.to_vec();
+        content.insert(0, 0);
+        [&[2, u8::try_from(content.len()).expect("short")][..], &content].concat()
+    };
+    let content = [integer(&fixed[..32]), integer(&fixed[32..])].concat();
+    [&[0x30, u8::try_from(content.len()).expect("short")][..], &content].concat()
 }
 
 /// The left half of the SHA-256 of [`ACCESS_TOKEN`].
@@ -88,11 +133,28 @@ fn key_pair() -> EcdsaKeyPair {
     EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key pair")
 }
 
-fn key_set(ours: &EcdsaKeyPair) -> Value {
-    let point = ours.public_key().as_ref();
+fn jwk(key_pair: &EcdsaKeyPair, id: &str) -> Value {
+    let point = key_pair.public_key().as_ref();
     let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
-    json!({"keys": [
-        {"kty": "EC", "crv": "P-256", "kid": "ours", "x": encode(&point[1..33]), "y": encode(&point[33..])},
-        {"kty": "RSA", "kid": "weak", "n": encode(&[0xc1; 128]), "e": "AQAB"},
-    ]})
+    json!({"kty": "EC", "crv": "P-256", "kid": id, "x": encode(&point[1..33]), "y": encode(&point[33..])})
+}
+
+/// The provider's keys: ours, and an RSA key that is too short, unless the vector names another set.
+fn key_set(name: Option<&str>, ours: &EcdsaKeyPair, other: &EcdsaKeyPair) -> Value {
+    let weak =
+        json!({"kty": "RSA", "kid": "weak", "n": BASE64_URL_SAFE_NO_PAD.encode([0xc1; 128]), "e": "AQAB"});
+    let with = |name: &str, value: &str| {
+        let mut key = jwk(ours, "ours");
+        key[name] = value.into();
+        key
+    };
+    let keys = match name {
+        None => vec![jwk(ours, "ours"), weak],
+        Some("two_that_fit") => vec![jwk(ours, "ours"), jwk(other, "other")],
+        Some("the_same_name_twice") => vec![jwk(ours, "ours"), jwk(other, "ours")],
+        Some("for_encryption") => vec![with("use", "enc"), weak],
+        Some("for_another_algorithm") => vec![with("alg", "ES384")],
+        Some(other) => panic!("no set of keys is named {other}"),
+    };
+    json!({ "keys": keys })
 }
