@@ -1,6 +1,7 @@
 //! How a command fails: what happened, because of what, what to try; and the exit code that scripts rely on.
 
 use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 
 use crate::terminal::Terminal;
@@ -90,6 +91,14 @@ impl Failure {
             text.push_str(hint);
         }
         text
+    }
+}
+
+impl fmt::Display for Failure {
+    /// In one line, without what to try.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.what)?;
+        self.causes.iter().try_for_each(|cause| write!(formatter, ": {cause}"))
     }
 }
 

@@ -83,7 +83,7 @@ fn is_told_live(context: &Context, origin: &Origin, arguments: &Login) -> Result
     if arguments.force || is_other_provider {
         return Ok(false);
     }
-    let report = look(context, origin, &state, None, Look::Online)?;
+    let report = look(context, origin, &state, None, Look::Online);
     match report.state {
         SessionState::Active => {
             tell_live(context, origin, &report);

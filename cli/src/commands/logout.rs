@@ -55,8 +55,15 @@ fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> R
     let hindrance = match context.client(origin, state) {
         Ok((client, _)) => match end_session(&client, &stored.token) {
             Ended::AtDaemon => {
-                context.settle_logouts(origin, &client, state)?;
-                forget_here(context, origin, Some(stored), forget, None)?;
+                let forgotten = context
+                    .settle_logouts(origin, &client, state)
+                    .and_then(|_| forget_here(context, origin, Some(stored), forget, None));
+                if let Err(failure) = forgotten {
+                    context
+                        .terminal
+                        .warn(&format!("the session at {origin} was ended, but its token stays here"));
+                    return Err(failure);
+                }
                 context.terminal.say(&format!("logged out of {origin}"));
                 return Ok(Exit::Done);
             }

@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             .map(|origin| {
                 look(context, origin, &state, token.filter(|_| named.as_ref() == Some(origin)), how)
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Vec<_>>();
         let exit = reports
             .iter()
             .map(Report::exit)
@@ -61,7 +61,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     }
 
     let report = match context.server(arguments.server.as_ref(), &state)? {
-        Some(origin) => look(context, &origin, &state, context.settings.token.as_ref(), how)?,
+        Some(origin) => look(context, &origin, &state, context.settings.token.as_ref(), how),
         None => Report::of_no_server(),
     };
     if arguments.json {

@@ -19,6 +19,7 @@ pub mod canaries;
 pub mod certified_provider;
 pub mod clock;
 pub mod daemon;
+pub mod disk;
 pub mod https;
 pub mod impostor;
 pub mod login;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::disk::Disk;
+
 pub use files::files_with_modes;
 pub use running::{Ran, Running};
 pub use transcript::Transcript;
@@ -30,6 +32,7 @@ pub struct Call<'a> {
     environment: Vec<(OsString, OsString)>,
     input: Option<Vec<u8>>,
     limit: Duration,
+    disk: Option<&'a Disk>,
 }
 
 /// A browser that writes down what it is asked to open, and follows it where it is told as whom.
@@ -65,7 +68,7 @@ impl User {
     /// A call of `infra` with these arguments, without a terminal, with an empty standard input.
     pub fn infra<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Call<'_> {
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        Call { user: self, arguments, environment: Vec::new(), input: None, limit: LIMIT }
+        Call { user: self, arguments, environment: Vec::new(), input: None, limit: LIMIT, disk: None }
     }
 
     /// What is left in `~/.infra`: names with modes, one a line.
@@ -85,7 +88,7 @@ impl Default for User {
     }
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
@@ -103,6 +106,13 @@ impl Call<'_> {
     #[must_use]
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.as_bytes().to_vec());
+        self
+    }
+
+    /// Runs with the user's home directory on this disk.
+    #[must_use]
+    pub fn inside(mut self, disk: &'a Disk) -> Self {
+        self.disk = Some(disk);
         self
     }
 
@@ -139,7 +149,8 @@ impl Call<'_> {
     }
 
     fn command(self) -> Command {
-        let mut command = Command::new(built("infra"));
+        let program = built("infra");
+        let mut command = self.disk.map_or_else(|| Command::new(&program), |disk| disk.enter(&program));
         command
             .args(&self.arguments)
             .env_clear()

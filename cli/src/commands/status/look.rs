@@ -84,54 +84,65 @@ pub(crate) fn look(
     state: &home::State,
     token: Option<&SessionToken>,
     how: Look,
-) -> Result<Report, Failure> {
+) -> Report {
     let report = Report::stored(context, origin, state, token, how);
     if how == Look::Offline {
-        return Ok(report.judged_offline(token.is_some()));
+        return report.judged_offline(token.is_some());
     }
     if report.token.is_none() && !state.has_pending_logout(origin) {
-        return Ok(report);
+        return report;
     }
     let (client, record) = match context.client(origin, state) {
         Ok(client) => client,
-        Err(_) if report.token.is_none() => return Ok(report),
-        Err(ClientError::Daemon(error)) => return Ok(report.failed(error)),
+        Err(_) if report.token.is_none() => return report,
+        Err(ClientError::Daemon(error)) => return report.failed(error),
         Err(ClientError::Offered(failure)) => {
             failure.tell(context.terminal);
-            return Ok(Report { state: State::Untrusted, ..report });
+            return Report { state: State::Untrusted, ..report };
         }
     };
-    context.settle_logouts(origin, &client, state)?;
-    let Some(token) = report.token.clone() else { return Ok(report) };
+    warn_if_not_stored(context, context.settle_logouts(origin, &client, state).map(drop));
+    let Some(token) = report.token.clone() else { return report };
     let report = Report { trust: Some(record.name()), ..report };
     let before = context.now();
     match client.session(&token) {
         Ok(current) => {
             let offset = times::offset(current.now, before);
-            remember(context, origin, &token, |stored| {
+            let remembered = remember(context, origin, &token, |stored| {
                 // A second of difference is the network's.
                 if (stored.clock_offset_seconds - offset).abs() > 1 {
                     stored.clock_offset_seconds = offset;
                 }
                 stored.session = current.session.clone();
                 stored.ended = None;
-            })?;
-            Ok(Report {
+            });
+            warn_if_not_stored(context, remembered);
+            Report {
                 state: State::Active,
                 user: Some(current.user),
                 session: Some(current.session),
                 clock_offset_seconds: Some(offset),
                 now: current.now,
                 ..report
-            })
+            }
         }
         Err(error) => {
             let report = report.failed(error);
             if let Some(end) = report.state.end() {
-                remember(context, origin, &token, |stored| stored.ended = Some(end))?;
+                warn_if_not_stored(
+                    context,
+                    remember(context, origin, &token, |stored| stored.ended = Some(end)),
+                );
             }
-            Ok(report)
+            report
         }
+    }
+}
+
+/// What was found out is true also where it cannot be stored: on a full disk, or in a home that is read-only.
+fn warn_if_not_stored(context: &Context, stored: Result<(), Failure>) {
+    if let Err(failure) = stored {
+        context.terminal.warn(&format!("what the server said is not remembered here: {failure}"));
     }
 }
 

@@ -1,0 +1,113 @@
+//! The files of `~/.infra` on disks that are full or read-only, and in the hands of others: nothing is torn, nothing that
+//! was there is lost, and nobody is told that something was done which was not.
+
+use infra_harness::daemon::Daemon;
+use infra_harness::disk::Disk;
+use infra_harness::login;
+use infra_harness::program::{RecordingBrowser, User};
+use infra_harness::provider::Provider;
+use infra_shared::api::ProblemCode;
+
+/// Room for the files of `~/.infra`, and little more.
+const KILOBYTES: u32 = 128;
+
+#[test]
+fn a_login_that_cannot_be_stored_is_ended_again_and_takes_no_session_away() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let Some(disk) = disk(&alice) else { return };
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login::call(&alice, &daemon).browser(&browser).inside(&disk).run().expect(0);
+    let token = alice.infra(["token"]).inside(&disk).run().expect(0).stdout;
+    let before = std::fs::read(disk.path(".infra/sessions.json")).expect("a session");
+
+    disk.fill();
+    let again = ["login", "--force", "--no-keyring"];
+    let ran = alice.infra(again).browser(&browser).inside(&disk).run().expect(1).silent();
+    assert!(ran.stderr.contains("No space left"), "{ran}");
+    assert_eq!(std::fs::read(disk.path(".infra/sessions.json")).expect("a session"), before);
+    assert_eq!(alice.infra(["token"]).inside(&disk).run().expect(0).stdout, token);
+    alice.infra(["status", "--quiet"]).inside(&disk).run().expect(0);
+    // The session that nobody could keep is not left behind at the daemon.
+    let log = daemon.log();
+    assert_eq!(log.matches("logged in").count(), log.matches("logged out").count() + 1, "{log}");
+
+    disk.empty();
+    alice.infra(again).browser(&browser).inside(&disk).run().expect(0);
+    assert_ne!(alice.infra(["token"]).inside(&disk).run().expect(0).stdout, token);
+}
+
+#[test]
+fn a_logout_that_cannot_be_stored_still_ends_the_session() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let Some(disk) = disk(&alice) else { return };
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login::call(&alice, &daemon).browser(&browser).inside(&disk).run().expect(0);
+    let token = alice.infra(["token"]).inside(&disk).run().expect(0).stdout;
+
+    disk.fill();
+    alice.infra(["logout"]).inside(&disk).run().expect(1).telling(&["was ended", "No space left"]);
+    assert_eq!(
+        daemon.api().get_as("/v1/session", token.trim_end()).problem().code,
+        ProblemCode::SessionRevoked
+    );
+    let status = alice.infra(["status", "--json"]).inside(&disk).run();
+    assert_eq!(status.clone().expect(3).json()["state"], "revoked", "{status}");
+    disk.empty();
+    alice.infra(["logout"]).inside(&disk).run().expect(0);
+    alice.infra(["token"]).inside(&disk).run().expect(3).silent();
+}
+
+#[test]
+fn a_read_only_home_is_read() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start(&provider);
+    let Some(disk) = disk(&alice) else { return };
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login::call(&alice, &daemon).browser(&browser).inside(&disk).run().expect(0);
+
+    disk.make_read_only();
+    alice.infra(["token"]).inside(&disk).run().expect(0);
+    let status = alice.infra(["status", "--json"]).inside(&disk).run();
+    assert_eq!(status.clone().expect(0).json()["state"], "active", "{status}");
+    let ran = alice.infra(["login", "--force"]).browser(&browser).inside(&disk).run().expect(1).silent();
+    assert!(ran.stderr.contains("Read-only file system"), "{ran}");
+    daemon.stop();
+    let ran = alice.infra(["logout"]).inside(&disk).run().expect(1);
+    assert!(ran.stderr.contains("Read-only file system"), "{ran}");
+    // It did not say that it was forgotten: it was not.
+    alice.infra(["token"]).inside(&disk).run().expect(0);
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_refused() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let home = alice.infra_home();
+    for path in [home.join("sessions.json"), home.join("config.json"), home.clone()] {
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
+            return skipped("only root can give files away");
+        }
+        for arguments in [&["status"][..], &["token"], &["logout"], &["login", "--force"]] {
+            let ran = alice.infra(arguments).run().expect(1).silent();
+            assert!(ran.stderr.contains("another user"), "{ran}");
+        }
+        std::os::unix::fs::chown(&path, Some(0), None).expect("the test is run by root");
+    }
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+fn disk(user: &User) -> Option<Disk> {
+    let disk = Disk::of(user, KILOBYTES);
+    if disk.is_none() {
+        skipped("this machine lets nobody mount a disk of their own (`unshare --user --mount`)");
+    }
+    disk
+}
+
+#[expect(clippy::print_stderr, reason = "a check that did not run must be seen")]
+fn skipped(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
