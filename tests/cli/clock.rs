@@ -1,0 +1,88 @@
+//! Clocks that differ: time left is the daemon's, whatever the machine of the user believes, and the difference is told.
+
+use infra_harness::authority::Authority;
+use infra_harness::daemon::Daemon;
+use infra_harness::https::{Answer, Server};
+use infra_harness::login;
+use infra_harness::program::User;
+use infra_harness::provider::Provider;
+use infra_shared::token_text::SessionToken;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+#[test]
+fn the_time_left_is_the_daemons_and_a_wrong_clock_is_told() {
+    for (year, direction) in [("2016", "ahead of"), ("2056", "behind")] {
+        let authority = Authority::new();
+        let server = Server::start(authority.issue(), move |_| {
+            let at = |time: &str| format!("{year}-01-01T{time}Z");
+            let session = json!({
+                "id": "3De8gPGcmq", "createdAt": at("08:00:00"), "expiresAt": at("20:00:00"),
+                "idleExpiresAt": at("12:00:00"),
+            });
+            let user = json!({
+                "name": null, "email": null, "groups": [], "provider": "okta",
+                "issuer": "https://okta.test", "subject": "00u1",
+            });
+            std::future::ready(Answer::json(
+                200,
+                &json!({"session": session, "user": user, "now": at("11:00:00")}),
+            ))
+        });
+        let user = User::new();
+        let call = |arguments: &[&str]| {
+            user.infra(arguments)
+                .env("INFRA_SERVER", format!("https://127.0.0.1:{}", server.port()))
+                .env("INFRA_FINGERPRINT", authority.pin().to_string())
+                .env("INFRA_TOKEN", SessionToken::mint().expose())
+                .run()
+                .expect(0)
+        };
+        let json = call(&["status", "--json"]).telling(&[direction, "the server's"]).json();
+        assert_eq!(json["session"]["secondsLeft"], 3600, "{json}");
+        let offset = json["clockOffsetSeconds"].as_i64().expect("a number");
+        assert_eq!(offset < 0, year == "2016", "{json}");
+        let text = call(&["status"]).stdout;
+        assert!(text.contains("(1 h 0 min left)"), "{text}");
+    }
+}
+
+#[test]
+fn a_stored_session_is_judged_by_the_daemons_clock() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    daemon.stop();
+    let hour = SignedDuration::from_hours(1);
+    // The clock here says that it has an hour; the daemon's, two hours ahead, that it ended an hour ago.
+    set(&alice, 7200, hour);
+    alice.infra(["token"]).run().expect(3).silent();
+    assert_eq!(offline(&alice, 3)["state"], "expired");
+    // The other way round.
+    set(&alice, -7200, -hour);
+    alice.infra(["token"]).run().expect(0);
+    let left = offline(&alice, 0)["session"]["secondsLeft"].as_i64().expect("a number");
+    assert!((3000..=3600).contains(&left), "{left} s");
+}
+
+fn offline(alice: &User, code: i32) -> Value {
+    alice.infra(["status", "--offline", "--json"]).run().expect(code).json()
+}
+
+/// Stores that the daemon's clock is `offset` seconds ahead, and that both limits are `left` after now by the clock here.
+fn set(alice: &User, offset: i64, left: SignedDuration) {
+    let path = alice.infra_home().join("sessions.json");
+    let mut sessions: Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("a session")).expect("JSON");
+    let held =
+        sessions.get_mut("sessions").and_then(Value::as_object_mut).and_then(|all| all.values_mut().next());
+    let session = held.expect("a session");
+    let created = session.pointer("/session/createdAt").and_then(Value::as_str).expect("a time");
+    // It was opened a moment ago.
+    let now: Timestamp = created.parse().expect("a time");
+    let end = now.checked_add(left).expect("a time").to_string();
+    session["clockOffsetSeconds"] = offset.into();
+    session["session"]["expiresAt"] = end.as_str().into();
+    session["session"]["idleExpiresAt"] = end.as_str().into();
+    std::fs::write(path, sessions.to_string()).expect("the user's own file");
+}
