@@ -1,11 +1,13 @@
-//! What differs by operating system: private files and directories, the lock of the data directory.
+//! What differs by operating system: private files and directories, the lock of the data directory, locked memory.
 
 mod lock;
+mod memory;
 mod private;
 
 use std::path::Path;
 
 pub use lock::{DataDirectoryLock, lock_data_directory};
+pub use memory::lock_memory;
 pub use private::{create_file, ensure_private_directory, read_private_file, replace_file};
 
 /// Why a file or directory cannot be used.

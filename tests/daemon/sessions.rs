@@ -188,6 +188,21 @@ fn its_memory_is_not_dumped() {
 }
 
 #[test]
+fn its_memory_is_locked_where_it_may_be_and_a_warning_given_where_not() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", daemon.process())).expect("status of a process");
+    let kilobytes = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of the status");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("kilobytes")
+    };
+    // Devices that are mapped cannot be locked, and are nobody's secret.
+    let is_locked = kilobytes("VmLck:") >= kilobytes("RssAnon:");
+    assert_eq!(is_locked, !daemon.log().contains("memory is not locked"), "{status}\n{}", daemon.log());
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_what_is_under_way() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);

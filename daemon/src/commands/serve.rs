@@ -13,11 +13,13 @@ use super::{Context, introduction};
 use crate::assembly::Daemon;
 use crate::failure::Failure;
 use crate::logging;
+use crate::platform::lock_memory;
 use crate::terminal::Terminal;
 
 pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     logging::start(config.log, context.verbosity, context.terminal);
+    keep_memory_from_swap();
     let daemon = Daemon::assemble(config, Arc::new(SystemClock)).await?;
     let introduction = introduction::of(daemon.public_urls(), daemon.pin());
     let version = env!("CARGO_PKG_VERSION");
@@ -30,6 +32,20 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
         .await
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
     Ok(stopped.into())
+}
+
+/// Before there is a key in memory. Without the right to, the daemon runs all the same, and says what to do.
+fn keep_memory_from_swap() {
+    match lock_memory() {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(
+            "memory is not locked, and keys in it may be swapped to a disk: allow it (`LimitMEMLOCK=infinity`, or the \
+             capability IPC_LOCK), or encrypt the swap"
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "memory cannot be locked, and keys in it may be swapped to a disk")
+        }
+    }
 }
 
 /// How a daemon came to its end.
