@@ -41,10 +41,12 @@ pub struct RecordingBrowser {
     environment: Vec<(OsString, OsString)>,
 }
 
-/// The path of a program of this workspace, built beside the test that runs.
+/// The path of a program of this workspace, built beside the test or the program that runs.
 pub fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running test has a path");
-    let folder = test.ancestors().nth(2).expect("tests are built in `deps`");
+    let running = std::env::current_exe().expect("a running program has a path");
+    let folder = running.parent().expect("a program lies in a folder");
+    // Tests are built in `deps`, one folder below.
+    let folder = if folder.ends_with("deps") { folder.parent().expect("it is in another") } else { folder };
     let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(program.exists(), "{} is missing: run `cargo build --workspace --bins` first", program.display());
     program

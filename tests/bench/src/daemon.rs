@@ -1,0 +1,106 @@
+//! A daemon with many sessions: how fast it starts, how much memory it takes, how large the programs are.
+
+use std::time::{Duration, Instant};
+
+use infra_harness::api::Api;
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::program::built;
+use infra_harness::provider::Provider;
+use infra_shared::token_text::SessionToken;
+
+use crate::population;
+use crate::statistics::{milliseconds, percentile};
+
+const STARTS: usize = 5;
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A daemon whose store was filled.
+pub(crate) struct Populated {
+    daemon: Daemon,
+    tokens: Vec<SessionToken>,
+}
+
+/// What was seen of its starts.
+pub(crate) struct Start {
+    ready: Duration,
+    /// Kilobytes, after the start and after the load.
+    pub(crate) resident: Option<(u64, u64)>,
+}
+
+impl Populated {
+    pub(crate) fn new(provider: &Provider, count: usize) -> Self {
+        let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
+        // Its directory, keys and certificate are made by itself.
+        daemon.start_again();
+        daemon.stop();
+        let tokens = population::fill(&daemon, provider, count);
+        Self { daemon, tokens }
+    }
+
+    /// From the start of the process to the first `GET /readyz` that is answered, the median of a few.
+    pub(crate) fn measure_start(&self) -> Start {
+        let api = Api::pinned(&self.daemon.parsed_origin(), self.daemon.pin());
+        let mut times: Vec<Duration> = (0..STARTS)
+            .map(|_| {
+                let start = Instant::now();
+                let _running = self.daemon.infrad(["serve"]);
+                while infra_harness::api::Answered::try_of(api.request("GET", "/readyz"))
+                    .map_or(true, |answered| answered.status != 204)
+                {
+                    assert!(start.elapsed() < START_LIMIT, "the daemon does not start");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                start.elapsed()
+            })
+            .collect();
+        Start { ready: percentile(&mut times, 0.5), resident: None }
+    }
+
+    /// Starts it; its resident kilobytes.
+    pub(crate) fn start(&mut self) -> u64 {
+        self.daemon.start_again();
+        self.resident()
+    }
+
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.process()))
+            .expect("the status of a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("kilobytes")
+    }
+
+    /// The length of an answer about a token.
+    pub(crate) fn answer_length(&self) -> usize {
+        let token = self.tokens.first().expect("there is at least one session");
+        let answered = self.daemon.api().get_as("/v1/session?use=false", token.expose());
+        assert_eq!(answered.status, 200, "{answered:?}");
+        answered.body.len()
+    }
+
+    pub(crate) fn tokens(&self) -> &[SessionToken] {
+        &self.tokens
+    }
+
+    pub(crate) fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+}
+
+pub(crate) fn print_sizes() {
+    println!("| program | size |\n|---|---:|");
+    for name in ["infra", "infrad"] {
+        let bytes = built(name).metadata().expect("the program that was built").len();
+        println!("| `{name}` | {}.{} MB |", bytes / 1_000_000, bytes / 100_000 % 10);
+    }
+}
+
+pub(crate) fn print_starts(starts: &[(usize, Start)]) {
+    println!(
+        "| sessions stored | ready after | resident when idle | after the load |\n|---:|---:|---:|---:|"
+    );
+    let mebibytes = |kilobytes: u64| format!("{}.{} MiB", kilobytes / 1024, kilobytes * 10 / 1024 % 10);
+    for (size, start) in starts {
+        let (idle, loaded) = start.resident.unwrap_or_default();
+        println!("| {size} | {} | {} | {} |", milliseconds(start.ready), mebibytes(idle), mebibytes(loaded));
+    }
+}

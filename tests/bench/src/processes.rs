@@ -1,0 +1,54 @@
+//! Whole processes, from the call to the exit code, each beside a program that does nothing.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::program::{User, built};
+use infra_harness::provider::Provider;
+
+use crate::statistics::{milliseconds, percentile};
+
+const RUNS: usize = 200;
+
+pub(crate) fn measure() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    println!(
+        "| command | median | p99 | a program that does nothing | more than that |\n|---|---:|---:|---:|---:|"
+    );
+    for arguments in [&["token"][..], &["status", "--offline"], &["status"], &["completions", "bash"]] {
+        let (mut times, mut nothing) = (Vec::with_capacity(RUNS), Vec::with_capacity(RUNS));
+        // Turn by turn, so that what else the machine does hits both.
+        for _ in 0..RUNS {
+            nothing.push(time(Command::new(built("nothing"))));
+            let mut command = Command::new(built("infra"));
+            command
+                .args(arguments)
+                .env_clear()
+                .env("HOME", alice.home())
+                .env("INFRA_HOME", alice.infra_home());
+            times.push(time(command));
+        }
+        let (median, base) = (percentile(&mut times, 0.5), percentile(&mut nothing, 0.5));
+        println!(
+            "| `infra {}` | {} | {} | {} | {} |",
+            arguments.join(" "),
+            milliseconds(median),
+            milliseconds(percentile(&mut times, 0.99)),
+            milliseconds(base),
+            milliseconds(median.saturating_sub(base))
+        );
+    }
+}
+
+fn time(mut command: Command) -> Duration {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let status = command.status().expect("the program starts");
+    let time = start.elapsed();
+    assert!(status.success(), "{command:?} failed");
+    time
+}
