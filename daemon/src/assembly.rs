@@ -97,8 +97,8 @@ impl Daemon {
         let tls = authority.server_config(config.minimum_tls)?;
 
         let sealer = data_directory.keys.field_sealer();
-        let rows = config.providers.iter().map(|settings| provider_row(settings, &sealer)).collect();
-        data_directory.store.replace_providers(rows).await?;
+        let rows: Vec<ProviderRow> =
+            config.providers.iter().map(|settings| provider_row(settings, &sealer)).collect();
         let providers = config
             .providers
             .into_iter()
@@ -117,10 +117,15 @@ impl Daemon {
             config.sessions,
             clock.clone(),
         ));
-        let ended = sessions.end_sessions_outside_configuration().await?;
-        if ended > 0 {
-            tracing::info!(ended, "ended sessions whose provider or user left the configuration");
+        if !data_directory.store.has_no_other_providers_than(&rows)? {
+            let ended = sessions.end_sessions_outside_configuration().await?;
+            tracing::info!(
+                ended,
+                "the providers changed: ended sessions whose provider or user left the configuration"
+            );
         }
+        // Last: a start that did not come so far is followed by one that looks again.
+        data_directory.store.replace_providers(rows).await?;
         let control = bind_control(&config.data_dir)?;
         Ok(Self { data_directory, listener, control, authority, tls, sessions, public_urls, address, clock })
     }
@@ -195,6 +200,7 @@ fn provider_row(settings: &crate::identity::ProviderSettings, sealer: &FieldSeal
     ProviderRow {
         name: settings.name.clone(),
         issuer: settings.issuer.clone(),
+        admission: serde_json::to_string(&settings.allow).expect("lists of texts are JSON"),
         client_secret_reference: sealer
             .seal(place, settings.client_secret.expose().expose_secret().as_bytes()),
     }

@@ -4,6 +4,7 @@ mod certificates;
 mod connections;
 mod encryption;
 mod providers;
+mod recent;
 mod schema;
 mod sessions;
 mod tickets;
@@ -18,6 +19,7 @@ use rusqlite::Connection;
 use crate::keys::DatabaseKey;
 use crate::platform::PlatformError;
 use connections::Connections;
+use recent::Recent;
 
 pub use certificates::CertificateRow;
 pub use providers::ProviderRow;
@@ -55,6 +57,7 @@ pub enum StoreError {
 #[derive(Clone)]
 pub struct Store {
     connections: Arc<Connections>,
+    recent: Arc<Recent>,
 }
 
 impl Store {
@@ -67,7 +70,7 @@ impl Store {
         let readers = (0..connections::READERS)
             .map(|_| encryption::open(path, key))
             .collect::<Result<Vec<Connection>, StoreError>>()?;
-        Ok(Self { connections: Arc::new(Connections::new(writer, readers)) })
+        Ok(Self { connections: Arc::new(Connections::new(writer, readers)), recent: Arc::default() })
     }
 
     /// Whether the store answers: reads from it.

@@ -83,12 +83,12 @@ pub struct FinishedLogin {
     pub now: Timestamp,
 }
 
-/// `GET /v1/session`: whose token this is, and until when.
+/// `GET /v1/session`: whose token this is, and until when. Who answers it borrows both: it is the busiest route.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CurrentSession {
-    pub session: Session,
-    pub user: User,
+pub struct CurrentSession<S = Session, U = User> {
+    pub session: S,
+    pub user: U,
     pub now: Timestamp,
 }
 

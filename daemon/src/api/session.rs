@@ -30,11 +30,7 @@ pub(super) async fn show(
         NotAuthenticated::Revoked => Refusal::new(ProblemCode::SessionRevoked, &error),
         other => other.into(),
     })?;
-    let current = CurrentSession {
-        session: caller.session().clone(),
-        user: caller.user().clone(),
-        now: api.sessions.now(),
-    };
+    let current = CurrentSession { session: caller.session(), user: caller.user(), now: api.sessions.now() };
     Ok(answer(StatusCode::OK, &current))
 }
 

@@ -1,7 +1,9 @@
 //! Who may sign in.
 
+use serde::Serialize;
+
 /// Who may sign in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Allow {
     Everyone,
     /// Anybody whom one of the lists names. E-mail counts only when the provider says that it is verified.

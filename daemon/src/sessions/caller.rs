@@ -22,7 +22,7 @@ pub enum Use {
 #[derive(Debug, Clone)]
 pub struct Caller {
     session: Session,
-    user: Arc<User>,
+    stored: Arc<StoredSession>,
 }
 
 /// Why a token is not good.
@@ -48,7 +48,7 @@ impl Caller {
     }
 
     pub fn user(&self) -> &User {
-        &self.user
+        &self.stored.user
     }
 }
 
@@ -56,14 +56,20 @@ impl Sessions {
     /// Recognises the session token in `text`.
     pub async fn authenticate(&self, text: &str, use_: Use) -> Result<Caller, NotAuthenticated> {
         let token = SessionToken::parse(text).ok_or(NotAuthenticated::Unknown)?;
-        let stored = self.find_by_token(&token)?;
+        let mut stored = self.store.find_session_of(&token)?.ok_or(NotAuthenticated::Unknown)?;
         let now = self.clock.now();
+        let is_over =
+            |stored: &StoredSession| now >= self.idle_expires_at(stored.last_used_at, stored.expires_at);
+        // It may be known from a moment ago, and have been used at another daemon since.
+        if is_over(&stored) {
+            stored = Arc::new(self.store.find_session(&stored.id)?.ok_or(NotAuthenticated::Unknown)?);
+        }
         match &stored.ended {
             Some(Ended { reason: EndReason::Expired, .. }) => return Err(NotAuthenticated::Expired),
             Some(_) => return Err(NotAuthenticated::Revoked),
             None => {}
         }
-        if now >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
+        if is_over(&stored) {
             self.store.end_session(&stored.id, now, EndReason::Expired).await?;
             return Err(NotAuthenticated::Expired);
         }
@@ -71,29 +77,19 @@ impl Sessions {
         let mut last_used_at = stored.last_used_at;
         if use_ == Use::Counts && now.duration_since(last_used_at) >= self.use_interval() {
             last_used_at = whole_second(now);
-            self.store.touch_session(&stored.id, last_used_at).await?;
+            self.store.touch_session(&stored, last_used_at).await?;
         }
         Ok(self.caller(stored, last_used_at))
     }
 
-    /// The stored session of exactly this token. The work and the answer are the same for an id that is not known and
-    /// for a wrong secret, so that nobody learns which ids exist.
-    fn find_by_token(&self, token: &SessionToken) -> Result<StoredSession, NotAuthenticated> {
-        let found = self.store.find_session(token.id())?;
-        let hash =
-            found.as_ref().map_or_else(crate::store::TokenHash::of_nobody, |found| found.token_hash.clone());
-        let matches = hash.matches(token);
-        found.filter(|_| matches).ok_or(NotAuthenticated::Unknown)
-    }
-
-    fn caller(&self, stored: StoredSession, last_used_at: Timestamp) -> Caller {
+    fn caller(&self, stored: Arc<StoredSession>, last_used_at: Timestamp) -> Caller {
         let session = Session {
-            id: stored.id,
+            id: stored.id.clone(),
             created_at: whole_second(stored.created_at),
             expires_at: stored.expires_at,
             idle_expires_at: self.idle_expires_at(last_used_at, stored.expires_at),
         };
-        Caller { session, user: Arc::new(stored.user) }
+        Caller { session, stored }
     }
 
     /// How often a use is written down: at most once a minute, and often enough for a short inactivity limit.

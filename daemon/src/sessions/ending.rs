@@ -30,10 +30,8 @@ impl Sessions {
     pub async fn end_sessions_outside_configuration(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let mut count = 0;
-        for stored in self.store.live_sessions(now)? {
-            if !self.is_configured(&stored)
-                && self.store.end_session(&stored.id, now, EndReason::ConfigurationChanged).await?
-            {
+        for id in self.store.live_sessions(now, |stored| !self.is_configured(stored))? {
+            if self.store.end_session(&id, now, EndReason::ConfigurationChanged).await? {
                 count += 1;
             }
         }

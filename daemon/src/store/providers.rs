@@ -9,21 +9,44 @@ use crate::keys::Sealed;
 pub struct ProviderRow {
     pub name: String,
     pub issuer: String,
+    /// Who may sign in, in a text that is the same as long as the rule is.
+    pub admission: String,
     /// For `plaintext` the secret itself; for every other kind, only where it is.
     pub client_secret_reference: Sealed,
 }
 
 impl Store {
+    /// Whether every provider of the last start is among `rows`, for the same issuer and with the same admission: its
+    /// sessions are then as good as they were.
+    pub fn has_no_other_providers_than(&self, rows: &[ProviderRow]) -> Result<bool, StoreError> {
+        self.connections.read(|reader| {
+            let mut select = reader.prepare("SELECT name, issuer, admission FROM providers")?;
+            let stored = select.query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+            })?;
+            for row in stored {
+                let (name, issuer, admission) = row?;
+                let is_same = |row: &ProviderRow| {
+                    row.name == name && row.issuer == issuer && row.admission == admission
+                };
+                if !rows.iter().any(is_same) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+    }
+
     /// Replaces the rows of all providers.
     pub async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute("DELETE FROM providers", [])?;
                 let mut insert = transaction.prepare_cached(
-                    "INSERT INTO providers (name, issuer, client_secret_reference) VALUES (?1, ?2, ?3)",
+                    "INSERT INTO providers (name, issuer, admission, client_secret_reference) VALUES (?1, ?2, ?3, ?4)",
                 )?;
                 for row in &rows {
-                    insert.execute(params![row.name, row.issuer, row.client_secret_reference.as_bytes()])?;
+                    insert.execute(params![row.name, row.issuer, row.admission, row.client_secret_reference.as_bytes()])?;
                 }
                 Ok(())
             })

@@ -1,7 +1,9 @@
 //! The rows of sessions: opened, found, used, ended, dropped.
 
+use std::sync::Arc;
+
 use infra_shared::api::User;
-use infra_shared::token_text::SessionID;
+use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
@@ -65,15 +67,39 @@ impl Store {
         session: NewSession,
         max_per_user: u32,
     ) -> Result<Vec<SessionID>, StoreError> {
-        self.connections
+        let ended = self
+            .connections
             .write(move |transaction| {
                 insert(transaction, &session)?;
                 end_oldest(transaction, &session, max_per_user)
             })
-            .await
+            .await?;
+        if !ended.is_empty() {
+            self.recent.ended();
+        }
+        Ok(ended)
     }
 
-    /// Looks a session up by its id; in-line and fast, for the validation path.
+    /// The session of exactly this token, as it was within the last second; ended ones are told as soon as they have. The
+    /// work and the answer are the same for an id that is not known and for a wrong secret, so that nobody learns which
+    /// ids exist.
+    pub fn find_session_of(&self, token: &SessionToken) -> Result<Option<Arc<StoredSession>>, StoreError> {
+        let hash = TokenHash::of(token);
+        if let Some(found) = self.recent.find(&hash) {
+            return Ok(Some(found));
+        }
+        let reading = self.recent.begin();
+        let found = self.find_session(token.id())?;
+        let stored_hash = found.as_ref().map_or_else(TokenHash::of_nobody, |found| found.token_hash.clone());
+        let matches = stored_hash.equals(&hash);
+        let Some(found) = found.filter(|_| matches).map(Arc::new) else { return Ok(None) };
+        if found.ended.is_none() {
+            self.recent.remember(&found, reading);
+        }
+        Ok(Some(found))
+    }
+
+    /// Looks a session up by its id, as it is now; in-line and fast, for the validation path.
     pub fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
         self.connections.read(|reader| {
             reader
@@ -85,8 +111,8 @@ impl Store {
     }
 
     /// Moves `last_used_at` forward to `at`; never back.
-    pub async fn touch_session(&self, id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
-        let id = id.clone();
+    pub async fn touch_session(&self, session: &StoredSession, at: Timestamp) -> Result<(), StoreError> {
+        let id = session.id.clone();
         self.connections
             .write(move |transaction| {
                 transaction
@@ -94,7 +120,9 @@ impl Store {
                     .execute(params![id.as_str(), time::to_database(at)])?;
                 Ok(())
             })
-            .await
+            .await?;
+        self.recent.touched(&session.token_hash, at);
+        Ok(())
     }
 
     /// Ends a session; durable when it returns. `false` when there is none that was not ended before.
@@ -105,17 +133,30 @@ impl Store {
         reason: EndReason,
     ) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.connections.write(move |transaction| end(transaction, id.as_str(), at, reason)).await
+        let ended =
+            self.connections.write(move |transaction| end(transaction, id.as_str(), at, reason)).await?;
+        self.recent.ended();
+        Ok(ended)
     }
 
-    /// Every session that has neither been ended nor reached `now` with its lifetime.
-    pub fn live_sessions(&self, now: Timestamp) -> Result<Vec<StoredSession>, StoreError> {
+    /// The ids of those sessions, neither ended nor at the end of their lifetime at `now`, that `is_wanted` picks.
+    pub fn live_sessions(
+        &self,
+        now: Timestamp,
+        mut is_wanted: impl FnMut(&StoredSession) -> bool,
+    ) -> Result<Vec<SessionID>, StoreError> {
         self.connections.read(|reader| {
             let mut select = reader.prepare(&format!(
                 "SELECT {COLUMNS} FROM sessions WHERE ended_at IS NULL AND expires_at > ?1"
             ))?;
-            let rows = select.query_map([time::to_database(now)], |row| Ok(stored(row)))?;
-            rows.map(|row| row?).collect()
+            let mut wanted = Vec::new();
+            for row in select.query_map([time::to_database(now)], |row| Ok(stored(row)))? {
+                let session = row??;
+                if is_wanted(&session) {
+                    wanted.push(session.id);
+                }
+            }
+            Ok(wanted)
         })
     }
 

@@ -82,9 +82,9 @@ async fn a_session_is_found_as_it_was_opened_also_after_the_store_was_opened_aga
 #[tokio::test]
 async fn a_hash_matches_its_own_token_only() {
     let (token, other) = (SessionToken::mint(), SessionToken::mint());
-    assert!(TokenHash::of(&token).matches(&token));
-    assert!(!TokenHash::of(&token).matches(&other));
-    assert!(!TokenHash::of_nobody().matches(&token));
+    assert!(TokenHash::of(&token).equals(&TokenHash::of(&token)));
+    assert!(!TokenHash::of(&token).equals(&TokenHash::of(&other)));
+    assert!(!TokenHash::of_nobody().equals(&TokenHash::of(&token)));
 }
 
 #[tokio::test]
@@ -94,7 +94,8 @@ async fn use_moves_forward_and_never_back() {
     let new = session("00u1", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
     for (touched, expected) in [(100, 100), (50, 100), (101, 101)] {
-        store.touch_session(&new.id, at(touched)).await.expect("stored");
+        let found = store.find_session(&new.id).expect("an answer").expect("a row");
+        store.touch_session(&found, at(touched)).await.expect("stored");
         let found = store.find_session(&new.id).expect("an answer").expect("a row");
         assert_eq!(found.last_used_at, at(expected));
     }
@@ -129,7 +130,7 @@ async fn one_session_more_than_allowed_ends_the_users_oldest() {
 
     let found = store.find_session(&first.id).expect("an answer").expect("a row");
     assert_eq!(found.ended, Some(Ended { at: at(2), reason: EndReason::TooMany }));
-    let live: Vec<_> = store.live_sessions(at(3)).expect("rows").into_iter().map(|row| row.id).collect();
+    let live: Vec<_> = store.live_sessions(at(3), |_| true).expect("rows");
     assert_eq!(live.len(), 3);
     assert!([second.id, third.id, of_another.id].iter().all(|id| live.contains(id)));
 }
@@ -202,10 +203,28 @@ async fn certificates_and_providers_are_replaced_by_name() {
         let row = ProviderRow {
             name: "okta".to_owned(),
             issuer: "https://okta.test".to_owned(),
+            admission: "everyone".to_owned(),
             client_secret_reference: sealer.seal(place, b"plaintext:x"),
         };
         store.replace_providers(vec![row]).await.expect("stored");
     }
+    let row = |name: &str, issuer: &str, admission: &str| ProviderRow {
+        name: name.to_owned(),
+        issuer: issuer.to_owned(),
+        admission: admission.to_owned(),
+        client_secret_reference: sealer.seal(place, b"plaintext:y"),
+    };
+    let (same, new) =
+        (row("okta", "https://okta.test", "everyone"), row("new", "https://new.test", "everyone"));
+    assert!(store.has_no_other_providers_than(&[same, new]).expect("an answer"));
+    for other in [
+        row("new", "https://okta.test", "everyone"),
+        row("okta", "https://other.test", "everyone"),
+        row("okta", "https://okta.test", "nobody"),
+    ] {
+        assert!(!store.has_no_other_providers_than(&[other]).expect("an answer"));
+    }
+    assert!(!store.has_no_other_providers_than(&[]).expect("an answer"));
     store.check().expect("it answers");
 }
 
@@ -276,4 +295,62 @@ async fn a_newer_schema_is_refused_by_its_number() {
     connection.pragma_update(None, "user_version", 99).expect("a version");
     drop(connection);
     assert!(matches!(fixture.refusal(), StoreError::NewerSchema { found: 99, known: 1, .. }));
+}
+
+/// A session and its token.
+fn session_with_token(subject: &str, second: i64) -> (SessionToken, NewSession) {
+    let token = SessionToken::mint();
+    let session =
+        NewSession { id: token.id().clone(), token_hash: TokenHash::of(&token), ..session(subject, second) };
+    (token, session)
+}
+
+#[tokio::test]
+async fn a_session_that_was_found_a_moment_ago_is_ended_at_once_here_and_within_a_second_elsewhere() {
+    let fixture = Fixture::new().await;
+    // Two stores on one file stand for two daemons.
+    let (here, elsewhere) = (fixture.open().expect("a store"), fixture.open().expect("the same store"));
+    for ended_here in [true, false] {
+        let (token, new) = session_with_token("00u1", 0);
+        here.open_session(new.clone(), 48).await.expect("stored");
+        let found = |store: &Store| store.find_session_of(&token).expect("an answer").expect("a row");
+        assert_eq!(found(&here).ended, None);
+        here.touch_session(&found(&here), at(7)).await.expect("stored");
+        assert_eq!(found(&here).last_used_at, at(7));
+
+        let ending = if ended_here { &here } else { &elsewhere };
+        ending.end_session(&new.id, at(8), EndReason::Logout).await.expect("stored");
+        let start = std::time::Instant::now();
+        while found(&here).ended.is_none() {
+            assert!(!ended_here && start.elapsed() < std::time::Duration::from_secs(2), "it is still good");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_session_too_many_is_not_found_from_a_moment_ago() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let (token, new) = session_with_token("00u1", 0);
+    store.open_session(new, 1).await.expect("stored");
+    let found = || store.find_session_of(&token).expect("an answer").expect("a row");
+    assert_eq!(found().ended, None);
+    store.open_session(session("00u1", 1), 1).await.expect("stored");
+    assert!(found().ended.is_some());
+}
+
+#[tokio::test]
+async fn the_id_of_a_session_that_was_found_does_not_find_it_without_its_secret() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let (token, new) = session_with_token("00u1", 0);
+    store.open_session(new, 48).await.expect("stored");
+    assert!(store.find_session_of(&token).expect("an answer").is_some());
+    let mut text = token.expose().to_owned();
+    let last = if text.pop() == Some('a') { 'b' } else { 'a' };
+    text.push(last);
+    let forged = SessionToken::parse(&text).expect("a token");
+    assert_eq!(forged.id(), token.id());
+    assert!(store.find_session_of(&forged).expect("an answer").is_none());
 }

@@ -34,6 +34,8 @@ CREATE INDEX consumed_tickets_by_expiry ON consumed_tickets (expires_at);
 CREATE TABLE providers (
     name                    TEXT NOT NULL PRIMARY KEY,
     issuer                  TEXT NOT NULL,
+    -- Who may sign in, as JSON: compared, never read.
+    admission               TEXT NOT NULL,
     client_secret_reference BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
