@@ -43,7 +43,7 @@ fn keep_memory_from_swap() {
              capability IPC_LOCK), or encrypt the swap"
         ),
         Err(error) => {
-            tracing::warn!(%error, "memory cannot be locked, and keys in it may be swapped to a disk")
+            tracing::warn!(%error, "memory cannot be locked, and keys in it may be swapped to a disk");
         }
     }
 }
