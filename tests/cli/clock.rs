@@ -81,8 +81,11 @@ fn set(alice: &User, offset: i64, left: SignedDuration) {
     // It was opened a moment ago.
     let now: Timestamp = created.parse().expect("a time");
     let end = now.checked_add(left).expect("a time").to_string();
-    session["clockOffsetSeconds"] = offset.into();
-    session["session"]["expiresAt"] = end.as_str().into();
-    session["session"]["idleExpiresAt"] = end.as_str().into();
+    let mut change = |pointer: &str, value: Value| {
+        *session.pointer_mut(pointer).expect("a member of the session") = value;
+    };
+    change("/clockOffsetSeconds", offset.into());
+    change("/session/expiresAt", end.as_str().into());
+    change("/session/idleExpiresAt", end.as_str().into());
     std::fs::write(path, sessions.to_string()).expect("the user's own file");
 }
