@@ -12,7 +12,7 @@ use crate::population;
 use crate::statistics::{milliseconds, percentile};
 
 const STARTS: usize = 5;
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A daemon whose store was filled.
 pub(crate) struct Populated {
