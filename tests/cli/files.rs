@@ -6,6 +6,7 @@ use infra_harness::disk::Disk;
 use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::Provider;
+use infra_harness::skip;
 use infra_shared::api::ProblemCode;
 
 /// Room for the files of `~/.infra`, and little more.
@@ -88,7 +89,7 @@ fn what_belongs_to_somebody_else_is_refused() {
     let home = alice.infra_home();
     for path in [home.join("sessions.json"), home.join("config.json"), home.clone()] {
         if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
-            return skipped("only root can give files away");
+            return skip::told("only root can give files away");
         }
         for arguments in [&["status"][..], &["token"], &["logout"], &["login", "--force"]] {
             let ran = alice.infra(arguments).run().expect(1).silent();
@@ -102,12 +103,7 @@ fn what_belongs_to_somebody_else_is_refused() {
 fn disk(user: &User) -> Option<Disk> {
     let disk = Disk::of(user, KILOBYTES);
     if disk.is_none() {
-        skipped("this machine lets nobody mount a disk of their own (`unshare --user --mount`)");
+        skip::told("this machine lets nobody mount a disk of their own (`unshare --user --mount`)");
     }
     disk
-}
-
-#[expect(clippy::print_stderr, reason = "a check that did not run must be seen")]
-fn skipped(reason: &str) {
-    eprintln!("skipped: {reason}");
 }

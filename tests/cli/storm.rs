@@ -8,7 +8,7 @@ use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::pending_login::PendingLogin;
 use infra_harness::program::User;
-use infra_harness::provider::Provider;
+use infra_harness::provider::{Endpoint, Provider};
 use infra_harness::wait;
 
 /// Requests that are not the awaited one; `PORT` is replaced.
@@ -68,6 +68,52 @@ fn stalled_connections_and_bodies_never_sent_do_not_disturb_a_login() {
     assert!(pending.is_waiting(), "a stalled connection ended the login\n{}", pending.running.output());
     completes(pending, &provider, &alice);
     drop(stalled);
+}
+
+/// The awaited response, in a form in which no browser tab of the user sends it; `QUERY` and `PORT` are replaced.
+const RIGHT_STATE_IN_A_WRONG_FORM: [&str; 21] = [
+    "GET /callback?QUERY HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: evil.example:PORT\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: [::1]:PORT\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT.evil.example\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nHost: evil.example\r\n\r\n",
+    "GET http://127.0.0.1:PORT/callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "POST /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 0\r\n\r\n",
+    "HEAD /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "OPTIONS /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: https://evil.example\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 1\r\n\r\na",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Mode: no-cors\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Mode: cors\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Dest: iframe\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Dest: image\r\n\r\n",
+    "GET /callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Purpose: prefetch\r\n\r\n",
+    "GET /callback/?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "GET //callback?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+    "GET /CALLBACK?QUERY HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+];
+
+#[test]
+fn the_right_response_in_a_wrong_form_is_not_taken() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let (port, response) = (port(&pending), pending.sign_in(&provider));
+    let url = response.url();
+    let (_, query) = url.split_once('?').expect("a query");
+    for form in RIGHT_STATE_IN_A_WRONG_FORM {
+        let mut stream = send(port, &form.replace("QUERY", query)).expect("a listener");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap_or_else(|error| panic!("{form:?}: {error}"));
+        assert!(status.starts_with(b"HTTP/1.1 4"), "{form:?}: {}", String::from_utf8_lossy(&status));
+        assert!(pending.is_waiting(), "{form:?} ended the login\n{}", pending.running.output());
+    }
+    assert_eq!(provider.calls(Endpoint::Token), 0);
+    assert_eq!(pending.respond(&response).0, 200);
+    pending.wait().expect(0);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use infra_harness::login;
 use infra_harness::pending_login::PendingLogin;
 use infra_harness::program::User;
 use infra_harness::provider::{CLIENT_SECRET, Endpoint, Provider};
+use infra_harness::skip;
 use infra_harness::wait;
 
 /// Connections end, and tasks with them, a moment after their last answer.
@@ -76,7 +77,7 @@ fn secrets_of_a_login_are_gone_from_the_daemons_memory() {
     add_what_was_exchanged(&mut canaries, &provider);
     let find = || canaries.find_in_memory(daemon.process());
     if find().is_none() {
-        return skipped("only root may read the memory of the daemon");
+        return skip::told("only root may read the memory of the daemon");
     }
     let is_gone = || find().is_some_and(|found| found.is_empty()).then_some(());
     assert!(wait::until(FORGOTTEN, is_gone).is_some(), "secrets are in memory: {:?}", find());
@@ -95,9 +96,4 @@ fn add_what_was_exchanged(canaries: &mut Canaries, provider: &Provider) {
         canaries.add(name, parameter(&form, name).expect("a parameter of an exchange"));
     }
     canaries.add("ID token", provider.last_id_token().expect("an ID token"));
-}
-
-#[expect(clippy::print_stderr, reason = "a check that did not run must be seen")]
-fn skipped(reason: &str) {
-    eprintln!("skipped: {reason}");
 }

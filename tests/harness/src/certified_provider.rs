@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::authority::Authority;
 use crate::daemon::ProviderEntry;
 use crate::program::Running;
+use crate::skip;
 use crate::wait;
 
 /// The secret of its confidential clients.
@@ -40,7 +41,7 @@ impl CertifiedProvider {
         if !server.exists() || !folder.join("node_modules").exists() {
             let reason = format!("the certified OpenID Provider is not installed in {}", folder.display());
             assert!(!is_continuous_integration(), "{reason}: run `tests/run`, which installs it");
-            skipped(&reason);
+            skip::told(&reason);
             return None;
         }
 
@@ -113,9 +114,4 @@ fn node(folder: &Path) -> PathBuf {
 
 fn is_continuous_integration() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
-}
-
-#[expect(clippy::print_stderr, reason = "a check that did not run must be seen")]
-fn skipped(reason: &str) {
-    eprintln!("skipped: {reason}");
 }

@@ -28,4 +28,5 @@ pub mod ports;
 pub mod program;
 pub mod provider;
 pub mod relay;
+pub mod skip;
 pub mod wait;
