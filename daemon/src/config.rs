@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod provider;
 mod reference;
+mod remote;
 mod section;
 mod settings;
 #[cfg(test)]

@@ -107,8 +107,11 @@ pub enum IdentityError {
     #[error("provider unavailable: {0}")]
     Unavailable(String),
     /// The provider does not take the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
-    #[error("the provider refused the daemon's client credentials (invalid_client)")]
-    ClientRefused,
+    #[error(
+        "invalid_client: the provider refused the client secret that was just read from {reference}; was it replaced \
+         there or at the provider, or is `clientID` or `clientAuthentication` wrong?"
+    )]
+    ClientRefused { reference: String },
     /// The client secret cannot be read.
     #[error("client secret: {0}")]
     ClientSecret(#[from] ReadError),

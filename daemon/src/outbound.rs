@@ -1,13 +1,23 @@
 //! Calls to other machines: bounded in time, size and redirects, with nobody accepted unproven.
 
+#[cfg(feature = "aws")]
+mod aws;
+mod vault;
+
 use std::time::Duration;
 
 use infra_shared::http::{self, BodyError, Limits, NoClient, Trust, Untrusted};
-use reqwest::RequestBuilder;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
+use zeroize::Zeroizing;
+
+pub use reqwest::Method;
+
+#[cfg(feature = "aws")]
+pub use aws::{AWSCredentials, AWSOperation, AWSSigner};
+pub use vault::{VaultClient, VaultError};
 
 /// How long a call may take.
 const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(10) };
@@ -33,10 +43,20 @@ pub enum OutboundError {
     Untrusted { host: String, cause: Untrusted },
 }
 
+/// What is asked of another machine. It has no `Debug`: headers and bodies hold secrets.
+pub struct Request {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Zeroizing<Vec<u8>>,
+}
+
 /// A whole answer. It has no `Debug`: bodies hold tokens.
 pub struct Answer {
     pub status: u16,
     pub content_type: Option<String>,
+    /// Where a redirect, which is never followed, would lead.
+    pub location: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -44,6 +64,59 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub struct Outbound {
     client: reqwest::Client,
+}
+
+impl Request {
+    pub fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: Zeroizing::default() }
+    }
+
+    #[must_use]
+    pub fn authorized(self, authorization: Authorization<'_>) -> Self {
+        use base64::Engine;
+        use base64::prelude::BASE64_STANDARD;
+
+        let value = match authorization {
+            Authorization::None => return self,
+            Authorization::Bearer(token) => Zeroizing::new(format!("Bearer {}", token.expose_secret())),
+            // RFC 7617 §2.
+            Authorization::Basic { user, password } => {
+                let pair = Zeroizing::new(format!("{user}:{}", password.expose_secret()));
+                let encoded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
+                Zeroizing::new(format!("Basic {}", *encoded))
+            }
+        };
+        self.header(AUTHORIZATION, &value)
+    }
+
+    /// Sets a header that no log may show. What cannot stand in a header is not sent, so that the other end refuses.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(mut value) = HeaderValue::from_str(value) {
+            value.set_sensitive(true);
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    #[must_use]
+    pub fn body(mut self, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.body = Zeroizing::new(body.into());
+        self
+    }
+
+    /// A body without a content type.
+    #[must_use]
+    pub fn bytes(mut self, body: Vec<u8>) -> Self {
+        self.body = Zeroizing::new(body);
+        self
+    }
+
+    #[must_use]
+    pub fn json(self, body: &serde_json::Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
 }
 
 impl Outbound {
@@ -59,7 +132,7 @@ impl Outbound {
         authorization: Authorization<'_>,
         limit: usize,
     ) -> Result<Answer, OutboundError> {
-        self.call(url, limit, || authorize(self.client.get(url.clone()), authorization)).await
+        self.send(&Request::new(Method::GET, url.clone()).authorized(authorization), limit).await
     }
 
     /// Posts an `application/x-www-form-urlencoded` body; `body` is already encoded.
@@ -67,39 +140,40 @@ impl Outbound {
         &self,
         url: &Url,
         authorization: Authorization<'_>,
-        body: SecretString,
+        body: &SecretString,
         limit: usize,
     ) -> Result<Answer, OutboundError> {
-        let request = || {
-            authorize(self.client.post(url.clone()), authorization)
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .body(body.expose_secret().to_owned())
-        };
-        self.call(url, limit, request).await
+        let request = Request::new(Method::POST, url.clone())
+            .authorized(authorization)
+            .body("application/x-www-form-urlencoded", body.expose_secret());
+        self.send(&request, limit).await
     }
 
-    /// One call, bounded as a whole, its second try included.
-    async fn call(
-        &self,
-        url: &Url,
-        limit: usize,
-        request: impl Fn() -> RequestBuilder,
-    ) -> Result<Answer, OutboundError> {
-        let host = || url.host_str().unwrap_or_default().to_owned();
+    /// One call, bounded as a whole, its second try included; at most `limit` bytes of body are taken.
+    pub async fn send(&self, request: &Request, limit: usize) -> Result<Answer, OutboundError> {
+        let host = || request.url.host_str().unwrap_or_default().to_owned();
+        let once = || {
+            let mut headers = request.headers.clone();
+            headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+            self.client
+                .request(request.method.clone(), request.url.clone())
+                .headers(headers)
+                .body(request.body.to_vec())
+                .send()
+        };
         let call = async {
-            let sent = match request().send().await {
+            let sent = match once().await {
                 Err(error) if http::nothing_was_sent(&error) && http::untrusted(&error).is_none() => {
-                    request().send().await
+                    once().await
                 }
                 sent => sent,
             };
             let response = sent.map_err(|error| failure(&error, host()))?;
             let status = response.status().as_u16();
-            let content_type = response
-                .headers()
-                .get(CONTENT_TYPE)
-                .and_then(|value| value.to_str().ok())
-                .map(ToOwned::to_owned);
+            let header = |name| {
+                response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
+            };
+            let (content_type, location) = (header(CONTENT_TYPE), header(LOCATION));
             let body = http::read_body(response, limit).await.map_err(|error| match error {
                 BodyError::TooLarge { limit } => OutboundError::TooLarge { host: host(), limit },
                 BodyError::Broken(error) => failure(&error, host()),
@@ -107,18 +181,9 @@ impl Outbound {
                     OutboundError::Unreachable { host: host(), cause: "the connection broke".to_owned() }
                 }
             })?;
-            Ok(Answer { status, content_type, body })
+            Ok(Answer { status, content_type, location, body })
         };
         tokio::time::timeout(LIMITS.total, call).await.unwrap_or_else(|_| Err(too_slow(host())))
-    }
-}
-
-fn authorize(request: RequestBuilder, authorization: Authorization<'_>) -> RequestBuilder {
-    let request = request.header(ACCEPT, "application/json");
-    match authorization {
-        Authorization::None => request,
-        Authorization::Bearer(token) => request.bearer_auth(token.expose_secret()),
-        Authorization::Basic { user, password } => request.basic_auth(user, Some(password.expose_secret())),
     }
 }
 

@@ -1,9 +1,14 @@
 //! Secrets where they already are: a reference names a backend and a name in it; it is read only when it is used.
 
+#[cfg(feature = "aws")]
+mod aws;
+mod credential;
 mod encoding;
 mod environment;
 mod file;
+mod kubernetes;
 mod plaintext;
+mod vault;
 
 use std::fmt;
 use std::future::Future;
@@ -11,14 +16,27 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use infra_shared::http::NoClient;
 use secrecy::{ExposeSecret, SecretString};
 
+#[cfg(feature = "aws")]
+use aws::{ParameterStore, SecretsManager};
 use environment::Environment;
 use file::File;
+use kubernetes::Kubernetes;
 use plaintext::Plaintext;
+use vault::KeyValue;
 
+#[cfg(feature = "aws")]
+pub use aws::{AWSAccess, AWSAccessKey, AWSError, AWSSettings};
 pub use encoding::Encoding;
+pub use kubernetes::KubernetesSettings;
+pub use vault::{VaultAccess, VaultAuthentication, VaultSettings};
+
+/// For a whole read: a login to the backend, and the second try where nothing was sent, included.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A place that keeps secrets.
 ///
@@ -37,7 +55,22 @@ pub trait SecretBackend: Send + Sync {
 /// Why a secret is read; reads are counted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadReason {
+    /// A code is exchanged.
     Exchange,
+    /// An operator asked whether it can be read (`infrad check --live`).
+    Check,
+}
+
+impl ReadReason {
+    pub const ALL: [Self; 2] = [Self::Exchange, Self::Check];
+
+    /// The word for it in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exchange => "exchange",
+            Self::Check => "check",
+        }
+    }
 }
 
 /// Why a secret could not be read. Messages name the reference (never that of `plaintext`), not the value.
@@ -65,7 +98,7 @@ pub enum ReferenceError {
 }
 
 /// A backend that the configuration declares under a name of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum BackendSettings {
     Environment {
         encoding: Option<Encoding>,
@@ -78,6 +111,19 @@ pub enum BackendSettings {
     Plaintext {
         encoding: Option<Encoding>,
     },
+    Kubernetes(KubernetesSettings),
+    /// A key-value engine at `secret_mount`.
+    Vault {
+        server: VaultSettings,
+        secret_mount: String,
+    },
+    #[cfg(feature = "aws")]
+    AWSSecretsManager {
+        aws: AWSSettings,
+        version_stage: Option<String>,
+    },
+    #[cfg(feature = "aws")]
+    AWSParameterStore(AWSSettings),
 }
 
 /// `BACKEND:NAME`, checked against the backends that are configured. `Debug` and `Display` hide a plaintext value.
@@ -89,7 +135,7 @@ pub struct Reference {
     name_is_secret: bool,
 }
 
-/// The backends of a configuration: the built-in `env`, `file` and `plaintext`, and those it declares.
+/// The backends of a configuration: the built-in `env`, `file`, `plaintext` and `kubernetes`, and those it declares.
 #[derive(Clone)]
 pub struct Backends {
     backends: Arc<Vec<Declared>>,
@@ -103,27 +149,28 @@ struct Declared {
 }
 
 #[derive(Default)]
-struct Reads {
-    exchange: AtomicU64,
-}
+struct Reads([AtomicU64; ReadReason::ALL.len()]);
 
 impl Backends {
     /// The built-in kinds under their own names.
     pub fn built_in() -> Self {
-        Self::with(Vec::new())
+        Self::with(Vec::new()).expect("no built-in backend needs a client before it is used")
     }
 
     /// The built-in kinds, and `declared` ones beside them under their own names.
-    pub fn with(declared: Vec<(String, BackendSettings)>) -> Self {
+    pub fn with(declared: Vec<(String, BackendSettings)>) -> Result<Self, NoClient> {
         let built_in = [
             ("env", BackendSettings::Environment { encoding: None }),
             ("file", BackendSettings::File { path: None, encoding: None }),
             ("plaintext", BackendSettings::Plaintext { encoding: None }),
+            ("kubernetes", BackendSettings::Kubernetes(KubernetesSettings::default())),
         ];
         let built_in = built_in.into_iter().map(|(name, settings)| (name.to_owned(), settings));
-        let backends =
-            built_in.chain(declared).map(|(name, settings)| Declared::new(name, settings)).collect();
-        Self { backends: Arc::new(backends), reads: Arc::default() }
+        let backends = built_in
+            .chain(declared)
+            .map(|(name, settings)| Declared::new(name, settings))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { backends: Arc::new(backends), reads: Arc::default() })
     }
 
     /// The reference in `text`. An error never repeats what may be a secret.
@@ -144,8 +191,17 @@ impl Backends {
     /// Reads the secret, now. Nothing of it is kept.
     pub async fn read(&self, reference: &Reference, reason: ReadReason) -> Result<SecretString, ReadError> {
         self.reads.of(reason).fetch_add(1, Ordering::Relaxed);
+        self.resolve(reference).await
+    }
+
+    /// As [`Self::read`], uncounted: for the credentials of backends themselves.
+    async fn resolve(&self, reference: &Reference) -> Result<SecretString, ReadError> {
         let declared = self.find(&reference.backend).expect("a reference names a backend that was there");
-        let secret = declared.backend.read(reference.name.expose_secret()).await?;
+        let reading = declared.backend.read(reference.name.expose_secret());
+        let secret = tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
+            let cause = format!("{reference} did not come within {} s", PATIENCE.as_secs());
+            Err(ReadError::Unreachable(cause))
+        })?;
         if secret.expose_secret().is_empty() {
             return Err(ReadError::Malformed(format!("{reference} is empty")));
         }
@@ -174,21 +230,40 @@ impl Backends {
 }
 
 impl Declared {
-    fn new(name: String, settings: BackendSettings) -> Self {
+    fn new(name: String, settings: BackendSettings) -> Result<Self, NoClient> {
         let name_is_secret = matches!(settings, BackendSettings::Plaintext { .. });
         let backend: Arc<dyn SecretBackend> = match settings {
             BackendSettings::Environment { encoding } => Arc::new(Environment { encoding }),
             BackendSettings::File { path, encoding } => Arc::new(File { directory: path, encoding }),
             BackendSettings::Plaintext { encoding } => Arc::new(Plaintext { encoding }),
+            BackendSettings::Kubernetes(settings) => Arc::new(Kubernetes { settings }),
+            BackendSettings::Vault { server, secret_mount } => {
+                Arc::new(KeyValue::new(VaultAccess::new(server)?, &secret_mount))
+            }
+            #[cfg(feature = "aws")]
+            BackendSettings::AWSSecretsManager { aws, version_stage } => {
+                Arc::new(SecretsManager { access: AWSAccess::new(aws)?, version_stage })
+            }
+            #[cfg(feature = "aws")]
+            BackendSettings::AWSParameterStore(aws) => {
+                Arc::new(ParameterStore { access: AWSAccess::new(aws)? })
+            }
         };
-        Self { name, backend, name_is_secret }
+        Ok(Self { name, backend, name_is_secret })
     }
+}
+
+/// `NAME#FIELD`, where the field may be missing.
+fn split_field(name: &str) -> (&str, Option<&str>) {
+    name.split_once('#').map_or((name, None), |(name, field)| (name, Some(field)))
 }
 
 impl Reads {
     fn of(&self, reason: ReadReason) -> &AtomicU64 {
+        let Self([exchange, check]) = self;
         match reason {
-            ReadReason::Exchange => &self.exchange,
+            ReadReason::Exchange => exchange,
+            ReadReason::Check => check,
         }
     }
 }

@@ -150,7 +150,7 @@ impl From<LoginRefusal> for Refusal {
                 ProblemCode::ProviderUnavailable,
                 Some("the daemon got no usable answer from the identity provider: try again in a while"),
             ),
-            Login::Identity(IdentityError::ClientRefused) => (
+            Login::Identity(IdentityError::ClientRefused { .. }) => (
                 ProblemCode::Unavailable,
                 Some(
                     "the identity provider does not accept the daemon's client secret: an operator has to correct it",

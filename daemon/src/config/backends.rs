@@ -2,18 +2,25 @@
 
 use crate::secrets::{BackendSettings, Encoding};
 
-use super::error::{Fault, FaultAt};
-use super::section::{Field, Keys, Section};
+use super::error::FaultAt;
+use super::remote;
+use super::section::{Field, Keys, Section, words};
 use super::settings::absolute_path;
 
 const BACKEND: Keys = Keys { now: &["name", "kind", "config"], later: &[] };
 const CONFIG: Keys = Keys { now: &["base64", "base64UrlEncoded", "base64Raw"], later: &[] };
 const FILE_CONFIG: Keys = Keys { now: &["base64", "base64UrlEncoded", "base64Raw", "path"], later: &[] };
 
+const KUBERNETES_CONFIG: Keys = Keys { now: &["server", "tokenFile", "caFile", "namespace"], later: &[] };
+const VAULT_CONFIG: Keys = Keys { now: remote::vault_keys!("secretMount"), later: &[] };
+#[cfg(feature = "aws")]
+const SECRETS_MANAGER_CONFIG: Keys = Keys { now: remote::aws_keys!("versionStage"), later: &[] };
+#[cfg(feature = "aws")]
+const PARAMETER_STORE_CONFIG: Keys = Keys { now: remote::aws_keys!(), later: &[] };
+
 /// The built-in kinds, which are backends by these names too.
-pub(super) const BUILT_IN: [&str; 3] = ["env", "file", "plaintext"];
-/// Kinds of later versions, and the names by which their references usually begin.
-pub(super) const LATER: [&str; 6] = ["kubernetes", "vault", "awssecretsmanager", "awsssm", "awssm", "awskms"];
+pub(super) const BUILT_IN: [&str; 4] = ["env", "file", "plaintext", "kubernetes"];
+const KINDS: [&str; 7] = ["env", "file", "plaintext", "kubernetes", "vault", "awssecretsmanager", "awsssm"];
 
 /// A declared backend and its name.
 pub(super) type Declared = (String, BackendSettings);
@@ -41,21 +48,51 @@ pub(super) fn name(text: &str) -> Option<String> {
 }
 
 fn settings(section: &Section<'_>) -> Result<BackendSettings, FaultAt> {
-    let kind = section.require("kind", "kind: env")?;
-    let config = |keys| section.find("config").map(|config| config.section(keys)).transpose();
-    match kind.text("`env`, `file` or `plaintext`")? {
-        "env" => Ok(BackendSettings::Environment { encoding: encoding(config(CONFIG)?.as_ref())? }),
-        "plaintext" => Ok(BackendSettings::Plaintext { encoding: encoding(config(CONFIG)?.as_ref())? }),
+    let expected = format!("one of {}", words(KINDS.into_iter()));
+    let kind = section.require("kind", "kind: vault")?;
+    let find_config = |keys| section.find("config").map(|config| config.section(keys)).transpose();
+    match kind.text(&expected)? {
+        "env" => Ok(BackendSettings::Environment { encoding: encoding(find_config(CONFIG)?.as_ref())? }),
+        "plaintext" => Ok(BackendSettings::Plaintext { encoding: encoding(find_config(CONFIG)?.as_ref())? }),
         "file" => {
-            let config = config(FILE_CONFIG)?;
+            let config = find_config(FILE_CONFIG)?;
             let path = config.as_ref().and_then(|config| config.find("path"));
             Ok(BackendSettings::File {
                 path: path.map(|path| absolute_path(&path, "/run/secrets")).transpose()?,
                 encoding: encoding(config.as_ref())?,
             })
         }
-        later if LATER.contains(&later) => Err(kind.fault(Fault::NotYet { what: format!("kind: {later}") })),
-        _ => Err(kind.wrong("`env`, `file` or `plaintext`")),
+        "kubernetes" => {
+            let config = find_config(KUBERNETES_CONFIG)?;
+            Ok(BackendSettings::Kubernetes(remote::kubernetes(config.as_ref())?))
+        }
+        "vault" => {
+            const EXAMPLE: &str =
+                "config: {address: https://vault.example.com:8200, token: file:/run/secrets/vault-token}";
+            let config = section.require("config", EXAMPLE)?.section(VAULT_CONFIG)?;
+            let secret_mount = config.find("secretMount").map_or(Ok("secret".to_owned()), |field| {
+                remote::mount_path(&field, "the path of a key-value engine, such as `/secret`")
+            })?;
+            Ok(BackendSettings::Vault { server: remote::vault(&config)?, secret_mount })
+        }
+        #[cfg(feature = "aws")]
+        "awssecretsmanager" => {
+            let config = find_config(SECRETS_MANAGER_CONFIG)?;
+            let version_stage = config.as_ref().and_then(|config| config.find("versionStage"));
+            let version_stage = version_stage
+                .map(|field| field.text("a staging label, such as `AWSCURRENT`").map(str::to_owned))
+                .transpose()?;
+            Ok(BackendSettings::AWSSecretsManager { aws: remote::aws(config.as_ref())?, version_stage })
+        }
+        #[cfg(feature = "aws")]
+        "awsssm" => Ok(BackendSettings::AWSParameterStore(remote::aws(
+            find_config(PARAMETER_STORE_CONFIG)?.as_ref(),
+        )?)),
+        #[cfg(not(feature = "aws"))]
+        "awssecretsmanager" | "awsssm" => {
+            Err(kind.wrong("a kind that does not need AWS: this infrad was built without it"))
+        }
+        _ => Err(kind.wrong(expected)),
     }
 }
 

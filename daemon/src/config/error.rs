@@ -44,6 +44,11 @@ pub enum Fault {
     Missing { key: String, section: String, example: String },
     #[error("`{key}` must be {expected}")]
     Unacceptable { key: String, expected: String },
+    #[error(
+        "`{backend}:` is no backend yet: declare it, for example with `secrets: [{{name: {backend}, kind: {}, config: \
+         {{…}}}}]`", kind_of(.backend)
+    )]
+    Undeclared { backend: String },
     #[error("`{key}`: {error}")]
     Reference { key: String, error: ReferenceError },
     #[error("`{key}`: {path} cannot be used: {cause}")]
@@ -71,4 +76,9 @@ fn advice(nearest: Option<&str>, known: &str) -> String {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => format!("remove it, or write one of {known}"),
     }
+}
+
+/// The kind that a backend of this name usually has.
+fn kind_of(name: &str) -> &str {
+    if name == "awssm" { "awssecretsmanager" } else { name }
 }

@@ -1,19 +1,15 @@
 //! `providers`: who vouches for users, and how the daemon proves itself there.
 
-use std::path::PathBuf;
-
-use infra_shared::http::authorities_from_pem;
-use rustls::pki_types::CertificateDer;
 use url::Url;
 
 use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
 use crate::secrets::{Backends, Reference};
 
 use super::backends::{self, Declared};
-use super::error::{Fault, FaultAt};
+use super::error::FaultAt;
 use super::reference::BackendNames;
+use super::remote;
 use super::section::{Field, Keys, Section, words};
-use super::settings::absolute_path;
 
 const PROVIDER: Keys = Keys {
     now: &[
@@ -48,7 +44,6 @@ const ALGORITHMS: [(&str, SigningAlgorithm); 9] = [
     ("ES384", SigningAlgorithm::ES384),
     ("EdDSA", SigningAlgorithm::EdDSA),
 ];
-const LARGEST_CA_FILE: u64 = 1024 * 1024;
 
 /// A provider whose reference to the client secret still has to be understood.
 struct Draft<'a> {
@@ -82,7 +77,10 @@ pub(super) fn read_all(
     let names = BackendNames::of(&declared);
     // Every reference's form is checked before any backend is made.
     drafts.iter().try_for_each(|draft| names.check(&draft.client_secret))?;
-    let backends = if declared.is_empty() { Backends::built_in() } else { Backends::with(declared) };
+    let backends = Backends::with(declared).map_err(|error| {
+        top.require("secrets", "secrets: []")
+            .map_or_else(|missing| missing, |field| field.wrong(error.to_string()))
+    })?;
     let mut warnings = Vec::new();
     let mut providers = Vec::new();
     for draft in drafts {
@@ -127,7 +125,7 @@ fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
         .find("signingAlgorithms")
         .map_or(Ok(DEFAULT_ALGORITHMS.to_vec()), |field| signing_algorithms(&field))?;
     let allow = allow(section, kind)?;
-    let authorities = section.find("caFile").map(|field| authorities(&field)).transpose()?;
+    let authorities = section.find("caFile").map(|field| remote::authorities(&field)).transpose()?;
 
     let client_id = client_id.to_owned();
     let settings = {
@@ -262,12 +260,4 @@ fn allow(section: &Section<'_>, kind: ProviderKind) -> Result<Allow, FaultAt> {
 fn is_domain(text: &str) -> bool {
     let good = |character: char| !character.is_whitespace() && !character.is_control() && character != '@';
     text.chars().all(good) && text.split('.').all(|label| !label.is_empty())
-}
-
-fn authorities(field: &Field<'_>) -> Result<Vec<CertificateDer<'static>>, FaultAt> {
-    let path: PathBuf = absolute_path(field, "/etc/infra/provider-ca.pem")?;
-    let fault =
-        |cause: String| field.fault(Fault::File { key: field.path().to_owned(), path: path.clone(), cause });
-    let pem = super::file::read_bounded(&path, LARGEST_CA_FILE).map_err(|error| fault(error.to_string()))?;
-    authorities_from_pem(&pem).map_err(|error| fault(error.to_string()))
 }

@@ -2,7 +2,7 @@
 
 use crate::secrets::{BackendSettings, Backends, Reference, ReferenceError};
 
-use super::backends::{BUILT_IN, Declared, LATER};
+use super::backends::{BUILT_IN, Declared};
 use super::error::{Fault, FaultAt};
 use super::section::{Field, words};
 
@@ -36,8 +36,9 @@ impl BackendNames {
     pub(super) fn check(&self, field: &Field<'_>) -> Result<(), FaultAt> {
         match field.text(&self.expected())?.split_once(':') {
             Some((backend, _)) if self.known.iter().any(|name| name == backend) => Ok(()),
-            Some((backend, _)) if LATER.contains(&backend) => {
-                Err(field.fault(Fault::NotYet { what: format!("{backend}:…") }))
+            // A kind that is a backend once it is declared: the field's own secrets never begin so.
+            Some((backend @ ("vault" | "awssecretsmanager" | "awssm" | "awsssm"), _)) => {
+                Err(field.fault(Fault::Undeclared { backend: backend.to_owned() }))
             }
             _ => Err(field.wrong(self.expected())),
         }

@@ -42,6 +42,12 @@ impl<'a> Section<'a> {
         (!matches!(node.value, Value::Nothing)).then(|| Field { node, path: self.path_of(key) })
     }
 
+    /// As [`Self::find`], where an empty text means that it is not written either.
+    pub(super) fn find_unless_empty(&self, key: &str) -> Option<Field<'a>> {
+        let is_empty = |field: &Field<'_>| matches!(&field.node.value, Value::Text(text) if text.is_empty());
+        self.find(key).filter(|field| !is_empty(field))
+    }
+
     /// The value of `key`, which must be written; `example` is the line to add.
     pub(super) fn require(&self, key: &str, example: &str) -> Result<Field<'a>, FaultAt> {
         self.find(key).ok_or_else(|| self.missing(key, example))

@@ -164,15 +164,87 @@ fn keys_of_later_versions_say_so_and_their_null_is_taken() {
         ("metrics: {listen: \"127.0.0.1:9090\"}", "metrics"),
         ("sessions: {revalidateEvery: 1h}", "sessions.revalidateEvery"),
         ("keys: [{kind: awskms, config: {key: alias/infra}}]", "kind: awskms"),
-        ("secrets: [{name: v, kind: vault, config: {address: https://vault}}]", "kind: vault"),
     ] {
         let expected = format!("`{key}` is not supported by this version yet: remove it");
         assert_says(&with_section(text), &["line 2, column", &expected]);
     }
-    assert_says(
-        &format!("version: 1\n{}", PROVIDER.replace("plaintext:", "kubernetes:")),
-        &["line 7, column 19: `kubernetes:…` is not supported by this version yet"],
-    );
+}
+
+#[test]
+fn a_backend_that_was_not_declared_is_named_with_the_line_that_declares_it() {
+    for (backend, kind) in [("vault", "vault"), ("awssm", "awssecretsmanager"), ("awsssm", "awsssm")] {
+        let text = format!("version: 1\n{}", PROVIDER.replace("plaintext:", &format!("{backend}:")));
+        assert_says(
+            &text,
+            &["line 7, column 19", &format!("secrets: [{{name: {backend}, kind: {kind}, config: {{…}}}}]")],
+        );
+    }
+}
+
+#[test]
+fn backends_elsewhere_are_read_with_their_credentials() {
+    let vault = "address: https://vault.test, secretMount: /kv/infra/, namespace: \"\"";
+    for config in [
+        "kind: kubernetes".to_owned(),
+        "kind: kubernetes, config: {server: https://k.test, tokenFile: /t, caFile: /c, namespace: infra}"
+            .to_owned(),
+        format!("kind: vault, config: {{{vault}, token: env:VAULT_TOKEN}}"),
+        format!(
+            "kind: vault, config: {{{vault}, appRole: {{roleID: env:A, secretID: file:/b, mount: machines}}}}"
+        ),
+        format!("kind: vault, config: {{{vault}, kubernetes: {{role: infrad}}}}"),
+        "kind: vault, config: {address: \"http://127.0.0.1:8200\", token: env:VAULT_TOKEN}".to_owned(),
+        "kind: awsssm".to_owned(),
+        "kind: awssecretsmanager, config: {region: us-west-2, versionStage: AWSPENDING, profile: infrad}"
+            .to_owned(),
+        "kind: awsssm, config: {endpoint: https://ssm.test, accessKeyID: env:A, secretAccessKey: env:B, \
+         sessionToken: env:C}"
+            .to_owned(),
+    ] {
+        let text = with_section(&format!("secrets: [{{name: mine, {config}}}]"));
+        if let Err(FaultAt { fault, .. }) = parse(&text) {
+            panic!("{config}: {fault}");
+        }
+    }
+}
+
+#[test]
+fn a_backend_elsewhere_that_cannot_be_is_told_with_what_is_expected() {
+    for (config, expected) in [
+        ("kind: vault", "`config` is missing"),
+        ("kind: vault, config: {token: env:A}", "`address` is missing"),
+        ("kind: vault, config: {address: https://v.test}", "`token` is missing"),
+        ("kind: vault, config: {address: \"http://v.test\", token: env:A}", "an https address"),
+        ("kind: vault, config: {address: https://canary@v.test, token: env:A}", "an https address"),
+        ("kind: vault, config: {address: https://v.test, token: canary-5b1d0c}", "`BACKEND:NAME`"),
+        (
+            "kind: vault, config: {address: https://v.test, token: \"vault:canary\"}",
+            "`vault:` is no backend yet",
+        ),
+        (
+            "kind: vault, config: {address: https://v.test, token: env:A, kubernetes: {role: a}}",
+            "the only one of `token`, `appRole` and `kubernetes`",
+        ),
+        (
+            "kind: vault, config: {address: https://v.test, token: env:A, secretMount: a/../b}",
+            "the path of a key-value engine",
+        ),
+        (
+            "kind: vault, config: {address: https://v.test, token: env:A, caFile: /nonexistent}",
+            "cannot be used",
+        ),
+        ("kind: awsssm, config: {accessKeyID: env:A}", "`secretAccessKey` is missing"),
+        ("kind: awsssm, config: {secretAccessKey: env:A}", "`accessKeyID` is missing"),
+        ("kind: awsssm, config: {endpoint: \"http://ssm.test\"}", "an https address"),
+        ("kind: awsssm, config: {versionStage: A}", "unknown key `versionStage`"),
+        ("kind: kubernetes, config: {namespace: In_fra}", "the name of a namespace"),
+        ("kind: kubernetes, config: {tokenFile: token}", "an absolute path"),
+    ] {
+        assert_says(
+            &with_section(&format!("secrets: [{{name: mine, {config}}}]")),
+            &["line 2, column", expected],
+        );
+    }
 }
 
 #[test]
@@ -199,7 +271,7 @@ fn a_wrong_value_is_told_with_what_is_expected() {
         ("keys: [{kind: native, config: {path: /var/lib/infrad/root.key}}]", "a file outside `dataDir`"),
         ("secrets: [{name: env, kind: env}]", "a name that no other backend has"),
         ("secrets: [{name: a, kind: env, config: {base64: true, base64Raw: true}}]", "the only encoding"),
-        ("secrets: [{name: a, kind: stone}]", "`env`, `file` or `plaintext`"),
+        ("secrets: [{name: a, kind: stone}]", "one of `env`, `file`, `plaintext`, `kubernetes`"),
     ] {
         assert_says(&with_section(section), &["line 2, column ", expected]);
     }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::discovery::Metadata;
 use super::{ClientAuthentication, CodeGrant, IdentityError, ProviderSettings, json, refused, unavailable};
 use crate::outbound::{Answer, Authorization, Outbound};
-use crate::secrets::{Backends, ReadReason};
+use crate::secrets::{Backends, ReadReason, Reference};
 
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -37,8 +37,8 @@ pub(super) async fn exchange(
     let password = SecretString::from(byte_serialize(secret.expose_secret().as_bytes()).collect::<String>());
     let authorization =
         if by_post { Authorization::None } else { Authorization::Basic { user: &user, password: &password } };
-    let answer = outbound.post_form(&metadata.token_endpoint, authorization, body, MAX_BYTES).await?;
-    read(&answer)
+    let answer = outbound.post_form(&metadata.token_endpoint, authorization, &body, MAX_BYTES).await?;
+    read(&answer, &settings.client_secret)
 }
 
 fn form(settings: &ProviderSettings, grant: &CodeGrant<'_>, secret: Option<&SecretString>) -> SecretString {
@@ -56,7 +56,7 @@ fn form(settings: &ProviderSettings, grant: &CodeGrant<'_>, secret: Option<&Secr
     form.finish().into()
 }
 
-fn read(answer: &Answer) -> Result<UnverifiedTokens, IdentityError> {
+fn read(answer: &Answer, client_secret: &Reference) -> Result<UnverifiedTokens, IdentityError> {
     let status = answer.status;
     if !json::is_json(answer.content_type.as_deref()) {
         return Err(IdentityError::Unavailable(format!("token endpoint: status {status}, not JSON")));
@@ -68,7 +68,9 @@ fn read(answer: &Answer) -> Result<UnverifiedTokens, IdentityError> {
         // RFC 6749 §5.2.
         400..=499 if status != 408 && status != 429 => {
             return Err(match text("error") {
-                Some("invalid_client") => IdentityError::ClientRefused,
+                Some("invalid_client") => {
+                    IdentityError::ClientRefused { reference: client_secret.to_string() }
+                }
                 Some("invalid_grant") => refused("token endpoint: invalid_grant"),
                 Some("invalid_request") => refused("token endpoint: invalid_request"),
                 Some("unauthorized_client") => refused("token endpoint: unauthorized_client"),
@@ -95,8 +97,17 @@ fn read(answer: &Answer) -> Result<UnverifiedTokens, IdentityError> {
 mod tests {
     use super::*;
 
+    fn reading(answer: &Answer) -> Result<UnverifiedTokens, IdentityError> {
+        read(answer, &Backends::built_in().parse("env:SECRET").expect("a reference"))
+    }
+
     fn answer(status: u16, content_type: &str, body: &str) -> Answer {
-        Answer { status, content_type: Some(content_type.to_owned()), body: body.as_bytes().to_vec() }
+        Answer {
+            status,
+            content_type: Some(content_type.to_owned()),
+            location: None,
+            body: body.as_bytes().to_vec(),
+        }
     }
 
     const GOOD: &str =
@@ -104,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_and_what_is_not_needed_is_ignored() {
-        let tokens = read(&answer(200, "application/json;charset=UTF-8", GOOD)).expect("tokens");
+        let tokens = reading(&answer(200, "application/json;charset=UTF-8", GOOD)).expect("tokens");
         assert_eq!(tokens.id_token.expose_secret(), "i");
         assert_eq!(tokens.access_token.expose_secret(), "a");
     }
@@ -113,7 +124,7 @@ mod tests {
     fn refusals_are_told_apart_from_outages() {
         type Expected = fn(&IdentityError) -> bool;
         let is_refused: Expected = |error| matches!(error, IdentityError::Refused(_));
-        let is_client: Expected = |error| matches!(error, IdentityError::ClientRefused);
+        let is_client: Expected = |error| matches!(error, IdentityError::ClientRefused { .. });
         let is_unavailable: Expected = |error| matches!(error, IdentityError::Unavailable(_));
         for (status, kind, body, expected) in [
             (401, "application/json", r#"{"error":"invalid_client"}"#, is_client),
@@ -146,7 +157,7 @@ mod tests {
                 is_refused,
             ),
         ] {
-            let error = read(&answer(status, kind, body)).err().expect(body);
+            let error = reading(&answer(status, kind, body)).err().expect(body);
             assert!(expected(&error), "{status} {body}: {error}");
             assert!(!error.to_string().contains("canary"), "{error}");
         }

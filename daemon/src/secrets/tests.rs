@@ -57,7 +57,7 @@ async fn a_declared_backend_decodes_and_stays_in_its_directory() {
     crate::platform::create_file(&directory.path().join("okta"), b"c2VjcmV0\n", 0o600).expect("a file");
     let settings =
         BackendSettings::File { path: Some(directory.path().to_owned()), encoding: Some(Encoding::Base64) };
-    let backends = Backends::with(vec![("mounted".to_owned(), settings)]);
+    let backends = Backends::with(vec![("mounted".to_owned(), settings)]).expect("backends");
     assert_eq!(read(&backends, "mounted:okta").await.expect("a secret"), "secret");
     for text in ["mounted:../okta", "mounted:/etc/passwd", "mounted:"] {
         assert!(matches!(backends.parse(text), Err(ReferenceError::Name(_))), "{text}");
@@ -66,7 +66,8 @@ async fn a_declared_backend_decodes_and_stays_in_its_directory() {
         &Backends::with(vec![(
             "encoded".to_owned(),
             BackendSettings::Plaintext { encoding: Some(Encoding::Base64Raw) },
-        )]),
+        )])
+        .expect("backends"),
         "encoded:zebra!",
     )
     .await
@@ -87,7 +88,8 @@ fn what_is_not_a_reference_is_explained() {
 
 #[test]
 fn a_plaintext_secret_is_not_printed() {
-    let backends = Backends::with(vec![("mine".to_owned(), BackendSettings::Plaintext { encoding: None })]);
+    let declared = vec![("mine".to_owned(), BackendSettings::Plaintext { encoding: None })];
+    let backends = Backends::with(declared).expect("backends");
     for text in ["plaintext:canary", "mine:canary"] {
         let reference = backends.parse(text).expect("a reference");
         assert!(!format!("{reference} {reference:?} {backends:?}").contains("canary"));

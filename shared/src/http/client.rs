@@ -44,6 +44,7 @@ fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn Serv
 
 /// A client that follows no redirect, retries nothing, and sends nothing to a peer that `trust` does not accept.
 /// `allow_tls12` is for identity providers; a daemon is spoken to with TLS 1.3 unless its operator says otherwise.
+/// A connection ends with its one exchange: the buffers of one that waits for another would keep the secrets in it.
 #[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
 pub fn async_client(trust: &Trust, limits: Limits, allow_tls12: bool) -> Result<reqwest::Client, NoClient> {
     Ok(reqwest::Client::builder()
@@ -53,6 +54,7 @@ pub fn async_client(trust: &Trust, limits: Limits, allow_tls12: bool) -> Result<
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
+        .pool_max_idle_per_host(0)
         .user_agent(USER_AGENT)
         .build()
         .expect("a client of fixed settings can be built"))

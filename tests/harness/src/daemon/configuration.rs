@@ -33,6 +33,8 @@ pub struct ProviderEntry {
     pub client_id: String,
     /// Written to a file of mode 0600, and referred to.
     pub client_secret: String,
+    /// What the file says in the place of that reference.
+    pub client_secret_reference: Option<String>,
     pub client_authentication: String,
     pub signing_algorithms: String,
     pub allow: String,
@@ -48,6 +50,7 @@ impl ProviderEntry {
             issuer: provider.issuer().to_owned(),
             client_id: CLIENT_ID.to_owned(),
             client_secret: CLIENT_SECRET.to_owned(),
+            client_secret_reference: None,
             client_authentication: "client_secret_basic".to_owned(),
             signing_algorithms: "[RS256, ES256, EdDSA]".to_owned(),
             allow: "everyone".to_owned(),
@@ -103,15 +106,20 @@ impl Configuration {
     }
 
     fn add_provider(&self, yaml: &mut String, provider: &ProviderEntry) {
-        let secret = self.directory.join(format!("{}.secret", provider.name));
-        write_private_file(&secret, &provider.client_secret);
+        let file = || {
+            let secret = self.directory.join(format!("{}.secret", provider.name));
+            write_private_file(&secret, &provider.client_secret);
+            format!("file:{}", secret.display())
+        };
+        let quoted = |reference: &String| format!("\"{reference}\"");
+        let reference = provider.client_secret_reference.as_ref().map_or_else(file, quoted);
         let ports: Vec<String> = self.redirect_ports.iter().map(u16::to_string).collect();
         for (line, value) in [
             ("  - name", provider.name.clone()),
             ("    kind", provider.kind.clone()),
             ("    issuer", provider.issuer.clone()),
             ("    clientID", provider.client_id.clone()),
-            ("    clientSecret", format!("file:{}", secret.display())),
+            ("    clientSecret", reference),
             ("    clientAuthentication", provider.client_authentication.clone()),
             ("    redirectPorts", format!("[{}]", ports.join(", "))),
             ("    signingAlgorithms", provider.signing_algorithms.clone()),

@@ -1,0 +1,257 @@
+//! Access to AWS, and its two services for secrets as backends.
+
+mod chain;
+mod parameter_store;
+mod secrets_manager;
+
+use infra_shared::clock::{Clock, SystemClock};
+use infra_shared::http::NoClient;
+use rustls::pki_types::CertificateDer;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use super::{Backends, ReadError, Reference};
+use crate::outbound::{AWSCredentials, AWSOperation, AWSSigner, Answer, Outbound, OutboundError};
+use chain::Chain;
+
+pub(super) use parameter_store::ParameterStore;
+pub(super) use secrets_manager::SecretsManager;
+
+/// A secret has at most 64 kB.
+const MAX_BYTES: usize = 512 * 1024;
+
+/// Where to find AWS, and as whom. What is not set is found as every AWS program finds it.
+#[derive(Debug, Clone, Default)]
+pub struct AWSSettings {
+    pub region: Option<String>,
+    /// In the place of the service's own address.
+    pub endpoint: Option<Url>,
+    /// A profile of the shared configuration files, in the place of the standard chain's choice.
+    pub profile: Option<String>,
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// In the place of the standard chain.
+    pub access_key: Option<AWSAccessKey>,
+}
+
+/// An access key, each part a reference to a built-in backend.
+#[derive(Debug, Clone)]
+pub struct AWSAccessKey {
+    pub access_key_id: Reference,
+    pub secret_access_key: Reference,
+    pub session_token: Option<Reference>,
+}
+
+/// Why a service did not do what it was asked. `Display` names the service's own error code, and nothing else of what
+/// it said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AWSError {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    NotAllowed(String),
+    /// Worth another try.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// AWS, as somebody.
+#[derive(Debug)]
+pub struct AWSAccess {
+    settings: AWSSettings,
+    outbound: Outbound,
+    built_in: Backends,
+    chain: OnceCell<Chain>,
+}
+
+impl AWSAccess {
+    pub fn new(settings: AWSSettings) -> Result<Self, NoClient> {
+        Ok(Self {
+            outbound: Outbound::new(settings.authorities.clone())?,
+            settings,
+            built_in: Backends::built_in(),
+            chain: OnceCell::new(),
+        })
+    }
+
+    /// Calls an operation and answers the JSON object that came back.
+    pub async fn call(&self, operation: AWSOperation, body: &Value) -> Result<Value, AWSError> {
+        let region = self.region().await?;
+        let credentials = self.credentials().await?;
+        let service = operation.service;
+        let endpoint = match &self.settings.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => standard_endpoint(service, &region)?,
+        };
+        let signer = AWSSigner { credentials: &credentials, region: &region, now: SystemClock.now() };
+        let request = signer.request(operation, &endpoint, body).ok_or_else(|| {
+            AWSError::Refused("the region or the access key holds what cannot be in a request".to_owned())
+        })?;
+        let answer = self.outbound.send(&request, MAX_BYTES).await.map_err(|error| match error {
+            OutboundError::TooLarge { .. } => AWSError::Refused(error.to_string()),
+            error => AWSError::Unreachable(error.to_string()),
+        })?;
+        read(service, &answer)
+    }
+
+    async fn region(&self) -> Result<String, AWSError> {
+        if let Some(region) = &self.settings.region {
+            return Ok(region.clone());
+        }
+        self.chain().await.region().ok_or_else(|| {
+            AWSError::NotAllowed(
+                "no AWS region is set: write `config: {region: us-west-2}`, or set AWS_REGION for infrad"
+                    .to_owned(),
+            )
+        })
+    }
+
+    async fn credentials(&self) -> Result<AWSCredentials, AWSError> {
+        let Some(key) = &self.settings.access_key else { return self.chain().await.credentials().await };
+        let read = async |reference| {
+            self.built_in.resolve(reference).await.map_err(|error| match error {
+                ReadError::Unreachable(cause) => AWSError::Unreachable(cause),
+                error => AWSError::NotAllowed(format!("the access key: {error}")),
+            })
+        };
+        let access_key_id = read(&key.access_key_id).await?;
+        let session_token = match &key.session_token {
+            Some(reference) => Some(read(reference).await?),
+            None => None,
+        };
+        Ok(AWSCredentials {
+            access_key_id: secrecy::ExposeSecret::expose_secret(&access_key_id).to_owned(),
+            secret_access_key: read(&key.secret_access_key).await?,
+            session_token,
+        })
+    }
+
+    async fn chain(&self) -> &Chain {
+        self.chain.get_or_init(|| Chain::load(&self.outbound, &self.settings)).await
+    }
+}
+
+fn standard_endpoint(service: &str, region: &str) -> Result<Url, AWSError> {
+    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let url = region
+        .bytes()
+        .all(plain)
+        .then(|| format!("https://{service}.{region}.{suffix}/").parse().ok())
+        .flatten();
+    url.ok_or_else(|| AWSError::Refused("the AWS region is not one, such as `us-west-2`".to_owned()))
+}
+
+fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
+    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    if answer.status == 200 {
+        return body
+            .filter(Value::is_object)
+            .ok_or_else(|| AWSError::Refused(format!("{service}: the answer is not a JSON object")));
+    }
+    let code = body.as_ref().and_then(|body| body.get("__type")).and_then(Value::as_str);
+    // A namespace may stand before it: `com.amazonaws.kms#NotFoundException`.
+    let code = code.and_then(|code| code.rsplit('#').next()).filter(|code| is_code(code));
+    let told = code
+        .map_or_else(|| format!("{service}: status {}", answer.status), |code| format!("{service}: {code}"));
+    Err(match (answer.status, code.unwrap_or_default()) {
+        (
+            _,
+            "ResourceNotFoundException"
+            | "ParameterNotFound"
+            | "ParameterVersionNotFound"
+            | "NotFoundException",
+        ) => AWSError::NotFound(told),
+        (429 | 500..=599, _)
+        | (
+            _,
+            "ThrottlingException"
+            | "TooManyRequestsException"
+            | "RequestTimeout"
+            | "RequestExpired"
+            | "InternalServiceError"
+            | "InternalServerError"
+            | "KMSInternalException"
+            | "DependencyTimeoutException"
+            | "KeyUnavailableException",
+        ) => AWSError::Unreachable(told),
+        (401 | 403, _)
+        | (
+            _,
+            "AccessDeniedException"
+            | "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "IncompleteSignatureException"
+            | "InvalidClientTokenId"
+            | "MissingAuthenticationTokenException"
+            | "ExpiredTokenException"
+            | "DecryptionFailure"
+            | "DisabledException"
+            | "KMSInvalidStateException",
+        ) => AWSError::NotAllowed(told),
+        _ => AWSError::Refused(told),
+    })
+}
+
+/// Whether a text is an error code, and not something else that came back.
+fn is_code(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+impl From<AWSError> for ReadError {
+    fn from(error: AWSError) -> Self {
+        match error {
+            AWSError::NotFound(cause) => Self::NotFound(cause),
+            AWSError::NotAllowed(cause) => Self::NotAllowed(cause),
+            AWSError::Unreachable(cause) => Self::Unreachable(cause),
+            AWSError::Refused(cause) => Self::Malformed(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(status: u16, body: &str) -> Result<Value, AWSError> {
+        let body = body.as_bytes().to_vec();
+        read("kms", &Answer { status, content_type: None, location: None, body })
+    }
+
+    #[test]
+    fn each_answer_is_told_by_what_it_is_and_nothing_else_of_it() {
+        assert!(outcome(200, r#"{"a":1}"#).is_ok());
+        assert!(matches!(outcome(200, "<html>"), Err(AWSError::Refused(_))));
+        let code = |code: &str| format!(r#"{{"__type":"com.amazonaws#{code}","message":"canary"}}"#);
+        for (status, name) in [(400, "ResourceNotFoundException"), (400, "ParameterNotFound")] {
+            assert!(matches!(outcome(status, &code(name)), Err(AWSError::NotFound(_))), "{name}");
+        }
+        for (status, name) in
+            [(400, "AccessDeniedException"), (403, "Whatever"), (400, "ExpiredTokenException")]
+        {
+            assert!(matches!(outcome(status, &code(name)), Err(AWSError::NotAllowed(_))), "{name}");
+        }
+        for (status, name) in [(400, "ThrottlingException"), (500, "InternalServiceError"), (503, "Whatever")]
+        {
+            assert!(matches!(outcome(status, &code(name)), Err(AWSError::Unreachable(_))), "{name}");
+        }
+        let error = outcome(400, &code("ValidationException")).expect_err("refused");
+        assert_eq!(error, AWSError::Refused("kms: ValidationException".to_owned()));
+        // Authentication errors of some services are XML.
+        let error =
+            outcome(403, "<Error><Code>SignatureDoesNotMatch canary</Code></Error>").expect_err("refused");
+        assert_eq!(error, AWSError::NotAllowed("kms: status 403".to_owned()));
+    }
+
+    #[test]
+    fn a_region_leads_to_aws_and_nowhere_else() {
+        let host = |region| standard_endpoint("ssm", region).map(|url| url.to_string());
+        assert_eq!(host("us-west-2").expect("a region"), "https://ssm.us-west-2.amazonaws.com/");
+        assert_eq!(host("cn-north-1").expect("a region"), "https://ssm.cn-north-1.amazonaws.com.cn/");
+        for region in ["evil.test/", "us west", "a@b", "US-WEST"] {
+            assert!(host(region).is_err(), "{region}");
+        }
+    }
+}

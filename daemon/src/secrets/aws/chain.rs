@@ -1,0 +1,134 @@
+//! The standard chain by which AWS programs find a region and credentials: environment, profile, web identity,
+//! container, instance. It is AWS's own library, which speaks through the daemon's bounded HTTP.
+
+use std::fmt;
+use std::time::UNIX_EPOCH;
+
+use aws_config::BehaviorVersion;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use infra_shared::clock::{Clock, SystemClock};
+use reqwest::Method;
+use reqwest::header::HeaderName;
+use tokio::sync::Mutex;
+
+use super::{AWSError, AWSSettings, MAX_BYTES};
+use crate::outbound::{AWSCredentials, Outbound, OutboundError, Request};
+
+/// Credentials are fetched anew so many seconds before they end.
+const TO_SPARE: i64 = 120;
+
+/// A region and credentials, as the standard chain finds them.
+pub(super) struct Chain {
+    provider: Option<SharedCredentialsProvider>,
+    region: Option<String>,
+    /// Credentials that end, and when they do, in seconds since 1970.
+    kept: Mutex<Option<(AWSCredentials, i64)>>,
+}
+
+impl Chain {
+    pub(super) async fn load(outbound: &Outbound, settings: &AWSSettings) -> Self {
+        let connector = SharedHttpConnector::new(Connector(outbound.clone()));
+        let client = http_client_fn(move |_, _| connector.clone());
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
+        if let Some(profile) = &settings.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &settings.region {
+            loader = loader.region(aws_config::Region::new(region.clone()));
+        }
+        let config = loader.load().await;
+        Self {
+            provider: config.credentials_provider(),
+            region: config.region().map(ToString::to_string),
+            kept: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn region(&self) -> Option<String> {
+        self.region.clone()
+    }
+
+    pub(super) async fn credentials(&self) -> Result<AWSCredentials, AWSError> {
+        let mut kept = self.kept.lock().await;
+        let soon = SystemClock.now().as_second() + TO_SPARE;
+        if let Some((credentials, _)) = kept.as_ref().filter(|(_, end)| soon < *end) {
+            return Ok(credentials.clone());
+        }
+        let provider = self.provider.as_ref().ok_or_else(none_found)?;
+        let found = provider.provide_credentials().await.map_err(|error| match error {
+            CredentialsError::CredentialsNotLoaded(_) => none_found(),
+            CredentialsError::ProviderTimedOut(_) => {
+                AWSError::Unreachable("AWS credentials were not given in time".to_owned())
+            }
+            CredentialsError::InvalidConfiguration(_) => AWSError::NotAllowed(
+                "the AWS configuration of infrad (environment or profile) is not valid".to_owned(),
+            ),
+            // The provider's own words could hold anything.
+            _ => AWSError::Unreachable("whoever gives AWS credentials here did not give any".to_owned()),
+        })?;
+        let credentials = AWSCredentials {
+            access_key_id: found.access_key_id().to_owned(),
+            secret_access_key: found.secret_access_key().into(),
+            session_token: found.session_token().map(Into::into),
+        };
+        let end = found.expiry().and_then(|end| end.duration_since(UNIX_EPOCH).ok());
+        *kept = end.and_then(|end| Some((credentials.clone(), i64::try_from(end.as_secs()).ok()?)));
+        Ok(credentials)
+    }
+}
+
+fn none_found() -> AWSError {
+    AWSError::NotAllowed(
+        "no AWS credentials were found: give infrad a role (instance, container or web identity), a profile, or \
+         `accessKeyID` and `secretAccessKey`"
+            .to_owned(),
+    )
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Chain").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// The daemon's HTTP for AWS's library.
+#[derive(Debug)]
+struct Connector(Outbound);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let outbound = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let request = translate(&request)
+                .ok_or_else(|| ConnectorError::user("the request cannot be sent".into()))?;
+            let answer = outbound.send(&request, MAX_BYTES).await.map_err(|error| match error {
+                OutboundError::TooSlow { .. } => ConnectorError::timeout(error.into()),
+                error => ConnectorError::io(error.into()),
+            })?;
+            let status =
+                answer.status.try_into().map_err(|_| ConnectorError::other("no such status".into(), None))?;
+            let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
+            if let Some(content_type) = answer.content_type {
+                response.headers_mut().insert("content-type", content_type);
+            }
+            Ok(response)
+        })
+    }
+}
+
+/// `None` for what only a stream of bytes could send.
+fn translate(request: &HttpRequest) -> Option<Request> {
+    let method = Method::from_bytes(request.method().as_bytes()).ok()?;
+    let mut translated = Request::new(method, request.uri().parse().ok()?);
+    for (name, value) in request.headers() {
+        translated = translated.header(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
+    }
+    Some(translated.bytes(request.body().bytes()?.to_vec()))
+}

@@ -1,0 +1,47 @@
+//! `awsssm:/NAME`: a parameter of AWS Systems Manager's Parameter Store, decrypted where it is a SecureString.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::AWSAccess;
+use crate::outbound::AWSOperation;
+use crate::secrets::{ReadError, SecretBackend};
+
+const GET: AWSOperation = AWSOperation { service: "ssm", target: "AmazonSSM.GetParameter" };
+
+pub(in crate::secrets) struct ParameterStore {
+    pub(in crate::secrets) access: AWSAccess,
+}
+
+impl ParameterStore {
+    async fn read_parameter(&self, name: &str) -> Result<SecretString, ReadError> {
+        let answer = self.access.call(GET, &json!({ "Name": name, "WithDecryption": true })).await?;
+        let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
+        let value =
+            value.ok_or_else(|| ReadError::Malformed(format!("the parameter {name} has no value")))?;
+        Ok(value.into())
+    }
+}
+
+impl SecretBackend for ParameterStore {
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        // https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html; `:` for a
+        // version or a label after the name, and for whole ARNs.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.-:".contains(&byte);
+        if (1..=2048).contains(&name.len()) && name.bytes().all(plain) {
+            Ok(())
+        } else {
+            Err("a name of this backend is that of a parameter, such as `/infra/okta`".to_owned())
+        }
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+        Box::pin(self.read_parameter(name))
+    }
+}

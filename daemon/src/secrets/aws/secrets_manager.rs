@@ -1,0 +1,88 @@
+//! `awssm:NAME#FIELD`: a secret of AWS Secrets Manager; with a field, one of a secret that is a JSON object.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::AWSAccess;
+use crate::outbound::AWSOperation;
+use crate::secrets::{ReadError, SecretBackend, split_field};
+
+const GET: AWSOperation = AWSOperation { service: "secretsmanager", target: "secretsmanager.GetSecretValue" };
+
+pub(in crate::secrets) struct SecretsManager {
+    pub(in crate::secrets) access: AWSAccess,
+    /// Which version is read: `AWSCURRENT` where none is set.
+    pub(in crate::secrets) version_stage: Option<String>,
+}
+
+impl SecretsManager {
+    async fn read_secret(&self, name: &str) -> Result<SecretString, ReadError> {
+        let (id, field) = split_field(name);
+        let mut body = json!({ "SecretId": id });
+        if let (Some(stage), Some(body)) = (&self.version_stage, body.as_object_mut()) {
+            body.insert("VersionStage".to_owned(), json!(stage));
+        }
+        let answer = self.access.call(GET, &body).await?;
+        let secret = text(&answer, id)?;
+        match field {
+            Some(field) => find_field(&secret, id, field),
+            None => Ok(secret.as_str().into()),
+        }
+    }
+}
+
+fn text(answer: &Value, id: &str) -> Result<Zeroizing<String>, ReadError> {
+    if let Some(text) = answer.get("SecretString").and_then(Value::as_str) {
+        return Ok(Zeroizing::new(text.to_owned()));
+    }
+    let malformed = || ReadError::Malformed(format!("the secret {id} is not text"));
+    let binary = answer.get("SecretBinary").and_then(Value::as_str).ok_or_else(malformed)?;
+    let bytes = Zeroizing::new(BASE64_STANDARD.decode(binary).map_err(|_| malformed())?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn find_field(secret: &str, id: &str, field: &str) -> Result<SecretString, ReadError> {
+    let object: Value = serde_json::from_str(secret)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or_else(|| ReadError::Malformed(format!("the secret {id} is not a JSON object with fields")))?;
+    match object.get(field) {
+        None | Some(Value::Null) => {
+            Err(ReadError::NotFound(format!("the secret {id} has no field `{field}`")))
+        }
+        Some(Value::String(text)) => Ok(text.as_str().into()),
+        Some(_) => Err(ReadError::Malformed(format!("the field `{field}` of the secret {id} is not text"))),
+    }
+}
+
+impl SecretBackend for SecretsManager {
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        let (id, field) = split_field(name);
+        // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html; `:` for whole ARNs.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-:".contains(&byte);
+        let good = (1..=2048).contains(&id.len())
+            && id.bytes().all(plain)
+            && field.is_none_or(|field| !field.is_empty());
+        if good {
+            Ok(())
+        } else {
+            Err("a name of this backend is that of a secret, and a field where it is a JSON object, such as \
+                 `infra-okta#clientSecret`"
+                .to_owned())
+        }
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+        Box::pin(self.read_secret(name))
+    }
+}

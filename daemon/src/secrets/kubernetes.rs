@@ -1,0 +1,165 @@
+//! `kubernetes:OBJECT/KEY`: a key of a Secret object, read through the API server.
+
+use std::env;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use infra_shared::http::authorities_from_pem;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::credential::read_mounted;
+use super::{ReadError, SecretBackend};
+use crate::outbound::{Answer, Authorization, Outbound, OutboundError};
+
+/// A Secret has at most 1 MiB, which Base64 makes a third larger.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+const MAX_FILE_BYTES: usize = 1024 * 1024;
+/// Where a pod finds the account that it runs as.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The API server and the account. What is not set is that of the pod that the daemon runs in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KubernetesSettings {
+    pub server: Option<Url>,
+    pub token_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub namespace: Option<String>,
+}
+
+pub(super) struct Kubernetes {
+    pub(super) settings: KubernetesSettings,
+}
+
+/// What is taken from a Secret object.
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    data: std::collections::BTreeMap<String, SecretString>,
+}
+
+impl Kubernetes {
+    /// Token, authority and namespace are read at each call: the cluster rotates the first two.
+    async fn read_key(&self, object: &str, key: &str) -> Result<SecretString, ReadError> {
+        let settings = &self.settings;
+        let mounted = |name| Path::new(SERVICE_ACCOUNT).join(name);
+        let file = |path: &Option<PathBuf>, name| path.clone().unwrap_or_else(|| mounted(name));
+        let token = read_mounted(&file(&settings.token_file, "token"), MAX_FILE_BYTES)?;
+        let authority_file = file(&settings.ca_file, "ca.crt");
+        let authorities = read_mounted(&authority_file, MAX_FILE_BYTES)?;
+        let authorities = authorities_from_pem(authorities.expose_secret().as_bytes())
+            .map_err(|error| ReadError::Malformed(format!("{}: {error}", authority_file.display())))?;
+        let namespace = match &settings.namespace {
+            Some(namespace) => namespace.clone(),
+            None => read_mounted(&mounted("namespace"), MAX_FILE_BYTES)?.expose_secret().to_owned(),
+        };
+        let server = settings.server.clone().map_or_else(server_of_pod, Ok)?;
+
+        let outbound = Outbound::new(Some(authorities))
+            .map_err(|error| ReadError::Malformed(format!("{}: {error}", authority_file.display())))?;
+        let url = url(&server, &namespace, object);
+        let answer =
+            outbound.get(&url, Authorization::Bearer(&token), MAX_BYTES).await.map_err(
+                |error| match error {
+                    OutboundError::TooLarge { .. } => ReadError::Malformed(error.to_string()),
+                    error => ReadError::Unreachable(error.to_string()),
+                },
+            )?;
+        find(&answer, &namespace, object, key)
+    }
+}
+
+/// The API server, as it is told to every pod.
+#[expect(clippy::disallowed_methods, reason = "a pod finds its API server in the environment")]
+fn server_of_pod() -> Result<Url, ReadError> {
+    let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
+    let (Some(host), Some(port)) = (host, port) else {
+        return Err(ReadError::NotFound(
+            "infrad does not run in a pod (KUBERNETES_SERVICE_HOST is not set): declare a backend of kind \
+             `kubernetes` with `config: {server, tokenFile, caFile, namespace}`"
+                .to_owned(),
+        ));
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    format!("https://{host}:{port}")
+        .parse()
+        .map_err(|_| ReadError::Malformed("KUBERNETES_SERVICE_HOST and _PORT are not an address".to_owned()))
+}
+
+fn url(server: &Url, namespace: &str, object: &str) -> Url {
+    let mut url = server.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(["api", "v1", "namespaces", namespace, "secrets", object]);
+    }
+    url
+}
+
+fn find(answer: &Answer, namespace: &str, object: &str, key: &str) -> Result<SecretString, ReadError> {
+    let name = format!("the Secret {object} in the namespace {namespace}");
+    match answer.status {
+        200 => {}
+        401 => {
+            return Err(ReadError::NotAllowed(
+                "the API server does not accept the account's token".to_owned(),
+            ));
+        }
+        403 => {
+            return Err(ReadError::NotAllowed(format!(
+                "the account may not `get` {name}: bind it to a Role that allows this"
+            )));
+        }
+        404 => return Err(ReadError::NotFound(format!("{name} is not there"))),
+        status @ (408 | 429 | 500..=599) => {
+            return Err(ReadError::Unreachable(format!("the API server answered with status {status}")));
+        }
+        status => {
+            return Err(ReadError::Malformed(format!("the API server answered with status {status}")));
+        }
+    }
+    let parsed: Object = serde_json::from_slice(&answer.body)
+        .map_err(|_| ReadError::Malformed("the API server's answer is not a Secret".to_owned()))?;
+    let encoded =
+        parsed.data.get(key).ok_or_else(|| ReadError::NotFound(format!("{name} has no key `{key}`")))?;
+    let malformed = |what: &str| ReadError::Malformed(format!("the key `{key}` of {name} is not {what}"));
+    let decoded = BASE64_STANDARD.decode(encoded.expose_secret()).map(Zeroizing::new);
+    let decoded = decoded.map_err(|_| malformed("Base64"))?;
+    let text = std::str::from_utf8(&decoded).map_err(|_| malformed("text"))?;
+    Ok(text.into())
+}
+
+impl SecretBackend for Kubernetes {
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
+        let is_object = |text: &str| {
+            let plain =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+            (1..=253).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with(['-', '.'])
+        };
+        let is_key = |text: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            (1..=253).contains(&text.len()) && text.bytes().all(plain)
+        };
+        match name.split_once('/') {
+            Some((object, key)) if is_object(object) && is_key(key) => Ok(()),
+            _ => Err("a name of this backend is that of a Secret and a key in it, such as \
+                      `infra-okta/clientSecret`"
+                .to_owned()),
+        }
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+        Box::pin(async move {
+            let (object, key) = name.split_once('/').unwrap_or((name, ""));
+            self.read_key(object, key).await
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! Access to a Vault or OpenBao server, and its key-value engine as a backend.
+
+mod key_value;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use infra_shared::http::NoClient;
+use reqwest::Method;
+use rustls::pki_types::CertificateDer;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::{Backends, ReadError, Reference, credential};
+use crate::outbound::{VaultClient, VaultError};
+
+pub(super) use key_value::KeyValue;
+
+/// A service account's token has a few kB.
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
+/// How long a token without an end is used before another login.
+const LONGEST_USE: Duration = Duration::from_hours(1);
+
+/// How to reach a server, and how to prove oneself there.
+#[derive(Debug, Clone)]
+pub struct VaultSettings {
+    pub address: Url,
+    pub namespace: Option<String>,
+    /// The certification authorities of the server, where not the operating system's.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    pub authentication: VaultAuthentication,
+}
+
+/// How to prove oneself to a server. References are to built-in backends.
+#[derive(Debug, Clone)]
+pub enum VaultAuthentication {
+    /// Read anew for each call, so that an agent may renew it.
+    Token(Reference),
+    AppRole {
+        mount: String,
+        role_id: Reference,
+        secret_id: Reference,
+    },
+    /// With the token of a service account, read anew for each login.
+    Kubernetes {
+        mount: String,
+        role: String,
+        token_file: PathBuf,
+    },
+}
+
+/// A server that is logged in to whenever needed.
+#[derive(Debug)]
+pub struct VaultAccess {
+    client: VaultClient,
+    authentication: VaultAuthentication,
+    built_in: Backends,
+    login: Mutex<Option<Login>>,
+}
+
+/// The token of a login, and until when it is used.
+#[derive(Debug)]
+struct Login {
+    token: SecretString,
+    until: Instant,
+}
+
+impl VaultAccess {
+    pub fn new(settings: VaultSettings) -> Result<Self, NoClient> {
+        Ok(Self {
+            client: VaultClient::new(settings.address, settings.namespace, settings.authorities)?,
+            authentication: settings.authentication,
+            built_in: Backends::built_in(),
+            login: Mutex::new(None),
+        })
+    }
+
+    pub fn address(&self) -> &Url {
+        self.client.address()
+    }
+
+    /// Calls `/v1/PATH`. Where a token from an earlier login is refused, there is one more try with a new one: it may
+    /// have been revoked since.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, VaultError> {
+        let (token, is_from_before) = self.token().await?;
+        match self.client.call(method.clone(), path, Some(&token), body).await {
+            Err(VaultError::NotAllowed(_)) if is_from_before => {
+                *self.login.lock().await = None;
+                let (token, _) = self.token().await?;
+                self.client.call(method, path, Some(&token), body).await
+            }
+            answered => answered,
+        }
+    }
+
+    /// A token to call with, and whether it is from an earlier login.
+    async fn token(&self) -> Result<(SecretString, bool), VaultError> {
+        if let VaultAuthentication::Token(reference) = &self.authentication {
+            return Ok((self.credential(reference).await?, false));
+        }
+        let mut login = self.login.lock().await;
+        if let Some(login) = login.as_ref().filter(|login| Instant::now() < login.until) {
+            return Ok((login.token.clone(), true));
+        }
+        let fresh = self.log_in().await?;
+        let token = fresh.token.clone();
+        *login = Some(fresh);
+        Ok((token, false))
+    }
+
+    async fn log_in(&self) -> Result<Login, VaultError> {
+        let (mount, body) = match &self.authentication {
+            VaultAuthentication::Token(_) => {
+                return Err(VaultError::Refused("a token needs no login".to_owned()));
+            }
+            VaultAuthentication::AppRole { mount, role_id, secret_id } => {
+                let (role_id, secret_id) =
+                    (self.credential(role_id).await?, self.credential(secret_id).await?);
+                let body =
+                    json!({ "role_id": role_id.expose_secret(), "secret_id": secret_id.expose_secret() });
+                (mount, body)
+            }
+            VaultAuthentication::Kubernetes { mount, role, token_file } => {
+                let token = credential::read_mounted(token_file, MAX_TOKEN_BYTES).map_err(unread)?;
+                (mount, json!({ "role": role, "jwt": token.expose_secret() }))
+            }
+        };
+        let path = format!("auth/{mount}/login");
+        let answer =
+            self.client.call(Method::POST, &path, None, Some(&body)).await.map_err(|error| match error {
+                // A wrong role or secret is a 400, too.
+                VaultError::Refused(_) | VaultError::NotFound(_) => VaultError::NotAllowed(format!(
+                    "{} refuses the login at {path}: wrong credentials, or no such mount",
+                    self.client.address().host_str().unwrap_or_default()
+                )),
+                error => error,
+            })?;
+        let auth = answer.get("auth");
+        let token = auth.and_then(|auth| auth.get("client_token")).and_then(Value::as_str);
+        let token =
+            token.ok_or_else(|| VaultError::Refused(format!("the answer to {path} holds no token")))?;
+        let lease = auth.and_then(|auth| auth.get("lease_duration")).and_then(Value::as_u64);
+        let lease = match lease {
+            None | Some(0) => LONGEST_USE,
+            // Some time to spare, so that no call is made with a token that ends under way.
+            Some(seconds) => (Duration::from_secs(seconds) * 2 / 3).min(LONGEST_USE),
+        };
+        Ok(Login { token: token.into(), until: Instant::now() + lease })
+    }
+
+    async fn credential(&self, reference: &Reference) -> Result<SecretString, VaultError> {
+        self.built_in.resolve(reference).await.map_err(unread)
+    }
+}
+
+/// One of the daemon's own credentials for the server cannot be read.
+fn unread(error: ReadError) -> VaultError {
+    match error {
+        ReadError::Unreachable(cause) => VaultError::Unreachable(cause),
+        error => VaultError::NotAllowed(format!("the credentials for it: {error}")),
+    }
+}
+
+impl From<VaultError> for ReadError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::NotFound(cause) => Self::NotFound(cause),
+            VaultError::NotAllowed(cause) => Self::NotAllowed(cause),
+            VaultError::Unreachable(cause) => Self::Unreachable(cause),
+            VaultError::Refused(cause) => Self::Malformed(cause),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `vault:PATH#FIELD`: a field of a secret in a key-value engine, version 1 or 2.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::VaultAccess;
+use crate::outbound::VaultError;
+use crate::secrets::{ReadError, SecretBackend, split_field};
+
+/// The field where a reference names none.
+const DEFAULT_FIELD: &str = "value";
+
+/// A key-value engine.
+pub(in crate::secrets) struct KeyValue {
+    access: VaultAccess,
+    mount: String,
+    /// Found out at the first read, and again when something is not found: an engine can be upgraded. 0: not yet.
+    version: AtomicU8,
+}
+
+impl KeyValue {
+    pub(in crate::secrets) fn new(access: VaultAccess, mount: &str) -> Self {
+        Self { access, mount: mount.trim_matches('/').to_owned(), version: AtomicU8::new(0) }
+    }
+
+    async fn read_field(&self, name: &str) -> Result<SecretString, ReadError> {
+        let (path, field) = split_field(name);
+        let version = match self.version.load(Ordering::Relaxed) {
+            0 => self.find_version(path).await?,
+            version => version,
+        };
+        let data = match self.fetch(path, version).await {
+            Err(VaultError::NotFound(cause)) => {
+                self.version.store(0, Ordering::Relaxed);
+                return Err(ReadError::NotFound(cause));
+            }
+            data => data?,
+        };
+        let field = field.unwrap_or(DEFAULT_FIELD);
+        match data.get(field) {
+            None | Some(Value::Null) => Err(ReadError::NotFound(format!("{path} has no field `{field}`"))),
+            Some(Value::String(secret)) => Ok(secret.as_str().into()),
+            Some(_) => Err(ReadError::Malformed(format!("the field `{field}` of {path} is not text"))),
+        }
+    }
+
+    /// As the Vault command line does it: asks what is mounted there.
+    async fn find_version(&self, path: &str) -> Result<u8, VaultError> {
+        let question = format!("sys/internal/ui/mounts/{}/{path}", self.mount);
+        let answer = self.access.call(Method::GET, &question, None).await?;
+        let version = answer.pointer("/data/options/version").and_then(Value::as_str);
+        let version = if version == Some("2") { 2 } else { 1 };
+        self.version.store(version, Ordering::Relaxed);
+        Ok(version)
+    }
+
+    async fn fetch(&self, path: &str, version: u8) -> Result<Value, VaultError> {
+        let (path, place) = match version {
+            2 => (format!("{}/data/{path}", self.mount), "/data/data"),
+            _ => (format!("{}/{path}", self.mount), "/data"),
+        };
+        let mut answer = self.access.call(Method::GET, &path, None).await?;
+        match answer.pointer_mut(place).map(Value::take) {
+            Some(data @ Value::Object(_)) => Ok(data),
+            _ => Err(VaultError::Refused(format!("the answer to {path} holds no secret"))),
+        }
+    }
+}
+
+impl SecretBackend for KeyValue {
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        let (path, field) = split_field(name);
+        let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
+        let good = path.split('/').all(is_segment)
+            && !path.chars().any(char::is_control)
+            && field.is_none_or(|field| !field.is_empty());
+        if good {
+            Ok(())
+        } else {
+            Err("a name of this backend is a path below its `secretMount` and a field, such as \
+                 `infra-okta#clientSecret`"
+                .to_owned())
+        }
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+        Box::pin(self.read_field(name))
+    }
+}

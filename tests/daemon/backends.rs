@@ -1,0 +1,400 @@
+//! Every backend of secrets against a real server: success, and each reason for which a secret cannot be had.
+
+use infra_daemon::config::Config;
+use infra_daemon::secrets::{ReadError, ReadReason};
+use infra_harness::https::{Answer, Delivery};
+use infra_harness::kubernetes::{Kubernetes, NAMESPACE};
+use infra_harness::moto::{AccessKey, Moto, REGION};
+use infra_harness::openbao::OpenBao;
+use infra_harness::ports::Ports;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tempfile::TempDir;
+
+const SECRET: &str = "canary+of/the backends";
+
+/// A configuration with these backends, written to a file as an operator would, and read from it.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    /// A file that nobody else may read, and the reference to it.
+    fn file(&self, name: &str, contents: &str) -> String {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self.directory.path().join(name);
+        let mut file =
+            std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.as_mut().expect("a file").write_all(contents.as_bytes()).expect("a file");
+        format!("file:{}", path.display())
+    }
+
+    /// The configuration with this backend and a client secret that is this reference.
+    fn config(&self, backend: &str, reference: &str) -> Config {
+        let yaml = format!(
+            "version: 1\ndataDir: /srv/infrad\nsecrets: [{backend}]\nproviders: [{{name: okta, kind: okta, issuer: \
+             https://okta.test, clientID: a, clientSecret: \"{reference}\"}}]\n"
+        );
+        let path = self.directory.path().join("infrad.yaml");
+        std::fs::write(&path, yaml).expect("a file");
+        Config::read(&path).expect("a good configuration")
+    }
+
+    fn read(&self, backend: &str, reference: &str) -> Result<String, ReadError> {
+        read(&self.config(backend, reference))
+    }
+}
+
+fn read(config: &Config) -> Result<String, ReadError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let reference = &config.providers.first().expect("a provider").client_secret;
+    let read = runtime.block_on(config.backends.read(reference, ReadReason::Check));
+    read.map(|secret| secret.expose_secret().to_owned()).inspect_err(|error| {
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+    })
+}
+
+/// Which of the four reasons it is.
+fn kind<T>(read: &Result<T, ReadError>) -> &'static str {
+    match read {
+        Ok(_) => "read",
+        Err(ReadError::NotFound(_)) => "no such secret",
+        Err(ReadError::NotAllowed(_)) => "not allowed",
+        Err(ReadError::Unreachable(_)) => "unreachable",
+        Err(ReadError::Malformed(_)) => "malformed",
+    }
+}
+
+#[track_caller]
+fn assert_kind(read: &Result<String, ReadError>, expected: &str) {
+    assert_eq!(kind(read), expected, "{read:?}");
+}
+
+// Vault
+
+fn vault(bao: &OpenBao, authentication: &str) -> String {
+    vault_at(&bao.address(), bao, authentication)
+}
+
+fn vault_at(address: &str, bao: &OpenBao, authentication: &str) -> String {
+    let authority = bao.authority_file();
+    format!(
+        "{{name: vault, kind: vault, config: {{address: \"{address}\", caFile: {}, {authentication}}}}}",
+        authority.display()
+    )
+}
+
+const READ_SECRETS: &str = r#"path "secret/data/okta" { capabilities = ["read"] }
+path "secret/data/gone" { capabilities = ["read"] }
+path "old/okta" { capabilities = ["read"] }"#;
+
+#[test]
+fn vault_reads_fields_of_both_versions_of_the_engine() {
+    let Some(bao) = OpenBao::start() else { return };
+    let place = Place::new();
+    bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET, "other": "another", "number": 7}})));
+    bao.call("sys/mounts/old", Some(json!({"type": "kv", "options": {"version": "1"}})));
+    bao.call("old/okta", Some(json!({"value": "of version 1"})));
+    bao.call("secret/data/gone", Some(json!({"data": {"value": "v"}})));
+    bao.call("secret/delete/gone", Some(json!({"versions": [1]})));
+    let token = place.file("token", &bao.token(READ_SECRETS, "1h"));
+    let first = vault(&bao, &format!("token: \"{token}\""));
+    let old = vault(&bao, &format!("token: \"{token}\", secretMount: /old/"));
+
+    assert_eq!(place.read(&first, "vault:okta").expect("a secret"), SECRET);
+    assert_eq!(place.read(&first, "vault:okta#other").expect("a secret"), "another");
+    assert_eq!(place.read(&old, "vault:okta#value").expect("a secret"), "of version 1");
+    assert_kind(&place.read(&first, "vault:okta#none"), "no such secret");
+    assert_kind(&place.read(&first, "vault:okta#number"), "malformed");
+    assert_kind(&place.read(&first, "vault:gone"), "no such secret");
+    // Whether it is there is nothing that this token may know.
+    assert_kind(&place.read(&first, "vault:elsewhere"), "not allowed");
+}
+
+#[test]
+fn vault_tells_a_token_that_ended_from_a_server_that_is_sealed_or_away() {
+    let Some(mut bao) = OpenBao::start() else { return };
+    let place = Place::new();
+    bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET}})));
+    let token = bao.token(READ_SECRETS, "2s");
+    let reference = place.file("token", &format!("{token}\n"));
+    let backend = vault(&bao, &format!("token: \"{reference}\""));
+    let config = place.config(&backend, "vault:okta");
+    assert_eq!(read(&config).expect("a secret"), SECRET);
+    let ended = infra_harness::wait::until(std::time::Duration::from_secs(10), || {
+        let now = read(&config);
+        now.is_err().then_some(now)
+    });
+    assert_kind(&ended.expect("the token ends"), "not allowed");
+    // An agent writes a new one: the next read uses it, without a restart.
+    place.file("token", &bao.token(READ_SECRETS, "1h"));
+    assert_eq!(read(&config).expect("a secret"), SECRET);
+
+    bao.seal();
+    assert_kind(&read(&config), "unreachable");
+    bao.stop();
+    assert_kind(&read(&config), "unreachable");
+}
+
+#[test]
+fn vault_is_logged_in_to_with_an_app_role_and_again_when_the_login_is_revoked() {
+    let Some(bao) = OpenBao::start() else { return };
+    let place = Place::new();
+    bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET}})));
+    bao.call("sys/auth/machines", Some(json!({"type": "approle"})));
+    bao.call("sys/policies/acl/okta", Some(json!({"policy": READ_SECRETS})));
+    bao.call("auth/machines/role/infrad", Some(json!({"token_policies": ["okta"], "token_ttl": "1h"})));
+    let role_id = bao.call("auth/machines/role/infrad/role-id", None)["data"]["role_id"].to_string();
+    let secret_id = bao.call("auth/machines/role/infrad/secret-id", Some(json!({})));
+    let role_id = place.file("role-id", role_id.trim_matches('"'));
+    let secret_id = place.file("secret-id", secret_id["data"]["secret_id"].as_str().expect("a secret id"));
+    let app_role = |secret_id: &str| {
+        format!("appRole: {{mount: machines, roleID: \"{role_id}\", secretID: \"{secret_id}\"}}")
+    };
+
+    let config = place.config(&vault(&bao, &app_role(&secret_id)), "vault:okta");
+    assert_eq!(read(&config).expect("a secret"), SECRET);
+    // All tokens of the method end; the next read logs in anew.
+    bao.call("sys/leases/revoke-prefix/auth/machines/login", Some(json!({})));
+    assert_eq!(read(&config).expect("a secret"), SECRET);
+
+    let wrong = place.file("wrong", "8f6a1d1e-0000-4000-8000-000000000000");
+    assert_kind(&place.read(&vault(&bao, &app_role(&wrong)), "vault:okta"), "not allowed");
+    let elsewhere = app_role(&secret_id).replace("mount: machines", "mount: nowhere");
+    assert_kind(&place.read(&vault(&bao, &elsewhere), "vault:okta"), "not allowed");
+    let missing = app_role("file:/nonexistent/secret-id");
+    assert_kind(&place.read(&vault(&bao, &missing), "vault:okta"), "not allowed");
+}
+
+#[test]
+fn vault_reads_in_the_namespace_that_is_named() {
+    let Some(bao) = OpenBao::start() else { return };
+    let place = Place::new();
+    bao.call("sys/namespaces/platform", Some(json!({})));
+    bao.call_in("platform", "sys/mounts/secret", Some(json!({"type": "kv", "options": {"version": "2"}})));
+    bao.call_in("platform", "secret/data/okta", Some(json!({"data": {"value": SECRET}})));
+    let token = place.file("token", infra_harness::openbao::ROOT_TOKEN);
+    let inside = vault(&bao, &format!("token: \"{token}\", namespace: platform"));
+    let outside = vault(&bao, &format!("token: \"{token}\", namespace: \"\""));
+    assert_eq!(place.read(&inside, "vault:okta").expect("a secret"), SECRET);
+    assert_kind(&place.read(&outside, "vault:okta"), "no such secret");
+}
+
+#[test]
+fn vault_gets_nothing_when_its_certificate_is_not_trusted() {
+    let Some(bao) = OpenBao::start() else { return };
+    let place = Place::new();
+    let authority = infra_harness::authority::Authority::new();
+    let token = place.file("token", infra_harness::openbao::ROOT_TOKEN);
+    let backend = format!(
+        "{{name: vault, kind: vault, config: {{address: \"{}\", caFile: {}, token: \"{token}\"}}}}",
+        bao.address(),
+        authority.file().display()
+    );
+    assert_kind(&place.read(&backend, "vault:okta"), "unreachable");
+}
+
+// AWS
+
+fn aws(moto: &Moto, kind: &str, key: &AccessKey, place: &Place, more: &str) -> String {
+    let id = place.file("key-id", &key.id);
+    let secret = place.file("key", &key.secret);
+    format!(
+        "{{name: aws, kind: {kind}, config: {{region: {REGION}, endpoint: \"{}\", accessKeyID: \"{id}\", \
+         secretAccessKey: \"{secret}\"{more}}}}}",
+        moto.endpoint()
+    )
+}
+
+/// Secrets and parameters, a user who may read them, and one who may not.
+fn filled_moto() -> Option<(Moto, AccessKey, AccessKey)> {
+    let moto = Moto::start()?;
+    let create = |name: &str, field: &str, value: &str| {
+        moto.call("secretsmanager.CreateSecret", &json!({"Name": name, field: value}));
+    };
+    create("okta", "SecretString", SECRET);
+    create("infra/json", "SecretString", &json!({"clientSecret": SECRET, "port": 7}).to_string());
+    create("binary", "SecretBinary", "b2YgYnl0ZXM=");
+    create("bytes", "SecretBinary", "//79");
+    let put = |name: &str, kind: &str, value: &str| {
+        moto.call("AmazonSSM.PutParameter", &json!({"Name": name, "Type": kind, "Value": value}));
+    };
+    put("/infra/okta", "SecureString", SECRET);
+    put("infra-okta", "SecureString", "without a slash");
+    put("/infra/plain", "String", "plain");
+    let reader = moto.user(
+        "reader",
+        &json!({"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue", "ssm:GetParameter"], "Resource": "*"}),
+    );
+    let stranger =
+        moto.user("stranger", &json!({"Effect": "Allow", "Action": ["kms:List*"], "Resource": "*"}));
+    moto.check_signatures();
+    Some((moto, reader, stranger))
+}
+
+#[test]
+fn secrets_manager_reads_strings_bytes_and_fields_and_tells_refusals_apart() {
+    let Some((moto, reader, stranger)) = filled_moto() else { return };
+    let place = Place::new();
+    let backend = aws(&moto, "awssecretsmanager", &reader, &place, "");
+    assert_eq!(place.read(&backend, "aws:okta").expect("a secret"), SECRET);
+    assert_eq!(place.read(&backend, "aws:infra/json#clientSecret").expect("a secret"), SECRET);
+    assert_eq!(place.read(&backend, "aws:binary").expect("a secret"), "of bytes");
+    assert_kind(&place.read(&backend, "aws:bytes"), "malformed");
+    assert_kind(&place.read(&backend, "aws:infra/json#port"), "malformed");
+    assert_kind(&place.read(&backend, "aws:infra/json#none"), "no such secret");
+    assert_kind(&place.read(&backend, "aws:okta#field"), "malformed");
+    assert_kind(&place.read(&backend, "aws:none"), "no such secret");
+
+    let current = aws(&moto, "awssecretsmanager", &reader, &place, ", versionStage: AWSCURRENT");
+    assert_eq!(place.read(&current, "aws:okta").expect("a secret"), SECRET);
+    let previous = aws(&moto, "awssecretsmanager", &reader, &place, ", versionStage: AWSPREVIOUS");
+    assert_kind(&place.read(&previous, "aws:okta"), "no such secret");
+
+    for key in [
+        stranger,
+        AccessKey { secret: "wrong".to_owned(), ..reader.clone() },
+        AccessKey { id: "AKIAUNKNOWN".to_owned(), ..reader.clone() },
+    ] {
+        let backend = aws(&moto, "awssecretsmanager", &key, &place, "");
+        assert_kind(&place.read(&backend, "aws:okta"), "not allowed");
+    }
+}
+
+#[test]
+fn parameter_store_decrypts_and_keeps_names_as_they_are() {
+    let Some((moto, reader, stranger)) = filled_moto() else { return };
+    let place = Place::new();
+    let backend = aws(&moto, "awsssm", &reader, &place, "");
+    assert_eq!(place.read(&backend, "aws:/infra/okta").expect("a secret"), SECRET);
+    assert_eq!(place.read(&backend, "aws:infra-okta").expect("a secret"), "without a slash");
+    assert_eq!(place.read(&backend, "aws:/infra/plain").expect("a secret"), "plain");
+    assert_kind(&place.read(&backend, "aws:infra/okta"), "no such secret");
+    assert_kind(&place.read(&aws(&moto, "awsssm", &stranger, &place, ""), "aws:/infra/okta"), "not allowed");
+    drop(moto);
+    assert_kind(&place.read(&backend, "aws:/infra/okta"), "unreachable");
+}
+
+// Kubernetes
+
+/// The backend of an API server: the one whose address is given, or the stand-in.
+fn kubernetes(server: &str, token_file: &str, authority_file: &str, namespace: &str) -> String {
+    format!(
+        "{{name: cluster, kind: kubernetes, config: {{server: \"{server}\", tokenFile: {token_file}, caFile: \
+         {authority_file}, namespace: {namespace}}}}}"
+    )
+}
+
+fn stand_in(kubernetes_: &Kubernetes, namespace: &str) -> String {
+    kubernetes(
+        &kubernetes_.address(),
+        &kubernetes_.token_file().display().to_string(),
+        &kubernetes_.authority_file().display().to_string(),
+        namespace,
+    )
+}
+
+#[test]
+fn kubernetes_reads_a_key_and_tells_refusals_apart() {
+    let cluster = Kubernetes::start();
+    let place = Place::new();
+    cluster.put("infra-okta", "clientSecret", SECRET);
+    cluster.put("infra-okta", "bytes", b"\xff\xfe");
+    cluster.put_encoded("infra-okta", "broken", "not Base64!");
+    let backend = stand_in(&cluster, NAMESPACE);
+    assert_eq!(place.read(&backend, "cluster:infra-okta/clientSecret").expect("a secret"), SECRET);
+    for (reference, expected) in [
+        ("cluster:infra-okta/none", "no such secret"),
+        ("cluster:none/clientSecret", "no such secret"),
+        ("cluster:forbidden/clientSecret", "not allowed"),
+        ("cluster:infra-okta/bytes", "malformed"),
+        ("cluster:infra-okta/broken", "malformed"),
+    ] {
+        assert_kind(&place.read(&backend, reference), expected);
+    }
+    let elsewhere = stand_in(&cluster, "other");
+    assert_kind(&place.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
+    for (answer, expected) in [
+        (Answer::text(200, "<html>"), "malformed"),
+        (Answer::text(503, ""), "unreachable"),
+        (Answer::redirect("https://127.0.0.1:1/"), "malformed"),
+        (Answer { delivery: Delivery::Endless, ..Answer::text(200, &"x".repeat(4096)) }, "malformed"),
+    ] {
+        cluster.misbehave(Some(answer));
+        assert_kind(&place.read(&backend, "cluster:infra-okta/clientSecret"), expected);
+    }
+}
+
+#[test]
+fn kubernetes_reads_the_token_anew_when_it_rotates() {
+    let cluster = Kubernetes::start();
+    let place = Place::new();
+    cluster.put("infra-okta", "clientSecret", SECRET);
+    let config = place.config(&stand_in(&cluster, NAMESPACE), "cluster:infra-okta/clientSecret");
+    for _ in 0..3 {
+        assert_eq!(read(&config).expect("a secret"), SECRET);
+        cluster.rotate_token();
+    }
+    std::fs::write(cluster.token_file(), "another token").expect("the token file");
+    assert_kind(&read(&config), "not allowed");
+    std::fs::remove_file(cluster.token_file()).expect("the token file");
+    assert_kind(&read(&config), "no such secret");
+}
+
+#[test]
+fn a_real_api_server_is_read_from_where_one_is_given() {
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where an API server is")]
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let names = ["INFRA_TEST_KUBERNETES_URL", "INFRA_TEST_KUBERNETES_TOKEN", "INFRA_TEST_KUBERNETES_CA"];
+    let [Some(server), Some(token), Some(authority)] = names.map(variable) else {
+        return infra_harness::skip::told(
+            "no API server is given in INFRA_TEST_KUBERNETES_URL, _TOKEN and _CA",
+        );
+    };
+    // There: a Secret `infra-okta` with the key `clientSecret`, in the namespace of INFRA_TEST_KUBERNETES_NAMESPACE.
+    let place = Place::new();
+    let namespace = variable("INFRA_TEST_KUBERNETES_NAMESPACE").unwrap_or_else(|| NAMESPACE.to_owned());
+    let token = place.file("token", &token);
+    let backend = kubernetes(&server, token.trim_start_matches("file:"), &authority, &namespace);
+    assert_kind(&place.read(&backend, "cluster:infra-okta/clientSecret"), "read");
+    assert_kind(&place.read(&backend, "cluster:infra-okta/none"), "no such secret");
+    let elsewhere = kubernetes(&server, token.trim_start_matches("file:"), &authority, "infra-elsewhere");
+    assert_kind(&place.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
+}
+
+// All
+
+/// Nothing listens, or a server that never answers.
+#[test]
+fn no_backend_waits_without_an_end() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().expect("an address");
+    let nobody = Ports::reserve(1).all()[0];
+    let backends = [
+        ("vault", "token: plaintext:t", "address"),
+        (
+            "awssecretsmanager",
+            "region: r, accessKeyID: plaintext:a, secretAccessKey: plaintext:s",
+            "endpoint",
+        ),
+        ("awsssm", "region: r, accessKeyID: plaintext:a, secretAccessKey: plaintext:s", "endpoint"),
+    ];
+    std::thread::scope(|scope| {
+        for (kind, config, key) in backends {
+            for address in [format!("http://127.0.0.1:{nobody}"), format!("http://{silent}")] {
+                scope.spawn(move || {
+                    let backend =
+                        format!("{{name: b, kind: {kind}, config: {{{config}, {key}: \"{address}\"}}}}");
+                    let start = std::time::Instant::now();
+                    assert_kind(&Place::new().read(&backend, "b:okta"), "unreachable");
+                    assert!(start.elapsed() < std::time::Duration::from_secs(15), "{kind}");
+                });
+            }
+        }
+    });
+}

@@ -1,0 +1,206 @@
+//! A whole login with the client secret in each of the seven kinds of backend, and what is left of the secret after it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
+use infra_harness::kubernetes::{Kubernetes, NAMESPACE};
+use infra_harness::login::{self, Started};
+use infra_harness::moto::{AccessKey, Moto, REGION};
+use infra_harness::openbao::OpenBao;
+use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_harness::{skip, wait};
+use infra_shared::api::ProblemCode;
+use serde_json::json;
+
+const FORGOTTEN: Duration = Duration::from_secs(5);
+
+/// Signs in with this reference, looks for the secret everywhere but in `besides`, and answers the daemon.
+fn sign_in(
+    reference: &str,
+    provider: &Provider,
+    more: &str,
+    besides: &[PathBuf],
+    prepare: impl FnOnce(&mut Daemon),
+) -> Daemon {
+    let entry =
+        ProviderEntry { client_secret_reference: Some(reference.to_owned()), ..ProviderEntry::of(provider) };
+    let mut daemon = Daemon::prepare(vec![entry], |configuration: &mut Configuration| {
+        configuration.more = format!("{more}log: {{level: trace}}\n");
+    });
+    prepare(&mut daemon);
+    daemon.start_again();
+    login::over_http(&daemon, provider);
+
+    let mut canaries = Canaries::default();
+    canaries.add("client secret", CLIENT_SECRET);
+    assert_eq!(
+        canaries.find(daemon.log().as_bytes()),
+        Vec::<String>::new(),
+        "the log tells\n{}",
+        daemon.log()
+    );
+    let mut besides: Vec<_> = besides.iter().map(PathBuf::as_path).collect();
+    let configuration = daemon.configuration_file();
+    if reference.starts_with("plaintext:") {
+        besides.push(&configuration);
+    }
+    assert_eq!(canaries.find_in_files(daemon.directory(), &besides), Vec::<String>::new());
+    // Where it stands in the configuration or in the environment, the daemon cannot be without it.
+    if reference.starts_with("plaintext:") || reference.starts_with("env:") {
+        return daemon;
+    }
+    let find = || canaries.find_in_memory(daemon.process());
+    if find().is_none() {
+        skip::told("only root may read the memory of the daemon");
+        return daemon;
+    }
+    let is_gone = || find().is_some_and(|found| found.is_empty()).then_some(());
+    assert!(wait::until(FORGOTTEN, is_gone).is_some(), "{reference}: it is in memory: {:?}", find());
+    daemon
+}
+
+/// Waits a moment for the log, which comes through a pipe.
+#[track_caller]
+fn assert_logs(daemon: &Daemon, words: &[&str]) {
+    let has_all = || words.iter().all(|word| daemon.log().contains(word)).then_some(());
+    assert!(wait::until(FORGOTTEN, has_all).is_some(), "{words:?} is not in the log\n{}", daemon.log());
+}
+
+#[test]
+fn a_login_with_the_secret_in_the_configuration() {
+    let provider = Provider::start();
+    let daemon = sign_in(&format!("plaintext:{CLIENT_SECRET}"), &provider, "", &[], |_| {});
+    assert!(daemon.log().contains("stands in the configuration itself"), "{}", daemon.log());
+}
+
+#[test]
+fn a_login_with_the_secret_in_the_environment() {
+    let provider = Provider::start();
+    sign_in("env:OKTA_CLIENT_SECRET", &provider, "", &[], |daemon| {
+        daemon.set_environment("OKTA_CLIENT_SECRET", CLIENT_SECRET);
+    });
+}
+
+#[test]
+fn a_login_with_the_secret_in_a_file() {
+    let provider = Provider::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("secret");
+    write_private(&path, CLIENT_SECRET);
+    sign_in(&format!("file:{}", path.display()), &provider, "", &[], |_| {});
+}
+
+#[test]
+fn a_login_with_the_secret_in_kubernetes() {
+    let (provider, cluster) = (Provider::start(), Kubernetes::start());
+    cluster.put("infra-okta", "clientSecret", CLIENT_SECRET);
+    let more = format!(
+        "secrets: [{{name: cluster, kind: kubernetes, config: {{server: \"{}\", tokenFile: {}, caFile: {}, namespace: \
+         {NAMESPACE}}}}}]\n",
+        cluster.address(),
+        cluster.token_file().display(),
+        cluster.authority_file().display()
+    );
+    let daemon = sign_in("cluster:infra-okta/clientSecret", &provider, &more, &[], |_| {});
+    // Read once for the one exchange, and for nothing else.
+    assert_eq!(cluster.requests(), 1);
+    let started = Started::at(&daemon);
+    assert_eq!(cluster.requests(), 1);
+    assert_eq!(started.finish(&started.sign_in(&provider)).status, 201);
+    assert_eq!(cluster.requests(), 2);
+}
+
+#[test]
+fn a_login_with_the_secret_in_vault_which_is_rotated_and_goes_away() {
+    let provider = Provider::start();
+    let Some(mut bao) = OpenBao::start() else { return };
+    let store = |secret: &str| {
+        bao.call("secret/data/infra-okta", Some(json!({"data": {"clientSecret": secret}})));
+    };
+    store(CLIENT_SECRET);
+    let token = bao.token(r#"path "secret/data/infra-okta" { capabilities = ["read"] }"#, "1h");
+    let more = format!(
+        "secrets: [{{name: vault, kind: vault, config: {{address: \"{}\", caFile: {}, token: env:VAULT_TOKEN}}}}]\n",
+        bao.address(),
+        bao.authority_file().display()
+    );
+    let daemon = sign_in("vault:infra-okta#clientSecret", &provider, &more, &[], |daemon| {
+        daemon.set_environment("VAULT_TOKEN", &token);
+    });
+
+    // The secret is wrong: the provider says so, and the operator is told what to do about it.
+    store("rotated, but not at the provider");
+    let finish = || {
+        let started = Started::at(&daemon);
+        started.finish(&started.sign_in(&provider))
+    };
+    let refused = finish();
+    assert_eq!((refused.status, refused.problem().code), (503, ProblemCode::Unavailable));
+    assert_logs(&daemon, &["invalid_client", "vault:infra-okta#clientSecret"]);
+    // The right one is used at the next login, without a restart.
+    store(CLIENT_SECRET);
+    assert_eq!(finish().status, 201);
+
+    bao.stop();
+    let away = finish();
+    assert_eq!((away.status, away.problem().code), (503, ProblemCode::Unavailable));
+    assert_logs(&daemon, &["the backend cannot be reached"]);
+}
+
+fn aws_entry(moto: &Moto, kind: &str) -> String {
+    format!("secrets: [{{name: aws, kind: {kind}, config: {{endpoint: \"{}\"}}}}]\n", moto.endpoint())
+}
+
+fn filled_moto() -> Option<(Moto, AccessKey)> {
+    let moto = Moto::start()?;
+    let secret = json!({"clientSecret": CLIENT_SECRET}).to_string();
+    moto.call("secretsmanager.CreateSecret", &json!({"Name": "infra-okta", "SecretString": secret}));
+    moto.call(
+        "AmazonSSM.PutParameter",
+        &json!({"Name": "/infra/okta", "Type": "SecureString", "Value": CLIENT_SECRET}),
+    );
+    let actions = ["secretsmanager:GetSecretValue", "ssm:GetParameter"];
+    let key = moto.user("infrad", &json!({"Effect": "Allow", "Action": actions, "Resource": "*"}));
+    moto.check_signatures();
+    Some((moto, key))
+}
+
+#[test]
+fn a_login_with_the_secret_in_secrets_manager_and_an_access_key_of_the_environment() {
+    let provider = Provider::start();
+    let Some((moto, key)) = filled_moto() else { return };
+    let more = aws_entry(&moto, "awssecretsmanager");
+    sign_in("aws:infra-okta#clientSecret", &provider, &more, &[], |daemon| {
+        daemon.set_environment("AWS_REGION", REGION);
+        daemon.set_environment("AWS_ACCESS_KEY_ID", &key.id);
+        daemon.set_environment("AWS_SECRET_ACCESS_KEY", &key.secret);
+    });
+}
+
+#[test]
+fn a_login_with_the_secret_in_parameter_store_and_a_profile() {
+    let provider = Provider::start();
+    let Some((moto, key)) = filled_moto() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let profile = directory.path().join("config");
+    let (id, secret) = (&key.id, &key.secret);
+    write_private(
+        &profile,
+        &format!(
+            "[profile infrad]\nregion = {REGION}\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n"
+        ),
+    );
+    let more = aws_entry(&moto, "awsssm").replace("}}]", ", profile: infrad}}]");
+    sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
+        daemon.set_environment("AWS_CONFIG_FILE", &profile.display().to_string());
+    });
+}
+
+fn write_private(path: &std::path::Path, contents: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    file.as_mut().expect("a new file").write_all(contents.as_bytes()).expect("a file");
+}

@@ -1,0 +1,146 @@
+//! A stand-in for a Kubernetes API server: Secrets over HTTPS for one account, with RBAC. The same tests run against a
+//! real one whose address is given.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::authority::Authority;
+use crate::https::{Answer, Delivery, Request, Server};
+
+/// The namespace whose Secrets the account may read.
+pub const NAMESPACE: &str = "infra";
+
+/// An API server and an account's files.
+pub struct Kubernetes {
+    world: Arc<World>,
+    server: Server,
+    authority: Authority,
+    directory: TempDir,
+}
+
+#[derive(Default)]
+struct World {
+    /// What the one account proves itself with.
+    token: Mutex<String>,
+    /// Data, encoded, by object.
+    secrets: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    /// How every request is answered instead.
+    misbehaviour: Mutex<Option<Answer>>,
+    requests: Mutex<usize>,
+}
+
+impl Kubernetes {
+    pub fn start() -> Self {
+        let world = Arc::new(World::default());
+        let authority = Authority::new();
+        let asked = Arc::clone(&world);
+        let server = Server::start(authority.issue(), move |request| {
+            let answer = asked.answer(&request);
+            async move { answer }
+        });
+        let directory = TempDir::with_prefix("infra-kubernetes-").expect("a temporary directory");
+        let kubernetes = Self { world, server, authority, directory };
+        kubernetes.rotate_token();
+        kubernetes
+    }
+
+    pub fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.server.port())
+    }
+
+    pub fn authority_file(&self) -> PathBuf {
+        self.authority.file()
+    }
+
+    /// As the kubelet mounts it: a link, which others may read.
+    pub fn token_file(&self) -> PathBuf {
+        self.directory.path().join("token")
+    }
+
+    /// Replaces the account's token, as the kubelet does: what the link leads to is exchanged.
+    pub fn rotate_token(&self) {
+        let token = infra_shared::random::alphanumeric(40);
+        let version = self.directory.path().join(format!("..{token}"));
+        std::fs::create_dir(&version).expect("a directory");
+        std::fs::write(version.join("token"), &token).expect("a token");
+        let fresh = self.directory.path().join("fresh");
+        std::os::unix::fs::symlink(&version, &fresh).expect("a link");
+        std::fs::rename(&fresh, self.directory.path().join("..data")).expect("the link is replaced");
+        if !self.token_file().exists() {
+            std::os::unix::fs::symlink(Path::new("..data/token"), self.token_file()).expect("a link");
+        }
+        *lock(&self.world.token) = token;
+    }
+
+    /// Stores a key of a Secret in [`NAMESPACE`].
+    pub fn put(&self, object: &str, key: &str, value: impl AsRef<[u8]>) {
+        self.put_encoded(object, key, &BASE64_STANDARD.encode(value));
+    }
+
+    /// The same, with what stands in the place of Base64.
+    pub fn put_encoded(&self, object: &str, key: &str, value: &str) {
+        let mut secrets = lock(&self.world.secrets);
+        secrets.entry(object.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Answers everything like this, or honestly again.
+    pub fn misbehave(&self, answer: Option<Answer>) {
+        *lock(&self.world.misbehaviour) = answer;
+    }
+
+    /// How many requests there were.
+    pub fn requests(&self) -> usize {
+        *lock(&self.world.requests)
+    }
+}
+
+impl World {
+    fn answer(&self, request: &Request) -> Answer {
+        *lock(&self.requests) += 1;
+        if let Some(answer) = lock(&self.misbehaviour).clone() {
+            return answer;
+        }
+        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        if token != Some(lock(&self.token).as_str()) {
+            return status(401, "Unauthorized");
+        }
+        let segments: Vec<&str> = request.path.split('/').collect();
+        match segments.as_slice() {
+            ["", "api", "v1", "namespaces", namespace, "secrets", object] if request.method == "GET" => {
+                // RBAC comes before existence. One object of the namespace is out of the account's Role.
+                if *namespace != NAMESPACE || *object == "forbidden" {
+                    return status(403, "Forbidden");
+                }
+                match lock(&self.secrets).get(*object) {
+                    Some(data) => Answer::json(
+                        200,
+                        &json!({
+                            "kind": "Secret", "apiVersion": "v1", "type": "Opaque",
+                            "metadata": {"name": object, "namespace": namespace}, "data": data,
+                        }),
+                    ),
+                    None => status(404, "NotFound"),
+                }
+            }
+            _ => status(403, "Forbidden"),
+        }
+    }
+}
+
+/// An API server's own way to refuse.
+fn status(code: u16, reason: &str) -> Answer {
+    let body: Value = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "code": code,
+    });
+    Answer { delivery: Delivery::AtOnce, ..Answer::json(code, &body) }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

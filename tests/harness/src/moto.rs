@@ -1,0 +1,122 @@
+//! moto: the services of AWS that secrets and root keys are kept in, checking signatures and policies.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use infra_shared::http::{self, Limits, Trust};
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+use crate::ports::Ports;
+use crate::program::Running;
+use crate::{peers, wait};
+
+pub const REGION: &str = "us-west-2";
+/// An importing of all services takes its time on a busy machine.
+const READY: Duration = Duration::from_mins(1);
+
+/// A running server; it ends with the value.
+pub struct Moto {
+    ports: Ports,
+    client: Client,
+    _running: Running,
+}
+
+/// An access key of a user.
+#[derive(Debug, Clone)]
+pub struct AccessKey {
+    pub id: String,
+    pub secret: String,
+}
+
+impl Moto {
+    /// Starts it, believing everybody. `None`, said loudly, where it is not installed.
+    pub fn start() -> Option<Self> {
+        let program = peers::find("moto", "bin/moto_server")?.join("bin/moto_server");
+        let ports = Ports::reserve(1);
+        let mut command = Command::new(program);
+        command
+            .args(["-H", "127.0.0.1", "-p", &ports.all()[0].to_string()])
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", "/nonexistent")
+            .stdin(Stdio::null());
+        let mut running = Running::start(command, "moto_server".to_owned(), None, READY);
+        // It speaks plain HTTP, on loopback.
+        let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
+        let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true).expect("a client");
+        let health = format!("http://127.0.0.1:{}/moto-api/data.json", ports.all()[0]);
+        let ready = wait::until(READY, || {
+            assert!(running.is_running(), "moto ended at once\n{}", running.output());
+            client.get(&health).send().is_ok_and(|answer| answer.status().is_success()).then_some(())
+        });
+        assert!(ready.is_some(), "moto never became ready\n{}", running.output());
+        Some(Self { ports, client, _running: running })
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.all()[0])
+    }
+
+    /// Calls an operation of the JSON protocol unsigned, which it takes before [`Self::check_signatures`].
+    #[track_caller]
+    pub fn call(&self, target: &str, body: &Value) -> Value {
+        let service = match target.split('.').next() {
+            Some("TrentService") => "kms",
+            Some("AmazonSSM") => "ssm",
+            _ => "secretsmanager",
+        };
+        let request = self
+            .client
+            .post(self.endpoint())
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", target)
+            .header("authorization", authorization(service))
+            .body(body.to_string());
+        let answer = request.send().unwrap_or_else(|error| panic!("{target}: {error}"));
+        let (status, text) = (answer.status(), answer.text().unwrap_or_default());
+        assert!(status.is_success(), "{target}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// A user who may do what `statement` (an IAM statement) says, and an access key of theirs.
+    pub fn user(&self, name: &str, statement: &Value) -> AccessKey {
+        self.iam(&[("Action", "CreateUser"), ("UserName", name)]);
+        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+        self.iam(&[
+            ("Action", "PutUserPolicy"),
+            ("UserName", name),
+            ("PolicyName", "policy"),
+            ("PolicyDocument", &policy),
+        ]);
+        let answer = self.iam(&[("Action", "CreateAccessKey"), ("UserName", name)]);
+        let element = |name: &str| {
+            let (_, rest) = answer.split_once(&format!("<{name}>")).expect("an element");
+            rest.split('<').next().unwrap_or_default().to_owned()
+        };
+        AccessKey { id: element("AccessKeyId"), secret: element("SecretAccessKey") }
+    }
+
+    /// From now on every request is checked: signature, access key, policy.
+    pub fn check_signatures(&self) {
+        let url = format!("{}/moto-api/reset-auth", self.endpoint());
+        let answer = self.client.post(url).body("0").send().expect("moto answers");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    fn iam(&self, parameters: &[(&str, &str)]) -> String {
+        let request =
+            self.client.post(self.endpoint()).header("authorization", authorization("iam")).form(parameters);
+        let answer = request.send().expect("moto answers");
+        let (status, text) = (answer.status(), answer.text().unwrap_or_default());
+        assert!(status.is_success(), "{parameters:?}: {status} {text}");
+        text
+    }
+}
+
+/// By its scope the server knows which service is meant.
+fn authorization(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20261124/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
+}

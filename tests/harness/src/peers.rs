@@ -1,0 +1,30 @@
+//! Where `tests/peers/install` puts the real servers.
+
+use std::path::PathBuf;
+
+use crate::skip;
+
+/// The folder of an installed peer that holds `file`. `None`, said loudly, where it is not installed; in continuous
+/// integration (`CI=true`) that fails the test.
+pub fn find(peer: &str, file: &str) -> Option<PathBuf> {
+    let folder = cache().join(peer);
+    if folder.join(file).exists() {
+        return Some(folder);
+    }
+    let reason = format!("the peer {peer} is not installed in {}", folder.display());
+    assert!(!is_continuous_integration(), "{reason}: run `tests/peers/install`");
+    skip::told(&reason);
+    None
+}
+
+/// `${INFRA_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/infra-peers}`.
+fn cache() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    let peers = variable("INFRA_PEERS").or_else(|| cache().map(|cache| cache.join("infra-peers")));
+    peers.unwrap_or_else(|| PathBuf::from("infra-peers"))
+}
+
+fn is_continuous_integration() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
