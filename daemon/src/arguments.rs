@@ -1,6 +1,5 @@
 //! What can be typed after `infrad`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -41,10 +40,60 @@ pub struct Global {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the daemon
-    Serve,
+    Serve {
+        /// Start with data that is older than this host has seen, and end all sessions in it
+        #[arg(long)]
+        accept_rollback: bool,
+    },
 
     /// Check the configuration, without a network and without reading a secret
-    Check,
+    Check {
+        /// Also read each secret, use each root key and ask each provider: nothing of a secret is shown
+        #[arg(long)]
+        live: bool,
+
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Ask the running daemon how it is
+    Status {
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Look at the keys that protect the store, and change them
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+
+    /// Write an encrypted backup to a file, while the daemon runs or not
+    ///
+    /// It opens with a root key of the store, which is not in it, or with the recovery key.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Backup {
+        /// The file to write; nothing may be there
+        #[arg(required = true)]
+        file: Option<PathBuf>,
+
+        #[command(subcommand)]
+        command: Option<BackupCommand>,
+    },
+
+    /// Restore a backup into the data directory, while no daemon runs
+    ///
+    /// The backup is verified before anything is replaced. All its sessions are ended.
+    Restore {
+        /// The backup
+        file: PathBuf,
+
+        /// Open it with the recovery key, which is asked for, or read from standard input
+        #[arg(long)]
+        recovery: bool,
+    },
 
     /// Try it out: a daemon on loopback with a development identity provider, in a throw-away directory
     ///
@@ -54,7 +103,7 @@ pub enum Command {
     Dev {
         /// The command to run, after `--`
         #[arg(last = true, value_name = "COMMAND")]
-        command: Vec<OsString>,
+        command: Vec<std::ffi::OsString>,
     },
 
     /// Print the fingerprint that users give to `infra login --fingerprint`
@@ -64,6 +113,50 @@ pub enum Command {
     Completions {
         #[arg(value_enum)]
         shell: Shell,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum KeyCommand {
+    /// Say which root key wraps the data key, and whether there is a recovery key
+    Status {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+    Rewrap,
+
+    /// Move the store to a new data key, while the daemon runs or not
+    Rotate,
+
+    /// An offline key that opens the store and its backups when the root key is lost
+    Recovery {
+        #[command(subcommand)]
+        command: RecoveryCommand,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum RecoveryCommand {
+    /// Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+    Create,
+
+    /// Say whether a recovery key, which is asked for or read from standard input, opens the store
+    Test,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum BackupCommand {
+    /// Read a backup from its beginning to its end, and say whether it could be restored
+    Verify {
+        /// The backup
+        file: PathBuf,
+
+        /// Open it with the recovery key, which is asked for, or read from standard input
+        #[arg(long)]
+        recovery: bool,
     },
 }
 
@@ -94,26 +187,43 @@ mod tests {
     #[test]
     fn global_options_are_taken_after_the_command_too() {
         let arguments = parse("infrad check --config a.yaml -vv --color never").expect("good arguments");
-        assert_eq!(arguments.command, Command::Check);
+        assert_eq!(arguments.command, Command::Check { live: false, json: false });
         assert_eq!(arguments.global.config, PathBuf::from("a.yaml"));
         assert_eq!(arguments.global.verbose, 2);
         assert_eq!(arguments.global.color, Colour::Never);
+    }
+
+    #[test]
+    fn a_backup_is_written_to_a_file_or_verified() {
+        let file = |name: &str| PathBuf::from(name);
+        let written = Command::Backup { file: Some(file("a")), command: None };
+        assert_eq!(parse("infrad backup a").expect("good arguments").command, written);
+        let verify = BackupCommand::Verify { file: file("a"), recovery: true };
+        let verified = Command::Backup { file: None, command: Some(verify) };
+        assert_eq!(parse("infrad backup verify a --recovery").expect("good arguments").command, verified);
     }
 
     #[cfg(feature = "dev")]
     #[test]
     fn a_command_after_two_dashes_is_kept_with_its_options() {
         let arguments = parse("infrad dev -- sh -c true -v").expect("good arguments");
-        let command = ["sh", "-c", "true", "-v"].map(OsString::from).to_vec();
+        let command = ["sh", "-c", "true", "-v"].map(std::ffi::OsString::from).to_vec();
         assert_eq!(arguments.command, Command::Dev { command });
         assert_eq!(arguments.global.verbose, 0);
     }
 
     #[test]
     fn what_is_not_understood_exits_with_2() {
-        for line in
-            ["infrad", "infrad search", "infrad serve extra", "infrad check -q -v", "infrad completions csh"]
-        {
+        for line in [
+            "infrad",
+            "infrad search",
+            "infrad backup",
+            "infrad key",
+            "infrad restore",
+            "infrad serve extra",
+            "infrad check -q -v",
+            "infrad completions csh",
+        ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }
     }

@@ -1,11 +1,14 @@
 //! Puts a daemon together from its configuration: the one place that knows every room.
 
+mod data_directory;
+mod operations;
 mod public_urls;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
@@ -13,6 +16,7 @@ use infra_shared::pin::Pin;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::api;
 use crate::config::Config;
@@ -20,11 +24,19 @@ use crate::control::{ControlSocket, Identity};
 use crate::identity::{IdentityError, Provider};
 use crate::keys::{FieldSealer, KeyError, Keys, Place};
 use crate::listener::{self, ListenerLimits};
-use crate::platform::{self, DataDirectoryLock, PlatformError};
+use crate::monitoring::serve_monitoring;
+use crate::platform::PlatformError;
 use crate::sessions::{Bindings, Sessions};
-use crate::store::{ProviderRow, Store, StoreError};
+use crate::store::{ProviderRow, StoreError};
 use crate::tls::{LocalAuthority, TlsError};
-use crate::upkeep;
+use crate::upkeep::Upkeep;
+use operations::{Serving, Stage};
+
+pub use data_directory::{DataDirectory, Rollback, lock};
+pub use operations::Operations;
+
+/// The longest pause before a root key is asked for again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Why a daemon cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +49,11 @@ pub enum AssemblyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(
+        "the data in {data_dir} is older than what this host has seen, and brings back sessions that were ended since: \
+         put the newer data back, or start once with `--accept-rollback`, which ends all sessions"
+    )]
+    RolledBack { data_dir: String },
     #[error("provider `{name}`: {source}")]
     Provider { name: String, source: IdentityError },
     #[error("cannot listen on {address}: {source}")]
@@ -45,18 +62,13 @@ pub enum AssemblyError {
     ControlSocket { data_dir: String, source: std::io::Error },
 }
 
-/// A data directory in exclusive use, with its keys and its store open.
-pub struct DataDirectory {
-    _lock: DataDirectoryLock,
-    keys: Keys,
-    store: Store,
-}
-
 /// A daemon that listens, and is ready to [`run`](Self::run).
 pub struct Daemon {
     data_directory: DataDirectory,
     listener: TcpListener,
-    control: ControlSocket,
+    /// The tasks that answer operators, who are told to stop with the daemon.
+    for_operators: Vec<JoinHandle<()>>,
+    stopping: watch::Sender<bool>,
     authority: Arc<LocalAuthority>,
     tls: Arc<rustls::ServerConfig>,
     sessions: Arc<Sessions>,
@@ -65,32 +77,22 @@ pub struct Daemon {
     clock: Arc<dyn Clock>,
 }
 
-impl DataDirectory {
-    /// Takes the data directory for this process alone, and opens what is in it, or creates it.
-    pub async fn open(config: &Config) -> Result<Self, AssemblyError> {
-        platform::ensure_private_directory(&config.data_dir)?;
-        let lock = platform::lock_data_directory(&config.data_dir)?;
-        let keys = Keys::open_or_create(&config.data_dir, &config.root_keys).await?;
-        let store = Store::open(&config.data_dir.join(keys.database_file()), &keys.database_key())?;
-        Ok(Self { _lock: lock, keys, store })
-    }
-
-    /// The daemon's certification authority, with a leaf for the hosts of `public_urls`.
-    pub async fn authority(
-        &self,
-        public_urls: &[Origin],
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<LocalAuthority>, AssemblyError> {
-        let names = public_urls::host_names(public_urls);
-        Ok(LocalAuthority::load_or_create(self.store.clone(), self.keys.field_sealer(), clock, names).await?)
-    }
-}
-
 impl Daemon {
-    /// Opens the data directory, binds the address and starts nothing yet. Sessions whose provider or user left the
-    /// configuration are ended before anybody can ask for them.
-    pub async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AssemblyError> {
-        let data_directory = DataDirectory::open(&config).await?;
+    /// Opens the data directory, binds the address and serves no user yet; operators are answered from the beginning.
+    /// While the first root key is away it waits, asking again after growing pauses. Sessions whose provider or user left
+    /// the configuration are ended before anybody can ask for them.
+    pub async fn assemble(
+        config: Config,
+        config_path: PathBuf,
+        rollback: Rollback,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AssemblyError> {
+        let lock = lock(&config)?;
+        let (stopping, stopped) = watch::channel(false);
+        let stage = Arc::new(Stage::new(config.backends.clone(), clock.clone()));
+        let for_operators = answer_operators(&config, &stage, &stopped)?;
+        let keys = wait_for_keys(&config, &stage).await?;
+        let data_directory = DataDirectory::open_with(lock, keys, &config, rollback).await?;
         let (listener, address) = bind(config.listen)?;
         let public_urls = public_urls::of(&config, address);
         let authority = data_directory.authority(&public_urls, clock.clone()).await?;
@@ -126,8 +128,26 @@ impl Daemon {
         }
         // Last: a start that did not come so far is followed by one that looks again.
         data_directory.store.replace_providers(rows).await?;
-        let control = bind_control(&config.data_dir)?;
-        Ok(Self { data_directory, listener, control, authority, tls, sessions, public_urls, address, clock })
+        // Above what was ever noted: the data as it is now is newer than that of the last run.
+        let epoch = data_directory.store.raise_epoch(0).await?;
+        data_directory.epoch_file.raise(&data_directory.keys.status().store, epoch)?;
+        stage.serve(Serving {
+            identity: Identity { public_urls: public_urls.clone(), pin: authority.pin() },
+            authority: authority.clone(),
+            operations: Operations::new(&data_directory, config_path, clock.clone()),
+        });
+        Ok(Self {
+            data_directory,
+            listener,
+            for_operators,
+            stopping,
+            authority,
+            tls,
+            sessions,
+            public_urls,
+            address,
+            clock,
+        })
     }
 
     /// Where it listens.
@@ -152,11 +172,16 @@ impl Daemon {
 
     /// Serves until `stop` is done, then lets what is under way end.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
-        let (stopping, stopped) = watch::channel(false);
-        let identity = Identity { public_urls: self.public_urls, pin: self.authority.pin() };
-        let control = tokio::spawn(self.control.serve(identity, until(stopped.clone())));
-        let upkeep =
-            tokio::spawn(upkeep::run(self.data_directory.store.clone(), self.authority, self.clock.clone()));
+        let stopped = self.stopping.subscribe();
+        let upkeep = Upkeep {
+            store: self.data_directory.store.clone(),
+            keys: self.data_directory.keys.clone(),
+            authority: self.authority,
+            epoch_file: self.data_directory.epoch_file.clone(),
+            clock: self.clock,
+        };
+        let upkeep = tokio::spawn(upkeep.run());
+        let stopping = self.stopping;
         let waiting = tokio::spawn(async move {
             stop.await;
             stopping.send_replace(true);
@@ -166,8 +191,50 @@ impl Daemon {
         listener::serve(self.listener, self.tls, router, ListenerLimits::default(), until(stopped)).await;
         upkeep.abort();
         waiting.abort();
-        // Both end by themselves: the one was aborted, the other was told.
-        let _ = tokio::join!(upkeep, control);
+        // They end by themselves: the one was aborted, the others were told.
+        let _ = upkeep.await;
+        for task in self.for_operators {
+            let _ = task.await;
+        }
+    }
+}
+
+/// Answers operators over the control socket, and whoever watches over the address for metrics.
+fn answer_operators(
+    config: &Config,
+    stage: &Arc<Stage>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, AssemblyError> {
+    let control = bind_control(&config.data_dir)?;
+    let asked = stage.clone();
+    let perform = move |operation| {
+        let stage = asked.clone();
+        async move { stage.perform(operation).await }
+    };
+    let mut tasks = vec![tokio::spawn(control.serve(perform, until(stopped.clone())))];
+    if let Some(address) = config.metrics {
+        let (listener, _) = bind(address)?;
+        let stage = stage.clone();
+        let readiness = Arc::new(move || stage.not_ready_because());
+        let serving = serve_monitoring(listener, config.backends.clone(), readiness, until(stopped.clone()));
+        tasks.push(tokio::spawn(serving));
+    }
+    Ok(tasks)
+}
+
+/// Opens the keys. A root key that is away may come back: until then the daemon waits, and says why.
+async fn wait_for_keys(config: &Config, stage: &Stage) -> Result<Keys, AssemblyError> {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match Keys::open_or_create(&config.data_dir, &config.root_keys).await {
+            Err(error) if error.is_away() => {
+                tracing::warn!(%error, pause = pause.as_secs(), "waiting for the root key, users are not served yet");
+                stage.wait_for(error.to_string());
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            keys => return Ok(keys?),
+        }
     }
 }
 

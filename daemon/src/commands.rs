@@ -1,12 +1,16 @@
 //! What the program does for each command line.
 
+mod backup;
 mod check;
 mod completions;
 #[cfg(feature = "dev")]
 mod dev;
 mod fingerprint;
 mod introduction;
+mod key;
+mod operation;
 mod serve;
+mod status;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -57,8 +61,14 @@ impl Context {
 /// Does what `command` asks.
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve => block_on(serve::run(context)),
-        Command::Check => check::run(context),
+        Command::Serve { accept_rollback } => block_on(serve::run(context, *accept_rollback)),
+        Command::Check { live, json } => block_on(check::run(context, *live, *json)),
+        Command::Status { json } => block_on(status::run(context, *json)),
+        Command::Key { command } => block_on(key::run(context, *command)),
+        Command::Backup { file, command } => {
+            block_on(backup::run(context, file.as_deref(), command.as_ref()))
+        }
+        Command::Restore { file, recovery } => block_on(backup::restore(context, file, *recovery)),
         #[cfg(feature = "dev")]
         Command::Dev { command } => block_on(dev::run(context, command)),
         Command::Fingerprint => block_on(fingerprint::run(context)),
@@ -82,14 +92,28 @@ fn block_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<
     outcome
 }
 
+/// `what` did not come about because of `error`.
+fn failure_of(what: &str, error: &AssemblyError) -> Failure {
+    match error {
+        AssemblyError::Key(key) if key.is_away() => Failure::away(what).because(error),
+        _ => Failure::new(what).because(error),
+    }
+}
+
 impl From<AssemblyError> for Failure {
     fn from(error: AssemblyError) -> Self {
-        Self::new("the daemon cannot start").because(&error)
+        failure_of("the data directory cannot be used", &error)
     }
 }
 
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
-        Self::new("another infrad holds the data directory, and it gave no answer").because(&error)
+        match &error {
+            ControlError::Failed(failure) if failure.is_away => {
+                Self::away("the running infrad could not do it").because(&error)
+            }
+            ControlError::Failed(_) => Self::new("the running infrad could not do it").because(&error),
+            _ => Self::new("another infrad holds the data directory, and it gave no answer").because(&error),
+        }
     }
 }

@@ -42,7 +42,11 @@ pub struct Config {
     pub providers: Vec<ProviderSettings>,
     /// The first wraps, the others may still unwrap. Never empty.
     pub root_keys: Vec<RootKeySettings>,
+    /// Where it is written down how new the data is, so that a rolled-back store is noticed.
+    pub epoch_file: Option<PathBuf>,
     pub backends: Backends,
+    /// Where metrics and health are asked for, in the clear.
+    pub metrics: Option<SocketAddr>,
     pub sessions: SessionLimits,
     pub log: LogSettings,
     /// What is allowed and yet unwise, for the operator's eyes.

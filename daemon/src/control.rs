@@ -1,26 +1,103 @@
 //! The control socket, by which other `infrad` commands ask the daemon that holds the data directory.
 //!
-//! It is `dataDir/control.sock`, mode 0600, and answers nobody but the user whom the daemon runs as, and root.
+//! It is `dataDir/control.sock`, mode 0600, and answers nobody but the user whom the daemon runs as, and root. An
+//! operation is posted as JSON; the answer is JSON, or the bytes of a backup, or why it failed.
 
 mod client;
 mod server;
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use client::{ControlError, ask_identity};
+use crate::keys::KeyStatus;
+
+pub use client::{ControlError, ask, ask_for_file};
 pub use server::ControlSocket;
 
-/// By what users reach and prove the daemon: the answer to `GET /identity`.
+/// What the daemon can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Operation {
+    /// By what users reach and prove it: [`Identity`].
+    Identity,
+    /// [`DaemonStatus`].
+    Status,
+    /// [`KeyStatus`].
+    KeyStatus,
+    /// Wraps the data key under the first root key of the configuration file as it is now: [`KeyStatus`].
+    Rewrap,
+    /// Moves to a new data key: [`KeyStatus`].
+    Rotate,
+    /// Makes a recovery key: its text.
+    CreateRecovery,
+    /// The bytes of a backup.
+    Backup,
+}
+
+/// The answer to an operation.
+pub enum Answered {
+    Json(serde_json::Value),
+    File(Box<dyn Read + Send>),
+    Failed(OperationFailure),
+}
+
+/// Why an operation failed, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{cause}")]
+pub struct OperationFailure {
+    pub cause: String,
+    /// Whether somebody else is away, so that trying again later may help.
+    pub is_away: bool,
+}
+
+/// By what users reach and prove the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
     #[serde(rename = "publicURLs")]
     pub public_urls: Vec<Origin>,
     pub pin: Pin,
+}
+
+/// How the daemon is. What is not known while it waits for its root key is `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DaemonStatus {
+    pub schema: u32,
+    pub state: DaemonState,
+    /// Why it is not ready.
+    pub waiting_for: Option<String>,
+    pub version: String,
+    pub process: u32,
+    pub started_at: Timestamp,
+    pub identity: Option<Identity>,
+    /// Until when the certificate that it serves with is good.
+    pub certificate_expires_at: Option<Timestamp>,
+    pub keys: Option<KeyStatus>,
+    pub live_sessions: Option<u64>,
+    /// How often the client secrets were read since the start, by reason.
+    pub secret_reads: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DaemonState {
+    /// It answers users.
+    Ready,
+    /// It waits for its root key, and does not listen yet.
+    Waiting,
+}
+
+impl Answered {
+    pub fn json(value: &impl Serialize) -> Self {
+        Self::Json(serde_json::to_value(value).expect("an answer is plain JSON"))
+    }
 }
 
 fn socket_path(data_dir: &Path) -> PathBuf {

@@ -22,6 +22,8 @@ enum Turn {
     Failed = 1,
     /// The arguments or the configuration must be changed.
     Usage = 2,
+    /// A remote party must come back.
+    Away = 4,
 }
 
 impl Failure {
@@ -33,6 +35,11 @@ impl Failure {
     /// The arguments or the configuration must be changed. Exit code 2.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::with(what, Turn::Usage)
+    }
+
+    /// A remote party that is needed cannot be reached: trying again later may help. Exit code 4.
+    pub fn away(what: impl Into<String>) -> Self {
+        Self::with(what, Turn::Away)
     }
 
     /// Standard output could not be written.
@@ -134,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_says_whose_turn_it_is() {
-        for (failure, code) in [(Failure::new(""), 1), (Failure::usage(""), 2)] {
+        for (failure, code) in [(Failure::new(""), 1), (Failure::usage(""), 2), (Failure::away(""), 4)] {
             assert_eq!(failure.exit_code(), ExitCode::from(code));
         }
     }

@@ -5,6 +5,7 @@ mod authorization_url;
 mod claims;
 mod code_exchange;
 mod discovery;
+mod examination;
 mod id_token;
 mod json;
 mod signing_keys;
@@ -21,12 +22,13 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::outbound::Outbound;
-use crate::secrets::{Backends, ReadError, Reference};
+use crate::secrets::{Backends, ReadError, ReadReason, Reference};
 use discovery::Discovery;
 use id_token::{Expected, IDToken, IDTokenError};
 use signing_keys::SigningKeys;
 
 pub use allow::Allow;
+pub use examination::{Finding, Outcome};
 
 /// For everything from the code to the proven identity: discovery, token, keys, userinfo. The person waits for it.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(10);
@@ -189,9 +191,14 @@ impl Provider {
     /// The client secret is read here, and only here.
     async fn exchange_in_turn(&self, grant: CodeGrant<'_>) -> Result<VerifiedIdentity, IdentityError> {
         let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await?;
-        let tokens =
-            code_exchange::exchange(&self.outbound, &metadata, &self.settings, &self.backends, &grant)
-                .await?;
+        let tokens = code_exchange::exchange(
+            &self.outbound,
+            &metadata,
+            &self.settings,
+            (&self.backends, ReadReason::Exchange),
+            &grant,
+        )
+        .await?;
         let expected = Expected {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,

@@ -1,24 +1,34 @@
 //! The key hierarchy: a root key wraps the data key, and every other key is derived from the data key.
 
 mod aead;
+#[cfg(feature = "aws")]
+mod aws_kms;
 mod derivation;
 mod header;
 mod native;
+mod recovery;
+mod root;
 mod sealed;
+mod succession;
+mod vault_transit;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 
-use infra_shared::random;
-use subtle::ConstantTimeEq;
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::platform::PlatformError;
+#[cfg(feature = "aws")]
+use crate::secrets::AWSSettings;
+use crate::secrets::VaultSettings;
 use header::Header;
-use native::NativeRootKey;
 
+pub use recovery::{RecoveryKey, RecoveryKeyError};
 pub use sealed::{DoesNotOpen, FieldSealer, Place, Sealed, TicketKey};
+pub use succession::{BackupKeys, Opener, Succession};
 
 /// A root key: wraps and unwraps data keys, and never leaves the place that keeps it.
 ///
@@ -27,6 +37,8 @@ pub use sealed::{DoesNotOpen, FieldSealer, Place, Sealed, TicketKey};
 pub trait RootKey: Send + Sync {
     /// Which key this is, in public: its kind, a colon, and what tells it from others of its kind.
     fn id(&self) -> String;
+    /// Whether a wrapping by the key with this id could be one of this key's.
+    fn may_have_wrapped(&self, id: &str) -> bool;
     fn wrap<'a>(
         &'a self,
         data_key: &'a DataKey,
@@ -40,10 +52,15 @@ pub trait RootKey: Send + Sync {
 }
 
 /// Where a root key is, as the configuration says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum RootKeySettings {
     /// 32 random bytes in a file of mode 0400, outside the data directory, created once.
     Native { path: PathBuf },
+    /// A symmetric key of AWS KMS, by its id, its alias or the ARN of either.
+    #[cfg(feature = "aws")]
+    AWSKMS { aws: AWSSettings, key_id: String },
+    /// A key of a transit engine of Vault or OpenBao.
+    Vault { server: VaultSettings, transit_mount: String, key: String },
 }
 
 /// Why the keys cannot be had.
@@ -68,6 +85,23 @@ pub enum KeyError {
          {configured}: configure or restore the right one"
     )]
     OtherRootKey { data_dir: String, expected: String, configured: String },
+    /// Worth another try.
+    #[error("the root key {id} cannot be reached: {cause}")]
+    RootKeyAway { id: String, cause: String },
+    #[error("the root key {id} cannot be used: {cause}")]
+    RootKeyRefused { id: String, cause: String },
+    #[error("the root key {id} does not unwrap this: it was wrapped by another key, or changed")]
+    DoesNotUnwrap { id: String },
+    #[error(
+        "{path} has no recovery key: none was made before it was written (`infrad key recovery create` makes one)"
+    )]
+    NoRecovery { path: String },
+    #[error(
+        "this recovery key does not open {path}: it belongs to another store, or a newer one was made since"
+    )]
+    OtherRecoveryKey { path: String },
+    #[error("{data_dir} holds the data of another store than the backup: name an empty `dataDir`")]
+    OtherStore { data_dir: String },
     #[error("{path} was damaged or changed: restore it from a backup")]
     HeaderDamaged { path: String },
     #[error(
@@ -75,8 +109,8 @@ pub enum KeyError {
     )]
     HeaderNewer { path: String, version: u32, known: u32 },
     #[error(
-        "{data_dir} holds the database {database} and no keys.json: restore keys.json from a backup, or name an \
-         empty `dataDir` to start anew"
+        "{data_dir} holds the database {database} and no keys.json, without which nobody can read it: run `infrad \
+         restore` with a backup, or name an empty `dataDir` to start anew"
     )]
     HeaderGone { data_dir: String, database: String },
     #[error(transparent)]
@@ -89,10 +123,37 @@ pub struct DataKey(Zeroizing<[u8; 32]>);
 /// The raw key of the database file.
 pub struct DatabaseKey(Zeroizing<[u8; 32]>);
 
-/// The keys of one store, open for use.
+/// The keys of one store, open for use. What is derived from them follows a rotation by itself.
 pub struct Keys {
+    data_dir: PathBuf,
+    state: Mutex<State>,
+    ticket_key: TicketKey,
+    field_sealer: FieldSealer,
+}
+
+struct State {
     data_key: DataKey,
-    database_file: String,
+    header: Header,
+}
+
+/// What may be told of the keys: nothing of it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyStatus {
+    /// Tells this store from all others.
+    pub store: String,
+    pub data_key_version: u64,
+    /// Which root key wraps the data key.
+    pub root_key: String,
+    /// When the recovery key was made, if there is one.
+    pub recovery_key_created_at: Option<Timestamp>,
+}
+
+impl KeyError {
+    /// Whether a root key could not be asked, so that trying again later may help.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::RootKeyAway { .. })
+    }
 }
 
 impl Keys {
@@ -100,73 +161,117 @@ impl Keys {
     /// directory has no key header and no database yet.
     pub async fn open_or_create(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
         match Header::read(data_dir)? {
-            Some(header) => Self::open(data_dir, &header, root_keys).await,
+            Some(header) => {
+                let origin = header::path(data_dir).display().to_string();
+                let data_key = root::unwrap(&header, &origin, root_keys, data_dir).await?;
+                Ok(Self::of(data_dir, data_key, header))
+            }
             None => Self::create(data_dir, root_keys).await,
         }
     }
 
-    async fn open(data_dir: &Path, header: &Header, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
-        let data_dir_name = || data_dir.display().to_string();
-        let (mut configured, mut gone) = (Vec::new(), None);
-        for RootKeySettings::Native { path } in root_keys {
-            // One that is not there may be the next one, which nothing is wrapped by yet.
-            let Some(root_key) = NativeRootKey::open(path, data_dir)? else {
-                gone.get_or_insert_with(|| path.display().to_string());
-                continue;
-            };
-            if root_key.id() != header.root_key {
-                configured.push(root_key.id());
-                continue;
-            }
-            let damaged = || KeyError::HeaderDamaged { path: header::path(data_dir).display().to_string() };
-            let wrapped = header.wrapped_data_key().ok_or_else(damaged)?;
-            let data_key = root_key.unwrap(&wrapped, &header.context()).await.map_err(|_| damaged())?;
-            let check = derivation::check_value(&data_key);
-            if !bool::from(check.as_bytes().ct_eq(header.check.as_bytes())) {
-                return Err(damaged());
-            }
-            return Ok(Self { data_key, database_file: header.database.clone() });
-        }
-        Err(match gone {
-            Some(path) => KeyError::RootKeyGone { path, data_dir: data_dir_name() },
-            None => KeyError::OtherRootKey {
-                data_dir: data_dir_name(),
-                expected: header.root_key.clone(),
-                configured: configured.join(", "),
-            },
-        })
-    }
-
     async fn create(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
-        if let Some(database) = header::find_database(data_dir)? {
+        if let Some(database) = header::find_databases(data_dir)?.into_iter().next() {
             return Err(KeyError::HeaderGone { data_dir: data_dir.display().to_string(), database });
         }
-        let RootKeySettings::Native { path } = root_keys.first().expect("a configuration names a root key");
-        let root_key = NativeRootKey::open_or_create(path, data_dir)?;
-        let data_key = DataKey(Zeroizing::new(random::bytes()));
-        let mut header = Header::new(root_key.id(), derivation::check_value(&data_key));
-        let wrapped = root_key.wrap(&data_key, &header.context()).await?;
-        header.set_wrapped_data_key(&wrapped);
-        header.create(data_dir)?;
-        Ok(Self { data_key, database_file: header.database })
+        let (data_key, mut header) = (DataKey::random(), Header::new());
+        root::wrap(&mut header, &data_key, root_keys, data_dir).await?;
+        header.sign(&data_key);
+        header.replace(data_dir)?;
+        Ok(Self::of(data_dir, data_key, header))
+    }
+
+    fn of(data_dir: &Path, data_key: DataKey, header: Header) -> Self {
+        let field_sealer = FieldSealer::new(&derivation::sealed_field_key(&data_key));
+        let previous = succession::previous_ticket_key(&header, &field_sealer);
+        let ticket_key = TicketKey::new(&derivation::ticket_key(&data_key), previous.as_deref());
+        Self {
+            data_dir: data_dir.to_owned(),
+            state: Mutex::new(State { data_key, header }),
+            ticket_key,
+            field_sealer,
+        }
     }
 
     /// The file name of the database in the data directory that these keys are for.
-    pub fn database_file(&self) -> &str {
-        &self.database_file
+    pub fn database_file(&self) -> String {
+        self.state().header.database.clone()
     }
 
     pub fn database_key(&self) -> DatabaseKey {
-        DatabaseKey(derivation::database_key(&self.data_key))
+        DatabaseKey(derivation::database_key(&self.state().data_key))
     }
 
     pub fn ticket_key(&self) -> TicketKey {
-        TicketKey::new(&derivation::ticket_key(&self.data_key))
+        self.ticket_key.clone()
     }
 
     pub fn field_sealer(&self) -> FieldSealer {
-        FieldSealer::new(&derivation::sealed_field_key(&self.data_key))
+        self.field_sealer.clone()
     }
+
+    pub fn status(&self) -> KeyStatus {
+        let header = &self.state().header;
+        KeyStatus {
+            store: header.store.clone(),
+            data_key_version: header.data_key_version,
+            root_key: header.root_key.clone(),
+            recovery_key_created_at: header.recovery.as_ref().map(|recovery| recovery.created_at),
+        }
+    }
+
+    /// Wraps the data key under the first of `root_keys`. Until the header is replaced, which is one step, the old
+    /// wrapping counts.
+    pub async fn rewrap(&self, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
+        let (mut header, data_key) = self.copy();
+        root::wrap(&mut header, &data_key, root_keys, &self.data_dir).await?;
+        self.change_header(|present| {
+            present.root_key = header.root_key;
+            present.wrapped_data_key = header.wrapped_data_key;
+        })
+    }
+
+    /// Makes a recovery key, which replaces the one from before. It can be had here and now only.
+    pub fn create_recovery(&self, now: Timestamp) -> Result<RecoveryKey, KeyError> {
+        let (header, data_key) = self.copy();
+        let (key, wrapping) = recovery::create(&header, &data_key, now);
+        self.change_header(|present| present.recovery = Some(wrapping))?;
+        Ok(key)
+    }
+
+    fn copy(&self) -> (Header, DataKey) {
+        let state = self.state();
+        (state.header.clone(), DataKey(state.data_key.0.clone()))
+    }
+
+    /// Changes the header, on the disk first.
+    fn change_header(&self, change: impl FnOnce(&mut Header)) -> Result<(), KeyError> {
+        let mut state = self.state();
+        let mut header = state.header.clone();
+        change(&mut header);
+        header.sign(&state.data_key);
+        header.replace(&self.data_dir)?;
+        state.header = header;
+        Ok(())
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the printed key opens the data key of `data_dir`. Changes nothing, and needs no root key.
+pub fn test_recovery(data_dir: &Path, key: &RecoveryKey) -> Result<(), KeyError> {
+    let origin = header::path(data_dir).display().to_string();
+    let header = Header::read(data_dir)?.ok_or_else(|| KeyError::NoRecovery { path: origin.clone() })?;
+    recovery::open(&header, &origin, key).map(drop)
+}
+
+/// Whether one of `root_keys` unwraps the data key of `data_dir`; `None` where there is no data yet.
+pub async fn test_unwrapping(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Option<()>, KeyError> {
+    let Some(header) = Header::read(data_dir)? else { return Ok(None) };
+    let origin = header::path(data_dir).display().to_string();
+    root::unwrap(&header, &origin, root_keys, data_dir).await.map(|_| Some(()))
 }
 
 impl DatabaseKey {

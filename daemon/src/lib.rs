@@ -1,7 +1,7 @@
 //! `infrad`: signs users in with an OpenID Provider, keeps their sessions, and answers whose token it was shown.
 //!
 //! Rooms call rooms below them, never beside or above. From the top:
-//! `arguments` · `commands` · `assembly` · `failure` · `config` `dev` · `logging` `terminal` · `api` `control` `upkeep` ·
+//! `arguments` · `commands` · `assembly` · `failure` · `config` `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` ·
 //! `listener` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` · `platform`.
 //! `tests/daemon/structure.rs` keeps them to it.
 
@@ -18,6 +18,7 @@ pub mod identity;
 pub mod keys;
 pub mod listener;
 pub mod logging;
+pub mod monitoring;
 pub mod outbound;
 pub mod platform;
 pub mod secrets;

@@ -8,7 +8,9 @@ use std::path::Path;
 
 pub use lock::{DataDirectoryLock, lock_data_directory};
 pub use memory::lock_memory;
-pub use private::{create_file, ensure_private_directory, read_private_file, replace_file};
+pub use private::{
+    BESIDE, create_file, ensure_private_directory, read_private_file, replace_file, sync_directory,
+};
 
 /// Why a file or directory cannot be used.
 #[derive(Debug, thiserror::Error)]

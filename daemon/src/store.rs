@@ -2,7 +2,9 @@
 
 mod certificates;
 mod connections;
+mod copy;
 mod encryption;
+mod epoch;
 mod providers;
 mod recent;
 mod schema;
@@ -14,14 +16,13 @@ mod token_hash;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::Connection;
-
 use crate::keys::DatabaseKey;
 use crate::platform::PlatformError;
 use connections::Connections;
 use recent::Recent;
 
 pub use certificates::CertificateRow;
+pub use copy::{copy_file, remove, remove_strays, verify_file};
 pub use providers::ProviderRow;
 pub use sessions::{EndReason, Ended, NewSession, StoredSession};
 pub use tickets::Consumed;
@@ -43,6 +44,8 @@ pub enum StoreError {
     WrongKey { path: String },
     #[error("{path} has schema {found} and this infrad knows schema {known}: run the infrad that wrote it")]
     NewerSchema { path: String, found: u32, known: u32 },
+    #[error("{path} is damaged: some of it does not authenticate, or does not fit the rest")]
+    Damaged { path: String },
     #[error("a row holds what this infrad never wrote: {0}")]
     UnexpectedRow(&'static str),
     #[error(transparent)]
@@ -67,9 +70,7 @@ impl Store {
         encryption::prepare_file(path)?;
         let mut writer = encryption::open(path, key)?;
         schema::migrate(&mut writer, path)?;
-        let readers = (0..connections::READERS)
-            .map(|_| encryption::open(path, key))
-            .collect::<Result<Vec<Connection>, StoreError>>()?;
+        let readers = copy::open_readers(path, key)?;
         Ok(Self { connections: Arc::new(Connections::new(writer, readers)), recent: Arc::default() })
     }
 

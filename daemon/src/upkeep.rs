@@ -1,33 +1,106 @@
-//! What the daemon does by itself while it runs: drops what has expired, renews its certificate.
+//! What the daemon does for its own data: drops what has expired, renews its certificate, notes how new the data is;
+//! and what operators ask of it: a new data key, a backup, its return.
+
+mod backup;
+mod epoch;
+mod restore;
+mod rotation;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::clock::Clock;
 
-use crate::store::Store;
+use crate::keys::Keys;
+use crate::platform::PlatformError;
+use crate::store::{Store, StoreError};
 use crate::tls::LocalAuthority;
+
+pub use backup::{BackupError, create_backup, open_backup};
+pub use epoch::EpochFile;
+pub use restore::{Restored, restore};
+pub use rotation::rotate;
 
 /// How often is looked whether something is due.
 const INTERVAL: Duration = Duration::from_mins(1);
+/// How soon the end of a session is noted outside the data directory.
+const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Looks after the store and the certificate until it is dropped. A failure is logged and tried again at the next turn.
-pub async fn run(store: Store, authority: Arc<LocalAuthority>, clock: Arc<dyn Clock>) {
-    let mut turns = tokio::time::interval(INTERVAL);
-    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        turns.tick().await;
-        match store.purge(clock.now()).await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "dropped sessions that ended long ago"),
-            Err(error) => tracing::error!(%error, "cannot drop what has expired"),
-        }
-        match authority.renew_leaf_if_due().await {
-            Ok(false) => {}
-            Ok(true) => tracing::info!("renewed the certificate"),
-            Err(error) => {
-                tracing::error!(%error, "cannot renew the certificate: the old one goes on serving");
+/// What is looked after.
+pub struct Upkeep {
+    pub store: Store,
+    pub keys: Arc<Keys>,
+    pub authority: Arc<LocalAuthority>,
+    pub epoch_file: EpochFile,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why it is not known how new the data is.
+#[derive(Debug, thiserror::Error)]
+pub enum EpochError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the epoch file: {0}; `epochFile` in the configuration names another place for it")]
+    File(#[from] PlatformError),
+}
+
+impl Upkeep {
+    /// Runs until it is dropped. A failure is logged and tried again at the next turn.
+    pub async fn run(self) {
+        tokio::join!(self.look_after(), self.note_epochs());
+    }
+
+    async fn look_after(&self) {
+        let mut turns = tokio::time::interval(INTERVAL);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            match self.store.purge(self.clock.now()).await {
+                Ok(0) => {}
+                Ok(count) => tracing::debug!(count, "dropped sessions that ended long ago"),
+                Err(error) => tracing::error!(%error, "cannot drop what has expired"),
+            }
+            match self.authority.renew_leaf_if_due().await {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("renewed the certificate"),
+                Err(error) => {
+                    tracing::error!(%error, "cannot renew the certificate: the old one goes on serving");
+                }
+            }
+            match self.keys.forget_previous_ticket_key(self.clock.now()) {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("forgot the ticket key from before the rotation"),
+                Err(error) => {
+                    tracing::error!(%error, "cannot forget the ticket key from before the rotation");
+                }
             }
         }
+    }
+
+    async fn note_epochs(&self) {
+        let mut turns = tokio::time::interval(EPOCH_INTERVAL);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut noted, mut is_failing) = (None, false);
+        loop {
+            turns.tick().await;
+            match self.note_epoch(noted) {
+                Ok(epoch) => (noted, is_failing) = (Some(epoch), false),
+                // Once, not every second.
+                Err(_) if is_failing => {}
+                Err(error) => {
+                    is_failing = true;
+                    tracing::error!(%error, "cannot note how new the data is: a rollback would not be noticed");
+                }
+            }
+        }
+    }
+
+    /// Notes the epoch, where it is not `noted`.
+    fn note_epoch(&self, noted: Option<u64>) -> Result<u64, EpochError> {
+        let epoch = self.store.epoch()?;
+        if noted != Some(epoch) {
+            self.epoch_file.raise(&self.keys.status().store, epoch)?;
+        }
+        Ok(epoch)
     }
 }

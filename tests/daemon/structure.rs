@@ -13,7 +13,7 @@ const RANKS: &[&[&str]] = &[
     &["config", "dev"],
     &["logging"],
     &["terminal"],
-    &["api", "control", "upkeep"],
+    &["api", "control", "monitoring", "upkeep"],
     &["listener"],
     &["sessions"],
     &["identity", "tls"],

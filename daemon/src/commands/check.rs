@@ -1,4 +1,7 @@
-//! `infrad check`: reads the configuration and says what it means, without a network and without reading a secret.
+//! `infrad check`: reads the configuration and says what it means, without a network and without reading a secret; with
+//! `--live`, tries everything that it names.
+
+mod live;
 
 use std::process::ExitCode;
 
@@ -6,24 +9,46 @@ use crate::commands::Context;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::identity::ProviderSettings;
-use crate::keys::RootKeySettings;
 
-pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
+pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
-    context.terminal.data(report(&config)).map_err(|error| Failure::output(&error))?;
+    if live {
+        return live::run(context, &config, json).await;
+    }
+    let text = if json { report_as_json(&config) } else { report(&config) };
+    context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn report_as_json(config: &Config) -> String {
+    let providers: Vec<_> = config
+        .providers
+        .iter()
+        .map(|provider| {
+            serde_json::json!({
+                "name": provider.name,
+                "issuer": provider.issuer,
+                "clientSecret": provider.client_secret.to_string(),
+            })
+        })
+        .collect();
+    let root_keys: Vec<String> =
+        config.root_keys.iter().map(crate::keys::RootKeySettings::describe).collect();
+    let report = serde_json::json!({
+        "schema": 1,
+        "providers": providers,
+        "dataDir": config.data_dir.display().to_string(),
+        "rootKeys": root_keys,
+        "warnings": config.warnings,
+    });
+    format!("{report:#}\n")
 }
 
 /// What the configuration means, without any value of a secret.
 fn report(config: &Config) -> String {
     let mut lines: Vec<String> = config.providers.iter().map(provider).collect();
     lines.push(format!("data directory: {}", config.data_dir.display()));
-    lines.extend(
-        config
-            .root_keys
-            .iter()
-            .map(|RootKeySettings::Native { path }| format!("root key: {}", path.display())),
-    );
+    lines.extend(config.root_keys.iter().map(|root_key| format!("root key: {}", root_key.describe())));
     lines.push("configuration is good".to_owned());
     lines.join("\n") + "\n"
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
 use super::serve::until_stopped;
-use super::{Context, introduction};
-use crate::assembly::Daemon;
+use super::{Context, failure_of, introduction};
+use crate::assembly::{Daemon, Rollback};
 use crate::config::Config;
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
@@ -45,7 +45,9 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     }
     logging::start(config.log, context.verbosity, context.terminal);
     context.terminal.warn("FOR DEVELOPMENT ONLY: the identity provider of this daemon believes whoever says to be alice or bob.");
-    let daemon = Daemon::assemble(config, Arc::new(SystemClock)).await?;
+    let daemon = Daemon::assemble(config, PathBuf::new(), Rollback::Refused, Arc::new(SystemClock))
+        .await
+        .map_err(|error| failure_of("the daemon cannot start", &error))?;
     let environment = environment(directory.path(), &daemon)?;
     if command.is_empty() {
         let introduction = introduction::of(daemon.public_urls(), daemon.pin());
@@ -102,7 +104,9 @@ fn configuration(
         minimum_tls: MinimumVersion::Tls13,
         providers: vec![provider],
         root_keys: vec![RootKeySettings::Native { path: directory.join("keys").join("root.key") }],
+        epoch_file: Some(directory.join("keys").join("infrad.epoch")),
         backends,
+        metrics: None,
         sessions: SessionLimits {
             lifetime: SignedDuration::from_hours(12),
             inactivity_timeout: SignedDuration::from_hours(4),

@@ -7,7 +7,7 @@ use infra_shared::clock::SystemClock;
 
 use super::{Context, introduction};
 use crate::assembly::{AssemblyError, DataDirectory, expected_public_urls};
-use crate::control;
+use crate::control::{self, Identity, Operation};
 use crate::failure::Failure;
 use crate::platform::PlatformError;
 
@@ -22,7 +22,7 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
             (public_urls, authority.pin())
         }
         Err(AssemblyError::Platform(PlatformError::Locked { .. })) => {
-            let identity = control::ask_identity(&config.data_dir).await?;
+            let identity: Identity = control::ask(&config.data_dir, Operation::Identity).await?;
             (identity.public_urls, identity.pin)
         }
         Err(error) => return Err(error.into()),

@@ -9,18 +9,26 @@ use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{Context, introduction};
-use crate::assembly::Daemon;
+use super::{Context, failure_of, introduction};
+use crate::assembly::{Daemon, Rollback};
 use crate::failure::Failure;
 use crate::logging;
 use crate::platform::lock_memory;
 use crate::terminal::Terminal;
 
-pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
+pub(super) async fn run(context: &Context, accept_rollback: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     logging::start(config.log, context.verbosity, context.terminal);
     keep_memory_from_swap();
-    let daemon = Daemon::assemble(config, Arc::new(SystemClock)).await?;
+    let rollback = if accept_rollback { Rollback::Accepted } else { Rollback::Refused };
+    let clock = Arc::new(SystemClock);
+    let mut signals = listen_for_signals()?;
+    let daemon = select! {
+        daemon = Daemon::assemble(config, context.config_path.clone(), rollback, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
+        // It may wait for a root key; nothing that would have to end is under way.
+        () = signals.next() => return Ok(Stopped::InOrder.into()),
+    };
+    drop(signals);
     let introduction = introduction::of(daemon.public_urls(), daemon.pin());
     let version = env!("CARGO_PKG_VERSION");
     context
@@ -32,6 +40,11 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
         .await
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
     Ok(stopped.into())
+}
+
+fn listen_for_signals() -> Result<StopSignals, Failure> {
+    StopSignals::listen()
+        .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))
 }
 
 /// Before there is a key in memory. Without the right to, the daemon runs all the same, and says what to do.

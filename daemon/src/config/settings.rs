@@ -15,7 +15,7 @@ use super::directories::Directories;
 use super::error::{Fault, FaultAt};
 use super::section::{Field, Keys, Section};
 use super::tree::Node;
-use super::{Config, backends, duration, provider};
+use super::{Config, backends, duration, provider, remote};
 
 const TOP: Keys = Keys {
     now: &[
@@ -27,14 +27,20 @@ const TOP: Keys = Keys {
         "providers",
         "secrets",
         "keys",
+        "epochFile",
         "sessions",
+        "metrics",
         "log",
     ],
-    later: &["metrics"],
+    later: &[],
 };
 const TLS: Keys = Keys { now: &["minVersion"], later: &["acme", "files"] };
 const KEY: Keys = Keys { now: &["kind", "config"], later: &[] };
 const NATIVE_KEY: Keys = Keys { now: &["path"], later: &[] };
+const VAULT_KEY: Keys = Keys { now: remote::vault_keys!("transitMount", "key"), later: &[] };
+#[cfg(feature = "aws")]
+const AWSKMS_KEY: Keys = Keys { now: remote::aws_keys!("keyID"), later: &[] };
+const METRICS: Keys = Keys { now: &["listen"], later: &[] };
 const SESSIONS: Keys =
     Keys { now: &["lifetime", "inactivityTimeout", "maxPerUser"], later: &["revalidateEvery"] };
 const LOG: Keys = Keys { now: &["format", "level"], later: &[] };
@@ -59,6 +65,8 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let data_dir = data_dir(&top, directories)?;
     let minimum_tls = top.find("tls").map_or(Ok(MinimumVersion::Tls13), |field| minimum_tls(&field))?;
     let root_keys = root_keys(&top, &data_dir, directories)?;
+    let epoch_file = epoch_file(&top, &data_dir, &root_keys, directories)?;
+    let metrics = top.find("metrics").map_or(Ok(None), |field| metrics(&field))?;
     let sessions = top.find("sessions").map_or(Ok(DEFAULT_SESSIONS), |field| sessions(&field))?;
     let log = top.find("log").map_or(Ok(LogSettings::default()), |field| log(&field))?;
     let backends = top.find("secrets").map_or(Ok(Vec::new()), |field| backends::read(&field))?;
@@ -70,7 +78,9 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         minimum_tls,
         providers,
         root_keys,
+        epoch_file,
         backends,
+        metrics,
         sessions,
         log,
         warnings,
@@ -134,23 +144,46 @@ fn root_key(
 ) -> Result<RootKeySettings, FaultAt> {
     let section = item.section(KEY)?;
     let kind = section.require("kind", "kind: native")?;
-    match kind.text("`native`")? {
-        "native" => {}
-        later @ ("awskms" | "vault") => {
-            return Err(kind.fault(Fault::NotYet { what: format!("kind: {later}") }));
+    let config = |keys| section.find("config").map(|config| config.section(keys)).transpose();
+    match kind.text("`native`, `awskms` or `vault`")? {
+        "native" => {
+            let written = config(NATIVE_KEY)?.and_then(|config| config.find("path"));
+            let path = match (&written, &directories.root_key) {
+                (Some(path), _) => absolute_path(path, "/etc/infra/root.key")?,
+                (None, Some(path)) => path.clone(),
+                (None, None) => {
+                    return Err(
+                        item.wrong("a key with a path, such as `config: {path: /etc/infra/root.key}`")
+                    );
+                }
+            };
+            native_key(path, data_dir, |fault| written.as_ref().unwrap_or(item).fault(fault))
         }
-        _ => return Err(kind.wrong("`native`")),
+        "vault" => {
+            const EXAMPLE: &str = "config: {address: https://vault.example.com:8200, token: file:/run/secrets/vault-token, key: infrad}";
+            let config = section.require("config", EXAMPLE)?.section(VAULT_KEY)?;
+            let transit_mount = config.find("transitMount").map_or(Ok("transit".to_owned()), |field| {
+                remote::mount_path(&field, "the path of a transit engine, such as `/transit`")
+            })?;
+            let key = config.require("key", "key: infrad")?;
+            let key = key.parsed("the name of a key of the transit engine, such as `infrad`", |text| {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+                (text.bytes().all(plain) && !text.starts_with('.')).then(|| text.to_owned())
+            })?;
+            Ok(RootKeySettings::Vault { server: remote::vault(&config)?, transit_mount, key })
+        }
+        #[cfg(feature = "aws")]
+        "awskms" => {
+            let config = section.require("config", "config: {keyID: alias/infrad}")?.section(AWSKMS_KEY)?;
+            let key_id = config.require("keyID", "keyID: alias/infrad")?;
+            let key_id =
+                key_id.text("the id, the alias or the ARN of a symmetric key, such as `alias/infrad`")?;
+            Ok(RootKeySettings::AWSKMS { aws: remote::aws(Some(&config))?, key_id: key_id.to_owned() })
+        }
+        #[cfg(not(feature = "aws"))]
+        "awskms" => Err(kind.wrong("a kind that does not need AWS: this infrad was built without it")),
+        _ => Err(kind.wrong("`native`, `awskms` or `vault`")),
     }
-    let written = section.find("config").map(|config| config.section(NATIVE_KEY)).transpose()?;
-    let written = written.and_then(|config| config.find("path"));
-    let path = match (&written, &directories.root_key) {
-        (Some(path), _) => absolute_path(path, "/etc/infra/root.key")?,
-        (None, Some(path)) => path.clone(),
-        (None, None) => {
-            return Err(item.wrong("a key with a path, such as `config: {path: /etc/infra/root.key}`"));
-        }
-    };
-    native_key(path, data_dir, |fault| written.as_ref().unwrap_or(item).fault(fault))
 }
 
 /// A stolen data directory must not bring its key along.
@@ -165,6 +198,41 @@ fn native_key(
         return Err(fault(Fault::Unacceptable { key: "keys: path".to_owned(), expected }));
     }
     Ok(RootKeySettings::Native { path })
+}
+
+/// Beside the root key, unless the configuration says otherwise; `none` gives up on it.
+fn epoch_file(
+    top: &Section<'_>,
+    data_dir: &Path,
+    root_keys: &[RootKeySettings],
+    directories: &Directories,
+) -> Result<Option<PathBuf>, FaultAt> {
+    const NAME: &str = "infrad.epoch";
+    let Some(field) = top.find("epochFile") else {
+        let native = root_keys.iter().find_map(|root_key| match root_key {
+            RootKeySettings::Native { path } => Some(path),
+            _ => None,
+        });
+        let beside = native.or(directories.root_key.as_ref()).and_then(|path| path.parent());
+        let beside = beside.ok_or_else(|| top.missing("epochFile", "epochFile: /etc/infra/infrad.epoch"))?;
+        return Ok(Some(beside.join(NAME)));
+    };
+    if field.is_text() && field.text("a path")? == "none" {
+        return Ok(None);
+    }
+    let path = absolute_path(&field, "/etc/infra/infrad.epoch")?;
+    if path.starts_with(data_dir) {
+        return Err(
+            field.wrong("a file outside `dataDir`, so that it is not rolled back with the data, or `none`")
+        );
+    }
+    Ok(Some(path))
+}
+
+fn metrics(field: &Field<'_>) -> Result<Option<SocketAddr>, FaultAt> {
+    let listen = field.section(METRICS)?.find("listen");
+    let expected = "an address and a port, such as `127.0.0.1:9090`";
+    listen.map(|field| field.parsed(expected, |text| text.parse().ok())).transpose()
 }
 
 fn sessions(field: &Field<'_>) -> Result<SessionLimits, FaultAt> {

@@ -60,7 +60,10 @@ fn what_is_left_out_takes_its_default() {
     assert!(config.public_urls.is_empty());
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/infrad"));
     assert_eq!(config.minimum_tls, MinimumVersion::Tls13);
-    assert_eq!(config.root_keys, [RootKeySettings::Native { path: "/etc/infra/root.key".into() }]);
+    let describe =
+        |keys: &[RootKeySettings]| -> Vec<String> { keys.iter().map(RootKeySettings::describe).collect() };
+    assert_eq!(describe(&config.root_keys), ["/etc/infra/root.key"]);
+    assert_eq!(config.epoch_file, Some("/etc/infra/infrad.epoch".into()));
     assert_eq!(config.sessions.lifetime, SignedDuration::from_hours(12));
     assert_eq!(config.sessions.inactivity_timeout, SignedDuration::from_hours(4));
     assert_eq!(config.sessions.max_per_user, 48);
@@ -161,9 +164,7 @@ fn keys_of_later_versions_say_so_and_their_null_is_taken() {
     for (text, key) in [
         ("tls: {acme: {domains: [a.example.com]}}", "tls.acme"),
         ("tls: {files: {certificate: /a, privateKey: /b}}", "tls.files"),
-        ("metrics: {listen: \"127.0.0.1:9090\"}", "metrics"),
         ("sessions: {revalidateEvery: 1h}", "sessions.revalidateEvery"),
-        ("keys: [{kind: awskms, config: {key: alias/infra}}]", "kind: awskms"),
     ] {
         let expected = format!("`{key}` is not supported by this version yet: remove it");
         assert_says(&with_section(text), &["line 2, column", &expected]);
@@ -248,6 +249,28 @@ fn a_backend_elsewhere_that_cannot_be_is_told_with_what_is_expected() {
 }
 
 #[test]
+fn root_keys_elsewhere_are_read_and_the_epoch_lies_beside_the_native_one() {
+    for (keys, described) in [
+        ("{kind: awskms, config: {keyID: alias/infrad, region: us-west-2}}", "awskms:alias/infrad"),
+        (
+            "{kind: vault, config: {address: https://v.test, token: env:A, key: infrad, transitMount: /t/}}",
+            "vault:https://v.test/t/infrad",
+        ),
+    ] {
+        let config = parse(&with_section(&format!("keys: [{keys}]"))).expect("a good configuration");
+        assert_eq!(config.root_keys.iter().map(RootKeySettings::describe).collect::<Vec<_>>(), [described]);
+        assert_eq!(config.epoch_file, Some("/etc/infra/infrad.epoch".into()));
+    }
+    let epoch_file = |section: &str| parse(&with_section(section)).expect("a good configuration").epoch_file;
+    let native = "keys: [{kind: native, config: {path: /srv/keys/root.key}}]";
+    assert_eq!(epoch_file(native), Some("/srv/keys/infrad.epoch".into()));
+    assert_eq!(epoch_file("epochFile: none"), None);
+    assert_eq!(epoch_file("epochFile: /srv/epoch"), Some("/srv/epoch".into()));
+    let config = parse(&with_section("metrics: {listen: \"127.0.0.1:9090\"}")).expect("a good configuration");
+    assert_eq!(config.metrics, Some("127.0.0.1:9090".parse().expect("an address")));
+}
+
+#[test]
 fn a_wrong_value_is_told_with_what_is_expected() {
     for (section, expected) in [
         ("listen: 443", "an address and a port, such as `[::]:443`"),
@@ -268,6 +291,16 @@ fn a_wrong_value_is_told_with_what_is_expected() {
         ("log: {level: loud}", "one of `error`, `warn`, `info`, `debug` or `trace`"),
         ("log: {format: xml}", "one of `text` or `json`"),
         ("keys: []", "a list with at least one key"),
+        ("keys: [{kind: stone}]", "`native`, `awskms` or `vault`"),
+        ("keys: [{kind: awskms}]", "`config` is missing"),
+        ("keys: [{kind: awskms, config: {region: a}}]", "`keyID` is missing"),
+        ("keys: [{kind: vault, config: {address: https://v.test, token: env:A}}]", "`key` is missing"),
+        (
+            "keys: [{kind: vault, config: {address: https://v.test, token: env:A, key: a/b}}]",
+            "the name of a key",
+        ),
+        ("epochFile: /var/lib/infrad/epoch", "a file outside `dataDir`"),
+        ("metrics: {listen: 9090}", "an address and a port"),
         ("keys: [{kind: native, config: {path: /var/lib/infrad/root.key}}]", "a file outside `dataDir`"),
         ("secrets: [{name: env, kind: env}]", "a name that no other backend has"),
         ("secrets: [{name: a, kind: env, config: {base64: true, base64Raw: true}}]", "the only encoding"),

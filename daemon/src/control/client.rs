@@ -1,54 +1,101 @@
 //! Asks the daemon that holds a data directory, over its control socket.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::{Identity, socket_path};
+use super::{Operation, OperationFailure, socket_path};
 
-/// The daemon is on this machine and answers from memory.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A rotation writes every row anew, and a backup reads every one; all else takes a moment.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// Between two parts of a file.
+const PART_PATIENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Why the running daemon did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     #[error("the running infrad cannot be asked: {0}")]
-    Unreachable(#[from] io::Error),
-    #[error("the running infrad did not answer within {} s", PATIENCE.as_secs())]
+    Unreachable(#[source] io::Error),
+    #[error("the running infrad did not answer in time")]
     TooSlow,
     #[error("the running infrad did not give the expected answer: is it of another version?")]
     Unexpected,
+    #[error("the answer of the running infrad cannot be written: {0}")]
+    Write(#[source] io::Error),
+    #[error(transparent)]
+    Failed(#[from] OperationFailure),
 }
 
-/// By what users reach and prove the daemon that holds `data_dir`.
-pub async fn ask_identity(data_dir: &Path) -> Result<Identity, ControlError> {
-    let body = timeout(PATIENCE, fetch(data_dir, "/identity")).await.map_err(|_| ControlError::TooSlow)??;
+/// Has the daemon that holds `data_dir` do `operation`.
+pub async fn ask<T: DeserializeOwned>(data_dir: &Path, operation: Operation) -> Result<T, ControlError> {
+    let asking = async {
+        let mut answer = post(data_dir, operation).await?;
+        let body = Limited::new(&mut answer.body, MAX_ANSWER_BYTES);
+        body.collect().await.map(http_body_util::Collected::to_bytes).map_err(|_| ControlError::Unexpected)
+    };
+    let body = timeout(PATIENCE, asking).await.map_err(|_| ControlError::TooSlow)??;
     serde_json::from_slice(&body).map_err(|_| ControlError::Unexpected)
 }
 
-async fn fetch(data_dir: &Path, path: &str) -> Result<Bytes, ControlError> {
-    let stream = UnixStream::connect(socket_path(data_dir)).await?;
+/// The same for an operation that answers with a file, which is written to `to`.
+pub async fn ask_for_file(
+    data_dir: &Path,
+    operation: Operation,
+    mut to: impl Write,
+) -> Result<(), ControlError> {
+    let mut answer =
+        timeout(PATIENCE, post(data_dir, operation)).await.map_err(|_| ControlError::TooSlow)??;
+    loop {
+        let frame = timeout(PART_PATIENCE, answer.body.frame()).await.map_err(|_| ControlError::TooSlow)?;
+        let Some(frame) = frame else { return Ok(()) };
+        let frame = frame.map_err(|_| ControlError::Unexpected)?;
+        if let Some(part) = frame.data_ref() {
+            to.write_all(part).map_err(ControlError::Write)?;
+        }
+    }
+}
+
+/// A good answer, and the connection that it comes over.
+struct Answer {
+    body: Incoming,
+    connection: AbortHandle,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+async fn post(data_dir: &Path, operation: Operation) -> Result<Answer, ControlError> {
+    let stream = UnixStream::connect(socket_path(data_dir)).await.map_err(ControlError::Unreachable)?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|_| ControlError::Unexpected)?;
-    let connection = tokio::spawn(connection);
-    let request = hyper::Request::get(path)
+    let connection = tokio::spawn(connection).abort_handle();
+    let body = serde_json::to_vec(&operation).expect("an operation is plain JSON");
+    let request = hyper::Request::post("/operations")
         .header(hyper::header::HOST, "infrad")
-        .body(Empty::<Bytes>::new())
+        .header(hyper::header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))
         .expect("a fixed request is well formed");
     let answer = sender.send_request(request).await.map_err(|_| ControlError::Unexpected)?;
-    let is_ok = answer.status().is_success();
-    let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
-    connection.abort();
-    match body {
-        Ok(body) if is_ok => Ok(body.to_bytes()),
-        _ => Err(ControlError::Unexpected),
+    let status = answer.status();
+    let mut answer = Answer { body: answer.into_body(), connection };
+    if status.is_success() {
+        return Ok(answer);
     }
+    let failure = Limited::new(&mut answer.body, MAX_ANSWER_BYTES).collect().await;
+    let failure = failure.map_err(|_| ControlError::Unexpected)?.to_bytes();
+    let failure: OperationFailure = serde_json::from_slice(&failure).map_err(|_| ControlError::Unexpected)?;
+    Err(failure.into())
 }

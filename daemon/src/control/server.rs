@@ -1,18 +1,28 @@
 //! The daemon's side of the control socket.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::routing::get;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use axum::serve::Listener;
 use axum::{Json, Router};
+use hyper::body::Frame;
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
-use super::{Identity, socket_path};
+use super::{Answered, Operation, socket_path};
+
+const PART_BYTES: usize = 64 * 1024;
+const PARTS_AHEAD: usize = 4;
 
 /// The bound socket. Its file goes once it is no longer served.
 pub struct ControlSocket {
@@ -34,15 +44,67 @@ impl ControlSocket {
         Ok(Self { listener, path })
     }
 
-    /// Answers until `stop` is done.
-    pub async fn serve(self, identity: Identity, stop: impl Future<Output = ()> + Send + 'static) {
-        let router =
-            Router::new().route("/identity", get(move || std::future::ready(Json(identity.clone()))));
+    /// Answers with what `perform` says until `stop` is done.
+    pub async fn serve<F>(
+        self,
+        perform: impl Fn(Operation) -> F + Clone + Send + Sync + 'static,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) where
+        F: Future<Output = Answered> + Send + 'static,
+    {
+        let operations = move |Json(operation): Json<Operation>| {
+            let answered = perform(operation);
+            async move { respond(answered.await) }
+        };
+        let router = Router::new().route("/operations", post(operations));
         if let Err(error) = axum::serve(SameUser(self.listener), router).with_graceful_shutdown(stop).await {
             tracing::error!(%error, "the control socket failed");
         }
         // Gone already is as good.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn respond(answered: Answered) -> Response {
+    match answered {
+        Answered::Json(value) => Json(value).into_response(),
+        Answered::Failed(failure) => (StatusCode::UNPROCESSABLE_ENTITY, Json(failure)).into_response(),
+        Answered::File(file) => {
+            let (parts, sent) = mpsc::channel(PARTS_AHEAD);
+            tokio::task::spawn_blocking(move || send(file, &parts));
+            Body::new(FileBody(sent)).into_response()
+        }
+    }
+}
+
+/// Reads the file as fast as it is taken.
+fn send(mut file: Box<dyn Read + Send>, parts: &mpsc::Sender<io::Result<Bytes>>) {
+    let mut buffer = vec![0; PART_BYTES];
+    loop {
+        let part = match file.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) => Ok(Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default())),
+            Err(error) => Err(error),
+        };
+        let is_last = part.is_err();
+        if parts.blocking_send(part).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// The parts of a file, as they are read. An error breaks the connection, so that nobody takes a part for the whole.
+struct FileBody(mpsc::Receiver<io::Result<Bytes>>);
+
+impl HttpBody for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data)))
     }
 }
 
@@ -80,20 +142,19 @@ impl Listener for SameUser {
 
 #[cfg(test)]
 mod tests {
-    use infra_shared::pin::Pin;
-
     use super::*;
-    use crate::control::{ControlError, ask_identity};
+    use crate::control::{ControlError, OperationFailure, ask, ask_for_file};
 
-    fn identity() -> Identity {
-        Identity {
-            public_urls: vec!["infra.test:8443".parse().expect("an origin")],
-            pin: Pin::of_public_key(b"a key"),
+    async fn perform(operation: Operation) -> Answered {
+        match operation {
+            Operation::KeyStatus => Answered::json(&"an answer"),
+            Operation::Backup => Answered::File(Box::new(io::Cursor::new(vec![7; 300_000]))),
+            _ => Answered::Failed(OperationFailure { cause: "no".to_owned(), is_away: true }),
         }
     }
 
     #[tokio::test]
-    async fn the_daemons_identity_is_told_over_a_private_socket() {
+    async fn the_daemon_answers_over_a_private_socket() {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = ControlSocket::bind(directory.path()).expect("a socket");
         let mode =
@@ -101,8 +162,14 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
 
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = tokio::spawn(socket.serve(identity(), async { stopped.await.unwrap_or(()) }));
-        assert_eq!(ask_identity(directory.path()).await.expect("an answer"), identity());
+        let serving = tokio::spawn(socket.serve(perform, async { stopped.await.unwrap_or(()) }));
+        let answer: String = ask(directory.path(), Operation::KeyStatus).await.expect("an answer");
+        assert_eq!(answer, "an answer");
+        let mut file = Vec::new();
+        ask_for_file(directory.path(), Operation::Backup, &mut file).await.expect("a file");
+        assert_eq!(file, vec![7; 300_000]);
+        let failed = ask::<String>(directory.path(), Operation::Rotate).await;
+        assert!(matches!(failed, Err(ControlError::Failed(failure)) if failure.is_away));
 
         stop.send(()).expect("the server waits for it");
         serving.await.expect("a clean end");
@@ -113,7 +180,8 @@ mod tests {
     async fn a_socket_that_an_earlier_daemon_left_is_replaced() {
         let directory = tempfile::tempdir().expect("a directory");
         drop(ControlSocket::bind(directory.path()).expect("a socket"));
-        assert!(matches!(ask_identity(directory.path()).await, Err(ControlError::Unreachable(_))));
+        let asked = ask::<String>(directory.path(), Operation::Status).await;
+        assert!(matches!(asked, Err(ControlError::Unreachable(_))));
         ControlSocket::bind(directory.path()).expect("the same place again");
     }
 }

@@ -26,10 +26,10 @@ pub(super) async fn exchange(
     outbound: &Outbound,
     metadata: &Metadata,
     settings: &ProviderSettings,
-    backends: &Backends,
+    (backends, reason): (&Backends, ReadReason),
     grant: &CodeGrant<'_>,
 ) -> Result<UnverifiedTokens, IdentityError> {
-    let secret = backends.read(&settings.client_secret, ReadReason::Exchange).await?;
+    let secret = backends.read(&settings.client_secret, reason).await?;
     let by_post = settings.client_authentication == ClientAuthentication::ClientSecretPost;
     let body = form(settings, grant, by_post.then_some(&secret));
     // RFC 6749 §2.3.1: both are form-encoded before they become a user and a password.

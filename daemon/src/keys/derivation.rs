@@ -1,6 +1,8 @@
 //! Derives every key from the data key (HKDF-SHA256, RFC 5869), each under a label of its own.
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::hmac;
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use super::DataKey;
@@ -17,9 +19,24 @@ pub(super) fn sealed_field_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
     derive(&data_key.0, b"infra sealed field key v1")
 }
 
-/// A public value by which a data key is recognised.
-pub(super) fn check_value(data_key: &DataKey) -> String {
-    hex(derive(&data_key.0, b"infra data key check value v1").as_slice())
+/// The key of the database in a backup.
+pub(super) fn backup_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
+    derive(&data_key.0, b"infra backup key v1")
+}
+
+/// A keyed hash of a header: by it the data key is recognised, and that nothing in the header was changed.
+pub(super) fn header_check(data_key: &DataKey, header: &[u8]) -> [u8; 32] {
+    authenticate(&derive(&data_key.0, b"infra header check key v1"), header)
+}
+
+/// A keyed hash of all that stands before the database in a backup.
+pub(super) fn backup_check(data_key: &DataKey, text: &[u8]) -> [u8; 32] {
+    authenticate(&derive(&data_key.0, b"infra backup check key v1"), text)
+}
+
+fn authenticate(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
+    *tag.as_ref().first_chunk().expect("HMAC-SHA256 has 32 bytes")
 }
 
 /// A public name of a native root key.
@@ -45,13 +62,8 @@ fn derive(key: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
     derived
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
+pub(super) fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
 }
 
 #[cfg(test)]
@@ -62,13 +74,15 @@ mod tests {
     fn no_two_derived_keys_are_equal_and_each_depends_on_the_data_key() {
         let derived = |key: [u8; 32]| {
             let key = DataKey(Zeroizing::new(key));
-            [*database_key(&key), *ticket_key(&key), *sealed_field_key(&key)]
+            let checks = [header_check(&key, b"text"), backup_check(&key, b"text")];
+            let keys = [*database_key(&key), *ticket_key(&key), *sealed_field_key(&key), *backup_key(&key)];
+            [keys.as_slice(), checks.as_slice()].concat()
         };
-        let (mut all, others) = (derived([1; 32]).to_vec(), derived([2; 32]));
+        let (mut all, others) = (derived([1; 32]), derived([2; 32]));
         all.extend(others);
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 6);
+        assert_eq!(all.len(), 12);
         assert_eq!(derived([1; 32]), derived([1; 32]));
     }
 }

@@ -4,27 +4,60 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use infra_shared::random;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 
-use super::KeyError;
+use super::{DataKey, KeyError, derivation};
 use crate::platform;
 
 const VERSION: u32 = 1;
-const DATABASE: &str = "infrad.db";
 /// A header has a few hundred bytes.
-const MAX_BYTES: usize = 64 * 1024;
+pub(super) const MAX_BYTES: usize = 64 * 1024;
 
-/// What `keys.json` says. Nothing in it is secret; the wrapped data key opens with the root key only.
-#[derive(Debug, Serialize, Deserialize)]
+/// What `keys.json` says. Nothing in it is secret; the wrapped data key opens with the root key or the recovery key only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Header {
     version: u32,
-    pub(super) root_key: String,
-    wrapped_data_key: String,
-    pub(super) check: String,
+    /// Tells this store from all others: every wrapping is bound to it.
+    pub(super) store: String,
+    /// Which data key of the store it is: 1 is the first.
+    pub(super) data_key_version: u64,
     /// A file name in the data directory.
     pub(super) database: String,
+    /// The root key that wraps the data key.
+    pub(super) root_key: String,
+    pub(super) wrapped_data_key: Bytes,
+    pub(super) recovery: Option<RecoveryWrapping>,
+    pub(super) previous_ticket_key: Option<PreviousTicketKey>,
+    /// A keyed hash of all else, by which a data key is recognised, and a changed header too.
+    check: String,
 }
+
+/// The second wrapper of the data key: it needs the public half of the recovery key alone, so that a rotation can make
+/// a new one without the printed half.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RecoveryWrapping {
+    pub(super) public_key: Bytes,
+    pub(super) encapsulated_secret: Bytes,
+    pub(super) wrapped_data_key: Bytes,
+    pub(super) created_at: Timestamp,
+}
+
+/// The ticket key from before a rotation, sealed under the present data key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PreviousTicketKey {
+    pub(super) sealed: Bytes,
+    pub(super) until: Timestamp,
+}
+
+/// Bytes, in Base64 in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Bytes(pub(super) Vec<u8>);
 
 #[derive(Deserialize)]
 struct VersionOnly {
@@ -35,26 +68,52 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("keys.json")
 }
 
-/// The name of a database in `data_dir`, if there is one.
-pub(super) fn find_database(data_dir: &Path) -> Result<Option<String>, KeyError> {
+/// The names of all databases in `data_dir`.
+pub(super) fn find_databases(data_dir: &Path) -> Result<Vec<String>, KeyError> {
     let failed = |source| platform::PlatformError::Io { path: data_dir.display().to_string(), source };
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(data_dir).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
         if Path::new(&name).extension().is_some_and(|extension| extension == "db") {
-            return Ok(Some(name));
+            found.push(name);
         }
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// The file of the database under the data key of this version.
+pub(super) fn database_of(data_key_version: u64) -> String {
+    match data_key_version {
+        1 => "infrad.db".to_owned(),
+        later => format!("infrad-{later}.db"),
+    }
 }
 
 impl Header {
-    pub(super) fn new(root_key: String, check: String) -> Self {
+    /// The header of a new store, without a wrapping yet.
+    pub(super) fn new() -> Self {
         Self {
             version: VERSION,
-            root_key,
-            wrapped_data_key: String::new(),
-            check,
-            database: DATABASE.to_owned(),
+            store: derivation::hex(&random::bytes::<16>()),
+            data_key_version: 1,
+            database: database_of(1),
+            root_key: String::new(),
+            wrapped_data_key: Bytes::default(),
+            recovery: None,
+            previous_ticket_key: None,
+            check: String::new(),
+        }
+    }
+
+    /// The header of the same store for another data key, without a wrapping yet.
+    pub(super) fn with_data_key_version(&self, data_key_version: u64) -> Self {
+        Self {
+            data_key_version,
+            database: database_of(data_key_version),
+            wrapped_data_key: Bytes::default(),
+            recovery: None,
+            previous_ticket_key: None,
+            ..self.clone()
         }
     }
 
@@ -65,37 +124,62 @@ impl Header {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let name = path.display().to_string();
-        let VersionOnly { version } =
-            serde_json::from_slice(&contents).map_err(|_| KeyError::HeaderDamaged { path: name.clone() })?;
+        Self::parse(&contents, &path.display().to_string()).map(Some)
+    }
+
+    /// The header in `contents`, which came from `origin`.
+    pub(super) fn parse(contents: &[u8], origin: &str) -> Result<Self, KeyError> {
+        let damaged = || KeyError::HeaderDamaged { path: origin.to_owned() };
+        let VersionOnly { version } = serde_json::from_slice(contents).map_err(|_| damaged())?;
         if version > VERSION {
-            return Err(KeyError::HeaderNewer { path: name, version, known: VERSION });
+            return Err(KeyError::HeaderNewer { path: origin.to_owned(), version, known: VERSION });
         }
-        let header: Self =
-            serde_json::from_slice(&contents).map_err(|_| KeyError::HeaderDamaged { path: name.clone() })?;
-        let is_file_name = Path::new(&header.database).file_name() == Some(header.database.as_ref());
-        if !is_file_name {
-            return Err(KeyError::HeaderDamaged { path: name });
-        }
-        Ok(Some(header))
+        let header: Self = serde_json::from_slice(contents).map_err(|_| damaged())?;
+        // The one name there is for it: nothing that a file says leads out of the data directory.
+        let is_named = header.database == database_of(header.data_key_version);
+        if is_named { Ok(header) } else { Err(damaged()) }
     }
 
-    pub(super) fn create(&self, data_dir: &Path) -> Result<(), KeyError> {
-        let text = serde_json::to_vec_pretty(self).expect("a header is plain JSON");
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a header is plain JSON")
+    }
+
+    /// Puts the header in the place of the one that is there: the commit point of every change of keys.
+    pub(super) fn replace(&self, data_dir: &Path) -> Result<(), KeyError> {
         // Written beside and renamed: a header is whole, or it is not there.
-        Ok(platform::replace_file(&path(data_dir), &text, 0o600)?)
+        Ok(platform::replace_file(&path(data_dir), &self.to_json(), 0o600)?)
     }
 
-    pub(super) fn wrapped_data_key(&self) -> Option<Vec<u8>> {
-        BASE64_STANDARD.decode(&self.wrapped_data_key).ok()
-    }
-
-    pub(super) fn set_wrapped_data_key(&mut self, wrapped: &[u8]) {
-        self.wrapped_data_key = BASE64_STANDARD.encode(wrapped);
-    }
-
-    /// What the wrapping is bound to: taken to another header, it does not open.
+    /// What wrappings are bound to: taken to another store or another data key, they do not open.
     pub(super) fn context(&self) -> String {
-        format!("infra data key v{} of {}", self.version, self.database)
+        format!("infra data key v{} of store {}", self.data_key_version, self.store)
+    }
+
+    /// Writes down by what this data key, and the header itself, are recognised.
+    pub(super) fn sign(&mut self, data_key: &DataKey) {
+        self.check = derivation::hex(&derivation::header_check(data_key, &self.signed()));
+    }
+
+    /// Whether `data_key` is the one of this header, and nothing in it was changed.
+    pub(super) fn is_signed_by(&self, data_key: &DataKey) -> bool {
+        let check = derivation::hex(&derivation::header_check(data_key, &self.signed()));
+        bool::from(check.as_bytes().ct_eq(self.check.as_bytes()))
+    }
+
+    fn signed(&self) -> Vec<u8> {
+        Self { check: String::new(), ..self.clone() }.to_json()
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64_STANDARD.decode(text).map(Self).map_err(|_| serde::de::Error::custom("not Base64"))
     }
 }

@@ -18,7 +18,6 @@ const MODE: u32 = 0o400;
 pub(super) struct NativeRootKey {
     key: AEADKey,
     id: String,
-    path: String,
 }
 
 impl NativeRootKey {
@@ -39,7 +38,7 @@ impl NativeRootKey {
             .try_into()
             .map_err(|_| KeyError::RootKeyLength { path: name.clone(), bytes: contents.len() })?;
         let id = format!("native:{}", derivation::root_key_id(key));
-        Ok(Some(Self { key: AEADKey::new(key), id, path: name }))
+        Ok(Some(Self { key: AEADKey::new(key), id }))
     }
 
     /// Reads the key, or draws one and stores it. Only for data that is encrypted under no root key yet.
@@ -61,6 +60,10 @@ impl RootKey for NativeRootKey {
         self.id.clone()
     }
 
+    fn may_have_wrapped(&self, id: &str) -> bool {
+        id == self.id
+    }
+
     fn wrap<'a>(
         &'a self,
         data_key: &'a DataKey,
@@ -78,7 +81,7 @@ impl RootKey for NativeRootKey {
             .key
             .open(context.as_bytes(), wrapped)
             .and_then(|opened| Some(DataKey(Zeroizing::new(opened.as_slice().try_into().ok()?))))
-            .ok_or_else(|| KeyError::HeaderDamaged { path: self.path.clone() });
+            .ok_or_else(|| KeyError::DoesNotUnwrap { id: self.id() });
         Box::pin(std::future::ready(unwrapped))
     }
 }

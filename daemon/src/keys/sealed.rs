@@ -1,6 +1,6 @@
 //! What is sealed under derived keys: tickets for clients, and single fields of the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -13,19 +13,26 @@ use super::aead::AEADKey;
 const MAX_TICKET_CHARACTERS: usize = 8 * 1024;
 const TICKET_CONTEXT: &[u8] = b"infra ticket v1";
 
-/// Seals tickets: opaque, authenticated, and of no use to anybody else.
-pub struct TicketKey(AEADKey);
-
-/// Seals single fields of the store, each to its own place.
+/// Seals tickets: opaque, authenticated, and of no use to anybody else. Clones follow a rotation together.
 #[derive(Clone)]
-pub struct FieldSealer(Arc<AEADKey>);
+pub struct TicketKey(Arc<RwLock<TicketKeys>>);
+
+struct TicketKeys {
+    present: AEADKey,
+    /// That from before a rotation, which still opens the tickets of its time.
+    previous: Option<AEADKey>,
+}
+
+/// Seals single fields of the store, each to its own place. Clones follow a rotation together.
+#[derive(Clone)]
+pub struct FieldSealer(Arc<RwLock<AEADKey>>);
 
 /// Where a sealed field belongs: moved to any other place, it does not open.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    pub table: &'static str,
+    pub table: &'a str,
     pub row: &'a str,
-    pub column: &'static str,
+    pub column: &'a str,
     pub version: u32,
 }
 
@@ -39,13 +46,21 @@ pub struct Sealed(Vec<u8>);
 pub struct DoesNotOpen;
 
 impl TicketKey {
-    pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self(AEADKey::new(key))
+    pub(super) fn new(present: &[u8; 32], previous: Option<&[u8; 32]>) -> Self {
+        let keys = TicketKeys { present: AEADKey::new(present), previous: previous.map(AEADKey::new) };
+        Self(Arc::new(RwLock::new(keys)))
+    }
+
+    /// From now on this and all its clones seal under `present`; with `previous`, they open what was sealed under it.
+    pub(super) fn replace(&self, present: &[u8; 32], previous: Option<&[u8; 32]>) {
+        let keys = TicketKeys { present: AEADKey::new(present), previous: previous.map(AEADKey::new) };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// Seals `contents` into base64url text.
     pub fn seal(&self, contents: &[u8]) -> SecretString {
-        BASE64_URL_SAFE_NO_PAD.encode(self.0.seal(TICKET_CONTEXT, contents)).into()
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        BASE64_URL_SAFE_NO_PAD.encode(keys.present.seal(TICKET_CONTEXT, contents)).into()
     }
 
     pub fn open(&self, ticket: &SecretString) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
@@ -54,21 +69,29 @@ impl TicketKey {
             return Err(DoesNotOpen);
         }
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| DoesNotOpen)?;
-        self.0.open(TICKET_CONTEXT, &sealed).ok_or(DoesNotOpen)
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let open = |key: &AEADKey| key.open(TICKET_CONTEXT, &sealed);
+        open(&keys.present).or_else(|| keys.previous.as_ref().and_then(open)).ok_or(DoesNotOpen)
     }
 }
 
 impl FieldSealer {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self(Arc::new(AEADKey::new(key)))
+        Self(Arc::new(RwLock::new(AEADKey::new(key))))
+    }
+
+    /// From now on this and all its clones seal and open under `key`.
+    pub(super) fn replace(&self, key: &[u8; 32]) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = AEADKey::new(key);
     }
 
     pub fn seal(&self, place: Place<'_>, field: &[u8]) -> Sealed {
-        Sealed(self.0.seal(&place.context(), field))
+        Sealed(self.0.read().unwrap_or_else(PoisonError::into_inner).seal(&place.context(), field))
     }
 
     pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
-        self.0.open(&place.context(), &sealed.0).ok_or(DoesNotOpen)
+        let key = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        key.open(&place.context(), &sealed.0).ok_or(DoesNotOpen)
     }
 }
 
@@ -105,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_ticket_opens_unchanged_and_under_its_own_key_only() {
-        let key = TicketKey::new(&[7; 32]);
+        let key = TicketKey::new(&[7; 32], None);
         let ticket = key.seal(b"contents");
         assert_eq!(key.open(&ticket).expect("our ticket").as_slice(), b"contents");
-        assert_eq!(TicketKey::new(&[8; 32]).open(&ticket), Err(DoesNotOpen));
+        assert_eq!(TicketKey::new(&[8; 32], None).open(&ticket), Err(DoesNotOpen));
 
         let text = ticket.expose_secret();
         for position in 0..text.len() {
@@ -123,8 +146,19 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_from_before_a_rotation_opens_as_long_as_its_key_is_kept() {
+        let key = TicketKey::new(&[7; 32], None);
+        let (same, ticket) = (key.clone(), key.seal(b"contents"));
+        key.replace(&[8; 32], Some(&[7; 32]));
+        assert_eq!(same.open(&ticket).expect("a ticket of before").as_slice(), b"contents");
+        assert!(TicketKey::new(&[8; 32], None).open(&same.seal(b"new")).is_ok());
+        key.replace(&[8; 32], None);
+        assert_eq!(same.open(&ticket), Err(DoesNotOpen));
+    }
+
+    #[test]
     fn two_tickets_of_the_same_contents_differ() {
-        let key = TicketKey::new(&[7; 32]);
+        let key = TicketKey::new(&[7; 32], None);
         assert_ne!(key.seal(b"contents").expose_secret(), key.seal(b"contents").expose_secret());
     }
 

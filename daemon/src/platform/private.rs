@@ -67,13 +67,11 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
     Ok(contents)
 }
 
-/// Creates the file `path`, which must not be there yet, and makes it durable; `mode` from creation.
+/// Creates the file `path`, which must not be there yet, whole or not at all, and makes it durable; `mode` from creation.
 pub fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PlatformError> {
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        sync_directory(path)
+        write_beside(path, contents, mode)?.persist_noclobber(path)?;
+        sync_directory_of(path)
     };
     write().map_err(PlatformError::io(path))
 }
@@ -81,20 +79,32 @@ pub fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), Platfo
 /// Writes `contents` beside `path`, fsyncs, renames over it and fsyncs the directory; `mode` from creation.
 pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PlatformError> {
     let write = || {
-        let mut beside = tempfile::Builder::new()
-            .prefix(".new-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
-            .tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
-        beside.write_all(contents)?;
-        beside.as_file().sync_all()?;
-        beside.persist(path)?;
-        sync_directory(path)
+        write_beside(path, contents, mode)?.persist(path)?;
+        sync_directory_of(path)
     };
     write().map_err(PlatformError::io(path))
 }
 
+/// How files begin that are not in their place yet. One that a crash left behind is of no use.
+pub const BESIDE: &str = ".new-";
+
+/// A file beside `path` with these contents, on the disk.
+fn write_beside(path: &Path, contents: &[u8], mode: u32) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut beside = tempfile::Builder::new()
+        .prefix(BESIDE)
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+        .tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+    beside.write_all(contents)?;
+    beside.as_file().sync_all()?;
+    Ok(beside)
+}
+
 /// Makes the entry of `path` in its directory durable.
-fn sync_directory(path: &Path) -> std::io::Result<()> {
+pub fn sync_directory(path: &Path) -> Result<(), PlatformError> {
+    sync_directory_of(path).map_err(PlatformError::io(path))
+}
+
+fn sync_directory_of(path: &Path) -> std::io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 

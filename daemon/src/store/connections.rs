@@ -14,16 +14,23 @@ pub(super) const READERS: usize = 4;
 const READER_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Connections {
-    writer: Arc<Mutex<Connection>>,
-    readers: Mutex<Vec<Connection>>,
+    pub(super) writer: Arc<Mutex<Connection>>,
+    readers: Mutex<Readers>,
     reader_is_back: Condvar,
+}
+
+/// The readers that nobody uses at the moment.
+struct Readers {
+    idle: Vec<Connection>,
+    /// How often they were replaced: a reader of an earlier generation does not come back.
+    generation: u64,
 }
 
 impl Connections {
     pub(super) fn new(writer: Connection, readers: Vec<Connection>) -> Self {
         Self {
             writer: Arc::new(Mutex::new(writer)),
-            readers: Mutex::new(readers),
+            readers: Mutex::new(Readers { idle: readers, generation: 0 }),
             reader_is_back: Condvar::new(),
         }
     }
@@ -60,16 +67,24 @@ impl Connections {
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut readers, _) = self
             .reader_is_back
-            .wait_timeout_while(readers, READER_WAIT, |readers| readers.is_empty())
+            .wait_timeout_while(readers, READER_WAIT, |readers| readers.idle.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
-        let connection = readers.pop().ok_or(StoreError::Busy)?;
-        Ok(Reader { connection: Some(connection), connections: self })
+        let connection = readers.idle.pop().ok_or(StoreError::Busy)?;
+        Ok(Reader { connection: Some(connection), generation: readers.generation, connections: self })
+    }
+
+    /// From now on these read. Whoever reads at the moment does so to the end with what it has.
+    pub(super) fn replace_readers(&self, idle: Vec<Connection>) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        *readers = Readers { idle, generation: readers.generation + 1 };
+        self.reader_is_back.notify_all();
     }
 }
 
 /// A reader on loan.
 struct Reader<'a> {
     connection: Option<Connection>,
+    generation: u64,
     connections: &'a Connections,
 }
 
@@ -82,7 +97,9 @@ impl Reader<'_> {
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let mut readers = self.connections.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.extend(self.connection.take());
+        if readers.generation == self.generation {
+            readers.idle.extend(self.connection.take());
+        }
         self.connections.reader_is_back.notify_one();
     }
 }

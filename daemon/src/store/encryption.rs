@@ -56,7 +56,8 @@ pub(super) fn open(path: &Path, key: &DatabaseKey) -> Result<Connection, StoreEr
         .canonicalize()
         .map_err(|source| PlatformError::Io { path: path.display().to_string(), source })?;
     let connection = Connection::open_with_flags(real, flags)?;
-    connection.execute_batch(&key_statement(key))?;
+    // No parameter can stand in a PRAGMA.
+    connection.execute_batch(&Zeroizing::new(format!("PRAGMA key = \"{}\"", *raw_key(key))))?;
     connection.busy_timeout(BUSY)?;
     match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
         Ok(()) => {}
@@ -71,14 +72,14 @@ pub(super) fn open(path: &Path, key: &DatabaseKey) -> Result<Connection, StoreEr
 }
 
 /// A raw key needs no stretching: it is 32 random bytes already.
-fn key_statement(key: &DatabaseKey) -> Zeroizing<String> {
-    let mut statement = Zeroizing::new(String::with_capacity(96));
-    statement.push_str("PRAGMA key = \"x'");
+pub(super) fn raw_key(key: &DatabaseKey) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(72));
+    text.push_str("x'");
     for byte in key.expose() {
-        write!(statement, "{byte:02x}").expect("a string takes everything");
+        write!(text, "{byte:02x}").expect("a string takes everything");
     }
-    statement.push_str("'\"");
-    statement
+    text.push('\'');
+    text
 }
 
 /// A commit is on the disk when it returns; what is deleted is overwritten; nothing spills into temporary files.

@@ -26,3 +26,13 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     }
     Ok(())
 }
+
+/// Whether this infrad knows the schema.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let known = u32::try_from(MIGRATIONS.len()).expect("few migrations");
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::NewerSchema { path: path.display().to_string(), found, known });
+    }
+    Ok(())
+}

@@ -7,7 +7,7 @@ use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Store, StoreError, TokenHash, time};
+use super::{Store, StoreError, TokenHash, epoch, time};
 
 /// A session about to be opened.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub enum EndReason {
     /// It reached one of its limits, and somebody was told so: neither a later configuration nor a clock that steps back
     /// may take that back.
     Expired,
+    /// The store was restored from a backup, or rolled back.
+    Restored,
 }
 
 /// How long the row of a session outlives the session, so that its holder can be told how it ended.
@@ -160,6 +162,34 @@ impl Store {
         })
     }
 
+    /// Ends every session; answers how many.
+    pub async fn end_all_sessions(&self, at: Timestamp, reason: EndReason) -> Result<usize, StoreError> {
+        let ended = self
+            .connections
+            .write(move |transaction| {
+                epoch::raise(transaction)?;
+                Ok(transaction.execute(
+                    "UPDATE sessions SET ended_at = ?1, end_reason = ?2 WHERE ended_at IS NULL",
+                    params![time::to_database(at), reason.as_str()],
+                )?)
+            })
+            .await?;
+        self.recent.ended();
+        Ok(ended)
+    }
+
+    /// How many sessions are neither ended nor at the end of their lifetime.
+    pub fn count_live_sessions(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.connections.read(|reader| {
+            let count: i64 = reader.query_row(
+                "SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1",
+                [time::to_database(now)],
+                |row| row.get(0),
+            )?;
+            u64::try_from(count).map_err(|_| StoreError::UnexpectedRow("a count"))
+        })
+    }
+
     /// Drops consumed tickets past their expiry and sessions more than 24 h past theirs; answers how many sessions.
     pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = time::to_database(now.checked_sub(KEPT).unwrap_or(Timestamp::MIN));
@@ -241,6 +271,9 @@ fn end(
             "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL",
         )?
         .execute(params![id, time::to_database(at), reason.as_str()])?;
+    if ended == 1 {
+        epoch::raise(transaction)?;
+    }
     Ok(ended == 1)
 }
 
@@ -285,11 +318,12 @@ impl EndReason {
             Self::TooMany => "too_many",
             Self::ConfigurationChanged => "configuration_changed",
             Self::Expired => "expired",
+            Self::Restored => "restored",
         }
     }
 
     fn parse(text: &str) -> Result<Self, StoreError> {
-        [Self::Logout, Self::TooMany, Self::ConfigurationChanged, Self::Expired]
+        [Self::Logout, Self::TooMany, Self::ConfigurationChanged, Self::Expired, Self::Restored]
             .into_iter()
             .find(|reason| reason.as_str() == text)
             .ok_or(StoreError::UnexpectedRow("end reason"))

@@ -44,3 +44,11 @@ CREATE TABLE certificates (
     certificate BLOB NOT NULL,
     private_key BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Grows with every start and every session that is ended before its time; never falls.
+CREATE TABLE epoch (
+    only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    value INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO epoch (only, value) VALUES (1, 0);

@@ -1,0 +1,212 @@
+//! What operators ask of the data directory's holder: the running daemon, or the command itself where none runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use infra_shared::clock::Clock;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
+
+use super::{AssemblyError, DataDirectory};
+use crate::config::Config;
+use crate::control::{Answered, DaemonState, DaemonStatus, Identity, Operation, OperationFailure};
+use crate::keys::{KeyError, Keys, RootKeySettings};
+use crate::secrets::{Backends, ReadReason};
+use crate::store::Store;
+use crate::tls::LocalAuthority;
+use crate::upkeep::{BackupError, create_backup, rotate};
+
+/// The operations on an open data directory. One that changes something waits for the one before it.
+pub struct Operations {
+    data_dir: PathBuf,
+    /// Its `keys` are read anew, so that a root key can be added while the daemon runs.
+    config_path: PathBuf,
+    keys: Arc<Keys>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    one_at_a_time: Mutex<()>,
+}
+
+/// How far a daemon has come, for whoever asks.
+pub(super) struct Stage {
+    started_at: Timestamp,
+    backends: Backends,
+    clock: Arc<dyn Clock>,
+    progress: RwLock<Progress>,
+}
+
+enum Progress {
+    /// Why it waits.
+    Waiting(String),
+    Serving(Arc<Serving>),
+}
+
+/// What a daemon that serves can tell.
+pub(super) struct Serving {
+    pub(super) identity: Identity,
+    pub(super) authority: Arc<LocalAuthority>,
+    pub(super) operations: Operations,
+}
+
+impl Operations {
+    pub fn new(data_directory: &DataDirectory, config_path: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            data_dir: data_directory.path.clone(),
+            config_path,
+            keys: data_directory.keys.clone(),
+            store: data_directory.store.clone(),
+            clock,
+            one_at_a_time: Mutex::new(()),
+        }
+    }
+
+    /// Does what needs no running daemon; `None` for the rest.
+    pub async fn perform(&self, operation: Operation) -> Option<Answered> {
+        let done = match operation {
+            Operation::Identity | Operation::Status => return None,
+            Operation::KeyStatus => Ok(Answered::json(&self.keys.status())),
+            Operation::Rewrap => self.rewrap().await,
+            Operation::Rotate => self.rotate().await,
+            Operation::CreateRecovery => self.create_recovery().await,
+            Operation::Backup => self.back_up().await,
+        };
+        Some(done.unwrap_or_else(|failure| {
+            tracing::error!(?operation, error = %failure, "an operation failed");
+            Answered::Failed(failure)
+        }))
+    }
+
+    async fn rewrap(&self) -> Result<Answered, OperationFailure> {
+        let _turn = self.one_at_a_time.lock().await;
+        self.keys.rewrap(&self.root_keys()?).await?;
+        tracing::info!(root_key = self.keys.status().root_key, "the data key is wrapped anew");
+        Ok(Answered::json(&self.keys.status()))
+    }
+
+    async fn rotate(&self) -> Result<Answered, OperationFailure> {
+        let _turn = self.one_at_a_time.lock().await;
+        rotate(&self.keys, &self.store, &self.data_dir, &self.root_keys()?, self.clock.now()).await?;
+        let version = self.keys.status().data_key_version;
+        tracing::info!(data_key_version = version, "the store has a new data key");
+        Ok(Answered::json(&self.keys.status()))
+    }
+
+    async fn create_recovery(&self) -> Result<Answered, OperationFailure> {
+        let _turn = self.one_at_a_time.lock().await;
+        let key = self.keys.create_recovery(self.clock.now())?;
+        tracing::warn!("a recovery key was made: it opens this store and its backups");
+        Ok(Answered::json(&key.expose().expose_secret()))
+    }
+
+    async fn back_up(&self) -> Result<Answered, OperationFailure> {
+        let _turn = self.one_at_a_time.lock().await;
+        let backup = create_backup(&self.keys, &self.store, &self.data_dir, self.clock.now()).await?;
+        tracing::info!("a backup was made");
+        Ok(Answered::File(Box::new(backup)))
+    }
+
+    /// The root keys as the configuration names them now.
+    fn root_keys(&self) -> Result<Vec<RootKeySettings>, OperationFailure> {
+        let config = Config::read(&self.config_path).map_err(|error| OperationFailure {
+            cause: format!("the configuration cannot be read anew: {error}"),
+            is_away: false,
+        })?;
+        Ok(config.root_keys)
+    }
+}
+
+impl Stage {
+    pub(super) fn new(backends: Backends, clock: Arc<dyn Clock>) -> Self {
+        let progress = RwLock::new(Progress::Waiting("it has just started".to_owned()));
+        Self { started_at: clock.now(), backends, clock, progress }
+    }
+
+    pub(super) fn wait_for(&self, cause: String) {
+        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Waiting(cause);
+    }
+
+    pub(super) fn serve(&self, serving: Serving) {
+        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Serving(Arc::new(serving));
+    }
+
+    /// Why it is not ready; `None` when it is.
+    pub(super) fn not_ready_because(&self) -> Option<String> {
+        match self.progress() {
+            Err(cause) => Some(cause),
+            Ok(serving) => serving.operations.store.check().err().map(|error| error.to_string()),
+        }
+    }
+
+    /// Answers an operation, or says why it cannot be yet.
+    pub(super) async fn perform(&self, operation: Operation) -> Answered {
+        match (operation, self.progress()) {
+            (Operation::Status, progress) => self.status(progress),
+            (_, Err(cause)) => Answered::Failed(OperationFailure {
+                cause: format!("the daemon is not ready: {cause}"),
+                is_away: true,
+            }),
+            (Operation::Identity, Ok(serving)) => Answered::json(&serving.identity),
+            (operation, Ok(serving)) => serving.operations.perform(operation).await.unwrap_or_else(|| {
+                Answered::Failed(OperationFailure {
+                    cause: "there is no such operation".to_owned(),
+                    is_away: false,
+                })
+            }),
+        }
+    }
+
+    fn progress(&self) -> Result<Arc<Serving>, String> {
+        match &*self.progress.read().unwrap_or_else(PoisonError::into_inner) {
+            Progress::Waiting(cause) => Err(cause.clone()),
+            Progress::Serving(serving) => Ok(serving.clone()),
+        }
+    }
+
+    fn status(&self, progress: Result<Arc<Serving>, String>) -> Answered {
+        let (serving, waiting_for) = match progress {
+            Ok(serving) => (Some(serving), None),
+            Err(cause) => (None, Some(cause)),
+        };
+        let serving = serving.as_deref();
+        let count = |serving: &Serving| serving.operations.store.count_live_sessions(self.clock.now()).ok();
+        let reads: BTreeMap<String, u64> = ReadReason::ALL
+            .into_iter()
+            .map(|reason| (reason.name().to_owned(), self.backends.reads(reason)))
+            .collect();
+        Answered::json(&DaemonStatus {
+            schema: 1,
+            state: if waiting_for.is_none() { DaemonState::Ready } else { DaemonState::Waiting },
+            waiting_for,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: std::process::id(),
+            started_at: self.started_at,
+            identity: serving.map(|serving| serving.identity.clone()),
+            certificate_expires_at: serving.map(|serving| serving.authority.leaf_expires_at()),
+            keys: serving.map(|serving| serving.operations.keys.status()),
+            live_sessions: serving.and_then(count),
+            secret_reads: reads,
+        })
+    }
+}
+
+impl From<KeyError> for OperationFailure {
+    fn from(error: KeyError) -> Self {
+        Self { cause: error.to_string(), is_away: error.is_away() }
+    }
+}
+
+impl From<BackupError> for OperationFailure {
+    fn from(error: BackupError) -> Self {
+        let is_away = matches!(&error, BackupError::Key(error) if error.is_away());
+        Self { cause: error.to_string(), is_away }
+    }
+}
+
+impl From<AssemblyError> for OperationFailure {
+    fn from(error: AssemblyError) -> Self {
+        let is_away = matches!(&error, AssemblyError::Key(error) if error.is_away());
+        Self { cause: error.to_string(), is_away }
+    }
+}

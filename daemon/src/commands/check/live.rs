@@ -1,0 +1,123 @@
+//! Tries what a configuration names: every root key, every secret, every provider.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use infra_shared::clock::SystemClock;
+use serde_json::{Value, json};
+
+use crate::commands::Context;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::identity::{Finding, Outcome, Provider};
+use crate::keys::{self, KeyError};
+
+/// A finding, and what it is about: the root keys, or one provider.
+struct Tried {
+    about: String,
+    finding: Finding,
+}
+
+pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Result<ExitCode, Failure> {
+    context.terminal.say("trying root keys, secrets and providers; each has up to 10 s …");
+    let mut tried = try_root_keys(config).await;
+    for settings in &config.providers {
+        let about = format!("provider {}", settings.name);
+        match Provider::new(settings.clone(), config.backends.clone(), Arc::new(SystemClock)) {
+            Ok(provider) => tried.extend(
+                provider.examine().await.into_iter().map(|finding| Tried { about: about.clone(), finding }),
+            ),
+            Err(error) => {
+                let advice = "correct `caFile`".to_owned();
+                let outcome = Outcome::Fails { cause: error.to_string(), advice, is_away: false };
+                tried.push(Tried { about, finding: Finding { what: "trust".to_owned(), outcome } });
+            }
+        }
+    }
+    let text = if json { as_json(&tried) } else { as_table(&tried) };
+    context.terminal.data(text).map_err(|error| Failure::output(&error))?;
+    Ok(exit_code(&tried))
+}
+
+async fn try_root_keys(config: &Config) -> Vec<Tried> {
+    let mut tried = Vec::new();
+    let mut add = |what: String, outcome| {
+        tried.push(Tried { about: "root key".to_owned(), finding: Finding { what, outcome } });
+    };
+    for root_key in &config.root_keys {
+        let outcome = match root_key.round_trip(&config.data_dir).await {
+            Ok(Some(())) => Outcome::Works,
+            Ok(None) => {
+                Outcome::Unknown { cause: "it is not there yet; the first start makes it".to_owned() }
+            }
+            Err(error) => failed(&error, "correct `keys`, or what the key's keeper allows infrad"),
+        };
+        add(root_key.describe(), outcome);
+    }
+    match keys::test_unwrapping(&config.data_dir, &config.root_keys).await {
+        Ok(None) => {}
+        Ok(Some(())) => add("unwraps the store's data key".to_owned(), Outcome::Works),
+        Err(error) => add(
+            "unwraps the store's data key".to_owned(),
+            failed(&error, "add the root key that wrapped it to `keys`"),
+        ),
+    }
+    tried
+}
+
+fn failed(error: &KeyError, advice: &str) -> Outcome {
+    Outcome::Fails { cause: error.to_string(), advice: advice.to_owned(), is_away: error.is_away() }
+}
+
+/// What fails for good counts more than what may come back.
+fn exit_code(tried: &[Tried]) -> ExitCode {
+    let failures: Vec<bool> = tried
+        .iter()
+        .filter_map(|tried| match &tried.finding.outcome {
+            Outcome::Fails { is_away, .. } => Some(*is_away),
+            _ => None,
+        })
+        .collect();
+    match (failures.is_empty(), failures.iter().all(|is_away| *is_away)) {
+        (true, _) => ExitCode::SUCCESS,
+        (false, true) => ExitCode::from(4),
+        (false, false) => ExitCode::FAILURE,
+    }
+}
+
+fn as_table(tried: &[Tried]) -> String {
+    let mut text = String::new();
+    for Tried { about, finding } in tried {
+        let (word, cause, advice) = match &finding.outcome {
+            Outcome::Works => ("works  ", None, None),
+            Outcome::Unknown { cause } => ("unknown", Some(cause), None),
+            Outcome::Fails { cause, advice, .. } => ("FAILS  ", Some(cause), Some(advice)),
+        };
+        let _ = writeln!(text, "{word}  {about}: {}", finding.what);
+        for (name, line) in [("because", cause), ("try", advice)] {
+            if let Some(line) = line {
+                let _ = writeln!(text, "         {name}: {line}");
+            }
+        }
+    }
+    text
+}
+
+fn as_json(tried: &[Tried]) -> String {
+    let checks: Vec<Value> = tried
+        .iter()
+        .map(|Tried { about, finding }| {
+            let (result, cause, advice, is_away) = match &finding.outcome {
+                Outcome::Works => ("works", None, None, false),
+                Outcome::Unknown { cause } => ("unknown", Some(cause), None, false),
+                Outcome::Fails { cause, advice, is_away } => ("fails", Some(cause), Some(advice), *is_away),
+            };
+            json!({
+                "about": about, "check": finding.what, "result": result, "cause": cause, "advice": advice,
+                "away": is_away,
+            })
+        })
+        .collect();
+    format!("{:#}\n", json!({ "schema": 1, "checks": checks }))
+}

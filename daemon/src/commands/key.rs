@@ -1,0 +1,96 @@
+//! `infrad key`: which keys protect the store, and how they are changed.
+
+use std::io::{BufRead, IsTerminal, Read};
+use std::process::ExitCode;
+
+use zeroize::Zeroizing;
+
+use super::Context;
+use super::operation::perform;
+use crate::arguments::{KeyCommand, RecoveryCommand};
+use crate::config::Config;
+use crate::control::Operation;
+use crate::failure::Failure;
+use crate::keys::{self, KeyStatus, RecoveryKey};
+
+/// A recovery key with all its dashes is shorter.
+const LONGEST_LINE: u64 = 1024;
+
+pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCode, Failure> {
+    let config = context.read_config()?;
+    match command {
+        KeyCommand::Status { json } => {
+            let status: KeyStatus = perform(context, &config, Operation::KeyStatus).await?;
+            let text = if json {
+                serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
+            } else {
+                describe(&status, &config)
+            };
+            context.terminal.data(text).map_err(|error| Failure::output(&error))?;
+        }
+        KeyCommand::Rewrap => {
+            context.terminal.say("wrapping the data key under the first root key of the configuration …");
+            let status: KeyStatus = perform(context, &config, Operation::Rewrap).await?;
+            context.terminal.say(&format!("the data key is now wrapped by {}", status.root_key));
+        }
+        KeyCommand::Rotate => {
+            context.terminal.say("moving the store to a new data key; writes wait meanwhile …");
+            let status: KeyStatus = perform(context, &config, Operation::Rotate).await?;
+            context.terminal.say(&format!("the store has data key {} now", status.data_key_version));
+        }
+        KeyCommand::Recovery { command: RecoveryCommand::Create } => {
+            let key: Zeroizing<String> =
+                Zeroizing::new(perform(context, &config, Operation::CreateRecovery).await?);
+            context.terminal.say(
+                "This is the recovery key. It is shown this once: print it, and keep it where neither this host nor \
+                 your root key is.\nWith it and a backup from now on, `infrad restore --recovery` brings the store \
+                 back without the root key. Whoever has both can read the store.",
+            );
+            let line = Zeroizing::new(format!("{}\n", *key));
+            context.terminal.data(line.as_bytes()).map_err(|error| Failure::output(&error))?;
+            context.terminal.say("check what you wrote down: `infrad key recovery test`; then make a backup");
+        }
+        KeyCommand::Recovery { command: RecoveryCommand::Test } => {
+            let key = ask_for_recovery_key(context)?;
+            keys::test_recovery(&config.data_dir, &key)
+                .map_err(|error| Failure::new("the recovery key does not open the store").because(&error))?;
+            context.terminal.say("the recovery key opens the store");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a recovery key from standard input: of a person, who is asked, or of a script.
+pub(super) fn ask_for_recovery_key(context: &Context) -> Result<RecoveryKey, Failure> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        context.terminal.say("recovery key (case, spaces and dashes do not matter):");
+    }
+    let mut line = Zeroizing::new(String::with_capacity(usize::try_from(LONGEST_LINE).unwrap_or_default()));
+    input
+        .lock()
+        .take(LONGEST_LINE)
+        .read_line(&mut line)
+        .map_err(|error| Failure::new("standard input cannot be read").because(&error))?;
+    RecoveryKey::parse(line.trim())
+        .map_err(|error| Failure::usage("this is not a recovery key").because(&error))
+}
+
+fn describe(status: &KeyStatus, config: &Config) -> String {
+    let recovery = match status.recovery_key_created_at {
+        Some(created_at) => format!("made {created_at}"),
+        None => "none: `infrad key recovery create` makes one".to_owned(),
+    };
+    let mut lines = vec![
+        format!("store         {}", status.store),
+        format!("data key      {}", status.data_key_version),
+        format!("wrapped by    {}", status.root_key),
+    ];
+    for (position, root_key) in config.root_keys.iter().enumerate() {
+        let name = if position == 0 { "configured  " } else { "            " };
+        let role = if position == 0 { "wraps" } else { "may unwrap" };
+        lines.push(format!("{name}  {} ({role})", root_key.describe()));
+    }
+    lines.push(format!("recovery key  {recovery}"));
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,74 @@
+//! Has an operation done by whoever holds the data directory: the running daemon, or this command where none runs.
+
+use std::fs::File;
+use std::io::Read;
+use std::io::Write;
+use std::sync::Arc;
+
+use infra_shared::clock::SystemClock;
+use serde::de::DeserializeOwned;
+
+use super::Context;
+use crate::assembly::{AssemblyError, DataDirectory, Operations};
+use crate::config::Config;
+use crate::control::{self, Answered, ControlError, Operation};
+use crate::failure::Failure;
+use crate::platform::PlatformError;
+
+/// Does an operation that answers with JSON.
+pub(super) async fn perform<T: DeserializeOwned>(
+    context: &Context,
+    config: &Config,
+    operation: Operation,
+) -> Result<T, Failure> {
+    match at_hand(context, config, operation).await? {
+        Some(Answered::Json(value)) => {
+            serde_json::from_value(value).map_err(|_| ControlError::Unexpected.into())
+        }
+        Some(Answered::Failed(failure)) => Err(ControlError::Failed(failure).into()),
+        Some(Answered::File(_)) => Err(ControlError::Unexpected.into()),
+        None => Ok(control::ask(&config.data_dir, operation).await?),
+    }
+}
+
+/// Does an operation that answers with a file, which is written to `to`.
+pub(super) async fn perform_to_file(
+    context: &Context,
+    config: &Config,
+    operation: Operation,
+    to: &mut File,
+) -> Result<(), Failure> {
+    match at_hand(context, config, operation).await? {
+        Some(Answered::File(mut from)) => {
+            copy(from.as_mut(), to).map_err(|error| ControlError::Write(error).into())
+        }
+        Some(Answered::Failed(failure)) => Err(ControlError::Failed(failure).into()),
+        Some(Answered::Json(_)) => Err(ControlError::Unexpected.into()),
+        None => Ok(control::ask_for_file(&config.data_dir, operation, to).await?),
+    }
+}
+
+fn copy(from: &mut dyn Read, to: &mut impl Write) -> std::io::Result<()> {
+    std::io::copy(from, to).map(drop)
+}
+
+/// The answer, where no daemon holds the data directory.
+async fn at_hand(
+    context: &Context,
+    config: &Config,
+    operation: Operation,
+) -> Result<Option<Answered>, Failure> {
+    if !config.data_dir.join("keys.json").exists() {
+        return Err(Failure::new(format!("there is no store in {} yet", config.data_dir.display()))
+            .hint("`infrad serve` makes one, `infrad restore` brings one back"));
+    }
+    match DataDirectory::open(config).await {
+        Ok(data_directory) => {
+            let clock = Arc::new(SystemClock);
+            let operations = Operations::new(&data_directory, context.config_path.clone(), clock);
+            Ok(operations.perform(operation).await)
+        }
+        Err(AssemblyError::Platform(PlatformError::Locked { .. })) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,120 @@
+//! A root key in AWS KMS. It never leaves KMS, which gives out keys that it has encrypted, and decrypts them again.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::aead::AEADKey;
+use super::{DataKey, KeyError, RootKey};
+use crate::outbound::AWSOperation;
+use crate::secrets::{AWSAccess, AWSError, AWSSettings};
+
+const GENERATE: AWSOperation = AWSOperation { service: "kms", target: "TrentService.GenerateDataKey" };
+const DECRYPT: AWSOperation = AWSOperation { service: "kms", target: "TrentService.Decrypt" };
+
+/// A symmetric key of KMS. What is wrapped lies under a key that KMS made for it (`GenerateDataKey`): the two operations
+/// of this file are all that the daemon has to be allowed.
+pub(super) struct KMSRootKey {
+    access: AWSAccess,
+    key_id: String,
+}
+
+impl KMSRootKey {
+    pub(super) fn new(aws: AWSSettings, key_id: &str) -> Result<Self, KeyError> {
+        let access = AWSAccess::new(aws).map_err(|error| KeyError::RootKeyRefused {
+            id: format!("awskms:{key_id}"),
+            cause: error.to_string(),
+        })?;
+        Ok(Self { access, key_id: key_id.to_owned() })
+    }
+
+    fn failure(&self, error: AWSError) -> KeyError {
+        let id = self.id();
+        match error {
+            AWSError::Unreachable(cause) => KeyError::RootKeyAway { id, cause },
+            AWSError::NotFound(cause) | AWSError::NotAllowed(cause) | AWSError::Refused(cause) => {
+                KeyError::RootKeyRefused { id, cause }
+            }
+        }
+    }
+
+    fn unexpected(&self) -> KeyError {
+        KeyError::RootKeyRefused { id: self.id(), cause: "the answer is not one of KMS".to_owned() }
+    }
+
+    /// The key in the `Plaintext` of an answer.
+    fn plaintext(&self, answer: &Value) -> Result<AEADKey, KeyError> {
+        let text = answer.get("Plaintext").and_then(Value::as_str);
+        let bytes = text.and_then(|text| BASE64_STANDARD.decode(text).ok()).map(Zeroizing::new);
+        let key: Option<Zeroizing<[u8; 32]>> =
+            bytes.and_then(|bytes| Some(Zeroizing::new(bytes.as_slice().try_into().ok()?)));
+        Ok(AEADKey::new(&*key.ok_or_else(|| self.unexpected())?))
+    }
+}
+
+/// KMS writes it to its log, and policies can ask for it.
+fn encryption_context(context: &str) -> Value {
+    json!(BTreeMap::from([("infra", context)]))
+}
+
+impl RootKey for KMSRootKey {
+    fn id(&self) -> String {
+        format!("awskms:{}", self.key_id)
+    }
+
+    /// A key has many names (id, alias, their ARNs): only trying tells.
+    fn may_have_wrapped(&self, id: &str) -> bool {
+        id.starts_with("awskms:")
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        data_key: &'a DataKey,
+        context: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, KeyError>> + Send + 'a>> {
+        Box::pin(async move {
+            let body = json!({
+                "KeyId": self.key_id,
+                "KeySpec": "AES_256",
+                "EncryptionContext": encryption_context(context),
+            });
+            let answer = self.access.call(GENERATE, &body).await.map_err(|error| self.failure(error))?;
+            let encrypted = answer.get("CiphertextBlob").and_then(Value::as_str);
+            let encrypted = encrypted.and_then(|text| BASE64_STANDARD.decode(text).ok());
+            let encrypted = encrypted.ok_or_else(|| self.unexpected())?;
+            let length = u16::try_from(encrypted.len()).map_err(|_| self.unexpected())?;
+            let sealed = self.plaintext(&answer)?.seal(context.as_bytes(), data_key.0.as_slice());
+            Ok([length.to_be_bytes().as_slice(), &encrypted, &sealed].concat())
+        })
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a [u8],
+        context: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<DataKey, KeyError>> + Send + 'a>> {
+        Box::pin(async move {
+            let does_not_open = || KeyError::DoesNotUnwrap { id: self.id() };
+            let (length, rest) = wrapped.split_first_chunk::<2>().ok_or_else(does_not_open)?;
+            let (encrypted, sealed) =
+                rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or_else(does_not_open)?;
+            let body = json!({
+                "KeyId": self.key_id,
+                "CiphertextBlob": BASE64_STANDARD.encode(encrypted),
+                "EncryptionContext": encryption_context(context),
+            });
+            let answer = self.access.call(DECRYPT, &body).await.map_err(|error| match error {
+                // What was not encrypted by this key, or for another context.
+                AWSError::Refused(_) => does_not_open(),
+                error => self.failure(error),
+            })?;
+            let opened = self.plaintext(&answer)?.open(context.as_bytes(), sealed);
+            opened.and_then(|opened| DataKey::from_slice(&opened)).ok_or_else(does_not_open)
+        })
+    }
+}

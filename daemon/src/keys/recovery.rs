@@ -1,0 +1,190 @@
+//! The recovery key: an offline key, printed once, that opens the data key when the root key is lost.
+//!
+//! It is the private half of a key pair (HPKE, RFC 9180, with X25519, HKDF-SHA256 and AES-256-GCM). The public half
+//! stays in the header, so that a new data key can be wrapped for it without the printed half.
+
+use data_encoding::{Encoding, Specification};
+use jiff::Timestamp;
+use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256;
+use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::header::{Bytes, Header, RecoveryWrapping};
+use super::{DataKey, KeyError};
+
+const HPKE: &dyn Hpke = DH_KEM_X25519_HKDF_SHA256_AES_256;
+const KEY_BYTES: usize = 32;
+/// 32 + 3 bytes are 56 characters of five bits: fourteen groups of four.
+const CHECKSUM_BYTES: usize = 3;
+const GROUP: usize = 4;
+
+/// A recovery key as it is printed: 56 characters in groups, the last of them a checksum.
+pub struct RecoveryKey(SecretString);
+
+/// Why a text is not a recovery key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecoveryKeyError {
+    #[error("a recovery key has 56 letters and digits, in groups of four; this has {characters}")]
+    Length { characters: usize },
+    #[error("a recovery key has no such character: {0:?}")]
+    Character(char),
+    #[error("its checksum does not fit: a character was mistyped or misread")]
+    Checksum,
+}
+
+impl RecoveryKey {
+    /// Reads what was typed: case, spaces and dashes do not count, and letters that look like digits are taken for them.
+    pub fn parse(text: &str) -> Result<Self, RecoveryKeyError> {
+        let plain: Zeroizing<String> =
+            Zeroizing::new(text.chars().filter(|character| !matches!(character, '-' | ' ' | '\t')).collect());
+        if let Some(wrong) = plain.chars().find(|character| !character.is_ascii_alphanumeric()) {
+            return Err(RecoveryKeyError::Character(wrong));
+        }
+        let expected = (KEY_BYTES + CHECKSUM_BYTES) * 8 / 5;
+        if plain.len() != expected {
+            return Err(RecoveryKeyError::Length { characters: plain.len() });
+        }
+        let bytes = encoding().decode(plain.as_bytes()).map(Zeroizing::new).map_err(|error| {
+            let wrong = plain.as_bytes().get(error.position).copied().unwrap_or(b'?');
+            RecoveryKeyError::Character(char::from(wrong))
+        })?;
+        let (key, sum) = bytes.split_at(KEY_BYTES);
+        if checksum(key) != sum {
+            return Err(RecoveryKeyError::Checksum);
+        }
+        Ok(Self::of(key))
+    }
+
+    fn of(private_key: &[u8]) -> Self {
+        let bytes = Zeroizing::new([private_key, &checksum(private_key)].concat());
+        let plain = Zeroizing::new(encoding().encode(&bytes));
+        let mut text = Zeroizing::new(String::with_capacity(plain.len() * 2));
+        for (position, character) in plain.chars().enumerate() {
+            if position > 0 && position % GROUP == 0 {
+                text.push('-');
+            }
+            text.push(character);
+        }
+        Self(text.as_str().into())
+    }
+
+    fn private_key(&self) -> HpkePrivateKey {
+        let plain = Zeroizing::new(self.0.expose_secret().replace('-', ""));
+        let mut bytes = encoding().decode(plain.as_bytes()).expect("the text was made from bytes");
+        bytes.truncate(KEY_BYTES);
+        bytes.into()
+    }
+
+    /// The text to print, once.
+    pub fn expose(&self) -> &SecretString {
+        &self.0
+    }
+}
+
+/// Crockford's Base32, which leaves out letters that look like others.
+fn encoding() -> Encoding {
+    let mut specification = Specification::new();
+    specification.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
+    specification.translate.from.push_str("abcdefghjkmnpqrstvwxyzoOiIlL");
+    specification.translate.to.push_str("ABCDEFGHJKMNPQRSTVWXYZ001111");
+    specification.encoding().expect("a fixed specification is sound")
+}
+
+fn checksum(key: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let hash = Sha256::new().chain_update(b"infra recovery key v1").chain_update(key).finalize();
+    *hash.first_chunk().expect("a hash has 32 bytes")
+}
+
+/// Makes a recovery key, and the wrapping of `data_key` for it.
+pub(super) fn create(header: &Header, data_key: &DataKey, now: Timestamp) -> (RecoveryKey, RecoveryWrapping) {
+    let (public_key, private_key) = HPKE.generate_key_pair().expect("X25519 makes keys");
+    let wrapping = wrap(header, data_key, &public_key.0, now);
+    (RecoveryKey::of(private_key.secret_bytes()), wrapping)
+}
+
+/// Wraps `data_key` for the holder of a recovery key.
+pub(super) fn wrap(
+    header: &Header,
+    data_key: &DataKey,
+    public_key: &[u8],
+    created_at: Timestamp,
+) -> RecoveryWrapping {
+    let (encapsulated_secret, wrapped) = HPKE
+        .seal(header.context().as_bytes(), b"", data_key.0.as_slice(), &HpkePublicKey(public_key.to_vec()))
+        .expect("a public key that this file made can be sealed to");
+    RecoveryWrapping {
+        public_key: Bytes(public_key.to_vec()),
+        encapsulated_secret: Bytes(encapsulated_secret.0),
+        wrapped_data_key: Bytes(wrapped),
+        created_at,
+    }
+}
+
+/// Opens the data key of `header` with the printed key.
+pub(super) fn open(header: &Header, origin: &str, key: &RecoveryKey) -> Result<DataKey, KeyError> {
+    let wrapping =
+        header.recovery.as_ref().ok_or_else(|| KeyError::NoRecovery { path: origin.to_owned() })?;
+    let opened = HPKE
+        .open(
+            &EncapsulatedSecret(wrapping.encapsulated_secret.0.clone()),
+            header.context().as_bytes(),
+            b"",
+            &wrapping.wrapped_data_key.0,
+            &key.private_key(),
+        )
+        .map(Zeroizing::new)
+        .map_err(|_| KeyError::OtherRecoveryKey { path: origin.to_owned() })?;
+    let data_key = DataKey::from_slice(&opened).filter(|data_key| header.is_signed_by(data_key));
+    data_key.ok_or_else(|| KeyError::HeaderDamaged { path: origin.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_was_printed_and_as_people_type_it() {
+        let key = RecoveryKey::of(&[0xA5; 32]);
+        let text = key.expose().expose_secret();
+        assert_eq!(text.len(), 56 + 13);
+        for typed in [
+            text.to_owned(),
+            text.to_lowercase(),
+            text.replace('-', " "),
+            text.replace('-', ""),
+            text.replace('0', "O").replace('1', "l"),
+        ] {
+            let read = RecoveryKey::parse(&typed).expect("the key");
+            assert_eq!(read.expose().expose_secret(), text);
+            assert_eq!(read.private_key().secret_bytes(), [0xA5; 32]);
+        }
+    }
+
+    #[test]
+    fn every_single_mistyped_character_is_noticed() {
+        let key = RecoveryKey::of(&[0x5A; 32]);
+        let text = key.expose().expose_secret().replace('-', "");
+        for position in 0..text.len() {
+            for other in "0123456789ABCDEFGHJKMNPQRSTVWXYZ".chars() {
+                let mut typed: Vec<char> = text.chars().collect();
+                if typed[position] == other {
+                    continue;
+                }
+                typed[position] = other;
+                let typed: String = typed.into_iter().collect();
+                assert_eq!(RecoveryKey::parse(&typed).err(), Some(RecoveryKeyError::Checksum), "{typed}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_told_apart() {
+        assert_eq!(RecoveryKey::parse("").err(), Some(RecoveryKeyError::Length { characters: 0 }));
+        assert_eq!(RecoveryKey::parse("AB-CD").err(), Some(RecoveryKeyError::Length { characters: 4 }));
+        assert_eq!(RecoveryKey::parse("AB_CD").err(), Some(RecoveryKeyError::Character('_')));
+        let with_u = "U".repeat(56);
+        assert_eq!(RecoveryKey::parse(&with_u).err(), Some(RecoveryKeyError::Character('U')));
+    }
+}

@@ -1,0 +1,146 @@
+//! The root keys of a configuration: which one wraps, and which one can unwrap.
+
+use std::path::Path;
+
+use infra_shared::random;
+use zeroize::Zeroizing;
+
+#[cfg(feature = "aws")]
+use super::aws_kms::KMSRootKey;
+use super::header::{self, Header};
+use super::native::NativeRootKey;
+use super::vault_transit::TransitRootKey;
+use super::{DataKey, KeyError, RootKey, RootKeySettings};
+
+impl RootKeySettings {
+    /// The root key, for unwrapping; `None` for a native one whose file is not there.
+    fn open(&self, data_dir: &Path) -> Result<Option<Box<dyn RootKey>>, KeyError> {
+        Ok(match self {
+            Self::Native { path } => {
+                NativeRootKey::open(path, data_dir)?.map(|key| Box::new(key) as Box<dyn RootKey>)
+            }
+            #[cfg(feature = "aws")]
+            Self::AWSKMS { aws, key_id } => Some(Box::new(KMSRootKey::new(aws.clone(), key_id)?)),
+            Self::Vault { server, transit_mount, key } => {
+                Some(Box::new(TransitRootKey::new(server.clone(), transit_mount, key)?))
+            }
+        })
+    }
+
+    /// The root key, for wrapping: a native one is made where it is not there yet.
+    fn open_or_create(&self, data_dir: &Path) -> Result<Box<dyn RootKey>, KeyError> {
+        if let Self::Native { path } = self {
+            return Ok(Box::new(NativeRootKey::open_or_create(path, data_dir)?));
+        }
+        Ok(self.open(data_dir)?.expect("only a native key can be missing"))
+    }
+
+    /// Wraps and unwraps a random key, as `infrad check --live` does. `None` where there is nothing to try yet: a native
+    /// key that the first start will make.
+    pub async fn round_trip(&self, data_dir: &Path) -> Result<Option<()>, KeyError> {
+        const CONTEXT: &str = "infra check";
+        let Some(root_key) = self.open(data_dir)? else { return Ok(None) };
+        let key = DataKey::random();
+        let wrapped = root_key.wrap(&key, CONTEXT).await?;
+        let unwrapped = root_key.unwrap(&wrapped, CONTEXT).await?;
+        if key.is(&unwrapped) { Ok(Some(())) } else { Err(does_not_open(root_key.as_ref())) }
+    }
+
+    /// Which key this is, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Native { path } => path.display().to_string(),
+            #[cfg(feature = "aws")]
+            Self::AWSKMS { key_id, .. } => format!("awskms:{key_id}"),
+            Self::Vault { server, transit_mount, key } => {
+                format!("vault:{}{transit_mount}/{key}", server.address)
+            }
+        }
+    }
+}
+
+/// Wraps `data_key` under the first of the root keys, and writes it down in `header` once it was seen to unwrap.
+pub(super) async fn wrap(
+    header: &mut Header,
+    data_key: &DataKey,
+    root_keys: &[RootKeySettings],
+    data_dir: &Path,
+) -> Result<(), KeyError> {
+    let first = root_keys.first().expect("a configuration names a root key");
+    let root_key = first.open_or_create(data_dir)?;
+    let wrapped = root_key.wrap(data_key, &header.context()).await?;
+    let unwrapped = root_key.unwrap(&wrapped, &header.context()).await?;
+    if !unwrapped.is(data_key) {
+        return Err(does_not_open(root_key.as_ref()));
+    }
+    header.root_key = root_key.id();
+    header.wrapped_data_key = header::Bytes(wrapped);
+    Ok(())
+}
+
+/// Unwraps the data key of `header`, which came from `origin`, with whichever of the root keys wrapped it.
+pub(super) async fn unwrap(
+    header: &Header,
+    origin: &str,
+    root_keys: &[RootKeySettings],
+    data_dir: &Path,
+) -> Result<DataKey, KeyError> {
+    let damaged = || KeyError::HeaderDamaged { path: origin.to_owned() };
+    let (mut configured, mut gone, mut failed) = (Vec::new(), None, None::<KeyError>);
+    for settings in root_keys {
+        // One that is not there may be the next one, which nothing is wrapped by yet.
+        let Some(root_key) = settings.open(data_dir)? else {
+            gone.get_or_insert_with(|| settings.describe());
+            continue;
+        };
+        if !root_key.may_have_wrapped(&header.root_key) {
+            configured.push(root_key.id());
+            continue;
+        }
+        match root_key.unwrap(&header.wrapped_data_key.0, &header.context()).await {
+            Ok(data_key) if header.is_signed_by(&data_key) => return Ok(data_key),
+            Ok(_) => return Err(damaged()),
+            // The id of a native key is its very own, so it is the header that is wrong.
+            Err(KeyError::DoesNotUnwrap { .. }) if root_key.id() == header.root_key => {
+                return Err(damaged());
+            }
+            Err(KeyError::DoesNotUnwrap { .. }) => configured.push(root_key.id()),
+            // Being away comes first: it may be the right one, and come back.
+            Err(error) if error.is_away() => failed = Some(error),
+            Err(error) => {
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let data_dir = data_dir.display().to_string();
+    Err(match gone {
+        Some(path) => KeyError::RootKeyGone { path, data_dir },
+        None => KeyError::OtherRootKey {
+            data_dir,
+            expected: header.root_key.clone(),
+            configured: configured.join(", "),
+        },
+    })
+}
+
+fn does_not_open(root_key: &dyn RootKey) -> KeyError {
+    KeyError::DoesNotUnwrap { id: root_key.id() }
+}
+
+impl DataKey {
+    pub(super) fn random() -> Self {
+        Self(Zeroizing::new(random::bytes()))
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+    }
+
+    pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
+    }
+}

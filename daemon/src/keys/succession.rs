@@ -1,0 +1,205 @@
+//! From one data key to the next: a rotation, and the restoring of a backup. Either is done when the header is replaced.
+
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::header::{self, Bytes, Header, PreviousTicketKey};
+use super::sealed::{FieldSealer, Place, Sealed};
+use super::{DataKey, DatabaseKey, KeyError, Keys, RecoveryKey, RootKeySettings, derivation, recovery, root};
+
+/// As long as a ticket can be used.
+const TICKET_LIFETIME: SignedDuration = SignedDuration::from_secs(300);
+const PREVIOUS_TICKET_KEY: Place<'static> =
+    Place { table: "keys.json", row: "previousTicketKey", column: "sealed", version: 1 };
+
+/// A new data key of a store, wrapped and ready; it counts once its header is in place.
+pub struct Succession {
+    data_dir: PathBuf,
+    data_key: DataKey,
+    header: Header,
+}
+
+/// By what a backup is opened.
+#[derive(Clone, Copy)]
+pub enum Opener<'a> {
+    RootKeys(&'a [RootKeySettings]),
+    Recovery(&'a RecoveryKey),
+}
+
+/// The keys of a backup: those of the store when it was made.
+pub struct BackupKeys {
+    data_key: DataKey,
+    header: Header,
+}
+
+impl Keys {
+    /// Draws the next data key, wrapped under the first of `root_keys`, and for the holder of the recovery key.
+    pub async fn begin_rotation(
+        &self,
+        root_keys: &[RootKeySettings],
+        now: Timestamp,
+    ) -> Result<Succession, KeyError> {
+        let (header, data_key) = self.copy();
+        let mut next =
+            Succession::begin(&header, header.data_key_version + 1, root_keys, &self.data_dir).await?;
+        let ticket_key = derivation::ticket_key(&data_key);
+        next.header.previous_ticket_key = Some(PreviousTicketKey {
+            sealed: Bytes(
+                next.field_sealer().seal(PREVIOUS_TICKET_KEY, ticket_key.as_slice()).as_bytes().to_vec(),
+            ),
+            until: now.checked_add(TICKET_LIFETIME).unwrap_or(Timestamp::MAX),
+        });
+        Ok(next)
+    }
+
+    /// Makes the next data key the present one: on the disk first, then for everything that seals and opens.
+    pub fn succeed(&self, next: Succession) -> Result<(), KeyError> {
+        let mut state = self.state();
+        let next = next.commit()?;
+        let (sealing, tickets) =
+            (derivation::sealed_field_key(&next.data_key), derivation::ticket_key(&next.data_key));
+        self.field_sealer.replace(&sealing);
+        let previous = previous_ticket_key(&next.header, &self.field_sealer);
+        self.ticket_key.replace(&tickets, previous.as_deref());
+        state.data_key = next.data_key;
+        state.header = next.header;
+        Ok(())
+    }
+
+    /// Forgets the ticket key from before a rotation once no ticket of its time can be used any more; `true` when it did.
+    pub fn forget_previous_ticket_key(&self, now: Timestamp) -> Result<bool, KeyError> {
+        let is_over = |previous: &PreviousTicketKey| previous.until <= now;
+        if !self.state().header.previous_ticket_key.as_ref().is_some_and(is_over) {
+            return Ok(false);
+        }
+        self.change_header(|header| header.previous_ticket_key = None)?;
+        self.ticket_key.replace(&derivation::ticket_key(&self.state().data_key), None);
+        Ok(true)
+    }
+
+    /// The keys that a backup is made with.
+    pub fn backup_keys(&self) -> BackupKeys {
+        let (header, data_key) = self.copy();
+        BackupKeys { data_key, header }
+    }
+}
+
+impl Succession {
+    async fn begin(
+        from: &Header,
+        data_key_version: u64,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<Self, KeyError> {
+        let (data_key, mut header) = (DataKey::random(), from.with_data_key_version(data_key_version));
+        root::wrap(&mut header, &data_key, root_keys, data_dir).await?;
+        header.recovery = from
+            .recovery
+            .as_ref()
+            .map(|wrapping| recovery::wrap(&header, &data_key, &wrapping.public_key.0, wrapping.created_at));
+        Ok(Self { data_dir: data_dir.to_owned(), data_key, header })
+    }
+
+    /// Where the database under the new data key belongs.
+    pub fn database_path(&self) -> PathBuf {
+        self.data_dir.join(&self.header.database)
+    }
+
+    pub fn database_key(&self) -> DatabaseKey {
+        DatabaseKey(derivation::database_key(&self.data_key))
+    }
+
+    /// Which store it is.
+    pub fn store(&self) -> &str {
+        &self.header.store
+    }
+
+    /// Seals under the new data key.
+    pub fn field_sealer(&self) -> FieldSealer {
+        FieldSealer::new(&derivation::sealed_field_key(&self.data_key))
+    }
+
+    /// Puts the header in its place: before this the old data key counts, after it the new one.
+    pub fn commit(mut self) -> Result<Self, KeyError> {
+        self.header.sign(&self.data_key);
+        self.header.replace(&self.data_dir)?;
+        Ok(self)
+    }
+}
+
+impl BackupKeys {
+    /// Opens the header of a backup, which came from `origin`.
+    pub async fn open(
+        contents: &[u8],
+        origin: &str,
+        opener: Opener<'_>,
+        data_dir: &Path,
+    ) -> Result<Self, KeyError> {
+        let header = Header::parse(contents, origin)?;
+        let data_key = match opener {
+            Opener::RootKeys(root_keys) => root::unwrap(&header, origin, root_keys, data_dir).await?,
+            Opener::Recovery(key) => recovery::open(&header, origin, key)?,
+        };
+        Ok(Self { data_key, header })
+    }
+
+    /// The header as it goes into a backup.
+    pub fn header(&self) -> Vec<u8> {
+        self.header.to_json()
+    }
+
+    /// The key of the database in a backup.
+    pub fn database_key(&self) -> DatabaseKey {
+        DatabaseKey(derivation::backup_key(&self.data_key))
+    }
+
+    /// Opens what was sealed when the backup was made.
+    pub fn field_sealer(&self) -> FieldSealer {
+        FieldSealer::new(&derivation::sealed_field_key(&self.data_key))
+    }
+
+    /// A keyed hash of all that stands before the database in a backup.
+    pub fn check(&self, text: &[u8]) -> [u8; 32] {
+        derivation::backup_check(&self.data_key, text)
+    }
+
+    pub fn is_checked(&self, text: &[u8], check: &[u8]) -> bool {
+        self.check(text).as_slice().ct_eq(check).into()
+    }
+
+    /// Draws a new data key for the store of the backup, in `data_dir`, which holds nothing or the same store. Tickets
+    /// from before do not open any more.
+    pub async fn begin_restore(
+        &self,
+        data_dir: &Path,
+        root_keys: &[RootKeySettings],
+    ) -> Result<Succession, KeyError> {
+        let present = match Header::read(data_dir) {
+            Ok(present) => present,
+            // That is what a restore is for.
+            Err(KeyError::HeaderDamaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if present.as_ref().is_some_and(|present| present.store != self.header.store) {
+            return Err(KeyError::OtherStore { data_dir: data_dir.display().to_string() });
+        }
+        // Later than everything that is there, so that no file is written over before the header is replaced.
+        let mut version =
+            present.map_or(0, |present| present.data_key_version).max(self.header.data_key_version);
+        let databases = header::find_databases(data_dir)?;
+        while databases.contains(&header::database_of(version + 1)) {
+            version += 1;
+        }
+        Succession::begin(&self.header, version + 1, root_keys, data_dir).await
+    }
+}
+
+/// The ticket key from before a rotation, where it is still kept.
+pub(super) fn previous_ticket_key(header: &Header, sealer: &FieldSealer) -> Option<Zeroizing<[u8; 32]>> {
+    let previous = header.previous_ticket_key.as_ref()?;
+    let opened = sealer.open(PREVIOUS_TICKET_KEY, &Sealed::from_store(previous.sealed.0.clone())).ok()?;
+    Some(Zeroizing::new(opened.as_slice().try_into().ok()?))
+}

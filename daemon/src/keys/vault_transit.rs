@@ -1,0 +1,111 @@
+//! A root key in the transit engine of Vault or OpenBao. It never leaves the engine, which wraps and unwraps.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use reqwest::Method;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{DataKey, KeyError, RootKey};
+use crate::outbound::VaultError;
+use crate::secrets::{VaultAccess, VaultSettings};
+
+/// A key of a transit engine.
+pub(super) struct TransitRootKey {
+    access: VaultAccess,
+    mount: String,
+    key: String,
+}
+
+impl TransitRootKey {
+    pub(super) fn new(server: VaultSettings, mount: &str, key: &str) -> Result<Self, KeyError> {
+        let id = format!("vault:{}{mount}/{key}", server.address);
+        let access = VaultAccess::new(server)
+            .map_err(|error| KeyError::RootKeyRefused { id, cause: error.to_string() })?;
+        Ok(Self { access, mount: mount.to_owned(), key: key.to_owned() })
+    }
+
+    /// Calls `operation` on the key, bound to `context` in both ways that the engine knows: as associated data, and as
+    /// what the key itself is derived by where it is a derived one. For any other, the engine ignores the latter.
+    async fn call(
+        &self,
+        operation: &str,
+        context: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<Value, VaultError> {
+        let context = BASE64_STANDARD.encode(context);
+        let body = json!({ name: value, "context": context, "associated_data": context });
+        let path = format!("{}/{operation}/{}", self.mount, self.key);
+        self.access.call(Method::POST, &path, Some(&body)).await
+    }
+
+    fn failure(&self, error: VaultError) -> KeyError {
+        let id = self.id();
+        match error {
+            VaultError::Unreachable(cause) => KeyError::RootKeyAway { id, cause },
+            VaultError::NotFound(cause) | VaultError::NotAllowed(cause) | VaultError::Refused(cause) => {
+                KeyError::RootKeyRefused { id, cause }
+            }
+        }
+    }
+
+    fn unexpected(&self) -> KeyError {
+        KeyError::RootKeyRefused {
+            id: self.id(),
+            cause: "the answer is not one of a transit engine".to_owned(),
+        }
+    }
+}
+
+impl RootKey for TransitRootKey {
+    fn id(&self) -> String {
+        format!("vault:{}{}/{}", self.access.address(), self.mount, self.key)
+    }
+
+    /// The server may have moved since: only trying tells.
+    fn may_have_wrapped(&self, id: &str) -> bool {
+        id.starts_with("vault:")
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        data_key: &'a DataKey,
+        context: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, KeyError>> + Send + 'a>> {
+        Box::pin(async move {
+            let plaintext = Zeroizing::new(BASE64_STANDARD.encode(data_key.0.as_slice()));
+            let answer = self
+                .call("encrypt", context, "plaintext", &plaintext)
+                .await
+                .map_err(|error| self.failure(error))?;
+            let ciphertext = answer.pointer("/data/ciphertext").and_then(Value::as_str);
+            Ok(ciphertext.ok_or_else(|| self.unexpected())?.as_bytes().to_vec())
+        })
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a [u8],
+        context: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<DataKey, KeyError>> + Send + 'a>> {
+        Box::pin(async move {
+            let does_not_open = || KeyError::DoesNotUnwrap { id: self.id() };
+            let ciphertext = std::str::from_utf8(wrapped).map_err(|_| does_not_open())?;
+            let answer =
+                self.call("decrypt", context, "ciphertext", ciphertext).await.map_err(
+                    |error| match error {
+                        // What was not encrypted by this key, or for another context.
+                        VaultError::Refused(_) => does_not_open(),
+                        error => self.failure(error),
+                    },
+                )?;
+            let plaintext = answer.pointer("/data/plaintext").and_then(Value::as_str);
+            let bytes = plaintext.and_then(|text| BASE64_STANDARD.decode(text).ok()).map(Zeroizing::new);
+            bytes.and_then(|bytes| DataKey::from_slice(&bytes)).ok_or_else(|| self.unexpected())
+        })
+    }
+}

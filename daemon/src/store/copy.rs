@@ -1,0 +1,173 @@
+//! Copies of the whole database under another key: for a backup, for a rotation, and back from a backup.
+
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use rusqlite::{Connection, params};
+use zeroize::Zeroizing;
+
+use super::{Store, StoreError, connections, encryption, schema};
+use crate::keys::{DatabaseKey, DoesNotOpen, FieldSealer, Place, Sealed};
+use crate::platform;
+
+/// Every sealed column: its table, the column that names the row, its own name, and the version of what is sealed.
+const SEALED: [(&str, &str, &str, u32); 2] =
+    [("certificates", "name", "private_key", 1), ("providers", "name", "client_secret_reference", 1)];
+
+/// What lies beside a database file while it is used, or after a crash.
+const COMPANIONS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+impl Store {
+    /// Writes a copy as of now to `path`, where nothing may be, under another key. Others read and write meanwhile.
+    pub async fn copy_to(&self, path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
+        let connections = self.connections.clone();
+        blocking(move || connections.read(|reader| export(reader, &path, &key))).await
+    }
+
+    /// Moves to a copy at `path` under another key, whose sealed fields are sealed anew. Nobody writes from the moment
+    /// of the copy on; `commit` makes it the one that counts, and where it fails the old one stays.
+    pub async fn move_to<E: From<StoreError> + Send + 'static>(
+        &self,
+        path: PathBuf,
+        key: DatabaseKey,
+        old: FieldSealer,
+        new: FieldSealer,
+        commit: impl FnOnce() -> Result<(), E> + Send + 'static,
+    ) -> Result<(), E> {
+        let connections = self.connections.clone();
+        blocking(move || {
+            let mut writer = connections.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let (fresh, readers) = (|| {
+                remove(&path)?;
+                export(&writer, &path, &key)?;
+                let mut fresh = encryption::open(&path, &key)?;
+                reseal(&mut fresh, &old, &new)?;
+                verify(&fresh, &path)?;
+                Ok::<_, StoreError>((fresh, open_readers(&path, &key)?))
+            })()?;
+            commit()?;
+            *writer = fresh;
+            connections.replace_readers(readers);
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Copies the database at `from` to `to`, where nothing may be, with its sealed fields sealed anew.
+pub async fn copy_file(
+    from: (PathBuf, DatabaseKey, FieldSealer),
+    to: (PathBuf, DatabaseKey, FieldSealer),
+) -> Result<(), StoreError> {
+    blocking(move || {
+        let ((from, from_key, old), (to, to_key, new)) = (from, to);
+        export(&encryption::open(&from, &from_key)?, &to, &to_key)?;
+        let mut fresh = encryption::open(&to, &to_key)?;
+        reseal(&mut fresh, &old, &new)?;
+        verify(&fresh, &to)
+    })
+    .await
+}
+
+/// Reads every page of the database at `path`, and says what is wrong with it.
+pub async fn verify_file(path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
+    blocking(move || verify(&encryption::open(&path, &key)?, &path)).await
+}
+
+/// Removes a database and what lies beside it. What is not there is as good.
+pub fn remove(path: &Path) -> Result<(), StoreError> {
+    for companion in COMPANIONS {
+        let mut name = path.as_os_str().to_owned();
+        name.push(companion);
+        match std::fs::remove_file(&name) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(platform::PlatformError::Io { path: path.display().to_string(), source }.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a change of keys that was killed left in `data_dir`: databases other than `current`, and files that
+/// never came into their place.
+pub fn remove_strays(data_dir: &Path, current: &str) -> Result<(), StoreError> {
+    let failed = |source| platform::PlatformError::Io { path: data_dir.display().to_string(), source };
+    for entry in std::fs::read_dir(data_dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_of_current = COMPANIONS.iter().any(|companion| name == format!("{current}{companion}"));
+        let is_database = name.starts_with("infrad")
+            && COMPANIONS.iter().any(|companion| name.ends_with(&format!(".db{companion}")));
+        if (is_database && !is_of_current) || name.starts_with(platform::BESIDE) {
+            let path = entry.path();
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            removed.map_err(failed)?;
+            tracing::info!(file = %name, "removed what an interrupted change of keys left behind");
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn open_readers(path: &Path, key: &DatabaseKey) -> Result<Vec<Connection>, StoreError> {
+    (0..connections::READERS).map(|_| encryption::open(path, key)).collect()
+}
+
+fn export(from: &Connection, to: &Path, key: &DatabaseKey) -> Result<(), StoreError> {
+    platform::create_file(to, &[], 0o600)?;
+    let raw_key: Zeroizing<String> = encryption::raw_key(key);
+    from.execute("ATTACH DATABASE ?1 AS copy KEY ?2", params![to.to_string_lossy(), raw_key.as_str()])?;
+    // One transaction: all tables are copied as they were at one moment.
+    let exported = (|| {
+        let version: u32 = from.query_row("PRAGMA main.user_version", [], |row| row.get(0))?;
+        from.execute_batch("BEGIN")?;
+        from.query_row("SELECT sqlcipher_export('copy')", [], |_| Ok(()))?;
+        from.execute_batch(&format!("PRAGMA copy.user_version = {version}; COMMIT"))
+    })();
+    if exported.is_err() {
+        // The first error is the one to tell.
+        let _ = from.execute_batch("ROLLBACK");
+    }
+    let detached = from.execute_batch("DETACH DATABASE copy");
+    exported.and(detached)?;
+    Ok(platform::sync_directory(to)?)
+}
+
+fn reseal(database: &mut Connection, old: &FieldSealer, new: &FieldSealer) -> Result<(), StoreError> {
+    let transaction = database.transaction()?;
+    for (table, name, column, version) in SEALED {
+        let rows: Vec<(String, Vec<u8>)> = transaction
+            .prepare(&format!("SELECT {name}, {column} FROM {table}"))?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut update =
+            transaction.prepare(&format!("UPDATE {table} SET {column} = ?2 WHERE {name} = ?1"))?;
+        for (row, sealed) in rows {
+            let place = Place { table, row: &row, column, version };
+            let field = old
+                .open(place, &Sealed::from_store(sealed))
+                .map_err(|DoesNotOpen| StoreError::UnexpectedRow("a sealed field"))?;
+            update.execute(params![row, new.seal(place, &field).as_bytes()])?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Every page authenticates, every index fits its table, and this infrad knows the schema.
+fn verify(database: &Connection, path: &Path) -> Result<(), StoreError> {
+    let damaged = || StoreError::Damaged { path: path.display().to_string() };
+    let found: Vec<String> = database
+        .prepare("PRAGMA cipher_integrity_check")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let sound: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    if !found.is_empty() || sound != "ok" {
+        return Err(damaged());
+    }
+    schema::check(database, path)
+}
+
+async fn blocking<T: Send + 'static>(operation: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(operation).await.expect("copying neither panics nor is aborted")
+}

@@ -1,0 +1,167 @@
+//! A backup: one file that holds the database under a key of its own, and the header that opens it.
+//!
+//! A line that names the format; the header of the keys, which holds no root key; what the backup says of itself; a
+//! keyed hash of all that; the database. Numbers before a part are its length, 32 bits, the highest first.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::keys::{BackupKeys, KeyError, Keys, Opener};
+use crate::platform::{self, PlatformError};
+use crate::store::{self, Store, StoreError};
+
+const FORMAT: &[u8] = b"infrad backup 1\n";
+/// Header and description have some hundred bytes.
+const MAX_PART: u32 = 64 * 1024;
+const CHECK_BYTES: usize = 32;
+
+/// Why there is no backup, or none that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("{path} is not a backup of infrad")]
+    NotABackup { path: String },
+    #[error("{path} was damaged or changed: use another backup")]
+    Damaged { path: String },
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+}
+
+/// What a backup says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupDescription {
+    pub created_at: Timestamp,
+    /// The infrad that made it.
+    pub version: String,
+    database_bytes: u64,
+    /// SHA-256, in hexadecimal.
+    database_hash: String,
+}
+
+/// A backup that was opened and found whole.
+pub struct OpenedBackup {
+    pub keys: BackupKeys,
+    pub description: BackupDescription,
+    /// The database, under the backup's own key; removed with the value.
+    pub database: NamedTempFile,
+}
+
+/// Makes a backup of the running store; a copy of the database, encrypted, lies in `data_dir` meanwhile.
+pub async fn create_backup(
+    keys: &Keys,
+    store: &Store,
+    data_dir: &Path,
+    now: Timestamp,
+) -> Result<impl Read + Send + use<>, BackupError> {
+    let failed = io_failure(data_dir);
+    let keys = keys.backup_keys();
+    let directory =
+        tempfile::Builder::new().prefix(platform::BESIDE).tempdir_in(data_dir).map_err(&failed)?;
+    let path = directory.path().join("backup");
+    store.copy_to(path.clone(), keys.database_key()).await?;
+    let mut database = File::open(&path).map_err(&failed)?;
+    // It stays readable for as long as it is open.
+    drop(directory);
+    let (database_bytes, database_hash) = measure(&mut database).map_err(&failed)?;
+    database.seek(SeekFrom::Start(0)).map_err(&failed)?;
+    let description = BackupDescription {
+        created_at: now,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        database_bytes,
+        database_hash,
+    };
+    let mut front = FORMAT.to_vec();
+    for part in [keys.header(), serde_json::to_vec(&description).expect("plain JSON")] {
+        let length = u32::try_from(part.len()).expect("some hundred bytes");
+        front.extend_from_slice(&length.to_be_bytes());
+        front.extend_from_slice(&part);
+    }
+    let check = keys.check(&front);
+    front.extend_from_slice(&check);
+    Ok(std::io::Cursor::new(front).chain(database))
+}
+
+/// Opens the backup at `path`, and reads all of it. The database comes to lie in `directory`.
+pub async fn open_backup(
+    path: &Path,
+    opener: Opener<'_>,
+    data_dir: &Path,
+    directory: &Path,
+) -> Result<OpenedBackup, BackupError> {
+    let name = path.display().to_string();
+    let damaged = || BackupError::Damaged { path: name.clone() };
+    let mut file = File::open(path).map_err(io_failure(path))?;
+    let mut front = vec![0; FORMAT.len()];
+    if file.read_exact(&mut front).is_err() || front != FORMAT {
+        return Err(BackupError::NotABackup { path: name });
+    }
+    let header = read_part(&mut file, &mut front).ok_or_else(damaged)?;
+    let description = read_part(&mut file, &mut front).ok_or_else(damaged)?;
+    let mut check = [0; CHECK_BYTES];
+    file.read_exact(&mut check).map_err(|_| damaged())?;
+
+    let keys = BackupKeys::open(&header, &name, opener, data_dir).await?;
+    if !keys.is_checked(&front, &check) {
+        return Err(damaged());
+    }
+    let description: BackupDescription = serde_json::from_slice(&description).map_err(|_| damaged())?;
+    let failed = io_failure(directory);
+    let mut database =
+        tempfile::Builder::new().prefix(platform::BESIDE).tempfile_in(directory).map_err(&failed)?;
+    std::io::copy(&mut file, &mut database).map_err(&failed)?;
+    database.seek(SeekFrom::Start(0)).map_err(&failed)?;
+    let measured = measure(database.as_file_mut()).map_err(&failed)?;
+    if measured != (description.database_bytes, description.database_hash.clone()) {
+        return Err(damaged());
+    }
+    store::verify_file(database.path().to_owned(), keys.database_key()).await?;
+    Ok(OpenedBackup { keys, description, database })
+}
+
+/// A length and so many bytes, which are added to `front` as well.
+fn read_part(file: &mut File, front: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    file.read_exact(&mut length).ok()?;
+    let bytes = u32::from_be_bytes(length);
+    if bytes > MAX_PART {
+        return None;
+    }
+    let mut part = vec![0; usize::try_from(bytes).ok()?];
+    file.read_exact(&mut part).ok()?;
+    front.extend_from_slice(&length);
+    front.extend_from_slice(&part);
+    Some(part)
+}
+
+/// Length and SHA-256 of what is left to read.
+fn measure(file: &mut File) -> std::io::Result<(u64, String)> {
+    struct Hashing(Sha256);
+    impl Write for Hashing {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hashing = Hashing(Sha256::new());
+    let bytes = std::io::copy(file, &mut hashing)?;
+    Ok((bytes, HEXLOWER.encode(&hashing.0.finalize())))
+}
+
+fn io_failure(path: &Path) -> impl Fn(std::io::Error) -> PlatformError + use<> {
+    let path = path.display().to_string();
+    move |source| PlatformError::Io { path: path.clone(), source }
+}

@@ -1,0 +1,53 @@
+//! From a backup to a store that can be started: on an empty host, or in the place of the one that is there.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::backup::{BackupDescription, BackupError, open_backup};
+use super::epoch::EpochFile;
+use crate::keys::{Opener, RootKeySettings};
+use crate::store::{self, EndReason, Store};
+
+/// What was restored.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    pub description: BackupDescription,
+    /// How many sessions it held, all of which were ended.
+    pub ended: usize,
+}
+
+/// Restores the backup at `path` into `data_dir`, which the caller holds the lock of. All of it is read and verified
+/// first; the data gets a new data key, under the first of `root_keys`; all sessions are ended. What was there before
+/// counts until the header is replaced, which is one step.
+pub async fn restore(
+    path: &Path,
+    opener: Opener<'_>,
+    data_dir: &Path,
+    root_keys: &[RootKeySettings],
+    epoch_file: &EpochFile,
+    now: Timestamp,
+) -> Result<Restored, BackupError> {
+    let source = open_backup(path, opener, data_dir, data_dir).await?;
+    let next = source.keys.begin_restore(data_dir, root_keys).await?;
+    let (database, name) = (next.database_path(), next.store().to_owned());
+    store::remove(&database)?;
+    let from = (source.database.path().to_owned(), source.keys.database_key(), source.keys.field_sealer());
+    store::copy_file(from, (database.clone(), next.database_key(), next.field_sealer())).await?;
+
+    let restored = Store::open(&database, &next.database_key())?;
+    let ended = restored.end_all_sessions(now, EndReason::Restored).await?;
+    // Newer than anything that was seen: whoever puts the old files back is noticed.
+    let epoch = restored.raise_epoch(epoch_file.read(&name)?.unwrap_or(0)).await?;
+    drop(restored);
+    let next = next.commit()?;
+    // After the commit: the data may be ahead of the file, but never behind it.
+    epoch_file.raise(&name, epoch)?;
+    let current = next.database_path();
+    let current = current.file_name().unwrap_or_default().to_string_lossy();
+    // It goes with the other strays, its companions too.
+    let description = source.description.clone();
+    drop(source);
+    store::remove_strays(data_dir, &current)?;
+    Ok(Restored { description, ended })
+}
