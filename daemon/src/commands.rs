@@ -61,7 +61,7 @@ impl Context {
 /// Does what `command` asks.
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve { accept_rollback } => block_on(serve::run(context, *accept_rollback)),
+        Command::Serve { accept_rollback } => serve_on(serve::run(context, *accept_rollback)),
         Command::Check { live, json } => block_on(check::run(context, *live, *json)),
         Command::Status { json } => block_on(status::run(context, *json)),
         Command::Key { command } => block_on(key::run(context, *command)),
@@ -70,7 +70,7 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
         }
         Command::Restore { file, recovery } => block_on(backup::restore(context, file, *recovery)),
         #[cfg(feature = "dev")]
-        Command::Dev { command } => block_on(dev::run(context, command)),
+        Command::Dev { command } => serve_on(dev::run(context, command)),
         Command::Fingerprint => block_on(fingerprint::run(context)),
         Command::Completions { shell } => completions::run(context, *shell),
     }
@@ -79,9 +79,21 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
 /// How long threads may take to end after the command has.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// Runs a command that waits for others: only these pay for a runtime.
+/// Runs a daemon, on all cores.
+fn serve_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    run_on(&mut tokio::runtime::Builder::new_multi_thread(), command)
+}
+
+/// Runs a command that waits for others, and does one thing after the other.
 fn block_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    run_on(tokio::runtime::Builder::new_current_thread().max_blocking_threads(1), command)
+}
+
+fn run_on(
+    runtime: &mut tokio::runtime::Builder,
+    command: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| Failure::new("the program cannot start its threads").because(&error))?;

@@ -101,10 +101,9 @@ pub(super) async fn unwrap(
             Ok(data_key) if header.is_signed_by(&data_key) => return Ok(data_key),
             Ok(_) => return Err(damaged()),
             // The id of a native key is its very own, so it is the header that is wrong.
-            Err(KeyError::DoesNotUnwrap { .. }) if root_key.id() == header.root_key => {
+            Err(KeyError::DoesNotUnwrap { .. }) if matches!(settings, RootKeySettings::Native { .. }) => {
                 return Err(damaged());
             }
-            Err(KeyError::DoesNotUnwrap { .. }) => configured.push(root_key.id()),
             // Being away comes first: it may be the right one, and come back.
             Err(error) if error.is_away() => failed = Some(error),
             Err(error) => {

@@ -93,7 +93,7 @@ fn write_beside(path: &Path, contents: &[u8], mode: u32) -> std::io::Result<temp
     let mut beside = tempfile::Builder::new()
         .prefix(BESIDE)
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
-        .tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+        .tempfile_in(directory_of(path))?;
     beside.write_all(contents)?;
     beside.as_file().sync_all()?;
     Ok(beside)
@@ -105,7 +105,12 @@ pub fn sync_directory(path: &Path) -> Result<(), PlatformError> {
 }
 
 fn sync_directory_of(path: &Path) -> std::io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(directory_of(path))?.sync_all()
+}
+
+/// The directory that `path` is in; the present one for a bare name.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn own_user() -> u32 {

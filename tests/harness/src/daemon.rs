@@ -101,7 +101,30 @@ impl Daemon {
 
     /// Starts `infrad` with these arguments and the daemon's configuration, and does not wait.
     pub fn infrad<const N: usize>(&self, arguments: [&str; N]) -> Running {
-        let mut command = Command::new(built("infrad"));
+        let command = self.command(Command::new(built("infrad")), &arguments);
+        Running::start(command, format!("infrad {}", arguments.join(" ")), None, READY)
+    }
+
+    /// The same with something on standard input.
+    pub fn infrad_told<const N: usize>(&self, arguments: [&str; N], input: &str) -> Running {
+        let mut command = self.command(Command::new(built("infrad")), &arguments);
+        command.stdin(Stdio::piped());
+        let input = format!("{input}\n").into_bytes();
+        Running::start(command, format!("infrad {}", arguments.join(" ")), Some(input), READY)
+    }
+
+    /// Starts `infrad` under another program, which is given it with its arguments.
+    pub fn infrad_under(&self, mut program: Command, arguments: &[&str]) -> Running {
+        program.arg(built("infrad"));
+        Running::start(
+            self.command(program, arguments),
+            format!("infrad {}", arguments.join(" ")),
+            None,
+            READY,
+        )
+    }
+
+    fn command(&self, mut command: Command, arguments: &[&str]) -> Command {
         command
             .args(arguments)
             .arg("--config")
@@ -114,7 +137,7 @@ impl Daemon {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
-        Running::start(command, format!("infrad {}", arguments.join(" ")), None, READY)
+        command
     }
 
     /// Stops it with SIGTERM; the exit code.

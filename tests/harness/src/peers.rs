@@ -11,9 +11,20 @@ pub fn find(peer: &str, file: &str) -> Option<PathBuf> {
     if folder.join(file).exists() {
         return Some(folder);
     }
-    let reason = format!("the peer {peer} is not installed in {}", folder.display());
+    missing(&format!("the peer {peer} is not installed in {}", folder.display()))
+}
+
+/// A program of the machine, found as a shell finds it. `None`, said loudly, where it is not installed; in continuous
+/// integration (`CI=true`) that fails the test.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.exists());
+    found.or_else(|| missing(&format!("{name} is not installed on this machine")))
+}
+
+fn missing(reason: &str) -> Option<PathBuf> {
     assert!(!is_continuous_integration(), "{reason}: run `tests/peers/install`");
-    skip::told(&reason);
+    skip::told(reason);
     None
 }
 

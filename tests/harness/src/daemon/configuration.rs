@@ -15,6 +15,8 @@ pub struct Configuration {
     pub root_key: PathBuf,
     pub redirect_ports: Vec<u16>,
     pub providers: Vec<ProviderEntry>,
+    /// The list of root keys in YAML, in the place of the one native key at `root_key`.
+    pub root_keys: Option<String>,
     /// `{lifetime: 12h}` and the like; left out when empty.
     pub sessions: String,
     /// Lines that are added as they are.
@@ -74,6 +76,7 @@ impl Configuration {
             data_dir: directory.join("data"),
             root_key: directory.join("keys/root.key"),
             redirect_ports: redirect_ports.to_vec(),
+            root_keys: None,
             providers,
             sessions: String::new(),
             more: String::new(),
@@ -97,7 +100,8 @@ impl Configuration {
         for provider in &self.providers {
             self.add_provider(&mut yaml, provider);
         }
-        let _ = writeln!(yaml, "keys:\n  - {{kind: native, config: {{path: {}}}}}", self.root_key.display());
+        let native = format!("[{{kind: native, config: {{path: {}}}}}]", self.root_key.display());
+        let _ = writeln!(yaml, "keys: {}", self.root_keys.as_ref().unwrap_or(&native));
         if !self.sessions.is_empty() {
             let _ = writeln!(yaml, "sessions: {}", self.sessions);
         }

@@ -1,0 +1,241 @@
+//! Changes of keys, backups and their return are killed at every step that touches the disk: what is there afterwards
+//! opens, has every row, and leaves nothing lying about.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::peers;
+use infra_harness::provider::{CLIENT_SECRET, Provider};
+
+/// Which of the program's threads and files are looked at: calls are counted by thread, so that those of one thread would
+/// hide behind those of another.
+fn views(daemon: &Daemon) -> Vec<Vec<String>> {
+    let mut of_new_database = vec!["-f".to_owned()];
+    for companion in ["", "-wal", "-journal"] {
+        let path = daemon.data_dir().join(format!("infrad-2.db{companion}"));
+        of_new_database.extend(["-P".to_owned(), path.display().to_string()]);
+    }
+    vec![vec!["-f".to_owned()], Vec::new(), of_new_database]
+}
+
+/// The system calls before which the program is killed, each in its turn: all that make something on the disk so.
+const STEPS: &str =
+    "fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,ftruncate,mkdir,mkdirat";
+/// The same for what is written in between, of which there is more: every seventh.
+const WRITES: &str = "pwrite64,write";
+const EVERY: usize = 7;
+/// No command has so many steps.
+const MOST_STEPS: usize = 2_000;
+
+/// A host whose daemon was stopped, with a session alive in its store, which can be put back as it was.
+struct Host {
+    daemon: Daemon,
+    token: String,
+    kept: PathBuf,
+    _provider: Provider,
+}
+
+/// How a session is after a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Session {
+    Live,
+    Revoked,
+}
+
+impl Host {
+    /// `None`, said loudly, where programs cannot be killed at a step of theirs.
+    fn new() -> Option<Self> {
+        peers::find_program("strace")?;
+        let provider = Provider::start();
+        let mut daemon = Daemon::start(&provider);
+        let token = login::over_http(&daemon, &provider);
+        daemon.infrad(["backup", "backup"]).wait().expect(0);
+        daemon.stop();
+        let next = daemon.directory().join("keys/next.key");
+        daemon.change(|configuration| {
+            configuration.root_keys = Some(format!(
+                "[{{kind: native, config: {{path: {}}}}}, {{kind: native, config: {{path: {}}}}}]",
+                next.display(),
+                configuration.root_key.display()
+            ));
+        });
+        let kept = daemon.directory().join("kept");
+        let host = Self { daemon, token, kept, _provider: provider };
+        copy(&host.daemon.data_dir(), &host.kept.join("data"));
+        copy(&host.keys(), &host.kept.join("keys"));
+        Some(host)
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.daemon.directory().join("keys")
+    }
+
+    fn put_back(&self) {
+        for (to, name) in [(self.daemon.data_dir(), "data"), (self.keys(), "keys")] {
+            let _ = fs::remove_dir_all(&to);
+            copy(&self.kept.join(name), &to);
+        }
+    }
+
+    /// Runs the command and kills it before its `n`th call of `calls` in this view; `true` when it came to its end
+    /// before that.
+    fn run_until(&self, arguments: &[&str], view: &[String], calls: &str, n: usize) -> bool {
+        let mut strace = Command::new("strace");
+        strace
+            .args(view)
+            .args(["-qq", "-o", "/dev/null", "-e"])
+            .arg(format!("trace={calls}"))
+            .arg("-e")
+            .arg(format!("inject={calls}:signal=KILL:when={n}"));
+        let ran = self.daemon.infrad_under(strace, arguments).wait();
+        assert!(matches!(ran.code, None | Some(0)), "it failed instead\n{ran}");
+        ran.code == Some(0)
+    }
+
+    /// Kills the command at each of its steps in turn, after `prepare`, and has `look` at what is there afterwards; how
+    /// often it was killed.
+    fn at_every_step(
+        &mut self,
+        arguments: &[&str],
+        mut prepare: impl FnMut(&mut Self),
+        mut look: impl FnMut(&mut Self),
+    ) -> usize {
+        let mut kills = 0;
+        for view in views(&self.daemon) {
+            for (calls, every) in [(STEPS, 1), (WRITES, EVERY)] {
+                let ends = (1..=MOST_STEPS).step_by(every).any(|n| {
+                    prepare(self);
+                    let has_ended = self.run_until(arguments, &view, calls, n);
+                    kills += usize::from(!has_ended);
+                    look(self);
+                    has_ended
+                });
+                assert!(ends, "{arguments:?} never came to its end");
+            }
+        }
+        kills
+    }
+
+    /// Starts the daemon, looks at the session, and ends the daemon.
+    fn session(&mut self) -> Session {
+        self.daemon.start_again();
+        let answered = self.daemon.api().get_as("/v1/session", &self.token);
+        self.daemon.kill();
+        match answered.status {
+            200 => Session::Live,
+            status => {
+                let is_revoked = answered.body.contains("session_revoked");
+                assert!(status == 401 && is_revoked, "it was lost: {answered:?}\n{}", self.daemon.log());
+                Session::Revoked
+            }
+        }
+    }
+
+    /// Nothing in the clear, and nothing that a killed command left.
+    fn assert_tidy(&self) {
+        let mut canaries = Canaries::default();
+        canaries.add("session secret", self.token.split_once('.').expect("two parts").1);
+        canaries.add("client secret", CLIENT_SECRET);
+        canaries.add("e-mail", "alice@example.test");
+        canaries.add("SQLite", "SQLite format 3");
+        let data_dir = self.daemon.data_dir();
+        assert_eq!(canaries.find_in_files(&data_dir, &[]), Vec::<String>::new());
+        let names: Vec<String> = fs::read_dir(&data_dir)
+            .expect("the data directory")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        let is_database = |name: &&String| Path::new(name).extension().is_some_and(|kind| kind == "db");
+        let databases = names.iter().filter(is_database).count();
+        let strays = names.iter().filter(|name| name.starts_with(".new-")).count();
+        assert_eq!((databases, strays), (1, 0), "{names:?}");
+    }
+
+    /// Kills a command that changes the store everywhere; whatever it came to, the daemon starts, and the session is one
+    /// of `after`, each of which is seen.
+    fn kill_everywhere(&mut self, arguments: &[&str], after: &[Session]) {
+        let mut seen = Vec::new();
+        let kills = self.at_every_step(
+            arguments,
+            |host| host.put_back(),
+            |host| {
+                seen.push(host.session());
+                host.assert_tidy();
+            },
+        );
+        assert!(kills > 10, "{arguments:?}: killed {kills} times");
+        assert!(after.iter().all(|session| seen.contains(session)), "{arguments:?}: {seen:?}");
+        assert!(seen.iter().all(|session| after.contains(session)), "{arguments:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_rewrap_that_is_killed_leaves_the_old_wrapping_or_the_new() {
+    let Some(mut host) = Host::new() else { return };
+    host.kill_everywhere(&["key", "rewrap"], &[Session::Live]);
+}
+
+#[test]
+fn a_rotation_that_is_killed_leaves_the_old_data_key_or_the_new() {
+    let Some(mut host) = Host::new() else { return };
+    host.kill_everywhere(&["key", "rotate"], &[Session::Live]);
+}
+
+#[test]
+fn a_backup_that_is_killed_leaves_the_store_alone_and_no_half_of_a_file() {
+    let Some(mut host) = Host::new() else { return };
+    let file = host.daemon.directory().join("again");
+    let kills = host.at_every_step(
+        &["backup", "again"],
+        |host| {
+            host.put_back();
+            let _ = fs::remove_file(&file);
+        },
+        |host| {
+            if file.exists() {
+                host.daemon.infrad(["backup", "verify", "again"]).wait().expect(0);
+            }
+            assert_eq!(host.session(), Session::Live);
+            host.assert_tidy();
+        },
+    );
+    assert!(kills > 10, "killed {kills} times");
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_the_old_store_or_the_restored_one() {
+    let Some(mut host) = Host::new() else { return };
+    host.kill_everywhere(&["restore", "backup"], &[Session::Live, Session::Revoked]);
+}
+
+#[test]
+fn a_restore_on_an_empty_host_that_is_killed_can_be_done_again() {
+    let Some(mut host) = Host::new() else { return };
+    let kills = host.at_every_step(
+        &["restore", "backup"],
+        |host| {
+            host.put_back();
+            fs::remove_dir_all(host.daemon.data_dir()).expect("the data directory");
+        },
+        |host| {
+            host.daemon.infrad(["restore", "backup"]).wait().expect(0);
+            assert_eq!(host.session(), Session::Revoked);
+            host.assert_tidy();
+        },
+    );
+    assert!(kills > 10, "killed {kills} times");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory").flatten() {
+        if entry.file_type().expect("a kind").is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+        }
+    }
+}
