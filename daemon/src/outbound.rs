@@ -7,7 +7,7 @@ mod vault;
 use std::time::Duration;
 
 use infra_shared::http::{self, BodyError, Limits, NoClient, Trust, Untrusted};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -55,8 +55,7 @@ pub struct Request {
 pub struct Answer {
     pub status: u16,
     pub content_type: Option<String>,
-    /// Where a redirect, which is never followed, would lead.
-    pub location: Option<String>,
+    pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
@@ -170,10 +169,9 @@ impl Outbound {
             };
             let response = sent.map_err(|error| failure(&error, host()))?;
             let status = response.status().as_u16();
-            let header = |name| {
-                response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
-            };
-            let (content_type, location) = (header(CONTENT_TYPE), header(LOCATION));
+            let headers = response.headers().clone();
+            let content_type =
+                headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
             let body = http::read_body(response, limit).await.map_err(|error| match error {
                 BodyError::TooLarge { limit } => OutboundError::TooLarge { host: host(), limit },
                 BodyError::Broken(error) => failure(&error, host()),
@@ -181,7 +179,7 @@ impl Outbound {
                     OutboundError::Unreachable { host: host(), cause: "the connection broke".to_owned() }
                 }
             })?;
-            Ok(Answer { status, content_type, location, body })
+            Ok(Answer { status, content_type, headers, body })
         };
         tokio::time::timeout(LIMITS.total, call).await.unwrap_or_else(|_| Err(too_slow(host())))
     }

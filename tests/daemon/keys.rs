@@ -187,7 +187,47 @@ fn databases(daemon: &Daemon) -> Vec<String> {
     names.filter(|name| name.contains(".db")).collect()
 }
 
-/// The page: make a recovery key, make a backup; the host and the root key are lost; restore on an empty host.
+/// The commands of the page's part on recovery: those of today, and those of the day when all is lost.
+fn drill() -> [Vec<String>; 2] {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, drill) = page.split_once("<!-- recovery drill").expect("the part on recovery");
+    let (today, then) = drill.split_once("### When").expect("two parts");
+    [today, then]
+        .map(|part| part.lines().filter(|line| line.starts_with("infrad ")).map(ToOwned::to_owned).collect())
+}
+
+#[test]
+fn the_page_on_recovery_works_as_it_is_written() {
+    let provider = Provider::start();
+    let backups = tempfile::tempdir().expect("a directory");
+    let [today, then] = drill();
+    assert_eq!((today.len(), then.len()), (3, 3));
+    let mut key = String::new();
+    let mut follow = |daemon: &mut Daemon, line: &str| {
+        if line == "infrad serve" {
+            return daemon.start_again();
+        }
+        let line = line.replace("/backups", &backups.path().display().to_string());
+        let words: Vec<&str> = line.split(' ').skip(1).collect();
+        let ran = daemon.infrad_told_words(&words, &key).wait().expect(0);
+        if line.ends_with("recovery create") {
+            ran.stdout.trim().clone_into(&mut key);
+        }
+    };
+    let mut daemon = Daemon::start(&provider);
+    for line in &today {
+        follow(&mut daemon, line);
+    }
+    drop(daemon);
+    let mut host = prepared(&provider);
+    for line in &then {
+        follow(&mut host, line);
+    }
+    login::over_http(&host, &provider);
+}
+
+/// In detail: make a recovery key, make a backup; the host and the root key are lost; restore on an empty host.
 #[test]
 fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone() {
     let provider = Provider::start();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use infra_harness::aws_metadata::{AUTHORIZATION, AWSMetadata};
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
 use infra_harness::kubernetes::{Kubernetes, NAMESPACE};
@@ -195,6 +196,50 @@ fn a_login_with_the_secret_in_parameter_store_and_a_profile() {
     let more = aws_entry(&moto, "awsssm").replace("}}]", ", profile: infrad}}]");
     sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
         daemon.set_environment("AWS_CONFIG_FILE", &profile.display().to_string());
+    });
+}
+
+#[test]
+fn a_login_with_credentials_that_a_container_or_an_instance_gives() {
+    let provider = Provider::start();
+    let Some((moto, key)) = filled_moto() else { return };
+    let more = aws_entry(&moto, "awsssm");
+    let container = AWSMetadata::start(&key);
+    sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
+        daemon.set_environment("AWS_REGION", REGION);
+        daemon.set_environment(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            &format!("{}/container", container.address()),
+        );
+        daemon.set_environment("AWS_CONTAINER_AUTHORIZATION_TOKEN", AUTHORIZATION);
+    });
+    assert_eq!(container.asked(), ["/container"]);
+
+    let instance = AWSMetadata::start(&key);
+    sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
+        daemon.set_environment("AWS_EC2_METADATA_SERVICE_ENDPOINT", &instance.address());
+    });
+    assert!(instance.asked().iter().any(|path| path.ends_with("security-credentials/infrad")));
+}
+
+#[test]
+fn a_login_with_the_web_identity_of_a_service_account() {
+    let provider = Provider::start();
+    // Believing everybody: this role is no user whose signature it could check.
+    let Some(moto) = Moto::start() else { return };
+    moto.call(
+        "AmazonSSM.PutParameter",
+        &json!({"Name": "/infra/okta", "Type": "SecureString", "Value": CLIENT_SECRET}),
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let token = directory.path().join("token");
+    write_private(&token, "a token of the cluster");
+    let more = aws_entry(&moto, "awsssm");
+    sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
+        daemon.set_environment("AWS_REGION", REGION);
+        daemon.set_environment("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/infrad");
+        daemon.set_environment("AWS_WEB_IDENTITY_TOKEN_FILE", &token.display().to_string());
+        daemon.set_environment("AWS_ENDPOINT_URL_STS", &moto.endpoint());
     });
 }
 

@@ -9,6 +9,9 @@ fn transcript_of(provider: &Provider, daemon: &Daemon) -> Transcript {
     transcript.replace(daemon.origin(), "SERVER");
     transcript.replace(format!("127.0.0.1:{}", daemon.port()), "ADDRESS");
     transcript.replace(provider.issuer(), "ISSUER");
+    for port in daemon.redirect_ports() {
+        transcript.replace(format!("127.0.0.1:{port}"), "127.0.0.1:PORT");
+    }
     transcript.replace(daemon.directory().display().to_string(), "DIRECTORY");
     transcript.replace(env!("CARGO_PKG_VERSION"), "VERSION");
     transcript
@@ -89,14 +92,74 @@ fn serve_and_fingerprint() {
 }
 
 #[test]
+fn keys_and_backups() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let mut transcript = transcript_of(&provider, &daemon);
+    transcript.note("before the first start");
+    for command in ["status", "rotate"] {
+        transcript.add(&run(&daemon, ["key", command], 1));
+    }
+    transcript.add(&run(&daemon, ["status"], 1));
+    transcript.add(&run(&daemon, ["check", "--live"], 0));
+    daemon.start_again();
+    let status = run(&daemon, ["key", "status", "--json"], 0).json();
+    let text = |name: &str| status.get(name).and_then(|text| text.as_str()).unwrap_or_default().to_owned();
+    transcript.replace(text("store"), "STORE");
+    transcript.replace(text("rootKey"), "ROOT-KEY");
+    transcript.replace(daemon.fingerprint(), "FINGERPRINT");
+    transcript.replace(daemon.process().to_string(), "PROCESS");
+    transcript.note("while it runs");
+    transcript.add(&run(&daemon, ["status"], 0));
+    transcript.add(&run(&daemon, ["key", "status"], 0));
+    transcript.add(&run(&daemon, ["key", "rewrap"], 0));
+    transcript.add(&run(&daemon, ["key", "rotate"], 0));
+    transcript.add(&told(&daemon, ["key", "recovery", "test"], &"0".repeat(56), 2));
+    transcript.add(&told(&daemon, ["key", "recovery", "test"], RECOVERY_KEY, 1));
+    let created = run(&daemon, ["key", "recovery", "create"], 0);
+    let key = created.stdout.trim().to_owned();
+    transcript.replace(key.clone(), "RECOVERY-KEY");
+    transcript.add(&created);
+    transcript.add(&told(&daemon, ["key", "recovery", "test"], &key, 0));
+    transcript.add(&told(&daemon, ["key", "recovery", "test"], RECOVERY_KEY, 1));
+    transcript.add(&run(&daemon, ["key", "status"], 0));
+    transcript.add(&run(&daemon, ["backup", "infra.backup"], 0));
+    transcript.add(&run(&daemon, ["backup", "infra.backup"], 2));
+    transcript.add(&run(&daemon, ["backup", "verify", "infra.backup"], 0));
+    transcript.add(&run(&daemon, ["backup", "verify", "infrad.yaml"], 1));
+    let restore = run(&daemon, ["restore", "infra.backup"], 1);
+    transcript.add(&restore);
+    daemon.stop();
+    transcript.note("while it does not run");
+    transcript.add(&run(&daemon, ["status"], 1));
+    transcript.add(&run(&daemon, ["key", "rotate"], 0));
+    transcript.add(&run(&daemon, ["restore", "infra.backup"], 0));
+    transcript.add(&told(&daemon, ["restore", "infra.backup", "--recovery"], &key, 0));
+    transcript.compare("infrad-keys");
+}
+
+/// A recovery key of some other store.
+const RECOVERY_KEY: &str = "0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-000B-6N6S";
+
+#[track_caller]
+fn told<const N: usize>(daemon: &Daemon, arguments: [&str; N], input: &str, code: i32) -> Ran {
+    daemon.infrad_told(arguments, input).wait().expect(code)
+}
+
+#[test]
 fn help() {
     let provider = Provider::start();
     let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let mut transcript = transcript_of(&provider, &daemon);
     transcript.add(&run(&daemon, ["--version"], 0));
     transcript.add(&run(&daemon, ["--help"], 0));
-    for command in ["serve", "check", "dev", "fingerprint", "completions"] {
+    for command in
+        ["serve", "check", "status", "key", "backup", "restore", "dev", "fingerprint", "completions"]
+    {
         transcript.add(&run(&daemon, [command, "--help"], 0));
+    }
+    for command in ["status", "rewrap", "rotate", "recovery"] {
+        transcript.add(&run(&daemon, ["key", command, "--help"], 0));
     }
     transcript.add(&run(&daemon, ["sreve"], 2));
     transcript.compare("infrad-help");

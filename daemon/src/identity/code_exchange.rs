@@ -105,7 +105,7 @@ mod tests {
         Answer {
             status,
             content_type: Some(content_type.to_owned()),
-            location: None,
+            headers: reqwest::header::HeaderMap::new(),
             body: body.as_bytes().to_vec(),
         }
     }

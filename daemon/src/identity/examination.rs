@@ -2,6 +2,7 @@
 
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::random;
+use reqwest::header::LOCATION;
 use secrecy::SecretString;
 use url::Url;
 
@@ -137,10 +138,12 @@ impl Provider {
                 };
             }
         };
-        let leads_there = |location: &String| {
+        let leads_there = |location: &str| {
             location.strip_prefix(redirect_uri).is_some_and(|rest| rest.starts_with(['?', '#']))
         };
-        match (answer.status, &answer.location) {
+        // A redirect is never followed.
+        let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        match (answer.status, location) {
             (300..=399, Some(location)) if leads_there(location) => Outcome::Works,
             (400..=499, _) => Outcome::Fails {
                 cause: format!("the provider refuses it (status {})", answer.status),

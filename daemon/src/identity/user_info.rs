@@ -44,7 +44,15 @@ mod tests {
 
     fn read_json(body: &str) -> Result<Map<String, Value>, IdentityError> {
         let content_type = Some("application/json".to_owned());
-        read(&Answer { status: 200, content_type, location: None, body: body.as_bytes().to_vec() }, "00u1")
+        read(
+            &Answer {
+                status: 200,
+                content_type,
+                headers: reqwest::header::HeaderMap::new(),
+                body: body.as_bytes().to_vec(),
+            },
+            "00u1",
+        )
     }
 
     #[test]

@@ -217,7 +217,7 @@ mod tests {
 
     fn outcome(status: u16, body: &str) -> Result<Value, AWSError> {
         let body = body.as_bytes().to_vec();
-        read("kms", &Answer { status, content_type: None, location: None, body })
+        read("kms", &Answer { status, content_type: None, headers: reqwest::header::HeaderMap::new(), body })
     }
 
     #[test]

@@ -107,7 +107,12 @@ impl Daemon {
 
     /// The same with something on standard input.
     pub fn infrad_told<const N: usize>(&self, arguments: [&str; N], input: &str) -> Running {
-        let mut command = self.command(Command::new(built("infrad")), &arguments);
+        self.infrad_told_words(&arguments, input)
+    }
+
+    /// The same for arguments that come from elsewhere.
+    pub fn infrad_told_words(&self, arguments: &[&str], input: &str) -> Running {
+        let mut command = self.command(Command::new(built("infrad")), arguments);
         command.stdin(Stdio::piped());
         let input = format!("{input}\n").into_bytes();
         Running::start(command, format!("infrad {}", arguments.join(" ")), Some(input), READY)

@@ -14,6 +14,7 @@
 
 pub mod api;
 pub mod authority;
+pub mod aws_metadata;
 pub mod browser;
 pub mod canaries;
 pub mod certified_provider;

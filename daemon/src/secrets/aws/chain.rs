@@ -76,7 +76,7 @@ impl Chain {
         let credentials = AWSCredentials {
             access_key_id: found.access_key_id().to_owned(),
             secret_access_key: found.secret_access_key().into(),
-            session_token: found.session_token().map(Into::into),
+            session_token: found.session_token().filter(|token| !token.is_empty()).map(Into::into),
         };
         let end = found.expiry().and_then(|end| end.duration_since(UNIX_EPOCH).ok());
         *kept = end.and_then(|end| Some((credentials.clone(), i64::try_from(end.as_secs()).ok()?)));
@@ -115,8 +115,10 @@ impl HttpConnector for Connector {
             let status =
                 answer.status.try_into().map_err(|_| ConnectorError::other("no such status".into(), None))?;
             let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
-            if let Some(content_type) = answer.content_type {
-                response.headers_mut().insert("content-type", content_type);
+            for (name, value) in &answer.headers {
+                if let Ok(value) = value.to_str() {
+                    response.headers_mut().append(name.as_str().to_owned(), value.to_owned());
+                }
             }
             Ok(response)
         })

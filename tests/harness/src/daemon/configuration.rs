@@ -100,8 +100,9 @@ impl Configuration {
         for provider in &self.providers {
             self.add_provider(&mut yaml, provider);
         }
-        let native = format!("[{{kind: native, config: {{path: {}}}}}]", self.root_key.display());
-        let _ = writeln!(yaml, "keys: {}", self.root_keys.as_ref().unwrap_or(&native));
+        let native = format!("\n  - {{kind: native, config: {{path: {}}}}}", self.root_key.display());
+        let root_keys = self.root_keys.as_ref().map_or(native, |root_keys| format!(" {root_keys}"));
+        let _ = writeln!(yaml, "keys:{root_keys}");
         if !self.sessions.is_empty() {
             let _ = writeln!(yaml, "sessions: {}", self.sessions);
         }
