@@ -246,7 +246,11 @@ impl Keys {
 
     /// Changes the header, on the disk first.
     fn change_header(&self, change: impl FnOnce(&mut Header)) -> Result<(), KeyError> {
-        let mut state = self.state();
+        self.change_header_of(&mut self.state(), change)
+    }
+
+    /// The same for whoever looked at the state first.
+    fn change_header_of(&self, state: &mut State, change: impl FnOnce(&mut Header)) -> Result<(), KeyError> {
         let mut header = state.header.clone();
         change(&mut header);
         header.sign(&state.data_key);

@@ -72,11 +72,13 @@ impl Keys {
     /// Forgets the ticket key from before a rotation once no ticket of its time can be used any more; `true` when it did.
     pub fn forget_previous_ticket_key(&self, now: Timestamp) -> Result<bool, KeyError> {
         let is_over = |previous: &PreviousTicketKey| previous.until <= now;
-        if !self.state().header.previous_ticket_key.as_ref().is_some_and(is_over) {
+        // Held to the end: a rotation in between would lose the key that it has just kept.
+        let mut state = self.state();
+        if !state.header.previous_ticket_key.as_ref().is_some_and(is_over) {
             return Ok(false);
         }
-        self.change_header(|header| header.previous_ticket_key = None)?;
-        self.ticket_key.replace(&derivation::ticket_key(&self.state().data_key), None);
+        self.change_header_of(&mut state, |header| header.previous_ticket_key = None)?;
+        self.ticket_key.replace(&derivation::ticket_key(&state.data_key), None);
         Ok(true)
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{Backends, ReadError, Reference};
+use super::{Backends, PATIENCE, ReadError, Reference};
 use crate::outbound::{AWSCredentials, AWSOperation, AWSSigner, Answer, Outbound, OutboundError};
 use chain::Chain;
 
@@ -76,8 +76,19 @@ impl AWSAccess {
         })
     }
 
-    /// Calls an operation and answers the JSON object that came back.
+    /// Calls an operation, finding credentials for it included within one limit, and answers the JSON object that came
+    /// back.
     pub async fn call(&self, operation: AWSOperation, body: &Value) -> Result<Value, AWSError> {
+        let call = self.call_unbounded(operation, body);
+        tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| {
+            let (service, seconds) = (operation.service, PATIENCE.as_secs());
+            Err(AWSError::Unreachable(format!(
+                "{service}: no answer within {seconds} s, credentials included"
+            )))
+        })
+    }
+
+    async fn call_unbounded(&self, operation: AWSOperation, body: &Value) -> Result<Value, AWSError> {
         let region = self.region().await?;
         let credentials = self.credentials().await?;
         let service = operation.service;

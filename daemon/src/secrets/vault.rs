@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::{Backends, ReadError, Reference, credential};
+use super::{Backends, PATIENCE, ReadError, Reference, credential};
 use crate::outbound::{VaultClient, VaultError};
 
 pub(super) use key_value::KeyValue;
@@ -81,9 +81,22 @@ impl VaultAccess {
         self.client.address()
     }
 
-    /// Calls `/v1/PATH`. Where a token from an earlier login is refused, there is one more try with a new one: it may
+    /// Calls `/v1/PATH`, a login included within one limit. Where a token from an earlier login is refused, there is one more try with a new one: it may
     /// have been revoked since.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, VaultError> {
+        let call = self.call_unbounded(method, path, body);
+        tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| {
+            let host = self.client.address().host_str().unwrap_or_default();
+            Err(VaultError::Unreachable(format!("{host} did not answer within {} s", PATIENCE.as_secs())))
+        })
+    }
+
+    async fn call_unbounded(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, VaultError> {
         let (token, is_from_before) = self.token().await?;
         match self.client.call(method.clone(), path, Some(&token), body).await {
             Err(VaultError::NotAllowed(_)) if is_from_before => {
