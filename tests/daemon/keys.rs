@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use infra_harness::daemon::Daemon;
 use infra_harness::login::{self, Started};
 use infra_harness::moto::{AccessKey, Moto, REGION};
@@ -145,6 +147,37 @@ fn kms_opens_for_the_right_context_and_for_who_may_use_it() {
     one.change(|configuration| configuration.root_keys = Some(format!("[{entry}]")));
     exchange_wrapped_keys(one, other);
     one.infrad(["serve"]).wait().expect(1).telling(&["does not", "awskms:alias/infrad"]);
+}
+
+#[test]
+fn kms_is_told_for_which_store_it_wraps() {
+    let provider = Provider::start();
+    // Believing everybody, so that the test can ask it too.
+    let Some(moto) = Moto::start() else { return };
+    let key = moto.call("TrentService.CreateKey", &json!({}));
+    let id = key["KeyMetadata"]["KeyId"].as_str().expect("a key").to_owned();
+    let anybody = AccessKey { id: "AKIAANYBODY".to_owned(), secret: "any".to_owned() };
+    let mut daemon = prepared(&provider);
+    daemon.change(|configuration| {
+        configuration.root_keys = Some(format!("[{}]", kms_entry(&moto, &id, &anybody)));
+    });
+    daemon.start_again();
+    let header: Value =
+        serde_json::from_slice(&std::fs::read(daemon.data_dir().join("keys.json")).expect("a header"))
+            .expect("JSON");
+    let wrapped =
+        BASE64_STANDARD.decode(header["wrappedDataKey"].as_str().expect("a wrapping")).expect("Base64");
+    let length = usize::from(u16::from_be_bytes([wrapped[0], wrapped[1]]));
+    let encrypted = BASE64_STANDARD.encode(&wrapped[2..2 + length]);
+    let store = header["store"].as_str().expect("a store");
+    let decrypt = |context: &Value| {
+        let body = json!({"KeyId": id, "CiphertextBlob": encrypted, "EncryptionContext": context});
+        moto.try_call("TrentService.Decrypt", &body).0
+    };
+    assert_eq!(decrypt(&json!({"infra": format!("infra data key v1 of store {store}")})), 200);
+    for wrong in [json!({}), json!({"infra": "infra data key v1 of store 0"}), json!({"other": store})] {
+        assert_eq!(decrypt(&wrong), 400, "{wrong}");
+    }
 }
 
 /// Puts the wrapped data key of `from` in the place of that of `to`.
@@ -289,7 +322,12 @@ fn a_backup_that_was_changed_anywhere_is_refused_and_nothing_is_replaced() {
     });
     let cut = [0, 15, 400, good.len() / 2, good.len() - 1].map(|length| good[..length].to_vec());
     let longer = [good.iter().copied().chain([0]).collect()];
-    for bad in changed.chain(cut).chain(longer) {
+    // What it says of itself: nothing but the keyed hash tells that this was changed.
+    let said = concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"").as_bytes();
+    let place = good.windows(said.len()).position(|part| part == said).expect("its version");
+    let mut other_version = good.clone();
+    other_version[place + said.len() - 2] ^= 1;
+    for bad in changed.chain(cut).chain(longer).chain([other_version]) {
         std::fs::write(daemon.directory().join("bad"), &bad).expect("a file");
         let ran = daemon.infrad(["restore", "bad"]).wait().expect(1);
         assert!(ran.stderr.contains("backup"), "{ran}");
@@ -392,9 +430,9 @@ fn a_root_key_that_is_away_at_the_start_is_waited_for_and_away_later_does_no_har
 
     daemon.stop();
     let mut waiting = daemon.infrad(["serve"]);
-    let told = wait::until(MOMENT, || Some(ask(&monitoring, "/readyz")).filter(|(status, _)| *status == 503));
-    let (_, cause) = told.unwrap_or_else(|| panic!("it is not there\n{}", waiting.output()));
-    assert!(cause.contains("cannot be reached"), "{cause}");
+    let says_why = |(status, cause): &(u16, String)| *status == 503 && cause.contains("cannot be reached");
+    let told = wait::until(MOMENT, || Some(ask(&monitoring, "/readyz")).filter(says_why));
+    assert!(told.is_some(), "{:?}\n{}", ask(&monitoring, "/readyz"), waiting.output());
     assert_eq!(ask(&monitoring, "/healthz").0, 204);
     let status = daemon.infrad(["status"]).wait().expect(4);
     assert!(status.stdout.contains("waiting: the root key vault:https://"), "{status}");
