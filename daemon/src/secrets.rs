@@ -258,6 +258,17 @@ fn split_field(name: &str) -> (&str, Option<&str>) {
     name.split_once('#').map_or((name, None), |(name, field)| (name, Some(field)))
 }
 
+/// The text that the JSON object `origin` holds under `field`.
+fn text_field(object: &serde_json::Value, field: &str, origin: &str) -> Result<SecretString, ReadError> {
+    use serde_json::Value;
+
+    match object.get(field) {
+        None | Some(Value::Null) => Err(ReadError::NotFound(format!("{origin} has no field `{field}`"))),
+        Some(Value::String(text)) => Ok(text.as_str().into()),
+        Some(_) => Err(ReadError::Malformed(format!("the field `{field}` of {origin} is not text"))),
+    }
+}
+
 impl Reads {
     fn of(&self, reason: ReadReason) -> &AtomicU64 {
         let Self([exchange, check]) = self;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::AWSAccess;
 use crate::outbound::AWSOperation;
-use crate::secrets::{ReadError, SecretBackend, split_field};
+use crate::secrets::{ReadError, SecretBackend, split_field, text_field};
 
 const GET: AWSOperation = AWSOperation { service: "secretsmanager", target: "secretsmanager.GetSecretValue" };
 
@@ -53,13 +53,7 @@ fn find_field(secret: &str, id: &str, field: &str) -> Result<SecretString, ReadE
         .ok()
         .filter(Value::is_object)
         .ok_or_else(|| ReadError::Malformed(format!("the secret {id} is not a JSON object with fields")))?;
-    match object.get(field) {
-        None | Some(Value::Null) => {
-            Err(ReadError::NotFound(format!("the secret {id} has no field `{field}`")))
-        }
-        Some(Value::String(text)) => Ok(text.as_str().into()),
-        Some(_) => Err(ReadError::Malformed(format!("the field `{field}` of the secret {id} is not text"))),
-    }
+    text_field(&object, field, &format!("the secret {id}"))
 }
 
 impl SecretBackend for SecretsManager {

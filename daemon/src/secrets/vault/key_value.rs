@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::VaultAccess;
 use crate::outbound::VaultError;
-use crate::secrets::{ReadError, SecretBackend, split_field};
+use crate::secrets::{ReadError, SecretBackend, split_field, text_field};
 
 /// The field where a reference names none.
 const DEFAULT_FIELD: &str = "value";
@@ -41,12 +41,7 @@ impl KeyValue {
             }
             data => data?,
         };
-        let field = field.unwrap_or(DEFAULT_FIELD);
-        match data.get(field) {
-            None | Some(Value::Null) => Err(ReadError::NotFound(format!("{path} has no field `{field}`"))),
-            Some(Value::String(secret)) => Ok(secret.as_str().into()),
-            Some(_) => Err(ReadError::Malformed(format!("the field `{field}` of {path} is not text"))),
-        }
+        text_field(&data, field.unwrap_or(DEFAULT_FIELD), path)
     }
 
     /// As the Vault command line does it: asks what is mounted there.
