@@ -1,0 +1,200 @@
+//! Backups, their return, the recovery key, and a data directory that was rolled back.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_harness::wait;
+
+const MOMENT: Duration = Duration::from_secs(20);
+
+fn prepared(provider: &Provider) -> Daemon {
+    Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {})
+}
+
+#[track_caller]
+fn assert_live(daemon: &Daemon, token: &str) {
+    let answered = daemon.api().get_as("/v1/session", token);
+    assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
+}
+
+/// The commands of the page's part on recovery: those of today, and those of the day when all is lost.
+fn drill() -> [Vec<String>; 2] {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, drill) = page.split_once("<!-- recovery drill").expect("the part on recovery");
+    let (today, then) = drill.split_once("### When").expect("two parts");
+    [today, then]
+        .map(|part| part.lines().filter(|line| line.starts_with("infrad ")).map(ToOwned::to_owned).collect())
+}
+
+#[test]
+fn the_page_on_recovery_works_as_it_is_written() {
+    let provider = Provider::start();
+    let backups = tempfile::tempdir().expect("a directory");
+    let [today, then] = drill();
+    assert_eq!((today.len(), then.len()), (3, 3));
+    let mut key = String::new();
+    let mut follow = |daemon: &mut Daemon, line: &str| {
+        if line == "infrad serve" {
+            return daemon.start_again();
+        }
+        let line = line.replace("/backups", &backups.path().display().to_string());
+        let words: Vec<&str> = line.split(' ').skip(1).collect();
+        let ran = daemon.infrad_told_words(&words, &key).wait().expect(0);
+        if line.ends_with("recovery create") {
+            ran.stdout.trim().clone_into(&mut key);
+        }
+    };
+    let mut daemon = Daemon::start(&provider);
+    for line in &today {
+        follow(&mut daemon, line);
+    }
+    drop(daemon);
+    let mut host = prepared(&provider);
+    for line in &then {
+        follow(&mut host, line);
+    }
+    login::over_http(&host, &provider);
+}
+
+/// In detail: make a recovery key, make a backup; the host and the root key are lost; restore on an empty host.
+#[test]
+fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let (token, pin) = (login::over_http(&daemon, &provider), daemon.pin());
+    daemon.infrad(["backup", "too-early"]).wait().expect(0);
+    let ran = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
+    let key = ran.stdout.trim().to_owned();
+    assert_eq!(key.len(), 69, "{ran}");
+    daemon.infrad_told(["key", "recovery", "test"], &key.to_lowercase()).wait().expect(0);
+    daemon.infrad_told(["key", "recovery", "test"], &key.replace('-', " ")).wait().expect(0);
+    daemon.infrad_told(["key", "recovery", "test"], "AAAA").wait().expect(2).telling(&["56 letters"]);
+    // A rotation needs no printed key, and the printed key goes on.
+    daemon.infrad(["key", "rotate"]).wait().expect(0);
+    daemon.infrad_told(["key", "recovery", "test"], &key).wait().expect(0);
+    daemon.infrad(["backup", "kept.backup"]).wait().expect(0);
+    daemon.infrad(["backup", "kept.backup"]).wait().expect(2).telling(&["is there already"]);
+
+    let mut host = prepared(&provider);
+    for file in ["kept.backup", "too-early"] {
+        std::fs::copy(daemon.directory().join(file), host.directory().join(file)).expect("a copy");
+    }
+    drop(daemon);
+    host.infrad(["backup", "verify", "kept.backup"]).wait().expect(1);
+    host.infrad_told(["backup", "verify", "kept.backup", "--recovery"], &key).wait().expect(0);
+    host.infrad_told(["restore", "too-early", "--recovery"], &key)
+        .wait()
+        .expect(1)
+        .telling(&["no recovery key"]);
+    assert!(!host.data_dir().join("keys.json").exists());
+    host.infrad_told(["restore", "kept.backup", "--recovery"], &key)
+        .wait()
+        .expect(0)
+        .telling(&["ended the 1 sessions"]);
+    host.start_again();
+    assert_eq!(host.pin(), pin, "users would be asked anew");
+    let answered = host.api().get_as("/v1/session", &token);
+    assert_eq!((answered.status, answered.json()["code"].as_str()), (401, Some("session_revoked")));
+    login::over_http(&host, &provider);
+    // The printed key opens what was restored, too.
+    host.infrad_told(["key", "recovery", "test"], &key).wait().expect(0);
+}
+
+#[test]
+fn a_backup_that_was_changed_anywhere_is_refused_and_nothing_is_replaced() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    daemon.infrad(["backup", "good"]).wait().expect(0);
+    daemon.infrad(["restore", "good"]).wait().expect(1).telling(&["in use by another infrad"]);
+    daemon.stop();
+    let good = std::fs::read(daemon.directory().join("good")).expect("a backup");
+    let before = std::fs::read(daemon.data_dir().join("keys.json")).expect("a header");
+    let step = good.len() / 40;
+    let changed = (0..40).map(|part| part * step).map(|position| {
+        let mut bad = good.clone();
+        bad[position] ^= 1;
+        bad
+    });
+    let cut = [0, 15, 400, good.len() / 2, good.len() - 1].map(|length| good[..length].to_vec());
+    let longer = [good.iter().copied().chain([0]).collect()];
+    // What it says of itself: nothing but the keyed hash tells that this was changed.
+    let said = concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"").as_bytes();
+    let place = good.windows(said.len()).position(|part| part == said).expect("its version");
+    let mut other_version = good.clone();
+    other_version[place + said.len() - 2] ^= 1;
+    for bad in changed.chain(cut).chain(longer).chain([other_version]) {
+        std::fs::write(daemon.directory().join("bad"), &bad).expect("a file");
+        let ran = daemon.infrad(["restore", "bad"]).wait().expect(1);
+        assert!(ran.stderr.contains("backup"), "{ran}");
+    }
+    assert_eq!(std::fs::read(daemon.data_dir().join("keys.json")).expect("a header"), before);
+    daemon.start_again();
+    assert_live(&daemon, &token);
+}
+
+#[test]
+fn a_backup_holds_nothing_that_can_be_read() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    daemon.infrad(["backup", "file"]).wait().expect(0);
+    let bytes = std::fs::read(daemon.directory().join("file")).expect("a backup");
+    let mut canaries = infra_harness::canaries::Canaries::default();
+    canaries.add("session secret", token.split_once('.').expect("two parts").1);
+    canaries.add("client secret", CLIENT_SECRET);
+    canaries.add("e-mail", "alice@example.test");
+    canaries.add("SQLite", "SQLite format 3");
+    canaries.add("root key", std::fs::read(daemon.root_key()).expect("the root key"));
+    assert_eq!(canaries.find(&bytes), Vec::<String>::new());
+    let mode = std::fs::metadata(daemon.directory().join("file")).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_data_directory_that_was_rolled_back_is_refused_and_accepted_without_its_sessions() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    daemon.stop();
+    let (data, copy) = (daemon.data_dir(), daemon.directory().join("copy"));
+    copy_files(&data, &copy);
+    daemon.start_again();
+    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
+    daemon.kill();
+
+    std::fs::remove_dir_all(&data).expect("the data directory");
+    copy_files(&copy, &data);
+    daemon
+        .infrad(["serve"])
+        .wait()
+        .expect(1)
+        .telling(&["older than what this host has seen", "--accept-rollback"]);
+    let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);
+    accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
+    accepted.signal(rustix::process::Signal::TERM);
+    accepted.wait_for_end(MOMENT).expect("it ends");
+    daemon.start_again();
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 401);
+    // A session of one and the same run that is ended is noted within a second.
+    let token = login::over_http(&daemon, &provider);
+    let noted = || std::fs::read(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
+    let before = noted();
+    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
+    assert!(wait::until(MOMENT, || (noted() != before).then_some(())).is_some(), "{}", daemon.log());
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
+        if entry.file_type().expect("a kind").is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+        }
+    }
+}
