@@ -6,7 +6,7 @@ mod logout;
 mod status;
 mod times;
 mod token;
-mod trust;
+mod trust_server;
 mod use_server;
 
 use infra_shared::clock::{Clock, SystemClock};
@@ -17,10 +17,10 @@ use jiff::Timestamp;
 use crate::arguments::{Arguments, Command};
 use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
-use crate::home::{Home, State, TrustRecord};
+use crate::home::{Home, State};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::trust::Offered;
+use crate::trust::{self, Offered, Reach};
 
 /// What every command is given.
 struct Context {
@@ -42,7 +42,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(&context()?, &arguments),
         Command::Token(arguments) => token::run(&context()?, &arguments),
         Command::Use { server } => use_server::run(&context()?, &server),
-        Command::Trust(arguments) => trust::run(&context()?, &arguments),
+        Command::Trust(arguments) => trust_server::run(&context()?, &arguments),
         // Scripts for shells are made where nobody has a home or a configuration.
         Command::Completions { shell } => completions::run(terminal, shell),
     }
@@ -80,13 +80,21 @@ impl Context {
     }
 
     /// A client for `origin`, trusted as it is known, or as the environment says where it is not.
-    fn client(&self, origin: &Origin, state: &State) -> Result<(DaemonClient, TrustRecord), ClientError> {
-        let known = state.trust(origin);
-        let offered = match known {
-            Some(_) => Offered::default(),
-            None => Offered::from_environment(&self.settings).map_err(ClientError::Offered)?,
+    fn reach(&self, origin: &Origin, state: &State) -> Result<Reach, ClientError> {
+        let ways = state.ways(origin);
+        let offered = if ways.is_empty() {
+            Offered::from_environment(&self.settings).map_err(ClientError::Offered)?
+        } else {
+            Offered::default()
         };
-        crate::trust::client(origin, known, offered).map_err(ClientError::Daemon)
+        trust::reach(origin, ways, offered).map_err(ClientError::Daemon)
+    }
+
+    /// Remembers what the server that was spoken to announced of how it will prove itself.
+    fn heed(&self, origin: &Origin, reach: &Reach) {
+        if let Err(error) = trust::heed(&self.home, origin, reach, self.now(), self.terminal) {
+            self.terminal.warn(&format!("what {origin} announced is not remembered here: {error}"));
+        }
     }
 
     /// Tells the daemon of logouts that it could not be told of before. What fails is answered, and tried again the next
@@ -197,7 +205,10 @@ mod tests {
         let mut state = State::default();
         for server in servers {
             let trust = TrustRecord::Pinned { pin: Pin::of_public_key(b"a") };
-            state.config.servers.insert(origin(server), Server { trust, provider: None, keyring: false });
+            state
+                .config
+                .servers
+                .insert(origin(server), Server { trust, provider: None, keyring: false, succession: None });
         }
         state.config.current = current.map(origin);
         state

@@ -1,23 +1,25 @@
 //! Calls to the daemon, each told apart by what its failure means to the user.
 
+mod ways;
+
+use std::cell::Cell;
 use std::time::Duration;
 
 use infra_shared::api::{
     CurrentSession, FinishLogin, FinishedLogin, Logout, Problem, ProblemCode, Server, StartLogin,
     StartedLogin,
 };
-use infra_shared::http::{
-    BodyError, Limits, NoClient, Trust, Untrusted, blocking_client, nothing_was_sent, read_body_blocking,
-    untrusted,
-};
+use infra_shared::http::{BodyError, Limits, NoClient, Trust, Untrusted, read_body_blocking, untrusted};
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
+use infra_shared::succession;
 use infra_shared::token_text::{LogoutProof, SessionID, SessionToken};
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::RETRY_AFTER;
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Exit, Failure};
+use ways::{Tries, Ways};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
 /// The daemon asks the provider several things before it answers.
@@ -44,13 +46,26 @@ pub enum DaemonError {
 #[derive(Debug)]
 pub struct DaemonClient {
     origin: Origin,
-    client: Client,
+    ways: Ways,
+    /// The number of what the daemon announces, where it does.
+    announced: Cell<Option<u64>>,
 }
 
 impl DaemonClient {
-    /// Connects to nobody yet.
-    pub fn new(origin: &Origin, trust: &Trust) -> Result<Self, DaemonError> {
-        Ok(Self { origin: origin.clone(), client: blocking_client(trust, LIMITS, false)? })
+    /// Connects to nobody yet. The server has to prove itself in one of `ways`; the next counts only where nobody of the one
+    /// before is there.
+    pub fn new(origin: &Origin, ways: Vec<Trust>) -> Result<Self, DaemonError> {
+        Ok(Self { origin: origin.clone(), ways: Ways::new(ways)?, announced: Cell::new(None) })
+    }
+
+    /// In which of the ways the server has proven itself, or is to.
+    pub fn way(&self) -> usize {
+        self.ways.current()
+    }
+
+    /// The number of what the server announced of how it will prove itself.
+    pub fn announced(&self) -> Option<u64> {
+        self.announced.get()
     }
 
     pub fn server(&self) -> Result<Server, DaemonError> {
@@ -68,13 +83,13 @@ impl DaemonClient {
     }
 
     pub fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, DaemonError> {
-        read(send(self.client.post(self.origin.url("/v1/logins")).json(request))?)
+        self.read(|client| client.post(self.origin.url("/v1/logins")).json(request), Tries::One)
     }
 
     /// Sent once: whatever comes back, it is not sent again.
     pub fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, DaemonError> {
         let url = self.origin.url("/v1/logins/finish");
-        read(send(self.client.post(url).timeout(FINISH).json(request))?)
+        self.read(|client| client.post(url.clone()).timeout(FINISH).json(request), Tries::One)
     }
 
     /// Whose token it is, without counting as use of the session.
@@ -83,36 +98,58 @@ impl DaemonClient {
     }
 
     pub fn log_out(&self, token: &SessionToken) -> Result<(), DaemonError> {
-        let request = self.client.delete(self.origin.url("/v1/session")).bearer_auth(token.expose());
-        check(send(request)?).map(|_| ())
+        let url = self.origin.url("/v1/session");
+        let request = |client: &Client| client.delete(url.clone()).bearer_auth(token.expose());
+        self.send(request, Tries::One).map(|_| ())
     }
 
     pub fn log_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), DaemonError> {
         let body = Logout { id: id.clone(), proof: proof.to_text().into() };
-        check(send(self.client.post(self.origin.url("/v1/logouts")).json(&body))?).map(|_| ())
+        let request = |client: &Client| client.post(self.origin.url("/v1/logouts")).json(&body);
+        self.send(request, Tries::One).map(|_| ())
     }
 
     /// Tried a second time where nothing was sent the first time.
     fn get<T: DeserializeOwned>(&self, path: &str, token: Option<&SessionToken>) -> Result<T, DaemonError> {
-        let request = || {
-            let request = self.client.get(self.origin.url(path));
+        let request = |client: &Client| {
+            let request = client.get(self.origin.url(path));
             match token {
                 Some(token) => request.bearer_auth(token.expose()),
                 None => request,
             }
         };
-        let sent = match request().send() {
-            Err(error) if nothing_was_sent(&error) && untrusted(&error).is_none() && !error.is_timeout() => {
-                request().send()
-            }
-            sent => sent,
-        };
-        read(sent.map_err(|error| failure(&error))?)
+        self.read(request, Tries::Two)
     }
-}
 
-fn send(request: RequestBuilder) -> Result<Response, DaemonError> {
-    request.send().map_err(|error| failure(&error))
+    fn read<T: DeserializeOwned>(
+        &self,
+        request: impl Fn(&Client) -> RequestBuilder,
+        tries: Tries,
+    ) -> Result<T, DaemonError> {
+        let body =
+            read_body_blocking(self.send(request, tries)?, MAX_ANSWER_BYTES).map_err(
+                |error| match error {
+                    BodyError::TooLarge { .. } => DaemonError::NotADaemon,
+                    BodyError::Broken(error) => failure(&error),
+                    BodyError::Interrupted(error) => DaemonError::Unreachable(error.to_string()),
+                },
+            )?;
+        serde_json::from_slice(&body).map_err(|_| DaemonError::NotADaemon)
+    }
+
+    /// A good answer. `request` is made anew for each connection that is tried, and sent on the last one alone.
+    fn send(
+        &self,
+        request: impl Fn(&Client) -> RequestBuilder,
+        tries: Tries,
+    ) -> Result<Response, DaemonError> {
+        let response = self.ways.send(request, tries)?;
+        let number = response.headers().get(succession::HEADER).and_then(|value| value.to_str().ok());
+        if let Some(number) = number.and_then(|text| text.parse().ok()) {
+            self.announced.set(Some(number));
+        }
+        check(response)
+    }
 }
 
 fn failure(error: &reqwest::Error) -> DaemonError {
@@ -127,16 +164,6 @@ fn failure(error: &reqwest::Error) -> DaemonError {
         cause = inner;
     }
     DaemonError::Unreachable(printable(&cause.to_string(), 200))
-}
-
-fn read<T: DeserializeOwned>(response: Response) -> Result<T, DaemonError> {
-    let response = check(response)?;
-    let body = read_body_blocking(response, MAX_ANSWER_BYTES).map_err(|error| match error {
-        BodyError::TooLarge { .. } => DaemonError::NotADaemon,
-        BodyError::Broken(error) => failure(&error),
-        BodyError::Interrupted(error) => DaemonError::Unreachable(error.to_string()),
-    })?;
-    serde_json::from_slice(&body).map_err(|_| DaemonError::NotADaemon)
 }
 
 /// What to look at when a server does not answer.

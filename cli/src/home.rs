@@ -20,7 +20,9 @@ use document::Document;
 use lock::Lock;
 
 pub use lock::{LoginLock, LoginTurn};
-pub use records::{Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage, TrustRecord};
+pub use records::{
+    Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage, SuccessionRecord, TrustRecord,
+};
 
 /// Why `~/.infra` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,28 @@ impl State {
                 .map(|pending| &pending.trust)
         };
         self.config.servers.get(origin).map(|server| &server.trust).or_else(of_session).or_else(of_logout)
+    }
+
+    /// In which ways a server may prove itself, the one that it is known by first; none where nothing is known of it.
+    pub fn ways(&self, origin: &Origin) -> Vec<TrustRecord> {
+        let successors = self.config.servers.get(origin).map(Server::successors).unwrap_or_default();
+        self.trust(origin).cloned().into_iter().chain(successors).collect()
+    }
+
+    /// The server has proven itself by `new`, which it had announced: from now on it is known by that, and so are its
+    /// session and its logouts.
+    pub fn adopt(&mut self, origin: &Origin, new: &TrustRecord) {
+        if let Some(server) = self.config.servers.get_mut(origin) {
+            server.trust = new.clone();
+            server.succession =
+                server.succession.map(|announced| SuccessionRecord { pin: None, public: false, ..announced });
+        }
+        if let Some(session) = self.sessions.sessions.get_mut(origin) {
+            session.trust = new.clone();
+        }
+        for logout in self.sessions.pending_logouts.iter_mut().filter(|logout| logout.server == *origin) {
+            logout.trust = new.clone();
+        }
     }
 
     /// Whether the daemon has yet to be told of a logout.

@@ -1,9 +1,11 @@
 //! Who is taken for the server: what proves it at first contact, and what must hold ever after.
 
+mod succession;
+
 use std::path::Path;
 
 use infra_shared::api;
-use infra_shared::http::{Untrusted, authorities_from_pem, pin_of_certificate};
+use infra_shared::http::{Untrusted, authorities_from_pem};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 
@@ -14,6 +16,8 @@ use crate::home::TrustRecord;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
+pub use succession::heed;
+
 /// More than any file of certification authorities that one would pick for one server.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
@@ -21,12 +25,30 @@ const MAX_PEM_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Offered(Option<TrustRecord>);
 
+/// A client for a server, and in which ways the server may prove itself to it.
+#[derive(Debug)]
+pub struct Reach {
+    pub client: DaemonClient,
+    ways: Vec<TrustRecord>,
+}
+
 /// A server that has proven itself.
 #[derive(Debug)]
 pub struct Proven {
-    pub record: TrustRecord,
-    pub client: DaemonClient,
+    pub reach: Reach,
     pub server: api::Server,
+}
+
+impl Reach {
+    /// By what the server has proven itself, or is to.
+    pub fn record(&self) -> &TrustRecord {
+        self.ways.get(self.client.way()).expect("a client has as many ways as there are records")
+    }
+
+    /// Whether the server has proven itself by what it had announced, and no more by what it was known by.
+    pub fn has_moved(&self) -> bool {
+        self.client.way() > 0
+    }
 }
 
 impl Offered {
@@ -71,30 +93,30 @@ fn read_authorities(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// A client for a server that is known, or that the user has proof of, or that the operating system vouches for.
-pub fn client(
-    origin: &Origin,
-    known: Option<&TrustRecord>,
-    offered: Offered,
-) -> Result<(DaemonClient, TrustRecord), DaemonError> {
-    let record = known.cloned().or(offered.0).unwrap_or(TrustRecord::System);
+/// A client for a server that is known in some `ways`, or that the user has proof of, or that the operating system vouches
+/// for.
+pub fn reach(origin: &Origin, mut ways: Vec<TrustRecord>, offered: Offered) -> Result<Reach, DaemonError> {
+    if ways.is_empty() {
+        ways.push(offered.0.unwrap_or(TrustRecord::System));
+    }
     // A record without certificates was checked when it was made: now nobody can prove to be the server.
-    let trust = record.to_trust().map_err(|_| DaemonError::Untrusted(Untrusted::UnknownAuthority))?;
-    Ok((DaemonClient::new(origin, &trust)?, record))
+    let trusts = ways.iter().map(TrustRecord::to_trust).collect::<Result<Vec<_>, _>>();
+    let trusts = trusts.map_err(|_| DaemonError::Untrusted(Untrusted::UnknownAuthority))?;
+    Ok(Reach { client: DaemonClient::new(origin, trusts)?, ways })
 }
 
 /// Meets a server before a login. One that is known must be the one that it was; an unknown one is proven by what was
 /// offered, by the operating system's authorities, or by the fingerprint that a human enters. There is no other way.
 pub fn meet(
     origin: &Origin,
-    known: Option<&TrustRecord>,
+    ways: Vec<TrustRecord>,
     offered: Offered,
     terminal: Terminal,
 ) -> Result<Proven, Failure> {
-    check_offer(origin, known, &offered)?;
-    let is_first_contact = known.is_none() && offered.0.is_none();
-    let given = if known.is_none() { offered.pin() } else { None };
-    match contact(origin, known, offered) {
+    check_offer(origin, ways.first(), &offered)?;
+    let is_first_contact = ways.is_empty() && offered.0.is_none();
+    let given = if ways.is_empty() { offered.pin() } else { None };
+    match contact(origin, ways, offered) {
         Ok(proven) => Ok(proven),
         Err(DaemonError::Untrusted(_) | DaemonError::NoClient(_))
             if is_first_contact && terminal.interactive =>
@@ -123,10 +145,10 @@ pub fn check_offer(origin: &Origin, known: Option<&TrustRecord>, offered: &Offer
     }
 }
 
-fn contact(origin: &Origin, known: Option<&TrustRecord>, offered: Offered) -> Result<Proven, DaemonError> {
-    let (client, record) = client(origin, known, offered)?;
-    let server = client.server()?;
-    Ok(Proven { record, client, server })
+fn contact(origin: &Origin, ways: Vec<TrustRecord>, offered: Offered) -> Result<Proven, DaemonError> {
+    let reach = reach(origin, ways, offered)?;
+    let server = reach.client.server()?;
+    Ok(Proven { reach, server })
 }
 
 /// Nobody is shown what the server sent before they said what they expect: who is asked "is this right?" says yes.
@@ -139,7 +161,7 @@ fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<Proven, Fa
     let pin = find_pin(&answer).ok_or_else(|| {
         Failure::new(Exit::Untrusted, "that holds no fingerprint (`sha256:` and 64 hexadecimal digits)")
     })?;
-    contact(origin, None, Offered(Some(TrustRecord::Pinned { pin })))
+    contact(origin, Vec::new(), Offered(Some(TrustRecord::Pinned { pin })))
         .map_err(|error| not_as_given(origin, Some(pin), &error))
 }
 
@@ -179,11 +201,7 @@ pub fn binding_pin(origin: &Origin, record: &TrustRecord, announced: &[Pin]) -> 
     let pin = match record {
         TrustRecord::System => None,
         TrustRecord::Pinned { pin } | TrustRecord::CaFile { pin: Some(pin), .. } => Some(*pin),
-        TrustRecord::CaFile { certificates, pin: None } => authorities_from_pem(certificates.as_bytes())
-            .unwrap_or_default()
-            .iter()
-            .filter_map(pin_of_certificate)
-            .find(|pin| announced.contains(pin)),
+        TrustRecord::CaFile { .. } => record.pins().into_iter().find(|pin| announced.contains(pin)),
     };
     if pin.is_none() && !announced.is_empty() {
         return Err(Failure::new(

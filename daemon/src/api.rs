@@ -5,6 +5,7 @@ mod health;
 mod logins;
 mod logouts;
 mod problem;
+mod redirect;
 mod server;
 mod session;
 
@@ -14,6 +15,8 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::sessions::Sessions;
+
+pub use redirect::redirect;
 
 /// What every route may use.
 #[derive(Clone)]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::config::parse_duration;
+
 /// Signs users in with your OpenID Provider, keeps their sessions, and answers whose token it was shown
 #[derive(Debug, Parser)]
 #[command(name = "infrad", version, propagate_version = true, max_term_width = 100)]
@@ -44,6 +46,12 @@ pub enum Command {
         /// Start with data that is older than this host has seen, and end all sessions in it
         #[arg(long)]
         accept_rollback: bool,
+
+        /// Serve this DNS name, with a certificate of Let's Encrypt as soon as it leads here; may be repeated
+        ///
+        /// The same as the name in `tls.acme.domains` and in `publicURLs`. The authority's terms of service are agreed to.
+        #[arg(long, value_name = "NAME")]
+        domain: Vec<String>,
     },
 
     /// Check the configuration, without a network and without reading a secret
@@ -109,6 +117,18 @@ pub enum Command {
     /// Print the fingerprint that users give to `infra login --fingerprint`
     Fingerprint,
 
+    /// The daemon's own certification authority, which users prove it by
+    Ca {
+        #[command(subcommand)]
+        command: CaCommand,
+    },
+
+    /// The certificate that the running daemon serves with; `infrad status` shows it
+    Certificate {
+        #[command(subcommand)]
+        command: CertificateCommand,
+    },
+
     /// Print the script that lets a shell complete this program's arguments
     Completions {
         #[arg(value_enum)]
@@ -136,6 +156,44 @@ pub enum KeyCommand {
         #[command(subcommand)]
         command: RecoveryCommand,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum CaCommand {
+    /// Print its certificate as PEM, for `infra login --ca-file` and other clients
+    Print {
+        /// The one that is to come, after `infrad ca rotate`
+        #[arg(long)]
+        next: bool,
+    },
+
+    /// Have another authority take over, after a time in which users are told of it
+    ///
+    /// Until then the present one goes on vouching for the daemon and announces the next to every user who comes by:
+    /// those are not asked again. Who does not come by in that time has to accept the new fingerprint with `infra trust`.
+    Rotate {
+        /// How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is
+        /// known to others
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = overlap)]
+        overlap: u32,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum CertificateCommand {
+    /// Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+    Renew,
+}
+
+/// Seconds of a time such as `30d`, a year at most.
+fn overlap(text: &str) -> Result<u32, String> {
+    const MOST: i64 = 366 * 24 * 3_600;
+    let expected = "a time up to a year, such as `30d`, `12h` or `0s`".to_owned();
+    let duration = parse_duration(text).ok_or_else(|| expected.clone())?;
+    Some(duration.as_secs())
+        .filter(|seconds| (0..=MOST).contains(seconds))
+        .and_then(|seconds| u32::try_from(seconds).ok())
+        .ok_or(expected)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]

@@ -20,15 +20,15 @@ use tokio::task::JoinHandle;
 
 use crate::api;
 use crate::config::Config;
-use crate::control::{ControlSocket, Identity};
+use crate::control::ControlSocket;
 use crate::identity::{IdentityError, Provider};
 use crate::keys::{FieldSealer, KeyError, Keys, Place};
-use crate::listener::{self, ListenerLimits};
-use crate::monitoring::serve_monitoring;
+use crate::listener::{self, ListenerLimits, Transport};
+use crate::monitoring::{Watched, serve_monitoring};
 use crate::platform::PlatformError;
 use crate::sessions::{Bindings, Sessions};
 use crate::store::{ProviderRow, StoreError};
-use crate::tls::{LocalAuthority, TlsError};
+use crate::tls::{Certificates, TlsError, TlsServer};
 use crate::upkeep::Upkeep;
 use operations::{Serving, Stage};
 
@@ -69,8 +69,10 @@ pub struct Daemon {
     /// The tasks that answer operators, who are told to stop with the daemon.
     for_operators: Vec<JoinHandle<()>>,
     stopping: watch::Sender<bool>,
-    authority: Arc<LocalAuthority>,
-    tls: Arc<rustls::ServerConfig>,
+    certificates: Arc<Certificates>,
+    tls: TlsServer,
+    /// Answers plain HTTP with the way to HTTPS.
+    redirecting: Option<TcpListener>,
     sessions: Arc<Sessions>,
     public_urls: Vec<Origin>,
     address: SocketAddr,
@@ -95,10 +97,20 @@ impl Daemon {
         let data_directory = DataDirectory::open_with(lock, keys, &config, rollback).await?;
         let (listener, address) = bind(config.listen)?;
         let public_urls = public_urls::of(&config, address);
+        let redirecting = config.https.redirect_http.map(bind).transpose()?.map(|(listener, _)| listener);
         let authority = data_directory.authority(&public_urls, clock.clone()).await?;
-        let tls = authority.server_config(config.minimum_tls)?;
-
         let sealer = data_directory.keys.field_sealer();
+        let certificates = Certificates::open(
+            authority,
+            config.https.source,
+            public_urls.clone(),
+            data_directory.store.clone(),
+            sealer.clone(),
+            clock.clone(),
+        )
+        .await?;
+        let tls = certificates.tls_server(config.https.minimum_version)?;
+
         let rows: Vec<ProviderRow> =
             config.providers.iter().map(|settings| provider_row(settings, &sealer)).collect();
         let providers = config
@@ -115,7 +127,7 @@ impl Daemon {
             data_directory.store.clone(),
             data_directory.keys.ticket_key(),
             providers,
-            Bindings::new(public_urls.clone(), vec![authority.pin()]),
+            Bindings::new(public_urls.clone(), certificates.proofs()),
             config.sessions,
             clock.clone(),
         ));
@@ -132,8 +144,8 @@ impl Daemon {
         let epoch = data_directory.store.raise_epoch(0).await?;
         data_directory.epoch_file.raise(&data_directory.keys.status().store, epoch)?;
         stage.serve(Serving {
-            identity: Identity { public_urls: public_urls.clone(), pin: authority.pin() },
-            authority: authority.clone(),
+            public_urls: public_urls.clone(),
+            certificates: certificates.clone(),
             operations: Operations::new(&data_directory, config_path, clock.clone()),
         });
         Ok(Self {
@@ -141,8 +153,9 @@ impl Daemon {
             listener,
             for_operators,
             stopping,
-            authority,
+            certificates,
             tls,
+            redirecting,
             sessions,
             public_urls,
             address,
@@ -162,12 +175,17 @@ impl Daemon {
 
     /// By what users prove it.
     pub fn pin(&self) -> Pin {
-        self.authority.pin()
+        self.certificates.local().pin()
     }
 
     /// The certificate of its certification authority as PEM.
     pub fn authority_pem(&self) -> String {
-        self.authority.certificate_pem()
+        self.certificates.local().certificate_pem()
+    }
+
+    /// What it proves itself with.
+    pub fn certificates(&self) -> Arc<Certificates> {
+        self.certificates.clone()
     }
 
     /// Serves until `stop` is done, then lets what is under way end.
@@ -176,7 +194,7 @@ impl Daemon {
         let upkeep = Upkeep {
             store: self.data_directory.store.clone(),
             keys: self.data_directory.keys.clone(),
-            authority: self.authority,
+            certificates: self.certificates,
             epoch_file: self.data_directory.epoch_file.clone(),
             clock: self.clock,
         };
@@ -187,13 +205,21 @@ impl Daemon {
             stopping.send_replace(true);
         });
 
+        let redirecting = self.redirecting.map(|listener| {
+            let (router, stopped) = (api::redirect(self.public_urls), stopped.clone());
+            tokio::spawn(async move {
+                let limits = ListenerLimits::default();
+                listener::serve(listener, Transport::Plain, router, limits, until(stopped)).await;
+            })
+        });
         let router = api::router(self.sessions);
-        listener::serve(self.listener, self.tls, router, ListenerLimits::default(), until(stopped)).await;
+        let (transport, limits) = (Transport::Tls(self.tls), ListenerLimits::default());
+        listener::serve(self.listener, transport, router, limits, until(stopped)).await;
         upkeep.abort();
         waiting.abort();
         // They end by themselves: the one was aborted, the others were told.
         let _ = upkeep.await;
-        for task in self.for_operators {
+        for task in self.for_operators.into_iter().chain(redirecting) {
             let _ = task.await;
         }
     }
@@ -215,8 +241,13 @@ fn answer_operators(
     if let Some(address) = config.metrics {
         let (listener, _) = bind(address)?;
         let stage = stage.clone();
-        let readiness = Arc::new(move || stage.not_ready_because());
-        let serving = serve_monitoring(listener, config.backends.clone(), readiness, until(stopped.clone()));
+        let watched = stage.clone();
+        let watched = Watched {
+            secrets: config.backends.clone(),
+            certificates: Arc::new(move || watched.certificates()),
+            readiness: Arc::new(move || stage.not_ready_because()),
+        };
+        let serving = serve_monitoring(listener, watched, until(stopped.clone()));
         tasks.push(tokio::spawn(serving));
     }
     Ok(tasks)

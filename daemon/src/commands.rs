@@ -1,6 +1,8 @@
 //! What the program does for each command line.
 
 mod backup;
+mod ca;
+mod certificate;
 mod check;
 mod completions;
 #[cfg(feature = "dev")]
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use anstream::ColorChoice;
 
-use crate::arguments::{Arguments, Colour, Command};
+use crate::arguments::{Arguments, CertificateCommand, Colour, Command};
 use crate::assembly::AssemblyError;
 use crate::config::Config;
 use crate::control::ControlError;
@@ -61,7 +63,7 @@ impl Context {
 /// Does what `command` asks.
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve { accept_rollback } => serve_on(serve::run(context, *accept_rollback)),
+        Command::Serve { accept_rollback, domain } => serve_on(serve::run(context, *accept_rollback, domain)),
         Command::Check { live, json } => block_on(check::run(context, *live, *json)),
         Command::Status { json } => block_on(status::run(context, *json)),
         Command::Key { command } => block_on(key::run(context, *command)),
@@ -72,6 +74,8 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
         #[cfg(feature = "dev")]
         Command::Dev { command } => serve_on(dev::run(context, command)),
         Command::Fingerprint => block_on(fingerprint::run(context)),
+        Command::Ca { command } => block_on(ca::run(context, *command)),
+        Command::Certificate { command: CertificateCommand::Renew } => block_on(certificate::renew(context)),
         Command::Completions { shell } => completions::run(context, *shell),
     }
 }

@@ -5,6 +5,7 @@ mod directories;
 mod duration;
 mod error;
 mod file;
+mod https;
 mod provider;
 mod reference;
 mod remote;
@@ -24,9 +25,11 @@ use crate::keys::RootKeySettings;
 use crate::logging::LogSettings;
 use crate::secrets::Backends;
 use crate::sessions::SessionLimits;
-use crate::tls::MinimumVersion;
+use crate::tls::{MinimumVersion, OtherSource};
 
+pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Fault};
+pub use https::DomainError;
 
 use directories::Directories;
 use error::FaultAt;
@@ -38,7 +41,7 @@ pub struct Config {
     /// What users type. Empty: the host's name, `localhost` and the listening address, once it is known.
     pub public_urls: Vec<Origin>,
     pub data_dir: PathBuf,
-    pub minimum_tls: MinimumVersion,
+    pub https: HttpsSettings,
     pub providers: Vec<ProviderSettings>,
     /// The first wraps, the others may still unwrap. Never empty.
     pub root_keys: Vec<RootKeySettings>,
@@ -53,7 +56,22 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// How the daemon serves HTTPS; by default with TLS 1.3 and a certification authority of its own.
+#[derive(Debug, Clone, Default)]
+pub struct HttpsSettings {
+    pub minimum_version: MinimumVersion,
+    /// What it serves with beside the leaf of its own authority.
+    pub source: OtherSource,
+    /// Where plain HTTP is answered with the way to HTTPS.
+    pub redirect_http: Option<SocketAddr>,
+}
+
 impl Config {
+    /// Has `domains` served with certificates by ACME too, and reached under them: `--domain` of the command line.
+    pub fn add_domains(&mut self, domains: &[String]) -> Result<(), DomainError> {
+        domains.iter().try_for_each(|domain| https::add_domain(self, domain))
+    }
+
     /// Reads the file, and the certificates that it names; no secret and no network.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = file::read(path)?;

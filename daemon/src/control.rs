@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::KeyStatus;
+use crate::tls::{CertificateState, LocalAuthority};
 
 pub use client::{ControlError, ask, ask_for_file};
 pub use server::ControlSocket;
@@ -38,6 +39,12 @@ pub enum Operation {
     CreateRecovery,
     /// The bytes of a backup.
     Backup,
+    /// The certificates of the daemon's own authority, and of the one that is to come: [`AuthorityCertificates`].
+    Authority,
+    /// Has another authority take over after so many seconds: [`AuthorityCertificates`].
+    RotateAuthority { overlap_seconds: u32 },
+    /// Gets a new certificate now: [`DaemonStatus`].
+    RenewCertificate,
 }
 
 /// The answer to an operation.
@@ -65,6 +72,26 @@ pub struct Identity {
     pub pin: Pin,
 }
 
+/// The daemon's own certification authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityCertificates {
+    pub pin: Pin,
+    #[serde(rename = "certificatePEM")]
+    pub certificate_pem: String,
+    pub next: Option<NextAuthority>,
+}
+
+/// The certification authority that is to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextAuthority {
+    pub pin: Pin,
+    #[serde(rename = "certificatePEM")]
+    pub certificate_pem: String,
+    pub takeover_at: Timestamp,
+}
+
 /// How the daemon is. What is not known while it waits for its root key is `null`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -77,8 +104,10 @@ pub struct DaemonStatus {
     pub process: u32,
     pub started_at: Timestamp,
     pub identity: Option<Identity>,
-    /// Until when the certificate that it serves with is good.
-    pub certificate_expires_at: Option<Timestamp>,
+    /// What it serves HTTPS with, the source for its names first.
+    pub certificates: Vec<CertificateState>,
+    /// The certification authority of its own that is to come, and when.
+    pub next_authority: Option<NextAuthority>,
     pub keys: Option<KeyStatus>,
     pub live_sessions: Option<u64>,
     /// How often the client secrets were read since the start, by reason.
@@ -97,6 +126,23 @@ pub enum DaemonState {
 impl Answered {
     pub fn json(value: &impl Serialize) -> Self {
         Self::Json(serde_json::to_value(value).expect("an answer is plain JSON"))
+    }
+}
+
+impl AuthorityCertificates {
+    pub fn of(authority: &LocalAuthority) -> Self {
+        Self {
+            pin: authority.pin(),
+            certificate_pem: authority.certificate_pem(),
+            next: NextAuthority::of(authority),
+        }
+    }
+}
+
+impl NextAuthority {
+    pub fn of(authority: &LocalAuthority) -> Option<Self> {
+        let (pin, takeover_at) = authority.next()?;
+        Some(Self { pin, certificate_pem: authority.next_certificate_pem()?, takeover_at })
     }
 }
 

@@ -10,12 +10,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::select;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use admission::Admission;
 use connection::Protocol;
+
+use crate::tls::{Purpose, TlsServer};
+
+/// What connections are spoken over.
+pub enum Transport {
+    Tls(TlsServer),
+    /// For what is no secret at all.
+    Plain,
+}
 
 /// The limits of one connection and of all of them together (times are whole waits, not idle gaps).
 #[derive(Debug, Clone)]
@@ -69,14 +80,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves `router` until `stop` is done, then lets requests under way end.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    transport: Transport,
     router: axum::Router,
     limits: ListenerLimits,
     stop: impl Future<Output = ()> + Send,
 ) {
     let protocol = Arc::new(Protocol::new(router, &limits));
     let admission = Admission::new(&limits);
-    let acceptor = TlsAcceptor::from(tls);
+    let transport = Arc::new(transport);
     let connections = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -86,12 +97,18 @@ pub async fn serve(
         };
         // One that is not admitted is closed here, before any work was done for it.
         let Some(admitted) = admission.admit(peer.ip()) else { continue };
-        let (acceptor, protocol, watcher) = (acceptor.clone(), protocol.clone(), connections.watcher());
+        let (transport, protocol, watcher) = (transport.clone(), protocol.clone(), connections.watcher());
         let handshake = limits.handshake;
         tokio::spawn(async move {
             let _admitted = admitted;
-            match tokio::time::timeout(handshake, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => protocol.speak(stream, PeerAddress(peer), watcher).await,
+            let tls = match transport.as_ref() {
+                Transport::Tls(tls) => tls,
+                Transport::Plain => return protocol.speak(stream, PeerAddress(peer), watcher).await,
+            };
+            match tokio::time::timeout(handshake, shake_hands(stream, tls)).await {
+                Ok(Ok(Some(stream))) => protocol.speak(stream, PeerAddress(peer), watcher).await,
+                // RFC 8737 §3: the certificate was all that was asked for.
+                Ok(Ok(None)) => tracing::debug!(%peer, "showed the answer to a challenge"),
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
                 Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
             }
@@ -101,6 +118,18 @@ pub async fn serve(
     if tokio::time::timeout(limits.drain, connections.shutdown()).await.is_err() {
         tracing::warn!("some requests had not ended in time and were cut off");
     }
+}
+
+/// A stream to speak HTTP on; `None` where the handshake was all that the client wanted.
+async fn shake_hands(stream: TcpStream, tls: &TlsServer) -> io::Result<Option<TlsStream<TcpStream>>> {
+    let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let (purpose, config) = tls.accept(&begun.client_hello());
+    let mut stream = begun.into_stream(config).await?;
+    if purpose == Purpose::Challenge {
+        stream.shutdown().await?;
+        return Ok(None);
+    }
+    Ok(Some(stream))
 }
 
 /// The next connection. A failure to accept is the fault of the moment, such as too many open files: it is waited out.

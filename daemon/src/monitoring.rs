@@ -1,6 +1,8 @@
 //! Metrics and health for whoever watches the daemon: on an address of their own, in the clear, and there already while
 //! the daemon waits for its root key.
 
+mod certificates;
+
 use std::future::Future;
 use std::sync::Arc;
 
@@ -19,9 +21,21 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::secrets::{Backends, ReadReason};
+use crate::tls::CertificateState;
+use certificates::CertificateCollector;
 
 /// Why the daemon is not ready; `None` when it is.
 pub type Readiness = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// How the daemon's certificates are.
+pub type CertificateStates = Arc<dyn Fn() -> Vec<CertificateState> + Send + Sync>;
+
+/// What is watched.
+pub struct Watched {
+    pub secrets: Backends,
+    pub certificates: CertificateStates,
+    pub readiness: Readiness,
+}
 
 /// OpenMetrics 1.0, which Prometheus reads.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -35,16 +49,16 @@ struct Monitoring {
 /// Answers `/metrics`, `/healthz` and `/readyz` until `stop` is done.
 pub async fn serve_monitoring(
     listener: TcpListener,
-    backends: Backends,
-    readiness: Readiness,
+    watched: Watched,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let mut registry = Registry::with_prefix("infrad");
     let build = Family::<[(&str, &str); 1], Gauge>::default();
     build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
     registry.register("build_info", "Which infrad this is", build);
-    registry.register_collector(Box::new(SecretReads(backends)));
-    let monitoring = Monitoring { registry: Arc::new(registry), readiness };
+    registry.register_collector(Box::new(SecretReads(watched.secrets)));
+    registry.register_collector(Box::new(CertificateCollector::new(watched.certificates)));
+    let monitoring = Monitoring { registry: Arc::new(registry), readiness: watched.readiness };
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| std::future::ready(StatusCode::NO_CONTENT)))

@@ -194,8 +194,8 @@ impl Backends {
         self.resolve(reference).await
     }
 
-    /// As [`Self::read`], uncounted: for the credentials of backends themselves.
-    async fn resolve(&self, reference: &Reference) -> Result<SecretString, ReadError> {
+    /// As [`Self::read`], uncounted: for the daemon's own credentials, such as those of backends.
+    pub async fn resolve(&self, reference: &Reference) -> Result<SecretString, ReadError> {
         let declared = self.find(&reference.backend).expect("a reference names a backend that was there");
         let reading = declared.backend.read(reference.name.expose_secret());
         let secret = tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {

@@ -12,12 +12,12 @@ mod ticket;
 use std::sync::Arc;
 
 use infra_shared::clock::Clock;
-use infra_shared::pin::Pin;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::identity::Provider;
 use crate::keys::TicketKey;
 use crate::store::{Store, StoreError};
+use crate::tls::Proofs;
 
 pub use binding::Bindings;
 pub use caller::{Caller, NotAuthenticated, Use};
@@ -50,9 +50,9 @@ impl Sessions {
         &self.providers
     }
 
-    /// The pins by which users prove this daemon.
-    pub fn pins(&self) -> &[Pin] {
-        self.bindings.pins()
+    /// By what users prove this daemon, and what it announces of that.
+    pub fn proofs(&self) -> &Proofs {
+        self.bindings.proofs()
     }
 
     pub fn now(&self) -> Timestamp {

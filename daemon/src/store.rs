@@ -1,5 +1,6 @@
 //! The encrypted store. Each operation is one transaction that several daemons could run at once.
 
+mod acme;
 mod certificates;
 mod connections;
 mod copy;
@@ -21,6 +22,7 @@ use crate::platform::PlatformError;
 use connections::Connections;
 use recent::Recent;
 
+pub use acme::BegunOrder;
 pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
 pub use providers::ProviderRow;

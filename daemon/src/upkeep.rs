@@ -1,4 +1,4 @@
-//! What the daemon does for its own data: drops what has expired, renews its certificate, notes how new the data is;
+//! What the daemon does for its own data: drops what has expired, renews its certificates, notes how new the data is;
 //! and what operators ask of it: a new data key, a backup, its return.
 
 mod backup;
@@ -14,7 +14,7 @@ use infra_shared::clock::Clock;
 use crate::keys::Keys;
 use crate::platform::PlatformError;
 use crate::store::{Store, StoreError};
-use crate::tls::LocalAuthority;
+use crate::tls::Certificates;
 
 pub use backup::{BackupError, create_backup, open_backup};
 pub use epoch::EpochFile;
@@ -30,7 +30,7 @@ const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Upkeep {
     pub store: Store,
     pub keys: Arc<Keys>,
-    pub authority: Arc<LocalAuthority>,
+    pub certificates: Arc<Certificates>,
     pub epoch_file: EpochFile,
     pub clock: Arc<dyn Clock>,
 }
@@ -47,7 +47,7 @@ pub enum EpochError {
 impl Upkeep {
     /// Runs until it is dropped. A failure is logged and tried again at the next turn.
     pub async fn run(self) {
-        tokio::join!(self.look_after(), self.note_epochs());
+        tokio::join!(self.look_after(), self.note_epochs(), self.certificates.look_after());
     }
 
     async fn look_after(&self) {
@@ -59,13 +59,6 @@ impl Upkeep {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(count, "dropped sessions that ended long ago"),
                 Err(error) => tracing::error!(%error, "cannot drop what has expired"),
-            }
-            match self.authority.renew_leaf_if_due().await {
-                Ok(false) => {}
-                Ok(true) => tracing::info!("renewed the certificate"),
-                Err(error) => {
-                    tracing::error!(%error, "cannot renew the certificate: the old one goes on serving");
-                }
             }
             match self.keys.forget_previous_ticket_key(self.clock.now()) {
                 Ok(false) => {}

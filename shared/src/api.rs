@@ -21,6 +21,9 @@ pub struct Server {
     /// The pins of the daemon's own certification authority; empty when it does not serve with one.
     #[serde(default)]
     pub pins: Vec<Pin>,
+    /// What will prove the daemon next, signed by its certification authority, where it announces something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succession: Option<String>,
 }
 
 /// An identity provider that the daemon accepts.

@@ -10,4 +10,5 @@ pub mod origin;
 pub mod pin;
 pub mod printable;
 pub mod random;
+pub mod succession;
 pub mod token_text;

@@ -24,6 +24,14 @@ impl Pin {
         Self(Sha256::digest(subject_public_key_info).into())
     }
 
+    /// The common name of an `infrad`'s own certification authority with this pin: clients that hold no more than the pin
+    /// can name the authority by it. Authorities of different daemons are not mistaken for each other.
+    #[must_use]
+    pub fn authority_name(&self) -> String {
+        let text = self.to_string();
+        format!("infrad local CA {}", text.get(..15).unwrap_or_default())
+    }
+
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -124,10 +124,10 @@ fn log_in(
     let state = context.home.read()?;
     let known = state.config.servers.get(origin);
     let offered = Offered::gather(&arguments.proof, &context.settings)?;
-    let proven = meet(origin, state.trust(origin), offered, context.terminal)?;
-    context.settle_logouts(origin, &proven.client, &state)?;
+    let proven = meet(origin, state.ways(origin), offered, context.terminal)?;
+    context.settle_logouts(origin, &proven.reach.client, &state)?;
     let provider = choose_provider(context, arguments, known, &proven.server)?;
-    let pin = binding_pin(origin, &proven.record, &proven.server.pins)?;
+    let pin = binding_pin(origin, proven.reach.record(), &proven.server.pins)?;
     let mirror = match (arguments.keyring, arguments.no_keyring) {
         (false, false) => known.is_some_and(|server| server.keyring),
         (keyring, _) => keyring,
@@ -141,13 +141,15 @@ fn log_in(
         patience: arguments.timeout,
         terminal: context.terminal,
     };
-    let start =
-        |request: StartLogin| proven.client.start_login(&request).map_err(|error| error.to_failure(origin));
+    let start = |request: StartLogin| {
+        proven.reach.client.start_login(&request).map_err(|error| error.to_failure(origin))
+    };
     let finish = |request: FinishLogin| {
-        let finished = proven.client.finish_login(&request).map_err(|error| error.to_failure(origin))?;
+        let finished =
+            proven.reach.client.finish_login(&request).map_err(|error| error.to_failure(origin))?;
         let token = SessionToken::parse(finished.token.expose_secret())
             .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
-        Ok(Opened { client: &proven.client, token, finished, is_stored: false })
+        Ok(Opened { client: &proven.reach.client, token, finished, is_stored: false })
     };
     let save = |opened: Opened<'_>| save(context, origin, mirror, &proven, opened);
     browser_login::run(&setup, start, |url| turn.note(url), finish, save)
@@ -221,14 +223,17 @@ fn save(
         token: opened.token.clone(),
         session: session.clone(),
         user: user.clone(),
-        trust: proven.record.clone(),
+        trust: proven.reach.record().clone(),
         clock_offset_seconds: offset,
         storage: if is_mirrored { Storage::FileAndKeyring } else { Storage::File },
         ended: None,
     };
-    let server =
-        Server { trust: proven.record.clone(), provider: Some(user.provider.clone()), keyring: mirror };
+    let (trust, provider) = (proven.reach.record().clone(), Some(user.provider.clone()));
     let (state, before) = context.home.update(|state| {
+        // Of what it announced before, only the number counts where it has proven itself by that now.
+        let succession = state.config.servers.get(origin).and_then(|known| known.succession);
+        let succession = succession.filter(|_| !proven.reach.has_moved());
+        let server = Server { trust, provider, keyring: mirror, succession };
         state.config.servers.insert(origin.clone(), server);
         state.config.current = Some(origin.clone());
         let before = state.sessions.sessions.insert(origin.clone(), session);
@@ -242,6 +247,7 @@ fn save(
     let account = account(user);
     opened.is_stored = true;
     times::tell_skew(offset, context.terminal);
+    context.heed(origin, &proven.reach);
     if let Some(before) = before {
         leave(context, origin, proven, &state, &before, is_mirrored)?;
     }
@@ -257,7 +263,7 @@ fn leave(
     before: &Session,
     is_mirrored: bool,
 ) -> Result<(), Failure> {
-    if let Some(error) = context.settle_logouts(origin, &proven.client, state)? {
+    if let Some(error) = context.settle_logouts(origin, &proven.reach.client, state)? {
         let ends = times::local(before.session.expires_at, context.now());
         context.terminal.warn(&format!(
             "the session before could not be ended: {error}; the next command tries again, and it ends at {ends}"

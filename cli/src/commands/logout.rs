@@ -52,11 +52,11 @@ fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> R
     let Some(stored) = state.sessions.sessions.get(origin) else {
         return log_out_again(context, origin, state, forget);
     };
-    let hindrance = match context.client(origin, state) {
-        Ok((client, _)) => match end_session(&client, &stored.token) {
+    let hindrance = match context.reach(origin, state) {
+        Ok(reach) => match end_session(&reach.client, &stored.token) {
             Ended::AtDaemon => {
                 let forgotten = context
-                    .settle_logouts(origin, &client, state)
+                    .settle_logouts(origin, &reach.client, state)
                     .and_then(|_| forget_here(context, origin, Some(stored), forget, None));
                 if let Err(failure) = forgotten {
                     context
@@ -64,6 +64,7 @@ fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> R
                         .warn(&format!("the session at {origin} was ended, but its token stays here"));
                     return Err(failure);
                 }
+                context.heed(origin, &reach);
                 context.terminal.say(&format!("logged out of {origin}"));
                 return Ok(Exit::Done);
             }
@@ -96,8 +97,8 @@ fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> R
 fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
     let was_pending = state.has_pending_logout(origin);
     let hindrance = if was_pending {
-        match context.client(origin, state) {
-            Ok((client, _)) => context.settle_logouts(origin, &client, state)?.map(ClientError::Daemon),
+        match context.reach(origin, state) {
+            Ok(reach) => context.settle_logouts(origin, &reach.client, state)?.map(ClientError::Daemon),
             Err(error) => Some(error),
         }
     } else {
@@ -127,8 +128,8 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
 fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> Result<Exit, Failure> {
     let origin = context.server(arguments.server.as_ref(), state)?.expect("INFRA_TOKEN names its server");
     let token = context.settings.token.as_ref().expect("it was there a moment ago");
-    let (client, _) = context.client(&origin, state).map_err(|error| error.to_failure(&origin))?;
-    match end_session(&client, token) {
+    let reach = context.reach(&origin, state).map_err(|error| error.to_failure(&origin))?;
+    match end_session(&reach.client, token) {
         Ended::AtDaemon => {
             context.terminal.say(&format!("the session of INFRA_TOKEN at {origin} is ended"));
             Ok(Exit::Done)

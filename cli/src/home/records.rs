@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use infra_shared::api;
-use infra_shared::http::{NoAuthorities, Trust, authorities_from_pem};
+use infra_shared::http::{NoAuthorities, Trust, authorities_from_pem, pin_of_certificate};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::token_text::{SessionID, SessionToken};
@@ -32,6 +32,23 @@ pub struct Server {
     /// Whether tokens are mirrored to the keyring.
     #[serde(default)]
     pub keyring: bool,
+    /// What it announced last of how it will prove itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succession: Option<SuccessionRecord>,
+}
+
+/// What a server announced, signed by the authority that it was known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuccessionRecord {
+    /// Of two announcements, the one with the higher number counts.
+    pub sequence: u64,
+    /// The authority that takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+    /// Whether the operating system's authorities may vouch for it.
+    #[serde(default)]
+    pub public: bool,
 }
 
 /// Why a server is believed to be itself.
@@ -120,6 +137,16 @@ impl PendingLogout {
     }
 }
 
+impl Server {
+    /// By what it may prove itself when nobody is there any more who does by its trust.
+    pub fn successors(&self) -> Vec<TrustRecord> {
+        let announced = self.succession;
+        let pinned = announced.and_then(|announced| announced.pin).map(|pin| TrustRecord::Pinned { pin });
+        let public = announced.filter(|announced| announced.public).map(|_| TrustRecord::System);
+        pinned.into_iter().chain(public).collect()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self { version: VERSION, current: None, servers: BTreeMap::new() }
@@ -146,6 +173,18 @@ impl TrustRecord {
                 }
             }
         })
+    }
+
+    /// The pins of the authorities that a server known by this may speak by; none where the operating system decides.
+    pub fn pins(&self) -> Vec<Pin> {
+        match self {
+            Self::System => Vec::new(),
+            Self::Pinned { pin } | Self::CaFile { pin: Some(pin), .. } => vec![*pin],
+            Self::CaFile { certificates, pin: None } => {
+                let certificates = authorities_from_pem(certificates.as_bytes()).unwrap_or_default();
+                certificates.iter().filter_map(pin_of_certificate).collect()
+            }
+        }
     }
 
     /// Its name in `status --json`.

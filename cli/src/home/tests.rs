@@ -53,7 +53,7 @@ fn origin(text: &str) -> Origin {
 
 fn add(home: &Home, server: &str) {
     let trust = TrustRecord::Pinned { pin: Pin::of_public_key(server.as_bytes()) };
-    let entry = Server { trust, provider: None, keyring: false };
+    let entry = Server { trust, provider: None, keyring: false, succession: None };
     home.update(|state| state.config.servers.insert(origin(server), entry)).expect("stored");
 }
 

@@ -170,13 +170,15 @@ impl From<LoginRefusal> for Refusal {
     }
 }
 
-/// Nothing of an answer is kept by caches, framed by pages, or taken for another type.
+/// Nothing of an answer is kept by caches, framed by pages, taken for another type, or asked for in the clear.
 fn protect(headers: &mut HeaderMap) {
-    const FIXED: [(HeaderName, &str); 4] = [
+    const FIXED: [(HeaderName, &str); 5] = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        // RFC 6797 §7.1: two years, as Mozilla's guidelines have it.
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000"),
     ];
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));

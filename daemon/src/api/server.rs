@@ -1,14 +1,16 @@
 //! `GET /v1/server`: what a client has to know before it logs in.
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use infra_shared::api::{Provider, Server};
+use infra_shared::succession;
 
 use super::Api;
 use super::problem::answer;
 
-pub(super) async fn describe(State(api): State<Api>) -> Response {
+pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Response {
     let providers = api.sessions.providers().iter().map(|provider| {
         let settings = provider.settings();
         Provider {
@@ -22,7 +24,24 @@ pub(super) async fn describe(State(api): State<Api>) -> Response {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: api.sessions.now(),
         providers: providers.collect(),
-        pins: api.sessions.pins().to_vec(),
+        pins: api.sessions.proofs().pins_of(dialled_host(&uri, &headers).as_deref()),
+        succession: api.sessions.proofs().statement(),
     };
-    answer(StatusCode::OK, &server)
+    announcing(&api, answer(StatusCode::OK, &server))
+}
+
+/// Adds to an answer that something is announced, where it is: a client that has not heard of it asks for the rest.
+pub(super) fn announcing(api: &Api, answer: impl IntoResponse) -> Response {
+    let mut response = answer.into_response();
+    if let Some(sequence) = api.sessions.proofs().sequence() {
+        response.headers_mut().insert(succession::HEADER, sequence.into());
+    }
+    response
+}
+
+/// The host that the client dialled, without its port (RFC 9113 §8.3.1, RFC 9112 §3.2).
+fn dialled_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = host.and_then(|host| host.parse::<Authority>().ok());
+    uri.authority().or(authority.as_ref()).map(|authority| authority.host().to_owned())
 }

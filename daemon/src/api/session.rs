@@ -8,6 +8,7 @@ use infra_shared::api::{CurrentSession, ProblemCode};
 use super::Api;
 use super::body::UnverifiedBearer;
 use super::problem::{Refusal, answer, no_content};
+use super::server::announcing;
 use crate::sessions::{NotAuthenticated, Use};
 
 /// Says who holds the token. Shown the whole right token of an ended session it says how it ended: only its holder,
@@ -16,7 +17,11 @@ pub(super) async fn show(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
     UnverifiedBearer(token): UnverifiedBearer,
-) -> Result<Response, Refusal> {
+) -> Response {
+    announcing(&api, look(&api, query, &token).await)
+}
+
+async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response, Refusal> {
     let use_ = match query.as_deref() {
         None | Some("" | "use=true") => Use::Counts,
         Some("use=false") => Use::OnlyLooks,
@@ -25,7 +30,7 @@ pub(super) async fn show(
                 .with_detail("the only parameter is `use=false`: look, and do not count as use"));
         }
     };
-    let caller = api.sessions.authenticate(&token, use_).await.map_err(|error| match error {
+    let caller = api.sessions.authenticate(token, use_).await.map_err(|error| match error {
         NotAuthenticated::Expired => Refusal::new(ProblemCode::SessionExpired, &error),
         NotAuthenticated::Revoked => Refusal::new(ProblemCode::SessionRevoked, &error),
         other => other.into(),
@@ -34,11 +39,12 @@ pub(super) async fn show(
     Ok(answer(StatusCode::OK, &current))
 }
 
-pub(super) async fn end(
-    State(api): State<Api>,
-    UnverifiedBearer(token): UnverifiedBearer,
-) -> Result<Response, Refusal> {
-    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+pub(super) async fn end(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {
+    announcing(&api, log_out(&api, &token).await)
+}
+
+async fn log_out(api: &Api, token: &str) -> Result<Response, Refusal> {
+    let caller = api.sessions.authenticate(token, Use::Counts).await?;
     api.sessions.log_out(&caller).await?;
     tracing::info!(session = %caller.session().id, "logged out");
     Ok(no_content())

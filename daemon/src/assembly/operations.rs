@@ -5,17 +5,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use infra_shared::clock::Clock;
-use jiff::Timestamp;
+use infra_shared::origin::Origin;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
 use super::{AssemblyError, DataDirectory};
 use crate::config::Config;
-use crate::control::{Answered, DaemonState, DaemonStatus, Identity, Operation, OperationFailure};
+use crate::control::{
+    Answered, AuthorityCertificates, DaemonState, DaemonStatus, Identity, NextAuthority, Operation,
+    OperationFailure,
+};
 use crate::keys::{KeyError, Keys, RootKeySettings};
 use crate::secrets::{Backends, ReadReason};
 use crate::store::Store;
-use crate::tls::LocalAuthority;
+use crate::tls::{CertificateState, Certificates, TlsError};
 use crate::upkeep::{BackupError, create_backup, rotate};
 
 /// The operations on an open data directory. One that changes something waits for the one before it.
@@ -45,8 +49,8 @@ enum Progress {
 
 /// What a daemon that serves can tell.
 pub(super) struct Serving {
-    pub(super) identity: Identity,
-    pub(super) authority: Arc<LocalAuthority>,
+    pub(super) public_urls: Vec<Origin>,
+    pub(super) certificates: Arc<Certificates>,
     pub(super) operations: Operations,
 }
 
@@ -65,7 +69,11 @@ impl Operations {
     /// Does what needs no running daemon; `None` for the rest.
     pub async fn perform(&self, operation: Operation) -> Option<Answered> {
         let done = match operation {
-            Operation::Identity | Operation::Status => return None,
+            Operation::Identity
+            | Operation::Status
+            | Operation::Authority
+            | Operation::RotateAuthority { .. }
+            | Operation::RenewCertificate => return None,
             Operation::KeyStatus => Ok(Answered::json(&self.keys.status())),
             Operation::Rewrap => self.rewrap().await,
             Operation::Rotate => self.rotate().await,
@@ -147,7 +155,19 @@ impl Stage {
                 cause: format!("the daemon is not ready: {cause}"),
                 is_away: true,
             }),
-            (Operation::Identity, Ok(serving)) => Answered::json(&serving.identity),
+            (Operation::Identity, Ok(serving)) => Answered::json(&serving.identity()),
+            (Operation::Authority, Ok(serving)) => serving.authority(),
+            (Operation::RotateAuthority { overlap_seconds }, Ok(serving)) => {
+                let overlap = SignedDuration::from_secs(overlap_seconds.into());
+                match serving.certificates.rotate_authority(overlap).await {
+                    Ok(()) => serving.authority(),
+                    Err(error) => failed(operation, &error),
+                }
+            }
+            (Operation::RenewCertificate, Ok(serving)) => match serving.certificates.renew().await {
+                Ok(()) => self.status(Ok(serving)),
+                Err(error) => failed(operation, &error),
+            },
             (operation, Ok(serving)) => serving.operations.perform(operation).await.unwrap_or_else(|| {
                 Answered::Failed(OperationFailure {
                     cause: "there is no such operation".to_owned(),
@@ -155,6 +175,11 @@ impl Stage {
                 })
             }),
         }
+    }
+
+    /// How the daemon's certificates are; none while it waits.
+    pub(super) fn certificates(&self) -> Vec<CertificateState> {
+        self.progress().map(|serving| serving.certificates.states()).unwrap_or_default()
     }
 
     fn progress(&self) -> Result<Arc<Serving>, String> {
@@ -182,13 +207,29 @@ impl Stage {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
             started_at: self.started_at,
-            identity: serving.map(|serving| serving.identity.clone()),
-            certificate_expires_at: serving.map(|serving| serving.authority.leaf_expires_at()),
+            identity: serving.map(Serving::identity),
+            certificates: serving.map(|serving| serving.certificates.states()).unwrap_or_default(),
+            next_authority: serving.and_then(|serving| NextAuthority::of(serving.certificates.local())),
             keys: serving.map(|serving| serving.operations.keys.status()),
             live_sessions: serving.and_then(count),
             secret_reads: reads,
         })
     }
+}
+
+impl Serving {
+    fn identity(&self) -> Identity {
+        Identity { public_urls: self.public_urls.clone(), pin: self.certificates.local().pin() }
+    }
+
+    fn authority(&self) -> Answered {
+        Answered::json(&AuthorityCertificates::of(self.certificates.local()))
+    }
+}
+
+fn failed(operation: Operation, error: &TlsError) -> Answered {
+    tracing::error!(?operation, %error, "an operation failed");
+    Answered::Failed(OperationFailure { cause: error.to_string(), is_away: error.is_away() })
 }
 
 impl From<KeyError> for OperationFailure {

@@ -1,15 +1,34 @@
 //! What users type to reach the daemon, where the configuration does not say.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::origin::Origin;
 
 use crate::config::Config;
+use crate::tls::{CertificateFiles, OtherSource};
 
 /// The configured public URLs, or those that can be expected to reach a daemon that listens on `bound`; the one to
 /// tell users first.
 pub(super) fn of(config: &Config, bound: SocketAddr) -> Vec<Origin> {
-    if config.public_urls.is_empty() { expected(bound, &host_name()) } else { config.public_urls.clone() }
+    if !config.public_urls.is_empty() {
+        return config.public_urls.clone();
+    }
+    let domains = match &config.https.source {
+        OtherSource::Acme(acme) => acme.domains.clone(),
+        OtherSource::Files(files) => named(files),
+        OtherSource::None => Vec::new(),
+    };
+    let domains = domains.iter().filter_map(|domain| domain.parse::<Origin>().ok());
+    let domains: Vec<Origin> = domains.map(|origin| origin.with_port(bound.port())).collect();
+    let others = expected(bound, &host_name()).into_iter().filter(|origin| !domains.contains(origin));
+    domains.iter().cloned().chain(others).collect()
+}
+
+/// The DNS names of certificate files, where they can be used; what is wrong with them is told where they are opened.
+fn named(files: &CertificateFiles) -> Vec<String> {
+    let names = files.names(SystemClock.now()).unwrap_or_default();
+    names.into_iter().filter(|name| !name.contains('*') && name.parse::<IpAddr>().is_err()).collect()
 }
 
 /// The hosts of `public_urls`, as a certificate names them.

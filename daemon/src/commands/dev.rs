@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::serve::until_stopped;
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
-use crate::config::Config;
+use crate::config::{Config, HttpsSettings};
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
 use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
@@ -25,7 +25,6 @@ use crate::keys::RootKeySettings;
 use crate::logging::{self, LogLevel, LogSettings};
 use crate::secrets::Backends;
 use crate::sessions::SessionLimits;
-use crate::tls::MinimumVersion;
 
 const CLIENT_ID: &str = "infra-development";
 const REDIRECT_PORTS: usize = 3;
@@ -101,7 +100,7 @@ fn configuration(
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         public_urls: Vec::new(),
         data_dir: directory.join("data"),
-        minimum_tls: MinimumVersion::Tls13,
+        https: HttpsSettings::default(),
         providers: vec![provider],
         root_keys: vec![RootKeySettings::Native { path: directory.join("keys").join("root.key") }],
         epoch_file: Some(directory.join("keys").join("infrad.epoch")),

@@ -8,6 +8,7 @@ use infra_shared::clock::SystemClock;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
@@ -15,9 +16,15 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::platform::lock_memory;
 use crate::terminal::Terminal;
+use crate::tls::Certificates;
 
-pub(super) async fn run(context: &Context, accept_rollback: bool) -> Result<ExitCode, Failure> {
-    let config = context.read_config()?;
+pub(super) async fn run(
+    context: &Context,
+    accept_rollback: bool,
+    domains: &[String],
+) -> Result<ExitCode, Failure> {
+    let mut config = context.read_config()?;
+    config.add_domains(domains).map_err(|error| Failure::usage(error.to_string()))?;
     logging::start(config.log, context.verbosity, context.terminal);
     keep_memory_from_swap();
     let rollback = if accept_rollback { Rollback::Accepted } else { Rollback::Refused };
@@ -81,6 +88,8 @@ impl From<Stopped> for ExitCode {
 /// Runs `daemon` until SIGTERM or SIGINT; a second one does not wait for what is under way.
 pub(super) async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Result<Stopped> {
     let mut signals = StopSignals::listen()?;
+    let reloading = tokio::spawn(reload_when_told(daemon.certificates(), signal(SignalKind::hangup())?));
+    let _reloading = AbortOnDrop(reloading);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut running = std::pin::pin!(daemon.run(async move {
         // A sender that is gone means the same.
@@ -97,6 +106,23 @@ pub(super) async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Res
     select! {
         () = running => Ok(Stopped::InOrder),
         () = signals.next() => Ok(Stopped::AtOnce),
+    }
+}
+
+/// SIGHUP: certificate files are read anew, and what is awaited is tried at once.
+async fn reload_when_told(certificates: Arc<Certificates>, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("told to reload: certificates are looked at anew; all else needs a restart");
+        certificates.reload().await;
+    }
+}
+
+/// A task that ends with whoever started it.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -3,18 +3,14 @@
 use std::process::ExitCode;
 
 use super::Context;
+use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
+use crate::tls::{CertificateState, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
-    let status: DaemonStatus = match control::ask(&config.data_dir, Operation::Status).await {
-        Err(ControlError::Unreachable(error)) => {
-            let what = format!("no infrad runs with the data in {}", config.data_dir.display());
-            return Err(Failure::new(what).because(&error).hint("`infrad serve` starts it"));
-        }
-        status => status?,
-    };
+    let status = ask_daemon(&config, Operation::Status).await?;
     let text = if json {
         serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
     } else {
@@ -23,6 +19,17 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failu
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     // Whoever it waits for is away.
     Ok(if status.state == DaemonState::Ready { ExitCode::SUCCESS } else { ExitCode::from(4) })
+}
+
+/// Has the running daemon do an operation that answers with its status.
+pub(super) async fn ask_daemon(config: &Config, operation: Operation) -> Result<DaemonStatus, Failure> {
+    match control::ask(&config.data_dir, operation).await {
+        Err(ControlError::Unreachable(error)) => {
+            let what = format!("no infrad runs with the data in {}", config.data_dir.display());
+            Err(Failure::new(what).because(&error).hint("`infrad serve` starts it"))
+        }
+        status => Ok(status?),
+    }
 }
 
 fn describe(status: &DaemonStatus) -> String {
@@ -39,9 +46,7 @@ fn describe(status: &DaemonStatus) -> String {
         lines.extend(identity.public_urls.iter().map(|origin| format!("address       {origin}")));
         lines.push(format!("fingerprint   {}", identity.pin));
     }
-    if let Some(expires_at) = status.certificate_expires_at {
-        lines.push(format!("certificate   of its own authority, until {expires_at}"));
-    }
+    lines.extend(describe_certificates(status));
     if let Some(sessions) = status.live_sessions {
         lines.push(format!("sessions      {sessions}"));
     }
@@ -56,4 +61,43 @@ fn describe(status: &DaemonStatus) -> String {
         status.secret_reads.iter().map(|(reason, count)| format!("{count} for {reason}")).collect();
     lines.push(format!("secret reads  {}", reads.join(", ")));
     lines.join("\n") + "\n"
+}
+
+/// A line for each certificate, and what is wrong with it or awaited.
+pub(super) fn describe_certificates(status: &DaemonStatus) -> Vec<String> {
+    let mut lines: Vec<String> = status.certificates.iter().flat_map(describe_certificate).collect();
+    if let Some(next) = &status.next_authority {
+        lines.push(format!(
+            "              from {} on, an authority with another fingerprint:",
+            next.takeover_at
+        ));
+        lines.push(format!("              {}", next.pin));
+    }
+    lines
+}
+
+fn describe_certificate(state: &CertificateState) -> Vec<String> {
+    let source = match state.source {
+        Source::OwnAuthority => "of its own authority",
+        Source::Acme => "by ACME",
+        Source::Files => "from files",
+    };
+    let names = if state.names.is_empty() {
+        "no name but for who pinned it".to_owned()
+    } else {
+        state.names.join(", ")
+    };
+    let until = match (state.expires_at, state.days_left) {
+        (Some(expires_at), Some(days)) => format!("until {expires_at} ({days} days left)"),
+        _ => "none yet".to_owned(),
+    };
+    let mut lines = vec![format!("certificate   {source}, {until}, for {names}")];
+    if let Some(what) = &state.waiting_for {
+        lines.push(format!("              waiting: {what}"));
+    }
+    if let (Some(error), Some(at)) = (&state.last_error, state.last_error_at) {
+        lines
+            .push(format!("              failed at {at}, {} times since the start: {error}", state.failures));
+    }
+    lines
 }

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 const UNITS: [(char, i64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 /// Whole numbers, each with a unit, the larger units first; `None` for anything else.
-pub(super) fn parse(text: &str) -> Option<SignedDuration> {
+pub fn parse(text: &str) -> Option<SignedDuration> {
     let mut units = UNITS.iter();
     let mut seconds: i64 = 0;
     let mut rest = text;

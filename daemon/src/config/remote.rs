@@ -147,7 +147,7 @@ pub(super) fn kubernetes(section: Option<&Section<'_>>) -> Result<KubernetesSett
 }
 
 /// One of the daemon's own credentials: a reference to a built-in backend, so that no backend waits for another.
-fn credential(field: &Field<'_>) -> Result<Reference, FaultAt> {
+pub(super) fn credential(field: &Field<'_>) -> Result<Reference, FaultAt> {
     let names = BackendNames::of(&[]);
     names.check(field)?;
     names.parse(field, &Backends::built_in())

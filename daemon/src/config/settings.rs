@@ -9,13 +9,12 @@ use jiff::SignedDuration;
 use crate::keys::RootKeySettings;
 use crate::logging::{LogFormat, LogLevel, LogSettings};
 use crate::sessions::SessionLimits;
-use crate::tls::MinimumVersion;
 
 use super::directories::Directories;
 use super::error::{Fault, FaultAt};
 use super::section::{Field, Keys, Section};
 use super::tree::Node;
-use super::{Config, backends, duration, provider, remote};
+use super::{Config, backends, duration, https, provider, remote};
 
 const TOP: Keys = Keys {
     now: &[
@@ -34,7 +33,6 @@ const TOP: Keys = Keys {
     ],
     later: &[],
 };
-const TLS: Keys = Keys { now: &["minVersion"], later: &["acme", "files"] };
 const KEY: Keys = Keys { now: &["kind", "config"], later: &[] };
 const NATIVE_KEY: Keys = Keys { now: &["path"], later: &[] };
 const VAULT_KEY: Keys = Keys { now: remote::vault_keys!("transitMount", "key"), later: &[] };
@@ -63,7 +61,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     })?;
     let public_urls = top.find("publicURLs").map_or(Ok(Vec::new()), |field| public_urls(&field))?;
     let data_dir = data_dir(&top, directories)?;
-    let minimum_tls = top.find("tls").map_or(Ok(MinimumVersion::Tls13), |field| minimum_tls(&field))?;
+    let https = https::read(top.find("tls").as_ref(), &public_urls)?;
     let root_keys = root_keys(&top, &data_dir, directories)?;
     let epoch_file = epoch_file(&top, &data_dir, &root_keys, directories)?;
     let metrics = top.find("metrics").map_or(Ok(None), |field| metrics(&field))?;
@@ -75,7 +73,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         listen,
         public_urls,
         data_dir,
-        minimum_tls,
+        https,
         providers,
         root_keys,
         epoch_file,
@@ -107,17 +105,6 @@ fn data_dir(top: &Section<'_>, directories: &Directories) -> Result<PathBuf, Fau
     }
     // Without a home directory there is no default.
     directories.data.clone().ok_or_else(|| top.missing("dataDir", "dataDir: /var/lib/infrad"))
-}
-
-fn minimum_tls(field: &Field<'_>) -> Result<MinimumVersion, FaultAt> {
-    let Some(version) = field.section(TLS)?.find("minVersion") else { return Ok(MinimumVersion::Tls13) };
-    // YAML takes 1.3 without quotes for a number; its text is the same.
-    let text = version.fraction().map(|number| number.to_string());
-    match text.as_deref().map_or_else(|| version.text("`\"1.3\"` or `\"1.2\"`"), Ok)? {
-        "1.3" => Ok(MinimumVersion::Tls13),
-        "1.2" => Ok(MinimumVersion::Tls12),
-        _ => Err(version.wrong("`\"1.3\"` or `\"1.2\"`")),
-    }
 }
 
 fn root_keys(

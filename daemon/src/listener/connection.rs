@@ -13,8 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::Watcher;
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt;
 
 use super::{ListenerLimits, PeerAddress};
@@ -54,7 +53,7 @@ impl Protocol {
     /// Answers requests until the peer leaves, breaks the protocol, or `watcher` asks to end.
     pub(super) async fn speak(
         self: Arc<Self>,
-        stream: TlsStream<TcpStream>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: PeerAddress,
         watcher: Watcher,
     ) {

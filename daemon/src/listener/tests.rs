@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::keys::{Keys, RootKeySettings};
 use crate::store::Store;
-use crate::tls::{LocalAuthority, MinimumVersion};
+use crate::tls::{Certificates, LocalAuthority, MinimumVersion, OtherSource};
 
 /// Longer than anything here takes.
 const BOUND: Duration = Duration::from_secs(10);
@@ -38,17 +38,25 @@ impl Served {
         let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
         let names = vec!["127.0.0.1".to_owned()];
         let authority =
-            LocalAuthority::load_or_create(store, keys.field_sealer(), Arc::new(SystemClock), names)
+            LocalAuthority::load_or_create(store.clone(), keys.field_sealer(), Arc::new(SystemClock), names)
                 .await
                 .expect("an authority");
-        let tls = authority.server_config(MinimumVersion::Tls13).expect("a configuration");
+        let pin = authority.pin();
+        let origin = "127.0.0.1".parse().expect("an origin");
+        let clock = Arc::new(SystemClock);
+        let (store, sealer) = (store, keys.field_sealer());
+        let certificates =
+            Certificates::open(authority, OtherSource::None, vec![origin], store, sealer, clock)
+                .await
+                .expect("certificates");
+        let tls = certificates.tls_server(MinimumVersion::Tls13).expect("a configuration");
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
-            serve(listener, tls, router, limits, async { stopped.await.unwrap_or(()) }).await;
+            serve(listener, Transport::Tls(tls), router, limits, async { stopped.await.unwrap_or(()) }).await;
         });
-        Self { address, pin: authority.pin(), stop: Some(stop), serving }
+        Self { address, pin, stop: Some(stop), serving }
     }
 
     fn client(&self) -> reqwest::Client {

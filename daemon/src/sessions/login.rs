@@ -104,7 +104,7 @@ impl Sessions {
         if verifier.challenge() != ticket.code_challenge {
             return Err(LoginRefusal::VerifierDiffers);
         }
-        if !self.bindings.admit(&verifier) {
+        if !self.bindings.admit(&verifier, self.clock.now()) {
             return Err(LoginRefusal::BoundElsewhere);
         }
         let provider = self.find_provider(&ticket.provider).ok_or(LoginRefusal::UnknownProvider)?;

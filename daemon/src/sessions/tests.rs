@@ -48,7 +48,7 @@ impl Fixture {
             store,
             keys.ticket_key(),
             vec![provider],
-            Bindings::new(vec![origin()], vec![pin()]),
+            Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
             SessionLimits {
                 lifetime: SignedDuration::from_hours(12),
                 inactivity_timeout: SignedDuration::from_hours(4),

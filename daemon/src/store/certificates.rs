@@ -1,21 +1,23 @@
 //! The daemon's certificates with their sealed keys.
 
-use rusqlite::{OptionalExtension, params};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::time::{from_database, to_database};
 use super::{Store, StoreError};
 use crate::keys::Sealed;
 
 /// A certificate of the daemon's, with its key sealed.
 pub struct CertificateRow {
-    pub name: &'static str,
-    /// DER.
+    pub name: String,
+    /// DER; of a whole chain, PEM.
     pub certificate: Vec<u8>,
     pub private_key: Sealed,
 }
 
 impl Store {
-    /// A certificate with its sealed key by its name (`ca`, `leaf`).
-    pub fn find_certificate(&self, name: &'static str) -> Result<Option<CertificateRow>, StoreError> {
+    /// A certificate with its sealed key by its name.
+    pub fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
         self.connections.read(|reader| {
             let row = reader
                 .query_row(
@@ -23,7 +25,7 @@ impl Store {
                     [name],
                     |row| {
                         Ok(CertificateRow {
-                            name,
+                            name: name.to_owned(),
                             certificate: row.get(0)?,
                             private_key: Sealed::from_store(row.get(1)?),
                         })
@@ -36,15 +38,73 @@ impl Store {
 
     /// Stores a certificate in the place of the one of the same name.
     pub async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
+        self.connections.write(move |transaction| save(transaction, &row)).await
+    }
+
+    /// When the next authority takes over; `None` where none is to come.
+    pub fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.connections.read(|reader| {
+            let takeover_at: Option<i64> =
+                reader.query_row("SELECT takeover_at FROM succession", [], |row| row.get(0))?;
+            takeover_at.map(from_database).transpose()
+        })
+    }
+
+    /// The number of an announcement: a higher one than before where it says something else. 0 until anything was
+    /// announced.
+    pub async fn number_announcement(&self, announced: String) -> Result<u64, StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute(
-                    "INSERT INTO certificates (name, certificate, private_key) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (name) DO UPDATE SET certificate = excluded.certificate, private_key = excluded.private_key",
-                    params![row.name, row.certificate, row.private_key.as_bytes()],
+                    "UPDATE succession SET sequence = sequence + 1, announced = ?1 WHERE announced <> ?1",
+                    [announced],
                 )?;
+                let sequence: i64 =
+                    transaction.query_row("SELECT sequence FROM succession", [], |row| row.get(0))?;
+                u64::try_from(sequence).map_err(|_| StoreError::UnexpectedRow("succession"))
+            })
+            .await
+    }
+
+    /// Stores the next authority, in the place of one that was to come, and when it takes over.
+    pub async fn save_next_authority(
+        &self,
+        next: CertificateRow,
+        takeover_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.connections
+            .write(move |transaction| {
+                save(transaction, &next)?;
+                transaction.execute("UPDATE succession SET takeover_at = ?1", [to_database(takeover_at)])?;
                 Ok(())
             })
             .await
     }
+
+    /// The authority and its leaf in the place of those before, all at once; `next` is forgotten.
+    pub async fn replace_authority(
+        &self,
+        authority: CertificateRow,
+        leaf: CertificateRow,
+        next: &'static str,
+    ) -> Result<(), StoreError> {
+        self.connections
+            .write(move |transaction| {
+                save(transaction, &authority)?;
+                save(transaction, &leaf)?;
+                transaction.execute("DELETE FROM certificates WHERE name = ?1", [next])?;
+                transaction.execute("UPDATE succession SET takeover_at = NULL", [])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn save(transaction: &Transaction<'_>, row: &CertificateRow) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT INTO certificates (name, certificate, private_key) VALUES (?1, ?2, ?3)
+         ON CONFLICT (name) DO UPDATE SET certificate = excluded.certificate, private_key = excluded.private_key",
+        params![row.name, row.certificate, row.private_key.as_bytes()],
+    )?;
+    Ok(())
 }

@@ -189,7 +189,7 @@ async fn certificates_and_providers_are_replaced_by_name() {
     assert!(store.find_certificate("ca").expect("an answer").is_none());
     for contents in [b"one", b"two"] {
         let row = CertificateRow {
-            name: "ca",
+            name: "ca".to_owned(),
             certificate: contents.to_vec(),
             private_key: sealer.seal(place, contents),
         };

@@ -10,6 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
 };
+use rustls::DistinguishedName as DistinguishedNameOfClient;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
@@ -41,11 +42,9 @@ pub(super) struct Leaf {
 impl Authority {
     pub(super) fn create(now: Timestamp) -> Result<Self, TlsError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let pin = Pin::of_public_key(&key.subject_public_key_info()).to_string();
-        // Authorities of different daemons have different names, so that no client mistakes one for the other.
-        let name = pin.get(..15).unwrap_or_default();
+        let pin = Pin::of_public_key(&key.subject_public_key_info());
         let mut parameters = CertificateParams::default();
-        parameters.distinguished_name = common_name(&format!("infrad local CA {name}"));
+        parameters.distinguished_name = common_name(&pin.authority_name());
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut parameters, now, AUTHORITY_LIFETIME);
@@ -70,6 +69,13 @@ impl Authority {
 
     pub(super) fn pin(&self) -> Pin {
         Pin::of_public_key(&self.key.subject_public_key_info())
+    }
+
+    /// Whether one of these is its name, as clients send them that say whom they trust (RFC 8446 §4.2.4).
+    pub(super) fn is_among(&self, names: &[DistinguishedNameOfClient]) -> bool {
+        x509_parser::parse_x509_certificate(&self.certificate).is_ok_and(|(_, certificate)| {
+            names.iter().any(|name| name.as_ref() == certificate.subject().as_raw())
+        })
     }
 
     pub(super) fn certificate_pem(&self) -> String {
@@ -143,6 +149,12 @@ impl Leaf {
         Timestamp::from_second(self.not_after).unwrap_or(Timestamp::MAX)
     }
 
+    /// When it was made.
+    pub(super) fn issued_at(&self) -> Timestamp {
+        let issued_at = self.not_before.saturating_add_unsigned(BACKDATED.as_secs());
+        Timestamp::from_second(issued_at).unwrap_or(Timestamp::MIN)
+    }
+
     /// Whether two thirds of its life are over, or it has not begun.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let renew_at = self.not_before + (self.not_after - self.not_before) / 3 * 2;
@@ -182,7 +194,7 @@ fn alternative_name(name: &str) -> Result<SanType, TlsError> {
 }
 
 /// A name of a certificate, in the form of [`normal`].
-fn text(name: &GeneralName<'_>) -> Option<String> {
+pub(super) fn text(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some(normal(name)),
         GeneralName::IPAddress(bytes) => {
@@ -197,6 +209,6 @@ fn text(name: &GeneralName<'_>) -> Option<String> {
 }
 
 /// One spelling of a name: addresses as Rust writes them, DNS names in lower case.
-fn normal(name: &str) -> String {
+pub(super) fn normal(name: &str) -> String {
     name.parse::<IpAddr>().map_or_else(|_| name.to_ascii_lowercase(), |address| address.to_string())
 }

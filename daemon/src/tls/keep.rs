@@ -1,4 +1,9 @@
-//! Keeps the authority and the leaf in the store, their keys sealed.
+//! Keeps authorities, leaf and the chain by ACME in the store, their keys sealed.
+
+use jiff::Timestamp;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
 
 use super::TlsError;
 use super::issue::{Authority, Leaf};
@@ -6,37 +11,111 @@ use crate::keys::{FieldSealer, Place};
 use crate::store::{CertificateRow, Store};
 
 const AUTHORITY: &str = "ca";
+const NEXT_AUTHORITY: &str = "next ca";
 const LEAF: &str = "leaf";
+const ACME: &str = "ACME";
 
-pub(super) fn find_authority(store: &Store, sealer: &FieldSealer) -> Result<Option<Authority>, TlsError> {
-    let Some(row) = store.find_certificate(AUTHORITY)? else { return Ok(None) };
-    let key =
-        sealer.open(place(AUTHORITY), &row.private_key).map_err(|_| TlsError::KeyDoesNotOpen(AUTHORITY))?;
-    Authority::load(row.certificate, &key).map(Some).map_err(|_| TlsError::Unreadable(AUTHORITY))
+/// The store, and what seals the keys in it.
+#[derive(Clone)]
+pub(super) struct Keep {
+    pub(super) store: Store,
+    pub(super) sealer: FieldSealer,
 }
 
-pub(super) async fn save_authority(
-    store: &Store,
-    sealer: &FieldSealer,
-    authority: &Authority,
-) -> Result<(), TlsError> {
-    let private_key = sealer.seal(place(AUTHORITY), &authority.private_key());
-    let certificate = authority.certificate().to_vec();
-    Ok(store.save_certificate(CertificateRow { name: AUTHORITY, certificate, private_key }).await?)
+/// An authority that is to come.
+pub(super) struct Next {
+    pub(super) authority: Authority,
+    pub(super) takeover_at: Timestamp,
 }
 
-pub(super) fn find_leaf(store: &Store, sealer: &FieldSealer) -> Result<Option<Leaf>, TlsError> {
-    let Some(row) = store.find_certificate(LEAF)? else { return Ok(None) };
-    let key = sealer.open(place(LEAF), &row.private_key).map_err(|_| TlsError::KeyDoesNotOpen(LEAF))?;
-    Leaf::load(row.certificate, key).map(Some)
+type CertificateAndKey = (Vec<u8>, Zeroizing<Vec<u8>>);
+
+impl Keep {
+    pub(super) fn authority(&self) -> Result<Option<Authority>, TlsError> {
+        self.find_authority(AUTHORITY)
+    }
+
+    pub(super) fn next(&self) -> Result<Option<Next>, TlsError> {
+        let Some(takeover_at) = self.store.find_takeover()? else { return Ok(None) };
+        Ok(self.find_authority(NEXT_AUTHORITY)?.map(|authority| Next { authority, takeover_at }))
+    }
+
+    pub(super) async fn save_authority(&self, authority: &Authority) -> Result<(), TlsError> {
+        Ok(self.store.save_certificate(self.authority_row(AUTHORITY, authority)).await?)
+    }
+
+    pub(super) async fn save_next(
+        &self,
+        authority: &Authority,
+        takeover_at: Timestamp,
+    ) -> Result<(), TlsError> {
+        let row = self.authority_row(NEXT_AUTHORITY, authority);
+        Ok(self.store.save_next_authority(row, takeover_at).await?)
+    }
+
+    /// Both in the place of those before; no authority is to come any more.
+    pub(super) async fn replace_authority(&self, authority: &Authority, leaf: &Leaf) -> Result<(), TlsError> {
+        let authority = self.authority_row(AUTHORITY, authority);
+        Ok(self.store.replace_authority(authority, self.leaf_row(leaf), NEXT_AUTHORITY).await?)
+    }
+
+    pub(super) fn leaf(&self) -> Result<Option<Leaf>, TlsError> {
+        let Some((certificate, key)) = self.find(LEAF, LEAF)? else { return Ok(None) };
+        Leaf::load(certificate, key).map(Some)
+    }
+
+    pub(super) async fn save_leaf(&self, leaf: &Leaf) -> Result<(), TlsError> {
+        Ok(self.store.save_certificate(self.leaf_row(leaf)).await?)
+    }
+
+    /// The chain that ACME brought from the authority with this directory, with its key.
+    pub(super) fn acme(
+        &self,
+        directory: &str,
+    ) -> Result<Option<(Vec<CertificateDer<'static>>, PrivatePkcs8KeyDer<'static>)>, TlsError> {
+        let Some((pem, key)) = self.find(&acme_row(directory), ACME)? else { return Ok(None) };
+        let chain = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .map_err(|_| TlsError::Unreadable(ACME))?;
+        Ok(Some((chain, PrivatePkcs8KeyDer::from(key.to_vec()))))
+    }
+
+    pub(super) async fn save_acme(&self, directory: &str, pem: String, key: &[u8]) -> Result<(), TlsError> {
+        let name = acme_row(directory);
+        let private_key = self.sealer.seal(place(&name), key);
+        let row = CertificateRow { name, certificate: pem.into_bytes(), private_key };
+        Ok(self.store.save_certificate(row).await?)
+    }
+
+    fn find_authority(&self, name: &'static str) -> Result<Option<Authority>, TlsError> {
+        let Some((certificate, key)) = self.find(name, name)? else { return Ok(None) };
+        Authority::load(certificate, &key).map(Some).map_err(|_| TlsError::Unreadable(name))
+    }
+
+    /// The row `name`; an error calls it `what`.
+    fn find(&self, name: &str, what: &'static str) -> Result<Option<CertificateAndKey>, TlsError> {
+        let Some(row) = self.store.find_certificate(name)? else { return Ok(None) };
+        let key =
+            self.sealer.open(place(name), &row.private_key).map_err(|_| TlsError::KeyDoesNotOpen(what))?;
+        Ok(Some((row.certificate, key)))
+    }
+
+    fn authority_row(&self, name: &'static str, authority: &Authority) -> CertificateRow {
+        let private_key = self.sealer.seal(place(name), &authority.private_key());
+        CertificateRow { name: name.to_owned(), certificate: authority.certificate().to_vec(), private_key }
+    }
+
+    fn leaf_row(&self, leaf: &Leaf) -> CertificateRow {
+        let private_key = self.sealer.seal(place(LEAF), leaf.private_key_bytes());
+        CertificateRow { name: LEAF.to_owned(), certificate: leaf.certificate().to_vec(), private_key }
+    }
 }
 
-pub(super) async fn save_leaf(store: &Store, sealer: &FieldSealer, leaf: &Leaf) -> Result<(), TlsError> {
-    let private_key = sealer.seal(place(LEAF), leaf.private_key_bytes());
-    let certificate = leaf.certificate().to_vec();
-    Ok(store.save_certificate(CertificateRow { name: LEAF, certificate, private_key }).await?)
+/// Each authority's chain has a row of its own: one for tests is never taken for one that everybody trusts.
+fn acme_row(directory: &str) -> String {
+    format!("acme {directory}")
 }
 
-fn place(row: &'static str) -> Place<'static> {
+fn place(row: &str) -> Place<'_> {
     Place { table: "certificates", row, column: "private_key", version: 1 }
 }

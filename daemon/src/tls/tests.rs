@@ -1,15 +1,19 @@
 //! The local authority against a real store, a clock moved by hand, and the client's own verifier.
 
+use std::sync::Arc;
+
 use infra_harness::clock::ManualClock;
-use infra_shared::clock::SystemClock;
+use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::http::{Trust, client_config, untrusted};
 use jiff::SignedDuration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ServerConnection};
 use tempfile::TempDir;
 
+use super::local_authority::Tended;
 use super::*;
 use crate::keys::{Keys, RootKeySettings};
+use crate::store::Store;
 
 struct Fixture {
     directory: TempDir,
@@ -40,7 +44,9 @@ impl Fixture {
 
 /// Whether a client that trusts `trust` accepts `authority`'s daemon under `name`; the protocol they agree on.
 fn shake_hands(authority: &Arc<LocalAuthority>, trust: &Trust, name: &str) -> Result<String, rustls::Error> {
-    let server_config = authority.server_config(MinimumVersion::Tls13).expect("a configuration");
+    let server = resolver::Resolver::new(authority.clone());
+    let server = TlsServer::new(server, MinimumVersion::Tls13).expect("a configuration");
+    let server_config = server.serving();
     let client_config = Arc::new(client_config(trust, false).expect("a configuration"));
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let mut client = ClientConnection::new(client_config, name)?;
@@ -97,7 +103,7 @@ async fn authority_and_leaf_survive_a_restart() {
     let first = fixture.authority(&["infra.test"]).await;
     let second = fixture.authority(&["infra.test"]).await;
     assert_eq!(first.pin(), second.pin());
-    assert_eq!(first.leaf.read().unwrap().leaf.certificate(), second.leaf.read().unwrap().leaf.certificate());
+    assert_eq!(first.key().cert, second.key().cert);
 }
 
 #[tokio::test]
@@ -117,10 +123,10 @@ async fn a_leaf_is_renewed_when_two_thirds_of_its_life_are_over() {
     let authority = fixture.authority(&["infra.test"]).await;
     let expires_at = authority.leaf_expires_at();
     fixture.clock.advance(SignedDuration::from_hours(59 * 24));
-    assert!(!authority.renew_leaf_if_due().await.expect("an answer"));
+    assert_eq!(authority.tend().await.expect("an answer"), Tended::Nothing);
     fixture.clock.advance(SignedDuration::from_hours(2 * 24));
-    assert!(authority.renew_leaf_if_due().await.expect("an answer"));
-    assert!(!authority.renew_leaf_if_due().await.expect("an answer"));
+    assert_eq!(authority.tend().await.expect("an answer"), Tended::RenewedLeaf);
+    assert_eq!(authority.tend().await.expect("an answer"), Tended::Nothing);
     assert_eq!(authority.leaf_expires_at().duration_since(expires_at).as_hours(), 61 * 24);
 }
 

@@ -6,7 +6,10 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
 use x509_parser::certificate::X509Certificate;
 
 use super::{NoClient, Untrusted, pin_of_certificate};
@@ -16,6 +19,7 @@ use crate::pin::Pin;
 #[derive(Debug)]
 pub(super) struct AuthoritiesVerifier {
     authorities: Vec<CertificateDer<'static>>,
+    names: Vec<DistinguishedName>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -25,6 +29,7 @@ pub(super) struct PinVerifier {
     pin: Pin,
     /// The chain must lead to one of these as well.
     authorities: Option<AuthoritiesVerifier>,
+    names: Vec<DistinguishedName>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -38,7 +43,8 @@ impl AuthoritiesVerifier {
                 .add(authority.clone())
                 .map_err(|error| NoClient::Authority(error.to_string()))?;
         }
-        Ok(Self { authorities: authorities.to_vec(), provider })
+        let names = authorities.iter().filter_map(subject).collect();
+        Ok(Self { authorities: authorities.to_vec(), names, provider })
     }
 
     /// The first of the authorities that vouches for the peer decides; else the reason of the last, or of one that
@@ -62,8 +68,27 @@ impl PinVerifier {
         authorities: Option<AuthoritiesVerifier>,
         provider: Arc<CryptoProvider>,
     ) -> Self {
-        Self { pin, authorities, provider }
+        let names = vec![common_name(&pin.authority_name())];
+        Self { pin, authorities, names, provider }
     }
+}
+
+/// The name of an authority, as it stands in its certificate.
+fn subject(authority: &CertificateDer<'_>) -> Option<DistinguishedName> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(authority).ok()?;
+    Some(parsed.subject().as_raw().to_vec().into())
+}
+
+/// A name that is a common name alone (X.520 §6.2.2, in DER): short enough for lengths of one byte.
+fn common_name(text: &str) -> DistinguishedName {
+    const OBJECT_IDENTIFIER: [u8; 5] = [0x06, 3, 0x55, 4, 3];
+    let tagged = |tag: u8, contents: &[u8]| {
+        let length = u8::try_from(contents.len()).expect("a name of an authority is short");
+        [&[tag, length], contents].concat()
+    };
+    let (sequence, set, utf8_string) = (0x30, 0x31, 0x0c);
+    let attribute = [&OBJECT_IDENTIFIER[..], &tagged(utf8_string, text.as_bytes())].concat();
+    tagged(sequence, &tagged(set, &tagged(sequence, &attribute))).into()
 }
 
 /// What the peer presented, for which name, and when.
@@ -156,6 +181,11 @@ impl ServerCertVerifier for AuthoritiesVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+
+    /// Tells a daemon that has several certificates by which of them it can prove itself here.
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        (!self.names.is_empty()).then_some(&self.names)
+    }
 }
 
 impl ServerCertVerifier for PinVerifier {
@@ -206,5 +236,10 @@ impl ServerCertVerifier for PinVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+
+    /// Tells a daemon that has several certificates by which of them it can prove itself here.
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        (!self.names.is_empty()).then_some(&self.names)
     }
 }

@@ -11,6 +11,7 @@ use crate::daemon_client::{DaemonError, UNREACHABLE_HINT};
 use crate::failure::{Exit, Failure};
 use crate::home::{self, SessionEnd, Storage, TrustRecord};
 use crate::terminal::Terminal;
+use crate::trust::Reach;
 
 /// Whether the daemon may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +93,8 @@ pub(crate) fn look(
     if report.token.is_none() && !state.has_pending_logout(origin) {
         return report;
     }
-    let (client, record) = match context.client(origin, state) {
-        Ok(client) => client,
+    let reach = match context.reach(origin, state) {
+        Ok(reach) => reach,
         Err(_) if report.token.is_none() => return report,
         Err(ClientError::Daemon(error)) => return report.failed(error),
         Err(ClientError::Offered(failure)) => {
@@ -101,14 +102,24 @@ pub(crate) fn look(
             return Report { state: State::Untrusted, ..report };
         }
     };
-    warn_if_not_stored(context, context.settle_logouts(origin, &client, state).map(drop));
-    let Some(token) = report.token.clone() else { return report };
-    let report = Report { trust: Some(record.name()), ..report };
+    warn_if_not_stored(context, context.settle_logouts(origin, &reach.client, state).map(drop));
+    let report = match report.token.clone() {
+        Some(token) => ask(context, origin, &reach, &token, report),
+        None => report,
+    };
+    context.heed(origin, &reach);
+    report
+}
+
+/// Asks the daemon about the session of `token`.
+fn ask(context: &Context, origin: &Origin, reach: &Reach, token: &SessionToken, report: Report) -> Report {
     let before = context.now();
-    match client.session(&token) {
+    let answer = reach.client.session(token);
+    let report = Report { trust: Some(reach.record().name()), ..report };
+    match answer {
         Ok(current) => {
             let offset = times::offset(current.now, before);
-            let remembered = remember(context, origin, &token, |stored| {
+            let remembered = remember(context, origin, token, |stored| {
                 // A second of difference is the network's.
                 if (stored.clock_offset_seconds - offset).abs() > 1 {
                     stored.clock_offset_seconds = offset;
@@ -131,7 +142,7 @@ pub(crate) fn look(
             if let Some(end) = report.state.end() {
                 warn_if_not_stored(
                     context,
-                    remember(context, origin, &token, |stored| stored.ended = Some(end)),
+                    remember(context, origin, token, |stored| stored.ended = Some(end)),
                 );
             }
             report

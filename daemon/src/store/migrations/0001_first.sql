@@ -52,3 +52,32 @@ CREATE TABLE epoch (
 ) STRICT;
 
 INSERT INTO epoch (only, value) VALUES (1, 0);
+
+-- Accounts at certification authorities, by the URL of their ACME directory.
+CREATE TABLE acme_accounts (
+    directory   TEXT NOT NULL PRIMARY KEY,
+    credentials BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Orders that were begun and have brought no certificate. They count against the budget of failures.
+CREATE TABLE acme_orders (
+    id       INTEGER NOT NULL PRIMARY KEY,
+    begun_at INTEGER NOT NULL
+) STRICT;
+
+-- Until when the authority asked to be left alone.
+CREATE TABLE acme_pause (
+    only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    until INTEGER NOT NULL
+) STRICT;
+
+-- What the certification authority announces, as JSON, with its number; and when the next authority takes over, where
+-- there is one.
+CREATE TABLE succession (
+    only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    sequence    INTEGER NOT NULL,
+    announced   TEXT    NOT NULL,
+    takeover_at INTEGER
+) STRICT;
+
+INSERT INTO succession (only, sequence, announced, takeover_at) VALUES (1, 0, '', NULL);

@@ -20,10 +20,11 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
             .hint("`--fingerprint sha256:…` or `--ca-file FILE`, from the server's operator"));
     }
     // What was known of it does not count any more.
-    let proven = meet(origin, None, offered, context.terminal)?;
+    let proven = meet(origin, Vec::new(), offered, context.terminal)?;
     context.home.update(|state| {
         if let Some(server) = state.config.servers.get_mut(origin) {
-            server.trust = proven.record.clone();
+            server.trust = proven.reach.record().clone();
+            server.succession = None;
         }
     })?;
     context.terminal.say(&format!("{origin} proved its new identity, and is trusted by it from now on"));

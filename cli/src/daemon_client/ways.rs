@@ -1,0 +1,109 @@
+//! The ways in which a server may prove itself, each with a client of its own. Nothing is sent to who proves none of them.
+
+use std::cell::{Cell, OnceCell};
+
+use infra_shared::http::{NoClient, Trust, Untrusted, blocking_client, nothing_was_sent, untrusted};
+use reqwest::blocking::{Client, RequestBuilder, Response};
+
+use super::{DaemonError, LIMITS, failure};
+
+/// The first is how the server is known; the others are what it announced by the first, for when that is no more.
+#[derive(Debug)]
+pub(super) struct Ways {
+    all: Vec<Way>,
+    current: Cell<usize>,
+    /// Once the server has answered, it goes on as it began.
+    has_answered: Cell<bool>,
+}
+
+/// How often a request is tried in one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tries {
+    One,
+    /// A second time where nothing was sent the first time.
+    Two,
+}
+
+#[derive(Debug)]
+struct Way {
+    trust: Trust,
+    /// Made when it is needed: the operating system's authorities take a while to read.
+    client: OnceCell<Client>,
+}
+
+impl Ways {
+    pub(super) fn new(ways: Vec<Trust>) -> Result<Self, NoClient> {
+        let all: Vec<Way> = ways.into_iter().map(|trust| Way { trust, client: OnceCell::new() }).collect();
+        if let Some(first) = all.first() {
+            first.client()?;
+        }
+        Ok(Self { all, current: Cell::new(0), has_answered: Cell::new(false) })
+    }
+
+    pub(super) fn current(&self) -> usize {
+        self.current.get()
+    }
+
+    /// Sends to who proves the first way, or the next where somebody else is there; what the first way met is the error.
+    pub(super) fn send(
+        &self,
+        request: impl Fn(&Client) -> RequestBuilder,
+        tries: Tries,
+    ) -> Result<Response, DaemonError> {
+        let mut first_error = None;
+        for (number, way) in self.all.iter().enumerate().skip(self.current.get()) {
+            let sent =
+                way.client().map_err(DaemonError::from).and_then(|client| send(client, &request, tries));
+            let error = match sent {
+                Ok(response) => {
+                    self.current.set(number);
+                    self.has_answered.set(true);
+                    return Ok(response);
+                }
+                Err(error) => error,
+            };
+            let goes_on = is_somebody_else(&error) && !self.has_answered.get();
+            first_error.get_or_insert(error);
+            if !goes_on {
+                break;
+            }
+        }
+        Err(first_error.unwrap_or(DaemonError::NotADaemon))
+    }
+}
+
+impl Way {
+    fn client(&self) -> Result<&Client, NoClient> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = blocking_client(&self.trust, LIMITS, false)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+fn send(
+    client: &Client,
+    request: &impl Fn(&Client) -> RequestBuilder,
+    tries: Tries,
+) -> Result<Response, DaemonError> {
+    let may_be_tried_again = |error: &reqwest::Error| {
+        tries == Tries::Two && nothing_was_sent(error) && untrusted(error).is_none() && !error.is_timeout()
+    };
+    let sent = match request(client).send() {
+        Err(error) if may_be_tried_again(&error) => request(client).send(),
+        sent => sent,
+    };
+    sent.map_err(|error| failure(&error))
+}
+
+/// Whether another authority than the expected one vouches for the server: not where it is away, or where its certificate
+/// is for another name or out of date, which no other way would mend.
+fn is_somebody_else(error: &DaemonError) -> bool {
+    matches!(
+        error,
+        DaemonError::Untrusted(
+            Untrusted::OtherPin { .. } | Untrusted::NoAuthoritySent | Untrusted::UnknownAuthority
+        )
+    )
+}

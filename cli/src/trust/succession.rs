@@ -1,0 +1,55 @@
+//! What a server announces of how it will prove itself: remembered where its own authority said so, and nowhere else.
+
+use infra_shared::origin::Origin;
+use infra_shared::succession::{NotBelieved, Succession};
+use jiff::Timestamp;
+
+use super::Reach;
+use crate::home::{Home, HomeError, SuccessionRecord};
+use crate::terminal::Terminal;
+
+/// After the server was spoken to: remembers by what it is known from now on, and what it announced.
+pub fn heed(
+    home: &Home,
+    origin: &Origin,
+    reach: &Reach,
+    now: Timestamp,
+    terminal: Terminal,
+) -> Result<(), HomeError> {
+    if reach.has_moved() {
+        home.update(|state| state.adopt(origin, reach.record()))?;
+        terminal.say(&format!("{origin} proves itself in another way now, as it had announced"));
+    }
+    let state = home.read()?;
+    let Some(server) = state.config.servers.get(origin) else { return Ok(()) };
+    let seen = server.succession.map_or(0, |announced| announced.sequence);
+    // Asked once for each number. Who is not known by an authority of its own has nothing to announce.
+    let is_news = reach.client.announced().is_some_and(|number| number > seen);
+    let trusted = reach.record().pins();
+    if !is_news || trusted.is_empty() || server.trust != *reach.record() {
+        return Ok(());
+    }
+    let Some(statement) = reach.client.server().ok().and_then(|server| server.succession) else {
+        return Ok(());
+    };
+    match Succession::verify(&statement, &trusted, origin, now, seen) {
+        Ok(succession) => {
+            let announced = SuccessionRecord {
+                sequence: succession.sequence,
+                pin: succession.pin,
+                public: succession.public,
+            };
+            home.update(|state| {
+                if let Some(server) = state.config.servers.get_mut(origin) {
+                    server.succession = Some(announced);
+                }
+            })?;
+            terminal.explain(&format!("{origin} announced by what it will prove itself next"));
+        }
+        Err(reason @ (NotBelieved::OtherAuthority | NotBelieved::Signature)) => terminal.warn(&format!(
+            "{origin} announces another identity, and that is not believed: {reason}; tell the server's operator"
+        )),
+        Err(reason) => terminal.explain(&format!("what {origin} announces is not believed: {reason}")),
+    }
+    Ok(())
+}

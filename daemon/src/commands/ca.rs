@@ -1,0 +1,74 @@
+//! `infrad ca`: the daemon's own certification authority, shown and succeeded, whether the daemon runs or not.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use infra_shared::clock::SystemClock;
+use jiff::SignedDuration;
+
+use super::Context;
+use crate::arguments::CaCommand;
+use crate::assembly::{AssemblyError, DataDirectory, expected_public_urls};
+use crate::config::Config;
+use crate::control::{self, AuthorityCertificates, Operation};
+use crate::failure::Failure;
+use crate::platform::PlatformError;
+
+pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCode, Failure> {
+    let config = context.read_config()?;
+    match command {
+        CaCommand::Print { next } => {
+            let certificates = ask(&config, Operation::Authority).await?;
+            let pem = match (next, certificates.next) {
+                (false, _) => certificates.certificate_pem,
+                (true, Some(next)) => next.certificate_pem,
+                (true, None) => {
+                    return Err(Failure::new("no other certification authority is to come")
+                        .hint("`infrad ca rotate` makes one"));
+                }
+            };
+            context.terminal.data(pem).map_err(|error| Failure::output(&error))?;
+        }
+        CaCommand::Rotate { overlap } => {
+            let operation = Operation::RotateAuthority { overlap_seconds: overlap };
+            let certificates = ask(&config, operation).await?;
+            context.terminal.say(&describe(&certificates));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(certificates: &AuthorityCertificates) -> String {
+    match &certificates.next {
+        Some(next) => format!(
+            "another certification authority takes over at {}\n  fingerprint  {}\nUsers who come by until then are told, \
+             and not asked again. Clients that were given the certificate as a file need the next one beside it: \
+             `infrad ca print --next`",
+            next.takeover_at, next.pin
+        ),
+        None => format!(
+            "another certification authority has taken over\n  fingerprint  {0}\nEvery user who pinned the one before has \
+             to accept it: `infra trust SERVER --fingerprint {0}`",
+            certificates.pin
+        ),
+    }
+}
+
+/// Asks the running daemon, or opens its data directory where none runs.
+async fn ask(config: &Config, operation: Operation) -> Result<AuthorityCertificates, Failure> {
+    let data_directory = match DataDirectory::open(config).await {
+        Ok(data_directory) => data_directory,
+        Err(AssemblyError::Platform(PlatformError::Locked { .. })) => {
+            return Ok(control::ask(&config.data_dir, operation).await?);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let authority = data_directory.authority(&expected_public_urls(config), Arc::new(SystemClock)).await?;
+    if let Operation::RotateAuthority { overlap_seconds } = operation {
+        authority
+            .rotate(SignedDuration::from_secs(overlap_seconds.into()))
+            .await
+            .map_err(|error| Failure::new("no other certification authority can be made").because(&error))?;
+    }
+    Ok(AuthorityCertificates::of(&authority))
+}

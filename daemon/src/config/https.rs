@@ -1,0 +1,193 @@
+//! `tls`: which certificate the daemon serves with, and how.
+
+use std::net::SocketAddr;
+
+use infra_shared::origin::Origin;
+use url::Url;
+
+use crate::tls::{AcmeSettings, CertificateFiles, ExternalAccount, MinimumVersion, OtherSource};
+
+use super::error::FaultAt;
+use super::section::{Field, Keys, Section};
+use super::settings::absolute_path;
+use super::{Config, HttpsSettings, remote};
+
+const TLS: Keys = Keys { now: &["acme", "files", "minVersion", "redirectHTTP"], later: &[] };
+const ACME: Keys = Keys {
+    now: &["domains", "directory", "contact", "caFile", "externalAccount", "selfCheck", "validationPort"],
+    later: &[],
+};
+const EXTERNAL_ACCOUNT: Keys = Keys { now: &["keyID", "hmacKey"], later: &[] };
+const FILES: Keys = Keys { now: &["certificate", "privateKey"], later: &[] };
+
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// Let's Encrypt takes as many names in one certificate.
+const MOST_DOMAINS: usize = 100;
+/// RFC 8737 §3: where the authority connects to.
+const VALIDATION_PORT: u16 = 443;
+
+pub(super) fn read(field: Option<&Field<'_>>, public_urls: &[Origin]) -> Result<HttpsSettings, FaultAt> {
+    let Some(field) = field else { return Ok(HttpsSettings::default()) };
+    let section = field.section(TLS)?;
+    let source = match (section.find("acme"), section.find("files")) {
+        (None, None) => OtherSource::None,
+        (Some(acme), None) => OtherSource::Acme(read_acme(&acme, public_urls)?),
+        (None, Some(files)) => OtherSource::Files(read_files(&files)?),
+        (Some(_), Some(files)) => return Err(files.wrong("the only one of `acme` and `files`")),
+    };
+    Ok(HttpsSettings {
+        minimum_version: minimum_version(&section)?,
+        source,
+        redirect_http: section.find("redirectHTTP").map(|field| redirect_http(&field)).transpose()?,
+    })
+}
+
+/// Why there can be no certificate by ACME for a name of the command line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DomainError {
+    #[error("`--domain {0}`: it is not a DNS name without `*`, such as `infra.example.com`")]
+    NoName(String),
+    #[error("`--domain {0}`: the configuration has `tls.files`, and there is one source of certificates")]
+    Files(String),
+    #[error("`--domain {0}`: a certificate has at most {MOST_DOMAINS} names")]
+    TooMany(String),
+}
+
+pub(super) fn add_domain(config: &mut Config, text: &str) -> Result<(), DomainError> {
+    let domain = as_domain(text).ok_or_else(|| DomainError::NoName(text.to_owned()))?;
+    let mut acme = match std::mem::replace(&mut config.https.source, OtherSource::None) {
+        OtherSource::None => default_acme(Vec::new()),
+        OtherSource::Acme(acme) => acme,
+        OtherSource::Files(_) => return Err(DomainError::Files(text.to_owned())),
+    };
+    if !acme.domains.contains(&domain) {
+        acme.domains.push(domain.clone());
+    }
+    if acme.domains.len() > MOST_DOMAINS {
+        return Err(DomainError::TooMany(text.to_owned()));
+    }
+    config.https.source = OtherSource::Acme(acme);
+    let is_reached = config.public_urls.iter().any(|origin| origin.host() == domain);
+    // Without public URLs, the domains are among those that are expected.
+    if let Some(first) = config.public_urls.first().filter(|_| !is_reached) {
+        let origin: Origin = domain.parse().expect("a domain is a host");
+        let origin = origin.with_port(first.port());
+        config.public_urls.insert(0, origin);
+    }
+    Ok(())
+}
+
+fn default_acme(domains: Vec<String>) -> AcmeSettings {
+    AcmeSettings {
+        domains,
+        directory: Url::parse(LETS_ENCRYPT).expect("a URL"),
+        contact: Vec::new(),
+        authorities: None,
+        external_account: None,
+        self_check: true,
+        validation_port: VALIDATION_PORT,
+    }
+}
+
+fn read_acme(field: &Field<'_>, public_urls: &[Origin]) -> Result<AcmeSettings, FaultAt> {
+    let section = field.section(ACME)?;
+    let mut settings = default_acme(domains(&section, public_urls)?);
+    if let Some(directory) = section.find("directory") {
+        let expected = format!("the https address of an ACME directory, such as `{LETS_ENCRYPT}`");
+        settings.directory = directory.parsed(&expected, |text| {
+            let url = Url::parse(text).ok()?;
+            let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+            (url.scheme() == "https" && is_bare).then_some(url)
+        })?;
+    }
+    if let Some(contact) = section.find("contact") {
+        let expected = "a list of addresses, such as `[mailto:ops@example.com]`";
+        settings.contact = contact.texts(expected)?;
+        let is_address = |text: &String| {
+            text.strip_prefix("mailto:").is_some_and(|address| {
+                address.contains('@') && address.bytes().all(|byte| byte.is_ascii_graphic())
+            })
+        };
+        if !settings.contact.iter().all(is_address) {
+            return Err(contact.wrong(expected));
+        }
+    }
+    settings.authorities = section.find("caFile").map(|field| remote::authorities(&field)).transpose()?;
+    settings.external_account =
+        section.find("externalAccount").map(|field| external_account(&field)).transpose()?;
+    settings.self_check = section.find("selfCheck").map_or(Ok(true), |field| field.boolean())?;
+    if let Some(port) = section.find("validationPort") {
+        settings.validation_port =
+            u16::try_from(port.whole(&(1..=65_535), "443")?).unwrap_or(VALIDATION_PORT);
+    }
+    Ok(settings)
+}
+
+/// Names that can be validated by tls-alpn-01, each of them the host of a public URL where those are written.
+fn domains(section: &Section<'_>, public_urls: &[Origin]) -> Result<Vec<String>, FaultAt> {
+    const EXPECTED: &str =
+        "a list of DNS names without `*` that lead to this daemon, such as `[infra.example.com]`";
+    let field = section.require("domains", "domains: [infra.example.com]")?;
+    let items = field.list(EXPECTED)?;
+    if !(1..=MOST_DOMAINS).contains(&items.len()) {
+        return Err(field.wrong(EXPECTED));
+    }
+    let mut domains: Vec<String> = Vec::new();
+    for item in items {
+        let domain = item.parsed("a DNS name without `*`, such as `infra.example.com`", as_domain)?;
+        if domains.contains(&domain) {
+            return Err(item.wrong("another name than those before it"));
+        }
+        if !public_urls.is_empty() && !public_urls.iter().any(|origin| origin.host() == domain) {
+            return Err(
+                item.wrong("the host of one of `publicURLs`: logins under any other name are refused")
+            );
+        }
+        domains.push(domain);
+    }
+    Ok(domains)
+}
+
+/// A DNS name with at least two labels, in lower case. RFC 8737 §3: no address; RFC 8555 §7.1.3: no wildcard here.
+fn as_domain(text: &str) -> Option<String> {
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    let is_name = rustls::pki_types::DnsName::try_from(name.as_str()).is_ok() && !name.contains('*');
+    let is_address =
+        name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    (is_name && !is_address && name.contains('.')).then_some(name)
+}
+
+fn external_account(field: &Field<'_>) -> Result<ExternalAccount, FaultAt> {
+    let section = field.section(EXTERNAL_ACCOUNT)?;
+    let key_id = section.require("keyID", "keyID: kid-1")?;
+    let hmac_key = section.require("hmacKey", "hmacKey: file:/etc/infra/acme-hmac-key")?;
+    Ok(ExternalAccount {
+        key_id: key_id.text("the key identifier that the authority gave you")?.to_owned(),
+        hmac_key: remote::credential(&hmac_key)?,
+    })
+}
+
+fn read_files(field: &Field<'_>) -> Result<CertificateFiles, FaultAt> {
+    let section = field.section(FILES)?;
+    let certificate = section.require("certificate", "certificate: /etc/infra/tls.crt")?;
+    let private_key = section.require("privateKey", "privateKey: /etc/infra/tls.key")?;
+    Ok(CertificateFiles {
+        certificate: absolute_path(&certificate, "/etc/infra/tls.crt")?,
+        private_key: absolute_path(&private_key, "/etc/infra/tls.key")?,
+    })
+}
+
+fn minimum_version(section: &Section<'_>) -> Result<MinimumVersion, FaultAt> {
+    let Some(version) = section.find("minVersion") else { return Ok(MinimumVersion::Tls13) };
+    // YAML takes 1.3 without quotes for a number; its text is the same.
+    let text = version.fraction().map(|number| number.to_string());
+    match text.as_deref().map_or_else(|| version.text("`\"1.3\"` or `\"1.2\"`"), Ok)? {
+        "1.3" => Ok(MinimumVersion::Tls13),
+        "1.2" => Ok(MinimumVersion::Tls12),
+        _ => Err(version.wrong("`\"1.3\"` or `\"1.2\"`")),
+    }
+}
+
+fn redirect_http(field: &Field<'_>) -> Result<SocketAddr, FaultAt> {
+    field.parsed("an address and a port, such as `[::]:80`", |text| text.parse().ok())
+}

@@ -1,0 +1,78 @@
+//! Certificates as metrics, by source: alarms are set on the time that is left.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use super::CertificateStates;
+use crate::tls::CertificateState;
+
+/// Asks how the certificates are whenever metrics are.
+pub(super) struct CertificateCollector(CertificateStates);
+
+impl CertificateCollector {
+    pub(super) fn new(states: CertificateStates) -> Self {
+        Self(states)
+    }
+}
+
+impl Collector for CertificateCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let states = (self.0)();
+        let times: [Gauge; 2] = [
+            ("certificate_expiry_timestamp", "Until when the certificate is good", |state| {
+                state.expires_at.map(jiff::Timestamp::as_second)
+            }),
+            ("certificate_issue_timestamp", "Since when the certificate is good", |state| {
+                state.issued_at.map(jiff::Timestamp::as_second)
+            }),
+        ];
+        for (name, help, value) in times {
+            gauge(&mut encoder, name, help, Some(&Unit::Seconds), &states, value)?;
+        }
+        let is_failing = |state: &CertificateState| Some(i64::from(state.last_error.is_some()));
+        gauge(&mut encoder, "certificate_failing", FAILING, None, &states, is_failing)?;
+        let counter = ConstCounter::new(0_u64);
+        let mut failures =
+            encoder.encode_descriptor("certificate_failures", FAILURES, None, counter.metric_type())?;
+        for state in &states {
+            let counter = ConstCounter::new(state.failures);
+            counter.encode(failures.encode_family(&[("source", state.source.name())])?)?;
+        }
+        Ok(())
+    }
+}
+
+const FAILING: &str = "1 where getting or taking up a certificate failed last, until it works again";
+const FAILURES: &str = "How often getting or taking up a certificate failed";
+
+/// Name, help, and the value for a source; none where it has none yet.
+type Gauge = (&'static str, &'static str, fn(&CertificateState) -> Option<i64>);
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    states: &[CertificateState],
+    value: impl Fn(&CertificateState) -> Option<i64>,
+) -> Result<(), fmt::Error> {
+    let gauge = ConstGauge::new(0_i64);
+    let mut family = encoder.encode_descriptor(name, help, unit, gauge.metric_type())?;
+    for state in states {
+        if let Some(value) = value(state) {
+            ConstGauge::new(value).encode(family.encode_family(&[("source", state.source.name())])?)?;
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for CertificateCollector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CertificateCollector").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,344 @@
+//! Certificates by ACME (RFC 8555), for the configured names alone: when one is due, and whether it may be asked for.
+
+mod account;
+mod authority;
+mod challenge;
+mod order;
+mod renewal;
+mod self_check;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use infra_shared::clock::Clock;
+use infra_shared::http::NoClient;
+use jiff::{SignedDuration, Timestamp};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::Notify;
+use url::Url;
+
+use authority::Directory;
+use renewal::RenewalTimes;
+
+use super::TlsError;
+use super::chain::{ChainError, CheckedChain, covers};
+use super::journal::Journal;
+use super::keep::Keep;
+use super::resolver::Resolver;
+use crate::keys::FieldSealer;
+use crate::secrets::Reference;
+use crate::store::{BegunOrder, Store};
+
+pub(super) use authority::AuthorityError;
+
+/// Let's Encrypt allows five failed authorizations an hour for each name and account; whoever stays below is not shut out.
+const MOST_FAILED_ORDERS: u32 = 3;
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// How often is looked whether something is due, while nothing is awaited.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// While names do not lead here yet: from the first to the last pause.
+const SHORTEST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// After failures.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// How certificates are had by ACME.
+#[derive(Debug, Clone)]
+pub struct AcmeSettings {
+    /// DNS names in lower case. There is never an order for any other.
+    pub domains: Vec<String>,
+    pub directory: Url,
+    /// `mailto:` addresses.
+    pub contact: Vec<String>,
+    /// Those that vouch for the directory, in the place of the operating system's.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    pub external_account: Option<ExternalAccount>,
+    /// Whether a name has to lead to this daemon, seen from here, before it is ordered for.
+    pub self_check: bool,
+    /// Where the authority connects to.
+    pub validation_port: u16,
+}
+
+/// An account that exists at the authority already, by other means (RFC 8555 §7.3.4).
+#[derive(Debug, Clone)]
+pub struct ExternalAccount {
+    pub key_id: String,
+    /// Refers to the MAC key in base64url.
+    pub hmac_key: Reference,
+}
+
+/// Why there is no certificate by ACME.
+#[derive(Debug, thiserror::Error)]
+pub enum AcmeError {
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error("the external account's `hmacKey` cannot be used: {0}")]
+    ExternalAccount(String),
+    #[error("the authority did not accept {name}: {cause}")]
+    NotValidated { name: String, cause: String },
+    #[error("the authority offers no tls-alpn-01 challenge for {name}, which is the one that infrad answers")]
+    NoChallenge { name: String },
+    #[error("the certificate that the authority issued cannot be served with: {0}")]
+    Chain(#[from] ChainError),
+    #[error(
+        "{MOST_FAILED_ORDERS} orders within an hour brought no certificate, or the authority asked for a pause: \
+         none is made before {0}"
+    )]
+    NotBefore(Timestamp),
+    #[error("none of the names leads to this daemon: {0}")]
+    NotReached(String),
+    #[error("no client for the authority can be built: {0}")]
+    Client(#[from] NoClient),
+}
+
+impl AcmeError {
+    /// Whether trying again later may help.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Authority(AuthorityError::Outbound(_) | AuthorityError::TooSlow) | Self::NotBefore(_)
+        )
+    }
+}
+
+/// The certificate by ACME, and when the next one is to be had.
+pub(super) struct Acme {
+    settings: AcmeSettings,
+    directory: Arc<Directory>,
+    resolver: Arc<Resolver>,
+    keep: Keep,
+    clock: Arc<dyn Clock>,
+    journal: Journal,
+    times: Mutex<RenewalTimes>,
+    pause: Mutex<Duration>,
+    hurry: Notify,
+    /// One order at a time.
+    ordering: tokio::sync::Mutex<()>,
+}
+
+/// What a look brought.
+enum Looked {
+    NothingIsDue,
+    /// For what is waited, in words.
+    Waits(String),
+    Obtained,
+}
+
+impl Acme {
+    /// Serves the chain that was obtained before, where it is good still.
+    pub(super) fn open(
+        settings: AcmeSettings,
+        resolver: Arc<Resolver>,
+        store: Store,
+        sealer: FieldSealer,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
+        let directory = Directory::new(&settings).map_err(AcmeError::from)?;
+        let keep = Keep { store, sealer };
+        if let Some((chain, key)) = keep.acme(settings.directory.as_str())? {
+            match CheckedChain::check(chain, key.into(), &[], clock.now()) {
+                Ok(chain) if settings.domains.iter().any(|domain| covers(&chain.names, domain)) => {
+                    resolver.serve_chain(chain);
+                }
+                Ok(_) => tracing::info!(
+                    "the certificate by ACME is for other names than those of the configuration"
+                ),
+                Err(error) => {
+                    tracing::warn!(%error, "the certificate by ACME from before cannot be served with");
+                }
+            }
+        }
+        Ok(Self {
+            settings,
+            directory: Arc::new(directory),
+            resolver,
+            keep,
+            clock,
+            journal: Journal::default(),
+            times: Mutex::default(),
+            pause: Mutex::new(INTERVAL),
+            hurry: Notify::new(),
+            ordering: tokio::sync::Mutex::default(),
+        })
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(super) fn domains(&self) -> &[String] {
+        &self.settings.domains
+    }
+
+    /// Gets a certificate where one is due; `true` where there is a new one. What fails is logged, and tried again.
+    pub(super) async fn tend(&self) -> bool {
+        let _turn = self.ordering.lock().await;
+        match self.look().await {
+            Ok(Looked::NothingIsDue) => {
+                self.set_pause(INTERVAL);
+                false
+            }
+            Ok(Looked::Waits(what)) => {
+                if self.journal.waits_for(&what) {
+                    tracing::info!(waiting_for = what, "no certificate by ACME yet");
+                }
+                self.set_pause((self.pause_now() * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT));
+                false
+            }
+            Ok(Looked::Obtained) => {
+                self.set_pause(INTERVAL);
+                true
+            }
+            Err(error) => {
+                self.note_failure(&error);
+                self.set_pause(self.pause_after(&error));
+                false
+            }
+        }
+    }
+
+    /// Gets a certificate for the names that lead here, now.
+    pub(super) async fn renew(&self) -> Result<(), TlsError> {
+        let _turn = self.ordering.lock().await;
+        let (reached, missing) = self.reached(&self.settings.domains).await;
+        if reached.is_empty() {
+            return Err(AcmeError::NotReached(missing).into());
+        }
+        let obtained = self.obtain(&reached).await;
+        if let Err(error) = &obtained {
+            self.note_failure(error);
+        }
+        obtained
+    }
+
+    /// Looks again at once.
+    pub(super) fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// Until the next look.
+    pub(super) async fn pause(&self) {
+        // Whether the time is over or somebody is in a hurry: it is looked again.
+        let _ = tokio::time::timeout(self.pause_now(), self.hurry.notified()).await;
+    }
+
+    async fn look(&self) -> Result<Looked, TlsError> {
+        let now = self.clock.now();
+        let served = self.resolver.chain();
+        let names = served.as_ref().map(|chain| chain.names.clone()).unwrap_or_default();
+        let missing: Vec<String> =
+            self.settings.domains.iter().filter(|domain| !covers(&names, domain)).cloned().collect();
+        let is_due = match &served {
+            Some(chain) => now >= self.due_at(chain, now).await,
+            None => true,
+        };
+        if !is_due && missing.is_empty() {
+            return Ok(Looked::NothingIsDue);
+        }
+        let (reached, hindrance) = self.reached(&self.settings.domains).await;
+        let is_more = missing.iter().any(|domain| reached.contains(domain));
+        let keeps_all =
+            self.settings.domains.iter().all(|name| !covers(&names, name) || reached.contains(name));
+        let is_urgent = served.as_ref().is_none_or(|chain| now >= chain.urgent_at());
+        // A name that does not lead here for the moment is not given up while the certificate is good for a while.
+        if reached.is_empty() || !(is_more || is_due) || !(keeps_all || is_urgent) {
+            return Ok(Looked::Waits(hindrance));
+        }
+        self.obtain(&reached).await?;
+        Ok(Looked::Obtained)
+    }
+
+    /// When the served chain is to be replaced: as the authority suggests (RFC 9773), or at two thirds of its life.
+    async fn due_at(&self, chain: &CheckedChain, now: Timestamp) -> Timestamp {
+        if self.times().is_to_be_asked(now) {
+            let suggested = match self.account().await {
+                Ok(account) => renewal::ask(&account, chain).await,
+                Err(error) => Err(error.to_string()),
+            };
+            self.times().note(suggested, now);
+        }
+        self.times().due_at(chain)
+    }
+
+    /// Those of `domains` that lead here, and what hinders the others, in words.
+    async fn reached(&self, domains: &[String]) -> (Vec<String>, String) {
+        if !self.settings.self_check {
+            return (domains.to_vec(), String::new());
+        }
+        let (mut reached, mut hindrances) = (Vec::new(), Vec::new());
+        for domain in domains {
+            match self_check::leads_here(domain, self.settings.validation_port, &self.resolver).await {
+                Ok(()) => reached.push(domain.clone()),
+                Err(hindrance) => hindrances.push(format!("{domain}: {hindrance}")),
+            }
+        }
+        (reached, hindrances.join("; "))
+    }
+
+    /// Orders a certificate for `names`, keeps it, and serves with it.
+    async fn obtain(&self, names: &[String]) -> Result<(), TlsError> {
+        let account = self.account().await?;
+        let now = self.clock.now();
+        let id = match self.keep.store.begin_order(now, MOST_FAILED_ORDERS, WINDOW).await? {
+            BegunOrder::Begun(id) => id,
+            BegunOrder::NotBefore(time) => return Err(AcmeError::NotBefore(time).into()),
+        };
+        tracing::info!(names = names.join(" "), directory = %self.settings.directory, "ordering a certificate");
+        let served = self.resolver.chain().filter(|_| self.times().is_supported());
+        let replaced = served.as_deref().and_then(CheckedChain::identifier);
+        let ordered = order::order(&account, names, replaced, &self.resolver).await;
+        if let Some(until) = self.directory.take_retry_after(self.clock.now()) {
+            self.keep.store.pause_orders(until).await?;
+        }
+        let issued = match ordered {
+            Ok(issued) => issued,
+            Err(failure) => {
+                if failure.is_without_order {
+                    self.keep.store.release_order(id).await?;
+                }
+                if failure.is_without_account {
+                    self.keep.store.forget_acme_account(self.settings.directory.to_string()).await?;
+                }
+                return Err(failure.error);
+            }
+        };
+        let chain = issued.check(names, self.clock.now())?;
+        self.keep.save_acme(self.settings.directory.as_str(), issued.chain_pem, &issued.private_key).await?;
+        self.keep.store.settle_orders().await?;
+        let until = chain.not_after;
+        self.resolver.serve_chain(chain);
+        *self.times() = RenewalTimes::default();
+        self.journal.succeeded();
+        tracing::info!(names = names.join(" "), %until, "obtained a certificate");
+        Ok(())
+    }
+
+    fn note_failure(&self, error: &TlsError) {
+        if self.journal.failed(self.clock.now(), &error.to_string()) {
+            tracing::error!(%error, "no certificate by ACME: what was served before goes on serving");
+        }
+    }
+
+    /// Longer after each failure; until the time that the budget or the authority names.
+    fn pause_after(&self, error: &TlsError) -> Duration {
+        if let TlsError::Acme(AcmeError::NotBefore(time)) = error {
+            let left = time.duration_since(self.clock.now());
+            return left.unsigned_abs().clamp(INTERVAL, LONGEST_PAUSE);
+        }
+        (self.pause_now() * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    }
+
+    fn pause_now(&self) -> Duration {
+        *self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_pause(&self, pause: Duration) {
+        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = pause;
+    }
+
+    fn times(&self) -> std::sync::MutexGuard<'_, RenewalTimes> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

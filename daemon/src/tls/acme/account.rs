@@ -1,0 +1,111 @@
+//! The account at the authority: made once, kept sealed, and used ever after.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::authority::AuthorityError;
+use super::{Acme, AcmeError, ExternalAccount};
+use crate::keys::Place;
+use crate::secrets::Backends;
+use crate::tls::TlsError;
+
+/// What is sealed.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    credentials: AccountCredentials,
+    contact: Vec<String>,
+    /// To which external account it is bound.
+    external_account: Option<String>,
+}
+
+impl Acme {
+    /// The account, created where there is none. Agrees to the authority's terms of service: the README and
+    /// `docs/https.md` say so.
+    pub(super) async fn account(&self) -> Result<Account, TlsError> {
+        let external = self.settings.external_account.as_ref();
+        match self.kept_account()? {
+            Some(kept) if kept.external_account.as_ref() == external.map(|external| &external.key_id) => {
+                let is_contact_new = kept.contact != self.settings.contact;
+                let builder = Account::builder_with_http(self.directory.transport());
+                let account = builder.from_credentials(kept.credentials).await.map_err(failure)?;
+                if is_contact_new {
+                    self.change_contact(&account).await?;
+                }
+                Ok(account)
+            }
+            _ => self.create_account(external).await,
+        }
+    }
+
+    async fn create_account(&self, external: Option<&ExternalAccount>) -> Result<Account, TlsError> {
+        let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
+        let account =
+            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let key = match external {
+            Some(external) => Some(external_key(external).await?),
+            None => None,
+        };
+        let builder = Account::builder_with_http(self.directory.transport());
+        let directory = self.settings.directory.to_string();
+        let (account, credentials) =
+            builder.create(&account, directory, key.as_ref()).await.map_err(failure)?;
+        self.keep_account(credentials).await?;
+        tracing::info!(directory = %self.settings.directory, "created an account");
+        Ok(account)
+    }
+
+    async fn change_contact(&self, account: &Account) -> Result<(), TlsError> {
+        let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
+        account.update_contacts(&contact).await.map_err(failure)?;
+        if let Some(kept) = self.kept_account()? {
+            self.keep_account(kept.credentials).await?;
+        }
+        Ok(())
+    }
+
+    fn kept_account(&self) -> Result<Option<Kept>, TlsError> {
+        let directory = self.settings.directory.as_str();
+        let Some(sealed) = self.keep.store.find_acme_account(directory)? else { return Ok(None) };
+        let opened = self
+            .keep
+            .sealer
+            .open(place(directory), &sealed)
+            .map_err(|_| TlsError::KeyDoesNotOpen(ACCOUNT))?;
+        serde_json::from_slice(&opened).map(Some).map_err(|_| TlsError::Unreadable(ACCOUNT))
+    }
+
+    async fn keep_account(&self, credentials: AccountCredentials) -> Result<(), TlsError> {
+        let external_account =
+            self.settings.external_account.as_ref().map(|external| external.key_id.clone());
+        let kept = Kept { credentials, contact: self.settings.contact.clone(), external_account };
+        let text = Zeroizing::new(serde_json::to_vec(&kept).expect("an account is plain JSON"));
+        let directory = self.settings.directory.to_string();
+        let sealed = self.keep.sealer.seal(place(&directory), &text);
+        Ok(self.keep.store.save_acme_account(directory, sealed).await?)
+    }
+}
+
+async fn external_key(external: &ExternalAccount) -> Result<ExternalAccountKey, TlsError> {
+    let failed = |cause: String| AcmeError::ExternalAccount(cause);
+    let text =
+        Backends::built_in().resolve(&external.hmac_key).await.map_err(|error| failed(error.to_string()))?;
+    // Authorities hand it out with and without padding.
+    let text = text.expose_secret().trim_end_matches('=');
+    let key = BASE64_URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new);
+    let key = key.map_err(|_| failed("it is not base64url".to_owned()))?;
+    Ok(ExternalAccountKey::new(external.key_id.clone(), &key))
+}
+
+fn failure(error: instant_acme::Error) -> AcmeError {
+    AuthorityError::from(error).into()
+}
+
+const ACCOUNT: &str = "ACME account's";
+
+fn place(directory: &str) -> Place<'_> {
+    Place { table: "acme_accounts", row: directory, column: "credentials", version: 1 }
+}

@@ -1,0 +1,188 @@
+//! HTTP to the ACME authority, and to nobody else.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use infra_shared::http::NoClient;
+use infra_shared::printable::printable;
+use instant_acme::{BodyWrapper, BytesResponse, HttpClient, Problem};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{CONTENT_TYPE, HeaderName};
+use url::Url;
+
+use super::AcmeSettings;
+use crate::outbound::{Answer, Outbound, OutboundError, Request};
+
+/// A chain of certificates has some kilobytes.
+const MOST_BYTES: usize = 256 * 1024;
+const MOST_CHARACTERS: usize = 300;
+/// RFC 9457 §3.
+const PROBLEM: &str = "application/problem+json";
+
+/// Why the authority did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+    #[error("the authority refers to another address than that of its directory, {0}: nothing is sent there")]
+    Elsewhere(String),
+    #[error("the authority answered with the HTTP status {0}")]
+    Status(u16),
+    #[error("the authority refuses: {0}")]
+    Refused(String),
+    #[error("the authority was not done in time")]
+    TooSlow,
+    #[error("the answer of the authority is not one of ACME: {0}")]
+    NotAcme(String),
+}
+
+/// Where the authority is, and how it is spoken to.
+pub(super) struct Directory {
+    url: Url,
+    outbound: Outbound,
+    /// What it said last of when to come again.
+    retry_after: Mutex<Option<String>>,
+}
+
+/// The directory as ACME speaks to it.
+struct Transport(Arc<Directory>);
+
+impl Directory {
+    pub(super) fn new(settings: &AcmeSettings) -> Result<Self, NoClient> {
+        let outbound = Outbound::new(settings.authorities.clone())?;
+        Ok(Self { url: settings.directory.clone(), outbound, retry_after: Mutex::default() })
+    }
+
+    pub(super) fn transport(self: &Arc<Self>) -> Box<dyn HttpClient> {
+        Box::new(Transport(self.clone()))
+    }
+
+    /// When the authority wants to be asked again, where it said so since this was asked last (RFC 8555 §6.6).
+    pub(super) fn take_retry_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let text = self.retry_after.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        moment(&text, now)
+    }
+
+    async fn request(&self, request: http::Request<BodyWrapper<Bytes>>) -> Result<Answer, AuthorityError> {
+        let (parts, body) = request.into_parts();
+        let address = parts.uri.to_string();
+        let url: Url = address.parse().map_err(|_| elsewhere(&address))?;
+        // What an answer names could be any machine that this one reaches.
+        if url.origin() != self.url.origin() {
+            return Err(elsewhere(&address));
+        }
+        let body = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(never) => match never {},
+        };
+        let mut call = Request::new(parts.method, url);
+        if !body.is_empty() {
+            call = call.body(JOSE, body.to_vec());
+        }
+        let answer = self.outbound.send(&call, MOST_BYTES).await?;
+        if answer.status >= 400 {
+            let retry_after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after.map(str::to_owned);
+            let is_problem = answer.content_type.as_deref().is_some_and(|text| text.starts_with(PROBLEM));
+            if !is_problem {
+                return Err(AuthorityError::Status(answer.status));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// RFC 8555 §6.2.
+const JOSE: &str = "application/jose+json";
+const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
+
+impl HttpClient for Transport {
+    fn request(
+        &self,
+        request: http::Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let directory = self.0.clone();
+        Box::pin(async move {
+            let other = |error| instant_acme::Error::Other(Box::new(error));
+            let answer = directory.request(request).await.map_err(other)?;
+            let mut response = http::Response::builder().status(answer.status);
+            for (name, value) in &answer.headers {
+                if *name != CONTENT_TYPE {
+                    response = response.header(name, value);
+                }
+            }
+            Ok(BytesResponse::from(response.body(Full::new(Bytes::from(answer.body)))?))
+        })
+    }
+}
+
+impl From<instant_acme::Error> for AuthorityError {
+    fn from(error: instant_acme::Error) -> Self {
+        use instant_acme::Error;
+
+        match error {
+            Error::Api(problem) => Self::Refused(words(&problem)),
+            Error::Timeout(_) => Self::TooSlow,
+            Error::Other(other) => match other.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(other) => Self::NotAcme(printable(&other.to_string(), MOST_CHARACTERS)),
+            },
+            // What serde says of a text quotes the text.
+            Error::Json(_) => Self::NotAcme("it is not the JSON that was expected".to_owned()),
+            other => Self::NotAcme(printable(&other.to_string(), MOST_CHARACTERS)),
+        }
+    }
+}
+
+impl AuthorityError {
+    /// Whether the authority is not known to have done anything.
+    pub(super) fn is_without_answer(&self) -> bool {
+        matches!(self, Self::Outbound(_) | Self::Elsewhere(_))
+    }
+}
+
+/// What a problem says, fit to be logged: operators have no other way to learn it.
+pub(super) fn words(problem: &Problem) -> String {
+    let about = problem.subproblems.iter().filter_map(|problem| problem.detail.as_deref());
+    let details: Vec<&str> = problem.detail.as_deref().into_iter().chain(about).collect();
+    let kind = problem.r#type.as_deref().unwrap_or("about:blank");
+    printable(&format!("{} ({kind})", details.join("; ")), MOST_CHARACTERS)
+}
+
+fn elsewhere(address: &str) -> AuthorityError {
+    AuthorityError::Elsewhere(printable(address, 100))
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return now.checked_add(SignedDuration::from_secs(seconds.into())).ok();
+    }
+    jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_that_an_authority_asks_for_is_seconds_or_a_date() {
+        let now = Timestamp::from_second(1_000).expect("a time");
+        assert_eq!(moment("120", now), Timestamp::from_second(1_120).ok());
+        let date = moment("Sun, 06 Nov 1994 08:49:37 GMT", now);
+        assert_eq!(date, "1994-11-06T08:49:37Z".parse().ok());
+        assert_eq!(moment("-1", now), None);
+        assert_eq!(moment("soon", now), None);
+    }
+
+    #[test]
+    fn what_an_authority_says_is_fit_for_a_log() {
+        let problem = serde_json::from_str(
+            r#"{"type":"urn:ietf:params:acme:error:dns","detail":"a\u001b[31m\nb","subproblems":[{"detail":"c"}]}"#,
+        );
+        assert_eq!(words(&problem.expect("a problem")), "a[31mb; c (urn:ietf:params:acme:error:dns)");
+    }
+}

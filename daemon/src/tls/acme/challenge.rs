@@ -1,0 +1,30 @@
+//! Certificates that answer a tls-alpn-01 challenge (RFC 8737), and the look whether a name leads here.
+
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, CustomExtension, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::sign::CertifiedKey;
+
+use crate::tls::TlsError;
+
+/// RFC 8737 §3: for `name` alone, with the SHA-256 of the key authorization in a critical extension.
+pub(super) fn answer(name: &str, digest: &[u8; 32]) -> Result<Arc<CertifiedKey>, TlsError> {
+    certificate(name, vec![CustomExtension::new_acme_identifier(digest)])
+}
+
+/// A certificate that nobody else has, for the look whether `name` leads here.
+pub(super) fn mark(name: &str) -> Result<Arc<CertifiedKey>, TlsError> {
+    certificate(name, Vec::new())
+}
+
+fn certificate(name: &str, extensions: Vec<CustomExtension>) -> Result<Arc<CertifiedKey>, TlsError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut parameters = CertificateParams::new(vec![name.to_owned()])?;
+    parameters.custom_extensions = extensions;
+    let certificate = parameters.self_signed(&key)?.der().clone();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let certified = CertifiedKey::from_der(vec![certificate], key.into(), &aws_lc_rs::default_provider())?;
+    Ok(Arc::new(certified))
+}

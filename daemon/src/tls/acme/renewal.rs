@@ -1,0 +1,126 @@
+//! When a certificate is to be replaced: as the authority suggests (RFC 9773), else at two thirds of its life.
+
+use std::time::Duration;
+
+use infra_shared::random;
+use instant_acme::Account;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::tls::chain::CheckedChain;
+
+/// RFC 9773 §4.3: what an authority says is kept within reason.
+const SOONEST: SignedDuration = SignedDuration::from_mins(1);
+const LATEST: SignedDuration = SignedDuration::from_hours(24);
+/// Where the authority said nothing (RFC 9773 §4.3.3).
+const OTHERWISE: SignedDuration = SignedDuration::from_hours(6);
+
+/// What is known of the renewal of one certificate. Made anew for each.
+#[derive(Debug, Default)]
+pub(super) struct RenewalTimes {
+    /// `None`: at once.
+    ask_at: Option<Timestamp>,
+    window: Option<(Timestamp, Timestamp)>,
+    /// A random moment in the window.
+    chosen: Option<Timestamp>,
+}
+
+/// What an authority suggests.
+pub(super) struct Suggestion {
+    window: (Timestamp, Timestamp),
+    ask_again_in: Duration,
+}
+
+/// What the authority suggests for `chain`; in words, why it does not.
+pub(super) async fn ask(account: &Account, chain: &CheckedChain) -> Result<Suggestion, String> {
+    let certificate = chain.identifier().ok_or("the certificate does not name its authority's key")?;
+    let (information, ask_again_in) =
+        account.renewal_info(&certificate).await.map_err(|error| error.to_string())?;
+    let window = information.suggested_window;
+    let (start, end) = (window.start.unix_timestamp(), window.end.unix_timestamp());
+    match (Timestamp::from_second(start), Timestamp::from_second(end)) {
+        (Ok(start), Ok(end)) if start < end => Ok(Suggestion { window: (start, end), ask_again_in }),
+        _ => Err("its window ends before it begins".to_owned()),
+    }
+}
+
+impl RenewalTimes {
+    pub(super) fn is_to_be_asked(&self, now: Timestamp) -> bool {
+        // A clock that was set back does not keep it from being asked.
+        self.ask_at.is_none_or(|ask_at| now >= ask_at || ask_at.duration_since(now) > LATEST)
+    }
+
+    /// Whether the authority speaks of renewals at all.
+    pub(super) fn is_supported(&self) -> bool {
+        self.window.is_some()
+    }
+
+    pub(super) fn note(&mut self, suggestion: Result<Suggestion, String>, now: Timestamp) {
+        let ask_again_in = match suggestion {
+            Ok(Suggestion { window, ask_again_in }) => {
+                if self.window.replace(window) != Some(window) {
+                    self.chosen = Some(choose(window));
+                }
+                SignedDuration::try_from(ask_again_in).unwrap_or(LATEST).clamp(SOONEST, LATEST)
+            }
+            Err(cause) => {
+                tracing::debug!(cause, "the authority suggests no time for the renewal");
+                OTHERWISE
+            }
+        };
+        self.ask_at = now.checked_add(ask_again_in).ok();
+    }
+
+    /// Never so late that nothing could go wrong any more.
+    pub(super) fn due_at(&self, chain: &CheckedChain) -> Timestamp {
+        self.chosen.map_or(chain.due_at(), |chosen| chosen.min(chain.urgent_at()))
+    }
+}
+
+/// RFC 9773 §4.2: uniformly, so that not everybody comes at once.
+fn choose((start, end): (Timestamp, Timestamp)) -> Timestamp {
+    let seconds = end.as_second().saturating_sub(start.as_second()).unsigned_abs().max(1);
+    let offset = u64::from_be_bytes(random::bytes::<8>()) % seconds;
+    let moment = start.as_second().saturating_add(i64::try_from(offset).unwrap_or_default());
+    Timestamp::from_second(moment).unwrap_or(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn suggestion(start: i64, end: i64, ask_again_in: u64) -> Suggestion {
+        Suggestion { window: (at(start), at(end)), ask_again_in: Duration::from_secs(ask_again_in) }
+    }
+
+    #[test]
+    fn a_moment_within_the_window_is_chosen_once() {
+        let mut times = RenewalTimes::default();
+        times.note(Ok(suggestion(1_000, 2_000, 600)), at(0));
+        let chosen = times.chosen.expect("a moment");
+        assert!((at(1_000)..at(2_000)).contains(&chosen), "{chosen}");
+        times.note(Ok(suggestion(1_000, 2_000, 600)), at(600));
+        assert_eq!(times.chosen, Some(chosen), "the window is the same");
+        times.note(Ok(suggestion(100, 200, 600)), at(1_200));
+        assert!(times.chosen.is_some_and(|chosen| chosen < at(200)), "the authority is in a hurry");
+        times.note(Err("away".to_owned()), at(1_800));
+        assert!(times.chosen.is_some_and(|chosen| chosen < at(200)), "what it said before stands");
+    }
+
+    #[test]
+    fn the_authority_is_asked_again_when_it_says_so_within_reason() {
+        let mut times = RenewalTimes::default();
+        assert!(times.is_to_be_asked(at(0)));
+        for (said, kept) in [(600, 600), (1, 60), (u64::MAX, 24 * 3_600)] {
+            times.note(Ok(suggestion(1_000, 2_000, said)), at(0));
+            assert!(!times.is_to_be_asked(at(kept - 1)), "{said}");
+            assert!(times.is_to_be_asked(at(kept)), "{said}");
+        }
+        times.note(Err("away".to_owned()), at(0));
+        assert!(times.is_to_be_asked(at(6 * 3_600)));
+        assert!(!times.is_to_be_asked(at(6 * 3_600 - 1)));
+    }
+}

@@ -1,0 +1,330 @@
+//! The daemon's certificates: one source beside its own authority, looked after, and told of.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use infra_shared::clock::Clock;
+use infra_shared::origin::Origin;
+use infra_shared::succession::Statement;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::acme::Acme;
+use super::chain::covers;
+use super::files::{self, OwnFiles};
+use super::journal::{Entries, Journal};
+use super::local_authority::Tended;
+use super::proofs::Proofs;
+use super::resolver::{Resolver, TlsServer};
+use super::{AcmeSettings, CertificateFiles, LocalAuthority, MinimumVersion, TlsError};
+use crate::keys::FieldSealer;
+use crate::store::Store;
+
+/// How often is looked whether something is due.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// After a failure.
+const PAUSE: Duration = Duration::from_mins(1);
+/// How long an announcement can be taken, and when it is made anew.
+const ANNOUNCED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+const ANNOUNCED_ANEW: SignedDuration = SignedDuration::from_hours(24);
+/// A login that began under the authority before may take as long: the life of a ticket.
+const LOGIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// Which certificate there is beside the leaf of the daemon's own authority.
+#[derive(Debug, Clone, Default)]
+pub enum OtherSource {
+    #[default]
+    None,
+    Acme(AcmeSettings),
+    Files(CertificateFiles),
+}
+
+/// Everything that the daemon can prove itself with.
+pub struct Certificates {
+    local: Arc<LocalAuthority>,
+    local_journal: Journal,
+    resolver: Arc<Resolver>,
+    other: Other,
+    proofs: Arc<Proofs>,
+    servers: Vec<Origin>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    announced_at: Mutex<Option<Timestamp>>,
+}
+
+enum Other {
+    None,
+    Acme(Arc<Acme>),
+    Files(Box<OwnFiles>),
+}
+
+/// Where a certificate comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    OwnAuthority,
+    Acme,
+    Files,
+}
+
+/// How a source is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateState {
+    pub source: Source,
+    /// The names that it is served for.
+    pub names: Vec<String>,
+    /// `null` while there is none yet.
+    pub issued_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub days_left: Option<i64>,
+    /// Failures to get a new one since the start.
+    pub failures: u64,
+    pub last_error: Option<String>,
+    pub last_error_at: Option<Timestamp>,
+    pub waiting_for: Option<String>,
+}
+
+impl Source {
+    /// Its name in status and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OwnAuthority => "own_authority",
+            Self::Acme => "acme",
+            Self::Files => "files",
+        }
+    }
+}
+
+impl Certificates {
+    /// Serves `servers` with what there is; what is missing is got by [`look_after`](Self::look_after).
+    pub async fn open(
+        local: Arc<LocalAuthority>,
+        other: OtherSource,
+        servers: Vec<Origin>,
+        store: Store,
+        sealer: FieldSealer,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, TlsError> {
+        let resolver = Resolver::new(local.clone());
+        let other = match other {
+            OtherSource::None => Other::None,
+            OtherSource::Files(files) => {
+                Other::Files(Box::new(OwnFiles::open(files, local.names().to_vec(), &resolver, clock.now())?))
+            }
+            OtherSource::Acme(settings) => Other::Acme(Arc::new(Acme::open(
+                settings,
+                resolver.clone(),
+                store.clone(),
+                sealer,
+                clock.clone(),
+            )?)),
+        };
+        let proofs = Arc::new(Proofs::new(local.pin()));
+        let certificates = Self {
+            local,
+            local_journal: Journal::default(),
+            resolver,
+            other,
+            proofs,
+            servers,
+            store,
+            clock,
+            announced_at: Mutex::default(),
+        };
+        certificates.publish().await?;
+        Ok(Arc::new(certificates))
+    }
+
+    pub fn tls_server(&self, minimum: MinimumVersion) -> Result<TlsServer, TlsError> {
+        TlsServer::new(self.resolver.clone(), minimum)
+    }
+
+    pub fn proofs(&self) -> Arc<Proofs> {
+        self.proofs.clone()
+    }
+
+    pub fn local(&self) -> &LocalAuthority {
+        &self.local
+    }
+
+    /// How each source is, the one for the daemon's names first.
+    pub fn states(&self) -> Vec<CertificateState> {
+        let chain = self.resolver.chain();
+        let other = |source, journal: &Journal, names: &[String]| {
+            let dates = chain.as_ref().map(|chain| (chain.not_before, chain.not_after));
+            let names = chain.as_ref().map_or(names.to_vec(), |chain| chain.names.clone());
+            state(source, names, dates, journal.read(), self.clock.now())
+        };
+        let first = match &self.other {
+            Other::None => None,
+            Other::Acme(acme) => Some(other(Source::Acme, acme.journal(), acme.domains())),
+            Other::Files(files) => Some(other(Source::Files, &files.journal, &[])),
+        };
+        let public = first.as_ref().filter(|state| state.expires_at.is_some());
+        let is_local = |name: &&String| !public.is_some_and(|state| covers(&state.names, name));
+        let names: Vec<String> = self.local.names().iter().filter(is_local).cloned().collect();
+        let dates = Some((self.local.leaf_issued_at(), self.local.leaf_expires_at()));
+        let local = state(Source::OwnAuthority, names, dates, self.local_journal.read(), self.clock.now());
+        first.into_iter().chain([local]).collect()
+    }
+
+    /// Runs until it is dropped. A failure is logged and tried again.
+    pub async fn look_after(&self) {
+        tokio::join!(self.look_after_local(), self.look_after_other());
+    }
+
+    /// Reads certificate files anew, and tries at once what would be tried later.
+    pub async fn reload(&self) {
+        match &self.other {
+            Other::None => {}
+            Other::Acme(acme) => acme.hurry(),
+            Other::Files(files) => {
+                // What is wrong with them was logged.
+                if files.reload(&self.resolver, self.clock.now()).is_ok() {
+                    self.publish_or_log().await;
+                }
+            }
+        }
+    }
+
+    /// Gets a new certificate now, whether one is due or not.
+    pub async fn renew(&self) -> Result<(), TlsError> {
+        match &self.other {
+            Other::None => self.local.renew_leaf().await?,
+            Other::Acme(acme) => acme.renew().await?,
+            Other::Files(files) => files.reload(&self.resolver, self.clock.now())?,
+        }
+        self.publish().await
+    }
+
+    /// Has another authority take over after `overlap`.
+    pub async fn rotate_authority(&self, overlap: SignedDuration) -> Result<(), TlsError> {
+        self.local.rotate(overlap).await?;
+        self.publish().await
+    }
+
+    async fn look_after_local(&self) {
+        loop {
+            let pause = match self.local.tend().await {
+                Ok(Tended::Nothing) => {
+                    if self.is_announcement_due() {
+                        self.publish_or_log().await;
+                    }
+                    INTERVAL
+                }
+                Ok(Tended::RenewedLeaf) => {
+                    self.local_journal.succeeded();
+                    tracing::info!(until = %self.local.leaf_expires_at(), "renewed the certificate");
+                    INTERVAL
+                }
+                Ok(Tended::Succeeded) => {
+                    tracing::warn!(pin = %self.local.pin(), "the next certification authority has taken over");
+                    self.publish_or_log().await;
+                    INTERVAL
+                }
+                Err(error) => {
+                    self.local_journal.failed(self.clock.now(), &error.to_string());
+                    tracing::error!(%error, "cannot renew the certificate: the old one goes on serving");
+                    PAUSE
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn look_after_other(&self) {
+        match &self.other {
+            Other::None => {}
+            Other::Files(files) => loop {
+                tokio::time::sleep(files::INTERVAL).await;
+                if files.look(&self.resolver, self.clock.now()) {
+                    self.publish_or_log().await;
+                }
+            },
+            Other::Acme(acme) => loop {
+                if acme.tend().await {
+                    self.publish_or_log().await;
+                }
+                acme.pause().await;
+            },
+        }
+    }
+
+    fn is_announcement_due(&self) -> bool {
+        let announced_at = *self.announced_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let due =
+            |announced_at: Timestamp| self.clock.now().duration_since(announced_at).abs() >= ANNOUNCED_ANEW;
+        announced_at.is_none_or(due)
+    }
+
+    async fn publish_or_log(&self) {
+        if let Err(error) = self.publish().await {
+            tracing::error!(%error, "cannot announce what proves this daemon");
+        }
+    }
+
+    /// Has logins and clients know what proves the daemon now, and what will.
+    async fn publish(&self) -> Result<(), TlsError> {
+        let now = self.clock.now();
+        let authority = self.local.authority();
+        let names = self.resolver.chain().map(|chain| chain.names.clone());
+        self.proofs.set_public(names.unwrap_or_default());
+        self.proofs.replace_pin(authority.pin(), now.checked_add(LOGIN).unwrap_or(Timestamp::MAX));
+
+        let mut statement = Statement {
+            servers: self.servers.clone(),
+            public: self.public_servers(),
+            pin: self.local.next().map(|(pin, _)| pin),
+            sequence: 0,
+            iat: 0,
+            exp: 0,
+        };
+        let says_something = statement.pin.is_some() || !statement.public.is_empty();
+        let announced = if says_something {
+            serde_json::to_string(&statement).expect("a statement is plain JSON")
+        } else {
+            String::new()
+        };
+        statement.sequence = self.store.number_announcement(announced).await?;
+        statement.iat = now.as_second();
+        statement.exp = now.checked_add(ANNOUNCED_FOR).unwrap_or(Timestamp::MAX).as_second();
+        let signed = (statement.sequence > 0)
+            .then(|| statement.sign(authority.certificate(), &authority.private_key()))
+            .flatten();
+        self.proofs.announce(statement.sequence, signed);
+        *self.announced_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        Ok(())
+    }
+
+    /// The addresses for which another authority vouches, or will once it can.
+    fn public_servers(&self) -> Vec<Origin> {
+        let mut names = self.resolver.chain().map(|chain| chain.names.clone()).unwrap_or_default();
+        if let Other::Acme(acme) = &self.other {
+            names.extend_from_slice(acme.domains());
+        }
+        let is_public = |origin: &&Origin| covers(&names, origin.host());
+        self.servers.iter().filter(is_public).cloned().collect()
+    }
+}
+
+fn state(
+    source: Source,
+    names: Vec<String>,
+    dates: Option<(Timestamp, Timestamp)>,
+    entries: Entries,
+    now: Timestamp,
+) -> CertificateState {
+    let (last_error_at, last_error) = entries.last_error.unzip();
+    CertificateState {
+        source,
+        names,
+        issued_at: dates.map(|(issued_at, _)| issued_at),
+        expires_at: dates.map(|(_, expires_at)| expires_at),
+        days_left: dates.map(|(_, expires_at)| expires_at.duration_since(now).as_hours().div_euclid(24)),
+        failures: entries.failures,
+        last_error,
+        last_error_at,
+        waiting_for: entries.waiting_for,
+    }
+}

@@ -1,0 +1,197 @@
+//! The operator's own certificate files, taken up again whenever they change.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::chain::{ChainError, CheckedChain, covers};
+use super::journal::Journal;
+use super::resolver::Resolver;
+
+/// How often the files are looked at. Both are small, and reading them finds every way in which they can be replaced:
+/// written over, renamed, linked elsewhere, below a directory that is, on a file system that tells nobody.
+pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+
+const LARGEST_FILE: u64 = 256 * 1024;
+
+/// Where the chain and its key are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// PEM: PKCS #8, PKCS #1 or SEC 1.
+    pub private_key: PathBuf,
+}
+
+/// Why certificate files cannot be served with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilesError {
+    #[error("{path}: {cause}")]
+    File { path: String, cause: String },
+    #[error("{certificate} and {private_key} cannot be served with: {cause}")]
+    Chain { certificate: String, private_key: String, cause: ChainError },
+}
+
+/// The files, and which state of them was judged.
+pub(super) struct OwnFiles {
+    files: CertificateFiles,
+    /// The hosts of the public URLs, the one that users are told first.
+    hosts: Vec<String>,
+    pub(super) journal: Journal,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// The digest of what was judged last, and that of what the last look found.
+    judged: Option<[u8; 32]>,
+    found: Option<[u8; 32]>,
+}
+
+struct Contents {
+    certificate: Vec<u8>,
+    private_key: Zeroizing<Vec<u8>>,
+}
+
+impl CertificateFiles {
+    /// The names of the certificate, whoever they are for.
+    pub fn names(&self, now: Timestamp) -> Result<Vec<String>, FilesError> {
+        Ok(self.check(&self.read()?, &[], now)?.names)
+    }
+
+    /// Reads and checks the files for `names`.
+    pub fn examine(&self, names: &[String], now: Timestamp) -> Result<Timestamp, FilesError> {
+        Ok(self.check(&self.read()?, names, now)?.not_after)
+    }
+
+    fn read(&self) -> Result<Contents, FilesError> {
+        Ok(Contents { certificate: read(&self.certificate)?.to_vec(), private_key: read(&self.private_key)? })
+    }
+
+    fn check(
+        &self,
+        contents: &Contents,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<CheckedChain, FilesError> {
+        let file = |path: &Path, cause: &str| FilesError::File {
+            path: path.display().to_string(),
+            cause: cause.to_owned(),
+        };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&contents.certificate)
+            .collect::<Result<_, _>>()
+            .map_err(|_| file(&self.certificate, "it is not PEM"))?;
+        let key = PrivateKeyDer::from_pem_slice(&contents.private_key).map_err(|_| {
+            file(&self.private_key, "it holds no private key in PEM form, or an encrypted one")
+        })?;
+        CheckedChain::check(chain, key, names, now).map_err(|cause| FilesError::Chain {
+            certificate: self.certificate.display().to_string(),
+            private_key: self.private_key.display().to_string(),
+            cause,
+        })
+    }
+}
+
+impl OwnFiles {
+    /// Serves with the files as they are now: they must be good, and name the first of `hosts`.
+    pub(super) fn open(
+        files: CertificateFiles,
+        hosts: Vec<String>,
+        resolver: &Resolver,
+        now: Timestamp,
+    ) -> Result<Self, FilesError> {
+        let contents = files.read()?;
+        let chain = files.check(&contents, hosts.get(..1).unwrap_or_default(), now)?;
+        let judged = Some(contents.digest());
+        resolver.serve_chain(chain);
+        let seen = Mutex::new(Seen { judged, found: judged });
+        Ok(Self { files, hosts, journal: Journal::default(), seen })
+    }
+
+    /// Takes the files up where they have changed and are at rest: while one is written and the other is not yet, they do
+    /// not fit each other. `true` where they are served with from now on.
+    pub(super) fn look(&self, resolver: &Resolver, now: Timestamp) -> bool {
+        let read = self.files.read();
+        let digest = read.as_ref().map_or_else(FilesError::digest, Contents::digest);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_at_rest = seen.found.replace(digest) == Some(digest);
+        if !is_at_rest || seen.judged == Some(digest) {
+            return false;
+        }
+        seen.judged = Some(digest);
+        drop(seen);
+        self.judge(read, resolver, now).is_ok()
+    }
+
+    /// Takes the files up as they are, at once.
+    pub(super) fn reload(&self, resolver: &Arc<Resolver>, now: Timestamp) -> Result<(), FilesError> {
+        let read = self.files.read();
+        let digest = read.as_ref().map_or_else(FilesError::digest, Contents::digest);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        (seen.judged, seen.found) = (Some(digest), Some(digest));
+        drop(seen);
+        self.judge(read, resolver, now)
+    }
+
+    /// A replacement has to be good for every host that the one in use is good for.
+    fn judge(
+        &self,
+        read: Result<Contents, FilesError>,
+        resolver: &Resolver,
+        now: Timestamp,
+    ) -> Result<(), FilesError> {
+        let served = resolver.chain().map(|chain| chain.names.clone()).unwrap_or_default();
+        let hosts: Vec<String> = self.hosts.iter().filter(|host| covers(&served, host)).cloned().collect();
+        match read.and_then(|contents| self.files.check(&contents, &hosts, now)) {
+            Ok(chain) => {
+                let until = chain.not_after;
+                resolver.serve_chain(chain);
+                self.journal.succeeded();
+                tracing::info!(%until, "took up the certificate files");
+                Ok(())
+            }
+            Err(error) => {
+                self.journal.failed(now, &error.to_string());
+                tracing::error!(%error, "the certificate files are refused, the certificate before goes on serving");
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Contents {
+    fn digest(&self) -> [u8; 32] {
+        let length = (self.certificate.len() as u64).to_be_bytes();
+        let digest = Sha256::new().chain_update(length).chain_update(&self.certificate);
+        digest.chain_update(&*self.private_key).finalize().into()
+    }
+}
+
+impl FilesError {
+    fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.to_string()).into()
+    }
+}
+
+/// A file, which may be a link: Kubernetes mounts both so.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FilesError> {
+    use std::io::Read;
+
+    let failed = |cause: String| FilesError::File { path: path.display().to_string(), cause };
+    // Its whole size at once: a buffer that grows leaves copies of a key behind.
+    let mut contents =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(LARGEST_FILE).unwrap_or_default() + 1));
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut contents))
+        .map_err(|error| failed(error.to_string()))?;
+    if contents.len() as u64 > LARGEST_FILE {
+        return Err(failed(format!("it is larger than {LARGEST_FILE} bytes")));
+    }
+    Ok(contents)
+}

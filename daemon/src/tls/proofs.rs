@@ -1,0 +1,125 @@
+//! By what clients may have proven this daemon: what the login of each has to be bound to, and what they are told of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use infra_shared::pin::Pin;
+use jiff::Timestamp;
+
+use super::chain::covers;
+
+/// Shared by who serves the certificates and who checks logins.
+pub struct Proofs {
+    proofs: RwLock<Inner>,
+    /// The number of the announcement; 0 where there is none. Read with every answer, so without a lock.
+    sequence: AtomicU64,
+}
+
+struct Inner {
+    pin: Pin,
+    /// The authority before: logins that were started under it may still be finished.
+    retired: Option<(Pin, Timestamp)>,
+    /// The names that are proven by another authority than the daemon's own.
+    public: Vec<String>,
+    statement: Option<String>,
+}
+
+impl Proofs {
+    /// Those of a daemon whose own authority, the one with this pin, vouches for all its names.
+    pub fn new(pin: Pin) -> Self {
+        let proofs = Inner { pin, retired: None, public: Vec::new(), statement: None };
+        Self { proofs: RwLock::new(proofs), sequence: AtomicU64::new(0) }
+    }
+
+    /// The pins by which a client proves the daemon under `host`; none where another authority vouches for it.
+    pub fn pins_of(&self, host: Option<&str>) -> Vec<Pin> {
+        self.read(|proofs| {
+            if host.is_some_and(|host| covers(&proofs.public, host)) { Vec::new() } else { vec![proofs.pin] }
+        })
+    }
+
+    /// The pins by which a login that is finished now may have been bound. Whoever proves one of them has its key, and
+    /// that is this daemon alone.
+    pub fn pins_at(&self, now: Timestamp) -> Vec<Pin> {
+        self.read(|proofs| {
+            let retired = proofs.retired.filter(|(_, until)| now < *until).map(|(pin, _)| pin);
+            [Some(proofs.pin), retired].into_iter().flatten().collect()
+        })
+    }
+
+    /// Whether another authority than the daemon's own vouches for `host`.
+    pub fn is_public(&self, host: &str) -> bool {
+        self.read(|proofs| covers(&proofs.public, host))
+    }
+
+    /// What is announced, as a signed statement.
+    pub fn statement(&self) -> Option<String> {
+        self.read(|proofs| proofs.statement.clone())
+    }
+
+    /// The number of what is announced.
+    pub fn sequence(&self) -> Option<u64> {
+        Some(self.sequence.load(Ordering::Relaxed)).filter(|sequence| *sequence > 0)
+    }
+
+    /// From now on the authority with `pin` vouches for the daemon; the one before is good until `until` for logins that
+    /// are under way.
+    pub(super) fn replace_pin(&self, pin: Pin, until: Timestamp) {
+        self.write(|proofs| {
+            if proofs.pin != pin {
+                proofs.retired = Some((proofs.pin, until));
+                proofs.pin = pin;
+            }
+        });
+    }
+
+    pub(crate) fn set_public(&self, names: Vec<String>) {
+        self.write(|proofs| proofs.public = names);
+    }
+
+    pub(super) fn announce(&self, sequence: u64, statement: Option<String>) {
+        self.write(|proofs| proofs.statement = statement);
+        self.sequence.store(sequence, Ordering::Relaxed);
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
+        look(&self.proofs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.proofs.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    #[test]
+    fn names_of_another_authority_have_no_pin() {
+        let pin = Pin::of_public_key(b"a");
+        let proofs = Proofs::new(pin);
+        proofs.set_public(vec!["infra.test".to_owned(), "*.wild.test".to_owned()]);
+        assert_eq!(proofs.pins_of(Some("infra.test")), []);
+        assert_eq!(proofs.pins_of(Some("INFRA.test")), []);
+        assert_eq!(proofs.pins_of(Some("a.wild.test")), []);
+        assert_eq!(proofs.pins_of(Some("a.b.wild.test")), [pin]);
+        assert_eq!(proofs.pins_of(Some("other.test")), [pin]);
+        assert_eq!(proofs.pins_of(None), [pin]);
+    }
+
+    #[test]
+    fn logins_under_way_outlive_the_authority_before_for_a_while() {
+        let (before, after) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
+        let proofs = Proofs::new(before);
+        proofs.replace_pin(after, at(300));
+        assert_eq!(proofs.pins_at(at(299)), [after, before]);
+        assert_eq!(proofs.pins_at(at(300)), [after]);
+        proofs.replace_pin(after, at(900));
+        assert_eq!(proofs.pins_at(at(300)), [after], "nothing was replaced");
+    }
+}

@@ -1,0 +1,278 @@
+//! Succession: what a daemon's certification authority says will prove the daemon next.
+//!
+//! A statement is a JWS (RFC 7515 §3.1) with ES256, signed by the authority's own key: whoever has no more than the key of
+//! a leaf cannot make one. Clients take it over a connection that the authority vouched for, and from nowhere else.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use jiff::{SignedDuration, Timestamp};
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+use crate::http::pin_of_certificate;
+use crate::origin::Origin;
+use crate::pin::Pin;
+
+/// The answer header that says that there is a statement, by its number: what it says is at `/v1/server`.
+pub const HEADER: &str = "infra-succession";
+
+const TYPE: &str = "infra-succession+jwt";
+const ALGORITHM: &str = "ES256";
+const MAX_CHARACTERS: usize = 16 * 1024;
+/// Clocks differ.
+const LEEWAY: SignedDuration = SignedDuration::from_hours(1);
+
+/// What an authority says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The daemon's addresses: it holds for these and no other.
+    pub servers: Vec<Origin>,
+    /// Those among them that will be proven by a certificate of a public authority.
+    pub public: Vec<Origin>,
+    /// The pin of the authority that takes over, where one does.
+    pub pin: Option<Pin>,
+    /// Grows with every other thing that is said.
+    pub sequence: u64,
+    /// Seconds since 1970 (RFC 7519 §4.1.6).
+    pub iat: i64,
+    /// Seconds since 1970 (RFC 7519 §4.1.4): it is not taken later. What was taken stays.
+    pub exp: i64,
+}
+
+/// What a pinned authority said of one server. There is none without its signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Succession {
+    pub sequence: u64,
+    /// The pin of the authority that takes over.
+    pub pin: Option<Pin>,
+    /// Whether the operating system's authorities may vouch for the server from now on.
+    pub public: bool,
+}
+
+/// Why a statement is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotBelieved {
+    #[error("it cannot be read")]
+    Malformed,
+    #[error("it was not made by the certification authority that is trusted here")]
+    OtherAuthority,
+    #[error("it is not signed by the certification authority that it names")]
+    Signature,
+    #[error("it is about another server")]
+    OtherServer,
+    #[error("it is out of date, or the clock of this machine is")]
+    OutOfDate,
+    #[error("a newer one was seen before")]
+    Superseded,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    alg: String,
+    typ: String,
+    /// RFC 7515 §4.1.6: the certificate of the authority alone, in standard Base64.
+    x5c: Vec<String>,
+}
+
+impl Statement {
+    /// Signs with the key (PKCS #8, P-256) of the authority with this certificate (DER). `None` when it is not such a key.
+    #[must_use]
+    pub fn sign(&self, certificate: &[u8], private_key: &[u8]) -> Option<String> {
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private_key).ok()?;
+        let header = Header {
+            alg: ALGORITHM.to_owned(),
+            typ: TYPE.to_owned(),
+            x5c: vec![BASE64_STANDARD.encode(certificate)],
+        };
+        let header = serde_json::to_vec(&header).expect("a header is plain JSON");
+        let claims = serde_json::to_vec(self).expect("a statement is plain JSON");
+        let signed =
+            format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims));
+        let signature = key.sign(&SystemRandom::new(), signed.as_bytes()).ok()?;
+        Some(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.as_ref())))
+    }
+}
+
+impl Succession {
+    /// What `text` says of `server`, when one of the authorities in `trusted` signed it, it is in date at `now`, and it is
+    /// not older than what was seen before (`seen`, 0 where nothing was).
+    pub fn verify(
+        text: &str,
+        trusted: &[Pin],
+        server: &Origin,
+        now: Timestamp,
+        seen: u64,
+    ) -> Result<Self, NotBelieved> {
+        let statement = authenticate(text, trusted)?;
+        if !statement.servers.contains(server) {
+            return Err(NotBelieved::OtherServer);
+        }
+        let leeway = LEEWAY.as_secs();
+        if statement.iat > now.as_second().saturating_add(leeway)
+            || statement.exp < now.as_second().saturating_sub(leeway)
+        {
+            return Err(NotBelieved::OutOfDate);
+        }
+        if statement.sequence < seen {
+            return Err(NotBelieved::Superseded);
+        }
+        Ok(Self {
+            sequence: statement.sequence,
+            pin: statement.pin,
+            public: statement.public.contains(server),
+        })
+    }
+}
+
+/// The statement in `text`, when its signer is one of `trusted`.
+fn authenticate(text: &str, trusted: &[Pin]) -> Result<Statement, NotBelieved> {
+    if text.len() > MAX_CHARACTERS {
+        return Err(NotBelieved::Malformed);
+    }
+    let (signed, signature) = text.rsplit_once('.').ok_or(NotBelieved::Malformed)?;
+    let (header, claims) = signed.split_once('.').ok_or(NotBelieved::Malformed)?;
+    let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| NotBelieved::Malformed);
+    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| NotBelieved::Malformed)?;
+    let [certificate] = header.x5c.as_slice() else { return Err(NotBelieved::Malformed) };
+    if header.alg != ALGORITHM || header.typ != TYPE {
+        return Err(NotBelieved::Malformed);
+    }
+    let certificate = BASE64_STANDARD.decode(certificate).map_err(|_| NotBelieved::Malformed)?;
+    let certificate = CertificateDer::from(certificate);
+    let pin = pin_of_certificate(&certificate).ok_or(NotBelieved::Malformed)?;
+    if !trusted.contains(&pin) {
+        return Err(NotBelieved::OtherAuthority);
+    }
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(&certificate).map_err(|_| NotBelieved::Malformed)?;
+    let point = parsed.public_key().subject_public_key.as_ref();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+        .verify(signed.as_bytes(), &decode(signature)?)
+        .map_err(|_| NotBelieved::Signature)?;
+    serde_json::from_slice(&decode(claims)?).map_err(|_| NotBelieved::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+
+    use super::*;
+
+    struct Authority {
+        certificate: Vec<u8>,
+        key: Vec<u8>,
+    }
+
+    impl Authority {
+        fn new() -> Self {
+            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
+            let certificate = CertificateParams::default().self_signed(&key).expect("a certificate");
+            Self { certificate: certificate.der().to_vec(), key: key.serialize_der() }
+        }
+
+        fn pin(&self) -> Pin {
+            pin_of_certificate(&self.certificate.clone().into()).expect("a certificate")
+        }
+
+        fn sign(&self, statement: &Statement) -> String {
+            statement.sign(&self.certificate, &self.key).expect("a signature")
+        }
+    }
+
+    fn origin(text: &str) -> Origin {
+        text.parse().expect("an origin")
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn statement() -> Statement {
+        Statement {
+            servers: vec![origin("a.test"), origin("b.test")],
+            public: vec![origin("b.test")],
+            pin: Some(Pin::of_public_key(b"next")),
+            sequence: 7,
+            iat: 1_000_000,
+            exp: 2_000_000,
+        }
+    }
+
+    #[test]
+    fn what_the_authority_said_of_a_server_is_believed() {
+        let authority = Authority::new();
+        let text = authority.sign(&statement());
+        let verify =
+            |server| Succession::verify(&text, &[authority.pin()], &origin(server), at(1_500_000), 7);
+        let pin = Some(Pin::of_public_key(b"next"));
+        assert_eq!(verify("a.test"), Ok(Succession { sequence: 7, pin, public: false }));
+        assert_eq!(verify("b.test"), Ok(Succession { sequence: 7, pin, public: true }));
+        assert_eq!(verify("c.test"), Err(NotBelieved::OtherServer));
+    }
+
+    #[test]
+    fn another_authority_is_not_believed_nor_is_one_that_borrows_the_certificate() {
+        let (authority, thief) = (Authority::new(), Authority::new());
+        let verify = |text: &str| {
+            Succession::verify(text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0).map(|_| ())
+        };
+        assert_eq!(verify(&thief.sign(&statement())), Err(NotBelieved::OtherAuthority));
+        let borrowed = statement().sign(&authority.certificate, &thief.key).expect("a signature");
+        assert_eq!(verify(&borrowed), Err(NotBelieved::Signature));
+        let (theirs, ours) = (thief.sign(&statement()), authority.sign(&statement()));
+        let (signed, _) = ours.rsplit_once('.').expect("three parts");
+        let (_, signature) = theirs.rsplit_once('.').expect("three parts");
+        assert_eq!(verify(&format!("{signed}.{signature}")), Err(NotBelieved::Signature));
+    }
+
+    #[test]
+    fn a_statement_of_another_time_is_not_believed() {
+        let authority = Authority::new();
+        let text = authority.sign(&statement());
+        let verify = |now, seen| {
+            Succession::verify(&text, &[authority.pin()], &origin("a.test"), at(now), seen).map(|_| ())
+        };
+        assert_eq!(verify(1_000_000 - 3_600, 0), Ok(()));
+        assert_eq!(verify(1_000_000 - 3_601, 0), Err(NotBelieved::OutOfDate));
+        assert_eq!(verify(2_003_600, 0), Ok(()));
+        assert_eq!(verify(2_003_601, 0), Err(NotBelieved::OutOfDate));
+        assert_eq!(verify(1_500_000, 8), Err(NotBelieved::Superseded));
+    }
+
+    #[test]
+    fn what_was_changed_or_is_no_statement_is_not_believed() {
+        let authority = Authority::new();
+        let text = authority.sign(&statement());
+        for index in (0..text.len()).step_by(7) {
+            let mut changed = text.clone().into_bytes();
+            changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).expect("text");
+            let verified =
+                Succession::verify(&changed, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
+            assert!(verified.is_err(), "byte {index}");
+        }
+        for text in ["", "a", "a.b", "a.b.c", &"a.".repeat(9_000)] {
+            let verified = Succession::verify(text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
+            assert_eq!(verified, Err(NotBelieved::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_algorithm_or_type_is_not_believed() {
+        let authority = Authority::new();
+        let text = authority.sign(&statement());
+        let header = text.split('.').next().expect("a header");
+        let header = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(header).expect("Base64")).expect("JSON");
+        for (from, to) in [("ES256", "none"), ("ES256", "HS256"), (TYPE, "JWT")] {
+            let changed = BASE64_URL_SAFE_NO_PAD.encode(header.replace(from, to));
+            let rest = text.split_once('.').expect("three parts").1;
+            let text = format!("{changed}.{rest}");
+            let verified = Succession::verify(&text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
+            assert_eq!(verified, Err(NotBelieved::Malformed), "{to}");
+        }
+    }
+}
