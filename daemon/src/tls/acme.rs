@@ -3,6 +3,7 @@
 mod account;
 mod authority;
 mod challenge;
+mod nonces;
 mod order;
 mod renewal;
 mod self_check;
@@ -191,9 +192,18 @@ impl Acme {
                 self.set_pause(INTERVAL);
                 true
             }
+            // What failed before goes on being what is wrong.
+            Err(TlsError::Acme(error @ AcmeError::NotBefore(time))) => {
+                if self.journal.waits_for(&error.to_string()) {
+                    tracing::warn!(%error, "no certificate by ACME yet");
+                }
+                let left = time.duration_since(self.clock.now());
+                self.set_pause(left.unsigned_abs().clamp(INTERVAL, LONGEST_PAUSE));
+                false
+            }
             Err(error) => {
                 self.note_failure(&error);
-                self.set_pause(self.pause_after(&error));
+                self.set_pause((self.pause_now() * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
                 false
             }
         }
@@ -319,15 +329,6 @@ impl Acme {
         if self.journal.failed(self.clock.now(), &error.to_string()) {
             tracing::error!(%error, "no certificate by ACME: what was served before goes on serving");
         }
-    }
-
-    /// Longer after each failure; until the time that the budget or the authority names.
-    fn pause_after(&self, error: &TlsError) -> Duration {
-        if let TlsError::Acme(AcmeError::NotBefore(time)) = error {
-            let left = time.duration_since(self.clock.now());
-            return left.unsigned_abs().clamp(INTERVAL, LONGEST_PAUSE);
-        }
-        (self.pause_now() * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 
     fn pause_now(&self) -> Duration {

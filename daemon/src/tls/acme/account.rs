@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::authority::AuthorityError;
+use super::nonces::with_nonces;
 use super::{Acme, AcmeError, ExternalAccount};
 use crate::keys::Place;
 use crate::secrets::Backends;
@@ -49,10 +50,10 @@ impl Acme {
             Some(external) => Some(external_key(external).await?),
             None => None,
         };
-        let builder = Account::builder_with_http(self.directory.transport());
         let directory = self.settings.directory.to_string();
+        let builder = || Account::builder_with_http(self.directory.transport());
         let (account, credentials) =
-            builder.create(&account, directory, key.as_ref()).await.map_err(failure)?;
+            with_nonces!(builder().create(&account, directory.clone(), key.as_ref())).map_err(failure)?;
         self.keep_account(credentials).await?;
         tracing::info!(directory = %self.settings.directory, "created an account");
         Ok(account)
@@ -60,7 +61,7 @@ impl Acme {
 
     async fn change_contact(&self, account: &Account) -> Result<(), TlsError> {
         let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
-        account.update_contacts(&contact).await.map_err(failure)?;
+        with_nonces!(account.update_contacts(&contact)).map_err(failure)?;
         if let Some(kept) = self.kept_account()? {
             self.keep_account(kept.credentials).await?;
         }

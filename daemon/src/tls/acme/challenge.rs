@@ -25,6 +25,7 @@ fn certificate(name: &str, extensions: Vec<CustomExtension>) -> Result<Arc<Certi
     parameters.custom_extensions = extensions;
     let certificate = parameters.self_signed(&key)?.der().clone();
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-    let certified = CertifiedKey::from_der(vec![certificate], key.into(), &aws_lc_rs::default_provider())?;
-    Ok(Arc::new(certified))
+    // Not looked at by rustls, which refuses the critical extension, as everybody shall who expects a usual certificate.
+    let key = aws_lc_rs::default_provider().key_provider.load_private_key(key.into())?;
+    Ok(Arc::new(CertifiedKey::new(vec![certificate], key)))
 }

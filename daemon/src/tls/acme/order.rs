@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order,
-    OrderStatus, Problem, RetryPolicy,
+    OrderStatus, RetryPolicy,
 };
 use jiff::Timestamp;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::authority::{AuthorityError, words};
 use super::challenge;
+use super::nonces::{is_kind, with_nonces};
 use crate::tls::chain::CheckedChain;
 use crate::tls::resolver::{PendingChallenge, Resolver};
 use crate::tls::{AcmeError, TlsError};
@@ -22,26 +23,6 @@ use crate::tls::{AcmeError, TlsError};
 /// Authorities look from several places, one after the other.
 const POLLING: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(200)).timeout(Duration::from_secs(90));
-/// How often a step is tried again when the authority does not take its own nonce (RFC 8555 §6.5); each of these tries
-/// is three requests.
-const NONCE_TRIES: usize = 8;
-
-/// Does a step again while the authority refuses its nonce: nothing has happened there then. (A function of an
-/// asynchronous closure could not run on a task: nobody can say yet that what it returns may change threads.)
-macro_rules! with_nonces {
-    ($step:expr) => {{
-        let mut tries = 1;
-        loop {
-            match $step.await {
-                Err(Error::Api(problem)) if tries < NONCE_TRIES && is_kind(&problem, "badNonce") => {
-                    tries += 1
-                }
-                done => break done,
-            }
-        }
-    }};
-}
-
 /// A chain with its key, not looked at yet.
 pub(super) struct Issued {
     pub(super) chain_pem: String,
@@ -171,11 +152,6 @@ async fn why_not_validated(order: &mut Order) -> AcmeError {
         }
     }
     AuthorityError::Refused("the order became invalid".to_owned()).into()
-}
-
-/// RFC 8555 §6.7.
-fn is_kind(problem: &Problem, kind: &str) -> bool {
-    problem.r#type.as_deref().and_then(|text| text.strip_prefix("urn:ietf:params:acme:error:")) == Some(kind)
 }
 
 fn failure(error: Error) -> TlsError {
