@@ -195,6 +195,11 @@ pub struct Trust {
 
     #[command(flatten)]
     pub proof: Proof,
+
+    /// From now on, the certification authorities that this machine trusts vouch for it: for a server that has a public
+    /// certificate now
+    #[arg(long, conflicts_with_all = ["fingerprint", "ca_file"])]
+    pub system: bool,
 }
 
 /// What proves a server to somebody who has not met it.

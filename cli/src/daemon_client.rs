@@ -262,7 +262,8 @@ fn untrusted_failure(origin: &Origin, reason: &Untrusted) -> Failure {
     match reason {
         Untrusted::OtherPin { .. } | Untrusted::UnknownAuthority | Untrusted::NoAuthoritySent => failure.hint(format!(
             "ask the server's operator, by another way than this one, whether its fingerprint changed; if so, \
-             `infra trust {origin} --fingerprint sha256:…`; if not, somebody may stand between you and the server"
+             `infra trust {origin} --fingerprint sha256:…`, or `infra trust {origin} --system` where it has a public \
+             certificate now; if not, somebody may stand between you and the server"
         )),
         Untrusted::WrongName => failure.hint("the address as the server's operator wrote it"),
         Untrusted::Expired | Untrusted::NotYetValid => {

@@ -14,10 +14,15 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
         return Err(Failure::new(Exit::Usage, format!("{origin} is not known here"))
             .hint(format!("`infra login {origin}`: the first login asks for what proves it")));
     }
-    let offered = Offered::gather(&arguments.proof, &context.settings)?;
+    let offered = if arguments.system {
+        Offered::system()
+    } else {
+        Offered::gather(&arguments.proof, &context.settings)?
+    };
     if offered.is_empty() {
         return Err(Failure::new(Exit::Usage, "what is to be trusted has to be said")
-            .hint("`--fingerprint sha256:…` or `--ca-file FILE`, from the server's operator"));
+            .hint("`--fingerprint sha256:…` or `--ca-file FILE`, from the server's operator; `--system` where it has a public \
+             certificate now"));
     }
     // What was known of it does not count any more.
     let proven = meet(origin, Vec::new(), offered, context.terminal)?;

@@ -62,6 +62,11 @@ impl Authority {
         Pin::of_public_key(&self.issuer.key().subject_public_key_info())
     }
 
+    /// PKCS #8.
+    pub fn private_key(&self) -> Vec<u8> {
+        self.issuer.key().serialize_der()
+    }
+
     /// A certificate for `localhost` and `127.0.0.1`; its chain carries the authority.
     pub fn issue(&self) -> Leaf {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];

@@ -1,0 +1,227 @@
+//! A server that proves itself in another way than before: who heard its own authority announce it goes on, whoever
+//! did not is stopped, and nobody else can announce anything.
+
+use std::time::Duration;
+
+use infra_harness::authority::Authority;
+use infra_harness::daemon::Daemon;
+use infra_harness::https::{Answer, Request, Server};
+use infra_harness::login;
+use infra_harness::program::{Ran, RecordingBrowser, User};
+use infra_harness::provider::Provider;
+use infra_harness::wait;
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+use infra_shared::succession::{HEADER, Statement};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// Long enough for what is done in it on a busy machine.
+const OVERLAP: &str = "15s";
+const TAKEOVER: Duration = Duration::from_secs(60);
+
+#[test]
+fn who_came_by_before_a_rotation_is_not_asked_again_and_who_did_not_is_told_what_to_run() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let [before, during, absent] = [User::new(), User::new(), User::new()];
+    login::succeed(&before, &daemon, &provider);
+    login::succeed(&absent, &daemon, &provider);
+    let old = daemon.fingerprint();
+
+    daemon.infrad(["ca", "rotate", "--overlap", OVERLAP]).wait().expect(0);
+    let new = status_of(&daemon)["nextAuthority"]["pin"].as_str().expect("a pin").to_owned();
+    before.infra(["status"]).run().expect(0);
+    login::succeed(&during, &daemon, &provider);
+    for user in [&before, &during] {
+        assert_eq!(server_of(user, &daemon)["succession"]["pin"], new, "it was heard");
+        assert_eq!(server_of(user, &daemon)["trust"]["pin"], old, "the present one counts until then");
+    }
+
+    wait_for_takeover(&daemon);
+    for user in [&before, &during] {
+        let told = user.infra(["status"]).run().expect(0).telling(&["as it had announced"]);
+        assert!(!told.stderr.contains("sha256:"), "nobody is asked to compare anything: {}", told.stderr);
+        assert_eq!(server_of(user, &daemon)["trust"], json!({"kind": "pinned", "pin": new}));
+        assert!(!user.infra(["status"]).run().expect(0).stderr.contains("announced"), "told once");
+    }
+    absent.infra(["status"]).run().expect(5).telling(&[&format!("infra trust {}", daemon.origin()), &new]);
+    assert_eq!(server_of(&absent, &daemon)["trust"]["pin"], old);
+
+    // Long after, with the daemon started anew.
+    daemon.restart();
+    before.infra(["login", "--force"]).browser(&signing_in(&provider)).run().expect(0);
+    absent.infra(["trust", &daemon.origin(), "--fingerprint", &new]).run().expect(0);
+    absent.infra(["status"]).run().expect(0);
+}
+
+#[test]
+fn a_login_that_began_before_the_takeover_ends_well_after_it() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let started = login::Started::at(&daemon);
+    let response = started.sign_in(&provider);
+    daemon.infrad(["ca", "rotate", "--overlap", "0s"]).wait().expect(0);
+    assert_ne!(status_of(&daemon)["identity"]["pin"], daemon.fingerprint());
+    assert_eq!(started.finish(&response).status, 201);
+}
+
+#[test]
+fn an_authority_whose_key_others_know_is_out_of_use_at_once() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    daemon.infrad(["ca", "rotate", "--overlap", "0s"]).wait().expect(0);
+    alice.infra(["status"]).run().expect(5).telling(&["infra trust"]);
+}
+
+#[test]
+fn a_daemon_that_gets_a_public_certificate_goes_on_for_who_pinned_it_and_for_everybody_else() {
+    let (provider, public) = (Provider::start(), Authority::new());
+    let mut daemon = Daemon::start(&provider);
+    let [pinned, new] = [User::new(), User::new()];
+    login::succeed(&pinned, &daemon, &provider);
+    serve_with_files(&mut daemon, &public);
+
+    let json = pinned.infra(["status", "--json"]).run().expect(0).json();
+    assert_eq!(json["trust"], "pinned", "the daemon still proves itself by its own authority");
+    assert_eq!(server_of(&pinned, &daemon)["succession"]["public"], true);
+    pinned.infra(["login", "--force"]).browser(&signing_in(&provider)).run().expect(0);
+
+    trusting(&new, &public, &["login", &daemon.origin()], Some(&provider)).expect(0);
+    assert_eq!(trusting(&new, &public, &["status", "--json"], None).expect(0).json()["trust"], "system");
+    // Without that authority in the system's store, nobody vouches for the daemon.
+    new.infra(["status"]).run().expect(5);
+}
+
+#[test]
+fn who_heard_of_the_public_certificate_goes_on_when_the_own_authority_is_gone() {
+    let (provider, public) = (Provider::start(), Authority::new());
+    let mut daemon = Daemon::start(&provider);
+    let [heard, missed] = [User::new(), User::new()];
+    login::succeed(&heard, &daemon, &provider);
+    login::succeed(&missed, &daemon, &provider);
+    serve_with_files(&mut daemon, &public);
+    heard.infra(["status"]).run().expect(0);
+
+    // Another host in its place, with the same certificate and a store of its own.
+    daemon.stop();
+    let directory = daemon.directory().to_owned();
+    daemon.change(|configuration| configuration.data_dir = directory.join("other-data"));
+    daemon.start_again();
+
+    // The sessions were of the store that is gone; that the daemon could say so is what counts.
+    trusting(&heard, &public, &["status"], None).expect(3).telling(&["as it had announced"]);
+    assert_eq!(server_of(&heard, &daemon)["trust"], json!({"kind": "system"}));
+    trusting(&missed, &public, &["status"], None).expect(5).telling(&["infra trust", "--system"]);
+    trusting(&missed, &public, &["trust", &daemon.origin(), "--system"], None).expect(0);
+    trusting(&missed, &public, &["status"], None).expect(3);
+}
+
+#[test]
+fn who_has_no_more_than_the_key_of_a_leaf_announces_nothing() {
+    let (provider, daemon_authority, thief) = (Provider::start(), Authority::new(), Authority::new());
+    let daemon = Daemon::start(&provider);
+    for borrowed in [false, true] {
+        // The chain is the pinned authority's: that is what the key of its leaf is good for.
+        let alice = User::new();
+        login::succeed(&alice, &daemon, &provider);
+        let certificate = if borrowed { daemon_authority.certificate() } else { thief.certificate() };
+        let (key, pin) = (thief.private_key(), thief.pin());
+        let server = Server::start(daemon_authority.issue(), move |request| {
+            std::future::ready(announcing(&request, &certificate, &key, pin))
+        });
+        move_to(&alice, &daemon, &format!("https://127.0.0.1:{}", server.port()), daemon_authority.pin());
+
+        alice.infra(["status"]).run().expect(0).telling(&["announces another identity", "not believed"]);
+        let config = alice.file("config.json").expect("a configuration");
+        assert!(!config.contains("succession"), "{config}");
+        assert!(!config.contains(&thief.pin().to_string()), "{config}");
+    }
+}
+
+/// Answers as a daemon would of whose leaf a thief has the key, and announces the thief's own pin.
+fn announcing(request: &Request, certificate: &[u8], key: &[u8], pin: Pin) -> Answer {
+    let server: Origin = request.header("host").expect("a host").parse().expect("an origin");
+    let now = Timestamp::now();
+    let in_days = |days: i64| (now + jiff::SignedDuration::from_hours(24 * days)).to_string();
+    let statement = Statement {
+        servers: vec![server],
+        public: Vec::new(),
+        pin: Some(pin),
+        sequence: 1_000,
+        iat: now.as_second(),
+        exp: now.as_second() + 3_600,
+    };
+    let body = match request.path.as_str() {
+        "/v1/server" => json!({
+            "version": "0", "now": now, "providers": [], "pins": [],
+            "succession": statement.sign(certificate, key).expect("a P-256 key"),
+        }),
+        _ => json!({
+            "session": {"id": "a".repeat(10), "createdAt": now, "expiresAt": in_days(1), "idleExpiresAt": in_days(1)},
+            "user": {"name": null, "email": null, "groups": [], "provider": "okta", "issuer": "https://okta.test", "subject": "alice"},
+            "now": now,
+        }),
+    };
+    let mut answer = Answer::json(200, &body);
+    answer.set_header(HEADER, "1000");
+    answer
+}
+
+/// Has `user` know the server at `origin`, by `pin`, in the place of the daemon.
+fn move_to(user: &User, daemon: &Daemon, origin: &str, pin: Pin) {
+    for name in ["config.json", "sessions.json"] {
+        let text = user.file(name).expect("a file");
+        let text = text.replace(&daemon.origin(), origin).replace(&daemon.fingerprint(), &pin.to_string());
+        std::fs::write(user.infra_home().join(name), text).expect("the file is the user's own");
+    }
+}
+
+/// Serves with a certificate of `authority` from files, from a new start on.
+fn serve_with_files(daemon: &mut Daemon, authority: &Authority) {
+    daemon.stop();
+    let (certificate, key) = (daemon.directory().join("tls.crt"), daemon.directory().join("tls.key"));
+    let leaf = authority.issue();
+    std::fs::write(&certificate, leaf.chain_pem).expect("a file");
+    std::fs::write(&key, leaf.key_pem).expect("a file");
+    daemon.change(|configuration| {
+        configuration.more = format!(
+            "tls: {{files: {{certificate: {}, privateKey: {}}}}}\n",
+            certificate.display(),
+            key.display()
+        );
+    });
+    daemon.start_again();
+}
+
+/// Runs `infra` on a machine whose store of authorities holds `authority` alone.
+fn trusting(user: &User, authority: &Authority, arguments: &[&str], provider: Option<&Provider>) -> Ran {
+    let browser = provider.map(signing_in);
+    let call = user.infra(arguments).env("SSL_CERT_FILE", authority.file()).env("SSL_CERT_DIR", "/nowhere");
+    match &browser {
+        Some(browser) => call.browser(browser).run(),
+        None => call.run(),
+    }
+}
+
+fn signing_in(provider: &Provider) -> RecordingBrowser {
+    RecordingBrowser::signing_in("alice", &[provider.authority_file()])
+}
+
+fn wait_for_takeover(daemon: &Daemon) {
+    wait::until(TAKEOVER, || status_of(daemon)["nextAuthority"].is_null().then_some(()))
+        .unwrap_or_else(|| panic!("the next authority did not take over\n{}", daemon.log()));
+}
+
+fn status_of(daemon: &Daemon) -> Value {
+    daemon.infrad(["status", "--json"]).wait().expect(0).json()
+}
+
+/// What is stored of the daemon.
+fn server_of(user: &User, daemon: &Daemon) -> Value {
+    let config: Value =
+        serde_json::from_str(&user.file("config.json").expect("a configuration")).expect("JSON");
+    config["servers"][daemon.origin()].clone()
+}
