@@ -14,7 +14,7 @@ mod resolver;
 
 use crate::store::StoreError;
 
-pub use acme::{AcmeError, AcmeSettings, ExternalAccount};
+pub use acme::{AcmeError, AcmeSettings, Examined, ExternalAccount};
 pub use certificates::{CertificateState, Certificates, OtherSource, Source};
 pub use files::{CertificateFiles, FilesError};
 pub use local_authority::LocalAuthority;

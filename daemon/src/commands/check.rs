@@ -5,15 +5,27 @@ mod live;
 
 use std::process::ExitCode;
 
+use infra_shared::clock::{Clock, SystemClock};
+use jiff::Timestamp;
+
+use crate::assembly::expected_public_urls;
 use crate::commands::Context;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::identity::ProviderSettings;
+use crate::tls::{CertificateFiles, FilesError, OtherSource};
 
 pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     if live {
         return live::run(context, &config, json).await;
+    }
+    if let OtherSource::Files(files) = &config.https.source {
+        certificate_until(&config, files).map_err(|error| {
+            Failure::usage("the certificate files cannot be served with").because(&error).hint(
+                "a chain, the server's own certificate first, and its key, for the first of `publicURLs`",
+            )
+        })?;
     }
     let text = if json { report_as_json(&config) } else { report(&config) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
@@ -37,6 +49,7 @@ fn report_as_json(config: &Config) -> String {
     let report = serde_json::json!({
         "schema": 1,
         "providers": providers,
+        "https": https(config),
         "dataDir": config.data_dir.display().to_string(),
         "rootKeys": root_keys,
         "warnings": config.warnings,
@@ -44,9 +57,30 @@ fn report_as_json(config: &Config) -> String {
     format!("{report:#}\n")
 }
 
+/// Until when the certificate files can be served with for the address that users are told first.
+fn certificate_until(config: &Config, files: &CertificateFiles) -> Result<Timestamp, FilesError> {
+    let first = expected_public_urls(config).first().map(|origin| origin.host().to_owned());
+    files.examine(&Vec::from_iter(first), SystemClock.now())
+}
+
+/// How HTTPS is served, in a line.
+fn https(config: &Config) -> String {
+    match &config.https.source {
+        OtherSource::None => "a certification authority of its own".to_owned(),
+        OtherSource::Acme(acme) => {
+            format!("certificates by ACME for {}, from {}", acme.domains.join(", "), acme.directory)
+        }
+        OtherSource::Files(files) => match certificate_until(config, files) {
+            Ok(until) => format!("the certificate in {}, until {until}", files.certificate.display()),
+            Err(_) => format!("the certificate in {}", files.certificate.display()),
+        },
+    }
+}
+
 /// What the configuration means, without any value of a secret.
 fn report(config: &Config) -> String {
     let mut lines: Vec<String> = config.providers.iter().map(provider).collect();
+    lines.push(format!("https: {}", https(config)));
     lines.push(format!("data directory: {}", config.data_dir.display()));
     lines.extend(config.root_keys.iter().map(|root_key| format!("root key: {}", root_key.describe())));
     lines.push("configuration is good".to_owned());
@@ -87,6 +121,7 @@ providers:
             "provider okta: issuer https://example.okta.com, client secret ",
             "data directory: /srv/infrad\n",
             "root key: /etc/infra/root.key\n",
+            "https: a certification authority of its own\n",
             "\nconfiguration is good\n",
         ] {
             assert!(report.contains(part), "{part}: {report}");

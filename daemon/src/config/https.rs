@@ -191,3 +191,104 @@ fn minimum_version(section: &Section<'_>) -> Result<MinimumVersion, FaultAt> {
 fn redirect_http(field: &Field<'_>) -> Result<SocketAddr, FaultAt> {
     field.parsed("an address and a port, such as `[::]:80`", |text| text.parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::Fault;
+    use crate::config::directories::Directories;
+
+    fn parse(section: &str) -> Result<Config, FaultAt> {
+        let text = format!(
+            "version: 1\npublicURLs: [https://a.test, https://b.test:8443]\n{section}\nproviders:\n  - {{name: okta, kind: \
+             okta, issuer: https://example.okta.com, clientID: a, clientSecret: \"env:A\"}}\n"
+        );
+        let directories = Directories {
+            data: Some("/var/lib/infrad".into()),
+            root_key: Some("/etc/infra/root.key".into()),
+        };
+        Config::parse(&text, &directories)
+    }
+
+    fn acme(config: &Config) -> &AcmeSettings {
+        match &config.https.source {
+            OtherSource::Acme(acme) => acme,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_alone_are_enough_for_certificates_of_lets_encrypt() {
+        let config = parse("tls: {acme: {domains: [B.test, a.test]}}").expect("a good configuration");
+        let acme = acme(&config);
+        assert_eq!(acme.domains, ["b.test", "a.test"]);
+        assert_eq!(acme.directory.as_str(), LETS_ENCRYPT);
+        assert!(acme.self_check && acme.authorities.is_none() && acme.external_account.is_none());
+        assert_eq!((acme.validation_port, acme.contact.as_slice()), (443, &[][..]));
+    }
+
+    #[test]
+    fn every_key_of_acme_is_read() {
+        let config = parse(
+            "tls: {redirectHTTP: \"127.0.0.1:80\", acme: {domains: [a.test], directory: \"https://ca.test/dir\", contact: \
+             [\"mailto:ops@a.test\"], externalAccount: {keyID: kid-1, hmacKey: \"env:KEY\"}, selfCheck: false, \
+             validationPort: 8443}}",
+        )
+        .expect("a good configuration");
+        assert_eq!(config.https.redirect_http.map(|address| address.port()), Some(80));
+        let acme = acme(&config);
+        assert_eq!(acme.directory.as_str(), "https://ca.test/dir");
+        assert_eq!(acme.contact, ["mailto:ops@a.test"]);
+        assert_eq!(acme.external_account.as_ref().map(|external| external.key_id.as_str()), Some("kid-1"));
+        assert_eq!((acme.self_check, acme.validation_port), (false, 8443));
+    }
+
+    #[test]
+    fn files_are_named_by_their_whole_paths() {
+        let config = parse("tls: {files: {certificate: /a.crt, privateKey: /a.key}}").expect("good");
+        let OtherSource::Files(files) = config.https.source else { panic!("files") };
+        let (certificate, private_key) = (PathBuf::from("/a.crt"), PathBuf::from("/a.key"));
+        assert_eq!(files, CertificateFiles { certificate, private_key });
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_is_expected() {
+        for (section, expected) in [
+            ("acme: {domains: [a.test]}, files: {certificate: /a, privateKey: /b}", "the only one of"),
+            ("acme: {domains: []}", "a list of DNS names"),
+            ("acme: {domains: [a.test, A.test]}", "another name"),
+            ("acme: {domains: [c.test]}", "the host of one of `publicURLs`"),
+            ("acme: {domains: [\"*.test\"]}", "a DNS name without"),
+            ("acme: {domains: [10.0.0.1]}", "a DNS name without"),
+            ("acme: {domains: [localhost]}", "a DNS name without"),
+            ("acme: {domains: [a.test], directory: \"http://ca.test\"}", "the https address"),
+            ("acme: {domains: [a.test], directory: \"https://user:secret@ca.test\"}", "the https address"),
+            ("acme: {domains: [a.test], contact: [ops@a.test]}", "a list of addresses"),
+            ("acme: {domains: [a.test], validationPort: 0}", "443"),
+            ("files: {certificate: a.crt, privateKey: /a.key}", "/etc/infra/tls.crt"),
+            ("redirectHTTP: 80", "an address and a port"),
+        ] {
+            let error = parse(&format!("tls: {{{section}}}")).err().unwrap_or_else(|| panic!("{section}"));
+            assert!(error.fault.to_string().contains(expected), "{section}: {}", error.fault);
+        }
+        let missing =
+            parse("tls: {acme: {directory: \"https://a.test\"}}").map(|_| ()).expect_err("no domains");
+        assert!(matches!(missing.fault, Fault::Missing { key, .. } if key == "domains"));
+    }
+
+    #[test]
+    fn a_domain_of_the_command_line_is_served_and_reached() {
+        let mut config = parse("").expect("a good configuration");
+        config.add_domains(&["A.test.".to_owned(), "new.test".to_owned()]).expect("good names");
+        assert_eq!(acme(&config).domains, ["a.test", "new.test"]);
+        let reached: Vec<String> = config.public_urls.iter().map(ToString::to_string).collect();
+        assert_eq!(reached, ["https://new.test", "https://a.test", "https://b.test:8443"]);
+        let refused = config.add_domains(&["10.0.0.1".to_owned()]);
+        assert_eq!(refused, Err(DomainError::NoName("10.0.0.1".to_owned())));
+        let mut config = parse("tls: {files: {certificate: /a, privateKey: /b}}").expect("good");
+        let refused = config.add_domains(&["a.test".to_owned()]);
+        assert_eq!(refused, Err(DomainError::Files("a.test".to_owned())));
+    }
+}

@@ -161,10 +161,8 @@ fn an_unknown_key_is_told_with_its_place_and_the_nearest_known_one() {
 
 #[test]
 fn keys_of_later_versions_say_so_and_their_null_is_taken() {
-    for (text, key) in [("sessions: {revalidateEvery: 1h}", "sessions.revalidateEvery")] {
-        let expected = format!("`{key}` is not supported by this version yet: remove it");
-        assert_says(&with_section(text), &["line 2, column", &expected]);
-    }
+    let expected = "`sessions.revalidateEvery` is not supported by this version yet: remove it";
+    assert_says(&with_section("sessions: {revalidateEvery: 1h}"), &["line 2, column", expected]);
 }
 
 #[test]

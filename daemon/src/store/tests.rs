@@ -1,5 +1,7 @@
 //! The store in a real directory.
 
+mod acme;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 mod account;
 mod authority;
 mod challenge;
+mod examination;
 mod nonces;
 mod order;
 mod renewal;
@@ -31,6 +32,13 @@ use crate::secrets::Reference;
 use crate::store::{BegunOrder, Store};
 
 pub(super) use authority::AuthorityError;
+pub use examination::Examined;
+
+/// The answer to some challenge for `name`.
+#[cfg(test)]
+pub(super) fn challenge_answer(name: &str) -> Arc<rustls::sign::CertifiedKey> {
+    challenge::answer(name, &[7; 32]).expect("a certificate")
+}
 
 /// Let's Encrypt allows five failed authorizations an hour for each name and account; whoever stays below is not shut out.
 const MOST_FAILED_ORDERS: u32 = 3;

@@ -1,12 +1,15 @@
 //! The local authority against a real store, a clock moved by hand, and the client's own verifier.
 
+mod files;
+
 use std::sync::Arc;
 
 use infra_harness::clock::ManualClock;
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::http::{Trust, client_config, untrusted};
 use jiff::SignedDuration;
-use rustls::pki_types::ServerName;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConnection, ServerConnection};
 use tempfile::TempDir;
 
@@ -40,6 +43,78 @@ impl Fixture {
             .await
             .expect("an authority")
     }
+}
+
+/// What a daemon with `resolver` makes of a client that offers `protocols` for `name`: what it takes it to want, and the
+/// certificate that it shows. `Err` where there is no handshake.
+fn offer(
+    resolver: &Arc<resolver::Resolver>,
+    protocols: &[&[u8]],
+    name: &str,
+) -> Result<(Purpose, Vec<u8>), rustls::Error> {
+    #[derive(Debug)]
+    struct Anybody(Arc<rustls::crypto::CryptoProvider>);
+    impl rustls::client::danger::ServerCertVerifier for Anybody {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    let mut client = ClientConnection::new(Arc::new(config), name)?;
+
+    let mut acceptor = rustls::server::Acceptor::default();
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).expect("memory");
+    acceptor.read_tls(&mut bytes.as_slice()).expect("memory");
+    let accepted = acceptor.accept().map_err(|(error, _)| error)?.expect("a whole ClientHello");
+    let server = TlsServer::new(resolver.clone(), MinimumVersion::Tls13).expect("a configuration");
+    let (purpose, config) = server.accept(&accepted.client_hello());
+    let mut server = accepted.into_connection(config).map_err(|(error, _)| error)?;
+    while server.wants_write() {
+        let mut bytes = Vec::new();
+        server.write_tls(&mut bytes).expect("memory");
+        client.read_tls(&mut bytes.as_slice()).expect("memory");
+        client.process_new_packets()?;
+    }
+    let shown = client.peer_certificates().and_then(<[_]>::first).expect("a certificate").to_vec();
+    Ok((purpose, shown))
 }
 
 /// Whether a client that trusts `trust` accepts `authority`'s daemon under `name`; the protocol they agree on.
@@ -141,4 +216,68 @@ async fn a_name_that_no_certificate_can_hold_is_told() {
             .expect_err("no such certificate");
     assert!(matches!(error, TlsError::Name { .. }), "{error}");
     assert!(fixture.directory.path().exists());
+}
+
+#[tokio::test]
+async fn acme_tls_is_agreed_to_while_a_challenge_for_the_name_is_pending_and_with_nobody_else() {
+    let fixture = Fixture::new().await;
+    let resolver = resolver::Resolver::new(fixture.authority(&["infra.test", "other.test"]).await);
+    let acme: &[u8] = b"acme-tls/1";
+    let refused = |protocols: &[&[u8]], name| match offer(&resolver, protocols, name) {
+        Ok(done) => done.0 == Purpose::Serve && protocols.len() > 1,
+        Err(error) => matches!(error, rustls::Error::NoApplicationProtocol),
+    };
+    assert!(refused(&[acme], "infra.test"), "nothing is pending");
+
+    let answer = acme::challenge_answer("infra.test");
+    let certificate = answer.cert[0].to_vec();
+    let pending = resolver.answer_challenge("INFRA.test", answer);
+    let (purpose, shown) = offer(&resolver, &[acme], "infra.test").expect("a handshake");
+    assert_eq!(purpose, Purpose::Challenge);
+    assert_eq!(shown, certificate);
+    assert!(refused(&[acme], "other.test"), "another name");
+    assert!(refused(&[acme, b"h2"], "infra.test"), "RFC 8737 §3: it is offered alone");
+    let (purpose, shown) = offer(&resolver, &[b"h2"], "infra.test").expect("a handshake");
+    assert_eq!(purpose, Purpose::Serve, "everybody else is served as ever");
+    assert_ne!(shown, certificate);
+
+    drop(pending);
+    assert!(refused(&[acme], "infra.test"), "nothing is pending any more");
+}
+
+#[tokio::test]
+async fn the_next_authority_takes_over_when_its_time_has_come_also_after_a_restart() {
+    let fixture = Fixture::new().await;
+    let authority = fixture.authority(&["infra.test"]).await;
+    let before = authority.pin();
+    authority.rotate(SignedDuration::from_hours(24)).await.expect("another authority");
+    let (next, _) = authority.next().expect("another authority");
+    assert_ne!(next, before);
+    assert_eq!(authority.pin(), before);
+    fixture.clock.advance(SignedDuration::from_hours(23));
+    assert_eq!(authority.tend().await.expect("an answer"), Tended::Nothing);
+    drop(authority);
+
+    let authority = fixture.authority(&["infra.test"]).await;
+    assert_eq!(authority.next().map(|(pin, _)| pin), Some(next));
+    fixture.clock.advance(SignedDuration::from_hours(2));
+    assert_eq!(authority.tend().await.expect("an answer"), Tended::Succeeded);
+    assert_eq!((authority.pin(), authority.next()), (next, None));
+    let trust = Trust::Pinned { pin: next, authorities: None };
+    shake_hands(&authority, &trust, "infra.test").expect("its own leaf");
+    assert_eq!(fixture.authority(&["infra.test"]).await.pin(), next);
+}
+
+#[tokio::test]
+async fn an_authority_that_was_to_come_gives_way_to_another() {
+    let fixture = Fixture::new().await;
+    let authority = fixture.authority(&["infra.test"]).await;
+    authority.rotate(SignedDuration::from_hours(24)).await.expect("another authority");
+    let (first, _) = authority.next().expect("another authority");
+    authority.rotate(SignedDuration::from_hours(48)).await.expect("another authority");
+    let (second, _) = authority.next().expect("another authority");
+    assert_ne!(first, second);
+    authority.rotate(SignedDuration::ZERO).await.expect("another authority");
+    assert_eq!(authority.next(), None, "without an overlap it takes over at once");
+    assert!(![first, second].contains(&authority.pin()));
 }

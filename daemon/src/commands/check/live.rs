@@ -7,11 +7,13 @@ use std::sync::Arc;
 use infra_shared::clock::SystemClock;
 use serde_json::{Value, json};
 
+use super::certificate_until;
 use crate::commands::Context;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::identity::{Finding, Outcome, Provider};
 use crate::keys::{self, KeyError};
+use crate::tls::{Examined, OtherSource, TlsError};
 
 /// A finding, and what it is about: the root keys, or one provider.
 struct Tried {
@@ -20,8 +22,9 @@ struct Tried {
 }
 
 pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    context.terminal.say("trying root keys, secrets and providers; each has up to 10 s …");
+    context.terminal.say("trying root keys, certificates, secrets and providers; each has up to 10 s …");
     let mut tried = try_root_keys(config).await;
+    tried.extend(try_certificates(config).await);
     for settings in &config.providers {
         let about = format!("provider {}", settings.name);
         match Provider::new(settings.clone(), config.backends.clone(), Arc::new(SystemClock)) {
@@ -38,6 +41,33 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     let text = if json { as_json(&tried) } else { as_table(&tried) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(exit_code(&tried))
+}
+
+async fn try_certificates(config: &Config) -> Vec<Tried> {
+    let failed = |error: &TlsError, advice: &str| {
+        let (cause, advice) = (error.to_string(), advice.to_owned());
+        Outcome::Fails { cause, advice, is_away: error.is_away() }
+    };
+    let add = |what: String, outcome| Tried { about: "https".to_owned(), finding: Finding { what, outcome } };
+    match &config.https.source {
+        OtherSource::None => Vec::new(),
+        OtherSource::Files(files) => {
+            let outcome = match certificate_until(config, files) {
+                Ok(_) => Outcome::Works,
+                Err(error) => {
+                    failed(&error.into(), "files that fit each other and the first of `publicURLs`")
+                }
+            };
+            vec![add(format!("certificate {}", files.certificate.display()), outcome)]
+        }
+        OtherSource::Acme(acme) => {
+            let examined = acme.examine().await.into_iter().map(|Examined { what, outcome }| {
+                let advice = "correct `tls.acme`, or the record in the DNS; logins go on with the daemon's own authority";
+                add(what, outcome.map_or_else(|error| failed(&error, advice), |()| Outcome::Works))
+            });
+            examined.collect()
+        }
+    }
 }
 
 async fn try_root_keys(config: &Config) -> Vec<Tried> {

@@ -90,7 +90,7 @@ impl Acme {
     }
 }
 
-async fn external_key(external: &ExternalAccount) -> Result<ExternalAccountKey, TlsError> {
+pub(super) async fn external_key(external: &ExternalAccount) -> Result<ExternalAccountKey, TlsError> {
     let failed = |cause: String| AcmeError::ExternalAccount(cause);
     let text =
         Backends::built_in().resolve(&external.hmac_key).await.map_err(|error| failed(error.to_string()))?;

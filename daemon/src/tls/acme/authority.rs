@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use url::Url;
 
-use super::AcmeSettings;
-use crate::outbound::{Answer, Outbound, OutboundError, Request};
+use super::{AcmeError, AcmeSettings};
+use crate::outbound::{Answer, Authorization, Outbound, OutboundError, Request};
 
 /// A chain of certificates has some kilobytes.
 const MOST_BYTES: usize = 256 * 1024;
@@ -58,6 +58,21 @@ impl Directory {
 
     pub(super) fn transport(self: &Arc<Self>) -> Box<dyn HttpClient> {
         Box::new(Transport(self.clone()))
+    }
+
+    /// Whether there is a directory (RFC 8555 §7.1.1).
+    pub(super) async fn fetch(&self) -> Result<(), AcmeError> {
+        let answer = self.outbound.get(&self.url, Authorization::None, MOST_BYTES).await;
+        let answer = answer.map_err(AuthorityError::from)?;
+        if answer.status != 200 {
+            return Err(AuthorityError::Status(answer.status).into());
+        }
+        let directory: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if directory.get("newOrder").is_some_and(serde_json::Value::is_string) {
+            Ok(())
+        } else {
+            Err(AuthorityError::NotAcme("it is no directory".to_owned()).into())
+        }
     }
 
     /// When the authority wants to be asked again, where it said so since this was asked last (RFC 8555 §6.6).

@@ -41,7 +41,7 @@ pub(super) async fn leads_here(name: &str, port: u16, resolver: &Arc<Resolver>) 
     Err(met)
 }
 
-async fn addresses_of(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+pub(super) async fn addresses_of(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     match timeout(PATIENCE, tokio::net::lookup_host((name, port))).await {
         Ok(Ok(addresses)) => Ok(addresses.collect()),
         Ok(Err(_)) => Err("its name is not in the DNS".to_owned()),

@@ -1,0 +1,96 @@
+//! How often an authority is asked, also by a daemon that is started again and again.
+
+use super::*;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+async fn begin(store: &Store, second: i64) -> BegunOrder {
+    store.begin_order(at(second), 3, HOUR).await.expect("an answer")
+}
+
+fn id(begun: BegunOrder) -> i64 {
+    match begun {
+        BegunOrder::Begun(id) => id,
+        BegunOrder::NotBefore(until) => panic!("not before {until}"),
+    }
+}
+
+#[tokio::test]
+async fn three_orders_an_hour_may_bring_nothing_however_often_the_daemon_starts() {
+    let fixture = Fixture::new().await;
+    for second in [0, 60, 120] {
+        id(begin(&fixture.open().expect("a store"), second).await);
+    }
+    for second in [121, 3_599] {
+        let store = fixture.open().expect("a store");
+        assert_eq!(begin(&store, second).await, BegunOrder::NotBefore(at(3_600)), "{second}");
+    }
+    let store = fixture.open().expect("a store");
+    id(begin(&store, 3_600).await);
+    assert_eq!(begin(&store, 3_601).await, BegunOrder::NotBefore(at(3_660)), "the window moves on");
+}
+
+#[tokio::test]
+async fn an_order_that_brought_a_certificate_settles_those_before_it() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    for second in [0, 1, 2] {
+        id(begin(&store, second).await);
+    }
+    store.settle_orders().await.expect("settled");
+    id(begin(&store, 3).await);
+}
+
+#[tokio::test]
+async fn an_order_that_never_came_to_be_does_not_count() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    for second in 0..10 {
+        let order = id(begin(&store, second).await);
+        store.release_order(order).await.expect("released");
+    }
+    id(begin(&store, 10).await);
+}
+
+#[tokio::test]
+async fn the_pause_that_an_authority_asks_for_is_kept_for_a_day_at_most() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    store.pause_orders(at(7_200)).await.expect("stored");
+    assert_eq!(begin(&store, 0).await, BegunOrder::NotBefore(at(7_200)));
+    store.pause_orders(at(60)).await.expect("stored");
+    assert_eq!(begin(&store, 0).await, BegunOrder::NotBefore(at(7_200)), "a shorter one does not shorten it");
+    id(begin(&store, 7_200).await);
+    store.pause_orders(at(1_000_000)).await.expect("stored");
+    assert_eq!(begin(&store, 7_201).await, BegunOrder::NotBefore(at(7_201 + 86_400)));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_blocks_no_orders_for_longer_than_an_hour() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    for _ in 0..3 {
+        id(begin(&store, 100_000_000).await);
+    }
+    assert_eq!(begin(&store, 0).await, BegunOrder::NotBefore(at(3_600)));
+    id(begin(&store, 3_600).await);
+}
+
+#[tokio::test]
+async fn an_account_is_kept_for_each_directory_until_it_is_forgotten() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let sealer = fixture.keys.field_sealer();
+    let place = |row| crate::keys::Place { table: "acme_accounts", row, column: "credentials", version: 1 };
+    for directory in ["https://a.test/directory", "https://b.test/directory"] {
+        let credentials = sealer.seal(place(directory), directory.as_bytes());
+        store.save_acme_account(directory.to_owned(), credentials).await.expect("stored");
+    }
+    let find = |directory| store.find_acme_account(directory).expect("an answer");
+    let credentials = find("https://a.test/directory").expect("an account");
+    let opened = sealer.open(place("https://a.test/directory"), &credentials).expect("ours");
+    assert_eq!(opened.as_slice(), b"https://a.test/directory");
+    store.forget_acme_account("https://a.test/directory".to_owned()).await.expect("forgotten");
+    assert!(find("https://a.test/directory").is_none());
+    assert!(find("https://b.test/directory").is_some());
+}

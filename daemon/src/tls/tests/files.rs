@@ -1,0 +1,179 @@
+//! Certificate files that are replaced in all the ways in which operators and their tools do it.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+
+use super::super::files::OwnFiles;
+use super::super::resolver::Resolver;
+use super::*;
+
+struct Pair {
+    certificate: String,
+    key: String,
+    der: Vec<u8>,
+}
+
+impl Pair {
+    fn new(name: &str) -> Self {
+        Self::of(name, (2020, 2099))
+    }
+
+    fn of(name: &str, (from, to): (i32, i32)) -> Self {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
+        let mut parameters = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let certificate = parameters.self_signed(&key).expect("a certificate");
+        Self { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() }
+    }
+
+    fn write(&self, directory: &Path) {
+        std::fs::write(directory.join("tls.crt"), &self.certificate).expect("written");
+        std::fs::write(directory.join("tls.key"), &self.key).expect("written");
+    }
+}
+
+struct Served {
+    fixture: Fixture,
+    resolver: Arc<Resolver>,
+    files: OwnFiles,
+}
+
+impl Served {
+    /// Serves what lies in `directory`, which is below that of the fixture.
+    async fn from(directory: &str, pair: &Pair) -> Self {
+        let fixture = Fixture::new().await;
+        let resolver = Resolver::new(fixture.authority(&["infra.test", "other.test"]).await);
+        let path = fixture.directory.path().join(directory);
+        std::fs::create_dir_all(&path).expect("a directory");
+        pair.write(&path);
+        let files = Self::open(&fixture, directory, &resolver).expect("good files");
+        Self { fixture, resolver, files }
+    }
+
+    fn open(fixture: &Fixture, directory: &str, resolver: &Resolver) -> Result<OwnFiles, FilesError> {
+        let path = fixture.directory.path().join(directory);
+        let files = CertificateFiles { certificate: path.join("tls.crt"), private_key: path.join("tls.key") };
+        let hosts = vec!["infra.test".to_owned(), "other.test".to_owned()];
+        OwnFiles::open(files, hosts, resolver, SystemClock.now())
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.fixture.directory.path().join(name)
+    }
+
+    /// Looks until nothing changes any more: files have to be at rest for two looks.
+    fn look(&self) {
+        for _ in 0..3 {
+            self.files.look(&self.resolver, SystemClock.now());
+        }
+    }
+
+    fn serves(&self, pair: &Pair) -> bool {
+        self.resolver.certificate_for(Some("infra.test"), None).cert[0].as_ref() == pair.der
+    }
+
+    fn error(&self) -> String {
+        self.files.journal.read().last_error.map(|(_, error)| error).unwrap_or_default()
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_written_over_are_taken_up() {
+    let (first, second) = (Pair::new("infra.test"), Pair::new("infra.test"));
+    let served = Served::from("files", &first).await;
+    assert!(served.serves(&first));
+    served.look();
+    assert!(served.serves(&first), "nothing has changed");
+    second.write(&served.path("files"));
+    served.look();
+    assert!(served.serves(&second));
+    let local = served.resolver.certificate_for(Some("other.test"), None);
+    assert_ne!(
+        local.cert[0].as_ref(),
+        second.der,
+        "a name that it does not have is served by the own authority"
+    );
+}
+
+#[tokio::test]
+async fn a_mount_of_kubernetes_that_is_swapped_by_its_link_is_taken_up() {
+    let (first, second) = (Pair::new("infra.test"), Pair::new("infra.test"));
+    let served = Served::from("volume/..first", &first).await;
+    let volume = served.path("volume");
+    symlink("..first", volume.join("..data")).expect("a link");
+    for name in ["tls.crt", "tls.key"] {
+        symlink(format!("..data/{name}"), volume.join(name)).expect("a link");
+    }
+    let files = Served::open(&served.fixture, "volume", &served.resolver).expect("good files");
+    let served = Served { files, ..served };
+    assert!(served.serves(&first));
+
+    std::fs::create_dir(volume.join("..second")).expect("a directory");
+    second.write(&volume.join("..second"));
+    symlink("..second", volume.join("..data_new")).expect("a link");
+    std::fs::rename(volume.join("..data_new"), volume.join("..data")).expect("swapped");
+    std::fs::remove_dir_all(volume.join("..first")).expect("removed");
+    served.look();
+    assert!(served.serves(&second));
+    assert_eq!(served.error(), "");
+}
+
+#[tokio::test]
+async fn a_broken_replacement_is_refused_and_the_one_before_goes_on_serving() {
+    let first = Pair::new("infra.test");
+    let served = Served::from("files", &first).await;
+    let directory = served.path("files");
+    let replacements: [(&str, &dyn Fn()); 6] = [
+        ("does not belong to the certificate", &|| {
+            std::fs::write(directory.join("tls.crt"), Pair::new("infra.test").certificate).expect("written");
+        }),
+        ("expired", &|| Pair::of("infra.test", (2020, 2021)).write(&directory)),
+        ("not valid before", &|| Pair::of("infra.test", (2098, 2099)).write(&directory)),
+        ("not for infra.test", &|| Pair::new("elsewhere.test").write(&directory)),
+        ("not PEM", &|| {
+            std::fs::write(directory.join("tls.crt"), "-----BEGIN CERTIFICATE-----\n!\n").expect("written");
+        }),
+        ("No such file", &|| std::fs::remove_file(directory.join("tls.key")).expect("removed")),
+    ];
+    for (count, (words, replace)) in (1..).zip(replacements) {
+        replace();
+        served.look();
+        assert!(served.serves(&first), "{words}");
+        assert!(served.error().contains(words), "{words}: {}", served.error());
+        assert_eq!(served.files.journal.read().failures, count, "judged once: {words}");
+    }
+    let good = Pair::new("infra.test");
+    good.write(&directory);
+    served.look();
+    assert!(served.serves(&good));
+    assert_eq!(served.error(), "");
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_files_between_two_writes() {
+    let (first, second) = (Pair::new("infra.test"), Pair::new("infra.test"));
+    let served = Served::from("files", &first).await;
+    let directory = served.path("files");
+    std::fs::write(directory.join("tls.crt"), &second.certificate).expect("written");
+    served.files.look(&served.resolver, SystemClock.now());
+    std::fs::write(directory.join("tls.key"), &second.key).expect("written");
+    served.look();
+    assert!(served.serves(&second));
+    assert_eq!(served.files.journal.read().failures, 0);
+}
+
+#[tokio::test]
+async fn a_daemon_does_not_start_with_files_that_are_broken() {
+    let fixture = Fixture::new().await;
+    let resolver = Resolver::new(fixture.authority(&["infra.test"]).await);
+    assert!(matches!(Served::open(&fixture, "none", &resolver), Err(FilesError::File { .. })));
+    let directory = fixture.directory.path().join("files");
+    std::fs::create_dir(&directory).expect("a directory");
+    Pair::new("elsewhere.test").write(&directory);
+    let refused = Served::open(&fixture, "files", &resolver).err().expect("refused").to_string();
+    assert!(refused.contains("infra.test") && refused.contains("tls.crt"), "{refused}");
+    assert!(!refused.contains("PRIVATE"), "{refused}");
+}
