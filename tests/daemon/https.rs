@@ -1,0 +1,246 @@
+//! What operators see of HTTPS: files that are replaced while the daemon runs, plain HTTP, versions of TLS, the authority.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use infra_harness::authority::{Authority, Leaf};
+use infra_harness::daemon::Daemon;
+use infra_harness::ports::Ports;
+use infra_harness::provider::Provider;
+use infra_harness::wait;
+use infra_shared::http::{Limits, Trust, authorities_from_pem, blocking_client};
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use serde_json::Value;
+
+const BOUND: Duration = Duration::from_secs(20);
+
+fn with_files(provider: &Provider, leaf: &Leaf, more: &str) -> Daemon {
+    let mut daemon = Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {});
+    replace(&daemon, leaf);
+    let (certificate, key) = (daemon.directory().join("tls.crt"), daemon.directory().join("tls.key"));
+    daemon.change(|configuration| {
+        configuration.more = format!(
+            "tls: {{files: {{certificate: {}, privateKey: {}}}}}\n{more}",
+            certificate.display(),
+            key.display()
+        );
+    });
+    daemon.start_again();
+    daemon
+}
+
+fn replace(daemon: &Daemon, leaf: &Leaf) {
+    std::fs::write(daemon.directory().join("tls.crt"), &leaf.chain_pem).expect("written");
+    std::fs::write(daemon.directory().join("tls.key"), &leaf.key_pem).expect("written");
+}
+
+/// The certificate that somebody is shown who trusts `authority`.
+fn shown(daemon: &Daemon, authority: &Authority) -> Option<Vec<u8>> {
+    handshake(daemon, authority, &[&TLS13]).ok()
+}
+
+fn handshake(
+    daemon: &Daemon,
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<Vec<u8>, std::io::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate()).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .expect("versions that are spoken")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("127.0.0.1").expect("an address");
+    let mut client = ClientConnection::new(Arc::new(config), name).expect("a client");
+    let mut socket = TcpStream::connect(("127.0.0.1", daemon.port()))?;
+    socket.set_read_timeout(Some(BOUND))?;
+    while client.is_handshaking() {
+        client.complete_io(&mut socket)?;
+    }
+    let certificates = client.peer_certificates().expect("a handshake with a certificate");
+    Ok(certificates.first().expect("a certificate").to_vec())
+}
+
+fn hang_up(daemon: &Daemon) {
+    let process = Pid::from_raw(i32::try_from(daemon.process()).expect("a process id")).expect("a process");
+    kill_process(process, Signal::HUP).expect("the daemon runs");
+}
+
+fn status(daemon: &Daemon) -> Value {
+    let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
+    status.pointer("/certificates/0").expect("a certificate").clone()
+}
+
+#[test]
+fn files_that_change_are_taken_up_and_broken_ones_are_told_and_refused() {
+    let (provider, authority) = (Provider::start(), Authority::new());
+    let ports = Ports::reserve(1);
+    let address = format!("127.0.0.1:{}", ports.all()[0]);
+    let first = authority.issue();
+    let daemon = with_files(&provider, &first, &format!("metrics: {{listen: \"{address}\"}}\n"));
+    assert_eq!(shown(&daemon, &authority).as_deref(), Some(first.chain[0].as_ref()));
+    assert_eq!(status(&daemon)["source"], "files");
+
+    // By themselves.
+    let second = authority.issue();
+    replace(&daemon, &second);
+    let is_second =
+        || (shown(&daemon, &authority).as_deref() == Some(second.chain[0].as_ref())).then_some(());
+    assert!(wait::until(BOUND, is_second).is_some(), "{}", daemon.log());
+
+    // At once, when told to.
+    let third = authority.issue();
+    replace(&daemon, &third);
+    hang_up(&daemon);
+    let is_third = || (shown(&daemon, &authority).as_deref() == Some(third.chain[0].as_ref())).then_some(());
+    assert!(wait::until(BOUND, is_third).is_some(), "{}", daemon.log());
+
+    std::fs::write(daemon.directory().join("tls.key"), &first.key_pem).expect("written");
+    hang_up(&daemon);
+    let is_told = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
+    let told = wait::until(BOUND, is_told).unwrap_or_else(|| panic!("{}", daemon.log()));
+    assert!(told.contains("the private key does not belong to the certificate"), "{told}");
+    assert_eq!(shown(&daemon, &authority).as_deref(), Some(third.chain[0].as_ref()), "it goes on serving");
+    let metrics = plain(&address, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(metrics.contains("infrad_certificate_failing{source=\"files\"} 1"), "{metrics}");
+    assert!(metrics.contains("infrad_certificate_failing{source=\"own_authority\"} 0"), "{metrics}");
+    assert!(metrics.contains("infrad_certificate_expiry_timestamp_seconds{source=\"files\"} "), "{metrics}");
+    let text = daemon.infrad(["status"]).wait().expect(0).stdout;
+    assert!(text.contains("certificate   from files, until") && text.contains("failed at"), "{text}");
+    assert!(!daemon.log().contains("PRIVATE KEY"));
+}
+
+#[test]
+fn broken_files_are_found_by_check_and_keep_the_daemon_from_starting() {
+    let (provider, authority, other) = (Provider::start(), Authority::new(), Authority::new());
+    let mut daemon = with_files(&provider, &authority.issue(), "");
+    daemon.stop();
+    daemon.infrad(["check"]).wait().expect(0);
+    std::fs::write(daemon.directory().join("tls.key"), other.issue().key_pem).expect("written");
+    daemon.infrad(["check"]).wait().expect(2).telling(&["does not belong to the certificate", "tls.crt"]);
+    daemon.infrad(["check", "--live"]).wait().expect(1);
+    daemon.infrad(["serve"]).wait().expect(1).telling(&["the daemon cannot start", "does not belong"]);
+}
+
+#[test]
+fn tls_1_2_is_spoken_where_the_configuration_says_so_and_nowhere_else() {
+    let (provider, authority) = (Provider::start(), Authority::new());
+    let mut daemon = with_files(&provider, &authority.issue(), "");
+    handshake(&daemon, &authority, &[&TLS12]).expect_err("TLS 1.3 alone");
+    daemon.stop();
+    daemon.change(|configuration| {
+        configuration.more = configuration.more.replace("tls: {", "tls: {minVersion: \"1.2\", ");
+    });
+    daemon.start_again();
+    handshake(&daemon, &authority, &[&TLS12]).expect("TLS 1.2");
+    handshake(&daemon, &authority, &[&TLS13]).expect("TLS 1.3");
+}
+
+#[test]
+fn plain_http_is_answered_with_the_way_to_https_and_nothing_else() {
+    let provider = Provider::start();
+    let ports = Ports::reserve(1);
+    let address = format!("127.0.0.1:{}", ports.all()[0]);
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.more = format!("tls: {{redirectHTTP: \"{address}\"}}\n");
+    });
+    for request in [
+        "GET /v1/server?token=canary-9d1 HTTP/1.1\r\nHost: evil.test\r\n",
+        "POST /v1/logins HTTP/1.1\r\nHost: evil.test\r\nContent-Length: 0\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    ] {
+        let answer = plain(&address, &format!("{request}Connection: close\r\n\r\n"));
+        let location = format!("location: {}/", daemon.origin());
+        assert!(answer.starts_with("HTTP/1.1 308 ") && answer.contains(&location), "{answer}");
+        for unwanted in ["canary", "evil", "strict-transport-security", "providers"] {
+            assert!(!answer.contains(unwanted), "{unwanted}: {answer}");
+        }
+    }
+    let answer = daemon.api().get("/v1/server");
+    assert_eq!(answer.headers["strict-transport-security"], "max-age=63072000");
+    assert!(!daemon.log().contains("canary"), "{}", daemon.log());
+}
+
+#[test]
+fn the_printed_authority_proves_the_daemon_while_it_runs_and_while_it_does_not() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let running = daemon.infrad(["ca", "print"]).wait().expect(0).stdout;
+    let client = |pem: &str| {
+        let trust = Trust::Authorities(authorities_from_pem(pem.as_bytes()).expect("PEM"));
+        blocking_client(&trust, Limits { connect: BOUND, total: BOUND }, false).expect("a client")
+    };
+    let ask =
+        |pem: &str, daemon: &Daemon| client(pem).get(format!("{}/healthz", daemon.origin())).send().is_ok();
+    assert!(ask(&running, &daemon));
+    daemon.infrad(["ca", "print", "--next"]).wait().expect(1).telling(&["infrad ca rotate"]);
+
+    daemon.stop();
+    assert_eq!(daemon.infrad(["ca", "print"]).wait().expect(0).stdout, running);
+    let told = daemon.infrad(["ca", "rotate", "--overlap", "0s"]).wait().expect(0).stderr;
+    let after = daemon.infrad(["ca", "print"]).wait().expect(0).stdout;
+    assert_ne!(after, running);
+    daemon.start_again();
+    assert!(told.contains(&daemon.fingerprint()), "{told}");
+    assert!(ask(&after, &daemon) && !ask(&running, &daemon));
+    daemon.infrad(["ca", "rotate", "--overlap", "2y"]).wait().expect(2);
+}
+
+#[test]
+fn a_certificate_is_renewed_when_an_operator_wants_it() {
+    let (provider, authority) = (Provider::start(), Authority::new());
+    let daemon = Daemon::start(&provider);
+    let before = status(&daemon)["expiresAt"].clone();
+    // Certificates have whole seconds.
+    let is_later = || {
+        let text = daemon.infrad(["certificate", "renew"]).wait().expect(0).stdout;
+        assert!(text.starts_with("certificate   of its own authority, until"), "{text}");
+        (status(&daemon)["expiresAt"] != before).then_some(())
+    };
+    assert!(wait::until(BOUND, is_later).is_some());
+    assert!(daemon.infrad(["fingerprint"]).wait().expect(0).stdout.contains(&daemon.fingerprint()));
+    assert!(shown(&daemon, &authority).is_none());
+}
+
+#[test]
+fn every_configuration_on_the_page_about_https_is_taken() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/https.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(&provider)], |_| {});
+    let authority = Authority::new();
+    replace(&daemon, &authority.issue());
+    let directory = daemon.directory().display().to_string();
+    let mut taken = 0;
+    for block in page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        let block = block.replace("/etc/infra/tls.", &format!("{directory}/tls."));
+        daemon.change(|configuration| {
+            if block.starts_with("version:") {
+                configuration.verbatim = Some(block.clone());
+            } else {
+                (configuration.verbatim, configuration.more) = (None, block.clone());
+            }
+        });
+        daemon.infrad(["check"]).wait().expect(0);
+        taken += 1;
+    }
+    assert_eq!(taken, 2);
+}
+
+/// What is answered to `request` in the clear.
+fn plain(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    stream.set_read_timeout(Some(BOUND)).expect("a limit");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer to the end");
+    answer
+}
