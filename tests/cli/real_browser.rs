@@ -49,12 +49,13 @@ fn scene() -> Option<(CertifiedProvider, RealBrowser)> {
     Some((provider, browser))
 }
 
-/// With `UPDATE=1` the pictures of the documentation are taken anew.
+/// The browser, with the pictures of the documentation taken anew with `UPDATE=1`.
 fn pictured(browser: RealBrowser, name: &str) -> RealBrowser {
-    if std::env::var_os("UPDATE").is_none() {
-        return browser;
-    }
-    browser.picturing(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pages"), name)
+    browser.picturing_on_update(&folder_of_pictures(), name)
+}
+
+fn folder_of_pictures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pages")
 }
 
 /// What holds of every login in a browser, however it ended.
@@ -62,7 +63,7 @@ fn pictured(browser: RealBrowser, name: &str) -> RealBrowser {
 fn assert_sound(report: &Value, provider: &CertifiedProvider) {
     assert!(report["error"].is_null(), "the browser got stuck: {report:#}");
     let texts = |name: &str| -> Vec<String> {
-        let list = report[name].as_array().unwrap_or_else(|| panic!("no {name}: {report:#}"));
+        let list = report[name].as_array().expect("a list");
         list.iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
     };
     // Not even a complaint about the policy. What the provider's own pages do is its business, and a page that is no
@@ -95,7 +96,8 @@ fn assert_sound(report: &Value, provider: &CertifiedProvider) {
     assert_eq!(report["referrer"], "", "{report:#}");
     let overflows = report["overflows"].as_array().expect("a width for each layout");
     assert!(overflows.len() == 4 && overflows.iter().all(|overflow| overflow == 0), "{report:#}");
-    assert_ne!(report["backgrounds"][0], report["backgrounds"][1], "dark looks like light: {report:#}");
+    let backgrounds = texts("backgrounds");
+    assert_ne!(backgrounds.first(), backgrounds.last(), "dark looks like light: {report:#}");
 }
 
 /// The provider's address, in front of every path.
@@ -103,10 +105,9 @@ fn host(provider: &CertifiedProvider) -> String {
     format!("{}/", Url::parse(provider.issuer()).expect("an issuer").origin().ascii_serialization())
 }
 
-/// Where the pictures are, so that a reader of this file finds them.
 #[test]
 fn the_pictures_of_the_documentation_are_there_and_small() {
-    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pages");
+    let folder = folder_of_pictures();
     for name in ["logged-in", "not-logged-in"] {
         for layout in ["", "-dark", "-narrow", "-narrow-dark"] {
             let file = folder.join(format!("{name}{layout}.png"));

@@ -24,6 +24,8 @@ fn the_recording_shows_what_the_programs_do() {
     recording.replace(&origin, "https://infra.example.com");
     recording.replace(origin.trim_start_matches("https://"), "infra.example.com");
     recording.replace(provider.issuer(), "https://example.okta.com");
+    let issuer = provider.issuer().replace(':', "%3A").replace('/', "%2F");
+    recording.replace(issuer, "https%3A%2F%2Fexample.okta.com");
     recording.replace(&fingerprint, &format!("sha256:{}", "9f86d081884c7d65".repeat(4)));
     let ports = daemon.redirect_ports();
     recording.replace(ports[0].to_string(), "8301");

@@ -175,11 +175,11 @@ fn the_time_left_is_drawn_for_a_human_at_a_terminal_that_can_draw_and_for_nobody
     let mut running = started(|call| call.env("TERM", "xterm").env("LC_ALL", "C"));
     running.wait_for("the time left", |_, told| left(told));
     let drawn = end(running);
-    let spinner = drawn.split("waiting").next().unwrap_or_default();
+    let spinner = drawn.split("sign in on").next().unwrap_or_default();
     assert!(spinner.is_ascii(), "{drawn:?}");
 
     let mut running = started(|call| call.env("TERM", "dumb"));
-    running.wait_for("what is waited for", |_, told| told.contains("waiting for you").then_some(()));
+    running.wait_for("what is waited for", |_, told| told.contains("in your browser").then_some(()));
     let drawn = end(running);
     assert!(!drawn.contains('\u{1b}') && !drawn.contains("left)"), "{drawn:?}");
 
@@ -190,7 +190,7 @@ fn the_time_left_is_drawn_for_a_human_at_a_terminal_that_can_draw_and_for_nobody
     let running = call.env("TERM", "xterm").start_in_terminal();
     wait::until(LIMIT, || (browser.opened().len() > before).then_some(())).expect("a browser");
     let drawn = end(running);
-    assert!(!drawn.contains("waiting") && drawn.contains("interrupted"), "{drawn:?}");
+    assert!(!drawn.contains("in your browser") && drawn.contains("interrupted"), "{drawn:?}");
 }
 
 /// A browser that never opens anything, told apart from every other process by its argument.

@@ -59,7 +59,7 @@ fn a_pasted_address_also_does_while_a_browser_is_open_and_enter_shows_what_to_op
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::recording();
     let mut running = login::call(&alice, &daemon).browser(&browser).start_in_terminal();
-    running.wait_for("that it waits", |_, told| told.contains("Enter shows the address").then_some(()));
+    running.wait_for("that it waits", |_, told| told.contains("Enter shows its address").then_some(()));
     assert!(!running.output().contains(provider.issuer()), "{}", running.output());
     running.enter("");
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);

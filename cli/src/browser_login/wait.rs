@@ -81,10 +81,8 @@ impl<'a> Wait<'a> {
         };
         match (opened, terminal.interactive) {
             (None, _) => wait.ask_for_another_browser(),
-            (Some(_), true) => {
-                wait.show("waiting for you to sign in in the browser; Enter shows the address")
-            }
-            (Some(_), false) => wait.show("waiting for you to sign in in the browser"),
+            (Some(_), true) => wait.show("sign in on the page in your browser; Enter shows its address"),
+            (Some(_), false) => wait.show("sign in on the page in your browser"),
         }
         wait
     }

@@ -158,7 +158,7 @@ impl<'a> Call<'a> {
     }
 
     /// Starts it with everything on this terminal.
-    pub(crate) fn spawn_on(self, terminal: File) -> Child {
+    pub(crate) fn spawn_on(self, terminal: &File) -> Child {
         let name = self.name();
         let duplicate = || terminal.try_clone().expect("a file can be duplicated");
         let mut command = self.command();

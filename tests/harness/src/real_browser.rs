@@ -47,9 +47,12 @@ impl RealBrowser {
         self
     }
 
-    /// Keeps pictures of the last page in `folder`: wide and narrow, light and dark.
+    /// With `UPDATE=1` keeps pictures of the last page in `folder`: wide and narrow, light and dark.
     #[must_use]
-    pub fn picturing(mut self, folder: &Path, name: &str) -> Self {
+    pub fn picturing_on_update(mut self, folder: &Path, name: &str) -> Self {
+        if std::env::var_os("UPDATE").is_none() {
+            return self;
+        }
         self.environment.extend([("DRIVE_PICTURES", folder.into()), ("DRIVE_NAME", name.into())]);
         self
     }

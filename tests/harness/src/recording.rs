@@ -60,7 +60,9 @@ impl Recording {
         let (keyboard, screen) = terminal().unwrap_or_else(|error| panic!("no pseudo terminal: {error}"));
         let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&screen, size).expect("a terminal has a size");
-        let mut child = call.env("TERM", "xterm-256color").spawn_on(screen);
+        let mut child = call.env("TERM", "xterm-256color").spawn_on(&screen);
+        // Its other side ends with the last that holds it.
+        drop(screen);
         let (sender, pieces) = mpsc::channel();
         let mut reader = keyboard.try_clone().expect("a file can be duplicated");
         std::thread::spawn(move || {
@@ -123,6 +125,7 @@ impl Recording {
     }
 
     fn type_line(&mut self, line: &str) {
+        let line = self.replaced(line);
         self.clock += READING;
         self.events.push((self.clock, "\u{1b}[1m$\u{1b}[0m ".to_owned()));
         for character in line.chars() {
@@ -183,15 +186,16 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// The lines that stay on the screen.
+/// The lines that stay on the screen, without what is drawn from run to run otherwise.
 fn text_of(output: &str) -> String {
-    let escapes = Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]").expect("a sound pattern");
-    let plain = escapes.replace_all(output, "\r").replace("\r\n", "\n");
-    let is_drawn = |line: &&str| !line.contains(" left)") || line.contains('$');
+    let pattern = |text: &str| Regex::new(text).expect("a sound pattern");
+    let plain = pattern("\u{1b}\\[[0-9;?]*[A-Za-z]").replace_all(output, "\r").replace("\r\n", "\n");
+    let drawn = pattern(r"\(\d:\d\d left\)");
     let lines = plain.split('\n').map(|line| {
-        let stays: Vec<&str> =
-            line.split('\r').filter(|part| !part.trim().is_empty()).filter(is_drawn).collect();
-        stays.join("")
+        let parts = line.split('\r').filter(|part| !part.trim().is_empty() && !drawn.is_match(part));
+        parts.collect::<String>()
     });
-    replace_varying(lines.collect::<Vec<_>>().join("\n"))
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let text = pattern("(code|state|nonce|code_challenge)=[0-9A-Za-z_-]+").replace_all(&text, "$1=RANDOM");
+    replace_varying(text.into_owned())
 }
