@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
+use dialoguer::console::is_dumb;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use infra_shared::printable::printable_json;
 use serde::Serialize;
@@ -155,6 +156,9 @@ impl Terminal {
 
     /// Asks the human at the terminal for a line.
     pub fn ask(self, question: &str) -> Result<String, Failure> {
+        if is_dumb() {
+            return ask_plainly(question);
+        }
         dialoguer::Input::<String>::new()
             .with_prompt(question)
             .interact_text()
@@ -163,12 +167,35 @@ impl Terminal {
 
     /// Asks the human at the terminal to choose; the position of what was chosen.
     pub fn choose(self, question: &str, choices: &[String]) -> Result<usize, Failure> {
+        if is_dumb() {
+            for (position, choice) in choices.iter().enumerate() {
+                self.tell(&format!("  {}  {choice}", position + 1));
+            }
+            let answer = ask_plainly(&format!("{question} (1-{})", choices.len()))?;
+            let chosen = answer.parse().ok().filter(|number| (1..=choices.len()).contains(number));
+            return chosen
+                .map(|number| number - 1)
+                .ok_or_else(|| Failure::new(Exit::Usage, "that is none of these numbers"));
+        }
         dialoguer::Select::new()
             .with_prompt(question)
             .items(choices)
             .default(0)
             .interact()
             .map_err(|error| interrupted(&error))
+    }
+}
+
+/// Asks on a terminal on which nothing can be drawn.
+fn ask_plainly(question: &str) -> Result<String, Failure> {
+    let failure = || Failure::new(Exit::Interrupted, "nothing was entered");
+    // A closed standard error leaves nobody to ask; then nothing is entered either.
+    let _ = write!(anstream::stderr().lock(), "{question}: ");
+    let mut line = String::new();
+    match io::stdin().read_line(&mut line) {
+        Ok(0) => Err(failure()),
+        Ok(_) => Ok(line.trim().to_owned()),
+        Err(error) => Err(failure().because(&error)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use infra_harness::browser::{Browser, follow_to_callback};
-use infra_harness::daemon::Daemon;
+use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::pending_login::AuthorizationResponse;
 use infra_harness::program::{RecordingBrowser, Running, User};
 use infra_harness::provider::{Endpoint, Provider};
@@ -145,6 +145,27 @@ fn the_server_is_asked_for_when_nobody_said_which() {
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     running.enter(&response.url());
     running.wait().expect(0);
+}
+
+#[test]
+fn a_terminal_that_cannot_draw_is_asked_in_lines() {
+    let (first, second, alice) = (Provider::start(), Provider::start(), User::new());
+    let entries = vec![ProviderEntry::of(&first), ProviderEntry::of(&second).named("other")];
+    let daemon = Daemon::start_for(entries, |_| {});
+    let mut running = login::call(&alice, &daemon).env("TERM", "dumb").start_in_terminal();
+    running.wait_for("a question", |_, told| told.contains("Identity provider (1-2):").then_some(()));
+    running.enter("2");
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &second), &second);
+    running.enter(&response.url());
+    let ran = running.wait().expect(0).telling(&["1  okta", "2  other"]);
+    assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
+    assert_eq!(alice.infra(["status", "--json"]).run().expect(0).json()["user"]["provider"], "other");
+
+    let bob = User::new();
+    let mut running = bob.infra(["login"]).env("TERM", "dumb").start_in_terminal();
+    running.wait_for("a question", |_, told| told.contains("Server (host or host:port):").then_some(()));
+    running.enter("http://gate.test");
+    running.wait().expect(2).telling(&["that is not a server"]);
 }
 
 /// The URL that is shown, once its line is complete.

@@ -11,8 +11,7 @@ use crate::settings::{Destination, Place};
 const MAX_HOST_NAME: usize = 255;
 const SSH: u16 = 22;
 
-/// What to do so that a browser elsewhere reaches `port` here; `None` where it does so by itself, or cannot, and may be
-/// done without.
+/// What to do so that a browser elsewhere reaches `port` here; `None` where it does so by itself.
 pub(super) fn way_back(place: &Place, port: u16, may_paste: bool) -> Option<String> {
     match place {
         Place::Remote(destination) => Some(format!(
@@ -29,7 +28,9 @@ pub(super) fn way_back(place: &Place, port: u16, may_paste: bool) -> Option<Stri
                 host_name()
             ))
         }
-        Place::Container if may_paste => None,
+        Place::Container if may_paste => {
+            Some("This is a container: a browser outside does not get back here by itself.".to_owned())
+        }
         Place::Container => Some(
             "This is a container: a browser outside does not get back here. Run `infra login` where an address can be \
              pasted (`docker run -it`, `docker exec -it`), or in the network of the host (`--network host`)."
@@ -44,8 +45,12 @@ pub(super) fn way_back(place: &Place, port: u16, may_paste: bool) -> Option<Stri
 }
 
 /// Where the address goes that a browser could not reach, and how long there is for it.
-pub(super) fn paste(port: u16, listens: bool, left: Duration) -> String {
-    let before = if listens { "Or sign in" } else { "No port is free here: sign in" };
+pub(super) fn paste(place: &Place, port: u16, listens: bool, left: Duration) -> String {
+    let before = match place {
+        _ if !listens => "No port is free here: sign in",
+        Place::Container => "Sign in",
+        _ => "Or sign in",
+    };
     let within = match left.as_secs() {
         seconds @ ..60 => format!("{seconds} s"),
         // Whoever asks a moment after the start has the whole time.
@@ -110,7 +115,7 @@ mod tests {
         for (seconds, told) in
             [(300, "within 5 min:"), (299, "within 5 min:"), (61, "within 1 min:"), (9, "within 9 s:")]
         {
-            let line = paste(8301, true, Duration::from_secs(seconds));
+            let line = paste(&Place::Machine, 8301, true, Duration::from_secs(seconds));
             assert!(line.ends_with(told), "{line}");
         }
     }
@@ -118,8 +123,10 @@ mod tests {
     #[test]
     fn where_nothing_can_be_forwarded_or_need_be_no_line_says_so() {
         assert_eq!(way_back(&Place::WSL, 8301, true), None);
-        assert_eq!(way_back(&Place::Container, 8301, true), None);
-        let told = way_back(&Place::Container, 8301, false).expect("advice");
-        assert!(told.contains("docker run -it") && !told.contains("ssh"), "{told}");
+        for may_paste in [false, true] {
+            let told = way_back(&Place::Container, 8301, may_paste).expect("advice");
+            assert!(told.contains("container") && !told.contains("ssh"), "{told}");
+            assert_eq!(told.contains("docker run -it"), !may_paste, "{told}");
+        }
     }
 }

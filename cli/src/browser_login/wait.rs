@@ -38,6 +38,8 @@ pub(super) struct Wait<'a> {
     /// Whether the browser asked for its address, and until when it should have.
     was_fetched: Box<dyn Fn() -> bool>,
     browser_due: Cell<Option<Instant>>,
+    /// Whether the person was asked to paste.
+    is_asked: Cell<bool>,
     _opening: Option<Opening>,
 }
 
@@ -77,6 +79,7 @@ impl<'a> Wait<'a> {
             keyboard,
             was_fetched,
             browser_due: Cell::new(opening.as_ref().map(|_| Instant::now() + BROWSER_COMES)),
+            is_asked: Cell::new(false),
             _opening: opening,
         };
         match (opened, terminal.interactive) {
@@ -126,7 +129,13 @@ impl<'a> Wait<'a> {
                     continue;
                 }
                 Ok(Arrival::OpenedTwice) => return Err(LoginError::OpenedTwice),
-                Ok(Arrival::Interrupted) => return Err(LoginError::Interrupted),
+                Ok(Arrival::Interrupted) => {
+                    if self.is_asked.get() {
+                        // Behind the `^C` that the terminal shows.
+                        terminal.say("");
+                    }
+                    return Err(LoginError::Interrupted);
+                }
                 Err(RecvTimeoutError::Timeout) if until < self.deadline => {
                     self.browser_due.set(None);
                     if !(self.was_fetched)() {
@@ -167,8 +176,9 @@ impl<'a> Wait<'a> {
         }
         if let Some(keyboard) = &self.keyboard {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            terminal.tell(&advice::paste(self.port, self.listens, left));
+            terminal.tell(&advice::paste(place, self.port, self.listens, left));
             keyboard.ask();
+            self.is_asked.set(true);
         }
     }
 }
