@@ -180,7 +180,9 @@ fn check(response: Response) -> Result<Response, DaemonError> {
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
-        .map(|text| printable(text, 40));
+        // RFC 9110 §10.2.3 also allows a date, which the daemon never sends.
+        .filter(|text| (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .map(ToOwned::to_owned);
     let body = read_body_blocking(response, MAX_ANSWER_BYTES).unwrap_or_default();
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => Err(DaemonError::Problem { problem: Box::new(problem), retry_after }),

@@ -1,14 +1,18 @@
 //! The one place that reads the environment.
 
+mod place;
+
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::token_text::SessionToken;
 
 use crate::failure::{Exit, Failure};
+
+pub use place::{Destination, Place};
 
 /// What the environment says.
 #[derive(Debug)]
@@ -25,17 +29,16 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// `BROWSER`.
     pub browser: Option<String>,
-    /// Whether this session came over SSH, so that a browser opened here would not be the user's.
-    pub is_remote: bool,
+    /// `PATH`.
+    pub path: Option<OsString>,
     /// Whether there is a desktop to open a browser on.
     pub has_desktop: bool,
 }
 
 impl Settings {
     /// Reads the environment of the process.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn read() -> Result<Self, Failure> {
-        Self::from_variables(|name| env::var_os(name).filter(|value| !value.is_empty()))
+        Self::from_variables(variable)
     }
 
     /// Reads the variables that `find` finds.
@@ -49,8 +52,8 @@ impl Settings {
         };
         let is_set = |name: &str| find(name).is_some();
         // On Linux a desktop announces itself; elsewhere there is one.
-        let has_desktop = cfg!(not(target_os = "linux"))
-            || ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].into_iter().any(is_set);
+        let has_desktop =
+            cfg!(not(target_os = "linux")) || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set);
         Ok(Self {
             home: home(find("INFRA_HOME"))?,
             server: text("INFRA_SERVER")?.map(|text| parse("INFRA_SERVER", &text)).transpose()?,
@@ -60,10 +63,28 @@ impl Settings {
                 .transpose()?,
             ca_file: find("INFRA_CA_FILE").map(PathBuf::from),
             browser: text("BROWSER")?,
-            is_remote: is_set("SSH_CONNECTION") || is_set("SSH_TTY"),
+            path: find("PATH"),
             has_desktop,
         })
     }
+}
+
+/// Where this process runs. Only a login has to know, so that only a login looks.
+pub fn place() -> Place {
+    Place::find(Path::new("/"), variable)
+}
+
+/// Whether the terminal shows more than ASCII, as far as the locale says.
+pub fn is_utf8() -> bool {
+    // POSIX.1-2024 §8.2: the first that is set decides.
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).unwrap_or_default();
+    let locale = locale.to_string_lossy().to_ascii_lowercase();
+    cfg!(windows) || locale.ends_with("utf-8") || locale.ends_with("utf8")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn home(infra_home: Option<OsString>) -> Result<PathBuf, Failure> {
@@ -111,13 +132,13 @@ mod tests {
             ("INFRA_FINGERPRINT", &pin),
             ("INFRA_CA_FILE", "/tmp/ca.pem"),
             ("BROWSER", "firefox"),
-            ("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22"),
+            ("PATH", "/usr/bin"),
         ])
         .expect("settings");
         assert_eq!(settings.home, PathBuf::from("/tmp/infra"));
         assert_eq!(settings.server.expect("a server").host(), "infra.test");
         assert_eq!(settings.token.expect("a token").expose(), token.expose());
-        assert!(settings.is_remote);
+        assert_eq!(settings.path, Some(OsString::from("/usr/bin")));
     }
 
     #[test]

@@ -1,43 +1,56 @@
 //! What the person at the terminal sees: data on standard output, talk on standard error.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
-use indicatif::{MultiProgress, ProgressBar};
+use dialoguer::console::is_dumb;
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use infra_shared::printable::printable_json;
+use serde::Serialize;
 
 use crate::arguments::{Colour, Global};
 use crate::failure::{Exit, Failure};
+use crate::settings;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 const TICK: Duration = Duration::from_millis(120);
+const FRAMES: &[&str] = &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", " "];
+const ASCII_FRAMES: &[&str] = &["-", "\\", "|", "/", " "];
 
 /// What is being drawn on the terminal.
 static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// A spinner, where a human looks.
+/// A spinner with the time left, where a human looks. On a terminal that cannot draw one, a line.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    bar: ProgressBar,
+    terminal: Option<Terminal>,
+}
 
 impl Progress {
     /// Says what goes on now.
     pub fn show(&self, what: &'static str) {
-        if self.0.message().is_empty() && !self.0.is_hidden() {
-            PROGRESS.add(self.0.clone()).enable_steady_tick(TICK);
+        let Some(terminal) = self.terminal.filter(|_| !self.bar.is_finished()) else { return };
+        if self.bar.is_hidden() {
+            terminal.say(what);
+            return;
         }
-        self.0.set_message(what);
+        if self.bar.message().is_empty() {
+            PROGRESS.add(self.bar.clone()).enable_steady_tick(TICK);
+        }
+        self.bar.set_message(what);
     }
-}
 
-impl Progress {
     /// Takes it from the terminal, for good.
     pub fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
@@ -45,6 +58,19 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// How a wait that ends at `deadline` looks.
+fn spinner(deadline: Instant) -> ProgressStyle {
+    let left = move |_: &ProgressState, writer: &mut dyn fmt::Write| {
+        let seconds = deadline.saturating_duration_since(Instant::now()).as_secs();
+        // What cannot be written is not drawn.
+        let _ = write!(writer, "{}:{:02}", seconds / 60, seconds % 60);
+    };
+    ProgressStyle::with_template("{spinner} {msg} ({left} left)")
+        .expect("a sound template")
+        .with_key("left", left)
+        .tick_strings(if settings::is_utf8() { FRAMES } else { ASCII_FRAMES })
 }
 
 /// The terminal of one run, with what the options and the environment say of it.
@@ -82,6 +108,12 @@ impl Terminal {
             .map_err(|error| Failure::new(Exit::Failed, "standard output cannot be written").because(&error))
     }
 
+    /// Writes one JSON object in a line to standard output. What a server said is in it as it was said, and harmless to show.
+    pub fn json(self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value).expect("a report is plain JSON");
+        self.data(&format!("{}\n", printable_json(&text)))
+    }
+
     /// Tells something on standard error, unless `-q`.
     pub fn say(self, line: &str) {
         if !self.quiet {
@@ -112,15 +144,21 @@ impl Terminal {
         let _ = PROGRESS.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
     }
 
-    /// A place to show that something goes on, until the value is dropped.
-    pub fn progress(self) -> Progress {
-        let bar =
-            if self.interactive && !self.quiet { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        Progress(bar)
+    /// A place to show what goes on until `deadline`, or until the value is dropped.
+    pub fn progress(self, deadline: Instant) -> Progress {
+        if self.interactive && !self.quiet {
+            // Hidden by itself where `TERM` is unset or `dumb`.
+            Progress { bar: ProgressBar::new_spinner().with_style(spinner(deadline)), terminal: Some(self) }
+        } else {
+            Progress { bar: ProgressBar::hidden(), terminal: None }
+        }
     }
 
     /// Asks the human at the terminal for a line.
     pub fn ask(self, question: &str) -> Result<String, Failure> {
+        if is_dumb() {
+            return ask_plainly(question);
+        }
         dialoguer::Input::<String>::new()
             .with_prompt(question)
             .interact_text()
@@ -129,12 +167,35 @@ impl Terminal {
 
     /// Asks the human at the terminal to choose; the position of what was chosen.
     pub fn choose(self, question: &str, choices: &[String]) -> Result<usize, Failure> {
+        if is_dumb() {
+            for (position, choice) in choices.iter().enumerate() {
+                self.tell(&format!("  {}  {choice}", position + 1));
+            }
+            let answer = ask_plainly(&format!("{question} (1-{})", choices.len()))?;
+            let chosen = answer.parse().ok().filter(|number| (1..=choices.len()).contains(number));
+            return chosen
+                .map(|number| number - 1)
+                .ok_or_else(|| Failure::new(Exit::Usage, "that is none of these numbers"));
+        }
         dialoguer::Select::new()
             .with_prompt(question)
             .items(choices)
             .default(0)
             .interact()
             .map_err(|error| interrupted(&error))
+    }
+}
+
+/// Asks on a terminal on which nothing can be drawn.
+fn ask_plainly(question: &str) -> Result<String, Failure> {
+    let failure = || Failure::new(Exit::Interrupted, "nothing was entered");
+    // A closed standard error leaves nobody to ask; then nothing is entered either.
+    let _ = write!(anstream::stderr().lock(), "{question}: ");
+    let mut line = String::new();
+    match io::stdin().read_line(&mut line) {
+        Ok(0) => Err(failure()),
+        Ok(_) => Ok(line.trim().to_owned()),
+        Err(error) => Err(failure().because(&error)),
     }
 }
 

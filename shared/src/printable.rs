@@ -1,5 +1,7 @@
 //! Text from elsewhere, made safe to show: nothing in it can move a cursor, change a title or forge a line.
 
+use std::fmt::Write;
+
 /// `text` without control, format and line-separating characters (Unicode Cc, Cf, Zl, Zp), cut at `limit` characters.
 ///
 /// Terminal escapes begin with a control character; bidirectional overrides are format characters.
@@ -14,14 +16,33 @@ pub fn is_printable(character: char) -> bool {
     !character.is_control() && !is_format(character) && !matches!(character, '\u{2028}' | '\u{2029}')
 }
 
-/// General category Cf, as of Unicode 16.
+/// `json`, which stands in one line, with everything that [`printable`] leaves out written as an escape (RFC 8259 §7): the
+/// same value, and as safe to show. JSON itself asks that of the first 32 characters alone.
+#[must_use]
+pub fn printable_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_printable(character) {
+            shown.push(character);
+        } else {
+            // Outside of texts JSON is ASCII: what is met here stands in a text.
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        }
+    }
+    shown
+}
+
+/// General category Cf, as of Unicode 16, and what else is not seen by default (Default_Ignorable_Code_Point), but for the
+/// variation selectors, which emoji need.
 fn is_format(character: char) -> bool {
     matches!(character,
-        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
-        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
-        | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
-        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
-        | '\u{e0020}'..='\u{e007f}')
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -36,6 +57,15 @@ mod tests {
     #[test]
     fn escapes_overrides_and_line_breaks_go() {
         assert_eq!(printable("\u{1b}]0;evil\u{7}\u{9b}31m\u{202e}a\r\nb\u{2028}c\0", 100), "]0;evil31mabc");
+    }
+
+    #[test]
+    fn json_keeps_its_value_and_shows_nothing_but_letters() {
+        let text = "\u{1b}]0;x\u{7}\u{9b}31m\u{202e}a\r\nb\u{2028}\0\u{e0041}\u{7f}\"\\ Zoë 王";
+        let json = printable_json(&serde_json::to_string(text).expect("a text"));
+        assert!(json.chars().all(is_printable), "{json}");
+        assert!(json.contains("\\u009b31m\\u202e") && json.contains("\\udb40\\udc41\\u007f"), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
     }
 
     #[test]

@@ -195,7 +195,8 @@ fn without_a_browser_the_url_and_the_forwarding_line_are_told() {
     let arguments =
         ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-keyring", "--no-browser"];
     let recording = RecordingBrowser::recording();
-    let mut running = alice.infra(arguments).browser(&recording).start();
+    let call = alice.infra(arguments).env("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
+    let mut running = call.browser(&recording).start();
     let url = running.wait_for("the URL and the `ssh -L` line", |_, told| {
         let url = told.split_whitespace().find(|word| word.starts_with(provider.issuer()))?;
         // A word that still grows has no line end behind it.

@@ -33,6 +33,29 @@ fn many_logins_at_once_open_one_browser() {
 }
 
 #[test]
+fn those_who_wait_are_shown_the_address_and_one_of_them_takes_over_when_the_first_is_killed() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let killed = PendingLogin::begin(login::call(&alice, &daemon));
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let call = || alice.infra(["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--force"]);
+    let mut waiting: Vec<_> = (0..measure()).map(|_| call().browser(&browser).start()).collect();
+    for running in &mut waiting {
+        running.wait_for("the address of the pending login", |_, told| {
+            (told.contains("another `infra login`") && told.contains(provider.issuer())).then_some(())
+        });
+    }
+    assert!(browser.opened().is_empty(), "a second tab: {:?}", browser.opened());
+    killed.running.signal(Signal::KILL);
+    let ended: Vec<_> = waiting.into_iter().map(|running| running.wait().expect(0).silent()).collect();
+    assert_eq!(browser.opened().len(), 1, "{:?}", browser.opened());
+    assert_eq!(provider.calls(Endpoint::Token), 1, "more than one session was opened");
+    let told = |what: &str| ended.iter().filter(|ran| ran.stderr.contains(what)).count();
+    assert_eq!((told("\nlogged in to"), told("already signed in to")), (1, measure() - 1), "{ended:?}");
+    alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+#[test]
 fn a_killed_login_makes_room_at_once() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);

@@ -1,13 +1,17 @@
 //! A human at a terminal: asked what cannot be guessed, and able to finish a login in a browser elsewhere.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
-use infra_harness::daemon::Daemon;
-use infra_harness::login;
-use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
-use infra_harness::program::{Running, User};
+use infra_harness::browser::{Browser, follow_to_callback};
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::pending_login::AuthorizationResponse;
+use infra_harness::program::{RecordingBrowser, Running, User};
 use infra_harness::provider::{Endpoint, Provider};
-use rustix::process::Signal;
+use infra_harness::{login, wait};
+
+/// How long anything here may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
 fn the_address_of_the_dead_page_is_pasted_when_no_port_is_free() {
@@ -45,8 +49,61 @@ fn a_pasted_address_also_does_while_the_port_is_listened_on() {
     let daemon = Daemon::start(&provider);
     let mut running = login::call(&alice, &daemon).start_in_terminal();
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
-    assert!(running.output().contains("ssh -L"), "{}", running.output());
     running.enter(&response.url());
+    running.wait().expect(0).telling(&["logged in"]);
+}
+
+#[test]
+fn a_pasted_address_also_does_while_a_browser_is_open_and_enter_shows_what_to_open() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let browser = RecordingBrowser::recording();
+    let mut running = login::call(&alice, &daemon).browser(&browser).start_in_terminal();
+    running.wait_for("that it waits", |_, told| told.contains("Enter shows its address").then_some(()));
+    assert!(!running.output().contains(provider.issuer()), "{}", running.output());
+    running.enter("");
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
+    running.enter("what?");
+    running.wait_for("that this is not it", |_, told| told.contains("try again").then_some(()));
+    running.enter(&response.url());
+    running.wait().expect(0).telling(&["logged in"]);
+    assert_eq!(browser.opened().len(), 1);
+}
+
+#[test]
+fn a_pasted_address_is_taken_unasked_and_nothing_else_is() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let browser = RecordingBrowser::recording();
+    let mut running = login::call(&alice, &daemon).browser(&browser).start_in_terminal();
+    let opened = wait::until(LIMIT, || browser.opened().first().cloned()).expect("a browser was opened");
+    running.enter("next command");
+    running.enter("and another");
+    let follow =
+        Browser { user: "alice".to_owned(), cancel: false, authorities: vec![provider.authority_file()] };
+    let to = follow_to_callback(&opened, &follow).expect("a response").urls.pop().expect("at least one");
+    running.enter(&to);
+    running.enter("after the address");
+    // The lines before it are in its way: they are taken and found wrong, and nothing behind it is.
+    running.wait_for_end(LIMIT).expect("the address is taken");
+    assert_eq!(running.left_for_the_shell(), "after the address\n");
+    running.wait().expect(0).telling(&["try again", "logged in"]);
+}
+
+#[test]
+fn what_is_typed_while_the_browser_is_waited_for_is_left_for_the_shell() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let browser = RecordingBrowser::recording();
+    let mut running = login::call(&alice, &daemon).browser(&browser).start_in_terminal();
+    let opened = wait::until(LIMIT, || browser.opened().first().cloned()).expect("a browser was opened");
+    running.enter("infra status");
+    running.enter("git push");
+    let follow =
+        Browser { user: "alice".to_owned(), cancel: false, authorities: vec![provider.authority_file()] };
+    infra_harness::browser::follow(&opened, &follow).expect("a last page");
+    running.wait_for_end(LIMIT).expect("the login is complete");
+    assert_eq!(running.left_for_the_shell(), "infra status\ngit push\n");
     running.wait().expect(0).telling(&["logged in"]);
 }
 
@@ -91,21 +148,24 @@ fn the_server_is_asked_for_when_nobody_said_which() {
 }
 
 #[test]
-fn an_interrupt_ends_the_wait_at_once_and_loses_nothing() {
-    let (provider, alice) = (Provider::start(), User::new());
-    let daemon = Daemon::start(&provider);
-    login::succeed(&alice, &daemon, &provider);
-    let token = login::token(&alice);
-    for signal in [Signal::INT, Signal::TERM] {
-        let pending = PendingLogin::begin(alice.infra(["login", "--force"]));
-        pending.running.signal(signal);
-        pending.wait().expect(130).silent();
-        for port in daemon.redirect_ports() {
-            TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
-        }
-    }
-    assert_eq!(login::token(&alice), token);
-    alice.infra(["status", "--quiet"]).run().expect(0);
+fn a_terminal_that_cannot_draw_is_asked_in_lines() {
+    let (first, second, alice) = (Provider::start(), Provider::start(), User::new());
+    let entries = vec![ProviderEntry::of(&first), ProviderEntry::of(&second).named("other")];
+    let daemon = Daemon::start_for(entries, |_| {});
+    let mut running = login::call(&alice, &daemon).env("TERM", "dumb").start_in_terminal();
+    running.wait_for("a question", |_, told| told.contains("Identity provider (1-2):").then_some(()));
+    running.enter("2");
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &second), &second);
+    running.enter(&response.url());
+    let ran = running.wait().expect(0).telling(&["1  okta", "2  other"]);
+    assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
+    assert_eq!(alice.infra(["status", "--json"]).run().expect(0).json()["user"]["provider"], "other");
+
+    let bob = User::new();
+    let mut running = bob.infra(["login"]).env("TERM", "dumb").start_in_terminal();
+    running.wait_for("a question", |_, told| told.contains("Server (host or host:port):").then_some(()));
+    running.enter("http://gate.test");
+    running.wait().expect(2).telling(&["that is not a server"]);
 }
 
 /// The URL that is shown, once its line is complete.

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task;
 
+use super::pages::SignedIn;
 use super::response::{Expected, Response};
 use desk::Desk;
 
@@ -39,20 +40,29 @@ pub(super) enum Arrival {
     Response(Response),
     /// A line that was pasted into the terminal.
     Pasted(String),
+    /// The return key alone.
+    EmptyLine,
     /// The response of another login; told once.
     Foreign,
     /// The single-use address was fetched a second time.
     OpenedTwice,
     NotOpened,
-    /// SIGINT or SIGTERM.
+    /// SIGINT, SIGTERM or SIGHUP.
     Interrupted,
+}
+
+/// How the login ended, as the browser is told.
+#[derive(Debug, Clone)]
+pub(super) enum Outcome {
+    LoggedIn(SignedIn),
+    NotLoggedIn,
 }
 
 /// A running listener; it stops, and frees its port, when it is dropped.
 pub(super) struct Listener {
     port: u16,
     desk: Arc<Desk>,
-    outcome: watch::Sender<Option<bool>>,
+    outcome: watch::Sender<Option<Outcome>>,
     last_page_sent: Receiver<()>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -110,15 +120,15 @@ impl Listener {
     }
 
     /// Tells, at any later time, whether the single-use address was fetched.
-    pub(super) fn was_fetched(&self) -> impl Fn() -> bool + Send + 'static {
+    pub(super) fn was_fetched(&self) -> impl Fn() -> bool + Clone + Send + 'static {
         let desk = Arc::clone(&self.desk);
         move || desk.is_started()
     }
 
     /// Lets the browser know how it ended, if its request is held, and stops.
-    pub(super) fn conclude(self, logged_in: bool) {
+    pub(super) fn conclude(self, outcome: Outcome) {
         // A send fails when no request is held by now.
-        let _ = self.outcome.send(Some(logged_in));
+        let _ = self.outcome.send(Some(outcome));
         if self.desk.has_response() {
             // A browser that has gone gets no page.
             let _ = self.last_page_sent.recv_timeout(LAST_PAGE_PATIENCE);

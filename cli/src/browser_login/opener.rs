@@ -1,97 +1,167 @@
-//! Opens the browser, and says so when none could be.
+//! Opens the browser, says so when none could be, and ends with the login what never brought one.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod commands;
+
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use super::Browser;
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use super::listener::Arrival;
 
-/// The commands that may open `url`, in the order in which they are tried.
-pub(super) fn candidates(browser: &Browser, url: &str) -> Vec<Command> {
-    match browser {
-        Browser::Named(named) => named_candidates(named, url),
-        Browser::Desktop => open::commands(url),
-        Browser::Elsewhere => Vec::new(),
+pub(super) use commands::candidates;
+
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long a program may take to end once it is asked to.
+const PARTING: Duration = Duration::from_millis(500);
+
+/// The programs that open the address, tried one after the other. Dropped, it ends the one that runs, unless the browser
+/// came: then the program may be the browser itself, which stays for as long as its user likes.
+pub(super) struct Opening {
+    attempt: Arc<Mutex<Attempt>>,
+    was_fetched: Box<dyn Fn() -> bool>,
+}
+
+#[derive(Default)]
+struct Attempt {
+    is_over: bool,
+    child: Option<Child>,
+}
+
+impl Opening {
+    /// Tries `commands` in a thread of its own. Once the address `was_fetched` there is nothing left to try, whatever the
+    /// command said when it ended.
+    pub(super) fn begin(
+        commands: Vec<Command>,
+        was_fetched: impl Fn() -> bool + Clone + Send + 'static,
+        arrivals: Sender<Arrival>,
+    ) -> Self {
+        let attempt = Arc::new(Mutex::new(Attempt::default()));
+        let (ours, fetched) = (Arc::clone(&attempt), was_fetched.clone());
+        thread::spawn(move || {
+            let is_done = commands.into_iter().any(|command| try_one(command, &ours) || was_fetched());
+            if !is_done && !lock(&ours).is_over {
+                // Nobody waits any more when this fails.
+                let _ = arrivals.send(Arrival::NotOpened);
+            }
+        });
+        Self { attempt, was_fetched: Box::new(fetched) }
     }
 }
 
-/// Tries `commands` in a thread of its own: a browser may run for as long as its user likes. Once the address
-/// `was_fetched` there is nothing left to try, whatever the command said when it ended.
-pub(super) fn open(
-    commands: Vec<Command>,
-    was_fetched: impl Fn() -> bool + Send + 'static,
-    arrivals: Sender<Arrival>,
-) {
-    thread::spawn(move || {
-        let opened = commands.into_iter().any(|mut command| {
-            let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-            status.is_ok_and(|status| status.success()) || was_fetched()
-        });
-        if !opened {
-            // Nobody waits any more when this fails.
-            let _ = arrivals.send(Arrival::NotOpened);
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let mut attempt = lock(&self.attempt);
+        attempt.is_over = true;
+        if let Some(child) = attempt.child.as_mut().filter(|_| !(self.was_fetched)()) {
+            end(child);
         }
-    });
+    }
 }
 
-/// `BROWSER` is a list of commands, separated as in `PATH`; `%s` stands for the URL, which is else put last.
-fn named_candidates(named: &str, url: &str) -> Vec<Command> {
-    let separator = if cfg!(windows) { ';' } else { ':' };
-    let commands = named.split(separator).map(str::trim).filter(|command| !command.is_empty());
-    commands
-        .filter_map(|text| {
-            // The path of a program may hold spaces.
-            let words: Vec<&str> =
-                if Path::new(text).is_file() { vec![text] } else { text.split_whitespace().collect() };
-            let (program, arguments) = words.split_first()?;
-            let mut command = Command::new(program);
-            command.args(arguments.iter().map(|argument| argument.replace("%s", url)));
-            if !arguments.iter().any(|argument| argument.contains("%s")) {
-                command.arg(url);
+/// Runs `command` to its end; whether it succeeded.
+fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // The working directory is nobody's business, and Ctrl-C is for the login, not for the browser.
+    command.current_dir("/");
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    {
+        let mut attempt = lock(attempt);
+        if attempt.is_over {
+            return true;
+        }
+        let Ok(child) = command.spawn() else { return false };
+        attempt.child = Some(child);
+    }
+    loop {
+        // Whoever ends the login asks for the same lock: a process that was waited for is never signalled.
+        let mut attempt = lock(attempt);
+        match attempt.child.as_mut().map(Child::try_wait) {
+            Some(Ok(None)) if !attempt.is_over => {}
+            Some(Ok(Some(status))) => {
+                attempt.child = None;
+                return status.success();
             }
-            Some(command)
-        })
-        .collect()
+            _ => return attempt.is_over,
+        }
+        drop(attempt);
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Asks a program and what it started to end, and does not wait long for it.
+fn end(child: &mut Child) {
+    let group = Pid::from_child(child);
+    let _ = kill_process_group(group, Signal::TERM);
+    let begin = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if begin.elapsed() >= PARTING {
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = child.wait();
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn lock(attempt: &Mutex<Attempt>) -> MutexGuard<'_, Attempt> {
+    attempt.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::time::Duration;
+    use std::ffi::OsStr;
+    use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
+    use super::super::Browser;
     use super::*;
 
-    const URL: &str = "http://127.0.0.1:8301/go/x";
+    const LIMIT: Duration = Duration::from_secs(20);
 
-    fn shown(named: &str) -> Vec<String> {
-        named_candidates(named, URL).iter().map(|command| format!("{command:?}").replace('"', "")).collect()
-    }
-
-    #[test]
-    fn the_variable_names_commands_in_order() {
-        assert_eq!(shown("firefox"), [format!("firefox {URL}")]);
-        assert_eq!(shown("a --new-tab %s:b -x"), [format!("a --new-tab {URL}"), format!("b -x {URL}")]);
-        assert_eq!(shown(" : "), Vec::<String>::new());
+    fn open(named: &str, fetched: bool) -> (Opening, Receiver<Arrival>) {
+        let (sender, arrivals) = mpsc::channel();
+        let browser = Browser::Named(named.to_owned());
+        let commands = candidates(&browser, "http://127.0.0.1:8301/go/x", Some(OsStr::new("/usr/bin:/bin")));
+        (Opening::begin(commands, move || fetched, sender), arrivals)
     }
 
     #[test]
     fn when_every_command_fails_it_is_told() {
-        let (sender, arrivals) = mpsc::channel();
-        open(named_candidates("false:/nowhere/browser", URL), || false, sender);
-        let told = arrivals.recv_timeout(Duration::from_secs(20));
+        let (_opening, arrivals) = open("false:/nowhere/browser:no-such-browser", false);
+        let told = arrivals.recv_timeout(LIMIT);
         assert!(matches!(told, Ok(Arrival::NotOpened)), "{told:?}");
     }
 
     #[test]
     fn the_first_command_that_works_or_brought_the_browser_is_enough() {
         for (named, fetched) in [("false:true:false", false), ("false", true)] {
-            let (sender, arrivals) = mpsc::channel();
-            open(named_candidates(named, URL), move || fetched, sender);
+            let (_opening, arrivals) = open(named, fetched);
             // The channel closes without a word.
-            let told = arrivals.recv_timeout(Duration::from_secs(20));
-            assert!(matches!(told, Err(mpsc::RecvTimeoutError::Disconnected)), "{named}: {told:?}");
+            let told = arrivals.recv_timeout(LIMIT);
+            assert!(matches!(told, Err(RecvTimeoutError::Disconnected)), "{named}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_hangs_ends_with_the_login_unless_it_brought_the_browser() {
+        for fetched in [false, true] {
+            let (opening, arrivals) = open("sh -c 'sleep 60' %s", fetched);
+            assert!(matches!(arrivals.try_recv(), Err(mpsc::TryRecvError::Empty)));
+            let (attempt, begin) = (Arc::clone(&opening.attempt), Instant::now());
+            while lock(&attempt).child.is_none() {
+                assert!(begin.elapsed() < LIMIT, "nothing was started");
+                thread::sleep(PAUSE);
+            }
+            drop(opening);
+            let mut child = lock(&attempt).child.take().expect("it was started");
+            let is_over = child.try_wait().expect("our own child").is_some();
+            let _ = child.kill();
+            let _ = child.wait();
+            assert_eq!(is_over, !fetched);
         }
     }
 }

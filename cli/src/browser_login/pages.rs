@@ -1,4 +1,7 @@
-//! The pages of the loopback listener. Their text is fixed: nothing from a request is ever shown.
+//! The pages of the loopback listener. Nothing from a request is ever shown; who is signed in is the daemon's word, and
+//! shown as text.
+
+mod html;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -6,10 +9,12 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
 use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use hyper::{Response, StatusCode};
 
+use html::{Mark, POLICY};
+
 /// What the listener may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Page {
-    LoggedIn,
+pub(super) enum Page<'a> {
+    LoggedIn(&'a SignedIn),
     NotLoggedIn,
     /// A response that is not of this login, or comes a second time.
     NotAwaited,
@@ -20,16 +25,19 @@ pub(super) enum Page {
     OpenedTwice,
 }
 
-const STYLE: &str = "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1rem}h1{font-size:1.6rem}";
+/// Who is signed in where, once it is true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SignedIn {
+    pub(super) account: String,
+    pub(super) server: String,
+    /// The name of the identity provider.
+    pub(super) provider: String,
+}
 
-/// Allows nothing but the style above, by its hash.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-tPkpiVG0LYpGOVnYToVWaTNh2qI2vlK2JOQPd9nuiYo='; base-uri 'none'; \
-                      form-action 'none'; frame-ancestors 'none'";
-
-impl Page {
+impl Page<'_> {
     fn status(self) -> StatusCode {
         match self {
-            Self::LoggedIn => StatusCode::OK,
+            Self::LoggedIn(_) => StatusCode::OK,
             Self::NotLoggedIn => StatusCode::FORBIDDEN,
             Self::NotAwaited | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -38,35 +46,51 @@ impl Page {
         }
     }
 
-    fn text(self) -> (&'static str, &'static str) {
+    fn mark(self) -> Mark {
         match self {
-            Self::LoggedIn => ("Logged in", "Your terminal has the session. You can close this page."),
-            Self::NotLoggedIn => ("Not logged in", "Your terminal says why. You can close this page."),
-            Self::NotAwaited => (
-                "Not the login that is awaited",
-                "This page belongs to another login, or to one that is over. The terminal still waits for its own.",
-            ),
-            Self::NotFound => {
-                ("Nothing here", "A terminal on this machine waits for a login, and not for this page.")
-            }
-            Self::BadRequest | Self::MethodNotAllowed => (
-                "Not a request for this page",
-                "A terminal on this machine waits for a login, and not for this.",
-            ),
-            Self::OpenedTwice => (
-                "This address works once",
-                "It was opened a second time, so the login is given up. Run infra login again.",
-            ),
+            Self::LoggedIn(_) => Mark::Good,
+            Self::NotLoggedIn | Self::OpenedTwice => Mark::Bad,
+            _ => Mark::Other,
         }
     }
 
+    fn title(self) -> &'static str {
+        match self {
+            Self::LoggedIn(_) => "Logged in",
+            Self::NotLoggedIn => "Not logged in",
+            Self::NotAwaited => "Not the login that is awaited",
+            Self::NotFound => "Nothing here",
+            Self::BadRequest | Self::MethodNotAllowed => "Not a request for this page",
+            Self::OpenedTwice => "This address works once",
+        }
+    }
+
+    /// What stands below the title, as HTML.
+    fn body(self) -> String {
+        let fixed = match self {
+            Self::LoggedIn(signed_in) => return html::logged_in(signed_in),
+            Self::NotLoggedIn => {
+                "<p>Nothing has changed. Your terminal says why, and what to try.</p>\
+                 <p class=\"aside\">You can close this page.</p>"
+            }
+            Self::NotAwaited => {
+                "<p>This page belongs to another login, or to one that is over. The terminal still waits for its \
+                 own.</p>"
+            }
+            Self::NotFound => "<p>A terminal on this machine waits for a login, and not for this page.</p>",
+            Self::BadRequest | Self::MethodNotAllowed => {
+                "<p>A terminal on this machine waits for a login, and not for this.</p>"
+            }
+            Self::OpenedTwice => {
+                "<p>It was opened a second time, so the login is given up.</p>\
+                 <p class=\"aside\">Run <code>infra login</code> again.</p>"
+            }
+        };
+        fixed.to_owned()
+    }
+
     pub(super) fn response(self) -> Response<Full<Bytes>> {
-        let (title, text) = self.text();
-        let html = format!(
-            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-             content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><title>{title} - infra</title>\
-             <style>{STYLE}</style></head><body><h1>{title}</h1><p>{text}</p></body></html>\n"
-        );
+        let html = html::document(self.mark(), self.title(), &self.body());
         let mut response = secured(Response::new(Full::new(Bytes::from(html))));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -93,28 +117,21 @@ fn secured(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     response
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::prelude::BASE64_STANDARD;
-    use sha2::{Digest, Sha256};
-
     use super::*;
 
     #[test]
-    fn the_policy_allows_exactly_the_style() {
-        let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
-        assert!(POLICY.contains(&format!("'sha256-{hash}'")), "the style's hash is {hash}");
-    }
-
-    #[test]
     fn every_answer_forbids_to_be_kept_framed_or_told_on() {
-        for response in
-            [Page::LoggedIn.response(), Page::NotFound.response(), see_other(HeaderValue::from_static("/"))]
-        {
+        for response in [
+            Page::NotLoggedIn.response(),
+            Page::NotFound.response(),
+            see_other(HeaderValue::from_static("/")),
+        ] {
             let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
             assert_eq!(header("cache-control"), Some("no-store"));
             assert_eq!(header("referrer-policy"), Some("no-referrer"));

@@ -1,24 +1,127 @@
 //! The address of the page that a browser elsewhere could not reach, pasted into the terminal.
+//!
+//! What is typed while a login waits may be meant for the shell. So nothing about the terminal is changed, and until the
+//! person was asked to paste, only two kinds of lines are taken from it: an empty one, and one that is long enough to be
+//! the address. Every other stays where it is, for whoever reads the terminal next. One case is not told apart: a long
+//! line, or several that are as long together, are taken, found wrong, and said to be.
 
-use std::io::{self, BufRead};
+use std::io::{self, Stdin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 use url::Url;
 
 use super::listener::Arrival;
 use super::response::{Expected, Response};
 
-/// Reads lines from the terminal for as long as the login waits.
-pub(super) fn read(arrivals: Sender<Arrival>) {
-    // Reading cannot be interrupted: the thread ends with the process.
-    thread::spawn(move || {
-        for line in io::stdin().lock().lines().map_while(Result::ok) {
-            if !line.trim().is_empty() && arrivals.send(Arrival::Pasted(line)).is_err() {
-                return;
+const PAUSE: Duration = Duration::from_millis(50);
+/// More than any terminal gives at once: Linux cuts a line at 4,096 bytes, macOS at 1,024.
+const MAX_LINE: usize = 8 * 1024;
+
+/// The terminal's keyboard, watched until it is dropped.
+pub(super) struct Keyboard {
+    is_over: Arc<AtomicBool>,
+    is_asked: Arc<AtomicBool>,
+}
+
+impl Keyboard {
+    /// Sends on what is typed or pasted. An address has `at_least` that many bytes.
+    pub(super) fn watch(at_least: usize, arrivals: Sender<Arrival>) -> Self {
+        let (is_over, is_asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (over, asked) = (Arc::clone(&is_over), Arc::clone(&is_asked));
+        thread::spawn(move || {
+            let mut line = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                let is_asked = asked.load(Ordering::SeqCst);
+                match take(&io::stdin(), if is_asked { None } else { Some(at_least) }, &mut line) {
+                    Ok(Taken::Nothing) => thread::sleep(PAUSE),
+                    Ok(Taken::Some) if line.ends_with(b"\n") => {
+                        let text = String::from_utf8_lossy(&std::mem::take(&mut line)).trim().to_owned();
+                        let arrival =
+                            if text.is_empty() { Arrival::EmptyLine } else { Arrival::Pasted(text) };
+                        if arrivals.send(arrival).is_err() {
+                            return;
+                        }
+                    }
+                    Ok(Taken::Some) => {}
+                    // The browser may still come.
+                    Ok(Taken::End) | Err(_) => return,
+                }
             }
+        });
+        Self { is_over, is_asked }
+    }
+
+    /// From now on the person knows that the address is to be pasted: every line is taken.
+    pub(super) fn ask(&self) {
+        self.is_asked.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        // What is typed from now on is for others.
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+}
+
+enum Taken {
+    Nothing,
+    Some,
+    End,
+}
+
+/// Takes what waits in the terminal, a line at most, where it may be taken. Never waits itself.
+fn take(terminal: &Stdin, at_least: Option<usize>, line: &mut Vec<u8>) -> rustix::io::Result<Taken> {
+    if !is_in_foreground(terminal) {
+        // To read now would stop the process.
+        return Ok(Taken::Nothing);
+    }
+    let waiting = usize::try_from(rustix::io::ioctl_fionread(terminal)?).unwrap_or(usize::MAX);
+    let is_wanted = match at_least {
+        None => waiting > 0 || is_readable(terminal),
+        // Where somebody has the terminal hand out single keys, what waits is no line.
+        Some(at_least) => {
+            (waiting == 1 || waiting >= at_least)
+                && tcgetattr(terminal)?.local_modes.contains(LocalModes::ICANON)
         }
-    });
+    };
+    if !is_wanted {
+        return Ok(Taken::Nothing);
+    }
+    if line.len() > MAX_LINE {
+        line.clear();
+    }
+    let mut bytes = [0; MAX_LINE];
+    // Past the standard library's buffer, which would keep what is behind the line from others.
+    match rustix::io::read(terminal, &mut bytes)? {
+        0 => Ok(Taken::End),
+        length => {
+            line.extend_from_slice(bytes.get(..length).unwrap_or_default());
+            Ok(Taken::Some)
+        }
+    }
+}
+
+/// Whether there is something to read, be it the end.
+fn is_readable(terminal: &Stdin) -> bool {
+    let mut descriptors = [PollFd::new(terminal, PollFlags::IN)];
+    poll(&mut descriptors, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// Whether the terminal is this process's to read. One that is not its controlling terminal is anybody's.
+fn is_in_foreground(terminal: &Stdin) -> bool {
+    tcgetpgrp(terminal).map_or(true, |foreground| foreground == rustix::process::getpgrp())
+}
+
+/// The bytes of the shortest address that can be awaited.
+pub(super) fn shortest(port: u16, expected: &Expected) -> usize {
+    format!("http://127.0.0.1:{port}/callback?code=c&state={}", expected.state).len()
 }
 
 /// The response in a pasted address, checked like one that the browser brings.

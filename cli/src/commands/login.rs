@@ -16,6 +16,7 @@ use crate::daemon_client::DaemonClient;
 use crate::failure::{Exit, Failure};
 use crate::home::{LoginLock, PendingLogout, Server, Session, State, Storage};
 use crate::keyring;
+use crate::settings::{self, Place};
 use crate::trust::{Offered, Proven, binding_pin, check_offer, meet};
 
 pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure> {
@@ -28,12 +29,12 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
     }
     let origin = choose_server(context, arguments)?;
     let seen = session_here(context, &origin)?;
-    if is_told_live(context, &origin, arguments)? {
+    if is_told_live(context, &origin, arguments, arguments.force)? {
         return Ok(Exit::Done);
     }
     let mut turn = turn::take(context, arguments.timeout)?;
-    // Meanwhile, another may have signed in.
-    if session_here(context, &origin)? != seen && is_told_live(context, &origin, arguments)? {
+    // Meanwhile, another may have signed in: that is as new as `--force` asks for.
+    if session_here(context, &origin)? != seen && is_told_live(context, &origin, arguments, false)? {
         return Ok(Exit::Done);
     }
     log_in(context, &origin, arguments, &mut turn)
@@ -72,15 +73,15 @@ fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure
     Ok(known.into_iter().nth(chosen).expect("one of those that were offered"))
 }
 
-/// Whether there is a live session that makes a login needless; the user is told of it.
-fn is_told_live(context: &Context, origin: &Origin, arguments: &Login) -> Result<bool, Failure> {
+/// Whether there is a live session that makes a login needless; the user is told of it. With `anew` none does.
+fn is_told_live(context: &Context, origin: &Origin, arguments: &Login, anew: bool) -> Result<bool, Failure> {
     let state = context.home.read()?;
     let Some(stored) = state.sessions.sessions.get(origin) else { return Ok(false) };
     // What was given to prove the server must hold, also where nothing has to be proven.
     check_offer(origin, state.trust(origin), &Offered::gather(&arguments.proof, &context.settings)?)?;
     let is_other_provider =
         arguments.provider.as_ref().is_some_and(|provider| *provider != stored.user.provider);
-    if arguments.force || is_other_provider {
+    if anew || is_other_provider {
         return Ok(false);
     }
     let report = look(context, origin, &state, None, Look::Online);
@@ -132,12 +133,15 @@ fn log_in(
         (false, false) => known.is_some_and(|server| server.keyring),
         (keyring, _) => keyring,
     };
+    let place = settings::place();
 
     let setup = Setup {
         origin,
         pin: pin.as_ref(),
         provider: &provider,
-        browser: browser(context, arguments),
+        browser: browser(context, arguments, &place),
+        place,
+        path: context.settings.path.clone(),
         patience: arguments.timeout,
         terminal: context.terminal,
     };
@@ -188,15 +192,18 @@ fn choose_provider(
 }
 
 /// How the browser is opened. Without a terminal nobody expects one, unless `BROWSER` names it.
-fn browser(context: &Context, arguments: &Login) -> Browser {
+fn browser(context: &Context, arguments: &Login, place: &Place) -> Browser {
     let settings = &context.settings;
     match &settings.browser {
         _ if arguments.no_browser => Browser::Elsewhere,
         Some(named) => Browser::Named(named.clone()),
-        None if settings.is_remote || !settings.has_desktop || !context.terminal.interactive => {
-            Browser::Elsewhere
-        }
-        None => Browser::Desktop,
+        None if !context.terminal.interactive => Browser::Elsewhere,
+        None => match place {
+            Place::Remote(_) => Browser::Elsewhere,
+            Place::WSL => Browser::OfWindows,
+            _ if settings.has_desktop => Browser::Desktop,
+            _ => Browser::Elsewhere,
+        },
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             .unwrap_or(if reports.is_empty() { Exit::LoginNeeded } else { Exit::Done });
         if arguments.json {
             let servers = reports.iter().map(Report::json).collect();
-            print_json(context, &All { schema: 1, servers })?;
+            context.terminal.json(&All { schema: 1, servers })?;
         } else if !context.terminal.quiet {
             let mut texts: Vec<String> =
                 reports.iter().map(|report| text::of(report, context.now())).collect();
@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
         None => Report::of_no_server(),
     };
     if arguments.json {
-        print_json(context, &report.json())?;
+        context.terminal.json(&report.json())?;
     } else if !context.terminal.quiet {
         context.terminal.data(&text::of(&report, context.now()))?;
     }
@@ -83,9 +83,4 @@ fn tell_aside(context: &Context, report: Report) {
     if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause) {
         cause.to_failure(&origin).tell(context.terminal);
     }
-}
-
-fn print_json(context: &Context, value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value).expect("a report is plain JSON");
-    context.terminal.data(&format!("{text}\n"))
 }

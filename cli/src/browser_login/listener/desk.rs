@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::super::pages::{Page, see_other};
 use super::super::response::Expected;
-use super::Arrival;
+use super::{Arrival, Outcome};
 
 /// Nobody guesses a path of the listener: 190 bits.
 const PATH_CHARACTERS: usize = 32;
@@ -29,7 +29,7 @@ pub(super) struct Desk {
     is_foreign_told: AtomicBool,
     has_response: AtomicBool,
     arrivals: Sender<Arrival>,
-    outcome: watch::Receiver<Option<bool>>,
+    outcome: watch::Receiver<Option<Outcome>>,
     last_page_sent: Sender<()>,
 }
 
@@ -39,7 +39,7 @@ impl Desk {
         expected: Expected,
         url: &str,
         arrivals: Sender<Arrival>,
-        outcome: watch::Receiver<Option<bool>>,
+        outcome: watch::Receiver<Option<Outcome>>,
         last_page_sent: Sender<()>,
     ) -> Self {
         Self {
@@ -141,12 +141,12 @@ impl Desk {
     }
 
     fn last_page(&self) -> Response<Full<Bytes>> {
-        let outcome = *self.outcome.borrow();
+        let page = match &*self.outcome.borrow() {
+            Some(Outcome::LoggedIn(signed_in)) => Page::LoggedIn(signed_in).response(),
+            Some(Outcome::NotLoggedIn) | None => Page::NotLoggedIn.response(),
+        };
         let _ = self.last_page_sent.send(());
-        match outcome {
-            Some(true) => Page::LoggedIn.response(),
-            Some(false) | None => Page::NotLoggedIn.response(),
-        }
+        page
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C, and the wish of a process manager that the program ends.
+//! Ctrl-C, a terminal that closes, and the wish of a process manager that the program ends.
 
 use std::process;
 use std::sync::mpsc::Sender;
@@ -21,10 +21,28 @@ async fn next() {
     use tokio::signal::unix::{SignalKind, signal};
 
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    let hangup = async {
+        let hangup = if is_hangup_ignored() { None } else { signal(SignalKind::hangup()).ok() };
+        match hangup {
+            Some(mut hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        };
+    };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+        () = hangup => {}
     }
+}
+
+/// Whether whoever started this process wants it to outlive the terminal, as `nohup` does. Told where there is `/proc`.
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    // SIGHUP is 1, the lowest bit.
+    ignored & 1 == 1
 }
 
 #[cfg(not(unix))]

@@ -69,3 +69,39 @@ pub(in crate::commands) fn account(user: &User) -> String {
     };
     printable(&text, MAX_CHARACTERS)
 }
+
+#[cfg(test)]
+mod tests {
+    use infra_harness::hostile_text::{all, assert_inert};
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_server_calls_its_user_is_one_line_of_letters_in_every_place() {
+        let origin = "gate.test".parse().expect("an origin");
+        let mut report = Report::of_no_server();
+        report.server = Some(origin);
+        for text in all() {
+            let user = User {
+                name: Some(text.clone()),
+                email: Some(text.clone()),
+                groups: vec![text.clone(), text.clone()],
+                provider: text.clone(),
+                issuer: text.clone(),
+                subject: text.clone(),
+            };
+            for user in [
+                user.clone(),
+                User { name: None, ..user.clone() },
+                User { email: None, ..user.clone() },
+                User { name: None, email: None, ..user },
+            ] {
+                report.user = Some(user);
+                let shown = of(&report, Timestamp::UNIX_EPOCH);
+                assert_inert(&shown);
+                assert_eq!(shown.lines().count(), 5, "{shown:?}");
+                assert!(shown.chars().count() < 4 * MAX_CHARACTERS, "{} characters", shown.chars().count());
+            }
+        }
+    }
+}

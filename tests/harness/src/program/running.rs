@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -25,6 +25,8 @@ pub struct Running {
     stderr: Output,
     /// The other side of its terminal, if it has one.
     keyboard: Option<File>,
+    /// Its own side, as a shell holds it that started the program.
+    terminal: Option<File>,
     limit: Duration,
 }
 
@@ -56,20 +58,20 @@ impl Running {
         }
         let stdout = Output::of(child.stdout.take().expect("standard output was piped"));
         let stderr = Output::of(child.stderr.take().expect("standard error was piped"));
-        Self { name, child, stdout, stderr, keyboard: None, limit }
+        Self { name, child, stdout, stderr, keyboard: None, terminal: None, limit }
     }
 
     /// Starts `command` with standard input and standard error on a terminal, for a human to type at.
     pub fn start_in_terminal(mut command: Command, name: String, limit: Duration) -> Self {
         let (keyboard, terminal) = terminal().unwrap_or_else(|error| panic!("no pseudo terminal: {error}"));
         let duplicate = |file: &File| file.try_clone().expect("a file can be duplicated");
-        command.stdin(duplicate(&terminal)).stderr(terminal).stdout(Stdio::piped());
+        command.stdin(duplicate(&terminal)).stderr(duplicate(&terminal)).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("`{name}` cannot be started: {error}"));
         // It holds the program's side of the terminal open.
         drop(command);
         let stdout = Output::of(child.stdout.take().expect("standard output was piped"));
         let stderr = Output::of(duplicate(&keyboard));
-        Self { name, child, stdout, stderr, keyboard: Some(keyboard), limit }
+        Self { name, child, stdout, stderr, keyboard: Some(keyboard), terminal: Some(terminal), limit }
     }
 
     /// Types a line.
@@ -78,12 +80,25 @@ impl Running {
         keyboard.write_all(format!("{line}\n").as_bytes()).expect("the terminal is open");
     }
 
+    /// What was typed, and not taken by the program: what the shell reads once the program has ended.
+    pub fn left_for_the_shell(&mut self) -> String {
+        assert!(!self.is_running(), "`{}` may still read\n{}", self.name, self.output());
+        let mut terminal = self.terminal.take().expect("the program had a terminal");
+        fcntl_setfl(&terminal, OFlags::NONBLOCK).expect("an open file");
+        let mut left = Vec::new();
+        // It ends with the error that there is nothing to read.
+        let _ = terminal.read_to_end(&mut left);
+        String::from_utf8_lossy(&left).into_owned()
+    }
+
     /// Waits for its end; one that does not end in time is killed, and fails the test.
     pub fn wait(mut self) -> Ran {
         let Some(code) = self.wait_for_end(self.limit) else {
             let _ = self.child.kill();
             panic!("`{}` did not end within {:?}\n{}", self.name, self.limit, self.output());
         };
+        // Its other side ends with the last that holds it.
+        drop(self.terminal.take());
         let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
         Ran { name: self.name.clone(), code, stdout, stderr }
     }
@@ -128,7 +143,7 @@ impl Running {
 }
 
 /// Both sides of a pseudo terminal: the human's, and the program's.
-fn terminal() -> std::io::Result<(File, File)> {
+pub(crate) fn terminal() -> std::io::Result<(File, File)> {
     let human = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
     grantpt(&human)?;
     unlockpt(&human)?;

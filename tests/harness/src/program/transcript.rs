@@ -113,7 +113,7 @@ const VARYING: [(&str, &str); 9] = [
     (r"\brequest [0-9A-Za-z]{12}\b", "request ID"),
 ];
 
-fn replace_varying(text: String) -> String {
+pub(crate) fn replace_varying(text: String) -> String {
     VARYING.iter().fold(text, |text, (pattern, name)| {
         Regex::new(pattern).expect("a sound pattern").replace_all(&text, *name).into_owned()
     })

@@ -1,0 +1,132 @@
+//! How a browser elsewhere gets back to this process, by where this process runs.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use infra_shared::printable::printable;
+
+use crate::settings::{Destination, Place};
+
+/// POSIX knows no longer host name.
+const MAX_HOST_NAME: usize = 255;
+const SSH: u16 = 22;
+
+/// What to do so that a browser elsewhere reaches `port` here; `None` where it does so by itself.
+pub(super) fn way_back(place: &Place, port: u16, may_paste: bool) -> Option<String> {
+    match place {
+        Place::Remote(destination) => Some(format!(
+            "The browser of the machine that you came from gets back here through SSH. Type in another terminal \
+             there:\n\n  {}\n",
+            ssh(port, destination.as_ref())
+        )),
+        Place::Pod { namespace } => {
+            let namespace =
+                namespace.as_ref().map(|name| format!("--namespace {name} ")).unwrap_or_default();
+            Some(format!(
+                "This is a pod. A browser gets back here through a forwarded port. Type where the browser runs:\
+                 \n\n  kubectl port-forward {namespace}pod/{} {port}:{port}\n",
+                host_name()
+            ))
+        }
+        Place::Container if may_paste => {
+            Some("This is a container: a browser outside does not get back here by itself.".to_owned())
+        }
+        Place::Container => Some(
+            "This is a container: a browser outside does not get back here. Run `infra login` where an address can be \
+             pasted (`docker run -it`, `docker exec -it`), or in the network of the host (`--network host`)."
+                .to_owned(),
+        ),
+        Place::WSL => None,
+        Place::Machine => Some(format!(
+            "If the browser runs on another machine than this one, forward the port from there first:\n\n  {}\n",
+            ssh(port, None)
+        )),
+    }
+}
+
+/// Where the address goes that a browser could not reach, and how long there is for it.
+pub(super) fn paste(place: &Place, port: u16, listens: bool, left: Duration) -> String {
+    let before = match place {
+        _ if !listens => "No port is free here: sign in",
+        Place::Container => "Sign in",
+        _ => "Or sign in",
+    };
+    let within = match left.as_secs() {
+        seconds @ ..60 => format!("{seconds} s"),
+        // Whoever asks a moment after the start has the whole time.
+        seconds => format!("{} min", (seconds + 30) / 60),
+    };
+    format!(
+        "{before}, and paste the address of the page that cannot be reached (http://127.0.0.1:{port}/…) here, within \
+         {within}:"
+    )
+}
+
+/// The line that forwards `port`, and opens no second shell.
+fn ssh(port: u16, destination: Option<&Destination>) -> String {
+    let mut line = format!("ssh -L {port}:127.0.0.1:{port} -N ");
+    match destination {
+        None => line.push_str(&host_name()),
+        Some(Destination { user, address, port }) => {
+            if *port != SSH {
+                let _ = write!(line, "-p {port} ");
+            }
+            if let Some(user) = user {
+                let _ = write!(line, "{user}@");
+            }
+            let _ = write!(line, "{address}");
+        }
+    }
+    line
+}
+
+fn host_name() -> String {
+    let machine = rustix::system::uname();
+    printable(&machine.nodename().to_string_lossy(), MAX_HOST_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn destination(user: Option<&str>, address: &str, port: u16) -> Place {
+        let address = address.parse().expect("an address");
+        Place::Remote(Some(Destination { user: user.map(str::to_owned), address, port }))
+    }
+
+    #[test]
+    fn the_forwarding_line_is_the_one_that_fits_how_the_user_came() {
+        for (place, line) in [
+            (destination(Some("alice"), "10.0.0.2", 22), "ssh -L 8301:127.0.0.1:8301 -N alice@10.0.0.2\n"),
+            (destination(None, "10.0.0.2", 2222), "ssh -L 8301:127.0.0.1:8301 -N -p 2222 10.0.0.2\n"),
+            (destination(Some("bob"), "2001:db8::2", 22), "ssh -L 8301:127.0.0.1:8301 -N bob@2001:db8::2\n"),
+        ] {
+            let told = way_back(&place, 8301, true).expect("a line");
+            assert!(told.ends_with(line), "{told}");
+        }
+        let namespace = Some("dev".to_owned());
+        let told = way_back(&Place::Pod { namespace }, 8301, true).expect("a line");
+        assert!(told.contains("kubectl port-forward --namespace dev pod/"), "{told}");
+        assert!(told.ends_with(" 8301:8301\n"), "{told}");
+    }
+
+    #[test]
+    fn the_time_left_is_told_in_one_unit() {
+        for (seconds, told) in
+            [(300, "within 5 min:"), (299, "within 5 min:"), (61, "within 1 min:"), (9, "within 9 s:")]
+        {
+            let line = paste(&Place::Machine, 8301, true, Duration::from_secs(seconds));
+            assert!(line.ends_with(told), "{line}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_forwarded_or_need_be_no_line_says_so() {
+        assert_eq!(way_back(&Place::WSL, 8301, true), None);
+        for may_paste in [false, true] {
+            let told = way_back(&Place::Container, 8301, may_paste).expect("advice");
+            assert!(told.contains("container") && !told.contains("ssh"), "{told}");
+            assert_eq!(told.contains("docker run -it"), !may_paste, "{told}");
+        }
+    }
+}

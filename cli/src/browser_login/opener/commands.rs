@@ -1,0 +1,169 @@
+//! The commands that may open an address: what `BROWSER` names, or what the desktop has. No shell reads any of them.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::super::Browser;
+
+/// Browsers that draw in the terminal, which the login itself needs, and which could not run without it.
+const IN_THE_TERMINAL: [&str; 8] =
+    ["w3m", "lynx", "links", "links2", "elinks", "browsh", "carbonyl", "www-browser"];
+/// What Linux inside Windows opens addresses with. The second is Windows' own; its folder need not be in `PATH`.
+const WSL: [&[&str]; 3] = [
+    &["wslview"],
+    &["rundll32.exe", "url.dll,FileProtocolHandler"],
+    &["/mnt/c/Windows/System32/rundll32.exe", "url.dll,FileProtocolHandler"],
+];
+/// Where programs are looked for without `PATH`.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The commands that may open `url`, in the order in which they are tried, with programs found in `path`.
+pub(in super::super) fn candidates(browser: &Browser, url: &str, path: Option<&OsStr>) -> Vec<Command> {
+    let path = path.unwrap_or(OsStr::new(USUAL_PATH));
+    let commands = match browser {
+        Browser::Named(named) => named_commands(named, url),
+        Browser::Desktop => desktop_commands(url),
+        Browser::OfWindows => WSL
+            .into_iter()
+            .map(|words| words.iter().copied().map(OsString::from).chain([OsString::from(url)]).collect())
+            .chain(desktop_commands(url))
+            .collect(),
+        Browser::Elsewhere => Vec::new(),
+    };
+    commands.iter().filter_map(|words| command(words, path)).collect()
+}
+
+fn desktop_commands(url: &str) -> Vec<Vec<OsString>> {
+    let words = |command: &Command| {
+        [command.get_program()].into_iter().chain(command.get_args()).map(OsString::from).collect()
+    };
+    // PowerShell is a shell.
+    let is_shell = |command: &&Command| command.get_program().to_string_lossy().contains("powershell");
+    open::commands(url).iter().filter(|command| !is_shell(command)).map(words).collect()
+}
+
+/// `BROWSER` is a list of commands, separated as in `PATH`; `%s` stands for the URL, which is else put last.
+fn named_commands(named: &str, url: &str) -> Vec<Vec<OsString>> {
+    let separator = if cfg!(windows) { ';' } else { ':' };
+    let commands = named.split(separator).map(str::trim).filter(|command| !command.is_empty());
+    commands
+        .map(|text| {
+            // The path of a program may hold spaces.
+            let words = if Path::new(text).is_file() { vec![text.to_owned()] } else { words(text) };
+            let has_place = words.iter().skip(1).any(|word| word.contains("%s"));
+            let last = (!has_place).then(|| url.to_owned());
+            let filled = words.iter().enumerate().map(|(position, word)| match position {
+                0 => word.clone(),
+                _ => word.replace("%s", url),
+            });
+            filled.chain(last).map(OsString::from).collect()
+        })
+        .collect()
+}
+
+/// The words of a command: separated by spaces, unless quoted. Nothing else has a meaning.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for character in text.chars() {
+        match (character, quote) {
+            (_, Some(open)) if character == open => quote = None,
+            ('"' | '\'', None) => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            (_, None) if character.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// The command of these words, if its program is there and shows pages outside the terminal.
+fn command(words: &[OsString], path: &OsStr) -> Option<Command> {
+    let (program, arguments) = words.split_first()?;
+    let name = Path::new(program).file_name()?.to_str()?;
+    if IN_THE_TERMINAL.contains(&name) {
+        return None;
+    }
+    let mut command = Command::new(find(program, path)?);
+    command.args(arguments);
+    Some(command)
+}
+
+/// The file of a program. An empty or relative folder in `PATH`, and a relative path, would be one of the working
+/// directory, which may be anybody's.
+fn find(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
+    if cfg!(windows) {
+        // It knows where it may look.
+        return Some(PathBuf::from(program));
+    }
+    if Path::new(program).components().count() > 1 {
+        return Some(PathBuf::from(program)).filter(|file| file.is_absolute());
+    }
+    let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const URL: &str = "http://127.0.0.1:8301/go/x";
+
+    fn shown(named: &str) -> Vec<String> {
+        let joined = |words: &Vec<OsString>| {
+            words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join("|")
+        };
+        named_commands(named, URL).iter().map(joined).collect()
+    }
+
+    #[test]
+    fn the_variable_names_commands_in_order() {
+        assert_eq!(shown("firefox"), [format!("firefox|{URL}")]);
+        assert_eq!(shown("a --new-tab %s:b -x"), [format!("a|--new-tab|{URL}"), format!("b|-x|{URL}")]);
+        assert_eq!(shown("a --url=%s -x %s"), [format!("a|--url={URL}|-x|{URL}")]);
+        assert_eq!(shown(" : "), Vec::<String>::new());
+    }
+
+    #[test]
+    fn quotes_hold_words_together_and_nothing_else_has_a_meaning() {
+        assert_eq!(shown("a -P 'my profile' \"\" b\"c d\"e"), [format!("a|-P|my profile||bc de|{URL}")]);
+        assert_eq!(shown("a '%s"), [format!("a|{URL}")]);
+        assert_eq!(shown("a; reboot & $(id) `id` > x"), [format!("a;|reboot|&|$(id)|`id`|>|x|{URL}")]);
+    }
+
+    #[test]
+    fn a_program_is_never_taken_from_the_working_directory() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let program = folder.path().join("my browser");
+        fs::write(&program, "").expect("a file");
+        let found = |named: &str, path: &str| {
+            let commands = candidates(&Browser::Named(named.to_owned()), URL, Some(OsStr::new(path)));
+            commands.first().map(|command| PathBuf::from(command.get_program()))
+        };
+        let folder = folder.path().to_str().expect("a path");
+        assert_eq!(found("'my browser'", folder), Some(program.clone()));
+        // As it is, without quotes.
+        assert_eq!(found(program.to_str().expect("a path"), ""), Some(program));
+        // The tests run in the folder of the package, where these are.
+        for (named, path) in
+            [("Cargo.toml", ""), ("Cargo.toml", ":."), ("./Cargo.toml", "/bin"), ("src/lib.rs", "/")]
+        {
+            assert!(Path::new(named).is_file());
+            assert_eq!(found(named, path), None, "{named} {path}");
+        }
+        assert_eq!(found("/nowhere/x", "/bin"), Some(PathBuf::from("/nowhere/x")));
+    }
+
+    #[test]
+    fn a_browser_that_draws_in_the_terminal_is_passed_over() {
+        for named in ["w3m", "/usr/bin/lynx %s", "elinks -no-home"] {
+            let commands = candidates(&Browser::Named(named.to_owned()), URL, Some(OsStr::new("/usr/bin")));
+            assert!(commands.is_empty(), "{named}");
+        }
+    }
+}

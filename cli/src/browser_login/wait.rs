@@ -1,0 +1,184 @@
+//! The wait for the browser, and for who pastes in its place. Only the awaited response, the user or time ends it.
+
+use std::cell::Cell;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::listener::{Arrival, Listener};
+use super::opener::{self, Opening};
+use super::pasted::{self, Keyboard};
+use super::response::{Expected, Response};
+use super::{Browser, LoginError, Setup, advice};
+use crate::terminal::Progress;
+
+/// A browser that was opened has asked for its address by then, even on a slow machine.
+const BROWSER_COMES: Duration = Duration::from_secs(10);
+
+/// What the browser brought back for this login.
+pub(super) struct Code {
+    pub(super) code: SecretString,
+    pub(super) iss: Option<String>,
+}
+
+/// The wait. Dropped, it leaves the terminal, and a browser that never came, as they were.
+pub(super) struct Wait<'a> {
+    setup: &'a Setup<'a>,
+    expected: Expected,
+    port: u16,
+    /// Whether this process listens on the port.
+    listens: bool,
+    url: Url,
+    arrivals: Receiver<Arrival>,
+    deadline: Instant,
+    progress: Progress,
+    keyboard: Option<Keyboard>,
+    /// Whether the browser asked for its address, and until when it should have.
+    was_fetched: Box<dyn Fn() -> bool>,
+    browser_due: Cell<Option<Instant>>,
+    /// Whether the person was asked to paste.
+    is_asked: Cell<bool>,
+    _opening: Option<Opening>,
+}
+
+impl<'a> Wait<'a> {
+    /// Opens the browser, or asks for one elsewhere. Without a `listener` every port is taken.
+    pub(super) fn begin(
+        setup: &'a Setup<'a>,
+        expected: Expected,
+        url: Url,
+        listener: Option<&Listener>,
+        port: u16,
+        deadline: Instant,
+        (sender, arrivals): (Sender<Arrival>, Receiver<Arrival>),
+    ) -> Self {
+        let terminal = setup.terminal;
+        let keyboard =
+            terminal.interactive.then(|| Keyboard::watch(pasted::shortest(port, &expected), sender.clone()));
+        let opened = listener.filter(|_| setup.browser != Browser::Elsewhere);
+        let opening = opened.map(|listener| {
+            terminal.explain(&format!("opening the browser for {url}"));
+            let commands = opener::candidates(&setup.browser, &listener.address(), setup.path.as_deref());
+            Opening::begin(commands, listener.was_fetched(), sender)
+        });
+        let was_fetched: Box<dyn Fn() -> bool> = match opened {
+            Some(listener) => Box::new(listener.was_fetched()),
+            None => Box::new(|| false),
+        };
+        let wait = Self {
+            setup,
+            expected,
+            port,
+            listens: listener.is_some(),
+            url,
+            arrivals,
+            deadline,
+            progress: terminal.progress(deadline),
+            keyboard,
+            was_fetched,
+            browser_due: Cell::new(opening.as_ref().map(|_| Instant::now() + BROWSER_COMES)),
+            is_asked: Cell::new(false),
+            _opening: opening,
+        };
+        match (opened, terminal.interactive) {
+            (None, _) => wait.ask_for_another_browser(),
+            (Some(_), true) => wait.show("sign in on the page in your browser; Enter shows its address"),
+            (Some(_), false) => wait.show("sign in on the page in your browser"),
+        }
+        wait
+    }
+
+    /// Says what is waited for now.
+    pub(super) fn show(&self, what: &'static str) {
+        self.progress.show(what);
+    }
+
+    /// Whether the single-use address was fetched a second time while the daemon was asked.
+    pub(super) fn was_opened_twice(&self) -> bool {
+        self.arrivals.try_iter().any(|arrival| matches!(arrival, Arrival::OpenedTwice))
+    }
+
+    /// Waits until the awaited response comes.
+    pub(super) fn for_code<E>(&self) -> Result<Code, LoginError<E>> {
+        let terminal = self.setup.terminal;
+        loop {
+            let until = self.browser_due.get().map_or(self.deadline, |due| due.min(self.deadline));
+            let left = until.saturating_duration_since(Instant::now());
+            let response = match self.arrivals.recv_timeout(left) {
+                Ok(Arrival::Response(response)) => response,
+                Ok(Arrival::Pasted(line)) => {
+                    if let Some(response) = pasted::response(&line, self.port, &self.expected) {
+                        response
+                    } else {
+                        terminal.tell("that is not the address that this login waits for: try again");
+                        continue;
+                    }
+                }
+                Ok(Arrival::EmptyLine) => {
+                    self.ask_for_another_browser();
+                    continue;
+                }
+                Ok(Arrival::Foreign) => {
+                    terminal.say("the response of another login came, and was ignored: still waiting");
+                    continue;
+                }
+                Ok(Arrival::NotOpened) => {
+                    self.give_up_the_browser("no browser could be opened");
+                    continue;
+                }
+                Ok(Arrival::OpenedTwice) => return Err(LoginError::OpenedTwice),
+                Ok(Arrival::Interrupted) => {
+                    if self.is_asked.get() {
+                        // Behind the `^C` that the terminal shows.
+                        terminal.say("");
+                    }
+                    return Err(LoginError::Interrupted);
+                }
+                Err(RecvTimeoutError::Timeout) if until < self.deadline => {
+                    self.browser_due.set(None);
+                    if !(self.was_fetched)() {
+                        self.give_up_the_browser("no browser has come for this login yet");
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(LoginError::NotInTime(self.setup.patience));
+                }
+            };
+            return match response {
+                Response::Code { code, iss } => Ok(Code { code, iss }),
+                Response::Refused(refusal) => Err(LoginError::Refused(refusal)),
+                Response::OtherIssuer => Err(LoginError::OtherIssuer),
+            };
+        }
+    }
+
+    fn give_up_the_browser(&self, why: &str) {
+        // What is typed must not be drawn over.
+        self.progress.clear();
+        self.setup.terminal.warn(why);
+        self.ask_for_another_browser();
+    }
+
+    /// Tells the URL, how a browser elsewhere gets back here, and takes the address of the page that did not.
+    fn ask_for_another_browser(&self) {
+        self.browser_due.set(None);
+        self.progress.clear();
+        let Setup { place, terminal, .. } = self.setup;
+        terminal.tell(&format!("Open this address in a browser:\n\n  {}\n", self.url));
+        let may_paste = self.keyboard.is_some();
+        if self.listens
+            && let Some(way) = advice::way_back(place, self.port, may_paste)
+        {
+            terminal.tell(&way);
+        }
+        if let Some(keyboard) = &self.keyboard {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            terminal.tell(&advice::paste(place, self.port, self.listens, left));
+            keyboard.ask();
+            self.is_asked.set(true);
+        }
+    }
+}

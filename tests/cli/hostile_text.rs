@@ -1,0 +1,182 @@
+//! Hundreds of hostile texts in every field that a server or an identity provider controls: shown as letters, in the
+//! terminal, in JSON, in the log and on the page in the browser, and nothing else comes of them.
+
+use infra_harness::daemon::Daemon;
+use infra_harness::hostile_daemon::{Answers, HostileDaemon, Words};
+use infra_harness::hostile_text::{all, assert_inert};
+use infra_harness::login::Started;
+use infra_harness::program::{Ran, User};
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use regex_lite::Regex;
+use serde_json::{Value, json};
+
+/// Every text comes first once in so many; the fields that follow take the next ones.
+const STEP: usize = 5;
+/// Two cores are enough for two.
+const WORKERS: usize = 2;
+
+#[test]
+fn what_a_server_says_is_shown_as_text_in_the_terminal_the_json_and_the_page() {
+    let texts = all();
+    let tags = tags(&honest_page(&texts));
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            let (texts, tags) = (&texts, &tags);
+            scope.spawn(move || {
+                let (daemon, alice) = (HostileDaemon::start(), User::new());
+                for first in (worker * STEP..texts.len()).step_by(WORKERS * STEP) {
+                    sign_in(&alice, &daemon, Words::from(texts, first), tags);
+                    look(&alice, &daemon, &Words::from(texts, first));
+                    are_told(&alice, &daemon, &Words::from(texts, first), first / STEP);
+                }
+            });
+        }
+    });
+}
+
+/// The login tells who is signed in, in the terminal and on the page.
+fn sign_in(alice: &User, daemon: &HostileDaemon, words: Words, tags: &[String]) {
+    daemon.say(words, Answers::Sessions);
+    assert_inert_ran(&log_in(alice, daemon).expect(0).telling(&["logged in to https://127.0.0.1:"]));
+    let page = daemon.take_page();
+    assert!(page.contains("<h1>Logged in</h1>"), "{page}");
+    assert_inert(&page);
+    assert_eq!(self::tags(&page), tags, "a text became a part of the page\n{page}");
+}
+
+/// `status` tells who is signed in; its JSON holds exactly what the server said.
+fn look(alice: &User, daemon: &HostileDaemon, words: &Words) {
+    daemon.say(words.clone(), Answers::Sessions);
+    let status = alice.infra(["status"]).run().expect(0);
+    assert_inert_ran(&status);
+    assert_eq!(status.stdout.lines().count(), 6, "a text made a line of its own\n{status}");
+
+    daemon.say(words.clone(), Answers::Sessions);
+    let status = alice.infra(["status", "--json"]).run().expect(0);
+    assert_inert_ran(&status);
+    assert_eq!(status.stdout.lines().count(), 1, "{status}");
+    assert_eq!(status.json().get("user"), Some(&words.clone().user()));
+}
+
+/// What the server says went wrong is told.
+fn are_told(alice: &User, daemon: &HostileDaemon, words: &Words, number: usize) {
+    let (code, status, exit) = match number % 3 {
+        0 => ("unavailable", 503, 4),
+        1 => ("too_many_requests", 429, 4),
+        _ => ("session_revoked", 401, 3),
+    };
+    daemon.say(words.clone(), Answers::Problems { code, status });
+    assert_inert_ran(&alice.infra(["status", "-v"]).run().expect(exit));
+    daemon.say(words.clone(), Answers::Problems { code: "login_refused", status: 403 });
+    let refused = log_in(alice, daemon).expect(6);
+    assert_inert_ran(&refused.telling(&["the login was refused"]));
+    assert_inert(&daemon.take_page());
+}
+
+#[test]
+fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let texts = all();
+    let mut taken = 0;
+    for (number, texts) in texts.chunks(4).enumerate() {
+        let is_long = texts.iter().any(|text| text.len() > 1000);
+        // Groups decide who may do what: one that cannot be taken over refuses the login, so they come alone.
+        let in_groups = number % 3 == 0;
+        let texts = texts.to_vec();
+        provider.misbehave(Misbehaviour::default().id_token(move |draft| {
+            let claims = ["name", "email", "preferred_username", "given_name"];
+            for (name, text) in claims.into_iter().zip(&texts) {
+                draft.set_claim(name, json!(text));
+            }
+            draft.set_claim("groups", if in_groups { json!(texts) } else { json!(["staff"]) });
+        }));
+        let started = Started::at(&daemon);
+        let finished = started.finish(&started.sign_in(&provider));
+        match finished.status {
+            201 => taken += 1,
+            403 | 502 => assert!(in_groups || is_long, "{finished:?}\n{}", daemon.log()),
+            other => panic!("{other}: {finished:?}"),
+        }
+        assert_inert(&finished.body);
+    }
+    assert!(taken > texts.len() / 8, "hardly any login was taken: {taken}");
+
+    // The last of them, through `infra`.
+    provider.misbehave(Misbehaviour::default().claim("name", json!("\u{1b}]0;x\u{7}<b>Al\u{202e}ice</b>")));
+    assert_inert_ran(&infra_harness::login::succeed(&alice, &daemon, &provider));
+    assert_inert_ran(&alice.infra(["status"]).run().expect(0));
+    assert_inert(&daemon.log());
+}
+
+#[test]
+fn what_a_provider_says_went_wrong_reaches_the_log_and_the_answer_as_text() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let texts = all();
+    for texts in texts.chunks(10) {
+        let texts = texts.to_vec();
+        provider.misbehave(Misbehaviour::default().answer(Endpoint::Token, move |answer| {
+            let text = |position: usize| texts[position % texts.len()].as_str();
+            let visible = |character: &char| !character.is_ascii_control();
+            let header = |position| text(position).chars().filter(visible).take(1000).collect::<String>();
+            let body = json!({"error": text(0), "error_description": text(1), "error_uri": text(2),
+                              text(3): text(4), text(5): text(6)});
+            (answer.status, answer.body) = (400, body.to_string().into_bytes());
+            answer.set_header("www-authenticate", &header(7));
+            answer.set_header("server", &header(8));
+            answer.set_header("retry-after", &header(9));
+        }));
+        let started = Started::at(&daemon);
+        let refused = started.finish(&started.sign_in(&provider));
+        assert!(refused.status == 403 || refused.status == 502, "{refused:?}");
+        assert_inert(&refused.body);
+    }
+    assert_inert(&daemon.log());
+}
+
+fn log_in(alice: &User, daemon: &HostileDaemon) -> Ran {
+    let (origin, fingerprint) = (daemon.origin(), daemon.fingerprint());
+    let arguments =
+        ["login", &origin, "--fingerprint", &fingerprint, "--no-browser", "--no-keyring", "--force"];
+    alice.infra(arguments).run()
+}
+
+#[track_caller]
+fn assert_inert_ran(ran: &Ran) {
+    assert_inert(&ran.stdout);
+    assert_inert(&ran.stderr);
+}
+
+/// The page of a user whose every field is harmless.
+fn honest_page(texts: &[String]) -> String {
+    let harmless: Vec<String> = texts.iter().map(|_| "Alice".to_owned()).collect();
+    let (daemon, alice) = (HostileDaemon::start(), User::new());
+    daemon.say(Words::from(&harmless, 0), Answers::Sessions);
+    log_in(&alice, &daemon).expect(0);
+    daemon.take_page()
+}
+
+/// The tags and comments of a page, in order.
+fn tags(page: &str) -> Vec<String> {
+    let tag = Regex::new("<[^>]*>").expect("a sound pattern");
+    tag.find_iter(page).map(|tag| tag.as_str().to_owned()).collect()
+}
+
+/// What `status` shows has to be JSON values, too.
+#[test]
+fn a_text_of_json_stays_a_text() {
+    let breaker = "\",\"state\":\"active\",\"x\":\"".to_owned();
+    let (daemon, alice) = (HostileDaemon::start(), User::new());
+    daemon.say(Words::from(&[breaker], 0), Answers::Sessions);
+    log_in(&alice, &daemon).expect(0);
+    daemon.say(
+        Words::from(&["\u{9b}\",\"state\":\"active".to_owned()], 0),
+        Answers::Problems { code: "session_revoked", status: 401 },
+    );
+    let status = alice.infra(["status", "--json"]).run().expect(3).json();
+    assert_eq!(status["state"], "revoked");
+    let members: Vec<&String> = status.as_object().expect("an object").keys().collect();
+    assert!(!members.iter().any(|name| name.as_str() == "x"), "{members:?}");
+    assert!(matches!(status["user"], Value::Object(_)), "{status}");
+}

@@ -1,0 +1,119 @@
+//! A login as a person sees it: Chromium on the sign-in page of the certified provider, and on the last page.
+
+use std::path::{Path, PathBuf};
+
+use infra_harness::certified_provider::{CertifiedProvider, Paths};
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::program::User;
+use infra_harness::real_browser::RealBrowser;
+use serde_json::Value;
+use url::Url;
+
+#[test]
+fn a_person_signs_in_and_the_last_page_says_as_whom() {
+    let Some((provider, browser)) = scene() else { return };
+    let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |_| {});
+    let browser = pictured(browser, "logged-in");
+    let alice = User::new();
+    browser.give(login::call(&alice, &daemon)).run().expect(0).telling(&["logged in", "alice"]).silent();
+
+    let report = browser.report();
+    assert_sound(&report, &provider);
+    assert_eq!(report["title"], "Logged in - infra", "{report:#}");
+    let text = report["text"].as_str().expect("a text");
+    for shown in ["Logged in", "Alice (alice@example.test)", &daemon.origin(), "infra login --force"] {
+        assert!(text.contains(shown), "{shown} is not shown: {report:#}");
+    }
+    assert_eq!(alice.infra(["status", "--json"]).run().expect(0).json()["user"]["name"], "Alice");
+}
+
+#[test]
+fn a_person_cancels_and_the_last_page_does_not_say_that_they_are_signed_in() {
+    let Some((provider, browser)) = scene() else { return };
+    let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |_| {});
+    let browser = pictured(browser.cancelling(), "not-logged-in");
+    let alice = User::new();
+    browser.give(login::call(&alice, &daemon)).run().expect(6).telling(&["cancelled"]).silent();
+
+    let report = browser.report();
+    assert_sound(&report, &provider);
+    assert_eq!(report["title"], "Not logged in - infra", "{report:#}");
+    assert!(report["text"].as_str().is_some_and(|text| text.contains("terminal says why")), "{report:#}");
+    alice.infra(["status", "--quiet"]).run().expect(3);
+}
+
+fn scene() -> Option<(CertifiedProvider, RealBrowser)> {
+    let provider = CertifiedProvider::start(Paths::Custom)?;
+    let browser = RealBrowser::trusting(&provider.authority_pin())?;
+    Some((provider, browser))
+}
+
+/// The browser, with the pictures of the documentation taken anew with `UPDATE=1`.
+fn pictured(browser: RealBrowser, name: &str) -> RealBrowser {
+    browser.picturing_on_update(&folder_of_pictures(), name)
+}
+
+fn folder_of_pictures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pages")
+}
+
+/// What holds of every login in a browser, however it ended.
+#[track_caller]
+fn assert_sound(report: &Value, provider: &CertifiedProvider) {
+    assert!(report["error"].is_null(), "the browser got stuck: {report:#}");
+    let texts = |name: &str| -> Vec<String> {
+        let list = report[name].as_array().expect("a list");
+        list.iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
+    };
+    // Not even a complaint about the policy. What the provider's own pages do is its business, and a page that is no
+    // success has a status that says so.
+    for message in report["console"].as_array().expect("the console") {
+        let (text, at) =
+            (message["text"].as_str().unwrap_or_default(), message["at"].as_str().unwrap_or_default());
+        let is_status = text.contains("status of 403");
+        assert!(at.starts_with(&host(provider)) || is_status, "{message} in {report:#}");
+    }
+    assert_eq!(texts("failures"), Vec::<String>::new(), "{report:#}");
+
+    let provider = Url::parse(provider.issuer()).expect("an issuer").origin();
+    let requests = texts("requests");
+    assert!(requests.len() >= 4, "too few to be a login: {report:#}");
+    for request in &requests {
+        let url = Url::parse(request).expect("a URL");
+        let is_listener = url.scheme() == "http" && url.host_str() == Some("127.0.0.1");
+        // The icon of the page is in the page.
+        let is_elsewhere = url.origin() != provider && !is_listener && url.scheme() != "data";
+        assert!(!is_elsewhere, "something is loaded from {request}: {report:#}");
+    }
+    assert!(requests.iter().any(|url| url.contains("/callback?")), "no response came: {report:#}");
+
+    let shown = [report["url"].clone(), report["shownAddress"].clone()];
+    for address in shown.iter().filter_map(Value::as_str).map(str::to_owned).chain(texts("history")) {
+        let is_telling = ["code=", "state=", "error=", "?"].iter().any(|part| address.contains(part));
+        assert!(!is_telling || !address.starts_with("http://"), "the browser keeps {address}: {report:#}");
+    }
+    assert_eq!(report["referrer"], "", "{report:#}");
+    let overflows = report["overflows"].as_array().expect("a width for each layout");
+    assert!(overflows.len() == 4 && overflows.iter().all(|overflow| overflow == 0), "{report:#}");
+    let backgrounds = texts("backgrounds");
+    assert_ne!(backgrounds.first(), backgrounds.last(), "dark looks like light: {report:#}");
+}
+
+/// The provider's address, in front of every path.
+fn host(provider: &CertifiedProvider) -> String {
+    format!("{}/", Url::parse(provider.issuer()).expect("an issuer").origin().ascii_serialization())
+}
+
+#[test]
+fn the_pictures_of_the_documentation_are_there_and_small() {
+    let folder = folder_of_pictures();
+    for name in ["logged-in", "not-logged-in"] {
+        for layout in ["", "-dark", "-narrow", "-narrow-dark"] {
+            let file = folder.join(format!("{name}{layout}.png"));
+            let size =
+                std::fs::metadata(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).len();
+            assert!((1..60_000).contains(&size), "{} has {size} bytes", file.display());
+        }
+    }
+}

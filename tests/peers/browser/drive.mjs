@@ -1,0 +1,77 @@
+// A `BROWSER` for the tests: opens the address with the Chromium of this machine, signs in on the provider's page (or
+// presses "Cancel" there), and reports what a person at the browser would have seen.
+//
+// DRIVE_CHROMIUM   the program
+// DRIVE_AUTHORITY  SHA-256 of the public key of the provider's authority, in base64
+// DRIVE_REPORT     a file that appears at the end, with JSON
+// DRIVE_CANCEL     set: presses "Cancel"
+// DRIVE_PICTURES   set: a folder for pictures of the last page
+// DRIVE_NAME       the first part of their names
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+
+const env = process.env;
+const limit = 30_000;
+const wide = { width: 760, height: 480 };
+const phone = { width: 360, height: 560 };
+const quiet = [
+  '--disable-background-networking', '--disable-component-update', '--disable-gpu', '--disable-quic', '--disable-sync',
+  '--no-first-run', '--no-sandbox', `--ignore-certificate-errors-spki-list=${env.DRIVE_AUTHORITY}`,
+];
+
+const seen = { requests: [], console: [], failures: [], addresses: [] };
+const browser = await chromium.launch({ executablePath: env.DRIVE_CHROMIUM, args: quiet, timeout: limit });
+try {
+  const context = await browser.newContext({ viewport: wide });
+  context.setDefaultTimeout(limit);
+  context.on('request', (request) => seen.requests.push(request.url()));
+  context.on('requestfailed', (request) => seen.failures.push(`${request.url()}: ${request.failure()?.errorText}`));
+  context.on('console', (message) => seen.console.push({ text: message.text(), at: message.location().url }));
+  const page = await context.newPage();
+  page.on('framenavigated', (frame) => seen.addresses.push(frame.url()));
+
+  await page.goto(process.argv[2]);
+  if (env.DRIVE_CANCEL) {
+    await page.click('button[name=deny]');
+  } else {
+    await page.fill('input[name=username]', 'alice');
+    await page.fill('input[name=password]', 'password');
+    await page.click('button[name=go]');
+  }
+  await page.waitForURL(/^http:\/\/127\.0\.0\.1:\d+\/done\//);
+
+  const inside = await context.newCDPSession(page);
+  const history = await inside.send('Page.getNavigationHistory');
+  const widths = [];
+  for (const [layout, viewport] of Object.entries({ '': wide, '-narrow': phone })) {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme });
+      widths.push(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth));
+      if (env.DRIVE_PICTURES) {
+        const dark = colorScheme === 'dark' ? '-dark' : '';
+        await page.screenshot({ path: path.join(env.DRIVE_PICTURES, `${env.DRIVE_NAME}${layout}${dark}.png`) });
+      }
+    }
+  }
+  const look = (colorScheme) =>
+    page.emulateMedia({ colorScheme }).then(() => page.evaluate(() => getComputedStyle(document.body).backgroundColor));
+  Object.assign(seen, {
+    url: page.url(),
+    shownAddress: await page.evaluate(() => location.href),
+    title: await page.title(),
+    text: await page.innerText('main'),
+    referrer: await page.evaluate(() => document.referrer),
+    history: history.entries.map((entry) => entry.url),
+    overflows: widths,
+    backgrounds: [await look('light'), await look('dark')],
+  });
+} catch (error) {
+  seen.error = String(error);
+} finally {
+  await browser.close();
+}
+fs.writeFileSync(`${env.DRIVE_REPORT}.new`, JSON.stringify(seen));
+fs.renameSync(`${env.DRIVE_REPORT}.new`, env.DRIVE_REPORT);
