@@ -1,5 +1,7 @@
 //! What the person at the terminal sees: data on standard output, talk on standard error.
 
+mod wrap;
+
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar};
+use terminal_size::{Height, Width};
 
 use crate::arguments::{Colour, Global};
 use crate::failure::{Exit, Failure};
@@ -52,6 +55,8 @@ impl Drop for Progress {
 pub struct Terminal {
     /// Whether a human can be asked: standard input and standard error are terminals.
     pub interactive: bool,
+    /// Whether a terminal shows what is told: standard error is one.
+    pub read_by_human: bool,
     /// `-q`: only warnings and errors are told.
     pub quiet: bool,
     /// How often `-v` was given.
@@ -66,8 +71,10 @@ impl Terminal {
             Colour::Never => ColorChoice::Never,
         };
         choice.write_global();
+        let read_by_human = io::stderr().is_terminal();
         Self {
-            interactive: io::stdin().is_terminal() && io::stderr().is_terminal(),
+            interactive: io::stdin().is_terminal() && read_by_human,
+            read_by_human,
             quiet: options.quiet,
             verbose: options.verbose,
         }
@@ -80,6 +87,13 @@ impl Terminal {
             .write_all(text.as_bytes())
             .and_then(|()| output.flush())
             .map_err(|error| Failure::new(Exit::Failed, "standard output cannot be written").because(&error))
+    }
+
+    /// As [`data`](Self::data), in lines that fit where a terminal shows them.
+    pub fn report(self, text: &str) -> Result<(), Failure> {
+        let size =
+            if io::stdout().is_terminal() { terminal_size::terminal_size_of(io::stdout()) } else { None };
+        self.data(&fitted(text, size))
     }
 
     /// Tells something on standard error, unless `-q`.
@@ -98,18 +112,27 @@ impl Terminal {
 
     /// Warns on standard error, even with `-q`.
     pub fn warn(self, line: &str) {
-        self.tell(&format!("{WARNING}warning:{WARNING:#} {line}"));
+        self.labelled("warning:", WARNING, line);
     }
 
     /// Tells of an error on standard error.
     pub fn error(self, line: &str) {
-        self.tell(&format!("{ERROR}error:{ERROR:#} {line}"));
+        self.labelled("error:", ERROR, line);
     }
 
     /// Tells something on standard error even with `-q`.
     pub fn tell(self, line: &str) {
-        // A line in the midst of what is being drawn would be overwritten. A closed standard error leaves nobody to tell.
-        let _ = PROGRESS.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
+        write(&self.fitted(line));
+    }
+
+    fn labelled(self, label: &str, style: Style, line: &str) {
+        let text = self.fitted(&format!("{label} {line}"));
+        let rest = text.strip_prefix(label).unwrap_or_default();
+        write(&format!("{style}{label}{style:#}{rest}"));
+    }
+
+    fn fitted(self, text: &str) -> String {
+        fitted(text, if self.read_by_human { terminal_size::terminal_size_of(io::stderr()) } else { None })
     }
 
     /// A place to show that something goes on, until the value is dropped.
@@ -135,6 +158,19 @@ impl Terminal {
             .default(0)
             .interact()
             .map_err(|error| interrupted(&error))
+    }
+}
+
+fn write(line: &str) {
+    // A line in the midst of what is being drawn would be overwritten. A closed standard error leaves nobody to tell.
+    let _ = PROGRESS.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
+}
+
+/// In lines that fit a terminal of this size; as it is where there is none.
+fn fitted(text: &str, size: Option<(Width, Height)>) -> String {
+    match size {
+        Some((Width(columns), _)) if columns > 0 => wrap::wrapped(text, columns.into()),
+        _ => text.to_owned(),
     }
 }
 

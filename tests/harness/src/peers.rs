@@ -22,6 +22,17 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     found.or_else(|| missing(&format!("{name} is not installed on this machine")))
 }
 
+/// A file of the machine that a package of it installs. `None`, said loudly, where it is not; in continuous integration
+/// (`CI=true`) that fails the test.
+pub fn find_file(path: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(path);
+    if path.exists() {
+        Some(path)
+    } else {
+        missing(&format!("{} is not installed on this machine", path.display()))
+    }
+}
+
 fn missing(reason: &str) -> Option<PathBuf> {
     assert!(!is_continuous_integration(), "{reason}: run `tests/peers/install`");
     skip::told(reason);
