@@ -1,18 +1,24 @@
 //! What can be typed after `infra`.
 
+mod help;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::ArgValueCompleter;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
+
+use crate::completion;
 
 /// A person takes no longer to sign in, and the daemon's ticket lasts no longer.
 const MAX_LOGIN: Duration = Duration::from_mins(5);
 
 /// Sign in to infrastructure from the terminal
 #[derive(Debug, Parser)]
-#[command(name = "infra", version, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "infra", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = help::SHORT, after_long_help = help::PROGRAM)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -21,26 +27,13 @@ pub struct Arguments {
     pub global: Global,
 }
 
-const EXIT_CODES: &str = "\
-Exit codes:
-    0  done; for `status`: signed in        5  the server's identity is not trusted
-    1  failed                               6  the login was refused, or not completed in time
-    2  wrong usage                          7  logged out here, but the daemon could not be told
-    3  a login is needed                  130  interrupted
-    4  the daemon or the identity provider cannot be reached
-
-Environment:
-    INFRA_SERVER        the server, as with --server
-    INFRA_FINGERPRINT   its fingerprint, as with --fingerprint
-    INFRA_CA_FILE       its certification authority, as with --ca-file
-    INFRA_TOKEN         a session token that stands in for the stored one; needs INFRA_SERVER
-    INFRA_HOME          where servers and sessions are kept, instead of ~/.infra";
-
 /// What every command understands.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The server to talk to: `host`, `host:port` or `https://host[:port]`
     #[arg(long = "server", global = true, value_name = "SERVER")]
+    #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server_option: Option<Origin>,
 
     /// Say more about what is done (twice: even more)
@@ -65,46 +58,71 @@ pub enum Colour {
     Never,
 }
 
+impl Colour {
+    /// As clap has it, which shows help before anything is understood.
+    pub fn of(choice: clap::ColorChoice) -> Self {
+        match choice {
+            clap::ColorChoice::Auto => Self::Auto,
+            clap::ColorChoice::Always => Self::Always,
+            clap::ColorChoice::Never => Self::Never,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Sign in through the browser
     ///
     /// The first time, the server has to be proven: type the whole line that its operator gave you. A session that is
-    /// still good is told, and nothing is opened.
-    #[command(after_long_help = "Examples:\n  infra login infra.example.com\n  \
-        infra login 10.0.0.5:8443 --fingerprint sha256:9f86…\n  infra login --no-browser      # on a machine without one")]
+    /// still good is told, and nothing is opened. Over SSH or in a container the address is printed: open it in any
+    /// browser, and paste the address of the last page here if that page does not load.
+    #[command(after_long_help = help::LOGIN)]
     Login(Login),
 
     /// End the session at the daemon, and forget it here
+    ///
+    /// The token is worthless within a second. Where the daemon cannot be told now (exit code 7), the token is dropped
+    /// here all the same, and the next command tells it.
+    #[command(after_long_help = help::LOGOUT)]
     Logout(Logout),
 
     /// Who is signed in where, and until when
     ///
     /// Exit code 0 means signed in, 3 that a login is needed, 4 that nobody could be asked, 5 that the server's
-    /// identity is not trusted.
+    /// identity is not trusted. Times are those of your time zone; the daemon's clock decides what is left.
+    #[command(after_long_help = help::STATUS)]
     Status(Status),
 
     /// Print the session token for a script, or exit with 3 when there is no live one
-    #[command(after_long_help = "Example:\n  \
-        printf 'Authorization: Bearer %s\\n' \"$(infra token)\" | curl -H @- https://service.example.com")]
+    ///
+    /// Standard output is the token alone, or nothing. It never asks and never opens a browser. Where a terminal reads
+    /// standard error, the last minutes of a session are mentioned there, unless `-q`.
+    #[command(after_long_help = help::TOKEN)]
     Token(Token),
 
     /// Make a known server the current one
+    ///
+    /// The current server is the one that commands talk to when none is named. A login makes its server the current one.
+    #[command(after_long_help = help::USE)]
     Use {
         /// A server that was signed in to before
+        #[arg(add = ArgValueCompleter::new(completion::servers))]
         server: Origin,
     },
 
     /// Accept a new identity of a known server
     ///
     /// The only way past a changed fingerprint. Ask the server's operator for it, by another way than the server.
+    #[command(after_long_help = help::TRUST)]
     Trust(Trust),
 
     /// Print the script that lets a shell complete this program's arguments
-    #[command(after_long_help = "Examples:\n  infra completions bash > /etc/bash_completion.d/infra\n  \
-        infra completions zsh > \"${fpath[1]}/_infra\"\n  \
-        infra completions fish > ~/.config/fish/completions/infra.fish")]
+    ///
+    /// The script asks `infra` what can stand at the cursor, so that known servers and providers are completed, too.
+    /// Nushell's holds commands and options only.
+    #[command(after_long_help = help::COMPLETIONS)]
     Completions {
+        /// The shell
         #[arg(value_enum)]
         shell: Shell,
     },
@@ -114,10 +132,11 @@ pub enum Command {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed or not")]
 pub struct Login {
     /// The server; the current one when it is left out
+    #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
     /// The identity provider, where the server accepts several
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::providers))]
     pub provider: Option<String>,
 
     #[command(flatten)]
@@ -147,7 +166,7 @@ pub struct Login {
 #[derive(Debug, Args)]
 pub struct Logout {
     /// The server; the current one when it is left out
-    #[arg(conflicts_with = "all")]
+    #[arg(conflicts_with = "all", add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
     /// End the sessions at all servers
@@ -162,7 +181,7 @@ pub struct Logout {
 #[derive(Debug, Args)]
 pub struct Status {
     /// The server; the current one when it is left out
-    #[arg(conflicts_with = "all")]
+    #[arg(conflicts_with = "all", add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
     /// Print one JSON object, whatever the state
@@ -181,6 +200,7 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct Token {
     /// The server; the current one when it is left out
+    #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
     /// Exit with 3 when the session does not last that much longer
@@ -191,6 +211,7 @@ pub struct Token {
 #[derive(Debug, Args)]
 pub struct Trust {
     /// A known server
+    #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server: Origin,
 
     #[command(flatten)]
@@ -210,7 +231,7 @@ pub struct Proof {
     pub fingerprint: Option<Pin>,
 
     /// A PEM file with its certification authority
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
 }
 
@@ -242,66 +263,4 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    fn parse(line: &str) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(line.split_whitespace())
-    }
-
-    #[test]
-    fn the_definitions_agree_with_each_other() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_server_is_taken_as_people_write_it() {
-        for text in ["infra.test", "infra.test:443", "https://infra.test"] {
-            let arguments = parse(&format!("infra login {text}")).expect("good arguments");
-            let Command::Login(login) = arguments.command else { panic!("it is a login") };
-            assert_eq!(login.server.expect("a server").to_string(), "https://infra.test");
-        }
-    }
-
-    #[test]
-    fn a_timeout_has_a_unit_and_an_end() {
-        for (text, seconds) in [("90s", 90), ("5m", 300), ("1m30s", 90)] {
-            let arguments = parse(&format!("infra login --timeout {text}")).expect("good arguments");
-            let Command::Login(login) = arguments.command else { panic!("it is a login") };
-            assert_eq!(login.timeout, Duration::from_secs(seconds));
-        }
-        for text in ["0s", "6m", "-1s", "fast", "30"] {
-            assert_eq!(
-                parse(&format!("infra login --timeout {text}")).expect_err(text).exit_code(),
-                2,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_later_of_two_opposites_counts() {
-        let arguments = parse("infra login --keyring --no-keyring").expect("good arguments");
-        let Command::Login(login) = arguments.command else { panic!("it is a login") };
-        assert!(login.no_keyring && !login.keyring);
-    }
-
-    #[test]
-    fn what_is_not_understood_exits_with_2() {
-        for line in [
-            "infra",
-            "infra search",
-            "infra login http://infra.test",
-            "infra login --fingerprint md5:00",
-            "infra login --token x",
-            "infra logout a.test --all",
-            "infra use",
-            "infra completions csh",
-            "infra status -q -v",
-        ] {
-            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
 //! What the program does for each command line.
 
 mod completions;
+mod ending;
 mod login;
 mod logout;
+mod meant;
 mod status;
 mod times;
 mod token;
@@ -21,6 +23,7 @@ use crate::home::{Home, State};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::trust::{self, Offered, Reach};
+use ending::mentioned;
 
 /// What every command is given.
 struct Context {
@@ -37,12 +40,12 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
     let Arguments { command, global } = arguments;
     let context = || Context::new(terminal, global.server_option);
     match command {
-        Command::Login(arguments) => login::run(&context()?, &arguments),
-        Command::Logout(arguments) => logout::run(&context()?, &arguments),
+        Command::Login(arguments) => mentioned(&context()?, |context| login::run(context, &arguments)),
+        Command::Logout(arguments) => mentioned(&context()?, |context| logout::run(context, &arguments)),
         Command::Status(arguments) => status::run(&context()?, &arguments),
         Command::Token(arguments) => token::run(&context()?, &arguments),
-        Command::Use { server } => use_server::run(&context()?, &server),
-        Command::Trust(arguments) => trust_server::run(&context()?, &arguments),
+        Command::Use { server } => mentioned(&context()?, |context| use_server::run(context, &server)),
+        Command::Trust(arguments) => mentioned(&context()?, |context| trust_server::run(context, &arguments)),
         // Scripts for shells are made where nobody has a home or a configuration.
         Command::Completions { shell } => completions::run(terminal, shell),
     }

@@ -63,10 +63,27 @@ impl Failure {
         self
     }
 
+    /// Adds a cause that is told as a text.
+    #[must_use]
+    pub fn because_text(mut self, cause: String) -> Self {
+        self.causes.push(cause);
+        self
+    }
+
     /// Adds what to try; commands in backticks.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts something before what else there is to try.
+    #[must_use]
+    pub fn hint_first(mut self, hint: &str) -> Self {
+        self.hint = Some(match self.hint.take() {
+            Some(other) => format!("{hint}; else {other}"),
+            None => hint.to_owned(),
+        });
         self
     }
 

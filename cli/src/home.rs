@@ -77,6 +77,14 @@ impl Home {
         }
     }
 
+    /// What is stored at `path`, as far as it can be read: nothing is repaired, tightened, waited for or told.
+    pub fn glance(path: &Path) -> State {
+        State {
+            config: document::glance(&path.join("config.json")).unwrap_or_default(),
+            sessions: document::glance(&path.join("sessions.json")).unwrap_or_default(),
+        }
+    }
+
     /// Changes what is stored, and answers with the result of `change`. No other process sees a part of it, or
     /// overwrites it.
     pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<(State, T), HomeError> {

@@ -1,11 +1,12 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
-//! From the top: `arguments` `commands` · `browser_login` `trust` · `daemon_client` `home` `keyring` · `settings`
+//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` · `settings`
 //! `terminal` `failure`.
 
 pub mod arguments;
 pub mod browser_login;
 pub mod commands;
+pub mod completion;
 pub mod daemon_client;
 pub mod failure;
 pub mod home;
@@ -17,20 +18,27 @@ pub mod trust;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
+use infra_shared::command_line::{self, Misuse};
 
-use arguments::Arguments;
+use arguments::{Arguments, Colour, Global};
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
 /// The program: does what `arguments` (its own name first) ask, and answers with an exit code of [`failure::Exit`].
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let dumps = infra_shared::dumps::forbid();
+    // Before anything else: somebody is typing.
+    if let Some(shell) = settings::completing_shell() {
+        return completion::answer(&shell, &words);
+    }
+    let arguments = match understand(&words) {
         Ok(arguments) => arguments,
-        Err(answer) => return terminal::show_usage(&answer),
+        Err(exit) => return exit,
     };
     let terminal = Terminal::new(&arguments.global);
-    if let Err(error) = infra_shared::dumps::forbid() {
+    if let Err(error) = dumps {
         return Failure::new(Exit::Failed, "core dumps cannot be forbidden")
             .because(&error)
             .tell(terminal)
@@ -40,4 +48,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => failure.tell(terminal).into(),
     }
+}
+
+/// What `words` ask, or the exit code once help was shown, or what was not understood.
+fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
+    let choice = command_line::colour(words);
+    let mut program = Arguments::command().color(choice);
+    let understood = program
+        .try_get_matches_from_mut(words)
+        .and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
+    understood.map_err(|answer| {
+        let Some(Misuse { what, because, hint }) = Misuse::of(&answer, &program, words) else {
+            return terminal::show_usage(&answer);
+        };
+        let terminal = Terminal::new(&Global { color: Colour::of(choice), ..Global::default() });
+        Failure::new(Exit::Usage, what).because_text(because).hint(hint).tell(terminal).into()
+    })
 }

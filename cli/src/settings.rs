@@ -13,6 +13,8 @@ use infra_shared::token_text::SessionToken;
 use crate::failure::{Exit, Failure};
 
 pub use place::{Destination, Place};
+/// Names the shell for which words are to be completed.
+pub const COMPLETE: &str = "INFRA_COMPLETE";
 
 /// What the environment says.
 #[derive(Debug)]
@@ -33,6 +35,18 @@ pub struct Settings {
     pub path: Option<OsString>,
     /// Whether there is a desktop to open a browser on.
     pub has_desktop: bool,
+}
+
+/// The shell that asks for completions, if one does.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn completing_shell() -> Option<String> {
+    env::var(COMPLETE).ok().filter(|shell| !shell.is_empty())
+}
+
+/// Whether `TZ` says in which time zone the user is.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn has_time_zone() -> bool {
+    env::var_os("TZ").is_some()
 }
 
 impl Settings {

@@ -1,5 +1,7 @@
 //! What the person at the terminal sees: data on standard output, talk on standard error.
 
+mod wrap;
+
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ use dialoguer::console::is_dumb;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use infra_shared::printable::printable_json;
 use serde::Serialize;
+use terminal_size::{Height, Width};
 
 use crate::arguments::{Colour, Global};
 use crate::failure::{Exit, Failure};
@@ -78,6 +81,8 @@ fn spinner(deadline: Instant) -> ProgressStyle {
 pub struct Terminal {
     /// Whether a human can be asked: standard input and standard error are terminals.
     pub interactive: bool,
+    /// Whether a terminal shows what is told: standard error is one.
+    pub read_by_human: bool,
     /// `-q`: only warnings and errors are told.
     pub quiet: bool,
     /// How often `-v` was given.
@@ -92,8 +97,10 @@ impl Terminal {
             Colour::Never => ColorChoice::Never,
         };
         choice.write_global();
+        let read_by_human = io::stderr().is_terminal();
         Self {
-            interactive: io::stdin().is_terminal() && io::stderr().is_terminal(),
+            interactive: io::stdin().is_terminal() && read_by_human,
+            read_by_human,
             quiet: options.quiet,
             verbose: options.verbose,
         }
@@ -114,6 +121,13 @@ impl Terminal {
         self.data(&format!("{}\n", printable_json(&text)))
     }
 
+    /// As [`data`](Self::data), in lines that fit where a terminal shows them.
+    pub fn report(self, text: &str) -> Result<(), Failure> {
+        let size =
+            if io::stdout().is_terminal() { terminal_size::terminal_size_of(io::stdout()) } else { None };
+        self.data(&fitted(text, size))
+    }
+
     /// Tells something on standard error, unless `-q`.
     pub fn say(self, line: &str) {
         if !self.quiet {
@@ -130,18 +144,27 @@ impl Terminal {
 
     /// Warns on standard error, even with `-q`.
     pub fn warn(self, line: &str) {
-        self.tell(&format!("{WARNING}warning:{WARNING:#} {line}"));
+        self.labelled("warning:", WARNING, line);
     }
 
     /// Tells of an error on standard error.
     pub fn error(self, line: &str) {
-        self.tell(&format!("{ERROR}error:{ERROR:#} {line}"));
+        self.labelled("error:", ERROR, line);
     }
 
     /// Tells something on standard error even with `-q`.
     pub fn tell(self, line: &str) {
-        // A line in the midst of what is being drawn would be overwritten. A closed standard error leaves nobody to tell.
-        let _ = PROGRESS.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
+        write(&self.fitted(line));
+    }
+
+    fn labelled(self, label: &str, style: Style, line: &str) {
+        let text = self.fitted(&format!("{label} {line}"));
+        let rest = text.strip_prefix(label).unwrap_or_default();
+        write(&format!("{style}{label}{style:#}{rest}"));
+    }
+
+    fn fitted(self, text: &str) -> String {
+        fitted(text, if self.read_by_human { terminal_size::terminal_size_of(io::stderr()) } else { None })
     }
 
     /// A place to show what goes on until `deadline`, or until the value is dropped.
@@ -196,6 +219,19 @@ fn ask_plainly(question: &str) -> Result<String, Failure> {
         Ok(0) => Err(failure()),
         Ok(_) => Ok(line.trim().to_owned()),
         Err(error) => Err(failure().because(&error)),
+    }
+}
+
+fn write(line: &str) {
+    // A line in the midst of what is being drawn would be overwritten. A closed standard error leaves nobody to tell.
+    let _ = PROGRESS.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
+}
+
+/// In lines that fit a terminal of this size; as it is where there is none.
+fn fitted(text: &str, size: Option<(Width, Height)>) -> String {
+    match size {
+        Some((Width(columns), _)) if columns > 0 => wrap::wrapped(text, columns.into()),
+        _ => text.to_owned(),
     }
 }
 

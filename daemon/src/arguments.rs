@@ -1,8 +1,10 @@
 //! What can be typed after `infrad`.
 
+mod help;
+
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::config::parse_duration;
@@ -10,6 +12,7 @@ use crate::config::parse_duration;
 /// Signs users in with your OpenID Provider, keeps their sessions, and answers whose token it was shown
 #[derive(Debug, Parser)]
 #[command(name = "infrad", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = help::SHORT, after_long_help = help::PROGRAM)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -20,10 +23,11 @@ pub struct Arguments {
 
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", env = "INFRAD_CONFIG")]
-    #[arg(default_value = "/etc/infra/infrad.yaml", hide_env_values = true)]
+    #[arg(default_value = "/etc/infra/infrad.yaml", hide_env_values = true, value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
 
     /// Log more than the configuration says: once for `debug`, twice for `trace`
@@ -39,9 +43,30 @@ pub struct Global {
     pub color: Colour,
 }
 
+impl Colour {
+    /// As clap has it, which shows help before anything is understood.
+    pub fn of(choice: clap::ColorChoice) -> Self {
+        match choice {
+            clap::ColorChoice::Auto => Self::Auto,
+            clap::ColorChoice::Always => Self::Always,
+            clap::ColorChoice::Never => Self::Never,
+        }
+    }
+
+    /// As the terminal has it.
+    pub fn choice(self) -> anstream::ColorChoice {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the daemon
+    #[command(after_long_help = help::SERVE)]
     Serve {
         /// Start with data that is older than this host has seen, and end all sessions in it
         #[arg(long)]
@@ -55,6 +80,7 @@ pub enum Command {
     },
 
     /// Check the configuration, without a network and without reading a secret
+    #[command(after_long_help = help::CHECK)]
     Check {
         /// Also read each secret, use each root key and ask each provider: nothing of a secret is shown
         #[arg(long)]
@@ -66,6 +92,7 @@ pub enum Command {
     },
 
     /// Ask the running daemon how it is
+    #[command(after_long_help = help::STATUS)]
     Status {
         /// Print the answer as JSON
         #[arg(long)]
@@ -73,6 +100,7 @@ pub enum Command {
     },
 
     /// Look at the keys that protect the store, and change them
+    #[command(after_long_help = help::KEY)]
     Key {
         #[command(subcommand)]
         command: KeyCommand,
@@ -81,10 +109,11 @@ pub enum Command {
     /// Write an encrypted backup to a file, while the daemon runs or not
     ///
     /// It opens with a root key of the store, which is not in it, or with the recovery key.
+    #[command(after_long_help = help::BACKUP)]
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Backup {
         /// The file to write; nothing may be there
-        #[arg(required = true)]
+        #[arg(required = true, value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
 
         #[command(subcommand)]
@@ -94,8 +123,10 @@ pub enum Command {
     /// Restore a backup into the data directory, while no daemon runs
     ///
     /// The backup is verified before anything is replaced. All its sessions are ended.
+    #[command(after_long_help = help::RESTORE)]
     Restore {
         /// The backup
+        #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
 
         /// Open it with the recovery key, which is asked for, or read from standard input
@@ -108,13 +139,15 @@ pub enum Command {
     /// Everybody may sign in as `alice` or `bob`: never let anybody but yourself reach it. With a COMMAND, runs it
     /// against this daemon, cleans up and exits with its status.
     #[cfg(feature = "dev")]
+    #[command(after_long_help = help::DEV)]
     Dev {
         /// The command to run, after `--`
-        #[arg(last = true, value_name = "COMMAND")]
+        #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
         command: Vec<std::ffi::OsString>,
     },
 
     /// Print the fingerprint that users give to `infra login --fingerprint`
+    #[command(after_long_help = help::FINGERPRINT)]
     Fingerprint,
 
     /// The daemon's own certification authority, which users prove it by
@@ -130,7 +163,9 @@ pub enum Command {
     },
 
     /// Print the script that lets a shell complete this program's arguments
+    #[command(after_long_help = help::COMPLETIONS)]
     Completions {
+        /// The shell
         #[arg(value_enum)]
         shell: Shell,
     },
@@ -139,6 +174,7 @@ pub enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum KeyCommand {
     /// Say which root key wraps the data key, and whether there is a recovery key
+    #[command(after_long_help = help::KEY_STATUS)]
     Status {
         /// Print it as JSON
         #[arg(long)]
@@ -146,12 +182,15 @@ pub enum KeyCommand {
     },
 
     /// Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+    #[command(after_long_help = help::KEY_REWRAP)]
     Rewrap,
 
     /// Move the store to a new data key, while the daemon runs or not
+    #[command(after_long_help = help::KEY_ROTATE)]
     Rotate,
 
     /// An offline key that opens the store and its backups when the root key is lost
+    #[command(after_long_help = help::RECOVERY)]
     Recovery {
         #[command(subcommand)]
         command: RecoveryCommand,
@@ -199,17 +238,21 @@ fn overlap(text: &str) -> Result<u32, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum RecoveryCommand {
     /// Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+    #[command(after_long_help = help::RECOVERY_CREATE)]
     Create,
 
     /// Say whether a recovery key, which is asked for or read from standard input, opens the store
+    #[command(after_long_help = help::RECOVERY_TEST)]
     Test,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum BackupCommand {
     /// Read a backup from its beginning to its end, and say whether it could be restored
+    #[command(after_long_help = help::BACKUP_VERIFY)]
     Verify {
         /// The backup
+        #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
 
         /// Open it with the recovery key, which is asked for, or read from standard input

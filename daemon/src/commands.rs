@@ -19,9 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anstream::ColorChoice;
-
-use crate::arguments::{Arguments, CertificateCommand, Colour, Command};
+use crate::arguments::{Arguments, CertificateCommand, Command};
 use crate::assembly::AssemblyError;
 use crate::config::Config;
 use crate::control::ControlError;
@@ -40,14 +38,9 @@ pub struct Context {
 impl Context {
     pub fn new(arguments: &Arguments) -> Self {
         let global = &arguments.global;
-        let colour = match global.color {
-            Colour::Auto => ColorChoice::Auto,
-            Colour::Always => ColorChoice::Always,
-            Colour::Never => ColorChoice::Never,
-        };
         Self {
             config_path: global.config.clone(),
-            terminal: Terminal::new(global.quiet, colour),
+            terminal: Terminal::new(global.quiet, global.color.choice()),
             verbosity: Verbosity { verbose: global.verbose, quiet: global.quiet },
         }
     }

@@ -62,6 +62,13 @@ impl Failure {
         self
     }
 
+    /// Adds a cause that is told as a text.
+    #[must_use]
+    pub fn because_text(mut self, cause: String) -> Self {
+        self.causes.push(cause);
+        self
+    }
+
     /// Adds what to try; commands in backticks.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

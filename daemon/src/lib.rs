@@ -31,17 +31,20 @@ pub mod upkeep;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
+use infra_shared::command_line::{self, Misuse};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Colour};
 use crate::commands::Context;
 use crate::failure::Failure;
+use crate::terminal::Terminal;
 
 /// The program: does what `arguments` (its own name first) ask, and answers with the exit code of design §2.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match understand(&words) {
         Ok(arguments) => arguments,
-        Err(answer) => return terminal::show_usage(&answer),
+        Err(exit) => return exit,
     };
     let context = Context::new(&arguments);
     if let Err(error) = infra_shared::dumps::forbid() {
@@ -51,4 +54,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => code,
         Err(failure) => failure.tell(context.terminal),
     }
+}
+
+/// What `words` ask, or the exit code once help was shown, or what was not understood.
+fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
+    let choice = command_line::colour(words);
+    let mut program = Arguments::command().color(choice);
+    let understood = program
+        .try_get_matches_from_mut(words)
+        .and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
+    understood.map_err(|answer| {
+        let Some(Misuse { what, because, hint }) = Misuse::of(&answer, &program, words) else {
+            return terminal::show_usage(&answer);
+        };
+        let failure = Failure::usage(what).because_text(because).hint(hint);
+        failure.tell(Terminal::new(false, Colour::of(choice).choice()))
+    })
 }

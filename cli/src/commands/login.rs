@@ -4,12 +4,13 @@ mod outcome;
 mod turn;
 
 use infra_shared::api::{self, FinishLogin, FinishedLogin, StartLogin};
+use infra_shared::command_line::nearest;
 use infra_shared::origin::Origin;
 use infra_shared::token_text::{SessionID, SessionToken};
 use secrecy::ExposeSecret;
 
 use super::status::{Look, Report, State as SessionState, account, look};
-use super::{Context, end_session, times};
+use super::{Context, end_session, meant, times};
 use crate::arguments::Login;
 use crate::browser_login::{self, Browser, Setup};
 use crate::daemon_client::DaemonClient;
@@ -125,7 +126,8 @@ fn log_in(
     let state = context.home.read()?;
     let known = state.config.servers.get(origin);
     let offered = Offered::gather(&arguments.proof, &context.settings)?;
-    let proven = meet(origin, state.ways(origin), offered, context.terminal)?;
+    let proven = meet(origin, state.ways(origin), offered, context.terminal)
+        .map_err(|failure| meant::asked(failure, &state, origin))?;
     context.settle_logouts(origin, &proven.reach.client, &state)?;
     let provider = choose_provider(context, arguments, known, &proven.server)?;
     let pin = binding_pin(origin, proven.reach.record(), &proven.server.pins)?;
@@ -172,8 +174,14 @@ fn choose_provider(
     let names: Vec<String> = server.providers.iter().map(|provider| provider.name.clone()).collect();
     if let Some(name) = &arguments.provider {
         return find(name).ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("the server has no identity provider `{name}`"))
-                .hint(format!("one of: {}", names.join(", ")))
+            Failure::new(Exit::Usage, format!("the server has no identity provider `{name}`")).hint(
+                match nearest(name, names.iter().map(String::as_str)) {
+                    Some(meant) => {
+                        format!("`--provider {meant}`, if that is meant; it has: {}", names.join(", "))
+                    }
+                    None => format!("`--provider NAME`, one of: {}", names.join(", ")),
+                },
+            )
         });
     }
     let last = known.and_then(|server| server.provider.as_deref()).and_then(find);

@@ -2,7 +2,7 @@
 
 use infra_shared::origin::Origin;
 
-use super::{ClientError, Context, Ended, end_session, times};
+use super::{ClientError, Context, Ended, end_session, meant, times};
 use crate::arguments::Logout;
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
@@ -112,7 +112,12 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
             context.terminal.say(&if was_pending {
                 format!("not signed in to {origin}, which was told now of the logout before")
             } else {
-                format!("not signed in to {origin}")
+                match meant::server(state, origin) {
+                    Some(meant) => format!(
+                        "not signed in to {origin}, which is not known here: `{meant}`, if that is meant"
+                    ),
+                    None => format!("not signed in to {origin}"),
+                }
             });
             Ok(Exit::Done)
         }

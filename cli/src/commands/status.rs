@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             if texts.is_empty() {
                 texts.push(text::of(&Report::of_no_server(), context.now()));
             }
-            context.terminal.data(&texts.join("\n"))?;
+            context.terminal.report(&texts.join("\n"))?;
         }
         for report in reports {
             tell_aside(context, report);
@@ -67,7 +67,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     if arguments.json {
         context.terminal.json(&report.json())?;
     } else if !context.terminal.quiet {
-        context.terminal.data(&text::of(&report, context.now()))?;
+        context.terminal.report(&text::of(&report, context.now()))?;
     }
     let exit = report.exit();
     tell_aside(context, report);

@@ -1,30 +1,49 @@
 //! Times as people read them.
 
+use std::sync::LazyLock;
+
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
+use crate::settings;
 use crate::terminal::Terminal;
 
 /// A difference of clocks that the user is told of, in seconds.
 const SKEW_TOLD: i64 = 60;
 
-/// What is left, as `3 h 59 min`, `4 min` or `30 s`.
+/// What is left, as `3 days`, `3 h 59 min`, `4 min` or `30 s`.
 pub(super) fn left(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     match (seconds / 3600, seconds % 3600 / 60, seconds) {
+        (48.., _, seconds) => format!("{} days", seconds / 86400),
         (0, 0, seconds) => format!("{seconds} s"),
         (0, minutes, _) => format!("{minutes} min"),
         (hours, minutes, _) => format!("{hours} h {minutes} min"),
     }
 }
 
-/// A moment on the local clock: the time of day, and the date where it is not today.
+/// A moment on the local clock: the time of day with the zone, and the date where it is not today.
 pub(super) fn local(moment: Timestamp, now: Timestamp) -> String {
-    let zone = TimeZone::system();
-    let (moment, now) = (ZonedDateTime::new(moment, zone.clone()), ZonedDateTime::new(now, zone));
-    let format = if moment.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    local_in(&ZONE, moment, now)
+}
+
+fn local_in(zone: &TimeZone, moment: Timestamp, now: Timestamp) -> String {
+    let (moment, now) = (ZonedDateTime::new(moment, zone.clone()), ZonedDateTime::new(now, zone.clone()));
+    let format = match moment.date() {
+        date if date == now.date() => "%H:%M %Z",
+        date if now.date().tomorrow().is_ok_and(|tomorrow| date == tomorrow) => "tomorrow %H:%M %Z",
+        _ => "%Y-%m-%d %H:%M %Z",
+    };
     moment.strftime(format).to_string()
 }
+
+/// The zone of the user. Without `TZ` the machine's, whose file is read as it is: to learn its name, the names of all zones
+/// would be read first, which takes longer than all else that is shown.
+static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
+    let of_machine = || TimeZone::tzif("", &std::fs::read("/etc/localtime").ok()?).ok();
+    let zone = if settings::has_time_zone() { None } else { of_machine() };
+    zone.unwrap_or_else(TimeZone::system)
+});
 
 /// The daemon's time, by the local clock and its known offset.
 pub(super) fn daemon_time(now: Timestamp, offset_seconds: i64) -> Timestamp {
@@ -50,8 +69,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_moment_is_told_in_the_zone_with_the_day_where_it_is_another() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let now = at("2026-11-23T12:00:00Z");
+        let tokyo = TimeZone::posix("JST-9").expect("a zone");
+        for (moment, utc, there) in [
+            ("2026-11-23T13:05:00Z", "13:05 UTC", "22:05 JST"),
+            ("2026-11-23T16:00:00Z", "16:00 UTC", "tomorrow 01:00 JST"),
+            ("2026-11-24T00:00:00Z", "tomorrow 00:00 UTC", "tomorrow 09:00 JST"),
+            ("2026-11-25T14:59:00Z", "2026-11-25 14:59 UTC", "2026-11-25 23:59 JST"),
+            ("2026-11-22T14:59:00Z", "2026-11-22 14:59 UTC", "2026-11-22 23:59 JST"),
+        ] {
+            assert_eq!(local_in(&TimeZone::UTC, at(moment), now), utc);
+            assert_eq!(local_in(&tokyo, at(moment), now), there);
+        }
+    }
+
+    #[test]
     fn what_is_left_is_told_in_two_units_at_most() {
         for (seconds, text) in [
+            (172_800, "2 days"),
+            (172_799, "47 h 59 min"),
             (14_392, "3 h 59 min"),
             (3600, "1 h 0 min"),
             (3599, "59 min"),

@@ -4,7 +4,7 @@ use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 use jiff::SignedDuration;
 
-use super::{Context, status, times};
+use super::{Context, ending, meant, status, times};
 use crate::arguments::Token;
 use crate::failure::{Exit, Failure};
 use crate::home::State;
@@ -21,13 +21,13 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
         (Some(token), _) if min_left.is_zero() => token.clone(),
         (Some(_), _) => ask(context, &origin, &state, min_left)?,
         (None, Some(stored)) if stored.ended.is_some() => {
-            return Err(login_needed(&origin, "the session is over"));
+            return Err(login_needed(&state, &origin, "the session is over"));
         }
         (None, Some(stored)) => {
             let now = times::daemon_time(context.now(), stored.clock_offset_seconds);
             let left = |until: jiff::Timestamp| until.duration_since(now);
             if left(stored.session.expires_at) <= SignedDuration::ZERO {
-                return Err(login_needed(&origin, "the session has expired"));
+                return Err(login_needed(&state, &origin, "the session has expired"));
             }
             if left(stored.session.expires_at) < min_left {
                 return Err(too_short(&origin));
@@ -40,9 +40,10 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
                 ask(context, &origin, &state, min_left)?
             }
         }
-        (None, None) => return Err(login_needed(&origin, "you are not signed in")),
+        (None, None) => return Err(login_needed(&state, &origin, "you are not signed in")),
     };
     context.terminal.data(&format!("{}\n", token.expose()))?;
+    ending::mention(context, &state, &origin);
     Ok(Exit::Done)
 }
 
@@ -58,11 +59,11 @@ fn ask(
     if live < min_left {
         return Err(too_short(origin));
     }
-    report.token.ok_or_else(|| login_needed(origin, "you are not signed in"))
+    report.token.ok_or_else(|| login_needed(state, origin, "you are not signed in"))
 }
 
-fn login_needed(origin: &Origin, why: &str) -> Failure {
-    Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint("`infra login`")
+fn login_needed(state: &State, origin: &Origin, why: &str) -> Failure {
+    Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint(meant::login(state, origin))
 }
 
 fn too_short(origin: &Origin) -> Failure {

@@ -1,6 +1,6 @@
 //! `infra trust`: accepts a new identity of a known server.
 
-use super::Context;
+use super::{Context, meant};
 use crate::arguments::Trust;
 use crate::failure::{Exit, Failure};
 use crate::trust::{Offered, meet};
@@ -11,8 +11,14 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
     context.named_server(Some(origin))?;
     let state = context.home.read()?;
     if !state.config.servers.contains_key(origin) {
-        return Err(Failure::new(Exit::Usage, format!("{origin} is not known here"))
-            .hint(format!("`infra login {origin}`: the first login asks for what proves it")));
+        return Err(Failure::new(Exit::Usage, format!("{origin} is not known here")).hint(
+            match meant::server(&state, origin) {
+                Some(meant) => {
+                    format!("`infra trust {meant}`, if that is meant; else `infra login {origin}`")
+                }
+                None => format!("`infra login {origin}`: the first login asks for what proves it"),
+            },
+        ));
     }
     let offered = if arguments.system {
         Offered::system()

@@ -50,6 +50,22 @@ struct VersionOnly {
     version: u32,
 }
 
+/// What the file holds, if it is there and whole and its owner's.
+pub(super) fn glance<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let file = open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    check_owner(path, &metadata).ok()?;
+    let mut text = Vec::new();
+    let is_whole = metadata.is_file() && file.take(MAX_BYTES).read_to_end(&mut text).is_ok();
+    is_whole.then(|| serde_json::from_slice(&text).ok())?
+}
+
+/// Not to follow a link, and not to wait for a writer where somebody put a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
 impl<T: Serialize + DeserializeOwned + Default> Document<T> {
     pub(super) fn new(path: PathBuf, terminal: Terminal) -> Self {
         Self { path, terminal, contents: PhantomData }
@@ -107,9 +123,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
     }
 
     fn read_text(&self) -> Result<Option<Vec<u8>>, HomeError> {
-        // Not to follow a link, and not to wait for a writer where somebody put a pipe.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = match OpenOptions::new().read(true).custom_flags(flags).open(&self.path) {
+        let file = match open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-const TERMINAL: Terminal = Terminal { interactive: false, quiet: true, verbose: 0 };
+const TERMINAL: Terminal = Terminal { interactive: false, read_by_human: false, quiet: true, verbose: 0 };
 
 struct Fixture {
     directory: TempDir,

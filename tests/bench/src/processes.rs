@@ -19,7 +19,16 @@ pub(crate) fn measure() {
     println!(
         "| command | median | p99 | a program that does nothing | more than that |\n|---|---:|---:|---:|---:|"
     );
-    for arguments in [&["token"][..], &["status", "--offline"], &["status"], &["completions", "bash"]] {
+    // What is called, and the shell for which it completes, if it does.
+    let calls: [(&[&str], &str); 6] = [
+        (&["token"], ""),
+        (&["status", "--offline"], ""),
+        (&["status"], ""),
+        (&["--", "infra", "use", ""], "bash"),
+        (&["--", "infra", "login", "--"], "zsh"),
+        (&["completions", "bash"], ""),
+    ];
+    for (arguments, shell) in calls {
         let (mut times, mut nothing) = (Vec::with_capacity(RUNS), Vec::with_capacity(RUNS));
         // Turn by turn, so that what else the machine does hits both.
         for _ in 0..RUNS {
@@ -29,13 +38,17 @@ pub(crate) fn measure() {
                 .args(arguments)
                 .env_clear()
                 .env("HOME", alice.home())
-                .env("INFRA_HOME", alice.infra_home());
+                .env("INFRA_HOME", alice.infra_home())
+                .env("INFRA_COMPLETE", shell);
             times.push(time(command));
         }
         let (median, base) = (percentile(&mut times, 0.5), percentile(&mut nothing, 0.5));
+        let call = match (shell, arguments) {
+            ("", arguments) => format!("`infra {}`", arguments.join(" ")),
+            (_, arguments) => format!("TAB after `{}`", arguments.get(1..).unwrap_or_default().join(" ")),
+        };
         println!(
-            "| `infra {}` | {} | {} | {} | {} |",
-            arguments.join(" "),
+            "| {call} | {} | {} | {} | {} |",
             milliseconds(median),
             milliseconds(percentile(&mut times, 0.99)),
             milliseconds(base),

@@ -31,6 +31,17 @@ fn find_in_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.exists())
 }
 
+/// A file of the machine that a package of it installs. `None`, said loudly, where it is not; in continuous integration
+/// (`CI=true`) that fails the test.
+pub fn find_file(path: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(path);
+    if path.exists() {
+        Some(path)
+    } else {
+        missing(&format!("{} is not installed on this machine", path.display()))
+    }
+}
+
 fn missing(reason: &str) -> Option<PathBuf> {
     assert!(!is_continuous_integration(), "{reason}: run `tests/peers/install`");
     skip::told(reason);

@@ -94,6 +94,16 @@ impl User {
     pub fn file(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.infra_home().join(name)).ok()
     }
+
+    /// Changes the stored session, of which there is one.
+    pub fn edit_session(&self, change: impl FnOnce(&mut serde_json::Value)) {
+        let path = self.infra_home().join("sessions.json");
+        let text = self.file("sessions.json").expect("a session");
+        let mut sessions: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let held = sessions["sessions"].as_object_mut().and_then(|sessions| sessions.values_mut().next());
+        change(held.expect("a session"));
+        std::fs::write(path, sessions.to_string()).expect("the user's own file");
+    }
 }
 
 impl Default for User {

@@ -6,7 +6,7 @@ use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::super::{ClientError, Context, times};
+use super::super::{ClientError, Context, meant, times};
 use crate::daemon_client::{DaemonError, UNREACHABLE_HINT};
 use crate::failure::{Exit, Failure};
 use crate::home::{self, SessionEnd, Storage, TrustRecord};
@@ -52,6 +52,8 @@ pub(crate) struct Report {
     ended: Option<SessionEnd>,
     /// Why nobody could be asked, or was.
     pub(crate) cause: Option<DaemonError>,
+    /// How to sign in there.
+    pub(super) login: String,
 }
 
 /// `status --json`, schema 1.
@@ -207,6 +209,7 @@ impl Report {
             token: None,
             ended: None,
             cause: None,
+            login: "`infra login SERVER`".to_owned(),
         }
     }
 
@@ -224,6 +227,7 @@ impl Report {
             trust: known,
             checked: how,
             now: context.now(),
+            login: meant::login(state, origin),
             ..Self::of_no_server()
         };
         if let Some(token) = token {
@@ -311,7 +315,7 @@ impl Report {
             State::Untrusted => Failure::new(self.exit(), format!("{server} did not prove its identity")),
         };
         match &self.cause {
-            _ if self.exit() == Exit::LoginNeeded => failure.hint("`infra login`"),
+            _ if self.exit() == Exit::LoginNeeded => failure.hint(&self.login),
             Some(cause) => failure.because(cause).hint(UNREACHABLE_HINT),
             None => failure,
         }
@@ -327,6 +331,18 @@ impl Report {
     /// Until the nearer of both limits, by the daemon's clock.
     pub(super) fn left(&self, session: &Session) -> SignedDuration {
         session.expires_at.min(session.idle_expires_at).duration_since(self.now).max(SignedDuration::ZERO)
+    }
+
+    /// How long ago the session ended, if nobody used it.
+    pub(super) fn not_heard_of_for(&self, session: &Session) -> SignedDuration {
+        self.now.duration_since(session.idle_expires_at)
+    }
+
+    /// How long ago the lifetime of an expired session was over; `None` where it ended before, at a time nobody told.
+    pub(super) fn over_for(&self) -> Option<SignedDuration> {
+        let session = self.session.as_ref().filter(|_| self.state == State::Expired)?;
+        let over = self.now.duration_since(session.expires_at);
+        (over >= SignedDuration::ZERO).then_some(over)
     }
 
     /// Whether the daemon itself said so.

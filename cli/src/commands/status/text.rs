@@ -6,13 +6,14 @@ use jiff::Timestamp;
 
 use super::super::times;
 use super::{Look, Report, State};
+use crate::daemon_client::UNREACHABLE_HINT;
 
 /// More of a name than anybody reads.
 const MAX_CHARACTERS: usize = 256;
 
 pub(super) fn of(report: &Report, now: Timestamp) -> String {
     let Some(server) = &report.server else {
-        return "not signed in: no server is known here\n".to_owned();
+        return format!("not signed in: no server is known here\n  try       {}\n", report.login);
     };
     let mut lines = vec![match report.state {
         State::Active => format!("signed in to {server}"),
@@ -25,9 +26,8 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
         State::Unreachable => format!("not known: {server} cannot be asked"),
         State::Untrusted => format!("not known: {server} did not prove its identity, and was not asked"),
     }];
-    // Of a server that is not trusted more is told, apart; and where the state is known, why nobody was asked is not.
-    if let Some(cause) = report.cause.as_ref().filter(|_| report.state == State::Unreachable) {
-        lines.push(format!("  because   {cause}"));
+    if let Some(why) = why_not_known(report, now) {
+        lines.push(format!("  because   {why}"));
     }
     if let Some(user) = &report.user {
         lines.push(format!("  as        {}", account(user)));
@@ -53,11 +53,37 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
             lines.push(format!("  at last   {} ({} left)", times::local(at_last, now), times::left(rest)));
         }
     }
-    if matches!(report.state, State::LoggedOut | State::Expired | State::Revoked) {
-        lines.push("  try       `infra login`".to_owned());
+    if let Some(over) = report.over_for() {
+        let end = now.checked_sub(over).unwrap_or(now);
+        lines.push(format!("  ended     {} ({} ago)", times::local(end, now), times::left(over)));
+    }
+    match report.state {
+        State::LoggedOut | State::Expired | State::Revoked => {
+            lines.push(format!("  try       {}", report.login));
+        }
+        State::Unreachable if report.checked == Look::Offline => {
+            lines.push("  try       `infra status`".to_owned());
+        }
+        State::Unreachable => lines.push(format!("  try       {UNREACHABLE_HINT}")),
+        State::Active | State::Untrusted => {}
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// Why it is not known whether the session is live. Of a server that is not trusted more is told, apart.
+fn why_not_known(report: &Report, now: Timestamp) -> Option<String> {
+    if report.state != State::Unreachable {
+        return None;
+    }
+    match (&report.cause, &report.session) {
+        (Some(cause), _) => Some(cause.to_string()),
+        (None, Some(session)) => {
+            let idle = now.checked_sub(report.not_heard_of_for(session)).unwrap_or(now);
+            Some(format!("unless a service has used it since, it ended at {}", times::local(idle, now)))
+        }
+        (None, None) => Some("nothing of the session of INFRA_TOKEN is stored here".to_owned()),
+    }
 }
 
 /// A user by name and e-mail, or by subject where the provider tells neither.

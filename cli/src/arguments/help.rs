@@ -1,0 +1,111 @@
+//! What `--help` says after the options, and the manual pages in the sections of the same names. Two columns of spaces
+//! before a sentence, four before a line to be typed: tests run those lines.
+
+/// After `infra -h`, and where a command is missing.
+pub(super) const SHORT: &str = "\
+`infra help COMMAND` explains a command with examples, `infra --help` the exit codes and the environment.";
+
+pub(super) const PROGRAM: &str = "\
+Examples:
+  Sign in, the first time with the whole line that the server's operator gave you:
+    infra login infra.example.com --fingerprint \\
+      sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  See who is signed in, and until when:
+    infra status
+  Sign a request, without the token in anybody's process list:
+    printf 'Authorization: Bearer %s\\n' \"$(infra token)\" |
+      curl -H @- https://service.example.com
+  Sign out:
+    infra logout
+
+Exit codes:
+  0    done; for `status`: signed in
+  1    failed
+  2    wrong usage
+  3    a login is needed: not signed in, expired, or ended
+  4    the daemon or the identity provider cannot be reached
+  5    the server's identity is not trusted
+  6    the login was refused, or not completed in time
+  7    logged out here, but the daemon could not be told
+  130  interrupted
+
+Environment:
+  INFRA_SERVER       the server, as with --server
+  INFRA_FINGERPRINT  its fingerprint, as with --fingerprint
+  INFRA_CA_FILE      its certification authority, as with --ca-file
+  INFRA_TOKEN        a session token that stands in for the stored one; needs INFRA_SERVER
+  INFRA_HOME         where servers and sessions are kept, instead of ~/.infra
+  BROWSER            the program that opens pages
+  NO_COLOR           when set, no colour
+  CLICOLOR_FORCE     when set, colour also where no terminal reads it
+  TZ                 the time zone of the times that are shown
+
+Files:
+  ~/.infra/config.json    the servers that are known, and what proves each
+  ~/.infra/sessions.json  the sessions, with their tokens: readable by you alone
+  ~/.infra/lock           taken while either of them changes
+  ~/.infra/login.lock     taken while somebody signs in";
+
+pub(super) const LOGIN: &str = "\
+Examples:
+  The first time, with the whole line that the server's operator gave you:
+    infra login infra.example.com --fingerprint \\
+      sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  From then on:
+    infra login
+  On a machine without a browser; the address is printed, and opened elsewhere:
+    infra login --no-browser
+  Anew, although the session is still good:
+    infra login --force";
+
+pub(super) const LOGOUT: &str = "\
+Examples:
+  End the session at the current server:
+    infra logout
+  Leave nothing behind:
+    infra logout --all --forget";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  Who is signed in, and until when:
+    infra status
+  In a script, sign in only where it is needed:
+    infra status --quiet || infra login
+  The seconds that are left, by what is stored here:
+    infra status --offline --json | jq .session.secondsLeft";
+
+pub(super) const TOKEN: &str = "\
+Examples:
+  Sign a request, without the token in anybody's process list:
+    printf 'Authorization: Bearer %s\\n' \"$(infra token)\" |
+      curl -H @- https://service.example.com
+  Begin something long only with a session that lasts as long:
+    infra token --min-left 30m >/dev/null && ./deploy";
+
+pub(super) const USE: &str = "\
+Examples:
+  Talk to this server from now on:
+    infra use infra.example.com";
+
+pub(super) const TRUST: &str = "\
+Examples:
+  With the fingerprint that the operator has confirmed:
+    infra trust infra.example.com --fingerprint \\
+      sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  With a file that holds the certification authority:
+    infra trust infra.example.com --ca-file ca.pem";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  bash:
+    echo 'source <(infra completions bash)' >> ~/.bashrc
+  zsh, after `compinit`:
+    echo 'source <(infra completions zsh)' >> ~/.zshrc
+  fish:
+    echo 'infra completions fish | source' >> ~/.config/fish/config.fish
+  elvish, where ~/.config/elvish is there:
+    echo 'eval (infra completions elvish | slurp)' >> ~/.config/elvish/rc.elv
+  PowerShell:
+    'infra completions powershell | Out-String | Invoke-Expression' >> $PROFILE
+  Nushell:
+    infra completions nushell | save --force ($nu.user-autoload-dirs.0 | path join infra.nu)";

@@ -1,0 +1,59 @@
+//! Command lines, and what they mean.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Arguments, clap::Error> {
+    Arguments::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_definitions_agree_with_each_other() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn a_server_is_taken_as_people_write_it() {
+    for text in ["infra.test", "infra.test:443", "https://infra.test"] {
+        let arguments = parse(&format!("infra login {text}")).expect("good arguments");
+        let Command::Login(login) = arguments.command else { panic!("it is a login") };
+        assert_eq!(login.server.expect("a server").to_string(), "https://infra.test");
+    }
+}
+
+#[test]
+fn a_timeout_has_a_unit_and_an_end() {
+    for (text, seconds) in [("90s", 90), ("5m", 300), ("1m30s", 90)] {
+        let arguments = parse(&format!("infra login --timeout {text}")).expect("good arguments");
+        let Command::Login(login) = arguments.command else { panic!("it is a login") };
+        assert_eq!(login.timeout, Duration::from_secs(seconds));
+    }
+    for text in ["0s", "6m", "-1s", "fast", "30"] {
+        assert_eq!(parse(&format!("infra login --timeout {text}")).expect_err(text).exit_code(), 2, "{text}");
+    }
+}
+
+#[test]
+fn the_later_of_two_opposites_counts() {
+    let arguments = parse("infra login --keyring --no-keyring").expect("good arguments");
+    let Command::Login(login) = arguments.command else { panic!("it is a login") };
+    assert!(login.no_keyring && !login.keyring);
+}
+
+#[test]
+fn what_is_not_understood_exits_with_2() {
+    for line in [
+        "infra",
+        "infra search",
+        "infra login http://infra.test",
+        "infra login --fingerprint md5:00",
+        "infra login --token x",
+        "infra logout a.test --all",
+        "infra use",
+        "infra completions csh",
+        "infra status -q -v",
+    ] {
+        assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+    }
+}

@@ -1,0 +1,120 @@
+//! A session that is about to end is mentioned by whatever command is typed, once: on standard error, where a terminal
+//! reads it, so that no log and no script fills with it; never with `-q`.
+//!
+//! Judged by the end of its lifetime alone, as it is stored, with the stored difference of clocks: nobody is asked. That it
+//! may end sooner where nobody uses it is not mentioned, for services use a token without anything here knowing of it.
+
+use infra_shared::origin::Origin;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Context, times};
+use crate::failure::{Exit, Failure};
+use crate::home::{Session, State};
+
+/// How long before its end a session is mentioned; in the last quarter of one that is short.
+const NOTICE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Runs a command, and mentions the session that ends first.
+pub(super) fn mentioned(
+    context: &Context,
+    command: impl FnOnce(&Context) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    let exit = command(context)?;
+    if is_wanted(context)
+        && let Ok(state) = context.home.read()
+    {
+        let all = &state.sessions.sessions;
+        let ending = all.iter().filter_map(|(origin, session)| Some((left(session, context.now())?, origin)));
+        if let Some((left, origin)) = ending.min() {
+            tell(context, &state, origin, left);
+        }
+    }
+    Ok(exit)
+}
+
+/// Mentions the session at `origin`, and no other.
+pub(super) fn mention(context: &Context, state: &State, origin: &Origin) {
+    let session = state.sessions.sessions.get(origin).filter(|_| is_wanted(context));
+    if let Some(left) = session.and_then(|session| left(session, context.now())) {
+        tell(context, state, origin, left);
+    }
+}
+
+/// Whether somebody reads it, and whether the stored sessions are those that count.
+fn is_wanted(context: &Context) -> bool {
+    context.terminal.read_by_human && !context.terminal.quiet && context.settings.token.is_none()
+}
+
+/// How much of its lifetime is left to a session that is about to end.
+fn left(stored: &Session, now: Timestamp) -> Option<SignedDuration> {
+    let session = &stored.session;
+    let left = session.expires_at.duration_since(times::daemon_time(now, stored.clock_offset_seconds));
+    let lifetime = session.expires_at.duration_since(session.created_at);
+    let is_about_to_end =
+        stored.ended.is_none() && left > SignedDuration::ZERO && left < NOTICE.min(lifetime / 4);
+    is_about_to_end.then_some(left)
+}
+
+fn tell(context: &Context, state: &State, origin: &Origin, left: SignedDuration) {
+    let now = context.now();
+    let end = times::local(now.checked_add(left).unwrap_or(now), now);
+    let server =
+        if state.config.current.as_ref() == Some(origin) { String::new() } else { format!(" {origin}") };
+    context.terminal.warn(&format!(
+        "the session at {origin} ends at {end} ({} left): `infra login --force{server}` starts a new one",
+        times::left(left)
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use infra_shared::pin::Pin;
+    use infra_shared::token_text::SessionToken;
+
+    use super::*;
+    use crate::home::{Storage, TrustRecord};
+
+    /// What is left of a session of `lifetime`, `age` after it was opened, with the daemon's clock `offset` s ahead.
+    fn left_of(lifetime: SignedDuration, age: SignedDuration, offset: i64) -> Option<SignedDuration> {
+        let opened: Timestamp = "2026-11-23T08:00:00Z".parse().expect("a time");
+        let times = serde_json::json!({
+            "id": "3De8gPGcmq", "createdAt": opened, "expiresAt": opened + lifetime, "idleExpiresAt": opened,
+        });
+        let user = serde_json::json!({
+            "name": null, "email": null, "groups": [], "provider": "okta", "issuer": "https://okta.test",
+            "subject": "00u1",
+        });
+        let session = Session {
+            token: SessionToken::mint(),
+            session: serde_json::from_value(times).expect("a session"),
+            user: serde_json::from_value(user).expect("a user"),
+            trust: TrustRecord::Pinned { pin: Pin::of_public_key(b"a") },
+            clock_offset_seconds: offset,
+            storage: Storage::File,
+            ended: None,
+        };
+        left(&session, opened + age)
+    }
+
+    #[test]
+    fn the_last_quarter_of_an_hour_is_mentioned_or_the_last_quarter_of_what_is_shorter() {
+        let minutes = SignedDuration::from_mins;
+        for (lifetime, age, left) in [
+            (720, 704, None),
+            (720, 706, Some(14)),
+            (720, 720, None),
+            (720, 800, None),
+            (10, 7, None),
+            (10, 8, Some(2)),
+        ] {
+            assert_eq!(left_of(minutes(lifetime), minutes(age), 0), left.map(minutes), "{age} of {lifetime}");
+        }
+    }
+
+    #[test]
+    fn the_clock_that_counts_is_the_daemons() {
+        let minutes = SignedDuration::from_mins;
+        assert_eq!(left_of(minutes(720), minutes(600), 6600), Some(minutes(10)));
+        assert_eq!(left_of(minutes(720), minutes(710), -3600), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! The names that are known here: servers as people type them, and identity providers.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+
+use clap_complete::CompletionCandidate;
+use infra_shared::printable::printable;
+
+use crate::home::{Home, State};
+use crate::settings::Settings;
+
+/// The scheme that every server has, and that nobody needs to type.
+const SCHEME: &str = "https://";
+/// More of a name than fits beside others.
+const MAX_CHARACTERS: usize = 60;
+
+/// The known servers, the current one first, each with who is signed in there.
+pub fn servers(typed: &OsStr) -> Vec<CompletionCandidate> {
+    servers_in(&state(), typed)
+}
+
+/// The identity providers that were used at any of them.
+pub fn providers(typed: &OsStr) -> Vec<CompletionCandidate> {
+    providers_in(&state(), typed)
+}
+
+/// What is stored here, as far as it can be read.
+fn state() -> State {
+    Settings::read().map(|settings| Home::glance(&settings.home)).unwrap_or_default()
+}
+
+fn servers_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let servers: BTreeSet<_> = state.config.servers.keys().chain(state.sessions.sessions.keys()).collect();
+    servers
+        .into_iter()
+        .filter_map(|origin| {
+            let whole = origin.to_string();
+            let short = whole.strip_prefix(SCHEME).unwrap_or(&whole);
+            // Who begins with the scheme gets it, too.
+            let name = [short, &whole].into_iter().find(|name| name.starts_with(&*typed))?;
+            let is_current = state.config.current.as_ref() == Some(origin);
+            let user = state.sessions.sessions.get(origin).map(|session| &session.user);
+            let user = user.and_then(|user| user.email.as_ref().or(user.name.as_ref()));
+            let help = match (user, is_current) {
+                (Some(user), true) => format!("current, {}", printable(user, MAX_CHARACTERS)),
+                (Some(user), false) => printable(user, MAX_CHARACTERS),
+                (None, true) => "current".to_owned(),
+                (None, false) => "not signed in".to_owned(),
+            };
+            Some(
+                CompletionCandidate::new(name)
+                    .help(Some(help.into()))
+                    .display_order(Some(usize::from(!is_current))),
+            )
+        })
+        .collect()
+}
+
+fn providers_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let of_servers = state.config.servers.values().filter_map(|server| server.provider.as_ref());
+    let of_sessions = state.sessions.sessions.values().map(|session| &session.user.provider);
+    let names: BTreeSet<_> = of_servers.chain(of_sessions).collect();
+    names
+        .into_iter()
+        // They came from a server: one that could do something to a terminal is not offered.
+        .filter(|name| name.starts_with(&*typed) && printable(name, name.len()) == **name)
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use infra_shared::pin::Pin;
+
+    use super::*;
+    use crate::home::{Server, TrustRecord};
+
+    fn state() -> State {
+        let mut state = State::default();
+        for (server, provider) in [("a.test", "okta"), ("b.test:8443", "evil\u{1b}[2J"), ("c.test", "github")]
+        {
+            let trust = TrustRecord::Pinned { pin: Pin::of_public_key(b"a") };
+            let server_record =
+                Server { trust, provider: Some(provider.to_owned()), keyring: false, succession: None };
+            state.config.servers.insert(server.parse().expect("an origin"), server_record);
+        }
+        state.config.current = Some("b.test:8443".parse().expect("an origin"));
+        state
+    }
+
+    fn values(candidates: &[CompletionCandidate]) -> Vec<String> {
+        candidates.iter().map(|candidate| candidate.get_value().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn servers_are_offered_as_they_are_typed() {
+        let servers = |typed: &str| values(&servers_in(&state(), OsStr::new(typed)));
+        assert_eq!(servers(""), ["a.test", "b.test:8443", "c.test"]);
+        assert_eq!(servers("b"), ["b.test:8443"]);
+        assert_eq!(servers("b.test:8"), ["b.test:8443"]);
+        assert_eq!(servers("https://c"), ["https://c.test"]);
+        assert_eq!(servers("x"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_current_server_says_so() {
+        let servers = servers_in(&state(), OsStr::new(""));
+        let help = |index: usize| servers[index].get_help().map(ToString::to_string).unwrap_or_default();
+        assert_eq!((help(0), help(1)), ("not signed in".to_owned(), "current".to_owned()));
+    }
+
+    #[test]
+    fn providers_are_offered_unless_their_name_is_not_plain() {
+        assert_eq!(values(&providers_in(&state(), OsStr::new(""))), ["github", "okta"]);
+        assert_eq!(values(&providers_in(&state(), OsStr::new("g"))), ["github"]);
+    }
+}

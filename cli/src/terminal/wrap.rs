@@ -1,0 +1,109 @@
+//! Lines that fit: broken between words, for a terminal would break them in the midst of one.
+//!
+//! What is there to be copied stays whole, for a paste with a line break in it is another command: what stands in
+//! backticks, a word that is longer than a line, and lines that are indented.
+
+use unicode_width::UnicodeWidthStr;
+
+/// Longer lines are hard to read, however wide the terminal is.
+const WIDEST: usize = 100;
+/// What is indented, and a sentence all the same.
+const LABELS: [&str; 2] = ["  because: ", "  try: "];
+
+/// Where the text of a row of `infra status` begins, after its name.
+const ROW: usize = 12;
+
+/// `text` for a terminal of this many columns.
+pub(super) fn wrapped(text: &str, columns: usize) -> String {
+    let width = columns.min(WIDEST);
+    let lines: Vec<String> = text.split('\n').map(|line| wrapped_line(line, width)).collect();
+    lines.join("\n")
+}
+
+fn wrapped_line(line: &str, width: usize) -> String {
+    let Some((start, hanging)) = sentence(line).filter(|_| line.width() > width) else {
+        return line.to_owned();
+    };
+    let (before, sentence) = line.split_at(start);
+    let (mut wrapped, mut column) = (before.to_owned(), before.width());
+    for (index, word) in words(sentence).enumerate() {
+        let word_width = word.width();
+        if index > 0 && column + 1 + word_width <= width {
+            wrapped.push(' ');
+            column += 1;
+        } else if index > 0 {
+            wrapped.push('\n');
+            wrapped.push_str(&" ".repeat(hanging));
+            column = hanging;
+        }
+        wrapped.push_str(word);
+        column += word_width;
+    }
+    wrapped
+}
+
+/// Where a line has a sentence, and how far that is indented where it goes on.
+fn sentence(line: &str) -> Option<(usize, usize)> {
+    if !line.starts_with(' ') {
+        Some((0, 2))
+    } else if LABELS.iter().any(|label| line.starts_with(label)) {
+        Some((2, 4))
+    } else if line.get(10..ROW).is_some_and(|gap| gap == "  ") && !line.starts_with("   ") {
+        Some((ROW, ROW))
+    } else {
+        None
+    }
+}
+
+/// The words of a sentence, with what stands in backticks as one.
+fn words(sentence: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    sentence.split(move |character| {
+        is_quoted ^= character == '`';
+        character == ' ' && !is_quoted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_broken_between_words_and_goes_on_indented() {
+        assert_eq!(
+            wrapped("error: nobody signed in within 5 min\n  try: `infra login` again, or ask", 24),
+            "error: nobody signed in\n  within 5 min\n  try: `infra login`\n    again, or ask"
+        );
+        assert_eq!(wrapped("short", 80), "short");
+        assert_eq!(
+            wrapped("ein schöner Satz über 王王王王 und mehr", 20),
+            "ein schöner Satz\n  über 王王王王 und\n  mehr"
+        );
+    }
+
+    #[test]
+    fn a_row_of_a_report_goes_on_below_itself() {
+        assert_eq!(
+            wrapped("signed in\n  groups    one, two, three, four", 24),
+            "signed in\n  groups    one, two,\n            three, four"
+        );
+    }
+
+    #[test]
+    fn what_is_there_to_be_copied_stays_whole() {
+        let address = "https://infra.example.com/a/long/address";
+        assert_eq!(wrapped(&format!("open {address} now"), 20), format!("open\n  {address}\n  now"));
+        assert_eq!(
+            wrapped("  try: once `infra login --force` was typed", 20),
+            "  try: once\n    `infra login --force`\n    was typed"
+        );
+        let typed = "  ssh -L 8301:127.0.0.1:8301 some.machine.example";
+        assert_eq!(wrapped(typed, 20), typed);
+    }
+
+    #[test]
+    fn a_wide_terminal_does_not_make_long_lines() {
+        let sentence = "word ".repeat(60);
+        assert!(wrapped(&sentence, 200).lines().all(|line| line.len() <= WIDEST));
+    }
+}

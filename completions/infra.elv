@@ -1,0 +1,168 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[infra] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'infra'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'infra'= {
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand login 'Sign in through the browser'
+            cand logout 'End the session at the daemon, and forget it here'
+            cand status 'Who is signed in where, and until when'
+            cand token 'Print the session token for a script, or exit with 3 when there is no live one'
+            cand use 'Make a known server the current one'
+            cand trust 'Accept a new identity of a known server'
+            cand completions 'Print the script that lets a shell complete this program''s arguments'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infra;login'= {
+            cand --provider 'The identity provider, where the server accepts several'
+            cand --fingerprint 'The fingerprint of its certification authority, as its operator printed it'
+            cand --ca-file 'A PEM file with its certification authority'
+            cand --timeout 'How long to wait for the browser, at most 5m'
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand --no-browser 'Print the URL instead of opening a browser'
+            cand --keyring 'Keep a copy of the token in the operating system''s keyring'
+            cand --no-keyring 'Keep no copy of the token in the operating system''s keyring'
+            cand --force 'Sign in anew, even when there is a live session'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;logout'= {
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand --all 'End the sessions at all servers'
+            cand --forget 'Forget the server and its fingerprint, too'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;status'= {
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand --json 'Print one JSON object, whatever the state'
+            cand --offline 'Judge by what is stored here, without the network'
+            cand --all 'All known servers'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;token'= {
+            cand --min-left 'Exit with 3 when the session does not last that much longer'
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;use'= {
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;trust'= {
+            cand --fingerprint 'The fingerprint of its certification authority, as its operator printed it'
+            cand --ca-file 'A PEM file with its certification authority'
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;completions'= {
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;help'= {
+            cand login 'Sign in through the browser'
+            cand logout 'End the session at the daemon, and forget it here'
+            cand status 'Who is signed in where, and until when'
+            cand token 'Print the session token for a script, or exit with 3 when there is no live one'
+            cand use 'Make a known server the current one'
+            cand trust 'Accept a new identity of a known server'
+            cand completions 'Print the script that lets a shell complete this program''s arguments'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infra;help;login'= {
+        }
+        &'infra;help;logout'= {
+        }
+        &'infra;help;status'= {
+        }
+        &'infra;help;token'= {
+        }
+        &'infra;help;use'= {
+        }
+        &'infra;help;trust'= {
+        }
+        &'infra;help;completions'= {
+        }
+        &'infra;help;help'= {
+        }
+    ]
+    $completions[$command]
+}

@@ -1,0 +1,122 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_infra_global_optspecs
+    string join \n server= v/verbose q/quiet color= h/help V/version
+end
+
+function __fish_infra_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_infra_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_infra_using_subcommand
+    set -l cmd (__fish_infra_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c infra -n "__fish_infra_needs_command" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_needs_command" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_needs_command" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_needs_command" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_needs_command" -f -a "login" -d 'Sign in through the browser'
+complete -c infra -n "__fish_infra_needs_command" -f -a "logout" -d 'End the session at the daemon, and forget it here'
+complete -c infra -n "__fish_infra_needs_command" -f -a "status" -d 'Who is signed in where, and until when'
+complete -c infra -n "__fish_infra_needs_command" -f -a "token" -d 'Print the session token for a script, or exit with 3 when there is no live one'
+complete -c infra -n "__fish_infra_needs_command" -f -a "use" -d 'Make a known server the current one'
+complete -c infra -n "__fish_infra_needs_command" -f -a "trust" -d 'Accept a new identity of a known server'
+complete -c infra -n "__fish_infra_needs_command" -f -a "completions" -d 'Print the script that lets a shell complete this program\'s arguments'
+complete -c infra -n "__fish_infra_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infra -n "__fish_infra_using_subcommand login" -l provider -d 'The identity provider, where the server accepts several' -r
+complete -c infra -n "__fish_infra_using_subcommand login" -l fingerprint -d 'The fingerprint of its certification authority, as its operator printed it' -r
+complete -c infra -n "__fish_infra_using_subcommand login" -l ca-file -d 'A PEM file with its certification authority' -r -F
+complete -c infra -n "__fish_infra_using_subcommand login" -l timeout -d 'How long to wait for the browser, at most 5m' -r
+complete -c infra -n "__fish_infra_using_subcommand login" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand login" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand login" -l no-browser -d 'Print the URL instead of opening a browser'
+complete -c infra -n "__fish_infra_using_subcommand login" -l keyring -d 'Keep a copy of the token in the operating system\'s keyring'
+complete -c infra -n "__fish_infra_using_subcommand login" -l no-keyring -d 'Keep no copy of the token in the operating system\'s keyring'
+complete -c infra -n "__fish_infra_using_subcommand login" -l force -d 'Sign in anew, even when there is a live session'
+complete -c infra -n "__fish_infra_using_subcommand login" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand login" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand login" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand logout" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand logout" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand logout" -l all -d 'End the sessions at all servers'
+complete -c infra -n "__fish_infra_using_subcommand logout" -l forget -d 'Forget the server and its fingerprint, too'
+complete -c infra -n "__fish_infra_using_subcommand logout" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand logout" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand logout" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand status" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand status" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand status" -l json -d 'Print one JSON object, whatever the state'
+complete -c infra -n "__fish_infra_using_subcommand status" -l offline -d 'Judge by what is stored here, without the network'
+complete -c infra -n "__fish_infra_using_subcommand status" -l all -d 'All known servers'
+complete -c infra -n "__fish_infra_using_subcommand status" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand status" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand status" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand token" -l min-left -d 'Exit with 3 when the session does not last that much longer' -r
+complete -c infra -n "__fish_infra_using_subcommand token" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand token" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand token" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand token" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand token" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand token" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand use" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand use" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand use" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand use" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand use" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand use" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand trust" -l fingerprint -d 'The fingerprint of its certification authority, as its operator printed it' -r
+complete -c infra -n "__fish_infra_using_subcommand trust" -l ca-file -d 'A PEM file with its certification authority' -r -F
+complete -c infra -n "__fish_infra_using_subcommand trust" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand trust" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand trust" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand trust" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand trust" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand trust" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand completions" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand completions" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand completions" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand completions" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token use trust completions help" -f -a "login" -d 'Sign in through the browser'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token use trust completions help" -f -a "logout" -d 'End the session at the daemon, and forget it here'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token use trust completions help" -f -a "status" -d 'Who is signed in where, and until when'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token use trust completions help" -f -a "token" -d 'Print the session token for a script, or exit with 3 when there is no live one'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token use trust completions help" -f -a "use" -d 'Make a known server the current one'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token use trust completions help" -f -a "trust" -d 'Accept a new identity of a known server'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token use trust completions help" -f -a "completions" -d 'Print the script that lets a shell complete this program\'s arguments'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token use trust completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

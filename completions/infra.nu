@@ -1,0 +1,180 @@
+module completions {
+
+  def "nu-complete infra color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Sign in to infrastructure from the terminal
+  export extern infra [
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infra login color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Sign in through the browser
+  export extern "infra login" [
+    --provider: string        # The identity provider, where the server accepts several
+    --fingerprint: string     # The fingerprint of its certification authority, as its operator printed it
+    --ca-file: path           # A PEM file with its certification authority
+    --no-browser              # Print the URL instead of opening a browser
+    --keyring                 # Keep a copy of the token in the operating system's keyring
+    --no-keyring              # Keep no copy of the token in the operating system's keyring
+    --force                   # Sign in anew, even when there is a live session
+    --timeout: string         # How long to wait for the browser, at most 5m
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra login color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    server?: string           # The server; the current one when it is left out
+  ]
+
+  def "nu-complete infra logout color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # End the session at the daemon, and forget it here
+  export extern "infra logout" [
+    --all                     # End the sessions at all servers
+    --forget                  # Forget the server and its fingerprint, too
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra logout color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    server?: string           # The server; the current one when it is left out
+  ]
+
+  def "nu-complete infra status color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Who is signed in where, and until when
+  export extern "infra status" [
+    --json                    # Print one JSON object, whatever the state
+    --offline                 # Judge by what is stored here, without the network
+    --all                     # All known servers
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra status color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    server?: string           # The server; the current one when it is left out
+  ]
+
+  def "nu-complete infra token color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Print the session token for a script, or exit with 3 when there is no live one
+  export extern "infra token" [
+    --min-left: string        # Exit with 3 when the session does not last that much longer
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra token color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    server?: string           # The server; the current one when it is left out
+  ]
+
+  def "nu-complete infra use color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Make a known server the current one
+  export extern "infra use" [
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra use color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    server: string            # A server that was signed in to before
+  ]
+
+  def "nu-complete infra trust color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Accept a new identity of a known server
+  export extern "infra trust" [
+    --fingerprint: string     # The fingerprint of its certification authority, as its operator printed it
+    --ca-file: path           # A PEM file with its certification authority
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra trust color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    server: string            # A known server
+  ]
+
+  def "nu-complete infra completions shell" [] {
+    [ "bash" "elvish" "fish" "nushell" "powershell" "zsh" ]
+  }
+
+  def "nu-complete infra completions color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Print the script that lets a shell complete this program's arguments
+  export extern "infra completions" [
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra completions color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    shell: string@"nu-complete infra completions shell" # The shell
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infra help" [
+  ]
+
+  # Sign in through the browser
+  export extern "infra help login" [
+  ]
+
+  # End the session at the daemon, and forget it here
+  export extern "infra help logout" [
+  ]
+
+  # Who is signed in where, and until when
+  export extern "infra help status" [
+  ]
+
+  # Print the session token for a script, or exit with 3 when there is no live one
+  export extern "infra help token" [
+  ]
+
+  # Make a known server the current one
+  export extern "infra help use" [
+  ]
+
+  # Accept a new identity of a known server
+  export extern "infra help trust" [
+  ]
+
+  # Print the script that lets a shell complete this program's arguments
+  export extern "infra help completions" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infra help help" [
+  ]
+
+}
+
+export use completions *

@@ -1,0 +1,348 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[infrad] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'infrad'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'infrad'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand serve 'Run the daemon'
+            cand check 'Check the configuration, without a network and without reading a secret'
+            cand status 'Ask the running daemon how it is'
+            cand key 'Look at the keys that protect the store, and change them'
+            cand backup 'Write an encrypted backup to a file, while the daemon runs or not'
+            cand restore 'Restore a backup into the data directory, while no daemon runs'
+            cand dev 'Try it out: a daemon on loopback with a development identity provider, in a throw-away directory'
+            cand fingerprint 'Print the fingerprint that users give to `infra login --fingerprint`'
+            cand completions 'Print the script that lets a shell complete this program''s arguments'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;serve'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --accept-rollback 'Start with data that is older than this host has seen, and end all sessions in it'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;check'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --live 'Also read each secret, use each root key and ask each provider: nothing of a secret is shown'
+            cand --json 'Print the result as JSON'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;status'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --json 'Print the answer as JSON'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;key'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand status 'Say which root key wraps the data key, and whether there is a recovery key'
+            cand rewrap 'Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew'
+            cand rotate 'Move the store to a new data key, while the daemon runs or not'
+            cand recovery 'An offline key that opens the store and its backups when the root key is lost'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;key;status'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --json 'Print it as JSON'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;key;rewrap'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;key;rotate'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;key;recovery'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand create 'Make a recovery key and print it, this once; the one from before opens what is written from now on no more'
+            cand test 'Say whether a recovery key, which is asked for or read from standard input, opens the store'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;key;recovery;create'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;key;recovery;test'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;key;recovery;help'= {
+            cand create 'Make a recovery key and print it, this once; the one from before opens what is written from now on no more'
+            cand test 'Say whether a recovery key, which is asked for or read from standard input, opens the store'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;key;recovery;help;create'= {
+        }
+        &'infrad;key;recovery;help;test'= {
+        }
+        &'infrad;key;recovery;help;help'= {
+        }
+        &'infrad;key;help'= {
+            cand status 'Say which root key wraps the data key, and whether there is a recovery key'
+            cand rewrap 'Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew'
+            cand rotate 'Move the store to a new data key, while the daemon runs or not'
+            cand recovery 'An offline key that opens the store and its backups when the root key is lost'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;key;help;status'= {
+        }
+        &'infrad;key;help;rewrap'= {
+        }
+        &'infrad;key;help;rotate'= {
+        }
+        &'infrad;key;help;recovery'= {
+            cand create 'Make a recovery key and print it, this once; the one from before opens what is written from now on no more'
+            cand test 'Say whether a recovery key, which is asked for or read from standard input, opens the store'
+        }
+        &'infrad;key;help;recovery;create'= {
+        }
+        &'infrad;key;help;recovery;test'= {
+        }
+        &'infrad;key;help;help'= {
+        }
+        &'infrad;backup'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand verify 'Read a backup from its beginning to its end, and say whether it could be restored'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;backup;verify'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --recovery 'Open it with the recovery key, which is asked for, or read from standard input'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;backup;help'= {
+            cand verify 'Read a backup from its beginning to its end, and say whether it could be restored'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;backup;help;verify'= {
+        }
+        &'infrad;backup;help;help'= {
+        }
+        &'infrad;restore'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --recovery 'Open it with the recovery key, which is asked for, or read from standard input'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;dev'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;fingerprint'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;completions'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;help'= {
+            cand serve 'Run the daemon'
+            cand check 'Check the configuration, without a network and without reading a secret'
+            cand status 'Ask the running daemon how it is'
+            cand key 'Look at the keys that protect the store, and change them'
+            cand backup 'Write an encrypted backup to a file, while the daemon runs or not'
+            cand restore 'Restore a backup into the data directory, while no daemon runs'
+            cand dev 'Try it out: a daemon on loopback with a development identity provider, in a throw-away directory'
+            cand fingerprint 'Print the fingerprint that users give to `infra login --fingerprint`'
+            cand completions 'Print the script that lets a shell complete this program''s arguments'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;help;serve'= {
+        }
+        &'infrad;help;check'= {
+        }
+        &'infrad;help;status'= {
+        }
+        &'infrad;help;key'= {
+            cand status 'Say which root key wraps the data key, and whether there is a recovery key'
+            cand rewrap 'Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew'
+            cand rotate 'Move the store to a new data key, while the daemon runs or not'
+            cand recovery 'An offline key that opens the store and its backups when the root key is lost'
+        }
+        &'infrad;help;key;status'= {
+        }
+        &'infrad;help;key;rewrap'= {
+        }
+        &'infrad;help;key;rotate'= {
+        }
+        &'infrad;help;key;recovery'= {
+            cand create 'Make a recovery key and print it, this once; the one from before opens what is written from now on no more'
+            cand test 'Say whether a recovery key, which is asked for or read from standard input, opens the store'
+        }
+        &'infrad;help;key;recovery;create'= {
+        }
+        &'infrad;help;key;recovery;test'= {
+        }
+        &'infrad;help;backup'= {
+            cand verify 'Read a backup from its beginning to its end, and say whether it could be restored'
+        }
+        &'infrad;help;backup;verify'= {
+        }
+        &'infrad;help;restore'= {
+        }
+        &'infrad;help;dev'= {
+        }
+        &'infrad;help;fingerprint'= {
+        }
+        &'infrad;help;completions'= {
+        }
+        &'infrad;help;help'= {
+        }
+    ]
+    $completions[$command]
+}

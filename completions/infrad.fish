@@ -1,0 +1,195 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_infrad_global_optspecs
+    string join \n config= v/verbose q/quiet color= h/help V/version
+end
+
+function __fish_infrad_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_infrad_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_infrad_using_subcommand
+    set -l cmd (__fish_infrad_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c infrad -n "__fish_infrad_needs_command" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_needs_command" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_needs_command" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_needs_command" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "serve" -d 'Run the daemon'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "check" -d 'Check the configuration, without a network and without reading a secret'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "status" -d 'Ask the running daemon how it is'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "key" -d 'Look at the keys that protect the store, and change them'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "backup" -d 'Write an encrypted backup to a file, while the daemon runs or not'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "restore" -d 'Restore a backup into the data directory, while no daemon runs'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "dev" -d 'Try it out: a daemon on loopback with a development identity provider, in a throw-away directory'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "fingerprint" -d 'Print the fingerprint that users give to `infra login --fingerprint`'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "completions" -d 'Print the script that lets a shell complete this program\'s arguments'
+complete -c infrad -n "__fish_infrad_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infrad -n "__fish_infrad_using_subcommand serve" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand serve" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand serve" -l accept-rollback -d 'Start with data that is older than this host has seen, and end all sessions in it'
+complete -c infrad -n "__fish_infrad_using_subcommand serve" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand serve" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand serve" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand check" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand check" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand check" -l live -d 'Also read each secret, use each root key and ask each provider: nothing of a secret is shown'
+complete -c infrad -n "__fish_infrad_using_subcommand check" -l json -d 'Print the result as JSON'
+complete -c infrad -n "__fish_infrad_using_subcommand check" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand check" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand check" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand status" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand status" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand status" -l json -d 'Print the answer as JSON'
+complete -c infrad -n "__fish_infrad_using_subcommand status" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand status" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand status" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -f -a "status" -d 'Say which root key wraps the data key, and whether there is a recovery key'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -f -a "rewrap" -d 'Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -f -a "rotate" -d 'Move the store to a new data key, while the daemon runs or not'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -f -a "recovery" -d 'An offline key that opens the store and its backups when the root key is lost'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and not __fish_seen_subcommand_from status rewrap rotate recovery help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from status" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from status" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from status" -l json -d 'Print it as JSON'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from status" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rotate" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rotate" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rotate" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rotate" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -f -a "create" -d 'Make a recovery key and print it, this once; the one from before opens what is written from now on no more'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -f -a "test" -d 'Say whether a recovery key, which is asked for or read from standard input, opens the store'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from recovery" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say which root key wraps the data key, and whether there is a recovery key'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "rewrap" -d 'Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Move the store to a new data key, while the daemon runs or not'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "recovery" -d 'An offline key that opens the store and its backups when the root key is lost'
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -a "verify" -d 'Read a backup from its beginning to its end, and say whether it could be restored'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from verify" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from verify" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from verify" -l recovery -d 'Open it with the recovery key, which is asked for, or read from standard input'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from verify" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Read a backup from its beginning to its end, and say whether it could be restored'
+complete -c infrad -n "__fish_infrad_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infrad -n "__fish_infrad_using_subcommand restore" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand restore" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand restore" -l recovery -d 'Open it with the recovery key, which is asked for, or read from standard input'
+complete -c infrad -n "__fish_infrad_using_subcommand restore" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand restore" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand restore" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand dev" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand dev" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand dev" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand dev" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand dev" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand dev" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand fingerprint" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand fingerprint" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand fingerprint" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand fingerprint" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand fingerprint" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand fingerprint" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand completions" -l config -d 'The configuration file' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand completions" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand completions" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
+complete -c infrad -n "__fish_infrad_using_subcommand completions" -s q -l quiet -d 'Say nothing but errors'
+complete -c infrad -n "__fish_infrad_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infrad -n "__fish_infrad_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "serve" -d 'Run the daemon'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "check" -d 'Check the configuration, without a network and without reading a secret'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "status" -d 'Ask the running daemon how it is'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "key" -d 'Look at the keys that protect the store, and change them'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "backup" -d 'Write an encrypted backup to a file, while the daemon runs or not'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "restore" -d 'Restore a backup into the data directory, while no daemon runs'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "dev" -d 'Try it out: a daemon on loopback with a development identity provider, in a throw-away directory'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "fingerprint" -d 'Print the fingerprint that users give to `infra login --fingerprint`'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "completions" -d 'Print the script that lets a shell complete this program\'s arguments'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and not __fish_seen_subcommand_from serve check status key backup restore dev fingerprint completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "status" -d 'Say which root key wraps the data key, and whether there is a recovery key'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "rewrap" -d 'Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "rotate" -d 'Move the store to a new data key, while the daemon runs or not'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "recovery" -d 'An offline key that opens the store and its backups when the root key is lost'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "verify" -d 'Read a backup from its beginning to its end, and say whether it could be restored'

@@ -1,0 +1,390 @@
+module completions {
+
+  def "nu-complete infrad color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Signs users in with your OpenID Provider, keeps their sessions, and answers whose token it was shown
+  export extern infrad [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad serve color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Run the daemon
+  export extern "infrad serve" [
+    --accept-rollback         # Start with data that is older than this host has seen, and end all sessions in it
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad serve color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad check color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Check the configuration, without a network and without reading a secret
+  export extern "infrad check" [
+    --live                    # Also read each secret, use each root key and ask each provider: nothing of a secret is shown
+    --json                    # Print the result as JSON
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad check color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad status color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Ask the running daemon how it is
+  export extern "infrad status" [
+    --json                    # Print the answer as JSON
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad status color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad key color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Look at the keys that protect the store, and change them
+  export extern "infrad key" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad key color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad key status color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Say which root key wraps the data key, and whether there is a recovery key
+  export extern "infrad key status" [
+    --json                    # Print it as JSON
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad key status color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad key rewrap color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+  export extern "infrad key rewrap" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad key rewrap color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad key rotate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Move the store to a new data key, while the daemon runs or not
+  export extern "infrad key rotate" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad key rotate color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad key recovery color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # An offline key that opens the store and its backups when the root key is lost
+  export extern "infrad key recovery" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad key recovery color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad key recovery create color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+  export extern "infrad key recovery create" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad key recovery create color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad key recovery test color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Say whether a recovery key, which is asked for or read from standard input, opens the store
+  export extern "infrad key recovery test" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad key recovery test color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad key recovery help" [
+  ]
+
+  # Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+  export extern "infrad key recovery help create" [
+  ]
+
+  # Say whether a recovery key, which is asked for or read from standard input, opens the store
+  export extern "infrad key recovery help test" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad key recovery help help" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad key help" [
+  ]
+
+  # Say which root key wraps the data key, and whether there is a recovery key
+  export extern "infrad key help status" [
+  ]
+
+  # Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+  export extern "infrad key help rewrap" [
+  ]
+
+  # Move the store to a new data key, while the daemon runs or not
+  export extern "infrad key help rotate" [
+  ]
+
+  # An offline key that opens the store and its backups when the root key is lost
+  export extern "infrad key help recovery" [
+  ]
+
+  # Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+  export extern "infrad key help recovery create" [
+  ]
+
+  # Say whether a recovery key, which is asked for or read from standard input, opens the store
+  export extern "infrad key help recovery test" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad key help help" [
+  ]
+
+  def "nu-complete infrad backup color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Write an encrypted backup to a file, while the daemon runs or not
+  export extern "infrad backup" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad backup color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    file: path                # The file to write; nothing may be there
+  ]
+
+  def "nu-complete infrad backup verify color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Read a backup from its beginning to its end, and say whether it could be restored
+  export extern "infrad backup verify" [
+    --recovery                # Open it with the recovery key, which is asked for, or read from standard input
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad backup verify color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    file: path                # The backup
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad backup help" [
+  ]
+
+  # Read a backup from its beginning to its end, and say whether it could be restored
+  export extern "infrad backup help verify" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad backup help help" [
+  ]
+
+  def "nu-complete infrad restore color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Restore a backup into the data directory, while no daemon runs
+  export extern "infrad restore" [
+    --recovery                # Open it with the recovery key, which is asked for, or read from standard input
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad restore color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    file: path                # The backup
+  ]
+
+  def "nu-complete infrad dev color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Try it out: a daemon on loopback with a development identity provider, in a throw-away directory
+  export extern "infrad dev" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad dev color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad fingerprint color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Print the fingerprint that users give to `infra login --fingerprint`
+  export extern "infrad fingerprint" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad fingerprint color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad completions shell" [] {
+    [ "bash" "elvish" "fish" "powershell" "zsh" ]
+  }
+
+  def "nu-complete infrad completions color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Print the script that lets a shell complete this program's arguments
+  export extern "infrad completions" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad completions color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    shell: string@"nu-complete infrad completions shell" # The shell
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad help" [
+  ]
+
+  # Run the daemon
+  export extern "infrad help serve" [
+  ]
+
+  # Check the configuration, without a network and without reading a secret
+  export extern "infrad help check" [
+  ]
+
+  # Ask the running daemon how it is
+  export extern "infrad help status" [
+  ]
+
+  # Look at the keys that protect the store, and change them
+  export extern "infrad help key" [
+  ]
+
+  # Say which root key wraps the data key, and whether there is a recovery key
+  export extern "infrad help key status" [
+  ]
+
+  # Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+  export extern "infrad help key rewrap" [
+  ]
+
+  # Move the store to a new data key, while the daemon runs or not
+  export extern "infrad help key rotate" [
+  ]
+
+  # An offline key that opens the store and its backups when the root key is lost
+  export extern "infrad help key recovery" [
+  ]
+
+  # Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+  export extern "infrad help key recovery create" [
+  ]
+
+  # Say whether a recovery key, which is asked for or read from standard input, opens the store
+  export extern "infrad help key recovery test" [
+  ]
+
+  # Write an encrypted backup to a file, while the daemon runs or not
+  export extern "infrad help backup" [
+  ]
+
+  # Read a backup from its beginning to its end, and say whether it could be restored
+  export extern "infrad help backup verify" [
+  ]
+
+  # Restore a backup into the data directory, while no daemon runs
+  export extern "infrad help restore" [
+  ]
+
+  # Try it out: a daemon on loopback with a development identity provider, in a throw-away directory
+  export extern "infrad help dev" [
+  ]
+
+  # Print the fingerprint that users give to `infra login --fingerprint`
+  export extern "infrad help fingerprint" [
+  ]
+
+  # Print the script that lets a shell complete this program's arguments
+  export extern "infrad help completions" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad help help" [
+  ]
+
+}
+
+export use completions *

@@ -1,0 +1,142 @@
+//! What `--help` says after the options, and the manual pages in the sections of the same names. Two columns of spaces
+//! before a sentence, four before a line to be typed: tests read those lines.
+
+/// After `infrad -h`, and where a command is missing.
+pub(super) const SHORT: &str = "\
+`infrad help COMMAND` explains a command with examples, `infrad --help` the exit codes and the files.";
+
+pub(super) const PROGRAM: &str = "\
+Examples:
+  See whether the configuration is good, with everything that it names:
+    infrad check --live
+  Run the daemon; it prints the line to give to users:
+    infrad serve
+  Ask the running daemon how it is:
+    infrad status
+
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage, or a configuration that has to be changed
+  4  a remote party cannot be reached: trying again later may help
+
+Environment:
+  INFRAD_CONFIG   the configuration file, as with --config
+  NO_COLOR        when set, no colour
+  CLICOLOR_FORCE  when set, colour also where no terminal reads it
+
+Files:
+  /etc/infra/infrad.yaml        the configuration
+  /etc/infra/root.key           the root key, where the configuration names no other
+  /var/lib/infrad               the data directory, where the configuration names no other
+  /var/lib/infrad/control.sock  by which commands ask the running daemon";
+
+pub(super) const SERVE: &str = "\
+Examples:
+  With the configuration of the system:
+    infrad serve
+  With another one, and everything in the log:
+    infrad serve --config ./infrad.yaml -vv";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  Before the daemon is started again with a configuration that has changed:
+    infrad check
+  Also whether secrets, keys and providers can be reached from here:
+    infrad check --live
+  For a script:
+    infrad check --live --json | jq .";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  For people:
+    infrad status
+  For a script:
+    infrad status --json | jq .";
+
+pub(super) const KEY: &str = "\
+Examples:
+  Which root key wraps the data key:
+    infrad key status
+  After another root key was put first in the configuration:
+    infrad key rewrap
+  Before a root key can be lost:
+    infrad key recovery create";
+
+pub(super) const KEY_STATUS: &str = "\
+Examples:
+  For a script:
+    infrad key status --json | jq .";
+
+pub(super) const KEY_REWRAP: &str = "\
+Examples:
+  After another root key was put first in the configuration:
+    infrad key rewrap";
+
+pub(super) const KEY_ROTATE: &str = "\
+Examples:
+  Move the store to a new data key:
+    infrad key rotate";
+
+pub(super) const RECOVERY: &str = "\
+Examples:
+  Make a recovery key, and keep what is printed offline:
+    infrad key recovery create
+  See whether the one that is kept opens the store:
+    infrad key recovery test";
+
+pub(super) const RECOVERY_CREATE: &str = "\
+Examples:
+  Make a recovery key, and keep what is printed offline:
+    infrad key recovery create";
+
+pub(super) const RECOVERY_TEST: &str = "\
+Examples:
+  Type the recovery key when it is asked for:
+    infrad key recovery test";
+
+pub(super) const BACKUP: &str = "\
+Examples:
+  Write a backup, and read it again to be sure:
+    infrad backup /backup/infrad.backup
+    infrad backup verify /backup/infrad.backup";
+
+pub(super) const BACKUP_VERIFY: &str = "\
+Examples:
+  With a root key of the configuration:
+    infrad backup verify /backup/infrad.backup
+  As on a day on which the root key is lost:
+    infrad backup verify /backup/infrad.backup --recovery";
+
+pub(super) const RESTORE: &str = "\
+Examples:
+  While no daemon runs on the data directory:
+    infrad restore /backup/infrad.backup
+  Where the root key is lost:
+    infrad restore /backup/infrad.backup --recovery";
+
+#[cfg(feature = "dev")]
+pub(super) const DEV: &str = "\
+Examples:
+  Until Ctrl-C; it prints what to export in another terminal:
+    infrad dev
+  For one command, with `infra` in its path:
+    infrad dev -- sh -c 'infra login && infra status'";
+
+pub(super) const FINGERPRINT: &str = "\
+Examples:
+  The fingerprint that users give to `infra login`:
+    infrad fingerprint";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  bash:
+    echo 'source <(infrad completions bash)' >> ~/.bashrc
+  zsh, after `compinit`:
+    echo 'source <(infrad completions zsh)' >> ~/.zshrc
+  fish:
+    echo 'infrad completions fish | source' >> ~/.config/fish/config.fish
+  elvish, where ~/.config/elvish is there:
+    echo 'eval (infrad completions elvish | slurp)' >> ~/.config/elvish/rc.elv
+  PowerShell:
+    'infrad completions powershell | Out-String | Invoke-Expression' >> $PROFILE";

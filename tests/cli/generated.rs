@@ -1,0 +1,30 @@
+//! `completions/` and `man/`: what the arguments of `infra` are now, and pages that no reader of manuals complains about.
+
+use clap::CommandFactory;
+use infra_cli::arguments::Arguments;
+use infra_harness::generated;
+
+#[test]
+fn completion_scripts_are_those_of_the_arguments() {
+    generated::compare("completions", "infra", &generated::completions(&Arguments::command()));
+}
+
+#[test]
+fn manual_pages_are_those_of_the_arguments() {
+    generated::compare("man", "infra", &generated::manual_pages(&Arguments::command(), "1"));
+}
+
+#[test]
+fn manual_pages_have_every_section_that_a_reader_looks_for() {
+    for (name, page) in generated::manual_pages(&Arguments::command(), "1") {
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+            assert!(page.contains(&format!("\n.SH {section}\n")), "{name} has no {section}");
+        }
+        assert!(page.contains("\n.SH \"EXIT STATUS\"\n"), "{name} has no exit status");
+    }
+}
+
+#[test]
+fn mandoc_and_groff_have_nothing_to_say_about_the_manual_pages() {
+    generated::lint(&generated::manual_pages(&Arguments::command(), "1"));
+}

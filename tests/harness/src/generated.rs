@@ -1,0 +1,114 @@
+//! Files that are generated from the definitions of the arguments: compared with those of the repository, or written with
+//! `UPDATE=1`.
+
+mod manual;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use clap::Command;
+use clap_complete::{Generator, shells};
+use clap_complete_nushell::Nushell;
+use tempfile::TempDir;
+
+use crate::peers;
+
+/// The contents of files, by their names.
+pub type Files = BTreeMap<String, String>;
+
+/// The completion scripts of a program, one a shell: with every command and option in them, to be installed by packages.
+pub fn completions(program: &Command) -> Files {
+    let mut files = Files::new();
+    let mut add = |shell: &dyn Generator| {
+        let (mut command, mut script) = (program.clone(), Vec::new());
+        let name = command.get_name().to_owned();
+        command.set_bin_name(&name);
+        command.build();
+        shell.generate(&command, &mut script);
+        files.insert(shell.file_name(&name), String::from_utf8(script).expect("scripts are text"));
+    };
+    add(&shells::Bash);
+    add(&shells::Elvish);
+    add(&shells::Fish);
+    add(&shells::PowerShell);
+    add(&shells::Zsh);
+    add(&Nushell);
+    files
+}
+
+/// The manual pages of a program, one a command.
+pub fn manual_pages(program: &Command, section: &str) -> Files {
+    manual::pages(program, section)
+}
+
+/// Fails the test unless the files of `program` in `folder` of the repository are these, and there are no others of it.
+/// With `UPDATE=1` makes them so.
+#[track_caller]
+pub fn compare(folder: &str, program: &str, files: &Files) {
+    let folder = repository().join(folder);
+    let is_of_program = |name: &str| name.trim_start_matches('_').split(['-', '.']).next() == Some(program);
+    let there: Vec<String> = names(&folder).into_iter().filter(|name| is_of_program(name)).collect();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        for name in there.iter().filter(|name| !files.contains_key(*name)) {
+            fs::remove_file(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        for (name, contents) in files {
+            fs::write(folder.join(name), contents).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        return;
+    }
+    let stale: Vec<&String> = files
+        .iter()
+        .filter(|(name, contents)| fs::read_to_string(folder.join(name)).ok().as_ref() != Some(contents))
+        .map(|(name, _)| name)
+        .chain(there.iter().filter(|name| !files.contains_key(*name)))
+        .collect();
+    assert!(
+        stale.is_empty(),
+        "in {}, {stale:?} are not what the arguments are: `UPDATE=1` rewrites them",
+        folder.display()
+    );
+}
+
+/// Fails the test when a reader of manual pages complains about one of these.
+#[track_caller]
+pub fn lint(pages: &Files) {
+    let (Some(mandoc), Some(groff)) = (peers::find_program("mandoc"), peers::find_program("groff")) else {
+        return;
+    };
+    let folder = TempDir::with_prefix("infra-man-").expect("a temporary directory");
+    for (name, contents) in pages {
+        let page = folder.path().join(name);
+        fs::write(&page, contents).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for (program, arguments) in
+            [(&mandoc, &["-T", "lint", "-W", "warning"][..]), (&groff, &["-man", "-ww", "-z", "-Tutf8"])]
+        {
+            let ran =
+                process::Command::new(program).args(arguments).arg(&page).env("LC_ALL", "C.UTF-8").output();
+            let ran = ran.expect("it starts");
+            let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+            assert!(said.is_empty() && ran.status.success(), "{} {name}: {said}", program.display());
+        }
+    }
+}
+
+/// The files of a folder of the repository.
+pub fn files_of(folder: &str) -> Vec<PathBuf> {
+    let folder = repository().join(folder);
+    names(&folder).into_iter().map(|name| folder.join(name)).collect()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

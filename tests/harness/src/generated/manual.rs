@@ -1,0 +1,214 @@
+//! Manual pages: what the definitions say, and the sections that stand after the options in `--help`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use clap::Command;
+use clap_mangen::Man;
+use regex_lite::Regex;
+
+use super::Files;
+
+/// Of the last change to the words: a page without one is complained about.
+const DATE: &str = "2026-11-26";
+
+/// In the order in which manuals have them: the heading of `--help`, and of the page.
+const SECTIONS: [(&str, &str); 4] = [
+    ("Exit codes", "EXIT STATUS"),
+    ("Environment", "ENVIRONMENT"),
+    ("Files", "FILES"),
+    ("Examples", "EXAMPLES"),
+];
+
+pub(super) fn pages(program: &Command, section: &str) -> Files {
+    let mut program = program.clone().disable_help_subcommand(true);
+    program.build();
+    let mut pages = Files::new();
+    add(&mut pages, &program, None, &sections(&program), section);
+    pages
+}
+
+/// Adds the page of `command` and those of its own commands.
+fn add(
+    pages: &mut Files,
+    command: &Command,
+    parent: Option<&Command>,
+    of_program: &BTreeMap<String, String>,
+    section: &str,
+) {
+    let mut page = main_sections(command, section);
+    let own = sections(command);
+    for (heading, title) in SECTIONS {
+        // What a command does not say for itself is said of the whole program.
+        if let Some(text) = own.get(heading).or_else(|| of_program.get(heading)) {
+            let body = if heading == "Examples" { examples(text) } else { definitions(text) };
+            let _ = write!(
+                page,
+                ".SH {}\n{body}",
+                if title.contains(' ') { quoted(title) } else { title.to_owned() }
+            );
+        }
+    }
+    page.push_str(&see_also(command, parent, section));
+    let name = format!("{}.{section}", page_name(command));
+    pages.insert(name, in_bold(&page));
+    for sub in command.get_subcommands() {
+        add(pages, sub, Some(command), of_program, section);
+    }
+}
+
+/// From the name to the commands below it.
+fn main_sections(command: &Command, section: &str) -> String {
+    let source = format!("Infra {}", command.get_version().unwrap_or_default());
+    let man = Man::new(command.clone())
+        .title(page_name(command).to_uppercase())
+        .section(section)
+        .date(DATE)
+        .source(source)
+        .manual("Infra");
+    let mut page = Vec::new();
+    let rendered = man
+        .render_title(&mut page)
+        .and_then(|()| man.render_name_section(&mut page))
+        .and_then(|()| man.render_synopsis_section(&mut page))
+        .and_then(|()| man.render_description_section(&mut page))
+        .and_then(|()| man.render_options_section(&mut page));
+    rendered.expect("memory can be written");
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page).expect("memory can be written");
+    }
+    tidied(&String::from_utf8(page).expect("pages are text"))
+}
+
+/// Each section of `clap_mangen` begins with the same two lines, and possible values with two breaks too many.
+fn tidied(page: &str) -> String {
+    const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+    let page = page.replace(PREAMBLE, "").replace("\n.br\n\n.br\n", "\n.sp\n").replace(" \n", "\n");
+    format!("{PREAMBLE}{page}")
+}
+
+fn page_name(command: &Command) -> &str {
+    command.get_display_name().unwrap_or_else(|| command.get_name())
+}
+
+/// What stands under each heading after the options.
+fn sections(command: &Command) -> BTreeMap<String, String> {
+    let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    let mut sections = BTreeMap::new();
+    let mut heading = String::new();
+    for line in help.lines() {
+        if let Some(title) = line.strip_suffix(':').filter(|title| !title.starts_with(' ')) {
+            title.clone_into(&mut heading);
+        } else {
+            let section: &mut String = sections.entry(heading.clone()).or_default();
+            section.push_str(line);
+            section.push('\n');
+        }
+    }
+    sections
+}
+
+/// Two spaces before a sentence, four before what is typed.
+fn examples(text: &str) -> String {
+    let mut roff = String::new();
+    let mut is_typed = false;
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let typed = line.strip_prefix("    ");
+        if typed.is_some() != is_typed {
+            roff.push_str(if is_typed { ".EE\n.RE\n" } else { ".RS 4\n.EX\n" });
+            is_typed = !is_typed;
+        }
+        if let Some(typed) = typed {
+            let _ = writeln!(roff, "{}", escaped(typed));
+        } else {
+            // A heading begins a paragraph by itself.
+            let paragraph = if roff.is_empty() { "" } else { ".PP\n" };
+            let _ = writeln!(roff, "{paragraph}{}", escaped(line.trim_start()));
+        }
+    }
+    if is_typed {
+        roff.push_str(".EE\n.RE\n");
+    }
+    roff
+}
+
+/// A name, two spaces or more, and what it means; lines that are indented deeper go on.
+fn definitions(text: &str) -> String {
+    let mut roff = String::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let line = line.strip_prefix("  ").unwrap_or(line);
+        match line.split_once("  ") {
+            Some((name, meaning)) if !name.is_empty() => {
+                let _ = writeln!(roff, ".TP\n\\fB{}\\fR\n{}", escaped(name), escaped(meaning.trim_start()));
+            }
+            _ => {
+                let _ = writeln!(roff, "{}", escaped(line.trim_start()));
+            }
+        }
+    }
+    roff
+}
+
+fn see_also(command: &Command, parent: Option<&Command>, section: &str) -> String {
+    let pages: Vec<String> = parent
+        .into_iter()
+        .chain(command.get_subcommands())
+        .map(|other| format!(".BR {} ({section})", escaped(page_name(other))))
+        .collect();
+    if pages.is_empty() {
+        String::new()
+    } else {
+        format!(".SH {}\n{}\n", quoted("SEE ALSO"), pages.join(" ,\n"))
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+/// As it is, in every output: a hyphen stays a minus that can be pasted, and quotes stay straight.
+fn escaped(text: &str) -> String {
+    let mut roff = String::new();
+    for character in text.chars() {
+        match character {
+            '\\' => roff.push_str("\\e"),
+            '-' => roff.push_str("\\-"),
+            '\'' => roff.push_str("\\(aq"),
+            '^' => roff.push_str("\\(ha"),
+            '~' => roff.push_str("\\(ti"),
+            other => roff.push(other),
+        }
+    }
+    if roff.starts_with('.') { format!("\\&{roff}") } else { roff }
+}
+
+/// What stands in backticks is typed: pages show that in bold.
+fn in_bold(page: &str) -> String {
+    Regex::new("`([^`\n]+)`").expect("a sound pattern").replace_all(page, "\\fB$1\\fR").into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_the_sections_of_its_help_and_the_rest_of_the_program() {
+        let program = Command::new("tool")
+            .about("Does it")
+            .after_long_help("Examples:\n  All:\n    tool do\n\nFiles:\n  ~/.tool  what it keeps\n\nExit codes:\n  0  done")
+            .subcommand(
+                Command::new("do").about("Do it").after_long_help("Examples:\n  Now, with `x`:\n    tool do 'a\\n' -x"),
+            );
+        let pages = pages(&program, "1");
+
+        assert_eq!(pages.keys().collect::<Vec<_>>(), ["tool-do.1", "tool.1"]);
+        let page = &pages["tool-do.1"];
+        let end = page.split_once(".SH \"EXIT STATUS\"\n").expect("exit codes").1;
+        assert_eq!(
+            end,
+            ".TP\n\\fB0\\fR\ndone\n.SH FILES\n.TP\n\\fB\\(ti/.tool\\fR\nwhat it keeps\n.SH EXAMPLES\nNow, with \
+             \\fBx\\fR:\n.RS 4\n.EX\ntool do \\(aqa\\en\\(aq \\-x\n.EE\n.RE\n.SH \"SEE ALSO\"\n.BR tool (1)\n"
+        );
+        assert!(pages["tool.1"].ends_with(".BR tool\\-do (1)\n"));
+    }
+}

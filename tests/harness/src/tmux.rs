@@ -1,0 +1,84 @@
+//! A terminal whose screen can be read: programs that only show themselves to a person run in tmux.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{peers, wait};
+
+/// Nothing that is typed takes longer to be answered.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A tmux of its own with one window; it ends, with what runs in it, when the value is dropped.
+pub struct Screen {
+    tmux: PathBuf,
+    folder: TempDir,
+}
+
+impl Screen {
+    /// Starts `command` in a window of this size, with these variables and no others. `None`, said loudly, where tmux is
+    /// not installed.
+    pub fn start(command: &[&str], variables: &[(&str, &str)], width: usize, height: usize) -> Option<Self> {
+        let tmux = peers::find_program("tmux")?;
+        let screen =
+            Self { tmux, folder: TempDir::with_prefix("infra-tmux-").expect("a temporary directory") };
+        let (width, height) = (width.to_string(), height.to_string());
+        let mut start = screen.tmux();
+        start
+            .env_clear()
+            .envs(variables.iter().copied())
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "xterm-256color");
+        start.args(["new-session", "-d", "-x", &width, "-y", &height, "--"]).args(command);
+        let started = start.output().expect("tmux starts");
+        assert!(started.status.success(), "tmux: {}", String::from_utf8_lossy(&started.stderr));
+        Some(screen)
+    }
+
+    /// Types a text.
+    pub fn enter(&self, text: &str) {
+        self.tell(&["send-keys", "-l", "--", text]);
+    }
+
+    /// Presses a key by its name: `Tab`, `Enter`, `C-u`.
+    pub fn press(&self, key: &str) {
+        self.tell(&["send-keys", key]);
+    }
+
+    /// What is to be seen, without the spaces at the ends of lines.
+    pub fn text(&self) -> String {
+        self.tell(&["capture-pane", "-p"])
+    }
+
+    /// The same, with each line whole that was too long for the window.
+    pub fn unbroken(&self) -> String {
+        self.tell(&["capture-pane", "-p", "-J"])
+    }
+
+    /// Waits until `look` finds what it looks for on the screen.
+    #[track_caller]
+    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&str) -> Option<T>) -> T {
+        wait::until(LIMIT, || look(&self.text()))
+            .unwrap_or_else(|| panic!("the screen never showed {what}\n{}", self.text()))
+    }
+
+    fn tell(&self, arguments: &[&str]) -> String {
+        let told = self.tmux().args(arguments).output().expect("tmux starts");
+        assert!(told.status.success(), "tmux {arguments:?}: {}", String::from_utf8_lossy(&told.stderr));
+        String::from_utf8_lossy(&told.stdout).into_owned()
+    }
+
+    fn tmux(&self) -> Command {
+        let mut tmux = Command::new(&self.tmux);
+        tmux.arg("-S").arg(self.folder.path().join("socket")).args(["-f", "/dev/null"]);
+        tmux
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.tmux().arg("kill-server").output();
+    }
+}
