@@ -39,11 +39,14 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Restore a backup into the data directory, while no daemon runs')
             [CompletionResult]::new('dev', 'dev', [CompletionResultType]::ParameterValue, 'Try it out: a daemon on loopback with a development identity provider, in a throw-away directory')
             [CompletionResult]::new('fingerprint', 'fingerprint', [CompletionResultType]::ParameterValue, 'Print the fingerprint that users give to `infra login --fingerprint`')
+            [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'The daemon''s own certification authority, which users prove it by')
+            [CompletionResult]::new('certificate', 'certificate', [CompletionResultType]::ParameterValue, 'The certificate that the running daemon serves with; `infrad status` shows it')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the script that lets a shell complete this program''s arguments')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
         'infrad;serve' {
+            [CompletionResult]::new('--domain', '--domain', [CompletionResultType]::ParameterName, 'Serve this DNS name, with a certificate of Let''s Encrypt as soon as it leads here; may be repeated')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
             [CompletionResult]::new('--accept-rollback', '--accept-rollback', [CompletionResultType]::ParameterName, 'Start with data that is older than this host has seen, and end all sessions in it')
@@ -312,6 +315,104 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'infrad;ca' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('print', 'print', [CompletionResultType]::ParameterValue, 'Print its certificate as PEM, for `infra login --ca-file` and other clients')
+            [CompletionResult]::new('rotate', 'rotate', [CompletionResultType]::ParameterValue, 'Have another authority take over, after a time in which users are told of it')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infrad;ca;print' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--next', '--next', [CompletionResultType]::ParameterName, 'The one that is to come, after `infrad ca rotate`')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'infrad;ca;rotate' {
+            [CompletionResult]::new('--overlap', '--overlap', [CompletionResultType]::ParameterName, 'How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is known to others')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'infrad;ca;help' {
+            [CompletionResult]::new('print', 'print', [CompletionResultType]::ParameterValue, 'Print its certificate as PEM, for `infra login --ca-file` and other clients')
+            [CompletionResult]::new('rotate', 'rotate', [CompletionResultType]::ParameterValue, 'Have another authority take over, after a time in which users are told of it')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infrad;ca;help;print' {
+            break
+        }
+        'infrad;ca;help;rotate' {
+            break
+        }
+        'infrad;ca;help;help' {
+            break
+        }
+        'infrad;certificate' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('renew', 'renew', [CompletionResultType]::ParameterValue, 'Get a new one now, whether one is due or not; by ACME, this counts against the authority''s limits')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infrad;certificate;renew' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'infrad;certificate;help' {
+            [CompletionResult]::new('renew', 'renew', [CompletionResultType]::ParameterValue, 'Get a new one now, whether one is due or not; by ACME, this counts against the authority''s limits')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infrad;certificate;help;renew' {
+            break
+        }
+        'infrad;certificate;help;help' {
+            break
+        }
         'infrad;completions' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
@@ -334,6 +435,8 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Restore a backup into the data directory, while no daemon runs')
             [CompletionResult]::new('dev', 'dev', [CompletionResultType]::ParameterValue, 'Try it out: a daemon on loopback with a development identity provider, in a throw-away directory')
             [CompletionResult]::new('fingerprint', 'fingerprint', [CompletionResultType]::ParameterValue, 'Print the fingerprint that users give to `infra login --fingerprint`')
+            [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'The daemon''s own certification authority, which users prove it by')
+            [CompletionResult]::new('certificate', 'certificate', [CompletionResultType]::ParameterValue, 'The certificate that the running daemon serves with; `infrad status` shows it')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the script that lets a shell complete this program''s arguments')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -388,6 +491,24 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             break
         }
         'infrad;help;fingerprint' {
+            break
+        }
+        'infrad;help;ca' {
+            [CompletionResult]::new('print', 'print', [CompletionResultType]::ParameterValue, 'Print its certificate as PEM, for `infra login --ca-file` and other clients')
+            [CompletionResult]::new('rotate', 'rotate', [CompletionResultType]::ParameterValue, 'Have another authority take over, after a time in which users are told of it')
+            break
+        }
+        'infrad;help;ca;print' {
+            break
+        }
+        'infrad;help;ca;rotate' {
+            break
+        }
+        'infrad;help;certificate' {
+            [CompletionResult]::new('renew', 'renew', [CompletionResultType]::ParameterValue, 'Get a new one now, whether one is due or not; by ACME, this counts against the authority''s limits')
+            break
+        }
+        'infrad;help;certificate;renew' {
             break
         }
         'infrad;help;completions' {

@@ -360,7 +360,7 @@ _infra() {
             return 0
             ;;
         infra__subcmd__trust)
-            opts="-v -q -h -V --fingerprint --ca-file --server --verbose --quiet --color --help --version"
+            opts="-v -q -h -V --fingerprint --ca-file --system --server --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

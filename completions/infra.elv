@@ -116,6 +116,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand --ca-file 'A PEM file with its certification authority'
             cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
             cand --color 'When to use colour'
+            cand --system 'From now on, the certification authorities that this machine trusts vouch for it: for a server that has a public certificate now'
             cand -v 'Say more about what is done (twice: even more)'
             cand --verbose 'Say more about what is done (twice: even more)'
             cand -q 'Say nothing but warnings and errors'

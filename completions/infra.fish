@@ -100,6 +100,7 @@ complete -c infra -n "__fish_infra_using_subcommand trust" -l server -d 'The ser
 complete -c infra -n "__fish_infra_using_subcommand trust" -l color -d 'When to use colour' -r -f -a "auto\t''
 always\t''
 never\t''"
+complete -c infra -n "__fish_infra_using_subcommand trust" -l system -d 'From now on, the certification authorities that this machine trusts vouch for it: for a server that has a public certificate now'
 complete -c infra -n "__fish_infra_using_subcommand trust" -s v -l verbose -d 'Say more about what is done (twice: even more)'
 complete -c infra -n "__fish_infra_using_subcommand trust" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c infra -n "__fish_infra_using_subcommand trust" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -111,6 +111,7 @@ module completions {
   export extern "infra trust" [
     --fingerprint: string     # The fingerprint of its certification authority, as its operator printed it
     --ca-file: path           # A PEM file with its certification authority
+    --system                  # From now on, the certification authorities that this machine trusts vouch for it: for a server that has a public certificate now
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
     --verbose(-v)             # Say more about what is done (twice: even more)
     --quiet(-q)               # Say nothing but warnings and errors

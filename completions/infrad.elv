@@ -36,10 +36,13 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand restore 'Restore a backup into the data directory, while no daemon runs'
             cand dev 'Try it out: a daemon on loopback with a development identity provider, in a throw-away directory'
             cand fingerprint 'Print the fingerprint that users give to `infra login --fingerprint`'
+            cand ca 'The daemon''s own certification authority, which users prove it by'
+            cand certificate 'The certificate that the running daemon serves with; `infrad status` shows it'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'infrad;serve'= {
+            cand --domain 'Serve this DNS name, with a certificate of Let''s Encrypt as soon as it leads here; may be repeated'
             cand --config 'The configuration file'
             cand --color 'When to use colour'
             cand --accept-rollback 'Start with data that is older than this host has seen, and end all sessions in it'
@@ -278,6 +281,92 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'infrad;ca'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand print 'Print its certificate as PEM, for `infra login --ca-file` and other clients'
+            cand rotate 'Have another authority take over, after a time in which users are told of it'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;ca;print'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --next 'The one that is to come, after `infrad ca rotate`'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;ca;rotate'= {
+            cand --overlap 'How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is known to others'
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;ca;help'= {
+            cand print 'Print its certificate as PEM, for `infra login --ca-file` and other clients'
+            cand rotate 'Have another authority take over, after a time in which users are told of it'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;ca;help;print'= {
+        }
+        &'infrad;ca;help;rotate'= {
+        }
+        &'infrad;ca;help;help'= {
+        }
+        &'infrad;certificate'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand renew 'Get a new one now, whether one is due or not; by ACME, this counts against the authority''s limits'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;certificate;renew'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;certificate;help'= {
+            cand renew 'Get a new one now, whether one is due or not; by ACME, this counts against the authority''s limits'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;certificate;help;renew'= {
+        }
+        &'infrad;certificate;help;help'= {
+        }
         &'infrad;completions'= {
             cand --config 'The configuration file'
             cand --color 'When to use colour'
@@ -299,6 +388,8 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand restore 'Restore a backup into the data directory, while no daemon runs'
             cand dev 'Try it out: a daemon on loopback with a development identity provider, in a throw-away directory'
             cand fingerprint 'Print the fingerprint that users give to `infra login --fingerprint`'
+            cand ca 'The daemon''s own certification authority, which users prove it by'
+            cand certificate 'The certificate that the running daemon serves with; `infrad status` shows it'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -338,6 +429,19 @@ set edit:completion:arg-completer[infrad] = {|@words|
         &'infrad;help;dev'= {
         }
         &'infrad;help;fingerprint'= {
+        }
+        &'infrad;help;ca'= {
+            cand print 'Print its certificate as PEM, for `infra login --ca-file` and other clients'
+            cand rotate 'Have another authority take over, after a time in which users are told of it'
+        }
+        &'infrad;help;ca;print'= {
+        }
+        &'infrad;help;ca;rotate'= {
+        }
+        &'infrad;help;certificate'= {
+            cand renew 'Get a new one now, whether one is due or not; by ACME, this counts against the authority''s limits'
+        }
+        &'infrad;help;certificate;renew'= {
         }
         &'infrad;help;completions'= {
         }

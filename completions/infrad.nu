@@ -21,6 +21,7 @@ module completions {
   # Run the daemon
   export extern "infrad serve" [
     --accept-rollback         # Start with data that is older than this host has seen, and end all sessions in it
+    --domain: string          # Serve this DNS name, with a certificate of Let's Encrypt as soon as it leads here; may be repeated
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors
@@ -294,6 +295,106 @@ module completions {
     --version(-V)             # Print version
   ]
 
+  def "nu-complete infrad ca color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # The daemon's own certification authority, which users prove it by
+  export extern "infrad ca" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad ca color" # When to use colour
+    --help(-h)                # Print help
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad ca print color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Print its certificate as PEM, for `infra login --ca-file` and other clients
+  export extern "infrad ca print" [
+    --next                    # The one that is to come, after `infrad ca rotate`
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad ca print color" # When to use colour
+    --help(-h)                # Print help
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad ca rotate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Have another authority take over, after a time in which users are told of it
+  export extern "infrad ca rotate" [
+    --overlap: string         # How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is known to others
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad ca rotate color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad ca help" [
+  ]
+
+  # Print its certificate as PEM, for `infra login --ca-file` and other clients
+  export extern "infrad ca help print" [
+  ]
+
+  # Have another authority take over, after a time in which users are told of it
+  export extern "infrad ca help rotate" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad ca help help" [
+  ]
+
+  def "nu-complete infrad certificate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # The certificate that the running daemon serves with; `infrad status` shows it
+  export extern "infrad certificate" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad certificate color" # When to use colour
+    --help(-h)                # Print help
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad certificate renew color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+  export extern "infrad certificate renew" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad certificate renew color" # When to use colour
+    --help(-h)                # Print help
+    --version(-V)             # Print version
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad certificate help" [
+  ]
+
+  # Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+  export extern "infrad certificate help renew" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad certificate help help" [
+  ]
+
   def "nu-complete infrad completions shell" [] {
     [ "bash" "elvish" "fish" "powershell" "zsh" ]
   }
@@ -375,6 +476,26 @@ module completions {
 
   # Print the fingerprint that users give to `infra login --fingerprint`
   export extern "infrad help fingerprint" [
+  ]
+
+  # The daemon's own certification authority, which users prove it by
+  export extern "infrad help ca" [
+  ]
+
+  # Print its certificate as PEM, for `infra login --ca-file` and other clients
+  export extern "infrad help ca print" [
+  ]
+
+  # Have another authority take over, after a time in which users are told of it
+  export extern "infrad help ca rotate" [
+  ]
+
+  # The certificate that the running daemon serves with; `infrad status` shows it
+  export extern "infrad help certificate" [
+  ]
+
+  # Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+  export extern "infrad help certificate renew" [
   ]
 
   # Print the script that lets a shell complete this program's arguments
