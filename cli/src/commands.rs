@@ -208,10 +208,10 @@ mod tests {
         let mut state = State::default();
         for server in servers {
             let trust = TrustRecord::Pinned { pin: Pin::of_public_key(b"a") };
-            state
-                .config
-                .servers
-                .insert(origin(server), Server { trust, provider: None, keyring: false, succession: None });
+            state.config.servers.insert(
+                origin(server),
+                Server { trust, provider: None, keyring: false, succession: None, formerly: Vec::new() },
+            );
         }
         state.config.current = current.map(origin);
         state

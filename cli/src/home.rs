@@ -129,6 +129,11 @@ impl State {
         self.config.servers.get(origin).map(|server| &server.trust).or_else(of_session).or_else(of_logout)
     }
 
+    /// By what a server was known before, as it had announced.
+    pub fn formerly(&self, origin: &Origin) -> &[TrustRecord] {
+        self.config.servers.get(origin).map_or(&[], |server| &server.formerly)
+    }
+
     /// In which ways a server may prove itself, the one that it is known by first; none where nothing is known of it.
     pub fn ways(&self, origin: &Origin) -> Vec<TrustRecord> {
         let successors = self.config.servers.get(origin).map(Server::successors).unwrap_or_default();
@@ -136,18 +141,44 @@ impl State {
     }
 
     /// The server has proven itself by `new`, which it had announced: from now on it is known by that, and so are its
-    /// session and its logouts.
-    pub fn adopt(&mut self, origin: &Origin, new: &TrustRecord) {
-        if let Some(server) = self.config.servers.get_mut(origin) {
-            server.trust = new.clone();
-            server.succession =
-                server.succession.map(|announced| SuccessionRecord { pin: None, public: false, ..announced });
+    /// session and its logouts. `false` where that is not what it is known to have announced any more: somebody has decided
+    /// otherwise meanwhile.
+    pub fn adopt(&mut self, origin: &Origin, new: &TrustRecord) -> bool {
+        let Some(server) = self.config.servers.get_mut(origin) else { return false };
+        if server.trust == *new {
+            return true;
         }
+        if !server.successors().contains(new) {
+            return false;
+        }
+        server.formerly.push(std::mem::replace(&mut server.trust, new.clone()));
+        server.succession = server.succession.map(SuccessionRecord::fulfilled);
         if let Some(session) = self.sessions.sessions.get_mut(origin) {
             session.trust = new.clone();
         }
         for logout in self.sessions.pending_logouts.iter_mut().filter(|logout| logout.server == *origin) {
             logout.trust = new.clone();
+        }
+        true
+    }
+
+    /// Remembers what the server announced, which is known by `trust`; `false` where it is not known by that any more, or
+    /// something newer is known.
+    pub fn note_succession(
+        &mut self,
+        origin: &Origin,
+        trust: &TrustRecord,
+        announced: SuccessionRecord,
+    ) -> bool {
+        match self.config.servers.get_mut(origin) {
+            Some(server)
+                if server.trust == *trust
+                    && server.succession.is_none_or(|seen| seen.sequence <= announced.sequence) =>
+            {
+                server.succession = Some(announced);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -115,10 +115,11 @@ pub fn reach(origin: &Origin, mut ways: Vec<TrustRecord>, offered: Offered) -> R
 pub fn meet(
     origin: &Origin,
     ways: Vec<TrustRecord>,
+    formerly: &[TrustRecord],
     offered: Offered,
     terminal: Terminal,
 ) -> Result<Proven, Failure> {
-    check_offer(origin, ways.first(), &offered)?;
+    check_offer(origin, ways.first(), formerly, &offered)?;
     let is_first_contact = ways.is_empty() && offered.0.is_none();
     let given = if ways.is_empty() { offered.pin() } else { None };
     match contact(origin, ways, offered) {
@@ -137,15 +138,22 @@ pub fn meet(
 }
 
 /// Refuses what was offered to prove a server that is known by something else.
-pub fn check_offer(origin: &Origin, known: Option<&TrustRecord>, offered: &Offered) -> Result<(), Failure> {
+pub fn check_offer(
+    origin: &Origin,
+    known: Option<&TrustRecord>,
+    formerly: &[TrustRecord],
+    offered: &Offered,
+) -> Result<(), Failure> {
     match (known, &offered.0) {
-        (Some(known), Some(offered)) if known != offered => Err(Failure::new(
-            Exit::Untrusted,
-            format!("{origin} is known, and trusted for another reason than the one that was given"),
-        )
-        .hint(format!(
-            "`infra trust {origin}` with the new fingerprint or CA file, once its operator confirmed it"
-        ))),
+        (Some(known), Some(offered)) if !known.agrees_with(offered) && !formerly.contains(offered) => {
+            Err(Failure::new(
+                Exit::Untrusted,
+                format!("{origin} is known, and trusted for another reason than the one that was given"),
+            )
+            .hint(format!(
+                "`infra trust {origin}` with the new fingerprint or CA file, once its operator confirmed it"
+            )))
+        }
         _ => Ok(()),
     }
 }

@@ -79,10 +79,10 @@ pub enum Command {
         domain: Vec<String>,
     },
 
-    /// Check the configuration, without a network and without reading a secret
+    /// Check the configuration and the certificate files, without a network and without reading a client secret
     #[command(after_long_help = help::CHECK)]
     Check {
-        /// Also read each secret, use each root key and ask each provider: nothing of a secret is shown
+        /// Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown
         #[arg(long)]
         live: bool,
 
@@ -215,6 +215,11 @@ pub enum CaCommand {
         /// known to others
         #[arg(long, value_name = "TIME", default_value = "30d", value_parser = overlap)]
         overlap: u32,
+
+        /// Have it take the place of one that was announced before: who heard of that one, and does not come by again, has
+        /// to accept the new fingerprint
+        #[arg(long)]
+        replace: bool,
     },
 }
 

@@ -42,7 +42,7 @@ pub enum Operation {
     /// The certificates of the daemon's own authority, and of the one that is to come: [`AuthorityCertificates`].
     Authority,
     /// Has another authority take over after so many seconds: [`AuthorityCertificates`].
-    RotateAuthority { overlap_seconds: u32 },
+    RotateAuthority { overlap_seconds: u32, replaces: bool },
     /// Gets a new certificate now: [`DaemonStatus`].
     RenewCertificate,
 }

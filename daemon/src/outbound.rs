@@ -33,8 +33,9 @@ pub enum Authorization<'a> {
 /// Why a call brought no answer. `Display` names the host and the cause, never what the other end said.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
+    /// `may_have_asked`: whether the request may have reached the other end all the same.
     #[error("{host} cannot be reached: {cause}")]
-    Unreachable { host: String, cause: String },
+    Unreachable { host: String, cause: String, may_have_asked: bool },
     #[error("{host} did not answer within {seconds} s")]
     TooSlow { host: String, seconds: u64 },
     #[error("{host} answered with more than {limit} bytes")]
@@ -175,9 +176,11 @@ impl Outbound {
             let body = http::read_body(response, limit).await.map_err(|error| match error {
                 BodyError::TooLarge { limit } => OutboundError::TooLarge { host: host(), limit },
                 BodyError::Broken(error) => failure(&error, host()),
-                BodyError::Interrupted(_) => {
-                    OutboundError::Unreachable { host: host(), cause: "the connection broke".to_owned() }
-                }
+                BodyError::Interrupted(_) => OutboundError::Unreachable {
+                    host: host(),
+                    cause: "the connection broke".to_owned(),
+                    may_have_asked: true,
+                },
             })?;
             Ok(Answer { status, content_type, headers, body })
         };
@@ -192,7 +195,8 @@ fn failure(error: &reqwest::Error, host: String) -> OutboundError {
     if error.is_timeout() {
         return too_slow(host);
     }
-    OutboundError::Unreachable { host, cause: root_cause(error) }
+    let may_have_asked = !http::nothing_was_sent(error);
+    OutboundError::Unreachable { host, cause: root_cause(error), may_have_asked }
 }
 
 fn too_slow(host: String) -> OutboundError {

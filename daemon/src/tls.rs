@@ -12,6 +12,9 @@ mod local_authority;
 mod proofs;
 mod resolver;
 
+use infra_shared::pin::Pin;
+use jiff::Timestamp;
+
 use crate::store::StoreError;
 
 pub use acme::{AcmeError, AcmeSettings, Examined, ExternalAccount};
@@ -36,6 +39,11 @@ pub enum TlsError {
     Issue(#[from] rcgen::Error),
     #[error("the certificate cannot be served with: {0}")]
     Serve(#[from] rustls::Error),
+    #[error(
+        "an authority with the fingerprint {pin} was announced, and takes over at {takeover_at}: who heard of it would be \
+         stopped by another"
+    )]
+    AlreadyAnnounced { pin: Pin, takeover_at: Timestamp },
     #[error(transparent)]
     Files(#[from] FilesError),
     #[error(transparent)]

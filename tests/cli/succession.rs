@@ -48,9 +48,11 @@ fn who_came_by_before_a_rotation_is_not_asked_again_and_who_did_not_is_told_what
     absent.infra(["status"]).run().expect(5).telling(&[&format!("infra trust {}", daemon.origin()), &new]);
     assert_eq!(server_of(&absent, &daemon)["trust"]["pin"], old);
 
-    // Long after, with the daemon started anew.
+    // Long after, with the daemon started anew; scripts go on giving what they were given.
     daemon.restart();
     before.infra(["login", "--force"]).browser(&signing_in(&provider)).run().expect(0);
+    before.infra(["login"]).env("INFRA_FINGERPRINT", &old).run().expect(0);
+    before.infra(["login"]).env("INFRA_FINGERPRINT", format!("sha256:{}", "0".repeat(64))).run().expect(5);
     absent.infra(["trust", &daemon.origin(), "--fingerprint", &new]).run().expect(0);
     absent.infra(["status"]).run().expect(0);
 }
@@ -188,7 +190,7 @@ fn serve_with_files(daemon: &mut Daemon, authority: &Authority) {
     std::fs::write(&key, leaf.key_pem).expect("a file");
     daemon.change(|configuration| {
         configuration.more = format!(
-            "tls: {{files: {{certificate: {}, privateKey: {}}}}}\n",
+            "tls: {{files: {{certificate: {}, privateKey: {}, public: true}}}}\n",
             certificate.display(),
             key.display()
         );

@@ -112,9 +112,10 @@ fn files_that_change_are_taken_up_and_broken_ones_are_told_and_refused() {
     let metrics = plain(&address, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(metrics.contains("infrad_certificate_failing{source=\"files\"} 1"), "{metrics}");
     assert!(metrics.contains("infrad_certificate_failing{source=\"own_authority\"} 0"), "{metrics}");
+    assert!(metrics.contains("infrad_certificate_waiting{source=\"files\"} 0"), "{metrics}");
     assert!(metrics.contains("infrad_certificate_expiry_timestamp_seconds{source=\"files\"} "), "{metrics}");
     let text = daemon.infrad(["status"]).wait().expect(0).stdout;
-    assert!(text.contains("certificate   from files, until") && text.contains("failed at"), "{text}");
+    assert!(text.contains("certificate   from files, since") && text.contains("failed at"), "{text}");
     assert!(!daemon.log().contains("PRIVATE KEY"));
 }
 
@@ -192,6 +193,12 @@ fn the_printed_authority_proves_the_daemon_while_it_runs_and_while_it_does_not()
     assert!(told.contains(&daemon.fingerprint()), "{told}");
     assert!(ask(&after, &daemon) && !ask(&running, &daemon));
     daemon.infrad(["ca", "rotate", "--overlap", "2y"]).wait().expect(2);
+    daemon.infrad(["ca", "rotate"]).wait().expect(0);
+    let next = daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout;
+    daemon.infrad(["ca", "rotate"]).wait().expect(1).telling(&["was announced"]);
+    assert_eq!(daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout, next);
+    daemon.infrad(["ca", "rotate", "--replace"]).wait().expect(0);
+    assert_ne!(daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout, next);
 }
 
 #[test]
@@ -202,7 +209,7 @@ fn a_certificate_is_renewed_when_an_operator_wants_it() {
     // Certificates have whole seconds.
     let is_later = || {
         let text = daemon.infrad(["certificate", "renew"]).wait().expect(0).stdout;
-        assert!(text.starts_with("certificate   of its own authority, until"), "{text}");
+        assert!(text.starts_with("certificate   of its own authority, since"), "{text}");
         (status(&daemon)["expiresAt"] != before).then_some(())
     };
     assert!(wait::until(BOUND, is_later).is_some());

@@ -79,7 +79,8 @@ fn is_told_live(context: &Context, origin: &Origin, arguments: &Login, anew: boo
     let state = context.home.read()?;
     let Some(stored) = state.sessions.sessions.get(origin) else { return Ok(false) };
     // What was given to prove the server must hold, also where nothing has to be proven.
-    check_offer(origin, state.trust(origin), &Offered::gather(&arguments.proof, &context.settings)?)?;
+    let offered = Offered::gather(&arguments.proof, &context.settings)?;
+    check_offer(origin, state.trust(origin), state.formerly(origin), &offered)?;
     let is_other_provider =
         arguments.provider.as_ref().is_some_and(|provider| *provider != stored.user.provider);
     if anew || is_other_provider {
@@ -126,7 +127,7 @@ fn log_in(
     let state = context.home.read()?;
     let known = state.config.servers.get(origin);
     let offered = Offered::gather(&arguments.proof, &context.settings)?;
-    let proven = meet(origin, state.ways(origin), offered, context.terminal)
+    let proven = meet(origin, state.ways(origin), state.formerly(origin), offered, context.terminal)
         .map_err(|failure| meant::asked(failure, &state, origin))?;
     context.settle_logouts(origin, &proven.reach.client, &state)?;
     let provider = choose_provider(context, arguments, known, &proven.server)?;
@@ -245,10 +246,12 @@ fn save(
     };
     let (trust, provider) = (proven.reach.record().clone(), Some(user.provider.clone()));
     let (state, before) = context.home.update(|state| {
-        // Of what it announced before, only the number counts where it has proven itself by that now.
-        let succession = state.config.servers.get(origin).and_then(|known| known.succession);
-        let succession = succession.filter(|_| !proven.reach.has_moved());
-        let server = Server { trust, provider, keyring: mirror, succession };
+        // Before the rest: it had announced by what it has proven itself.
+        state.adopt(origin, &trust);
+        let known = state.config.servers.remove(origin).filter(|known| known.trust == trust);
+        let (succession, formerly) =
+            known.map(|known| (known.succession, known.formerly)).unwrap_or_default();
+        let server = Server { trust, provider, keyring: mirror, succession, formerly };
         state.config.servers.insert(origin.clone(), server);
         state.config.current = Some(origin.clone());
         let before = state.sessions.sessions.insert(origin.clone(), session);

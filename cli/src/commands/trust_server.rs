@@ -31,11 +31,12 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
              certificate now"));
     }
     // What was known of it does not count any more.
-    let proven = meet(origin, Vec::new(), offered, context.terminal)?;
+    let proven = meet(origin, Vec::new(), &[], offered, context.terminal)?;
     context.home.update(|state| {
         if let Some(server) = state.config.servers.get_mut(origin) {
             server.trust = proven.reach.record().clone();
             server.succession = None;
+            server.formerly.clear();
         }
     })?;
     context.terminal.say(&format!("{origin} proved its new identity, and is trusted by it from now on"));

@@ -82,8 +82,13 @@ mod tests {
         for (server, provider) in [("a.test", "okta"), ("b.test:8443", "evil\u{1b}[2J"), ("c.test", "github")]
         {
             let trust = TrustRecord::Pinned { pin: Pin::of_public_key(b"a") };
-            let server_record =
-                Server { trust, provider: Some(provider.to_owned()), keyring: false, succession: None };
+            let server_record = Server {
+                trust,
+                provider: Some(provider.to_owned()),
+                keyring: false,
+                succession: None,
+                formerly: Vec::new(),
+            };
             state.config.servers.insert(server.parse().expect("an origin"), server_record);
         }
         state.config.current = Some("b.test:8443".parse().expect("an origin"));

@@ -35,6 +35,9 @@ pub struct Server {
     /// What it announced last of how it will prove itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succession: Option<SuccessionRecord>,
+    /// By what it was known before, as it had announced: what scripts go on giving to prove it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formerly: Vec<TrustRecord>,
 }
 
 /// What a server announced, signed by the authority that it was known by.
@@ -137,6 +140,13 @@ impl PendingLogout {
     }
 }
 
+impl SuccessionRecord {
+    /// What is left of it once it has come to pass: no earlier announcement counts any more.
+    pub fn fulfilled(self) -> Self {
+        Self { pin: None, public: false, ..self }
+    }
+}
+
 impl Server {
     /// By what it may prove itself when nobody is there any more who does by its trust.
     pub fn successors(&self) -> Vec<TrustRecord> {
@@ -184,6 +194,22 @@ impl TrustRecord {
                 let certificates = authorities_from_pem(certificates.as_bytes()).unwrap_or_default();
                 certificates.iter().filter_map(pin_of_certificate).collect()
             }
+        }
+    }
+
+    /// Whether somebody who gives `offered` to prove a server means one that is known by this.
+    pub fn agrees_with(&self, offered: &Self) -> bool {
+        match (self, offered) {
+            _ if self == offered => true,
+            // A file with more authorities than before, such as the one that is to come.
+            (Self::CaFile { pin, .. }, Self::CaFile { pin: offered_pin, .. }) => {
+                let known = self.pins();
+                pin == offered_pin
+                    && !known.is_empty()
+                    && known.iter().all(|pin| offered.pins().contains(pin))
+            }
+            (Self::Pinned { pin }, Self::CaFile { pin: None, .. }) => offered.pins().contains(pin),
+            _ => false,
         }
     }
 

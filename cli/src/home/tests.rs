@@ -53,7 +53,7 @@ fn origin(text: &str) -> Origin {
 
 fn add(home: &Home, server: &str) {
     let trust = TrustRecord::Pinned { pin: Pin::of_public_key(server.as_bytes()) };
-    let entry = Server { trust, provider: None, keyring: false, succession: None };
+    let entry = Server { trust, provider: None, keyring: false, succession: None, formerly: Vec::new() };
     home.update(|state| state.config.servers.insert(origin(server), entry)).expect("stored");
 }
 
@@ -185,4 +185,38 @@ fn one_login_at_a_time_and_its_url_is_shown_to_the_others() {
     drop(lock);
     assert!(matches!(fixture.home().take_login_turn(), Ok(LoginTurn::Mine(_))));
     assert_eq!(fs::read(fixture.file("login.lock")).expect("a file"), b"");
+}
+
+#[test]
+fn what_was_announced_counts_for_the_trust_that_it_was_announced_under_alone() {
+    let origin: Origin = "a.test".parse().expect("an origin");
+    let [old, next, new] = [b"a", b"b", b"c"].map(|key| TrustRecord::Pinned { pin: Pin::of_public_key(key) });
+    let announced =
+        |sequence| SuccessionRecord { sequence, pin: Some(Pin::of_public_key(b"b")), public: false };
+    let mut state = State::default();
+    let server = |trust: &TrustRecord| Server {
+        trust: trust.clone(),
+        provider: None,
+        keyring: false,
+        succession: None,
+        formerly: Vec::new(),
+    };
+    state.config.servers.insert(origin.clone(), server(&old));
+    assert!(!state.adopt(&origin, &next), "nothing was announced");
+    assert!(state.note_succession(&origin, &old, announced(7)));
+    assert!(!state.note_succession(&origin, &old, announced(6)), "something newer is known");
+    assert_eq!(state.ways(&origin), [old.clone(), next.clone()]);
+
+    // Meanwhile, the user accepts another identity: `infra trust`.
+    let mut trusting = state.clone();
+    trusting.config.servers.insert(origin.clone(), server(&new));
+    assert!(!trusting.note_succession(&origin, &old, announced(8)));
+    assert!(!trusting.adopt(&origin, &next));
+    assert_eq!(trusting.ways(&origin), [new]);
+
+    assert!(state.adopt(&origin, &next));
+    assert_eq!(state.ways(&origin), [next.clone()]);
+    assert_eq!(state.formerly(&origin), [old.clone()]);
+    assert!(!state.note_succession(&origin, &next, announced(6)), "what was said before is over");
+    assert!(!state.adopt(&origin, &old), "there is no way back");
 }

@@ -17,7 +17,10 @@ pub fn heed(
     terminal: Terminal,
 ) -> Result<(), HomeError> {
     if reach.has_moved() {
-        home.update(|state| state.adopt(origin, reach.record()))?;
+        let (_, is_adopted) = home.update(|state| state.adopt(origin, reach.record()))?;
+        if !is_adopted {
+            return Ok(());
+        }
         terminal.say(&format!("{origin} proves itself in another way now, as it had announced"));
     }
     let state = home.read()?;
@@ -39,12 +42,12 @@ pub fn heed(
                 pin: succession.pin,
                 public: succession.public,
             };
-            home.update(|state| {
-                if let Some(server) = state.config.servers.get_mut(origin) {
-                    server.succession = Some(announced);
-                }
-            })?;
-            terminal.explain(&format!("{origin} announced by what it will prove itself next"));
+            // It was asked for over the network: whoever trusts the server for another reason since is not overruled.
+            let (_, is_noted) =
+                home.update(|state| state.note_succession(origin, reach.record(), announced))?;
+            if is_noted {
+                terminal.explain(&format!("{origin} announced by what it will prove itself next"));
+            }
         }
         Err(reason @ (NotBelieved::OtherAuthority | NotBelieved::Signature)) => terminal.warn(&format!(
             "{origin} announces another identity, and that is not believed: {reason}; tell the server's operator"

@@ -157,9 +157,9 @@ impl Stage {
             }),
             (Operation::Identity, Ok(serving)) => Answered::json(&serving.identity()),
             (Operation::Authority, Ok(serving)) => serving.authority(),
-            (Operation::RotateAuthority { overlap_seconds }, Ok(serving)) => {
+            (Operation::RotateAuthority { overlap_seconds, replaces }, Ok(serving)) => {
                 let overlap = SignedDuration::from_secs(overlap_seconds.into());
-                match serving.certificates.rotate_authority(overlap).await {
+                match serving.certificates.rotate_authority(overlap, replaces).await {
                     Ok(()) => serving.authority(),
                     Err(error) => failed(operation, &error),
                 }

@@ -29,8 +29,8 @@ pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCod
             };
             context.terminal.data(pem).map_err(|error| Failure::output(&error))?;
         }
-        CaCommand::Rotate { overlap } => {
-            let operation = Operation::RotateAuthority { overlap_seconds: overlap };
+        CaCommand::Rotate { overlap, replace } => {
+            let operation = Operation::RotateAuthority { overlap_seconds: overlap, replaces: replace };
             let certificates = ask(&config, operation).await?;
             context.terminal.say(&describe(&certificates));
         }
@@ -42,8 +42,8 @@ fn describe(certificates: &AuthorityCertificates) -> String {
     match &certificates.next {
         Some(next) => format!(
             "another certification authority takes over at {}\n  fingerprint  {}\nUsers who come by until then are told, \
-             and not asked again. Clients that were given the certificate as a file need the next one beside it: \
-             `infrad ca print --next`",
+             and not asked again. Programs that were given the certificate as a file, `INFRA_CA_FILE` too, need the next one in it as \
+             well, from `infrad ca print --next`",
             next.takeover_at, next.pin
         ),
         None => format!(
@@ -64,9 +64,9 @@ async fn ask(config: &Config, operation: Operation) -> Result<AuthorityCertifica
         Err(error) => return Err(error.into()),
     };
     let authority = data_directory.authority(&expected_public_urls(config), Arc::new(SystemClock)).await?;
-    if let Operation::RotateAuthority { overlap_seconds } = operation {
+    if let Operation::RotateAuthority { overlap_seconds, replaces } = operation {
         authority
-            .rotate(SignedDuration::from_secs(overlap_seconds.into()))
+            .rotate(SignedDuration::from_secs(overlap_seconds.into()), replaces)
             .await
             .map_err(|error| Failure::new("no other certification authority can be made").because(&error))?;
     }

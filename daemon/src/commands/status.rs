@@ -82,13 +82,13 @@ fn describe_certificate(state: &CertificateState) -> Vec<String> {
         Source::Acme => "by ACME",
         Source::Files => "from files",
     };
-    let names = if state.names.is_empty() {
-        "no name but for who pinned it".to_owned()
-    } else {
-        state.names.join(", ")
-    };
+    let names =
+        if state.names.is_empty() { "clients that pinned it".to_owned() } else { state.names.join(", ") };
     let until = match (state.expires_at, state.days_left) {
-        (Some(expires_at), Some(days)) => format!("until {expires_at} ({days} days left)"),
+        (Some(expires_at), Some(days)) => {
+            let since = state.issued_at.map(|issued_at| format!("since {issued_at} ")).unwrap_or_default();
+            format!("{since}until {expires_at} ({days} days left)")
+        }
         _ => "none yet".to_owned(),
     };
     let mut lines = vec![format!("certificate   {source}, {until}, for {names}")];

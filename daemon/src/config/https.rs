@@ -18,7 +18,7 @@ const ACME: Keys = Keys {
     later: &[],
 };
 const EXTERNAL_ACCOUNT: Keys = Keys { now: &["keyID", "hmacKey"], later: &[] };
-const FILES: Keys = Keys { now: &["certificate", "privateKey"], later: &[] };
+const FILES: Keys = Keys { now: &["certificate", "privateKey", "public"], later: &[] };
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Let's Encrypt takes as many names in one certificate.
@@ -151,7 +151,10 @@ fn domains(section: &Section<'_>, public_urls: &[Origin]) -> Result<Vec<String>,
 /// A DNS name with at least two labels, in lower case. RFC 8737 §3: no address; RFC 8555 §7.1.3: no wildcard here.
 fn as_domain(text: &str) -> Option<String> {
     let name = text.trim_end_matches('.').to_ascii_lowercase();
-    let is_name = rustls::pki_types::DnsName::try_from(name.as_str()).is_ok() && !name.contains('*');
+    let is_name = rustls::pki_types::DnsName::try_from(name.as_str()).is_ok()
+        && !name.contains('*')
+        // Some that have the form of one stand for no international name.
+        && name.parse::<Origin>().is_ok();
     let is_address =
         name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
     (is_name && !is_address && name.contains('.')).then_some(name)
@@ -174,6 +177,7 @@ fn read_files(field: &Field<'_>) -> Result<CertificateFiles, FaultAt> {
     Ok(CertificateFiles {
         certificate: absolute_path(&certificate, "/etc/infra/tls.crt")?,
         private_key: absolute_path(&private_key, "/etc/infra/tls.key")?,
+        is_public: section.find("public").map_or(Ok(false), |field| field.boolean())?,
     })
 }
 
@@ -250,7 +254,7 @@ mod tests {
         let config = parse("tls: {files: {certificate: /a.crt, privateKey: /a.key}}").expect("good");
         let OtherSource::Files(files) = config.https.source else { panic!("files") };
         let (certificate, private_key) = (PathBuf::from("/a.crt"), PathBuf::from("/a.key"));
-        assert_eq!(files, CertificateFiles { certificate, private_key });
+        assert_eq!(files, CertificateFiles { certificate, private_key, is_public: false });
     }
 
     #[test]
@@ -263,6 +267,7 @@ mod tests {
             ("acme: {domains: [\"*.test\"]}", "a DNS name without"),
             ("acme: {domains: [10.0.0.1]}", "a DNS name without"),
             ("acme: {domains: [localhost]}", "a DNS name without"),
+            ("acme: {domains: [xn--a.test]}", "a DNS name without"),
             ("acme: {domains: [a.test], directory: \"http://ca.test\"}", "the https address"),
             ("acme: {domains: [a.test], directory: \"https://user:secret@ca.test\"}", "the https address"),
             ("acme: {domains: [a.test], contact: [ops@a.test]}", "a list of addresses"),
@@ -285,8 +290,10 @@ mod tests {
         assert_eq!(acme(&config).domains, ["a.test", "new.test"]);
         let reached: Vec<String> = config.public_urls.iter().map(ToString::to_string).collect();
         assert_eq!(reached, ["https://new.test", "https://a.test", "https://b.test:8443"]);
-        let refused = config.add_domains(&["10.0.0.1".to_owned()]);
-        assert_eq!(refused, Err(DomainError::NoName("10.0.0.1".to_owned())));
+        for name in ["10.0.0.1", "xn--a.test", "*.test", "localhost"] {
+            let refused = config.add_domains(&[name.to_owned()]);
+            assert_eq!(refused, Err(DomainError::NoName(name.to_owned())));
+        }
         let mut config = parse("tls: {files: {certificate: /a, privateKey: /b}}").expect("good");
         let refused = config.add_domains(&["a.test".to_owned()]);
         assert_eq!(refused, Err(DomainError::Files("a.test".to_owned())));

@@ -36,6 +36,8 @@ impl Collector for CertificateCollector {
         }
         let is_failing = |state: &CertificateState| Some(i64::from(state.last_error.is_some()));
         gauge(&mut encoder, "certificate_failing", FAILING, None, &states, is_failing)?;
+        let is_waiting = |state: &CertificateState| Some(i64::from(state.waiting_for.is_some()));
+        gauge(&mut encoder, "certificate_waiting", WAITING, None, &states, is_waiting)?;
         let counter = ConstCounter::new(0_u64);
         let mut failures =
             encoder.encode_descriptor("certificate_failures", FAILURES, None, counter.metric_type())?;
@@ -48,6 +50,7 @@ impl Collector for CertificateCollector {
 }
 
 const FAILING: &str = "1 where getting or taking up a certificate failed last, until it works again";
+const WAITING: &str = "1 while a certificate is due and something is awaited, such as a record in the DNS";
 const FAILURES: &str = "How often getting or taking up a certificate failed";
 
 /// Name, help, and the value for a source; none where it has none yet.

@@ -14,7 +14,10 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 pub enum BegunOrder {
     /// It counts as one that failed until [`Store::settle_orders`] or [`Store::release_order`] says otherwise.
     Begun(i64),
-    NotBefore(Timestamp),
+    /// So many brought nothing of late.
+    Spent { until: Timestamp },
+    /// The authority asked to be left alone.
+    Paused { until: Timestamp },
 }
 
 impl Store {
@@ -67,7 +70,7 @@ impl Store {
                     })
                     .optional()?;
                 if let Some(until) = pause {
-                    return Ok(BegunOrder::NotBefore(from_database(until)?));
+                    return Ok(BegunOrder::Paused { until: from_database(until)? });
                 }
                 // Those of the future were begun before the clock was set back: they count from now.
                 transaction
@@ -78,7 +81,7 @@ impl Store {
                     .query_map(params![since, limit], |row| row.get(0))?
                     .collect::<Result<_, _>>()?;
                 if let Some(oldest) = recent.last().filter(|_| recent.len() >= limit as usize) {
-                    return Ok(BegunOrder::NotBefore(from_database(*oldest)? + window));
+                    return Ok(BegunOrder::Spent { until: from_database(*oldest)? + window });
                 }
                 transaction.execute("DELETE FROM acme_orders WHERE begun_at <= ?1", [since])?;
                 transaction.execute("INSERT INTO acme_orders (begun_at) VALUES (?1)", [to_database(now)])?;
@@ -97,15 +100,29 @@ impl Store {
             .await
     }
 
-    /// An order brought a certificate: what failed before does not count any more.
-    pub async fn settle_orders(&self) -> Result<(), StoreError> {
+    /// An order at the authority with this directory brought a certificate: what failed before does not count any more.
+    pub async fn settle_orders(&self, directory: String, now: Timestamp) -> Result<(), StoreError> {
         self.connections
-            .write(|transaction| {
+            .write(move |transaction| {
                 transaction.execute("DELETE FROM acme_orders", [])?;
                 transaction.execute("DELETE FROM acme_pause", [])?;
+                transaction.execute(
+                    "INSERT INTO acme_successes (directory, obtained_at) VALUES (?1, ?2)
+                     ON CONFLICT (directory) DO UPDATE SET obtained_at = excluded.obtained_at",
+                    params![directory, to_database(now)],
+                )?;
                 Ok(())
             })
             .await
+    }
+
+    /// When the last order brought a certificate, of the authority with this directory.
+    pub fn find_obtained_at(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.connections.read(|reader| {
+            let mut select = reader.prepare("SELECT obtained_at FROM acme_successes WHERE directory = ?1")?;
+            let obtained_at: Option<i64> = select.query_row([directory], |row| row.get(0)).optional()?;
+            obtained_at.map(from_database).transpose()
+        })
     }
 
     /// No order before `until`, a day from now at most: the authority said so.

@@ -50,14 +50,14 @@ impl Store {
         })
     }
 
-    /// The number of an announcement: a higher one than before where it says something else. 0 until anything was
-    /// announced.
-    pub async fn number_announcement(&self, announced: String) -> Result<u64, StoreError> {
+    /// The number of an announcement: a higher one than before where it says something else, and one that no earlier state
+    /// of this store, restored since, can have given out. 0 until anything was announced.
+    pub async fn number_announcement(&self, announced: String, now: Timestamp) -> Result<u64, StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute(
-                    "UPDATE succession SET sequence = sequence + 1, announced = ?1 WHERE announced <> ?1",
-                    [announced],
+                    "UPDATE succession SET sequence = max(sequence + 1, ?2), announced = ?1 WHERE announced <> ?1",
+                    params![announced, now.as_second()],
                 )?;
                 let sequence: i64 =
                     transaction.query_row("SELECT sequence FROM succession", [], |row| row.get(0))?;

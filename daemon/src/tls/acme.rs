@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use url::Url;
 
 use authority::Directory;
+use order::{Failure, Issued};
 use renewal::RenewalTimes;
 
 use super::TlsError;
@@ -91,11 +92,10 @@ pub enum AcmeError {
     NoChallenge { name: String },
     #[error("the certificate that the authority issued cannot be served with: {0}")]
     Chain(#[from] ChainError),
-    #[error(
-        "{MOST_FAILED_ORDERS} orders within an hour brought no certificate, or the authority asked for a pause: \
-         none is made before {0}"
-    )]
-    NotBefore(Timestamp),
+    #[error("{MOST_FAILED_ORDERS} orders within an hour brought no certificate: the next is made at {0}")]
+    Spent(Timestamp),
+    #[error("the authority asked to be left alone: the next order is made at {0}")]
+    Paused(Timestamp),
     #[error("none of the names leads to this daemon: {0}")]
     NotReached(String),
     #[error("no client for the authority can be built: {0}")]
@@ -107,7 +107,9 @@ impl AcmeError {
     pub(super) fn is_away(&self) -> bool {
         matches!(
             self,
-            Self::Authority(AuthorityError::Outbound(_) | AuthorityError::TooSlow) | Self::NotBefore(_)
+            Self::Authority(AuthorityError::Outbound(_) | AuthorityError::TooSlow)
+                | Self::Spent(_)
+                | Self::Paused(_)
         )
     }
 }
@@ -123,6 +125,8 @@ pub(super) struct Acme {
     times: Mutex<RenewalTimes>,
     pause: Mutex<Duration>,
     hurry: Notify,
+    /// What the authority has issued and cannot be kept or served yet: it is not ordered once more.
+    issued: Mutex<Option<Issued>>,
     /// One order at a time.
     ordering: tokio::sync::Mutex<()>,
 }
@@ -146,8 +150,11 @@ impl Acme {
     ) -> Result<Self, TlsError> {
         let directory = Directory::new(&settings).map_err(AcmeError::from)?;
         let keep = Keep { store, sealer };
-        if let Some((chain, key)) = keep.acme(settings.directory.as_str())? {
-            match CheckedChain::check(chain, key.into(), &[], clock.now()) {
+        let mut issued = None;
+        if let Some((chain_pem, private_key)) = keep.acme(settings.directory.as_str())? {
+            let obtained_at = keep.store.find_obtained_at(settings.directory.as_str())?;
+            let kept = Issued { names: Vec::new(), chain_pem, private_key, obtained_at };
+            match kept.check(clock.now()) {
                 Ok(chain) if settings.domains.iter().any(|domain| covers(&chain.names, domain)) => {
                     resolver.serve_chain(chain);
                 }
@@ -156,6 +163,7 @@ impl Acme {
                 ),
                 Err(error) => {
                     tracing::warn!(%error, "the certificate by ACME from before cannot be served with");
+                    issued = Some(kept);
                 }
             }
         }
@@ -169,6 +177,7 @@ impl Acme {
             times: Mutex::default(),
             pause: Mutex::new(INTERVAL),
             hurry: Notify::new(),
+            issued: Mutex::new(issued),
             ordering: tokio::sync::Mutex::default(),
         })
     }
@@ -186,6 +195,7 @@ impl Acme {
         let _turn = self.ordering.lock().await;
         match self.look().await {
             Ok(Looked::NothingIsDue) => {
+                self.journal.is_quiet();
                 self.set_pause(INTERVAL);
                 false
             }
@@ -201,7 +211,7 @@ impl Acme {
                 true
             }
             // What failed before goes on being what is wrong.
-            Err(TlsError::Acme(error @ AcmeError::NotBefore(time))) => {
+            Err(TlsError::Acme(error @ (AcmeError::Spent(time) | AcmeError::Paused(time)))) => {
                 if self.journal.waits_for(&error.to_string()) {
                     tracing::warn!(%error, "no certificate by ACME yet");
                 }
@@ -225,8 +235,9 @@ impl Acme {
             return Err(AcmeError::NotReached(missing).into());
         }
         let obtained = self.obtain(&reached).await;
-        if let Err(error) = &obtained {
-            self.note_failure(error);
+        match &obtained {
+            Ok(()) | Err(TlsError::Acme(AcmeError::Spent(_) | AcmeError::Paused(_))) => {}
+            Err(error) => self.note_failure(error),
         }
         obtained
     }
@@ -244,12 +255,16 @@ impl Acme {
 
     async fn look(&self) -> Result<Looked, TlsError> {
         let now = self.clock.now();
+        if self.issued().as_ref().is_some_and(|issued| issued.is_awaited(now)) {
+            self.take_up().await?;
+            return Ok(Looked::Obtained);
+        }
         let served = self.resolver.chain();
         let names = served.as_ref().map(|chain| chain.names.clone()).unwrap_or_default();
         let missing: Vec<String> =
             self.settings.domains.iter().filter(|domain| !covers(&names, domain)).cloned().collect();
         let is_due = match &served {
-            Some(chain) => now >= self.due_at(chain, now).await,
+            Some(chain) => self.may_be_replaced(chain, now)? && now >= self.due_at(chain, now).await,
             None => true,
         };
         if !is_due && missing.is_empty() {
@@ -273,11 +288,21 @@ impl Acme {
         if self.times().is_to_be_asked(now) {
             let suggested = match self.account().await {
                 Ok(account) => renewal::ask(&account, chain).await,
-                Err(error) => Err(error.to_string()),
+                Err(failure) => Err(failure.error.to_string()),
             };
             self.times().note(suggested, now);
         }
         self.times().due_at(chain)
+    }
+
+    /// Never before a third of its life has passed since it was obtained, whatever the clock or the authority say: an
+    /// authority issues few certificates for the same names.
+    fn may_be_replaced(&self, chain: &CheckedChain, now: Timestamp) -> Result<bool, TlsError> {
+        let obtained_at = self.keep.store.find_obtained_at(self.settings.directory.as_str())?;
+        let third = chain.not_after.duration_since(chain.not_before) / 3;
+        // One of the future was noted by a clock that was ahead.
+        Ok(obtained_at
+            .is_none_or(|obtained_at| now < obtained_at || now.duration_since(obtained_at) >= third))
     }
 
     /// Those of `domains` that lead here, and what hinders the others, in words.
@@ -297,46 +322,79 @@ impl Acme {
 
     /// Orders a certificate for `names`, keeps it, and serves with it.
     async fn obtain(&self, names: &[String]) -> Result<(), TlsError> {
-        let account = self.account().await?;
-        let now = self.clock.now();
+        let (now, directory) = (self.clock.now(), self.settings.directory.to_string());
         let id = match self.keep.store.begin_order(now, MOST_FAILED_ORDERS, WINDOW).await? {
             BegunOrder::Begun(id) => id,
-            BegunOrder::NotBefore(time) => return Err(AcmeError::NotBefore(time).into()),
+            BegunOrder::Spent { until } => return Err(AcmeError::Spent(until).into()),
+            BegunOrder::Paused { until } => return Err(AcmeError::Paused(until).into()),
         };
-        tracing::info!(names = names.join(" "), directory = %self.settings.directory, "ordering a certificate");
-        let served = self.resolver.chain().filter(|_| self.times().is_supported());
-        let replaced = served.as_deref().and_then(CheckedChain::identifier);
-        let ordered = order::order(&account, names, replaced, &self.resolver).await;
+        tracing::info!(names = names.join(" "), directory, "ordering a certificate");
+        let ordered = self.order(names).await;
         if let Some(until) = self.directory.take_retry_after(self.clock.now()) {
             self.keep.store.pause_orders(until).await?;
         }
-        let issued = match ordered {
-            Ok(issued) => issued,
+        match ordered {
+            Ok(issued) => *self.issued() = Some(issued),
             Err(failure) => {
                 if failure.is_without_order {
                     self.keep.store.release_order(id).await?;
                 }
                 if failure.is_without_account {
-                    self.keep.store.forget_acme_account(self.settings.directory.to_string()).await?;
+                    self.keep.store.forget_acme_account(directory).await?;
                 }
                 return Err(failure.error);
             }
-        };
-        let chain = issued.check(names, self.clock.now())?;
-        self.keep.save_acme(self.settings.directory.as_str(), issued.chain_pem, &issued.private_key).await?;
-        self.keep.store.settle_orders().await?;
-        let until = chain.not_after;
-        self.resolver.serve_chain(chain);
-        *self.times() = RenewalTimes::default();
-        self.journal.succeeded();
-        tracing::info!(names = names.join(" "), %until, "obtained a certificate");
-        Ok(())
+        }
+        self.keep.store.settle_orders(directory, self.clock.now()).await?;
+        self.take_up().await
+    }
+
+    async fn order(&self, names: &[String]) -> Result<Issued, Failure> {
+        let account = self.account().await?;
+        let served = self.resolver.chain().filter(|_| self.times().is_supported());
+        let replaced = served.as_deref().and_then(CheckedChain::identifier);
+        let ordered = order::order(&account, names, replaced, &self.resolver).await?;
+        Ok(Issued { obtained_at: Some(self.clock.now()), ..ordered })
+    }
+
+    /// Keeps and serves what was issued. Where that cannot be yet, it stays for the next look: it was hard to come by.
+    async fn take_up(&self) -> Result<(), TlsError> {
+        let Some(issued) = self.issued().take() else { return Ok(()) };
+        match self.keep_and_check(&issued).await {
+            Ok(chain) => {
+                let (names, until) = (chain.names.join(" "), chain.not_after);
+                self.resolver.serve_chain(chain);
+                *self.times() = RenewalTimes::default();
+                self.journal.succeeded();
+                tracing::info!(names, %until, "obtained a certificate");
+                Ok(())
+            }
+            Err(error) => {
+                *self.issued() = Some(issued);
+                Err(error)
+            }
+        }
+    }
+
+    async fn keep_and_check(&self, issued: &Issued) -> Result<CheckedChain, TlsError> {
+        let directory = self.settings.directory.as_str();
+        self.keep.save_acme(directory, issued.chain_pem.clone(), &issued.private_key).await?;
+        Ok(issued.check(self.clock.now())?)
     }
 
     fn note_failure(&self, error: &TlsError) {
         if self.journal.failed(self.clock.now(), &error.to_string()) {
             tracing::error!(%error, "no certificate by ACME: what was served before goes on serving");
         }
+    }
+
+    fn issued(&self) -> std::sync::MutexGuard<'_, Option<Issued>> {
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an authority issues it that every machine trusts.
+    pub(super) fn is_public(&self) -> bool {
+        self.settings.authorities.is_none()
     }
 
     fn pause_now(&self) -> Duration {

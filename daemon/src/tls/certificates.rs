@@ -27,6 +27,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// How long an announcement can be taken, and when it is made anew.
 const ANNOUNCED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 const ANNOUNCED_ANEW: SignedDuration = SignedDuration::from_hours(24);
+const FAILED_ANNOUNCEMENT: SignedDuration = SignedDuration::from_mins(1);
 /// A login that began under the authority before may take as long: the life of a ticket.
 const LOGIN: SignedDuration = SignedDuration::from_mins(5);
 
@@ -49,7 +50,10 @@ pub struct Certificates {
     servers: Vec<Origin>,
     store: Store,
     clock: Arc<dyn Clock>,
-    announced_at: Mutex<Option<Timestamp>>,
+    /// When it is announced anew.
+    announce_at: Mutex<Timestamp>,
+    /// One announcement after the other: each says what is true once the one before is made.
+    publishing: tokio::sync::Mutex<()>,
 }
 
 enum Other {
@@ -109,9 +113,9 @@ impl Certificates {
         let resolver = Resolver::new(local.clone());
         let other = match other {
             OtherSource::None => Other::None,
-            OtherSource::Files(files) => {
-                Other::Files(Box::new(OwnFiles::open(files, local.names().to_vec(), &resolver, clock.now())?))
-            }
+            OtherSource::Files(files) => Other::Files(Box::new(
+                OwnFiles::open(files, local.names().to_vec(), &resolver, clock.now()).await?,
+            )),
             OtherSource::Acme(settings) => Other::Acme(Arc::new(Acme::open(
                 settings,
                 resolver.clone(),
@@ -130,7 +134,8 @@ impl Certificates {
             servers,
             store,
             clock,
-            announced_at: Mutex::default(),
+            announce_at: Mutex::new(Timestamp::MIN),
+            publishing: tokio::sync::Mutex::default(),
         };
         certificates.publish().await?;
         Ok(Arc::new(certificates))
@@ -181,7 +186,7 @@ impl Certificates {
             Other::Acme(acme) => acme.hurry(),
             Other::Files(files) => {
                 // What is wrong with them was logged.
-                if files.reload(&self.resolver, self.clock.now()).is_ok() {
+                if files.reload(&self.resolver, self.clock.now()).await.is_ok() {
                     self.publish_or_log().await;
                 }
             }
@@ -191,16 +196,19 @@ impl Certificates {
     /// Gets a new certificate now, whether one is due or not.
     pub async fn renew(&self) -> Result<(), TlsError> {
         match &self.other {
-            Other::None => self.local.renew_leaf().await?,
+            Other::None => {
+                self.local.renew_leaf().await?;
+                self.local_journal.succeeded();
+            }
             Other::Acme(acme) => acme.renew().await?,
-            Other::Files(files) => files.reload(&self.resolver, self.clock.now())?,
+            Other::Files(files) => files.reload(&self.resolver, self.clock.now()).await?,
         }
         self.publish().await
     }
 
     /// Has another authority take over after `overlap`.
-    pub async fn rotate_authority(&self, overlap: SignedDuration) -> Result<(), TlsError> {
-        self.local.rotate(overlap).await?;
+    pub async fn rotate_authority(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
+        self.local.rotate(overlap, replaces).await?;
         self.publish().await
     }
 
@@ -238,7 +246,7 @@ impl Certificates {
             Other::None => {}
             Other::Files(files) => loop {
                 tokio::time::sleep(files::INTERVAL).await;
-                if files.look(&self.resolver, self.clock.now()) {
+                if files.look(&self.resolver, self.clock.now()).await {
                     self.publish_or_log().await;
                 }
             },
@@ -252,20 +260,27 @@ impl Certificates {
     }
 
     fn is_announcement_due(&self) -> bool {
-        let announced_at = *self.announced_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let due =
-            |announced_at: Timestamp| self.clock.now().duration_since(announced_at).abs() >= ANNOUNCED_ANEW;
-        announced_at.is_none_or(due)
+        let announce_at = *self.announce_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = announce_at.duration_since(self.clock.now());
+        // A clock that was set back does not put it off.
+        left <= SignedDuration::ZERO || left > ANNOUNCED_ANEW
+    }
+
+    fn announce_in(&self, time: SignedDuration) {
+        let at = self.clock.now().checked_add(time).unwrap_or(Timestamp::MAX);
+        *self.announce_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     async fn publish_or_log(&self) {
         if let Err(error) = self.publish().await {
+            self.announce_in(FAILED_ANNOUNCEMENT);
             tracing::error!(%error, "cannot announce what proves this daemon");
         }
     }
 
     /// Has logins and clients know what proves the daemon now, and what will.
     async fn publish(&self) -> Result<(), TlsError> {
+        let _turn = self.publishing.lock().await;
         let now = self.clock.now();
         let authority = self.local.authority();
         let names = self.resolver.chain().map(|chain| chain.names.clone());
@@ -286,24 +301,27 @@ impl Certificates {
         } else {
             String::new()
         };
-        statement.sequence = self.store.number_announcement(announced).await?;
+        statement.sequence = self.store.number_announcement(announced, now).await?;
         statement.iat = now.as_second();
         statement.exp = now.checked_add(ANNOUNCED_FOR).unwrap_or(Timestamp::MAX).as_second();
         let signed = (statement.sequence > 0)
             .then(|| statement.sign(authority.certificate(), &authority.private_key()))
             .flatten();
         self.proofs.announce(statement.sequence, signed);
-        *self.announced_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        self.announce_in(ANNOUNCED_ANEW);
         Ok(())
     }
 
-    /// The addresses for which another authority vouches, or will once it can.
+    /// The addresses for which an authority vouches that every machine trusts.
     fn public_servers(&self) -> Vec<Origin> {
-        let mut names = self.resolver.chain().map(|chain| chain.names.clone()).unwrap_or_default();
-        if let Other::Acme(acme) = &self.other {
-            names.extend_from_slice(acme.domains());
-        }
-        let is_public = |origin: &&Origin| covers(&names, origin.host());
+        let is_public = match &self.other {
+            Other::None => false,
+            Other::Acme(acme) => acme.is_public(),
+            Other::Files(files) => files.is_public(),
+        };
+        // Only of what is served: a name that never led here could be anybody's.
+        let Some(chain) = self.resolver.chain().filter(|_| is_public) else { return Vec::new() };
+        let is_public = |origin: &&Origin| covers(&chain.names, origin.host());
         self.servers.iter().filter(is_public).cloned().collect()
     }
 }

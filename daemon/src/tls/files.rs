@@ -1,10 +1,14 @@
 //! The operator's own certificate files, taken up again whenever they change.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
@@ -18,6 +22,9 @@ use super::resolver::Resolver;
 /// written over, renamed, linked elsewhere, below a directory that is, on a file system that tells nobody.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 
+/// For both files.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 const LARGEST_FILE: u64 = 256 * 1024;
 
 /// Where the chain and its key are.
@@ -27,6 +34,8 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// PEM: PKCS #8, PKCS #1 or SEC 1.
     pub private_key: PathBuf,
+    /// Whether an authority issued it that every machine trusts: users who pinned the daemon are told.
+    pub is_public: bool,
 }
 
 /// Why certificate files cannot be served with.
@@ -45,6 +54,7 @@ pub(super) struct OwnFiles {
     hosts: Vec<String>,
     pub(super) journal: Journal,
     seen: Mutex<Seen>,
+    is_being_read: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -52,6 +62,8 @@ struct Seen {
     /// The digest of what was judged last, and that of what the last look found.
     judged: Option<[u8; 32]>,
     found: Option<[u8; 32]>,
+    /// When it is judged once more: what is not valid yet will be.
+    again_at: Option<Timestamp>,
 }
 
 struct Contents {
@@ -100,55 +112,96 @@ impl CertificateFiles {
 
 impl OwnFiles {
     /// Serves with the files as they are now: they must be good, and name the first of `hosts`.
-    pub(super) fn open(
+    pub(super) async fn open(
         files: CertificateFiles,
         hosts: Vec<String>,
         resolver: &Resolver,
         now: Timestamp,
     ) -> Result<Self, FilesError> {
-        let contents = files.read()?;
-        let chain = files.check(&contents, hosts.get(..1).unwrap_or_default(), now)?;
-        let judged = Some(contents.digest());
+        let is_being_read = Arc::default();
+        let own = Self { files, hosts, journal: Journal::default(), seen: Mutex::default(), is_being_read };
+        let contents = own.read().await?;
+        let chain = own.files.check(&contents, own.hosts.get(..1).unwrap_or_default(), now)?;
+        own.seen().judged = Some(contents.digest());
         resolver.serve_chain(chain);
-        let seen = Mutex::new(Seen { judged, found: judged });
-        Ok(Self { files, hosts, journal: Journal::default(), seen })
+        Ok(own)
+    }
+
+    pub(super) fn is_public(&self) -> bool {
+        self.files.is_public
     }
 
     /// Takes the files up where they have changed and are at rest: while one is written and the other is not yet, they do
     /// not fit each other. `true` where they are served with from now on.
-    pub(super) fn look(&self, resolver: &Resolver, now: Timestamp) -> bool {
-        let read = self.files.read();
+    pub(super) async fn look(&self, resolver: &Resolver, now: Timestamp) -> bool {
+        let read = self.read().await;
         let digest = read.as_ref().map_or_else(FilesError::digest, Contents::digest);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         let is_at_rest = seen.found.replace(digest) == Some(digest);
-        if !is_at_rest || seen.judged == Some(digest) {
+        let is_judged = seen.judged == Some(digest) && seen.again_at.is_none_or(|again_at| now < again_at);
+        if !is_at_rest || is_judged {
             return false;
         }
-        seen.judged = Some(digest);
         drop(seen);
-        self.judge(read, resolver, now).is_ok()
+        self.judge(read, digest, resolver, now).is_ok()
     }
 
     /// Takes the files up as they are, at once.
-    pub(super) fn reload(&self, resolver: &Arc<Resolver>, now: Timestamp) -> Result<(), FilesError> {
-        let read = self.files.read();
+    pub(super) async fn reload(&self, resolver: &Resolver, now: Timestamp) -> Result<(), FilesError> {
+        let read = self.read().await;
         let digest = read.as_ref().map_or_else(FilesError::digest, Contents::digest);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        (seen.judged, seen.found) = (Some(digest), Some(digest));
-        drop(seen);
-        self.judge(read, resolver, now)
+        self.seen().found = Some(digest);
+        self.judge(read, digest, resolver, now)
+    }
+
+    /// Reads the files on a thread of their own, within a bound: a file system that hangs hangs nothing else. One reading
+    /// at a time, so that those that hang do not add up.
+    async fn read(&self) -> Result<Contents, FilesError> {
+        let hangs = || FilesError::File {
+            path: self.files.certificate.display().to_string(),
+            cause: format!(
+                "it or the key was not read within {} s: does its file system hang?",
+                PATIENCE.as_secs()
+            ),
+        };
+        if self.is_being_read.swap(true, Ordering::SeqCst) {
+            return Err(hangs());
+        }
+        let (files, is_being_read) = (self.files.clone(), self.is_being_read.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = files.read();
+            is_being_read.store(false, Ordering::SeqCst);
+            read
+        });
+        match tokio::time::timeout(PATIENCE, reading).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(_)) | Err(_) => Err(hangs()),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A replacement has to be good for every host that the one in use is good for.
     fn judge(
         &self,
         read: Result<Contents, FilesError>,
+        digest: [u8; 32],
         resolver: &Resolver,
         now: Timestamp,
     ) -> Result<(), FilesError> {
         let served = resolver.chain().map(|chain| chain.names.clone()).unwrap_or_default();
         let hosts: Vec<String> = self.hosts.iter().filter(|host| covers(&served, host)).cloned().collect();
-        match read.and_then(|contents| self.files.check(&contents, &hosts, now)) {
+        let checked = read.and_then(|contents| self.files.check(&contents, &hosts, now));
+        let mut seen = self.seen();
+        seen.judged = Some(digest);
+        seen.again_at = match &checked {
+            Err(FilesError::Chain { cause: ChainError::NotYetValid(valid_at), .. }) => Some(*valid_at),
+            _ => None,
+        };
+        drop(seen);
+        match checked {
             Ok(chain) => {
                 let until = chain.not_after;
                 resolver.serve_chain(chain);
@@ -187,9 +240,16 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FilesError> {
     // Its whole size at once: a buffer that grows leaves copies of a key behind.
     let mut contents =
         Zeroizing::new(Vec::with_capacity(usize::try_from(LARGEST_FILE).unwrap_or_default() + 1));
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut contents))
+    // Not to wait for a writer where somebody put a pipe.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
         .map_err(|error| failed(error.to_string()))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(failed("it is not a file".to_owned()));
+    }
+    file.take(LARGEST_FILE + 1).read_to_end(&mut contents).map_err(|error| failed(error.to_string()))?;
     if contents.len() as u64 > LARGEST_FILE {
         return Err(failed(format!("it is larger than {LARGEST_FILE} bytes")));
     }

@@ -27,6 +27,12 @@ impl Journal {
         (entries.last_error, entries.waiting_for) = (None, None);
     }
 
+    /// Nothing is due: nothing is awaited, and what failed before does not matter any more.
+    pub(super) fn is_quiet(&self) {
+        let mut entries = self.entries();
+        (entries.last_error, entries.waiting_for) = (None, None);
+    }
+
     /// Notes a failure; `true` where it is another one than before.
     pub(super) fn failed(&self, now: Timestamp, cause: &str) -> bool {
         let mut entries = self.entries();

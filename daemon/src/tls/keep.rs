@@ -1,8 +1,6 @@
 //! Keeps authorities, leaf and the chain by ACME in the store, their keys sealed.
 
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use super::TlsError;
@@ -68,16 +66,11 @@ impl Keep {
         Ok(self.store.save_certificate(self.leaf_row(leaf)).await?)
     }
 
-    /// The chain that ACME brought from the authority with this directory, with its key.
-    pub(super) fn acme(
-        &self,
-        directory: &str,
-    ) -> Result<Option<(Vec<CertificateDer<'static>>, PrivatePkcs8KeyDer<'static>)>, TlsError> {
+    /// The chain that ACME brought from the authority with this directory, as PEM, with its key in PKCS #8.
+    pub(super) fn acme(&self, directory: &str) -> Result<Option<(String, Zeroizing<Vec<u8>>)>, TlsError> {
         let Some((pem, key)) = self.find(&acme_row(directory), ACME)? else { return Ok(None) };
-        let chain = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<_, _>>()
-            .map_err(|_| TlsError::Unreadable(ACME))?;
-        Ok(Some((chain, PrivatePkcs8KeyDer::from(key.to_vec()))))
+        let pem = String::from_utf8(pem).map_err(|_| TlsError::Unreadable(ACME))?;
+        Ok(Some((pem, key)))
     }
 
     pub(super) async fn save_acme(&self, directory: &str, pem: String, key: &[u8]) -> Result<(), TlsError> {

@@ -139,10 +139,13 @@ impl LocalAuthority {
         Ok(())
     }
 
-    /// Makes the authority that is to take over after `overlap`, in the place of one that was to come before. With no
-    /// overlap it takes over at once, and nobody who pinned the old one is told.
-    pub async fn rotate(&self, overlap: SignedDuration) -> Result<(), TlsError> {
+    /// Makes the authority that is to take over after `overlap`. With no overlap it takes over at once, and nobody who pinned
+    /// the old one is told. One that was announced before gives way only where `replaces` says so, or at once.
+    pub async fn rotate(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
         let turn = self.changing.lock().await;
+        if let Some((pin, takeover_at)) = self.next().filter(|_| !replaces && !overlap.is_zero()) {
+            return Err(TlsError::AlreadyAnnounced { pin, takeover_at });
+        }
         let authority = Authority::create(self.clock.now())?;
         let takeover_at = self.clock.now().checked_add(overlap).unwrap_or(Timestamp::MAX);
         self.keep.save_next(&authority, takeover_at).await?;
@@ -153,7 +156,9 @@ impl LocalAuthority {
 
     async fn succeed(&self) -> Result<(), TlsError> {
         let _turn = self.changing.lock().await;
-        let Some(next) = self.keep.next()? else { return Ok(()) };
+        // Another may have been made in its place, with a time of its own, while this waited for its turn.
+        let due = |next: &Next| self.clock.now() >= next.takeover_at;
+        let Some(next) = self.keep.next()?.filter(due) else { return Ok(()) };
         let leaf = next.authority.issue(&self.names, self.clock.now())?;
         let key = certified(&next.authority, &leaf)?;
         self.keep.replace_authority(&next.authority, &leaf).await?;

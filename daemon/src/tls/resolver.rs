@@ -14,16 +14,22 @@ use super::chain::{CheckedChain, covers};
 use super::issue::normal;
 use super::{LocalAuthority, MinimumVersion, TlsError};
 
-/// RFC 8737 §6.2.
-pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
+/// What a handshake may ask for that is not HTTP: to see one certificate, and no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Protocol {
+    /// An authority's challenge (RFC 8737 §6.2).
+    AcmeTls,
+    /// The daemon's own look whether a name leads to it.
+    SelfCheck,
+}
 
 /// The certificates in use, by server name. Each can be replaced without touching live connections.
 pub(super) struct Resolver {
     local: Arc<LocalAuthority>,
     /// From files or by ACME.
     chain: RwLock<Option<Arc<CheckedChain>>>,
-    /// By name, while an authority may ask.
-    challenges: RwLock<HashMap<String, Arc<CertifiedKey>>>,
+    /// By name, while somebody may ask.
+    challenges: RwLock<HashMap<(Protocol, String), Arc<CertifiedKey>>>,
 }
 
 /// What the listener speaks TLS with.
@@ -31,6 +37,7 @@ pub struct TlsServer {
     resolver: Arc<Resolver>,
     serving: Arc<rustls::ServerConfig>,
     challenge: Arc<rustls::ServerConfig>,
+    self_check: Arc<rustls::ServerConfig>,
 }
 
 /// What a client wants of a handshake.
@@ -45,7 +52,17 @@ pub enum Purpose {
 /// A pending challenge: answered as long as this is kept.
 pub(super) struct PendingChallenge {
     resolver: Arc<Resolver>,
-    name: String,
+    key: (Protocol, String),
+}
+
+impl Protocol {
+    /// As ALPN names it.
+    pub(super) fn name(self) -> &'static [u8] {
+        match self {
+            Self::AcmeTls => b"acme-tls/1",
+            Self::SelfCheck => b"infrad-self-check/1",
+        }
+    }
 }
 
 impl Resolver {
@@ -81,30 +98,32 @@ impl Resolver {
         }
     }
 
-    /// Answers challenges for `name` with `certificate` until the answer is dropped.
-    pub(super) fn answer_challenge(
+    /// Answers `protocol` for `name` with `certificate` until the answer is dropped.
+    pub(super) fn answer(
         self: &Arc<Self>,
+        protocol: Protocol,
         name: &str,
         certificate: Arc<CertifiedKey>,
     ) -> PendingChallenge {
-        let name = normal(name);
-        self.challenges.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), certificate);
-        PendingChallenge { resolver: self.clone(), name }
+        let key = (protocol, normal(name));
+        self.challenges.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), certificate);
+        PendingChallenge { resolver: self.clone(), key }
     }
 
-    fn challenge(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        self.challenges.read().unwrap_or_else(PoisonError::into_inner).get(&normal(name?)).cloned()
+    fn challenge(&self, protocol: Protocol, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let key = (protocol, normal(name?));
+        self.challenges.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 }
 
 impl Drop for PendingChallenge {
     fn drop(&mut self) {
-        self.resolver.challenges.write().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        self.resolver.challenges.write().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
 /// Shows challenges alone.
-struct Challenges(Arc<Resolver>);
+struct Challenges(Arc<Resolver>, Protocol);
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -114,7 +133,7 @@ impl ResolvesServerCert for Resolver {
 
 impl ResolvesServerCert for Challenges {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.challenge(client_hello.server_name())
+        self.0.challenge(self.1, client_hello.server_name())
     }
 }
 
@@ -125,12 +144,17 @@ impl TlsServer {
         serving.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Its keys change by themselves, every six hours.
         serving.ticketer = aws_lc_rs::Ticketer::new()?;
-        // RFC 8737 §4: authorities may still ask with TLS 1.2.
-        let mut challenge = configuration(Arc::new(Challenges(resolver.clone())), MinimumVersion::Tls12)?;
-        challenge.alpn_protocols = vec![ACME_TLS.to_vec()];
-        challenge.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        challenge.send_tls13_tickets = 0;
-        Ok(Self { resolver, serving: Arc::new(serving), challenge: Arc::new(challenge) })
+        let for_protocol = |protocol: Protocol| {
+            // RFC 8737 §4: authorities may still ask with TLS 1.2.
+            let resolver = Arc::new(Challenges(resolver.clone(), protocol));
+            let mut config = configuration(resolver, MinimumVersion::Tls12)?;
+            config.alpn_protocols = vec![protocol.name().to_vec()];
+            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            Ok::<_, TlsError>(Arc::new(config))
+        };
+        let (challenge, self_check) = (for_protocol(Protocol::AcmeTls)?, for_protocol(Protocol::SelfCheck)?);
+        Ok(Self { resolver, serving: Arc::new(serving), challenge, self_check })
     }
 
     /// What it speaks HTTP over.
@@ -142,13 +166,17 @@ impl TlsServer {
     /// How to go on with a handshake. `acme-tls/1` is agreed to while a challenge for the name is pending, and with nobody
     /// who offers another protocol beside it.
     pub fn accept(&self, client_hello: &ClientHello<'_>) -> (Purpose, Arc<rustls::ServerConfig>) {
-        let is_challenge = client_hello
-            .alpn()
-            .is_some_and(|mut protocols| protocols.next() == Some(ACME_TLS) && protocols.next().is_none());
-        if is_challenge && self.resolver.challenge(client_hello.server_name()).is_some() {
-            (Purpose::Challenge, self.challenge.clone())
-        } else {
-            (Purpose::Serve, self.serving.clone())
+        let asked = client_hello.alpn().and_then(|mut protocols| {
+            let only = protocols.next()?;
+            let is_alone = protocols.next().is_none();
+            let known = [Protocol::AcmeTls, Protocol::SelfCheck];
+            known.into_iter().find(|protocol| is_alone && protocol.name() == only)
+        });
+        let name = client_hello.server_name();
+        match asked.filter(|protocol| self.resolver.challenge(*protocol, name).is_some()) {
+            Some(Protocol::AcmeTls) => (Purpose::Challenge, self.challenge.clone()),
+            Some(Protocol::SelfCheck) => (Purpose::Challenge, self.self_check.clone()),
+            None => (Purpose::Serve, self.serving.clone()),
         }
     }
 }

@@ -228,10 +228,14 @@ async fn acme_tls_is_agreed_to_while_a_challenge_for_the_name_is_pending_and_wit
         Err(error) => matches!(error, rustls::Error::NoApplicationProtocol),
     };
     assert!(refused(&[acme], "infra.test"), "nothing is pending");
+    let checking =
+        resolver.answer(resolver::Protocol::SelfCheck, "infra.test", acme::challenge_answer("infra.test"));
+    assert!(refused(&[acme], "infra.test"), "a look of the daemon's own is no challenge");
+    drop(checking);
 
     let answer = acme::challenge_answer("infra.test");
     let certificate = answer.cert[0].to_vec();
-    let pending = resolver.answer_challenge("INFRA.test", answer);
+    let pending = resolver.answer(resolver::Protocol::AcmeTls, "INFRA.test", answer);
     let (purpose, shown) = offer(&resolver, &[acme], "infra.test").expect("a handshake");
     assert_eq!(purpose, Purpose::Challenge);
     assert_eq!(shown, certificate);
@@ -250,7 +254,7 @@ async fn the_next_authority_takes_over_when_its_time_has_come_also_after_a_resta
     let fixture = Fixture::new().await;
     let authority = fixture.authority(&["infra.test"]).await;
     let before = authority.pin();
-    authority.rotate(SignedDuration::from_hours(24)).await.expect("another authority");
+    authority.rotate(SignedDuration::from_hours(24), false).await.expect("another authority");
     let (next, _) = authority.next().expect("another authority");
     assert_ne!(next, before);
     assert_eq!(authority.pin(), before);
@@ -272,12 +276,17 @@ async fn the_next_authority_takes_over_when_its_time_has_come_also_after_a_resta
 async fn an_authority_that_was_to_come_gives_way_to_another() {
     let fixture = Fixture::new().await;
     let authority = fixture.authority(&["infra.test"]).await;
-    authority.rotate(SignedDuration::from_hours(24)).await.expect("another authority");
+    authority.rotate(SignedDuration::from_hours(24), false).await.expect("another authority");
     let (first, _) = authority.next().expect("another authority");
-    authority.rotate(SignedDuration::from_hours(48)).await.expect("another authority");
+    let refused = authority.rotate(SignedDuration::from_hours(48), false).await;
+    assert!(
+        matches!(refused, Err(TlsError::AlreadyAnnounced { pin, .. }) if pin == first),
+        "it was announced"
+    );
+    authority.rotate(SignedDuration::from_hours(48), true).await.expect("another authority");
     let (second, _) = authority.next().expect("another authority");
     assert_ne!(first, second);
-    authority.rotate(SignedDuration::ZERO).await.expect("another authority");
+    authority.rotate(SignedDuration::ZERO, false).await.expect("another authority");
     assert_eq!(authority.next(), None, "without an overlap it takes over at once");
     assert!(![first, second].contains(&authority.pin()));
 }

@@ -43,7 +43,10 @@ impl AuthoritiesVerifier {
                 .add(authority.clone())
                 .map_err(|error| NoClient::Authority(error.to_string()))?;
         }
-        let names = authorities.iter().filter_map(subject).collect();
+        let names: Vec<DistinguishedName> = authorities.iter().filter_map(subject).collect();
+        // A hint, which has to fit into the first message: whoever trusts very many gives none.
+        let size: usize = names.iter().map(|name| name.as_ref().len()).sum();
+        let names = if size > MOST_HINT_BYTES { Vec::new() } else { names };
         Ok(Self { authorities: authorities.to_vec(), names, provider })
     }
 
@@ -72,6 +75,8 @@ impl PinVerifier {
         Self { pin, authorities, names, provider }
     }
 }
+
+const MOST_HINT_BYTES: usize = 4096;
 
 /// The name of an authority, as it stands in its certificate.
 fn subject(authority: &CertificateDer<'_>) -> Option<DistinguishedName> {

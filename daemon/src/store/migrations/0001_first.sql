@@ -65,13 +65,20 @@ CREATE TABLE acme_orders (
     begun_at INTEGER NOT NULL
 ) STRICT;
 
+-- When an order brought a certificate last, by the URL of the directory.
+CREATE TABLE acme_successes (
+    directory   TEXT    NOT NULL PRIMARY KEY,
+    obtained_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Until when the authority asked to be left alone.
 CREATE TABLE acme_pause (
     only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     until INTEGER NOT NULL
 ) STRICT;
 
--- What the certification authority announces, as JSON, with its number; and when the next authority takes over, where
+-- What the certification authority announces, as JSON, with its number, at least the time in seconds when it was said: a
+-- restored backup goes on above what was announced before. And when the next authority takes over, where
 -- there is one.
 CREATE TABLE succession (
     only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),

@@ -11,7 +11,7 @@ async fn begin(store: &Store, second: i64) -> BegunOrder {
 fn id(begun: BegunOrder) -> i64 {
     match begun {
         BegunOrder::Begun(id) => id,
-        BegunOrder::NotBefore(until) => panic!("not before {until}"),
+        hindered => panic!("{hindered:?}"),
     }
 }
 
@@ -23,11 +23,11 @@ async fn three_orders_an_hour_may_bring_nothing_however_often_the_daemon_starts(
     }
     for second in [121, 3_599] {
         let store = fixture.open().expect("a store");
-        assert_eq!(begin(&store, second).await, BegunOrder::NotBefore(at(3_600)), "{second}");
+        assert_eq!(begin(&store, second).await, BegunOrder::Spent { until: at(3_600) }, "{second}");
     }
     let store = fixture.open().expect("a store");
     id(begin(&store, 3_600).await);
-    assert_eq!(begin(&store, 3_601).await, BegunOrder::NotBefore(at(3_660)), "the window moves on");
+    assert_eq!(begin(&store, 3_601).await, BegunOrder::Spent { until: at(3_660) }, "the window moves on");
 }
 
 #[tokio::test]
@@ -37,7 +37,9 @@ async fn an_order_that_brought_a_certificate_settles_those_before_it() {
     for second in [0, 1, 2] {
         id(begin(&store, second).await);
     }
-    store.settle_orders().await.expect("settled");
+    let directory = "https://a.test/directory";
+    store.settle_orders(directory.to_owned(), at(3)).await.expect("settled");
+    assert_eq!(store.find_obtained_at(directory).expect("an answer"), Some(at(3)));
     id(begin(&store, 3).await);
 }
 
@@ -57,12 +59,16 @@ async fn the_pause_that_an_authority_asks_for_is_kept_for_a_day_at_most() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     store.pause_orders(at(7_200)).await.expect("stored");
-    assert_eq!(begin(&store, 0).await, BegunOrder::NotBefore(at(7_200)));
+    assert_eq!(begin(&store, 0).await, BegunOrder::Paused { until: at(7_200) });
     store.pause_orders(at(60)).await.expect("stored");
-    assert_eq!(begin(&store, 0).await, BegunOrder::NotBefore(at(7_200)), "a shorter one does not shorten it");
+    assert_eq!(
+        begin(&store, 0).await,
+        BegunOrder::Paused { until: at(7_200) },
+        "a shorter one does not shorten it"
+    );
     id(begin(&store, 7_200).await);
     store.pause_orders(at(1_000_000)).await.expect("stored");
-    assert_eq!(begin(&store, 7_201).await, BegunOrder::NotBefore(at(7_201 + 86_400)));
+    assert_eq!(begin(&store, 7_201).await, BegunOrder::Paused { until: at(7_201 + 86_400) });
 }
 
 #[tokio::test]
@@ -72,7 +78,7 @@ async fn a_clock_that_was_ahead_blocks_no_orders_for_longer_than_an_hour() {
     for _ in 0..3 {
         id(begin(&store, 100_000_000).await);
     }
-    assert_eq!(begin(&store, 0).await, BegunOrder::NotBefore(at(3_600)));
+    assert_eq!(begin(&store, 0).await, BegunOrder::Spent { until: at(3_600) });
     id(begin(&store, 3_600).await);
 }
 

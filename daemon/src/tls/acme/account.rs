@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::authority::AuthorityError;
 use super::nonces::with_nonces;
+use super::order::Failure;
 use super::{Acme, AcmeError, ExternalAccount};
 use crate::keys::Place;
 use crate::secrets::Backends;
@@ -26,13 +27,13 @@ struct Kept {
 impl Acme {
     /// The account, created where there is none. Agrees to the authority's terms of service: the README and
     /// `docs/https.md` say so.
-    pub(super) async fn account(&self) -> Result<Account, TlsError> {
+    pub(super) async fn account(&self) -> Result<Account, Failure> {
         let external = self.settings.external_account.as_ref();
         match self.kept_account()? {
             Some(kept) if kept.external_account.as_ref() == external.map(|external| &external.key_id) => {
                 let is_contact_new = kept.contact != self.settings.contact;
                 let builder = Account::builder_with_http(self.directory.transport());
-                let account = builder.from_credentials(kept.credentials).await.map_err(failure)?;
+                let account = builder.from_credentials(kept.credentials).await.map_err(unordered)?;
                 if is_contact_new {
                     self.change_contact(&account).await?;
                 }
@@ -42,7 +43,8 @@ impl Acme {
         }
     }
 
-    async fn create_account(&self, external: Option<&ExternalAccount>) -> Result<Account, TlsError> {
+    /// One that may have been made counts as an order that brought nothing: authorities allow few.
+    async fn create_account(&self, external: Option<&ExternalAccount>) -> Result<Account, Failure> {
         let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
         let account =
             NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
@@ -53,15 +55,20 @@ impl Acme {
         let directory = self.settings.directory.to_string();
         let builder = || Account::builder_with_http(self.directory.transport());
         let (account, credentials) =
-            with_nonces!(builder().create(&account, directory.clone(), key.as_ref())).map_err(failure)?;
+            with_nonces!(builder().create(&account, directory.clone(), key.as_ref())).map_err(|error| {
+                let error = AuthorityError::from(error);
+                let is_without_order = error.is_unasked();
+                let error = AcmeError::from(error).into();
+                Failure { error, is_without_order, is_without_account: false }
+            })?;
         self.keep_account(credentials).await?;
         tracing::info!(directory = %self.settings.directory, "created an account");
         Ok(account)
     }
 
-    async fn change_contact(&self, account: &Account) -> Result<(), TlsError> {
+    async fn change_contact(&self, account: &Account) -> Result<(), Failure> {
         let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
-        with_nonces!(account.update_contacts(&contact)).map_err(failure)?;
+        with_nonces!(account.update_contacts(&contact)).map_err(unordered)?;
         if let Some(kept) = self.kept_account()? {
             self.keep_account(kept.credentials).await?;
         }
@@ -101,8 +108,10 @@ pub(super) async fn external_key(external: &ExternalAccount) -> Result<ExternalA
     Ok(ExternalAccountKey::new(external.key_id.clone(), &key))
 }
 
-fn failure(error: instant_acme::Error) -> AcmeError {
-    AuthorityError::from(error).into()
+/// Nothing was ordered, and no account was made.
+fn unordered(error: instant_acme::Error) -> Failure {
+    let error = AcmeError::from(AuthorityError::from(error)).into();
+    Failure { error, is_without_order: true, is_without_account: false }
 }
 
 const ACCOUNT: &str = "ACME account's";

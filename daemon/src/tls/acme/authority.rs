@@ -153,9 +153,14 @@ impl From<instant_acme::Error> for AuthorityError {
 }
 
 impl AuthorityError {
-    /// Whether the authority is not known to have done anything.
-    pub(super) fn is_without_answer(&self) -> bool {
-        matches!(self, Self::Outbound(_) | Self::Elsewhere(_))
+    /// Whether the authority was certainly not asked: one that is slow to answer may do all the same what it was asked.
+    pub(super) fn is_unasked(&self) -> bool {
+        matches!(
+            self,
+            Self::Outbound(
+                OutboundError::Unreachable { may_have_asked: false, .. } | OutboundError::Untrusted { .. }
+            ) | Self::Elsewhere(_)
+        )
     }
 }
 

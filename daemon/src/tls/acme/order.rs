@@ -7,7 +7,7 @@ use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order,
     OrderStatus, RetryPolicy,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -17,21 +17,27 @@ use super::authority::{AuthorityError, words};
 use super::challenge;
 use super::nonces::{is_kind, with_nonces};
 use crate::tls::chain::CheckedChain;
-use crate::tls::resolver::{PendingChallenge, Resolver};
+use crate::tls::resolver::{PendingChallenge, Protocol, Resolver};
 use crate::tls::{AcmeError, TlsError};
 
 /// Authorities look from several places, one after the other.
 const POLLING: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(200)).timeout(Duration::from_secs(90));
+const AWAITED: SignedDuration = SignedDuration::from_hours(24);
+
 /// A chain with its key, not looked at yet.
 pub(super) struct Issued {
+    /// What it has to be good for.
+    pub(super) names: Vec<String>,
     pub(super) chain_pem: String,
+    /// `None` where nobody knows.
+    pub(super) obtained_at: Option<Timestamp>,
     /// PKCS #8.
     pub(super) private_key: Zeroizing<Vec<u8>>,
 }
 
 /// Why an order brought nothing.
-pub(super) struct OrderFailure {
+pub(super) struct Failure {
     pub(super) error: TlsError,
     /// Whether the authority has certainly made no order.
     pub(super) is_without_order: bool,
@@ -46,7 +52,7 @@ pub(super) async fn order(
     names: &[String],
     replaces: Option<CertificateIdentifier<'static>>,
     resolver: &Arc<Resolver>,
-) -> Result<Issued, OrderFailure> {
+) -> Result<Issued, Failure> {
     let mut order = make(account, names, replaces).await?;
     Ok(complete(&mut order, names, resolver).await?)
 }
@@ -55,7 +61,7 @@ async fn make(
     account: &Account,
     names: &[String],
     replaces: Option<CertificateIdentifier<'static>>,
-) -> Result<Order, OrderFailure> {
+) -> Result<Order, Failure> {
     let identifiers: Vec<Identifier> = names.iter().cloned().map(Identifier::Dns).collect();
     let plain = NewOrder::new(&identifiers);
     if let Some(replaced) = replaces {
@@ -70,11 +76,11 @@ async fn make(
     with_nonces!(account.new_order(&plain)).map_err(not_made)
 }
 
-fn not_made(error: Error) -> OrderFailure {
+fn not_made(error: Error) -> Failure {
     let is_without_account = matches!(&error, Error::Api(problem) if is_kind(problem, "accountDoesNotExist"));
     let error = AuthorityError::from(error);
-    OrderFailure {
-        is_without_order: is_without_account || error.is_without_answer(),
+    Failure {
+        is_without_order: is_without_account || error.is_unasked(),
         is_without_account,
         error: AcmeError::from(error).into(),
     }
@@ -85,7 +91,8 @@ async fn complete(order: &mut Order, names: &[String], resolver: &Arc<Resolver>)
     let pending = prove(order, names, resolver).await?;
     match with_nonces!(order.poll_ready(&POLLING)) {
         Ok(OrderStatus::Ready) => {}
-        Ok(_) | Err(Error::Api(_)) => return Err(why_not_validated(order).await.into()),
+        Ok(_) => return Err(why_not_validated(order, "the order became invalid").await.into()),
+        Err(Error::Api(problem)) => return Err(why_not_validated(order, &words(&problem)).await.into()),
         Err(error) => return Err(failure(error)),
     }
     drop(pending);
@@ -96,7 +103,8 @@ async fn complete(order: &mut Order, names: &[String], resolver: &Arc<Resolver>)
     let request = parameters.serialize_request(&key)?;
     with_nonces!(order.finalize_csr(request.der())).map_err(failure)?;
     let chain_pem = with_nonces!(order.poll_certificate(&POLLING)).map_err(failure)?;
-    Ok(Issued { chain_pem, private_key: Zeroizing::new(key.serialize_der()) })
+    let private_key = Zeroizing::new(key.serialize_der());
+    Ok(Issued { names: names.to_vec(), chain_pem, obtained_at: None, private_key })
 }
 
 /// Answers the challenge of each name, and says so.
@@ -124,7 +132,7 @@ async fn prove(
         };
         let digest: [u8; 32] =
             challenge.key_authorization().digest().as_ref().try_into().expect("SHA-256 has 32 bytes");
-        pending.push(resolver.answer_challenge(&name, challenge::answer(&name, &digest)?));
+        pending.push(resolver.answer(Protocol::AcmeTls, &name, challenge::answer(&name, &digest)?));
         with_nonces!(challenge.set_ready()).map_err(failure)?;
     }
     Ok(pending)
@@ -140,7 +148,7 @@ async fn fetch_authorizations(order: &mut Order) -> Result<(), Error> {
 }
 
 /// Which name was not validated, in the words of the authority.
-async fn why_not_validated(order: &mut Order) -> AcmeError {
+async fn why_not_validated(order: &mut Order, otherwise: &str) -> AcmeError {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let Identifier::Dns(name) = authorization.identifier().identifier.clone() else { continue };
@@ -151,7 +159,7 @@ async fn why_not_validated(order: &mut Order) -> AcmeError {
             return AcmeError::NotValidated { name, cause };
         }
     }
-    AuthorityError::Refused("the order became invalid".to_owned()).into()
+    AuthorityError::Refused(otherwise.to_owned()).into()
 }
 
 fn failure(error: Error) -> TlsError {
@@ -159,17 +167,24 @@ fn failure(error: Error) -> TlsError {
 }
 
 impl Issued {
-    /// The chain, once it is known to be good for all of `names`.
-    pub(super) fn check(&self, names: &[String], now: Timestamp) -> Result<CheckedChain, AcmeError> {
+    /// The chain, once it is known to be good for all of its names.
+    pub(super) fn check(&self, now: Timestamp) -> Result<CheckedChain, AcmeError> {
         let chain = CertificateDer::pem_slice_iter(self.chain_pem.as_bytes())
             .collect::<Result<_, _>>()
             .map_err(|_| AuthorityError::NotAcme("it holds no chain in PEM form".to_owned()))?;
         let key = PrivatePkcs8KeyDer::from(self.private_key.to_vec());
-        Ok(CheckedChain::check(chain, key.into(), names, now)?)
+        Ok(CheckedChain::check(chain, key.into(), &self.names, now)?)
+    }
+
+    /// Whether it may still become good, or be kept: a clock may be corrected, a disk made free. Another is ordered after a
+    /// day.
+    pub(super) fn is_awaited(&self, now: Timestamp) -> bool {
+        let age = self.obtained_at.map(|obtained_at| now.duration_since(obtained_at));
+        age.is_some_and(|age| (SignedDuration::ZERO..AWAITED).contains(&age))
     }
 }
 
-impl From<TlsError> for OrderFailure {
+impl From<TlsError> for Failure {
     fn from(error: TlsError) -> Self {
         Self { error, is_without_order: false, is_without_account: false }
     }

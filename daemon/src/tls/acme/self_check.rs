@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::challenge;
-use crate::tls::resolver::{ACME_TLS, Resolver};
+use crate::tls::resolver::{Protocol, Resolver};
 
 /// For the look-up of the name, and for each of its addresses.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const MOST_ADDRESSES: usize = 8;
 pub(super) async fn leads_here(name: &str, port: u16, resolver: &Arc<Resolver>) -> Result<(), String> {
     let mark = challenge::mark(name).map_err(|error| error.to_string())?;
     let certificate = mark.cert.first().cloned().ok_or("no certificate was made")?;
-    let _answering = resolver.answer_challenge(name, mark);
+    let _answering = resolver.answer(Protocol::SelfCheck, name, mark);
     let client = client(certificate)?;
     let mut met = "its name has no address".to_owned();
     for address in addresses_of(name, port).await?.into_iter().take(MOST_ADDRESSES) {
@@ -58,7 +58,7 @@ async fn meet(name: &str, address: SocketAddr, client: &TlsConnector) -> Result<
     }
 }
 
-/// Speaks `acme-tls/1`, and accepts nobody but who shows `certificate`.
+/// Speaks a protocol of its own, and accepts nobody but who shows `certificate`.
 fn client(certificate: CertificateDer<'static>) -> Result<TlsConnector, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -67,7 +67,7 @@ fn client(certificate: CertificateDer<'static>) -> Result<TlsConnector, String> 
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(OneCertificate { certificate, provider }))
         .with_no_client_auth();
-    config.alpn_protocols = vec![ACME_TLS.to_vec()];
+    config.alpn_protocols = vec![Protocol::SelfCheck.name().to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

@@ -49,15 +49,19 @@ impl Served {
         let path = fixture.directory.path().join(directory);
         std::fs::create_dir_all(&path).expect("a directory");
         pair.write(&path);
-        let files = Self::open(&fixture, directory, &resolver).expect("good files");
+        let files = Self::open(&fixture, directory, &resolver).await.expect("good files");
         Self { fixture, resolver, files }
     }
 
-    fn open(fixture: &Fixture, directory: &str, resolver: &Resolver) -> Result<OwnFiles, FilesError> {
+    async fn open(fixture: &Fixture, directory: &str, resolver: &Resolver) -> Result<OwnFiles, FilesError> {
         let path = fixture.directory.path().join(directory);
-        let files = CertificateFiles { certificate: path.join("tls.crt"), private_key: path.join("tls.key") };
+        let files = CertificateFiles {
+            certificate: path.join("tls.crt"),
+            private_key: path.join("tls.key"),
+            is_public: false,
+        };
         let hosts = vec!["infra.test".to_owned(), "other.test".to_owned()];
-        OwnFiles::open(files, hosts, resolver, SystemClock.now())
+        OwnFiles::open(files, hosts, resolver, SystemClock.now()).await
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -65,9 +69,9 @@ impl Served {
     }
 
     /// Looks until nothing changes any more: files have to be at rest for two looks.
-    fn look(&self) {
+    async fn look(&self) {
         for _ in 0..3 {
-            self.files.look(&self.resolver, SystemClock.now());
+            self.files.look(&self.resolver, SystemClock.now()).await;
         }
     }
 
@@ -85,10 +89,10 @@ async fn files_that_are_written_over_are_taken_up() {
     let (first, second) = (Pair::new("infra.test"), Pair::new("infra.test"));
     let served = Served::from("files", &first).await;
     assert!(served.serves(&first));
-    served.look();
+    served.look().await;
     assert!(served.serves(&first), "nothing has changed");
     second.write(&served.path("files"));
-    served.look();
+    served.look().await;
     assert!(served.serves(&second));
     let local = served.resolver.certificate_for(Some("other.test"), None);
     assert_ne!(
@@ -107,7 +111,7 @@ async fn a_mount_of_kubernetes_that_is_swapped_by_its_link_is_taken_up() {
     for name in ["tls.crt", "tls.key"] {
         symlink(format!("..data/{name}"), volume.join(name)).expect("a link");
     }
-    let files = Served::open(&served.fixture, "volume", &served.resolver).expect("good files");
+    let files = Served::open(&served.fixture, "volume", &served.resolver).await.expect("good files");
     let served = Served { files, ..served };
     assert!(served.serves(&first));
 
@@ -116,7 +120,7 @@ async fn a_mount_of_kubernetes_that_is_swapped_by_its_link_is_taken_up() {
     symlink("..second", volume.join("..data_new")).expect("a link");
     std::fs::rename(volume.join("..data_new"), volume.join("..data")).expect("swapped");
     std::fs::remove_dir_all(volume.join("..first")).expect("removed");
-    served.look();
+    served.look().await;
     assert!(served.serves(&second));
     assert_eq!(served.error(), "");
 }
@@ -126,7 +130,7 @@ async fn a_broken_replacement_is_refused_and_the_one_before_goes_on_serving() {
     let first = Pair::new("infra.test");
     let served = Served::from("files", &first).await;
     let directory = served.path("files");
-    let replacements: [(&str, &dyn Fn()); 6] = [
+    let replacements: [(&str, &dyn Fn()); 7] = [
         ("does not belong to the certificate", &|| {
             std::fs::write(directory.join("tls.crt"), Pair::new("infra.test").certificate).expect("written");
         }),
@@ -136,18 +140,33 @@ async fn a_broken_replacement_is_refused_and_the_one_before_goes_on_serving() {
         ("not PEM", &|| {
             std::fs::write(directory.join("tls.crt"), "-----BEGIN CERTIFICATE-----\n!\n").expect("written");
         }),
-        ("No such file", &|| std::fs::remove_file(directory.join("tls.key")).expect("removed")),
+        ("it is not a file", &|| {
+            std::fs::remove_file(directory.join("tls.crt")).expect("removed");
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                directory.join("tls.crt"),
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::RWXU,
+                0,
+            )
+            .expect("a pipe that nobody writes to");
+        }),
+        ("No such file", &|| {
+            std::fs::remove_file(directory.join("tls.crt")).expect("the pipe is removed");
+            Pair::new("infra.test").write(&directory);
+            std::fs::remove_file(directory.join("tls.key")).expect("removed");
+        }),
     ];
     for (count, (words, replace)) in (1..).zip(replacements) {
         replace();
-        served.look();
+        served.look().await;
         assert!(served.serves(&first), "{words}");
         assert!(served.error().contains(words), "{words}: {}", served.error());
         assert_eq!(served.files.journal.read().failures, count, "judged once: {words}");
     }
     let good = Pair::new("infra.test");
     good.write(&directory);
-    served.look();
+    served.look().await;
     assert!(served.serves(&good));
     assert_eq!(served.error(), "");
 }
@@ -158,9 +177,9 @@ async fn nothing_is_said_of_files_between_two_writes() {
     let served = Served::from("files", &first).await;
     let directory = served.path("files");
     std::fs::write(directory.join("tls.crt"), &second.certificate).expect("written");
-    served.files.look(&served.resolver, SystemClock.now());
+    served.files.look(&served.resolver, SystemClock.now()).await;
     std::fs::write(directory.join("tls.key"), &second.key).expect("written");
-    served.look();
+    served.look().await;
     assert!(served.serves(&second));
     assert_eq!(served.files.journal.read().failures, 0);
 }
@@ -169,11 +188,24 @@ async fn nothing_is_said_of_files_between_two_writes() {
 async fn a_daemon_does_not_start_with_files_that_are_broken() {
     let fixture = Fixture::new().await;
     let resolver = Resolver::new(fixture.authority(&["infra.test"]).await);
-    assert!(matches!(Served::open(&fixture, "none", &resolver), Err(FilesError::File { .. })));
+    assert!(matches!(Served::open(&fixture, "none", &resolver).await, Err(FilesError::File { .. })));
     let directory = fixture.directory.path().join("files");
     std::fs::create_dir(&directory).expect("a directory");
     Pair::new("elsewhere.test").write(&directory);
-    let refused = Served::open(&fixture, "files", &resolver).err().expect("refused").to_string();
+    let refused = Served::open(&fixture, "files", &resolver).await.err().expect("refused").to_string();
     assert!(refused.contains("infra.test") && refused.contains("tls.crt"), "{refused}");
     assert!(!refused.contains("PRIVATE"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_replacement_that_is_not_valid_yet_is_taken_up_when_it_is() {
+    let (first, later) = (Pair::new("infra.test"), Pair::of("infra.test", (2040, 2050)));
+    let served = Served::from("files", &first).await;
+    later.write(&served.path("files"));
+    served.look().await;
+    assert!(served.serves(&first));
+    assert!(served.error().contains("not valid before"), "{}", served.error());
+    let then = "2045-01-01T00:00:00Z".parse().expect("a time");
+    assert!(served.files.look(&served.resolver, then).await);
+    assert!(served.serves(&later));
 }
