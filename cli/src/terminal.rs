@@ -70,7 +70,7 @@ fn spinner(deadline: Instant) -> ProgressStyle {
         // What cannot be written is not drawn.
         let _ = write!(writer, "{}:{:02}", seconds / 60, seconds % 60);
     };
-    ProgressStyle::with_template("{spinner} {msg} ({left} left)")
+    ProgressStyle::with_template("{spinner} {left} left: {msg}")
         .expect("a sound template")
         .with_key("left", left)
         .tick_strings(if settings::is_utf8() { FRAMES } else { ASCII_FRAMES })

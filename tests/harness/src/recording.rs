@@ -190,7 +190,7 @@ impl Drop for Shown<'_> {
 fn text_of(output: &str) -> String {
     let pattern = |text: &str| Regex::new(text).expect("a sound pattern");
     let plain = pattern("\u{1b}\\[[0-9;?]*[A-Za-z]").replace_all(output, "\r").replace("\r\n", "\n");
-    let drawn = pattern(r"\(\d:\d\d left\)");
+    let drawn = pattern(r"\d:\d\d left: ");
     let lines = plain.split('\n').map(|line| {
         let parts = line.split('\r').filter(|part| !part.trim().is_empty() && !drawn.is_match(part));
         parts.collect::<String>()
