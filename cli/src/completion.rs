@@ -107,6 +107,6 @@ mod tests {
         assert!(completed(&["infra", "login", "-"]).contains(&"--no-browser".to_owned()));
         assert_eq!(completed(&["infra", "login", "--color", "a"]), ["auto", "always"]);
         assert_eq!(completed(&["infra", "completions", "z"]), ["zsh"]);
-        assert_eq!(completed(&["infra", "nothing", "lo"]), Vec::<String>::new());
+        assert_eq!(completed(&["infra", "status", "--json", "--no"]), Vec::<String>::new());
     }
 }

@@ -24,8 +24,9 @@ pub(crate) fn measure() {
         (&["token"], ""),
         (&["status", "--offline"], ""),
         (&["status"], ""),
-        (&["--", "infra", "use", ""], "bash"),
-        (&["--", "infra", "login", "--"], "zsh"),
+        // Fish's question, for those of other shells have their cursor in the environment, too.
+        (&["--", "infra", "use", ""], "fish"),
+        (&["--", "infra", "login", "--"], "fish"),
         (&["completions", "bash"], ""),
     ];
     for (arguments, shell) in calls {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::Write as _;
 
 use clap::Command;
 use clap_mangen::Man;
@@ -70,7 +71,7 @@ fn main_sections(command: &Command, section: &str) -> String {
     let rendered = man
         .render_title(&mut page)
         .and_then(|()| man.render_name_section(&mut page))
-        .and_then(|()| man.render_synopsis_section(&mut page))
+        .and_then(|()| page.write_all(synopsis(command).as_bytes()))
         .and_then(|()| man.render_description_section(&mut page))
         .and_then(|()| man.render_options_section(&mut page));
     rendered.expect("memory can be written");
@@ -85,6 +86,19 @@ fn tidied(page: &str) -> String {
     const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
     let page = page.replace(PREAMBLE, "").replace("\n.br\n\n.br\n", "\n.sp\n").replace(" \n", "\n");
     format!("{PREAMBLE}{page}")
+}
+
+/// As `--help` has it: every way in which the command is called.
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let calls: Vec<String> = usage
+        .trim_start_matches("Usage:")
+        .lines()
+        .map(|call| call.trim().strip_prefix(name).unwrap_or_default())
+        .map(|rest| format!("\\fB{}\\fR{}\n", escaped(name), escaped(rest)))
+        .collect();
+    format!(".SH SYNOPSIS\n{}", calls.join(".br\n"))
 }
 
 fn page_name(command: &Command) -> &str {
