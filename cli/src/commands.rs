@@ -18,6 +18,7 @@ use crate::arguments::{Arguments, Command};
 use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
 use crate::home::{Home, State, TrustRecord};
+use crate::keyring::Keyring;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::trust::Offered;
@@ -27,6 +28,7 @@ struct Context {
     settings: Settings,
     terminal: Terminal,
     home: Home,
+    keyring: Keyring,
     clock: SystemClock,
     /// `--server`.
     server_option: Option<Origin>,
@@ -52,7 +54,7 @@ impl Context {
     fn new(terminal: Terminal, server_option: Option<Origin>) -> Result<Self, Failure> {
         let settings = Settings::read()?;
         let home = Home::new(settings.home.clone(), terminal);
-        Ok(Self { settings, terminal, home, clock: SystemClock, server_option })
+        Ok(Self { settings, terminal, home, keyring: Keyring::default(), clock: SystemClock, server_option })
     }
 
     fn now(&self) -> Timestamp {
@@ -154,6 +156,14 @@ fn end_session(client: &DaemonClient, token: &SessionToken) -> Ended {
         Err(error) if error.exit() == Exit::LoginNeeded => Ended::AtDaemon,
         Err(error) => Ended::NotTold(error),
     }
+}
+
+/// What is told of an entry in the keyring that is not ours to remove.
+fn left_alone(origin: &Origin) -> String {
+    format!(
+        "the entry of {origin} in the keyring was changed by somebody else since, and stays; if nothing needs it, \
+         remove it in the desktop's password manager (service `infra`)"
+    )
 }
 
 fn usual_server(state: &State) -> Option<Origin> {

@@ -33,5 +33,6 @@ pub mod ports;
 pub mod program;
 pub mod provider;
 pub mod relay;
+pub mod secret_service;
 pub mod skip;
 pub mod wait;

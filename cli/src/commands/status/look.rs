@@ -41,7 +41,7 @@ pub(crate) struct Report {
     trust: Option<&'static str>,
     pub(crate) user: Option<User>,
     pub(crate) session: Option<Session>,
-    storage: Option<Storage>,
+    pub(super) storage: Option<Storage>,
     pub(crate) checked: Look,
     clock_offset_seconds: Option<i64>,
     /// The daemon's time when this was found out.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::super::times;
 use super::{Look, Report, State};
+use crate::home::Storage;
 
 /// More of a name than anybody reads.
 const MAX_CHARACTERS: usize = 256;
@@ -52,6 +53,10 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
             let at_last = now.checked_add(rest).unwrap_or(now);
             lines.push(format!("  at last   {} ({} left)", times::local(at_last, now), times::left(rest)));
         }
+    }
+    // Where it is else is what everybody expects.
+    if report.storage == Some(Storage::FileAndKeyring) {
+        lines.push("  stored    in the file, with a copy in the keyring".to_owned());
     }
     if matches!(report.state, State::LoggedOut | State::Expired | State::Revoked) {
         lines.push("  try       `infra login`".to_owned());
