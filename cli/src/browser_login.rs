@@ -11,6 +11,7 @@ mod pasted;
 mod redirect;
 mod response;
 
+use std::ffi::OsString;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use redirect::Redirect;
 use response::{Expected, Response};
 
 pub use authorization_url::UnacceptableURL;
+pub use redirect::ports as redirect_ports;
 pub use response::Refusal;
 
 /// 256 bits of `state` in 43 characters of 62.
@@ -60,6 +62,12 @@ pub enum Browser {
     Desktop,
     /// None here: the URL is printed, with the `ssh -L` line, and the dead page's address may be pasted.
     Elsewhere,
+}
+
+/// The programs that would be tried, in order, to open an address.
+pub fn openers(browser: &Browser) -> Vec<OsString> {
+    let commands = opener::candidates(browser, "http://127.0.0.1/");
+    commands.iter().map(|command| command.get_program().to_owned()).collect()
 }
 
 /// Why no login came of it. `E` is the error of the caller's own steps.

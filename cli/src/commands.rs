@@ -1,6 +1,7 @@
 //! What the program does for each command line.
 
 mod completions;
+mod doctor;
 mod login;
 mod logout;
 mod status;
@@ -45,6 +46,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Token(arguments) => token::run(&context()?, &arguments),
         Command::Use { server } => use_server::run(&context()?, &server),
         Command::Trust(arguments) => trust::run(&context()?, &arguments),
+        Command::Doctor(arguments) => doctor::run(&context()?, &arguments),
         // Scripts for shells are made where nobody has a home or a configuration.
         Command::Completions { shell } => completions::run(terminal, shell),
     }

@@ -7,8 +7,8 @@ use infra_shared::api::{
     StartedLogin,
 };
 use infra_shared::http::{
-    BodyError, Limits, NoClient, Trust, Untrusted, blocking_client, nothing_was_sent, read_body_blocking,
-    untrusted,
+    BodyError, Limits, NoClient, Trust, Untrusted, Way, blocking_client, nothing_was_sent,
+    read_body_blocking, untrusted,
 };
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
@@ -18,6 +18,7 @@ use reqwest::header::RETRY_AFTER;
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Exit, Failure};
+use crate::proxy::{self, ProxyError, Route};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
 /// The daemon asks the provider several things before it answers.
@@ -31,6 +32,9 @@ pub enum DaemonError {
     Untrusted(Untrusted),
     #[error("{0}")]
     Unreachable(String),
+    /// There was no way through the proxy on the way to the daemon.
+    #[error(transparent)]
+    Proxy(ProxyError),
     /// The daemon answered with a problem.
     #[error("{}", describe(.problem))]
     Problem { problem: Box<Problem>, retry_after: Option<String> },
@@ -50,7 +54,12 @@ pub struct DaemonClient {
 impl DaemonClient {
     /// Connects to nobody yet.
     pub fn new(origin: &Origin, trust: &Trust) -> Result<Self, DaemonError> {
-        Ok(Self { origin: origin.clone(), client: blocking_client(trust, LIMITS, false)? })
+        let way = match proxy::route(&origin.url("/")) {
+            Route::Direct => Way::Direct,
+            Route::Through(_) => Way::Proxy,
+            Route::Barred(error) => return Err(DaemonError::Proxy(error)),
+        };
+        Ok(Self { origin: origin.clone(), client: blocking_client(trust, LIMITS, false, way)? })
     }
 
     pub fn server(&self) -> Result<Server, DaemonError> {
@@ -115,9 +124,13 @@ fn send(request: RequestBuilder) -> Result<Response, DaemonError> {
     request.send().map_err(|error| failure(&error))
 }
 
-fn failure(error: &reqwest::Error) -> DaemonError {
+/// What a request that failed means.
+pub fn failure(error: &reqwest::Error) -> DaemonError {
     if let Some(reason) = untrusted(error) {
         return DaemonError::Untrusted(reason);
+    }
+    if let Some(Route::Through(proxy)) = error.url().map(proxy::route) {
+        return DaemonError::Proxy(proxy.explain(error));
     }
     if error.is_timeout() {
         return DaemonError::Unreachable("no answer in time".to_owned());
@@ -140,7 +153,7 @@ fn read<T: DeserializeOwned>(response: Response) -> Result<T, DaemonError> {
 }
 
 /// What to look at when a server does not answer.
-pub const UNREACHABLE_HINT: &str =
+const UNREACHABLE_HINT: &str =
     "again in a while; if it stays so, the address and the network, or the server's operator";
 
 /// A good answer, or the problem that it describes.
@@ -182,7 +195,7 @@ impl DaemonError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Untrusted(_) => Exit::Untrusted,
-            Self::Unreachable(_) => Exit::Unreachable,
+            Self::Unreachable(_) | Self::Proxy(_) => Exit::Unreachable,
             Self::NotADaemon | Self::NoClient(_) => Exit::Failed,
             Self::Problem { problem, .. } => match problem.code {
                 ProblemCode::LoginExpired | ProblemCode::LoginRefused => Exit::Refused,
@@ -194,6 +207,14 @@ impl DaemonError {
                 }
                 _ => Exit::Failed,
             },
+        }
+    }
+
+    /// What to try where the daemon could not be asked.
+    pub fn unreachable_hint(&self) -> &'static str {
+        match self {
+            Self::Proxy(error) => error.hint(),
+            _ => UNREACHABLE_HINT,
         }
     }
 
@@ -218,7 +239,7 @@ impl DaemonError {
         let failure = failure.because(self);
         match self {
             Self::Problem { retry_after: Some(seconds), .. } => failure.hint(format!("again in {seconds} s")),
-            Self::Unreachable(_) => failure.hint(UNREACHABLE_HINT),
+            Self::Unreachable(_) | Self::Proxy(_) => failure.hint(self.unreachable_hint()),
             _ if exit == Exit::LoginNeeded => failure.hint("`infra login`"),
             _ => failure,
         }

@@ -32,6 +32,7 @@ pub mod pending_login;
 pub mod ports;
 pub mod program;
 pub mod provider;
+pub mod proxy;
 pub mod relay;
 pub mod secret_service;
 pub mod skip;

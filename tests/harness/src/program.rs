@@ -30,9 +30,14 @@ pub struct Call<'a> {
     user: &'a User,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    /// Variables that are not set.
+    unset: Vec<OsString>,
     input: Option<Vec<u8>>,
     limit: Duration,
     disk: Option<&'a Disk>,
+    /// A program that is given `infra` with its arguments to run.
+    under: Vec<OsString>,
+    directory: Option<PathBuf>,
 }
 
 /// A browser that writes down what it is asked to open, and follows it where it is told as whom.
@@ -70,7 +75,17 @@ impl User {
     /// A call of `infra` with these arguments, without a terminal, with an empty standard input.
     pub fn infra<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Call<'_> {
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        Call { user: self, arguments, environment: Vec::new(), input: None, limit: LIMIT, disk: None }
+        Call {
+            user: self,
+            arguments,
+            environment: Vec::new(),
+            unset: Vec::new(),
+            input: None,
+            limit: LIMIT,
+            disk: None,
+            under: Vec::new(),
+            directory: None,
+        }
     }
 
     /// What is left in `~/.infra`: names with modes, one a line.
@@ -94,6 +109,27 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Without a variable that it would have.
+    #[must_use]
+    pub fn without(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.unset.push(name.as_ref().to_owned());
+        self
+    }
+
+    /// Run by another program, which is given it as its last words.
+    #[must_use]
+    pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.under = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// In another working directory than the user's home.
+    #[must_use]
+    pub fn in_directory(mut self, directory: impl AsRef<Path>) -> Self {
+        self.directory = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -152,7 +188,15 @@ impl<'a> Call<'a> {
 
     fn command(self) -> Command {
         let program = built("infra");
-        let mut command = self.disk.map_or_else(|| Command::new(&program), |disk| disk.enter(&program));
+        let mut command = match (self.disk, self.under.split_first()) {
+            (Some(disk), _) => disk.enter(&program),
+            (None, Some((first, words))) => {
+                let mut command = Command::new(first);
+                command.args(words).arg(&program);
+                command
+            }
+            (None, None) => Command::new(&program),
+        };
         command
             .args(&self.arguments)
             .env_clear()
@@ -162,7 +206,10 @@ impl<'a> Call<'a> {
             .env("LANG", "C.UTF-8")
             .env("TZ", "UTC")
             .envs(self.environment)
-            .current_dir(self.user.home());
+            .current_dir(self.directory.as_deref().unwrap_or(self.user.home()));
+        for name in self.unset {
+            command.env_remove(name);
+        }
         command
     }
 }

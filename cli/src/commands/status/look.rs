@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::super::{ClientError, Context, times};
-use crate::daemon_client::{DaemonError, UNREACHABLE_HINT};
+use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{self, SessionEnd, Storage, TrustRecord};
 use crate::terminal::Terminal;
@@ -301,7 +301,7 @@ impl Report {
         };
         match &self.cause {
             _ if self.exit() == Exit::LoginNeeded => failure.hint("`infra login`"),
-            Some(cause) => failure.because(cause).hint(UNREACHABLE_HINT),
+            Some(cause) => failure.because(cause).hint(cause.unreachable_hint()),
             None => failure,
         }
     }
