@@ -116,6 +116,15 @@ pub enum Command {
     #[command(after_long_help = help::TRUST)]
     Trust(Trust),
 
+    /// Look for what keeps a login from working, and say what to do about it
+    ///
+    /// Looks at the files of ~/.infra, the browser, the keyring, the ports for the browser's way back, the proxy, and at
+    /// every known server: whether it is reached and proves itself, its clock, its identity providers. Changes nothing,
+    /// and tells no secret. Exit code 0 means that nothing is wrong, 1 that something is, whatever it is.
+    #[command(after_long_help = "Examples:\n  infra doctor\n  infra doctor infra.example.com\n  \
+        infra doctor --json | jq '.checks[] | select(.status == \"wrong\")'")]
+    Doctor(Doctor),
+
     /// Print the script that lets a shell complete this program's arguments
     ///
     /// The script asks `infra` what can stand at the cursor, so that known servers and providers are completed, too.
@@ -195,6 +204,16 @@ pub struct Status {
     /// All known servers
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The server; every known one when it is left out
+    pub server: Option<Origin>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

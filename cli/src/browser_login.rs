@@ -13,7 +13,7 @@ mod redirect;
 mod response;
 mod wait;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -34,6 +34,7 @@ use response::Expected;
 use wait::Wait;
 
 pub use authorization_url::UnacceptableURL;
+pub use redirect::ports as redirect_ports;
 pub use response::Refusal;
 
 /// 256 bits of `state` in 43 characters of 62.
@@ -66,6 +67,12 @@ pub enum Browser {
     OfWindows,
     /// None here: the URL is printed, with the `ssh -L` line, and the dead page's address may be pasted.
     Elsewhere,
+}
+
+/// The programs that would be tried, in order, to open an address.
+pub fn openers(browser: &Browser, path: Option<&OsStr>) -> Vec<OsString> {
+    let commands = opener::candidates(browser, "http://127.0.0.1/", path);
+    commands.iter().map(|command| command.get_program().to_owned()).collect()
 }
 
 /// Why no login came of it. `E` is the error of the caller's own steps.

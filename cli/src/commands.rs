@@ -1,6 +1,7 @@
 //! What the program does for each command line.
 
 mod completions;
+mod doctor;
 mod ending;
 mod login;
 mod logout;
@@ -20,6 +21,7 @@ use crate::arguments::{Arguments, Command};
 use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
 use crate::home::{Home, State};
+use crate::keyring::Keyring;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::trust::{self, Offered, Reach};
@@ -30,6 +32,7 @@ struct Context {
     settings: Settings,
     terminal: Terminal,
     home: Home,
+    keyring: Keyring,
     clock: SystemClock,
     /// `--server`.
     server_option: Option<Origin>,
@@ -46,6 +49,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Token(arguments) => token::run(&context()?, &arguments),
         Command::Use { server } => mentioned(&context()?, |context| use_server::run(context, &server)),
         Command::Trust(arguments) => mentioned(&context()?, |context| trust_server::run(context, &arguments)),
+        Command::Doctor(arguments) => doctor::run(&context()?, &arguments),
         // Scripts for shells are made where nobody has a home or a configuration.
         Command::Completions { shell } => completions::run(terminal, shell),
     }
@@ -55,7 +59,7 @@ impl Context {
     fn new(terminal: Terminal, server_option: Option<Origin>) -> Result<Self, Failure> {
         let settings = Settings::read()?;
         let home = Home::new(settings.home.clone(), terminal);
-        Ok(Self { settings, terminal, home, clock: SystemClock, server_option })
+        Ok(Self { settings, terminal, home, keyring: Keyring::default(), clock: SystemClock, server_option })
     }
 
     fn now(&self) -> Timestamp {
@@ -165,6 +169,14 @@ fn end_session(client: &DaemonClient, token: &SessionToken) -> Ended {
         Err(error) if error.exit() == Exit::LoginNeeded => Ended::AtDaemon,
         Err(error) => Ended::NotTold(error),
     }
+}
+
+/// What is told of an entry in the keyring that is not ours to remove.
+fn left_alone(origin: &Origin) -> String {
+    format!(
+        "the entry of {origin} in the keyring was changed by somebody else since, and stays; if nothing needs it, \
+         remove it in the desktop's password manager (service `infra`)"
+    )
 }
 
 fn usual_server(state: &State) -> Option<Origin> {

@@ -9,7 +9,7 @@ use infra_shared::api::{
     CurrentSession, FinishLogin, FinishedLogin, Logout, Problem, ProblemCode, Server, StartLogin,
     StartedLogin,
 };
-use infra_shared::http::{BodyError, Limits, NoClient, Trust, Untrusted, read_body_blocking, untrusted};
+use infra_shared::http::{BodyError, Limits, NoClient, Trust, Untrusted, Way, read_body_blocking, untrusted};
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 use infra_shared::succession;
@@ -19,6 +19,7 @@ use reqwest::header::RETRY_AFTER;
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Exit, Failure};
+use crate::proxy::{self, ProxyError, Route};
 use ways::{Tries, Ways};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
@@ -33,6 +34,9 @@ pub enum DaemonError {
     Untrusted(Untrusted),
     #[error("{0}")]
     Unreachable(String),
+    /// There was no way through the proxy on the way to the daemon.
+    #[error(transparent)]
+    Proxy(ProxyError),
     /// The daemon answered with a problem.
     #[error("{}", describe(.problem))]
     Problem { problem: Box<Problem>, retry_after: Option<String> },
@@ -55,7 +59,12 @@ impl DaemonClient {
     /// Connects to nobody yet. The server has to prove itself in one of `ways`; the next counts only where nobody of the one
     /// before is there.
     pub fn new(origin: &Origin, ways: Vec<Trust>) -> Result<Self, DaemonError> {
-        Ok(Self { origin: origin.clone(), ways: Ways::new(ways)?, announced: Cell::new(None) })
+        let route = match proxy::route(&origin.url("/")) {
+            Route::Direct => Way::Direct,
+            Route::Through(_) => Way::Proxy,
+            Route::Barred(error) => return Err(DaemonError::Proxy(error)),
+        };
+        Ok(Self { origin: origin.clone(), ways: Ways::new(ways, route)?, announced: Cell::new(None) })
     }
 
     /// In which of the ways the server has proven itself, or is to.
@@ -152,9 +161,13 @@ impl DaemonClient {
     }
 }
 
-fn failure(error: &reqwest::Error) -> DaemonError {
+/// What a request that failed means.
+pub fn failure(error: &reqwest::Error) -> DaemonError {
     if let Some(reason) = untrusted(error) {
         return DaemonError::Untrusted(reason);
+    }
+    if let Some(Route::Through(proxy)) = error.url().map(proxy::route) {
+        return DaemonError::Proxy(proxy.explain(error));
     }
     if error.is_timeout() {
         return DaemonError::Unreachable("no answer in time".to_owned());
@@ -167,7 +180,7 @@ fn failure(error: &reqwest::Error) -> DaemonError {
 }
 
 /// What to look at when a server does not answer.
-pub const UNREACHABLE_HINT: &str =
+const UNREACHABLE_HINT: &str =
     "again in a while; if it stays so, the address and the network, or the server's operator";
 
 /// A good answer, or the problem that it describes.
@@ -211,7 +224,7 @@ impl DaemonError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Untrusted(_) => Exit::Untrusted,
-            Self::Unreachable(_) => Exit::Unreachable,
+            Self::Unreachable(_) | Self::Proxy(_) => Exit::Unreachable,
             Self::NotADaemon | Self::NoClient(_) => Exit::Failed,
             Self::Problem { problem, .. } => match problem.code {
                 ProblemCode::LoginExpired | ProblemCode::LoginRefused => Exit::Refused,
@@ -223,6 +236,14 @@ impl DaemonError {
                 }
                 _ => Exit::Failed,
             },
+        }
+    }
+
+    /// What to try where the daemon could not be asked.
+    pub fn unreachable_hint(&self) -> &'static str {
+        match self {
+            Self::Proxy(error) => error.hint(),
+            _ => UNREACHABLE_HINT,
         }
     }
 
@@ -247,7 +268,7 @@ impl DaemonError {
         let failure = failure.because(self);
         match self {
             Self::Problem { retry_after: Some(seconds), .. } => failure.hint(format!("again in {seconds} s")),
-            Self::Unreachable(_) => failure.hint(UNREACHABLE_HINT),
+            Self::Unreachable(_) | Self::Proxy(_) => failure.hint(self.unreachable_hint()),
             _ if exit == Exit::LoginNeeded => failure.hint("`infra login`"),
             _ => failure,
         }

@@ -6,6 +6,7 @@
 
 mod directory;
 mod document;
+mod inspection;
 mod lock;
 mod records;
 
@@ -19,6 +20,7 @@ use crate::terminal::Terminal;
 use document::Document;
 use lock::Lock;
 
+pub use inspection::{Inspection, Problem};
 pub use lock::{LoginLock, LoginTurn};
 pub use records::{
     Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage, SuccessionRecord, TrustRecord,
@@ -33,6 +35,8 @@ pub enum HomeError {
     Link { path: String },
     #[error("{path} belongs to another user (uid {owner})")]
     OtherOwner { path: String, owner: u32 },
+    #[error("{path} would lie in {parent}, which belongs to another user (uid {owner})")]
+    OtherPlace { path: String, parent: String, owner: u32 },
     #[error("{path} is not {expected}")]
     OtherKind { path: String, expected: &'static str },
     #[error("{path} was written by a newer `infra` (version {version}): use that one, or move the file away")]
@@ -195,7 +199,13 @@ impl State {
 
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
-        Self::new(Exit::Failed, "what is stored here cannot be used").because(&error)
+        let failure = Self::new(Exit::Failed, "what is stored here cannot be used").because(&error);
+        match error {
+            HomeError::OtherOwner { .. } | HomeError::OtherPlace { .. } => failure.hint(
+                "`infra` as that user (without `sudo`), or `HOME` or `INFRA_HOME` set to a directory of your own",
+            ),
+            _ => failure,
+        }
     }
 }
 

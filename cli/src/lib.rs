@@ -1,7 +1,7 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
-//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` · `settings`
-//! `terminal` `failure`.
+//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` · `proxy`
+//! `settings` `terminal` `failure`.
 
 pub mod arguments;
 pub mod browser_login;
@@ -11,6 +11,7 @@ pub mod daemon_client;
 pub mod failure;
 pub mod home;
 pub mod keyring;
+pub mod proxy;
 pub mod settings;
 pub mod terminal;
 pub mod trust;

@@ -75,7 +75,7 @@ impl Settings {
             fingerprint: text("INFRA_FINGERPRINT")?
                 .map(|text| parse("INFRA_FINGERPRINT", &text))
                 .transpose()?,
-            ca_file: find("INFRA_CA_FILE").map(PathBuf::from),
+            ca_file: find("INFRA_CA_FILE").map(|value| absolute("INFRA_CA_FILE", value)).transpose()?,
             browser: text("BROWSER")?,
             path: find("PATH"),
             has_desktop,
@@ -101,11 +101,32 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// What the environment says about proxies, in the order in which the HTTP client reads it.
+#[derive(Debug, Default)]
+pub struct ProxyVariables {
+    /// The variable that names the proxy, and its value, which may hold a password.
+    pub proxy: Option<(&'static str, String)>,
+    /// `NO_PROXY`.
+    pub exempt: String,
+}
+
+impl ProxyVariables {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn read() -> Self {
+        let find = |names: [&'static str; 2]| {
+            let set = names.into_iter().find_map(|name| Some((name, env::var_os(name)?)));
+            set.filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+        };
+        let proxy = find(["HTTPS_PROXY", "https_proxy"]).or_else(|| find(["ALL_PROXY", "all_proxy"]));
+        let exempt = find(["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
+        Self { proxy, exempt }
+    }
+}
+
 fn home(infra_home: Option<OsString>) -> Result<PathBuf, Failure> {
-    match infra_home.map(PathBuf::from) {
-        Some(path) if path.is_absolute() => Ok(path),
-        // What lies in the working directory may be anybody's.
-        Some(_) => Err(Failure::new(Exit::Usage, "INFRA_HOME must be an absolute path")),
+    match infra_home {
+        Some(value) => absolute("INFRA_HOME", value),
         None => dirs::home_dir()
             .filter(|home| home.is_absolute())
             .map(|home| home.join(".infra"))
@@ -113,6 +134,15 @@ fn home(infra_home: Option<OsString>) -> Result<PathBuf, Failure> {
                 Failure::new(Exit::Failed, "your home directory is not known").hint("set HOME or INFRA_HOME")
             }),
     }
+}
+
+/// What lies in the working directory may be anybody's, and a variable stays set wherever one goes.
+fn absolute(name: &str, value: OsString) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(value);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(Failure::new(Exit::Usage, format!("{name} must be an absolute path")))
 }
 
 fn parse<T: std::str::FromStr<Err: std::error::Error>>(name: &str, text: &str) -> Result<T, Failure> {
@@ -159,6 +189,7 @@ mod tests {
     fn what_cannot_be_used_is_told_by_its_name_and_not_repeated() {
         for (name, value) in [
             ("INFRA_HOME", "relative"),
+            ("INFRA_CA_FILE", "canary.pem"),
             ("INFRA_SERVER", "http://canary.test"),
             ("INFRA_TOKEN", "canary"),
             ("INFRA_FINGERPRINT", "md5:canary"),

@@ -42,6 +42,14 @@ pub struct Limits {
     pub total: Duration,
 }
 
+/// How the peer is reached. Whom a client accepts is the same either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Direct,
+    /// Through the proxy that the environment names, where it names one.
+    Proxy,
+}
+
 /// Why a peer was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {

@@ -144,7 +144,7 @@ fn an_end_from_outside_leaves_no_port_no_process_and_no_file() {
 fn a_login_that_is_to_outlive_its_terminal_does() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
-    let trapped = PendingLogin::begin(login::call(&alice, &daemon).under("nohup"));
+    let trapped = PendingLogin::begin(login::call(&alice, &daemon).under(["nohup"]));
     trapped.running.signal(Signal::HUP);
     let response = trapped.sign_in(&provider);
     assert_eq!(trapped.respond(&response).0, 200);

@@ -319,7 +319,7 @@ fn help() {
     scene.run(&[], 2);
     scene.run(&["--help"], 0);
     scene.run(&["--version"], 0);
-    for command in ["login", "logout", "status", "token", "use", "trust", "completions"] {
+    for command in ["login", "logout", "status", "token", "use", "trust", "doctor", "completions"] {
         scene.run(&[command, "--help"], 0);
     }
     scene.run(&["logni"], 2);

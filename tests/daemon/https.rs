@@ -11,7 +11,7 @@ use infra_harness::daemon::Daemon;
 use infra_harness::ports::Ports;
 use infra_harness::provider::Provider;
 use infra_harness::wait;
-use infra_shared::http::{Limits, Trust, authorities_from_pem, blocking_client};
+use infra_shared::http::{Limits, Trust, Way, authorities_from_pem, blocking_client};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
@@ -177,7 +177,8 @@ fn the_printed_authority_proves_the_daemon_while_it_runs_and_while_it_does_not()
     let running = daemon.infrad(["ca", "print"]).wait().expect(0).stdout;
     let client = |pem: &str| {
         let trust = Trust::Authorities(authorities_from_pem(pem.as_bytes()).expect("PEM"));
-        blocking_client(&trust, Limits { connect: BOUND, total: BOUND }, false).expect("a client")
+        blocking_client(&trust, Limits { connect: BOUND, total: BOUND }, false, Way::Direct)
+            .expect("a client")
     };
     let ask =
         |pem: &str, daemon: &Daemon| client(pem).get(format!("{}/healthz", daemon.origin())).send().is_ok();

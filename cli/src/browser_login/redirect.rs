@@ -14,7 +14,7 @@ pub(super) struct Redirect {
 impl Redirect {
     /// Binds the first registered port that is free. Where pasting is possible, it can do without one.
     pub(super) fn bind<E>(registered: &[String], may_paste: bool) -> Result<Self, LoginError<E>> {
-        let ports: Vec<u16> = registered.iter().filter_map(|uri| port(uri)).collect();
+        let ports = ports(registered);
         for port in &ports {
             if let Ok(socket) = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)) {
                 return Ok(Self { port: *port, socket: Some(socket) });
@@ -30,6 +30,11 @@ impl Redirect {
     pub(super) fn uri(&self) -> String {
         uri(self.port)
     }
+}
+
+/// The ports of the redirect URIs that are written as they have to be.
+pub fn ports(registered: &[String]) -> Vec<u16> {
+    registered.iter().filter_map(|uri| port(uri)).collect()
 }
 
 fn uri(port: u16) -> String {

@@ -10,13 +10,13 @@ use infra_shared::token_text::{SessionID, SessionToken};
 use secrecy::ExposeSecret;
 
 use super::status::{Look, Report, State as SessionState, account, look};
-use super::{Context, end_session, meant, times};
+use super::{Context, end_session, left_alone, meant, times};
 use crate::arguments::Login;
 use crate::browser_login::{self, Browser, Setup};
 use crate::daemon_client::DaemonClient;
 use crate::failure::{Exit, Failure};
 use crate::home::{LoginLock, PendingLogout, Server, Session, State, Storage};
-use crate::keyring;
+use crate::keyring::Held;
 use crate::settings::{self, Place};
 use crate::trust::{Offered, Proven, binding_pin, check_offer, meet};
 
@@ -142,7 +142,7 @@ fn log_in(
         origin,
         pin: pin.as_ref(),
         provider: &provider,
-        browser: browser(context, arguments, &place),
+        browser: browser(context, arguments.no_browser, context.terminal.interactive, &place),
         place,
         path: context.settings.path.clone(),
         patience: arguments.timeout,
@@ -201,12 +201,12 @@ fn choose_provider(
 }
 
 /// How the browser is opened. Without a terminal nobody expects one, unless `BROWSER` names it.
-fn browser(context: &Context, arguments: &Login, place: &Place) -> Browser {
+pub(super) fn browser(context: &Context, no_browser: bool, interactive: bool, place: &Place) -> Browser {
     let settings = &context.settings;
     match &settings.browser {
-        _ if arguments.no_browser => Browser::Elsewhere,
+        _ if no_browser => Browser::Elsewhere,
         Some(named) => Browser::Named(named.clone()),
-        None if !context.terminal.interactive => Browser::Elsewhere,
+        None if !interactive => Browser::Elsewhere,
         None => match place {
             Place::Remote(_) => Browser::Elsewhere,
             Place::WSL => Browser::OfWindows,
@@ -225,6 +225,9 @@ struct Opened<'a> {
 }
 
 /// Stores the session, makes the server current, and ends the session that was there before. Answers who is signed in.
+///
+/// The file comes first: whoever loses patience with a keyring that hangs has a session all the same. That there is a copy
+/// is written before there is one, so that none is ever forgotten.
 fn save(
     context: &Context,
     origin: &Origin,
@@ -233,7 +236,6 @@ fn save(
     mut opened: Opened<'_>,
 ) -> Result<String, Failure> {
     let FinishedLogin { session, user, now, .. } = &opened.finished;
-    let is_mirrored = mirror && is_mirrored(context, origin, &opened.token);
     let offset = times::offset(*now, context.now());
     let session = Session {
         token: opened.token.clone(),
@@ -241,7 +243,7 @@ fn save(
         user: user.clone(),
         trust: proven.reach.record().clone(),
         clock_offset_seconds: offset,
-        storage: if is_mirrored { Storage::FileAndKeyring } else { Storage::File },
+        storage: if mirror { Storage::FileAndKeyring } else { Storage::File },
         ended: None,
     };
     let (trust, provider) = (proven.reach.record().clone(), Some(user.provider.clone()));
@@ -266,6 +268,7 @@ fn save(
     opened.is_stored = true;
     times::tell_skew(offset, context.terminal);
     context.heed(origin, &proven.reach);
+    let is_mirrored = mirror && mirrored(context, origin, &opened.token)?;
     if let Some(before) = before {
         leave(context, origin, proven, &state, &before, is_mirrored)?;
     }
@@ -288,9 +291,13 @@ fn leave(
         ));
     }
     if before.storage == Storage::FileAndKeyring && !is_mirrored {
-        keyring::forget(origin).unwrap_or_else(|error| {
-            context.terminal.warn(&format!("the copy of the token before stays in the keyring: {error}"));
-        });
+        match context.keyring.forget(origin, &before.token) {
+            Ok(Held::TheToken | Held::Nothing) => {}
+            Ok(Held::SomethingElse) => context.terminal.warn(&left_alone(origin)),
+            Err(error) => {
+                context.terminal.warn(&format!("the copy of the token before stays in the keyring: {error}"));
+            }
+        }
     }
     let user = state.sessions.sessions.get(origin).map(|session| &session.user);
     if user.is_some_and(|user| (&before.user.issuer, &before.user.subject) != (&user.issuer, &user.subject)) {
@@ -308,12 +315,15 @@ impl Drop for Opened<'_> {
     }
 }
 
-fn is_mirrored(context: &Context, origin: &Origin, token: &SessionToken) -> bool {
-    match keyring::store(origin, token) {
-        Ok(()) => true,
-        Err(error) => {
-            context.terminal.warn(&format!("the token is kept in the file alone: {error}"));
-            false
+/// Puts the copy into the keyring; where that fails, the file says so again.
+fn mirrored(context: &Context, origin: &Origin, token: &SessionToken) -> Result<bool, Failure> {
+    let Err(error) = context.keyring.store(origin, token) else { return Ok(true) };
+    context.home.update(|state| {
+        let stored = state.sessions.sessions.get_mut(origin);
+        if let Some(session) = stored.filter(|session| session.token.id() == token.id()) {
+            session.storage = Storage::File;
         }
-    }
+    })?;
+    context.terminal.warn(&format!("the token is kept in the file alone: {error}; {}", error.hint()));
+    Ok(false)
 }

@@ -2,12 +2,12 @@
 
 use infra_shared::origin::Origin;
 
-use super::{ClientError, Context, Ended, end_session, meant, times};
+use super::{ClientError, Context, Ended, end_session, left_alone, meant, times};
 use crate::arguments::Logout;
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{PendingLogout, Session, State, Storage};
-use crate::keyring;
+use crate::keyring::Held;
 
 const NO_SERVER: &str = "not signed in: no server is known here";
 
@@ -169,10 +169,15 @@ fn forget_here(
             }
         }
     })?;
-    if stored.is_some_and(|stored| stored.storage == Storage::FileAndKeyring)
-        && let Err(error) = keyring::forget(origin)
-    {
-        context.terminal.warn(&format!("the copy of the token in the keyring stays: {error}"));
+    if let Some(stored) = stored.filter(|stored| stored.storage == Storage::FileAndKeyring) {
+        match context.keyring.forget(origin, &stored.token) {
+            Ok(Held::TheToken | Held::Nothing) => {}
+            Ok(Held::SomethingElse) => context.terminal.warn(&left_alone(origin)),
+            Err(error) => context.terminal.warn(&format!(
+                "the copy of the token in the keyring stays: {error}; remove the entry `infra` of {origin} in the \
+                 desktop's password manager"
+            )),
+        }
     }
     Ok(())
 }

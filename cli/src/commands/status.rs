@@ -1,6 +1,7 @@
 //! `infra status`: who is signed in where, and until when.
 
 mod look;
+mod mirror;
 mod text;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::Context;
 use crate::arguments::Status;
 use crate::failure::{Exit, Failure};
+use mirror::Mirror;
 
 pub(super) use look::{Look, Report, State, look};
 pub(super) use text::account;
@@ -32,12 +34,17 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
         let mut servers: BTreeSet<&Origin> =
             state.config.servers.keys().chain(state.sessions.sessions.keys()).collect();
         servers.extend(&named);
-        let reports = servers
+        let mirrors: Vec<Mirror> =
+            servers.iter().map(|origin| Mirror::begin(context, arguments, &state, origin)).collect();
+        let mut reports = servers
             .into_iter()
             .map(|origin| {
                 look(context, origin, &state, token.filter(|_| named.as_ref() == Some(origin)), how)
             })
             .collect::<Vec<_>>();
+        for (mirror, report) in mirrors.into_iter().zip(&mut reports) {
+            mirror.settle(report, context.terminal);
+        }
         let exit = reports
             .iter()
             .map(Report::exit)
@@ -61,7 +68,12 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     }
 
     let report = match context.server(arguments.server.as_ref(), &state)? {
-        Some(origin) => look(context, &origin, &state, context.settings.token.as_ref(), how),
+        Some(origin) => {
+            let mirror = Mirror::begin(context, arguments, &state, &origin);
+            let mut report = look(context, &origin, &state, context.settings.token.as_ref(), how);
+            mirror.settle(&mut report, context.terminal);
+            report
+        }
         None => Report::of_no_server(),
     };
     if arguments.json {

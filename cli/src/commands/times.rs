@@ -9,7 +9,7 @@ use crate::settings;
 use crate::terminal::Terminal;
 
 /// A difference of clocks that the user is told of, in seconds.
-const SKEW_TOLD: i64 = 60;
+pub(super) const SKEW_TOLD: i64 = 60;
 
 /// What is left, as `3 days`, `3 h 59 min`, `4 min` or `30 s`.
 pub(super) fn left(duration: SignedDuration) -> String {
@@ -58,10 +58,15 @@ pub(super) fn offset(daemon: Timestamp, local: Timestamp) -> i64 {
 /// Tells of a difference of clocks: with a local clock that is wrong, every time that is shown is wrong.
 pub(super) fn tell_skew(offset_seconds: i64, terminal: Terminal) {
     if offset_seconds.abs() > SKEW_TOLD {
-        let direction = if offset_seconds > 0 { "behind" } else { "ahead of" };
         let difference = left(SignedDuration::from_secs(offset_seconds.abs()));
+        let direction = direction(offset_seconds);
         terminal.warn(&format!("the clock of this machine is {difference} {direction} the server's"));
     }
+}
+
+/// Where the local clock stands, with the daemon's ahead by this much.
+pub(super) fn direction(offset_seconds: i64) -> &'static str {
+    if offset_seconds > 0 { "behind" } else { "ahead of" }
 }
 
 #[cfg(test)]

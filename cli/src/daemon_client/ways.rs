@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, OnceCell};
 
-use infra_shared::http::{NoClient, Trust, Untrusted, blocking_client, nothing_was_sent, untrusted};
+use infra_shared::http::{
+    NoClient, Trust, Untrusted, Way as Route, blocking_client, nothing_was_sent, untrusted,
+};
 use reqwest::blocking::{Client, RequestBuilder, Response};
 
 use super::{DaemonError, LIMITS, failure};
@@ -11,6 +13,7 @@ use super::{DaemonError, LIMITS, failure};
 #[derive(Debug)]
 pub(super) struct Ways {
     all: Vec<Way>,
+    route: Route,
     current: Cell<usize>,
     /// Once the server has answered, it goes on as it began.
     has_answered: Cell<bool>,
@@ -32,12 +35,12 @@ struct Way {
 }
 
 impl Ways {
-    pub(super) fn new(ways: Vec<Trust>) -> Result<Self, NoClient> {
+    pub(super) fn new(ways: Vec<Trust>, route: Route) -> Result<Self, NoClient> {
         let all: Vec<Way> = ways.into_iter().map(|trust| Way { trust, client: OnceCell::new() }).collect();
         if let Some(first) = all.first() {
-            first.client()?;
+            first.client(route)?;
         }
-        Ok(Self { all, current: Cell::new(0), has_answered: Cell::new(false) })
+        Ok(Self { all, route, current: Cell::new(0), has_answered: Cell::new(false) })
     }
 
     pub(super) fn current(&self) -> usize {
@@ -52,8 +55,10 @@ impl Ways {
     ) -> Result<Response, DaemonError> {
         let mut first_error = None;
         for (number, way) in self.all.iter().enumerate().skip(self.current.get()) {
-            let sent =
-                way.client().map_err(DaemonError::from).and_then(|client| send(client, &request, tries));
+            let sent = way
+                .client(self.route)
+                .map_err(DaemonError::from)
+                .and_then(|client| send(client, &request, tries));
             let error = match sent {
                 Ok(response) => {
                     self.current.set(number);
@@ -73,11 +78,11 @@ impl Ways {
 }
 
 impl Way {
-    fn client(&self) -> Result<&Client, NoClient> {
+    fn client(&self, route: Route) -> Result<&Client, NoClient> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = blocking_client(&self.trust, LIMITS, false)?;
+        let client = blocking_client(&self.trust, LIMITS, false, route)?;
         Ok(self.client.get_or_init(|| client))
     }
 }

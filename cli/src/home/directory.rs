@@ -32,8 +32,22 @@ pub(super) fn ensure(path: &Path, terminal: Terminal) -> Result<(), HomeError> {
     if check(path, terminal)? {
         return Ok(());
     }
+    check_place(path)?;
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path))?;
     check(path, terminal).map(|_| ())
+}
+
+/// Refuses to make a directory among another user's files: with `sudo`, `HOME` may still be theirs, and what root leaves
+/// there they could not use or remove. Directories of root's, such as `/tmp`, are nobody's home but root's.
+pub(super) fn check_place(path: &Path) -> Result<(), HomeError> {
+    let exists = |parent: &&Path| parent.symlink_metadata().is_ok();
+    let Some(parent) = path.ancestors().skip(1).find(exists) else { return Ok(()) };
+    let owner = parent.metadata().map_err(io_error(parent))?.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        let (path, parent) = (path.display().to_string(), parent.display().to_string());
+        return Err(HomeError::OtherPlace { path, parent, owner });
+    }
+    Ok(())
 }
 
 /// Refuses links, and what another user put there.

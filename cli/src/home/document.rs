@@ -15,7 +15,7 @@ use super::{HomeError, io_error};
 use crate::terminal::Terminal;
 
 /// Thousands of servers fit in.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A file with a `T` in it.
 pub(super) struct Document<T> {
@@ -46,8 +46,8 @@ pub(super) fn sweep(directory: &Path) {
 pub(super) const VERSION: u32 = 1;
 
 #[derive(serde::Deserialize)]
-struct VersionOnly {
-    version: u32,
+pub(super) struct VersionOnly {
+    pub(super) version: u32,
 }
 
 /// What the file holds, if it is there and whole and its owner's.

@@ -142,6 +142,7 @@ impl PendingLogout {
 
 impl SuccessionRecord {
     /// What is left of it once it has come to pass: no earlier announcement counts any more.
+    #[must_use]
     pub fn fulfilled(self) -> Self {
         Self { pin: None, public: false, ..self }
     }

@@ -27,6 +27,8 @@ pub(super) struct Next {
 }
 
 type CertificateAndKey = (Vec<u8>, Zeroizing<Vec<u8>>);
+/// PEM, and PKCS #8.
+type ChainAndKey = (String, Zeroizing<Vec<u8>>);
 
 impl Keep {
     pub(super) fn authority(&self) -> Result<Option<Authority>, TlsError> {
@@ -67,7 +69,7 @@ impl Keep {
     }
 
     /// The chain that ACME brought from the authority with this directory, as PEM, with its key in PKCS #8.
-    pub(super) fn acme(&self, directory: &str) -> Result<Option<(String, Zeroizing<Vec<u8>>)>, TlsError> {
+    pub(super) fn acme(&self, directory: &str) -> Result<Option<ChainAndKey>, TlsError> {
         let Some((pem, key)) = self.find(&acme_row(directory), ACME)? else { return Ok(None) };
         let pem = String::from_utf8(pem).map_err(|_| TlsError::Unreadable(ACME))?;
         Ok(Some((pem, key)))

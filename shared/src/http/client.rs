@@ -7,6 +7,8 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
+#[cfg(feature = "blocking")]
+use super::Way;
 use super::verifier::{AuthoritiesVerifier, PinVerifier};
 use super::{Limits, NoClient, Trust};
 
@@ -67,8 +69,13 @@ pub fn blocking_client(
     trust: &Trust,
     limits: Limits,
     allow_tls12: bool,
+    way: Way,
 ) -> Result<reqwest::blocking::Client, NoClient> {
-    Ok(reqwest::blocking::Client::builder()
+    let mut builder = reqwest::blocking::Client::builder();
+    if way == Way::Direct {
+        builder = builder.no_proxy();
+    }
+    Ok(builder
         .tls_backend_preconfigured(client_config(trust, allow_tls12)?)
         .connect_timeout(limits.connect)
         .timeout(limits.total)

@@ -92,7 +92,7 @@ impl Server {
     }
 
     fn get(&self, trust: &Trust) -> Result<reqwest::blocking::Response, reqwest::Error> {
-        let client = blocking_client(trust, limits(), false).expect("a client");
+        let client = blocking_client(trust, limits(), false, Way::Direct).expect("a client");
         client.get(format!("https://127.0.0.1:{}/", self.port)).send()
     }
 }
@@ -208,7 +208,8 @@ fn the_name_and_every_date_count() {
 #[test]
 fn nobody_listening_is_not_a_matter_of_trust() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    let client = blocking_client(&Trust::Authorities(Vec::new()), limits(), false).expect("a client");
+    let client =
+        blocking_client(&Trust::Authorities(Vec::new()), limits(), false, Way::Direct).expect("a client");
     let error = client.get(format!("https://127.0.0.1:{port}/")).send().expect_err("nobody listens");
     assert_eq!(untrusted(&error), None);
     assert!(nothing_was_sent(&error));

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use infra_shared::http::{self, Limits, Trust};
+use infra_shared::http::{self, Limits, Trust, Way};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
@@ -44,7 +44,8 @@ impl Moto {
         let mut running = Running::start(command, "moto_server".to_owned(), None, READY);
         // It speaks plain HTTP, on loopback.
         let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
-        let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true).expect("a client");
+        let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true, Way::Direct)
+            .expect("a client");
         let health = format!("http://127.0.0.1:{}/moto-api/data.json", ports.all()[0]);
         let ready = wait::until(READY, || {
             assert!(running.is_running(), "moto ended at once\n{}", running.output());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use infra_shared::http::{self, Limits, Trust};
+use infra_shared::http::{self, Limits, Trust, Way};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -42,7 +42,8 @@ impl OpenBao {
         let authorities = http::authorities_from_pem(&pem.expect("OpenBao makes its certificate"))
             .expect("the certificate of OpenBao");
         let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
-        let client = http::blocking_client(&Trust::Authorities(authorities), limits, true).expect("a client");
+        let client = http::blocking_client(&Trust::Authorities(authorities), limits, true, Way::Direct)
+            .expect("a client");
         let server = Self { directory, ports, client, running: Some(running), program };
         server.wait_until_ready();
         Some(server)

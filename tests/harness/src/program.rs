@@ -33,10 +33,14 @@ pub struct Call<'a> {
     user: &'a User,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    /// Variables that are not set.
+    unset: Vec<OsString>,
     input: Option<Vec<u8>>,
     limit: Duration,
     disk: Option<&'a Disk>,
-    wrapper: Option<&'static str>,
+    /// A program that is given `infra` with its arguments to run.
+    under: Vec<OsString>,
+    directory: Option<PathBuf>,
 }
 
 /// A browser that writes down what it is asked to open, and follows it where it is told as whom.
@@ -78,10 +82,12 @@ impl User {
             user: self,
             arguments,
             environment: Vec::new(),
+            unset: Vec::new(),
             input: None,
             limit: LIMIT,
             disk: None,
-            wrapper: None,
+            under: Vec::new(),
+            directory: None,
         }
     }
 
@@ -119,6 +125,27 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Without a variable that it would have.
+    #[must_use]
+    pub fn without(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.unset.push(name.as_ref().to_owned());
+        self
+    }
+
+    /// Run by another program, which is given it as its last words.
+    #[must_use]
+    pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.under = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// In another working directory than the user's home.
+    #[must_use]
+    pub fn in_directory(mut self, directory: impl AsRef<Path>) -> Self {
+        self.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
     /// Opens URLs with this browser.
     #[must_use]
     pub fn browser(mut self, browser: &RecordingBrowser) -> Self {
@@ -137,13 +164,6 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn inside(mut self, disk: &'a Disk) -> Self {
         self.disk = Some(disk);
-        self
-    }
-
-    /// Runs under another program, which is given it with its arguments.
-    #[must_use]
-    pub fn under(mut self, wrapper: &'static str) -> Self {
-        self.wrapper = Some(wrapper);
         self
     }
 
@@ -190,11 +210,11 @@ impl<'a> Call<'a> {
 
     fn command(self) -> Command {
         let program = built("infra");
-        let mut command = match (self.disk, self.wrapper) {
+        let mut command = match (self.disk, self.under.split_first()) {
             (Some(disk), _) => disk.enter(&program),
-            (None, Some(wrapper)) => {
-                let mut command = Command::new(wrapper);
-                command.arg(&program);
+            (None, Some((first, words))) => {
+                let mut command = Command::new(first);
+                command.args(words).arg(&program);
                 command
             }
             (None, None) => Command::new(&program),
@@ -208,7 +228,10 @@ impl<'a> Call<'a> {
             .env("LANG", "C.UTF-8")
             .env("TZ", "UTC")
             .envs(self.environment)
-            .current_dir(self.user.home());
+            .current_dir(self.directory.as_deref().unwrap_or(self.user.home()));
+        for name in self.unset {
+            command.env_remove(name);
+        }
         command
     }
 }

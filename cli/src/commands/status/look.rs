@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::super::{ClientError, Context, meant, times};
-use crate::daemon_client::{DaemonError, UNREACHABLE_HINT};
+use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{self, SessionEnd, Storage, TrustRecord};
 use crate::terminal::Terminal;
@@ -42,7 +42,7 @@ pub(crate) struct Report {
     trust: Option<&'static str>,
     pub(crate) user: Option<User>,
     pub(crate) session: Option<Session>,
-    storage: Option<Storage>,
+    pub(super) storage: Option<Storage>,
     pub(crate) checked: Look,
     clock_offset_seconds: Option<i64>,
     /// The daemon's time when this was found out.
@@ -316,7 +316,7 @@ impl Report {
         };
         match &self.cause {
             _ if self.exit() == Exit::LoginNeeded => failure.hint(&self.login),
-            Some(cause) => failure.because(cause).hint(UNREACHABLE_HINT),
+            Some(cause) => failure.because(cause).hint(cause.unreachable_hint()),
             None => failure,
         }
     }

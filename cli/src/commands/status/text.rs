@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::super::times;
 use super::{Look, Report, State};
-use crate::daemon_client::UNREACHABLE_HINT;
+use crate::daemon_client::DaemonError;
+use crate::home::Storage;
 
 /// More of a name than anybody reads.
 const MAX_CHARACTERS: usize = 256;
@@ -53,6 +54,10 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
             lines.push(format!("  at last   {} ({} left)", times::local(at_last, now), times::left(rest)));
         }
     }
+    // Where it is else is what everybody expects.
+    if report.storage == Some(Storage::FileAndKeyring) {
+        lines.push("  stored    in the file, with a copy in the keyring".to_owned());
+    }
     if let Some(over) = report.over_for() {
         let end = now.checked_sub(over).unwrap_or(now);
         lines.push(format!("  ended     {} ({} ago)", times::local(end, now), times::left(over)));
@@ -64,7 +69,10 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
         State::Unreachable if report.checked == Look::Offline => {
             lines.push("  try       `infra status`".to_owned());
         }
-        State::Unreachable => lines.push(format!("  try       {UNREACHABLE_HINT}")),
+        State::Unreachable => {
+            let hint = report.cause.as_ref().map(DaemonError::unreachable_hint);
+            lines.extend(hint.map(|hint| format!("  try       {hint}")));
+        }
         State::Active | State::Untrusted => {}
     }
     lines.push(String::new());

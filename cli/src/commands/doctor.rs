@@ -1,0 +1,79 @@
+//! `infra doctor`: what a login needs of this machine and of the network, looked at one by one. Nothing is changed, no
+//! token is sent, and no secret is told.
+
+mod browser;
+mod check;
+mod files;
+mod keyring;
+mod network;
+mod ports;
+mod provider;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use infra_shared::origin::Origin;
+use serde::Serialize;
+
+use super::Context;
+use crate::arguments::Doctor;
+use crate::failure::{Exit, Failure};
+use check::Check;
+
+/// How long all servers together are waited for, and then all identity providers: a human looks on.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// `doctor --json`.
+#[derive(Serialize)]
+struct Json<'a> {
+    schema: u32,
+    ok: bool,
+    checks: &'a [Check],
+}
+
+pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure> {
+    let progress = context.terminal.progress(Instant::now() + 2 * PATIENCE);
+    progress.show("looking at this machine");
+    let inspection = context.home.inspect();
+    let named = context.named_server(arguments.server.as_ref())?;
+    let servers: Vec<Origin> = match named {
+        Some(origin) => vec![origin],
+        None => inspection.state.config.servers.keys().cloned().collect(),
+    };
+    // It may take seconds, so it goes on meanwhile.
+    let keyring = keyring::begin(&servers, &inspection.state);
+    let mut checks = vec![files::check(&context.home, &inspection), browser::check(context)];
+
+    progress.show("asking the servers");
+    let met = server::meet(context, &servers, &inspection.state);
+    progress.show("asking the identity providers");
+    let providers = met.iter().flat_map(|met| met.providers.clone()).collect::<Vec<_>>();
+    let reached = provider::reach(&providers);
+    progress.show("waiting for the keyring");
+    checks.extend(keyring.finish());
+    if servers.is_empty() {
+        checks.push(Check::skipped("server", None, "no server is known here yet: `infra login SERVER`"));
+    }
+    checks.extend(met.into_iter().flat_map(|met| met.checks));
+    checks.extend(reached);
+    checks.extend(ports::check(&providers));
+    progress.clear();
+
+    tell(context, arguments, &checks)
+}
+
+fn tell(context: &Context, arguments: &Doctor, checks: &[Check]) -> Result<Exit, Failure> {
+    let wrong = checks.iter().filter(|check| check.is_wrong()).count();
+    if arguments.json {
+        let text = serde_json::to_string(&Json { schema: 1, ok: wrong == 0, checks }).expect("plain JSON");
+        context.terminal.data(&format!("{text}\n"))?;
+    } else if !context.terminal.quiet {
+        context.terminal.data(&checks.iter().map(Check::text).collect::<String>())?;
+        context.terminal.say(&match wrong {
+            0 => "nothing is wrong".to_owned(),
+            wrong => format!("{wrong} of {} checks found something wrong", checks.len()),
+        });
+    }
+    // One code for all: which of several causes it would be, only the report can say.
+    Ok(if wrong == 0 { Exit::Done } else { Exit::Failed })
+}

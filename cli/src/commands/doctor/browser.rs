@@ -1,0 +1,38 @@
+//! What a login would open the browser with.
+
+use std::path::Path;
+
+use infra_shared::printable::printable;
+
+use super::super::login;
+use super::{Check, Context};
+use crate::browser_login::{Browser, openers};
+use crate::settings;
+
+const NAME: &str = "browser";
+/// More of a variable than anybody reads.
+const MAX_VALUE: usize = 200;
+const HINT: &str = "install `xdg-utils`, or set `BROWSER` to the path of one, or `infra login --no-browser`";
+
+pub(super) fn check(context: &Context) -> Check {
+    // As at a terminal: without one no browser opens, and nothing is wrong with that.
+    let browser = login::browser(context, false, true, &settings::place());
+    if browser == Browser::Elsewhere {
+        return Check::ok(
+            NAME,
+            None,
+            "none on this machine: a login prints the address, to be opened on yours",
+        );
+    }
+    let path = context.settings.path.as_deref();
+    if let Some(found) = openers(&browser, path).first() {
+        return Check::ok(NAME, None, Path::new(found).display().to_string());
+    }
+    let why = match &browser {
+        Browser::Named(named) => {
+            format!("`BROWSER` is `{}`, and no program of that name was found", printable(named, MAX_VALUE))
+        }
+        _ => "no program that opens addresses, such as `xdg-open`, is in `PATH`".to_owned(),
+    };
+    Check::wrong(NAME, None, "no browser can be opened here", Some(why), HINT)
+}

@@ -1,0 +1,87 @@
+//! One check: what was looked at, and what was found.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+/// What was found, as people and scripts read it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Check {
+    name: &'static str,
+    /// The server or the provider that was looked at, where there may be several.
+    subject: Option<String>,
+    status: Status,
+    what: String,
+    why: Option<String>,
+    #[serde(rename = "try")]
+    hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Ok,
+    Wrong,
+    /// It could not be looked at.
+    Skipped,
+}
+
+impl Check {
+    pub(super) fn ok(name: &'static str, subject: Option<String>, what: impl Into<String>) -> Self {
+        Self { name, subject, status: Status::Ok, what: what.into(), why: None, hint: None }
+    }
+
+    pub(super) fn skipped(name: &'static str, subject: Option<String>, what: impl Into<String>) -> Self {
+        Self { status: Status::Skipped, ..Self::ok(name, subject, what) }
+    }
+
+    /// Something is wrong: what, because of what, and what to try.
+    pub(super) fn wrong(
+        name: &'static str,
+        subject: Option<String>,
+        what: impl Into<String>,
+        why: Option<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { status: Status::Wrong, why, hint: Some(hint.into()), ..Self::ok(name, subject, what) }
+    }
+
+    pub(super) fn is_wrong(&self) -> bool {
+        self.status == Status::Wrong
+    }
+
+    pub(super) fn text(&self) -> String {
+        let status = match self.status {
+            Status::Ok => "ok",
+            Status::Wrong => "wrong",
+            Status::Skipped => "-",
+        };
+        let mut text = format!("{status:<7}{:<10}", self.name);
+        if let Some(subject) = &self.subject {
+            let _ = write!(text, "{subject}: ");
+        }
+        let _ = writeln!(text, "{}", self.what);
+        for (name, told) in [("because", &self.why), ("try", &self.hint)] {
+            if let Some(told) = told {
+                let _ = writeln!(text, "{:17}{name}: {told}", "");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_told_in_one_line_and_what_is_wrong_in_three() {
+        assert_eq!(Check::ok("browser", None, "/usr/bin/x").text(), "ok     browser   /usr/bin/x\n");
+        let subject = Some("https://a.test".to_owned());
+        let wrong = Check::wrong("clock", subject, "is wrong", Some("it is".to_owned()), "`date`");
+        assert_eq!(
+            wrong.text(),
+            "wrong  clock     https://a.test: is wrong\n                 because: it is\n                 try: `date`\n"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! The keyring, and the copies of tokens that should be in it.
+
+use infra_shared::origin::Origin;
+
+use super::Check;
+use crate::home::{State, Storage};
+use crate::keyring::{Held, Keyring, Pending};
+
+const NAME: &str = "keyring";
+
+/// The questions to the keyring, under way.
+pub(super) struct Asked {
+    copies: Vec<(Origin, Pending<Held>)>,
+    /// A server that wants a copy at the next login, if there is one.
+    wanted_by: Option<Origin>,
+    probe: Option<Pending<()>>,
+}
+
+pub(super) fn begin(servers: &[Origin], state: &State) -> Asked {
+    let mut copies = Vec::new();
+    for origin in servers {
+        let stored = state.sessions.sessions.get(origin);
+        if let Some(stored) = stored.filter(|stored| stored.storage == Storage::FileAndKeyring) {
+            copies.push((origin.clone(), Keyring::begin_look(origin, &stored.token)));
+        }
+    }
+    let wanted_by =
+        servers.iter().find(|origin| state.config.servers.get(origin).is_some_and(|server| server.keyring));
+    let probe = copies.is_empty().then(|| Keyring::begin_probe(wanted_by));
+    Asked { copies, wanted_by: wanted_by.cloned(), probe }
+}
+
+impl Asked {
+    pub(super) fn finish(self) -> Vec<Check> {
+        let mut checks: Vec<Check> =
+            self.copies.into_iter().map(|(origin, pending)| of_copy(&origin, pending)).collect();
+        if let Some(probe) = self.probe {
+            checks.push(match (probe.wait(), self.wanted_by) {
+                (Ok(()), _) => Check::ok(NAME, None, "it is unlocked, and holds no token now"),
+                (Err(error), None) => Check::ok(NAME, None, format!("none is used ({error})")),
+                (Err(error), Some(origin)) => Check::wrong(
+                    NAME,
+                    Some(origin.to_string()),
+                    "the next login is to keep a copy of its token, and cannot",
+                    Some(error.to_string()),
+                    error.hint(),
+                ),
+            });
+        }
+        checks
+    }
+}
+
+fn of_copy(origin: &Origin, pending: Pending<Held>) -> Check {
+    let subject = Some(origin.to_string());
+    let again = "`infra login --force` makes another, `infra login --force --no-keyring` does without";
+    match pending.wait() {
+        Ok(Held::TheToken) => Check::ok(NAME, subject, "it holds the copy of the token"),
+        Ok(Held::Nothing) => Check::wrong(NAME, subject, "the copy of the token is gone", None, again),
+        Ok(Held::SomethingElse) => {
+            Check::wrong(NAME, subject, "the entry is not the token: somebody changed it", None, again)
+        }
+        Err(error) => Check::wrong(
+            NAME,
+            subject,
+            "whether it holds the copy of the token is not known",
+            Some(error.to_string()),
+            error.hint(),
+        ),
+    }
+}

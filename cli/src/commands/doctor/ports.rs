@@ -1,0 +1,63 @@
+//! The ports to which identity providers send the browser back.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+
+use infra_shared::api::Provider;
+
+use super::Check;
+use crate::browser_login::redirect_ports;
+
+const NAME: &str = "ports";
+/// What a daemon announces unless its operator says otherwise.
+const DEFAULT: [u16; 3] = [8301, 8302, 8303];
+
+/// Each list of ports once, with the providers that have it.
+pub(super) fn check(providers: &[Provider]) -> Vec<Check> {
+    let mut lists: BTreeMap<Vec<u16>, Vec<&str>> = BTreeMap::new();
+    for provider in providers {
+        let names = lists.entry(redirect_ports(&provider.redirect_uris)).or_default();
+        if !names.contains(&provider.name.as_str()) {
+            names.push(&provider.name);
+        }
+    }
+    if lists.is_empty() {
+        lists.insert(DEFAULT.to_vec(), Vec::new());
+    }
+    lists.iter().map(|(ports, names)| of_list(ports, names)).collect()
+}
+
+fn of_list(ports: &[u16], names: &[&str]) -> Check {
+    let subject = (!names.is_empty()).then(|| names.join(", "));
+    if ports.is_empty() {
+        let what = "the server names no address `http://127.0.0.1:PORT/callback`";
+        return Check::wrong(NAME, subject, what, None, "its operator sets `redirectPorts`");
+    }
+    // Bound and let go: nobody connects meanwhile.
+    let bound = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).map(drop);
+    let results: Vec<(u16, io::Result<()>)> = ports.iter().map(|port| (*port, bound(port))).collect();
+    let list = |ports: Vec<u16>| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let free: Vec<u16> = results.iter().filter(|(_, result)| result.is_ok()).map(|(port, _)| *port).collect();
+    let taken: Vec<u16> =
+        results.iter().filter(|(_, result)| result.is_err()).map(|(port, _)| *port).collect();
+    match results.iter().find_map(|(_, result)| result.as_ref().err()) {
+        None => Check::ok(NAME, subject, format!("127.0.0.1 is free at {}", list(free))),
+        Some(_) if !free.is_empty() => Check::ok(
+            NAME,
+            subject,
+            format!("127.0.0.1 is free at {}; {} in use, which does no harm", list(free), list(taken)),
+        ),
+        Some(error) => Check::wrong(
+            NAME,
+            subject,
+            format!(
+                "no login can listen for the browser: 127.0.0.1 cannot be listened on at {}",
+                list(taken)
+            ),
+            Some(error.to_string()),
+            "close the program that has one of them (`ss -ltnp` lists them; it may be another `infra login`), or ask \
+             the server's operator to register another port",
+        ),
+    }
+}

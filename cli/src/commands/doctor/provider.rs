@@ -1,0 +1,108 @@
+//! The identity providers, as this machine and its browser reach them.
+
+use std::time::Duration;
+
+use infra_shared::api::Provider;
+use infra_shared::http::{Limits, Trust, Way, blocking_client, read_body_blocking};
+use infra_shared::printable::printable;
+use serde::Deserialize;
+use url::Url;
+
+use super::network::ask_all;
+use super::{Check, PATIENCE};
+use crate::daemon_client::{DaemonError, failure};
+use crate::proxy::{self, Route};
+
+const NAME: &str = "provider";
+const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(10) };
+const MAX_METADATA_BYTES: usize = 256 * 1024;
+const MAX_ISSUER: usize = 256;
+const HINT: &str = "open the address in the browser that signs in; if it shows nothing there either, the network or who runs the provider";
+
+/// OpenID Connect Discovery §3: what is looked at of it.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+}
+
+/// Reaches each provider once, all at the same time.
+pub(super) fn reach(providers: &[Provider]) -> Vec<Check> {
+    let mut once: Vec<&Provider> = providers.iter().collect();
+    once.sort_by_key(|provider| (&provider.name, &provider.issuer));
+    once.dedup_by_key(|provider| (&provider.name, &provider.issuer));
+    let questions = once.iter().map(|provider| {
+        let issuer = provider.issuer.clone();
+        Box::new(move || fetch(&issuer)) as Box<dyn FnOnce() -> _ + Send>
+    });
+    let answers = ask_all(questions.collect());
+    once.into_iter().zip(answers).map(|(provider, answer)| check(provider, answer)).collect()
+}
+
+/// What came of asking a provider.
+enum Answer {
+    Itself,
+    /// Not over HTTPS: the development provider, which is on this machine.
+    InTheClear,
+    /// Something answers that is not it.
+    Another,
+    Failed(DaemonError),
+}
+
+fn fetch(issuer: &str) -> Answer {
+    // OpenID Connect Discovery §4.1: any trailing slash of the issuer goes first.
+    let Ok(url) = Url::parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))
+    else {
+        return Answer::Another;
+    };
+    if url.scheme() != "https" {
+        return Answer::InTheClear;
+    }
+    let way = match proxy::route(&url) {
+        Route::Direct => Way::Direct,
+        Route::Through(_) => Way::Proxy,
+        Route::Barred(error) => return Answer::Failed(DaemonError::Proxy(error)),
+    };
+    let client = match blocking_client(&Trust::System, LIMITS, true, way) {
+        Ok(client) => client,
+        Err(error) => return Answer::Failed(DaemonError::NoClient(error)),
+    };
+    let response = match client.get(url).send() {
+        Ok(response) => response,
+        Err(error) => return Answer::Failed(failure(&error)),
+    };
+    let body = read_body_blocking(response, MAX_METADATA_BYTES).unwrap_or_default();
+    match serde_json::from_slice::<Metadata>(&body) {
+        Ok(metadata) if metadata.issuer == issuer => Answer::Itself,
+        _ => Answer::Another,
+    }
+}
+
+fn check(provider: &Provider, answer: Option<Answer>) -> Check {
+    let subject = Some(format!("{} ({})", provider.name, printable(&provider.issuer, MAX_ISSUER)));
+    let wrong =
+        |what: &str, why: Option<String>, hint: &str| Check::wrong(NAME, subject.clone(), what, why, hint);
+    match answer {
+        Some(Answer::Itself) => Check::ok(NAME, subject, "it can be reached from here"),
+        Some(Answer::InTheClear) => {
+            Check::skipped(NAME, subject, "not asked: it is not reached over HTTPS, as for development")
+        }
+        Some(Answer::Another) => wrong(
+            "what answers there is not the identity provider",
+            Some("it sent no metadata of this issuer, as the sign-in page of a network would not".to_owned()),
+            HINT,
+        ),
+        Some(Answer::Failed(error @ (DaemonError::Untrusted(_) | DaemonError::NoClient(_)))) => wrong(
+            "it is not trusted on this machine, and the browser may say so too",
+            Some(error.to_string()),
+            "where a proxy of your organisation opens TLS, its certification authority belongs into the system's store",
+        ),
+        Some(Answer::Failed(error)) => {
+            let hint = if let DaemonError::Proxy(error) = &error { error.hint() } else { HINT };
+            wrong("it cannot be reached from here", Some(error.to_string()), hint)
+        }
+        None => {
+            let why = format!("no answer within {} s", PATIENCE.as_secs());
+            wrong("it cannot be reached from here", Some(why), HINT)
+        }
+    }
+}

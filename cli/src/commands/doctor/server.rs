@@ -1,0 +1,209 @@
+//! A server: how it is reached, whether it is there and proves itself, and how its clock differs.
+
+use std::time::{Duration, Instant};
+
+use infra_shared::api::{Provider, Server};
+use infra_shared::origin::Origin;
+use infra_shared::printable::printable;
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::times;
+use super::network::ask_all;
+use super::{Check, Context, PATIENCE};
+use crate::daemon_client::DaemonError;
+use crate::failure::Failure;
+use crate::home::{State, TrustRecord};
+use crate::proxy::{self, Route};
+use crate::trust::{self, Offered, binding_pin};
+
+/// More than any version.
+const MAX_VERSION: usize = 40;
+
+/// What came of meeting a server.
+pub(super) struct Met {
+    pub(super) checks: Vec<Check>,
+    pub(super) providers: Vec<Provider>,
+}
+
+/// A server that answered, what proves it, and when it was asked and answered.
+struct Answered {
+    record: TrustRecord,
+    server: Server,
+    before: Timestamp,
+    took: Duration,
+}
+
+/// Meets all of `servers` at once.
+pub(super) fn meet(context: &Context, servers: &[Origin], state: &State) -> Vec<Met> {
+    let questions = servers.iter().map(|origin| {
+        let ways = state.ways(origin);
+        let offered = if ways.is_empty() {
+            Offered::from_environment(&context.settings)
+        } else {
+            Ok(Offered::default())
+        };
+        let (origin, before) = (origin.clone(), context.now());
+        let question = move || ask(&origin, ways, offered, before);
+        Box::new(question) as Box<dyn FnOnce() -> _ + Send>
+    });
+    let answers = ask_all(questions.collect());
+    servers.iter().zip(answers).map(|(origin, answer)| met(origin, state.trust(origin), answer)).collect()
+}
+
+/// Why a server was not met.
+enum NotMet {
+    /// What the environment offers to prove it cannot be used.
+    Offered(Failure),
+    Daemon(DaemonError),
+}
+
+fn ask(
+    origin: &Origin,
+    ways: Vec<TrustRecord>,
+    offered: Result<Offered, Failure>,
+    before: Timestamp,
+) -> Result<Answered, NotMet> {
+    let offered = offered.map_err(NotMet::Offered)?;
+    let begin = Instant::now();
+    let reach = trust::reach(origin, ways, offered).map_err(NotMet::Daemon)?;
+    let server = reach.client.server().map_err(NotMet::Daemon)?;
+    Ok(Answered { record: reach.record().clone(), server, before, took: begin.elapsed() })
+}
+
+fn met(origin: &Origin, known: Option<&TrustRecord>, answer: Option<Result<Answered, NotMet>>) -> Met {
+    let subject = || Some(origin.to_string());
+    let mut checks = vec![way(origin)];
+    let not_asked = |name| Check::skipped(name, subject(), "not known: the server was not reached");
+    let answered = match answer {
+        Some(Ok(answered)) => answered,
+        Some(Err(NotMet::Offered(failure))) => {
+            checks.push(Check::wrong(
+                "trust",
+                subject(),
+                failure.to_string(),
+                None,
+                "`INFRA_CA_FILE` as it should be",
+            ));
+            return Met { checks, providers: Vec::new() };
+        }
+        Some(Err(NotMet::Daemon(error))) => {
+            checks.extend(match error {
+                DaemonError::Untrusted(_) | DaemonError::NoClient(_) => [
+                    Check::ok("server", subject(), "something answers there"),
+                    untrusted(origin, known, &error),
+                ],
+                DaemonError::Unreachable(_) | DaemonError::Proxy(_) => [
+                    Check::wrong(
+                        "server",
+                        subject(),
+                        "it cannot be reached",
+                        Some(error.to_string()),
+                        error.unreachable_hint(),
+                    ),
+                    not_asked("trust"),
+                ],
+                DaemonError::Problem { .. } | DaemonError::NotADaemon => [
+                    Check::wrong(
+                        "server",
+                        subject(),
+                        "it answers, but not as it should",
+                        Some(error.to_string()),
+                        "the address; if it is right, the server's operator",
+                    ),
+                    Check::ok("trust", subject(), "it proved itself"),
+                ],
+            });
+            return Met { checks, providers: Vec::new() };
+        }
+        None => {
+            let why = format!("no answer within {} s", PATIENCE.as_secs());
+            let hint = "again in a while; if it stays so, the network, or the server's operator";
+            checks.push(Check::wrong("server", subject(), "it cannot be reached", Some(why), hint));
+            checks.push(not_asked("trust"));
+            return Met { checks, providers: Vec::new() };
+        }
+    };
+    let Answered { record, server, before, took } = answered;
+    let version = printable(&server.version, MAX_VERSION);
+    checks.push(Check::ok(
+        "server",
+        subject(),
+        format!("infrad {version} answers in {} ms", took.as_millis()),
+    ));
+    checks.push(trusted(origin, &record, &server));
+    checks.push(clock(origin, server.now, before, took));
+    Met { checks, providers: server.providers }
+}
+
+/// Through which proxy it is reached, if through one.
+fn way(origin: &Origin) -> Check {
+    let subject = Some(origin.to_string());
+    match proxy::route(&origin.url("/")) {
+        Route::Direct => Check::ok("proxy", subject, "reached without one"),
+        Route::Through(proxy) => Check::ok("proxy", subject, format!("reached through {}", proxy.address())),
+        Route::Barred(error) => Check::wrong(
+            "proxy",
+            subject,
+            "there is no way through it",
+            Some(error.to_string()),
+            error.hint(),
+        ),
+    }
+}
+
+fn untrusted(origin: &Origin, known: Option<&TrustRecord>, error: &DaemonError) -> Check {
+    let (what, hint) = match known {
+        Some(_) => (
+            "it is not the server that is known here, and was told nothing",
+            format!(
+                "ask its operator, by another way than this one, whether its fingerprint changed; if so, `infra trust {origin} --fingerprint sha256:…`"
+            ),
+        ),
+        None => (
+            "it is not known here, and no public authority vouches for it",
+            format!(
+                "`infra login {origin} --fingerprint sha256:…` with the fingerprint that its operator gave you"
+            ),
+        ),
+    };
+    Check::wrong("trust", Some(origin.to_string()), what, Some(error.to_string()), hint)
+}
+
+fn trusted(origin: &Origin, record: &TrustRecord, server: &Server) -> Check {
+    let subject = Some(origin.to_string());
+    // A login would find it at its end.
+    if let Err(failure) = binding_pin(origin, record, &server.pins) {
+        let hint = format!("`infra trust {origin} --fingerprint sha256:…`; its operator has the fingerprint");
+        return Check::wrong("trust", subject, failure.to_string(), None, hint);
+    }
+    Check::ok(
+        "trust",
+        subject,
+        match record {
+            TrustRecord::System => "the system's certification authorities vouch for it",
+            TrustRecord::Pinned { .. } => "it proved itself by its fingerprint",
+            TrustRecord::CaFile { .. } => "the authorities of the CA file that was given vouch for it",
+        },
+    )
+}
+
+fn clock(origin: &Origin, daemon: Timestamp, before: Timestamp, took: Duration) -> Check {
+    let subject = Some(origin.to_string());
+    // It answered somewhere in between.
+    let halfway = SignedDuration::try_from(took / 2).unwrap_or_default();
+    let offset = daemon.duration_since(before.checked_add(halfway).unwrap_or(before)).as_secs();
+    let difference = times::left(SignedDuration::from_secs(offset.abs()));
+    match offset {
+        -1..=1 => Check::ok("clock", subject, "the same as the server's"),
+        _ if offset.abs() <= times::SKEW_TOLD => {
+            Check::ok("clock", subject, format!("{difference} from the server's, which is close enough"))
+        }
+        _ => Check::wrong(
+            "clock",
+            subject,
+            format!("the clock of this machine is {difference} {} the server's", times::direction(offset)),
+            None,
+            "set it by NTP (`timedatectl set-ntp true`); if it is right, tell the server's operator",
+        ),
+    }
+}

@@ -1,0 +1,54 @@
+//! Whether the copy in the keyring is there, where the file says so.
+
+use infra_shared::origin::Origin;
+
+use super::Report;
+use crate::arguments::Status;
+use crate::commands::Context;
+use crate::home::{self, Storage};
+use crate::keyring::{Held, Keyring, KeyringError, Pending};
+use crate::terminal::Terminal;
+
+/// A look at the keyring that goes on while the daemon is asked. `None` where there is no copy, or nobody wants to know.
+pub(super) struct Mirror(Option<Pending<Held>>);
+
+impl Mirror {
+    pub(super) fn begin(context: &Context, arguments: &Status, state: &home::State, origin: &Origin) -> Self {
+        let is_shown = arguments.json || !context.terminal.quiet;
+        let stored = state.sessions.sessions.get(origin).filter(|_| is_shown);
+        let mirrored = stored.filter(|stored| stored.storage == Storage::FileAndKeyring);
+        Self(mirrored.map(|stored| Keyring::begin_look(origin, &stored.token)))
+    }
+
+    /// Puts what was found into the report. A keyring that cannot be asked leaves what was known.
+    pub(super) fn settle(self, report: &mut Report, terminal: Terminal) {
+        let (Some(pending), Some(Storage::FileAndKeyring)) = (self.0, report.storage) else { return };
+        let held = pending.wait();
+        if matches!(held, Ok(Held::Nothing | Held::SomethingElse)) {
+            report.storage = Some(Storage::File);
+        }
+        if let Some(told) = told(&held)
+            && !terminal.quiet
+        {
+            terminal.warn(&told);
+        }
+    }
+}
+
+fn told(held: &Result<Held, KeyringError>) -> Option<String> {
+    match held {
+        Ok(Held::TheToken) => None,
+        Ok(Held::Nothing) => Some(
+            "the copy of the token is gone from the keyring: somebody removed it; `infra login --force` makes another"
+                .to_owned(),
+        ),
+        Ok(Held::SomethingElse) => Some(
+            "the entry in the keyring is not the token of this session: somebody changed it; `infra login --force` \
+             makes another"
+                .to_owned(),
+        ),
+        Err(error) => {
+            Some(format!("whether the copy of the token is in the keyring is not known: {error}"))
+        }
+    }
+}

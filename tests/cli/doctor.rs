@@ -1,0 +1,324 @@
+//! `infra doctor`: what is well is said to be well, what is wrong is told with what to do, nothing is changed, and no
+//! secret is told.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use infra_harness::authority::Authority;
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::Daemon;
+use infra_harness::https::{Answer, Delivery, Server};
+use infra_harness::impostor::{Disguise, Impostor};
+use infra_harness::login;
+use infra_harness::program::{Call, Ran, RecordingBrowser, User};
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_harness::secret_service::SecretService;
+use serde_json::{Value, json};
+
+/// Servers are waited for 12 s, then providers as long.
+const BOUND: Duration = Duration::from_secs(16);
+
+/// Alice, signed in, on a machine that trusts the provider.
+struct Scene {
+    provider: Provider,
+    daemon: Daemon,
+    alice: User,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let provider = Provider::start();
+        let daemon = Daemon::start(&provider);
+        let scene = Self { provider, daemon, alice: User::new() };
+        login::succeed(&scene.alice, &scene.daemon, &scene.provider);
+        scene
+    }
+
+    fn doctor(&self, words: &[&str]) -> Call<'_> {
+        let words = ["doctor"].iter().chain(words);
+        self.alice.infra(words).env("SSL_CERT_FILE", self.provider.authority_file())
+    }
+
+    /// The checks of `infra doctor --json` by name, once it ended with this code.
+    #[track_caller]
+    fn checks(&self, code: i32, change: impl FnOnce(Call<'_>) -> Call<'_>) -> BTreeMap<String, Value> {
+        let ran = change(self.doctor(&["--json"])).run().expect(code);
+        assert_eq!(ran.json()["ok"], code == 0, "{ran}");
+        checks(&ran)
+    }
+
+    /// Fails the test unless this check alone found something wrong, and says all these words.
+    #[track_caller]
+    fn only_wrong(&self, name: &str, words: &[&str], change: impl FnOnce(Call<'_>) -> Call<'_>) {
+        let checks = self.checks(1, change);
+        let wrong: Vec<&String> =
+            checks.iter().filter(|(_, check)| check["status"] == "wrong").map(|(name, _)| name).collect();
+        assert_eq!(wrong, [name], "{checks:#?}");
+        let check = &checks[name];
+        assert!(check["try"].is_string(), "nothing to try: {check}");
+        for word in words {
+            assert!(check.to_string().contains(word), "it does not say {word:?}: {check}");
+        }
+    }
+}
+
+#[track_caller]
+fn checks(ran: &Ran) -> BTreeMap<String, Value> {
+    let json = ran.json();
+    assert_eq!(json["schema"], 1, "{ran}");
+    let checks = json["checks"].as_array().expect("checks").clone();
+    checks.into_iter().map(|check| (check["name"].as_str().expect("a name").to_owned(), check)).collect()
+}
+
+#[test]
+fn where_everything_is_well_every_check_says_so_and_nothing_is_changed() {
+    let scene = Scene::new();
+    let before = snapshot(scene.alice.home());
+    let checks = scene.checks(0, |call| call);
+    let names: Vec<&str> = checks.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        ["browser", "clock", "files", "keyring", "ports", "provider", "proxy", "server", "trust"]
+    );
+    assert!(checks.values().all(|check| check["status"] == "ok" && check["try"].is_null()), "{checks:#?}");
+    let ran = scene.doctor(&[]).run().expect(0);
+    assert_eq!(ran.stdout.lines().count(), names.len(), "{ran}");
+    assert!(ran.stdout.lines().all(|line| line.starts_with("ok     ")), "{ran}");
+    scene.doctor(&["--quiet"]).run().expect(0).silent();
+    assert_eq!(snapshot(scene.alice.home()), before, "something was changed");
+    scene.alice.infra(["status", "--quiet"]).run().expect(0);
+}
+
+#[test]
+fn a_machine_that_knows_no_server_is_looked_at_and_left_as_it_is() {
+    let alice = User::new();
+    let ran = alice.infra(["doctor", "--json"]).run().expect(0);
+    let checks = checks(&ran);
+    assert_eq!(checks["server"]["status"], "skipped");
+    assert!(checks["ports"]["what"].as_str().is_some_and(|what| what.contains("8301")), "{ran}");
+    assert_eq!(alice.files(), "", "something was made");
+}
+
+#[test]
+fn no_secret_is_told_at_the_top_of_its_voice() {
+    let scene = Scene::new();
+    let token = login::token(&scene.alice);
+    let mut canaries = Canaries::default();
+    canaries.add("token", &token);
+    canaries.add("session secret", token.split_once('.').expect("two parts").1);
+    canaries.add("proxy password", "canary-of-a-proxy");
+    let proxy = "http://alice:canary-of-a-proxy@127.0.0.1:1";
+    for words in [&["-vv"][..], &["--json"], &["-vv", "other.test"]] {
+        let ran = scene.doctor(words).env("HTTPS_PROXY", proxy).run();
+        assert_eq!(canaries.find(ran.to_string().as_bytes()), Vec::<String>::new(), "{ran}");
+    }
+}
+
+#[test]
+fn files_that_are_open_damaged_or_links_are_told_and_left_as_they_are() {
+    let scene = Scene::new();
+    let home = scene.alice.infra_home();
+    let (config, sessions) = (home.join("config.json"), home.join("sessions.json"));
+    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o755)).expect("the user's own");
+    std::fs::set_permissions(&sessions, std::fs::Permissions::from_mode(0o644)).expect("the user's own");
+    let before = snapshot(scene.alice.home());
+    scene.only_wrong(
+        "files",
+        &["open to others (0755 instead of 0700)", "open to others (0644 instead of 0600)"],
+        |call| call,
+    );
+    assert_eq!(snapshot(scene.alice.home()), before, "something was changed");
+
+    std::fs::write(&sessions, "{\"version\":1,").expect("the user's own file");
+    scene.only_wrong("files", &["sessions.json is damaged"], |call| call);
+    std::fs::remove_file(&sessions).expect("the user's own file");
+    std::os::unix::fs::symlink("/etc/hosts", &sessions).expect("a link");
+    scene.only_wrong("files", &["sessions.json is a link"], |call| call);
+    assert!(sessions.is_symlink());
+    std::fs::remove_file(&sessions).expect("the user's own file");
+    std::fs::write(&config, r#"{"version":99,"servers":{}}"#).expect("the user's own file");
+    let checks = scene.checks(1, |call| call);
+    assert!(checks["files"]["why"].as_str().is_some_and(|why| why.contains("newer `infra`")), "{checks:#?}");
+}
+
+#[test]
+fn ports_are_wrong_only_when_none_is_free() {
+    let scene = Scene::new();
+    let ports = scene.daemon.redirect_ports();
+    let occupy = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).expect("a free port");
+    let one = occupy(&ports[0]);
+    let checks = scene.checks(0, |call| call);
+    let what = checks["ports"]["what"].as_str().expect("a text").to_owned();
+    assert!(what.contains(&format!("{} in use", ports[0])) && what.contains(&ports[1].to_string()), "{what}");
+    let _others: Vec<TcpListener> = ports[1..].iter().map(occupy).collect();
+    let list = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    scene.only_wrong("ports", &[&list, "Address already in use", "ss -ltnp"], |call| call);
+    drop(one);
+    scene.checks(0, |call| call);
+}
+
+#[test]
+fn a_daemon_that_is_away_is_told_as_that_and_its_trust_as_not_known() {
+    let mut scene = Scene::new();
+    scene.daemon.stop();
+    scene.only_wrong("server", &["cannot be reached", "Connection refused"], |call| call);
+    let checks = scene.checks(1, |call| call);
+    assert_eq!(checks["trust"]["status"], "skipped");
+    // Of its providers nothing is known, and the usual ports are looked at.
+    assert!(!checks.contains_key("provider"), "{checks:#?}");
+}
+
+#[test]
+fn a_server_that_is_another_is_told_as_that() {
+    let scene = Scene::new();
+    let impostor = Impostor::start(Disguise::OtherAuthority, &Authority::new());
+    for file in ["config.json", "sessions.json"] {
+        let text =
+            scene.alice.file(file).expect("a file").replace(&scene.daemon.origin(), &impostor.origin());
+        std::fs::write(scene.alice.infra_home().join(file), text).expect("the user's own file");
+    }
+    scene.only_wrong("trust", &["not the server that is known here", "infra trust"], |call| call);
+    assert_eq!(impostor.received(), 0);
+    // One that nobody knows yet.
+    let daemon = Daemon::start(&scene.provider);
+    let ran = scene.doctor(&["--json", &daemon.origin()]).run().expect(1);
+    assert!(checks(&ran)["trust"]["try"].as_str().is_some_and(|hint| hint.contains("infra login")), "{ran}");
+    let call = scene.doctor(&["--json", &daemon.origin()]).env("INFRA_FINGERPRINT", daemon.fingerprint());
+    assert_eq!(checks(&call.run().expect(0))["trust"]["status"], "ok");
+}
+
+#[test]
+fn a_clock_that_differs_is_told_with_its_direction() {
+    for (year, direction) in [("2016", "ahead of"), ("2056", "behind")] {
+        let (authority, alice) = (Authority::new(), User::new());
+        let server = Server::start(authority.issue(), move |_| {
+            let body = json!({"version": "0", "now": format!("{year}-01-01T00:00:00Z"), "providers": []});
+            std::future::ready(Answer::json(200, &body))
+        });
+        let origin = format!("https://127.0.0.1:{}", server.port());
+        let call = alice.infra(["doctor", "--json", &origin]);
+        let ran = call.env("INFRA_FINGERPRINT", authority.pin().to_string()).run().expect(1);
+        let check = &checks(&ran)["clock"];
+        assert!(
+            check["status"] == "wrong" && check["what"].as_str().is_some_and(|what| what.contains(direction)),
+            "{ran}"
+        );
+    }
+}
+
+#[test]
+fn a_provider_is_told_as_what_it_is() {
+    let scene = Scene::new();
+    scene.only_wrong("provider", &["not trusted on this machine"], |call| {
+        call.env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+    });
+    // A sign-in page of a network, for one.
+    scene.provider.misbehave(Misbehaviour::default().answer(Endpoint::Discovery, |answer| {
+        *answer = Answer::text(200, "<h1>Welcome to the hotel</h1>");
+    }));
+    scene.only_wrong("provider", &["not the identity provider", "no metadata"], |call| call);
+    scene.provider.misbehave(Misbehaviour::default().json(Endpoint::Discovery, |metadata| {
+        metadata["issuer"] = "https://other.test".into();
+    }));
+    scene.only_wrong("provider", &["not the identity provider"], |call| call);
+    scene.provider.behave();
+    let Scene { provider, daemon, alice } = scene;
+    let issuer = provider.issuer().to_owned();
+    drop(provider);
+    let ran = alice.infra(["doctor", "--json"]).run().expect(1);
+    let check = &checks(&ran)["provider"];
+    assert!(check["subject"].as_str().is_some_and(|subject| subject.contains(&issuer)), "{ran}");
+    assert!(check["why"].as_str().is_some_and(|why| why.contains("Connection refused")), "{ran}");
+    drop(daemon);
+}
+
+#[test]
+fn the_browser_that_a_login_would_open_is_looked_for() {
+    let scene = Scene::new();
+    scene.only_wrong("browser", &["`firefoxx`", "BROWSER"], |call| call.env("BROWSER", "firefoxx"));
+    scene.only_wrong("browser", &["none of these", "xdg-open"], |call| {
+        call.env("DISPLAY", ":9").env("PATH", scene.alice.home())
+    });
+    let browser = RecordingBrowser::recording();
+    let checks = scene.checks(0, |call| call.browser(&browser));
+    assert!(
+        checks["browser"]["what"].as_str().is_some_and(|what| what.contains("record-browser")),
+        "{checks:#?}"
+    );
+    assert_eq!(browser.opened(), Vec::<String>::new());
+    let checks = scene.checks(0, |call| call.env("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22"));
+    assert!(checks["browser"]["what"].as_str().is_some_and(|what| what.contains("prints the address")));
+}
+
+#[test]
+fn the_keyring_is_wrong_only_where_a_copy_is_wanted() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let scene = Scene::new();
+    let checks = scene.checks(0, |call| service.joined(call));
+    assert!(checks["keyring"]["what"].as_str().is_some_and(|what| what.contains("unlocked")), "{checks:#?}");
+    let browser = RecordingBrowser::signing_in("alice", &[scene.provider.authority_file()]);
+    let call = scene.alice.infra(["login", "--force", "--keyring"]).browser(&browser);
+    service.joined(call).run().expect(0);
+    let checks = scene.checks(0, |call| service.joined(call));
+    assert!(
+        checks["keyring"]["what"].as_str().is_some_and(|what| what.contains("holds the copy")),
+        "{checks:#?}"
+    );
+    service.remove(&scene.daemon.origin());
+    scene.only_wrong("keyring", &["is gone", "infra login --force"], |call| service.joined(call));
+    service.add(&scene.daemon.origin(), "somebody else's");
+    scene.only_wrong("keyring", &["somebody changed it"], |call| service.joined(call));
+    scene.only_wrong("keyring", &["no D-Bus session"], |call| call);
+    service.freeze();
+    scene.only_wrong("keyring", &["did not answer within 3 s"], |call| service.joined(call));
+    service.joined(scene.alice.infra(["logout"])).run().expect(0);
+    // Wanted at the next login, which would find the same.
+    scene.only_wrong("keyring", &["the next login", "did not answer"], |call| service.joined(call));
+}
+
+#[test]
+fn servers_that_hang_are_given_up_together() {
+    let (authority, alice) = (Authority::new(), User::new());
+    let hang = || {
+        let answer = Answer { delivery: Delivery::Never, ..Answer::text(200, "") };
+        Server::start(authority.issue(), move |_| std::future::ready(answer.clone()))
+    };
+    let (one, another) = (hang(), hang());
+    let servers: serde_json::Map<String, Value> = [&one, &another]
+        .into_iter()
+        .map(|server| {
+            let trust = json!({"trust": {"kind": "pinned", "pin": authority.pin().to_string()}});
+            (format!("https://127.0.0.1:{}", server.port()), trust)
+        })
+        .collect();
+    std::fs::create_dir(alice.infra_home()).expect("a directory");
+    std::fs::set_permissions(alice.infra_home(), std::fs::Permissions::from_mode(0o700)).expect("our own");
+    let config = json!({"version": 1, "current": null, "servers": servers});
+    let file = alice.infra_home().join("config.json");
+    std::fs::write(&file, config.to_string()).expect("a file");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("our own");
+
+    let begin = Instant::now();
+    let ran = alice.infra(["doctor"]).run().expect(1);
+    assert!(begin.elapsed() < BOUND, "it took {:?}", begin.elapsed());
+    assert_eq!(ran.stdout.matches("it cannot be reached").count(), 2, "{ran}");
+}
+
+/// Everything below `directory`: names, modes, times of change and contents.
+fn snapshot(directory: &Path) -> BTreeMap<String, (u32, i64, i64, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+        let metadata = entry.path().symlink_metadata().expect("it is there");
+        let contents =
+            if metadata.is_file() { std::fs::read(entry.path()).expect("a file") } else { Vec::new() };
+        let seen = (metadata.mode(), metadata.mtime(), metadata.ctime_nsec(), contents);
+        found.insert(entry.path().display().to_string(), seen);
+        if metadata.is_dir() {
+            found.extend(snapshot(&entry.path()));
+        }
+    }
+    found
+}

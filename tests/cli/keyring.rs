@@ -1,0 +1,312 @@
+//! The copy of the token in the desktop's keyring: a help that may be missing, locked, hanging or in the hands of others,
+//! and never in the way of a login.
+
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::program::{Call, Ran, RecordingBrowser, User};
+use infra_harness::provider::Provider;
+use infra_harness::secret_service::SecretService;
+
+/// A keyring that hangs costs this long, and no run may pay it twice.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What the rest of a command may take on a busy machine.
+const REST: Duration = Duration::from_millis(2500);
+
+/// Alice at a daemon, in a desktop session.
+struct Desk {
+    provider: Provider,
+    daemon: Daemon,
+    alice: User,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let provider = Provider::start();
+        let daemon = Daemon::start(&provider);
+        Self { provider, daemon, alice: User::new() }
+    }
+
+    /// `infra login` with the fingerprint and these options, through a browser that signs in.
+    fn login<'a>(&'a self, options: &[&str], join: impl FnOnce(Call<'a>) -> Call<'a>) -> (Ran, Duration) {
+        let (origin, fingerprint) = (self.daemon.origin(), self.daemon.fingerprint());
+        let mut arguments = vec!["login", &origin, "--fingerprint", &fingerprint];
+        arguments.extend(options);
+        let browser = RecordingBrowser::signing_in("alice", &[self.provider.authority_file()]);
+        timed(join(self.alice.infra(arguments)).browser(&browser))
+    }
+
+    /// A login with `--keyring` that works, whatever becomes of the copy.
+    #[track_caller]
+    fn log_in_mirrored(&self, service: &SecretService) -> String {
+        self.login(&["--keyring"], |call| service.joined(call)).0.expect(0);
+        let token = login::token(&self.alice);
+        assert_eq!(service.entry(&self.daemon.origin()).as_deref(), Some(token.as_str()), "no copy was made");
+        token
+    }
+
+    /// `infra status --json` in this session: the storage that it names, and what it says besides.
+    #[track_caller]
+    fn storage(&self, service: &SecretService) -> (String, Ran) {
+        let ran = service.joined(self.alice.infra(["status", "--json"])).run().expect(0);
+        (ran.json()["storage"].as_str().expect("a storage").to_owned(), ran)
+    }
+}
+
+fn timed(call: Call<'_>) -> (Ran, Duration) {
+    let begin = Instant::now();
+    let ran = call.run();
+    (ran, begin.elapsed())
+}
+
+#[test]
+fn a_copy_is_made_remembered_for_the_server_and_removed_by_logout() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    desk.log_in_mirrored(&service);
+    assert_eq!(desk.storage(&service).0, "file+keyring");
+    let told = service.joined(desk.alice.infra(["status"])).run().expect(0);
+    assert!(told.stdout.contains("with a copy in the keyring"), "{told}");
+
+    // Remembered: no option is needed any more.
+    desk.login(&["--force"], |call| service.joined(call)).0.expect(0);
+    let token = login::token(&desk.alice);
+    assert_eq!(service.entry(&desk.daemon.origin()), Some(token));
+    let ran = service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    assert!(!ran.stderr.contains("keyring"), "{ran}");
+    assert_eq!(service.entry(&desk.daemon.origin()), None);
+
+    desk.login(&[], |call| service.joined(call)).0.expect(0);
+    assert!(service.entry(&desk.daemon.origin()).is_some(), "a logout forgot what was chosen");
+    // And given up again, with the copy of before.
+    desk.login(&["--force", "--no-keyring"], |call| service.joined(call)).0.expect(0);
+    assert_eq!(service.entry(&desk.daemon.origin()), None);
+    assert_eq!(desk.storage(&service).0, "file");
+    desk.login(&["--force"], |call| service.joined(call)).0.expect(0);
+    assert_eq!(service.entry(&desk.daemon.origin()), None, "--no-keyring was not remembered");
+}
+
+#[test]
+fn the_token_crosses_the_bus_encrypted() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    let tap = service.tap();
+    let token = desk.log_in_mirrored_quietly(&service);
+    service.joined(desk.alice.infra(["status"])).run().expect(0);
+    service.joined(desk.alice.infra(["logout"])).run().expect(0);
+
+    let mut canaries = Canaries::default();
+    canaries.add("token", &token);
+    canaries.add("session secret", token.split_once('.').expect("two parts").1);
+    let heard = tap.heard();
+    assert_eq!(canaries.find(&heard), Vec::<String>::new(), "the token crossed the bus in the clear");
+    // The controls: it is this login that was listened to, and a token in the clear would have been heard.
+    let has = |text: &str| is_heard(&heard, text);
+    assert!(has(&desk.daemon.origin()) && has("CreateItem") && has("GetSecret"), "nothing was heard");
+    // As an argument: its length, its text, its end.
+    assert!(
+        has("dh-ietf1024-sha256-aes128-cbc-pkcs7") && !has("\u{5}\0\0\0plain\0"),
+        "another transport was used"
+    );
+    tap.say(&token);
+    assert!(!canaries.find(&tap.heard()).is_empty(), "a token in the clear is not heard");
+}
+
+#[test]
+fn a_locked_keyring_is_told_and_a_login_works_without_it() {
+    let Some(service) = SecretService::unlocked() else { return };
+    service.lock();
+    let desk = Desk::new();
+    let (ran, took) = desk.login(&["--keyring"], |call| service.joined(call));
+    one_line(&ran.expect(0), &["kept in the file alone", "is locked", "unlock it"]);
+    assert!(took < REST, "a locked keyring took {took:?}");
+    assert_eq!(desk.storage(&service).0, "file");
+}
+
+#[test]
+fn a_keyring_that_was_locked_since_is_not_said_to_be_empty() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    desk.log_in_mirrored(&service);
+    service.lock();
+    let (storage, ran) = desk.storage(&service);
+    assert_eq!(storage, "file+keyring");
+    one_line(&ran, &["is not known", "is locked"]);
+    let ran = service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    assert!(ran.stderr.contains("stays: the keyring is locked"), "{ran}");
+    login_is_needed(&desk.alice);
+}
+
+#[test]
+fn a_keyring_without_a_collection_is_told_and_a_login_works_without_it() {
+    let Some(service) = SecretService::without_collection() else { return };
+    let desk = Desk::new();
+    let (ran, took) = desk.login(&["--keyring"], |call| service.joined(call));
+    one_line(&ran.expect(0), &["kept in the file alone", "no default collection", "create"]);
+    assert!(took < REST, "it took {took:?}");
+}
+
+#[test]
+fn a_bus_without_a_keyring_and_no_bus_at_all_are_told_and_a_login_works_without_it() {
+    let Some(service) = SecretService::without_keyring() else { return };
+    let desk = Desk::new();
+    let (ran, took) = desk.login(&["--keyring"], |call| service.joined(call));
+    one_line(
+        &ran.expect(0),
+        &["kept in the file alone", "no keyring here", "none answers on the D-Bus session"],
+    );
+    assert!(took < REST, "it took {took:?}");
+
+    let nowhere = desk.alice.home().join("no-bus");
+    for address in [String::new(), format!("unix:path={}", nowhere.display()), "nonsense".to_owned()] {
+        let (ran, took) = desk.login(&["--force"], |call| {
+            call.env("DBUS_SESSION_BUS_ADDRESS", &address).env("XDG_RUNTIME_DIR", &nowhere)
+        });
+        one_line(&ran.expect(0), &["kept in the file alone", "no keyring here", "D-Bus session"]);
+        assert!(took < REST, "{address:?} took {took:?}");
+    }
+}
+
+#[test]
+fn a_keyring_that_never_answers_costs_its_patience_once() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    desk.log_in_mirrored(&service);
+    service.freeze();
+
+    // The copy of before can be neither replaced nor removed: two reasons to wait, one wait.
+    let (ran, took) = desk.login(&["--force"], |call| service.joined(call));
+    assert!(ran.clone().expect(0).stderr.contains("did not answer within 3 s"), "{ran}");
+    assert!((PATIENCE..PATIENCE + REST).contains(&took), "a login took {took:?}");
+    login::token(&desk.alice);
+    let (_, took) = timed(service.joined(desk.alice.infra(["token"])));
+    assert!(took < REST, "a token took {took:?}: the keyring was asked");
+}
+
+#[test]
+fn a_logout_and_a_status_end_although_the_keyring_hangs() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    desk.log_in_mirrored(&service);
+    service.freeze();
+    let (ran, took) = timed(service.joined(desk.alice.infra(["status", "--json"])));
+    one_line(&ran.clone().expect(0), &["is not known", "did not answer within 3 s"]);
+    assert_eq!(ran.json()["storage"], "file+keyring");
+    assert!((PATIENCE..PATIENCE + REST).contains(&took), "a status took {took:?}");
+    // Who wants the exit code alone does not wait.
+    let (ran, took) = timed(service.joined(desk.alice.infra(["status", "--quiet"])));
+    ran.expect(0);
+    assert!(took < REST, "a quiet status took {took:?}");
+
+    let (ran, took) = timed(service.joined(desk.alice.infra(["logout"])));
+    assert!(ran.clone().expect(0).stderr.contains("stays: the keyring did not answer"), "{ran}");
+    assert!((PATIENCE..PATIENCE + REST).contains(&took), "a logout took {took:?}");
+    login_is_needed(&desk.alice);
+}
+
+#[test]
+fn a_socket_that_takes_the_connection_and_says_nothing_hinders_no_login() {
+    let desk = Desk::new();
+    let path = desk.alice.home().join("mute");
+    let _mute = UnixListener::bind(&path).expect("a socket");
+    let address = format!("unix:path={}", path.display());
+    let (ran, took) = desk.login(&["--keyring"], |call| call.env("DBUS_SESSION_BUS_ADDRESS", &address));
+    one_line(&ran.expect(0), &["kept in the file alone", "did not answer within 3 s"]);
+    assert!((PATIENCE..PATIENCE + REST).contains(&took), "it took {took:?}");
+}
+
+#[test]
+fn a_keyring_that_is_killed_in_the_midst_is_told_at_once() {
+    let Some(mut service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    desk.log_in_mirrored(&service);
+    service.freeze();
+    let tap = service.tap();
+    let begin = Instant::now();
+    let running = service.joined(desk.alice.infra(["status", "--json"])).start();
+    tap.wait_for("SearchItems");
+    drop(tap);
+    service.kill();
+    let ran = running.wait().expect(0);
+    let took = begin.elapsed();
+    one_line(&ran, &["is not known", "went away"]);
+    assert!(took < PATIENCE, "it waited for a keyring that is gone: {took:?}");
+}
+
+#[test]
+fn an_entry_that_somebody_removed_is_not_said_to_be_there() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    desk.log_in_mirrored(&service);
+    service.remove(&desk.daemon.origin());
+    let (storage, ran) = desk.storage(&service);
+    assert_eq!(storage, "file");
+    one_line(&ran, &["gone from the keyring", "infra login --force"]);
+    let ran = service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    assert!(!ran.stderr.contains("warning"), "{ran}");
+}
+
+#[test]
+fn an_entry_that_somebody_changed_is_told_and_left_alone() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    let token = desk.log_in_mirrored(&service);
+    let origin = desk.daemon.origin();
+    service.remove(&origin);
+    service.add(&origin, "somebody else's");
+    let (storage, ran) = desk.storage(&service);
+    assert_eq!(storage, "file");
+    one_line(&ran, &["is not the token of this session", "infra login --force"]);
+    assert_eq!(login::token(&desk.alice), token, "the file is the truth");
+    let ran = service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    one_line(&ran, &["changed by somebody else", "stays"]);
+    assert_eq!(service.entry(&origin).as_deref(), Some("somebody else's"));
+
+    // Asked for, it is taken over.
+    desk.log_in_mirrored(&service);
+    assert_eq!(desk.storage(&service).0, "file+keyring");
+}
+
+#[test]
+fn several_entries_for_one_server_are_told_and_none_is_touched() {
+    let Some(service) = SecretService::unlocked() else { return };
+    let desk = Desk::new();
+    let token = desk.log_in_mirrored(&service);
+    service.add(&desk.daemon.origin(), "somebody else's");
+    let (storage, ran) = desk.storage(&service);
+    assert_eq!(storage, "file+keyring");
+    one_line(&ran, &["is not known", "several entries"]);
+    let (ran, _) = desk.login(&["--force"], |call| service.joined(call));
+    assert!(ran.clone().expect(0).stderr.contains("several entries"), "{ran}");
+    let held = service.entry(&desk.daemon.origin()).expect("an entry");
+    assert!(held == token || held == "somebody else's", "an entry was changed");
+}
+
+impl Desk {
+    /// As [`Desk::log_in_mirrored`], without anybody else's look at the keyring, which would be heard, too.
+    fn log_in_mirrored_quietly(&self, service: &SecretService) -> String {
+        self.login(&["--keyring"], |call| service.joined(call)).0.expect(0);
+        login::token(&self.alice)
+    }
+}
+
+/// Fails the test unless one warning was told, in one line with all these words.
+#[track_caller]
+fn one_line(ran: &Ran, words: &[&str]) {
+    let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("warning:")).collect();
+    let [line] = warnings.as_slice() else { panic!("{} warnings were told\n{ran}", warnings.len()) };
+    for word in words {
+        assert!(line.contains(word), "it does not say {word:?}: {line}");
+    }
+}
+
+fn login_is_needed(user: &User) {
+    user.infra(["token"]).run().expect(3).silent();
+}
+
+fn is_heard(heard: &[u8], text: &str) -> bool {
+    heard.windows(text.len()).any(|window| window == text.as_bytes())
+}

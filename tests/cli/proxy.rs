@@ -1,0 +1,279 @@
+//! Proxies and certificates of organisations: `HTTPS_PROXY` and `NO_PROXY` count for every command, and trust is the same
+//! with them and without. The server is at a name that only the proxy can resolve.
+
+use std::time::{Duration, Instant};
+
+use infra_harness::authority::Authority;
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::Daemon;
+use infra_harness::https::{Answer, Server};
+use infra_harness::impostor::{Disguise, Impostor};
+use infra_harness::login;
+use infra_harness::program::{Call, Ran, RecordingBrowser, User};
+use infra_harness::provider::Provider;
+use infra_harness::proxy::{Manner, Proxy};
+use serde_json::json;
+
+const NAME: &str = "infra.test";
+/// How long a proxy that hangs is waited for, and what a busy machine adds.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PASSWORD: &str = "canary-of-the-proxy";
+
+/// Alice in an organisation: the daemon is known by a name that her machine cannot resolve.
+struct Organisation {
+    provider: Provider,
+    daemon: Daemon,
+    alice: User,
+}
+
+impl Organisation {
+    fn new() -> Self {
+        let provider = Provider::start();
+        let daemon = Daemon::start_with(&provider, |configuration| {
+            let local = configuration.public_urls[0].clone();
+            configuration.public_urls.push(local.replace("127.0.0.1", NAME));
+        });
+        Self { provider, daemon, alice: User::new() }
+    }
+
+    fn server(&self) -> String {
+        format!("{NAME}:{}", self.daemon.port())
+    }
+
+    fn infra(&self, words: &[&str], environment: &[(&str, &str)]) -> Ran {
+        environment.iter().fold(self.alice.infra(words), |call, (name, value)| call.env(name, value)).run()
+    }
+
+    /// `infra login` at the name, through a browser that signs in.
+    fn login(&self, environment: &[(&str, &str)]) -> Ran {
+        let (server, fingerprint) = (self.server(), self.daemon.fingerprint());
+        let browser = RecordingBrowser::signing_in("alice", &[self.provider.authority_file()]);
+        let words = ["login", &server, "--fingerprint", &fingerprint, "--no-keyring"];
+        let call = self.alice.infra(words).browser(&browser);
+        environment.iter().fold(call, |call, (name, value)| call.env(name, value)).run()
+    }
+
+    /// `infra login` at a proxy like this, which comes to nothing.
+    #[track_caller]
+    fn fails_at(&self, value: &str, code: i32) -> Ran {
+        let ran = self.login(&[("HTTPS_PROXY", value)]).expect(code).silent();
+        assert!(
+            ran.stderr.contains("\n  because: ") && ran.stderr.contains("\n  try: "),
+            "not in three parts\n{ran}"
+        );
+        ran
+    }
+}
+
+#[test]
+fn every_command_goes_through_the_proxy_which_sees_only_ciphertext() {
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
+    let (address, authorities) = (proxy.address(), organisation.provider.authority_file());
+    // The second is for the doctor, who looks at the provider as well.
+    let environment =
+        [("HTTPS_PROXY", address.as_str()), ("SSL_CERT_FILE", authorities.to_str().expect("a path"))];
+    // The control: without it there is no way.
+    organisation.login(&[]).expect(4).silent();
+    organisation.login(&environment).expect(0);
+    organisation.infra(&["status"], &[]).expect(4);
+    let token = organisation.infra(&["token"], &[]).expect(0).stdout;
+    let mut before = proxy.targets().len();
+    assert!(before > 0);
+    let (server, fingerprint) = (organisation.server(), organisation.daemon.fingerprint());
+    for (words, code) in [
+        (&["status"][..], 0),
+        (&["status", "--all", "--json"], 0),
+        (&["token", "--min-left", "6h"], 3),
+        (&["login"], 0),
+        (&["trust", &server, "--fingerprint", &fingerprint], 0),
+        (&["doctor"], 0),
+        (&["logout"], 0),
+    ] {
+        organisation.infra(words, &environment).expect(code);
+        assert!(proxy.targets().len() > before, "{words:?} went another way");
+        before = proxy.targets().len();
+    }
+    assert!(proxy.targets().iter().all(|target| *target == server), "{:?}", proxy.targets());
+    let mut canaries = Canaries::default();
+    canaries.add("token", token.trim_end());
+    canaries.add("e-mail", "alice@example.test");
+    canaries.add("path", "/v1/session?use=false");
+    assert_eq!(canaries.find(&proxy.bytes()), Vec::<String>::new());
+    assert!(proxy.bytes().len() > 10_000, "nothing went through");
+}
+
+#[test]
+fn the_variables_count_in_upper_and_lower_case_and_all_proxy_where_there_is_no_other() {
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
+    let address = proxy.address();
+    let (host_and_port, with_slash) = (address.replace("http://", ""), format!("{address}/"));
+    organisation.login(&[("https_proxy", &address)]).expect(0);
+    for environment in [
+        &[("HTTPS_PROXY", address.as_str())][..],
+        &[("ALL_PROXY", &address)],
+        &[("all_proxy", &address)],
+        &[("https_proxy", &host_and_port)],
+        &[("https_proxy", &with_slash)],
+        &[("HTTPS_PROXY", &address), ("ALL_PROXY", "http://127.0.0.1:1")],
+        &[("HTTPS_PROXY", &address), ("NO_PROXY", "example.test, .other.test,fra.test,127.0.0.1")],
+    ] {
+        let before = proxy.targets().len();
+        organisation.infra(&["status"], environment).expect(0);
+        assert!(proxy.targets().len() > before, "{environment:?}");
+    }
+    let before = proxy.targets().len();
+    for (name, value) in [
+        ("NO_PROXY", NAME),
+        ("no_proxy", NAME),
+        ("NO_PROXY", "a.test, .test"),
+        ("no_proxy", "test"),
+        ("NO_PROXY", "*"),
+    ] {
+        // Around the proxy there is no way.
+        organisation.infra(&["status"], &[("HTTPS_PROXY", &address), (name, value)]).expect(4);
+    }
+    // Only what goes to a server in the clear would go there.
+    organisation.infra(&["status"], &[("HTTP_PROXY", &address), ("http_proxy", &address)]).expect(4);
+    assert_eq!(proxy.targets().len(), before, "what was exempt went through the proxy");
+}
+
+#[test]
+fn the_pin_decides_also_behind_a_proxy() {
+    let organisation = Organisation::new();
+    let (impostor, honest) =
+        (Impostor::start(Disguise::OtherAuthority, &Authority::new()), Proxy::start(Manner::Tunnels));
+    organisation.login(&[("HTTPS_PROXY", &honest.address())]).expect(0);
+    let port = impostor.origin().rsplit_once(':').expect("a port").1.parse().expect("a number");
+    let proxy = Proxy::start(Manner::LeadsTo(port));
+    let address = proxy.address();
+    for words in [&["status"][..], &["login", "--force"]] {
+        let ran = organisation.infra(words, &[("HTTPS_PROXY", &address)]).expect(5);
+        assert!(ran.stderr.contains("did not prove its identity"), "{ran}");
+    }
+    organisation.infra(&["logout"], &[("HTTPS_PROXY", &address)]).expect(7);
+    assert!(impostor.connections() > 0);
+    assert_eq!(impostor.received(), 0, "{:?}", impostor.in_the_clear());
+}
+
+#[test]
+fn a_proxy_that_asks_for_credentials_is_told_so_and_they_are_never_shown() {
+    let (organisation, proxy) =
+        (Organisation::new(), Proxy::start(Manner::AsksFor("alice:canary-of-the-proxy")));
+    let address = proxy.address();
+    let ran = organisation.fails_at(&address, 4);
+    told(&ran, &[&format!("the proxy {address} asks for credentials (407)"), "USER:PASSWORD"]);
+    let wrong = format!("http://alice:x{PASSWORD}@127.0.0.1:{}", proxy.port());
+    let ran = organisation.fails_at(&wrong, 4);
+    told(&ran, &[&format!("the proxy {address} did not accept the credentials")]);
+
+    let right = format!("http://alice:{PASSWORD}@127.0.0.1:{}", proxy.port());
+    let mut said = vec![ran, organisation.login(&[("HTTPS_PROXY", &right)]).expect(0)];
+    let doctor = organisation.infra(&["doctor", "-vv"], &[("HTTPS_PROXY", &right)]);
+    assert!(doctor.stdout.contains(&format!("reached through {address}")), "{doctor}");
+    said.push(doctor);
+    for (value, code) in [(&right, 0), (&wrong, 4)] {
+        for words in [&["status", "-vv"][..], &["status", "--json"]] {
+            said.push(organisation.infra(words, &[("HTTPS_PROXY", value)]).expect(code));
+        }
+    }
+    said.push(organisation.infra(&["logout", "-vv"], &[("HTTPS_PROXY", &wrong)]).expect(7));
+    let mut canaries = Canaries::default();
+    canaries.add("password", PASSWORD);
+    for ran in said {
+        assert_eq!(canaries.find(ran.to_string().as_bytes()), Vec::<String>::new(), "{ran}");
+    }
+}
+
+#[test]
+fn a_proxy_that_refuses_closes_or_is_not_there_is_named() {
+    let organisation = Organisation::new();
+    let refuses = Proxy::start(Manner::Refuses);
+    told(
+        &organisation.fails_at(&refuses.address(), 4),
+        &[&format!("the proxy {} refused to connect", refuses.address())],
+    );
+    let closes = Proxy::start(Manner::Closes);
+    told(&organisation.fails_at(&closes.address(), 4), &[&closes.address(), "unexpected end of file"]);
+    let nobody = format!("http://127.0.0.1:{}", infra_harness::ports::Ports::reserve(1).all()[0]);
+    told(&organisation.fails_at(&nobody, 4), &[&nobody, "Connection refused", "NO_PROXY"]);
+    let unknown = "http://proxy.invalid:3128";
+    told(&organisation.fails_at(unknown, 4), &[unknown]);
+    for value in ["ftp://proxy.test:21", "http://", "http://user:canary@ proxy:1"] {
+        let ran = organisation.fails_at(value, 4);
+        told(&ran, &["HTTPS_PROXY holds no address of a proxy"]);
+        assert!(!ran.stderr.contains("canary"), "{ran}");
+    }
+    told(&organisation.fails_at("https://127.0.0.1:1", 4), &["wants TLS of its own", "http://HOST:PORT"]);
+}
+
+#[test]
+fn a_proxy_that_hangs_is_given_up_and_named() {
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Hangs));
+    let begin = Instant::now();
+    let ran = organisation.fails_at(&proxy.address(), 4);
+    assert!(begin.elapsed() < PATIENCE, "it took {:?}", begin.elapsed());
+    told(&ran, &[&format!("no answer in time through the proxy {}", proxy.address())]);
+}
+
+#[test]
+fn a_proxy_that_speaks_socks_is_spoken_to_likewise() {
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Socks));
+    let address = format!("socks5h://127.0.0.1:{}", proxy.port());
+    organisation.login(&[("ALL_PROXY", &address)]).expect(0);
+    organisation.infra(&["status"], &[("ALL_PROXY", &address)]).expect(0);
+    assert!(proxy.targets().contains(&organisation.server()), "{:?}", proxy.targets());
+}
+
+#[test]
+fn a_loopback_address_is_reached_without_the_proxy() {
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Refuses));
+    let browser = RecordingBrowser::signing_in("alice", &[organisation.provider.authority_file()]);
+    let address = proxy.address();
+    let call: Call<'_> = login::call(&organisation.alice, &organisation.daemon);
+    // The browser of the test would ask the proxy.
+    let exempt = call.env("HTTPS_PROXY", &address).browser(&browser).env("NO_PROXY", "127.0.0.1");
+    exempt.run().expect(0);
+    organisation.infra(&["status"], &[("HTTPS_PROXY", &address)]).expect(0);
+    assert_eq!(proxy.targets(), Vec::<String>::new());
+}
+
+#[test]
+fn an_authority_of_the_organisation_counts_from_the_system_store_or_a_file() {
+    let (authority, alice) = (Authority::new(), User::new());
+    let server = Server::start(authority.issue(), |_| {
+        let body = json!({"version": "0", "now": "2026-01-01T00:00:00Z", "pins": [], "providers": []});
+        std::future::ready(Answer::json(200, &body))
+    });
+    let origin = format!("https://localhost:{}", server.port());
+    let trust = |variables: &[(&str, &str)]| {
+        let call = alice.infra(["doctor", &origin, "--json"]);
+        let ran = variables.iter().fold(call, |call, (name, value)| call.env(name, value)).run().expect(1);
+        let checks = ran.json()["checks"].as_array().expect("checks").clone();
+        let check = checks.into_iter().find(|check| check["name"] == "trust").expect("a check of the trust");
+        (
+            check["status"].as_str().expect("a status").to_owned(),
+            check["what"].as_str().expect("a text").to_owned(),
+        )
+    };
+    let file = authority.file();
+    let file = file.to_str().expect("a path");
+    assert_eq!(trust(&[]).0, "wrong");
+    let (status, what) = trust(&[("SSL_CERT_FILE", file)]);
+    assert!(status == "ok" && what.contains("the system's"), "{what}");
+    let (status, what) = trust(&[("INFRA_CA_FILE", file)]);
+    assert!(status == "ok" && what.contains("CA file"), "{what}");
+    // With a file of one's own, what the system trusts does not count any more.
+    let other = Authority::new();
+    let other = other.file();
+    assert_eq!(
+        trust(&[("SSL_CERT_FILE", file), ("INFRA_CA_FILE", other.to_str().expect("a path"))]).0,
+        "wrong"
+    );
+}
+
+#[track_caller]
+fn told(ran: &Ran, words: &[&str]) {
+    for word in words {
+        assert!(ran.stderr.contains(word), "it does not say {word:?}\n{ran}");
+    }
+}

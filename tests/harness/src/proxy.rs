@@ -1,0 +1,213 @@
+//! A proxy of the kind that organisations have: asked for a tunnel, it connects and passes bytes on. It writes down what
+//! it saw.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+/// No client under test says less for longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_HEAD: usize = 8192;
+
+/// What a proxy does with who asks it for a tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manner {
+    /// Connects to the port that was asked for, on this machine, whatever the name.
+    Tunnels,
+    /// Connects to this port instead.
+    LeadsTo(u16),
+    /// The same as [`Manner::Tunnels`] for who brings `user:password`; 407 for everybody else.
+    AsksFor(&'static str),
+    /// 403.
+    Refuses,
+    /// Takes the connection and says nothing.
+    Hangs,
+    /// Takes the connection and lets it go.
+    Closes,
+    /// Speaks SOCKS 5 (RFC 1928) instead.
+    Socks,
+}
+
+/// A running proxy; it ends with the value.
+pub struct Proxy {
+    port: u16,
+    seen: Arc<Seen>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// `host:port`, as it was asked for.
+    targets: Mutex<Vec<String>>,
+    /// Everything that went through, in both directions.
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl Proxy {
+    pub fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let (seen, stop) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
+        let (kept, stopped) = (Arc::clone(&seen), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (manner, kept, stopped) = (manner.clone(), Arc::clone(&kept), Arc::clone(&stopped));
+                // What breaks here, the client sees.
+                thread::spawn(move || serve(client, &manner, &kept, &stopped));
+            }
+        });
+        Self { port, seen, stop, thread: Some(thread) }
+    }
+
+    /// What `HTTPS_PROXY` is to be.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Which tunnels it was asked for, in order.
+    pub fn targets(&self) -> Vec<String> {
+        self.seen.targets.lock().expect("nobody panics while writing").clone()
+    }
+
+    /// Everything that went through it, in both directions.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.seen.bytes.lock().expect("nobody panics while writing").clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(mut client: TcpStream, manner: &Manner, seen: &Arc<Seen>, stopped: &AtomicBool) -> Option<()> {
+    client.set_read_timeout(Some(PATIENCE)).ok()?;
+    let target = match manner {
+        Manner::Socks => socks_target(&mut client)?,
+        _ => connect_target(&mut client, manner, seen, stopped)?,
+    };
+    seen.targets.lock().expect("nobody panics while writing").push(target.clone());
+    let port = match manner {
+        Manner::LeadsTo(port) => *port,
+        Manner::Refuses => {
+            client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").ok()?;
+            return None;
+        }
+        _ => target.rsplit_once(':')?.1.parse().ok()?,
+    };
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    let answer: &[u8] = match manner {
+        Manner::Socks => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        _ => b"HTTP/1.1 200 Connection established\r\n\r\n",
+    };
+    client.write_all(answer).ok()?;
+    let (from, to) = (client.try_clone().ok()?, server.try_clone().ok()?);
+    let kept = Arc::clone(seen);
+    let upwards = thread::spawn(move || pass_on(from, to, &kept));
+    pass_on(server, client, seen);
+    upwards.join().ok()
+}
+
+/// The target of `CONNECT host:port HTTP/1.1`; none where the client is not let through.
+fn connect_target(
+    client: &mut TcpStream,
+    manner: &Manner,
+    seen: &Seen,
+    stopped: &AtomicBool,
+) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD {
+        let mut byte = [0];
+        client.read_exact(&mut byte).ok()?;
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let target = head.strip_prefix("CONNECT ")?.split_once(' ')?.0.to_owned();
+    let keep = || seen.targets.lock().expect("nobody panics while writing").push(target.clone());
+    match manner {
+        Manner::AsksFor(credentials) => {
+            let expected = format!("Basic {}", BASE64_STANDARD.encode(credentials));
+            let is_known = head
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .any(|(name, value)| name.eq_ignore_ascii_case("proxy-authorization") && value == expected);
+            if is_known {
+                return Some(target);
+            }
+            keep();
+            let asks = b"HTTP/1.1 407 Proxy Authentication Required\r\n\
+                         proxy-authenticate: Basic realm=\"test\"\r\ncontent-length: 0\r\n\r\n";
+            client.write_all(asks).ok()?;
+            None
+        }
+        Manner::Hangs => {
+            keep();
+            // Until the client loses patience, or the test ends.
+            let mut byte = [0];
+            while !stopped.load(Ordering::SeqCst) && client.read(&mut byte).ok()? > 0 {}
+            None
+        }
+        Manner::Closes => {
+            keep();
+            None
+        }
+        _ => Some(target),
+    }
+}
+
+/// The target of a SOCKS request for a name or an IPv4 address, without authentication.
+fn socks_target(client: &mut TcpStream) -> Option<String> {
+    let mut read = |length: usize| {
+        let mut bytes = vec![0; length];
+        client.read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let greeting = read(2)?;
+    read(usize::from(greeting[1]))?;
+    client.write_all(&[5, 0]).ok()?;
+    let mut read = |length: usize| {
+        let mut bytes = vec![0; length];
+        client.read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let request = read(4)?;
+    let host = match request[3] {
+        1 => read(4)?.iter().map(ToString::to_string).collect::<Vec<_>>().join("."),
+        3 => {
+            let length = read(1)?[0];
+            String::from_utf8(read(usize::from(length))?).ok()?
+        }
+        _ => return None,
+    };
+    let port = read(2)?;
+    Some(format!("{host}:{}", u16::from_be_bytes([port[0], port[1]])))
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, seen: &Seen) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        seen.bytes.lock().expect("nobody panics while writing").extend_from_slice(&buffer[..length]);
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
+}
