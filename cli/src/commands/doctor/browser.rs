@@ -30,15 +30,11 @@ pub(super) fn check(context: &Context) -> Check {
     if let Some(found) = programs.iter().find_map(|program| find(program, path)) {
         return Check::ok(NAME, None, found.display().to_string());
     }
-    let why = match &browser {
-        Browser::Named(named) => {
-            format!("`BROWSER` is `{}`, and no program of that name was found", printable(named, MAX_VALUE))
-        }
-        _ => {
-            let tried: Vec<_> =
-                programs.iter().map(|program| program.to_string_lossy().into_owned()).collect();
-            format!("none of these is in `PATH`: {}", tried.join(", "))
-        }
+    let why = if let Browser::Named(named) = &browser {
+        format!("`BROWSER` is `{}`, and no program of that name was found", printable(named, MAX_VALUE))
+    } else {
+        let tried: Vec<_> = programs.iter().map(|program| program.to_string_lossy().into_owned()).collect();
+        format!("none of these is in `PATH`: {}", tried.join(", "))
     };
     Check::wrong(NAME, None, "no browser can be opened here", Some(why), HINT)
 }
