@@ -52,7 +52,9 @@ impl Desk {
     #[track_caller]
     fn storage(&self, service: &SecretService) -> (String, Ran) {
         let ran = service.joined(self.alice.infra(["status", "--json"])).run().expect(0);
-        (ran.json()["storage"].as_str().expect("a storage").to_owned(), ran)
+        let json = ran.json();
+        let storage = json.get("storage").and_then(serde_json::Value::as_str).expect("a storage");
+        (storage.to_owned(), ran)
     }
 }
 
@@ -297,7 +299,8 @@ impl Desk {
 #[track_caller]
 fn one_line(ran: &Ran, words: &[&str]) {
     let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("warning:")).collect();
-    let [line] = warnings.as_slice() else { panic!("{} warnings were told\n{ran}", warnings.len()) };
+    assert_eq!(warnings.len(), 1, "one warning is to be told\n{ran}");
+    let line = warnings.first().expect("one");
     for word in words {
         assert!(line.contains(word), "it does not say {word:?}: {line}");
     }

@@ -30,7 +30,7 @@ impl Organisation {
     fn new() -> Self {
         let provider = Provider::start();
         let daemon = Daemon::start_with(&provider, |configuration| {
-            let local = configuration.public_urls[0].clone();
+            let local = configuration.public_urls.first().expect("its own address").clone();
             configuration.public_urls.push(local.replace("127.0.0.1", NAME));
         });
         Self { provider, daemon, alice: User::new() }
