@@ -104,6 +104,7 @@ impl OwnFiles {
         files: CertificateFiles,
         hosts: Vec<String>,
         resolver: &Resolver,
+        journal: Journal,
         now: Timestamp,
     ) -> Result<Self, FilesError> {
         let contents = files.read()?;
@@ -111,7 +112,7 @@ impl OwnFiles {
         let judged = Some(contents.digest());
         resolver.serve_chain(chain);
         let seen = Mutex::new(Seen { judged, found: judged });
-        Ok(Self { files, hosts, journal: Journal::default(), seen })
+        Ok(Self { files, hosts, journal, seen })
     }
 
     /// Takes the files up where they have changed and are at rest: while one is written and the other is not yet, they do
