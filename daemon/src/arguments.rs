@@ -162,6 +162,12 @@ pub enum Command {
         command: CertificateCommand,
     },
 
+    /// The audit log, which the configuration names
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+
     /// Print the script that lets a shell complete this program's arguments
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {
@@ -220,6 +226,22 @@ pub enum CaCommand {
         /// to accept the new fingerprint
         #[arg(long)]
         replace: bool,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum AuditCommand {
+    /// Say whether the log is whole: no line changed, taken out, put in or moved
+    ///
+    /// What was cut off at the end shows only beside something kept elsewhere, such as the `head` that this printed before.
+    Verify {
+        /// The log, in the place of the configured one; what was set aside of it (FILE.1, …) is verified with it
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api;
+use crate::audit::{Audit, AuditError, AuditSettings, Event};
 use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::identity::{IdentityError, Provider};
@@ -49,6 +50,8 @@ pub enum AssemblyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error(
         "the data in {data_dir} is older than what this host has seen, and brings back sessions that were ended since: \
          put the newer data back, or start once with `--accept-rollback`, which ends all sessions"
@@ -77,6 +80,7 @@ pub struct Daemon {
     public_urls: Vec<Origin>,
     address: SocketAddr,
     clock: Arc<dyn Clock>,
+    audit: Audit,
 }
 
 impl Daemon {
@@ -95,6 +99,7 @@ impl Daemon {
         let for_operators = answer_operators(&config, &stage, &stopped)?;
         let keys = wait_for_keys(&config, &stage).await?;
         let data_directory = DataDirectory::open_with(lock, keys, &config, rollback).await?;
+        let audit = open_audit(config.audit.as_ref(), clock.clone())?;
         let (listener, address) = bind(config.listen)?;
         let public_urls = public_urls::of(&config, address);
         let redirecting = config.https.redirect_http.map(bind).transpose()?.map(|(listener, _)| listener);
@@ -107,6 +112,7 @@ impl Daemon {
             data_directory.store.clone(),
             sealer.clone(),
             clock.clone(),
+            audit.clone(),
         )
         .await?;
         let tls = certificates.tls_server(config.https.minimum_version)?;
@@ -130,6 +136,7 @@ impl Daemon {
             Bindings::new(public_urls.clone(), certificates.proofs()),
             config.sessions,
             clock.clone(),
+            audit.clone(),
         ));
         if !data_directory.store.has_no_other_providers_than(&rows)? {
             let ended = sessions.end_sessions_outside_configuration().await?;
@@ -143,10 +150,16 @@ impl Daemon {
         // Above what was ever noted: the data as it is now is newer than that of the last run.
         let epoch = data_directory.store.raise_epoch(0).await?;
         data_directory.epoch_file.raise(&data_directory.keys.status().store, epoch)?;
+        let names: Vec<String> = sessions.providers().iter().map(|it| it.settings().name.clone()).collect();
+        audit.record(&Event::Started {
+            version: env!("CARGO_PKG_VERSION"),
+            configuration: config.digest.as_deref(),
+            providers: &names,
+        });
         stage.serve(Serving {
             public_urls: public_urls.clone(),
             certificates: certificates.clone(),
-            operations: Operations::new(&data_directory, config_path, clock.clone()),
+            operations: Operations::new(&data_directory, config_path, clock.clone(), audit.clone()),
         });
         Ok(Self {
             data_directory,
@@ -160,6 +173,7 @@ impl Daemon {
             public_urls,
             address,
             clock,
+            audit,
         })
     }
 
@@ -183,6 +197,11 @@ impl Daemon {
         self.certificates.local().certificate_pem()
     }
 
+    /// What it tells of logins and sessions.
+    pub fn audit(&self) -> Audit {
+        self.audit.clone()
+    }
+
     /// What it proves itself with.
     pub fn certificates(&self) -> Arc<Certificates> {
         self.certificates.clone()
@@ -197,6 +216,7 @@ impl Daemon {
             certificates: self.certificates,
             epoch_file: self.data_directory.epoch_file.clone(),
             clock: self.clock,
+            audit: self.audit.clone(),
         };
         let upkeep = tokio::spawn(upkeep.run());
         let stopping = self.stopping;
@@ -222,7 +242,14 @@ impl Daemon {
         for task in self.for_operators.into_iter().chain(redirecting) {
             let _ = task.await;
         }
+        self.audit.tell_refused();
+        self.audit.record(&Event::Stopped);
     }
+}
+
+/// The audit log, where the configuration wants one.
+pub fn open_audit(settings: Option<&AuditSettings>, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
+    settings.map_or_else(|| Ok(Audit::none()), |settings| Audit::open(settings, clock))
 }
 
 /// Answers operators over the control socket, and whoever watches over the address for metrics.
@@ -245,6 +272,10 @@ fn answer_operators(
         let watched = Watched {
             secrets: config.backends.clone(),
             certificates: Arc::new(move || watched.certificates()),
+            audit: Arc::new({
+                let stage = stage.clone();
+                move || stage.audit_failures()
+            }),
             readiness: Arc::new(move || stage.not_ready_because()),
         };
         let serving = serve_monitoring(listener, watched, until(stopped.clone()));

@@ -1,5 +1,6 @@
 //! What the program does for each command line.
 
+mod audit;
 mod backup;
 mod ca;
 mod certificate;
@@ -69,6 +70,7 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
         Command::Fingerprint => block_on(fingerprint::run(context)),
         Command::Ca { command } => block_on(ca::run(context, *command)),
         Command::Certificate { command: CertificateCommand::Renew } => block_on(certificate::renew(context)),
+        Command::Audit { command } => audit::run(context, command),
         Command::Completions { shell } => completions::run(context, *shell),
     }
 }

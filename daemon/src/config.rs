@@ -1,5 +1,6 @@
 //! The configuration file, read strictly into the rooms' own types.
 
+mod audit;
 mod backends;
 mod directories;
 mod duration;
@@ -18,8 +19,11 @@ mod tree;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use infra_shared::origin::Origin;
+use sha2::{Digest, Sha256};
 
+use crate::audit::AuditSettings;
 use crate::identity::ProviderSettings;
 use crate::keys::RootKeySettings;
 use crate::logging::LogSettings;
@@ -51,9 +55,13 @@ pub struct Config {
     /// Where metrics and health are asked for, in the clear.
     pub metrics: Option<SocketAddr>,
     pub sessions: SessionLimits,
+    /// Where the audit log goes; `None` where there is none.
+    pub audit: Option<AuditSettings>,
     pub log: LogSettings,
     /// What is allowed and yet unwise, for the operator's eyes.
     pub warnings: Vec<String>,
+    /// The SHA-256 of the file; `None` where a secret stands in it.
+    pub digest: Option<String>,
 }
 
 /// How the daemon serves HTTPS; by default with TLS 1.3 and a certification authority of its own.
@@ -75,10 +83,14 @@ impl Config {
     /// Reads the file, and the certificates that it names; no secret and no network.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = file::read(path)?;
-        Self::parse(&text, &Directories::of_this_process()).map_err(|FaultAt { place, fault }| {
+        let config = Self::parse(&text, &Directories::of_this_process());
+        let config = config.map_err(|FaultAt { place, fault }| {
             let (line, column) = (place.line, place.column);
             ConfigError::Faulty { path: path.to_owned(), line, column, fault: Box::new(fault) }
-        })
+        })?;
+        let is_without_secret = config.warnings.is_empty();
+        let digest = is_without_secret.then(|| HEXLOWER.encode(&Sha256::digest(text.as_bytes())));
+        Ok(Self { digest, ..config })
     }
 
     fn parse(text: &str, directories: &Directories) -> Result<Self, FaultAt> {

@@ -2,12 +2,13 @@
 //!
 //! Rooms call rooms below them, never beside or above. From the top:
 //! `arguments` · `commands` · `assembly` · `failure` · `config` `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` ·
-//! `listener` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` · `platform`.
+//! `listener` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `platform`.
 //! `tests/daemon/structure.rs` keeps them to it.
 
 pub mod api;
 pub mod arguments;
 pub mod assembly;
+pub mod audit;
 pub mod commands;
 pub mod config;
 pub mod control;

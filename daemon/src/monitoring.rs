@@ -35,7 +35,11 @@ pub struct Watched {
     pub secrets: Backends,
     pub certificates: CertificateStates,
     pub readiness: Readiness,
+    pub audit: AuditFailures,
 }
+
+/// How many lines of the audit log could not be written.
+pub type AuditFailures = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// OpenMetrics 1.0, which Prometheus reads.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -58,6 +62,7 @@ pub async fn serve_monitoring(
     registry.register("build_info", "Which infrad this is", build);
     registry.register_collector(Box::new(SecretReads(watched.secrets)));
     registry.register_collector(Box::new(CertificateCollector::new(watched.certificates)));
+    registry.register_collector(Box::new(AuditCollector(watched.audit)));
     let monitoring = Monitoring { registry: Arc::new(registry), readiness: watched.readiness };
     let router = Router::new()
         .route("/metrics", get(metrics))
@@ -81,6 +86,23 @@ async fn ready(State(monitoring): State<Monitoring>) -> Response {
     match (monitoring.readiness)() {
         None => StatusCode::NO_CONTENT.into_response(),
         Some(cause) => (StatusCode::SERVICE_UNAVAILABLE, cause + "\n").into_response(),
+    }
+}
+
+/// Lines of the audit log that are missing.
+struct AuditCollector(AuditFailures);
+
+impl Collector for AuditCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        const HELP: &str = "How many lines of the audit log could not be written";
+        let counter = ConstCounter::new((self.0)());
+        counter.encode(encoder.encode_descriptor("audit_failures", HELP, None, counter.metric_type())?)
+    }
+}
+
+impl std::fmt::Debug for AuditCollector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("AuditCollector").finish_non_exhaustive()
     }
 }
 

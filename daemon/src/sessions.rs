@@ -1,5 +1,6 @@
 //! Sessions: how a login becomes one, how a token is recognised, and how it ends.
 
+mod audited;
 mod binding;
 mod caller;
 mod ending;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use infra_shared::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::audit::Audit;
 use crate::identity::Provider;
 use crate::keys::TicketKey;
 use crate::store::{Store, StoreError};
@@ -32,6 +34,7 @@ pub struct Sessions {
     bindings: Bindings,
     limits: SessionLimits,
     clock: Arc<dyn Clock>,
+    audit: Audit,
 }
 
 impl Sessions {
@@ -42,8 +45,9 @@ impl Sessions {
         bindings: Bindings,
         limits: SessionLimits,
         clock: Arc<dyn Clock>,
+        audit: Audit,
     ) -> Self {
-        Self { store, ticket_key, providers, bindings, limits, clock }
+        Self { store, ticket_key, providers, bindings, limits, clock, audit }
     }
 
     pub fn providers(&self) -> &[Provider] {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use infra_shared::clock::Clock;
 
+use crate::audit::Audit;
 use crate::keys::Keys;
 use crate::platform::PlatformError;
 use crate::store::{Store, StoreError};
@@ -33,6 +34,7 @@ pub struct Upkeep {
     pub certificates: Arc<Certificates>,
     pub epoch_file: EpochFile,
     pub clock: Arc<dyn Clock>,
+    pub audit: Audit,
 }
 
 /// Why it is not known how new the data is.
@@ -55,6 +57,7 @@ impl Upkeep {
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
+            self.audit.tell_refused();
             match self.store.purge(self.clock.now()).await {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(count, "dropped sessions that ended long ago"),

@@ -20,7 +20,7 @@ const RANKS: &[&[&str]] = &[
     &["store"],
     &["keys"],
     &["secrets"],
-    &["outbound"],
+    &["outbound", "audit"],
     &["platform"],
 ];
 

@@ -215,8 +215,8 @@ fn what_was_announced_counts_for_the_trust_that_it_was_announced_under_alone() {
     assert_eq!(trusting.ways(&origin), [new]);
 
     assert!(state.adopt(&origin, &next));
-    assert_eq!(state.ways(&origin), [next.clone()]);
-    assert_eq!(state.formerly(&origin), [old.clone()]);
+    assert_eq!(state.ways(&origin), std::slice::from_ref(&next));
+    assert_eq!(state.formerly(&origin), std::slice::from_ref(&old));
     assert!(!state.note_succession(&origin, &next, announced(6)), "what was said before is over");
     assert!(!state.adopt(&origin, &old), "there is no way back");
 }

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
 use super::{AssemblyError, DataDirectory};
+use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::control::{
     Answered, AuthorityCertificates, DaemonState, DaemonStatus, Identity, NextAuthority, Operation,
@@ -30,6 +31,7 @@ pub struct Operations {
     keys: Arc<Keys>,
     store: Store,
     clock: Arc<dyn Clock>,
+    audit: Audit,
     one_at_a_time: Mutex<()>,
 }
 
@@ -55,19 +57,32 @@ pub(super) struct Serving {
 }
 
 impl Operations {
-    pub fn new(data_directory: &DataDirectory, config_path: PathBuf, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        data_directory: &DataDirectory,
+        config_path: PathBuf,
+        clock: Arc<dyn Clock>,
+        audit: Audit,
+    ) -> Self {
         Self {
             data_dir: data_directory.path.clone(),
             config_path,
             keys: data_directory.keys.clone(),
             store: data_directory.store.clone(),
             clock,
+            audit,
             one_at_a_time: Mutex::new(()),
         }
     }
 
     /// Does what needs no running daemon; `None` for the rest.
     pub async fn perform(&self, operation: Operation) -> Option<Answered> {
+        let name = match operation {
+            Operation::Rewrap => Some("rewrap"),
+            Operation::Rotate => Some("rotate"),
+            Operation::CreateRecovery => Some("createRecovery"),
+            Operation::Backup => Some("backup"),
+            _ => None,
+        };
         let done = match operation {
             Operation::Identity
             | Operation::Status
@@ -80,6 +95,10 @@ impl Operations {
             Operation::CreateRecovery => self.create_recovery().await,
             Operation::Backup => self.back_up().await,
         };
+        if let Some(operation) = name {
+            let outcome = if done.is_ok() { "done" } else { "failed" };
+            self.audit.record(&Event::KeyOperation { operation, outcome });
+        }
         Some(done.unwrap_or_else(|failure| {
             tracing::error!(?operation, error = %failure, "an operation failed");
             Answered::Failed(failure)
@@ -175,6 +194,11 @@ impl Stage {
                 })
             }),
         }
+    }
+
+    /// How many lines of the audit log could not be written.
+    pub(super) fn audit_failures(&self) -> u64 {
+        self.progress().map(|serving| serving.operations.audit.failures()).unwrap_or_default()
     }
 
     /// How the daemon's certificates are; none while it waits.

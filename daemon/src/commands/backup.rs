@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use infra_shared::clock::{Clock, SystemClock};
 
@@ -10,7 +11,8 @@ use super::Context;
 use super::key::ask_for_recovery_key;
 use super::operation::perform_to_file;
 use crate::arguments::BackupCommand;
-use crate::assembly::lock;
+use crate::assembly::{AssemblyError, lock, open_audit};
+use crate::audit::Event;
 use crate::control::Operation;
 use crate::failure::Failure;
 use crate::keys::Opener;
@@ -74,12 +76,14 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     let key = recovery.then(|| ask_for_recovery_key(context)).transpose()?;
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);
     let _lock = lock(&config)?;
+    let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
     context.terminal.say("verifying the backup, then restoring it …");
     let epoch_file = EpochFile::new(config.epoch_file.clone());
     let now = SystemClock.now();
-    let restored = upkeep::restore(file, opener, &config.data_dir, &config.root_keys, &epoch_file, now)
-        .await
-        .map_err(|error| failure("the backup was not restored", &error))?;
+    let restored = upkeep::restore(file, opener, &config.data_dir, &config.root_keys, &epoch_file, now).await;
+    let outcome = if restored.is_ok() { "done" } else { "failed" };
+    audit.record(&Event::KeyOperation { operation: "restore", outcome });
+    let restored = restored.map_err(|error| failure("the backup was not restored", &error))?;
     context.terminal.say(&format!(
         "restored the store as it was at {}; ended the {} sessions in it: users sign in again",
         restored.description.created_at, restored.ended

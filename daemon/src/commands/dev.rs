@@ -111,8 +111,10 @@ fn configuration(
             inactivity_timeout: SignedDuration::from_hours(4),
             max_per_user: 48,
         },
+        audit: None,
         log: LogSettings::default(),
         warnings: Vec::new(),
+        digest: None,
     }
 }
 

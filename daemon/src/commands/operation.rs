@@ -9,7 +9,7 @@ use infra_shared::clock::SystemClock;
 use serde::de::DeserializeOwned;
 
 use super::Context;
-use crate::assembly::{AssemblyError, DataDirectory, Operations};
+use crate::assembly::{AssemblyError, DataDirectory, Operations, open_audit};
 use crate::config::Config;
 use crate::control::{self, Answered, ControlError, Operation};
 use crate::failure::Failure;
@@ -65,7 +65,8 @@ async fn at_hand(
     match DataDirectory::open(config).await {
         Ok(data_directory) => {
             let clock = Arc::new(SystemClock);
-            let operations = Operations::new(&data_directory, context.config_path.clone(), clock);
+            let audit = open_audit(config.audit.as_ref(), clock.clone()).map_err(AssemblyError::from)?;
+            let operations = Operations::new(&data_directory, context.config_path.clone(), clock, audit);
             Ok(operations.perform(operation).await)
         }
         Err(AssemblyError::Platform(PlatformError::Locked { .. })) => Ok(None),

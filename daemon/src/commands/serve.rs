@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
+use crate::audit::Audit;
 use crate::failure::Failure;
 use crate::logging;
 use crate::platform::lock_memory;
@@ -88,7 +89,8 @@ impl From<Stopped> for ExitCode {
 /// Runs `daemon` until SIGTERM or SIGINT; a second one does not wait for what is under way.
 pub(super) async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Result<Stopped> {
     let mut signals = StopSignals::listen()?;
-    let reloading = tokio::spawn(reload_when_told(daemon.certificates(), signal(SignalKind::hangup())?));
+    let reloading =
+        tokio::spawn(reload_when_told(daemon.certificates(), daemon.audit(), signal(SignalKind::hangup())?));
     let _reloading = AbortOnDrop(reloading);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut running = std::pin::pin!(daemon.run(async move {
@@ -109,10 +111,13 @@ pub(super) async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Res
     }
 }
 
-/// SIGHUP: certificate files are read anew, and what is awaited is tried at once.
-async fn reload_when_told(certificates: Arc<Certificates>, mut hangup: Signal) {
+/// SIGHUP: certificate files are read anew, what is awaited is tried at once, and the audit log is opened anew.
+async fn reload_when_told(certificates: Arc<Certificates>, audit: Audit, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
-        tracing::info!("told to reload: certificates are looked at anew; all else needs a restart");
+        tracing::info!(
+            "told to reload: certificates and the audit log are looked at anew; all else needs a restart"
+        );
+        audit.reopen();
         certificates.reload().await;
     }
 }

@@ -14,7 +14,7 @@ use super::directories::Directories;
 use super::error::{Fault, FaultAt};
 use super::section::{Field, Keys, Section};
 use super::tree::Node;
-use super::{Config, backends, duration, https, provider, remote};
+use super::{Config, audit, backends, duration, https, provider, remote};
 
 const TOP: Keys = Keys {
     now: &[
@@ -29,6 +29,7 @@ const TOP: Keys = Keys {
         "epochFile",
         "sessions",
         "metrics",
+        "audit",
         "log",
     ],
     later: &[],
@@ -66,6 +67,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let epoch_file = epoch_file(&top, &data_dir, &root_keys, directories)?;
     let metrics = top.find("metrics").map_or(Ok(None), |field| metrics(&field))?;
     let sessions = top.find("sessions").map_or(Ok(DEFAULT_SESSIONS), |field| sessions(&field))?;
+    let audit = top.find("audit").map_or(Ok(None), |field| audit::read(&field))?;
     let log = top.find("log").map_or(Ok(LogSettings::default()), |field| log(&field))?;
     let backends = top.find("secrets").map_or(Ok(Vec::new()), |field| backends::read(&field))?;
     let (providers, backends, warnings) = provider::read_all(&top, backends)?;
@@ -80,8 +82,10 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         backends,
         metrics,
         sessions,
+        audit,
         log,
         warnings,
+        digest: None,
     })
 }
 

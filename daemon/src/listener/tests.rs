@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::audit::Audit;
 use crate::keys::{Keys, RootKeySettings};
 use crate::store::Store;
 use crate::tls::{Certificates, LocalAuthority, MinimumVersion, OtherSource};
@@ -45,10 +46,17 @@ impl Served {
         let origin = "127.0.0.1".parse().expect("an origin");
         let clock = Arc::new(SystemClock);
         let (store, sealer) = (store, keys.field_sealer());
-        let certificates =
-            Certificates::open(authority, OtherSource::None, vec![origin], store, sealer, clock)
-                .await
-                .expect("certificates");
+        let certificates = Certificates::open(
+            authority,
+            OtherSource::None,
+            vec![origin],
+            store,
+            sealer,
+            clock,
+            Audit::none(),
+        )
+        .await
+        .expect("certificates");
         let tls = certificates.tls_server(MinimumVersion::Tls13).expect("a configuration");
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");

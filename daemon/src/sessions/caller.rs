@@ -7,6 +7,7 @@ use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Sessions, whole_second};
+use crate::audit::RefusedToken;
 use crate::store::{EndReason, Ended, StoreError, StoredSession};
 
 /// Whether a request counts as use of the session.
@@ -55,6 +56,17 @@ impl Caller {
 impl Sessions {
     /// Recognises the session token in `text`.
     pub async fn authenticate(&self, text: &str, use_: Use) -> Result<Caller, NotAuthenticated> {
+        let recognised = self.recognise(text, use_).await;
+        match &recognised {
+            Err(NotAuthenticated::Unknown) => self.audit.count_refused(RefusedToken::Unknown),
+            Err(NotAuthenticated::Expired) => self.audit.count_refused(RefusedToken::Expired),
+            Err(NotAuthenticated::Revoked) => self.audit.count_refused(RefusedToken::Revoked),
+            Ok(_) | Err(NotAuthenticated::Store(_)) => {}
+        }
+        recognised
+    }
+
+    async fn recognise(&self, text: &str, use_: Use) -> Result<Caller, NotAuthenticated> {
         let token = SessionToken::parse(text).ok_or(NotAuthenticated::Unknown)?;
         let mut stored = self.store.find_session_of(&token)?.ok_or(NotAuthenticated::Unknown)?;
         let now = self.clock.now();
@@ -70,7 +82,7 @@ impl Sessions {
             None => {}
         }
         if is_over(&stored) {
-            self.store.end_session(&stored.id, now, EndReason::Expired).await?;
+            self.end(&stored.id, EndReason::Expired).await?;
             return Err(NotAuthenticated::Expired);
         }
 

@@ -10,8 +10,17 @@ use crate::store::{EndReason, StoreError, StoredSession};
 impl Sessions {
     /// Ends the caller's own session; durable when it returns.
     pub async fn log_out(&self, caller: &Caller) -> Result<(), StoreError> {
-        self.store.end_session(&caller.session().id, self.clock.now(), EndReason::Logout).await?;
+        self.end(&caller.session().id, EndReason::Logout).await?;
         Ok(())
+    }
+
+    /// Ends a session, and tells of it where it had not ended before; durable when it returns.
+    pub(super) async fn end(&self, id: &SessionID, reason: EndReason) -> Result<bool, StoreError> {
+        let ended = self.store.end_session(id, self.clock.now(), reason).await?;
+        if ended {
+            self.tell_ended(id, reason);
+        }
+        Ok(ended)
     }
 
     /// Ends the session `id` for whoever can prove to have held its token. Whether there was one is not told.
@@ -21,7 +30,7 @@ impl Sessions {
             .find_session(id)?
             .is_some_and(|stored| stored.token_hash.logout_proof().as_bytes().ct_eq(proof.as_bytes()).into());
         if proven {
-            self.store.end_session(id, self.clock.now(), EndReason::Logout).await?;
+            self.end(id, EndReason::Logout).await?;
         }
         Ok(())
     }
@@ -31,7 +40,7 @@ impl Sessions {
         let now = self.clock.now();
         let mut count = 0;
         for id in self.store.live_sessions(now, |stored| !self.is_configured(stored))? {
-            if self.store.end_session(&id, now, EndReason::ConfigurationChanged).await? {
+            if self.end(&id, EndReason::ConfigurationChanged).await? {
                 count += 1;
             }
         }

@@ -1,4 +1,4 @@
-//! Where a login is decided: `start_login` promises nothing and stores nothing, `finish_login` checks everything.
+//! Where a login is decided: `prepare_login` promises nothing and stores nothing, `decide_login` checks everything.
 
 use infra_shared::api::{FinishLogin, FinishedLogin, Session, StartLogin, StartedLogin, User};
 use infra_shared::login_binding::BoundVerifier;
@@ -10,7 +10,7 @@ use super::ticket::Ticket;
 use super::{Sessions, add, whole_second};
 use crate::identity::{AuthorizationRequest, CodeGrant, IdentityError, Provider, VerifiedIdentity};
 use crate::keys::DoesNotOpen;
-use crate::store::{Consumed, NewSession, StoreError, TokenHash};
+use crate::store::{Consumed, EndReason, NewSession, StoreError, TokenHash};
 
 /// Characters of a `state` that are taken: enough to be unguessable, few enough for any provider.
 const STATE_CHARACTERS: std::ops::RangeInclusive<usize> = 22..=128;
@@ -56,7 +56,7 @@ pub enum LoginRefusal {
 
 impl Sessions {
     /// Prepares a login: answers the URL for the browser, and a ticket that holds all that is to be remembered.
-    pub async fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
+    pub(super) async fn prepare_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
         let provider = self.find_provider(&request.provider).ok_or(LoginRefusal::UnknownProvider)?;
         if !provider.settings().redirect_uris.contains(&request.redirect_uri) {
             return Err(LoginRefusal::UnregisteredRedirectURI);
@@ -88,7 +88,7 @@ impl Sessions {
     /// Decides a login, in this order: is the ticket ours and in time; does the client hold the verifier, and was it
     /// meant for us; did the right issuer answer; is it the first time. Only then is the code exchanged, the identity
     /// proven, the policy asked and a session opened.
-    pub async fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, LoginRefusal> {
+    pub(super) async fn decide_login(&self, request: &FinishLogin) -> Result<FinishedLogin, LoginRefusal> {
         let code = request.code.expose_secret();
         if code.is_empty() || code.len() > MAX_CODE_BYTES || !code.bytes().all(|byte| byte.is_ascii_graphic())
         {
@@ -156,6 +156,9 @@ impl Sessions {
         let ended = self.store.open_session(new, self.limits.max_per_user).await?;
         if !ended.is_empty() {
             tracing::info!(session = %token.id(), ?ended, "more sessions than maxPerUser: the oldest were ended");
+            for session in &ended {
+                self.tell_ended(session, EndReason::TooMany);
+            }
         }
         let session = Session {
             id: token.id().clone(),

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::ticket::Ticket;
 use super::*;
+use crate::audit::Audit;
 use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
 use crate::keys::{Keys, RootKeySettings};
 use crate::secrets::Backends;
@@ -55,6 +56,7 @@ impl Fixture {
                 max_per_user: 48,
             },
             Arc::new(clock.clone()),
+            Audit::none(),
         );
         Self { sessions, clock, ticket_key: keys.ticket_key(), _directory: directory }
     }

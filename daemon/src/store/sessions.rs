@@ -311,8 +311,8 @@ fn session_id(text: &str) -> Result<SessionID, StoreError> {
 }
 
 impl EndReason {
-    /// The word that the database keeps; it never changes.
-    fn as_str(self) -> &'static str {
+    /// The word that the database and the audit log keep; it never changes.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",
             Self::TooMany => "too_many",

@@ -23,11 +23,12 @@ use authority::Directory;
 use order::{Failure, Issued};
 use renewal::RenewalTimes;
 
-use super::TlsError;
 use super::chain::{ChainError, CheckedChain, covers};
 use super::journal::Journal;
 use super::keep::Keep;
 use super::resolver::Resolver;
+use super::{Source, TlsError};
+use crate::audit::Audit;
 use crate::keys::FieldSealer;
 use crate::secrets::Reference;
 use crate::store::{BegunOrder, Store};
@@ -147,6 +148,7 @@ impl Acme {
         store: Store,
         sealer: FieldSealer,
         clock: Arc<dyn Clock>,
+        audit: Audit,
     ) -> Result<Self, TlsError> {
         let directory = Directory::new(&settings).map_err(AcmeError::from)?;
         let keep = Keep { store, sealer };
@@ -173,7 +175,7 @@ impl Acme {
             resolver,
             keep,
             clock,
-            journal: Journal::default(),
+            journal: Journal::new(Source::Acme, audit),
             times: Mutex::default(),
             pause: Mutex::new(INTERVAL),
             hurry: Notify::new(),

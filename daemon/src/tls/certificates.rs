@@ -17,6 +17,7 @@ use super::local_authority::Tended;
 use super::proofs::Proofs;
 use super::resolver::{Resolver, TlsServer};
 use super::{AcmeSettings, CertificateFiles, LocalAuthority, MinimumVersion, TlsError};
+use crate::audit::Audit;
 use crate::keys::FieldSealer;
 use crate::store::Store;
 
@@ -109,12 +110,20 @@ impl Certificates {
         store: Store,
         sealer: FieldSealer,
         clock: Arc<dyn Clock>,
+        audit: Audit,
     ) -> Result<Arc<Self>, TlsError> {
         let resolver = Resolver::new(local.clone());
         let other = match other {
             OtherSource::None => Other::None,
             OtherSource::Files(files) => Other::Files(Box::new(
-                OwnFiles::open(files, local.names().to_vec(), &resolver, clock.now()).await?,
+                OwnFiles::open(
+                    files,
+                    local.names().to_vec(),
+                    &resolver,
+                    Journal::new(Source::Files, audit.clone()),
+                    clock.now(),
+                )
+                .await?,
             )),
             OtherSource::Acme(settings) => Other::Acme(Arc::new(Acme::open(
                 settings,
@@ -122,12 +131,13 @@ impl Certificates {
                 store.clone(),
                 sealer,
                 clock.clone(),
+                audit.clone(),
             )?)),
         };
         let proofs = Arc::new(Proofs::new(local.pin()));
         let certificates = Self {
             local,
-            local_journal: Journal::default(),
+            local_journal: Journal::new(Source::OwnAuthority, audit),
             resolver,
             other,
             proofs,
@@ -209,6 +219,10 @@ impl Certificates {
     /// Has another authority take over after `overlap`.
     pub async fn rotate_authority(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
         self.local.rotate(overlap, replaces).await?;
+        match self.local.next() {
+            Some((pin, _)) => self.local_journal.tell("authority_announced", Some(&pin.to_string())),
+            None => self.local_journal.tell("authority_replaced", Some(&self.local.pin().to_string())),
+        }
         self.publish().await
     }
 
@@ -227,7 +241,9 @@ impl Certificates {
                     INTERVAL
                 }
                 Ok(Tended::Succeeded) => {
-                    tracing::warn!(pin = %self.local.pin(), "the next certification authority has taken over");
+                    let pin = self.local.pin();
+                    tracing::warn!(%pin, "the next certification authority has taken over");
+                    self.local_journal.tell("authority_replaced", Some(&pin.to_string()));
                     self.publish_or_log().await;
                     INTERVAL
                 }

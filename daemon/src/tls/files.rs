@@ -116,10 +116,11 @@ impl OwnFiles {
         files: CertificateFiles,
         hosts: Vec<String>,
         resolver: &Resolver,
+        journal: Journal,
         now: Timestamp,
     ) -> Result<Self, FilesError> {
         let is_being_read = Arc::default();
-        let own = Self { files, hosts, journal: Journal::default(), seen: Mutex::default(), is_being_read };
+        let own = Self { files, hosts, journal, seen: Mutex::default(), is_being_read };
         let contents = own.read().await?;
         let chain = own.files.check(&contents, own.hosts.get(..1).unwrap_or_default(), now)?;
         own.seen().judged = Some(contents.digest());

@@ -4,9 +4,15 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-/// Failures, and what is awaited. A failure that repeats itself is logged once.
-#[derive(Debug, Default)]
-pub(super) struct Journal(Mutex<Entries>);
+use super::Source;
+use crate::audit::{Audit, Event};
+
+/// Failures, and what is awaited, told in the audit log too. A failure that repeats itself is told once.
+pub(super) struct Journal {
+    source: Source,
+    audit: Audit,
+    entries: Mutex<Entries>,
+}
 
 /// What there is to tell.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +23,10 @@ pub(super) struct Entries {
 }
 
 impl Journal {
+    pub(super) fn new(source: Source, audit: Audit) -> Self {
+        Self { source, audit, entries: Mutex::default() }
+    }
+
     pub(super) fn read(&self) -> Entries {
         self.entries().clone()
     }
@@ -25,6 +35,12 @@ impl Journal {
     pub(super) fn succeeded(&self) {
         let mut entries = self.entries();
         (entries.last_error, entries.waiting_for) = (None, None);
+        self.tell("obtained", None);
+    }
+
+    /// Tells the audit log of what was done.
+    pub(super) fn tell(&self, outcome: &str, detail: Option<&str>) {
+        self.audit.record(&Event::Certificate { source: self.source.name(), outcome, detail });
     }
 
     /// Nothing is due: nothing is awaited, and what failed before does not matter any more.
@@ -39,6 +55,9 @@ impl Journal {
         entries.failures += 1;
         let is_new = entries.last_error.as_ref().is_none_or(|(_, before)| before != cause);
         entries.last_error = Some((now, cause.to_owned()));
+        if is_new {
+            self.tell("failed", Some(cause));
+        }
         is_new
     }
 
@@ -51,6 +70,6 @@ impl Journal {
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,8 +6,10 @@ use std::path::Path;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::super::files::OwnFiles;
+use super::super::journal::Journal;
 use super::super::resolver::Resolver;
 use super::*;
+use crate::audit::Audit;
 
 struct Pair {
     certificate: String,
@@ -61,7 +63,8 @@ impl Served {
             is_public: false,
         };
         let hosts = vec!["infra.test".to_owned(), "other.test".to_owned()];
-        OwnFiles::open(files, hosts, resolver, SystemClock.now()).await
+        let journal = Journal::new(Source::Files, Audit::none());
+        OwnFiles::open(files, hosts, resolver, journal, SystemClock.now()).await
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {

@@ -1,0 +1,157 @@
+//! The audit log: who signed in, who was refused, what was ended, and what was done to keys and certificates.
+//!
+//! One JSON object a line, each with the SHA-256 of the line before it: a line that is changed, taken out or put in between
+//! shows. No token, code, key or control character ever stands in it.
+
+mod chain;
+mod event;
+mod file;
+mod journal;
+mod verification;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use infra_shared::clock::Clock;
+
+use chain::Chain;
+use file::AuditFile;
+use journal::Journal;
+
+pub use event::Event;
+pub use verification::{Verified, VerifyError, verify};
+
+/// Where the audit log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSettings {
+    File {
+        path: PathBuf,
+        /// A file that would become larger is set aside.
+        max_bytes: u64,
+        /// How many of those are kept.
+        keep: u32,
+    },
+    /// The journal of systemd.
+    Journal,
+}
+
+/// Why there is no audit log.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit log {place}: {source}")]
+pub struct AuditError {
+    place: String,
+    source: std::io::Error,
+}
+
+/// Takes events from everybody. Clones write to the same log.
+#[derive(Clone)]
+pub struct Audit(Option<Arc<Log>>);
+
+struct Log {
+    sink: Mutex<Sink>,
+    clock: Arc<dyn Clock>,
+    refused: [AtomicU64; 3],
+    failures: AtomicU64,
+}
+
+struct Sink {
+    chain: Chain,
+    place: Place,
+}
+
+enum Place {
+    File(AuditFile),
+    Journal(Journal),
+}
+
+/// Why a token was not good. There may be very many: they are counted, and told once a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedToken {
+    Unknown = 0,
+    Expired = 1,
+    Revoked = 2,
+}
+
+impl Audit {
+    /// Takes events and drops them.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Opens the log, and goes on with its chain.
+    pub fn open(settings: &AuditSettings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        let (chain, place) = match settings {
+            AuditSettings::File { path, max_bytes, keep } => {
+                let failed = |source| AuditError { place: path.display().to_string(), source };
+                let (file, chain) = AuditFile::open(path, *max_bytes, *keep).map_err(failed)?;
+                (chain, Place::File(file))
+            }
+            AuditSettings::Journal => {
+                let failed = |source| AuditError { place: "in the journal".to_owned(), source };
+                (Chain::default(), Place::Journal(Journal::open().map_err(failed)?))
+            }
+        };
+        let sink = Mutex::new(Sink { chain, place });
+        let (refused, failures) = (Default::default(), AtomicU64::new(0));
+        Ok(Self(Some(Arc::new(Log { sink, clock, refused, failures }))))
+    }
+
+    /// Writes a line. What cannot be written is told in the ordinary log, and counted: nobody is kept from signing out by a
+    /// full disk.
+    pub fn record(&self, event: &Event<'_>) {
+        let Some(log) = &self.0 else { return };
+        let now = log.clock.now();
+        let mut sink = log.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = sink.chain.line(now, event);
+        let written = match &mut sink.place {
+            Place::File(file) => file.append(&line),
+            Place::Journal(journal) => journal.send(&line),
+        };
+        match written {
+            Ok(()) => sink.chain.advance(&line),
+            Err(error) => {
+                // Once; each is counted.
+                if log.failures.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::error!(%error, "the audit log cannot be written");
+                }
+            }
+        }
+    }
+
+    /// Counts a token that was not good.
+    pub fn count_refused(&self, why: RefusedToken) {
+        if let Some(count) = self.0.as_ref().and_then(|log| log.refused.get(why as usize)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells of the tokens that were refused since the last time, where there were any.
+    pub fn tell_refused(&self) {
+        let Some(log) = &self.0 else { return };
+        let [unknown, expired, revoked] = [0, 1, 2]
+            .map(|why: usize| log.refused.get(why).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
+        if unknown + expired + revoked > 0 {
+            self.record(&Event::TokensRefused { unknown, expired, revoked });
+        }
+    }
+
+    /// How many lines could not be written.
+    pub fn failures(&self) -> u64 {
+        self.0.as_ref().map_or(0, |log| log.failures.load(Ordering::Relaxed))
+    }
+
+    /// Opens the file anew, after somebody else has moved it away.
+    pub fn reopen(&self) {
+        let Some(log) = &self.0 else { return };
+        let mut sink = log.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Place::File(file) = &mut sink.place
+            && let Err(error) = file.reopen()
+        {
+            tracing::error!(%error, "the audit log cannot be opened anew: the file from before goes on");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! What is told in the audit log. The names are stable: `docs/audit.md` lists them.
+
+use serde::Serialize;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Event<'a> {
+    /// The daemon serves, with a configuration of this SHA-256, which is left out where a secret stands in it.
+    Started {
+        version: &'a str,
+        configuration: Option<&'a str>,
+        providers: &'a [String],
+    },
+    Stopped,
+    LoginStarted {
+        provider: &'a str,
+    },
+    LoginFinished {
+        provider: &'a str,
+        session: &'a str,
+        issuer: &'a str,
+        subject: &'a str,
+        email: Option<&'a str>,
+    },
+    /// `reason` is one of few words, `detail` says more in the daemon's own.
+    LoginRefused {
+        provider: Option<&'a str>,
+        reason: &'a str,
+        detail: &'a str,
+    },
+    SessionEnded {
+        session: &'a str,
+        reason: &'a str,
+    },
+    /// How many tokens were not good since the last such line.
+    TokensRefused {
+        unknown: u64,
+        expired: u64,
+        revoked: u64,
+    },
+    /// `rewrap`, `rotate`, `createRecovery`, `backup`, `restore`.
+    KeyOperation {
+        operation: &'a str,
+        outcome: &'a str,
+    },
+    /// `source` as in `infrad status`; `outcome` is `obtained`, `failed`, `authority_announced` or `authority_replaced`.
+    Certificate {
+        source: &'a str,
+        outcome: &'a str,
+        detail: Option<&'a str>,
+    },
+}

@@ -1,0 +1,196 @@
+//! The log in real files, which are cut, changed, moved and filled.
+
+use std::os::unix::fs::PermissionsExt;
+
+use infra_harness::clock::ManualClock;
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::*;
+
+struct Fixture {
+    directory: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("audit.jsonl")
+    }
+
+    fn open(&self, max_bytes: u64) -> Audit {
+        let settings = AuditSettings::File { path: self.path(), max_bytes, keep: 3 };
+        Audit::open(&settings, Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH))).expect("a log")
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.path()).expect("a log")
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(self.path(), text).expect("written");
+    }
+}
+
+fn ended(session: &str) -> Event<'_> {
+    Event::SessionEnded { session, reason: "logout" }
+}
+
+fn record(audit: &Audit, count: usize) {
+    for number in 0..count {
+        audit.record(&ended(&format!("session-{number}")));
+    }
+}
+
+#[test]
+fn lines_are_chained_also_over_a_restart() {
+    let fixture = Fixture::new();
+    record(&fixture.open(1 << 20), 3);
+    record(&fixture.open(1 << 20), 2);
+    let verified = verify(&fixture.path()).expect("a whole log");
+    assert_eq!((verified.files, verified.lines, verified.first, verified.cut_off), (1, 5, 1, 0));
+    let text = fixture.text();
+    let first = text.lines().next().expect("a line");
+    let expected = format!(
+        "{{\"schema\":1,\"sequence\":1,\"time\":\"1970-01-01T00:00:00Z\",\"event\":\"session_ended\",\
+         \"session\":\"session-0\",\"reason\":\"logout\",\"previous\":\"{}\"}}",
+        "0".repeat(64)
+    );
+    assert_eq!(first, expected);
+    let mode = std::fs::metadata(fixture.path()).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_line_that_is_changed_taken_out_moved_or_put_in_shows() {
+    let fixture = Fixture::new();
+    record(&fixture.open(1 << 20), 5);
+    let whole = fixture.text();
+    let lines: Vec<&str> = whole.lines().collect();
+    let without = |left_out: usize| -> String {
+        let mut kept = lines.clone();
+        kept.remove(left_out);
+        kept.join("\n") + "\n"
+    };
+    let changed = whole.replace("session-2", "session-9");
+    let moved = [lines[0], lines[2], lines[1], lines[3], lines[4], ""].join("\n");
+    let doubled = [lines[0], lines[1], lines[1], lines[2], ""].join("\n");
+    for (number, text) in [changed, without(1), without(3), moved, doubled].iter().enumerate() {
+        fixture.write(text);
+        let error = verify(&fixture.path()).expect_err("it is not whole any more");
+        assert!(matches!(error, VerifyError::Broken { .. }), "{number}: {error}");
+    }
+    fixture.write("not a log\n");
+    assert!(matches!(verify(&fixture.path()), Err(VerifyError::Foreign { line: 1, .. })));
+    fixture.write("");
+    assert!(matches!(verify(&fixture.path()), Err(VerifyError::Empty)));
+}
+
+#[test]
+fn what_is_cut_off_at_the_end_shows_by_the_head_alone() {
+    let fixture = Fixture::new();
+    record(&fixture.open(1 << 20), 3);
+    let head = verify(&fixture.path()).expect("whole").head;
+    let whole = fixture.text();
+    let (short, _) = whole.trim_end().rsplit_once('\n').expect("lines");
+    fixture.write(&format!("{short}\n"));
+    assert_ne!(verify(&fixture.path()).expect("it is whole, and shorter").head, head);
+}
+
+#[test]
+fn a_line_that_a_crash_cut_off_is_kept_and_the_chain_goes_on() {
+    let fixture = Fixture::new();
+    record(&fixture.open(1 << 20), 3);
+    let whole = fixture.text();
+    fixture.write(&whole[..whole.len() - 20]);
+    record(&fixture.open(1 << 20), 2);
+    let verified = verify(&fixture.path()).expect("a whole log");
+    assert_eq!((verified.lines, verified.cut_off), (5, 1));
+    let changed = fixture.text().replace("\"session\":\"session-2\"", "\"session\":\"session-3\"");
+    fixture.write(&changed);
+    assert!(matches!(verify(&fixture.path()), Err(VerifyError::Broken { .. })), "its bytes count too");
+}
+
+#[test]
+fn a_full_file_is_set_aside_and_the_oldest_go() {
+    let fixture = Fixture::new();
+    record(&fixture.open(1_000), 100);
+    let files = std::fs::read_dir(fixture.directory.path()).expect("a directory").count();
+    assert_eq!(files, 4, "the log, and three that were set aside");
+    for name in ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.3"] {
+        let size = std::fs::metadata(fixture.directory.path().join(name)).expect("a file").len();
+        assert!(size <= 1_000, "{name}: {size}");
+    }
+    let verified = verify(&fixture.path()).expect("a whole log");
+    assert!(verified.first > 1 && verified.files == 4);
+    assert_eq!(verified.first + verified.lines - 1, 100);
+    record(&fixture.open(1_000), 1);
+    verify(&fixture.path()).expect("the chain goes on over a restart");
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_written_anew_when_told_so() {
+    let fixture = Fixture::new();
+    let audit = fixture.open(1 << 20);
+    record(&audit, 2);
+    std::fs::rename(fixture.path(), fixture.directory.path().join("audit.jsonl.1")).expect("moved");
+    record(&audit, 1);
+    audit.reopen();
+    record(&audit, 1);
+    assert_eq!(fixture.text().lines().count(), 1);
+    assert_eq!(verify(&fixture.path()).expect("whole").lines, 4);
+}
+
+#[test]
+fn refused_tokens_are_told_together() {
+    let fixture = Fixture::new();
+    let audit = fixture.open(1 << 20);
+    audit.tell_refused();
+    for _ in 0..1_000 {
+        audit.count_refused(RefusedToken::Unknown);
+    }
+    audit.count_refused(RefusedToken::Revoked);
+    audit.tell_refused();
+    audit.tell_refused();
+    let text = fixture.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains(r#""event":"tokens_refused","unknown":1000,"expired":0,"revoked":1"#), "{text}");
+}
+
+#[test]
+fn nothing_that_moves_a_cursor_or_makes_a_line_gets_in() {
+    let fixture = Fixture::new();
+    let audit = fixture.open(1 << 20);
+    let evil = "a\u{1b}[31m\n{\"event\":\"forged\"}\r\u{202e}\u{2028}\0b";
+    audit.record(&ended(evil));
+    let text = fixture.text();
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.trim_end_matches('\n').chars().all(infra_shared::printable::is_printable), "{text:?}");
+    verify(&fixture.path()).expect("whole");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_counted_and_keeps_nobody() {
+    let fixture = Fixture::new();
+    let audit = fixture.open(200);
+    record(&audit, 1);
+    // The next line wants a new file, and there is no place for one.
+    std::fs::remove_dir_all(fixture.directory.path()).expect("removed");
+    record(&audit, 3);
+    assert_eq!(audit.failures(), 3);
+    std::fs::create_dir(fixture.directory.path()).expect("a directory");
+    record(&audit, 1);
+    assert_eq!(audit.failures(), 3, "it goes on once it can");
+}
+
+#[test]
+fn a_log_is_not_written_through_a_link() {
+    let fixture = Fixture::new();
+    std::os::unix::fs::symlink("/tmp/elsewhere", fixture.path()).expect("a link");
+    let settings = AuditSettings::File { path: fixture.path(), max_bytes: 1 << 20, keep: 1 };
+    let opened = Audit::open(&settings, Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH)));
+    assert!(opened.is_err_and(|error| error.to_string().contains("audit.jsonl")));
+}

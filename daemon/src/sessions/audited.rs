@@ -1,0 +1,78 @@
+//! Logins, and the ends of sessions, as the audit log is told of them.
+
+use infra_shared::api::{FinishLogin, FinishedLogin, StartLogin, StartedLogin};
+use infra_shared::token_text::SessionID;
+
+use super::ticket::Ticket;
+use super::{LoginRefusal, Sessions};
+use crate::audit::Event;
+use crate::identity::IdentityError;
+use crate::store::EndReason;
+
+impl Sessions {
+    /// Prepares a login: answers the URL for the browser, and a ticket that holds all that is to be remembered.
+    pub async fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
+        let started = self.prepare_login(request).await;
+        // The name of a provider that there is: a stranger's text is none.
+        let provider = self.find_provider(&request.provider).map(|_| request.provider.as_str());
+        match (&started, provider) {
+            (Ok(_), Some(provider)) => self.audit.record(&Event::LoginStarted { provider }),
+            (Err(refusal), provider) => self.tell_refused(provider, refusal),
+            (Ok(_), None) => {}
+        }
+        started
+    }
+
+    /// Decides a login, and opens its session.
+    pub async fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, LoginRefusal> {
+        let finished = self.decide_login(request).await;
+        match &finished {
+            Ok(FinishedLogin { session, user, .. }) => self.audit.record(&Event::LoginFinished {
+                provider: &user.provider,
+                session: session.id.as_str(),
+                issuer: &user.issuer,
+                subject: &user.subject,
+                email: user.email.as_deref(),
+            }),
+            Err(refusal) => {
+                let ticket = Ticket::open(&request.ticket, &self.ticket_key).ok();
+                self.tell_refused(ticket.as_ref().map(|ticket| ticket.provider.as_str()), refusal);
+            }
+        }
+        finished
+    }
+
+    pub(super) fn tell_ended(&self, session: &SessionID, reason: EndReason) {
+        self.audit.record(&Event::SessionEnded { session: session.as_str(), reason: reason.as_str() });
+    }
+
+    fn tell_refused(&self, provider: Option<&str>, refusal: &LoginRefusal) {
+        let detail = refusal.to_string();
+        self.audit.record(&Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail });
+    }
+}
+
+impl LoginRefusal {
+    /// One of few words, which stay as they are.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownProvider
+            | Self::UnregisteredRedirectURI
+            | Self::MalformedState
+            | Self::MalformedChallenge
+            | Self::MalformedCode
+            | Self::MalformedVerifier => "bad_request",
+            Self::Ticket(_) => "ticket_not_ours",
+            Self::TicketExpired => "ticket_expired",
+            Self::TicketUsed => "ticket_used",
+            Self::VerifierDiffers => "verifier_differs",
+            Self::BoundElsewhere => "bound_elsewhere",
+            Self::Identity(IdentityError::Unavailable(_)) => "provider_unavailable",
+            Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",
+            Self::Identity(IdentityError::ClientSecret(_)) => "client_secret",
+            Self::Identity(IdentityError::Refused(_)) => "identity_refused",
+            Self::NotAdmitted => "not_admitted",
+            Self::Store(_) => "store",
+        }
+    }
+}

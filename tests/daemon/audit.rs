@@ -1,0 +1,133 @@
+//! The audit log of a real daemon: what it tells, what it does not, and whether it is whole.
+
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::provider::{CLIENT_SECRET, Provider};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn with_audit(provider: &Provider) -> Daemon {
+    let mut daemon = Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {});
+    let path = daemon.directory().join("audit.jsonl");
+    daemon.change(|configuration| configuration.more = format!("audit: {{file: {}}}\n", path.display()));
+    daemon.start_again();
+    daemon
+}
+
+fn lines(daemon: &Daemon) -> Vec<Value> {
+    let text = std::fs::read_to_string(daemon.directory().join("audit.jsonl")).expect("a log");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn events(daemon: &Daemon) -> Vec<String> {
+    lines(daemon).iter().map(|line| line["event"].as_str().expect("an event").to_owned()).collect()
+}
+
+#[test]
+fn a_life_with_logins_refusals_and_keys_is_told_and_nothing_secret_is() {
+    let provider = Provider::start();
+    let mut daemon = with_audit(&provider);
+    let started = login::Started::at(&daemon);
+    let response = started.sign_in(&provider);
+    let finished = started.finish(&response);
+    let token = finished.json()["token"].as_str().expect("a token").to_owned();
+    assert_eq!(started.finish(&response).status, 410, "a ticket is good once");
+    for _ in 0..3 {
+        assert_eq!(daemon.api().get_as("/v1/session", "infra_unknown").status, 401);
+    }
+    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 401);
+    daemon.infrad(["key", "rotate"]).wait().expect(0);
+    daemon.infrad(["ca", "rotate"]).wait().expect(0);
+    daemon.stop();
+    daemon.infrad(["key", "rewrap"]).wait().expect(0);
+
+    assert_eq!(
+        events(&daemon),
+        [
+            "started",
+            "login_started",
+            "login_finished",
+            "login_refused",
+            "session_ended",
+            "key_operation",
+            "certificate",
+            "tokens_refused",
+            "stopped",
+            "key_operation",
+        ]
+    );
+    let lines = lines(&daemon);
+    let line = |event: &str| lines.iter().find(|line| line["event"] == event).expect(event).clone();
+    assert_eq!(line("started")["providers"][0], "okta");
+    assert_eq!(line("started")["configuration"].as_str().map(str::len), Some(64));
+    assert_eq!(line("login_finished")["session"], line("session_ended")["session"]);
+    assert_eq!(line("login_finished")["email"], "alice@example.test");
+    assert_eq!(line("session_ended")["reason"], "logout");
+    assert_eq!(
+        (&line("login_refused")["reason"], &line("login_refused")["provider"]),
+        (&"ticket_used".into(), &"okta".into())
+    );
+    assert_eq!(
+        (&line("tokens_refused")["unknown"], &line("tokens_refused")["revoked"]),
+        (&3.into(), &1.into())
+    );
+    assert_eq!(line("certificate")["outcome"], "authority_announced");
+
+    let mut canaries = Canaries::default();
+    canaries.add("code", response.parameter("code"));
+    canaries.add("client secret", CLIENT_SECRET);
+    canaries.add("session secret", token.split_once('.').expect("two parts").1);
+    let log = std::fs::read(daemon.directory().join("audit.jsonl")).expect("a log");
+    assert_eq!(canaries.find(&log), Vec::<String>::new());
+}
+
+#[test]
+fn the_log_of_every_start_is_one_chain_and_a_changed_line_shows() {
+    let provider = Provider::start();
+    let mut daemon = with_audit(&provider);
+    login::over_http(&daemon, &provider);
+    daemon.kill();
+    daemon.start_again();
+    login::over_http(&daemon, &provider);
+    let report = daemon.infrad(["audit", "verify", "--json"]).wait().expect(0).json();
+    assert_eq!((&report["lines"], &report["first"]), (&6.into(), &1.into()));
+    let text = daemon.infrad(["audit", "verify"]).wait().expect(0).stdout;
+    assert!(text.contains("is whole: 6 lines") && text.contains("head: "), "{text}");
+
+    let path = daemon.directory().join("audit.jsonl");
+    let log = std::fs::read_to_string(&path).expect("a log");
+    std::fs::write(&path, log.replacen("alice", "mallory", 1)).expect("written");
+    daemon.infrad(["audit", "verify"]).wait().expect(1).telling(&["not whole", "line 4", "try"]);
+}
+
+#[test]
+fn a_log_that_was_rotated_by_something_else_is_opened_anew() {
+    let provider = Provider::start();
+    let daemon = with_audit(&provider);
+    let (path, aside) = (daemon.directory().join("audit.jsonl"), daemon.directory().join("audit.jsonl.1"));
+    std::fs::rename(&path, &aside).expect("moved");
+    let process = Pid::from_raw(i32::try_from(daemon.process()).expect("an id")).expect("a process");
+    kill_process(process, Signal::HUP).expect("the daemon runs");
+    let is_there =
+        infra_harness::wait::until(std::time::Duration::from_secs(20), || path.exists().then_some(()));
+    assert!(is_there.is_some(), "{}", daemon.log());
+    login::over_http(&daemon, &provider);
+    assert_eq!(events(&daemon), ["login_started", "login_finished"]);
+    let report = daemon.infrad(["audit", "verify", "--json"]).wait().expect(0).json();
+    assert_eq!((&report["files"], &report["lines"]), (&2.into(), &3.into()));
+}
+
+#[test]
+fn a_daemon_whose_log_cannot_be_opened_does_not_start_and_verify_says_what_is_missing() {
+    let provider = Provider::start();
+    let mut daemon = with_audit(&provider);
+    daemon.stop();
+    daemon.change(|configuration| configuration.more = "audit: {file: /nowhere/audit.jsonl}\n".to_owned());
+    daemon.infrad(["serve"]).wait().expect(1).telling(&["the audit log /nowhere/audit.jsonl"]);
+    daemon.change(|configuration| configuration.more.clear());
+    daemon.infrad(["audit", "verify"]).wait().expect(2).telling(&["names no audit log", "audit: {file:"]);
+    daemon.change(|configuration| configuration.more = "audit: {file: /a, journal: true}\n".to_owned());
+    daemon.infrad(["check"]).wait().expect(2).telling(&["the only one of `file` and `journal`"]);
+}
