@@ -32,7 +32,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('serve', 'serve', [CompletionResultType]::ParameterValue, 'Run the daemon')
-            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check the configuration, without a network and without reading a secret')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check the configuration and the certificate files, without a network and without reading a client secret')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Ask the running daemon how it is')
             [CompletionResult]::new('key', 'key', [CompletionResultType]::ParameterValue, 'Look at the keys that protect the store, and change them')
             [CompletionResult]::new('backup', 'backup', [CompletionResultType]::ParameterValue, 'Write an encrypted backup to a file, while the daemon runs or not')
@@ -41,6 +41,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('fingerprint', 'fingerprint', [CompletionResultType]::ParameterValue, 'Print the fingerprint that users give to `infra login --fingerprint`')
             [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'The daemon''s own certification authority, which users prove it by')
             [CompletionResult]::new('certificate', 'certificate', [CompletionResultType]::ParameterValue, 'The certificate that the running daemon serves with; `infrad status` shows it')
+            [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'The audit log, which the configuration names')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the script that lets a shell complete this program''s arguments')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -63,7 +64,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
         'infrad;check' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
-            [CompletionResult]::new('--live', '--live', [CompletionResultType]::ParameterName, 'Also read each secret, use each root key and ask each provider: nothing of a secret is shown')
+            [CompletionResult]::new('--live', '--live', [CompletionResultType]::ParameterName, 'Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the result as JSON')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
@@ -349,6 +350,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('--overlap', '--overlap', [CompletionResultType]::ParameterName, 'How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is known to others')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--replace', '--replace', [CompletionResultType]::ParameterName, 'Have it take the place of one that was announced before: who heard of that one, and does not come by again, has to accept the new fingerprint')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
@@ -413,6 +415,47 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
         'infrad;certificate;help;help' {
             break
         }
+        'infrad;audit' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Say whether the log is whole: no line changed, taken out, put in or moved')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infrad;audit;verify' {
+            [CompletionResult]::new('--file', '--file', [CompletionResultType]::ParameterName, 'The log, in the place of the configured one; what was set aside of it (FILE.1, …) is verified with it')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the result as JSON')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'infrad;audit;help' {
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Say whether the log is whole: no line changed, taken out, put in or moved')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infrad;audit;help;verify' {
+            break
+        }
+        'infrad;audit;help;help' {
+            break
+        }
         'infrad;completions' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
@@ -428,7 +471,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
         }
         'infrad;help' {
             [CompletionResult]::new('serve', 'serve', [CompletionResultType]::ParameterValue, 'Run the daemon')
-            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check the configuration, without a network and without reading a secret')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check the configuration and the certificate files, without a network and without reading a client secret')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Ask the running daemon how it is')
             [CompletionResult]::new('key', 'key', [CompletionResultType]::ParameterValue, 'Look at the keys that protect the store, and change them')
             [CompletionResult]::new('backup', 'backup', [CompletionResultType]::ParameterValue, 'Write an encrypted backup to a file, while the daemon runs or not')
@@ -437,6 +480,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('fingerprint', 'fingerprint', [CompletionResultType]::ParameterValue, 'Print the fingerprint that users give to `infra login --fingerprint`')
             [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'The daemon''s own certification authority, which users prove it by')
             [CompletionResult]::new('certificate', 'certificate', [CompletionResultType]::ParameterValue, 'The certificate that the running daemon serves with; `infrad status` shows it')
+            [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'The audit log, which the configuration names')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the script that lets a shell complete this program''s arguments')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -509,6 +553,13 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             break
         }
         'infrad;help;certificate;renew' {
+            break
+        }
+        'infrad;help;audit' {
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Say whether the log is whole: no line changed, taken out, put in or moved')
+            break
+        }
+        'infrad;help;audit;verify' {
             break
         }
         'infrad;help;completions' {

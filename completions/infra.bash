@@ -19,6 +19,9 @@ _infra() {
             infra,completions)
                 cmd="infra__subcmd__completions"
                 ;;
+            infra,doctor)
+                cmd="infra__subcmd__doctor"
+                ;;
             infra,help)
                 cmd="infra__subcmd__help"
                 ;;
@@ -42,6 +45,9 @@ _infra() {
                 ;;
             infra__subcmd__help,completions)
                 cmd="infra__subcmd__help__subcmd__completions"
+                ;;
+            infra__subcmd__help,doctor)
+                cmd="infra__subcmd__help__subcmd__doctor"
                 ;;
             infra__subcmd__help,help)
                 cmd="infra__subcmd__help__subcmd__help"
@@ -71,7 +77,7 @@ _infra() {
 
     case "${cmd}" in
         infra)
-            opts="-v -q -h -V --server --verbose --quiet --color --help --version login logout status token use trust completions help"
+            opts="-v -q -h -V --server --verbose --quiet --color --help --version login logout status token use trust doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -114,8 +120,30 @@ _infra() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        infra__subcmd__doctor)
+            opts="-v -q -h -V --json --server --verbose --quiet --color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         infra__subcmd__help)
-            opts="login logout status token use trust completions help"
+            opts="login logout status token use trust doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,6 +157,20 @@ _infra() {
             return 0
             ;;
         infra__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

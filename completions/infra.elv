@@ -34,6 +34,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand token 'Print the session token for a script, or exit with 3 when there is no live one'
             cand use 'Make a known server the current one'
             cand trust 'Accept a new identity of a known server'
+            cand doctor 'Look for what keeps a login from working, and say what to do about it'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -126,6 +127,19 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'infra;doctor'= {
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand --json 'Print one JSON object'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'infra;completions'= {
             cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
             cand --color 'When to use colour'
@@ -145,6 +159,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand token 'Print the session token for a script, or exit with 3 when there is no live one'
             cand use 'Make a known server the current one'
             cand trust 'Accept a new identity of a known server'
+            cand doctor 'Look for what keeps a login from working, and say what to do about it'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -159,6 +174,8 @@ set edit:completion:arg-completer[infra] = {|@words|
         &'infra;help;use'= {
         }
         &'infra;help;trust'= {
+        }
+        &'infra;help;doctor'= {
         }
         &'infra;help;completions'= {
         }

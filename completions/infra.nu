@@ -121,6 +121,22 @@ module completions {
     server: string            # A known server
   ]
 
+  def "nu-complete infra doctor color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Look for what keeps a login from working, and say what to do about it
+  export extern "infra doctor" [
+    --json                    # Print one JSON object
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra doctor color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    server?: string           # The server; every known one when it is left out
+  ]
+
   def "nu-complete infra completions shell" [] {
     [ "bash" "elvish" "fish" "nushell" "powershell" "zsh" ]
   }
@@ -166,6 +182,10 @@ module completions {
 
   # Accept a new identity of a known server
   export extern "infra help trust" [
+  ]
+
+  # Look for what keeps a login from working, and say what to do about it
+  export extern "infra help doctor" [
   ]
 
   # Print the script that lets a shell complete this program's arguments

@@ -16,6 +16,9 @@ _infrad() {
             ",$1")
                 cmd="infrad"
                 ;;
+            infrad,audit)
+                cmd="infrad__subcmd__audit"
+                ;;
             infrad,backup)
                 cmd="infrad__subcmd__backup"
                 ;;
@@ -51,6 +54,18 @@ _infrad() {
                 ;;
             infrad,status)
                 cmd="infrad__subcmd__status"
+                ;;
+            infrad__subcmd__audit,help)
+                cmd="infrad__subcmd__audit__subcmd__help"
+                ;;
+            infrad__subcmd__audit,verify)
+                cmd="infrad__subcmd__audit__subcmd__verify"
+                ;;
+            infrad__subcmd__audit__subcmd__help,help)
+                cmd="infrad__subcmd__audit__subcmd__help__subcmd__help"
+                ;;
+            infrad__subcmd__audit__subcmd__help,verify)
+                cmd="infrad__subcmd__audit__subcmd__help__subcmd__verify"
                 ;;
             infrad__subcmd__backup,help)
                 cmd="infrad__subcmd__backup__subcmd__help"
@@ -94,6 +109,9 @@ _infrad() {
             infrad__subcmd__certificate__subcmd__help,renew)
                 cmd="infrad__subcmd__certificate__subcmd__help__subcmd__renew"
                 ;;
+            infrad__subcmd__help,audit)
+                cmd="infrad__subcmd__help__subcmd__audit"
+                ;;
             infrad__subcmd__help,backup)
                 cmd="infrad__subcmd__help__subcmd__backup"
                 ;;
@@ -129,6 +147,9 @@ _infrad() {
                 ;;
             infrad__subcmd__help,status)
                 cmd="infrad__subcmd__help__subcmd__status"
+                ;;
+            infrad__subcmd__help__subcmd__audit,verify)
+                cmd="infrad__subcmd__help__subcmd__audit__subcmd__verify"
                 ;;
             infrad__subcmd__help__subcmd__backup,verify)
                 cmd="infrad__subcmd__help__subcmd__backup__subcmd__verify"
@@ -221,12 +242,124 @@ _infrad() {
 
     case "${cmd}" in
         infrad)
-            opts="-v -q -h -V --config --verbose --quiet --color --help --version serve check status key backup restore dev fingerprint ca certificate completions help"
+            opts="-v -q -h -V --config --verbose --quiet --color --help --version serve check status key backup restore dev fingerprint ca certificate audit completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__audit)
+            opts="-v -q -h -V --config --verbose --quiet --color --help --version verify help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__audit__subcmd__help)
+            opts="verify help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__audit__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__audit__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__audit__subcmd__verify)
+            opts="-v -q -h -V --file --json --config --verbose --quiet --color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -484,7 +617,7 @@ _infrad() {
             return 0
             ;;
         infrad__subcmd__ca__subcmd__rotate)
-            opts="-v -q -h -V --overlap --config --verbose --quiet --color --help --version"
+            opts="-v -q -h -V --overlap --replace --config --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -761,8 +894,36 @@ _infrad() {
             return 0
             ;;
         infrad__subcmd__help)
-            opts="serve check status key backup restore dev fingerprint ca certificate completions help"
+            opts="serve check status key backup restore dev fingerprint ca certificate audit completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__help__subcmd__audit)
+            opts="verify"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__help__subcmd__audit__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -29,7 +29,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
             cand serve 'Run the daemon'
-            cand check 'Check the configuration, without a network and without reading a secret'
+            cand check 'Check the configuration and the certificate files, without a network and without reading a client secret'
             cand status 'Ask the running daemon how it is'
             cand key 'Look at the keys that protect the store, and change them'
             cand backup 'Write an encrypted backup to a file, while the daemon runs or not'
@@ -38,6 +38,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand fingerprint 'Print the fingerprint that users give to `infra login --fingerprint`'
             cand ca 'The daemon''s own certification authority, which users prove it by'
             cand certificate 'The certificate that the running daemon serves with; `infrad status` shows it'
+            cand audit 'The audit log, which the configuration names'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -58,7 +59,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
         &'infrad;check'= {
             cand --config 'The configuration file'
             cand --color 'When to use colour'
-            cand --live 'Also read each secret, use each root key and ask each provider: nothing of a secret is shown'
+            cand --live 'Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown'
             cand --json 'Print the result as JSON'
             cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
             cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
@@ -313,6 +314,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand --overlap 'How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is known to others'
             cand --config 'The configuration file'
             cand --color 'When to use colour'
+            cand --replace 'Have it take the place of one that was announced before: who heard of that one, and does not come by again, has to accept the new fingerprint'
             cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
             cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
             cand -q 'Say nothing but errors'
@@ -367,6 +369,42 @@ set edit:completion:arg-completer[infrad] = {|@words|
         }
         &'infrad;certificate;help;help'= {
         }
+        &'infrad;audit'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand verify 'Say whether the log is whole: no line changed, taken out, put in or moved'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;audit;verify'= {
+            cand --file 'The log, in the place of the configured one; what was set aside of it (FILE.1, …) is verified with it'
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --json 'Print the result as JSON'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;audit;help'= {
+            cand verify 'Say whether the log is whole: no line changed, taken out, put in or moved'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;audit;help;verify'= {
+        }
+        &'infrad;audit;help;help'= {
+        }
         &'infrad;completions'= {
             cand --config 'The configuration file'
             cand --color 'When to use colour'
@@ -381,7 +419,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
         }
         &'infrad;help'= {
             cand serve 'Run the daemon'
-            cand check 'Check the configuration, without a network and without reading a secret'
+            cand check 'Check the configuration and the certificate files, without a network and without reading a client secret'
             cand status 'Ask the running daemon how it is'
             cand key 'Look at the keys that protect the store, and change them'
             cand backup 'Write an encrypted backup to a file, while the daemon runs or not'
@@ -390,6 +428,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand fingerprint 'Print the fingerprint that users give to `infra login --fingerprint`'
             cand ca 'The daemon''s own certification authority, which users prove it by'
             cand certificate 'The certificate that the running daemon serves with; `infrad status` shows it'
+            cand audit 'The audit log, which the configuration names'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -442,6 +481,11 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand renew 'Get a new one now, whether one is due or not; by ACME, this counts against the authority''s limits'
         }
         &'infrad;help;certificate;renew'= {
+        }
+        &'infrad;help;audit'= {
+            cand verify 'Say whether the log is whole: no line changed, taken out, put in or moved'
+        }
+        &'infrad;help;audit;verify'= {
         }
         &'infrad;help;completions'= {
         }

@@ -34,9 +34,9 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Check the configuration, without a network and without reading a secret
+  # Check the configuration and the certificate files, without a network and without reading a client secret
   export extern "infrad check" [
-    --live                    # Also read each secret, use each root key and ask each provider: nothing of a secret is shown
+    --live                    # Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown
     --json                    # Print the result as JSON
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
@@ -331,6 +331,7 @@ module completions {
   # Have another authority take over, after a time in which users are told of it
   export extern "infrad ca rotate" [
     --overlap: string         # How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is known to others
+    --replace                 # Have it take the place of one that was announced before: who heard of that one, and does not come by again, has to accept the new fingerprint
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors
@@ -395,6 +396,48 @@ module completions {
   export extern "infrad certificate help help" [
   ]
 
+  def "nu-complete infrad audit color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # The audit log, which the configuration names
+  export extern "infrad audit" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad audit color" # When to use colour
+    --help(-h)                # Print help
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad audit verify color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Say whether the log is whole: no line changed, taken out, put in or moved
+  export extern "infrad audit verify" [
+    --file: path              # The log, in the place of the configured one; what was set aside of it (FILE.1, …) is verified with it
+    --json                    # Print the result as JSON
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad audit verify color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad audit help" [
+  ]
+
+  # Say whether the log is whole: no line changed, taken out, put in or moved
+  export extern "infrad audit help verify" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad audit help help" [
+  ]
+
   def "nu-complete infrad completions shell" [] {
     [ "bash" "elvish" "fish" "powershell" "zsh" ]
   }
@@ -422,7 +465,7 @@ module completions {
   export extern "infrad help serve" [
   ]
 
-  # Check the configuration, without a network and without reading a secret
+  # Check the configuration and the certificate files, without a network and without reading a client secret
   export extern "infrad help check" [
   ]
 
@@ -496,6 +539,14 @@ module completions {
 
   # Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
   export extern "infrad help certificate renew" [
+  ]
+
+  # The audit log, which the configuration names
+  export extern "infrad help audit" [
+  ]
+
+  # Say whether the log is whole: no line changed, taken out, put in or moved
+  export extern "infrad help audit verify" [
   ]
 
   # Print the script that lets a shell complete this program's arguments
