@@ -121,8 +121,7 @@ pub enum Command {
     /// Looks at the files of ~/.infra, the browser, the keyring, the ports for the browser's way back, the proxy, and at
     /// every known server: whether it is reached and proves itself, its clock, its identity providers. Changes nothing,
     /// and tells no secret. Exit code 0 means that nothing is wrong, 1 that something is, whatever it is.
-    #[command(after_long_help = "Examples:\n  infra doctor\n  infra doctor infra.example.com\n  \
-        infra doctor --json | jq '.checks[] | select(.status == \"wrong\")'")]
+    #[command(after_long_help = help::DOCTOR)]
     Doctor(Doctor),
 
     /// Print the script that lets a shell complete this program's arguments
@@ -209,6 +208,7 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// The server; every known one when it is left out
+    #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
     /// Print one JSON object

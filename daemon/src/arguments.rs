@@ -151,18 +151,21 @@ pub enum Command {
     Fingerprint,
 
     /// The daemon's own certification authority, which users prove it by
+    #[command(after_long_help = help::CA)]
     Ca {
         #[command(subcommand)]
         command: CaCommand,
     },
 
     /// The certificate that the running daemon serves with; `infrad status` shows it
+    #[command(after_long_help = help::CERTIFICATE)]
     Certificate {
         #[command(subcommand)]
         command: CertificateCommand,
     },
 
     /// The audit log, which the configuration names
+    #[command(after_long_help = help::AUDIT)]
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
@@ -206,6 +209,7 @@ pub enum KeyCommand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum CaCommand {
     /// Print its certificate as PEM, for `infra login --ca-file` and other clients
+    #[command(after_long_help = help::CA_PRINT)]
     Print {
         /// The one that is to come, after `infrad ca rotate`
         #[arg(long)]
@@ -216,6 +220,7 @@ pub enum CaCommand {
     ///
     /// Until then the present one goes on vouching for the daemon and announces the next to every user who comes by:
     /// those are not asked again. Who does not come by in that time has to accept the new fingerprint with `infra trust`.
+    #[command(after_long_help = help::CA_ROTATE)]
     Rotate {
         /// How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is
         /// known to others
@@ -234,8 +239,9 @@ pub enum AuditCommand {
     /// Say whether the log is whole: no line changed, taken out, put in or moved
     ///
     /// What was cut off at the end shows only beside something kept elsewhere, such as the `head` that this printed before.
+    #[command(after_long_help = help::AUDIT)]
     Verify {
-        /// The log, in the place of the configured one; what was set aside of it (FILE.1, …) is verified with it
+        /// The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
 
@@ -248,6 +254,7 @@ pub enum AuditCommand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum CertificateCommand {
     /// Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+    #[command(after_long_help = help::CERTIFICATE)]
     Renew,
 }
 

@@ -35,6 +35,7 @@ Environment:
   INFRA_CA_FILE      its certification authority, as with --ca-file
   INFRA_TOKEN        a session token that stands in for the stored one; needs INFRA_SERVER
   INFRA_HOME         where servers and sessions are kept, instead of ~/.infra
+  HTTPS_PROXY        the proxy for servers that are not this machine; ALL_PROXY, NO_PROXY
   BROWSER            the program that opens pages
   NO_COLOR           when set, no colour
   CLICOLOR_FORCE     when set, colour also where no terminal reads it
@@ -94,6 +95,13 @@ Examples:
       sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   With a file that holds the certification authority:
     infra trust infra.example.com --ca-file ca.pem";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  This machine, and every known server:
+    infra doctor
+  What is wrong, for a script:
+    infra doctor --json | jq '.checks[] | select(.status == \"wrong\")'";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

@@ -36,7 +36,9 @@ Examples:
   With the configuration of the system:
     infrad serve
   With another one, and everything in the log:
-    infrad serve --config ./infrad.yaml -vv";
+    infrad serve --config ./infrad.yaml -vv
+  With a certificate of Let's Encrypt, once the name leads here:
+    infrad serve --domain infra.example.com";
 
 pub(super) const CHECK: &str = "\
 Examples:
@@ -127,6 +129,45 @@ pub(super) const FINGERPRINT: &str = "\
 Examples:
   The fingerprint that users give to `infra login`:
     infrad fingerprint";
+
+pub(super) const CA: &str = "\
+Examples:
+  The certificate, for programs that are not `infra`:
+    infrad ca print > ca.pem
+  Another authority in thirty days, announced until then:
+    infrad ca rotate";
+
+pub(super) const CA_PRINT: &str = "\
+Examples:
+  For programs that are not `infra`:
+    infrad ca print > ca.pem
+  With the one that is to come, after `infrad ca rotate`:
+    infrad ca print --next >> ca.pem";
+
+pub(super) const CA_ROTATE: &str = "\
+Examples:
+  In thirty days:
+    infrad ca rotate
+  In twelve hours:
+    infrad ca rotate --overlap 12h
+  At once, where others know its key; every user has to accept the new fingerprint:
+    infrad ca rotate --overlap 0s";
+
+pub(super) const CERTIFICATE: &str = "\
+Examples:
+  What is served, and until when:
+    infrad status
+  A new one, although none is due:
+    infrad certificate renew";
+
+pub(super) const AUDIT: &str = "\
+Examples:
+  The log that the configuration names, and what was set aside of it:
+    infrad audit verify
+  A copy that was kept elsewhere:
+    infrad audit verify --file audit.jsonl
+  For a script:
+    infrad audit verify --json | jq -r .head";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

@@ -32,6 +32,7 @@ pub mod moto;
 pub mod openbao;
 pub mod peers;
 pub mod pending_login;
+pub mod planted;
 pub mod ports;
 pub mod program;
 pub mod provider;

@@ -5,40 +5,16 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
+use infra_harness::planted::planted;
 use infra_harness::program::{Ran, RecordingBrowser, User, files_with_modes};
 use infra_harness::provider::Provider;
 use infra_harness::{peers, skip};
 
 /// A user that is neither root nor anybody who works here.
 const NOBODY: u32 = 65_534;
-
-/// What a directory may hold that a careless program reads or runs.
-const PLANTED: [&str; 20] = [
-    ".infra/config.json",
-    "config.json",
-    "infra.toml",
-    ".env",
-    ".netrc",
-    "infra",
-    "infrad",
-    "xdg-open",
-    "firefox",
-    "sh",
-    "gio",
-    "UTC",
-    "localtime",
-    "ca.pem",
-    "resolv.conf",
-    "hosts",
-    "nsswitch.conf",
-    "libc.so.6",
-    "openssl.cnf",
-    "bus",
-];
 
 struct Scene {
     provider: Provider,
@@ -145,62 +121,6 @@ fn whatever_the_variables_hold_the_status_is_true_or_says_why_not() {
         assert!(!ran.to_string().contains("panicked"), "{variables:?}\n{ran}");
     }
     assert_eq!(files_with_modes(planted.path()), before, "something was left in the working directory");
-}
-
-#[test]
-fn nothing_is_read_from_the_working_directory() {
-    let Some(strace) = peers::find_program("strace") else { return };
-    let scene = Scene::signed_in();
-    let planted = planted();
-    let trace = scene.alice.home().join("trace");
-    let browser = scene.browser();
-    let run = |words: &[&str], variable: Option<(&str, &str)>, codes: &[i32]| {
-        let options = ["-f", "-qq", "-e", "trace=%file", "-o"].map(OsStr::new);
-        let under = [strace.as_os_str()].into_iter().chain(options).chain([trace.as_os_str()]);
-        let call = scene.alice.infra(words).under(under).in_directory(planted.path()).browser(&browser);
-        let call = variable.into_iter().fold(call, |call, (name, value)| call.env(name, value));
-        let ran = call.run();
-        assert!(ran.code.is_some_and(|code| codes.contains(&code)), "{ran}");
-        let text = fs::read_to_string(&trace).expect("a trace");
-        // The control: files are seen to be opened.
-        assert!(text.contains("/libc.so.6"), "nothing was traced\n{text}");
-        let touched = touched(&text, planted.path());
-        assert_eq!(touched, Vec::<String>::new(), "{words:?} looked into the working directory\n{ran}");
-    };
-    // And what is looked for would be found.
-    for read in
-        ["openat(AT_FDCWD, \"config.json\", O_RDONLY) = 3", "execve(\"./xdg-open\", [\"xdg-open\"]) = 0"]
-    {
-        assert_eq!(touched(&format!("7 {read}\n"), planted.path()).len(), 1, "{read}");
-    }
-    let below = format!("7 stat(\"{}/x\", 0x7) = -1 ENOENT\n", planted.path().display());
-    assert_eq!(touched(&below, planted.path()).len(), 1);
-    let (server, fingerprint) = (scene.daemon.origin(), scene.daemon.fingerprint());
-    for (words, codes) in [
-        (&["--version"][..], &[0][..]),
-        (&["completions", "bash"], &[0]),
-        (&["status"], &[0]),
-        (&["status", "--offline", "--json"], &[0]),
-        (&["status", "--all"], &[0]),
-        (&["token"], &[0]),
-        (&["use", &server], &[0]),
-        (&["trust", &server, "--fingerprint", &fingerprint], &[0]),
-        (&["login"], &[0]),
-        (&["login", "other.test"], &[4, 5]),
-        (&["login", "--force", "--keyring"], &[0]),
-        (&["doctor"], &[0, 1]),
-        (&["doctor", "other.test"], &[1]),
-    ] {
-        run(words, None, codes);
-    }
-    // Variables that would lead here.
-    for variable in
-        [("TZ", "UTC"), ("TZ", ":localtime"), ("LANG", "localtime"), ("TERM", "xdg-open"), ("HOME", "")]
-    {
-        run(&["status"], Some(variable), &[0]);
-    }
-    run(&["logout"], None, &[0]);
-    run(&["logout", "--all", "--forget"], None, &[0]);
 }
 
 #[test]
@@ -343,41 +263,4 @@ fn a_user_without_a_home_is_told_so_and_without_a_variable_it_is_the_account_tha
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
-}
-
-/// A working directory with everything in it that might be read or run.
-fn planted() -> tempfile::TempDir {
-    let directory = tempfile::TempDir::with_prefix("infra-planted-").expect("a temporary directory");
-    for name in PLANTED {
-        let path = directory.path().join(name);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        fs::write(&path, "#!/bin/sh\ntouch pwned\n").expect("a file");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("our own");
-    }
-    directory
-}
-
-/// The calls of a trace that name something by a relative path, or below `directory`. Programs that `infra` started are
-/// not it.
-fn touched(trace: &str, directory: &Path) -> Vec<String> {
-    let process = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
-    let others: Vec<String> = trace
-        .lines()
-        .filter(|line| line.contains(" execve(") && !line.contains("/infra\""))
-        .map(process)
-        .collect();
-    let below = directory.display().to_string();
-    let is_relative = |path: &str| !path.starts_with('/');
-    trace
-        .lines()
-        .filter(|line| line.contains(" execve(") || !others.contains(&process(line)))
-        .filter(|line| {
-            let paths: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
-            let relative_to_here = !line.contains("at(") || line.contains("AT_FDCWD");
-            let first = paths.first().copied().unwrap_or_default();
-            line.contains(&below)
-                || (relative_to_here && !paths.is_empty() && is_relative(first) && !first.is_empty())
-        })
-        .map(str::to_owned)
-        .collect()
 }
