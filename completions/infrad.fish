@@ -180,7 +180,7 @@ always\t''
 never\t''"
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and not __fish_seen_subcommand_from print rotate help" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and not __fish_seen_subcommand_from print rotate help" -s q -l quiet -d 'Say nothing but errors'
-complete -c infrad -n "__fish_infrad_using_subcommand ca; and not __fish_seen_subcommand_from print rotate help" -s h -l help -d 'Print help'
+complete -c infrad -n "__fish_infrad_using_subcommand ca; and not __fish_seen_subcommand_from print rotate help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and not __fish_seen_subcommand_from print rotate help" -s V -l version -d 'Print version'
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and not __fish_seen_subcommand_from print rotate help" -f -a "print" -d 'Print its certificate as PEM, for `infra login --ca-file` and other clients'
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and not __fish_seen_subcommand_from print rotate help" -f -a "rotate" -d 'Have another authority take over, after a time in which users are told of it'
@@ -192,7 +192,7 @@ never\t''"
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and __fish_seen_subcommand_from print" -l next -d 'The one that is to come, after `infrad ca rotate`'
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and __fish_seen_subcommand_from print" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and __fish_seen_subcommand_from print" -s q -l quiet -d 'Say nothing but errors'
-complete -c infrad -n "__fish_infrad_using_subcommand ca; and __fish_seen_subcommand_from print" -s h -l help -d 'Print help'
+complete -c infrad -n "__fish_infrad_using_subcommand ca; and __fish_seen_subcommand_from print" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and __fish_seen_subcommand_from print" -s V -l version -d 'Print version'
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and __fish_seen_subcommand_from rotate" -l overlap -d 'How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is known to others' -r
 complete -c infrad -n "__fish_infrad_using_subcommand ca; and __fish_seen_subcommand_from rotate" -l config -d 'The configuration file' -r -F
@@ -213,7 +213,7 @@ always\t''
 never\t''"
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and not __fish_seen_subcommand_from renew help" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and not __fish_seen_subcommand_from renew help" -s q -l quiet -d 'Say nothing but errors'
-complete -c infrad -n "__fish_infrad_using_subcommand certificate; and not __fish_seen_subcommand_from renew help" -s h -l help -d 'Print help'
+complete -c infrad -n "__fish_infrad_using_subcommand certificate; and not __fish_seen_subcommand_from renew help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and not __fish_seen_subcommand_from renew help" -s V -l version -d 'Print version'
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and not __fish_seen_subcommand_from renew help" -f -a "renew" -d 'Get a new one now, whether one is due or not; by ACME, this counts against the authority\'s limits'
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and not __fish_seen_subcommand_from renew help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -223,7 +223,7 @@ always\t''
 never\t''"
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and __fish_seen_subcommand_from renew" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and __fish_seen_subcommand_from renew" -s q -l quiet -d 'Say nothing but errors'
-complete -c infrad -n "__fish_infrad_using_subcommand certificate; and __fish_seen_subcommand_from renew" -s h -l help -d 'Print help'
+complete -c infrad -n "__fish_infrad_using_subcommand certificate; and __fish_seen_subcommand_from renew" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and __fish_seen_subcommand_from renew" -s V -l version -d 'Print version'
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and __fish_seen_subcommand_from help" -f -a "renew" -d 'Get a new one now, whether one is due or not; by ACME, this counts against the authority\'s limits'
 complete -c infrad -n "__fish_infrad_using_subcommand certificate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -233,11 +233,11 @@ always\t''
 never\t''"
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s q -l quiet -d 'Say nothing but errors'
-complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s h -l help -d 'Print help'
+complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s V -l version -d 'Print version'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -f -a "verify" -d 'Say whether the log is whole: no line changed, taken out, put in or moved'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -l file -d 'The log, in the place of the configured one; what was set aside of it (FILE.1, …) is verified with it' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -l file -d 'The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it' -r -F
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -l config -d 'The configuration file' -r -F
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -l color -d 'When to use colour' -r -f -a "auto\t''
 always\t''

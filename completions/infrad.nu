@@ -305,7 +305,7 @@ module completions {
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors
     --color: string@"nu-complete infrad ca color" # When to use colour
-    --help(-h)                # Print help
+    --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
   ]
 
@@ -320,7 +320,7 @@ module completions {
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors
     --color: string@"nu-complete infrad ca print color" # When to use colour
-    --help(-h)                # Print help
+    --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
   ]
 
@@ -366,7 +366,7 @@ module completions {
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors
     --color: string@"nu-complete infrad certificate color" # When to use colour
-    --help(-h)                # Print help
+    --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
   ]
 
@@ -380,7 +380,7 @@ module completions {
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors
     --color: string@"nu-complete infrad certificate renew color" # When to use colour
-    --help(-h)                # Print help
+    --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
   ]
 
@@ -406,7 +406,7 @@ module completions {
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors
     --color: string@"nu-complete infrad audit color" # When to use colour
-    --help(-h)                # Print help
+    --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
   ]
 
@@ -416,7 +416,7 @@ module completions {
 
   # Say whether the log is whole: no line changed, taken out, put in or moved
   export extern "infrad audit verify" [
-    --file: path              # The log, in the place of the configured one; what was set aside of it (FILE.1, …) is verified with it
+    --file: path              # The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
     --json                    # Print the result as JSON
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
