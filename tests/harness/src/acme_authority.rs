@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use crate::authority::Authority;
-use crate::https::{Answer, Delivery, Request, Server};
+use crate::https::{Answer, Request, Server};
 
 /// A running server; it ends with the value.
 pub struct AcmeAuthority {
@@ -121,9 +121,8 @@ fn honest(endpoint: Endpoint, request: &Request) -> Answer {
     let origin = format!("https://{}", request.header("host").unwrap_or("localhost"));
     match endpoint {
         Endpoint::Directory => Answer::json(200, &directory(&origin)),
-        Endpoint::NewNonce => {
-            Answer { body: Vec::new(), delivery: Delivery::AtOnce, ..Answer::text(204, "") }
-        }
+        // RFC 8555 §7.2: to HEAD.
+        Endpoint::NewNonce => Answer::text(200, ""),
         Endpoint::NewAccount => {
             let mut answer = Answer::json(201, &json!({ "status": "valid" }));
             answer.set_header("location", &format!("{origin}/account/1"));

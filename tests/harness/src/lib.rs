@@ -46,6 +46,7 @@ pub mod public_daemon;
 pub mod real_browser;
 pub mod recording;
 pub mod relay;
+pub mod scanners;
 pub mod secret_service;
 pub mod skip;
 pub mod tmux;

@@ -1,4 +1,4 @@
-//! Clients that ask a daemon without a pause, and others that keep their connections open, all of them counting failures.
+//! Clients that ask a daemon again and again, and others that keep their connections open, all of them counting failures.
 
 mod client;
 
@@ -45,6 +45,8 @@ pub struct Tally {
 const CONNECTIONS_OF_ADDRESS: usize = 50;
 /// Each of the open connections asks as often.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Each of the busy clients rests as long, so that other tests run too.
+const BREATH: Duration = Duration::from_millis(20);
 /// So many connections are opened at a time.
 const OPENED_AT_ONCE: usize = 32;
 
@@ -115,6 +117,7 @@ async fn run(client: Client, open: usize, busy: usize, stopped: watch::Receiver<
                 if let Some(mut connection) = client.connect(address(2, number)).await {
                     client.ask(&mut connection).await;
                 }
+                tokio::time::sleep(BREATH).await;
             }
         });
     }

@@ -186,7 +186,8 @@ fn configuration(ports: &[u16], validation_port: u16, options: &Options) -> Valu
         "privateKey": "tls.key",
         "httpPort": ports[2],
         "tlsPort": validation_port,
-        "ocspResponderURL": "",
+        // As the authorities do that it stands for: a certificate says where it would be revoked.
+        "ocspResponderURL": "http://ocsp.example.test",
         "externalAccountBindingRequired": account.is_some(),
         "externalAccountMACKeys": keys,
         "certificateValidityPeriod": options.certificates_live.as_secs(),
