@@ -51,7 +51,9 @@ pub(super) async fn run(
 }
 
 fn listen_for_signals() -> Result<StopSignals, Failure> {
-    StopSignals::listen()
+    // Told to reload before there is anything to reload, it must not end, as it would by default.
+    signal(SignalKind::hangup())
+        .and_then(|_| StopSignals::listen())
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))
 }
 

@@ -1,14 +1,17 @@
 //! A certification authority of the tests, and the certificates that it issues for loopback.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use infra_shared::pin::Pin;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PublicKeyData,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// A certification authority, with its certificate in a file for `caFile` and `--ca-file`.
 pub struct Authority {
@@ -69,11 +72,33 @@ impl Authority {
 
     /// A certificate for `localhost` and `127.0.0.1`; its chain carries the authority.
     pub fn issue(&self) -> Leaf {
+        self.issue_as(|_| {})
+    }
+
+    /// A certificate as public authorities issue them for `names`: for 90 days from yesterday, with a place where it would
+    /// be revoked.
+    pub fn issue_as_in_public(&self, names: &[&str]) -> Leaf {
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names = CertificateParams::new(names).expect("names").subject_alt_names;
+        let revoked_at = CrlDistributionPoint { uris: vec!["http://crl.example.test/ca.crl".to_owned()] };
+        self.issue_as(|parameters| {
+            parameters.subject_alt_names = names;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is right");
+            parameters.not_before = date_time_ymd(1970, 1, 1) + now - DAY;
+            parameters.not_after = parameters.not_before + 90 * DAY;
+            parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            parameters.crl_distribution_points = vec![revoked_at];
+            parameters.use_authority_key_identifier_extension = true;
+        })
+    }
+
+    fn issue_as(&self, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let key = KeyPair::generate().expect("a key");
-        let certificate = CertificateParams::new(names)
-            .and_then(|parameters| parameters.signed_by(&key, &self.issuer))
-            .expect("a certificate");
+        let mut parameters = CertificateParams::new(names).expect("good names");
+        change(&mut parameters);
+        let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate");
         Leaf {
             chain_pem: format!("{}{}", certificate.pem(), self.issuer.pem()),
             chain: vec![certificate.der().clone(), self.certificate()],

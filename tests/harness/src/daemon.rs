@@ -4,6 +4,7 @@ mod configuration;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::origin::Origin;
@@ -17,6 +18,7 @@ use crate::api::Api;
 use crate::ports::Ports;
 use crate::program::{Running, built, files_with_modes};
 use crate::provider::Provider;
+use crate::view::View;
 
 /// An honest daemon is ready long before.
 const READY: Duration = Duration::from_secs(30);
@@ -34,6 +36,7 @@ pub struct Daemon {
     /// What earlier runs said.
     log: String,
     environment: Vec<(String, String)>,
+    view: Option<Arc<View>>,
 }
 
 impl Daemon {
@@ -68,6 +71,7 @@ impl Daemon {
             pin: None,
             log: String::new(),
             environment: Vec::new(),
+            view: None,
         };
         daemon.write_configuration();
         daemon
@@ -82,6 +86,11 @@ impl Daemon {
     /// Sets a variable in the daemon's environment, from the next start.
     pub fn set_environment(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Runs it, and what else is run of `infrad`, with this view of the machine.
+    pub fn live_in(&mut self, view: &Arc<View>) {
+        self.view = Some(Arc::clone(view));
     }
 
     /// Starts it, on the same port and directory as before, and waits until it is ready.
@@ -101,7 +110,7 @@ impl Daemon {
 
     /// Starts `infrad` with these arguments and the daemon's configuration, and does not wait.
     pub fn infrad<const N: usize>(&self, arguments: [&str; N]) -> Running {
-        let command = self.command(Command::new(built("infrad")), &arguments);
+        let command = self.command(self.program(), &arguments);
         Running::start(command, format!("infrad {}", arguments.join(" ")), None, READY)
     }
 
@@ -112,7 +121,7 @@ impl Daemon {
 
     /// The same for arguments that come from elsewhere.
     pub fn infrad_told_words(&self, arguments: &[&str], input: &str) -> Running {
-        let mut command = self.command(Command::new(built("infrad")), arguments);
+        let mut command = self.command(self.program(), arguments);
         command.stdin(Stdio::piped());
         let input = format!("{input}\n").into_bytes();
         Running::start(command, format!("infrad {}", arguments.join(" ")), Some(input), READY)
@@ -127,6 +136,11 @@ impl Daemon {
             None,
             READY,
         )
+    }
+
+    fn program(&self) -> Command {
+        let program = built("infrad");
+        self.view.as_ref().map_or_else(|| Command::new(&program), |view| view.enter(&program))
     }
 
     fn command(&self, mut command: Command, arguments: &[&str]) -> Command {

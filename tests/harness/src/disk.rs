@@ -1,44 +1,29 @@
 //! A disk of its own for a user: small, to be filled, and to be made read-only.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
+use crate::namespace::Namespace;
 use crate::program::User;
-use crate::wait;
-
-const MOUNTED: Duration = Duration::from_secs(10);
 
 /// A tmpfs over a user's home directory, seen only by programs that are run [inside](crate::program::Call::inside) it.
 /// It goes with the value.
 pub struct Disk {
-    /// Keeps the mount's namespace.
-    keeper: Child,
+    namespace: Namespace,
     home: PathBuf,
 }
 
 impl Disk {
     /// A disk of this many kilobytes; `None` where this machine lets nobody mount one.
     pub fn of(user: &User, kilobytes: u32) -> Option<Self> {
-        let script = format!(
-            "mount -t tmpfs -o size={kilobytes}k,mode=700 none \"$1\" && : > \"$1/.mounted\" && exec sleep 600"
-        );
-        let keeper = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"])
-            .arg(user.home())
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut disk = Self { keeper, home: user.home().to_owned() };
-        let is_over = |disk: &mut Self| disk.keeper.try_wait().ok().flatten().is_some();
-        wait::until(MOUNTED, || (disk.path(".mounted").exists() || is_over(&mut disk)).then_some(()))?;
-        if is_over(&mut disk) { None } else { Some(disk) }
+        let script = format!("mount -t tmpfs -o size={kilobytes}k,mode=700 none \"$1\"");
+        let namespace = Namespace::new(&script, &[user.home()])?;
+        Some(Self { namespace, home: user.home().to_owned() })
     }
 
     /// A file below the user's home directory, as this process reaches it.
     pub fn path(&self, name: &str) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.keeper.id()));
+        let root = PathBuf::from(format!("/proc/{}/root", self.namespace.process()));
         root.join(self.home.strip_prefix("/").unwrap_or(&self.home)).join(name)
     }
 
@@ -61,21 +46,13 @@ impl Disk {
         assert!(status.is_ok_and(|status| status.success()), "`{script}` failed");
     }
 
-    /// A command that runs `program` with this disk mounted.
-    pub(crate) fn enter(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .args(["--user", "--mount", "--preserve-credentials", "--target"])
-            .arg(self.keeper.id().to_string())
-            .arg("--")
-            .arg(program.as_ref());
-        command
+    fn enter(&self, program: impl AsRef<Path>) -> Command {
+        self.namespace.enter(program)
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = self.keeper.kill();
-        let _ = self.keeper.wait();
+impl AsRef<Namespace> for Disk {
+    fn as_ref(&self) -> &Namespace {
+        &self.namespace
     }
 }

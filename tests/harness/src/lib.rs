@@ -12,6 +12,7 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a test reads its environment and dials with its own clients")]
 
+pub mod acme_authority;
 pub mod api;
 pub mod authority;
 pub mod aws_metadata;
@@ -22,14 +23,18 @@ pub mod clock;
 pub mod daemon;
 pub mod disk;
 pub mod generated;
+pub mod handshake;
 pub mod hostile_daemon;
 pub mod hostile_text;
 pub mod https;
 pub mod impostor;
 pub mod kubernetes;
+pub mod load;
 pub mod login;
 pub mod moto;
+pub mod namespace;
 pub mod openbao;
+pub mod pebble;
 pub mod peers;
 pub mod pending_login;
 pub mod planted;
@@ -37,10 +42,13 @@ pub mod ports;
 pub mod program;
 pub mod provider;
 pub mod proxy;
+pub mod public_daemon;
 pub mod real_browser;
 pub mod recording;
 pub mod relay;
+pub mod scanners;
 pub mod secret_service;
 pub mod skip;
 pub mod tmux;
+pub mod view;
 pub mod wait;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::disk::Disk;
+use crate::namespace::Namespace;
 
 pub use files::files_with_modes;
 pub(crate) use running::terminal;
@@ -37,7 +37,7 @@ pub struct Call<'a> {
     unset: Vec<OsString>,
     input: Option<Vec<u8>>,
     limit: Duration,
-    disk: Option<&'a Disk>,
+    inside: Option<&'a Namespace>,
     /// A program that is given `infra` with its arguments to run.
     under: Vec<OsString>,
     directory: Option<PathBuf>,
@@ -85,7 +85,7 @@ impl User {
             unset: Vec::new(),
             input: None,
             limit: LIMIT,
-            disk: None,
+            inside: None,
             under: Vec::new(),
             directory: None,
         }
@@ -160,10 +160,10 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Runs with the user's home directory on this disk.
+    /// Runs with the user's home directory on this disk, or with this view of the machine.
     #[must_use]
-    pub fn inside(mut self, disk: &'a Disk) -> Self {
-        self.disk = Some(disk);
+    pub fn inside(mut self, place: &'a impl AsRef<Namespace>) -> Self {
+        self.inside = Some(place.as_ref());
         self
     }
 
@@ -210,8 +210,8 @@ impl<'a> Call<'a> {
 
     fn command(self) -> Command {
         let program = built("infra");
-        let mut command = match (self.disk, self.under.split_first()) {
-            (Some(disk), _) => disk.enter(&program),
+        let mut command = match (self.inside, self.under.split_first()) {
+            (Some(inside), _) => inside.enter(&program),
             (None, Some((first, words))) => {
                 let mut command = Command::new(first);
                 command.args(words).arg(&program);

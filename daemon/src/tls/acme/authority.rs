@@ -10,6 +10,7 @@ use infra_shared::http::NoClient;
 use infra_shared::printable::printable;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient, Problem};
 use jiff::{SignedDuration, Timestamp};
+use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use url::Url;
 
@@ -93,17 +94,20 @@ impl Directory {
             Ok(body) => body.to_bytes(),
             Err(never) => match never {},
         };
-        let mut call = Request::new(parts.method, url);
+        let mut call = Request::new(parts.method.clone(), url);
         if !body.is_empty() {
             call = call.body(JOSE, body.to_vec());
         }
         let answer = self.outbound.send(&call, MOST_BYTES).await?;
-        if answer.status >= 400 {
+        if answer.status >= 300 {
             let retry_after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after.map(str::to_owned);
             let is_problem = answer.content_type.as_deref().is_some_and(|text| text.starts_with(PROBLEM));
-            if !is_problem {
-                return Err(AuthorityError::Status(answer.status));
+            // Only what POST is answered is looked at for problems by who asked.
+            if !is_problem || parts.method != Method::POST {
+                let problem = serde_json::from_slice(&answer.body).ok().filter(|_| is_problem);
+                let status = AuthorityError::Status(answer.status);
+                return Err(problem.map_or(status, |problem| AuthorityError::Refused(words(&problem))));
             }
         }
         Ok(answer)

@@ -1,0 +1,46 @@
+//! Users of a daemon whose certificate a public authority issued.
+
+use infra_harness::pebble::Options;
+use infra_harness::peers;
+use infra_harness::program::{RecordingBrowser, User};
+use infra_harness::public_daemon::PublicDaemon;
+
+#[test]
+fn a_user_signs_in_with_the_root_of_the_authority_as_a_file() {
+    let Some(public) = PublicDaemon::start(Options::default()) else { return };
+    let (alice, server) = (User::new(), public.server());
+    let root = alice.home().join("root.pem");
+    std::fs::write(&root, public.pebble.root()).expect("the root");
+    let browser = RecordingBrowser::signing_in("alice", &[public.provider.authority_file()]);
+    let login = alice.infra(["login", &server, "--ca-file", &root.display().to_string(), "--no-keyring"]);
+    login.inside(&*public.view).browser(&browser).run().expect(0);
+
+    let status = alice.infra(["status", "--json"]).inside(&*public.view).run().expect(0).json();
+    assert_eq!((status["state"].as_str(), status["trust"].as_str()), (Some("active"), Some("ca_file")));
+    // From here on the user's own copy is asked.
+    std::fs::remove_file(&root).expect("the root");
+    alice.infra(["logout"]).inside(&*public.view).run().expect(0);
+}
+
+#[test]
+fn a_user_whose_system_trusts_the_authority_signs_in_without_a_word() {
+    let Some(public) = PublicDaemon::start(Options::default()) else { return };
+    let (alice, server) = (User::new(), public.server());
+    let browser = RecordingBrowser::signing_in("alice", &[public.provider.authority_file()]);
+    let login = || alice.infra(["login", &server, "--no-keyring"]).inside(&*public.view).browser(&browser);
+    // Until then, nobody vouches for it.
+    login().run().expect(5).silent();
+    assert!(browser.opened().is_empty());
+
+    public.view.trust(&public.pebble.root());
+    login().run().expect(0);
+    let status = alice.infra(["status", "--json"]).inside(&*public.view).run().expect(0).json();
+    assert_eq!((status["state"].as_str(), status["trust"].as_str()), (Some("active"), Some("system")));
+    // Other clients agree.
+    let Some(curl) = peers::find_program("curl") else { return };
+    let mut curl = public.view.enter(curl);
+    let url = format!("https://{server}/v1/server");
+    let answered = curl.args(["-sS", "--fail", &url]).env_clear().env("PATH", "/usr/bin:/bin").output();
+    let answered = answered.expect("curl");
+    assert!(answered.status.success(), "{}", String::from_utf8_lossy(&answered.stderr));
+}

@@ -1,0 +1,214 @@
+//! Certificates from an ACME server: for the daemon's own names alone, once these lead to it, and within a budget.
+
+use std::time::{Duration, Instant};
+
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::handshake::shake_hands;
+use infra_harness::pebble::{Endpoint, ExternalAccount, Options};
+use infra_harness::public_daemon::{NAME, PublicDaemon};
+use infra_harness::wait;
+use infra_shared::http::pin_of_certificate;
+use infra_shared::pin::Pin;
+use serde_json::Value;
+
+/// More than any step takes on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+#[test]
+fn a_name_is_certified_by_the_authority_and_every_other_by_the_daemons_own() {
+    let Some(public) = PublicDaemon::start(Options::default()) else { return };
+    let root = public.pebble.root();
+    let shown = public.shown_for(NAME);
+    assert_eq!(shown.verify(&root, NAME), Ok(()));
+    assert_eq!((shown.version.as_str(), shown.key_exchange.as_str()), ("TLSv1_3", "X25519MLKEM768"));
+    assert_eq!(public.shown_for("INFRA.example.test").leaf(), shown.leaf());
+    for name in ["127.0.0.1", "localhost", "other.example.test", "sub.infra.example.test"] {
+        assert_eq!(authority_of(&public, name), Some(public.daemon.pin()), "{name}");
+    }
+
+    let status = public.status();
+    assert_eq!(status["names"], serde_json::json!([NAME]));
+    assert_eq!(
+        (&status["failures"], &status["lastError"], &status["waitingFor"]),
+        (&0.into(), &Value::Null, &Value::Null)
+    );
+    assert_eq!(status["daysLeft"], 89, "{status}");
+    assert_eq!(public.pebble.requests(Endpoint::NewOrder), 1);
+}
+
+#[test]
+fn the_protocol_of_challenges_is_refused_while_none_is_pending() {
+    let Some(public) = PublicDaemon::start(Options::default()) else { return };
+    let port = public.daemon.port();
+    for name in [NAME, "127.0.0.1", "other.example.test"] {
+        let refused = shake_hands(port, name, &["acme-tls/1"]);
+        assert!(refused.is_err(), "{name}: {refused:?}");
+        let shown = shake_hands(port, name, &["acme-tls/1", "http/1.1"]).expect("another protocol");
+        assert_eq!(shown.protocol.as_deref(), Some("http/1.1"));
+    }
+    // The control: the authority was not refused.
+    assert!(public.pebble.log().contains("VALID by completed challenge"), "{}", public.pebble.log());
+}
+
+#[test]
+fn a_certificate_survives_a_restart_without_a_new_order() {
+    let Some(mut public) = PublicDaemon::start(Options::default()) else { return };
+    let before = public.shown_for(NAME);
+    public.daemon.restart();
+    assert_eq!(public.shown_for(NAME).leaf(), before.leaf());
+    public.daemon.kill();
+    public.daemon.start_again();
+    assert_eq!(public.shown_for(NAME).leaf(), before.leaf());
+    assert_eq!(public.pebble.requests(Endpoint::NewOrder), 1);
+    assert_eq!(public.pebble.requests(Endpoint::NewAccount), 1);
+}
+
+#[test]
+fn refused_nonces_do_not_keep_a_certificate_away() {
+    let options = Options { refused_nonces: 50, ..Options::default() };
+    let Some(public) = PublicDaemon::start(options) else { return };
+    assert_eq!(public.shown_for(NAME).verify(&public.pebble.root(), NAME), Ok(()));
+    assert_eq!(public.status()["lastError"], Value::Null);
+}
+
+#[test]
+fn a_name_is_waited_for_without_an_order_until_it_leads_here() {
+    let Some(mut public) = PublicDaemon::prepare(Options::default(), "") else { return };
+    public.daemon.start_again();
+    let waiting = |public: &PublicDaemon| {
+        let told = wait::until(PATIENCE, || public.status()["waitingFor"].as_str().map(str::to_owned));
+        told.unwrap_or_else(|| panic!("nothing is awaited\n{}", public.daemon.log()))
+    };
+    assert!(waiting(&public).contains(NAME), "{}", waiting(&public));
+    assert_eq!(authority_of(&public, NAME), Some(public.daemon.pin()), "the own authority serves meanwhile");
+
+    // It leads to somebody else, who speaks TLS on the very same port.
+    let elsewhere = format!("127.0.0.9:{}", public.daemon.port());
+    let other = Daemon::prepare(vec![ProviderEntry::of(&public.provider)], |configuration| {
+        configuration.listen = elsewhere;
+    });
+    let mut other = other.infrad(["serve"]);
+    other.wait_for("that it listens", |said, _| said.contains("listens on").then_some(()));
+    public.lead_to("127.0.0.9");
+    public.hurry();
+    let meets_another = || waiting(&public).contains("another server").then_some(());
+    assert!(wait::until(PATIENCE, meets_another).is_some(), "{}", waiting(&public));
+    assert_eq!(public.pebble.requests(Endpoint::NewOrder), 0);
+
+    public.lead_to("127.0.0.1");
+    public.wait_for_certificate();
+    assert_eq!(public.pebble.requests(Endpoint::NewOrder), 1);
+    let answered = wait::until(PATIENCE, || (public.status()["waitingFor"] == Value::Null).then_some(()));
+    assert!(answered.is_some(), "{}", public.status());
+}
+
+#[test]
+fn fifty_crashes_with_an_unreachable_challenge_make_three_orders() {
+    let Some(mut public) = PublicDaemon::prepare(Options::default(), "selfCheck: false") else { return };
+    // The authority goes to where nobody listens.
+    public.lead_to("127.0.0.9");
+    for crash in 0..50 {
+        public.daemon.start_again();
+        let tried = wait::until(PATIENCE, || {
+            let status = public.status();
+            (status["lastError"].is_string() || status["waitingFor"].is_string()).then_some(())
+        });
+        assert!(tried.is_some(), "crash {crash}: nothing was tried\n{}", public.daemon.log());
+        public.daemon.kill();
+    }
+    assert_eq!(public.pebble.requests(Endpoint::NewOrder), 3, "{}", public.pebble.log());
+    assert_eq!(public.pebble.requests(Endpoint::NewAccount), 1);
+}
+
+#[test]
+fn names_that_nobody_owns_cause_no_request() {
+    const NAMES: usize = 10_000;
+    let Some(public) = PublicDaemon::start(Options::default()) else { return };
+    // By itself the daemon asks the directory whether it says when certificates are to be renewed.
+    let requests = || public.pebble.all_requests() - public.pebble.requests(Endpoint::Directory);
+    let before = requests();
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let port = public.daemon.port();
+            scope.spawn(move || {
+                for number in (worker..NAMES).step_by(4) {
+                    let name = format!("name-{number}.example.test");
+                    shake_hands(port, &name, &["h2"]).unwrap_or_else(|error| panic!("{name}: {error}"));
+                }
+            });
+        }
+    });
+    println!("{NAMES} handshakes took {:?}", begin.elapsed());
+    public.hurry();
+    assert_eq!(public.status()["names"], serde_json::json!([NAME]));
+    assert_eq!(requests(), before, "{}", public.pebble.log());
+    assert!(public.pebble.requests(Endpoint::Directory) < 10, "{}", public.pebble.log());
+}
+
+#[test]
+fn an_external_account_is_bound_with_its_key_and_with_no_other() {
+    let external = ExternalAccount {
+        key_id: "kid-1".to_owned(),
+        hmac_key: "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W".to_owned(),
+    };
+    let options = Options { external_account: Some(external.clone()), ..Options::default() };
+    let keys = tempfile::tempdir().expect("a directory");
+    let key = private_file(keys.path(), "hmac", &"A".repeat(64));
+    let binding = format!("externalAccount: {{keyID: kid-1, hmacKey: \"file:{}\"}}", key.display());
+    let Some(mut public) = PublicDaemon::prepare(options, &binding) else { return };
+    public.lead_to("127.0.0.1");
+    public.daemon.start_again();
+    let told = wait::until(PATIENCE, || public.status()["lastError"].as_str().map(str::to_owned));
+    let told = told.unwrap_or_else(|| panic!("the wrong key is not told of\n{}", public.daemon.log()));
+    assert!(told.contains("external account"), "{told}");
+    assert_eq!(public.pebble.requests(Endpoint::NewOrder), 0);
+
+    // The right one is read without a restart.
+    private_file(keys.path(), "hmac", &external.hmac_key);
+    public.hurry();
+    public.wait_for_certificate();
+    assert!(!public.daemon.log().contains(&external.hmac_key));
+}
+
+#[test]
+fn keys_and_chains_lie_in_no_file() {
+    let Some(mut public) = PublicDaemon::start(Options::default()) else { return };
+    let shown = public.shown_for(NAME);
+    let mut canaries = Canaries::default();
+    canaries.add("certificate", shown.leaf());
+    canaries.add("issuer", shown.chain.get(1).expect("a chain"));
+    canaries.add("PEM", "-----BEGIN CERTIFICATE-----");
+    canaries.add("PEM key", "-----BEGIN PRIVATE KEY-----");
+    canaries.add("PKCS #8 key", PKCS8_OF_P256);
+    // The control: the daemon has them in its memory.
+    if let Some(found) = canaries.find_in_memory(public.daemon.process()) {
+        assert!(found.iter().any(|name| name.contains("certificate")), "{found:?}");
+    }
+    let data = public.daemon.data_dir();
+    assert_eq!(canaries.find_in_files(&data, &[]), Vec::<String>::new());
+    public.daemon.stop();
+    assert_eq!(canaries.find_in_files(&data, &[]), Vec::<String>::new());
+    assert_eq!(canaries.find(public.daemon.log().as_bytes()), Vec::<String>::new());
+}
+
+/// How a private key for P-256 begins in PKCS #8 (RFC 5958, RFC 5915).
+const PKCS8_OF_P256: [u8; 27] = [
+    0x30, 0x81, 0x87, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
+    0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
+];
+
+/// The pin of the authority that the chain shown for a name carries.
+fn authority_of(public: &PublicDaemon, name: &str) -> Option<Pin> {
+    public.shown_for(name).chain.last().and_then(pin_of_certificate)
+}
+
+fn private_file(directory: &std::path::Path, name: &str, contents: &str) -> std::path::PathBuf {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = directory.join(name);
+    let file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(contents.as_bytes())).expect("a file");
+    path
+}

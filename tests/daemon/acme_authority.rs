@@ -1,0 +1,275 @@
+//! An ACME authority that is away, slow, somebody else, or out of its mind: what was served before goes on being served,
+//! operators are told, and nothing waits for it.
+
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test panics whenever it has to fail")]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use infra_harness::acme_authority::{AcmeAuthority, Endpoint, directory, problem};
+use infra_harness::authority::Authority;
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::handshake::shake_hands;
+use infra_harness::https::{Answer, Delivery};
+use infra_harness::pebble::{Endpoint as Asked, Options};
+use infra_harness::provider::Provider;
+use infra_harness::public_daemon::{NAME, PublicDaemon, hurry, settings, status};
+use infra_harness::wait;
+use infra_shared::http::pin_of_certificate;
+use serde_json::json;
+
+/// More than any step takes on a busy machine, and than the daemon waits for any answer.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Nobody waits longer for an answer of the daemon, whatever the authority does.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// A daemon that has its certificates from a stand-in.
+struct Scene {
+    daemon: Daemon,
+    authority: AcmeAuthority,
+    _provider: Provider,
+}
+
+impl Scene {
+    /// Does not run yet.
+    fn new() -> Self {
+        let (authority, provider) = (AcmeAuthority::start(), Provider::start());
+        let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+        let acme = settings(
+            &authority.directory_url(),
+            &authority.authority_file(),
+            daemon.port(),
+            "selfCheck: false",
+        );
+        let url = format!("https://{NAME}:{}", daemon.port());
+        daemon.change(|configuration| {
+            configuration.public_urls.push(url);
+            configuration.more = acme;
+        });
+        Self { daemon, authority, _provider: provider }
+    }
+
+    fn started() -> Self {
+        let mut scene = Self::new();
+        scene.daemon.start_again();
+        scene
+    }
+
+    /// Believes the directory what this authority vouches for, from the next start.
+    fn trust(&mut self, authority: &Path) {
+        let acme =
+            settings(&self.authority.directory_url(), authority, self.daemon.port(), "selfCheck: false");
+        self.daemon.change(|configuration| configuration.more = acme);
+    }
+
+    /// Tries again, and waits for the next failure.
+    fn next_error(&self) -> String {
+        let before = status(&self.daemon, "acme")["failures"].as_u64().unwrap_or_default();
+        hurry(&self.daemon);
+        self.error_after(before)
+    }
+
+    /// The last error, once there were more than this many; the daemon serves all the while.
+    fn error_after(&self, before: u64) -> String {
+        let told = wait::until(PATIENCE, || {
+            self.assert_serving();
+            let status = status(&self.daemon, "acme");
+            (status["failures"].as_u64() > Some(before))
+                .then(|| status["lastError"].as_str().map(str::to_owned))
+        });
+        told.flatten().unwrap_or_else(|| panic!("no error is told\n{}", self.daemon.log()))
+    }
+
+    /// Waits until it is told that nothing is ordered for a while.
+    fn wait_for_pause(&self) {
+        let is_told = || {
+            let status = status(&self.daemon, "acme");
+            status["waitingFor"]
+                .as_str()
+                .is_some_and(|text| text.contains("is made at"))
+                .then_some(())
+        };
+        let told = wait::until(PATIENCE, is_told);
+        assert!(told.is_some(), "no pause is told of\n{}", self.daemon.log());
+    }
+
+    /// The daemon's own authority vouches for the name, and requests are answered.
+    #[track_caller]
+    fn assert_serving(&self) {
+        let begin = Instant::now();
+        let shown = shake_hands(self.daemon.port(), NAME, &["http/1.1"]).expect("a handshake");
+        let authority = shown.chain.last().and_then(pin_of_certificate);
+        assert_eq!(authority, Some(self.daemon.pin()));
+        assert_eq!(self.daemon.api().get("/v1/server").status, 200);
+        assert!(begin.elapsed() < AT_ONCE, "it took {:?}", begin.elapsed());
+    }
+}
+
+/// Fails the test unless each of these words stands in `text`.
+#[track_caller]
+fn assert_told(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not told: {text}");
+    }
+}
+
+#[test]
+fn whatever_an_authority_answers_is_told_and_hinders_nobody() {
+    let scene = Scene::started();
+    // The stand-in refuses every order: the control, for it comes last.
+    assert_told(&scene.error_after(0), &["issues for nobody", "rejectedIdentifier"]);
+    assert_eq!(scene.authority.requests(Endpoint::NewAccount), 1);
+
+    let large = json!({ "padding": "x".repeat(10 * 1024 * 1024) });
+    let mut without_end = Answer::text(200, "x");
+    (without_end.delivery, without_end.body) = (Delivery::Endless, vec![b'x'; 65_536]);
+    let mut redirect = Answer::redirect("https://localhost:1/directory");
+    redirect.set_header("retry-after", "0");
+    for (endpoint, answer, words) in [
+        (Endpoint::Directory, Answer::text(503, "busy"), ["503"]),
+        (Endpoint::Directory, Answer::json(200, &large), ["more than"]),
+        (Endpoint::Directory, without_end, ["more than"]),
+        (Endpoint::Directory, Answer::text(200, "<html>{{{"), ["JSON"]),
+        (Endpoint::Directory, Answer::json(200, &json!([1, 2, 3])), ["JSON"]),
+        (Endpoint::Directory, redirect, ["302"]),
+        (Endpoint::NewNonce, Answer::text(500, ""), ["500"]),
+    ] {
+        scene.authority.misbehave(endpoint, answer.clone());
+        let error = scene.next_error();
+        assert_told(&error, &words);
+        assert!(error.len() < 500, "{error}");
+        scene.authority.behave();
+    }
+}
+
+#[test]
+fn an_authority_that_is_slow_is_given_up_on() {
+    let deliveries = [
+        Delivery::Never,
+        Delivery::After(Duration::from_mins(5)),
+        Delivery::Dripping { every: Duration::from_secs(1) },
+    ];
+    std::thread::scope(|scope| {
+        for delivery in deliveries {
+            scope.spawn(move || give_up_on(delivery));
+        }
+    });
+}
+
+fn give_up_on(delivery: Delivery) {
+    let mut scene = Scene::new();
+    let directory = directory(&scene.authority.origin());
+    scene.authority.misbehave(Endpoint::Directory, Answer { delivery, ..Answer::json(200, &directory) });
+    scene.daemon.start_again();
+    scene.error_after(0);
+    // It does not hinder the end either.
+    hurry(&scene.daemon);
+    let begin = Instant::now();
+    assert_eq!(scene.daemon.stop(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn an_authority_that_proves_itself_with_another_certificate_is_sent_nothing() {
+    let mut scene = Scene::new();
+    let other = Authority::new();
+    scene.trust(&other.file());
+    scene.daemon.start_again();
+    assert_told(&scene.error_after(0), &["certificate"]);
+    assert_eq!(scene.authority.requests(Endpoint::Directory), 0);
+}
+
+#[test]
+fn a_directory_that_refers_elsewhere_is_not_followed() {
+    let elsewhere = AcmeAuthority::start();
+    let in_the_clear = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    in_the_clear.set_nonblocking(true).expect("a socket can be asynchronous");
+    let mut scene = Scene::new();
+    // Both are trusted: it is not the certificate that keeps the daemon away.
+    let both = scene.daemon.directory().join("both.pem");
+    let read = |authority: &AcmeAuthority| std::fs::read(authority.authority_file()).expect("its file");
+    std::fs::write(&both, [read(&scene.authority), read(&elsewhere)].concat()).expect("a file");
+    scene.trust(&both);
+    scene.daemon.start_again();
+    scene.error_after(0);
+
+    let plain = format!("http://{}", in_the_clear.local_addr().expect("an address"));
+    for origin in [elsewhere.origin(), plain, scene.authority.origin().replace("https", "http")] {
+        scene.authority.misbehave(Endpoint::Directory, Answer::json(200, &directory(&origin)));
+        assert_told(&scene.next_error(), &["another address", &origin]);
+    }
+    assert!(elsewhere.bodies().is_empty(), "it was asked");
+    assert!(in_the_clear.accept().is_err(), "it was dialled in the clear");
+}
+
+#[test]
+fn orders_whose_answers_are_lost_count() {
+    let mut scene = Scene::new();
+    let large = Answer::text(201, &"x".repeat(1024 * 1024));
+    scene.authority.misbehave(Endpoint::NewOrder, large);
+    scene.daemon.start_again();
+    for before in 0..2 {
+        scene.error_after(before);
+        hurry(&scene.daemon);
+    }
+    scene.error_after(2);
+    for _ in 0..3 {
+        scene.daemon.kill();
+        scene.daemon.start_again();
+        scene.wait_for_pause();
+    }
+    assert_eq!(scene.authority.requests(Endpoint::NewOrder), 3);
+}
+
+#[test]
+fn the_pause_that_an_authority_asks_for_is_kept_across_restarts() {
+    for endpoint in [Endpoint::NewOrder, Endpoint::NewAccount, Endpoint::Directory] {
+        let mut scene = Scene::new();
+        let mut answer = problem(429, "rateLimited", "come back later");
+        answer.set_header("retry-after", "3600");
+        scene.authority.misbehave(endpoint, answer);
+        scene.daemon.start_again();
+        assert_told(&scene.error_after(0), &["come back later"]);
+        let asked = scene.authority.requests(endpoint);
+        scene.daemon.kill();
+        scene.daemon.start_again();
+        hurry(&scene.daemon);
+        scene.wait_for_pause();
+        assert_eq!(scene.authority.requests(endpoint), asked, "{endpoint:?} was asked again");
+    }
+}
+
+#[test]
+fn an_authority_that_is_away_is_waited_for_at_first_and_at_a_renewal() {
+    let options = Options { certificates_live: Duration::from_secs(15), ..Options::default() };
+    let Some(mut public) = PublicDaemon::prepare(options, "") else { return };
+    public.lead_to("127.0.0.1");
+    public.pebble.stop();
+    public.daemon.start_again();
+    let failure = |public: &PublicDaemon, words: &str| {
+        let is_told =
+            || public.status()["lastError"].as_str().is_some_and(|text| text.contains(words)).then_some(());
+        let told = wait::until(PATIENCE, is_told);
+        assert!(told.is_some(), "{words:?} is not told\n{}", public.daemon.log());
+    };
+    failure(&public, "cannot be reached");
+    let own = public.shown_for(NAME);
+    assert_eq!(own.chain.last().and_then(pin_of_certificate), Some(public.daemon.pin()));
+
+    public.pebble.start_again();
+    public.hurry();
+    let first = public.wait_for_certificate();
+    public.pebble.stop();
+    failure(&public, "cannot be reached");
+    assert_eq!(public.shown_for(NAME).leaf(), first.leaf(), "the certificate from before serves");
+
+    // It comes back without any memory of the account.
+    public.pebble.start_again();
+    let accounts = public.pebble.requests(Asked::NewAccount);
+    public.hurry();
+    failure(&public, "accountDoesNotExist");
+    public.hurry();
+    assert_ne!(public.wait_for_certificate().leaf(), first.leaf());
+    assert_eq!(public.pebble.requests(Asked::NewAccount), accounts + 1);
+}

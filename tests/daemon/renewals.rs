@@ -1,0 +1,142 @@
+//! New certificates come in under load: connections that are open stay open, and no request fails.
+
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use infra_harness::authority::Authority;
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::handshake::shake_hands;
+use infra_harness::load::{Load, Tally, Target};
+use infra_harness::pebble::{Endpoint, Options};
+use infra_harness::provider::Provider;
+use infra_harness::public_daemon::{NAME, PublicDaemon, hurry, status};
+use infra_harness::wait;
+
+const OPEN: usize = 1_000;
+const BUSY: usize = 4;
+const SWAPS: usize = 100;
+/// More than the opening of all connections takes on a busy machine, or any swap.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+#[test]
+fn three_renewals_fail_no_request() {
+    renew_three_times(Duration::from_secs(15));
+}
+
+#[test]
+#[ignore = "takes more than four minutes: `tests/soak/run`"]
+fn three_renewals_of_a_certificate_of_two_minutes_fail_no_request() {
+    renew_three_times(Duration::from_mins(2));
+}
+
+fn renew_three_times(certificates_live: Duration) {
+    let Some(public) = PublicDaemon::start(Options { certificates_live, ..Options::default() }) else {
+        return;
+    };
+    let load = Load::start(&public.target(), OPEN, BUSY);
+    wait_for_open(&load);
+    let before = load.tally().certificates.len();
+    // Each comes at two thirds of the life of the one before.
+    let limit = certificates_live * 3 + PATIENCE;
+    let is_renewed = || (load.tally().certificates.len() >= before + 3).then_some(());
+    let renewed = wait::until(limit, is_renewed);
+    let tally = load.stop();
+    assert!(renewed.is_some(), "{} certificates\n{}", tally.certificates.len(), public.daemon.log());
+    assert_undisturbed(&tally);
+    assert_eq!(public.status().get("failures"), Some(&0.into()));
+}
+
+#[test]
+fn ten_renewals_on_demand_fail_no_request() {
+    renew_on_demand(10);
+}
+
+#[test]
+#[ignore = "takes some minutes: `tests/soak/run`"]
+fn a_hundred_renewals_on_demand_fail_no_request() {
+    renew_on_demand(100);
+}
+
+fn renew_on_demand(renewals: usize) {
+    let Some(public) = PublicDaemon::start(Options::default()) else { return };
+    let load = Load::start(&public.target(), OPEN, BUSY);
+    wait_for_open(&load);
+    let mut before = public.shown_for(NAME);
+    for _ in 0..renewals {
+        public.daemon.infrad(["certificate", "renew"]).wait().expect(0);
+        let now = public.shown_for(NAME);
+        assert_ne!(now.leaf(), before.leaf());
+        before = now;
+    }
+    assert_undisturbed(&load.stop());
+    assert_eq!(public.pebble.requests(Endpoint::NewOrder), renewals + 1);
+}
+
+#[test]
+fn a_hundred_replacements_of_the_certificate_files_fail_no_request() {
+    let (provider, authority) = (Provider::start(), Authority::new());
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let folder = daemon.directory().join("tls");
+    std::fs::create_dir(&folder).expect("a directory");
+    // As Kubernetes mounts a secret: both files lie behind one link, which is exchanged.
+    let replace = |number: usize| {
+        let (leaf, version) = (authority.issue(), folder.join(format!("..{number}")));
+        std::fs::create_dir(&version).expect("a directory");
+        std::fs::write(version.join("tls.crt"), &leaf.chain_pem).expect("a chain");
+        std::fs::write(version.join("tls.key"), &leaf.key_pem).expect("a key");
+        let fresh = folder.join("..fresh");
+        symlink(&version, &fresh).expect("a link");
+        std::fs::rename(&fresh, folder.join("..data")).expect("the link is replaced");
+        leaf
+    };
+    replace(0);
+    let data = folder.join("..data");
+    let files = format!(
+        "tls: {{files: {{certificate: {}, privateKey: {}}}}}\n",
+        data.join("tls.crt").display(),
+        data.join("tls.key").display()
+    );
+    daemon.change(|configuration| configuration.more = files);
+    daemon.start_again();
+
+    let roots = std::fs::read_to_string(authority.file()).expect("its file");
+    let load = Load::start(&Target { port: daemon.port(), name: "127.0.0.1".to_owned(), roots }, OPEN, BUSY);
+    wait_for_open(&load);
+    for number in 1..=SWAPS {
+        let leaf = replace(number);
+        // The last is found by the daemon itself.
+        if number < SWAPS {
+            hurry(&daemon);
+        }
+        let begin = Instant::now();
+        let is_shown = || {
+            let shown = shake_hands(daemon.port(), "127.0.0.1", &["http/1.1"]).expect("a handshake");
+            (shown.chain.first() == leaf.chain.first()).then_some(())
+        };
+        let shown = wait::until(PATIENCE, is_shown);
+        assert!(shown.is_some(), "swap {number} was not seen in {:?}\n{}", begin.elapsed(), daemon.log());
+    }
+    assert_undisturbed(&load.stop());
+    assert_eq!(status(&daemon, "files")["failures"], 0);
+}
+
+/// Waits until all connections are there.
+#[track_caller]
+fn wait_for_open(load: &Load) {
+    let opened = wait::until(PATIENCE, || (load.tally().open == OPEN).then_some(()));
+    let tally = load.tally();
+    assert!(opened.is_some(), "{} connections are open: {:?}", tally.open, tally.failures.first());
+}
+
+#[track_caller]
+#[expect(clippy::print_stdout, reason = "`--nocapture` shows what was measured")]
+fn assert_undisturbed(tally: &Tally) {
+    let Tally { open, requests, handshakes, failures, certificates } = tally;
+    println!(
+        "{open} open connections, {handshakes} handshakes, {requests} requests, {} certificates",
+        certificates.len()
+    );
+    assert_eq!(failures.len(), 0, "{:?}", failures.get(..failures.len().min(5)));
+    // The control: all were asked, and again at the end.
+    assert!(*requests >= 2 * OPEN, "{requests}");
+}

@@ -1,0 +1,139 @@
+//! Clients that ask a daemon again and again, and others that keep their connections open, all of them counting failures.
+
+mod client;
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use client::Client;
+
+/// A server on 127.0.0.1, and how it is known.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub port: u16,
+    pub name: String,
+    /// Its roots, as PEM: nobody else is believed.
+    pub roots: String,
+}
+
+/// A running load; it ends with the value.
+pub struct Load {
+    tally: Arc<Mutex<Tally>>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a load has seen so far.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Connections that stay open.
+    pub open: usize,
+    pub requests: usize,
+    pub handshakes: usize,
+    pub failures: Vec<String>,
+    /// Different certificates that were shown.
+    pub certificates: HashSet<Vec<u8>>,
+}
+
+/// A daemon grants one address 64 connections.
+const CONNECTIONS_OF_ADDRESS: usize = 50;
+/// Each of the open connections asks as often.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Each of the busy clients rests as long, so that other tests run too.
+const BREATH: Duration = Duration::from_millis(20);
+/// So many connections are opened at a time.
+const OPENED_AT_ONCE: usize = 32;
+
+impl Load {
+    /// Keeps `open` connections, and has `busy` clients that connect, ask and leave, again and again.
+    pub fn start(target: &Target, open: usize, busy: usize) -> Self {
+        allow_files();
+        let (tally, (stop, stopped)) = (Arc::new(Mutex::new(Tally::default())), watch::channel(false));
+        let client = Client::new(target, Arc::clone(&tally));
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(run(client, open, busy, stopped));
+            runtime.shutdown_background();
+        });
+        Self { tally, stop, thread: Some(thread) }
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends it, once every open connection was asked one last time.
+    pub fn stop(mut self) -> Tally {
+        self.end();
+        self.tally()
+    }
+
+    fn end(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+async fn run(client: Client, open: usize, busy: usize, stopped: watch::Receiver<bool>) {
+    let mut clients = JoinSet::new();
+    let gate = Arc::new(tokio::sync::Semaphore::new(OPENED_AT_ONCE));
+    for number in 0..open {
+        let (client, mut stopped, gate) = (client.clone(), stopped.clone(), Arc::clone(&gate));
+        clients.spawn(async move {
+            let place = gate.acquire().await;
+            let Some(mut connection) = client.connect(address(1, number)).await else { return };
+            drop(place);
+            client.note(|tally| tally.open += 1);
+            loop {
+                // Once more after the end, so that a connection that was lost is noticed.
+                let is_over = *stopped.borrow_and_update();
+                client.ask(&mut connection).await;
+                if is_over {
+                    return;
+                }
+                let _ = tokio::time::timeout(INTERVAL, stopped.changed()).await;
+            }
+        });
+    }
+    for number in 0..busy {
+        let (client, stopped) = (client.clone(), stopped.clone());
+        clients.spawn(async move {
+            while !*stopped.borrow() {
+                if let Some(mut connection) = client.connect(address(2, number)).await {
+                    client.ask(&mut connection).await;
+                }
+                tokio::time::sleep(BREATH).await;
+            }
+        });
+    }
+    while clients.join_next().await.is_some() {}
+}
+
+/// One of the many addresses of loopback, in a network of its own for each group.
+fn address(group: u8, number: usize) -> Ipv4Addr {
+    let host = u8::try_from(number / CONNECTIONS_OF_ADDRESS + 1).expect("fewer connections");
+    Ipv4Addr::new(127, 0, group, host)
+}
+
+/// As many open files as this process may have; what it starts afterwards may have them too.
+fn allow_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}

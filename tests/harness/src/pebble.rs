@@ -1,0 +1,214 @@
+//! Pebble, the ACME server that Let's Encrypt tests clients with, beside a name server of its own.
+
+mod names;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use infra_shared::http::{self, Limits, Trust};
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::authority::Authority;
+use crate::ports::Ports;
+use crate::program::Running;
+use crate::{peers, wait};
+
+pub use names::Names;
+
+const READY: Duration = Duration::from_secs(30);
+
+/// A running server; it ends with the value.
+pub struct Pebble {
+    directory: TempDir,
+    /// Of ACME, of its management, and one where nobody answers.
+    ports: Ports,
+    authority: Authority,
+    options: Options,
+    program: PathBuf,
+    client: Client,
+    names: Names,
+    running: Option<Running>,
+    /// What earlier runs said.
+    log: String,
+}
+
+/// How it behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub certificates_live: Duration,
+    /// Of a hundred good nonces, how many are refused.
+    pub refused_nonces: u8,
+    /// Without, everybody may have an account.
+    pub external_account: Option<ExternalAccount>,
+}
+
+/// An account that an operator has with the authority already (RFC 8555 §7.3.4).
+#[derive(Debug, Clone)]
+pub struct ExternalAccount {
+    pub key_id: String,
+    /// In the URL-safe alphabet of Base64, without padding.
+    pub hmac_key: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    Directory,
+    NewNonce,
+    NewAccount,
+    NewOrder,
+    Challenge,
+    Finalize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { certificates_live: Duration::from_hours(24 * 90), refused_nonces: 0, external_account: None }
+    }
+}
+
+impl Pebble {
+    /// Starts it; it tries tls-alpn-01 at `validation_port` of the address that a name has with its own name server, where
+    /// no name has one at first. `None`, said loudly, where it is not installed.
+    pub fn start(validation_port: u16, options: Options) -> Option<Self> {
+        let program = peers::find_program("pebble")?;
+        let names = Names::start()?;
+        let directory = TempDir::with_prefix("infra-pebble-").expect("a temporary directory");
+        let (ports, authority) = (Ports::reserve(3), Authority::new());
+        let leaf = authority.issue();
+        let write = |name: &str, text: &str| {
+            std::fs::write(directory.path().join(name), text).expect("a file of Pebble's");
+        };
+        write("tls.crt", &leaf.chain_pem);
+        write("tls.key", &leaf.key_pem);
+        write("pebble.json", &configuration(&ports.all(), validation_port, &options).to_string());
+
+        let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
+        let trust = Trust::Authorities(vec![authority.certificate()]);
+        let client = http::blocking_client(&trust, limits, true).expect("a client");
+        let (running, log) = (None, String::new());
+        let mut pebble = Self { directory, ports, authority, options, program, client, names, running, log };
+        pebble.start_again();
+        Some(pebble)
+    }
+
+    /// Where its name server's names are set.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub fn directory_url(&self) -> String {
+        format!("https://localhost:{}/dir", self.ports.all()[0])
+    }
+
+    /// The authority of the directory's own certificate, for `caFile`.
+    pub fn authority_file(&self) -> PathBuf {
+        self.authority.file()
+    }
+
+    /// The root certificate of the chains that it issues, as PEM. It is another after each start.
+    pub fn root(&self) -> String {
+        let url = format!("https://localhost:{}/roots/0", self.ports.all()[1]);
+        let answer = self.client.get(url).send().and_then(reqwest::blocking::Response::error_for_status);
+        answer.and_then(reqwest::blocking::Response::text).expect("Pebble tells its root")
+    }
+
+    /// How often it was asked, in all its runs.
+    pub fn requests(&self, endpoint: Endpoint) -> usize {
+        let line = format!("{} -> calling handler()", endpoint.line());
+        self.log().lines().filter(|told| told.contains(&line)).count()
+    }
+
+    /// How often it was asked for anything.
+    pub fn all_requests(&self) -> usize {
+        // Its root is asked for by the tests.
+        let is_request = |line: &&str| line.contains("-> calling handler()") && !line.contains("/roots/");
+        self.log().lines().filter(is_request).count()
+    }
+
+    /// Everything it has said, in all its runs.
+    pub fn log(&self) -> String {
+        let now = self.running.as_ref().map(Running::output).unwrap_or_default();
+        format!("{}{now}", self.log)
+    }
+
+    /// Ends it, as a crash would. What it knew of accounts, orders and certificates is gone.
+    pub fn stop(&mut self) {
+        self.log = self.log();
+        self.running = None;
+    }
+
+    /// Starts it on the same ports, with another root.
+    pub fn start_again(&mut self) {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["-config", "pebble.json", "-dnsserver", &self.names.address()])
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PEBBLE_VA_NOSLEEP", "1")
+            .env("PEBBLE_AUTHZREUSE", "0")
+            .env("PEBBLE_WFE_NONCEREJECT", self.options.refused_nonces.to_string())
+            .stdin(Stdio::null());
+        let mut running = Running::start(command, "pebble".to_owned(), None, READY);
+        let directory = self.directory_url();
+        let ready = wait::until(READY, || {
+            assert!(running.is_running(), "Pebble ended at once\n{}", running.output());
+            self.client.get(&directory).send().is_ok_and(|answer| answer.status() == 200).then_some(())
+        });
+        assert!(ready.is_some(), "Pebble never became ready\n{}", running.output());
+        self.running = Some(running);
+    }
+}
+
+impl Endpoint {
+    /// As its log has it.
+    fn line(self) -> &'static str {
+        match self {
+            Self::Directory => "GET /dir",
+            Self::NewNonce => "HEAD /nonce-plz",
+            Self::NewAccount => "POST /sign-me-up",
+            Self::NewOrder => "POST /order-plz",
+            Self::Challenge => "POST /chalZ/",
+            Self::Finalize => "POST /finalize-order/",
+        }
+    }
+}
+
+fn configuration(ports: &[u16], validation_port: u16, options: &Options) -> Value {
+    let account = options.external_account.as_ref();
+    let keys = account.map_or_else(|| json!({}), |account| json!({ (&account.key_id): account.hmac_key }));
+    json!({ "pebble": {
+        "listenAddress": format!("127.0.0.1:{}", ports[0]),
+        "managementListenAddress": format!("127.0.0.1:{}", ports[1]),
+        "certificate": "tls.crt",
+        "privateKey": "tls.key",
+        "httpPort": ports[2],
+        "tlsPort": validation_port,
+        // As the authorities do that it stands for: a certificate says where it would be revoked.
+        "ocspResponderURL": "http://ocsp.example.test",
+        "externalAccountBindingRequired": account.is_some(),
+        "externalAccountMACKeys": keys,
+        "certificateValidityPeriod": options.certificates_live.as_secs(),
+    }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_starts_again_has_another_root_and_remembers_what_it_was_asked() {
+        let Some(mut pebble) = Pebble::start(Ports::reserve(1).all()[0], Options::default()) else { return };
+        let root = pebble.root();
+        assert!(http::authorities_from_pem(root.as_bytes()).is_ok(), "{root}");
+        let before = pebble.requests(Endpoint::Directory);
+        pebble.stop();
+        assert!(pebble.client.get(pebble.directory_url()).send().is_err());
+        pebble.start_again();
+        assert_ne!(pebble.root(), root);
+        assert!(pebble.requests(Endpoint::Directory) > before);
+        assert_eq!(pebble.requests(Endpoint::NewOrder), 0);
+    }
+}

@@ -1,0 +1,84 @@
+//! The name server that Pebble asks: names have addresses as a test says, and none at first.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use infra_shared::http::{self, Limits, Trust};
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+use crate::ports::Ports;
+use crate::program::Running;
+use crate::{peers, wait};
+
+const READY: Duration = Duration::from_secs(30);
+
+/// A running `pebble-challtestsrv`; it ends with the value.
+pub struct Names {
+    /// Of the name server, and of its management.
+    ports: Ports,
+    client: Client,
+    _running: Running,
+}
+
+impl Names {
+    pub(super) fn start() -> Option<Self> {
+        let program = peers::find_program("pebble-challtestsrv")?;
+        let ports = Ports::reserve(2);
+        let mut command = Command::new(program);
+        command
+            .args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv4", "", "-defaultIPv6", ""])
+            .args(["-dns01", &format!("127.0.0.1:{}", ports.all()[0])])
+            .args(["-management", &format!("127.0.0.1:{}", ports.all()[1])])
+            .env_clear()
+            .stdin(Stdio::null());
+        let mut running = Running::start(command, "pebble-challtestsrv".to_owned(), None, READY);
+        // It speaks plain HTTP, on loopback.
+        let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
+        let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true).expect("a client");
+        let ready = wait::until(READY, || {
+            assert!(running.is_running(), "pebble-challtestsrv ended at once\n{}", running.output());
+            is_set(&client, ports.all()[1], "clear-a", &json!({ "host": "ready.test." })).then_some(())
+        });
+        assert!(ready.is_some(), "pebble-challtestsrv never became ready\n{}", running.output());
+        Some(Self { ports, client, _running: running })
+    }
+
+    /// `name` leads to this address.
+    pub fn set(&self, name: &str, address: &str) {
+        self.forget(name);
+        self.tell("add-a", &json!({ "host": fully_qualified(name), "addresses": [address] }));
+    }
+
+    /// `name` has no address any more.
+    pub fn forget(&self, name: &str) {
+        self.tell("clear-a", &json!({ "host": fully_qualified(name) }));
+    }
+
+    /// Asked for `name`, it answers that it failed (SERVFAIL).
+    pub fn fail(&self, name: &str) {
+        self.tell("set-servfail", &json!({ "host": fully_qualified(name) }));
+    }
+
+    /// Takes [`Self::fail`] back.
+    pub fn mend(&self, name: &str) {
+        self.tell("clear-servfail", &json!({ "host": fully_qualified(name) }));
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.all()[0])
+    }
+
+    fn tell(&self, what: &str, body: &Value) {
+        assert!(is_set(&self.client, self.ports.all()[1], what, body), "{what}: {body}");
+    }
+}
+
+fn is_set(client: &Client, port: u16, what: &str, body: &Value) -> bool {
+    let url = format!("http://127.0.0.1:{port}/{what}");
+    client.post(url).body(body.to_string()).send().is_ok_and(|answer| answer.status().is_success())
+}
+
+fn fully_qualified(name: &str) -> String {
+    format!("{name}.")
+}

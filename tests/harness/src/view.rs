@@ -1,0 +1,99 @@
+//! What programs see of this machine: host names and trusted authorities of their own. The machine's stay as they are.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::namespace::Namespace;
+use crate::skip;
+
+/// A hosts file and a trust store for the programs that are run inside. Both can be changed while those run.
+pub struct View {
+    namespace: Namespace,
+    directory: TempDir,
+}
+
+impl View {
+    /// Knows `localhost` alone, asks no name server, and trusts whom this machine trusts. `None`, said loudly, where this
+    /// machine lets nobody have one.
+    pub fn new() -> Option<Self> {
+        let directory = TempDir::with_prefix("infra-view-").expect("a temporary directory");
+        let write = |name: &str, text: &[u8]| {
+            std::fs::write(directory.path().join(name), text).expect("a file of the view");
+        };
+        write("nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n");
+        write("hosts", HOSTS.as_bytes());
+        std::fs::create_dir(directory.path().join("certs")).expect("a directory");
+        write("certs/ca-certificates.crt", &std::fs::read(TRUST_STORE).unwrap_or_default());
+        let Some(namespace) = Namespace::new(SCRIPT, &[directory.path()]) else {
+            skip::told("this machine lets nobody have a view of their own (`unshare --mount`)");
+            return None;
+        };
+        Some(Self { namespace, directory })
+    }
+
+    /// These names lead to these addresses from now on, and no others.
+    pub fn resolve(&self, names: &[(&str, &str)]) {
+        let lines: Vec<String> = names.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
+        // Written in its place: what is mounted is this very file.
+        std::fs::write(self.directory.path().join("hosts"), format!("{HOSTS}{}", lines.concat()))
+            .expect("the hosts file");
+    }
+
+    /// The system trusts this authority as well from now on.
+    pub fn trust(&self, pem: &str) {
+        let bundle = self.directory.path().join("certs/ca-certificates.crt");
+        let mut trusted = std::fs::read_to_string(&bundle).expect("the trust store");
+        trusted.push_str(pem);
+        std::fs::write(bundle, trusted).expect("the trust store");
+    }
+
+    /// A command that runs `program` with this view.
+    pub fn enter(&self, program: impl AsRef<Path>) -> Command {
+        self.namespace.enter(program)
+    }
+}
+
+impl AsRef<Namespace> for View {
+    fn as_ref(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+const HOSTS: &str = "127.0.0.1 localhost\n";
+const TRUST_STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
+const SCRIPT: &str = "mount --bind \"$1/hosts\" /etc/hosts && mount --bind \"$1/nsswitch.conf\" /etc/nsswitch.conf && \
+                      mount --bind \"$1/certs\" /etc/ssl/certs";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(view: &View, name: &str) -> String {
+        let found = view.enter("getent").args(["ahostsv4", name]).output().expect("getent");
+        String::from_utf8_lossy(&found.stdout).split_whitespace().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn names_change_while_the_view_is_in_use_and_this_machine_never_sees_them() {
+        let Some(view) = View::new() else { return };
+        assert_eq!(address(&view, "infra.example.test"), "");
+        view.resolve(&[("infra.example.test", "127.0.0.7")]);
+        assert_eq!(address(&view, "infra.example.test"), "127.0.0.7");
+        view.resolve(&[]);
+        assert_eq!(address(&view, "infra.example.test"), "");
+        let hosts = std::fs::read_to_string("/etc/hosts").expect("this machine's hosts");
+        assert!(!hosts.contains("infra.example.test"));
+    }
+
+    #[test]
+    fn an_authority_is_trusted_inside_alone() {
+        let Some(view) = View::new() else { return };
+        let pem = "-----BEGIN CERTIFICATE-----\nof a test\n-----END CERTIFICATE-----\n";
+        view.trust(pem);
+        let inside = view.enter("cat").arg(TRUST_STORE).output().expect("cat").stdout;
+        assert!(String::from_utf8_lossy(&inside).ends_with(pem));
+        assert!(!std::fs::read_to_string(TRUST_STORE).unwrap_or_default().contains("of a test"));
+    }
+}
