@@ -240,7 +240,7 @@ fn a_provider_is_told_as_what_it_is() {
 fn the_browser_that_a_login_would_open_is_looked_for() {
     let scene = Scene::new();
     scene.only_wrong("browser", &["`firefoxx`", "BROWSER"], |call| call.env("BROWSER", "firefoxx"));
-    scene.only_wrong("browser", &["none of these", "xdg-open"], |call| {
+    scene.only_wrong("browser", &["no program that opens addresses", "xdg-open"], |call| {
         call.env("DISPLAY", ":9").env("PATH", scene.alice.home())
     });
     let browser = RecordingBrowser::recording();

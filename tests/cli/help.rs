@@ -76,6 +76,7 @@ fn the_examples_work_as_they_stand() {
             .args(["-e", "-o", "pipefail", "-c", &line])
             .env_clear()
             .env("HOME", alice.home())
+            .env("SSL_CERT_FILE", provider.authority_file())
             .env("TZ", "UTC");
         shell.env("PATH", format!("{folder}:/usr/local/bin:/usr/bin:/bin")).current_dir(alice.home());
         browser.prepare(&mut shell);

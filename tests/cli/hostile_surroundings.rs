@@ -140,7 +140,6 @@ fn odd_browsers_open_nothing_and_the_address_is_printed() {
         "; touch pwned",
         "$(touch pwned)",
         "`touch pwned`",
-        "sh -c 'touch pwned'; echo",
         "-e",
         "\u{1b}[31m",
     ] {

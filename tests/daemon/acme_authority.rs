@@ -85,10 +85,7 @@ impl Scene {
     fn wait_for_pause(&self) {
         let is_told = || {
             let status = status(&self.daemon, "acme");
-            status["waitingFor"]
-                .as_str()
-                .is_some_and(|text| text.contains("is made at"))
-                .then_some(())
+            status["waitingFor"].as_str().is_some_and(|text| text.contains("is made at")).then_some(())
         };
         let told = wait::until(PATIENCE, is_told);
         assert!(told.is_some(), "no pause is told of\n{}", self.daemon.log());

@@ -5,6 +5,7 @@ mod authority;
 mod challenge;
 mod examination;
 mod nonces;
+mod obtaining;
 mod order;
 mod renewal;
 mod self_check;
@@ -20,7 +21,7 @@ use tokio::sync::Notify;
 use url::Url;
 
 use authority::Directory;
-use order::{Failure, Issued};
+use order::Issued;
 use renewal::RenewalTimes;
 
 use super::chain::{ChainError, CheckedChain, covers};
@@ -31,7 +32,7 @@ use super::{Source, TlsError};
 use crate::audit::Audit;
 use crate::keys::FieldSealer;
 use crate::secrets::Reference;
-use crate::store::{BegunOrder, Store};
+use crate::store::Store;
 
 pub(super) use authority::AuthorityError;
 pub use examination::Examined;
@@ -320,68 +321,6 @@ impl Acme {
             }
         }
         (reached, hindrances.join("; "))
-    }
-
-    /// Orders a certificate for `names`, keeps it, and serves with it.
-    async fn obtain(&self, names: &[String]) -> Result<(), TlsError> {
-        let (now, directory) = (self.clock.now(), self.settings.directory.to_string());
-        let id = match self.keep.store.begin_order(now, MOST_FAILED_ORDERS, WINDOW).await? {
-            BegunOrder::Begun(id) => id,
-            BegunOrder::Spent { until } => return Err(AcmeError::Spent(until).into()),
-            BegunOrder::Paused { until } => return Err(AcmeError::Paused(until).into()),
-        };
-        tracing::info!(names = names.join(" "), directory, "ordering a certificate");
-        let ordered = self.order(names).await;
-        if let Some(until) = self.directory.take_retry_after(self.clock.now()) {
-            self.keep.store.pause_orders(until).await?;
-        }
-        match ordered {
-            Ok(issued) => *self.issued() = Some(issued),
-            Err(failure) => {
-                if failure.is_without_order {
-                    self.keep.store.release_order(id).await?;
-                }
-                if failure.is_without_account {
-                    self.keep.store.forget_acme_account(directory).await?;
-                }
-                return Err(failure.error);
-            }
-        }
-        self.keep.store.settle_orders(directory, self.clock.now()).await?;
-        self.take_up().await
-    }
-
-    async fn order(&self, names: &[String]) -> Result<Issued, Failure> {
-        let account = self.account().await?;
-        let served = self.resolver.chain().filter(|_| self.times().is_supported());
-        let replaced = served.as_deref().and_then(CheckedChain::identifier);
-        let ordered = order::order(&account, names, replaced, &self.resolver).await?;
-        Ok(Issued { obtained_at: Some(self.clock.now()), ..ordered })
-    }
-
-    /// Keeps and serves what was issued. Where that cannot be yet, it stays for the next look: it was hard to come by.
-    async fn take_up(&self) -> Result<(), TlsError> {
-        let Some(issued) = self.issued().take() else { return Ok(()) };
-        match self.keep_and_check(&issued).await {
-            Ok(chain) => {
-                let (names, until) = (chain.names.join(" "), chain.not_after);
-                self.resolver.serve_chain(chain);
-                *self.times() = RenewalTimes::default();
-                self.journal.succeeded();
-                tracing::info!(names, %until, "obtained a certificate");
-                Ok(())
-            }
-            Err(error) => {
-                *self.issued() = Some(issued);
-                Err(error)
-            }
-        }
-    }
-
-    async fn keep_and_check(&self, issued: &Issued) -> Result<CheckedChain, TlsError> {
-        let directory = self.settings.directory.as_str();
-        self.keep.save_acme(directory, issued.chain_pem.clone(), &issued.private_key).await?;
-        Ok(issued.check(self.clock.now())?)
     }
 
     fn note_failure(&self, error: &TlsError) {

@@ -87,7 +87,7 @@ impl Pebble {
 
         let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
         let trust = Trust::Authorities(vec![authority.certificate()]);
-        let client = http::blocking_client(&trust, limits, true).expect("a client");
+        let client = http::blocking_client(&trust, limits, true, http::Way::Direct).expect("a client");
         let (running, log) = (None, String::new());
         let mut pebble = Self { directory, ports, authority, options, program, client, names, running, log };
         pebble.start_again();

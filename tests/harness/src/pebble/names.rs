@@ -35,7 +35,8 @@ impl Names {
         let mut running = Running::start(command, "pebble-challtestsrv".to_owned(), None, READY);
         // It speaks plain HTTP, on loopback.
         let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
-        let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true).expect("a client");
+        let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true, http::Way::Direct)
+            .expect("a client");
         let ready = wait::until(READY, || {
             assert!(running.is_running(), "pebble-challtestsrv ended at once\n{}", running.output());
             is_set(&client, ports.all()[1], "clear-a", &json!({ "host": "ready.test." })).then_some(())
