@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ pub(super) struct OwnFiles {
     hosts: Vec<String>,
     pub(super) journal: Journal,
     seen: Mutex<Seen>,
-    is_being_read: Arc<AtomicBool>,
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -119,8 +118,7 @@ impl OwnFiles {
         journal: Journal,
         now: Timestamp,
     ) -> Result<Self, FilesError> {
-        let is_being_read = Arc::default();
-        let own = Self { files, hosts, journal, seen: Mutex::default(), is_being_read };
+        let own = Self { files, hosts, journal, seen: Mutex::default(), reading: Arc::default() };
         let contents = own.read().await?;
         let chain = own.files.check(&contents, own.hosts.get(..1).unwrap_or_default(), now)?;
         own.seen().judged = Some(contents.digest());
@@ -165,19 +163,16 @@ impl OwnFiles {
                 PATIENCE.as_secs()
             ),
         };
-        if self.is_being_read.swap(true, Ordering::SeqCst) {
-            return Err(hangs());
-        }
-        let (files, is_being_read) = (self.files.clone(), self.is_being_read.clone());
-        let reading = tokio::task::spawn_blocking(move || {
-            let read = files.read();
-            is_being_read.store(false, Ordering::SeqCst);
-            read
-        });
-        match tokio::time::timeout(PATIENCE, reading).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(_)) | Err(_) => Err(hangs()),
-        }
+        let (files, turn) = (self.files.clone(), self.reading.clone());
+        let reading = async {
+            let turn = turn.lock_owned().await;
+            let reading = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                files.read()
+            });
+            reading.await.unwrap_or_else(|_| Err(hangs()))
+        };
+        tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| Err(hangs()))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
