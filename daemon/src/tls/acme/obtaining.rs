@@ -18,11 +18,13 @@ impl Acme {
         };
         tracing::info!(names = names.join(" "), directory, "ordering a certificate");
         let ordered = self.order(names).await;
+        // First of all, so that nothing that fails from here on loses it.
+        let ordered = ordered.map(|issued| *self.issued() = Some(issued));
         if let Some(until) = self.directory.take_retry_after(self.clock.now()) {
             self.keep.store.pause_orders(until).await?;
         }
         match ordered {
-            Ok(issued) => *self.issued() = Some(issued),
+            Ok(()) => {}
             Err(failure) => {
                 if failure.is_without_order {
                     self.keep.store.release_order(id).await?;
