@@ -14,9 +14,22 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+use crate::listener::Route;
 use crate::sessions::Sessions;
 
 pub use redirect::redirect;
+
+/// What is answered, as it is counted.
+pub const ROUTES: &[Route] = &[
+    Route { method: "GET", path: "/v1/session" },
+    Route { method: "DELETE", path: "/v1/session" },
+    Route { method: "GET", path: "/v1/server" },
+    Route { method: "POST", path: "/v1/logins" },
+    Route { method: "POST", path: "/v1/logins/finish" },
+    Route { method: "POST", path: "/v1/logouts" },
+    Route { method: "GET", path: "/healthz" },
+    Route { method: "GET", path: "/readyz" },
+];
 
 /// What every route may use.
 #[derive(Clone)]

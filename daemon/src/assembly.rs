@@ -24,13 +24,13 @@ use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::identity::{IdentityError, Provider};
 use crate::keys::{FieldSealer, KeyError, Keys, Place};
-use crate::listener::{self, ListenerLimits, Transport};
+use crate::listener::{self, ListenerLimits, Requests, Site, Transport};
 use crate::monitoring::{Watched, serve_monitoring};
-use crate::platform::PlatformError;
+use crate::platform::{PlatformError, ServiceManager};
 use crate::sessions::{Bindings, Sessions};
 use crate::store::{ProviderRow, StoreError};
 use crate::tls::{Certificates, TlsError, TlsServer};
-use crate::upkeep::Upkeep;
+use crate::upkeep::{LiveSessions, Upkeep};
 use operations::{Serving, Stage};
 
 pub use data_directory::{DataDirectory, Rollback, lock};
@@ -81,6 +81,8 @@ pub struct Daemon {
     address: SocketAddr,
     clock: Arc<dyn Clock>,
     audit: Audit,
+    requests: Arc<Requests>,
+    live_sessions: LiveSessions,
 }
 
 impl Daemon {
@@ -156,9 +158,13 @@ impl Daemon {
             configuration: config.digest.as_deref(),
             providers: &names,
         });
+        let (requests, live_sessions) = (Arc::new(Requests::new(api::ROUTES)), LiveSessions::default());
         stage.serve(Serving {
             public_urls: public_urls.clone(),
             certificates: certificates.clone(),
+            sessions: sessions.clone(),
+            requests: requests.clone(),
+            live_sessions: live_sessions.clone(),
             operations: Operations::new(&data_directory, config_path, clock.clone(), audit.clone()),
         });
         Ok(Self {
@@ -174,6 +180,8 @@ impl Daemon {
             address,
             clock,
             audit,
+            requests,
+            live_sessions,
         })
     }
 
@@ -217,6 +225,7 @@ impl Daemon {
             epoch_file: self.data_directory.epoch_file.clone(),
             clock: self.clock,
             audit: self.audit.clone(),
+            live_sessions: self.live_sessions,
         };
         let upkeep = tokio::spawn(upkeep.run());
         let stopping = self.stopping;
@@ -226,15 +235,17 @@ impl Daemon {
         });
 
         let redirecting = self.redirecting.map(|listener| {
-            let (router, stopped) = (api::redirect(self.public_urls), stopped.clone());
+            let site =
+                Site { router: api::redirect(self.public_urls), requests: Arc::new(Requests::new(&[])) };
+            let stopped = stopped.clone();
             tokio::spawn(async move {
                 let limits = ListenerLimits::default();
-                listener::serve(listener, Transport::Plain, router, limits, until(stopped)).await;
+                listener::serve(listener, Transport::Plain, site, limits, until(stopped)).await;
             })
         });
-        let router = api::router(self.sessions);
+        let site = Site { router: api::router(self.sessions), requests: self.requests };
         let (transport, limits) = (Transport::Tls(self.tls), ListenerLimits::default());
-        listener::serve(self.listener, transport, router, limits, until(stopped)).await;
+        listener::serve(self.listener, transport, site, limits, until(stopped)).await;
         upkeep.abort();
         waiting.abort();
         // They end by themselves: the one was aborted, the others were told.
@@ -267,16 +278,11 @@ fn answer_operators(
     let mut tasks = vec![tokio::spawn(control.serve(perform, until(stopped.clone())))];
     if let Some(address) = config.metrics {
         let (listener, _) = bind(address)?;
-        let stage = stage.clone();
-        let watched = stage.clone();
+        let (observed, asked) = (stage.clone(), stage.clone());
         let watched = Watched {
             secrets: config.backends.clone(),
-            certificates: Arc::new(move || watched.certificates()),
-            audit: Arc::new({
-                let stage = stage.clone();
-                move || stage.audit_failures()
-            }),
-            readiness: Arc::new(move || stage.not_ready_because()),
+            observe: Arc::new(move || observed.observe()),
+            readiness: Arc::new(move || asked.not_ready_because()),
         };
         let serving = serve_monitoring(listener, watched, until(stopped.clone()));
         tasks.push(tokio::spawn(serving));
@@ -291,6 +297,7 @@ async fn wait_for_keys(config: &Config, stage: &Stage) -> Result<Keys, AssemblyE
         match Keys::open_or_create(&config.data_dir, &config.root_keys).await {
             Err(error) if error.is_away() => {
                 tracing::warn!(%error, pause = pause.as_secs(), "waiting for the root key, users are not served yet");
+                ServiceManager::waiting(&error.to_string(), pause);
                 stage.wait_for(error.to_string());
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);

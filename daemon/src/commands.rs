@@ -12,6 +12,7 @@ mod fingerprint;
 mod introduction;
 mod key;
 mod operation;
+mod reload;
 mod serve;
 mod status;
 

@@ -11,6 +11,7 @@ mod provider;
 mod reference;
 mod remote;
 mod section;
+mod sections;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use crate::tls::{MinimumVersion, OtherSource};
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Fault};
 pub use https::DomainError;
+pub use sections::Sections;
 
 use directories::Directories;
 use error::FaultAt;
@@ -62,6 +64,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The SHA-256 of the file; `None` where a secret stands in it.
     pub digest: Option<String>,
+    /// Its sections, to be compared with those of another reading.
+    pub sections: Sections,
 }
 
 /// How the daemon serves HTTPS; by default with TLS 1.3 and a certification authority of its own.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod connection;
+mod requests;
 
 use std::future::Future;
 use std::io;
@@ -20,6 +21,14 @@ use admission::Admission;
 use connection::Protocol;
 
 use crate::tls::{Purpose, TlsServer};
+
+pub use requests::{Requests, Route, RouteCounts, request_id};
+
+/// Who answers, and where it is counted.
+pub struct Site {
+    pub router: axum::Router,
+    pub requests: Arc<Requests>,
+}
 
 /// What connections are spoken over.
 pub enum Transport {
@@ -77,15 +86,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `router` until `stop` is done, then lets requests under way end.
+/// Serves `site` until `stop` is done, then lets requests under way end.
 pub async fn serve(
     listener: TcpListener,
     transport: Transport,
-    router: axum::Router,
+    site: Site,
     limits: ListenerLimits,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let protocol = Arc::new(Protocol::new(router, &limits));
+    let protocol = Arc::new(Protocol::new(site, &limits));
     let admission = Admission::new(&limits);
     let transport = Arc::new(transport);
     let connections = GracefulShutdown::new();

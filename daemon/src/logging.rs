@@ -1,15 +1,19 @@
 //! The log, on standard error: text for people, or one JSON object a line for machines.
 
+mod one_line;
+
 use std::io;
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::terminal::Terminal;
+use one_line::OneLine;
 
 /// How the configuration wants the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +50,26 @@ impl Default for LogSettings {
     }
 }
 
+/// A log that was started.
+pub struct Log {
+    filter: reload::Handle<Targets, Registry>,
+    verbosity: Verbosity,
+}
+
+impl Log {
+    /// Tells more or less from now on, as `configured` and the command line have it.
+    pub fn change_level(&self, configured: LogLevel) {
+        // It fails only where the log is gone, and nobody reads it any more.
+        let _ = self.filter.reload(filter(level(configured, self.verbosity)));
+    }
+}
+
 /// Starts the log of this process. A second start changes nothing.
-pub fn start(settings: LogSettings, verbosity: Verbosity, terminal: Terminal) {
+pub fn start(settings: LogSettings, verbosity: Verbosity, terminal: Terminal) -> Log {
+    let (subscriber, filter) = subscriber(settings, verbosity, terminal.colours_talk(), io::stderr);
     // It fails only where a log was started before, which then goes on.
-    let _ = subscriber(settings, verbosity, terminal.colours_talk(), io::stderr).try_init();
+    let _ = subscriber.try_init();
+    Log { filter, verbosity }
 }
 
 fn subscriber<W>(
@@ -57,16 +77,17 @@ fn subscriber<W>(
     verbosity: Verbosity,
     colour: bool,
     writer: W,
-) -> impl SubscriberInitExt
+) -> (impl SubscriberInitExt, reload::Handle<Targets, Registry>)
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer = tracing_subscriber::fmt::layer().with_writer(OneLine::new(writer, settings.format, colour));
     let layer = match settings.format {
         LogFormat::Text => layer.with_ansi(colour).boxed(),
         LogFormat::Json => layer.with_ansi(false).json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter(level(settings.level, verbosity))))
+    let (filter, handle) = reload::Layer::new(filter(level(settings.level, verbosity)));
+    (tracing_subscriber::registry().with(layer.with_filter(filter)), handle)
 }
 
 /// The level that the configuration and the command line make together.
@@ -110,11 +131,12 @@ mod tests {
     use super::*;
 
     /// What is written while `act` runs.
-    fn logged(format: LogFormat, act: impl FnOnce()) -> String {
+    fn logged(format: LogFormat, act: impl FnOnce(&Log)) -> String {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let settings = LogSettings { format, level: LogLevel::Info };
-        let guard = subscriber(settings, Verbosity::default(), false, Mutex::new(writer)).set_default();
-        act();
+        let (subscriber, filter) = subscriber(settings, Verbosity::default(), false, Mutex::new(writer));
+        let guard = subscriber.set_default();
+        act(&Log { filter, verbosity: Verbosity::default() });
         drop(guard);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("the log");
@@ -123,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_log_is_one_line_an_event_and_keeps_libraries_out() {
-        let act = || {
+        let act = |_: &Log| {
             tracing::info!(provider = "okta", "provider is ready");
             tracing::debug!("too much");
             tracing::info!(target: "hyper::proto", "a header");
@@ -137,6 +159,43 @@ mod tests {
         assert_eq!(json["message"], "provider is ready");
         assert_eq!(json["provider"], "okta");
         assert_eq!(json["level"], "INFO");
+    }
+
+    #[test]
+    fn the_level_changes_while_the_log_is_written() {
+        let text = logged(LogFormat::Text, |log| {
+            tracing::debug!("not yet");
+            log.change_level(LogLevel::Debug);
+            tracing::debug!("now");
+            log.change_level(LogLevel::Error);
+            tracing::info!("no more");
+        });
+        assert!(text.lines().count() == 1 && text.contains("now"), "{text}");
+    }
+
+    #[test]
+    fn an_event_is_one_bounded_line_whatever_is_in_it() {
+        let act = |_: &Log| {
+            tracing::info!(text = %"a\nb\u{1b}[2Jc\u{9b}d\r\u{2028}e", "first");
+            tracing::info!(text = %"x".repeat(100_000), "second");
+            tracing::info!(text = %"\n".repeat(100_000), "third");
+        };
+        let text = logged(LogFormat::Text, act);
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.lines().all(|line| line.len() <= 8192), "a line is too long");
+        assert!(
+            text.chars().all(|character| character == '\n' || !character.is_control()),
+            "control characters"
+        );
+        assert!(text.contains("first") && text.contains("second") && text.contains("third"));
+
+        let json = logged(LogFormat::Json, act);
+        assert_eq!(json.lines().count(), 3);
+        for line in json.lines() {
+            assert!(line.len() <= 8192, "a line is too long");
+            serde_json::from_str::<serde_json::Value>(line).expect("an object");
+        }
+        assert!(json.contains("first") && json.contains("an event was too long"));
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //! the daemon waits for its root key.
 
 mod certificates;
+mod daemon;
+mod process;
+mod requests;
+mod secrets;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,41 +16,52 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, serve};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use crate::secrets::{Backends, ReadReason};
+use crate::listener::RouteCounts;
+use crate::secrets::Backends;
+use crate::sessions::SessionCounts;
+use crate::store::WriteCounts;
 use crate::tls::CertificateState;
-use certificates::CertificateCollector;
+use daemon::DaemonCollector;
+use process::ProcessCollector;
+use secrets::SecretReads;
 
 /// Why the daemon is not ready; `None` when it is.
 pub type Readiness = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// How the daemon's certificates are.
-pub type CertificateStates = Arc<dyn Fn() -> Vec<CertificateState> + Send + Sync>;
+/// What there is to measure; `None` while the daemon waits for its root key.
+pub type Observe = Arc<dyn Fn() -> Option<Observed> + Send + Sync>;
 
 /// What is watched.
 pub struct Watched {
     pub secrets: Backends,
-    pub certificates: CertificateStates,
+    pub observe: Observe,
     pub readiness: Readiness,
-    pub audit: AuditFailures,
 }
 
-/// How many lines of the audit log could not be written.
-pub type AuditFailures = Arc<dyn Fn() -> u64 + Send + Sync>;
+/// A daemon that serves, as it is at one moment.
+pub struct Observed {
+    pub certificates: Vec<CertificateState>,
+    /// Lines of the audit log that could not be written.
+    pub audit_failures: u64,
+    pub requests: Vec<RouteCounts>,
+    pub sessions: SessionCounts,
+    /// As counted within the last minute.
+    pub live_sessions: u64,
+    pub writes: WriteCounts,
+}
 
 /// OpenMetrics 1.0, which Prometheus reads.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone)]
 struct Monitoring {
-    registry: Arc<Registry>,
+    registries: Arc<[Registry; 2]>,
     readiness: Readiness,
 }
 
@@ -56,14 +71,8 @@ pub async fn serve_monitoring(
     watched: Watched,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    let mut registry = Registry::with_prefix("infrad");
-    let build = Family::<[(&str, &str); 1], Gauge>::default();
-    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-    registry.register("build_info", "Which infrad this is", build);
-    registry.register_collector(Box::new(SecretReads(watched.secrets)));
-    registry.register_collector(Box::new(CertificateCollector::new(watched.certificates)));
-    registry.register_collector(Box::new(AuditCollector(watched.audit)));
-    let monitoring = Monitoring { registry: Arc::new(registry), readiness: watched.readiness };
+    let readiness = watched.readiness.clone();
+    let monitoring = Monitoring { registries: Arc::new(registries(watched)), readiness };
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| std::future::ready(StatusCode::NO_CONTENT)))
@@ -74,10 +83,28 @@ pub async fn serve_monitoring(
     }
 }
 
+/// The daemon's own metrics, and those that every process has, under the names that Prometheus gives them.
+fn registries(watched: Watched) -> [Registry; 2] {
+    let mut own = Registry::with_prefix("infrad");
+    let build = Family::<[(&str, &str); 1], Gauge>::default();
+    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+    own.register("build_info", "Which infrad this is", build);
+    own.register_collector(Box::new(SecretReads(watched.secrets)));
+    own.register_collector(Box::new(DaemonCollector::new(watched.observe, watched.readiness)));
+    let mut of_process = Registry::with_prefix("process");
+    of_process.register_collector(Box::new(ProcessCollector));
+    [own, of_process]
+}
+
 async fn metrics(State(monitoring): State<Monitoring>) -> Response {
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &monitoring.registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+    let mut written = String::new();
+    let encoded = monitoring
+        .registries
+        .iter()
+        .try_for_each(|registry| text::encode_registry(&mut written, registry))
+        .and_then(|()| text::encode_eof(&mut written));
+    match encoded {
+        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], written).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -86,39 +113,5 @@ async fn ready(State(monitoring): State<Monitoring>) -> Response {
     match (monitoring.readiness)() {
         None => StatusCode::NO_CONTENT.into_response(),
         Some(cause) => (StatusCode::SERVICE_UNAVAILABLE, cause + "\n").into_response(),
-    }
-}
-
-/// Lines of the audit log that are missing.
-struct AuditCollector(AuditFailures);
-
-impl Collector for AuditCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        const HELP: &str = "How many lines of the audit log could not be written";
-        let counter = ConstCounter::new((self.0)());
-        counter.encode(encoder.encode_descriptor("audit_failures", HELP, None, counter.metric_type())?)
-    }
-}
-
-impl std::fmt::Debug for AuditCollector {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("AuditCollector").finish_non_exhaustive()
-    }
-}
-
-/// Reads of client secrets by reason, as the backends count them.
-#[derive(Debug)]
-struct SecretReads(Backends);
-
-impl Collector for SecretReads {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        const HELP: &str = "How often client secrets were read";
-        let counter = ConstCounter::new(0_u64);
-        let mut reads = encoder.encode_descriptor("secret_reads", HELP, None, counter.metric_type())?;
-        for reason in ReadReason::ALL {
-            let counter = ConstCounter::new(self.0.reads(reason));
-            counter.encode(reads.encode_family(&[("reason", reason.name())])?)?;
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,8 @@
 mod lock;
 mod memory;
 mod private;
+mod service_manager;
+mod usage;
 
 use std::path::Path;
 
@@ -11,6 +13,8 @@ pub use memory::lock_memory;
 pub use private::{
     BESIDE, create_file, ensure_private_directory, read_private_file, replace_file, sync_directory,
 };
+pub use service_manager::ServiceManager;
+pub use usage::ProcessUsage;
 
 /// Why a file or directory cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 mod audited;
 mod binding;
 mod caller;
+mod counts;
 mod ending;
 mod limits;
 mod login;
@@ -20,9 +21,11 @@ use crate::identity::Provider;
 use crate::keys::TicketKey;
 use crate::store::{Store, StoreError};
 use crate::tls::Proofs;
+use counts::Counts;
 
 pub use binding::Bindings;
 pub use caller::{Caller, NotAuthenticated, Use};
+pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use login::LoginRefusal;
 
@@ -35,6 +38,7 @@ pub struct Sessions {
     limits: SessionLimits,
     clock: Arc<dyn Clock>,
     audit: Audit,
+    counts: Counts,
 }
 
 impl Sessions {
@@ -47,7 +51,7 @@ impl Sessions {
         clock: Arc<dyn Clock>,
         audit: Audit,
     ) -> Self {
-        Self { store, ticket_key, providers, bindings, limits, clock, audit }
+        Self { store, ticket_key, providers, bindings, limits, clock, audit, counts: Counts::default() }
     }
 
     pub fn providers(&self) -> &[Provider] {
@@ -61,6 +65,11 @@ impl Sessions {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// How logins and sessions ended since the start.
+    pub fn counts(&self) -> SessionCounts {
+        self.counts.now()
     }
 
     /// Whether the store answers.

@@ -13,6 +13,7 @@ mod sessions;
 mod tickets;
 mod time;
 mod token_hash;
+mod writes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use providers::ProviderRow;
 pub use sessions::{EndReason, Ended, NewSession, StoredSession};
 pub use tickets::Consumed;
 pub use token_hash::TokenHash;
+pub use writes::WriteCounts;
 
 /// Why the store cannot be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,8 @@ pub enum StoreError {
     Platform(#[from] PlatformError),
     #[error("the database failed: {0}")]
     Database(#[from] rusqlite::Error),
+    #[error("nothing can be written: {0}")]
+    NotWritten(String),
     #[error("the database is busy: no reader became free in time")]
     Busy,
 }
@@ -76,10 +80,17 @@ impl Store {
         Ok(Self { connections: Arc::new(Connections::new(writer, readers)), recent: Arc::default() })
     }
 
-    /// Whether the store answers: reads from it.
+    /// Whether the store answers: reads from it. What was to be written last must have been, too: something is written
+    /// every minute, so that a disk with room again is noticed.
     pub fn check(&self) -> Result<(), StoreError> {
+        self.connections.writes.check()?;
         self.connections
             .read(|reader| Ok(reader.query_row("SELECT count(*) FROM providers", [], |_| Ok(()))?))
+    }
+
+    /// What was written since the start.
+    pub fn writes(&self) -> WriteCounts {
+        self.connections.writes.counts()
     }
 }
 

@@ -3,8 +3,10 @@
 
 mod backup;
 mod epoch;
+mod live_sessions;
 mod restore;
 mod rotation;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::tls::Certificates;
 
 pub use backup::{BackupError, create_backup, open_backup};
 pub use epoch::EpochFile;
+pub use live_sessions::LiveSessions;
 pub use restore::{Restored, restore};
 pub use rotation::rotate;
 
@@ -35,6 +38,7 @@ pub struct Upkeep {
     pub epoch_file: EpochFile,
     pub clock: Arc<dyn Clock>,
     pub audit: Audit,
+    pub live_sessions: LiveSessions,
 }
 
 /// Why it is not known how new the data is.
@@ -49,7 +53,12 @@ pub enum EpochError {
 impl Upkeep {
     /// Runs until it is dropped. A failure is logged and tried again at the next turn.
     pub async fn run(self) {
-        tokio::join!(self.look_after(), self.note_epochs(), self.certificates.look_after());
+        tokio::join!(
+            self.look_after(),
+            self.note_epochs(),
+            self.certificates.look_after(),
+            watchdog::keep_alive(&self.store),
+        );
     }
 
     async fn look_after(&self) {
@@ -63,6 +72,7 @@ impl Upkeep {
                 Ok(count) => tracing::debug!(count, "dropped sessions that ended long ago"),
                 Err(error) => tracing::error!(%error, "cannot drop what has expired"),
             }
+            self.live_sessions.count(self.store.clone(), self.clock.now()).await;
             match self.keys.forget_previous_ticket_key(self.clock.now()) {
                 Ok(false) => {}
                 Ok(true) => tracing::info!("forgot the ticket key from before the rotation"),

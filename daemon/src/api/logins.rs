@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use infra_shared::api::{FinishLogin, StartLogin};
+use tracing::Instrument;
 
 use super::Api;
 use super::body::JSON;
@@ -21,11 +22,11 @@ pub(super) async fn finish(
     State(api): State<Api>,
     JSON(request): JSON<FinishLogin>,
 ) -> Result<Response, Refusal> {
+    let finishing = async move { api.sessions.finish_login(&request).await };
     // A client that goes away does not undo half a login: once begun, it is brought to its end.
-    let finished =
-        tokio::spawn(async move { api.sessions.finish_login(&request).await }).await.map_err(|_| {
-            Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing a login panicked")
-        })??;
+    let finished = tokio::spawn(finishing.in_current_span()).await.map_err(|_| {
+        Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing a login panicked")
+    })??;
     tracing::info!(session = %finished.session.id, provider = finished.user.provider, "logged in");
     Ok(answer(StatusCode::CREATED, &finished))
 }

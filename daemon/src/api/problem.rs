@@ -7,15 +7,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use infra_shared::api::MEDIA_TYPE;
 use infra_shared::api::{Problem, ProblemCode};
-use infra_shared::random;
 use serde::Serialize;
 
 use crate::identity::IdentityError;
+use crate::listener::request_id;
 use crate::sessions::{LoginRefusal, NotAuthenticated};
 use crate::store::StoreError;
-
-/// Characters of a request id: enough to find a line in a log.
-const REQUEST_ID_CHARACTERS: usize = 12;
 
 /// An answer that is not the one hoped for. Making one logs the reason, once.
 #[derive(Debug)]
@@ -28,7 +25,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Refuses with `code`; `reason` goes to the log and nowhere else.
     pub(super) fn new(code: ProblemCode, reason: &dyn Display) -> Self {
-        let request_id = random::alphanumeric(REQUEST_ID_CHARACTERS);
+        let request_id = request_id();
         if code.status() >= 500 {
             tracing::error!(request = request_id, %code, %reason, "not answered");
         } else {

@@ -18,10 +18,13 @@ use crate::control::{
     OperationFailure,
 };
 use crate::keys::{KeyError, Keys, RootKeySettings};
+use crate::listener::Requests;
+use crate::monitoring::Observed;
 use crate::secrets::{Backends, ReadReason};
+use crate::sessions::Sessions;
 use crate::store::Store;
-use crate::tls::{CertificateState, Certificates, TlsError};
-use crate::upkeep::{BackupError, create_backup, rotate};
+use crate::tls::{Certificates, TlsError};
+use crate::upkeep::{BackupError, LiveSessions, create_backup, rotate};
 
 /// The operations on an open data directory. One that changes something waits for the one before it.
 pub struct Operations {
@@ -53,6 +56,9 @@ enum Progress {
 pub(super) struct Serving {
     pub(super) public_urls: Vec<Origin>,
     pub(super) certificates: Arc<Certificates>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) requests: Arc<Requests>,
+    pub(super) live_sessions: LiveSessions,
     pub(super) operations: Operations,
 }
 
@@ -196,14 +202,17 @@ impl Stage {
         }
     }
 
-    /// How many lines of the audit log could not be written.
-    pub(super) fn audit_failures(&self) -> u64 {
-        self.progress().map(|serving| serving.operations.audit.failures()).unwrap_or_default()
-    }
-
-    /// How the daemon's certificates are; none while it waits.
-    pub(super) fn certificates(&self) -> Vec<CertificateState> {
-        self.progress().map(|serving| serving.certificates.states()).unwrap_or_default()
+    /// What there is to measure; `None` while it waits.
+    pub(super) fn observe(&self) -> Option<Observed> {
+        let serving = self.progress().ok()?;
+        Some(Observed {
+            certificates: serving.certificates.states(),
+            audit_failures: serving.operations.audit.failures(),
+            requests: serving.requests.counts(),
+            sessions: serving.sessions.counts(),
+            live_sessions: serving.live_sessions.last(),
+            writes: serving.operations.store.writes(),
+        })
     }
 
     fn progress(&self) -> Result<Arc<Serving>, String> {

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::serve::until_stopped;
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
-use crate::config::{Config, HttpsSettings};
+use crate::config::{Config, HttpsSettings, Sections};
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
 use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
@@ -52,7 +52,8 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         let introduction = introduction::of(daemon.public_urls(), daemon.pin());
         let text = format!("{introduction}\n{}\n", instructions(&environment));
         context.terminal.data(text).map_err(|error| Failure::output(&error))?;
-        let stopped = until_stopped(daemon, context.terminal).await.map_err(failed("listen for signals"))?;
+        let stopped =
+            until_stopped(daemon, context.terminal, None).await.map_err(failed("listen for signals"))?;
         return Ok(stopped.into());
     }
 
@@ -115,6 +116,7 @@ fn configuration(
         log: LogSettings::default(),
         warnings: Vec::new(),
         digest: None,
+        sections: Sections::default(),
     }
 }
 

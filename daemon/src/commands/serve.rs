@@ -10,14 +10,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::reload::{Configuration, Reloading};
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
-use crate::audit::Audit;
 use crate::failure::Failure;
 use crate::logging;
-use crate::platform::lock_memory;
+use crate::platform::{ServiceManager, lock_memory};
 use crate::terminal::Terminal;
-use crate::tls::Certificates;
 
 pub(super) async fn run(
     context: &Context,
@@ -26,7 +25,13 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let mut config = context.read_config()?;
     config.add_domains(domains).map_err(|error| Failure::usage(error.to_string()))?;
-    logging::start(config.log, context.verbosity, context.terminal);
+    let log = logging::start(config.log, context.verbosity, context.terminal);
+    let configuration = Configuration {
+        path: context.config_path.clone(),
+        sections: config.sections.clone(),
+        log_format: config.log.format,
+        log,
+    };
     keep_memory_from_swap();
     let rollback = if accept_rollback { Rollback::Accepted } else { Rollback::Refused };
     let clock = Arc::new(SystemClock);
@@ -44,7 +49,7 @@ pub(super) async fn run(
         .data(format!("infrad {version} listens on {}\n{introduction}\n", daemon.address()))
         .map_err(|error| Failure::output(&error))?;
     tracing::info!(address = %daemon.address(), "ready");
-    let stopped = until_stopped(daemon, context.terminal)
+    let stopped = until_stopped(daemon, context.terminal, Some(configuration))
         .await
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
     Ok(stopped.into())
@@ -89,11 +94,16 @@ impl From<Stopped> for ExitCode {
 }
 
 /// Runs `daemon` until SIGTERM or SIGINT; a second one does not wait for what is under way.
-pub(super) async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Result<Stopped> {
+pub(super) async fn until_stopped(
+    daemon: Daemon,
+    terminal: Terminal,
+    configuration: Option<Configuration>,
+) -> io::Result<Stopped> {
     let mut signals = StopSignals::listen()?;
-    let reloading =
-        tokio::spawn(reload_when_told(daemon.certificates(), daemon.audit(), signal(SignalKind::hangup())?));
-    let _reloading = AbortOnDrop(reloading);
+    let reloading = Reloading { certificates: daemon.certificates(), audit: daemon.audit(), configuration };
+    let hangup = signal(SignalKind::hangup())?;
+    let _reloading = AbortOnDrop(tokio::spawn(reloading.reload_when_told(hangup)));
+    ServiceManager::ready();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut running = std::pin::pin!(daemon.run(async move {
         // A sender that is gone means the same.
@@ -105,22 +115,12 @@ pub(super) async fn until_stopped(daemon: Daemon, terminal: Terminal) -> io::Res
     }
     terminal.say("stopping; what is under way may end, a second signal ends it at once");
     tracing::info!("stopping");
+    ServiceManager::stopping();
     // A daemon that ended meanwhile needs no telling.
     let _ = stop.send(());
     select! {
         () = running => Ok(Stopped::InOrder),
         () = signals.next() => Ok(Stopped::AtOnce),
-    }
-}
-
-/// SIGHUP: certificate files are read anew, what is awaited is tried at once, and the audit log is opened anew.
-async fn reload_when_told(certificates: Arc<Certificates>, audit: Audit, mut hangup: Signal) {
-    while hangup.recv().await.is_some() {
-        tracing::info!(
-            "told to reload: certificates and the audit log are looked at anew; all else needs a restart"
-        );
-        audit.reopen();
-        certificates.reload().await;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::sessions::SessionLimits;
 use super::directories::Directories;
 use super::error::{Fault, FaultAt};
 use super::section::{Field, Keys, Section};
+use super::sections::Sections;
 use super::tree::Node;
 use super::{Config, audit, backends, duration, https, provider, remote};
 
@@ -86,6 +87,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         log,
         warnings,
         digest: None,
+        sections: Sections::of(tree),
     })
 }
 

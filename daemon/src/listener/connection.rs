@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -15,8 +15,10 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt;
+use tracing::Instrument;
 
-use super::{ListenerLimits, PeerAddress};
+use super::requests::{identified, request_id};
+use super::{ListenerLimits, PeerAddress, Requests, Site};
 
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
@@ -28,11 +30,12 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) struct Protocol {
     builder: Builder<TokioExecutor>,
     router: Router,
+    requests: Arc<Requests>,
     request: Duration,
 }
 
 impl Protocol {
-    pub(super) fn new(router: Router, limits: &ListenerLimits) -> Self {
+    pub(super) fn new(site: Site, limits: &ListenerLimits) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -47,7 +50,7 @@ impl Protocol {
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(limits.request_head);
-        Self { builder, router, request: limits.request }
+        Self { builder, router: site.router, requests: site.requests, request: limits.request }
     }
 
     /// Answers requests until the peer leaves, breaks the protocol, or `watcher` asks to end.
@@ -70,13 +73,26 @@ impl Protocol {
         request: Request<Incoming>,
         peer: PeerAddress,
     ) -> Result<Response, Infallible> {
+        let begun = Instant::now();
+        let route = self.requests.find(request.method(), request.uri().path());
+        let is_get = request.method() == Method::GET;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
-        let answer = tokio::time::timeout(self.request, self.router.clone().oneshot(request)).await;
-        Ok(match answer {
+        let answering = tokio::time::timeout(self.request, self.router.clone().oneshot(request));
+        let answer = identified(async {
+            if is_get {
+                // Who is asked thousands of times a second whose a token is has nothing to tell of it but a refusal.
+                return answering.await;
+            }
+            let span = tracing::info_span!("answer", request = request_id());
+            answering.instrument(span).await
+        });
+        let response = match answer.await {
             Ok(Ok(response)) => response,
             // Whatever it waited for is away for now.
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")]).into_response(),
-        })
+        };
+        self.requests.observe(route, response.status(), begun.elapsed());
+        Ok(response)
     }
 }

@@ -62,7 +62,8 @@ impl Served {
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
-            serve(listener, Transport::Tls(tls), router, limits, async { stopped.await.unwrap_or(()) }).await;
+            let site = Site { router, requests: Arc::new(Requests::new(&[])) };
+            serve(listener, Transport::Tls(tls), site, limits, async { stopped.await.unwrap_or(()) }).await;
         });
         Self { address, pin, stop: Some(stop), serving }
     }

@@ -2,51 +2,40 @@
 
 use std::fmt;
 
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use super::CertificateStates;
 use crate::tls::CertificateState;
 
-/// Asks how the certificates are whenever metrics are.
-pub(super) struct CertificateCollector(CertificateStates);
-
-impl CertificateCollector {
-    pub(super) fn new(states: CertificateStates) -> Self {
-        Self(states)
+pub(super) fn encode(
+    encoder: &mut DescriptorEncoder<'_>,
+    states: &[CertificateState],
+) -> Result<(), fmt::Error> {
+    let times: [Gauge; 2] = [
+        ("certificate_expiry_timestamp", "Until when the certificate is good", |state| {
+            state.expires_at.map(jiff::Timestamp::as_second)
+        }),
+        ("certificate_issue_timestamp", "Since when the certificate is good", |state| {
+            state.issued_at.map(jiff::Timestamp::as_second)
+        }),
+    ];
+    for (name, help, value) in times {
+        gauge(encoder, name, help, Some(&Unit::Seconds), states, value)?;
     }
-}
-
-impl Collector for CertificateCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let states = (self.0)();
-        let times: [Gauge; 2] = [
-            ("certificate_expiry_timestamp", "Until when the certificate is good", |state| {
-                state.expires_at.map(jiff::Timestamp::as_second)
-            }),
-            ("certificate_issue_timestamp", "Since when the certificate is good", |state| {
-                state.issued_at.map(jiff::Timestamp::as_second)
-            }),
-        ];
-        for (name, help, value) in times {
-            gauge(&mut encoder, name, help, Some(&Unit::Seconds), &states, value)?;
-        }
-        let is_failing = |state: &CertificateState| Some(i64::from(state.last_error.is_some()));
-        gauge(&mut encoder, "certificate_failing", FAILING, None, &states, is_failing)?;
-        let is_waiting = |state: &CertificateState| Some(i64::from(state.waiting_for.is_some()));
-        gauge(&mut encoder, "certificate_waiting", WAITING, None, &states, is_waiting)?;
-        let counter = ConstCounter::new(0_u64);
-        let mut failures =
-            encoder.encode_descriptor("certificate_failures", FAILURES, None, counter.metric_type())?;
-        for state in &states {
-            let counter = ConstCounter::new(state.failures);
-            counter.encode(failures.encode_family(&[("source", state.source.name())])?)?;
-        }
-        Ok(())
+    let is_failing = |state: &CertificateState| Some(i64::from(state.last_error.is_some()));
+    gauge(encoder, "certificate_failing", FAILING, None, states, is_failing)?;
+    let is_waiting = |state: &CertificateState| Some(i64::from(state.waiting_for.is_some()));
+    gauge(encoder, "certificate_waiting", WAITING, None, states, is_waiting)?;
+    let counter = ConstCounter::new(0_u64);
+    let mut failures =
+        encoder.encode_descriptor("certificate_failures", FAILURES, None, counter.metric_type())?;
+    for state in states {
+        let counter = ConstCounter::new(state.failures);
+        counter.encode(failures.encode_family(&[("source", state.source.name())])?)?;
     }
+    Ok(())
 }
 
 const FAILING: &str = "1 where getting or taking up a certificate failed last, until it works again";
@@ -72,10 +61,4 @@ fn gauge(
         }
     }
     Ok(())
-}
-
-impl fmt::Debug for CertificateCollector {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("CertificateCollector").finish_non_exhaustive()
-    }
 }

@@ -27,13 +27,16 @@ impl Sessions {
     pub async fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, LoginRefusal> {
         let finished = self.decide_login(request).await;
         match &finished {
-            Ok(FinishedLogin { session, user, .. }) => self.audit.record(&Event::LoginFinished {
-                provider: &user.provider,
-                session: session.id.as_str(),
-                issuer: &user.issuer,
-                subject: &user.subject,
-                email: user.email.as_deref(),
-            }),
+            Ok(FinishedLogin { session, user, .. }) => {
+                self.counts.login(Some(&user.provider), "finished");
+                self.audit.record(&Event::LoginFinished {
+                    provider: &user.provider,
+                    session: session.id.as_str(),
+                    issuer: &user.issuer,
+                    subject: &user.subject,
+                    email: user.email.as_deref(),
+                });
+            }
             Err(refusal) => {
                 let ticket = Ticket::open(&request.ticket, &self.ticket_key).ok();
                 self.tell_refused(ticket.as_ref().map(|ticket| ticket.provider.as_str()), refusal);
@@ -43,10 +46,12 @@ impl Sessions {
     }
 
     pub(super) fn tell_ended(&self, session: &SessionID, reason: EndReason) {
+        self.counts.ended(reason.as_str());
         self.audit.record(&Event::SessionEnded { session: session.as_str(), reason: reason.as_str() });
     }
 
     fn tell_refused(&self, provider: Option<&str>, refusal: &LoginRefusal) {
+        self.counts.login(provider, refusal.reason());
         let detail = refusal.to_string();
         self.audit.record(&Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail });
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreError;
+use super::writes::Writes;
 
 /// Look-ups take microseconds: a few connections serve all cores, and each has a page cache to pay for.
 pub(super) const READERS: usize = 4;
@@ -17,6 +18,7 @@ pub(super) struct Connections {
     pub(super) writer: Arc<Mutex<Connection>>,
     readers: Mutex<Readers>,
     reader_is_back: Condvar,
+    pub(super) writes: Arc<Writes>,
 }
 
 /// The readers that nobody uses at the moment.
@@ -32,6 +34,7 @@ impl Connections {
             writer: Arc::new(Mutex::new(writer)),
             readers: Mutex::new(Readers { idle: readers, generation: 0 }),
             reader_is_back: Condvar::new(),
+            writes: Arc::default(),
         }
     }
 
@@ -50,14 +53,16 @@ impl Connections {
         &self,
         operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let writer = self.writer.clone();
+        let (writer, watch) = (self.writer.clone(), self.writes.clone());
         tokio::task::spawn_blocking(move || {
             // A panic inside a transaction rolled it back: the connection is as good as before.
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = operation(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
+            watch.over(|| {
+                let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let result = operation(&transaction)?;
+                transaction.commit()?;
+                Ok(result)
+            })
         })
         .await
         .expect("a transaction neither panics nor is aborted")

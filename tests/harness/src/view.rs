@@ -49,6 +49,30 @@ impl View {
         std::fs::write(bundle, trusted).expect("the trust store");
     }
 
+    /// Puts a disk of its own, of this many kilobytes, over an empty directory.
+    pub fn mount_disk(&self, directory: &Path, kilobytes: u32) {
+        let script = format!("mount -t tmpfs -o size={kilobytes}k,mode=700 none \"$1\"");
+        self.run(&script, directory);
+    }
+
+    /// Fills the disk over `directory` to the last byte.
+    pub fn fill_disk(&self, directory: &Path) {
+        self.run(
+            "dd if=/dev/zero of=\"$1/filling\" bs=1k 2>/dev/null; ! dd if=/dev/zero of=\"$1/filling\" bs=1 count=1 oflag=append conv=notrunc 2>/dev/null",
+            directory,
+        );
+    }
+
+    /// Takes out what [`Self::fill_disk`] put there.
+    pub fn empty_disk(&self, directory: &Path) {
+        self.run("rm \"$1/filling\"", directory);
+    }
+
+    fn run(&self, script: &str, directory: &Path) {
+        let status = self.enter("sh").args(["-c", script, "sh"]).arg(directory).status();
+        assert!(status.is_ok_and(|status| status.success()), "`{script}` failed");
+    }
+
     /// A command that runs `program` with this view.
     pub fn enter(&self, program: impl AsRef<Path>) -> Command {
         self.namespace.enter(program)

@@ -1,0 +1,67 @@
+//! What SIGHUP does: what can be is read anew, and what cannot is named.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::signal::unix::Signal;
+
+use crate::audit::Audit;
+use crate::config::{Config, Sections};
+use crate::logging::{Log, LogFormat};
+use crate::platform::ServiceManager;
+use crate::tls::Certificates;
+
+/// What a running daemon can be told to read anew.
+pub(super) struct Reloading {
+    pub(super) certificates: Arc<Certificates>,
+    pub(super) audit: Audit,
+    /// `None` where no file says how the daemon is.
+    pub(super) configuration: Option<Configuration>,
+}
+
+/// The configuration that the daemon was started with.
+pub(super) struct Configuration {
+    pub(super) path: PathBuf,
+    pub(super) sections: Sections,
+    pub(super) log_format: LogFormat,
+    pub(super) log: Log,
+}
+
+impl Reloading {
+    /// Reads anew at each `hangup`: certificate files, the audit log's file, the level of the log. What is awaited, such as
+    /// a certificate, is tried at once.
+    pub(super) async fn reload_when_told(self, mut hangup: Signal) {
+        while hangup.recv().await.is_some() {
+            ServiceManager::reloading();
+            tracing::info!(
+                "told to reload: certificates, the audit log and the level of the log are looked at anew"
+            );
+            self.audit.reopen();
+            self.certificates.reload().await;
+            if let Some(configuration) = &self.configuration {
+                configuration.reload();
+            }
+            ServiceManager::ready();
+        }
+    }
+}
+
+impl Configuration {
+    fn reload(&self) {
+        let config = match Config::read(&self.path) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "the configuration has a fault: what runs goes on, a restart would fail");
+                return;
+            }
+        };
+        self.log.change_level(config.log.level);
+        let mut changed = config.sections.differing_from(&self.sections);
+        // Of this one the level was just taken over, and there is nothing else but its format.
+        changed.retain(|name| name != "log" || config.log.format != self.log_format);
+        if !changed.is_empty() {
+            let sections = changed.join(", ");
+            tracing::warn!(sections, "these sections differ from what runs: they need a restart");
+        }
+    }
+}

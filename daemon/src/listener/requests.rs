@@ -1,0 +1,202 @@
+//! The requests that were answered, counted by route, and what one of them is called in the log.
+
+use std::cell::OnceCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use infra_shared::random;
+
+/// Characters of a request id: enough to find a line in a log.
+const REQUEST_ID_CHARACTERS: usize = 12;
+
+/// The statuses that are told apart: those that this daemon answers with. Any other counts as the last.
+const STATUSES: [u16; 15] = [200, 201, 204, 308, 400, 401, 403, 404, 405, 410, 413, 429, 502, 503, 500];
+
+/// Upper bounds, in seconds, of the times that are told apart.
+const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// What is answered: a method and a path, in which a segment in braces stands for any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+}
+
+/// Counts requests. What a stranger asks for makes no new count: it falls under a known route or under none.
+pub struct Requests {
+    routes: &'static [Route],
+    /// One for each of `routes`, and one for everything else.
+    observed: Vec<Observed>,
+}
+
+#[derive(Default)]
+struct Observed {
+    statuses: [AtomicU64; STATUSES.len()],
+    /// What the last bound does not hold counts in `count` alone.
+    times: [AtomicU64; BOUNDS.len()],
+    count: AtomicU64,
+    microseconds: AtomicU64,
+}
+
+/// How often a route was answered, and how long that took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteCounts {
+    /// `None` for whatever is not a route.
+    pub route: Option<Route>,
+    /// Status, and how often; those that never were are left out.
+    pub statuses: Vec<(u16, u64)>,
+    /// Upper bound in seconds, and how many took no longer than it and longer than the one before.
+    pub times: Vec<(f64, u64)>,
+    pub count: u64,
+    pub seconds: f64,
+}
+
+impl Requests {
+    pub fn new(routes: &'static [Route]) -> Self {
+        Self { routes, observed: (0..=routes.len()).map(|_| Observed::default()).collect() }
+    }
+
+    /// What is counted of each route that was asked for.
+    pub fn counts(&self) -> Vec<RouteCounts> {
+        let routes = self.routes.iter().copied().map(Some).chain([None]);
+        routes.zip(&self.observed).filter_map(|(route, observed)| observed.counts(route)).collect()
+    }
+
+    /// Which of the routes this is, as [`Self::observe`] wants to know it.
+    pub(super) fn find(&self, method: &Method, path: &str) -> usize {
+        self.routes
+            .iter()
+            .position(|route| route.method == method.as_str() && is_under(route.path, path))
+            .unwrap_or(self.routes.len())
+    }
+
+    /// A request for `route` was answered with `status` after `time`.
+    pub(super) fn observe(&self, route: usize, status: StatusCode, time: Duration) {
+        let Some(observed) = self.observed.get(route) else { return };
+        let status = STATUSES.iter().position(|known| *known == status.as_u16());
+        if let Some(count) = observed.statuses.get(status.unwrap_or(STATUSES.len() - 1)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let seconds = time.as_secs_f64();
+        let bound = BOUNDS.iter().position(|bound| seconds <= *bound);
+        if let Some(count) = bound.and_then(|bound| observed.times.get(bound)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        observed.count.fetch_add(1, Ordering::Relaxed);
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        observed.microseconds.fetch_add(microseconds, Ordering::Relaxed);
+    }
+}
+
+impl Observed {
+    fn counts(&self, route: Option<Route>) -> Option<RouteCounts> {
+        let count = self.count.load(Ordering::Relaxed);
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (count > 0).then(|| RouteCounts {
+            route,
+            statuses: STATUSES
+                .into_iter()
+                .zip(self.statuses.iter().map(read))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            times: BOUNDS.into_iter().zip(self.times.iter().map(read)).collect(),
+            count,
+            seconds: Duration::from_micros(self.microseconds.load(Ordering::Relaxed)).as_secs_f64(),
+        })
+    }
+}
+
+/// Whether `path` is one of those that `template` stands for.
+fn is_under(template: &str, path: &str) -> bool {
+    if !template.contains('{') {
+        return template == path;
+    }
+    let (mut wanted, mut found) = (template.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), found.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == found => {}
+            (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {}
+            _ => return false,
+        }
+    }
+}
+
+tokio::task_local! {
+    /// Of the request that is being answered, once somebody asked for it.
+    static REQUEST_ID: OnceCell<String>;
+}
+
+/// What the request that is being answered is called in the log and in a problem; drawn when it is asked for first.
+pub fn request_id() -> String {
+    REQUEST_ID
+        .try_with(|id| id.get_or_init(mint).clone())
+        // Nothing is being answered: whoever asks still gets something to be found by.
+        .unwrap_or_else(|_| mint())
+}
+
+/// Has `answering` answer a request of its own.
+pub(super) async fn identified<T>(answering: impl Future<Output = T>) -> T {
+    REQUEST_ID.scope(OnceCell::new(), answering).await
+}
+
+fn mint() -> String {
+    random::alphanumeric(REQUEST_ID_CHARACTERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: &[Route] = &[
+        Route { method: "GET", path: "/v1/session" },
+        Route { method: "DELETE", path: "/v1/sessions/{id}" },
+    ];
+
+    #[test]
+    fn a_request_counts_under_its_route_and_every_other_under_none() {
+        let requests = Requests::new(ROUTES);
+        assert_eq!(requests.counts(), []);
+        for (method, path) in
+            [("GET", "/v1/session"), ("DELETE", "/v1/sessions/a"), ("DELETE", "/v1/sessions/b")]
+        {
+            let route = requests.find(&method.parse().expect("a method"), path);
+            requests.observe(route, StatusCode::OK, Duration::from_micros(700));
+        }
+        for (method, path) in [
+            ("GET", "/v1/sessions"),
+            ("PUT", "/v1/session"),
+            ("DELETE", "/v1/sessions/"),
+            ("DELETE", "/v1/sessions/a/b"),
+            ("DELETE", "/v1/sessions"),
+        ] {
+            let route = requests.find(&method.parse().expect("a method"), path);
+            requests.observe(route, StatusCode::NOT_FOUND, Duration::from_mins(1));
+        }
+        let counts = requests.counts();
+        let seen: Vec<_> = counts.iter().map(|route| (route.route, route.count)).collect();
+        assert_eq!(seen, [(Some(ROUTES[0]), 1), (Some(ROUTES[1]), 2), (None, 5)]);
+        assert_eq!(counts[1].times[1], (0.001, 2));
+        assert_eq!(counts[1].statuses, [(200, 2)]);
+        assert!(counts[2].times.iter().all(|(_, count)| *count == 0), "a minute is under no bound");
+    }
+
+    #[test]
+    fn a_status_that_nobody_knows_counts_as_a_failure_of_ours() {
+        let requests = Requests::new(ROUTES);
+        for status in [204, 418, 500, 599] {
+            requests.observe(0, StatusCode::from_u16(status).expect("a status"), Duration::ZERO);
+        }
+        assert_eq!(requests.counts()[0].statuses, [(204, 1), (500, 3)]);
+    }
+
+    #[tokio::test]
+    async fn a_request_has_one_id_and_no_other_has_it() {
+        let ids = || async { (request_id(), request_id()) };
+        let (first, again) = identified(ids()).await;
+        assert_eq!(first, again);
+        assert_ne!(identified(ids()).await.0, first);
+        assert_eq!(request_id().len(), REQUEST_ID_CHARACTERS);
+    }
+}

@@ -1,0 +1,36 @@
+//! What the process uses of the machine.
+
+/// Memory and files of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessUsage {
+    pub resident_bytes: u64,
+    pub open_files: u64,
+    /// `None` where there is no limit.
+    pub max_open_files: Option<u64>,
+}
+
+impl ProcessUsage {
+    /// As it is now; `None` where the system does not tell.
+    #[cfg(target_os = "linux")]
+    pub fn now() -> Option<Self> {
+        use rustix::process::{Resource, getrlimit};
+
+        // proc(5): the second number is the resident set in pages.
+        let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        let page_size = u64::try_from(rustix::param::page_size()).ok()?;
+        // The listing of the folder itself is one of them.
+        let open_files = std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
+        Some(Self {
+            resident_bytes: pages.checked_mul(page_size)?,
+            open_files: u64::try_from(open_files).ok()?,
+            max_open_files: getrlimit(Resource::Nofile).current,
+        })
+    }
+
+    /// Not built on other systems yet.
+    #[cfg(not(target_os = "linux"))]
+    pub fn now() -> Option<Self> {
+        None
+    }
+}

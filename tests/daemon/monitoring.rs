@@ -1,0 +1,270 @@
+//! What operators and their machines are told: metrics, health, the log, and the service manager.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::login;
+use infra_harness::ports::Ports;
+use infra_harness::provider::Provider;
+use infra_harness::view::View;
+use infra_harness::wait;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+const BOUND: Duration = Duration::from_secs(30);
+
+/// A daemon whose metrics are asked for at an address of their own.
+struct Watched {
+    daemon: Daemon,
+    address: String,
+    _ports: Ports,
+}
+
+impl Watched {
+    fn start(provider: &Provider) -> Self {
+        let mut watched = Self::prepare(provider);
+        watched.daemon.start_again();
+        watched
+    }
+
+    fn prepare(provider: &Provider) -> Self {
+        let ports = Ports::reserve(1);
+        let address = format!("127.0.0.1:{}", ports.all().first().expect("a port was reserved"));
+        let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
+        daemon.change(|configuration| configuration.more = format!("metrics: {{listen: \"{address}\"}}\n"));
+        Self { daemon, address, _ports: ports }
+    }
+
+    fn ask(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).expect("metrics are served");
+        stream.set_read_timeout(Some(BOUND)).expect("a timeout");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("asked");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+
+    fn metrics(&self) -> String {
+        let (status, text) = self.ask("/metrics");
+        assert_eq!(status, 200);
+        text
+    }
+
+    /// The value of the series that is written like this.
+    fn metric(&self, series: &str) -> Option<f64> {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map(|value| value.parse().expect("a number"))
+    }
+}
+
+#[test]
+fn requests_logins_and_sessions_are_counted_and_strangers_make_no_new_series() {
+    let provider = Provider::start();
+    let watched = Watched::start(&provider);
+    let (daemon, api) = (&watched.daemon, watched.daemon.api());
+    assert_eq!(watched.metric("infrad_ready"), Some(1.0));
+    let token = login::over_http(daemon, &provider);
+    let spent = login::Started::at(daemon);
+    let response = spent.sign_in(&provider);
+    assert_eq!(spent.finish(&response).status, 201);
+    assert_eq!(spent.finish(&response).status, 410);
+    for _ in 0..3 {
+        assert_eq!(api.get_as("/v1/session", &token).status, 200);
+    }
+    assert_eq!(api.delete_as("/v1/session", &token).status, 204);
+    for stranger in 0..50 {
+        assert_eq!(api.get(&format!("/v1/{stranger}")).status, 404);
+        assert_eq!(api.get_as("/v1/session", &format!("infra_{stranger}")).status, 401);
+        let body = json!({"provider": format!("p{stranger}"), "redirectURI": "a", "state": "b", "codeChallenge": "c"});
+        assert_eq!(api.post("/v1/logins", &body).status, 400);
+    }
+
+    for (series, value) in [
+        ("infrad_http_requests_total{method=\"GET\",route=\"/v1/session\",status=\"200\"}", 3.0),
+        ("infrad_http_requests_total{method=\"GET\",route=\"/v1/session\",status=\"401\"}", 50.0),
+        ("infrad_http_requests_total{method=\"POST\",route=\"/v1/logins/finish\",status=\"201\"}", 2.0),
+        ("infrad_http_requests_total{method=\"other\",route=\"other\",status=\"404\"}", 50.0),
+        ("infrad_http_request_duration_seconds_count{method=\"DELETE\",route=\"/v1/session\"}", 1.0),
+        (
+            "infrad_http_request_duration_seconds_bucket{le=\"+Inf\",method=\"GET\",route=\"/v1/session\"}",
+            53.0,
+        ),
+        ("infrad_logins_total{provider=\"okta\",outcome=\"finished\"}", 2.0),
+        ("infrad_logins_total{provider=\"okta\",outcome=\"ticket_used\"}", 1.0),
+        ("infrad_logins_total{provider=\"\",outcome=\"bad_request\"}", 50.0),
+        ("infrad_sessions_ended_total{reason=\"logout\"}", 1.0),
+        ("infrad_secret_reads_total{reason=\"exchange\"}", 2.0),
+        ("infrad_store_write_failures_total", 0.0),
+    ] {
+        assert_eq!(watched.metric(series), Some(value), "{series}\n{}", watched.metrics());
+    }
+    assert!(watched.metric("process_resident_memory_bytes").is_some_and(|bytes| bytes > 1e6));
+    assert!(watched.metric("process_open_fds").is_some_and(|count| count > 3.0));
+    let metrics = watched.metrics();
+    assert!(metrics.ends_with("# EOF\n"));
+    assert!(metrics.lines().count() < 250, "{metrics}");
+    assert!(!metrics.contains("p49") && !metrics.contains(&token));
+}
+
+#[test]
+fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
+    let provider = Provider::start();
+    let Some(view) = View::new() else { return };
+    let view = Arc::new(view);
+    let mut watched = Watched::prepare(&provider);
+    let disk = watched.daemon.data_dir();
+    std::fs::create_dir(&disk).expect("a directory");
+    view.mount_disk(&disk, 2048);
+    watched.daemon.live_in(&view);
+    watched.daemon.start_again();
+    let token = login::over_http(&watched.daemon, &provider);
+    assert_eq!(watched.ask("/readyz").0, 204);
+
+    view.fill_disk(&disk);
+    // What is there already may hold some more: it is full when somebody is told so.
+    let api = watched.daemon.api();
+    let is_full = || {
+        let started = login::Started::at(&watched.daemon);
+        let finished = started.finish(&started.sign_in(&provider));
+        (finished.status == 503).then_some(())
+    };
+    assert!(wait::until(BOUND, is_full).is_some(), "{}", watched.daemon.log());
+    let (status, cause) = watched.ask("/readyz");
+    assert_eq!((status, cause.contains("nothing can be written")), (503, true), "{cause}");
+    assert_eq!(api.get("/readyz").status, 503, "the same to those who come over HTTPS");
+    assert_eq!(watched.ask("/healthz").0, 204, "to start it anew would not help");
+    assert_eq!(watched.metric("infrad_ready"), Some(0.0));
+    assert!(watched.metric("infrad_store_write_failures_total").is_some_and(|count| count >= 1.0));
+    assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "who is signed in stays so");
+
+    view.empty_disk(&disk);
+    assert_eq!(api.delete_as("/v1/session", &token).status, 204);
+    assert_eq!(watched.ask("/readyz").0, 204);
+}
+
+#[test]
+fn the_service_manager_is_told_of_every_step() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let path = daemon.directory().join("notify");
+    let told = UnixDatagram::bind(&path).expect("a socket");
+    told.set_read_timeout(Some(BOUND)).expect("a timeout");
+    let next = |wanted: &str| loop {
+        let mut buffer = [0; 4096];
+        let length = told.recv(&mut buffer).unwrap_or_else(|error| panic!("never told {wanted}: {error}"));
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.lines().any(|line| line == wanted) {
+            return text;
+        }
+    };
+    daemon.set_environment("NOTIFY_SOCKET", &path.display().to_string());
+    daemon.set_environment("WATCHDOG_USEC", "200000");
+    daemon.start_again();
+    next("READY=1");
+    next("WATCHDOG=1");
+    next("WATCHDOG=1");
+    signal(&daemon, Signal::HUP);
+    assert!(next("RELOADING=1").contains("MONOTONIC_USEC="));
+    next("READY=1");
+    signal(&daemon, Signal::TERM);
+    next("STOPPING=1");
+}
+
+#[test]
+fn a_reload_takes_over_the_level_of_the_log_and_names_what_needs_a_restart() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let is_told = |daemon: &Daemon, text: &str| {
+        let log = || daemon.log().contains(text).then_some(());
+        assert!(wait::until(BOUND, log).is_some(), "`{text}` is not told\n{}", daemon.log());
+    };
+    daemon.api().get("/healthz");
+    assert!(!daemon.log().contains("DEBUG"));
+    daemon.change(|configuration| {
+        configuration.sessions = "{lifetime: 1h}".to_owned();
+        configuration.more = "log: {level: debug}\n".to_owned();
+    });
+    signal(&daemon, Signal::HUP);
+    is_told(&daemon, "these sections differ from what runs: they need a restart sections=\"sessions\"");
+    drop(TcpStream::connect(("127.0.0.1", daemon.port())));
+    is_told(&daemon, "DEBUG");
+
+    daemon.change(|configuration| configuration.more = "log: {level: lots}\n".to_owned());
+    signal(&daemon, Signal::HUP);
+    is_told(&daemon, "the configuration has a fault: what runs goes on");
+    login::over_http(&daemon, &provider);
+}
+
+#[test]
+fn a_request_has_one_id_in_its_problem_and_in_all_that_is_logged_of_it() {
+    let provider = Provider::start();
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.more = "log: {format: json}\n".to_owned();
+    });
+    let started = login::Started::at(&daemon);
+    let response = started.sign_in(&provider);
+    assert_eq!(started.finish(&response).status, 201);
+    let refused = started.finish(&response).problem();
+    let unknown = daemon.api().get_as("/v1/session", "infra_unknown").problem();
+    let is_logged = || {
+        let log = daemon.log();
+        (log.contains(&refused.request_id) && log.contains(&unknown.request_id)).then_some(log)
+    };
+    let log = wait::until(BOUND, is_logged).unwrap_or_else(|| panic!("{}", daemon.log()));
+    let lines: Vec<serde_json::Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let said = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
+    let [login] = said("logged in")[..] else { panic!("{log}") };
+    assert!(login["span"]["request"].as_str().is_some_and(|id| id.len() == 12), "{login}");
+    let refusals = said("refused");
+    assert_eq!(refusals.len(), 2, "{log}");
+    assert_eq!(refusals[0]["request"], refused.request_id.as_str());
+    assert_eq!(refusals[0]["span"]["request"], refused.request_id.as_str());
+    assert_eq!(refusals[1]["request"], unknown.request_id.as_str());
+    assert_ne!(login["span"]["request"], refusals[0]["request"]);
+}
+
+/// The names of metrics in a text: of a dashboard, of rules, of the metrics themselves.
+fn names(text: &str) -> BTreeSet<String> {
+    let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    text.split(|character| !is_of_name(character))
+        .filter(|word| word.starts_with("infrad_") || word.starts_with("process_"))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_dashboard_and_the_rules_ask_for_metrics_that_there_are() {
+    let provider = Provider::start();
+    let watched = Watched::start(&provider);
+    let token = login::over_http(&watched.daemon, &provider);
+    watched.daemon.api().delete_as("/v1/session", &token);
+    // As samples are written: `# TYPE` leaves the end of a counter's name out.
+    let metrics = watched.metrics();
+    let samples: Vec<&str> = metrics.lines().filter(|line| !line.starts_with('#')).collect();
+    let known = names(&samples.join("\n"));
+    let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    for file in ["monitoring/dashboard.json", "monitoring/rules.yaml", "monitoring.md"] {
+        let text = std::fs::read_to_string(documents.join(file)).expect("a document");
+        let asked = names(&text);
+        assert!(asked.len() > 5, "{file} asks for nothing");
+        let unknown: Vec<_> = asked.difference(&known).collect();
+        assert!(unknown.is_empty(), "{file} asks for {unknown:?}, which nobody measures");
+    }
+    let dashboard = std::fs::read_to_string(documents.join("monitoring/dashboard.json")).expect("a document");
+    serde_json::from_str::<serde_json::Value>(&dashboard).expect("JSON");
+}
+
+fn signal(daemon: &Daemon, signal: Signal) {
+    let process = Pid::from_raw(i32::try_from(daemon.process()).expect("a process id")).expect("a process");
+    kill_process(process, signal).expect("the daemon runs");
+}
