@@ -138,6 +138,23 @@ impl Daemon {
         )
     }
 
+    /// Starts the daemon itself under another program, at the address and with the pin of an earlier start; `false` where
+    /// it ends before it serves, having said why.
+    pub fn start_under(&mut self, program: Command) -> bool {
+        assert!(self.running.is_none(), "the daemon runs already");
+        let mut running = self.infrad_under(program, &["serve"]);
+        let is_served = crate::wait::until(READY, || {
+            let (is_running, output) = (running.is_running(), running.output());
+            if find_pin(&output).is_some() { Some(true) } else { (!is_running).then_some(false) }
+        });
+        match is_served {
+            Some(true) => self.running = Some(running),
+            Some(false) => self.log.push_str(&running.output()),
+            None => panic!("it neither serves nor ends\n{}", running.output()),
+        }
+        is_served == Some(true)
+    }
+
     fn program(&self) -> Command {
         let program = built("infrad");
         self.view.as_ref().map_or_else(|| Command::new(&program), |view| view.enter(&program))

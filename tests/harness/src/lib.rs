@@ -34,6 +34,7 @@ pub mod login;
 pub mod moto;
 pub mod namespace;
 pub mod openbao;
+pub mod oracle;
 pub mod pebble;
 pub mod peers;
 pub mod pending_login;

@@ -63,6 +63,11 @@ impl View {
         );
     }
 
+    /// Leaves so many pages of the filling's room free.
+    pub fn shrink_filling(&self, directory: &Path, pages: u32) {
+        self.run(&format!("truncate -s -{} \"$1/filling\"", pages * 4096), directory);
+    }
+
     /// Takes out what [`Self::fill_disk`] put there.
     pub fn empty_disk(&self, directory: &Path) {
         self.run("rm \"$1/filling\"", directory);

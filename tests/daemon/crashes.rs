@@ -1,0 +1,77 @@
+//! What the daemon acknowledged is so after it was killed in the middle of everything, and when its disk fails it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use infra_harness::daemon::Daemon;
+use infra_harness::oracle::Oracle;
+use infra_harness::provider::Provider;
+use infra_shared::random;
+
+/// So many sign in and out at a time; one address may hold 64 connections.
+const CLIENTS: usize = 50;
+/// The longest time of load before a kill.
+const LONGEST: u64 = 400;
+/// A start after a kill takes no longer (the promise is of a built program on a quiet machine; this is neither).
+const READY: Duration = Duration::from_secs(2);
+
+fn daemon_for_many(provider: &Provider) -> Daemon {
+    Daemon::start_with(provider, |configuration| {
+        // Everybody is the same user here, and none of the sessions may end for it.
+        configuration.sessions = "{maxPerUser: 10000}".to_owned();
+    })
+}
+
+/// Kills the daemon so many times under load, and compares after each; the slowest start.
+fn kill(times: usize) -> Duration {
+    let provider = Provider::start();
+    let mut daemon = daemon_for_many(&provider);
+    let oracle = Oracle::new(&daemon, &provider);
+    let (mut slowest, mut open) = (Duration::ZERO, 0);
+    for time in 0..times {
+        let (stop, first) = (AtomicBool::new(false), oracle.acknowledged());
+        std::thread::scope(|scope| {
+            scope.spawn(|| oracle.storm(CLIENTS, &stop));
+            // A moment that nobody chose.
+            let moment = u64::from_le_bytes(random::bytes()) % LONGEST;
+            std::thread::sleep(Duration::from_millis(moment));
+            daemon.kill();
+            stop.store(true, Ordering::Relaxed);
+        });
+        let begun = Instant::now();
+        daemon.start_again();
+        assert_eq!(daemon.api().get("/readyz").status, 204);
+        slowest = slowest.max(begun.elapsed());
+        let compared = oracle.compare(first);
+        assert_eq!(compared.lost, [""; 0], "after kill {time}\n{}", daemon.log());
+        open += compared.open;
+        // Reads every page and every row, and refuses what does not authenticate.
+        if time % 5 == 4 {
+            let backup = format!("backup-{time}");
+            daemon.infrad(["backup", &backup]).wait().expect(0);
+            std::fs::remove_file(daemon.directory().join(backup)).expect("a backup");
+        }
+    }
+    let compared = oracle.compare(0);
+    assert_eq!(compared.lost, [""; 0], "at the end");
+    println!(
+        "{times} kills: {} sessions acknowledged, {} of them live and {} ended, {open} logouts were open; slowest start {slowest:?}",
+        oracle.acknowledged(),
+        compared.logged_in,
+        compared.logged_out,
+    );
+    assert!(compared.logged_in > times && compared.logged_out > times, "there was no load: {compared:?}");
+    slowest
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_by_twenty_five_kills_under_load() {
+    kill(25);
+}
+
+#[test]
+#[ignore = "takes half an hour"]
+fn nothing_that_was_acknowledged_is_lost_by_a_thousand_kills_under_load() {
+    let slowest = kill(1000);
+    assert!(slowest <= READY, "a start took {slowest:?}");
+}

@@ -1,0 +1,213 @@
+//! What the daemon acknowledged is so when its disk, its provider or the place of its secret fails it at any step; what
+//! could not be done is told, and the daemon goes on.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use infra_harness::api::Api;
+use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
+use infra_harness::oracle::{Oracle, Stopped};
+use infra_harness::peers;
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_harness::view::View;
+
+/// The calls that fail, each in its turn, and with what: a disk that breaks, and one that is full.
+const FAILURES: [(&str, &str); 5] = [
+    ("pwrite64", "EIO"),
+    ("pwrite64", "ENOSPC"),
+    ("fdatasync,fsync", "EIO"),
+    ("ftruncate", "EIO"),
+    ("pread64", "EIO"),
+];
+
+/// Everybody is the same user here, and none of the sessions may end for it.
+fn many_sessions(configuration: &mut Configuration) {
+    configuration.sessions = "{maxPerUser: 10000}".to_owned();
+}
+
+/// Logs in, out, and in again, and takes it as it comes; how many of these steps were acknowledged.
+fn live(oracle: &Oracle<'_>, api: &Api) -> usize {
+    let mut acknowledged = 0;
+    let mut tell = |step: &Result<(), Stopped>| match step {
+        Ok(()) => acknowledged += 1,
+        // What cannot be stored is said to be unavailable; and who cannot read does not say who is signed in.
+        Err(Stopped::Refused(status)) => assert_eq!(*status, 503),
+        Err(Stopped::NoAnswer) => panic!("the daemon did not answer"),
+    };
+    for by_proof in [false, true] {
+        let session = oracle.log_in(api);
+        tell(&session.as_ref().map(|_| ()).map_err(Stopped::clone));
+        let Ok(session) = session else { continue };
+        let ended =
+            if by_proof { oracle.log_out_by_proof(api, session) } else { oracle.log_out(api, session) };
+        tell(&ended);
+    }
+    tell(&oracle.log_in(api).map(|_| ()));
+    acknowledged
+}
+
+/// Lets the `n`th call of each kind fail, once or from then on, at every `every`th `n`.
+fn fail_at(every: usize, last: usize) {
+    if peers::find_program("strace").is_none() {
+        return;
+    }
+    let provider = Provider::start();
+    let mut daemon = Daemon::start_with(&provider, many_sessions);
+    let oracle = Oracle::new(&daemon, &provider);
+    daemon.stop();
+    let (mut refused, mut not_started) = (0, 0);
+    for (calls, error) in FAILURES {
+        for n in (1..=last).step_by(every) {
+            for lasting in ["", "+"] {
+                let injected = format!("{error} at the {n}th{lasting} of {calls}");
+                let serves = daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}")));
+                if serves {
+                    refused += usize::from(live(&oracle, &oracle.client()) < 5);
+                    assert!(daemon.is_running(), "{injected}: it is gone\n{}", daemon.log());
+                    daemon.kill();
+                } else {
+                    not_started += 1;
+                    assert!(daemon.log().contains("error:"), "{injected}: it does not say why it ends");
+                }
+                daemon.start_again();
+                let compared = oracle.compare(0);
+                assert_eq!(compared.lost, [""; 0], "{injected}\n{}", daemon.log());
+                assert_eq!(live(&oracle, &oracle.client()), 5, "{injected}: it does not work afterwards");
+                daemon.stop();
+            }
+        }
+    }
+    println!("{refused} runs in which something could not be done, {not_started} starts that failed");
+    assert!(refused > 0 && not_started > 0, "nothing failed: {refused}, {not_started}");
+    daemon.start_again();
+    daemon.infrad(["backup", "whole"]).wait().expect(0);
+}
+
+/// A program that lets these calls on the database's files fail.
+fn failing(daemon: &Daemon, calls: &str, error: &str, when: &str) -> Command {
+    let mut strace = Command::new("strace");
+    // The daemon is the process that was started, and strace looks on from aside.
+    strace.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
+    for file in files(daemon) {
+        strace.arg("-P").arg(file);
+    }
+    strace.arg("-e").arg(format!("trace={calls}"));
+    strace.arg("-e").arg(format!("inject={calls}:error={error}:when={when}"));
+    strace
+}
+
+fn files(daemon: &Daemon) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(daemon.data_dir()).expect("the data directory").flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .collect();
+    for database in files.clone() {
+        for companion in ["-wal", "-shm"] {
+            let mut name = database.clone().into_os_string();
+            name.push(companion);
+            files.push(name.into());
+        }
+    }
+    files
+}
+
+#[test]
+fn what_was_acknowledged_is_so_when_the_disk_fails_at_a_step() {
+    fail_at(7, 20);
+}
+
+#[test]
+#[ignore = "takes several minutes"]
+fn what_was_acknowledged_is_so_when_the_disk_fails_at_any_step() {
+    fail_at(1, 60);
+}
+
+#[test]
+fn what_was_acknowledged_is_so_when_the_disk_has_less_room_each_time() {
+    let provider = Provider::start();
+    let Some(view) = View::new() else { return };
+    let view = Arc::new(view);
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], many_sessions);
+    let disk = daemon.data_dir();
+    std::fs::create_dir(&disk).expect("a directory");
+    view.mount_disk(&disk, 8192);
+    daemon.live_in(&view);
+    daemon.start_again();
+    let oracle = Oracle::new(&daemon, &provider);
+    let mut refused = 0;
+    for room in 0..24 {
+        view.fill_disk(&disk);
+        view.shrink_filling(&disk, room);
+        refused += usize::from(live(&oracle, &oracle.client()) < 5);
+        assert!(daemon.is_running(), "{}", daemon.log());
+        daemon.kill();
+        view.empty_disk(&disk);
+        daemon.start_again();
+        let compared = oracle.compare(0);
+        assert_eq!(compared.lost, [""; 0], "with {room} pages of room\n{}", daemon.log());
+        assert_eq!(live(&oracle, &oracle.client()), 5, "it does not work afterwards");
+    }
+    assert!(refused > 0, "the disk was never full");
+}
+
+#[test]
+fn a_provider_that_fails_at_a_step_fails_that_login_alone() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start_with(&provider, many_sessions);
+    let oracle = Oracle::new(&daemon, &provider);
+    let api = oracle.client();
+    for endpoint in [Endpoint::Discovery, Endpoint::Token, Endpoint::Keys, Endpoint::UserInfo] {
+        for status in [500, 503, 429, 404] {
+            // What was learnt of the provider is forgotten, so that every endpoint is asked.
+            daemon.restart();
+            provider.misbehave(Misbehaviour::default().answer(endpoint, move |answer| {
+                answer.status = status;
+                answer.body = b"{}".to_vec();
+            }));
+            let refused = oracle.log_in(&api).map(|_| ());
+            let is_told = matches!(refused, Err(Stopped::Refused(502 | 403)));
+            // Userinfo may be asked for nothing: what it would say is in the ID token already.
+            assert!(is_told || endpoint == Endpoint::UserInfo, "{endpoint:?} {status}: {refused:?}");
+            provider.behave();
+            oracle.log_in(&api).unwrap_or_else(|stopped| panic!("{endpoint:?} {status}: then {stopped:?}"));
+        }
+    }
+    assert_eq!(oracle.compare(0).lost, [""; 0]);
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_for_a_while_fails_logins_and_nothing_else() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let secret = daemon.directory().join("moved.secret");
+    daemon.change(|configuration| {
+        let reference = format!("file:{}", secret.display());
+        configuration
+            .providers
+            .iter_mut()
+            .for_each(|entry| entry.client_secret_reference = Some(reference.clone()));
+    });
+    write_private(&secret);
+    daemon.start_again();
+    let oracle = Oracle::new(&daemon, &provider);
+    let api = oracle.client();
+    let session = oracle.log_in(&api).expect("a login");
+    for _ in 0..3 {
+        std::fs::remove_file(&secret).expect("a file");
+        let refused = oracle.log_in(&api);
+        assert!(matches!(refused, Err(Stopped::Refused(503))), "{refused:?}");
+        write_private(&secret);
+        oracle.log_in(&api).expect("a login");
+    }
+    std::fs::remove_file(&secret).expect("a file");
+    oracle.log_out(&api, session).expect("a logout needs no secret");
+    assert_eq!(oracle.compare(0).lost, [""; 0]);
+}
+
+fn write_private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, infra_harness::provider::CLIENT_SECRET).expect("a file");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+}

@@ -1,0 +1,186 @@
+//! Clients that sign in and out while the daemon is killed, and outside of it a memory of what it acknowledged.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use infra_shared::login_binding::BoundVerifier;
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+use infra_shared::random;
+use infra_shared::token_text::SessionToken;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::api::{Answered, Api};
+use crate::daemon::Daemon;
+use crate::pending_login::AuthorizationResponse;
+use crate::provider::Provider;
+
+/// Remembers every session that the daemon acknowledged, and whether it acknowledged its end.
+pub struct Oracle<'a> {
+    provider: &'a Provider,
+    origin: Origin,
+    pin: Pin,
+    redirect_port: u16,
+    sessions: Mutex<Vec<(String, Known)>>,
+}
+
+/// What is known of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Its login was acknowledged.
+    In,
+    /// A logout was sent, and nobody knows what became of it.
+    Leaving,
+    /// Its logout was acknowledged.
+    Out,
+}
+
+/// What the daemon says of the sessions, compared with what it had acknowledged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    pub logged_in: usize,
+    pub logged_out: usize,
+    /// Logouts that were sent and not acknowledged: either is right.
+    pub open: usize,
+    /// Acknowledged logins that are gone, and acknowledged logouts that came back. None of them may be.
+    pub lost: Vec<String>,
+}
+
+/// Why a client stopped.
+#[derive(Debug, Clone)]
+pub enum Stopped {
+    /// No answer: the daemon is gone, or lets go of the connection.
+    NoAnswer,
+    /// An answer that acknowledges nothing.
+    Refused(u16),
+}
+
+impl<'a> Oracle<'a> {
+    pub fn new(daemon: &Daemon, provider: &'a Provider) -> Self {
+        Self {
+            provider,
+            origin: daemon.parsed_origin(),
+            pin: daemon.pin(),
+            redirect_port: *daemon.redirect_ports().first().expect("a port for redirects"),
+            sessions: Mutex::default(),
+        }
+    }
+
+    /// A client of its own, with its own connection.
+    pub fn client(&self) -> Api {
+        Api::pinned(&self.origin, self.pin)
+    }
+
+    /// Has so many clients sign in and out until `stop` says so or the daemon is gone.
+    pub fn storm(&self, clients: usize, stop: &AtomicBool) {
+        std::thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| {
+                    let api = self.client();
+                    while !stop.load(Ordering::Relaxed) && self.come_and_perhaps_go(&api).is_ok() {}
+                });
+            }
+        });
+    }
+
+    fn come_and_perhaps_go(&self, api: &Api) -> Result<(), Stopped> {
+        let session = self.log_in(api)?;
+        match random::bytes::<1>() {
+            [0..96] => self.log_out(api, session),
+            [96..160] => self.log_out_by_proof(api, session),
+            [_] => Ok(()),
+        }
+    }
+
+    /// Signs in; the number of the session.
+    pub fn log_in(&self, api: &Api) -> Result<usize, Stopped> {
+        let verifier = BoundVerifier::mint(&self.origin, Some(&self.pin));
+        let start = json!({
+            "provider": "okta",
+            "redirectURI": format!("http://127.0.0.1:{}/callback", self.redirect_port),
+            "state": random::alphanumeric(43),
+            "codeChallenge": verifier.challenge(),
+        });
+        let started = acknowledged(api.request("POST", "/v1/logins").json(&start), 200)?;
+        let text = |value: &Value, name: &str| value[name].as_str().expect("a text").to_owned();
+        let response = AuthorizationResponse::of(&text(&started, "authorizationURL"), self.provider);
+        let finish = json!({
+            "ticket": started["ticket"],
+            "code": response.parameter("code"),
+            "codeVerifier": verifier.expose().expose_secret(),
+            "iss": response.parameter("iss"),
+        });
+        let finished = acknowledged(api.request("POST", "/v1/logins/finish").json(&finish), 201)?;
+        let mut sessions = self.sessions();
+        sessions.push((text(&finished, "token"), Known::In));
+        Ok(sessions.len() - 1)
+    }
+
+    /// Signs out with the token.
+    pub fn log_out(&self, api: &Api, session: usize) -> Result<(), Stopped> {
+        let token = self.leaving(session);
+        answered(api.request("DELETE", "/v1/session").bearer_auth(token), 204)?;
+        self.note(session, Known::Out);
+        Ok(())
+    }
+
+    /// Signs out with the proof that `infra` keeps when the daemon was away.
+    pub fn log_out_by_proof(&self, api: &Api, session: usize) -> Result<(), Stopped> {
+        let token = SessionToken::parse(&self.leaving(session)).expect("the form of a token");
+        let body = json!({"id": token.id().as_str(), "proof": token.logout_proof().to_text()});
+        answered(api.request("POST", "/v1/logouts").json(&body), 204)?;
+        self.note(session, Known::Out);
+        Ok(())
+    }
+
+    /// Asks of every session from the `first` on. What was open is known from then on.
+    pub fn compare(&self, first: usize) -> Compared {
+        let api = self.client();
+        let mut compared = Compared::default();
+        for (token, known) in self.sessions().iter_mut().skip(first) {
+            let status = api.get_as("/v1/session?use=false", token).status;
+            let is_live = match status {
+                200 => true,
+                401 => false,
+                other => panic!("the daemon answered {other}"),
+            };
+            match (*known, is_live) {
+                (Known::In, true) => compared.logged_in += 1,
+                (Known::Out, false) => compared.logged_out += 1,
+                (Known::Leaving, _) => compared.open += 1,
+                (known, _) => compared.lost.push(format!("{known:?}, and the daemon answers {status}")),
+            }
+            *known = if is_live { Known::In } else { Known::Out };
+        }
+        compared
+    }
+
+    /// How many sessions were acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        self.sessions().len()
+    }
+
+    fn leaving(&self, session: usize) -> String {
+        self.note(session, Known::Leaving);
+        self.sessions().get(session).expect("a session that was opened").0.clone()
+    }
+
+    fn note(&self, session: usize, known: Known) {
+        self.sessions().get_mut(session).expect("a session that was opened").1 = known;
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<(String, Known)>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn answered(request: reqwest::blocking::RequestBuilder, wanted: u16) -> Result<Answered, Stopped> {
+    let answered = Answered::try_of(request).map_err(|_| Stopped::NoAnswer)?;
+    if answered.status == wanted { Ok(answered) } else { Err(Stopped::Refused(answered.status)) }
+}
+
+fn acknowledged(request: reqwest::blocking::RequestBuilder, wanted: u16) -> Result<Value, Stopped> {
+    // Half of an answer acknowledges nothing.
+    serde_json::from_str(&answered(request, wanted)?.body).map_err(|_| Stopped::NoAnswer)
+}
