@@ -22,7 +22,7 @@ use connection::Protocol;
 
 use crate::tls::{Purpose, TlsServer};
 
-pub use requests::{Requests, Route, RouteCounts, request_id};
+pub use requests::{Requests, Route, RouteCounts, answering, request_id};
 
 /// Who answers, and where it is counted.
 pub struct Site {

@@ -10,7 +10,7 @@ use infra_shared::api::{Problem, ProblemCode};
 use serde::Serialize;
 
 use crate::identity::IdentityError;
-use crate::listener::request_id;
+use crate::listener::{answering, request_id};
 use crate::sessions::{LoginRefusal, NotAuthenticated};
 use crate::store::StoreError;
 
@@ -26,10 +26,11 @@ impl Refusal {
     /// Refuses with `code`; `reason` goes to the log and nowhere else.
     pub(super) fn new(code: ProblemCode, reason: &dyn Display) -> Self {
         let request_id = request_id();
+        let _answering = answering(&request_id).entered();
         if code.status() >= 500 {
-            tracing::error!(request = request_id, %code, %reason, "not answered");
+            tracing::error!(%code, %reason, "not answered");
         } else {
-            tracing::info!(request = request_id, %code, %reason, "refused");
+            tracing::info!(%code, %reason, "refused");
         }
         Self { code, request_id, detail: None }
     }

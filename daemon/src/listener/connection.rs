@@ -84,7 +84,7 @@ impl Protocol {
                 // Who is asked thousands of times a second whose a token is has nothing to tell of it but a refusal.
                 return answering.await;
             }
-            let span = tracing::info_span!("answer", request = request_id());
+            let span = super::answering(&request_id());
             answering.instrument(span).await
         });
         let response = match answer.await {

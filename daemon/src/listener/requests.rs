@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use infra_shared::random;
+use tracing::Span;
 
 /// Characters of a request id: enough to find a line in a log.
 const REQUEST_ID_CHARACTERS: usize = 12;
@@ -134,6 +135,11 @@ pub fn request_id() -> String {
         .try_with(|id| id.get_or_init(mint).clone())
         // Nothing is being answered: whoever asks still gets something to be found by.
         .unwrap_or_else(|_| mint())
+}
+
+/// What the log says of every event on the way to an answer; nothing more where it is said already.
+pub fn answering(request_id: &str) -> Span {
+    if Span::current().is_none() { tracing::info_span!("answer", request = request_id) } else { Span::none() }
 }
 
 /// Has `answering` answer a request of its own.
