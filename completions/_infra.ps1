@@ -35,6 +35,7 @@ Register-ArgumentCompleter -Native -CommandName 'infra' -ScriptBlock {
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'End the session at the daemon, and forget it here')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Who is signed in where, and until when')
             [CompletionResult]::new('token', 'token', [CompletionResultType]::ParameterValue, 'Print the session token for a script, or exit with 3 when there is no live one')
+            [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'The sessions of your account, on whatever machine, and their end')
             [CompletionResult]::new('use', 'use', [CompletionResultType]::ParameterValue, 'Make a known server the current one')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Accept a new identity of a known server')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Look for what keeps a login from working, and say what to do about it')
@@ -108,6 +109,50 @@ Register-ArgumentCompleter -Native -CommandName 'infra' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'infra;sessions' {
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Those of the user with this e-mail or subject: for administrators')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'The server to talk to: `host`, `host:port` or `https://host[:port]`')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON object')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more about what is done (twice: even more)')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more about what is done (twice: even more)')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('revoke', 'revoke', [CompletionResultType]::ParameterValue, 'End sessions, on whatever machine they are')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infra;sessions;revoke' {
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'With `--all`, those of the user with this e-mail or subject: for administrators')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'The server to talk to: `host`, `host:port` or `https://host[:port]`')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--others', '--others', [CompletionResultType]::ParameterName, 'All but the one of this machine')
+            [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'All, this one included')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more about what is done (twice: even more)')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more about what is done (twice: even more)')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'infra;sessions;help' {
+            [CompletionResult]::new('revoke', 'revoke', [CompletionResultType]::ParameterValue, 'End sessions, on whatever machine they are')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infra;sessions;help;revoke' {
+            break
+        }
+        'infra;sessions;help;help' {
+            break
+        }
         'infra;use' {
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'The server to talk to: `host`, `host:port` or `https://host[:port]`')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
@@ -169,6 +214,7 @@ Register-ArgumentCompleter -Native -CommandName 'infra' -ScriptBlock {
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'End the session at the daemon, and forget it here')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Who is signed in where, and until when')
             [CompletionResult]::new('token', 'token', [CompletionResultType]::ParameterValue, 'Print the session token for a script, or exit with 3 when there is no live one')
+            [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'The sessions of your account, on whatever machine, and their end')
             [CompletionResult]::new('use', 'use', [CompletionResultType]::ParameterValue, 'Make a known server the current one')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Accept a new identity of a known server')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Look for what keeps a login from working, and say what to do about it')
@@ -186,6 +232,13 @@ Register-ArgumentCompleter -Native -CommandName 'infra' -ScriptBlock {
             break
         }
         'infra;help;token' {
+            break
+        }
+        'infra;help;sessions' {
+            [CompletionResult]::new('revoke', 'revoke', [CompletionResultType]::ParameterValue, 'End sessions, on whatever machine they are')
+            break
+        }
+        'infra;help;sessions;revoke' {
             break
         }
         'infra;help;use' {

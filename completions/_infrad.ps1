@@ -41,6 +41,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('fingerprint', 'fingerprint', [CompletionResultType]::ParameterValue, 'Print the fingerprint that users give to `infra login --fingerprint`')
             [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'The daemon''s own certification authority, which users prove it by')
             [CompletionResult]::new('certificate', 'certificate', [CompletionResultType]::ParameterValue, 'The certificate that the running daemon serves with; `infrad status` shows it')
+            [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'The sessions of users: see them, and end them')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'The audit log, which the configuration names')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the script that lets a shell complete this program''s arguments')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -415,6 +416,67 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
         'infrad;certificate;help;help' {
             break
         }
+        'infrad;sessions' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'The live sessions, the newest first for each user')
+            [CompletionResult]::new('end', 'end', [CompletionResultType]::ParameterValue, 'End sessions: refused within a second, on connections that are open, too')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infrad;sessions;list' {
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Of the user with this e-mail or subject alone')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print them as JSON')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'infrad;sessions;end' {
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'All of the user with this e-mail or subject')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'All of everybody')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'infrad;sessions;help' {
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'The live sessions, the newest first for each user')
+            [CompletionResult]::new('end', 'end', [CompletionResultType]::ParameterValue, 'End sessions: refused within a second, on connections that are open, too')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'infrad;sessions;help;list' {
+            break
+        }
+        'infrad;sessions;help;end' {
+            break
+        }
+        'infrad;sessions;help;help' {
+            break
+        }
         'infrad;audit' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
@@ -480,6 +542,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('fingerprint', 'fingerprint', [CompletionResultType]::ParameterValue, 'Print the fingerprint that users give to `infra login --fingerprint`')
             [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'The daemon''s own certification authority, which users prove it by')
             [CompletionResult]::new('certificate', 'certificate', [CompletionResultType]::ParameterValue, 'The certificate that the running daemon serves with; `infrad status` shows it')
+            [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'The sessions of users: see them, and end them')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'The audit log, which the configuration names')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the script that lets a shell complete this program''s arguments')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -553,6 +616,17 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             break
         }
         'infrad;help;certificate;renew' {
+            break
+        }
+        'infrad;help;sessions' {
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'The live sessions, the newest first for each user')
+            [CompletionResult]::new('end', 'end', [CompletionResultType]::ParameterValue, 'End sessions: refused within a second, on connections that are open, too')
+            break
+        }
+        'infrad;help;sessions;list' {
+            break
+        }
+        'infrad;help;sessions;end' {
             break
         }
         'infrad;help;audit' {

@@ -31,6 +31,9 @@ _infra() {
             infra,logout)
                 cmd="infra__subcmd__logout"
                 ;;
+            infra,sessions)
+                cmd="infra__subcmd__sessions"
+                ;;
             infra,status)
                 cmd="infra__subcmd__status"
                 ;;
@@ -58,6 +61,9 @@ _infra() {
             infra__subcmd__help,logout)
                 cmd="infra__subcmd__help__subcmd__logout"
                 ;;
+            infra__subcmd__help,sessions)
+                cmd="infra__subcmd__help__subcmd__sessions"
+                ;;
             infra__subcmd__help,status)
                 cmd="infra__subcmd__help__subcmd__status"
                 ;;
@@ -70,6 +76,21 @@ _infra() {
             infra__subcmd__help,use)
                 cmd="infra__subcmd__help__subcmd__use"
                 ;;
+            infra__subcmd__help__subcmd__sessions,revoke)
+                cmd="infra__subcmd__help__subcmd__sessions__subcmd__revoke"
+                ;;
+            infra__subcmd__sessions,help)
+                cmd="infra__subcmd__sessions__subcmd__help"
+                ;;
+            infra__subcmd__sessions,revoke)
+                cmd="infra__subcmd__sessions__subcmd__revoke"
+                ;;
+            infra__subcmd__sessions__subcmd__help,help)
+                cmd="infra__subcmd__sessions__subcmd__help__subcmd__help"
+                ;;
+            infra__subcmd__sessions__subcmd__help,revoke)
+                cmd="infra__subcmd__sessions__subcmd__help__subcmd__revoke"
+                ;;
             *)
                 ;;
         esac
@@ -77,7 +98,7 @@ _infra() {
 
     case "${cmd}" in
         infra)
-            opts="-v -q -h -V --server --verbose --quiet --color --help --version login logout status token use trust doctor completions help"
+            opts="-v -q -h -V --server --verbose --quiet --color --help --version login logout status token sessions use trust doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -143,7 +164,7 @@ _infra() {
             return 0
             ;;
         infra__subcmd__help)
-            opts="login logout status token use trust doctor completions help"
+            opts="login logout status token sessions use trust doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -215,6 +236,34 @@ _infra() {
         infra__subcmd__help__subcmd__logout)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__help__subcmd__sessions)
+            opts="revoke"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__help__subcmd__sessions__subcmd__revoke)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -338,6 +387,100 @@ _infra() {
                 return 0
             fi
             case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__sessions)
+            opts="-v -q -h -V --user --json --server --verbose --quiet --color --help --version revoke help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__sessions__subcmd__help)
+            opts="revoke help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__sessions__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__sessions__subcmd__help__subcmd__revoke)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__sessions__subcmd__revoke)
+            opts="-v -q -h -V --others --all --user --server --verbose --quiet --color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --server)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -32,6 +32,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand logout 'End the session at the daemon, and forget it here'
             cand status 'Who is signed in where, and until when'
             cand token 'Print the session token for a script, or exit with 3 when there is no live one'
+            cand sessions 'The sessions of your account, on whatever machine, and their end'
             cand use 'Make a known server the current one'
             cand trust 'Accept a new identity of a known server'
             cand doctor 'Look for what keeps a login from working, and say what to do about it'
@@ -100,6 +101,45 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'infra;sessions'= {
+            cand --user 'Those of the user with this e-mail or subject: for administrators'
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand --json 'Print one JSON object'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand revoke 'End sessions, on whatever machine they are'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infra;sessions;revoke'= {
+            cand --user 'With `--all`, those of the user with this e-mail or subject: for administrators'
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand --others 'All but the one of this machine'
+            cand --all 'All, this one included'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;sessions;help'= {
+            cand revoke 'End sessions, on whatever machine they are'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infra;sessions;help;revoke'= {
+        }
+        &'infra;sessions;help;help'= {
+        }
         &'infra;use'= {
             cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
             cand --color 'When to use colour'
@@ -157,6 +197,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand logout 'End the session at the daemon, and forget it here'
             cand status 'Who is signed in where, and until when'
             cand token 'Print the session token for a script, or exit with 3 when there is no live one'
+            cand sessions 'The sessions of your account, on whatever machine, and their end'
             cand use 'Make a known server the current one'
             cand trust 'Accept a new identity of a known server'
             cand doctor 'Look for what keeps a login from working, and say what to do about it'
@@ -170,6 +211,11 @@ set edit:completion:arg-completer[infra] = {|@words|
         &'infra;help;status'= {
         }
         &'infra;help;token'= {
+        }
+        &'infra;help;sessions'= {
+            cand revoke 'End sessions, on whatever machine they are'
+        }
+        &'infra;help;sessions;revoke'= {
         }
         &'infra;help;use'= {
         }

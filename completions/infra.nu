@@ -88,6 +88,52 @@ module completions {
     server?: string           # The server; the current one when it is left out
   ]
 
+  def "nu-complete infra sessions color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # The sessions of your account, on whatever machine, and their end
+  export extern "infra sessions" [
+    --user: string            # Those of the user with this e-mail or subject: for administrators
+    --json                    # Print one JSON object
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra sessions color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infra sessions revoke color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # End sessions, on whatever machine they are
+  export extern "infra sessions revoke" [
+    --others                  # All but the one of this machine
+    --all                     # All, this one included
+    --user: string            # With `--all`, those of the user with this e-mail or subject: for administrators
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra sessions revoke color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...ids: string            # The ids, as `infra sessions` prints them
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infra sessions help" [
+  ]
+
+  # End sessions, on whatever machine they are
+  export extern "infra sessions help revoke" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infra sessions help help" [
+  ]
+
   def "nu-complete infra use color" [] {
     [ "auto" "always" "never" ]
   }
@@ -174,6 +220,14 @@ module completions {
 
   # Print the session token for a script, or exit with 3 when there is no live one
   export extern "infra help token" [
+  ]
+
+  # The sessions of your account, on whatever machine, and their end
+  export extern "infra help sessions" [
+  ]
+
+  # End sessions, on whatever machine they are
+  export extern "infra help sessions revoke" [
   ]
 
   # Make a known server the current one

@@ -52,6 +52,9 @@ _infrad() {
             infrad,serve)
                 cmd="infrad__subcmd__serve"
                 ;;
+            infrad,sessions)
+                cmd="infrad__subcmd__sessions"
+                ;;
             infrad,status)
                 cmd="infrad__subcmd__status"
                 ;;
@@ -145,6 +148,9 @@ _infrad() {
             infrad__subcmd__help,serve)
                 cmd="infrad__subcmd__help__subcmd__serve"
                 ;;
+            infrad__subcmd__help,sessions)
+                cmd="infrad__subcmd__help__subcmd__sessions"
+                ;;
             infrad__subcmd__help,status)
                 cmd="infrad__subcmd__help__subcmd__status"
                 ;;
@@ -180,6 +186,12 @@ _infrad() {
                 ;;
             infrad__subcmd__help__subcmd__key__subcmd__recovery,test)
                 cmd="infrad__subcmd__help__subcmd__key__subcmd__recovery__subcmd__test"
+                ;;
+            infrad__subcmd__help__subcmd__sessions,end)
+                cmd="infrad__subcmd__help__subcmd__sessions__subcmd__end"
+                ;;
+            infrad__subcmd__help__subcmd__sessions,list)
+                cmd="infrad__subcmd__help__subcmd__sessions__subcmd__list"
                 ;;
             infrad__subcmd__key,help)
                 cmd="infrad__subcmd__key__subcmd__help"
@@ -235,6 +247,24 @@ _infrad() {
             infrad__subcmd__key__subcmd__recovery__subcmd__help,test)
                 cmd="infrad__subcmd__key__subcmd__recovery__subcmd__help__subcmd__test"
                 ;;
+            infrad__subcmd__sessions,end)
+                cmd="infrad__subcmd__sessions__subcmd__end"
+                ;;
+            infrad__subcmd__sessions,help)
+                cmd="infrad__subcmd__sessions__subcmd__help"
+                ;;
+            infrad__subcmd__sessions,list)
+                cmd="infrad__subcmd__sessions__subcmd__list"
+                ;;
+            infrad__subcmd__sessions__subcmd__help,end)
+                cmd="infrad__subcmd__sessions__subcmd__help__subcmd__end"
+                ;;
+            infrad__subcmd__sessions__subcmd__help,help)
+                cmd="infrad__subcmd__sessions__subcmd__help__subcmd__help"
+                ;;
+            infrad__subcmd__sessions__subcmd__help,list)
+                cmd="infrad__subcmd__sessions__subcmd__help__subcmd__list"
+                ;;
             *)
                 ;;
         esac
@@ -242,7 +272,7 @@ _infrad() {
 
     case "${cmd}" in
         infrad)
-            opts="-v -q -h -V --config --verbose --quiet --color --help --version serve check status key backup restore dev fingerprint ca certificate audit completions help"
+            opts="-v -q -h -V --config --verbose --quiet --color --help --version serve check status key backup restore dev fingerprint ca certificate sessions audit completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -894,7 +924,7 @@ _infrad() {
             return 0
             ;;
         infrad__subcmd__help)
-            opts="serve check status key backup restore dev fingerprint ca certificate audit completions help"
+            opts="serve check status key backup restore dev fingerprint ca certificate sessions audit completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1218,6 +1248,48 @@ _infrad() {
         infrad__subcmd__help__subcmd__serve)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__help__subcmd__sessions)
+            opts="list end"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__help__subcmd__sessions__subcmd__end)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__help__subcmd__sessions__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1683,6 +1755,169 @@ _infrad() {
             fi
             case "${prev}" in
                 --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__sessions)
+            opts="-v -q -h -V --config --verbose --quiet --color --help --version list end help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__sessions__subcmd__end)
+            opts="-v -q -h -V --user --all --config --verbose --quiet --color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__sessions__subcmd__help)
+            opts="list end help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__sessions__subcmd__help__subcmd__end)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__sessions__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__sessions__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__sessions__subcmd__list)
+            opts="-v -q -h -V --user --json --config --verbose --quiet --color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

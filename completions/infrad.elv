@@ -38,6 +38,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand fingerprint 'Print the fingerprint that users give to `infra login --fingerprint`'
             cand ca 'The daemon''s own certification authority, which users prove it by'
             cand certificate 'The certificate that the running daemon serves with; `infrad status` shows it'
+            cand sessions 'The sessions of users: see them, and end them'
             cand audit 'The audit log, which the configuration names'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -369,6 +370,60 @@ set edit:completion:arg-completer[infrad] = {|@words|
         }
         &'infrad;certificate;help;help'= {
         }
+        &'infrad;sessions'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand list 'The live sessions, the newest first for each user'
+            cand end 'End sessions: refused within a second, on connections that are open, too'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;sessions;list'= {
+            cand --user 'Of the user with this e-mail or subject alone'
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --json 'Print them as JSON'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;sessions;end'= {
+            cand --user 'All of the user with this e-mail or subject'
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand --all 'All of everybody'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infrad;sessions;help'= {
+            cand list 'The live sessions, the newest first for each user'
+            cand end 'End sessions: refused within a second, on connections that are open, too'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infrad;sessions;help;list'= {
+        }
+        &'infrad;sessions;help;end'= {
+        }
+        &'infrad;sessions;help;help'= {
+        }
         &'infrad;audit'= {
             cand --config 'The configuration file'
             cand --color 'When to use colour'
@@ -428,6 +483,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand fingerprint 'Print the fingerprint that users give to `infra login --fingerprint`'
             cand ca 'The daemon''s own certification authority, which users prove it by'
             cand certificate 'The certificate that the running daemon serves with; `infrad status` shows it'
+            cand sessions 'The sessions of users: see them, and end them'
             cand audit 'The audit log, which the configuration names'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -481,6 +537,14 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand renew 'Get a new one now, whether one is due or not; by ACME, this counts against the authority''s limits'
         }
         &'infrad;help;certificate;renew'= {
+        }
+        &'infrad;help;sessions'= {
+            cand list 'The live sessions, the newest first for each user'
+            cand end 'End sessions: refused within a second, on connections that are open, too'
+        }
+        &'infrad;help;sessions;list'= {
+        }
+        &'infrad;help;sessions;end'= {
         }
         &'infrad;help;audit'= {
             cand verify 'Say whether the log is whole: no line changed, taken out, put in or moved'

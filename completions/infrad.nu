@@ -396,6 +396,69 @@ module completions {
   export extern "infrad certificate help help" [
   ]
 
+  def "nu-complete infrad sessions color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # The sessions of users: see them, and end them
+  export extern "infrad sessions" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad sessions color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad sessions list color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # The live sessions, the newest first for each user
+  export extern "infrad sessions list" [
+    --user: string            # Of the user with this e-mail or subject alone
+    --json                    # Print them as JSON
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad sessions list color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad sessions end color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # End sessions: refused within a second, on connections that are open, too
+  export extern "infrad sessions end" [
+    --user: string            # All of the user with this e-mail or subject
+    --all                     # All of everybody
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad sessions end color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...ids: string            # The ids, as `list` prints them
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad sessions help" [
+  ]
+
+  # The live sessions, the newest first for each user
+  export extern "infrad sessions help list" [
+  ]
+
+  # End sessions: refused within a second, on connections that are open, too
+  export extern "infrad sessions help end" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad sessions help help" [
+  ]
+
   def "nu-complete infrad audit color" [] {
     [ "auto" "always" "never" ]
   }
@@ -539,6 +602,18 @@ module completions {
 
   # Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
   export extern "infrad help certificate renew" [
+  ]
+
+  # The sessions of users: see them, and end them
+  export extern "infrad help sessions" [
+  ]
+
+  # The live sessions, the newest first for each user
+  export extern "infrad help sessions list" [
+  ]
+
+  # End sessions: refused within a second, on connections that are open, too
+  export extern "infrad help sessions end" [
   ]
 
   # The audit log, which the configuration names

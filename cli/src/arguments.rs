@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::ArgValueCompleter;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
+use infra_shared::token_text::SessionID;
 
 use crate::completion;
 
@@ -99,6 +100,13 @@ pub enum Command {
     /// standard error, the last minutes of a session are mentioned there, unless `-q`.
     #[command(after_long_help = help::TOKEN)]
     Token(Token),
+
+    /// The sessions of your account, on whatever machine, and their end
+    ///
+    /// Each login makes one. What is not yours, or not needed any more, is ended with `revoke`, and refused within a
+    /// second. An administrator sees and ends those of others with `--user`.
+    #[command(after_long_help = help::SESSIONS)]
+    Sessions(Sessions),
 
     /// Make a known server the current one
     ///
@@ -206,6 +214,48 @@ pub struct Status {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Sessions {
+    #[command(subcommand)]
+    pub command: Option<SessionsCommand>,
+
+    /// Those of the user with this e-mail or subject: for administrators
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// End sessions, on whatever machine they are
+    #[command(after_long_help = help::SESSIONS_REVOKE)]
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "others", "all"])))]
+pub struct Revoke {
+    /// The ids, as `infra sessions` prints them
+    #[arg(value_name = "ID", value_parser = session_id, add = ArgValueCompleter::new(completion::sessions))]
+    pub ids: Vec<SessionID>,
+
+    /// All but the one of this machine
+    #[arg(long)]
+    pub others: bool,
+
+    /// All, this one included
+    #[arg(long)]
+    pub all: bool,
+
+    /// With `--all`, those of the user with this e-mail or subject: for administrators
+    #[arg(long, value_name = "USER", requires = "all")]
+    pub user: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct Doctor {
     /// The server; every known one when it is left out
     #[arg(add = ArgValueCompleter::new(completion::servers))]
@@ -264,6 +314,11 @@ pub enum Shell {
     #[value(name = "powershell")]
     PowerShell,
     Zsh,
+}
+
+/// An id has a form, so that a typing error is not taken for a session that ended.
+fn session_id(text: &str) -> Result<SessionID, String> {
+    SessionID::parse(text).ok_or_else(|| "an id has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
 }
 
 fn login_timeout(text: &str) -> Result<Duration, String> {

@@ -140,6 +140,8 @@ pub fn run<S, E>(
             code: response.code,
             code_verifier: verifier.expose().clone(),
             iss: response.iss,
+            device: Some(advice::host_name()).filter(|name| !name.is_empty()),
+            opened_by: response.opened_by,
         };
         let opened = finish(request).map_err(LoginError::Caller)?;
         // Meanwhile the browser may have come, and somebody else may have been there before it.

@@ -6,6 +6,7 @@ mod ending;
 mod login;
 mod logout;
 mod meant;
+mod sessions;
 mod status;
 mod times;
 mod token;
@@ -47,6 +48,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Logout(arguments) => mentioned(&context()?, |context| logout::run(context, &arguments)),
         Command::Status(arguments) => status::run(&context()?, &arguments),
         Command::Token(arguments) => token::run(&context()?, &arguments),
+        Command::Sessions(arguments) => mentioned(&context()?, |context| sessions::run(context, &arguments)),
         Command::Use { server } => mentioned(&context()?, |context| use_server::run(context, &server)),
         Command::Trust(arguments) => mentioned(&context()?, |context| trust_server::run(context, &arguments)),
         Command::Doctor(arguments) => doctor::run(&context()?, &arguments),

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use infra_shared::api::{
-    CurrentSession, FinishLogin, FinishedLogin, Logout, Problem, ProblemCode, Server, StartLogin,
-    StartedLogin,
+    CurrentSession, FinishLogin, FinishedLogin, ListedSessions, Logout, Problem, ProblemCode, Server,
+    StartLogin, StartedLogin,
 };
 use infra_shared::http::{BodyError, Limits, NoClient, Trust, Untrusted, Way, read_body_blocking, untrusted};
 use infra_shared::origin::Origin;
@@ -104,6 +104,26 @@ impl DaemonClient {
     /// Whose token it is, without counting as use of the session.
     pub fn session(&self, token: &SessionToken) -> Result<CurrentSession, DaemonError> {
         self.get("/v1/session?use=false", Some(token))
+    }
+
+    /// The live sessions of the token's user, or for an administrator those of `user`.
+    pub fn sessions(&self, token: &SessionToken, user: Option<&str>) -> Result<ListedSessions, DaemonError> {
+        let query = user.map(|user| {
+            let encoded: String = url::form_urlencoded::byte_serialize(user.as_bytes()).collect();
+            format!("?user={encoded}")
+        });
+        self.get(&format!("/v1/sessions{}", query.unwrap_or_default()), Some(token))
+    }
+
+    /// Ends a session that the token's user may end; `false` where there is none.
+    pub fn end_session(&self, token: &SessionToken, id: &SessionID) -> Result<bool, DaemonError> {
+        let url = self.origin.url(&format!("/v1/sessions/{id}"));
+        let request = |client: &Client| client.delete(url.clone()).bearer_auth(token.expose());
+        match self.send(request, Tries::One) {
+            Ok(_) => Ok(true),
+            Err(error) if error.problem() == Some(ProblemCode::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub fn log_out(&self, token: &SessionToken) -> Result<(), DaemonError> {
@@ -259,6 +279,9 @@ impl DaemonError {
                 if problem.code == ProblemCode::Unavailable =>
             {
                 Failure::new(exit, format!("{origin} cannot do this now"))
+            }
+            (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::Forbidden => {
+                Failure::new(exit, format!("{origin} does not allow it"))
             }
             (_, Exit::Unreachable) => Failure::new(exit, format!("{origin} cannot be reached")),
             (_, Exit::Refused) => Failure::new(exit, "the login was refused"),

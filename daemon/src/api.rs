@@ -8,11 +8,12 @@ mod problem;
 mod redirect;
 mod server;
 mod session;
+mod sessions;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::listener::Route;
 use crate::sessions::Sessions;
@@ -23,6 +24,8 @@ pub use redirect::redirect;
 pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/v1/session" },
     Route { method: "DELETE", path: "/v1/session" },
+    Route { method: "GET", path: "/v1/sessions" },
+    Route { method: "DELETE", path: "/v1/sessions/{id}" },
     Route { method: "GET", path: "/v1/server" },
     Route { method: "POST", path: "/v1/logins" },
     Route { method: "POST", path: "/v1/logins/finish" },
@@ -44,6 +47,8 @@ pub fn router(sessions: Arc<Sessions>) -> Router {
         .route("/v1/logins", post(logins::start))
         .route("/v1/logins/finish", post(logins::finish))
         .route("/v1/session", get(session::show).delete(session::end))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/{id}", delete(sessions::end))
         .route("/v1/logouts", post(logouts::end))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

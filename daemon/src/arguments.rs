@@ -1,6 +1,7 @@
 //! What can be typed after `infrad`.
 
 mod help;
+mod sessions;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::config::parse_duration;
+
+pub use sessions::SessionsCommand;
 
 /// Signs users in with your OpenID Provider, keeps their sessions, and answers whose token it was shown
 #[derive(Debug, Parser)]
@@ -162,6 +165,13 @@ pub enum Command {
     Certificate {
         #[command(subcommand)]
         command: CertificateCommand,
+    },
+
+    /// The sessions of users: see them, and end them
+    #[command(after_long_help = help::SESSIONS)]
+    Sessions {
+        #[command(subcommand)]
+        command: SessionsCommand,
     },
 
     /// The audit log, which the configuration names

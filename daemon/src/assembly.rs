@@ -136,7 +136,7 @@ impl Daemon {
             data_directory.keys.ticket_key(),
             providers,
             Bindings::new(public_urls.clone(), certificates.proofs()),
-            config.sessions,
+            (config.sessions, config.admins),
             clock.clone(),
             audit.clone(),
         ));

@@ -14,6 +14,7 @@ mod key;
 mod operation;
 mod reload;
 mod serve;
+mod sessions;
 mod status;
 
 use std::future::Future;
@@ -71,6 +72,7 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
         Command::Fingerprint => block_on(fingerprint::run(context)),
         Command::Ca { command } => block_on(ca::run(context, *command)),
         Command::Certificate { command: CertificateCommand::Renew } => block_on(certificate::renew(context)),
+        Command::Sessions { command } => block_on(sessions::run(context, command)),
         Command::Audit { command } => audit::run(context, command),
         Command::Completions { shell } => completions::run(context, *shell),
     }

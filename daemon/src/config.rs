@@ -1,5 +1,6 @@
 //! The configuration file, read strictly into the rooms' own types.
 
+mod admins;
 mod audit;
 mod backends;
 mod directories;
@@ -29,7 +30,7 @@ use crate::identity::ProviderSettings;
 use crate::keys::RootKeySettings;
 use crate::logging::LogSettings;
 use crate::secrets::Backends;
-use crate::sessions::SessionLimits;
+use crate::sessions::{Admins, SessionLimits};
 use crate::tls::{MinimumVersion, OtherSource};
 
 pub use duration::parse as parse_duration;
@@ -57,6 +58,8 @@ pub struct Config {
     /// Where metrics and health are asked for, in the clear.
     pub metrics: Option<SocketAddr>,
     pub sessions: SessionLimits,
+    /// Who may see and end the sessions of others.
+    pub admins: Admins,
     /// Where the audit log goes; `None` where there is none.
     pub audit: Option<AuditSettings>,
     pub log: LogSettings,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
+use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ pub use client::{ControlError, ask, ask_for_file};
 pub use server::ControlSocket;
 
 /// What the daemon can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Operation {
     /// By what users reach and prove it: [`Identity`].
@@ -45,6 +46,10 @@ pub enum Operation {
     RotateAuthority { overlap_seconds: u32, replaces: bool },
     /// Gets a new certificate now: [`DaemonStatus`].
     RenewCertificate,
+    /// The live sessions of a user, by e-mail or subject, or of everybody: [`infra_shared::api::ListedSessions`].
+    Sessions { user: Option<String> },
+    /// Ends a session; whether there was one that lived.
+    EndSession { id: SessionID },
 }
 
 /// The answer to an operation.

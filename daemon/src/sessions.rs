@@ -1,11 +1,13 @@
 //! Sessions: how a login becomes one, how a token is recognised, and how it ends.
 
+mod admins;
 mod audited;
 mod binding;
 mod caller;
 mod counts;
 mod ending;
 mod limits;
+mod listing;
 mod login;
 #[cfg(test)]
 mod tests;
@@ -23,10 +25,12 @@ use crate::store::{Store, StoreError};
 use crate::tls::Proofs;
 use counts::Counts;
 
+pub use admins::{Admins, AdminsOfProvider};
 pub use binding::Bindings;
 pub use caller::{Caller, NotAuthenticated, Use};
 pub use counts::SessionCounts;
 pub use limits::SessionLimits;
+pub use listing::Whose;
 pub use login::LoginRefusal;
 
 /// Everything that logins and sessions need, shared by all requests.
@@ -36,6 +40,7 @@ pub struct Sessions {
     providers: Vec<Provider>,
     bindings: Bindings,
     limits: SessionLimits,
+    admins: Admins,
     clock: Arc<dyn Clock>,
     audit: Audit,
     counts: Counts,
@@ -47,11 +52,21 @@ impl Sessions {
         ticket_key: TicketKey,
         providers: Vec<Provider>,
         bindings: Bindings,
-        limits: SessionLimits,
+        (limits, admins): (SessionLimits, Admins),
         clock: Arc<dyn Clock>,
         audit: Audit,
     ) -> Self {
-        Self { store, ticket_key, providers, bindings, limits, clock, audit, counts: Counts::default() }
+        Self {
+            store,
+            ticket_key,
+            providers,
+            bindings,
+            limits,
+            admins,
+            clock,
+            audit,
+            counts: Counts::default(),
+        }
     }
 
     pub fn providers(&self) -> &[Provider] {

@@ -27,7 +27,7 @@ pub use acme::BegunOrder;
 pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
 pub use providers::ProviderRow;
-pub use sessions::{EndReason, Ended, NewSession, StoredSession};
+pub use sessions::{EndReason, Ended, NewSession, Opening, StoredSession};
 pub use tickets::Consumed;
 pub use token_hash::TokenHash;
 pub use writes::WriteCounts;

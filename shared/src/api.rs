@@ -73,6 +73,22 @@ pub struct FinishLogin {
     /// The issuer named by the authorization response, where it named one (RFC 9207).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
+    /// What the user calls the machine that signs in: for people to read, and believed by nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    #[serde(default)]
+    pub opened_by: OpenedBy,
+}
+
+/// How the authorization response came back to the client, in the client's own words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenedBy {
+    /// A browser brought it to the loopback listener.
+    #[default]
+    Browser,
+    /// A person pasted it into the terminal.
+    Paste,
 }
 
 /// The answer to [`FinishLogin`], and the only time that the token is shown.
@@ -93,6 +109,34 @@ pub struct CurrentSession<S = Session, U = User> {
     pub session: S,
     pub user: U,
     pub now: Timestamp,
+    /// The newest of the user's other live sessions, where it was opened after this one. Told to who only looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer: Option<ListedSession>,
+}
+
+/// `GET /v1/sessions`: the live sessions of a user, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedSessions {
+    pub sessions: Vec<ListedSession>,
+    pub now: Timestamp,
+}
+
+/// A session as its user, or an administrator, sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedSession {
+    #[serde(flatten)]
+    pub session: Session,
+    pub last_used_at: Timestamp,
+    /// What the client called its machine: nobody vouches for it.
+    pub device: Option<String>,
+    pub opened_by: OpenedBy,
+    /// Where the login came from, where the operator has it recorded.
+    pub address: Option<String>,
+    /// Whether it is the one that asks.
+    pub current: bool,
+    pub user: User,
 }
 
 /// Who is signed in. The identity is (`issuer`, `subject`); the rest is for people to read.

@@ -1,5 +1,7 @@
 //! What the daemon acknowledged is so after it was killed in the middle of everything, and when its disk fails it.
 
+#![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 

@@ -47,6 +47,26 @@ Files:
   ~/.infra/lock           taken while either of them changes
   ~/.infra/login.lock     taken while somebody signs in";
 
+pub(super) const SESSIONS: &str = "\
+Examples:
+  Where am I signed in?
+    infra sessions
+  The same for a script:
+    infra sessions --json
+  Sign out everywhere but here:
+    infra sessions revoke --others";
+
+pub(super) const SESSIONS_REVOKE: &str = "\
+Examples:
+  One session, as `infra sessions` lists it:
+    infra sessions revoke f3Kd9sQ1Zx
+  All but the one of this machine:
+    infra sessions revoke --others
+  All of them, as `infra logout` would end this one:
+    infra sessions revoke --all
+  As an administrator, all of somebody who left:
+    infra sessions revoke --all --user bob@example.com";
+
 pub(super) const LOGIN: &str = "\
 Examples:
   The first time, with the whole line that the server's operator gave you:

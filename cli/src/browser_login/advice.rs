@@ -80,7 +80,8 @@ fn ssh(port: u16, destination: Option<&Destination>) -> String {
     line
 }
 
-fn host_name() -> String {
+/// What this machine calls itself.
+pub(super) fn host_name() -> String {
     let machine = rustix::system::uname();
     printable(&machine.nodename().to_string_lossy(), MAX_HOST_NAME)
 }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use infra_shared::api::OpenedBy;
 use secrecy::SecretString;
 use url::Url;
 
@@ -18,9 +19,10 @@ use crate::terminal::Progress;
 const BROWSER_COMES: Duration = Duration::from_secs(10);
 
 /// What the browser brought back for this login.
-pub(super) struct Code {
+pub(super) struct Brought {
     pub(super) code: SecretString,
     pub(super) iss: Option<String>,
+    pub(super) opened_by: OpenedBy,
 }
 
 /// The wait. Dropped, it leaves the terminal, and a browser that never came, as they were.
@@ -101,16 +103,16 @@ impl<'a> Wait<'a> {
     }
 
     /// Waits until the awaited response comes.
-    pub(super) fn for_code<E>(&self) -> Result<Code, LoginError<E>> {
+    pub(super) fn for_code<E>(&self) -> Result<Brought, LoginError<E>> {
         let terminal = self.setup.terminal;
         loop {
             let until = self.browser_due.get().map_or(self.deadline, |due| due.min(self.deadline));
             let left = until.saturating_duration_since(Instant::now());
-            let response = match self.arrivals.recv_timeout(left) {
-                Ok(Arrival::Response(response)) => response,
+            let (response, opened_by) = match self.arrivals.recv_timeout(left) {
+                Ok(Arrival::Response(response)) => (response, OpenedBy::Browser),
                 Ok(Arrival::Pasted(line)) => {
                     if let Some(response) = pasted::response(&line, self.port, &self.expected) {
-                        response
+                        (response, OpenedBy::Paste)
                     } else {
                         terminal.tell("that is not the address that this login waits for: try again");
                         continue;
@@ -148,7 +150,7 @@ impl<'a> Wait<'a> {
                 }
             };
             return match response {
-                Response::Code { code, iss } => Ok(Code { code, iss }),
+                Response::Code { code, iss } => Ok(Brought { code, iss, opened_by }),
                 Response::Refused(refusal) => Err(LoginError::Refused(refusal)),
                 Response::OtherIssuer => Err(LoginError::OtherIssuer),
             };

@@ -92,6 +92,7 @@ mod tests {
             clock_offset_seconds: offset,
             storage: Storage::File,
             ended: None,
+            told_of: None,
         };
         left(&session, opened + age)
     }

@@ -9,7 +9,7 @@ use infra_shared::origin::Origin;
 use infra_shared::token_text::{SessionID, SessionToken};
 use secrecy::ExposeSecret;
 
-use super::status::{Look, Report, State as SessionState, account, look};
+use super::status::{Look, Report, State as SessionState, account, look, tell_of_newer};
 use super::{Context, end_session, left_alone, meant, times};
 use crate::arguments::Login;
 use crate::browser_login::{self, Browser, Setup};
@@ -107,6 +107,7 @@ fn tell_live(context: &Context, origin: &Origin, report: &Report) {
     let left = report.live_for().map(times::left).unwrap_or_default();
     context.terminal.say(&format!("already signed in to {origin} as {who} ({left} left)"));
     report.tell_skew(context.terminal);
+    tell_of_newer(context, report);
 }
 
 fn make_current(context: &Context, origin: &Origin) -> Result<(), Failure> {
@@ -245,6 +246,7 @@ fn save(
         clock_offset_seconds: offset,
         storage: if mirror { Storage::FileAndKeyring } else { Storage::File },
         ended: None,
+        told_of: None,
     };
     let (trust, provider) = (proven.reach.record().clone(), Some(user.provider.clone()));
     let (state, before) = context.home.update(|state| {

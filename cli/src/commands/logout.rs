@@ -48,7 +48,12 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
 }
 
 /// Ends the stored session at `origin`.
-fn log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
+pub(super) fn log_out(
+    context: &Context,
+    origin: &Origin,
+    state: &State,
+    forget: bool,
+) -> Result<Exit, Failure> {
     let Some(stored) = state.sessions.sessions.get(origin) else {
         return log_out_again(context, origin, state, forget);
     };

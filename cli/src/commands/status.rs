@@ -2,6 +2,7 @@
 
 mod look;
 mod mirror;
+mod newer;
 mod text;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use crate::failure::{Exit, Failure};
 use mirror::Mirror;
 
 pub(super) use look::{Look, Report, State, look};
+pub(super) use newer::{from, tell_of_newer};
 pub(super) use text::account;
 
 /// `status --all --json`.
@@ -92,6 +94,7 @@ fn tell_aside(context: &Context, report: Report) {
         return;
     }
     report.tell_skew(context.terminal);
+    tell_of_newer(context, &report);
     if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause) {
         cause.to_failure(&origin).tell(context.terminal);
     }

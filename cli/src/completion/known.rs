@@ -24,6 +24,11 @@ pub fn providers(typed: &OsStr) -> Vec<CompletionCandidate> {
     providers_in(&state(), typed)
 }
 
+/// The sessions that are known by their ids: those of this machine, and those that were told of.
+pub fn sessions(typed: &OsStr) -> Vec<CompletionCandidate> {
+    sessions_in(&state(), typed)
+}
+
 /// What is stored here, as far as it can be read.
 fn state() -> State {
     Settings::read().map(|settings| Home::glance(&settings.home)).unwrap_or_default()
@@ -67,6 +72,19 @@ fn providers_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
         // They came from a server: one that could do something to a terminal is not offered.
         .filter(|name| name.starts_with(&*typed) && printable(name, name.len()) == **name)
         .map(CompletionCandidate::new)
+        .collect()
+}
+
+fn sessions_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let known = state.sessions.sessions.iter().flat_map(|(origin, session)| {
+        let own = (session.token.id(), format!("this machine's at {origin}"));
+        let told = session.told_of.as_ref().map(|id| (id, format!("another one at {origin}")));
+        told.into_iter().chain([own])
+    });
+    known
+        .filter(|(id, _)| id.as_str().starts_with(&*typed))
+        .map(|(id, help)| CompletionCandidate::new(id.as_str()).help(Some(help.into())))
         .collect()
 }
 

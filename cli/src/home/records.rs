@@ -96,6 +96,9 @@ pub struct Session {
     /// That the daemon said it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<SessionEnd>,
+    /// The session opened elsewhere that the user was told of last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_of: Option<SessionID>,
 }
 
 /// How a session ended, in the daemon's words.

@@ -1,6 +1,6 @@
 //! `POST /v1/logins` and `POST /v1/logins/finish`.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use infra_shared::api::{FinishLogin, StartLogin};
@@ -9,6 +9,7 @@ use tracing::Instrument;
 use super::Api;
 use super::body::JSON;
 use super::problem::{Refusal, answer};
+use crate::listener::PeerAddress;
 
 pub(super) async fn start(
     State(api): State<Api>,
@@ -20,9 +21,10 @@ pub(super) async fn start(
 
 pub(super) async fn finish(
     State(api): State<Api>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     JSON(request): JSON<FinishLogin>,
 ) -> Result<Response, Refusal> {
-    let finishing = async move { api.sessions.finish_login(&request).await };
+    let finishing = async move { api.sessions.finish_login(&request, from.ip()).await };
     // A client that goes away does not undo half a login: once begun, it is brought to its end.
     let finished = tokio::spawn(finishing.in_current_span()).await.map_err(|_| {
         Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing a login panicked")

@@ -194,6 +194,7 @@ fn title(code: ProblemCode) -> &'static str {
         ProblemCode::SessionRevoked => "the session was ended",
         ProblemCode::TooManyRequests => "too many requests",
         ProblemCode::BadRequest => "the request cannot be understood",
+        ProblemCode::Forbidden => "not allowed",
         ProblemCode::NotFound => "there is nothing here",
         ProblemCode::MethodNotAllowed => "not with this method",
         ProblemCode::BodyTooLarge => "the body is too large",

@@ -35,7 +35,10 @@ async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response,
         NotAuthenticated::Revoked => Refusal::new(ProblemCode::SessionRevoked, &error),
         other => other.into(),
     })?;
-    let current = CurrentSession { session: caller.session(), user: caller.user(), now: api.sessions.now() };
+    // A service wants to know who calls; the user whether somebody else signed in.
+    let newer = if use_ == Use::OnlyLooks { api.sessions.find_newer(&caller)? } else { None };
+    let current =
+        CurrentSession { session: caller.session(), user: caller.user(), now: api.sessions.now(), newer };
     Ok(answer(StatusCode::OK, &current))
 }
 

@@ -169,6 +169,29 @@ Examples:
   For a script:
     infrad audit verify --json | jq -r .head";
 
+pub(super) const SESSIONS: &str = "\
+Examples:
+  Who is signed in:
+    infrad sessions list
+  Somebody left, or lost a laptop:
+    infrad sessions end --user alice@example.com";
+
+pub(super) const SESSIONS_LIST: &str = "\
+Examples:
+  Who is signed in:
+    infrad sessions list
+  How many sessions each user has:
+    infrad sessions list --json | jq '[.sessions[].user.email] | group_by(.) | map({(.[0]): length})'";
+
+pub(super) const SESSIONS_END: &str = "\
+Examples:
+  One session:
+    infrad sessions end f3Kd9sQ1Zx
+  All of a user:
+    infrad sessions end --user alice@example.com
+  Everybody's:
+    infrad sessions end --all";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   bash:

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use infra_shared::api::ListedSessions;
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
 use jiff::{SignedDuration, Timestamp};
@@ -21,8 +22,8 @@ use crate::keys::{KeyError, Keys, RootKeySettings};
 use crate::listener::Requests;
 use crate::monitoring::Observed;
 use crate::secrets::{Backends, ReadReason};
-use crate::sessions::Sessions;
-use crate::store::Store;
+use crate::sessions::{Sessions, Whose};
+use crate::store::{Store, StoreError};
 use crate::tls::{Certificates, TlsError};
 use crate::upkeep::{BackupError, LiveSessions, create_backup, rotate};
 
@@ -94,7 +95,9 @@ impl Operations {
             | Operation::Status
             | Operation::Authority
             | Operation::RotateAuthority { .. }
-            | Operation::RenewCertificate => return None,
+            | Operation::RenewCertificate
+            | Operation::Sessions { .. }
+            | Operation::EndSession { .. } => return None,
             Operation::KeyStatus => Ok(Answered::json(&self.keys.status())),
             Operation::Rewrap => self.rewrap().await,
             Operation::Rotate => self.rotate().await,
@@ -106,7 +109,7 @@ impl Operations {
             self.audit.record(&Event::KeyOperation { operation, outcome });
         }
         Some(done.unwrap_or_else(|failure| {
-            tracing::error!(?operation, error = %failure, "an operation failed");
+            tracing::error!(operation = name, error = %failure, "an operation failed");
             Answered::Failed(failure)
         }))
     }
@@ -186,12 +189,23 @@ impl Stage {
                 let overlap = SignedDuration::from_secs(overlap_seconds.into());
                 match serving.certificates.rotate_authority(overlap, replaces).await {
                     Ok(()) => serving.authority(),
-                    Err(error) => failed(operation, &error),
+                    Err(error) => failed("rotateAuthority", &error),
                 }
+            }
+            (Operation::Sessions { user }, Ok(serving)) => {
+                let whose = user.map_or(Whose::Everybody, Whose::User);
+                serving.sessions.list_as_operator(whose).await.map_or_else(
+                    |error| store_failed(&error),
+                    |sessions| Answered::json(&ListedSessions { sessions, now: self.clock.now() }),
+                )
+            }
+            (Operation::EndSession { id }, Ok(serving)) => {
+                let ended = serving.sessions.end_as_operator(&id).await;
+                ended.map_or_else(|error| store_failed(&error), |ended| Answered::json(&ended))
             }
             (Operation::RenewCertificate, Ok(serving)) => match serving.certificates.renew().await {
                 Ok(()) => self.status(Ok(serving)),
-                Err(error) => failed(operation, &error),
+                Err(error) => failed("renewCertificate", &error),
             },
             (operation, Ok(serving)) => serving.operations.perform(operation).await.unwrap_or_else(|| {
                 Answered::Failed(OperationFailure {
@@ -260,8 +274,12 @@ impl Serving {
     }
 }
 
-fn failed(operation: Operation, error: &TlsError) -> Answered {
-    tracing::error!(?operation, %error, "an operation failed");
+fn store_failed(error: &StoreError) -> Answered {
+    Answered::Failed(OperationFailure { cause: error.to_string(), is_away: false })
+}
+
+fn failed(operation: &str, error: &TlsError) -> Answered {
+    tracing::error!(operation, %error, "an operation failed");
     Answered::Failed(OperationFailure { cause: error.to_string(), is_away: error.is_away() })
 }
 

@@ -1,5 +1,7 @@
 //! What is told in the audit log. The names are stable: `docs/audit.md` lists them.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 /// One thing that happened.
@@ -22,6 +24,8 @@ pub enum Event<'a> {
         issuer: &'a str,
         subject: &'a str,
         email: Option<&'a str>,
+        /// Where the login came from, where that is recorded.
+        address: Option<IpAddr>,
     },
     /// `reason` is one of few words, `detail` says more in the daemon's own.
     LoginRefused {
@@ -32,6 +36,8 @@ pub enum Event<'a> {
     SessionEnded {
         session: &'a str,
         reason: &'a str,
+        /// The session from which it was ended, where it was another one.
+        by: Option<&'a str>,
     },
     /// How many tokens were not good since the last such line.
     TokensRefused {

@@ -36,7 +36,7 @@ impl Fixture {
 }
 
 fn ended(session: &str) -> Event<'_> {
-    Event::SessionEnded { session, reason: "logout" }
+    Event::SessionEnded { session, reason: "logout", by: None }
 }
 
 fn record(audit: &Audit, count: usize) {
@@ -56,7 +56,7 @@ fn lines_are_chained_also_over_a_restart() {
     let first = text.lines().next().expect("a line");
     let expected = format!(
         "{{\"schema\":1,\"sequence\":1,\"time\":\"1970-01-01T00:00:00Z\",\"event\":\"session_ended\",\
-         \"session\":\"session-0\",\"reason\":\"logout\",\"previous\":\"{}\"}}",
+         \"session\":\"session-0\",\"reason\":\"logout\",\"by\":null,\"previous\":\"{}\"}}",
         "0".repeat(64)
     );
     assert_eq!(first, expected);

@@ -24,7 +24,7 @@ use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSetting
 use crate::keys::RootKeySettings;
 use crate::logging::{self, LogLevel, LogSettings};
 use crate::secrets::Backends;
-use crate::sessions::SessionLimits;
+use crate::sessions::{Admins, SessionLimits};
 
 const CLIENT_ID: &str = "infra-development";
 const REDIRECT_PORTS: usize = 3;
@@ -111,7 +111,9 @@ fn configuration(
             lifetime: SignedDuration::from_hours(12),
             inactivity_timeout: SignedDuration::from_hours(4),
             max_per_user: 48,
+            record_addresses: false,
         },
+        admins: Admins::default(),
         audit: None,
         log: LogSettings::default(),
         warnings: Vec::new(),

@@ -21,7 +21,7 @@ pub(super) async fn perform<T: DeserializeOwned>(
     config: &Config,
     operation: Operation,
 ) -> Result<T, Failure> {
-    match at_hand(context, config, operation).await? {
+    match at_hand(context, config, operation.clone()).await? {
         Some(Answered::Json(value)) => {
             serde_json::from_value(value).map_err(|_| ControlError::Unexpected.into())
         }
@@ -38,7 +38,7 @@ pub(super) async fn perform_to_file(
     operation: Operation,
     to: &mut File,
 ) -> Result<(), Failure> {
-    match at_hand(context, config, operation).await? {
+    match at_hand(context, config, operation.clone()).await? {
         Some(Answered::File(mut from)) => {
             copy(from.as_mut(), to).map_err(|error| ControlError::Write(error).into())
         }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde::de::DeserializeOwned;
+
 use super::Context;
 use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
@@ -10,7 +12,7 @@ use crate::tls::{CertificateState, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
-    let status = ask_daemon(&config, Operation::Status).await?;
+    let status: DaemonStatus = ask_daemon(&config, Operation::Status).await?;
     let text = if json {
         serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
     } else {
@@ -21,8 +23,11 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failu
     Ok(if status.state == DaemonState::Ready { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
-/// Has the running daemon do an operation that answers with its status.
-pub(super) async fn ask_daemon(config: &Config, operation: Operation) -> Result<DaemonStatus, Failure> {
+/// Has the running daemon do an operation that no other process can do.
+pub(super) async fn ask_daemon<T: DeserializeOwned>(
+    config: &Config,
+    operation: Operation,
+) -> Result<T, Failure> {
     match control::ask(&config.data_dir, operation).await {
         Err(ControlError::Unreachable(error)) => {
             let what = format!("no infrad runs with the data in {}", config.data_dir.display());

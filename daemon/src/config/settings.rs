@@ -8,14 +8,14 @@ use jiff::SignedDuration;
 
 use crate::keys::RootKeySettings;
 use crate::logging::{LogFormat, LogLevel, LogSettings};
-use crate::sessions::SessionLimits;
+use crate::sessions::{Admins, SessionLimits};
 
 use super::directories::Directories;
 use super::error::{Fault, FaultAt};
 use super::section::{Field, Keys, Section};
 use super::sections::Sections;
 use super::tree::Node;
-use super::{Config, audit, backends, duration, https, provider, remote};
+use super::{Config, admins, audit, backends, duration, https, provider, remote};
 
 const TOP: Keys = Keys {
     now: &[
@@ -29,6 +29,7 @@ const TOP: Keys = Keys {
         "keys",
         "epochFile",
         "sessions",
+        "admins",
         "metrics",
         "audit",
         "log",
@@ -41,8 +42,10 @@ const VAULT_KEY: Keys = Keys { now: remote::vault_keys!("transitMount", "key"), 
 #[cfg(feature = "aws")]
 const AWSKMS_KEY: Keys = Keys { now: remote::aws_keys!("keyID"), later: &[] };
 const METRICS: Keys = Keys { now: &["listen"], later: &[] };
-const SESSIONS: Keys =
-    Keys { now: &["lifetime", "inactivityTimeout", "maxPerUser"], later: &["revalidateEvery"] };
+const SESSIONS: Keys = Keys {
+    now: &["lifetime", "inactivityTimeout", "maxPerUser", "recordAddresses"],
+    later: &["revalidateEvery"],
+};
 const LOG: Keys = Keys { now: &["format", "level"], later: &[] };
 
 const EVERYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 443);
@@ -50,6 +53,7 @@ const DEFAULT_SESSIONS: SessionLimits = SessionLimits {
     lifetime: SignedDuration::from_hours(12),
     inactivity_timeout: SignedDuration::from_hours(4),
     max_per_user: 48,
+    record_addresses: false,
 };
 const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
@@ -72,6 +76,8 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let log = top.find("log").map_or(Ok(LogSettings::default()), |field| log(&field))?;
     let backends = top.find("secrets").map_or(Ok(Vec::new()), |field| backends::read(&field))?;
     let (providers, backends, warnings) = provider::read_all(&top, backends)?;
+    let admins =
+        top.find("admins").map_or(Ok(Admins::default()), |field| admins::read(&field, &providers))?;
     Ok(Config {
         listen,
         public_urls,
@@ -83,6 +89,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         backends,
         metrics,
         sessions,
+        admins,
         audit,
         log,
         warnings,
@@ -247,7 +254,9 @@ fn sessions(field: &Field<'_>) -> Result<SessionLimits, FaultAt> {
     let max_per_user = section
         .find("maxPerUser")
         .map_or(Ok(default.max_per_user), |field| field.whole(&(1..=10_000), "48"))?;
-    Ok(SessionLimits { lifetime, inactivity_timeout, max_per_user })
+    let record_addresses =
+        section.find("recordAddresses").map_or(Ok(default.record_addresses), |field| field.boolean())?;
+    Ok(SessionLimits { lifetime, inactivity_timeout, max_per_user, record_addresses })
 }
 
 fn log(field: &Field<'_>) -> Result<LogSettings, FaultAt> {

@@ -19,7 +19,8 @@ use super::{Operation, OperationFailure, socket_path};
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Between two parts of a file.
 const PART_PATIENCE: Duration = Duration::from_secs(30);
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// The sessions of a hundred thousand users.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why the running daemon did not answer.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,7 @@
 //! Logins, and the ends of sessions, as the audit log is told of them.
 
+use std::net::IpAddr;
+
 use infra_shared::api::{FinishLogin, FinishedLogin, StartLogin, StartedLogin};
 use infra_shared::token_text::SessionID;
 
@@ -24,8 +26,12 @@ impl Sessions {
     }
 
     /// Decides a login, and opens its session.
-    pub async fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, LoginRefusal> {
-        let finished = self.decide_login(request).await;
+    pub async fn finish_login(
+        &self,
+        request: &FinishLogin,
+        from: IpAddr,
+    ) -> Result<FinishedLogin, LoginRefusal> {
+        let finished = self.decide_login(request, from).await;
         match &finished {
             Ok(FinishedLogin { session, user, .. }) => {
                 self.counts.login(Some(&user.provider), "finished");
@@ -35,6 +41,7 @@ impl Sessions {
                     issuer: &user.issuer,
                     subject: &user.subject,
                     email: user.email.as_deref(),
+                    address: self.recorded(from),
                 });
             }
             Err(refusal) => {
@@ -45,9 +52,15 @@ impl Sessions {
         finished
     }
 
-    pub(super) fn tell_ended(&self, session: &SessionID, reason: EndReason) {
+    pub(super) fn tell_ended(&self, session: &SessionID, reason: EndReason, by: Option<&SessionID>) {
         self.counts.ended(reason.as_str());
-        self.audit.record(&Event::SessionEnded { session: session.as_str(), reason: reason.as_str() });
+        let (session, by) = (session.as_str(), by.map(SessionID::as_str));
+        self.audit.record(&Event::SessionEnded { session, reason: reason.as_str(), by });
+    }
+
+    /// `from`, where the operator has it recorded.
+    pub(super) fn recorded(&self, from: IpAddr) -> Option<IpAddr> {
+        Some(from.to_canonical()).filter(|_| self.limits.record_addresses)
     }
 
     fn tell_refused(&self, provider: Option<&str>, refusal: &LoginRefusal) {

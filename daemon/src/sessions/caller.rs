@@ -51,6 +51,15 @@ impl Caller {
     pub fn user(&self) -> &User {
         &self.stored.user
     }
+
+    /// The user's e-mail, where the provider vouches for it.
+    pub fn verified_email(&self) -> Option<&str> {
+        self.user().email.as_deref().filter(|_| self.stored.email_verified)
+    }
+
+    pub(super) fn stored(&self) -> &StoredSession {
+        &self.stored
+    }
 }
 
 impl Sessions {

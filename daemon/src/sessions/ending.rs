@@ -16,9 +16,19 @@ impl Sessions {
 
     /// Ends a session, and tells of it where it had not ended before; durable when it returns.
     pub(super) async fn end(&self, id: &SessionID, reason: EndReason) -> Result<bool, StoreError> {
+        self.end_by(id, reason, None).await
+    }
+
+    /// The same for the holder of another session.
+    pub(super) async fn end_by(
+        &self,
+        id: &SessionID,
+        reason: EndReason,
+        by: Option<&SessionID>,
+    ) -> Result<bool, StoreError> {
         let ended = self.store.end_session(id, self.clock.now(), reason).await?;
         if ended {
-            self.tell_ended(id, reason);
+            self.tell_ended(id, reason, by.filter(|by| *by != id));
         }
         Ok(ended)
     }
@@ -39,8 +49,8 @@ impl Sessions {
     pub async fn end_sessions_outside_configuration(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let mut count = 0;
-        for id in self.store.live_sessions(now, |stored| !self.is_configured(stored))? {
-            if self.end(&id, EndReason::ConfigurationChanged).await? {
+        for stored in self.store.live_sessions(now, |stored| !self.is_configured(stored))? {
+            if self.end(&stored.id, EndReason::ConfigurationChanged).await? {
                 count += 1;
             }
         }

@@ -8,4 +8,6 @@ pub struct SessionLimits {
     pub lifetime: SignedDuration,
     pub inactivity_timeout: SignedDuration,
     pub max_per_user: u32,
+    /// Whether it is recorded where logins come from.
+    pub record_addresses: bool,
 }

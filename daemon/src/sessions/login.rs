@@ -1,7 +1,10 @@
 //! Where a login is decided: `prepare_login` promises nothing and stores nothing, `decide_login` checks everything.
 
+use std::net::IpAddr;
+
 use infra_shared::api::{FinishLogin, FinishedLogin, Session, StartLogin, StartedLogin, User};
 use infra_shared::login_binding::BoundVerifier;
+use infra_shared::printable::printable;
 use infra_shared::token_text::SessionToken;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -10,7 +13,7 @@ use super::ticket::Ticket;
 use super::{Sessions, add, whole_second};
 use crate::identity::{AuthorizationRequest, CodeGrant, IdentityError, Provider, VerifiedIdentity};
 use crate::keys::DoesNotOpen;
-use crate::store::{Consumed, EndReason, NewSession, StoreError, TokenHash};
+use crate::store::{Consumed, EndReason, NewSession, Opening, StoreError, TokenHash};
 
 /// Characters of a `state` that are taken: enough to be unguessable, few enough for any provider.
 const STATE_CHARACTERS: std::ops::RangeInclusive<usize> = 22..=128;
@@ -20,6 +23,9 @@ const CHALLENGE_CHARACTERS: usize = 43;
 
 /// RFC 6749 leaves the size of a code to the provider; none is known to come near.
 const MAX_CODE_BYTES: usize = 4096;
+
+/// A host name has no more (RFC 1035 §2.3.4 allows 63 for a label).
+const MAX_DEVICE_CHARACTERS: usize = 64;
 
 /// Why there is no login. `Display` is for the log; a client is told less.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +94,11 @@ impl Sessions {
     /// Decides a login, in this order: is the ticket ours and in time; does the client hold the verifier, and was it
     /// meant for us; did the right issuer answer; is it the first time. Only then is the code exchanged, the identity
     /// proven, the policy asked and a session opened.
-    pub(super) async fn decide_login(&self, request: &FinishLogin) -> Result<FinishedLogin, LoginRefusal> {
+    pub(super) async fn decide_login(
+        &self,
+        request: &FinishLogin,
+        from: IpAddr,
+    ) -> Result<FinishedLogin, LoginRefusal> {
         let code = request.code.expose_secret();
         if code.is_empty() || code.len() > MAX_CODE_BYTES || !code.bytes().all(|byte| byte.is_ascii_graphic())
         {
@@ -125,7 +135,12 @@ impl Sessions {
         if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
             return Err(LoginRefusal::NotAdmitted);
         }
-        self.open_session(provider, &identity, self.clock.now()).await
+        let opening = Opening {
+            device: request.device.as_deref().and_then(device),
+            opened_by: request.opened_by,
+            address: self.recorded(from),
+        };
+        self.open_session(provider, &identity, opening, self.clock.now()).await
     }
 
     /// Mints the token of a proven identity, and stores its hash.
@@ -133,6 +148,7 @@ impl Sessions {
         &self,
         provider: &Provider,
         identity: &VerifiedIdentity,
+        opening: Opening,
         now: Timestamp,
     ) -> Result<FinishedLogin, LoginRefusal> {
         let token = SessionToken::mint();
@@ -150,6 +166,7 @@ impl Sessions {
             token_hash: TokenHash::of(&token),
             user: user.clone(),
             email_verified: identity.verified_email().is_some(),
+            opening,
             created_at: now,
             expires_at,
         };
@@ -157,7 +174,7 @@ impl Sessions {
         if !ended.is_empty() {
             tracing::info!(session = %token.id(), ?ended, "more sessions than maxPerUser: the oldest were ended");
             for session in &ended {
-                self.tell_ended(session, EndReason::TooMany);
+                self.tell_ended(session, EndReason::TooMany, Some(token.id()));
             }
         }
         let session = Session {
@@ -168,6 +185,11 @@ impl Sessions {
         };
         Ok(FinishedLogin { token: token.expose().into(), session, user, now })
     }
+}
+
+/// What a client calls its machine, as far as people can read it.
+fn device(text: &str) -> Option<String> {
+    Some(printable(text.trim(), MAX_DEVICE_CHARACTERS)).filter(|device| !device.is_empty())
 }
 
 /// The unreserved characters of RFC 3986 §2.3.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use infra_harness::clock::ManualClock;
-use infra_shared::api::{FinishLogin, StartLogin, User};
+use infra_shared::api::{FinishLogin, OpenedBy, StartLogin, User};
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
@@ -18,7 +18,7 @@ use crate::audit::Audit;
 use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
 use crate::keys::{Keys, RootKeySettings};
 use crate::secrets::Backends;
-use crate::store::{EndReason, NewSession, TokenHash};
+use crate::store::{EndReason, NewSession, Opening, TokenHash};
 
 const REDIRECT_URI: &str = "http://127.0.0.1:8301/callback";
 
@@ -50,11 +50,15 @@ impl Fixture {
             keys.ticket_key(),
             vec![provider],
             Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
-            SessionLimits {
-                lifetime: SignedDuration::from_hours(12),
-                inactivity_timeout: SignedDuration::from_hours(4),
-                max_per_user: 48,
-            },
+            (
+                SessionLimits {
+                    lifetime: SignedDuration::from_hours(12),
+                    inactivity_timeout: SignedDuration::from_hours(4),
+                    max_per_user: 48,
+                    record_addresses: false,
+                },
+                admins(),
+            ),
             Arc::new(clock.clone()),
             Audit::none(),
         );
@@ -70,11 +74,29 @@ impl Fixture {
             token_hash: TokenHash::of(&token),
             user: alice(),
             email_verified: true,
+            opening: Opening::default(),
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
         };
         self.sessions.store.open_session(session, 48).await.expect("a session");
         token
+    }
+
+    /// A caller with a session of this user's.
+    async fn caller(&self, user: User, email_verified: bool) -> Caller {
+        let token = SessionToken::mint();
+        let created_at = whole_second(self.clock.now());
+        let session = NewSession {
+            id: token.id().clone(),
+            token_hash: TokenHash::of(&token),
+            user,
+            email_verified,
+            opening: Opening::default(),
+            created_at,
+            expires_at: add(created_at, self.sessions.limits.lifetime),
+        };
+        self.sessions.store.open_session(session, 48).await.expect("a session");
+        self.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller")
     }
 
     fn ticket(&self, verifier: &BoundVerifier) -> SecretString {
@@ -87,9 +109,20 @@ impl Fixture {
             code: "a-code".into(),
             code_verifier: verifier.expose().clone(),
             iss: None,
+            device: None,
+            opened_by: OpenedBy::Browser,
         };
-        self.sessions.finish_login(&request).await.expect_err("no provider can be reached")
+        let from = std::net::Ipv4Addr::LOCALHOST.into();
+        self.sessions.finish_login(&request, from).await.expect_err("no provider can be reached")
     }
+}
+
+fn admins() -> Admins {
+    Admins(vec![AdminsOfProvider {
+        provider: "okta".to_owned(),
+        groups: vec!["infra-admins".to_owned()],
+        emails: vec!["root@example.com".to_owned()],
+    }])
 }
 
 fn origin() -> Origin {
@@ -330,4 +363,72 @@ fn a_ticket_brings_back_what_it_was_minted_with() {
     assert_eq!(ticket.expires_at.to_string(), "2026-11-23T08:05:00Z");
     let other = Ticket::mint("okta", REDIRECT_URI, "challenge", moment);
     assert_ne!(ticket.id, other.id);
+}
+
+#[tokio::test]
+async fn an_administrator_is_whoever_the_right_provider_vouches_for() {
+    let setup = Fixture::new().await;
+    let user = |provider: &str, email: &str, groups: &[&str]| User {
+        email: Some(email.to_owned()),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        provider: provider.to_owned(),
+        subject: format!("{provider}-{email}-{groups:?}"),
+        ..alice()
+    };
+    for (user, email_verified, is_admin) in [
+        (user("okta", "eve@example.com", &["infra-admins"]), false, true),
+        (user("okta", "Root@Example.com", &[]), true, true),
+        (user("okta", "root@example.com", &[]), false, false),
+        (user("other", "root@example.com", &["infra-admins"]), true, false),
+        (user("okta", "eve@example.com", &["Infra-Admins", "infra-admins2"]), true, false),
+    ] {
+        let caller = setup.caller(user.clone(), email_verified).await;
+        let listed =
+            setup.sessions.list_as_administrator(&caller, Whose::Everybody).await.expect("an answer");
+        assert_eq!(listed.is_some(), is_admin, "{user:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_ended_by_its_user_and_by_administrators_and_by_nobody_else() {
+    let setup = Fixture::new().await;
+    let other = User { subject: "00u2".to_owned(), email: Some("bob@example.com".to_owned()), ..alice() };
+    let admin = User { subject: "00u3".to_owned(), groups: vec!["infra-admins".to_owned()], ..alice() };
+    let (mine, mine_too) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
+    let (other, admin) = (setup.caller(other, true).await, setup.caller(admin, true).await);
+    let end = async |caller: &Caller, target: &Caller| {
+        setup.sessions.end_for(caller, &target.session().id).await.expect("an answer")
+    };
+    let reason = |target: &Caller| {
+        let stored = setup.sessions.store.find_session(&target.session().id).expect("an answer");
+        stored.expect("a row").ended.map(|ended| ended.reason)
+    };
+
+    assert!(!end(&other, &mine).await);
+    assert_eq!(reason(&mine), None);
+    assert_eq!(setup.sessions.list_own(&mine).expect("sessions").len(), 2);
+    assert!(end(&mine_too, &mine).await);
+    assert_eq!(reason(&mine), Some(EndReason::Revoked));
+    assert!(!end(&mine_too, &mine).await, "it had ended");
+    assert!(end(&admin, &other).await);
+    assert_eq!(reason(&other), Some(EndReason::Administrator));
+    assert!(end(&mine_too, &mine_too).await);
+    assert_eq!(reason(&mine_too), Some(EndReason::Logout));
+    assert_eq!(setup.sessions.list_own(&mine).expect("sessions"), []);
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_used_for_too_long_is_not_listed_and_a_newer_one_is_told() {
+    let setup = Fixture::new().await;
+    let old = setup.caller(alice(), true).await;
+    assert_eq!(setup.sessions.find_newer(&old).expect("an answer"), None);
+    setup.clock.advance(SignedDuration::from_mins(10));
+    let new = setup.caller(alice(), true).await;
+    let newer = setup.sessions.find_newer(&old).expect("an answer").expect("a newer one");
+    assert_eq!(newer.session.id, new.session().id);
+    assert_eq!(setup.sessions.find_newer(&new).expect("an answer"), None);
+
+    setup.clock.advance(SignedDuration::from_mins(235));
+    let listed = setup.sessions.list_own(&new).expect("sessions");
+    assert_eq!(listed.iter().map(|listed| &listed.session.id).collect::<Vec<_>>(), [&new.session().id]);
 }

@@ -1,5 +1,7 @@
 //! The rows of sessions: opened, found, used, ended, dropped.
 
+mod opening;
+
 use std::sync::Arc;
 
 use infra_shared::api::User;
@@ -9,6 +11,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{Store, StoreError, TokenHash, epoch, time};
 
+pub use opening::Opening;
+
 /// A session about to be opened.
 #[derive(Debug, Clone)]
 pub struct NewSession {
@@ -17,6 +21,7 @@ pub struct NewSession {
     pub user: User,
     /// Whether the provider vouched for the user's e-mail: only then may a rule use it.
     pub email_verified: bool,
+    pub opening: Opening,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
 }
@@ -28,6 +33,7 @@ pub struct StoredSession {
     pub token_hash: TokenHash,
     pub user: User,
     pub email_verified: bool,
+    pub opening: Opening,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub last_used_at: Timestamp,
@@ -45,6 +51,12 @@ pub struct Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
     Logout,
+    /// Its user ended it from another session.
+    Revoked,
+    /// An administrator ended it.
+    Administrator,
+    /// An operator of the daemon ended it.
+    Operator,
     /// The user opened more sessions than `maxPerUser`.
     TooMany,
     /// The provider or the user left the configuration.
@@ -59,8 +71,8 @@ pub enum EndReason {
 /// How long the row of a session outlives the session, so that its holder can be told how it ended.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
-const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, created_at, \
-                       expires_at, last_used_at, ended_at, end_reason";
+const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
+                       opened_by, address, created_at, expires_at, last_used_at, ended_at, end_reason";
 
 impl Store {
     /// Stores a session and ends the user's oldest ones beyond `max_per_user` (1 or more); answers which were ended.
@@ -141,12 +153,12 @@ impl Store {
         Ok(ended)
     }
 
-    /// The ids of those sessions, neither ended nor at the end of their lifetime at `now`, that `is_wanted` picks.
+    /// Those sessions, neither ended nor at the end of their lifetime at `now`, that `is_wanted` picks.
     pub fn live_sessions(
         &self,
         now: Timestamp,
         mut is_wanted: impl FnMut(&StoredSession) -> bool,
-    ) -> Result<Vec<SessionID>, StoreError> {
+    ) -> Result<Vec<StoredSession>, StoreError> {
         self.connections.read(|reader| {
             let mut select = reader.prepare(&format!(
                 "SELECT {COLUMNS} FROM sessions WHERE ended_at IS NULL AND expires_at > ?1"
@@ -155,10 +167,29 @@ impl Store {
             for row in select.query_map([time::to_database(now)], |row| Ok(stored(row)))? {
                 let session = row??;
                 if is_wanted(&session) {
-                    wanted.push(session.id);
+                    wanted.push(session);
                 }
             }
             Ok(wanted)
+        })
+    }
+
+    /// The sessions of a user that neither ended nor reached the end of their lifetime at `now`, the newest first.
+    pub fn sessions_of(
+        &self,
+        issuer: &str,
+        subject: &str,
+        now: Timestamp,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        self.connections.read(|reader| {
+            reader
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM sessions WHERE issuer = ?1 AND subject = ?2 AND ended_at IS NULL \
+                     AND expires_at > ?3 ORDER BY created_at DESC, id"
+                ))?
+                .query_map(params![issuer, subject, time::to_database(now)], |row| Ok(stored(row)))?
+                .map(|row| row?)
+                .collect()
         })
     }
 
@@ -212,7 +243,8 @@ fn insert(transaction: &Transaction<'_>, session: &NewSession) -> Result<(), Sto
     transaction
         .prepare_cached(
             "INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, \
-             created_at, expires_at, last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10)",
+             device, opened_by, address, created_at, expires_at, last_used_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?13)",
         )?
         .execute(params![
             session.id.as_str(),
@@ -224,6 +256,9 @@ fn insert(transaction: &Transaction<'_>, session: &NewSession) -> Result<(), Sto
             user.email,
             session.email_verified,
             groups,
+            session.opening.device,
+            opening::opened_by_text(session.opening.opened_by),
+            session.opening.address.map(|address| address.to_string()),
             created_at,
             time::to_database(session.expires_at),
         ])?;
@@ -299,6 +334,7 @@ fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
             subject: row.get("subject")?,
         },
         email_verified: row.get("email_verified")?,
+        opening: opening::of(row)?,
         created_at: time::from_database(row.get("created_at")?)?,
         expires_at: time::from_database(row.get("expires_at")?)?,
         last_used_at: time::from_database(row.get("last_used_at")?)?,
@@ -315,6 +351,9 @@ impl EndReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",
+            Self::Revoked => "revoked",
+            Self::Administrator => "administrator",
+            Self::Operator => "operator",
             Self::TooMany => "too_many",
             Self::ConfigurationChanged => "configuration_changed",
             Self::Expired => "expired",
@@ -323,9 +362,18 @@ impl EndReason {
     }
 
     fn parse(text: &str) -> Result<Self, StoreError> {
-        [Self::Logout, Self::TooMany, Self::ConfigurationChanged, Self::Expired, Self::Restored]
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .ok_or(StoreError::UnexpectedRow("end reason"))
+        [
+            Self::Logout,
+            Self::Revoked,
+            Self::Administrator,
+            Self::Operator,
+            Self::TooMany,
+            Self::ConfigurationChanged,
+            Self::Expired,
+            Self::Restored,
+        ]
+        .into_iter()
+        .find(|reason| reason.as_str() == text)
+        .ok_or(StoreError::UnexpectedRow("end reason"))
     }
 }

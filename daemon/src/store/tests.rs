@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use infra_shared::api::User;
+use infra_shared::api::{OpenedBy, User};
 use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
@@ -61,6 +61,11 @@ fn session(subject: &str, second: i64) -> NewSession {
             subject: subject.to_owned(),
         },
         email_verified: true,
+        opening: Opening {
+            device: Some("laptop".to_owned()),
+            opened_by: OpenedBy::Paste,
+            address: Some("2001:db8::1".parse().expect("an address")),
+        },
         created_at: at(second),
         expires_at: at(second + 3600),
     }
@@ -132,8 +137,12 @@ async fn one_session_more_than_allowed_ends_the_users_oldest() {
 
     let found = store.find_session(&first.id).expect("an answer").expect("a row");
     assert_eq!(found.ended, Some(Ended { at: at(2), reason: EndReason::TooMany }));
-    let live: Vec<_> = store.live_sessions(at(3), |_| true).expect("rows");
+    let live = store.live_sessions(at(3), |_| true).expect("rows");
+    let live: Vec<_> = live.into_iter().map(|stored| stored.id).collect();
     assert_eq!(live.len(), 3);
+    let of_user = store.sessions_of("https://okta.test", &third.user.subject, at(3)).expect("rows");
+    assert_eq!(of_user.iter().map(|stored| &stored.id).collect::<Vec<_>>(), [&third.id, &second.id]);
+    assert_eq!(of_user.first().expect("a row").opening, third.opening);
     assert!([second.id, third.id, of_another.id].iter().all(|id| live.contains(id)));
 }
 

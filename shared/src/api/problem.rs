@@ -45,6 +45,8 @@ pub enum ProblemCode {
     TooManyRequests,
     /// 400: the request is not one.
     BadRequest,
+    /// 403: the caller is known, and may not do this.
+    Forbidden,
     /// 404: no such resource.
     NotFound,
     /// 405: not with this method.
@@ -63,7 +65,7 @@ impl ProblemCode {
         match self {
             Self::BadRequest => 400,
             Self::NotAuthenticated | Self::SessionExpired | Self::SessionRevoked => 401,
-            Self::LoginRefused => 403,
+            Self::LoginRefused | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::LoginExpired => 410,

@@ -1,6 +1,6 @@
 //! What can be said of the session at one server, and no more than that.
 
-use infra_shared::api::{ProblemCode, Session, User};
+use infra_shared::api::{ListedSession, ProblemCode, Session, User};
 use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
@@ -52,6 +52,8 @@ pub(crate) struct Report {
     ended: Option<SessionEnd>,
     /// Why nobody could be asked, or was.
     pub(crate) cause: Option<DaemonError>,
+    /// A session of the user that was opened elsewhere since.
+    pub(super) newer: Option<ListedSession>,
     /// How to sign in there.
     pub(super) login: String,
 }
@@ -134,6 +136,7 @@ fn ask(context: &Context, origin: &Origin, reach: &Reach, token: &SessionToken, 
                 state: State::Active,
                 user: Some(current.user),
                 session: Some(current.session),
+                newer: current.newer,
                 clock_offset_seconds: Some(offset),
                 now: current.now,
                 ..report
@@ -153,14 +156,14 @@ fn ask(context: &Context, origin: &Origin, reach: &Reach, token: &SessionToken, 
 }
 
 /// What was found out is true also where it cannot be stored: on a full disk, or in a home that is read-only.
-fn warn_if_not_stored(context: &Context, stored: Result<(), Failure>) {
+pub(super) fn warn_if_not_stored(context: &Context, stored: Result<(), Failure>) {
     if let Err(failure) = stored {
         context.terminal.warn(&format!("what the server said is not remembered here: {failure}"));
     }
 }
 
 /// Stores what the daemon said of the session of `token`, where it is news.
-fn remember(
+pub(super) fn remember(
     context: &Context,
     origin: &Origin,
     token: &SessionToken,
@@ -171,8 +174,9 @@ fn remember(
             change(stored);
         }
     };
-    let heard =
-        |session: &home::Session| (session.session.clone(), session.clock_offset_seconds, session.ended);
+    let heard = |session: &home::Session| {
+        (session.session.clone(), session.clock_offset_seconds, session.ended, session.told_of.clone())
+    };
     let mut state = context.home.read()?;
     let Some(before) = state.sessions.sessions.get(origin).map(heard) else { return Ok(()) };
     change_ours(state.sessions.sessions.get_mut(origin));
@@ -209,6 +213,7 @@ impl Report {
             token: None,
             ended: None,
             cause: None,
+            newer: None,
             login: "`infra login SERVER`".to_owned(),
         }
     }
@@ -227,6 +232,7 @@ impl Report {
             trust: known,
             checked: how,
             now: context.now(),
+            newer: None,
             login: meant::login(state, origin),
             ..Self::of_no_server()
         };

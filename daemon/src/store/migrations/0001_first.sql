@@ -10,6 +10,10 @@ CREATE TABLE sessions (
     email          TEXT,
     email_verified INTEGER NOT NULL CHECK (email_verified IN (0, 1)),
     groups         TEXT    NOT NULL,
+    -- What the client called its machine, and how the code came back to it: for people to read.
+    device         TEXT,
+    opened_by      TEXT    NOT NULL CHECK (opened_by IN ('browser', 'paste')),
+    address        TEXT,
     created_at     INTEGER NOT NULL,
     expires_at     INTEGER NOT NULL,
     last_used_at   INTEGER NOT NULL,

@@ -1,0 +1,132 @@
+//! `infra sessions`: the sessions of an account, on whatever machine, and their end.
+
+mod revoke;
+
+use infra_shared::api::{ListedSession, ListedSessions};
+use infra_shared::origin::Origin;
+use infra_shared::printable::printable;
+use infra_shared::token_text::SessionToken;
+use serde::Serialize;
+
+use super::status::from;
+use super::{Context, meant, times};
+use crate::arguments::{Sessions, SessionsCommand};
+use crate::daemon_client::DaemonError;
+use crate::failure::{Exit, Failure};
+use crate::home::State;
+use crate::trust::Reach;
+
+/// More of a name than anybody reads.
+const MAX_CHARACTERS: usize = 64;
+
+/// `infra sessions --json`, schema 1.
+#[derive(Serialize)]
+struct Json<'a> {
+    schema: u32,
+    server: &'a Origin,
+    #[serde(flatten)]
+    listed: &'a ListedSessions,
+}
+
+pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failure> {
+    let asking = Asking::begin(context)?;
+    if let Some(SessionsCommand::Revoke(arguments)) = &arguments.command {
+        return revoke::run(context, &asking, arguments);
+    }
+    let listed = asking.list(arguments.user.as_deref())?;
+    if arguments.json {
+        context.terminal.json(&Json { schema: 1, server: &asking.origin, listed: &listed })?;
+    } else if let (true, Some(user)) = (listed.sessions.is_empty(), &arguments.user) {
+        context.terminal.say(&format!(
+            "there is no live session of {} at {}",
+            printable(user, MAX_CHARACTERS),
+            asking.origin
+        ));
+    } else {
+        context.terminal.data(&table(context, &listed, arguments.user.is_some()))?;
+    }
+    context.heed(&asking.origin, &asking.reach);
+    Ok(Exit::Done)
+}
+
+/// A server, and the token that it is asked with.
+struct Asking {
+    origin: Origin,
+    token: SessionToken,
+    reach: Reach,
+    state: State,
+}
+
+impl Asking {
+    fn begin(context: &Context) -> Result<Self, Failure> {
+        let state = context.home.read()?;
+        let not_signed_in = |hint: String| Failure::new(Exit::LoginNeeded, "not signed in").hint(hint);
+        let origin =
+            context.server(None, &state)?.ok_or_else(|| not_signed_in("`infra login SERVER`".to_owned()))?;
+        let stored = || state.sessions.sessions.get(&origin).map(|session| session.token.clone());
+        let token = context.settings.token.clone().or_else(stored);
+        let token = token.ok_or_else(|| not_signed_in(meant::login(&state, &origin)))?;
+        let reach = context.reach(&origin, &state).map_err(|error| error.to_failure(&origin))?;
+        context.settle_logouts(&origin, &reach.client, &state)?;
+        Ok(Self { origin, token, reach, state })
+    }
+
+    fn list(&self, user: Option<&str>) -> Result<ListedSessions, Failure> {
+        self.reach.client.sessions(&self.token, user).map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &DaemonError) -> Failure {
+        error.to_failure(&self.origin)
+    }
+}
+
+/// A line for each session; with its user where they are somebody else's.
+fn table(context: &Context, listed: &ListedSessions, with_user: bool) -> String {
+    let mut head = vec!["ID", "OPENED", "LAST USED", "LEFT", "HOW"];
+    if with_user {
+        head.insert(1, "USER");
+    }
+    let head: Vec<String> = head.into_iter().map(ToOwned::to_owned).collect();
+    let rows: Vec<Vec<String>> = listed
+        .sessions
+        .iter()
+        .map(|session| {
+            let mut row = row(context, session, listed.now);
+            if with_user {
+                let user = &session.user;
+                let name = user.email.as_ref().or(user.name.as_ref()).unwrap_or(&user.subject);
+                row.insert(1, printable(&format!("{name} ({})", user.provider), MAX_CHARACTERS));
+            }
+            row
+        })
+        .collect();
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| {
+            let cells = rows.iter().chain([&head]).filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        })
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    std::iter::once(&head).chain(&rows).map(line).collect()
+}
+
+fn row(context: &Context, listed: &ListedSession, daemon_now: jiff::Timestamp) -> Vec<String> {
+    let now = context.now();
+    // The local clock is the one that the reader looks at.
+    let here = |moment: jiff::Timestamp| {
+        let ago = daemon_now.duration_since(moment);
+        times::local(now.checked_sub(ago).unwrap_or(moment), now)
+    };
+    let left = listed.session.expires_at.min(listed.session.idle_expires_at).duration_since(daemon_now);
+    let this = if listed.current { "; this one" } else { "" };
+    vec![
+        listed.session.id.to_string(),
+        here(listed.session.created_at),
+        here(listed.last_used_at),
+        times::left(left),
+        format!("{}{this}", from(listed)),
+    ]
+}

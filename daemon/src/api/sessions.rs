@@ -1,0 +1,63 @@
+//! `GET /v1/sessions`: my sessions, or for an administrator a user's. `DELETE /v1/sessions/{id}`: end one of them.
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use infra_shared::api::{ListedSessions, ProblemCode};
+use infra_shared::token_text::SessionID;
+use serde::Deserialize;
+
+use super::Api;
+use super::body::UnverifiedBearer;
+use super::problem::{Refusal, answer, no_content};
+use crate::sessions::{Use, Whose};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// The e-mail or the subject of somebody else.
+    user: Option<String>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    UnverifiedBearer(token): UnverifiedBearer,
+) -> Result<Response, Refusal> {
+    let Ok(Query(wanted)) = wanted else {
+        return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query")
+            .with_detail("the only parameter is `user`: the e-mail or the subject of somebody else"));
+    };
+    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+    let sessions = match wanted.user {
+        None => api.sessions.list_own(&caller)?,
+        Some(user) => api
+            .sessions
+            .list_as_administrator(&caller, Whose::User(user))
+            .await?
+            .ok_or_else(|| {
+                Refusal::new(ProblemCode::Forbidden, &"not an administrator")
+                    .with_detail("only an administrator sees the sessions of others: `admins` in the daemon's configuration")
+            })?,
+    };
+    Ok(answer(StatusCode::OK, &ListedSessions { sessions, now: api.sessions.now() }))
+}
+
+/// Somebody else's session, one that has ended and one that never was are answered alike.
+pub(super) async fn end(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    UnverifiedBearer(token): UnverifiedBearer,
+) -> Result<Response, Refusal> {
+    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+    let ended = match SessionID::parse(&id) {
+        Some(id) => api.sessions.end_for(&caller, &id).await?,
+        None => false,
+    };
+    if !ended {
+        return Err(Refusal::new(ProblemCode::NotFound, &"no session that the caller may end")
+            .with_detail("there is no live session of that id that you may end"));
+    }
+    tracing::info!(session = id, by = %caller.session().id, "a session was ended from another");
+    Ok(no_content())
+}

@@ -1,0 +1,43 @@
+//! What can be typed after `infrad sessions`.
+
+use clap::Subcommand;
+use infra_shared::token_text::SessionID;
+
+use super::help;
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum SessionsCommand {
+    /// The live sessions, the newest first for each user
+    #[command(after_long_help = help::SESSIONS_LIST)]
+    List {
+        /// Of the user with this e-mail or subject alone
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// End sessions: refused within a second, on connections that are open, too
+    #[command(after_long_help = help::SESSIONS_END)]
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "user", "all"])))]
+    End {
+        /// The ids, as `list` prints them
+        #[arg(value_name = "ID", value_parser = session_id)]
+        ids: Vec<SessionID>,
+
+        /// All of the user with this e-mail or subject
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+
+        /// All of everybody
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// An id has a form, so that a typing error is not taken for a session that ended.
+fn session_id(text: &str) -> Result<SessionID, String> {
+    SessionID::parse(text).ok_or_else(|| "an id has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
+}

@@ -1,0 +1,113 @@
+//! `infrad sessions`: the sessions of users, asked of the running daemon.
+
+use std::process::ExitCode;
+
+use infra_shared::api::{ListedSession, ListedSessions};
+use infra_shared::printable::printable;
+use infra_shared::token_text::SessionID;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Context;
+use super::status::ask_daemon;
+use crate::arguments::SessionsCommand;
+use crate::config::Config;
+use crate::control::Operation;
+use crate::failure::Failure;
+
+/// More of a name than anybody reads.
+const MAX_CHARACTERS: usize = 64;
+
+#[derive(Serialize)]
+struct Json<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    sessions: &'a ListedSessions,
+}
+
+pub(super) async fn run(context: &Context, command: &SessionsCommand) -> Result<ExitCode, Failure> {
+    let config = context.read_config()?;
+    match command {
+        SessionsCommand::List { user, json } => list(context, &config, user.clone(), *json).await,
+        SessionsCommand::End { ids, .. } if !ids.is_empty() => end(context, &config, ids).await,
+        SessionsCommand::End { user, .. } => {
+            let listed: ListedSessions =
+                ask_daemon(&config, Operation::Sessions { user: user.clone() }).await?;
+            let ids: Vec<SessionID> = listed.sessions.into_iter().map(|listed| listed.session.id).collect();
+            if ids.is_empty() {
+                context.terminal.say("there are no live sessions of that user");
+                return Ok(ExitCode::SUCCESS);
+            }
+            end(context, &config, &ids).await
+        }
+    }
+}
+
+async fn list(
+    context: &Context,
+    config: &Config,
+    user: Option<String>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let mut listed: ListedSessions = ask_daemon(config, Operation::Sessions { user }).await?;
+    listed.sessions.sort_by(|one, other| {
+        let order = |listed: &ListedSession| (listed.user.issuer.clone(), listed.user.subject.clone());
+        order(one)
+            .cmp(&order(other))
+            .then(other.session.created_at.cmp(&one.session.created_at))
+            .then(one.session.id.as_str().cmp(other.session.id.as_str()))
+    });
+    let text = if json {
+        serde_json::to_string_pretty(&Json { schema: 1, sessions: &listed }).expect("plain JSON") + "\n"
+    } else {
+        table(&listed)
+    };
+    context.terminal.data(text).map_err(|error| Failure::output(&error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends each of them; one that is gone does not keep the others alive.
+async fn end(context: &Context, config: &Config, ids: &[SessionID]) -> Result<ExitCode, Failure> {
+    let (mut ended, mut gone) = (0, 0);
+    for id in ids {
+        if ask_daemon(config, Operation::EndSession { id: id.clone() }).await? {
+            ended += 1;
+        } else {
+            gone += 1;
+            context.terminal.warn(&format!("there is no live session {id}"));
+        }
+    }
+    context.terminal.say(&format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" }));
+    Ok(if gone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(listed: &ListedSessions) -> String {
+    let rows: Vec<[String; 6]> = listed.sessions.iter().map(|session| row(session, listed.now)).collect();
+    let head = ["ID", "USER", "OPENED", "LAST USED", "LEFT", "FROM"].map(str::to_owned);
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| {
+            let cells = rows.iter().chain([&head]).filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        })
+        .collect();
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    std::iter::once(&head).chain(&rows).map(line).collect()
+}
+
+fn row(listed: &ListedSession, now: Timestamp) -> [String; 6] {
+    let user = listed.user.email.as_ref().or(listed.user.name.as_ref()).unwrap_or(&listed.user.subject);
+    let left = listed.session.expires_at.min(listed.session.idle_expires_at).duration_since(now);
+    let minutes = left.as_mins().max(0);
+    let from = [listed.device.as_deref(), listed.address.as_deref()];
+    [
+        listed.session.id.to_string(),
+        printable(&format!("{user} ({})", listed.user.provider), MAX_CHARACTERS),
+        listed.session.created_at.to_string(),
+        listed.last_used_at.to_string(),
+        format!("{}h{:02}m", minutes / 60, minutes % 60),
+        printable(&from.into_iter().flatten().collect::<Vec<_>>().join(" "), MAX_CHARACTERS),
+    ]
+}

@@ -1,0 +1,34 @@
+//! `admins`: who may see and end the sessions of others.
+
+use super::error::FaultAt;
+use super::section::{Field, Keys};
+use crate::identity::ProviderSettings;
+use crate::sessions::{Admins, AdminsOfProvider};
+
+const ADMINS: Keys = Keys { now: &["provider", "groups", "emails"], later: &[] };
+const EXAMPLE: &str = "a list such as `[{provider: okta, groups: [infra-admins]}]`";
+
+pub(super) fn read(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<Admins, FaultAt> {
+    let items = field.list(EXAMPLE)?;
+    items.iter().map(|item| admins_of(item, providers)).collect::<Result<_, _>>().map(Admins)
+}
+
+fn admins_of(item: &Field<'_>, providers: &[ProviderSettings]) -> Result<AdminsOfProvider, FaultAt> {
+    let section = item.section(ADMINS)?;
+    let provider = section.require("provider", "provider: okta")?;
+    let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+    let expected = format!("the name of a provider: `{}`", names.join("`, `"));
+    let name = provider.parsed(&expected, |text| names.contains(&text).then(|| text.to_owned()))?;
+    let list = |key, expected: &str| section.find(key).map_or(Ok(Vec::new()), |field| field.texts(expected));
+    let groups = list("groups", "a list of groups, such as `[infra-admins]`")?;
+    let expected = "a list of addresses, such as `[alice@example.com]`";
+    let emails = list("emails", expected)?;
+    if !emails.iter().all(|email| email.contains('@')) {
+        let field = section.require("emails", "emails: [alice@example.com]")?;
+        return Err(field.wrong(expected));
+    }
+    if groups.is_empty() && emails.is_empty() {
+        return Err(item.wrong("at least one of `groups` and `emails`: empty lists name nobody"));
+    }
+    Ok(AdminsOfProvider { provider: name, groups, emails })
+}

@@ -1,0 +1,160 @@
+//! Sessions as their user sees and ends them with `infra`, and the notice of one that was opened elsewhere.
+
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::pending_login::PendingLogin;
+use infra_harness::program::{Ran, User};
+use infra_harness::provider::{Misbehaviour, Person, Provider};
+use serde_json::{Value, json};
+
+const NOTICE: &str = "another session of yours was opened";
+
+fn listed(user: &User) -> Vec<Value> {
+    let answer = user.infra(["sessions", "--json"]).run().expect(0).json();
+    answer.get("sessions").and_then(Value::as_array).expect("a list").clone()
+}
+
+fn id(session: &Value) -> String {
+    session.get("id").and_then(Value::as_str).expect("an id").to_owned()
+}
+
+/// The session of this machine, and the others.
+fn own_and_others(user: &User) -> (String, Vec<String>) {
+    let (own, others): (Vec<Value>, Vec<Value>) =
+        listed(user).into_iter().partition(|session| session.get("current") == Some(&Value::Bool(true)));
+    assert_eq!(own.len(), 1, "one session is the own one");
+    (own.iter().map(id).collect(), others.iter().map(id).collect())
+}
+
+#[test]
+fn sessions_are_listed_and_ended_on_whatever_machine() {
+    let (provider, laptop, desktop) = (Provider::start(), User::new(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&laptop, &daemon, &provider);
+    login::succeed(&desktop, &daemon, &provider);
+    assert_eq!(laptop.infra(["sessions", "--json"]).run().expect(0).json()["schema"], 1);
+    let (own, others) = own_and_others(&laptop);
+    let table = laptop.infra(["sessions"]).run().expect(0);
+    assert_eq!(table.stdout.lines().count(), 3, "{table}");
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let line = table.stdout.lines().find(|line| line.starts_with(&own)).expect("a line for the own one");
+    assert!(line.contains(&format!("from {host}")) && line.ends_with("; this one"), "{table}");
+
+    laptop.infra(["sessions", "revoke", &others[0]]).run().expect(0).telling(&["ended 1 other session"]);
+    let ended = desktop.infra(["status"]).run().expect(3);
+    assert!(ended.stdout.contains("the session was ended"), "{ended}");
+    laptop.infra(["status"]).run().expect(0);
+
+    login::succeed(&desktop, &daemon, &provider);
+    laptop.infra(["sessions", "revoke", "--others"]).run().expect(0).telling(&["ended 1 other session"]);
+    laptop.infra(["sessions", "revoke", "--others"]).run().expect(0).telling(&["no other session"]);
+    desktop.infra(["status"]).run().expect(3);
+
+    login::succeed(&desktop, &daemon, &provider);
+    laptop
+        .infra(["sessions", "revoke", "--all"])
+        .run()
+        .expect(0)
+        .telling(&["logged out of", "ended 1 other"]);
+    for user in [&laptop, &desktop] {
+        user.infra(["status", "--quiet"]).run().expect(3);
+    }
+    assert!(
+        laptop.infra(["status", "--json"]).run().json()["session"].is_null(),
+        "the token is forgotten here"
+    );
+    laptop.infra(["sessions"]).run().expect(3).telling(&["infra login"]);
+}
+
+#[test]
+fn an_id_that_is_none_ends_nothing_and_does_not_keep_others_alive() {
+    let (provider, laptop, desktop) = (Provider::start(), User::new(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&laptop, &daemon, &provider);
+    login::succeed(&desktop, &daemon, &provider);
+    let (_, others) = own_and_others(&laptop);
+    laptop.infra(["sessions", "revoke", "f3Kd9"]).run().expect(2).telling(&["10 letters and digits"]);
+    laptop.infra(["sessions", "revoke"]).run().expect(2);
+    laptop.infra(["sessions", "revoke", "--others", "--all"]).run().expect(2);
+    let ran = laptop.infra(["sessions", "revoke", "AAAAAAAAAA", &others[0]]).run().expect(1);
+    ran.telling(&["no live session AAAAAAAAAA", "ended 1 other session"]);
+    desktop.infra(["status"]).run().expect(3);
+    laptop.infra(["status"]).run().expect(0);
+}
+
+#[test]
+fn a_session_opened_elsewhere_is_told_once() {
+    let (provider, laptop, thief) = (Provider::start(), User::new(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&laptop, &daemon, &provider);
+    let tells = |ran: &Ran| ran.stderr.matches(NOTICE).count();
+    assert_eq!(tells(&laptop.infra(["status"]).run().expect(0)), 0);
+    login::succeed(&thief, &daemon, &provider);
+    assert_eq!(tells(&laptop.infra(["status", "-q"]).run().expect(0)), 0, "who wants to hear nothing");
+    let told = laptop.infra(["status", "--json"]).run().expect(0);
+    assert_eq!(tells(&told), 1, "{told}");
+    let (_, others) = own_and_others(&laptop);
+    assert!(told.stderr.contains(&format!("infra sessions revoke {}", others[0])), "{told}");
+    assert_eq!(tells(&laptop.infra(["status"]).run().expect(0)), 0, "once is enough");
+    assert_eq!(tells(&thief.infra(["status"]).run().expect(0)), 0, "the older one is no news");
+
+    login::succeed(&User::new(), &daemon, &provider);
+    let told = login::call(&laptop, &daemon).run().expect(0);
+    assert_eq!(tells(&told), 1, "a login that finds a session tells it, too\n{told}");
+}
+
+#[test]
+fn a_login_that_was_pasted_says_so() {
+    let (provider, laptop, desktop) = (Provider::start(), User::new(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&laptop, &daemon, &provider);
+    let pending = PendingLogin::begin(login::call(&desktop, &daemon));
+    let response = pending.sign_in(&provider);
+    pending.respond(&response);
+    pending.running.wait().expect(0);
+    assert!(listed(&laptop).iter().all(|session| session["openedBy"] == "browser"));
+}
+
+#[test]
+fn an_administrator_ends_the_sessions_of_somebody_who_left() {
+    let (provider, admin, bob) = (Provider::start(), User::new(), User::new());
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.more = "admins: [{provider: okta, groups: [infra-admins]}]\n".to_owned();
+    });
+    provider.person(Person::SignsIn("bob".to_owned()));
+    login::succeed(&bob, &daemon, &provider);
+    provider.person(Person::SignsIn("alice".to_owned()));
+    provider.misbehave(Misbehaviour::default().claim("groups", json!(["infra-admins"])));
+    login::succeed(&admin, &daemon, &provider);
+    let table = admin.infra(["sessions", "--user", "bob@example.test"]).run().expect(0);
+    assert!(table.stdout.contains("bob@example.test (okta)"), "{table}");
+    bob.infra(["sessions", "--user", "alice@example.test"])
+        .run()
+        .expect(1)
+        .telling(&["only an administrator"]);
+    bob.infra(["sessions", "revoke", "--all", "--user", "alice@example.test"]).run().expect(1);
+    admin
+        .infra(["sessions", "revoke", "--all", "--user", "bob@example.test"])
+        .run()
+        .expect(0)
+        .telling(&["ended 1"]);
+    bob.infra(["status"]).run().expect(3);
+    admin
+        .infra(["sessions", "--user", "bob@example.test"])
+        .run()
+        .expect(0)
+        .telling(&["no live session of bob"]);
+    admin.infra(["status"]).run().expect(0);
+}
+
+#[test]
+fn a_daemon_that_is_away_cannot_be_asked_and_nothing_is_lost() {
+    let (provider, laptop) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start(&provider);
+    login::succeed(&laptop, &daemon, &provider);
+    daemon.stop();
+    laptop.infra(["sessions"]).run().expect(4);
+    laptop.infra(["sessions", "revoke", "--all"]).run().expect(4);
+    daemon.start_again();
+    laptop.infra(["status"]).run().expect(0);
+}

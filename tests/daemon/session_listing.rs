@@ -1,0 +1,184 @@
+//! Sessions as their users, administrators and operators see them, and end them.
+
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::provider::{Misbehaviour, Person, Provider};
+use infra_shared::api::ProblemCode;
+use infra_shared::token_text::SessionToken;
+use serde_json::{Value, json};
+
+/// Whose group makes an administrator.
+const ADMINS: &str = "admins: [{provider: okta, groups: [infra-admins], emails: [root@example.test]}]\n";
+
+fn daemon(provider: &Provider) -> Daemon {
+    Daemon::start_with(provider, |configuration| ADMINS.clone_into(&mut configuration.more))
+}
+
+/// Signs `person` in, with these groups.
+fn sign_in(daemon: &Daemon, provider: &Provider, person: &str, groups: &[&str]) -> String {
+    provider.person(Person::SignsIn(person.to_owned()));
+    let groups = json!(groups);
+    provider.misbehave(Misbehaviour::default().claim("groups", groups));
+    let token = login::over_http(daemon, provider);
+    provider.behave();
+    token
+}
+
+fn id(token: &str) -> String {
+    SessionToken::parse(token).expect("the form of a token").id().to_string()
+}
+
+fn ids(listed: &Value) -> Vec<String> {
+    let sessions = listed["sessions"].as_array().expect("a list");
+    sessions.iter().map(|session| session["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+#[test]
+fn a_user_sees_the_own_sessions_and_nobody_elses() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let first = sign_in(&daemon, &provider, "alice", &[]);
+    let others = sign_in(&daemon, &provider, "bob", &[]);
+    let started = login::Started::at(&daemon);
+    provider.person(Person::SignsIn("alice".to_owned()));
+    let mut body = started.finish_body(&started.sign_in(&provider));
+    body["device"] = json!("laptop\u{1b}[2J of\u{202e} alice");
+    body["openedBy"] = json!("paste");
+    let second = api.post("/v1/logins/finish", &body).json()["token"].as_str().expect("a token").to_owned();
+
+    let listed = api.get_as("/v1/sessions", &second);
+    assert_eq!(listed.status, 200, "{listed:?}");
+    let listed = listed.json();
+    let mut seen = ids(&listed);
+    seen.sort();
+    let mut own = vec![id(&first), id(&second)];
+    own.sort();
+    assert_eq!(seen, own);
+    let current = listed["sessions"].as_array().expect("a list").iter().find(|it| it["current"] == true);
+    let current = current.expect("the one that asks");
+    assert_eq!(current["id"], id(&second));
+    assert_eq!(current["device"], "laptop[2J of alice", "what a terminal obeys is left out");
+    assert_eq!((&current["openedBy"], &current["address"]), (&json!("paste"), &Value::Null));
+    assert!(!listed.to_string().contains(&second), "the token is repeated");
+
+    assert_eq!(api.get_as("/v1/sessions?user=bob", &second).problem().code, ProblemCode::Forbidden);
+    assert_eq!(api.get_as("/v1/sessions?who=bob", &second).problem().code, ProblemCode::BadRequest);
+    assert_eq!(api.get("/v1/sessions").status, 401);
+    for of in [id(&others), "AAAAAAAAAA".to_owned(), "..%2f..".to_owned()] {
+        let refused = api.delete_as(&format!("/v1/sessions/{of}"), &second);
+        assert_eq!(refused.problem().code, ProblemCode::NotFound, "{of}");
+    }
+    assert_eq!(api.get_as("/v1/session", &others).status, 200);
+}
+
+#[test]
+fn an_ended_session_is_refused_at_once_on_a_connection_that_is_open() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let (mine, lost) = (sign_in(&daemon, &provider, "alice", &[]), sign_in(&daemon, &provider, "alice", &[]));
+    // Each has a connection that stays, and is known from a moment ago.
+    let (api, of_thief) = (daemon.api(), daemon.api());
+    assert_eq!(of_thief.get_as("/v1/session", &lost).status, 200);
+    assert_eq!(api.delete_as(&format!("/v1/sessions/{}", id(&lost)), &mine).status, 204);
+    assert_eq!(of_thief.get_as("/v1/session", &lost).problem().code, ProblemCode::SessionRevoked);
+    assert_eq!(of_thief.get_as("/v1/sessions", &lost).problem().code, ProblemCode::NotAuthenticated);
+    let again = api.delete_as(&format!("/v1/sessions/{}", id(&lost)), &mine);
+    assert_eq!(again.problem().code, ProblemCode::NotFound);
+    assert_eq!(api.get_as("/v1/session", &mine).status, 200);
+}
+
+#[test]
+fn an_administrator_sees_and_ends_the_sessions_of_others_and_that_is_audited() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(&provider)], |_| {});
+    let audit = daemon.directory().join("audit.jsonl");
+    daemon.change(|configuration| {
+        configuration.more = format!("{ADMINS}audit: {{file: {}}}\n", audit.display());
+        configuration.sessions = "{recordAddresses: true}".to_owned();
+    });
+    daemon.start_again();
+    let api = daemon.api();
+    let bob = sign_in(&daemon, &provider, "bob", &["engineering"]);
+    let admin = sign_in(&daemon, &provider, "alice", &["infra-admins"]);
+
+    let listed = api.get_as("/v1/sessions?user=BOB@example.test", &admin).json();
+    assert_eq!(ids(&listed), [id(&bob)]);
+    assert_eq!(listed["sessions"][0]["user"]["email"], "bob@example.test");
+    assert_eq!(listed["sessions"][0]["address"], "127.0.0.1");
+    assert_eq!(api.delete_as(&format!("/v1/sessions/{}", id(&bob)), &admin).status, 204);
+    assert_eq!(api.get_as("/v1/session", &bob).status, 401);
+    let text = std::fs::read_to_string(&audit).expect("an audit log");
+    let ended: Value = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .find(|line| line["event"] == "session_ended")
+        .expect("a line");
+    assert_eq!((&ended["reason"], &ended["by"]), (&json!("administrator"), &json!(id(&admin))));
+    assert!(text.contains("\"address\":\"127.0.0.1\""), "{text}");
+}
+
+#[test]
+fn two_who_end_the_same_session_end_it_once() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let (mine, lost) = (sign_in(&daemon, &provider, "alice", &[]), sign_in(&daemon, &provider, "alice", &[]));
+    let path = format!("/v1/sessions/{}", id(&lost));
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ends: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| daemon.api().delete_as(&path, &mine).status)).collect();
+        ends.into_iter().map(|end| end.join().expect("an answer")).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [204, 404].contains(status)), "{statuses:?}");
+}
+
+#[test]
+fn an_operator_sees_and_ends_sessions_without_a_token() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    let alice = sign_in(&daemon, &provider, "alice", &[]);
+    let alice_too = sign_in(&daemon, &provider, "alice", &[]);
+    let bob = sign_in(&daemon, &provider, "bob", &[]);
+    let listed = daemon.infrad(["sessions", "list", "--json"]).wait().expect(0).json();
+    assert_eq!((ids(&listed).len(), &listed["schema"]), (3, &json!(1)));
+    let table = daemon.infrad(["sessions", "list", "--user", "bob@example.test"]).wait().expect(0).stdout;
+    assert!(table.contains(&id(&bob)) && !table.contains(&id(&alice)), "{table}");
+
+    daemon
+        .infrad_told_words(&["sessions", "end", &id(&alice)], "")
+        .wait()
+        .expect(0)
+        .telling(&["ended 1 session"]);
+    daemon
+        .infrad_told_words(&["sessions", "end", &id(&alice)], "")
+        .wait()
+        .expect(1)
+        .telling(&["no live session"]);
+    assert_eq!(daemon.api().get_as("/v1/session", &alice).problem().code, ProblemCode::SessionRevoked);
+    daemon.infrad(["sessions", "end", "--user", "alice@example.test"]).wait().expect(0);
+    assert_eq!(daemon.api().get_as("/v1/session", &alice_too).status, 401);
+    assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 200);
+    daemon.infrad(["sessions", "end"]).wait().expect(2);
+    daemon.infrad(["sessions", "end", "--all"]).wait().expect(0).telling(&["ended 1 session"]);
+    assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 401);
+    daemon.stop();
+    daemon.infrad(["sessions", "list"]).wait().expect(1).telling(&["no infrad runs", "infrad serve"]);
+}
+
+#[test]
+fn administrators_of_a_provider_that_there_is_not_are_a_fault_of_the_configuration() {
+    let provider = Provider::start();
+    for (admins, telling) in [
+        ("admins: [{provider: octa, groups: [a]}]", "admins[0].provider"),
+        ("admins: [{provider: okta}]", "at least one of"),
+        ("admins: [{provider: okta, emails: [alice]}]", "a list of addresses"),
+        ("admins: [{groups: [a]}]", "provider: okta"),
+    ] {
+        let daemon =
+            Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(&provider)], |configuration| {
+                configuration.more = format!("{admins}\n");
+            });
+        daemon.infrad(["check"]).wait().expect(2).telling(&[telling]);
+    }
+}
