@@ -20,7 +20,7 @@ const READY: Duration = Duration::from_secs(2);
 fn daemon_for_many(provider: &Provider) -> Daemon {
     Daemon::start_with(provider, |configuration| {
         // Everybody is the same user here, and none of the sessions may end for it.
-        configuration.sessions = "{maxPerUser: 10000}".to_owned();
+        "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
     })
 }
 
