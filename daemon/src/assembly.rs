@@ -133,7 +133,7 @@ impl Daemon {
 
         let sessions = Arc::new(Sessions::new(
             data_directory.store.clone(),
-            data_directory.keys.ticket_key(),
+            (data_directory.keys.ticket_key(), sealer.clone()),
             providers,
             Bindings::new(public_urls.clone(), certificates.proofs()),
             (config.sessions, config.admins),
@@ -226,6 +226,7 @@ impl Daemon {
             clock: self.clock,
             audit: self.audit.clone(),
             live_sessions: self.live_sessions,
+            sessions: self.sessions.clone(),
         };
         let upkeep = tokio::spawn(upkeep.run());
         let stopping = self.stopping;

@@ -8,6 +8,7 @@ mod discovery;
 mod examination;
 mod id_token;
 mod json;
+mod refresh;
 mod signing_keys;
 mod user_info;
 
@@ -18,20 +19,24 @@ use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::outbound::Outbound;
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
-use discovery::Discovery;
-use id_token::{Expected, IDToken, IDTokenError};
+use discovery::{Discovery, Metadata};
+use id_token::{Expected, IDToken, IDTokenError, Occasion};
 use signing_keys::SigningKeys;
 
 pub use allow::Allow;
 pub use examination::{Finding, Outcome};
+pub use refresh::{Answered, HeldGrant, RefreshError};
 
 /// For everything from the code to the proven identity: discovery, token, keys, userinfo. The person waits for it.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(10);
+/// The scope that asks for a refresh token (OpenID Connect Core §11).
+pub const OFFLINE_ACCESS: &str = "offline_access";
 /// Exchanges with one provider at a time; more wait for their turn.
 const MAX_EXCHANGES: usize = 32;
 
@@ -133,6 +138,15 @@ pub struct Provider {
     exchanges: Semaphore,
 }
 
+impl ProviderSettings {
+    /// Asks for a refresh token with every login (OpenID Connect Core §11).
+    pub fn ask_for_refresh_tokens(&mut self) {
+        if !self.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
+            self.scopes.push(OFFLINE_ACCESS.to_owned());
+        }
+    }
+}
+
 impl Provider {
     /// Asks nobody anything yet.
     pub fn new(
@@ -159,7 +173,7 @@ impl Provider {
 
     /// The URL that the browser is sent to (OpenID Connect Core §3.1.2.1).
     pub async fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<Url, IdentityError> {
-        let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await?;
+        let metadata = self.metadata().await?;
         Ok(authorization_url::build(&metadata.authorization_endpoint, &self.settings, request))
     }
 
@@ -172,13 +186,17 @@ impl Provider {
                 Err(refused("response_issuer_differs"))
             };
         }
-        let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await?;
+        let metadata = self.metadata().await?;
         // RFC 9207 §2.4: who says that it sends the parameter, and did not, did not send the response.
         if metadata.sends_response_issuer { Err(refused("response_issuer_missing")) } else { Ok(()) }
     }
 
+    async fn metadata(&self) -> Result<Arc<Metadata>, IdentityError> {
+        self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await
+    }
+
     /// Exchanges a code and verifies everything that comes back, within one limit for all of it.
-    pub async fn exchange(&self, grant: CodeGrant<'_>) -> Result<VerifiedIdentity, IdentityError> {
+    pub async fn exchange(&self, grant: CodeGrant<'_>) -> Result<Exchanged, IdentityError> {
         let exchange = async {
             let _turn = self.exchanges.acquire().await.expect("the semaphore is never closed");
             self.exchange_in_turn(grant).await
@@ -189,8 +207,8 @@ impl Provider {
     }
 
     /// The client secret is read here, and only here.
-    async fn exchange_in_turn(&self, grant: CodeGrant<'_>) -> Result<VerifiedIdentity, IdentityError> {
-        let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await?;
+    async fn exchange_in_turn(&self, grant: CodeGrant<'_>) -> Result<Exchanged, IdentityError> {
+        let metadata = self.metadata().await?;
         let tokens = code_exchange::exchange(
             &self.outbound,
             &metadata,
@@ -203,17 +221,38 @@ impl Provider {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
             nonce: grant.nonce,
+            occasion: Occasion::Login,
             algorithms: &self.settings.signing_algorithms,
             access_token: &tokens.access_token,
             now: self.clock.now(),
         };
         let id_token = self.verify(&tokens.id_token, &expected, &metadata.jwks_uri).await?;
-        let user_info = if claims::are_missing(&id_token, &self.settings) {
-            user_info::fetch(&self.outbound, &metadata, &tokens.access_token, &id_token).await?
+        let identity =
+            self.identity(&id_token.subject, &id_token.claims, &metadata, &tokens.access_token).await?;
+        let held = tokens.refresh_token.map(|refresh_token| HeldGrant {
+            refresh_token,
+            nonce: grant.nonce.clone(),
+            auth_time: id_token::seconds(&id_token.claims, "auth_time"),
+            subject: id_token.subject,
+        });
+        Ok(Exchanged { identity, held })
+    }
+
+    /// The person whom verified claims name, with what the provider says at its userinfo endpoint where those leave
+    /// something out that was asked for.
+    async fn identity(
+        &self,
+        subject: &str,
+        claims: &Map<String, Value>,
+        metadata: &Metadata,
+        access_token: &SecretString,
+    ) -> Result<VerifiedIdentity, IdentityError> {
+        let user_info = if claims::are_missing(claims, &self.settings) {
+            user_info::fetch(&self.outbound, metadata, access_token, subject).await?
         } else {
             None
         };
-        claims::identity(&id_token, user_info.as_ref(), &self.settings)
+        claims::identity(subject, claims, user_info.as_ref(), &self.settings)
     }
 
     /// Verifies with the keys at hand, and once more with fresh ones when the provider may have changed them.
@@ -233,6 +272,14 @@ impl Provider {
         };
         verified.map_err(|error| IdentityError::Refused(format!("ID token: {error}")))
     }
+}
+
+/// What an exchange brings.
+#[derive(Debug)]
+pub struct Exchanged {
+    pub identity: VerifiedIdentity,
+    /// What the provider can be asked with again, where it gave a refresh token.
+    pub held: Option<HeldGrant>,
 }
 
 /// A person, proven by a completely verified ID token. This room alone can make one.

@@ -57,17 +57,23 @@ pub trait SecretBackend: Send + Sync {
 pub enum ReadReason {
     /// A code is exchanged.
     Exchange,
+    /// The provider is asked again about a session (`sessions.revalidateEvery`).
+    Refresh,
+    /// What the provider gave for a session that ended is given back.
+    Revoke,
     /// An operator asked whether it can be read (`infrad check --live`).
     Check,
 }
 
 impl ReadReason {
-    pub const ALL: [Self; 2] = [Self::Exchange, Self::Check];
+    pub const ALL: [Self; 4] = [Self::Exchange, Self::Refresh, Self::Revoke, Self::Check];
 
     /// The word for it in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exchange => "exchange",
+            Self::Refresh => "refresh",
+            Self::Revoke => "revoke",
             Self::Check => "check",
         }
     }
@@ -271,9 +277,11 @@ fn text_field(object: &serde_json::Value, field: &str, origin: &str) -> Result<S
 
 impl Reads {
     fn of(&self, reason: ReadReason) -> &AtomicU64 {
-        let Self([exchange, check]) = self;
+        let Self([exchange, refresh, revoke, check]) = self;
         match reason {
             ReadReason::Exchange => exchange,
+            ReadReason::Refresh => refresh,
+            ReadReason::Revoke => revoke,
             ReadReason::Check => check,
         }
     }

@@ -9,6 +9,8 @@ mod ending;
 mod limits;
 mod listing;
 mod login;
+mod revalidation;
+mod revocation;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -20,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Audit;
 use crate::identity::Provider;
-use crate::keys::TicketKey;
+use crate::keys::{FieldSealer, TicketKey};
 use crate::store::{Store, StoreError};
 use crate::tls::Proofs;
 use counts::Counts;
@@ -37,6 +39,7 @@ pub use login::LoginRefusal;
 pub struct Sessions {
     store: Store,
     ticket_key: TicketKey,
+    sealer: FieldSealer,
     providers: Vec<Provider>,
     bindings: Bindings,
     limits: SessionLimits,
@@ -49,7 +52,7 @@ pub struct Sessions {
 impl Sessions {
     pub fn new(
         store: Store,
-        ticket_key: TicketKey,
+        (ticket_key, sealer): (TicketKey, FieldSealer),
         providers: Vec<Provider>,
         bindings: Bindings,
         (limits, admins): (SessionLimits, Admins),
@@ -59,6 +62,7 @@ impl Sessions {
         Self {
             store,
             ticket_key,
+            sealer,
             providers,
             bindings,
             limits,

@@ -4,6 +4,7 @@
 mod backup;
 mod epoch;
 mod live_sessions;
+mod providers;
 mod restore;
 mod rotation;
 mod watchdog;
@@ -16,6 +17,7 @@ use infra_shared::clock::Clock;
 use crate::audit::Audit;
 use crate::keys::Keys;
 use crate::platform::PlatformError;
+use crate::sessions::Sessions;
 use crate::store::{Store, StoreError};
 use crate::tls::Certificates;
 
@@ -39,6 +41,7 @@ pub struct Upkeep {
     pub clock: Arc<dyn Clock>,
     pub audit: Audit,
     pub live_sessions: LiveSessions,
+    pub sessions: Arc<Sessions>,
 }
 
 /// Why it is not known how new the data is.
@@ -58,6 +61,8 @@ impl Upkeep {
             self.note_epochs(),
             self.certificates.look_after(),
             watchdog::keep_alive(&self.store),
+            providers::ask_again(&self.sessions),
+            providers::give_back(&self.sessions),
         );
     }
 

@@ -112,6 +112,7 @@ fn configuration(
             inactivity_timeout: SignedDuration::from_hours(4),
             max_per_user: 48,
             record_addresses: false,
+            revalidate_every: None,
         },
         admins: Admins::default(),
         audit: None,

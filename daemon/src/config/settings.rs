@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use infra_shared::origin::Origin;
 use jiff::SignedDuration;
 
+use crate::identity::ProviderSettings;
 use crate::keys::RootKeySettings;
 use crate::logging::{LogFormat, LogLevel, LogSettings};
 use crate::sessions::{Admins, SessionLimits};
@@ -34,7 +35,7 @@ const TOP: Keys = Keys {
         "audit",
         "log",
     ],
-    later: &[],
+    later: &["services"],
 };
 const KEY: Keys = Keys { now: &["kind", "config"], later: &[] };
 const NATIVE_KEY: Keys = Keys { now: &["path"], later: &[] };
@@ -43,8 +44,8 @@ const VAULT_KEY: Keys = Keys { now: remote::vault_keys!("transitMount", "key"), 
 const AWSKMS_KEY: Keys = Keys { now: remote::aws_keys!("keyID"), later: &[] };
 const METRICS: Keys = Keys { now: &["listen"], later: &[] };
 const SESSIONS: Keys = Keys {
-    now: &["lifetime", "inactivityTimeout", "maxPerUser", "recordAddresses"],
-    later: &["revalidateEvery"],
+    now: &["lifetime", "inactivityTimeout", "maxPerUser", "recordAddresses", "revalidateEvery"],
+    later: &[],
 };
 const LOG: Keys = Keys { now: &["format", "level"], later: &[] };
 
@@ -54,8 +55,11 @@ const DEFAULT_SESSIONS: SessionLimits = SessionLimits {
     inactivity_timeout: SignedDuration::from_hours(4),
     max_per_user: 48,
     record_addresses: false,
+    revalidate_every: None,
 };
 const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// A provider is not to be asked more often.
+const SHORTEST_ASKING: SignedDuration = SignedDuration::from_secs(10);
 const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
 
 pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, FaultAt> {
@@ -75,7 +79,10 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let audit = top.find("audit").map_or(Ok(None), |field| audit::read(&field))?;
     let log = top.find("log").map_or(Ok(LogSettings::default()), |field| log(&field))?;
     let backends = top.find("secrets").map_or(Ok(Vec::new()), |field| backends::read(&field))?;
-    let (providers, backends, warnings) = provider::read_all(&top, backends)?;
+    let (mut providers, backends, warnings) = provider::read_all(&top, backends)?;
+    if sessions.revalidate_every.is_some() {
+        providers.iter_mut().for_each(ProviderSettings::ask_for_refresh_tokens);
+    }
     let admins =
         top.find("admins").map_or(Ok(Admins::default()), |field| admins::read(&field, &providers))?;
     Ok(Config {
@@ -256,7 +263,16 @@ fn sessions(field: &Field<'_>) -> Result<SessionLimits, FaultAt> {
         .map_or(Ok(default.max_per_user), |field| field.whole(&(1..=10_000), "48"))?;
     let record_addresses =
         section.find("recordAddresses").map_or(Ok(default.record_addresses), |field| field.boolean())?;
-    Ok(SessionLimits { lifetime, inactivity_timeout, max_per_user, record_addresses })
+    let revalidate_every = section
+        .find("revalidateEvery")
+        .map(|field| {
+            let expected = "a time from 10s to the `lifetime` of sessions, such as `15m`, or `null`";
+            field.parsed(expected, |text| {
+                duration::parse(text).filter(|every| (SHORTEST_ASKING..=lifetime).contains(every))
+            })
+        })
+        .transpose()?;
+    Ok(SessionLimits { lifetime, inactivity_timeout, max_per_user, record_addresses, revalidate_every })
 }
 
 fn log(field: &Field<'_>) -> Result<LogSettings, FaultAt> {

@@ -161,8 +161,27 @@ fn an_unknown_key_is_told_with_its_place_and_the_nearest_known_one() {
 
 #[test]
 fn keys_of_later_versions_say_so_and_their_null_is_taken() {
-    let expected = "`sessions.revalidateEvery` is not supported by this version yet: remove it";
-    assert_says(&with_section("sessions: {revalidateEvery: 1h}"), &["line 2, column", expected]);
+    let expected = "`services` is not supported by this version yet: remove it";
+    assert_says(&with_section("services: [{name: api}]"), &["line 2, column", expected]);
+    parse(&with_section("services: null")).expect("a good configuration");
+}
+
+#[test]
+fn a_provider_that_is_asked_again_is_asked_for_refresh_tokens() {
+    let config = parse(&with_section("sessions: {revalidateEvery: 15m}")).expect("a good configuration");
+    assert_eq!(config.sessions.revalidate_every, Some(SignedDuration::from_mins(15)));
+    let scopes = &config.providers.first().expect("a provider").scopes;
+    assert!(scopes.iter().any(|scope| scope == "offline_access"), "{scopes:?}");
+    for section in ["sessions: {revalidateEvery: null}", ""] {
+        let config = parse(&with_section(section)).expect("a good configuration");
+        assert_eq!(config.sessions.revalidate_every, None);
+        let scopes = &config.providers.first().expect("a provider").scopes;
+        assert!(!scopes.iter().any(|scope| scope == "offline_access"), "{scopes:?}");
+    }
+    for wrong in ["9s", "13h", "0", "often", "true"] {
+        let section = format!("sessions: {{revalidateEvery: {wrong}}}");
+        assert_says(&with_section(&section), &["sessions.revalidateEvery", "from 10s"]);
+    }
 }
 
 #[test]

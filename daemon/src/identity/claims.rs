@@ -4,39 +4,39 @@ use infra_shared::printable::is_printable;
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use super::id_token::IDToken;
 use super::{IdentityError, ProviderSettings, VerifiedIdentity, refused};
 
 const MAX_GROUPS: usize = 256;
 const MAX_BYTES: usize = 256;
 
 /// Whether something that was asked for is not in the ID token and may be at the userinfo endpoint.
-pub(super) fn are_missing(id_token: &IDToken, settings: &ProviderSettings) -> bool {
+pub(super) fn are_missing(id_token: &Map<String, Value>, settings: &ProviderSettings) -> bool {
     let is_asked_for = |scope: &str| settings.scopes.iter().any(|asked| asked == scope);
-    let is_missing = |claim: &str| !id_token.claims.contains_key(claim);
+    let is_missing = |claim: &str| !id_token.contains_key(claim);
     (is_asked_for("email") && is_missing("email"))
         || (is_asked_for("profile") && is_missing("name"))
         || (is_asked_for("groups") && is_missing(&settings.groups_claim))
 }
 
-/// The person of `id_token`. What it does not say may be taken from `user_info`, whose subject is the same.
+/// The person `subject`, of whom an ID token says `id_token`. What that does not say may be taken from `user_info`, whose
+/// subject is the same.
 pub(super) fn identity(
-    id_token: &IDToken,
+    subject: &str,
+    id_token: &Map<String, Value>,
     user_info: Option<&Map<String, Value>>,
     settings: &ProviderSettings,
 ) -> Result<VerifiedIdentity, IdentityError> {
     // E-mail and whether it is verified are from one source: the one's `true` says nothing of the other's address.
-    let of_email = if id_token.claims.contains_key("email") { Some(&id_token.claims) } else { user_info };
+    let of_email = if id_token.contains_key("email") { Some(id_token) } else { user_info };
     let email = of_email.and_then(|claims| claims.get("email")).and_then(text);
     let email_verified = of_email.and_then(|claims| claims.get("email_verified")).is_some_and(|verified| {
         // Some providers write it as text.
         *verified == Value::Bool(true) || *verified == "true"
     });
-    let find =
-        |name: &str| id_token.claims.get(name).or_else(|| user_info.and_then(|claims| claims.get(name)));
+    let find = |name: &str| id_token.get(name).or_else(|| user_info.and_then(|claims| claims.get(name)));
     Ok(VerifiedIdentity {
         issuer: settings.issuer.clone(),
-        subject: id_token.subject.clone(),
+        subject: subject.to_owned(),
         name: find("name").and_then(text),
         email_verified: email_verified && email.is_some(),
         email,
@@ -89,9 +89,8 @@ mod tests {
             authorities: None,
             development: false,
         };
-        let claims = id_token.as_object().expect("an object").clone();
-        let id_token = IDToken { subject: "00u1".to_owned(), claims };
-        identity(&id_token, user_info.as_object(), &settings)
+        let claims = id_token.as_object().expect("an object");
+        identity("00u1", claims, user_info.as_object(), &settings)
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! keep the body of an answer in their errors.
 
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Map, Value};
+use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
@@ -16,9 +17,11 @@ use crate::secrets::{Backends, ReadReason, Reference};
 const MAX_BYTES: usize = 64 * 1024;
 
 /// What the provider answered. Nothing of it is proven yet.
+#[expect(clippy::struct_field_names, reason = "these are their names in the standard")]
 pub(super) struct UnverifiedTokens {
     pub(super) id_token: SecretString,
     pub(super) access_token: SecretString,
+    pub(super) refresh_token: Option<SecretString>,
 }
 
 /// Reads the client secret and exchanges the code, once.
@@ -26,29 +29,43 @@ pub(super) async fn exchange(
     outbound: &Outbound,
     metadata: &Metadata,
     settings: &ProviderSettings,
-    (backends, reason): (&Backends, ReadReason),
+    reading: (&Backends, ReadReason),
     grant: &CodeGrant<'_>,
 ) -> Result<UnverifiedTokens, IdentityError> {
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", grant.code.expose_secret()),
+        ("redirect_uri", grant.redirect_uri),
+        ("code_verifier", grant.verifier.expose().expose_secret()),
+    ];
+    let answer = post(outbound, &metadata.token_endpoint, settings, reading, &fields).await?;
+    read(&answer, &settings.client_secret)
+}
+
+/// Reads the client secret, and posts a form to one of the provider's endpoints as the client that it knows.
+pub(super) async fn post(
+    outbound: &Outbound,
+    endpoint: &Url,
+    settings: &ProviderSettings,
+    (backends, reason): (&Backends, ReadReason),
+    fields: &[(&str, &str)],
+) -> Result<Answer, IdentityError> {
     let secret = backends.read(&settings.client_secret, reason).await?;
     let by_post = settings.client_authentication == ClientAuthentication::ClientSecretPost;
-    let body = form(settings, grant, by_post.then_some(&secret));
+    let body = form(settings, fields, by_post.then_some(&secret));
     // RFC 6749 §2.3.1: both are form-encoded before they become a user and a password.
     let user: String = byte_serialize(settings.client_id.as_bytes()).collect();
     let password = SecretString::from(byte_serialize(secret.expose_secret().as_bytes()).collect::<String>());
     let authorization =
         if by_post { Authorization::None } else { Authorization::Basic { user: &user, password: &password } };
-    let answer = outbound.post_form(&metadata.token_endpoint, authorization, &body, MAX_BYTES).await?;
-    read(&answer, &settings.client_secret)
+    Ok(outbound.post_form(endpoint, authorization, &body, MAX_BYTES).await?)
 }
 
-fn form(settings: &ProviderSettings, grant: &CodeGrant<'_>, secret: Option<&SecretString>) -> SecretString {
+fn form(settings: &ProviderSettings, fields: &[(&str, &str)], secret: Option<&SecretString>) -> SecretString {
     // Room for everything from the start: a text that grows leaves copies behind.
     let text = Zeroizing::new(String::with_capacity(16 * 1024));
     let mut form = Serializer::new((*text).clone());
-    form.append_pair("grant_type", "authorization_code")
-        .append_pair("code", grant.code.expose_secret())
-        .append_pair("redirect_uri", grant.redirect_uri)
-        .append_pair("code_verifier", grant.verifier.expose().expose_secret());
+    form.extend_pairs(fields);
     if let Some(secret) = secret {
         form.append_pair("client_id", &settings.client_id);
         form.append_pair("client_secret", secret.expose_secret());
@@ -57,6 +74,20 @@ fn form(settings: &ProviderSettings, grant: &CodeGrant<'_>, secret: Option<&Secr
 }
 
 fn read(answer: &Answer, client_secret: &Reference) -> Result<UnverifiedTokens, IdentityError> {
+    let document = success(answer, client_secret)?;
+    Ok(UnverifiedTokens {
+        id_token: token(&document, "id_token").ok_or_else(|| refused("token endpoint: no id_token"))?,
+        access_token: token(&document, "access_token")
+            .ok_or_else(|| refused("token endpoint: no access_token"))?,
+        refresh_token: token(&document, "refresh_token"),
+    })
+}
+
+/// The document of a successful answer of the token endpoint, with a token of the type that we can use.
+pub(super) fn success(
+    answer: &Answer,
+    client_secret: &Reference,
+) -> Result<Map<String, Value>, IdentityError> {
     let status = answer.status;
     if !json::is_json(answer.content_type.as_deref()) {
         return Err(IdentityError::Unavailable(format!("token endpoint: status {status}, not JSON")));
@@ -85,12 +116,13 @@ fn read(answer: &Answer, client_secret: &Reference) -> Result<UnverifiedTokens, 
     if !text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
         return Err(refused("token endpoint: token_type is not Bearer"));
     }
-    let required =
-        |name: &'static str, missing| text(name).filter(|text| !text.is_empty()).ok_or(refused(missing));
-    Ok(UnverifiedTokens {
-        id_token: required("id_token", "token endpoint: no id_token")?.into(),
-        access_token: required("access_token", "token endpoint: no access_token")?.into(),
-    })
+    Ok(document)
+}
+
+/// A token of the document, where there is one.
+pub(super) fn token(document: &Map<String, Value>, name: &str) -> Option<SecretString> {
+    let text = document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    text.map(Into::into)
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::{Host, Url};
 
-use super::{ClientAuthentication, IdentityError, ProviderSettings, authorization_url, json, unavailable};
+use super::{
+    ClientAuthentication, IdentityError, OFFLINE_ACCESS, ProviderSettings, authorization_url, json,
+    unavailable,
+};
 use crate::outbound::{Authorization, Outbound};
 
 const MAX_BYTES: usize = 256 * 1024;
@@ -26,6 +29,10 @@ pub(super) struct Metadata {
     pub(super) token_endpoint: Url,
     pub(super) jwks_uri: Url,
     pub(super) userinfo_endpoint: Option<Url>,
+    /// Where tokens are given back (RFC 8414 §2, RFC 7009).
+    pub(super) revocation_endpoint: Option<Url>,
+    /// Whether it says that it gives refresh tokens, and takes them; `None` where it says nothing.
+    pub(super) gives_refresh_tokens: Option<bool>,
     /// It promised to name itself in authorization responses (RFC 9207 §3).
     pub(super) sends_response_issuer: bool,
 }
@@ -149,9 +156,19 @@ fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Me
         token_endpoint: required("token_endpoint", "no token_endpoint")?,
         jwks_uri: required("jwks_uri", "no jwks_uri")?,
         userinfo_endpoint: endpoint("userinfo_endpoint")?,
+        revocation_endpoint: endpoint("revocation_endpoint")?,
+        gives_refresh_tokens: gives_refresh_tokens(document),
         sends_response_issuer: document.get("authorization_response_iss_parameter_supported")
             == Some(&Value::Bool(true)),
     })
+}
+
+fn gives_refresh_tokens(document: &Map<String, Value>) -> Option<bool> {
+    let (grants, scopes) =
+        (strings(document, "grant_types_supported"), strings(document, "scopes_supported"));
+    // Discovery §3: both lists may leave out what is there all the same.
+    (!grants.is_empty())
+        .then(|| grants.contains(&"refresh_token") && (scopes.is_empty() || scopes.contains(&OFFLINE_ACCESS)))
 }
 
 /// The strings of a list; none where there is no list.

@@ -7,7 +7,10 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::discovery::Metadata;
-use super::{AuthorizationRequest, CodeGrant, IdentityError, Provider, authorization_url, code_exchange};
+use super::{
+    AuthorizationRequest, CodeGrant, IdentityError, OFFLINE_ACCESS, Provider, authorization_url,
+    code_exchange,
+};
 use crate::outbound::Authorization;
 use crate::secrets::ReadReason;
 
@@ -75,6 +78,9 @@ impl Provider {
         let outcome = keys
             .map_or_else(|error| failed(&error, "check the way to the provider's keys"), |_| Outcome::Works);
         findings.push(Finding { what: "signing keys".to_owned(), outcome });
+        if self.settings.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
+            findings.push(Finding { what: "refresh tokens".to_owned(), outcome: refresh_tokens(&metadata) });
+        }
         if secret.is_ok() {
             let outcome = self.try_client(&metadata).await;
             findings.push(Finding { what: "client authentication".to_owned(), outcome });
@@ -155,6 +161,22 @@ impl Provider {
                 cause: format!("the provider does not say without a person (status {status})"),
             },
         }
+    }
+}
+
+/// Whether sessions can be asked about again, as far as the provider says so without a person.
+fn refresh_tokens(metadata: &Metadata) -> Outcome {
+    match metadata.gives_refresh_tokens {
+        Some(true) => Outcome::Works,
+        Some(false) => Outcome::Fails {
+            cause: "the provider does not say that it gives them".to_owned(),
+            advice:
+                "allow the grant type `refresh_token` and the scope `offline_access` for this client, or set \
+                     `sessions.revalidateEvery` to null"
+                    .to_owned(),
+            is_away: false,
+        },
+        None => Outcome::Unknown { cause: "the provider does not say whether it gives them".to_owned() },
     }
 }
 

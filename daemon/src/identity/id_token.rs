@@ -26,11 +26,20 @@ pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     pub(super) nonce: &'a SecretString,
+    pub(super) occasion: Occasion,
     /// From the configuration; neither the token nor discovery has a say in it.
     pub(super) algorithms: &'a [SigningAlgorithm],
     /// What came with the token, for `at_hash`.
     pub(super) access_token: &'a SecretString,
     pub(super) now: Timestamp,
+}
+
+/// What an ID token comes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    Login,
+    /// OpenID Connect Core §12.2: the nonce should be left out then, and is the login's where it is not.
+    Refresh,
 }
 
 /// The claims of a completely verified ID token. [`verify`] alone makes one.
@@ -151,9 +160,11 @@ pub(super) fn verify(
         return Err(IDTokenError::NotYetValid);
     }
     // Step 11: for this login, and no other.
-    let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceDiffers)?;
-    if !bool::from(nonce.as_bytes().ct_eq(expected.nonce.expose_secret().as_bytes())) {
-        return Err(IDTokenError::NonceDiffers);
+    if expected.occasion == Occasion::Login || claims.contains_key("nonce") {
+        let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceDiffers)?;
+        if !bool::from(nonce.as_bytes().ct_eq(expected.nonce.expose_secret().as_bytes())) {
+            return Err(IDTokenError::NonceDiffers);
+        }
     }
     // Steps 12 and 13 concern `acr` and `auth_time`, which no login asks for.
 
@@ -264,7 +275,7 @@ fn check_access_token_hash(
 }
 
 /// A NumericDate (RFC 7519 §2): seconds since 1970, whole or not; `None` for anything else.
-fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
+pub(super) fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
     let number = claims.get(name)?.as_number()?;
     if let Some(whole) = number.as_i64() {
         return Some(whole);

@@ -4,22 +4,21 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::discovery::Metadata;
-use super::id_token::IDToken;
 use super::{IdentityError, json, refused, unavailable};
 use crate::outbound::{Answer, Authorization, Outbound};
 
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The claims about the ID token's subject; `None` where the provider has no such endpoint.
+/// The claims about the subject whom the ID token names; `None` where the provider has no such endpoint.
 pub(super) async fn fetch(
     outbound: &Outbound,
     metadata: &Metadata,
     access_token: &SecretString,
-    id_token: &IDToken,
+    subject: &str,
 ) -> Result<Option<Map<String, Value>>, IdentityError> {
     let Some(endpoint) = &metadata.userinfo_endpoint else { return Ok(None) };
     let answer = outbound.get(endpoint, Authorization::Bearer(access_token), MAX_BYTES).await?;
-    read(&answer, &id_token.subject).map(Some)
+    read(&answer, subject).map(Some)
 }
 
 fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>, IdentityError> {

@@ -40,6 +40,8 @@ const AUDIT_FAILURES: &str = "How many lines of the audit log could not be writt
 fn encode_sessions(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> Result<(), fmt::Error> {
     const LOGINS: &str = "How logins ended: finished, or the reason of the refusal";
     const ENDED: &str = "How many sessions were ended before their time, by reason";
+    const REVALIDATIONS: &str =
+        "How often providers were asked again: confirmed, refused, not_admitted, unavailable";
     const LIVE: &str = "How many sessions live, as counted within the last minute";
     let kind = ConstCounter::new(0_u64).metric_type();
     let mut logins = encoder.encode_descriptor("logins", LOGINS, None, kind)?;
@@ -50,6 +52,11 @@ fn encode_sessions(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> 
     let mut ended = encoder.encode_descriptor("sessions_ended", ENDED, None, kind)?;
     for (reason, count) in &observed.sessions.ended {
         ConstCounter::new(*count).encode(ended.encode_family(&[("reason", *reason)])?)?;
+    }
+    let mut asked = encoder.encode_descriptor("revalidations", REVALIDATIONS, None, kind)?;
+    for ((provider, outcome), count) in &observed.sessions.revalidations {
+        let labels = [("provider", provider.as_str()), ("outcome", outcome)];
+        ConstCounter::new(*count).encode(asked.encode_family(&labels)?)?;
     }
     let live = ConstGauge::new(observed.live_sessions);
     live.encode(encoder.encode_descriptor("sessions_live", LIVE, None, live.metric_type())?)

@@ -14,6 +14,8 @@ pub struct SessionCounts {
     pub logins: BTreeMap<(String, &'static str), u64>,
     /// By the reason.
     pub ended: BTreeMap<&'static str, u64>,
+    /// How often providers were asked again, by name and by what came of it.
+    pub revalidations: BTreeMap<(String, &'static str), u64>,
 }
 
 impl Counts {
@@ -26,6 +28,11 @@ impl Counts {
     pub(super) fn ended(&self, reason: &'static str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.ended.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn revalidation(&self, provider: &str, outcome: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.revalidations.entry((provider.to_owned(), outcome)).or_default() += 1;
     }
 
     pub(super) fn now(&self) -> SessionCounts {

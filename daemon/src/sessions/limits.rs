@@ -10,4 +10,6 @@ pub struct SessionLimits {
     pub max_per_user: u32,
     /// Whether it is recorded where logins come from.
     pub record_addresses: bool,
+    /// How often the provider is asked again about a session; `None`: never.
+    pub revalidate_every: Option<SignedDuration>,
 }

@@ -11,9 +11,11 @@ use secrecy::ExposeSecret;
 
 use super::ticket::Ticket;
 use super::{Sessions, add, whole_second};
-use crate::identity::{AuthorizationRequest, CodeGrant, IdentityError, Provider, VerifiedIdentity};
+use crate::identity::{
+    AuthorizationRequest, CodeGrant, Exchanged, IdentityError, Provider, VerifiedIdentity,
+};
 use crate::keys::DoesNotOpen;
-use crate::store::{Consumed, EndReason, NewSession, Opening, StoreError, TokenHash};
+use crate::store::{Consumed, EndReason, NewRefreshToken, NewSession, Opening, StoreError, TokenHash};
 
 /// Characters of a `state` that are taken: enough to be unguessable, few enough for any provider.
 const STATE_CHARACTERS: std::ops::RangeInclusive<usize> = 22..=128;
@@ -124,7 +126,7 @@ impl Sessions {
         if self.store.consume_ticket(ticket.id, ticket.expires_at).await? == Consumed::Before {
             return Err(LoginRefusal::TicketUsed);
         }
-        let identity = provider
+        let Exchanged { identity, held } = provider
             .exchange(CodeGrant {
                 code: &request.code,
                 verifier: &verifier,
@@ -140,7 +142,9 @@ impl Sessions {
             opened_by: request.opened_by,
             address: self.recorded(from),
         };
-        self.open_session(provider, &identity, opening, self.clock.now()).await
+        let now = self.clock.now();
+        let refresh_token = self.to_be_kept(provider, held, now);
+        self.open_session(provider, &identity, (opening, refresh_token), now).await
     }
 
     /// Mints the token of a proven identity, and stores its hash.
@@ -148,7 +152,7 @@ impl Sessions {
         &self,
         provider: &Provider,
         identity: &VerifiedIdentity,
-        opening: Opening,
+        (opening, refresh_token): (Opening, Option<NewRefreshToken>),
         now: Timestamp,
     ) -> Result<FinishedLogin, LoginRefusal> {
         let token = SessionToken::mint();
@@ -167,6 +171,7 @@ impl Sessions {
             user: user.clone(),
             email_verified: identity.verified_email().is_some(),
             opening,
+            refresh_token,
             created_at: now,
             expires_at,
         };

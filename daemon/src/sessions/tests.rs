@@ -1,5 +1,7 @@
 //! Sessions against a real store and a clock moved by hand; no provider is asked anything.
 
+mod revalidation;
+
 use std::sync::Arc;
 
 use infra_harness::clock::ManualClock;
@@ -7,7 +9,7 @@ use infra_shared::api::{FinishLogin, OpenedBy, StartLogin, User};
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
-use infra_shared::token_text::SessionToken;
+use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -47,7 +49,7 @@ impl Fixture {
             .expect("a provider");
         let sessions = Sessions::new(
             store,
-            keys.ticket_key(),
+            (keys.ticket_key(), keys.field_sealer()),
             vec![provider],
             Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
             (
@@ -56,6 +58,7 @@ impl Fixture {
                     inactivity_timeout: SignedDuration::from_hours(4),
                     max_per_user: 48,
                     record_addresses: false,
+                    revalidate_every: None,
                 },
                 admins(),
             ),
@@ -75,6 +78,7 @@ impl Fixture {
             user: alice(),
             email_verified: true,
             opening: Opening::default(),
+            refresh_token: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
         };
@@ -92,6 +96,7 @@ impl Fixture {
             user,
             email_verified,
             opening: Opening::default(),
+            refresh_token: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
         };

@@ -11,10 +11,11 @@ use crate::keys::{DatabaseKey, DoesNotOpen, FieldSealer, Place, Sealed};
 use crate::platform;
 
 /// Every sealed column: its table, the column that names the row, its own name, and the version of what is sealed.
-const SEALED: [(&str, &str, &str, u32); 3] = [
+const SEALED: [(&str, &str, &str, u32); 4] = [
     ("acme_accounts", "directory", "credentials", 1),
     ("certificates", "name", "private_key", 1),
     ("providers", "name", "client_secret_reference", 1),
+    ("refresh_tokens", "session_id", "held", 1),
 ];
 
 /// What lies beside a database file while it is used, or after a crash.

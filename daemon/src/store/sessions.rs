@@ -1,5 +1,6 @@
 //! The rows of sessions: opened, found, used, ended, dropped.
 
+mod listing;
 mod opening;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Store, StoreError, TokenHash, epoch, time};
+use super::{NewRefreshToken, Store, StoreError, TokenHash, epoch, refresh_tokens, time};
 
 pub use opening::Opening;
 
@@ -22,6 +23,8 @@ pub struct NewSession {
     /// Whether the provider vouched for the user's e-mail: only then may a rule use it.
     pub email_verified: bool,
     pub opening: Opening,
+    /// What the provider can be asked with again, where that is wanted.
+    pub refresh_token: Option<NewRefreshToken>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
 }
@@ -59,6 +62,10 @@ pub enum EndReason {
     Operator,
     /// The user opened more sessions than `maxPerUser`.
     TooMany,
+    /// Its provider, asked again, said that this person may not go on, or spoke of another one.
+    ProviderRefused,
+    /// What its provider says of the user now is not admitted by the policy.
+    NotAdmitted,
     /// The provider or the user left the configuration.
     ConfigurationChanged,
     /// It reached one of its limits, and somebody was told so: neither a later configuration nor a clock that steps back
@@ -85,6 +92,9 @@ impl Store {
             .connections
             .write(move |transaction| {
                 insert(transaction, &session)?;
+                if let Some(refresh_token) = &session.refresh_token {
+                    refresh_tokens::insert(transaction, &session.id, refresh_token)?;
+                }
                 end_oldest(transaction, &session, max_per_user)
             })
             .await?;
@@ -153,44 +163,29 @@ impl Store {
         Ok(ended)
     }
 
-    /// Those sessions, neither ended nor at the end of their lifetime at `now`, that `is_wanted` picks.
-    pub fn live_sessions(
+    /// Keeps what the provider says of a user now, for a session that has not ended; known at once.
+    pub async fn update_user(
         &self,
-        now: Timestamp,
-        mut is_wanted: impl FnMut(&StoredSession) -> bool,
-    ) -> Result<Vec<StoredSession>, StoreError> {
-        self.connections.read(|reader| {
-            let mut select = reader.prepare(&format!(
-                "SELECT {COLUMNS} FROM sessions WHERE ended_at IS NULL AND expires_at > ?1"
-            ))?;
-            let mut wanted = Vec::new();
-            for row in select.query_map([time::to_database(now)], |row| Ok(stored(row)))? {
-                let session = row??;
-                if is_wanted(&session) {
-                    wanted.push(session);
-                }
-            }
-            Ok(wanted)
-        })
-    }
-
-    /// The sessions of a user that neither ended nor reached the end of their lifetime at `now`, the newest first.
-    pub fn sessions_of(
-        &self,
-        issuer: &str,
-        subject: &str,
-        now: Timestamp,
-    ) -> Result<Vec<StoredSession>, StoreError> {
-        self.connections.read(|reader| {
-            reader
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM sessions WHERE issuer = ?1 AND subject = ?2 AND ended_at IS NULL \
-                     AND expires_at > ?3 ORDER BY created_at DESC, id"
-                ))?
-                .query_map(params![issuer, subject, time::to_database(now)], |row| Ok(stored(row)))?
-                .map(|row| row?)
-                .collect()
-        })
+        id: &SessionID,
+        user: User,
+        email_verified: bool,
+    ) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.connections
+            .write(move |transaction| {
+                let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
+                transaction
+                    .prepare_cached(
+                        "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5 \
+                         WHERE id = ?1 AND ended_at IS NULL",
+                    )?
+                    .execute(params![id.as_str(), user.name, user.email, email_verified, groups])?;
+                Ok(())
+            })
+            .await?;
+        // Nothing that was read before counts any more.
+        self.recent.ended();
+        Ok(())
     }
 
     /// Ends every session; answers how many.
@@ -209,18 +204,6 @@ impl Store {
         Ok(ended)
     }
 
-    /// How many sessions are neither ended nor at the end of their lifetime.
-    pub fn count_live_sessions(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.connections.read(|reader| {
-            let count: i64 = reader.query_row(
-                "SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1",
-                [time::to_database(now)],
-                |row| row.get(0),
-            )?;
-            u64::try_from(count).map_err(|_| StoreError::UnexpectedRow("a count"))
-        })
-    }
-
     /// Drops consumed tickets past their expiry and sessions more than 24 h past theirs; answers how many sessions.
     pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = time::to_database(now.checked_sub(KEPT).unwrap_or(Timestamp::MIN));
@@ -230,6 +213,7 @@ impl Store {
                     "DELETE FROM consumed_tickets WHERE expires_at <= ?1",
                     [time::to_database(now)],
                 )?;
+                refresh_tokens::purge(transaction, now)?;
                 Ok(transaction.execute("DELETE FROM sessions WHERE expires_at <= ?1", [before])?)
             })
             .await
@@ -355,6 +339,8 @@ impl EndReason {
             Self::Administrator => "administrator",
             Self::Operator => "operator",
             Self::TooMany => "too_many",
+            Self::ProviderRefused => "provider_refused",
+            Self::NotAdmitted => "not_admitted",
             Self::ConfigurationChanged => "configuration_changed",
             Self::Expired => "expired",
             Self::Restored => "restored",
@@ -368,6 +354,8 @@ impl EndReason {
             Self::Administrator,
             Self::Operator,
             Self::TooMany,
+            Self::ProviderRefused,
+            Self::NotAdmitted,
             Self::ConfigurationChanged,
             Self::Expired,
             Self::Restored,

@@ -66,6 +66,7 @@ fn session(subject: &str, second: i64) -> NewSession {
             opened_by: OpenedBy::Paste,
             address: Some("2001:db8::1".parse().expect("an address")),
         },
+        refresh_token: None,
         created_at: at(second),
         expires_at: at(second + 3600),
     }

@@ -54,6 +54,7 @@ impl CertifiedProvider {
             .env("OP_READY", file("ready"))
             .env("OP_MODE", mode)
             .env("OP_LOGIN", "form")
+            .env("OP_INACTIVE", file("inactive"))
             .current_dir(&folder)
             .stdin(Stdio::null());
         let mut running = Running::start(command, "node server.mjs".to_owned(), None, READY);
@@ -73,6 +74,11 @@ impl CertifiedProvider {
 
     pub fn authority_file(&self) -> PathBuf {
         self.authority.file()
+    }
+
+    /// Nobody who has this user name may go on from now on.
+    pub fn deactivate(&self, user: &str) {
+        std::fs::write(self.authority.directory().join("inactive"), user).expect("a file");
     }
 
     /// What a browser that trusts its authority pins.

@@ -5,12 +5,14 @@
 
 mod endpoints;
 mod misbehaviour;
+mod refresh;
 mod signing;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use jiff::SignedDuration;
 use rustls::pki_types::CertificateDer;
 
 pub use misbehaviour::{IDTokenDraft, Misbehaviour, Signed};
@@ -56,6 +58,7 @@ pub enum Endpoint {
     Authorization,
     Token,
     UserInfo,
+    Revocation,
 }
 
 /// What the person does at the provider.
@@ -79,6 +82,11 @@ struct Inner {
     codes: HashMap<String, endpoints::Grant>,
     spent_codes: HashSet<String>,
     access_tokens: HashMap<String, String>,
+    /// Those that were issued, by the token.
+    refresh_tokens: HashMap<String, refresh::Issued>,
+    revoked: Vec<String>,
+    inactive: HashSet<String>,
+    clock: SignedDuration,
     last_id_token: Option<String>,
 }
 
@@ -113,6 +121,10 @@ impl Provider {
                 codes: HashMap::new(),
                 spent_codes: HashSet::new(),
                 access_tokens: HashMap::new(),
+                refresh_tokens: HashMap::new(),
+                revoked: Vec::new(),
+                inactive: HashSet::new(),
+                clock: SignedDuration::ZERO,
                 last_id_token: None,
             }),
         });
@@ -152,6 +164,31 @@ impl Provider {
     /// Is honest again.
     pub fn behave(&self) {
         self.misbehave(Misbehaviour::default());
+    }
+
+    /// Nobody who has this user name may go on from now on.
+    pub fn deactivate(&self, user: &str) {
+        self.state.lock().inactive.insert(user.to_owned());
+    }
+
+    /// How far its clock is ahead of this machine's.
+    pub fn set_clock(&self, ahead: SignedDuration) {
+        self.state.lock().clock = ahead;
+    }
+
+    /// The refresh tokens that still count.
+    pub fn live_refresh_tokens(&self) -> Vec<String> {
+        refresh::live(&self.state.lock())
+    }
+
+    /// Every refresh token that was ever issued.
+    pub fn issued_refresh_tokens(&self) -> Vec<String> {
+        self.state.lock().refresh_tokens.keys().cloned().collect()
+    }
+
+    /// The refresh tokens that were given back, in order.
+    pub fn revoked(&self) -> Vec<String> {
+        self.state.lock().revoked.clone()
     }
 
     /// Signs with new keys of new names from now on, and publishes only these.

@@ -5,6 +5,7 @@
 // OP_PORT   the port; 0 takes a free one
 // OP_CERT, OP_KEY   PEM files
 // OP_READY  a file that appears when it is ready, and holds the issuer
+// OP_INACTIVE  a file that names users who were deactivated, a line each
 // OP_LOGIN  form: shows a sign-in page; auto: signs alice in
 
 import crypto from 'node:crypto';
@@ -46,6 +47,12 @@ function client(id, authentication) {
   };
 }
 
+// A line each, read whenever somebody is looked for: a user who may not go on any more.
+function isInactive(sub) {
+  if (!env.OP_INACTIVE || !fs.existsSync(env.OP_INACTIVE)) return false;
+  return fs.readFileSync(env.OP_INACTIVE, 'utf8').split('\n').includes(sub);
+}
+
 const provider = new Provider(issuer, {
   clients: [client('infra-basic', 'client_secret_basic'), client('infra-post', 'client_secret_post')],
   jwks: { keys: [signingKey()] },
@@ -60,7 +67,7 @@ const provider = new Provider(issuer, {
   },
   async findAccount(_context, sub) {
     const person = people.get(sub);
-    if (!person) return undefined;
+    if (!person || isInactive(sub)) return undefined;
     const email = `${sub}@example.test`;
     const claims = { sub, ...person, preferred_username: sub, email, email_verified: true };
     return { accountId: sub, claims: async () => claims };
@@ -70,10 +77,12 @@ const provider = new Provider(issuer, {
     token: `${routes}/token`,
     jwks: `${routes}/keys`,
     userinfo: `${routes}/userinfo`,
+    revocation: `${routes}/revoke`,
   },
   interactions: { policy: interactionPolicy.base(), url: (_context, interaction) => `${base}/interaction/${interaction.uid}` },
   ttl: { AuthorizationCode: 60, AccessToken: 3600, IdToken: 3600, RefreshToken: 86400, Interaction: 600, Session: 3600, Grant: 3600 },
-  features: { devInteractions: { enabled: false } },
+  features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
+  rotateRefreshToken: true,
 });
 provider.on('server_error', (_context, error) => console.error('server error:', error));
 provider.on('grant.error', (_context, error) => console.error('grant refused:', error.message, error.error_description));
@@ -130,6 +139,10 @@ server.on('request', (request, response) => {
       response.end();
     });
   } else {
+    // OpenID Connect Core §11 has a person consent to offline access each time; Okta takes the scope alone.
+    if (request.url.startsWith(`${base}${routes}/authorize?`) && request.url.includes('offline_access')) {
+      request.url += '&prompt=consent';
+    }
     request.originalUrl = request.url;
     request.url = request.url.slice(base.length) || '/';
     answer(request, response);

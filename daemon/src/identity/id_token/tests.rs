@@ -27,6 +27,7 @@ fn every_vector_is_judged_as_it_says() {
             issuer: "https://issuer.test",
             client_id: "client",
             nonce: &nonce,
+            occasion: if vector["occasion"] == "refresh" { Occasion::Refresh } else { Occasion::Login },
             algorithms: ALLOWED,
             now: Timestamp::from_second(1_000_000).expect("a time"),
             access_token: &access_token,

@@ -35,6 +35,23 @@ CREATE TABLE consumed_tickets (
 
 CREATE INDEX consumed_tickets_by_expiry ON consumed_tickets (expires_at);
 
+-- What providers can be asked with again, one for a session, until it was given back after the session's end.
+CREATE TABLE refresh_tokens (
+    session_id   TEXT    NOT NULL PRIMARY KEY,
+    provider     TEXT    NOT NULL,
+    -- Sealed.
+    held         BLOB    NOT NULL,
+    -- Grows with every change of `held`: who changes it must have seen the last one.
+    version      INTEGER NOT NULL,
+    due_at       INTEGER NOT NULL,
+    -- Until then somebody is at it.
+    leased_until INTEGER NOT NULL,
+    -- How often it failed since it worked last.
+    failures     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX refresh_tokens_by_due ON refresh_tokens (due_at);
+
 CREATE TABLE providers (
     name                    TEXT NOT NULL PRIMARY KEY,
     issuer                  TEXT NOT NULL,

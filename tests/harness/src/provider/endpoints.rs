@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::refresh;
 use super::signing::encode;
 use super::{
     CLIENT_ID, CLIENT_SECRET, ClientAuthentication, Endpoint, IDTokenDraft, Inner, Key, Person, Settings,
@@ -17,8 +18,10 @@ use crate::https::{Answer, Request, parameter};
 /// What a code stands for.
 #[derive(Debug, Clone)]
 pub(super) struct Grant {
-    user: String,
-    nonce: Option<String>,
+    pub(super) user: String,
+    pub(super) nonce: Option<String>,
+    pub(super) is_offline: bool,
+    pub(super) auth_time: i64,
     code_challenge: String,
     redirect_uri: String,
 }
@@ -32,17 +35,22 @@ pub(super) fn answer(state: &State, request: &Request) -> Answer {
         ("GET", "/v1/authorize") => Endpoint::Authorization,
         ("POST", "/v1/token") => Endpoint::Token,
         ("GET", "/v1/userinfo") if settings.has_userinfo => Endpoint::UserInfo,
+        ("POST", "/v1/revoke") => Endpoint::Revocation,
         _ => return Answer::text(404, "not here"),
     };
 
     let mut inner = state.lock();
     inner.requests.push((endpoint, request.clone()));
+    if let Some(status) = inner.misbehaviour.is_out_of_order(endpoint) {
+        return Answer::json(status, &json!({"error": "temporarily_unavailable"}));
+    }
     let mut answer = match endpoint {
         Endpoint::Discovery => Answer::json(200, &discovery(&inner.issuer, settings)),
         Endpoint::Keys => Answer::json(200, &inner.keys.published()),
         Endpoint::Authorization => authorization(&mut inner, request),
         Endpoint::Token => token(&mut inner, settings, request),
         Endpoint::UserInfo => userinfo(&inner, request),
+        Endpoint::Revocation => refresh::revoke(&mut inner, settings, request),
     };
     inner.misbehaviour.edit_answer(endpoint, &mut answer);
     answer
@@ -55,13 +63,14 @@ fn discovery(issuer: &str, settings: &Settings) -> Value {
         "authorization_endpoint": format!("{issuer}/v1/authorize"),
         "token_endpoint": format!("{issuer}/v1/token"),
         "jwks_uri": format!("{issuer}/v1/keys"),
+        "revocation_endpoint": format!("{issuer}/v1/revoke"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256", "EdDSA"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "scopes_supported": ["openid", "email", "profile", "groups"],
+        "scopes_supported": ["openid", "email", "profile", "groups", "offline_access"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });
@@ -93,6 +102,8 @@ fn authorization(inner: &mut Inner, request: &Request) -> Answer {
             let grant = Grant {
                 user: user.clone(),
                 nonce: parameter(&query, "nonce"),
+                is_offline: value("scope").split(' ').any(|scope| scope == "offline_access"),
+                auth_time: now(inner),
                 code_challenge: value("code_challenge"),
                 redirect_uri: redirect_uri.clone(),
             };
@@ -117,6 +128,9 @@ fn token(inner: &mut Inner, settings: &Settings, request: &Request) -> Answer {
         answer.set_header("www-authenticate", "Basic realm=\"provider\"");
         return answer;
     }
+    if value("grant_type") == "refresh_token" {
+        return refresh::refresh(inner, settings, &value("refresh_token"));
+    }
     let code = value("code");
     let Some(grant) = inner.codes.remove(&code) else {
         let description = if inner.spent_codes.contains(&code) { "used before" } else { "unknown" };
@@ -134,16 +148,21 @@ fn token(inner: &mut Inner, settings: &Settings, request: &Request) -> Answer {
 
     let access_token = infra_shared::random::alphanumeric(40);
     let id_token = id_token(inner, settings, &grant, &access_token);
-    inner.access_tokens.insert(access_token.clone(), grant.user);
+    inner.access_tokens.insert(access_token.clone(), grant.user.clone());
     inner.last_id_token = Some(id_token.clone());
-    Answer::json(
-        200,
-        &json!({"access_token": access_token, "token_type": "Bearer", "expires_in": 3600, "id_token": id_token,
-                "scope": "openid email profile groups"}),
-    )
+    let mut tokens = json!({"access_token": access_token, "token_type": "Bearer", "expires_in": 3600,
+                            "id_token": id_token, "scope": "openid email profile groups"});
+    if grant.is_offline {
+        tokens["refresh_token"] = json!(refresh::issue(inner, &grant));
+    }
+    Answer::json(200, &tokens)
 }
 
-fn is_our_client(method: ClientAuthentication, request: &Request, form: &[(String, String)]) -> bool {
+pub(super) fn is_our_client(
+    method: ClientAuthentication,
+    request: &Request,
+    form: &[(String, String)],
+) -> bool {
     let (id, secret) = match method {
         // RFC 6749 §2.3.1: both are form-encoded before they are joined.
         ClientAuthentication::Basic => {
@@ -161,8 +180,8 @@ fn is_our_client(method: ClientAuthentication, request: &Request, form: &[(Strin
     id.as_deref() == Some(CLIENT_ID) && secret.as_deref() == Some(CLIENT_SECRET)
 }
 
-fn id_token(inner: &mut Inner, settings: &Settings, grant: &Grant, access_token: &str) -> String {
-    let now = SystemClock.now().as_second();
+pub(super) fn id_token(inner: &mut Inner, settings: &Settings, grant: &Grant, access_token: &str) -> String {
+    let now = now(inner);
     // OpenID Connect Core §3.1.3.6: the left half of the hash that goes with the algorithm.
     let hash = Sha256::digest(access_token.as_bytes());
     let mut claims = person_claims(&grant.user);
@@ -171,7 +190,7 @@ fn id_token(inner: &mut Inner, settings: &Settings, grant: &Grant, access_token:
         ("aud", json!(CLIENT_ID)),
         ("iat", json!(now)),
         ("exp", json!(now + 3600)),
-        ("auth_time", json!(now)),
+        ("auth_time", json!(grant.auth_time)),
         ("at_hash", json!(encode(hash.get(..16).expect("a hash has 32 bytes")))),
     ] {
         claims[name] = value;
@@ -206,6 +225,11 @@ fn userinfo(inner: &Inner, request: &Request) -> Answer {
         Some(user) => Answer::json(200, &person_claims(user)),
         None => Answer::json(401, &json!({"error": "invalid_token"})),
     }
+}
+
+/// The provider's time, in seconds.
+fn now(inner: &Inner) -> i64 {
+    (SystemClock.now() + inner.clock).as_second()
 }
 
 /// What the provider says of a person, in the ID token and at userinfo.

@@ -16,6 +16,7 @@ type EditSigned = Arc<dyn Fn(&mut Signed) + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Misbehaviour {
     answers: HashMap<Endpoint, EditAnswer>,
+    out_of_order: HashMap<Endpoint, u16>,
     id_token: Option<EditIDToken>,
     signed: Option<EditSigned>,
 }
@@ -41,6 +42,13 @@ impl Misbehaviour {
     #[must_use]
     pub fn answer(mut self, endpoint: Endpoint, edit: impl Fn(&mut Answer) + Send + Sync + 'static) -> Self {
         self.answers.insert(endpoint, Arc::new(edit));
+        self
+    }
+
+    /// Answers an endpoint with a status, and does nothing that it was asked for.
+    #[must_use]
+    pub fn out_of_order(mut self, endpoint: Endpoint, status: u16) -> Self {
+        self.out_of_order.insert(endpoint, status);
         self
     }
 
@@ -73,6 +81,10 @@ impl Misbehaviour {
     pub fn signed(mut self, edit: impl Fn(&mut Signed) + Send + Sync + 'static) -> Self {
         self.signed = Some(Arc::new(edit));
         self
+    }
+
+    pub(super) fn is_out_of_order(&self, endpoint: Endpoint) -> Option<u16> {
+        self.out_of_order.get(&endpoint).copied()
     }
 
     pub(super) fn edit_answer(&self, endpoint: Endpoint, answer: &mut Answer) {

@@ -1,0 +1,325 @@
+//! Asking the provider again, with a real one on loopback and a clock that both follow.
+
+use infra_harness::pending_login::AuthorizationResponse;
+use infra_harness::provider::{CLIENT_ID, CLIENT_SECRET, Endpoint, Misbehaviour, Provider as Issuer};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::sessions::revalidation::held;
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Sessions that are asked about every hour, and the provider.
+struct Asked {
+    sessions: Arc<Sessions>,
+    clock: ManualClock,
+    issuer: Issuer,
+    _directory: TempDir,
+}
+
+impl Asked {
+    async fn new(allow: Allow) -> Self {
+        let issuer = Issuer::start();
+        let directory = tempfile::tempdir().expect("a directory");
+        let data_dir = directory.path().join("data");
+        crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
+        let root_key = RootKeySettings::Native { path: directory.path().join("keys/root.key") };
+        let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
+        let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
+        let clock = ManualClock::at(infra_shared::clock::SystemClock.now());
+        let backends = Backends::built_in();
+        let mut settings = ProviderSettings {
+            issuer: issuer.issuer().to_owned(),
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: backends.parse(&format!("plaintext:{CLIENT_SECRET}")).expect("a reference"),
+            scopes: ["openid", "email", "profile", "groups"].map(str::to_owned).to_vec(),
+            authorities: Some(vec![issuer.authority_certificate()]),
+            ..settings(allow)
+        };
+        settings.ask_for_refresh_tokens();
+        let provider = Provider::new(settings, backends, Arc::new(clock.clone())).expect("a provider");
+        let limits = SessionLimits {
+            lifetime: SignedDuration::from_hours(12),
+            inactivity_timeout: SignedDuration::from_hours(12),
+            max_per_user: 1000,
+            record_addresses: false,
+            revalidate_every: Some(SignedDuration::from_hours(1)),
+        };
+        let sessions = Sessions::new(
+            store,
+            (keys.ticket_key(), keys.field_sealer()),
+            vec![provider],
+            Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
+            (limits, Admins::default()),
+            Arc::new(clock.clone()),
+            Audit::none(),
+        );
+        Self { sessions: Arc::new(sessions), clock, issuer, _directory: directory }
+    }
+
+    /// Signs alice in; the id of her session.
+    async fn log_in(&self) -> SessionID {
+        let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+        let started = self
+            .sessions
+            .start_login(&StartLogin {
+                provider: "okta".to_owned(),
+                redirect_uri: REDIRECT_URI.to_owned(),
+                state: "a-state-of-22-characters".to_owned(),
+                code_challenge: verifier.challenge(),
+            })
+            .await
+            .expect("a login");
+        let response = tokio::task::block_in_place(|| {
+            AuthorizationResponse::of(&started.authorization_url, &self.issuer)
+        });
+        let request = FinishLogin {
+            ticket: started.ticket,
+            code: response.parameter("code").into(),
+            code_verifier: verifier.expose().clone(),
+            iss: Some(response.parameter("iss")),
+            device: None,
+            opened_by: OpenedBy::Browser,
+        };
+        let from = std::net::Ipv4Addr::LOCALHOST.into();
+        self.sessions.finish_login(&request, from).await.expect("a session").session.id
+    }
+
+    fn advance(&self, by: SignedDuration) {
+        self.clock.advance(by);
+        self.issuer.set_clock(self.clock.now().duration_since(infra_shared::clock::SystemClock.now()));
+    }
+
+    async fn ask(&self) -> usize {
+        self.sessions.revalidate_due().await.expect("an answer")
+    }
+
+    fn stored(&self, id: &SessionID) -> crate::store::StoredSession {
+        self.sessions.store.find_session(id).expect("an answer").expect("a row")
+    }
+
+    fn ended(&self, id: &SessionID) -> Option<EndReason> {
+        self.stored(id).ended.map(|ended| ended.reason)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_says_yes_lets_a_session_go_on_and_its_tokens_are_replaced() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    assert_eq!(asked.ask().await, 0, "nothing is due yet");
+    let mut seen = asked.issuer.live_refresh_tokens();
+    for _ in 0..5 {
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1);
+        let [live] = &asked.issuer.live_refresh_tokens()[..] else { panic!("one token counts") };
+        assert!(!seen.contains(live), "the token was not replaced");
+        seen.push(live.clone());
+        assert_eq!(asked.ended(&id), None);
+    }
+    assert_eq!(asked.issuer.calls(Endpoint::Token), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_was_deactivated_is_signed_out_within_the_interval() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    asked.issuer.deactivate("alice");
+    for _ in 0..59 {
+        asked.advance(MINUTE);
+        asked.ask().await;
+    }
+    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused));
+    assert_eq!(asked.sessions.counts().revalidations.get(&("okta".to_owned(), "refused")), Some(&1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_is_away_for_hours_signs_nobody_out() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(asked.log_in().await);
+    }
+    for status in [500, 503, 429] {
+        asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Token, status));
+        asked.issuer.forget_requests();
+        for _ in 0..120 {
+            asked.advance(MINUTE);
+            asked.ask().await;
+        }
+        let calls = asked.issuer.calls(Endpoint::Token);
+        assert!((5..=60).contains(&calls), "{status}: asked {calls} times");
+    }
+    assert!(ids.iter().all(|id| asked.ended(id).is_none()), "somebody was signed out");
+    asked.issuer.behave();
+    asked.advance(MINUTE * 16);
+    assert_eq!(asked.ask().await, 5);
+    assert_eq!(asked.sessions.counts().revalidations.get(&("okta".to_owned(), "confirmed")), Some(&5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_says_nothing_about_the_person_signs_nobody_out() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    let answers: [(u16, &'static str); 6] = [
+        (401, r#"{"error":"invalid_client"}"#),
+        (400, r#"{"error":"unauthorized_client"}"#),
+        (400, r#"{"error":"invalid_request"}"#),
+        (200, "<html>"),
+        (200, r#"{"token_type":"Bearer"}"#),
+        (302, ""),
+    ];
+    for (status, body) in answers {
+        asked.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, move |answer| {
+            answer.status = status;
+            answer.body = body.as_bytes().to_vec();
+        }));
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1, "{status} {body}");
+        assert_eq!(asked.ended(&id), None, "{status} {body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_follow_and_a_user_whom_the_policy_does_not_admit_any_more_is_signed_out() {
+    let allow =
+        Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
+    let asked = Asked::new(allow).await;
+    let id = asked.log_in().await;
+    let groups = |groups: Value| Misbehaviour::default().claim("groups", groups);
+    asked.issuer.misbehave(groups(json!(["engineering", "on-call"])));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.stored(&id).user.groups, ["engineering", "on-call"]);
+    assert_eq!(asked.ended(&id), None);
+
+    asked.issuer.misbehave(groups(json!(["Everyone"])));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted));
+}
+
+/// RF-01, RF-02, RF-03 and their like: OpenID Connect Core §12.2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_token_about_somebody_else_ends_the_session() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let cases = [
+        ("iss", json!("https://other.test")),
+        ("iss", Value::Null),
+        ("sub", json!("sub-bob")),
+        ("sub", Value::Null),
+        ("aud", json!("another-client")),
+        ("aud", json!([CLIENT_ID, "another-client"])),
+        ("nonce", json!("another-nonce")),
+        ("nonce", json!(7)),
+        ("auth_time", json!(1)),
+        ("exp", json!(1)),
+        ("at_hash", json!("AAAA")),
+    ];
+    for (claim, value) in cases {
+        let id = asked.log_in().await;
+        asked.issuer.misbehave(Misbehaviour::default().claim(claim, value.clone()));
+        asked.advance(MINUTE * 55);
+        asked.ask().await;
+        assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "{claim}: {value}");
+        asked.issuer.behave();
+    }
+    let id = asked.log_in().await;
+    asked.issuer.misbehave(Misbehaviour::default().signed(|signed| signed.signature[0] ^= 1));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "a bad signature");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_token_may_be_missing_and_so_may_its_auth_time_and_a_new_refresh_token() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    for member in ["id_token", "refresh_token", "expires_in", "scope"] {
+        asked.issuer.misbehave(Misbehaviour::default().json(Endpoint::Token, move |body| {
+            body.as_object_mut().expect("an object").remove(member);
+        }));
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1, "{member}");
+        assert_eq!(asked.ended(&id), None, "{member}");
+        if member == "refresh_token" {
+            // The stand-in replaced it all the same: whoever keeps the old one would be taken for a thief.
+            break;
+        }
+    }
+    let id = asked.log_in().await;
+    asked.issuer.misbehave(Misbehaviour::default().claim("auth_time", Value::Null));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_killed_between_the_answer_and_its_storing_does_not_let_the_session_go_on_for_ever() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    asked.advance(MINUTE * 55);
+    // What a daemon does before it is killed.
+    let (store, sealer) = (&asked.sessions.store, asked.sessions.sealer.clone());
+    let lease = SignedDuration::from_secs(25);
+    let rows = store.take_due_refresh_tokens(sealer, asked.clock.now(), lease, 10).await.expect("an answer");
+    let grant = held(&rows.first().expect("one is due").held).expect("a grant");
+    let provider = asked.sessions.find_provider("okta").expect("the provider");
+    assert!(provider.refresh(&grant).await.is_ok());
+
+    assert_eq!(asked.ask().await, 0, "it is taken");
+    asked.advance(lease);
+    assert_eq!(asked.ask().await, 1, "another tries again, with a token that is spent");
+    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "nobody can say that the user is here");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_that_are_due_at_once_are_each_asked_about_once() {
+    let asked = Asked::new(Allow::Everyone).await;
+    for _ in 0..50 {
+        asked.log_in().await;
+    }
+    asked.advance(MINUTE * 55);
+    asked.issuer.forget_requests();
+    let (first, second) = tokio::join!(asked.ask(), asked.ask());
+    assert_eq!(first + second, 50);
+    assert_eq!(asked.issuer.calls(Endpoint::Token), 50);
+    assert_eq!(asked.issuer.live_refresh_tokens().len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_over_gives_its_tokens_back_also_when_the_provider_was_away() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let (left, idle) = (asked.log_in().await, asked.log_in().await);
+    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 0);
+    asked.sessions.end(&left, EndReason::Logout).await.expect("ended");
+    asked
+        .issuer
+        .misbehave(Misbehaviour::default().answer(Endpoint::Revocation, |answer| answer.status = 503));
+    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 1);
+    assert_eq!(asked.issuer.calls(Endpoint::Revocation), 1);
+    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 0, "it waits for a while");
+    asked.issuer.behave();
+    asked.advance(MINUTE);
+    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 1);
+    assert_eq!(asked.issuer.live_refresh_tokens().len(), 1, "the tokens of the other session stay");
+    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 0, "it is done");
+
+    // The other one reaches the end of its lifetime without anybody noticing.
+    asked.advance(SignedDuration::from_hours(13));
+    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 1);
+    assert!(asked.issuer.live_refresh_tokens().is_empty());
+    assert_eq!(asked.ended(&idle), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_without_a_refresh_token_is_a_login_all_the_same() {
+    let asked = Asked::new(Allow::Everyone).await;
+    asked.issuer.misbehave(Misbehaviour::default().json(Endpoint::Token, |body| {
+        body.as_object_mut().expect("an object").remove("refresh_token");
+    }));
+    let id = asked.log_in().await;
+    asked.advance(MINUTE * 120);
+    assert_eq!(asked.ask().await, 0);
+    assert_eq!(asked.ended(&id), None);
+}

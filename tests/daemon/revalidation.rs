@@ -1,0 +1,114 @@
+//! Asking the provider again, as the whole program does it: users who are deactivated, kills, changes of keys, and the return
+//! of what the provider gave.
+
+use std::time::{Duration, Instant};
+
+use infra_harness::canaries::Canaries;
+use infra_harness::certified_provider::{CertifiedProvider, Paths};
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::program::{RecordingBrowser, User};
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_harness::wait;
+use infra_shared::api::ProblemCode;
+
+const BOUND: Duration = Duration::from_secs(30);
+/// The shortest that can be configured.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+fn daemon(provider: &Provider) -> Daemon {
+    Daemon::start_with(provider, |configuration| {
+        "{revalidateEvery: 10s}".clone_into(&mut configuration.sessions);
+    })
+}
+
+#[test]
+fn a_user_who_is_deactivated_at_the_certified_provider_is_signed_out_within_the_interval() {
+    let Some(provider) = CertifiedProvider::start(Paths::Custom) else { return };
+    let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |configuration| {
+        "{revalidateEvery: 10s}".clone_into(&mut configuration.sessions);
+    });
+    let alice = User::new();
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login::call(&alice, &daemon).browser(&browser).run().expect(0);
+    let token = login::token(&alice);
+    let api = daemon.api();
+    // Asked again at least once, and still signed in.
+    let is_asked = || {
+        let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
+        (status["secretReads"]["refresh"].as_u64() >= Some(1)).then_some(())
+    };
+    assert!(wait::until(BOUND, is_asked).is_some(), "it is never asked\n{}", daemon.log());
+    assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "{}", daemon.log());
+
+    provider.deactivate("alice");
+    let begun = Instant::now();
+    let is_refused = || (api.get_as("/v1/session?use=false", &token).status == 401).then_some(());
+    assert!(wait::until(BOUND, is_refused).is_some(), "the session goes on\n{}", daemon.log());
+    assert!(begun.elapsed() <= INTERVAL, "it took {:?}", begun.elapsed());
+    alice.infra(["status"]).run().expect(3);
+}
+
+#[test]
+fn the_certified_provider_takes_its_tokens_back_after_a_logout() {
+    let Some(provider) = CertifiedProvider::start(Paths::Organization) else { return };
+    let daemon = Daemon::start_for(vec![provider.entry("client_secret_post")], |configuration| {
+        "{revalidateEvery: 1h}".clone_into(&mut configuration.sessions);
+        "log: {level: debug}\n".clone_into(&mut configuration.more);
+    });
+    let alice = User::new();
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login::call(&alice, &daemon).browser(&browser).run().expect(0);
+    alice.infra(["logout"]).run().expect(0);
+    let is_given_back = || daemon.log().contains("gave the provider's tokens back").then_some(());
+    assert!(wait::until(BOUND, is_given_back).is_some(), "{}", daemon.log());
+}
+
+#[test]
+fn what_was_given_is_given_back_also_by_the_daemon_that_comes_after_a_kill() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    let token = login::over_http(&daemon, &provider);
+    provider.misbehave(Misbehaviour::default().out_of_order(Endpoint::Revocation, 503));
+    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204, "nobody waits for the provider");
+    let is_tried = || (provider.calls(Endpoint::Revocation) >= 1).then_some(());
+    assert!(wait::until(BOUND, is_tried).is_some(), "{}", daemon.log());
+    daemon.kill();
+    provider.behave();
+    daemon.start_again();
+    let is_given_back = || provider.live_refresh_tokens().is_empty().then_some(());
+    assert!(wait::until(Duration::from_mins(1), is_given_back).is_some(), "{}", daemon.log());
+    assert_eq!(daemon.api().get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
+}
+
+#[test]
+fn a_new_data_key_and_a_kill_do_not_lose_what_the_provider_is_asked_with_and_it_is_nowhere_to_be_read() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    let token = login::over_http(&daemon, &provider);
+    daemon.infrad(["key", "rotate"]).wait().expect(0);
+    daemon.infrad(["backup", "backup"]).wait().expect(0);
+    let asked_before = provider.calls(Endpoint::Token);
+    daemon.kill();
+    daemon.start_again();
+    let is_asked = || (provider.calls(Endpoint::Token) > asked_before).then_some(());
+    assert!(wait::until(BOUND, is_asked).is_some(), "{}", daemon.log());
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200, "{}", daemon.log());
+    daemon.stop();
+
+    let mut canaries = Canaries::default();
+    provider.issued_refresh_tokens().iter().for_each(|token| canaries.add("a refresh token", token));
+    assert_eq!(canaries.find_in_files(daemon.directory(), &[]), [""; 0]);
+    assert_eq!(canaries.find(daemon.log().as_bytes()), [""; 0]);
+}
+
+#[test]
+fn without_being_asked_to_the_daemon_wants_no_refresh_token_and_reads_no_secret_between_logins() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
+    assert_eq!(provider.issued_refresh_tokens(), [""; 0]);
+    let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
+    assert_eq!((&status["secretReads"]["refresh"], &status["secretReads"]["revoke"]), (&0.into(), &0.into()));
+}
