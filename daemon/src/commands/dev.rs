@@ -17,11 +17,12 @@ use tempfile::TempDir;
 use super::serve::until_stopped;
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
-use crate::config::{Config, HttpsSettings, Sections};
+use crate::config::{Config, HttpsSettings, Limits, Sections};
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
 use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
 use crate::keys::RootKeySettings;
+use crate::listener::Proxies;
 use crate::logging::{self, LogLevel, LogSettings};
 use crate::secrets::Backends;
 use crate::sessions::{Admins, SessionLimits};
@@ -113,6 +114,8 @@ fn configuration(
             max_per_user: 48,
             record_addresses: false,
         },
+        limits: Limits::default(),
+        proxies: Proxies::default(),
         admins: Admins::default(),
         audit: None,
         log: LogSettings::default(),

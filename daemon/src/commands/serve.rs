@@ -15,7 +15,7 @@ use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
 use crate::failure::Failure;
 use crate::logging;
-use crate::platform::{ServiceManager, lock_memory};
+use crate::platform::{self, ServiceManager, lock_memory};
 use crate::terminal::Terminal;
 
 pub(super) async fn run(
@@ -33,6 +33,7 @@ pub(super) async fn run(
         log,
     };
     keep_memory_from_swap();
+    allow_open_files(config.limits.listener.connections);
     let rollback = if accept_rollback { Rollback::Accepted } else { Rollback::Refused };
     let clock = Arc::new(SystemClock);
     let mut signals = listen_for_signals()?;
@@ -73,6 +74,24 @@ fn keep_memory_from_swap() {
         Err(error) => {
             tracing::warn!(%error, "memory cannot be locked, and keys in it may be swapped to a disk");
         }
+    }
+}
+
+/// Beside connections: the store, sockets, logs, calls to providers.
+const OTHER_FILES: u64 = 256;
+
+/// Before connections are accepted. Too few files end in connections that nobody answers.
+fn allow_open_files(connections: usize) {
+    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    match platform::allow_open_files() {
+        Ok(Some(allowed)) if allowed < needed => tracing::warn!(
+            allowed,
+            needed,
+            "the limit of open files is too low for `limits.connections`: raise it (`LimitNOFILE=`, `ulimit -Hn`), or lower \
+             `limits.connections`"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
     }
 }
 

@@ -31,6 +31,10 @@ struct Served {
 
 impl Served {
     async fn new(router: Router, limits: ListenerLimits) -> Self {
+        Self::behind(Proxies::default(), router, limits).await
+    }
+
+    async fn behind(proxies: Proxies, router: Router, limits: ListenerLimits) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data_dir = directory.path().join("data");
         std::fs::create_dir(&data_dir).expect("a directory");
@@ -62,7 +66,7 @@ impl Served {
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
-            let site = Site { router, requests: Arc::new(Requests::new(&[])) };
+            let site = Site::uncounted(router, proxies);
             serve(listener, Transport::Tls(tls), site, limits, async { stopped.await.unwrap_or(()) }).await;
         });
         Self { address, pin, stop: Some(stop), serving }
