@@ -75,7 +75,7 @@ impl Activity {
         if is_last {
             self.spent.notify_one();
         }
-        Answering(self.clone())
+        Answering { activity: self.clone(), is_last }
     }
 
     /// Whether requests of it are being answered.
@@ -124,11 +124,15 @@ impl Activity {
 }
 
 /// A request that is being answered.
-pub(super) struct Answering(Arc<Activity>);
+pub(super) struct Answering {
+    activity: Arc<Activity>,
+    /// There will be no other on its connection.
+    pub(super) is_last: bool,
+}
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let mut doing = self.0.doing();
+        let mut doing = self.activity.doing();
         doing.being_answered = doing.being_answered.saturating_sub(1);
         doing.since = Instant::now();
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -146,9 +146,10 @@ impl Answerer {
         activity: Arc<Activity>,
     ) -> Result<Response, Infallible> {
         let begun = Instant::now();
-        let _answering = activity.answering(self.requests_per_connection);
+        let answering_it = activity.answering(self.requests_per_connection);
         let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
         let route = self.requests.find(request.method(), request.uri().path());
+        let is_serial = request.version() < Version::HTTP_2;
         let is_get = request.method() == Method::GET;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
@@ -161,11 +162,15 @@ impl Answerer {
             let span = super::answering(&request_id());
             answering.instrument(span).await
         });
-        let response = match answer.await {
+        let mut response = match answer.await {
             Ok(Ok(response)) => response,
             // Whatever it waited for is away for now.
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")]).into_response(),
         };
+        if answering_it.is_last && is_serial {
+            // RFC 9112 §9.6: nothing that is sent after it will be read.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         self.requests.observe(route, response.status(), begun.elapsed());
         Ok(response)
     }
