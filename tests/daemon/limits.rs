@@ -1,12 +1,14 @@
 //! What one address may ask of a daemon, and what becomes of it that asks more.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use infra_harness::api::{Api, connect};
 use infra_harness::daemon::Daemon;
 use infra_harness::login::{self, Started};
 use infra_harness::program::User;
 use infra_harness::provider::Provider;
+use infra_harness::wait;
 use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 
@@ -79,6 +81,13 @@ fn logins_that_fail_count_and_those_that_succeed_do_not() {
     Started::at(&daemon);
 }
 
+/// Waits until the daemon's log has it: an answer may be here before.
+#[track_caller]
+fn tells(daemon: &Daemon, what: &str) {
+    let told = wait::until(Duration::from_secs(10), || daemon.log().contains(what).then_some(()));
+    assert!(told.is_some(), "{what}\n{}", daemon.log());
+}
+
 #[test]
 fn a_body_is_small_shallow_and_there_in_time() {
     let provider = Provider::start();
@@ -93,7 +102,7 @@ fn a_body_is_small_shallow_and_there_in_time() {
     assert_eq!(status("a".repeat(16_384)), 400);
     assert_eq!(status("a".repeat(16_385)), 413);
     assert_eq!(status("[".repeat(17)), 400);
-    assert!(daemon.log().contains("JSON is nested too deeply"), "{}", daemon.log());
+    tells(&daemon, "JSON is nested too deeply");
 
     let origin = daemon.parsed_origin();
     let mut slow = connect(&origin, daemon.pin());
@@ -102,7 +111,7 @@ fn a_body_is_small_shallow_and_there_in_time() {
     let mut answer = [0; 12];
     slow.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 400");
-    assert!(daemon.log().contains("body did not arrive in time"), "{}", daemon.log());
+    tells(&daemon, "body did not arrive in time");
 }
 
 #[test]

@@ -42,7 +42,6 @@ pub(super) async fn run(
         // It may wait for a root key; nothing that would have to end is under way.
         () = signals.next() => return Ok(Stopped::InOrder.into()),
     };
-    drop(signals);
     let introduction = introduction::of(daemon.public_urls(), daemon.pin());
     let version = env!("CARGO_PKG_VERSION");
     context
@@ -50,7 +49,7 @@ pub(super) async fn run(
         .data(format!("infrad {version} listens on {}\n{introduction}\n", daemon.address()))
         .map_err(|error| Failure::output(&error))?;
     tracing::info!(address = %daemon.address(), "ready");
-    let stopped = until_stopped(daemon, context.terminal, Some(configuration))
+    let stopped = until_stopped(daemon, context.terminal, Some(configuration), signals)
         .await
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
     Ok(stopped.into())
@@ -112,13 +111,13 @@ impl From<Stopped> for ExitCode {
     }
 }
 
-/// Runs `daemon` until SIGTERM or SIGINT; a second one does not wait for what is under way.
+/// Runs `daemon` until one of `signals`, which were listened for from before it was ready; a second one does not wait for what is under way.
 pub(super) async fn until_stopped(
     daemon: Daemon,
     terminal: Terminal,
     configuration: Option<Configuration>,
+    mut signals: StopSignals,
 ) -> io::Result<Stopped> {
-    let mut signals = StopSignals::listen()?;
     let reloading = Reloading { certificates: daemon.certificates(), audit: daemon.audit(), configuration };
     let hangup = signal(SignalKind::hangup())?;
     let _reloading = AbortOnDrop(tokio::spawn(reloading.reload_when_told(hangup)));
@@ -153,13 +152,13 @@ impl Drop for AbortOnDrop {
 }
 
 /// SIGTERM and SIGINT, from the moment of [`StopSignals::listen`].
-struct StopSignals {
+pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    fn listen() -> io::Result<Self> {
+    pub(super) fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
