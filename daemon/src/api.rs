@@ -5,6 +5,7 @@ mod health;
 mod logins;
 mod logouts;
 mod problem;
+mod rates;
 mod redirect;
 mod server;
 mod session;
@@ -13,11 +14,15 @@ mod sessions;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 
 use crate::listener::Route;
 use crate::sessions::Sessions;
+use rates::Rates;
 
+pub use body::BodyLimits;
+pub use rates::RateLimits;
 pub use redirect::redirect;
 
 /// What is answered, as it is counted.
@@ -38,14 +43,26 @@ pub const ROUTES: &[Route] = &[
 #[derive(Clone)]
 struct Api {
     sessions: Arc<Sessions>,
+    rates: Arc<Rates>,
+    bodies: BodyLimits,
+}
+
+/// What callers may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApiLimits {
+    pub rates: RateLimits,
+    pub bodies: BodyLimits,
 }
 
 /// The routes of design §4, over what the daemon has assembled.
-pub fn router(sessions: Arc<Sessions>) -> Router {
+pub fn router(sessions: Arc<Sessions>, limits: &ApiLimits) -> Router {
+    let api = Api { sessions, rates: Rates::new(&limits.rates), bodies: limits.bodies };
+    let starts = from_fn_with_state(api.clone(), rates::limit_starts);
+    let failed_finishes = from_fn_with_state(api.clone(), rates::limit_failed_finishes);
     Router::new()
         .route("/v1/server", get(server::describe))
-        .route("/v1/logins", post(logins::start))
-        .route("/v1/logins/finish", post(logins::finish))
+        .route("/v1/logins", post(logins::start).layer(starts))
+        .route("/v1/logins/finish", post(logins::finish).layer(failed_finishes))
         .route("/v1/session", get(session::show).delete(session::end))
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/sessions/{id}", delete(sessions::end))
@@ -54,5 +71,5 @@ pub fn router(sessions: Arc<Sessions>) -> Router {
         .route("/readyz", get(health::ready))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .with_state(Api { sessions })
+        .with_state(api)
 }

@@ -20,11 +20,11 @@ use tokio::task::JoinHandle;
 
 use crate::api;
 use crate::audit::{Audit, AuditError, AuditSettings, Event};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::control::ControlSocket;
 use crate::identity::{IdentityError, Provider};
 use crate::keys::{FieldSealer, KeyError, Keys, Place};
-use crate::listener::{self, ListenerLimits, Requests, Site, Transport};
+use crate::listener::{self, Proxies, Requests, Site, Transport};
 use crate::monitoring::{Watched, serve_monitoring};
 use crate::platform::{PlatformError, ServiceManager};
 use crate::sessions::{Bindings, Sessions};
@@ -83,6 +83,8 @@ pub struct Daemon {
     audit: Audit,
     requests: Arc<Requests>,
     live_sessions: LiveSessions,
+    limits: Limits,
+    proxies: Proxies,
 }
 
 impl Daemon {
@@ -127,6 +129,7 @@ impl Daemon {
             .map(|settings| {
                 let name = settings.name.clone();
                 Provider::new(settings, config.backends.clone(), clock.clone())
+                    .and_then(|it| it.limited(&config.limits.exchanges, config.limits.provider_calls))
                     .map_err(|source| AssemblyError::Provider { name, source })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -182,6 +185,8 @@ impl Daemon {
             audit,
             requests,
             live_sessions,
+            limits: config.limits,
+            proxies: config.proxies,
         })
     }
 
@@ -236,16 +241,15 @@ impl Daemon {
         });
 
         let redirecting = self.redirecting.map(|listener| {
-            let site =
-                Site { router: api::redirect(self.public_urls), requests: Arc::new(Requests::new(&[])) };
-            let stopped = stopped.clone();
+            let site = Site::uncounted(api::redirect(self.public_urls), self.proxies.clone());
+            let (limits, stopped) = (self.limits.listener.clone(), stopped.clone());
             tokio::spawn(async move {
-                let limits = ListenerLimits::default();
                 listener::serve(listener, Transport::Plain, site, limits, until(stopped)).await;
             })
         });
-        let site = Site { router: api::router(self.sessions), requests: self.requests };
-        let (transport, limits) = (Transport::Tls(self.tls), ListenerLimits::default());
+        let router = api::router(self.sessions, &self.limits.api);
+        let site = Site { router, requests: self.requests, proxies: self.proxies };
+        let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
         upkeep.abort();
         waiting.abort();
@@ -285,7 +289,8 @@ fn answer_operators(
             observe: Arc::new(move || observed.observe()),
             readiness: Arc::new(move || asked.not_ready_because()),
         };
-        let serving = serve_monitoring(listener, watched, until(stopped.clone()));
+        let limits = config.limits.listener.of_a_side_door();
+        let serving = serve_monitoring(listener, watched, limits, until(stopped.clone()));
         tasks.push(tokio::spawn(serving));
     }
     Ok(tasks)

@@ -52,6 +52,9 @@ struct Log {
     sink: Mutex<Sink>,
     clock: Arc<dyn Clock>,
     refused: [AtomicU64; 3],
+    counted: [AtomicU64; 4],
+    /// Lines of strangers that may still be written until [`Audit::tell_refused`] is called again.
+    lines_left: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -63,6 +66,19 @@ struct Sink {
 enum Place {
     File(AuditFile),
     Journal(Journal),
+}
+
+/// Of what strangers can do, as often as they like, no more lines are written a minute: the rest is counted, so that nobody
+/// pushes older lines out of the log.
+const LINES_OF_STRANGERS: u64 = 600;
+
+/// What has no line of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    StartTooOften = 0,
+    FinishTooOften = 1,
+    Started = 2,
+    Refused = 3,
 }
 
 /// Why a token was not good. There may be very many: they are counted, and told once a minute.
@@ -93,8 +109,14 @@ impl Audit {
             }
         };
         let sink = Mutex::new(Sink { chain, place });
-        let (refused, failures) = (Default::default(), AtomicU64::new(0));
-        Ok(Self(Some(Arc::new(Log { sink, clock, refused, failures }))))
+        Ok(Self(Some(Arc::new(Log {
+            sink,
+            clock,
+            refused: Default::default(),
+            counted: Default::default(),
+            lines_left: AtomicU64::new(LINES_OF_STRANGERS),
+            failures: AtomicU64::new(0),
+        }))))
     }
 
     /// Writes a line. What cannot be written is told in the ordinary log, and counted: nobody is kept from signing out by a
@@ -119,6 +141,23 @@ impl Audit {
         }
     }
 
+    /// Writes a line of what strangers can do as often as they like, or counts it where there are too many.
+    pub fn record_or_count(&self, event: &Event<'_>, what: Counted) {
+        let Some(log) = &self.0 else { return };
+        let may_write = |left: u64| left.checked_sub(1);
+        match log.lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_write) {
+            Ok(_) => self.record(event),
+            Err(_) => self.count(what),
+        }
+    }
+
+    /// Counts what has no line of its own.
+    pub fn count(&self, what: Counted) {
+        if let Some(count) = self.0.as_ref().and_then(|log| log.counted.get(what as usize)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a token that was not good.
     pub fn count_refused(&self, why: RefusedToken) {
         if let Some(count) = self.0.as_ref().and_then(|log| log.refused.get(why as usize)) {
@@ -126,13 +165,19 @@ impl Audit {
         }
     }
 
-    /// Tells of the tokens that were refused since the last time, where there were any.
+    /// Tells of the tokens that were refused since the last time, and of the logins without a line, where there were any.
     pub fn tell_refused(&self) {
         let Some(log) = &self.0 else { return };
         let [unknown, expired, revoked] = [0, 1, 2]
             .map(|why: usize| log.refused.get(why).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
         if unknown + expired + revoked > 0 {
             self.record(&Event::TokensRefused { unknown, expired, revoked });
+        }
+        log.lines_left.store(LINES_OF_STRANGERS, Ordering::Relaxed);
+        let [start_too_often, finish_too_often, started, refused] = [0, 1, 2, 3]
+            .map(|what: usize| log.counted.get(what).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
+        if start_too_often + finish_too_often + started + refused > 0 {
+            self.record(&Event::LoginsCounted { start_too_often, finish_too_often, started, refused });
         }
     }
 

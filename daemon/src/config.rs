@@ -8,6 +8,7 @@ mod duration;
 mod error;
 mod file;
 mod https;
+mod limits;
 mod provider;
 mod reference;
 mod remote;
@@ -28,6 +29,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::AuditSettings;
 use crate::identity::ProviderSettings;
 use crate::keys::RootKeySettings;
+use crate::listener::Proxies;
 use crate::logging::LogSettings;
 use crate::secrets::Backends;
 use crate::sessions::{Admins, SessionLimits};
@@ -36,6 +38,7 @@ use crate::tls::{MinimumVersion, OtherSource};
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Fault};
 pub use https::DomainError;
+pub use limits::Limits;
 pub use sections::Sections;
 
 use directories::Directories;
@@ -58,6 +61,9 @@ pub struct Config {
     /// Where metrics and health are asked for, in the clear.
     pub metrics: Option<SocketAddr>,
     pub sessions: SessionLimits,
+    pub limits: Limits,
+    /// Who stands before the daemon, and may say where callers are.
+    pub proxies: Proxies,
     /// Who may see and end the sessions of others.
     pub admins: Admins,
     /// Where the audit log goes; `None` where there is none.

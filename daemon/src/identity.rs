@@ -10,35 +10,33 @@ mod id_token;
 mod json;
 mod refresh;
 mod signing_keys;
+mod turns;
 mod user_info;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::outbound::Outbound;
+use crate::outbound::{Limits, Outbound};
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
 use discovery::{Discovery, Metadata};
 use id_token::{Expected, IDToken, IDTokenError, Occasion};
 use signing_keys::SigningKeys;
+use turns::Turns;
 
 pub use allow::Allow;
 pub use examination::{Finding, Outcome};
 pub use refresh::{Answered, HeldGrant, RefreshError};
+pub use turns::{ExchangeLimits, Turn};
 
-/// For everything from the code to the proven identity: discovery, token, keys, userinfo. The person waits for it.
-const EXCHANGE_PATIENCE: Duration = Duration::from_secs(10);
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
-/// Exchanges with one provider at a time; more wait for their turn.
-const MAX_EXCHANGES: usize = 32;
 
 /// A provider as the configuration describes it.
 #[derive(Debug, Clone)]
@@ -113,6 +111,9 @@ pub enum IdentityError {
     /// The provider cannot be reached or does not answer as one: worth another try.
     #[error("provider unavailable: {0}")]
     Unavailable(String),
+    /// One caller has as many exchanges waiting as it may have.
+    #[error("too many exchanges of one address wait")]
+    TooManyWait,
     /// The provider does not take the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
     #[error(
         "invalid_client: the provider refused the client secret that was just read from {reference}; was it replaced \
@@ -135,7 +136,7 @@ pub struct Provider {
     outbound: Outbound,
     discovery: Discovery,
     signing_keys: SigningKeys,
-    exchanges: Semaphore,
+    turns: Turns,
 }
 
 impl ProviderSettings {
@@ -163,8 +164,16 @@ impl Provider {
             outbound,
             discovery: Discovery::default(),
             signing_keys: SigningKeys::default(),
-            exchanges: Semaphore::new(MAX_EXCHANGES),
+            turns: Turns::new(ExchangeLimits::default()),
         })
+    }
+
+    /// The same with other limits of exchanges, and of each call.
+    pub fn limited(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
+        self.turns = Turns::new(exchanges.clone());
+        self.outbound = Outbound::limited(self.settings.authorities.clone(), calls)
+            .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
+        Ok(self)
     }
 
     pub fn settings(&self) -> &ProviderSettings {
@@ -195,13 +204,14 @@ impl Provider {
         self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await
     }
 
-    /// Exchanges a code and verifies everything that comes back, within one limit for all of it.
-    pub async fn exchange(&self, grant: CodeGrant<'_>) -> Result<Exchanged, IdentityError> {
-        let exchange = async {
-            let _turn = self.exchanges.acquire().await.expect("the semaphore is never closed");
-            self.exchange_in_turn(grant).await
-        };
-        tokio::time::timeout(EXCHANGE_PATIENCE, exchange)
+    /// Waits until `party` may exchange a code. Its time runs from now.
+    pub async fn take_turn(&self, party: IpAddr) -> Result<Turn, IdentityError> {
+        self.turns.take(party).await
+    }
+
+    /// Exchanges a code and verifies everything that comes back, within one limit for all of it and the wait before.
+    pub async fn exchange(&self, turn: Turn, grant: CodeGrant<'_>) -> Result<Exchanged, IdentityError> {
+        tokio::time::timeout_at(turn.end, self.exchange_in_turn(grant))
             .await
             .unwrap_or_else(|_| Err(unavailable("the exchange took too long")))
     }

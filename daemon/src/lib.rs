@@ -2,9 +2,10 @@
 //!
 //! Rooms call rooms below them, never beside or above. From the top:
 //! `arguments` · `commands` · `assembly` · `failure` · `config` `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` ·
-//! `listener` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `platform`.
+//! `listener` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform`.
 //! `tests/daemon/structure.rs` keeps them to it.
 
+pub mod addresses;
 pub mod api;
 pub mod arguments;
 pub mod assembly;

@@ -1,7 +1,12 @@
 //! Accepts connections, speaks TLS and HTTP on them within limits, and drains them at the end.
 
+mod activity;
 mod admission;
 mod connection;
+mod handshakes;
+mod limits;
+mod proxies;
+mod proxy_protocol;
 mod requests;
 
 use std::future::Future;
@@ -10,24 +15,37 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::select;
+use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use admission::Admission;
+use activity::Activity;
+use admission::{Admission, Admitted};
 use connection::Protocol;
+use handshakes::Handshakes;
 
 use crate::tls::{Purpose, TlsServer};
 
+pub use limits::ListenerLimits;
+pub use proxies::Proxies;
+pub use proxy_protocol::{NoHeader, Origin, parse as parse_proxy_header};
 pub use requests::{Requests, Route, RouteCounts, answering, request_id};
 
 /// Who answers, and where it is counted.
 pub struct Site {
     pub router: axum::Router,
     pub requests: Arc<Requests>,
+    pub proxies: Proxies,
+}
+
+impl Site {
+    /// For what nobody counts.
+    pub fn uncounted(router: axum::Router, proxies: Proxies) -> Self {
+        Self { router, requests: Arc::new(Requests::new(&[])), proxies }
+    }
 }
 
 /// What connections are spoken over.
@@ -35,34 +53,6 @@ pub enum Transport {
     Tls(TlsServer),
     /// For what is no secret at all.
     Plain,
-}
-
-/// The limits of one connection and of all of them together (times are whole waits, not idle gaps).
-#[derive(Debug, Clone)]
-pub struct ListenerLimits {
-    pub handshake: Duration,
-    /// From the end of the handshake, or of the last answer, to the end of a request's head.
-    pub request_head: Duration,
-    /// From the head of a request to the end of its answer.
-    pub request: Duration,
-    pub connections: usize,
-    /// Connections that one address (IPv6: one /64) may hold at a time.
-    pub connections_per_address: usize,
-    /// How long requests under way may take to end after a stop was asked for.
-    pub drain: Duration,
-}
-
-impl Default for ListenerLimits {
-    fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(5),
-            request_head: Duration::from_secs(5),
-            request: Duration::from_secs(30),
-            connections: 4096,
-            connections_per_address: 64,
-            drain: Duration::from_secs(10),
-        }
-    }
 }
 
 /// Where a request came from: an extension of each request.
@@ -94,51 +84,119 @@ pub async fn serve(
     limits: ListenerLimits,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let protocol = Arc::new(Protocol::new(site, &limits));
-    let admission = Admission::new(&limits);
-    let transport = Arc::new(transport);
-    let connections = GracefulShutdown::new();
+    let proxies = site.proxies.clone();
+    let door = Arc::new(Door {
+        transport,
+        admission: Admission::new(&limits, proxies.trusted.clone()),
+        handshakes: Handshakes::new(limits.handshakes),
+        protocol: Protocol::new(site, &limits),
+        proxies,
+    });
+    let (stopping, stopped) = watch::channel(false);
     let mut stop = std::pin::pin!(stop);
     loop {
         let (stream, peer) = select! {
             () = &mut stop => break,
             accepted = accept(&listener) => accepted,
         };
+        let activity = Activity::new();
         // One that is not admitted is closed here, before any work was done for it.
-        let Some(admitted) = admission.admit(peer.ip()) else { continue };
-        let (transport, protocol, watcher) = (transport.clone(), protocol.clone(), connections.watcher());
-        let handshake = limits.handshake;
+        let Some(admitted) = door.admission.admit(peer.ip(), &activity) else { continue };
+        let (door, stopped) = (door.clone(), stopped.clone());
         tokio::spawn(async move {
-            let _admitted = admitted;
-            let tls = match transport.as_ref() {
-                Transport::Tls(tls) => tls,
-                Transport::Plain => return protocol.speak(stream, PeerAddress(peer), watcher).await,
-            };
-            match tokio::time::timeout(handshake, shake_hands(stream, tls)).await {
-                Ok(Ok(Some(stream))) => protocol.speak(stream, PeerAddress(peer), watcher).await,
-                // RFC 8737 §3: the certificate was all that was asked for.
-                Ok(Ok(None)) => tracing::debug!(%peer, "showed the answer to a challenge"),
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
-                Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+            select! {
+                () = door.welcome(stream, peer, admitted, &activity, stopped) => {}
+                () = activity.is_cut_off() => tracing::debug!(%peer, "cut off: others need the place"),
             }
         });
     }
-    drop(listener);
-    if tokio::time::timeout(limits.drain, connections.shutdown()).await.is_err() {
+    drop((listener, stopped));
+    stopping.send_replace(true);
+    if tokio::time::timeout(limits.drain, stopping.closed()).await.is_err() {
         tracing::warn!("some requests had not ended in time and were cut off");
     }
 }
 
-/// A stream to speak HTTP on; `None` where the handshake was all that the client wanted.
-async fn shake_hands(stream: TcpStream, tls: &TlsServer) -> io::Result<Option<TlsStream<TcpStream>>> {
-    let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-    let (purpose, config) = tls.accept(&begun.client_hello());
-    let mut stream = begun.into_stream(config).await?;
-    if purpose == Purpose::Challenge {
-        stream.shutdown().await?;
-        return Ok(None);
+/// What every connection goes through.
+struct Door {
+    transport: Transport,
+    admission: Admission,
+    handshakes: Handshakes,
+    protocol: Protocol,
+    proxies: Proxies,
+}
+
+impl Door {
+    async fn welcome(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        admitted: Admitted,
+        activity: &Arc<Activity>,
+        stopped: watch::Receiver<bool>,
+    ) {
+        let beginning = async {
+            let (peer, admitted) = match self.introduce(&mut stream, peer).await? {
+                Some(caller) => (caller, self.admission.admit_told(caller.ip(), admitted, activity)),
+                None => (peer, Some(admitted)),
+            };
+            // Its caller has as many connections as it may have.
+            let Some(admitted) = admitted else { return Ok(None) };
+            let spoken = match &self.transport {
+                Transport::Tls(tls) => self.shake_hands(stream, tls, activity).await?.map(Spoken::Tls),
+                Transport::Plain => Some(Spoken::Plain(stream)),
+            };
+            Ok::<_, io::Error>(spoken.map(|spoken| (spoken, peer, admitted)))
+        };
+        let begun = tokio::time::timeout(self.protocol.limits().handshake, beginning).await;
+        let (spoken, peer, _admitted) = match begun {
+            Ok(Ok(Some(begun))) => begun,
+            Ok(Ok(None)) => return tracing::debug!(%peer, "it has nothing to ask, or no place"),
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS handshake"),
+            Err(_) => return tracing::debug!(%peer, "no TLS handshake in time"),
+        };
+        match spoken {
+            Spoken::Tls(stream) => self.protocol.speak(*stream, PeerAddress(peer), activity, stopped).await,
+            Spoken::Plain(stream) => self.protocol.speak(stream, PeerAddress(peer), activity, stopped).await,
+        }
     }
-    Ok(Some(stream))
+
+    /// Whom a trusted proxy brings; `None` where nobody else than `peer` is meant.
+    async fn introduce(&self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<Option<SocketAddr>> {
+        if !self.proxies.introduces(peer) {
+            return Ok(None);
+        }
+        Ok(match proxy_protocol::read(stream).await? {
+            Origin::Client(caller) => Some(caller),
+            Origin::Proxy => None,
+        })
+    }
+
+    /// A stream to speak HTTP on; `None` where the handshake was all that the client wanted.
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        tls: &TlsServer,
+        activity: &Arc<Activity>,
+    ) -> io::Result<Option<Box<TlsStream<TcpStream>>>> {
+        let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        // Only now: who sends nothing keeps nobody waiting.
+        let _handshake = self.handshakes.enter(activity).await;
+        let (purpose, config) = tls.accept(&begun.client_hello());
+        let mut stream = begun.into_stream(config).await?;
+        if purpose == Purpose::Challenge {
+            // RFC 8737 §3: the certificate was all that was asked for.
+            stream.shutdown().await?;
+            return Ok(None);
+        }
+        Ok(Some(Box::new(stream)))
+    }
+}
+
+/// What HTTP is spoken over.
+enum Spoken {
+    Tls(Box<TlsStream<TcpStream>>),
+    Plain(TcpStream),
 }
 
 /// The next connection. A failure to accept is the fault of the moment, such as too many open files: it is waited out.

@@ -10,19 +10,19 @@ mod secrets;
 use std::future::Future;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Router, serve};
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use crate::listener::RouteCounts;
+use crate::listener::{self, ListenerLimits, Proxies, RouteCounts, Site, Transport};
 use crate::secrets::Backends;
 use crate::sessions::SessionCounts;
 use crate::store::WriteCounts;
@@ -69,6 +69,7 @@ struct Monitoring {
 pub async fn serve_monitoring(
     listener: TcpListener,
     watched: Watched,
+    limits: ListenerLimits,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let readiness = watched.readiness.clone();
@@ -78,9 +79,8 @@ pub async fn serve_monitoring(
         .route("/healthz", get(|| std::future::ready(StatusCode::NO_CONTENT)))
         .route("/readyz", get(ready))
         .with_state(monitoring);
-    if let Err(error) = serve(listener, router).with_graceful_shutdown(stop).await {
-        tracing::error!(%error, "metrics cannot be served any more");
-    }
+    let site = Site::uncounted(router, Proxies::default());
+    listener::serve(listener, Transport::Plain, site, limits, stop).await;
 }
 
 /// The daemon's own metrics, and those that every process has, under the names that Prometheus gives them.

@@ -6,21 +6,22 @@ mod vault;
 
 use std::time::Duration;
 
-use infra_shared::http::{self, BodyError, Limits, NoClient, Trust, Untrusted};
+use infra_shared::http::{self, BodyError, NoClient, Trust, Untrusted};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use zeroize::Zeroizing;
 
+pub use infra_shared::http::Limits;
 pub use reqwest::Method;
 
 #[cfg(feature = "aws")]
 pub use aws::{AWSCredentials, AWSOperation, AWSSigner};
 pub use vault::{VaultClient, VaultError};
 
-/// How long a call may take.
-const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(10) };
+/// How long a call may take, where nobody says otherwise.
+pub const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(10) };
 
 /// How to present oneself at the other end.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +65,7 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub struct Outbound {
     client: reqwest::Client,
+    limits: Limits,
 }
 
 impl Request {
@@ -122,8 +124,16 @@ impl Request {
 impl Outbound {
     /// A client that trusts `authorities`, or the operating system's where there are none.
     pub fn new(authorities: Option<Vec<CertificateDer<'static>>>) -> Result<Self, NoClient> {
+        Self::limited(authorities, LIMITS)
+    }
+
+    /// The same with other limits.
+    pub fn limited(
+        authorities: Option<Vec<CertificateDer<'static>>>,
+        limits: Limits,
+    ) -> Result<Self, NoClient> {
         let trust = authorities.map_or(Trust::System, Trust::Authorities);
-        Ok(Self { client: http::async_client(&trust, LIMITS, true)? })
+        Ok(Self { client: http::async_client(&trust, limits, true)?, limits })
     }
 
     pub async fn get(
@@ -168,14 +178,14 @@ impl Outbound {
                 }
                 sent => sent,
             };
-            let response = sent.map_err(|error| failure(&error, host()))?;
+            let response = sent.map_err(|error| self.failure(&error, host()))?;
             let status = response.status().as_u16();
             let headers = response.headers().clone();
             let content_type =
                 headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
             let body = http::read_body(response, limit).await.map_err(|error| match error {
                 BodyError::TooLarge { limit } => OutboundError::TooLarge { host: host(), limit },
-                BodyError::Broken(error) => failure(&error, host()),
+                BodyError::Broken(error) => self.failure(&error, host()),
                 BodyError::Interrupted(_) => OutboundError::Unreachable {
                     host: host(),
                     cause: "the connection broke".to_owned(),
@@ -184,23 +194,23 @@ impl Outbound {
             })?;
             Ok(Answer { status, content_type, headers, body })
         };
-        tokio::time::timeout(LIMITS.total, call).await.unwrap_or_else(|_| Err(too_slow(host())))
+        tokio::time::timeout(self.limits.total, call).await.unwrap_or_else(|_| Err(self.too_slow(host())))
     }
-}
 
-fn failure(error: &reqwest::Error, host: String) -> OutboundError {
-    if let Some(cause) = http::untrusted(error) {
-        return OutboundError::Untrusted { host, cause };
+    fn failure(&self, error: &reqwest::Error, host: String) -> OutboundError {
+        if let Some(cause) = http::untrusted(error) {
+            return OutboundError::Untrusted { host, cause };
+        }
+        if error.is_timeout() {
+            return self.too_slow(host);
+        }
+        let may_have_asked = !http::nothing_was_sent(error);
+        OutboundError::Unreachable { host, cause: root_cause(error), may_have_asked }
     }
-    if error.is_timeout() {
-        return too_slow(host);
-    }
-    let may_have_asked = !http::nothing_was_sent(error);
-    OutboundError::Unreachable { host, cause: root_cause(error), may_have_asked }
-}
 
-fn too_slow(host: String) -> OutboundError {
-    OutboundError::TooSlow { host, seconds: LIMITS.total.as_secs() }
+    fn too_slow(&self, host: String) -> OutboundError {
+        OutboundError::TooSlow { host, seconds: self.limits.total.as_secs() }
+    }
 }
 
 /// The innermost reason that the operating system or the protocol gave: no URL, and nothing that was sent.

@@ -1,5 +1,6 @@
 //! What differs by operating system: private files and directories, the lock of the data directory, locked memory.
 
+mod files;
 mod lock;
 mod memory;
 mod private;
@@ -8,6 +9,7 @@ mod usage;
 
 use std::path::Path;
 
+pub use files::allow_open_files;
 pub use lock::{DataDirectoryLock, lock_data_directory};
 pub use memory::lock_memory;
 pub use private::{

@@ -28,6 +28,7 @@ use crate::tls::Proofs;
 use counts::Counts;
 
 pub use admins::{Admins, AdminsOfProvider};
+pub use audited::TooOften;
 pub use binding::Bindings;
 pub use caller::{Caller, NotAuthenticated, Use};
 pub use counts::SessionCounts;

@@ -21,6 +21,9 @@ fn daemon_for_many(provider: &Provider) -> Daemon {
     Daemon::start_with(provider, |configuration| {
         // Everybody is the same user here, and none of the sessions may end for it.
         "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
+        // They all share an address, too.
+        "limits: {loginStartsPerMinute: 60000, failedLoginsPerMinute: 60000}\n"
+            .clone_into(&mut configuration.more);
     })
 }
 

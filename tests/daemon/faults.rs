@@ -26,6 +26,9 @@ const FAILURES: [(&str, &str); 5] = [
 /// Everybody is the same user here, and none of the sessions may end for it.
 fn many_sessions(configuration: &mut Configuration) {
     "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
+    // All that is tried comes from one address.
+    "limits: {loginStartsPerMinute: 60000, failedLoginsPerMinute: 60000}\n"
+        .clone_into(&mut configuration.more);
 }
 
 /// Logs in, out, and in again, and takes it as it comes; how many of these steps were acknowledged.

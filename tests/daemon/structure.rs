@@ -21,7 +21,7 @@ const RANKS: &[&[&str]] = &[
     &["keys"],
     &["secrets"],
     &["outbound", "audit"],
-    &["platform"],
+    &["addresses", "platform"],
 ];
 
 const LONGEST_FILE: usize = 400;

@@ -10,15 +10,24 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use infra_shared::api::ProblemCode;
 use serde::de::DeserializeOwned;
 
+use super::Api;
 use super::problem::Refusal;
 
-/// The largest body that is read, in bytes.
-const MAX_BODY: usize = 64 * 1024;
+/// What is read of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimits {
+    pub bytes: usize,
+    /// How long it may take to arrive.
+    pub time: Duration,
+}
 
-/// How long a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self { bytes: 64 * 1024, time: Duration::from_secs(10) }
+    }
+}
 
-/// The deepest JSON that is read.
+/// The deepest JSON that is read: twice as deep as anything that this API knows, and far from what a parser minds.
 const MAX_DEPTH: usize = 16;
 
 /// A JSON body of a known shape.
@@ -27,10 +36,11 @@ pub(super) struct JSON<T>(pub(super) T);
 /// The text behind `Authorization: Bearer`: somebody's claim, not yet believed.
 pub(super) struct UnverifiedBearer(pub(super) String);
 
-impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JSON<T> {
+impl<T: DeserializeOwned> FromRequest<Api> for JSON<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
+        let limits = api.bodies;
         let (parts, body) = request.into_parts();
         refuse_web_pages(&parts)?;
         let is_json = parts
@@ -44,7 +54,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JSON<T> {
                 .with_detail("send a body of `Content-Type: application/json`"));
         }
 
-        let collected = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect())
+        let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect())
             .await
             .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time"))?;
         let bytes: Bytes = match collected {

@@ -1,6 +1,7 @@
 //! What callers are told when something goes wrong: few codes, and a request id under which the log knows the reason.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -14,12 +15,18 @@ use crate::listener::{answering, request_id};
 use crate::sessions::{LoginRefusal, NotAuthenticated};
 use crate::store::StoreError;
 
+/// After which what is away may be back.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+const TOO_MANY: &str = "too many logins were tried from your address: wait, then try again";
+
 /// An answer that is not the one hoped for. Making one logs the reason, once.
 #[derive(Debug)]
 pub(super) struct Refusal {
     code: ProblemCode,
     request_id: String,
     detail: Option<&'static str>,
+    /// When it is worth asking again.
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -32,7 +39,20 @@ impl Refusal {
         } else {
             tracing::info!(%code, %reason, "refused");
         }
-        Self { code, request_id, detail: None }
+        let retry_after = (code.status() == 503).then_some(RETRY_AFTER);
+        Self { code, request_id, detail: None, retry_after }
+    }
+
+    /// Refuses what one address asks too often, until `wait` is over. Such refusals are counted, not logged one by one.
+    pub(super) fn too_many(wait: Duration) -> Self {
+        let request_id = request_id();
+        tracing::debug!(request = request_id, "refused: too often");
+        Self {
+            code: ProblemCode::TooManyRequests,
+            request_id,
+            detail: Some(TOO_MANY),
+            retry_after: Some(wait),
+        }
     }
 
     /// Adds what the caller can do about it.
@@ -60,9 +80,9 @@ impl IntoResponse for Refusal {
             // RFC 6750 §3: a challenge, without a word on what was wrong.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            // RFC 7009 §2.2.1: what could not be stored is to be asked for again.
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(wait) = self.retry_after {
+            // RFC 7009 §2.2.1: what could not be stored is to be asked for again. RFC 6585 §4.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
         response
     }
@@ -110,6 +130,9 @@ impl From<NotAuthenticated> for Refusal {
 impl From<LoginRefusal> for Refusal {
     fn from(refusal: LoginRefusal) -> Self {
         use LoginRefusal as Login;
+        if let Login::Identity(IdentityError::TooManyWait) = refusal {
+            return Self::too_many(RETRY_AFTER);
+        }
         let (code, detail) = match &refusal {
             Login::UnknownProvider => {
                 (ProblemCode::BadRequest, Some("this daemon has no provider of that name"))
@@ -144,7 +167,7 @@ impl From<LoginRefusal> for Refusal {
                 ProblemCode::LoginRefused,
                 Some("the identity provider's answer does not prove who signed in"),
             ),
-            Login::Identity(IdentityError::Unavailable(_)) => (
+            Login::Identity(IdentityError::Unavailable(_) | IdentityError::TooManyWait) => (
                 ProblemCode::ProviderUnavailable,
                 Some("the daemon got no usable answer from the identity provider: try again in a while"),
             ),

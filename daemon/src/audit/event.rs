@@ -45,6 +45,14 @@ pub enum Event<'a> {
         expired: u64,
         revoked: u64,
     },
+    /// How many logins have no line of their own since the last such line: because one address tried too many, or because
+    /// there were more than the log takes.
+    LoginsCounted {
+        start_too_often: u64,
+        finish_too_often: u64,
+        started: u64,
+        refused: u64,
+    },
     /// `rewrap`, `rotate`, `createRecovery`, `backup`, `restore`.
     KeyOperation {
         operation: &'a str,

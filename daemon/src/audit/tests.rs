@@ -194,3 +194,29 @@ fn a_log_is_not_written_through_a_link() {
     let opened = Audit::open(&settings, Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH)));
     assert!(opened.is_err_and(|error| error.to_string().contains("audit.jsonl")));
 }
+
+#[test]
+fn what_strangers_do_is_counted_once_there_were_enough_lines_of_it() {
+    let fixture = Fixture::new();
+    let audit = fixture.open(1 << 20);
+    let started = Event::LoginStarted { provider: "okta" };
+    for _ in 0..LINES_OF_STRANGERS + 5 {
+        audit.record_or_count(&started, Counted::Started);
+    }
+    audit.count(Counted::StartTooOften);
+    record(&audit, 1);
+    audit.tell_refused();
+    let text = fixture.text();
+    let told = text.lines().filter(|line| line.contains("login_started")).count();
+    assert_eq!(u64::try_from(told), Ok(LINES_OF_STRANGERS));
+    assert!(text.contains("session_ended"), "what strangers do keeps nothing else out");
+    let counted = r#""event":"logins_counted","startTooOften":1,"finishTooOften":0,"started":5,"refused":0"#;
+    assert!(text.contains(counted), "{text}");
+
+    // A minute later there is room again, and nothing to tell.
+    audit.record_or_count(&started, Counted::Started);
+    audit.tell_refused();
+    let later = fixture.text();
+    assert_eq!(later.lines().count(), text.lines().count() + 1);
+    verify(&fixture.path()).expect("a whole log");
+}

@@ -14,14 +14,15 @@ use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
-use super::serve::until_stopped;
+use super::serve::{StopSignals, until_stopped};
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
-use crate::config::{Config, HttpsSettings, Sections};
+use crate::config::{Config, HttpsSettings, Limits, Sections};
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
 use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
 use crate::keys::RootKeySettings;
+use crate::listener::Proxies;
 use crate::logging::{self, LogLevel, LogSettings};
 use crate::secrets::Backends;
 use crate::sessions::{Admins, SessionLimits};
@@ -50,10 +51,12 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     let environment = environment(directory.path(), &daemon)?;
     if command.is_empty() {
         let introduction = introduction::of(daemon.public_urls(), daemon.pin());
+        let signals = StopSignals::listen().map_err(failed("listen for signals"))?;
         let text = format!("{introduction}\n{}\n", instructions(&environment));
         context.terminal.data(text).map_err(|error| Failure::output(&error))?;
-        let stopped =
-            until_stopped(daemon, context.terminal, None).await.map_err(failed("listen for signals"))?;
+        let stopped = until_stopped(daemon, context.terminal, None, signals)
+            .await
+            .map_err(failed("listen for signals"))?;
         return Ok(stopped.into());
     }
 
@@ -114,6 +117,8 @@ fn configuration(
             record_addresses: false,
             revalidate_every: None,
         },
+        limits: Limits::default(),
+        proxies: Proxies::default(),
         admins: Admins::default(),
         audit: None,
         log: LogSettings::default(),

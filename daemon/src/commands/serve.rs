@@ -15,7 +15,7 @@ use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
 use crate::failure::Failure;
 use crate::logging;
-use crate::platform::{ServiceManager, lock_memory};
+use crate::platform::{self, ServiceManager, lock_memory};
 use crate::terminal::Terminal;
 
 pub(super) async fn run(
@@ -33,6 +33,7 @@ pub(super) async fn run(
         log,
     };
     keep_memory_from_swap();
+    allow_open_files(config.limits.listener.connections);
     let rollback = if accept_rollback { Rollback::Accepted } else { Rollback::Refused };
     let clock = Arc::new(SystemClock);
     let mut signals = listen_for_signals()?;
@@ -41,7 +42,6 @@ pub(super) async fn run(
         // It may wait for a root key; nothing that would have to end is under way.
         () = signals.next() => return Ok(Stopped::InOrder.into()),
     };
-    drop(signals);
     let introduction = introduction::of(daemon.public_urls(), daemon.pin());
     let version = env!("CARGO_PKG_VERSION");
     context
@@ -49,7 +49,7 @@ pub(super) async fn run(
         .data(format!("infrad {version} listens on {}\n{introduction}\n", daemon.address()))
         .map_err(|error| Failure::output(&error))?;
     tracing::info!(address = %daemon.address(), "ready");
-    let stopped = until_stopped(daemon, context.terminal, Some(configuration))
+    let stopped = until_stopped(daemon, context.terminal, Some(configuration), signals)
         .await
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
     Ok(stopped.into())
@@ -76,6 +76,24 @@ fn keep_memory_from_swap() {
     }
 }
 
+/// Beside connections: the store, sockets, logs, calls to providers.
+const OTHER_FILES: u64 = 256;
+
+/// Before connections are accepted. Too few files end in connections that nobody answers.
+fn allow_open_files(connections: usize) {
+    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    match platform::allow_open_files() {
+        Ok(Some(allowed)) if allowed < needed => tracing::warn!(
+            allowed,
+            needed,
+            "the limit of open files is too low for `limits.connections`: raise it (`LimitNOFILE=`, `ulimit -Hn`), or lower \
+             `limits.connections`"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
+}
+
 /// How a daemon came to its end.
 pub(super) enum Stopped {
     /// What was under way was let end.
@@ -93,13 +111,13 @@ impl From<Stopped> for ExitCode {
     }
 }
 
-/// Runs `daemon` until SIGTERM or SIGINT; a second one does not wait for what is under way.
+/// Runs `daemon` until one of `signals`, which were listened for from before it was ready; a second one does not wait for what is under way.
 pub(super) async fn until_stopped(
     daemon: Daemon,
     terminal: Terminal,
     configuration: Option<Configuration>,
+    mut signals: StopSignals,
 ) -> io::Result<Stopped> {
-    let mut signals = StopSignals::listen()?;
     let reloading = Reloading { certificates: daemon.certificates(), audit: daemon.audit(), configuration };
     let hangup = signal(SignalKind::hangup())?;
     let _reloading = AbortOnDrop(tokio::spawn(reloading.reload_when_told(hangup)));
@@ -134,13 +152,13 @@ impl Drop for AbortOnDrop {
 }
 
 /// SIGTERM and SIGINT, from the moment of [`StopSignals::listen`].
-struct StopSignals {
+pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    fn listen() -> io::Result<Self> {
+    pub(super) fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 

@@ -16,7 +16,7 @@ use super::error::{Fault, FaultAt};
 use super::section::{Field, Keys, Section};
 use super::sections::Sections;
 use super::tree::Node;
-use super::{Config, admins, audit, backends, duration, https, provider, remote};
+use super::{Config, admins, audit, backends, duration, https, limits, provider, remote};
 
 const TOP: Keys = Keys {
     now: &[
@@ -30,6 +30,9 @@ const TOP: Keys = Keys {
         "keys",
         "epochFile",
         "sessions",
+        "limits",
+        "trustedProxies",
+        "proxyProtocol",
         "admins",
         "metrics",
         "audit",
@@ -76,6 +79,8 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let epoch_file = epoch_file(&top, &data_dir, &root_keys, directories)?;
     let metrics = top.find("metrics").map_or(Ok(None), |field| metrics(&field))?;
     let sessions = top.find("sessions").map_or(Ok(DEFAULT_SESSIONS), |field| sessions(&field))?;
+    let limits = top.find("limits").map_or(Ok(limits::Limits::default()), |field| limits::read(&field))?;
+    let proxies = limits::proxies(&top)?;
     let audit = top.find("audit").map_or(Ok(None), |field| audit::read(&field))?;
     let log = top.find("log").map_or(Ok(LogSettings::default()), |field| log(&field))?;
     let backends = top.find("secrets").map_or(Ok(Vec::new()), |field| backends::read(&field))?;
@@ -96,6 +101,8 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         backends,
         metrics,
         sessions,
+        limits,
+        proxies,
         admins,
         audit,
         log,

@@ -1,5 +1,7 @@
 //! Whole configurations, good and broken; every broken one carries a secret that no message may show.
 
+mod limits;
+
 use std::path::PathBuf;
 
 use jiff::SignedDuration;

@@ -1,16 +1,19 @@
 //! Asking a provider again about somebody who signed in (RFC 6749 §6, OpenID Connect Core §12), and giving back what it
 //! gave for that (RFC 7009).
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::discovery::Metadata;
 use super::id_token::{Expected, Occasion, seconds};
-use super::{
-    EXCHANGE_PATIENCE, IdentityError, Provider, VerifiedIdentity, code_exchange, json, refused, unavailable,
-};
+use super::{IdentityError, Provider, VerifiedIdentity, code_exchange, json, refused, unavailable};
 use crate::outbound::Answer;
 use crate::secrets::{ReadReason, Reference};
+
+/// For each of the things that are asked without a person waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a provider can be asked with again. It has no `Serialize`: it is kept sealed, or not at all.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ impl Provider {
                 code_exchange::post(&self.outbound, endpoint, &self.settings, reading, &fields).await?;
             Ok::<_, IdentityError>(answer)
         };
-        let answer = tokio::time::timeout(EXCHANGE_PATIENCE, asking)
+        let answer = tokio::time::timeout(PATIENCE, asking)
             .await
             .unwrap_or_else(|_| Err(unavailable("asking again took too long")))
             .map_err(|error| RefreshError::Unknown(error.to_string()))?;
@@ -74,7 +77,7 @@ impl Provider {
         held: &HeldGrant,
         answered: &Answered,
     ) -> Result<Option<VerifiedIdentity>, RefreshError> {
-        tokio::time::timeout(EXCHANGE_PATIENCE, self.judge_in_time(held, answered))
+        tokio::time::timeout(PATIENCE, self.judge_in_time(held, answered))
             .await
             .unwrap_or_else(|_| Err(unavailable("judging the answer took too long")))
             .map_err(|error| match error {
@@ -145,7 +148,7 @@ impl Provider {
                 status => Err(IdentityError::Refused(format!("revocation endpoint: status {status}"))),
             }
         };
-        tokio::time::timeout(EXCHANGE_PATIENCE, asking)
+        tokio::time::timeout(PATIENCE, asking)
             .await
             .unwrap_or_else(|_| Err(unavailable("giving the tokens back took too long")))
     }

@@ -1,70 +1,127 @@
 //! How many connections there may be, in all and from one address.
+//!
+//! When every place is taken, one that comes from a party with few takes the place of one from the party with most: who
+//! holds many connections open keeps nobody else out.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ListenerLimits;
+use super::activity::Activity;
+use crate::addresses::{Networks, one_party};
 
 /// Counts the connections there are.
 pub(super) struct Admission {
-    counts: Arc<Mutex<Counts>>,
+    places: Arc<Mutex<Places>>,
     connections: usize,
     connections_per_address: usize,
+    /// Counted with all others, and not by their address.
+    exempt: Networks,
 }
 
 #[derive(Default)]
-struct Counts {
+struct Places {
     all: usize,
-    of_address: HashMap<IpAddr, usize>,
+    /// The next connection's number: older ones have smaller ones.
+    next: u64,
+    of_party: HashMap<IpAddr, BTreeMap<u64, Arc<Activity>>>,
 }
 
 /// A connection's place, given back when dropped.
 pub(super) struct Admitted {
-    counts: Arc<Mutex<Counts>>,
-    address: IpAddr,
+    places: Arc<Mutex<Places>>,
+    party: IpAddr,
+    number: u64,
 }
 
 impl Admission {
-    pub(super) fn new(limits: &ListenerLimits) -> Self {
+    pub(super) fn new(limits: &ListenerLimits, exempt: Networks) -> Self {
         Self {
-            counts: Arc::default(),
+            places: Arc::default(),
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
+            exempt,
         }
     }
 
     /// A place for a connection from `peer`; `None` when there is none.
-    pub(super) fn admit(&self, peer: IpAddr) -> Option<Admitted> {
-        let address = one_party(peer);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = counts.of_address.get(&address).copied().unwrap_or_default();
-        if counts.all >= self.connections || of_address >= self.connections_per_address {
+    pub(super) fn admit(&self, peer: IpAddr, activity: &Arc<Activity>) -> Option<Admitted> {
+        let party = one_party(peer);
+        let mut places = self.places();
+        let held = places.of_party.get(&party).map_or(0, BTreeMap::len);
+        if self.is_limited(peer) && held >= self.connections_per_address {
             return None;
         }
-        counts.all += 1;
-        counts.of_address.insert(address, of_address + 1);
-        Some(Admitted { counts: self.counts.clone(), address })
+        if places.all >= self.connections && !places.make_room(held, |party| self.is_limited(party)) {
+            return None;
+        }
+        Some(self.place(places, party, activity))
+    }
+
+    /// The place of a connection whose caller is told by its proxy: `caller` is who has it from now on.
+    pub(super) fn admit_told(
+        &self,
+        caller: IpAddr,
+        proxy: Admitted,
+        activity: &Arc<Activity>,
+    ) -> Option<Admitted> {
+        drop(proxy);
+        self.admit(caller, activity)
+    }
+
+    fn place(&self, mut places: MutexGuard<'_, Places>, party: IpAddr, activity: &Arc<Activity>) -> Admitted {
+        let number = places.next;
+        places.next += 1;
+        places.all += 1;
+        places.of_party.entry(party).or_default().insert(number, activity.clone());
+        Admitted { places: self.places.clone(), party, number }
+    }
+
+    fn is_limited(&self, address: IpAddr) -> bool {
+        !self.exempt.contains(address)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    /// Cuts off a connection of the party with most, where that has at least two more than the `held` of who asks.
+    fn make_room(&mut self, held: usize, is_limited: impl Fn(IpAddr) -> bool) -> bool {
+        let parties = self.of_party.iter().filter(|(party, _)| is_limited(**party));
+        let Some((party, connections)) = parties.max_by_key(|(_, connections)| connections.len()) else {
+            return false;
+        };
+        if connections.len() < held + 2 {
+            return false;
+        }
+        // The oldest that has nothing to do; where all are busy, the oldest.
+        let idle = connections.iter().find(|(_, activity)| !activity.is_busy());
+        let Some((number, activity)) = idle.or_else(|| connections.iter().next()) else { return false };
+        let (party, number) = (*party, *number);
+        activity.cut_off();
+        self.remove(party, number);
+        true
+    }
+
+    fn remove(&mut self, party: IpAddr, number: u64) {
+        let Some(connections) = self.of_party.get_mut(&party) else { return };
+        // It may have been cut off before.
+        if connections.remove(&number).is_some() {
+            self.all -= 1;
+        }
+        if connections.is_empty() {
+            self.of_party.remove(&party);
+        }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.all -= 1;
-        let Some(count) = counts.of_address.get_mut(&self.address) else { return };
-        *count -= 1;
-        if *count == 0 {
-            counts.of_address.remove(&self.address);
-        }
-    }
-}
-
-/// What one party can be expected to have: an IPv4 address, or the /64 network of an IPv6 address.
-fn one_party(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.remove(self.party, self.number);
     }
 }
 
@@ -73,38 +130,76 @@ mod tests {
     use super::*;
 
     fn admission(connections: usize, connections_per_address: usize) -> Admission {
-        Admission::new(&ListenerLimits { connections, connections_per_address, ..ListenerLimits::default() })
+        let limits = ListenerLimits { connections, connections_per_address, ..ListenerLimits::default() };
+        Admission::new(&limits, Networks::new(vec!["203.0.113.0/24".parse().expect("a network")]))
     }
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+    fn admit(admission: &Admission, address: &str) -> Option<Admitted> {
+        admission.admit(address.parse().expect("an address"), &Activity::new())
     }
 
     #[test]
     fn one_address_cannot_take_every_place() {
         let admission = admission(3, 2);
-        let first = admission.admit(address("192.0.2.1")).expect("a place");
-        let _second = admission.admit(address("::ffff:192.0.2.1")).expect("a place");
-        assert!(admission.admit(address("192.0.2.1")).is_none());
-        let _other = admission.admit(address("192.0.2.2")).expect("a place for another");
-        assert!(admission.admit(address("192.0.2.3")).is_none(), "there are no more places");
+        let first = admit(&admission, "192.0.2.1").expect("a place");
+        let _second = admit(&admission, "::ffff:192.0.2.1").expect("a place");
+        assert!(admit(&admission, "192.0.2.1").is_none());
+        let _other = admit(&admission, "192.0.2.2").expect("a place for another");
 
         drop(first);
-        admission.admit(address("192.0.2.1")).expect("the place is free again");
+        admit(&admission, "192.0.2.1").expect("the place is free again");
     }
 
     #[test]
     fn a_network_of_64_bits_counts_as_one() {
         let admission = admission(10, 1);
-        let _first = admission.admit(address("2001:db8::1")).expect("a place");
-        assert!(admission.admit(address("2001:db8::ffff:1")).is_none());
-        assert!(admission.admit(address("2001:db8:0:1::1")).is_some());
+        let _first = admit(&admission, "2001:db8::1").expect("a place");
+        assert!(admit(&admission, "2001:db8::ffff:1").is_none());
+        assert!(admit(&admission, "2001:db8:0:1::1").is_some());
     }
 
     #[test]
     fn an_address_without_connections_is_forgotten() {
         let admission = admission(10, 1);
-        drop(admission.admit(address("192.0.2.1")));
-        assert!(admission.counts.lock().expect("unharmed").of_address.is_empty());
+        drop(admit(&admission, "192.0.2.1"));
+        assert!(admission.places().of_party.is_empty());
+        assert_eq!(admission.places().all, 0);
+    }
+
+    #[tokio::test]
+    async fn when_all_places_are_taken_the_one_who_has_most_gives_one_up() {
+        let admission = admission(4, 3);
+        let greedy: Vec<_> = (0..3).map(|_| Activity::new()).collect();
+        let _held: Vec<_> = greedy
+            .iter()
+            .map(|activity| admission.admit([192, 0, 2, 1].into(), activity).expect("a place"))
+            .collect();
+        let _answering = greedy.first().expect("three").answering(100);
+        let _other = admit(&admission, "192.0.2.2").expect("a place");
+
+        let third = admit(&admission, "192.0.2.3").expect("the place of one of three");
+        greedy.get(1).expect("three").is_cut_off().await;
+        assert!(
+            admit(&admission, "192.0.2.2").is_none(),
+            "two and one more would be as many as the greedy has"
+        );
+        assert_eq!(admission.places().all, 4);
+        drop(third);
+        assert_eq!(admission.places().all, 3);
+    }
+
+    #[test]
+    fn who_has_as_few_as_all_others_takes_no_place_away() {
+        let admission = admission(2, 2);
+        let _first = admit(&admission, "192.0.2.1").expect("a place");
+        let _second = admit(&admission, "192.0.2.2").expect("a place");
+        assert!(admit(&admission, "192.0.2.3").is_none());
+    }
+
+    #[test]
+    fn a_trusted_proxy_has_as_many_as_there_are_and_gives_none_up() {
+        let admission = admission(3, 1);
+        let _proxied: Vec<_> = (0..3).map(|_| admit(&admission, "203.0.113.9").expect("a place")).collect();
+        assert!(admit(&admission, "192.0.2.1").is_none(), "there are no more places");
     }
 }

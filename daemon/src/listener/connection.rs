@@ -6,32 +6,47 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::sync::watch;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 use tracing::Instrument;
 
+use super::activity::{Activity, Heard};
 use super::requests::{identified, request_id};
-use super::{ListenerLimits, PeerAddress, Requests, Site};
+use super::{ListenerLimits, PeerAddress, Proxies, Requests, Site};
 
-const MAX_HEAD_BYTES: usize = 16 * 1024;
-const MAX_HEADERS: usize = 64;
-const MAX_STREAMS: u32 = 64;
+/// What may have come and not been read yet, of one request and of a connection: a body of the usual size.
+const WINDOW: u32 = 64 * 1024;
+/// What may have been written and not been taken yet.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
+/// Requests that were given up, and are not forgotten yet; a peer with more is cut off (CVE-2023-44487, CVE-2025-8671).
+const MAX_RESETS: usize = 20;
 /// A peer that is gone without a word is noticed by a ping that comes back to nobody.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How connections are spoken on.
 pub(super) struct Protocol {
     builder: Builder<TokioExecutor>,
+    answerer: Arc<Answerer>,
+    limits: ListenerLimits,
+}
+
+/// What becomes of a request.
+struct Answerer {
     router: Router,
     requests: Arc<Requests>,
+    proxies: Proxies,
     request: Duration,
+    requests_per_connection: usize,
 }
 
 impl Protocol {
@@ -40,41 +55,101 @@ impl Protocol {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.request_head)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD_BYTES);
+            // The wait for a head's first byte included: the rest is this room's own to watch.
+            .header_read_timeout(limits.idle + limits.request_head)
+            .max_headers(limits.headers)
+            // hyper's own least.
+            .max_buf_size(limits.head_bytes.max(8192));
         builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buf_size(MAX_SEND_BUFFER)
+            .max_pending_accept_reset_streams(MAX_RESETS)
+            .max_local_error_reset_streams(MAX_RESETS)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(limits.request_head);
-        Self { builder, router: site.router, requests: site.requests, request: limits.request }
+        let answerer = Answerer {
+            router: site.router,
+            requests: site.requests,
+            proxies: site.proxies,
+            request: limits.request,
+            requests_per_connection: limits.requests_per_connection,
+        };
+        Self { builder, answerer: Arc::new(answerer), limits: limits.clone() }
     }
 
-    /// Answers requests until the peer leaves, breaks the protocol, or `watcher` asks to end.
+    pub(super) fn limits(&self) -> &ListenerLimits {
+        &self.limits
+    }
+
+    /// Answers requests until the peer leaves, breaks the protocol, does nothing for too long, or all are asked to end.
     pub(super) async fn speak(
-        self: Arc<Self>,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        &self,
+        stream: impl Spoken,
         peer: PeerAddress,
-        watcher: Watcher,
+        activity: &Arc<Activity>,
+        mut stopped: watch::Receiver<bool>,
     ) {
-        let protocol = self.clone();
-        let service = service_fn(move |request| protocol.clone().answer(request, peer));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(peer = %peer.0, %error, "a connection broke");
+        activity.begin(!stream.is_http2());
+        let (answerer, answered) = (self.answerer.clone(), activity.clone());
+        let service = service_fn(move |request| answerer.clone().answer(request, peer, answered.clone()));
+        let stream = TokioIo::new(Heard { stream, activity: activity.clone() });
+        let mut connection = std::pin::pin!(self.builder.serve_connection(stream, service));
+        let mut overdue = std::pin::pin!(activity.is_overdue(&self.limits));
+        let mut is_ending = false;
+        loop {
+            select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %peer.0, %error, "a connection broke");
+                    }
+                    return;
+                }
+                // A sender that is gone means the same.
+                _ = stopped.wait_for(|stopped| *stopped), if !is_ending => {}
+                () = activity.is_spent(), if !is_ending => {}
+                () = &mut overdue => return tracing::debug!(peer = %peer.0, "a connection did nothing for too long"),
+            }
+            is_ending = true;
+            connection.as_mut().graceful_shutdown();
         }
     }
+}
 
+/// What HTTP can be spoken over.
+pub(super) trait Spoken: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether many requests at a time were agreed upon.
+    fn is_http2(&self) -> bool;
+}
+
+impl Spoken for TcpStream {
+    fn is_http2(&self) -> bool {
+        false
+    }
+}
+
+impl Spoken for TlsStream<TcpStream> {
+    fn is_http2(&self) -> bool {
+        self.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+}
+
+impl Answerer {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         peer: PeerAddress,
+        activity: Arc<Activity>,
     ) -> Result<Response, Infallible> {
         let begun = Instant::now();
+        let answering_it = activity.answering(self.requests_per_connection);
+        let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
         let route = self.requests.find(request.method(), request.uri().path());
+        let is_serial = request.version() < Version::HTTP_2;
         let is_get = request.method() == Method::GET;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
@@ -87,11 +162,15 @@ impl Protocol {
             let span = super::answering(&request_id());
             answering.instrument(span).await
         });
-        let response = match answer.await {
+        let mut response = match answer.await {
             Ok(Ok(response)) => response,
             // Whatever it waited for is away for now.
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")]).into_response(),
         };
+        if answering_it.is_last && is_serial {
+            // RFC 9112 §9.6: nothing that is sent after it will be read.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         self.requests.observe(route, response.status(), begun.elapsed());
         Ok(response)
     }

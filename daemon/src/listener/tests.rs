@@ -31,6 +31,10 @@ struct Served {
 
 impl Served {
     async fn new(router: Router, limits: ListenerLimits) -> Self {
+        Self::behind(Proxies::default(), router, limits).await
+    }
+
+    async fn behind(proxies: Proxies, router: Router, limits: ListenerLimits) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data_dir = directory.path().join("data");
         std::fs::create_dir(&data_dir).expect("a directory");
@@ -62,7 +66,7 @@ impl Served {
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
-            let site = Site { router, requests: Arc::new(Requests::new(&[])) };
+            let site = Site::uncounted(router, proxies);
             serve(listener, Transport::Tls(tls), site, limits, async { stopped.await.unwrap_or(()) }).await;
         });
         Self { address, pin, stop: Some(stop), serving }
@@ -212,4 +216,203 @@ async fn what_does_not_end_is_cut_off_after_a_stop() {
     timeout(BOUND, started.notified()).await.expect("the request arrives");
     served.stop();
     served.end().await;
+}
+
+/// An HTTP/1.1 connection to `served`, through what was sent before it.
+async fn speak_http1(served: &Served, stream: TcpStream) -> tokio_rustls::client::TlsStream<TcpStream> {
+    try_http1(served, stream).await.expect("a handshake")
+}
+
+async fn try_http1(
+    served: &Served,
+    stream: TcpStream,
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let trust = Trust::Pinned { pin: served.pin, authorities: None };
+    let mut config = infra_shared::http::client_config(&trust, false).expect("a configuration");
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").expect("a name");
+    timeout(BOUND, tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream))
+        .await
+        .expect("an outcome in time")
+}
+
+/// Sends a request with these header lines; the answer up to the end of what it says of its length, or of the connection.
+async fn ask(stream: &mut tokio_rustls::client::TlsStream<TcpStream>, headers: &str) -> String {
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while !answer.ends_with(b"~") {
+        if timeout(BOUND, stream.read(&mut byte)).await.expect("in time").unwrap_or(0) == 0 {
+            break;
+        }
+        answer.extend(byte);
+    }
+    String::from_utf8(answer).expect("text")
+}
+
+/// Tells the address of whoever asks, and `~`.
+fn whoami() -> Router {
+    let tell =
+        |Extension(PeerAddress(peer)): Extension<PeerAddress>| async move { format!("{}~", peer.ip()) };
+    Router::new().route("/", get(tell))
+}
+
+fn trusting(network: &str, speak_proxy_protocol: bool) -> Proxies {
+    let trusted = crate::addresses::Networks::new(vec![network.parse().expect("a network")]);
+    Proxies { trusted, speak_proxy_protocol }
+}
+
+/// A PROXY header of version 2 with this command, for 203.0.113.7.
+fn proxy_header(command: u8) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+    header.extend([0x20 | command, 0x11, 0, 12, 203, 0, 113, 7, 127, 0, 0, 1, 0x12, 0x34, 0x01, 0xbb]);
+    header
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_introduces_its_client() {
+    let served = Served::behind(trusting("127.0.0.0/8", true), whoami(), ListenerLimits::default()).await;
+    for (command, address) in [(1, "203.0.113.7"), (0, "127.0.0.1")] {
+        let mut stream = served.connect().await;
+        stream.write_all(&proxy_header(command)).await.expect("sent");
+        let mut stream = speak_http1(&served, stream).await;
+        let answer = ask(&mut stream, "X-Forwarded-For: 198.51.100.1\r\n").await;
+        assert!(answer.ends_with(&format!("{address}~")), "{answer}");
+    }
+    try_http1(&served, served.connect().await).await.expect_err("a proxy that introduces nobody");
+}
+
+#[tokio::test]
+async fn nobody_else_introduces_anybody() {
+    for proxies in [Proxies::default(), trusting("192.0.2.0/24", true), trusting("127.0.0.1/32", false)] {
+        let served = Served::behind(proxies, whoami(), ListenerLimits::default()).await;
+        let mut stream = served.connect().await;
+        stream.write_all(&proxy_header(1)).await.expect("sent");
+        try_http1(&served, stream).await.expect_err("a PROXY header is no ClientHello");
+    }
+    let served = Served::behind(trusting("192.0.2.0/24", true), whoami(), ListenerLimits::default()).await;
+    let mut stream = speak_http1(&served, served.connect().await).await;
+    assert!(ask(&mut stream, "X-Forwarded-For: 198.51.100.1\r\n").await.ends_with("127.0.0.1~"));
+}
+
+#[tokio::test]
+async fn who_is_introduced_has_connections_of_its_own_number_and_the_proxy_as_many_as_it_likes() {
+    let limits = ListenerLimits { connections_per_address: 1, ..ListenerLimits::default() };
+    let served = Served::behind(trusting("127.0.0.0/8", true), whoami(), limits).await;
+    let mut local = Vec::new();
+    for command in [0, 0, 1] {
+        let mut stream = served.connect().await;
+        stream.write_all(&proxy_header(command)).await.expect("sent");
+        local.push(speak_http1(&served, stream).await);
+    }
+    let mut second = served.connect().await;
+    second.write_all(&proxy_header(1)).await.expect("sent");
+    try_http1(&served, second).await.expect_err("203.0.113.7 has its one connection");
+}
+
+#[tokio::test]
+async fn a_proxy_header_that_never_ends_is_cut_off() {
+    let limits = ListenerLimits { handshake: Duration::from_millis(50), ..ListenerLimits::default() };
+    let served = Served::behind(trusting("127.0.0.0/8", true), whoami(), limits).await;
+    let mut stream = served.connect().await;
+    stream.write_all(proxy_header(1).get(..20).expect("longer")).await.expect("sent");
+    is_closed(stream).await;
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_forwards_counts_for_each_request() {
+    let served = Served::behind(trusting("127.0.0.0/8", false), whoami(), ListenerLimits::default()).await;
+    let mut stream = speak_http1(&served, served.connect().await).await;
+    for (header, address) in [
+        ("X-Forwarded-For: 10.9.9.9, 203.0.113.7\r\n", "203.0.113.7"),
+        ("X-Forwarded-For: 203.0.113.8\r\nX-Forwarded-For: 127.0.0.9\r\n", "203.0.113.8"),
+        ("Forwarded: for=203.0.113.9\r\n", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ] {
+        let answer = ask(&mut stream, header).await;
+        assert!(answer.ends_with(&format!("\r\n{address}~")), "{header} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_does_nothing_is_closed_and_one_that_is_used_is_not() {
+    let limits = ListenerLimits { idle: Duration::from_millis(200), ..ListenerLimits::default() };
+    let served = Served::new(whoami(), limits).await;
+    let mut stream = speak_http1(&served, served.connect().await).await;
+    for _ in 0..20 {
+        assert!(ask(&mut stream, "").await.ends_with("127.0.0.1~"), "closed while it was used");
+    }
+    assert_eq!(timeout(BOUND, stream.read(&mut [0])).await.expect("closed in time").unwrap_or(0), 0);
+
+    let client = served.client();
+    client.get(served.url("/")).send().await.expect("an answer over HTTP/2");
+    let (address, count) = (served.address, count_connections);
+    timeout(BOUND, async {
+        while count(address) > 0 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .expect("the idle connection is closed although its client answers pings");
+}
+
+/// Connections of this process to `address` that are open on both sides, as Linux knows them.
+fn count_connections(address: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap_or_default();
+    let local = format!(":{:04X}", address.port());
+    table
+        .lines()
+        .filter(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            fields.get(1).is_some_and(|field| field.ends_with(&local)) && fields.get(3) == Some(&"01")
+        })
+        .count()
+}
+
+#[tokio::test]
+async fn a_connection_has_only_so_many_requests() {
+    let limits = ListenerLimits { requests_per_connection: 3, ..ListenerLimits::default() };
+    let served = Served::new(whoami(), limits).await;
+    let mut stream = speak_http1(&served, served.connect().await).await;
+    for _ in 0..2 {
+        assert!(!ask(&mut stream, "").await.to_ascii_lowercase().contains("connection: close"));
+    }
+    let last = ask(&mut stream, "").await;
+    assert!(last.to_ascii_lowercase().contains("connection: close") && last.ends_with('~'), "{last}");
+    assert_eq!(timeout(BOUND, stream.read(&mut [0])).await.expect("closed in time").unwrap_or(0), 0);
+
+    // A client of HTTP/2 is told to go, loses nothing, and comes back by itself.
+    let client = served.client();
+    for _ in 0..20 {
+        assert_eq!(client.get(served.url("/")).send().await.expect("an answer").status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_has_too_many_lines_is_refused() {
+    let limits = ListenerLimits { head_bytes: 8192, headers: 16, ..ListenerLimits::default() };
+    let served = Served::new(whoami(), limits).await;
+    for headers in [format!("X-Large: {}\r\n", "a".repeat(9000)), "X-Many: a\r\n".repeat(20)] {
+        let mut stream = speak_http1(&served, served.connect().await).await;
+        assert!(ask(&mut stream, "").await.starts_with("HTTP/1.1 200"), "the honest one");
+        let answer = ask(&mut stream, &headers).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        let two = served.client().get(served.url("/")).header("x-large", "a".repeat(9000)).send().await;
+        assert!(two.is_err() || two.is_ok_and(|answer| answer.status() == 431));
+    }
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_an_honest_caller_still_gets_one() {
+    let limits = ListenerLimits { connections: 16, ..ListenerLimits::default() };
+    let served = Served::new(whoami(), limits).await;
+    let mut idle = Vec::new();
+    for _ in 0..16 {
+        idle.push(served.connect().await);
+    }
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).expect("an address of loopback");
+    let stream = socket.connect(served.address).await.expect("a connection");
+    let mut stream = speak_http1(&served, stream).await;
+    assert!(ask(&mut stream, "").await.ends_with("127.0.0.2~"));
 }

@@ -7,9 +7,17 @@ use infra_shared::token_text::SessionID;
 
 use super::ticket::Ticket;
 use super::{LoginRefusal, Sessions};
-use crate::audit::Event;
+use crate::audit::{Counted, Event};
 use crate::identity::IdentityError;
 use crate::store::EndReason;
+
+/// What one address does too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooOften {
+    Start,
+    /// It failed too often before.
+    Finish,
+}
 
 impl Sessions {
     /// Prepares a login: answers the URL for the browser, and a ticket that holds all that is to be remembered.
@@ -18,7 +26,9 @@ impl Sessions {
         // The name of a provider that there is: a stranger's text is none.
         let provider = self.find_provider(&request.provider).map(|_| request.provider.as_str());
         match (&started, provider) {
-            (Ok(_), Some(provider)) => self.audit.record(&Event::LoginStarted { provider }),
+            (Ok(_), Some(provider)) => {
+                self.audit.record_or_count(&Event::LoginStarted { provider }, Counted::Started)
+            }
             (Err(refusal), provider) => self.tell_refused(provider, refusal),
             (Ok(_), None) => {}
         }
@@ -52,6 +62,15 @@ impl Sessions {
         finished
     }
 
+    /// Counts a login that was refused because its address tries too many.
+    pub fn count_too_often(&self, what: TooOften) {
+        self.counts.login(None, "too_often");
+        self.audit.count(match what {
+            TooOften::Start => Counted::StartTooOften,
+            TooOften::Finish => Counted::FinishTooOften,
+        });
+    }
+
     pub(super) fn tell_ended(&self, session: &SessionID, reason: EndReason, by: Option<&SessionID>) {
         self.counts.ended(reason.as_str());
         let (session, by) = (session.as_str(), by.map(SessionID::as_str));
@@ -66,7 +85,8 @@ impl Sessions {
     fn tell_refused(&self, provider: Option<&str>, refusal: &LoginRefusal) {
         self.counts.login(provider, refusal.reason());
         let detail = refusal.to_string();
-        self.audit.record(&Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail });
+        let event = Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail };
+        self.audit.record_or_count(&event, Counted::Refused);
     }
 }
 
@@ -86,6 +106,7 @@ impl LoginRefusal {
             Self::VerifierDiffers => "verifier_differs",
             Self::BoundElsewhere => "bound_elsewhere",
             Self::Identity(IdentityError::Unavailable(_)) => "provider_unavailable",
+            Self::Identity(IdentityError::TooManyWait) => "too_many_wait",
             Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",
             Self::Identity(IdentityError::ClientSecret(_)) => "client_secret",
             Self::Identity(IdentityError::Refused(_)) => "identity_refused",

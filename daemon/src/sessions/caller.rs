@@ -1,6 +1,7 @@
 //! Where a session token becomes a caller: one function, for every route that asks who is calling.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_shared::api::{Session, User};
 use infra_shared::token_text::SessionToken;
@@ -18,6 +19,9 @@ pub enum Use {
     /// It only looks.
     OnlyLooks,
 }
+
+/// How long the answer to a token waits for its use to be written down.
+const USE_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Somebody whose token was found good. [`Sessions::authenticate`] alone makes one.
 #[derive(Debug, Clone)]
@@ -98,9 +102,21 @@ impl Sessions {
         let mut last_used_at = stored.last_used_at;
         if use_ == Use::Counts && now.duration_since(last_used_at) >= self.use_interval() {
             last_used_at = whole_second(now);
-            self.store.touch_session(&stored, last_used_at).await?;
+            self.note_use(&stored, last_used_at).await?;
         }
         Ok(self.caller(stored, last_used_at))
+    }
+
+    /// Writes down that a session was used. Where others write for long, this is not waited for: whoever validates a token
+    /// does not queue behind logins.
+    async fn note_use(&self, session: &Arc<StoredSession>, at: Timestamp) -> Result<(), StoreError> {
+        let (store, session) = (self.store.clone(), session.clone());
+        let writing = tokio::spawn(async move { store.touch_session(&session, at).await });
+        match tokio::time::timeout(USE_PATIENCE, writing).await {
+            Ok(Ok(written)) => written,
+            // It goes on by itself, or the next use is written down.
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
     }
 
     fn caller(&self, stored: Arc<StoredSession>, last_used_at: Timestamp) -> Caller {

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 
 use super::ticket::Ticket;
 use super::{Sessions, add, whole_second};
+use crate::addresses::one_party;
 use crate::identity::{
     AuthorizationRequest, CodeGrant, Exchanged, IdentityError, Provider, VerifiedIdentity,
 };
@@ -121,18 +122,23 @@ impl Sessions {
         }
         let provider = self.find_provider(&ticket.provider).ok_or(LoginRefusal::UnknownProvider)?;
         provider.check_response_issuer(request.iss.as_deref()).await?;
+        // Before the ticket is used: who has to come again later can.
+        let turn = provider.take_turn(one_party(from)).await?;
 
         // Durable before anything is exchanged: neither a restart nor a second daemon lets the ticket in again.
         if self.store.consume_ticket(ticket.id, ticket.expires_at).await? == Consumed::Before {
             return Err(LoginRefusal::TicketUsed);
         }
         let Exchanged { identity, held } = provider
-            .exchange(CodeGrant {
-                code: &request.code,
-                verifier: &verifier,
-                redirect_uri: &ticket.redirect_uri,
-                nonce: &ticket.nonce,
-            })
+            .exchange(
+                turn,
+                CodeGrant {
+                    code: &request.code,
+                    verifier: &verifier,
+                    redirect_uri: &ticket.redirect_uri,
+                    nonce: &ticket.nonce,
+                },
+            )
             .await?;
         if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
             return Err(LoginRefusal::NotAdmitted);

@@ -137,6 +137,8 @@ impl Store {
     /// Moves `last_used_at` forward to `at`; never back.
     pub async fn touch_session(&self, session: &StoredSession, at: Timestamp) -> Result<(), StoreError> {
         let id = session.id.clone();
+        // Known before it is written: who asks meanwhile does not write it again.
+        self.recent.touched(&session.token_hash, at);
         self.connections
             .write(move |transaction| {
                 transaction
@@ -144,9 +146,7 @@ impl Store {
                     .execute(params![id.as_str(), time::to_database(at)])?;
                 Ok(())
             })
-            .await?;
-        self.recent.touched(&session.token_hash, at);
-        Ok(())
+            .await
     }
 
     /// Ends a session; durable when it returns. `false` when there is none that was not ended before.

@@ -1,0 +1,171 @@
+//! Buckets that leak, one for each party, in memory that does not grow however many parties there are.
+//!
+//! Written out: what a keyed limiter of a library remembers grows with the addresses that ask, until it is pruned. Here a
+//! table of fixed size forgets who has used least when it needs room, so that a crowd of addresses costs nobody else.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+const SHARDS: usize = 64;
+const SETS_OF_A_SHARD: usize = 256;
+const WAYS: usize = 8;
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// So many a minute for each party: all at once, then one after the other as time goes by (GCRA).
+pub(super) struct Buckets {
+    /// Between one and the next, in the long run.
+    interval: Duration,
+    /// Unknown to strangers, so that nobody picks whose bucket to share.
+    hasher: RandomState,
+    shards: Vec<Mutex<Box<[Set]>>>,
+}
+
+type Set = [Bucket; WAYS];
+
+/// A bucket: whose it is, and when it will be empty again.
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    party: u64,
+    empty_at: Duration,
+}
+
+impl Buckets {
+    pub(super) fn new(a_minute: u32) -> Self {
+        let shard = || Mutex::new(vec![Set::default(); SETS_OF_A_SHARD].into_boxed_slice());
+        Self {
+            interval: PERIOD / a_minute.max(1),
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+        }
+    }
+
+    /// Takes one for `party`; how long to wait where there is none.
+    pub(super) fn take(&self, party: IpAddr, now: Duration) -> Result<(), Duration> {
+        self.with_bucket(party, now, |bucket| {
+            let empty_at = bucket.empty_at.max(now) + self.interval;
+            wait(empty_at, now)?;
+            bucket.empty_at = empty_at;
+            Ok(())
+        })
+    }
+
+    /// Whether `party` could take one.
+    pub(super) fn look(&self, party: IpAddr, now: Duration) -> Result<(), Duration> {
+        self.with_bucket(party, now, |bucket| wait(bucket.empty_at.max(now) + self.interval, now))
+    }
+
+    fn with_bucket<T>(
+        &self,
+        party: IpAddr,
+        now: Duration,
+        act: impl FnOnce(&mut Bucket) -> Result<T, Duration>,
+    ) -> Result<T, Duration> {
+        let hash = self.hasher.hash_one(party);
+        let (shard, set) = (part(hash, 0, SHARDS), part(hash, 16, SETS_OF_A_SHARD));
+        // Neither fails: both are remainders of the sizes.
+        let mut shard = match self.shards.get(shard) {
+            Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
+            None => return act(&mut Bucket::default()),
+        };
+        let Some(set) = shard.get_mut(set) else { return act(&mut Bucket::default()) };
+        let known = set.iter().position(|bucket| bucket.party == hash);
+        // Who has used least loses least.
+        let least = || (0..WAYS).min_by_key(|way| set.get(*way).map(|bucket| bucket.empty_at));
+        let Some(bucket) = known.or_else(least).and_then(|way| set.get_mut(way)) else {
+            return act(&mut Bucket::default());
+        };
+        if bucket.party == hash {
+            return act(bucket);
+        }
+        let mut new = Bucket { party: hash, empty_at: now };
+        let outcome = act(&mut new);
+        if new.empty_at > now {
+            *bucket = new;
+        }
+        outcome
+    }
+}
+
+/// The time until a bucket that will be empty at `empty_at` is not over-full, in whole seconds; `Ok` where it is not.
+fn wait(empty_at: Duration, now: Duration) -> Result<(), Duration> {
+    match empty_at.saturating_sub(now).checked_sub(PERIOD) {
+        // A division that rounds leaves less than a microsecond over.
+        None => Ok(()),
+        Some(over) if over < Duration::from_micros(1) => Ok(()),
+        Some(over) => Err(Duration::from_secs(over.as_secs() + u64::from(over.subsec_nanos() > 0))),
+    }
+}
+
+fn part(hash: u64, shift: u32, size: usize) -> usize {
+    usize::try_from((hash >> shift) & 0xffff).unwrap_or_default() % size
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn party(number: u32) -> IpAddr {
+        Ipv4Addr::from_bits(number).into()
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(1_000 + seconds)
+    }
+
+    #[test]
+    fn so_many_at_once_and_then_one_after_the_other() {
+        let buckets = Buckets::new(60);
+        for count in 0..60 {
+            assert_eq!(buckets.take(party(1), at(0)), Ok(()), "{count}");
+        }
+        assert_eq!(buckets.take(party(1), at(0)), Err(Duration::from_secs(1)));
+        assert_eq!(buckets.look(party(1), at(0)), Err(Duration::from_secs(1)));
+        assert_eq!(buckets.take(party(2), at(0)), Ok(()), "another's is another");
+        assert_eq!(buckets.take(party(1), at(1)), Ok(()));
+        assert_eq!(buckets.take(party(1), at(1)), Err(Duration::from_secs(1)));
+        assert!(
+            (0..60).all(|_| buckets.take(party(1), at(61)).is_ok()),
+            "a minute later it is as in the beginning"
+        );
+    }
+
+    #[test]
+    fn looking_takes_nothing() {
+        let buckets = Buckets::new(1);
+        for _ in 0..10 {
+            assert_eq!(buckets.look(party(1), at(0)), Ok(()));
+        }
+        assert_eq!(buckets.take(party(1), at(0)), Ok(()));
+        assert_eq!(buckets.look(party(1), at(0)), Err(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn any_number_a_minute_is_kept() {
+        for a_minute in [1, 7, 20, 59, 1_000, 60_000] {
+            let buckets = Buckets::new(a_minute);
+            let taken = (0..=a_minute).filter(|_| buckets.take(party(1), at(0)).is_ok()).count();
+            assert_eq!(u32::try_from(taken), Ok(a_minute));
+        }
+    }
+
+    /// 10⁶ addresses use the memory that there is from the beginning, and do not free who has used all of it.
+    #[test]
+    fn a_crowd_of_addresses_takes_no_memory_and_frees_nobody() {
+        let buckets = Buckets::new(60);
+        assert!((0..60).all(|_| buckets.take(party(0), at(0)).is_ok()));
+        for number in 1..=1_000_000 {
+            assert_eq!(buckets.take(party(number), at(0)), Ok(()), "a newcomer is refused");
+        }
+        assert!(buckets.take(party(0), at(0)).is_err(), "it was forgotten what the first one used");
+        let bytes = SHARDS * SETS_OF_A_SHARD * size_of::<Set>();
+        assert!(bytes <= 4 * 1024 * 1024, "{bytes}");
+        assert_eq!(
+            buckets.shards.iter().map(|shard| shard.lock().expect("unharmed").len()).sum::<usize>(),
+            16_384
+        );
+    }
+}

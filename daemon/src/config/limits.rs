@@ -1,0 +1,215 @@
+//! `limits`: how much strangers, callers and providers may take; `trustedProxies`: whose word on addresses counts.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::addresses::Networks;
+use crate::api::{ApiLimits, BodyLimits, RateLimits};
+use crate::identity::ExchangeLimits;
+use crate::listener::{ListenerLimits, Proxies};
+use crate::outbound;
+
+use super::duration;
+use super::error::FaultAt;
+use super::section::{Field, Keys, Section};
+
+const LIMITS: Keys = Keys {
+    now: &[
+        "handshakeTime",
+        "handshakes",
+        "requestHeadTime",
+        "requestHeadBytes",
+        "requestHeaders",
+        "requestBodyTime",
+        "requestBodyBytes",
+        "idleTime",
+        "requestsPerConnection",
+        "requestsAtOncePerConnection",
+        "connections",
+        "connectionsPerAddress",
+        "loginStartsPerMinute",
+        "failedLoginsPerMinute",
+        "exchanges",
+        "exchangesWaitingPerAddress",
+        "exchangeTime",
+        "providerConnectTime",
+        "providerCallTime",
+    ],
+    later: &[],
+};
+
+/// Beyond body and exchange: for the store, and a machine that is busy.
+const REST_OF_A_REQUEST: Duration = Duration::from_secs(10);
+/// Networks of an operator; looked through for each connection.
+const MOST_PROXIES: usize = 256;
+
+/// What of the limits an operator decides.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub listener: ListenerLimits,
+    pub api: ApiLimits,
+    pub exchanges: ExchangeLimits,
+    /// Of each call to a provider.
+    pub provider_calls: outbound::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            listener: ListenerLimits::default(),
+            api: ApiLimits::default(),
+            exchanges: ExchangeLimits::default(),
+            provider_calls: outbound::LIMITS,
+        }
+    }
+}
+
+pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
+    let section = field.section(LIMITS)?;
+    let default = Limits::default();
+    let (listener, rates) = (default.listener, default.api.rates);
+    let connections = number(&section, "connections", 16..=65_536, listener.connections)?;
+    let exchanges = ExchangeLimits {
+        at_once: number(&section, "exchanges", 1..=1_024, default.exchanges.at_once)?,
+        waiting_of_party: number(
+            &section,
+            "exchangesWaitingPerAddress",
+            1..=4_096,
+            default.exchanges.waiting_of_party,
+        )?,
+        time: time(&section, "exchangeTime", 1..=60, default.exchanges.time)?,
+    };
+    let bodies = BodyLimits {
+        // A login's last request needs some 8 kB.
+        bytes: number(&section, "requestBodyBytes", 16_384..=1_048_576, default.api.bodies.bytes)?,
+        time: time(&section, "requestBodyTime", 1..=60, default.api.bodies.time)?,
+    };
+    let calls = default.provider_calls;
+    let call_time = time(&section, "providerCallTime", 1..=60, calls.total)?;
+    let at_most = u32::try_from(call_time.as_secs()).unwrap_or(60);
+    Ok(Limits {
+        listener: ListenerLimits {
+            handshake: time(&section, "handshakeTime", 1..=60, listener.handshake)?,
+            handshakes: number(&section, "handshakes", 1..=65_536, listener.handshakes)?,
+            request_head: time(&section, "requestHeadTime", 1..=60, listener.request_head)?,
+            head_bytes: number(&section, "requestHeadBytes", 8_192..=65_536, listener.head_bytes)?,
+            headers: number(&section, "requestHeaders", 16..=256, listener.headers)?,
+            request: bodies.time + exchanges.time + REST_OF_A_REQUEST,
+            idle: time(&section, "idleTime", 1..=600, listener.idle)?,
+            requests_per_connection: number(
+                &section,
+                "requestsPerConnection",
+                1..=1_000_000,
+                listener.requests_per_connection,
+            )?,
+            streams: number(&section, "requestsAtOncePerConnection", 1..=256, listener.streams)?,
+            connections,
+            connections_per_address: number(
+                &section,
+                "connectionsPerAddress",
+                1..=u32::try_from(connections).unwrap_or(u32::MAX),
+                listener.connections_per_address.min(connections),
+            )?,
+            drain: listener.drain,
+        },
+        api: ApiLimits {
+            rates: RateLimits {
+                login_starts: count(&section, "loginStartsPerMinute", 1..=60_000, rates.login_starts)?,
+                failed_login_finishes: count(
+                    &section,
+                    "failedLoginsPerMinute",
+                    1..=60_000,
+                    rates.failed_login_finishes,
+                )?,
+            },
+            bodies,
+        },
+        exchanges,
+        provider_calls: outbound::Limits {
+            connect: time(&section, "providerConnectTime", 1..=at_most, calls.connect.min(call_time))?,
+            total: call_time,
+        },
+    })
+}
+
+/// `trustedProxies` and `proxyProtocol`.
+pub(super) fn proxies(top: &Section<'_>) -> Result<Proxies, FaultAt> {
+    const EXPECTED: &str = "a list of addresses and networks, such as `[192.0.2.10, \"2001:db8::/48\"]`";
+    let trusted = top.find("trustedProxies").map_or(Ok(Vec::new()), |field| {
+        let items = field.list(EXPECTED)?;
+        if items.len() > MOST_PROXIES {
+            return Err(field.wrong(format!("at most {MOST_PROXIES} addresses and networks")));
+        }
+        items.iter().map(network).collect::<Result<Vec<_>, _>>()
+    })?;
+    let trusted = Networks::new(trusted);
+    let speak_proxy_protocol = match top.find("proxyProtocol") {
+        None => false,
+        Some(field) => {
+            let speak = field.boolean()?;
+            if speak && trusted.is_empty() {
+                return Err(field.wrong(
+                    "`false` without `trustedProxies`: a PROXY header counts only from the addresses listed there",
+                ));
+            }
+            speak
+        }
+    };
+    Ok(Proxies { trusted, speak_proxy_protocol })
+}
+
+fn network(item: &Field<'_>) -> Result<IpNet, FaultAt> {
+    let expected = "an address such as `192.0.2.10`, or a network such as `192.0.2.0/24` whose bits after the prefix are 0";
+    let network = item.parsed(expected, |text| {
+        let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse::<IpNet>().ok().or_else(address).filter(|network| network.trunc() == *network)
+    })?;
+    let is_everybody = network.prefix_len() < 8;
+    // An IPv4 address in an IPv6 one is always taken for the IPv4 address: such a network would match nobody.
+    let is_mapped = matches!(network, IpNet::V6(network) if network.addr().to_ipv4_mapped().is_some());
+    if is_everybody {
+        return Err(
+            item.wrong("a network with a prefix of 8 bits or more: anybody in it could say to be anybody")
+        );
+    }
+    if is_mapped {
+        return Err(item.wrong("an IPv4 address or network in its own form, such as `192.0.2.0/24`"));
+    }
+    Ok(network)
+}
+
+fn count(section: &Section<'_>, key: &str, range: RangeInclusive<u32>, default: u32) -> Result<u32, FaultAt> {
+    section.find(key).map_or(Ok(default), |field| field.whole(&range, &default.to_string()))
+}
+
+fn number(
+    section: &Section<'_>,
+    key: &str,
+    range: RangeInclusive<u32>,
+    default: usize,
+) -> Result<usize, FaultAt> {
+    let example = u32::try_from(default).unwrap_or(u32::MAX);
+    let number = count(section, key, range, example)?;
+    Ok(usize::try_from(number).unwrap_or(default))
+}
+
+fn time(
+    section: &Section<'_>,
+    key: &str,
+    seconds: RangeInclusive<u32>,
+    default: Duration,
+) -> Result<Duration, FaultAt> {
+    let Some(field) = section.find(key) else { return Ok(default) };
+    let (least, most) = (seconds.start(), seconds.end());
+    let expected = format!("a time from {least}s to {most}s, such as `{}s`", default.as_secs());
+    field.parsed(&expected, |text| {
+        let time = duration::parse(text)?.as_secs();
+        u32::try_from(time)
+            .ok()
+            .filter(|time| seconds.contains(time))
+            .map(|time| Duration::from_secs(time.into()))
+    })
+}

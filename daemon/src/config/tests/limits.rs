@@ -1,0 +1,113 @@
+//! `limits`, `trustedProxies` and `proxyProtocol`.
+
+use std::time::Duration;
+
+use super::*;
+use crate::api::{ApiLimits, BodyLimits, RateLimits};
+use crate::identity::ExchangeLimits;
+use crate::listener::ListenerLimits;
+
+fn limits(text: &str) -> Limits {
+    let parsed = parse(&with_section(&format!("limits: {{{text}}}")));
+    let Ok(config) = parsed else { panic!("not taken: {text}: {}", message(&with_section(text))) };
+    config.limits
+}
+
+#[test]
+fn limits_that_are_left_out_are_those_of_the_table() {
+    let (limits, seconds) = (limits(""), Duration::from_secs);
+    let listener = &limits.listener;
+    assert_eq!((listener.handshake, listener.handshakes), (seconds(5), 256));
+    assert_eq!((listener.request_head, listener.head_bytes, listener.headers), (seconds(5), 16 * 1024, 64));
+    assert_eq!((listener.idle, listener.requests_per_connection), (seconds(30), 1000));
+    assert_eq!((listener.connections, listener.connections_per_address), (4096, 64));
+    assert_eq!(listener.request, seconds(30));
+    assert_eq!(limits.api.rates, RateLimits { login_starts: 60, failed_login_finishes: 20 });
+    assert_eq!(limits.api.bodies, BodyLimits { bytes: 64 * 1024, time: seconds(10) });
+    assert_eq!((limits.exchanges.at_once, limits.exchanges.time), (32, seconds(10)));
+    assert_eq!((limits.provider_calls.connect, limits.provider_calls.total), (seconds(3), seconds(10)));
+}
+
+#[test]
+fn every_limit_can_be_written() {
+    let limits = limits(
+        "handshakeTime: 2s, handshakes: 3, requestHeadTime: 4s, requestHeadBytes: 8192, requestHeaders: 16, \
+         requestBodyTime: 5s, requestBodyBytes: 16384, idleTime: 1m, requestsPerConnection: 7, \
+         requestsAtOncePerConnection: 8, connections: 99, connectionsPerAddress: 9, loginStartsPerMinute: 10, \
+         failedLoginsPerMinute: 11, exchanges: 12, exchangesWaitingPerAddress: 13, exchangeTime: 14s, \
+         providerConnectTime: 2s, providerCallTime: 6s",
+    );
+    let seconds = Duration::from_secs;
+    let listener = ListenerLimits {
+        handshake: seconds(2),
+        handshakes: 3,
+        request_head: seconds(4),
+        head_bytes: 8192,
+        headers: 16,
+        request: seconds(5 + 14 + 10),
+        idle: seconds(60),
+        requests_per_connection: 7,
+        streams: 8,
+        connections: 99,
+        connections_per_address: 9,
+        drain: ListenerLimits::default().drain,
+    };
+    assert_eq!(limits.listener, listener);
+    let rates = RateLimits { login_starts: 10, failed_login_finishes: 11 };
+    assert_eq!(limits.api, ApiLimits { rates, bodies: BodyLimits { bytes: 16_384, time: seconds(5) } });
+    let exchanges = ExchangeLimits { at_once: 12, waiting_of_party: 13, time: seconds(14) };
+    assert_eq!(limits.exchanges, exchanges);
+    assert_eq!((limits.provider_calls.connect, limits.provider_calls.total), (seconds(2), seconds(6)));
+}
+
+#[test]
+fn a_limit_beyond_its_bounds_is_told_with_what_is_expected() {
+    for (limits, expected) in [
+        ("handshakeTime: 0s", "a time from 1s to 60s, such as `5s`"),
+        ("handshakeTime: 5", "a time from 1s to 60s"),
+        ("idleTime: 11m", "a time from 1s to 600s, such as `30s`"),
+        ("connections: 0", "a whole number from 16 to 65536, such as 4096"),
+        ("connections: 32, connectionsPerAddress: 33", "a whole number from 1 to 32"),
+        ("requestBodyBytes: 2000000", "a whole number from 16384 to 1048576, such as 65536"),
+        ("loginStartsPerMinute: none", "a whole number from 1 to 60000, such as 60"),
+        ("providerCallTime: 2s, providerConnectTime: 3s", "a time from 1s to 2s"),
+        ("conections: 5", "did you mean `connections`?"),
+    ] {
+        assert_says(&with_section(&format!("limits: {{{limits}}}")), &["line 2, column", expected]);
+    }
+}
+
+#[test]
+fn proxies_are_trusted_when_they_are_named_and_never_by_default() {
+    let config = parse(&with_section("")).expect("a good configuration");
+    assert!(config.proxies.trusted.is_empty() && !config.proxies.speak_proxy_protocol);
+
+    let text = "trustedProxies: [192.0.2.10, \"2001:db8::/48\", 10.0.0.0/8]\nproxyProtocol: true";
+    let config = parse(&with_section(text)).expect("a good configuration");
+    assert!(config.proxies.speak_proxy_protocol);
+    for (address, is_trusted) in
+        [("192.0.2.10", true), ("192.0.2.11", false), ("10.9.8.7", true), ("2001:db8::1", true)]
+    {
+        assert_eq!(
+            config.proxies.trusted.contains(address.parse().expect("an address")),
+            is_trusted,
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_trusted_is_told_with_what_is_expected() {
+    for (text, expected) in [
+        ("trustedProxies: 192.0.2.10", "a list of addresses and networks"),
+        ("trustedProxies: [proxy.example.com]", "an address such as `192.0.2.10`, or a network"),
+        ("trustedProxies: [192.0.2.1/24]", "whose bits after the prefix are 0"),
+        ("trustedProxies: [0.0.0.0/0]", "a prefix of 8 bits or more"),
+        ("trustedProxies: [\"::/0\"]", "a prefix of 8 bits or more"),
+        ("trustedProxies: [\"::ffff:192.0.2.0/120\"]", "in its own form"),
+        ("proxyProtocol: true", "`false` without `trustedProxies`"),
+        ("proxyProtocol: v2", "`true` or `false`"),
+    ] {
+        assert_says(&with_section(text), &["line 2, column", expected]);
+    }
+}

@@ -1,0 +1,283 @@
+//! Whose turn it is to use a provider: so many exchanges at a time, and those who wait are asked in by party, one of each
+//! after the other. Whoever has a thousand waiting keeps nobody else waiting for more than one of them.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{IdentityError, unavailable};
+
+/// Waiting exchanges of all parties together.
+const MOST_WAITING: usize = 4096;
+
+/// How exchanges with one provider are limited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeLimits {
+    /// Exchanges at a time. One party gets three quarters of them at most.
+    pub at_once: usize,
+    /// Waiting exchanges of one party.
+    pub waiting_of_party: usize,
+    /// For everything from the code to the proven identity, the wait for a turn included. A person waits for it.
+    pub time: Duration,
+}
+
+impl Default for ExchangeLimits {
+    fn default() -> Self {
+        Self { at_once: 32, waiting_of_party: 256, time: Duration::from_secs(10) }
+    }
+}
+
+pub(super) struct Turns {
+    limits: ExchangeLimits,
+    line: Arc<Mutex<Line>>,
+}
+
+/// The turn to use a provider, until `end`. It is somebody else's once this is dropped.
+pub struct Turn {
+    pub(super) end: Instant,
+    party: IpAddr,
+    /// `None` once it was handed on.
+    line: Option<Arc<Mutex<Line>>>,
+}
+
+struct Line {
+    free: usize,
+    most_of_party: usize,
+    waiting: usize,
+    parties: HashMap<IpAddr, Party>,
+    /// The parties that wait, the one whose turn is next in front.
+    order: VecDeque<IpAddr>,
+}
+
+#[derive(Default)]
+struct Party {
+    running: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    end: Instant,
+    sender: oneshot::Sender<Turn>,
+}
+
+impl Turns {
+    pub(super) fn new(limits: ExchangeLimits) -> Self {
+        let line = Line {
+            free: limits.at_once,
+            most_of_party: (limits.at_once - limits.at_once / 4).max(1),
+            waiting: 0,
+            parties: HashMap::new(),
+            order: VecDeque::new(),
+        };
+        Self { limits, line: Arc::new(Mutex::new(line)) }
+    }
+
+    /// Waits for a turn, as long as an exchange may take.
+    pub(super) async fn take(&self, party: IpAddr) -> Result<Turn, IdentityError> {
+        let end = Instant::now() + self.limits.time;
+        let turn = {
+            let mut line = lock(&self.line);
+            let (sender, turn) = oneshot::channel();
+            line.wait(party, Waiting { end, sender }, self.limits.waiting_of_party)?;
+            turn
+        };
+        hand_on(&self.line);
+        match tokio::time::timeout_at(end, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // Nobody drops the other end while somebody waits.
+            Ok(Err(_)) | Err(_) => Err(unavailable("too many exchanges were under way")),
+        }
+    }
+}
+
+impl Line {
+    fn wait(&mut self, party: IpAddr, waiting: Waiting, most: usize) -> Result<(), IdentityError> {
+        let of_party = self.parties.entry(party).or_default();
+        // At least one may wait: it is how everybody gets in.
+        if of_party.waiting.len() >= most.max(1) || self.waiting >= MOST_WAITING {
+            // Those who gave up need no room.
+            let before = of_party.waiting.len();
+            of_party.waiting.retain(|waiting| !waiting.sender.is_closed());
+            self.waiting -= before - of_party.waiting.len();
+            if of_party.waiting.len() >= most.max(1) || self.waiting >= MOST_WAITING {
+                self.forget(party);
+                return Err(IdentityError::TooManyWait);
+            }
+        }
+        if of_party.waiting.is_empty() && !self.order.contains(&party) {
+            self.order.push_back(party);
+        }
+        of_party.waiting.push_back(waiting);
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// The next to have a turn, whose place is counted from now on.
+    fn next(&mut self) -> Option<(IpAddr, Waiting)> {
+        if self.free == 0 {
+            return None;
+        }
+        let may = |party: &IpAddr| self.parties.get(party).is_some_and(|it| it.running < self.most_of_party);
+        let party = self.order.iter().position(may).and_then(|index| self.order.remove(index))?;
+        let of_party = self.parties.get_mut(&party)?;
+        let waiting = of_party.waiting.pop_front();
+        if !of_party.waiting.is_empty() {
+            self.order.push_back(party);
+        }
+        let waiting = waiting?;
+        of_party.running += 1;
+        self.waiting -= 1;
+        self.free -= 1;
+        Some((party, waiting))
+    }
+
+    fn give_back(&mut self, party: IpAddr) {
+        self.free += 1;
+        if let Some(of_party) = self.parties.get_mut(&party) {
+            of_party.running = of_party.running.saturating_sub(1);
+        }
+        self.forget(party);
+    }
+
+    fn forget(&mut self, party: IpAddr) {
+        if self.parties.get(&party).is_some_and(|it| it.running == 0 && it.waiting.is_empty()) {
+            self.parties.remove(&party);
+            self.order.retain(|other| *other != party);
+        }
+    }
+}
+
+/// Gives turns to as many as there are turns for.
+fn hand_on(line: &Arc<Mutex<Line>>) {
+    loop {
+        let Some((party, Waiting { end, sender })) = lock(line).next() else { return };
+        if let Err(mut turn) = sender.send(Turn { end, party, line: Some(line.clone()) }) {
+            // Gave up waiting. Given back here, so that a long row of those does not nest.
+            turn.line = None;
+            lock(line).give_back(party);
+        }
+    }
+}
+
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(line) = self.line.take() {
+            lock(&line).give_back(self.party);
+            hand_on(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::Poll;
+
+    use super::*;
+
+    const GREEDY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn turns(at_once: usize, waiting_of_party: usize) -> Arc<Turns> {
+        let limits = ExchangeLimits { at_once, waiting_of_party, ..ExchangeLimits::default() };
+        Arc::new(Turns::new(limits))
+    }
+
+    /// Stands in line, and does not have a turn yet.
+    async fn stand(
+        turns: &Arc<Turns>,
+        party: IpAddr,
+    ) -> std::pin::Pin<Box<impl Future<Output = Result<Turn, IdentityError>>>> {
+        let turns = turns.clone();
+        let mut waiting = Box::pin(async move { turns.take(party).await });
+        std::future::poll_fn(|context| {
+            assert!(waiting.as_mut().poll(context).is_pending(), "it need not wait");
+            Poll::Ready(())
+        })
+        .await;
+        waiting
+    }
+
+    fn is_empty(turns: &Turns) -> bool {
+        let line = lock(&turns.line);
+        line.parties.is_empty()
+            && line.order.is_empty()
+            && line.waiting == 0
+            && line.free == turns.limits.at_once
+    }
+
+    #[tokio::test]
+    async fn who_has_many_waiting_keeps_another_waiting_for_one_only() {
+        let turns = turns(1, 1000);
+        let first = turns.take(GREEDY).await.expect("a turn");
+        let mut greedy = Vec::new();
+        for _ in 0..1000 {
+            greedy.push(stand(&turns, GREEDY).await);
+        }
+        let other = stand(&turns, OTHER).await;
+        drop(first);
+        let second = greedy.remove(0).await.expect("the one that came before the other");
+        drop(second);
+        drop(other.await.expect("the other's turn comes next"));
+        drop(greedy);
+        assert!(
+            is_empty(&turns) || {
+                drop(turns.take(OTHER).await.expect("a turn"));
+                is_empty(&turns)
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn one_party_never_has_all_turns() {
+        let turns = turns(4, 10);
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(turns.take(GREEDY).await.expect("a turn"));
+        }
+        let fourth = stand(&turns, GREEDY).await;
+        let other = turns.take(OTHER).await.expect("the last quarter is for others");
+        drop(held.pop());
+        drop((fourth.await.expect("a turn"), other, held));
+        assert!(is_empty(&turns));
+    }
+
+    #[tokio::test]
+    async fn a_party_that_has_too_many_waiting_is_told_so_and_others_are_not() {
+        let turns = turns(1, 2);
+        let first = turns.take(GREEDY).await.expect("a turn");
+        let (second, third) = (stand(&turns, GREEDY).await, stand(&turns, GREEDY).await);
+        assert!(matches!(turns.take(GREEDY).await, Err(IdentityError::TooManyWait)));
+        let other = stand(&turns, OTHER).await;
+        // Who gave up makes room.
+        drop(second);
+        let fourth = stand(&turns, GREEDY).await;
+        drop(first);
+        let third = third.await.expect("a turn");
+        drop(third);
+        drop(other.await.expect("a turn"));
+        drop(fourth.await.expect("a turn"));
+        assert!(is_empty(&turns));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_longer_than_an_exchange_may_take() {
+        let time = Duration::from_millis(20);
+        let limits = ExchangeLimits { at_once: 1, time, ..ExchangeLimits::default() };
+        let turns = Turns::new(limits);
+        let stalled = turns.take(GREEDY).await.expect("a turn");
+        assert!(stalled.end <= Instant::now() + time);
+        let refusal = turns.take(OTHER).await.err().expect("no turn in time");
+        assert!(matches!(refusal, IdentityError::Unavailable(_)));
+        drop(stalled);
+        assert!(is_empty(&turns));
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a request came from, when proxies stand before the daemon. Nobody's word counts but that of a trusted one.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{HeaderMap, HeaderName};
+
+use crate::addresses::Networks;
+
+/// Set by proxies, in no standard, and by all of them. `Forwarded` (RFC 7239) is not read: a proxy that writes the one and
+/// passes the other on would let a client choose.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The proxies whose word counts. By default there are none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    pub trusted: Networks,
+    /// Each connection of a trusted one begins with a PROXY header, which alone tells where it came from.
+    pub speak_proxy_protocol: bool,
+}
+
+impl Proxies {
+    /// Whether a connection from `peer` has to begin with a PROXY header.
+    pub(super) fn introduces(&self, peer: SocketAddr) -> bool {
+        self.speak_proxy_protocol && self.trusted.contains(peer.ip())
+    }
+
+    /// Where a request came from that `peer` brought: the rightmost address of `X-Forwarded-For` that is not a trusted
+    /// proxy's. What stands left of that, anybody may have written.
+    pub(super) fn origin(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+        if self.speak_proxy_protocol || self.trusted.is_empty() || !self.trusted.contains(peer.ip()) {
+            return peer;
+        }
+        let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.as_bytes()).collect();
+        let mut origin = peer;
+        for item in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+            // What is no address says nothing, nor does what stands before it: the last who is known counts.
+            let Some(address) = std::str::from_utf8(item).ok().and_then(address) else { break };
+            origin = SocketAddr::new(address, 0);
+            if !self.trusted.contains(address) {
+                break;
+            }
+        }
+        origin
+    }
+}
+
+/// `192.0.2.1`, `192.0.2.1:8080`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:8080`.
+fn address(item: &str) -> Option<IpAddr> {
+    let item = item.trim_matches([' ', '\t']);
+    let bracketed = item.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address: IpAddr = match bracketed {
+        Some(inner) => IpAddr::V6(inner.parse().ok()?),
+        None => item.parse().ok().or_else(|| Some(item.parse::<SocketAddr>().ok()?.ip()))?,
+    };
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CLIENT: &str = "203.0.113.5";
+
+    fn proxies(speak_proxy_protocol: bool) -> Proxies {
+        let trusted = ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| text.parse().expect("a network"));
+        Proxies { trusted: Networks::new(trusted.to_vec()), speak_proxy_protocol }
+    }
+
+    fn origin_of(proxies: &Proxies, peer: &str, lines: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, line.parse().expect("a header"));
+        }
+        headers.insert("forwarded", "for=198.51.100.99".parse().expect("a header"));
+        let peer: IpAddr = peer.parse().expect("an address");
+        proxies.origin((peer, 4711).into(), &headers).ip().to_string()
+    }
+
+    #[test]
+    fn the_rightmost_address_that_is_no_trusted_proxy_counts() {
+        let proxies = proxies(false);
+        for lines in [
+            &["203.0.113.5"][..],
+            &["198.51.100.1, 203.0.113.5"],
+            &["198.51.100.1,203.0.113.5 , 10.1.2.3"],
+            &["198.51.100.1", "203.0.113.5", "10.1.2.3, 2001:db8:1::9"],
+            &["203.0.113.5:8080, [2001:db8:1::9]:443"],
+            &["garbage, 203.0.113.5"],
+            &["::ffff:203.0.113.5, ::ffff:10.0.0.1"],
+        ] {
+            assert_eq!(origin_of(&proxies, "10.0.0.1", lines), CLIENT, "{lines:?}");
+            assert_eq!(origin_of(&proxies, "::ffff:10.0.0.1", lines), CLIENT, "{lines:?}");
+        }
+        assert_eq!(origin_of(&proxies, "10.0.0.1", &["[2001:db8::7]"]), "2001:db8::7");
+    }
+
+    #[test]
+    fn nobody_else_is_believed() {
+        let stranger = "192.0.2.9";
+        assert_eq!(origin_of(&proxies(false), stranger, &[CLIENT]), stranger);
+        assert_eq!(origin_of(&Proxies::default(), "10.0.0.1", &[CLIENT]), "10.0.0.1");
+        assert_eq!(
+            origin_of(&proxies(true), "10.0.0.1", &[CLIENT]),
+            "10.0.0.1",
+            "the PROXY header alone counts"
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_leaves_the_last_who_is_known() {
+        for (lines, expected) in [
+            (&[][..], "10.0.0.1"),
+            (&[""], "10.0.0.1"),
+            (&["unknown"], "10.0.0.1"),
+            (&["203.0.113.5, unknown"], "10.0.0.1"),
+            (&["203.0.113.5, , 10.2.2.2"], "10.2.2.2"),
+            (&["203.0.113.5, _hidden, 10.2.2.2"], "10.2.2.2"),
+            (&["203.0.113.5 10.2.2.2"], "10.0.0.1"),
+            (&["[203.0.113.5]"], "10.0.0.1"),
+            (&["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
+        ] {
+            assert_eq!(origin_of(&proxies(false), "10.0.0.1", lines), expected, "{lines:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a client writes before what the proxy adds, it comes from where the proxy saw it.
+        #[test]
+        fn a_client_cannot_choose_its_address(forged in "[ -~]{0,60}") {
+            let line = format!("{forged}, {CLIENT}");
+            prop_assert_eq!(origin_of(&proxies(false), "10.0.0.1", &[&line]), CLIENT);
+            prop_assert_eq!(origin_of(&proxies(false), "10.0.0.1", &[&forged, CLIENT]), CLIENT);
+        }
+    }
+}

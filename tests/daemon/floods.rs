@@ -1,0 +1,365 @@
+//! A daemon under floods: from many addresses of loopback, with honest users who go on meanwhile.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::provider::Provider;
+use infra_shared::http::{Trust, client_config};
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Longer than anything takes that is not to be waited for.
+const BOUND: Duration = Duration::from_secs(20);
+/// As many as the daemon takes from one address in a minute.
+const STARTS_OF_ADDRESS: usize = 60;
+const AT_ONCE: usize = 64;
+
+#[derive(Clone)]
+struct Target {
+    address: SocketAddr,
+    connector: TlsConnector,
+}
+
+impl Target {
+    fn of(daemon: &Daemon, protocol: &str) -> Self {
+        let trust = Trust::Pinned { pin: daemon.pin(), authorities: None };
+        let mut config = client_config(&trust, false).expect("a configuration");
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        // Each handshake is a whole one.
+        config.resumption = Resumption::disabled();
+        Self {
+            address: (Ipv4Addr::LOCALHOST, daemon.port()).into(),
+            connector: TlsConnector::from(Arc::new(config)),
+        }
+    }
+
+    async fn connect(&self, from: Ipv4Addr) -> Option<TcpStream> {
+        let socket = TcpSocket::new_v4().ok()?;
+        socket.set_reuseaddr(true).ok()?;
+        socket.bind((from, 0).into()).ok()?;
+        tokio::time::timeout(BOUND, socket.connect(self.address)).await.ok()?.ok()
+    }
+
+    async fn shake_hands(&self, from: Ipv4Addr) -> Option<TlsStream<TcpStream>> {
+        let stream = self.connect(from).await?;
+        let name = ServerName::try_from("127.0.0.1").expect("an address");
+        tokio::time::timeout(BOUND, self.connector.connect(name, stream)).await.ok()?.ok()
+    }
+}
+
+/// The number-th address of a network of loopback of its own.
+fn address(group: u8, number: usize) -> Ipv4Addr {
+    let number = u32::try_from(number).expect("fewer addresses");
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, group, 0, 1).to_bits() + number)
+}
+
+/// Resident memory of a process in MiB.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+    line.split_ascii_whitespace().nth(1).expect("a size").parse::<u64>().expect("a number") / 1024
+}
+
+/// Seconds of the processor that a process has used.
+fn processor(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_ascii_whitespace().collect();
+    [11, 12].iter().map(|index| fields[*index].parse::<u64>().expect("ticks")).sum::<u64>() / 100
+}
+
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    entries.map(|entry| entry.expect("an entry").metadata().expect("a file").len()).sum()
+}
+
+/// Starts logins from so many addresses, as many from each as it may start; how many were answered with a ticket.
+fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
+    let body = Bytes::from(
+        serde_json::json!({
+            "provider": "okta",
+            "redirectURI": format!("http://127.0.0.1:{}/callback", daemon.redirect_ports()[0]),
+            "state": "s".repeat(43),
+            "codeChallenge": "c".repeat(43),
+        })
+        .to_string(),
+    );
+    let target = Target::of(daemon, "h2");
+    let started = Arc::new(AtomicUsize::new(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut clients = JoinSet::new();
+        for number in addresses {
+            if clients.len() >= AT_ONCE {
+                let _ = clients.join_next().await;
+            }
+            let (target, body, started) = (target.clone(), body.clone(), started.clone());
+            clients.spawn(async move {
+                let stream = target.shake_hands(address(16, number)).await?;
+                let handshake =
+                    hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+                let (connection, driver) = handshake.await.ok()?;
+                let driver = tokio::spawn(driver);
+                let mut requests = JoinSet::new();
+                for _ in 0..STARTS_OF_ADDRESS {
+                    let (mut connection, body) = (connection.clone(), body.clone());
+                    let url = format!("https://{}/v1/logins", target.address);
+                    let request = Request::post(url)
+                        .header("content-type", "application/json")
+                        .body(Full::new(body))
+                        .expect("a request of known parts");
+                    let started = started.clone();
+                    requests.spawn(async move {
+                        let answer = connection.send_request(request).await.ok()?;
+                        let is_started = answer.status() == 200;
+                        answer.into_body().collect().await.ok()?;
+                        started.fetch_add(usize::from(is_started), Ordering::Relaxed);
+                        Some(())
+                    });
+                }
+                while requests.join_next().await.is_some() {}
+                drop(connection);
+                driver.abort();
+                Some(())
+            });
+        }
+        while clients.join_next().await.is_some() {}
+    });
+    started.load(Ordering::Relaxed)
+}
+
+fn starts_take_no_memory_and_no_disk(addresses: usize) {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    login::over_http(&daemon, &provider);
+    // As many at once as later on.
+    let warm = (addresses / 10).max(2 * AT_ONCE);
+    assert_eq!(start_logins(&daemon, 0..warm), warm * STARTS_OF_ADDRESS);
+    let (memory, disk) = (resident(daemon.process()), bytes_below(&daemon.data_dir()));
+
+    let begun = Instant::now();
+    let started = start_logins(&daemon, warm..addresses);
+    let (later, took) = (resident(daemon.process()), begun.elapsed());
+
+    println!(
+        "{started} starts from {} addresses in {took:.0?}: memory {memory} then {later} MiB; processor: daemon {} s, client {} s",
+        addresses - warm,
+        processor(daemon.process()),
+        processor(std::process::id()),
+    );
+    assert_eq!(started, (addresses - warm) * STARTS_OF_ADDRESS, "an honest start was refused");
+    assert_eq!(bytes_below(&daemon.data_dir()), disk, "something was written");
+    assert!(later <= memory + 32, "memory grew from {memory} to {later} MiB");
+}
+
+#[test]
+fn login_starts_from_many_addresses_take_no_memory_and_no_disk() {
+    starts_take_no_memory_and_no_disk(300);
+}
+
+#[test]
+#[ignore = "10⁶ requests: minutes"]
+fn a_million_login_starts_take_no_memory_and_no_disk() {
+    starts_take_no_memory_and_no_disk(1_000_000_usize.div_ceil(STARTS_OF_ADDRESS) * 10 / 9);
+}
+
+/// What honest users saw.
+#[derive(Default)]
+struct Seen {
+    validations: Vec<Duration>,
+    failed_validations: usize,
+    logins: usize,
+    failed_logins: usize,
+}
+
+impl Seen {
+    /// The time that 99 of 100 validations took no longer than.
+    fn p99(&mut self) -> Duration {
+        self.validations.sort_unstable();
+        self.validations.get(self.validations.len() * 99 / 100).copied().unwrap_or(Duration::MAX)
+    }
+}
+
+/// Validates tokens and signs in until `stop`.
+fn be_honest(daemon: &Daemon, provider: &Provider, stop: &AtomicBool) -> Seen {
+    let token = login::over_http(daemon, provider);
+    std::thread::scope(|scope| {
+        let validating = scope.spawn(|| {
+            let (api, mut seen) = (daemon.api(), Seen::default());
+            while !stop.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let request = api.request("GET", "/v1/session").bearer_auth(&token);
+                match infra_harness::api::Answered::try_of(request) {
+                    Ok(answered) if answered.status == 200 => seen.validations.push(begun.elapsed()),
+                    _ => seen.failed_validations += 1,
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            seen
+        });
+        let signing_in = scope.spawn(|| {
+            let (mut logins, mut failed) = (0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                let outcome = catch_unwind(AssertUnwindSafe(|| login::over_http(daemon, provider)));
+                logins += 1;
+                failed += usize::from(outcome.is_err());
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            (logins, failed)
+        });
+        let mut seen = validating.join().expect("it ends");
+        (seen.logins, seen.failed_logins) = signing_in.join().expect("it ends");
+        seen
+    })
+}
+
+/// Keeps `slow` connections that never come to an end, and shakes hands `a_second` times, until `stop`; how many
+/// handshakes came about.
+async fn flood(daemon: &Daemon, slow: usize, a_second: usize, stop: Arc<AtomicBool>) -> usize {
+    let target = Target::of(daemon, "http/1.1");
+    let mut connections = JoinSet::new();
+    for number in 0..slow {
+        let (target, stop) = (target.clone(), stop.clone());
+        connections.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                hold(&target, number).await;
+                // Who was cut off comes again, and not at once.
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+    }
+    let shaken = Arc::new(AtomicUsize::new(0));
+    let mut turns = tokio::time::interval(Duration::from_millis(10));
+    let (mut handshakes, mut number) = (JoinSet::new(), 0);
+    while !stop.load(Ordering::Relaxed) {
+        turns.tick().await;
+        while handshakes.try_join_next().is_some() {}
+        for _ in 0..a_second / 100 {
+            if handshakes.len() >= 1000 {
+                break;
+            }
+            let (target, shaken) = (target.clone(), shaken.clone());
+            number += 1;
+            handshakes.spawn(async move {
+                if target.shake_hands(address(18, number % 5_000)).await.is_some() {
+                    shaken.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    }
+    handshakes.shutdown().await;
+    connections.shutdown().await;
+    shaken.load(Ordering::Relaxed)
+}
+
+/// One slow connection, until it is closed: silent, in the middle of a ClientHello, or of a request's head.
+async fn hold(target: &Target, number: usize) {
+    let from = address(17, number / 60);
+    let mut bytes = [0; 16];
+    if number % 3 == 2 {
+        let Some(mut stream) = target.shake_hands(from).await else { return };
+        let _ = stream.write_all(b"GET /v1/server HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
+        let _ = tokio::time::timeout(BOUND, stream.read(&mut bytes)).await;
+        return;
+    }
+    let Some(mut stream) = target.connect(from).await else { return };
+    if number % 3 == 1 {
+        let _ = stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc").await;
+    }
+    let _ = tokio::time::timeout(BOUND, stream.read(&mut bytes)).await;
+}
+
+fn honest_users_go_on(slow: usize, a_second: usize, time: Duration) -> (Seen, u64, Duration) {
+    allow_files();
+    let provider = Provider::start();
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        // All honest users of this test share an address, and are the same.
+        configuration.sessions = "{maxPerUser: 10000}".to_owned();
+        configuration.more = "limits: {loginStartsPerMinute: 10000}\n".to_owned();
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let (mut most, mut shaken) = (0, 0);
+    let mut seen = std::thread::scope(|scope| {
+        let honest = scope.spawn(|| be_honest(&daemon, &provider, &stop));
+        let flooding = scope.spawn(|| {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let shaken = runtime.block_on(flood(&daemon, slow, a_second, stop.clone()));
+            runtime.shutdown_background();
+            shaken
+        });
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            std::thread::sleep(Duration::from_millis(200));
+            most = most.max(resident(daemon.process()));
+        }
+        stop.store(true, Ordering::Relaxed);
+        shaken = flooding.join().expect("it ends");
+        honest.join().expect("it ends")
+    });
+    let over = Instant::now();
+    let recovered = infra_harness::wait::until(BOUND, || {
+        let begun = Instant::now();
+        let is_well = catch_unwind(AssertUnwindSafe(|| login::over_http(&daemon, &provider))).is_ok();
+        (is_well && begun.elapsed() < Duration::from_secs(1)).then(|| over.elapsed())
+    });
+    let recovered = recovered.expect("it never recovers");
+    println!(
+        "{slow} slow connections and {} handshakes a second for {time:?}: validations {} (p99 {:?}, failed {}), logins {} \
+         (failed {}), at most {most} MiB, recovered after {recovered:?}; processor: daemon {} s, client and provider {} s",
+        shaken / usize::try_from(time.as_secs()).expect("seconds"),
+        seen.validations.len(),
+        seen.p99(),
+        seen.failed_validations,
+        seen.logins,
+        seen.failed_logins,
+        processor(daemon.process()),
+        processor(std::process::id()),
+    );
+    (seen, most, recovered)
+}
+
+fn allow_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+#[test]
+fn honest_users_go_on_under_a_flood_of_connections() {
+    let (seen, most, _) = honest_users_go_on(600, 100, Duration::from_secs(6));
+    assert!(
+        !seen.validations.is_empty() && seen.failed_validations == 0,
+        "{} failed",
+        seen.failed_validations
+    );
+    assert!(seen.logins > 0 && seen.failed_logins == 0, "{} of {} failed", seen.failed_logins, seen.logins);
+    assert!(most <= 256, "{most} MiB");
+}
+
+#[test]
+#[ignore = "a minute, and all of the machine"]
+fn honest_users_go_on_under_5000_slow_connections_and_1000_handshakes_a_second() {
+    let (mut seen, most, recovered) = honest_users_go_on(5_000, 1_000, Duration::from_mins(1));
+    let (p99, validations) = (seen.p99(), seen.validations.len());
+    assert!(p99 <= Duration::from_millis(100), "{p99:?}");
+    assert!(seen.failed_validations * 100 <= validations, "{} of {validations}", seen.failed_validations);
+    assert!(seen.failed_logins * 100 <= seen.logins, "{} of {}", seen.failed_logins, seen.logins);
+    assert!(most <= 256, "{most} MiB");
+    assert!(recovered <= Duration::from_secs(5), "{recovered:?}");
+}
