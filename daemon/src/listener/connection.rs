@@ -95,8 +95,8 @@ impl Protocol {
         mut stopped: watch::Receiver<bool>,
     ) {
         activity.begin(!stream.is_http2());
-        let (answerer, answered) = (self.answerer.clone(), activity.clone());
-        let service = service_fn(move |request| answerer.clone().answer(request, peer, answered.clone()));
+        let (answerer, seen) = (self.answerer.clone(), activity.clone());
+        let service = service_fn(move |request| answerer.clone().answer(request, peer, seen.clone()));
         let stream = TokioIo::new(Heard { stream, activity: activity.clone() });
         let mut connection = std::pin::pin!(self.builder.serve_connection(stream, service));
         let mut overdue = std::pin::pin!(activity.is_overdue(&self.limits));

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::addresses::Networks;
 
@@ -30,7 +30,7 @@ impl Proxies {
         if self.speak_proxy_protocol || self.trusted.is_empty() || !self.trusted.contains(peer.ip()) {
             return peer;
         }
-        let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.as_bytes()).collect();
+        let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
         let mut origin = peer;
         for item in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
             // What is no address says nothing, nor does what stands before it: the last who is known counts.

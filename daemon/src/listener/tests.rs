@@ -349,7 +349,7 @@ async fn a_connection_that_does_nothing_is_closed_and_one_that_is_used_is_not() 
     let (address, count) = (served.address, count_connections);
     timeout(BOUND, async {
         while count(address) > 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await

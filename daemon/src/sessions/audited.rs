@@ -27,7 +27,7 @@ impl Sessions {
         let provider = self.find_provider(&request.provider).map(|_| request.provider.as_str());
         match (&started, provider) {
             (Ok(_), Some(provider)) => {
-                self.audit.record_or_count(&Event::LoginStarted { provider }, Counted::Started)
+                self.audit.record_or_count(&Event::LoginStarted { provider }, Counted::Started);
             }
             (Err(refusal), provider) => self.tell_refused(provider, refusal),
             (Ok(_), None) => {}

@@ -31,7 +31,7 @@ impl Populated {
     pub(crate) fn new(provider: &Provider, count: usize) -> Self {
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |configuration| {
             // What is measured is an answer, not the making of connections.
-            configuration.more = "limits: {requestsPerConnection: 1000000}\n".to_owned();
+            "limits: {requestsPerConnection: 1000000}\n".clone_into(&mut configuration.more);
         });
         // Its directory, keys and certificate are made by itself.
         daemon.start_again();
