@@ -225,7 +225,10 @@ impl Provider {
     ) -> Result<IDToken, IdentityError> {
         let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await?;
         let verified = match id_token::verify(token, expected, &keys) {
-            Err(IDTokenError::UnknownKey) => {
+            // A provider that does not name its keys, or gives a new key the old name, changed it without a word.
+            Err(
+                IDTokenError::UnknownKey | IDTokenError::KeyDoesNotFit | IDTokenError::SignatureInvalid,
+            ) => {
                 let keys = self.signing_keys.refetch(&self.outbound, jwks_uri, expected.now, &keys).await?;
                 id_token::verify(token, expected, &keys)
             }
