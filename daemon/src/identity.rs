@@ -12,7 +12,7 @@ mod signing_keys;
 mod user_info;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
@@ -223,13 +223,15 @@ impl Provider {
         expected: &Expected<'_>,
         jwks_uri: &Url,
     ) -> Result<IDToken, IdentityError> {
+        let begun_at = Instant::now();
         let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await?;
         let verified = match id_token::verify(token, expected, &keys) {
             // A provider that does not name its keys, or gives a new key the old name, changed it without a word.
-            Err(
-                IDTokenError::UnknownKey | IDTokenError::KeyDoesNotFit | IDTokenError::SignatureInvalid,
-            ) => {
-                let keys = self.signing_keys.refetch(&self.outbound, jwks_uri, expected.now, &keys).await?;
+            Err(IDTokenError::UnknownKey | IDTokenError::KeyDoesNotFit | IDTokenError::SignatureInvalid) => {
+                let keys = self
+                    .signing_keys
+                    .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))
+                    .await?;
                 id_token::verify(token, expected, &keys)
             }
             verified => verified,
@@ -298,3 +300,6 @@ impl From<crate::outbound::OutboundError> for IdentityError {
         Self::Unavailable(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

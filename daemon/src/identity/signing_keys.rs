@@ -52,6 +52,7 @@ pub(super) struct SigningKeys {
 #[derive(Default)]
 struct Known {
     keys: Option<(Arc<Vec<SigningKey>>, Timestamp)>,
+    fetched_at: Option<Instant>,
     refetched_at: Option<Timestamp>,
     /// Why the last fetch failed, and when.
     failure: Option<(String, Instant)>,
@@ -85,17 +86,19 @@ impl SigningKeys {
         }
     }
 
-    /// Fresh keys in the place of `unfit`; the known ones when somebody fetched them a moment ago.
+    /// Fresh keys in the place of `unfit`; the known ones when they were fetched a moment ago: since `begun_at`, or after others
+    /// that did not fit.
     pub(super) async fn refetch(
         &self,
         outbound: &Outbound,
         jwks_uri: &Url,
         now: Timestamp,
-        unfit: &Arc<Vec<SigningKey>>,
+        (unfit, begun_at): (&Arc<Vec<SigningKey>>, Instant),
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
         let mut known = self.known.lock().await;
         if let Some((keys, _)) = &known.keys {
-            let are_newer = !Arc::ptr_eq(keys, unfit);
+            // Those that this very exchange fetched would come again, and who comes next could not ask for honest ones.
+            let are_newer = !Arc::ptr_eq(keys, unfit) || known.fetched_at.is_some_and(|at| at >= begun_at);
             let was_asked_lately =
                 known.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
             if are_newer || was_asked_lately {
@@ -112,6 +115,7 @@ impl Known {
     fn replace(&mut self, keys: Vec<SigningKey>, now: Timestamp) -> Arc<Vec<SigningKey>> {
         let keys = Arc::new(keys);
         self.keys = Some((keys.clone(), now));
+        self.fetched_at = Some(Instant::now());
         self.failure = None;
         keys
     }

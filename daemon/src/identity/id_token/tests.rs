@@ -230,7 +230,8 @@ mod wycheproof {
         let (mut accepted, mut refused) = (0, 0);
         for group in vectors("signatures") {
             let keys = keys(&group);
-            let algorithm = ALL.iter().find(|algorithm| group["alg"] == algorithm.name()).expect("one of ours");
+            let algorithm =
+                ALL.iter().find(|algorithm| group["alg"] == algorithm.name()).expect("one of ours");
             for test in group["tests"].as_array().expect("tests") {
                 let [id, message, signature, result] = &test.as_array().expect("a test")[..] else {
                     panic!("another form: {test}")
