@@ -227,7 +227,7 @@ impl Provider {
         let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await?;
         let verified = match id_token::verify(token, expected, &keys) {
             // A provider that does not name its keys, or gives a new key the old name, changed it without a word.
-            Err(IDTokenError::UnknownKey | IDTokenError::KeyDoesNotFit | IDTokenError::SignatureInvalid) => {
+            Err(error) if error.is_of_keys() => {
                 let keys = self
                     .signing_keys
                     .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))

@@ -87,6 +87,20 @@ pub(super) enum IDTokenError {
     SubjectMalformed,
 }
 
+impl IDTokenError {
+    /// Whether other keys of the provider could make the token good.
+    pub(super) fn is_of_keys(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownKey
+                | Self::AmbiguousKey
+                | Self::KeyDoesNotFit
+                | Self::KeyTooShort
+                | Self::SignatureInvalid
+        )
+    }
+}
+
 /// Verifies `token` completely, or names the first rule that it breaks. What is read of it before its signature was
 /// verified can only refuse it.
 pub(super) fn verify(
