@@ -24,7 +24,7 @@ use url::Url;
 use crate::outbound::Outbound;
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
 use discovery::Discovery;
-use id_token::{Expected, IDToken, IDTokenError};
+use id_token::{Expected, IDToken};
 use signing_keys::SigningKeys;
 
 pub use allow::Allow;
