@@ -15,6 +15,7 @@ mod user_info;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
@@ -26,7 +27,7 @@ use url::Url;
 use crate::outbound::{Limits, Outbound};
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
 use discovery::{Discovery, Metadata};
-use id_token::{Expected, IDToken, IDTokenError, Occasion};
+use id_token::{Expected, IDToken, Occasion};
 use signing_keys::SigningKeys;
 use turns::Turns;
 
@@ -272,10 +273,15 @@ impl Provider {
         expected: &Expected<'_>,
         jwks_uri: &Url,
     ) -> Result<IDToken, IdentityError> {
+        let begun_at = Instant::now();
         let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await?;
         let verified = match id_token::verify(token, expected, &keys) {
-            Err(IDTokenError::UnknownKey) => {
-                let keys = self.signing_keys.refetch(&self.outbound, jwks_uri, expected.now, &keys).await?;
+            // A provider that does not name its keys, or gives a new key the old name, changed it without a word.
+            Err(error) if error.is_of_keys() => {
+                let keys = self
+                    .signing_keys
+                    .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))
+                    .await?;
                 id_token::verify(token, expected, &keys)
             }
             verified => verified,
@@ -352,3 +358,6 @@ impl From<crate::outbound::OutboundError> for IdentityError {
         Self::Unavailable(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,20 @@ pub(super) enum IDTokenError {
     SubjectMalformed,
 }
 
+impl IDTokenError {
+    /// Whether other keys of the provider could make the token good.
+    pub(super) fn is_of_keys(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownKey
+                | Self::AmbiguousKey
+                | Self::KeyDoesNotFit
+                | Self::KeyTooShort
+                | Self::SignatureInvalid
+        )
+    }
+}
+
 /// Verifies `token` completely, or names the first rule that it breaks. What is read of it before its signature was
 /// verified can only refuse it.
 pub(super) fn verify(
@@ -103,18 +117,8 @@ pub(super) fn verify(
     expected: &Expected<'_>,
     keys: &[SigningKey],
 ) -> Result<IDToken, IDTokenError> {
-    let token = token.expose_secret();
-    if token.len() > MAX_BYTES {
-        return Err(IDTokenError::TooLarge);
-    }
-    let (header, unverified_claims, signed, signature) = match token.split('.').collect::<Vec<_>>()[..] {
-        [header, claims, signature] => {
-            (part(header)?, part(claims)?, signed_part(token, signature)?, signature)
-        }
-        // Step 1: encryption was not negotiated, so nobody may use it.
-        [_, _, _, _, _] => return Err(IDTokenError::Encrypted),
-        _ => return Err(IDTokenError::Malformed),
-    };
+    let parts = Parts::split(token.expose_secret())?;
+    let (header, unverified_claims) = (object(parts.header)?, object(parts.claims)?);
     check_type(&header)?;
 
     // Step 2: issued by the provider that was asked, byte for byte.
@@ -130,14 +134,7 @@ pub(super) fn verify(
         return Err(IDTokenError::AuthorizedPartyDiffers);
     }
 
-    // Steps 6, 7 and 8: signed, by an algorithm of the configuration (never `none`, never a shared secret), with a key
-    // of the provider. `jku`, `x5u` and `jwk` of the header are never looked at.
-    let algorithm = algorithm(&header, expected.algorithms)?;
-    let key = select_key(&header, algorithm, keys)?;
-    match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.key, algorithm.into()) {
-        Ok(true) => {}
-        Ok(false) | Err(_) => return Err(IDTokenError::SignatureInvalid),
-    }
+    let algorithm = check_signature(&parts, &header, expected.algorithms, keys)?;
     let claims = unverified_claims;
 
     let now = expected.now.as_second();
@@ -181,15 +178,52 @@ pub(super) fn verify(
     Ok(IDToken { subject, claims })
 }
 
+/// A token in the compact form (RFC 7515 §7.1), its parts as they came.
+struct Parts<'a> {
+    header: &'a str,
+    claims: &'a str,
+    /// Everything before the last dot is what the signature is of (RFC 7515 §5.2).
+    signed: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn split(token: &'a str) -> Result<Self, IDTokenError> {
+        if token.len() > MAX_BYTES {
+            return Err(IDTokenError::TooLarge);
+        }
+        match token.split('.').collect::<Vec<_>>()[..] {
+            [header, claims, signature] => {
+                let signed = token.strip_suffix(signature).and_then(|rest| rest.strip_suffix('.'));
+                Ok(Self { header, claims, signed: signed.ok_or(IDTokenError::Malformed)?, signature })
+            }
+            // Step 1: encryption was not negotiated, so nobody may use it.
+            [_, _, _, _, _] => Err(IDTokenError::Encrypted),
+            _ => Err(IDTokenError::Malformed),
+        }
+    }
+}
+
 /// A header or claims: base64url without padding (RFC 7515 §2), and an object without repetitions (RFC 7519 §4).
-fn part(text: &str) -> Result<Map<String, Value>, IDTokenError> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| IDTokenError::Malformed)?;
+fn object(part: &str) -> Result<Map<String, Value>, IDTokenError> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| IDTokenError::Malformed)?;
     json::object(&bytes).ok_or(IDTokenError::Malformed)
 }
 
-/// Everything before the last dot is what the signature is of (RFC 7515 §5.2).
-fn signed_part<'a>(token: &'a str, signature: &str) -> Result<&'a str, IDTokenError> {
-    token.strip_suffix(signature).and_then(|rest| rest.strip_suffix('.')).ok_or(IDTokenError::Malformed)
+/// Steps 6, 7 and 8: signed, by an algorithm of the configuration (never `none`, never a shared secret), with a key of the
+/// provider. `jku`, `x5u` and `jwk` of the header are never looked at.
+fn check_signature(
+    parts: &Parts<'_>,
+    header: &Map<String, Value>,
+    allowed: &[SigningAlgorithm],
+    keys: &[SigningKey],
+) -> Result<SigningAlgorithm, IDTokenError> {
+    let algorithm = algorithm(header, allowed)?;
+    let key = select_key(header, algorithm, keys)?;
+    match jsonwebtoken::crypto::verify(parts.signature, parts.signed.as_bytes(), &key.key, algorithm.into()) {
+        Ok(true) => Ok(algorithm),
+        Ok(false) | Err(_) => Err(IDTokenError::SignatureInvalid),
+    }
 }
 
 /// RFC 8725 §3.11: a token of another type (an access token, a logout token) is no ID token.

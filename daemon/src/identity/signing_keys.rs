@@ -1,6 +1,7 @@
 //! The keys that a provider signs with (RFC 7517), fetched when they are needed and once more when one is missing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -21,6 +22,9 @@ const USABLE: SignedDuration = SignedDuration::from_hours(24);
 /// However many tokens name keys that are not known, the provider is asked again at most this often.
 const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
+/// The members of a JWK that no public key has (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
 /// One public key, with what it may be used for.
 pub(super) struct SigningKey {
     pub(super) id: Option<String>,
@@ -38,7 +42,8 @@ pub(super) enum KeyKind {
     Ed25519,
 }
 
-/// The keys of one provider. One fetch at a time; who comes meanwhile waits for its result.
+/// The keys of one provider. One fetch at a time; who comes meanwhile waits for its result, whatever that is: a provider
+/// that stalls must not make a queue of those who ask.
 #[derive(Default)]
 pub(super) struct SigningKeys {
     known: Mutex<Known>,
@@ -47,7 +52,10 @@ pub(super) struct SigningKeys {
 #[derive(Default)]
 struct Known {
     keys: Option<(Arc<Vec<SigningKey>>, Timestamp)>,
+    fetched_at: Option<Instant>,
     refetched_at: Option<Timestamp>,
+    /// Why the last fetch failed, and when.
+    failure: Option<(String, Instant)>,
 }
 
 impl SigningKeys {
@@ -57,35 +65,40 @@ impl SigningKeys {
         jwks_uri: &Url,
         now: Timestamp,
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
+        let asked_at = Instant::now();
         let mut known = self.known.lock().await;
         if let Some((keys, fetched_at)) = &known.keys
             && is_within(*fetched_at, now, FRESH)
         {
             return Ok(keys.clone());
         }
-        let fetched = tokio::time::timeout(PATIENCE, fetch(outbound, jwks_uri))
-            .await
-            .unwrap_or_else(|_| Err(unavailable("keys: no answer in time")));
-        match fetched {
+        if let Some((reason, failed_at)) = &known.failure
+            && *failed_at >= asked_at
+        {
+            return known.usable(now).ok_or_else(|| IdentityError::Unavailable(reason.clone()));
+        }
+        match fetch_in_time(outbound, jwks_uri).await {
             Ok(keys) => Ok(known.replace(keys, now)),
-            Err(error) => match &known.keys {
-                Some((keys, fetched_at)) if is_within(*fetched_at, now, USABLE) => Ok(keys.clone()),
-                _ => Err(error),
-            },
+            Err(error) => {
+                known.failure = Some((error.to_string(), Instant::now()));
+                known.usable(now).ok_or(error)
+            }
         }
     }
 
-    /// Fresh keys in the place of `unfit`; the known ones when somebody fetched them a moment ago.
+    /// Fresh keys in the place of `unfit`; the known ones when they were fetched a moment ago: since `begun_at`, or after others
+    /// that did not fit.
     pub(super) async fn refetch(
         &self,
         outbound: &Outbound,
         jwks_uri: &Url,
         now: Timestamp,
-        unfit: &Arc<Vec<SigningKey>>,
+        (unfit, begun_at): (&Arc<Vec<SigningKey>>, Instant),
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
         let mut known = self.known.lock().await;
         if let Some((keys, _)) = &known.keys {
-            let are_newer = !Arc::ptr_eq(keys, unfit);
+            // Those that this very exchange fetched would come again, and who comes next could not ask for honest ones.
+            let are_newer = !Arc::ptr_eq(keys, unfit) || known.fetched_at.is_some_and(|at| at >= begun_at);
             let was_asked_lately =
                 known.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
             if are_newer || was_asked_lately {
@@ -93,7 +106,7 @@ impl SigningKeys {
             }
         }
         known.refetched_at = Some(now);
-        let keys = fetch(outbound, jwks_uri).await?;
+        let keys = fetch_in_time(outbound, jwks_uri).await?;
         Ok(known.replace(keys, now))
     }
 }
@@ -102,7 +115,15 @@ impl Known {
     fn replace(&mut self, keys: Vec<SigningKey>, now: Timestamp) -> Arc<Vec<SigningKey>> {
         let keys = Arc::new(keys);
         self.keys = Some((keys.clone(), now));
+        self.fetched_at = Some(Instant::now());
+        self.failure = None;
         keys
+    }
+
+    /// The keys of within a day, for a time when the provider gives none.
+    fn usable(&self, now: Timestamp) -> Option<Arc<Vec<SigningKey>>> {
+        let (keys, fetched_at) = self.keys.as_ref()?;
+        is_within(*fetched_at, now, USABLE).then(|| keys.clone())
     }
 }
 
@@ -117,6 +138,12 @@ impl SigningKey {
         };
         kind_fits && self.algorithm.as_ref().is_none_or(|only| only == algorithm.name())
     }
+}
+
+async fn fetch_in_time(outbound: &Outbound, jwks_uri: &Url) -> Result<Vec<SigningKey>, IdentityError> {
+    tokio::time::timeout(PATIENCE, fetch(outbound, jwks_uri))
+        .await
+        .unwrap_or_else(|_| Err(unavailable("signing keys: no answer in time")))
 }
 
 async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Vec<SigningKey>, IdentityError> {
@@ -144,6 +171,14 @@ pub(super) fn read(document: &Map<String, Value>) -> Result<Vec<SigningKey>, &'s
 fn read_key(key: &Map<String, Value>) -> Option<SigningKey> {
     let text = |name: &str| key.get(name).and_then(Value::as_str);
     let bytes = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
+    // With the private half of a key anybody can sign (RFC 7518 §6.2.2, §6.3.2): what it signs proves nothing.
+    if PRIVATE_MEMBERS.iter().any(|member| key.contains_key(*member)) {
+        return None;
+    }
+    // RFC 7517 §4: these are texts. Another type is not the same as nothing said.
+    if ["alg", "kid"].iter().any(|member| key.get(*member).is_some_and(|value| !value.is_string())) {
+        return None;
+    }
     // RFC 7517 §4.2, §4.3: a key for encryption verifies nothing.
     if key.contains_key("use") && text("use") != Some("sig") {
         return None;
@@ -218,6 +253,15 @@ mod tests {
             {"kty": "EC", "crv": "secp256k1", "x": coordinate, "y": coordinate},
             {"kty": "OKP", "crv": "Ed25519", "x": coordinate},
             {"kty": "oct", "k": "c2VjcmV0"},
+            {"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate, "d": coordinate},
+            {"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate, "alg": 7},
+            {"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate, "kid": null},
+            {"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate, "use": ["sig"]},
+            {"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate, "key_ops": "verify"},
+            {"kty": "EC", "crv": "P-256", "x": 7, "y": coordinate},
+            {"kty": ["EC"], "crv": "P-256", "x": coordinate, "y": coordinate},
+            {},
+            null,
             "broken",
         ]);
         assert_eq!(kinds(&keys), Ok(vec![KeyKind::RSA { bits: 2048 }, KeyKind::P256, KeyKind::Ed25519]));

@@ -266,6 +266,62 @@ async fn a_session_that_was_told_to_have_expired_stays_so() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_an_hour_off_and_back_ends_no_session_that_has_time_left_and_revives_none() {
+    for hour in [SignedDuration::from_hours(1), SignedDuration::from_hours(-1)] {
+        let fixture = Fixture::new().await;
+        let (used, ended) = (fixture.open_session().await, fixture.open_session().await);
+        let caller = fixture.sessions.authenticate(ended.expose(), Use::OnlyLooks).await.expect("a caller");
+        fixture.sessions.log_out(&caller).await.expect("stored");
+        fixture.clock.advance(SignedDuration::from_mins(90));
+        let is_as_it_was = async |when: &str| {
+            let caller = fixture.sessions.authenticate(used.expose(), Use::Counts).await;
+            let caller = caller.unwrap_or_else(|error| panic!("{hour} {when}: {error}"));
+            assert_eq!(caller.session().expires_at.to_string(), "2026-11-23T20:00:00Z", "{hour} {when}");
+            let refusal = fixture.sessions.authenticate(ended.expose(), Use::Counts).await;
+            assert!(matches!(refusal, Err(NotAuthenticated::Revoked)), "{hour} {when}: {refusal:?}");
+        };
+        is_as_it_was("before").await;
+        fixture.clock.advance(hour);
+        is_as_it_was("off").await;
+        fixture.clock.advance(-hour);
+        is_as_it_was("back").await;
+        // Neither limit was moved beyond itself: twelve hours after the login it is over.
+        fixture.clock.set("2026-11-23T20:00:00Z".parse().expect("a time"));
+        let refusal = fixture.sessions.authenticate(used.expose(), Use::Counts).await.expect_err("over");
+        assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_ends_of_32_bit_time_end_no_session() {
+    for (before, limit) in
+        [("2038-01-19T03:10:00Z", "2038-01-19T15:10:00Z"), ("2106-02-07T06:25:00Z", "2106-02-07T18:25:00Z")]
+    {
+        let fixture = Fixture::new().await;
+        fixture.clock.set(before.parse().expect("a time"));
+        let token = fixture.open_session().await;
+        let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+        let (in_time, late) = (fixture.ticket(&verifier), fixture.ticket(&verifier));
+        // 2³¹ and 2³² seconds after 1970 are within the next five minutes.
+        fixture.clock.advance(SignedDuration::from_secs(299));
+        let refusal = fixture.finish(in_time, &verifier).await;
+        assert!(matches!(refusal, LoginRefusal::Identity(_)), "the ticket was still good: {refusal:?}");
+        fixture.clock.advance(SignedDuration::from_secs(1));
+        assert!(matches!(fixture.finish(late, &verifier).await, LoginRefusal::TicketExpired));
+
+        let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+        assert_eq!(caller.session().expires_at.to_string(), limit);
+        for _ in 0..3 {
+            fixture.clock.advance(SignedDuration::from_mins(230));
+            fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("in use");
+        }
+        fixture.clock.set(limit.parse().expect("a time"));
+        let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("over");
+        assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_logout_proof_ends_its_own_session_and_a_wrong_one_ends_none() {
     let fixture = Fixture::new().await;
     let (token, other) = (fixture.open_session().await, fixture.open_session().await);

@@ -75,7 +75,8 @@ pub enum EndReason {
     Restored,
 }
 
-/// How long the row of a session outlives the session, so that its holder can be told how it ended.
+/// How long the row of a session outlives the session, so that its holder can be told how it ended, and that of a ticket the
+/// ticket.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
@@ -204,15 +205,13 @@ impl Store {
         Ok(ended)
     }
 
-    /// Drops consumed tickets past their expiry and sessions more than 24 h past theirs; answers how many sessions.
+    /// Drops consumed tickets and sessions more than 24 h past their expiry; answers how many sessions. Tickets are kept for so
+    /// long because a clock that steps back would make them good a second time.
     pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = time::to_database(now.checked_sub(KEPT).unwrap_or(Timestamp::MIN));
         self.connections
             .write(move |transaction| {
-                transaction.execute(
-                    "DELETE FROM consumed_tickets WHERE expires_at <= ?1",
-                    [time::to_database(now)],
-                )?;
+                transaction.execute("DELETE FROM consumed_tickets WHERE expires_at <= ?1", [before])?;
                 refresh_tokens::purge(transaction, now)?;
                 Ok(transaction.execute("DELETE FROM sessions WHERE expires_at <= ?1", [before])?)
             })

@@ -193,6 +193,17 @@ async fn rows_are_dropped_when_nobody_can_ask_for_them_any_more() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_was_used_stays_used_when_the_clock_steps_back() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::First);
+    store.purge(at(300) + SignedDuration::from_hours(23)).await.expect("tidied");
+    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::Before);
+    store.purge(at(300) + SignedDuration::from_hours(24)).await.expect("tidied");
+    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::First);
+}
+
+#[tokio::test]
 async fn certificates_and_providers_are_replaced_by_name() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");

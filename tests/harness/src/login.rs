@@ -47,16 +47,32 @@ impl Started {
         Self::bound_to(daemon, &daemon.parsed_origin(), Some(&daemon.pin()))
     }
 
+    /// Starts a login with the provider of this name.
+    #[track_caller]
+    pub fn with_provider(daemon: &Daemon, provider: &str) -> Self {
+        Self::over(&daemon.api(), daemon, provider)
+    }
+
+    /// The same over a client that there is already, and over its connections.
+    #[track_caller]
+    pub fn over(api: &Api, daemon: &Daemon, provider: &str) -> Self {
+        Self::start(api.clone(), daemon, provider, &daemon.parsed_origin(), Some(&daemon.pin()))
+    }
+
     /// Starts a login with a verifier that is bound to this origin and pin.
     #[track_caller]
     pub fn bound_to(daemon: &Daemon, origin: &Origin, pin: Option<&Pin>) -> Self {
+        Self::start(daemon.api(), daemon, "okta", origin, pin)
+    }
+
+    #[track_caller]
+    fn start(api: Api, daemon: &Daemon, provider: &str, origin: &Origin, pin: Option<&Pin>) -> Self {
         let verifier = BoundVerifier::mint(origin, pin);
         let port = *daemon.redirect_ports().first().expect("a port for redirects");
-        let api = daemon.api();
         let answered = api.post(
             "/v1/logins",
             &json!({
-                "provider": "okta",
+                "provider": provider,
                 "redirectURI": format!("http://127.0.0.1:{port}/callback"),
                 "state": random::alphanumeric(43),
                 "codeChallenge": verifier.challenge(),

@@ -216,6 +216,13 @@ impl Provider {
         self.state.lock().requests.clear();
     }
 
+    /// Every code and access token that it issued, and the last ID token: none of them may show anywhere.
+    pub fn issued_secrets(&self) -> Vec<String> {
+        let inner = self.state.lock();
+        let codes = inner.codes.keys().chain(&inner.spent_codes);
+        codes.chain(inner.access_tokens.keys()).chain(&inner.last_id_token).cloned().collect()
+    }
+
     /// The ID token that was issued last, for replays.
     pub fn last_id_token(&self) -> Option<String> {
         self.state.lock().last_id_token.clone()

@@ -1,0 +1,183 @@
+//! A provider's keys over time: a real provider on loopback, a clock moved by hand, and what the provider was asked.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use infra_harness::clock::ManualClock;
+use infra_harness::https::{Answer, Delivery};
+use infra_harness::pending_login::AuthorizationResponse;
+use infra_harness::provider::{CLIENT_ID, CLIENT_SECRET, Endpoint, Misbehaviour, Provider as OpenIDProvider};
+use infra_shared::clock::{Clock, SystemClock};
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::*;
+
+const REDIRECT_URI: &str = "http://127.0.0.1:8301/callback";
+
+struct Fixture {
+    openid: OpenIDProvider,
+    provider: Arc<Provider>,
+    clock: ManualClock,
+}
+
+/// A login that is ready for its exchange.
+struct Ready {
+    code: SecretString,
+    verifier: BoundVerifier,
+    nonce: SecretString,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let openid = OpenIDProvider::start();
+        let clock = ManualClock::at(SystemClock.now());
+        let settings = ProviderSettings {
+            name: "okta".to_owned(),
+            kind: ProviderKind::Oidc,
+            issuer: openid.issuer().to_owned(),
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: Backends::built_in().parse(&format!("plaintext:{CLIENT_SECRET}")).expect("one"),
+            client_authentication: ClientAuthentication::ClientSecretBasic,
+            redirect_uris: vec![REDIRECT_URI.to_owned()],
+            scopes: ["openid", "email", "profile", "groups"].map(str::to_owned).to_vec(),
+            groups_claim: "groups".to_owned(),
+            signing_algorithms: vec![SigningAlgorithm::RS256],
+            allow: Allow::Everyone,
+            authorities: Some(vec![openid.authority_certificate()]),
+            development: false,
+        };
+        let provider = Provider::new(settings, Backends::built_in(), Arc::new(clock.clone()));
+        Self { openid, provider: Arc::new(provider.expect("a provider")), clock }
+    }
+
+    /// From now on its ID tokens are of the time by the clock here.
+    fn behave(&self) {
+        self.misbehave(Misbehaviour::default());
+    }
+
+    fn misbehave(&self, misbehaviour: Misbehaviour) {
+        let now = self.clock.now().as_second();
+        self.openid.misbehave(misbehaviour.id_token(move |draft| {
+            draft.set_claim("iat", json!(now));
+            draft.set_claim("exp", json!(now + 300));
+        }));
+    }
+
+    async fn ready(&self) -> Ready {
+        let origin = "https://infra.test".parse().expect("an origin");
+        let (verifier, nonce) = (BoundVerifier::mint(&origin, None), SecretString::from(random()));
+        let (state, code_challenge) = (random(), verifier.challenge());
+        let request = AuthorizationRequest {
+            redirect_uri: REDIRECT_URI,
+            state: &state,
+            nonce: &nonce,
+            code_challenge: &code_challenge,
+        };
+        let url = self.provider.authorization_url(&request).await.expect("a URL").to_string();
+        let response = tokio::task::block_in_place(|| AuthorizationResponse::of(&url, &self.openid));
+        Ready { code: response.parameter("code").into(), verifier, nonce }
+    }
+
+    async fn log_in(&self) -> Result<VerifiedIdentity, IdentityError> {
+        self.exchange(&self.ready().await).await
+    }
+
+    async fn exchange(&self, ready: &Ready) -> Result<VerifiedIdentity, IdentityError> {
+        let Ready { code, verifier, nonce } = ready;
+        let turn = self.provider.take_turn(std::net::Ipv4Addr::LOCALHOST.into()).await?;
+        let grant = CodeGrant { code, verifier, redirect_uri: REDIRECT_URI, nonce };
+        self.provider.exchange(turn, grant).await.map(|exchanged| exchanged.identity)
+    }
+}
+
+fn random() -> String {
+    infra_shared::random::alphanumeric(43)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_asked_for_keys_at_most_once_in_half_a_minute_and_then_again() {
+    let fixture = Fixture::new();
+    fixture.log_in().await.expect("an honest login");
+    fixture.openid.rotate_keys();
+    fixture.log_in().await.expect("new keys are fetched");
+    assert_eq!(fixture.openid.calls(Endpoint::Keys), 2);
+
+    fixture.openid.rotate_keys();
+    for _ in 0..5 {
+        let refused = fixture.log_in().await.expect_err("within half a minute");
+        assert!(refused.to_string().contains("unknown_key"), "{refused}");
+    }
+    assert_eq!(fixture.openid.calls(Endpoint::Keys), 2);
+    fixture.clock.advance(SignedDuration::from_secs(31));
+    fixture.log_in().await.expect("half a minute later");
+    assert_eq!(fixture.openid.calls(Endpoint::Keys), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_were_hostile_a_moment_ago_do_not_outlast_it() {
+    let fixture = Fixture::new();
+    fixture.misbehave(Misbehaviour::default().json(Endpoint::Keys, |set| {
+        set["keys"].as_array_mut().expect("a list").remove(0);
+    }));
+    let refused = fixture.log_in().await.expect_err("its key is not there");
+    assert!(refused.to_string().contains("unknown_key"), "{refused}");
+    assert_eq!(fixture.openid.calls(Endpoint::Keys), 1, "what was just fetched is not asked for again");
+    fixture.behave();
+    fixture.log_in().await.expect("the next honest login");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_count_for_a_day_while_the_provider_gives_none() {
+    let fixture = Fixture::new();
+    fixture.log_in().await.expect("an honest login");
+    let away =
+        || Misbehaviour::default().answer(Endpoint::Keys, |answer| *answer = Answer::text(503, "away"));
+    for hours in [2, 10, 11] {
+        fixture.clock.advance(SignedDuration::from_hours(hours));
+        fixture.misbehave(away());
+        fixture.log_in().await.unwrap_or_else(|error| panic!("{hours} hours later: {error}"));
+    }
+    fixture.clock.advance(SignedDuration::from_hours(2));
+    fixture.misbehave(away());
+    let refused = fixture.log_in().await.expect_err("the keys are more than a day old");
+    assert!(matches!(refused, IdentityError::Unavailable(_)), "{refused}");
+    fixture.behave();
+    fixture.log_in().await.expect("the provider is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_steps_back_makes_keys_old_and_not_young() {
+    let fixture = Fixture::new();
+    fixture.log_in().await.expect("an honest login");
+    fixture.clock.advance(SignedDuration::from_hours(-1));
+    fixture.behave();
+    fixture.log_in().await.expect("they are fetched again");
+    assert_eq!(fixture.openid.calls(Endpoint::Keys), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_stalls_with_its_keys_makes_no_queue() {
+    let fixture = Arc::new(Fixture::new());
+    fixture.log_in().await.expect("an honest login");
+    fixture.clock.advance(SignedDuration::from_hours(2));
+    fixture.misbehave(
+        Misbehaviour::default().answer(Endpoint::Keys, |answer| answer.delivery = Delivery::Never),
+    );
+    let mut ready = Vec::new();
+    for _ in 0..8 {
+        ready.push(fixture.ready().await);
+    }
+    let begin = Instant::now();
+    let exchanges: Vec<_> = ready
+        .into_iter()
+        .map(|ready| {
+            let fixture = Arc::clone(&fixture);
+            tokio::spawn(async move { fixture.exchange(&ready).await })
+        })
+        .collect();
+    for exchange in exchanges {
+        exchange.await.expect("no panic").expect("the keys of before still count");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(10), "one waited for the other: {:?}", begin.elapsed());
+}

@@ -1,0 +1,244 @@
+//! ID tokens that prove nobody (OpenID Connect Core §3.1.3.7), and those that do in an unusual way.
+
+use infra_harness::provider::{Algorithm, CLIENT_ID, CLIENT_SECRET, Endpoint, Key, Misbehaviour, Signed};
+use infra_shared::clock::{Clock, SystemClock};
+use serde_json::{Value, json};
+
+use crate::stage::Expected::{Accepted, Refused};
+use crate::stage::{Case, Stage, case, claim};
+
+fn signed(id: &'static str, reason: &'static str, edit: fn(&mut Signed)) -> Case {
+    case(id, Refused(reason), Misbehaviour::default().signed(edit))
+}
+
+/// The header is changed before it is signed.
+fn header(id: &'static str, reason: &'static str, name: &'static str, value: Value) -> Case {
+    let misbehaviour = Misbehaviour::default().id_token(move |draft| draft.header[name] = value.clone());
+    case(id, Refused(reason), misbehaviour)
+}
+
+fn seconds_from_now(seconds: i64) -> Value {
+    json!(SystemClock.now().as_second() + seconds)
+}
+
+/// The algorithm in the header is `name`, the signature what the key makes.
+fn keyed(id: &'static str, reason: &'static str, name: &'static str, key: Key) -> Case {
+    let misbehaviour = Misbehaviour::default().id_token(move |draft| {
+        draft.header["alg"] = json!(name);
+        draft.key = key.clone();
+    });
+    case(id, Refused(reason), misbehaviour)
+}
+
+#[test]
+fn signatures_that_prove_nothing_are_refused() {
+    let none = |signed: &mut Signed, name: &str| {
+        signed.header = json!({"alg": name}).to_string().into_bytes();
+        signed.signature.clear();
+    };
+    let played = Stage::set().play([
+        case(
+            "ID-01 none",
+            Refused("algorithm_not_allowed"),
+            Misbehaviour::default().signed(move |signed| none(signed, "none")),
+        ),
+        case(
+            "ID-01 nOnE",
+            Refused("algorithm_not_allowed"),
+            Misbehaviour::default().signed(move |signed| none(signed, "nOnE")),
+        ),
+        keyed(
+            "ID-02 none, and a signature",
+            "algorithm_not_allowed",
+            "none",
+            Key::Published(Algorithm::RS256),
+        ),
+        keyed("ID-03 no signature for RS256", "signature_invalid", "RS256", Key::Nothing),
+        keyed(
+            "ID-04 HS256 under the client secret",
+            "algorithm_not_allowed",
+            "HS256",
+            Key::Secret(CLIENT_SECRET.as_bytes().to_vec()),
+        ),
+        keyed("ID-04 HS256 under nothing", "algorithm_not_allowed", "HS256", Key::Secret(vec![0; 32])),
+        signed("ID-05 one bit", "signature_invalid", |signed| signed.signature[7] ^= 1),
+        signed("ID-05 cut off", "signature_invalid", |signed| signed.signature.truncate(255)),
+        signed("ID-05 one byte", "signature_invalid", |signed| signed.signature.truncate(1)),
+        signed("ID-05 one byte more", "signature_invalid", |signed| signed.signature.push(0)),
+        signed("ID-05 zeros", "signature_invalid", |signed| signed.signature.fill(0)),
+        signed("ID-05 ones", "signature_invalid", |signed| signed.signature.fill(0xff)),
+        keyed("ID-06 another key of that name", "signature_invalid", "RS256", Key::Foreign(Algorithm::RS256)),
+        keyed(
+            "ID-08 PS256 with the RSA key",
+            "algorithm_not_allowed",
+            "PS256",
+            Key::Published(Algorithm::RS256),
+        ),
+        keyed("ID-08 ES256 with the RSA key", "key_does_not_fit", "ES256", Key::Published(Algorithm::RS256)),
+        keyed("ID-08 RS1", "algorithm_not_allowed", "RS1", Key::Published(Algorithm::RS256)),
+        keyed("ID-08 ES256K", "algorithm_not_allowed", "ES256K", Key::Published(Algorithm::ES256)),
+        signed("ID-09 other claims", "signature_invalid", |signed| {
+            let claims = String::from_utf8(signed.claims.clone()).expect("JSON");
+            signed.claims = claims.replace("alice", "mallory").into_bytes();
+        }),
+        signed("ID-09 another header", "signature_invalid", |signed| {
+            signed.header.insert(1, b' ');
+        }),
+        header("ID-41 jku", "unknown_key", "kid", json!("elsewhere")),
+        header("ID-42 crit", "critical_extension", "crit", json!(["exp"])),
+        header("ID-43 b64", "critical_extension", "b64", json!(false)),
+        header("ID-38 access token", "other_type", "typ", json!("at+jwt")),
+        header("ID-39 logout token", "other_type", "typ", json!("logout+jwt")),
+        header("ID-40 nested", "other_type", "cty", json!("JWT")),
+    ]);
+    assert_eq!(played, 25);
+}
+
+#[test]
+fn keys_that_the_header_brings_along_are_never_looked_at() {
+    let with = |name: &'static str, value: Value| {
+        Misbehaviour::default().id_token(move |draft| {
+            draft.header[name] = value.clone();
+            draft.key = Key::Foreign(Algorithm::RS256);
+        })
+    };
+    let stage = Stage::set();
+    stage.play([
+        case("ID-41 jku", Refused("signature_invalid"), with("jku", json!("https://127.0.0.1:9/keys"))),
+        case("ID-41 x5u", Refused("signature_invalid"), with("x5u", json!("https://127.0.0.1:9/chain"))),
+        case(
+            "ID-41 jwk",
+            Refused("signature_invalid"),
+            with("jwk", json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"})),
+        ),
+        case("ID-41 x5c", Refused("signature_invalid"), with("x5c", json!(["MIIB"]))),
+    ]);
+}
+
+#[test]
+fn claims_of_somebody_else_or_of_another_time_are_refused() {
+    let played = Stage::set().play([
+        claim("ID-10 other issuer", Refused("issuer_differs"), "iss", json!("https://other.example")),
+        claim("ID-12 issuer with a slash", Refused("issuer_differs"), "iss", json!("https://127.0.0.1/")),
+        claim("ID-13 no issuer", Refused("issuer_differs"), "iss", json!(null)),
+        claim("ID-13 issuers", Refused("issuer_differs"), "iss", json!(["https://other.example"])),
+        claim("ID-14 other audience", Refused("audience_differs"), "aud", json!("another-client")),
+        claim("ID-15 other audiences", Refused("audience_differs"), "aud", json!(["a", "b"])),
+        claim("ID-16 no audience", Refused("audience_differs"), "aud", json!(null)),
+        claim("ID-16 empty", Refused("audience_differs"), "aud", json!("")),
+        claim("ID-16 empty list", Refused("audience_differs"), "aud", json!([])),
+        claim("ID-17 us and a stranger", Refused("audience_differs"), "aud", json!([CLIENT_ID, "stranger"])),
+        claim("ID-20 azp of another", Refused("authorized_party_differs"), "azp", json!("stranger")),
+        claim("ID-21 azp a list", Refused("authorized_party_differs"), "azp", json!([CLIENT_ID])),
+        claim("ID-22 expired", Refused("expired"), "exp", seconds_from_now(-120)),
+        claim("ID-22 expired a year ago", Refused("expired"), "exp", seconds_from_now(-31_536_000)),
+        claim("ID-23 no expiry", Refused("expired"), "exp", json!(null)),
+        claim("ID-23 expiry in words", Refused("expired"), "exp", json!("never")),
+        claim("ID-24 expiry negative", Refused("expired"), "exp", json!(-1)),
+        claim("ID-25 not yet valid", Refused("not_yet_valid"), "nbf", seconds_from_now(3600)),
+        claim("ID-26 no time of issue", Refused("issued_too_long_ago"), "iat", json!(null)),
+        claim("ID-26 time of issue in words", Refused("issued_too_long_ago"), "iat", json!("now")),
+        claim("ID-27 issued a week ago", Refused("issued_too_long_ago"), "iat", seconds_from_now(-604_800)),
+        claim("ID-28 issued in an hour", Refused("issued_in_the_future"), "iat", seconds_from_now(3600)),
+        claim("ID-29 other nonce", Refused("nonce_differs"), "nonce", json!("other")),
+        claim("ID-30 no nonce", Refused("nonce_differs"), "nonce", json!(null)),
+        claim("ID-30 nonces", Refused("nonce_differs"), "nonce", json!(["a"])),
+        claim(
+            "ID-32 other access token",
+            Refused("access_token_hash_differs"),
+            "at_hash",
+            json!("AAAAAAAAAAAAAAAAAAAAAA"),
+        ),
+        claim("ID-33 hash a number", Refused("access_token_hash_differs"), "at_hash", json!(7)),
+        claim("ID-35 no subject", Refused("subject_malformed"), "sub", json!(null)),
+        claim("ID-35 empty", Refused("subject_malformed"), "sub", json!("")),
+        claim("ID-35 256 characters", Refused("subject_malformed"), "sub", json!("a".repeat(256))),
+        claim("ID-35 not ASCII", Refused("subject_malformed"), "sub", json!("alic\u{e9}")),
+        claim("ID-35 a number", Refused("subject_malformed"), "sub", json!(7)),
+        claim("ID-35 NUL inside", Refused("subject_malformed"), "sub", json!("ali\u{0}ce")),
+        claim("CL-05 groups not texts", Refused("groups: malformed name"), "groups", json!([{"a": 1}])),
+        claim("CL-06 groups without end", Refused("groups: more than 256"), "groups", json!(vec!["g"; 300])),
+        claim(
+            "CL-07 a group with an escape",
+            Refused("groups: malformed name"),
+            "groups",
+            json!(["a\u{1b}[31m"]),
+        ),
+    ]);
+    assert_eq!(played, 36);
+}
+
+#[test]
+fn tokens_of_another_form_or_another_login_are_refused() {
+    let token = |id: &'static str, reason: &'static str, text: String| {
+        let misbehaviour =
+            Misbehaviour::default().json(Endpoint::Token, move |answer| answer["id_token"] = json!(text));
+        case(id, Refused(reason), misbehaviour)
+    };
+    let stage = Stage::set();
+    let old = stage.provider.last_id_token().expect("a login");
+    let parts: Vec<&str> = old.split('.').collect();
+    stage.play([
+        token("TE-15 the token of an earlier login", "nonce_differs", old.clone()),
+        token("ID-40 five parts", "encrypted", format!("{old}.a.b")),
+        token("ID-44 two parts", "malformed", parts[..2].join(".")),
+        token("ID-44 four parts", "malformed", format!("{old}.a")),
+        token("ID-44 padded", "malformed", format!("{}=.{}.{}", parts[0], parts[1], parts[2])),
+        token(
+            "ID-44 JSON serialization",
+            "malformed",
+            json!({"payload": parts[1], "signatures": []}).to_string(),
+        ),
+        token("ID-45 17 kB", "too_large", format!("{old}{}", "A".repeat(17_000))),
+        token("ID-46 not JSON", "malformed", "e30.bnVsbA.AA".to_owned()),
+        case(
+            "ID-47 a member twice",
+            Refused("malformed"),
+            Misbehaviour::default().signed(|signed| {
+                signed.claims.splice(1..1, br#""sub":"sub-mallory","#.iter().copied());
+            }),
+        ),
+        case(
+            "ID-48 deep",
+            Refused("malformed"),
+            Misbehaviour::default().id_token(|draft| {
+                let deep = (0..20).fold(json!(1), |inner, _| json!([inner]));
+                draft.claims["deep"] = deep;
+            }),
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_unusual_and_right_is_accepted() {
+    let draft = |edit: fn(&mut infra_harness::provider::IDTokenDraft)| Misbehaviour::default().id_token(edit);
+    Stage::set().play([
+        claim("honest: audience as a list", Accepted, "aud", json!([CLIENT_ID])),
+        claim("honest: azp", Accepted, "azp", json!(CLIENT_ID)),
+        claim("honest: no at_hash", Accepted, "at_hash", json!(null)),
+        claim("honest: expired within the leeway", Accepted, "exp", seconds_from_now(0)),
+        claim("honest: unknown claims", Accepted, "https://example.test/x", json!({"a": [1, 2]})),
+        claim(
+            "CL-10 distributed claims are never fetched",
+            Accepted,
+            "_claim_sources",
+            json!({"a": {"endpoint": "https://127.0.0.1:9/"}}),
+        ),
+        claim("CL-02 a name with escapes is left out", Accepted, "name", json!("\u{1b}]52;c;aGk=\u{7}")),
+        claim("CL-03 a name that is no text is left out", Accepted, "name", json!({"a": 1})),
+        case(
+            "honest: no typ",
+            Accepted,
+            draft(|draft| {
+                draft.header.as_object_mut().expect("an object").remove("typ");
+            }),
+        ),
+        case(
+            "ID-50 no kid, one key that fits",
+            Accepted,
+            draft(|draft| {
+                draft.header.as_object_mut().expect("an object").remove("kid");
+            }),
+        ),
+    ]);
+}

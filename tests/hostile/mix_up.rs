@@ -1,0 +1,216 @@
+//! Two providers of one daemon (RFC 9700 §4.4, RFC 9207): nothing of one ever counts at the other, and no code reaches it.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::https::parameters;
+use infra_harness::login::{self, Started};
+use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
+use infra_harness::program::User;
+use infra_harness::provider::{Endpoint, Misbehaviour, Person, Provider};
+use infra_shared::api::ProblemCode;
+use serde_json::json;
+
+struct Two {
+    okta: Provider,
+    other: Provider,
+    daemon: Daemon,
+}
+
+impl Two {
+    fn start() -> Self {
+        let (okta, other) = (Provider::start(), Provider::start());
+        let entries = vec![ProviderEntry::of(&okta), ProviderEntry::of(&other).named("other")];
+        let daemon = Daemon::start_for(entries, |_| {});
+        Self { okta, other, daemon }
+    }
+
+    fn token_calls(&self) -> usize {
+        self.okta.calls(Endpoint::Token) + self.other.calls(Endpoint::Token)
+    }
+
+    /// An honest login at each.
+    fn both_work(&self) {
+        for (name, provider) in [("okta", &self.okta), ("other", &self.other)] {
+            provider.behave();
+            let started = Started::with_provider(&self.daemon, name);
+            let finished = started.finish(&started.sign_in(provider));
+            assert_eq!(finished.status, 201, "{name}: {finished:?}\n{}", self.daemon.log());
+            assert_eq!(finished.json()["user"]["provider"], name);
+            assert_eq!(finished.json()["user"]["issuer"], provider.issuer());
+        }
+    }
+}
+
+#[test]
+fn the_code_of_one_in_a_login_of_the_other_is_refused_before_it_is_sent_anywhere() {
+    let two = Two::start();
+    let (mine, theirs) = (Started::at(&two.daemon), Started::with_provider(&two.daemon, "other"));
+    let response = theirs.sign_in(&two.other);
+    for response in
+        [response.clone(), response.with("iss", "https://third.example"), response.with("iss", "")]
+    {
+        assert_eq!(mine.finish(&response).problem().code, ProblemCode::LoginRefused, "{response:?}");
+    }
+    let mut without = mine.finish_body(&response);
+    without.as_object_mut().expect("an object").remove("iss");
+    let refused = two.daemon.api().post("/v1/logins/finish", &without);
+    assert_eq!(
+        refused.problem().code,
+        ProblemCode::LoginRefused,
+        "a provider that names itself, and did not"
+    );
+    assert_eq!(two.token_calls(), 0, "a code was sent");
+    assert!(two.daemon.log().contains("response_issuer_differs"), "{}", two.daemon.log());
+    assert!(two.daemon.log().contains("response_issuer_missing"), "{}", two.daemon.log());
+    // Neither login was spent by it.
+    assert_eq!(mine.finish(&mine.sign_in(&two.okta)).status, 201);
+    assert_eq!(theirs.finish(&response).status, 201);
+}
+
+#[test]
+fn a_client_that_lies_about_the_issuer_gains_nothing() {
+    let two = Two::start();
+    let (mine, theirs) = (Started::at(&two.daemon), Started::with_provider(&two.daemon, "other"));
+    let lie = theirs.sign_in(&two.other).with("iss", two.okta.issuer());
+    assert_eq!(mine.finish(&lie).problem().code, ProblemCode::LoginRefused);
+    assert_eq!(two.other.calls(Endpoint::Token), 0);
+    two.both_work();
+}
+
+#[test]
+fn a_provider_that_sends_browsers_to_the_other_gets_no_code_of_it() {
+    let two = Two::start();
+    let elsewhere = format!("{}/v1/authorize", two.okta.issuer());
+    two.other.misbehave(Misbehaviour::default().json(Endpoint::Discovery, move |metadata| {
+        metadata["authorization_endpoint"] = json!(elsewhere);
+    }));
+    let alice = User::new();
+    let call = alice.infra([
+        "login",
+        &two.daemon.origin(),
+        "--fingerprint",
+        &two.daemon.fingerprint(),
+        "--no-keyring",
+        "--provider",
+        "other",
+    ]);
+    let pending = PendingLogin::begin(call);
+    let response = pending.sign_in(&two.okta);
+    assert_eq!(response.parameter("iss"), two.okta.issuer());
+    pending.respond(&response);
+    pending.wait().expect(6).silent();
+    assert_eq!(two.token_calls(), 0, "a code of one was sent to the other");
+}
+
+#[test]
+fn an_id_token_of_one_is_none_of_the_other() {
+    let two = Two::start();
+    two.both_work();
+    let stolen = two.okta.last_id_token().expect("a login");
+    let okta = two.okta.issuer().to_owned();
+    for misbehaviour in [
+        Misbehaviour::default().json(Endpoint::Token, move |answer| answer["id_token"] = json!(stolen)),
+        // Signed by the other, in the name of the first.
+        Misbehaviour::default().claim("iss", json!(okta)),
+    ] {
+        two.other.misbehave(misbehaviour);
+        let started = Started::with_provider(&two.daemon, "other");
+        let refused = started.finish(&started.sign_in(&two.other));
+        assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
+        assert!(two.daemon.log().contains("issuer_differs"), "{}", two.daemon.log());
+    }
+    two.both_work();
+}
+
+#[test]
+fn the_same_subject_at_two_providers_is_two_people() {
+    let two = Two::start();
+    let token = |name: &str, provider: &Provider| {
+        let started = Started::with_provider(&two.daemon, name);
+        let finished = started.finish(&started.sign_in(provider)).json();
+        (finished["user"]["subject"].clone(), finished["token"].as_str().expect("a token").to_owned())
+    };
+    let (mine, theirs) = (token("okta", &two.okta), token("other", &two.other));
+    assert_eq!(mine.0, theirs.0);
+    for (token, issuer) in [(mine.1, two.okta.issuer()), (theirs.1, two.other.issuer())] {
+        assert_eq!(two.daemon.api().get_as("/v1/session", &token).json()["user"]["issuer"], issuer);
+    }
+}
+
+#[test]
+fn a_hundred_logins_at_once_through_two_providers_do_not_cross() {
+    many_at_once(100);
+}
+
+#[test]
+#[ignore = "a minute"]
+fn five_hundred_logins_at_once_through_two_providers_do_not_cross() {
+    many_at_once(500);
+}
+
+/// `count` people sign in at the same time, half of them at each provider. Everybody gets a session of their own name, and no
+/// state, nonce, challenge, ticket, code or token is given twice.
+fn many_at_once(count: usize) {
+    let two = Two::start();
+    let api = two.daemon.api();
+    let started: Vec<(usize, Started)> = (0..count)
+        .map(|number| {
+            (number, Started::over(&api, &two.daemon, if number % 2 == 0 { "okta" } else { "other" }))
+        })
+        .collect();
+    // Who sits at the browser is the provider's to say, one at a time; the exchanges are at once.
+    let answered: Vec<(usize, Started, AuthorizationResponse)> = started
+        .into_iter()
+        .map(|(number, started)| {
+            let provider = if number % 2 == 0 { &two.okta } else { &two.other };
+            provider.person(Person::SignsIn(format!("user-{number}")));
+            let response = started.sign_in(provider);
+            (number, started, response)
+        })
+        .collect();
+
+    let sessions = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for part in answered.chunks(count.div_ceil(32)) {
+            let (sessions, two) = (&sessions, &two);
+            scope.spawn(move || {
+                for (number, started, response) in part {
+                    let finished = started.finish(response);
+                    assert_eq!(finished.status, 201, "{number}: {finished:?}\n{}", two.daemon.log());
+                    let body = finished.json();
+                    let provider = if number % 2 == 0 { &two.okta } else { &two.other };
+                    assert_eq!(body["user"]["subject"], format!("sub-user-{number}"));
+                    assert_eq!(body["user"]["issuer"], provider.issuer());
+                    let token = body["token"].as_str().expect("a token").to_owned();
+                    sessions.lock().expect("nobody panics").push((*number, token));
+                }
+            });
+        }
+    });
+    let sessions = sessions.into_inner().expect("nobody panics");
+    assert_eq!(sessions.len(), count);
+    for (number, token) in &sessions {
+        let whose = api.get_as("/v1/session", token).json();
+        assert_eq!(whose["user"]["subject"], format!("sub-user-{number}"), "a token of somebody else");
+    }
+
+    let mut seen = HashSet::new();
+    let mut is_new = |what: &str, value: String| assert!(seen.insert(value), "{what} was given twice");
+    for (_, token) in sessions {
+        is_new("a token", token);
+    }
+    for (_, started, response) in &answered {
+        let (_, query) = started.authorization_url.split_once('?').expect("a query");
+        for (name, value) in parameters(query.as_bytes()) {
+            if matches!(name.as_str(), "state" | "nonce" | "code_challenge") {
+                is_new(&name, value);
+            }
+        }
+        is_new("a ticket", started.ticket.clone());
+        is_new("a verifier", started.code_verifier.clone());
+        is_new("a code", response.parameter("code"));
+    }
+    login::over_http(&two.daemon, &two.okta);
+}

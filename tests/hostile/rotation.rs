@@ -1,0 +1,62 @@
+//! Keys that a provider changes: between logins, in the middle of one, and without a word.
+
+use infra_harness::daemon::Daemon;
+use infra_harness::login::{self, Started};
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_shared::api::ProblemCode;
+
+#[test]
+fn keys_that_were_changed_between_logins_are_fetched_once() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    login::over_http(&daemon, &provider);
+    login::over_http(&daemon, &provider);
+    assert_eq!(provider.calls(Endpoint::Keys), 1);
+    provider.rotate_keys();
+    login::over_http(&daemon, &provider);
+    login::over_http(&daemon, &provider);
+    assert_eq!(provider.calls(Endpoint::Keys), 2);
+}
+
+#[test]
+fn keys_that_are_changed_between_the_code_and_the_token_are_fetched() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    login::over_http(&daemon, &provider);
+    let started = Started::at(&daemon);
+    let response = started.sign_in(&provider);
+    provider.rotate_keys();
+    assert_eq!(started.finish(&response).status, 201);
+}
+
+#[test]
+fn keys_that_are_changed_without_a_name_are_fetched() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let unnamed = Misbehaviour::default().id_token(|draft| {
+        draft.header.as_object_mut().expect("an object").remove("kid");
+    });
+    provider.misbehave(unnamed);
+    login::over_http(&daemon, &provider);
+    provider.rotate_keys();
+    login::over_http(&daemon, &provider);
+    assert_eq!(provider.calls(Endpoint::Keys), 2);
+}
+
+#[test]
+fn tokens_with_keys_that_nobody_knows_do_not_make_a_storm() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    login::over_http(&daemon, &provider);
+    provider.misbehave(
+        Misbehaviour::default().id_token(|draft| draft.header["kid"] = serde_json::json!("nobody's")),
+    );
+    for _ in 0..10 {
+        let started = Started::at(&daemon);
+        let refused = started.finish(&started.sign_in(&provider));
+        assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
+    }
+    assert_eq!(provider.calls(Endpoint::Keys), 2, "ten tokens, one more look");
+    provider.behave();
+    login::over_http(&daemon, &provider);
+}

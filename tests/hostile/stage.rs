@@ -1,0 +1,217 @@
+//! One login at a misbehaving provider, with the real programs, and everything that must be true after it.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::login;
+use infra_harness::program::{RecordingBrowser, User};
+use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Provider, Settings};
+use infra_harness::wait;
+use infra_shared::token_text::SessionToken;
+use serde_json::Value;
+
+/// The limit of an exchange is 10 s; the rest is for a busy machine.
+const BOUND: Duration = Duration::from_secs(15);
+
+/// A way to misbehave, and what has to come of it.
+pub(crate) struct Case {
+    /// As in `tests/hostile/README.md`.
+    pub(crate) id: &'static str,
+    pub(crate) misbehaviour: Misbehaviour,
+    pub(crate) expected: Expected,
+}
+
+/// What has to come of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Honest, or nothing that the standard refuses.
+    Accepted,
+    /// Exit 6, `identity_refused`: the words that the log gives as the reason.
+    Refused(&'static str),
+    /// Exit 4, `provider_unavailable`: the provider does not answer as one.
+    Unavailable(&'static str),
+    /// The same, and before the client secret was read.
+    NotStarted(&'static str),
+    /// Exit 4, `client_refused`.
+    ClientRefused,
+}
+
+/// A provider, a daemon with an audit log, and somebody who has signed in there before.
+pub(crate) struct Stage {
+    pub(crate) provider: Provider,
+    pub(crate) daemon: Daemon,
+    alice: User,
+}
+
+/// What a refused login must leave as it was.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    /// Every file of `~/.infra`: mode and contents.
+    files: BTreeMap<PathBuf, (u32, Vec<u8>)>,
+    live_sessions: Value,
+}
+
+impl Stage {
+    pub(crate) fn set() -> Self {
+        Self::set_with(Settings::default())
+    }
+
+    pub(crate) fn set_with(settings: Settings) -> Self {
+        let provider = Provider::start_with(settings);
+        let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+        let audit = daemon.directory().join("audit.jsonl");
+        daemon.change(|configuration| configuration.more = format!("audit: {{file: {}}}\n", audit.display()));
+        daemon.start_again();
+        let stage = Self { provider, daemon, alice: User::new() };
+        login::succeed(&stage.alice, &stage.daemon, &stage.provider);
+        stage.alice.infra(["logout"]).run().expect(0);
+        stage
+    }
+
+    /// Plays cases one after the other with the same daemon, an honest login after each.
+    pub(crate) fn play(&self, cases: impl IntoIterator<Item = Case>) -> usize {
+        cases.into_iter().map(|case| self.play_one(&case)).count()
+    }
+
+    /// The same with a daemon that knows nothing of the provider yet, each time.
+    pub(crate) fn play_afresh(&mut self, cases: impl IntoIterator<Item = Case>) -> usize {
+        let mut played = 0;
+        for case in cases {
+            self.daemon.kill();
+            self.daemon.start_again();
+            self.play_one(&case);
+            played += 1;
+        }
+        played
+    }
+
+    fn play_one(&self, case: &Case) {
+        let Case { id, expected, .. } = case;
+        let (kept, reads) = (self.kept(), self.secret_reads());
+        let (logged, audited) = (self.daemon.log().len(), self.audit().len());
+        self.provider.forget_requests();
+        self.provider.misbehave(case.misbehaviour.clone());
+
+        let browser = RecordingBrowser::signing_in("alice", &[self.provider.authority_file()]);
+        let begin = Instant::now();
+        let ran = self.alice.infra(["login", "--no-keyring"]).browser(&browser).run();
+        let took = begin.elapsed();
+
+        let code = match expected {
+            Expected::Accepted => 0,
+            Expected::Refused(_) => 6,
+            Expected::Unavailable(_) | Expected::NotStarted(_) | Expected::ClientRefused => 4,
+        };
+        assert_eq!(ran.code, Some(code), "{id}: another exit code\n{ran}\n{}", self.daemon.log());
+        assert!(ran.stdout.is_empty(), "{id}: standard output is for data\n{ran}");
+        assert!(took < BOUND, "{id}: it took {took:?}");
+
+        // What the daemon said is read by a thread of this test, at its own pace.
+        let said = || Some(self.daemon.log().split_off(logged)).filter(|log| log.ends_with('\n'));
+        let log = wait::until(Duration::from_secs(10), said).unwrap_or_default();
+        let audit = self.audit().split_off(audited);
+        for (what, text) in [("standard error", &ran.stderr), ("the log", &log), ("the audit log", &audit)] {
+            self.shows_no_secret(id, what, text);
+            let is_control = |character: char| character.is_control() && character != '\n';
+            assert!(!text.contains(is_control), "{id}: a control character in {what}: {text:?}");
+        }
+        if *expected == Expected::Accepted {
+            assert!(audit.contains("\"login_finished\""), "{id}: {audit}");
+            self.alice.infra(["logout"]).run().expect(0);
+        } else {
+            told_once(id, *expected, &log, &audit);
+            assert_eq!(self.kept(), kept, "{id}: something was changed");
+        }
+
+        let (at_most, token_calls) = (self.secret_reads() - reads, self.provider.calls(Endpoint::Token));
+        assert!(at_most <= 1 && token_calls <= 1, "{id}: {at_most} reads, {token_calls} token calls");
+        if matches!(expected, Expected::NotStarted(_)) {
+            assert_eq!((at_most, token_calls), (0, 0), "{id}: the client secret was read for nothing");
+        }
+
+        self.provider.behave();
+        let token = login::over_http(&self.daemon, &self.provider);
+        assert_eq!(self.daemon.api().delete_as("/v1/session", &token).status, 204, "{id}");
+    }
+
+    fn shows_no_secret(&self, id: &str, what: &str, text: &str) {
+        let mut canaries = Canaries::default();
+        canaries.add("the client secret", CLIENT_SECRET);
+        for secret in self.provider.issued_secrets() {
+            canaries.add("a code or a token", secret);
+        }
+        assert_eq!(canaries.find(text.as_bytes()), Vec::<String>::new(), "{id}: {what}: {text}");
+        let shows_a_token = text.match_indices("infra_").any(|(start, _)| {
+            text.get(start..start + 41).is_some_and(|word| SessionToken::parse(word).is_some())
+        });
+        assert!(!shows_a_token, "{id}: a session token in {what}: {text}");
+    }
+
+    fn kept(&self) -> Kept {
+        let home = self.alice.infra_home();
+        let files = home.read_dir().expect("a folder").flatten().map(|entry| {
+            let mode = entry.metadata().expect("a file").permissions().mode();
+            (entry.path(), (mode, std::fs::read(entry.path()).expect("a file of the user's")))
+        });
+        Kept { files: files.collect(), live_sessions: self.status()["liveSessions"].clone() }
+    }
+
+    fn secret_reads(&self) -> u64 {
+        self.status()["secretReads"]["exchange"].as_u64().expect("a number")
+    }
+
+    fn status(&self) -> Value {
+        let asked = wait::until(Duration::from_secs(20), || {
+            let ran = self.daemon.infrad(["status", "--json"]).wait();
+            (ran.code == Some(0)).then(|| ran.json())
+        });
+        asked.expect("the daemon becomes ready")
+    }
+
+    fn audit(&self) -> String {
+        std::fs::read_to_string(self.daemon.directory().join("audit.jsonl")).expect("an audit log")
+    }
+}
+
+/// One line in each log, with the reason.
+fn told_once(id: &str, expected: Expected, log: &str, audit: &str) {
+    let (code, reason, detail) = match expected {
+        Expected::Refused(detail) => ("login_refused", "identity_refused", detail),
+        Expected::Unavailable(detail) | Expected::NotStarted(detail) => {
+            ("provider_unavailable", "provider_unavailable", detail)
+        }
+        Expected::ClientRefused => ("unavailable", "client_refused", "invalid_client"),
+        Expected::Accepted => unreachable!("nothing is told of it"),
+    };
+    let lines: Vec<&str> =
+        log.lines().filter(|line| line.contains("refused") || line.contains("not answered")).collect();
+    assert_eq!(lines.len(), 1, "{id}: one line tells of it\n{log}");
+    assert!(log.contains(code) && log.contains(detail), "{id}: {code}, {detail:?}\n{log}");
+
+    let refusals: Vec<Value> = audit
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|line| line["event"] == "login_refused")
+        .collect();
+    assert_eq!(refusals.len(), 1, "{id}: one line of audit\n{audit}");
+    assert_eq!(refusals[0]["reason"], reason, "{id}");
+    assert!(
+        refusals[0]["detail"].as_str().is_some_and(|told| told.contains(detail)),
+        "{id}: {}",
+        refusals[0]
+    );
+}
+
+/// A case by its parts.
+pub(crate) fn case(id: &'static str, expected: Expected, misbehaviour: Misbehaviour) -> Case {
+    Case { id, misbehaviour, expected }
+}
+
+/// A case in which one claim of the ID token is another; null takes it away.
+pub(crate) fn claim(id: &'static str, expected: Expected, name: &'static str, value: Value) -> Case {
+    case(id, expected, Misbehaviour::default().claim(name, value))
+}
