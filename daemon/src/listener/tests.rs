@@ -345,7 +345,7 @@ async fn what_a_trusted_proxy_forwards_counts_for_each_request() {
 #[tokio::test]
 async fn a_connection_that_does_nothing_is_closed_and_one_that_is_used_is_not() {
     let (idle, request_head) = (Duration::from_millis(200), Duration::from_mins(1));
-    let limits = ListenerLimits { idle, request_head, ..ListenerLimits::default() };
+    let limits = ListenerLimits { request_head, idle, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;
     let mut stream = speak_http1(&served, served.connect().await).await;
     for _ in 0..20 {
