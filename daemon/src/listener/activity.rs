@@ -107,8 +107,9 @@ impl Activity {
             if Instant::now() >= end {
                 return;
             }
-            // A head that begins meanwhile has less time.
-            tokio::time::sleep_until(end.min(Instant::now() + limits.request_head)).await;
+            // What it does next may have less time.
+            let soonest = Instant::now() + limits.idle.min(limits.request_head);
+            tokio::time::sleep_until(end.min(soonest)).await;
         }
     }
 

@@ -82,6 +82,8 @@ mod tests {
         let stalled = handshakes.enter(&slow).await;
         let short = tokio::time::timeout(Duration::ZERO, handshakes.enter(&next)).await;
         assert!(short.is_err(), "the place is taken");
+        let early = tokio::time::timeout(Duration::ZERO, slow.is_cut_off()).await;
+        assert!(early.is_err(), "it had no time");
         drop(stalled);
 
         let handshakes = Handshakes { long: Duration::ZERO, ..Handshakes::new(1) };
