@@ -1,7 +1,7 @@
 //! Hundreds of hostile texts in every field that a server or an identity provider controls: shown as letters, in the
 //! terminal, in JSON, in the log and on the page in the browser, and nothing else comes of them.
 
-use infra_harness::daemon::Daemon;
+use infra_harness::daemon::{Daemon, MANY_LOGINS};
 use infra_harness::hostile_daemon::{Answers, HostileDaemon, Words};
 use infra_harness::hostile_text::{all, assert_inert};
 use infra_harness::login::Started;
@@ -76,7 +76,9 @@ fn are_told(alice: &User, daemon: &HostileDaemon, words: &Words, number: usize) 
 #[test]
 fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
     let (provider, alice) = (Provider::start(), User::new());
-    let daemon = Daemon::start(&provider);
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        MANY_LOGINS.clone_into(&mut configuration.more);
+    });
     let texts = all();
     let mut taken = 0;
     for (number, texts) in texts.chunks(4).enumerate() {
@@ -112,7 +114,9 @@ fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
 #[test]
 fn what_a_provider_says_went_wrong_reaches_the_log_and_the_answer_as_text() {
     let provider = Provider::start();
-    let daemon = Daemon::start(&provider);
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        MANY_LOGINS.clone_into(&mut configuration.more);
+    });
     let texts = all();
     for texts in texts.chunks(10) {
         let texts = texts.to_vec();

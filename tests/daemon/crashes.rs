@@ -5,15 +5,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use infra_harness::daemon::Daemon;
+use infra_harness::daemon::{Daemon, MANY_LOGINS};
 use infra_harness::oracle::Oracle;
 use infra_harness::provider::Provider;
+use infra_harness::wait;
 use infra_shared::random;
 
 /// So many sign in and out at a time; one address may hold 64 connections.
 const CLIENTS: usize = 50;
 /// The longest time of load before a kill.
 const LONGEST: u64 = 400;
+/// So many sign in between two kills at least.
+const LEAST: usize = 8;
+const BOUND: Duration = Duration::from_mins(1);
 /// A start after a kill takes no longer (the promise is of a built program on a quiet machine; this is neither).
 const READY: Duration = Duration::from_secs(2);
 
@@ -22,8 +26,7 @@ fn daemon_for_many(provider: &Provider) -> Daemon {
         // Everybody is the same user here, and none of the sessions may end for it.
         "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
         // They all share an address, too.
-        "limits: {loginStartsPerMinute: 60000, failedLoginsPerMinute: 60000}\n"
-            .clone_into(&mut configuration.more);
+        MANY_LOGINS.clone_into(&mut configuration.more);
     })
 }
 
@@ -37,6 +40,9 @@ fn kill(times: usize) -> Duration {
         let (stop, first) = (AtomicBool::new(false), oracle.acknowledged());
         std::thread::scope(|scope| {
             scope.spawn(|| oracle.storm(CLIENTS, &stop));
+            // Whatever else this machine does, there is a load before the kill.
+            let is_under_load = || (oracle.acknowledged() >= first + LEAST).then_some(());
+            assert!(wait::until(BOUND, is_under_load).is_some(), "nobody signs in");
             // A moment that nobody chose.
             let moment = u64::from_le_bytes(random::bytes()) % LONGEST;
             std::thread::sleep(Duration::from_millis(moment));

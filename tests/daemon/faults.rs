@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use infra_harness::api::Api;
-use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
+use infra_harness::daemon::{Configuration, Daemon, MANY_LOGINS, ProviderEntry};
 use infra_harness::oracle::{Oracle, Stopped};
 use infra_harness::peers;
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
@@ -27,8 +27,7 @@ const FAILURES: [(&str, &str); 5] = [
 fn many_sessions(configuration: &mut Configuration) {
     "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
     // All that is tried comes from one address.
-    "limits: {loginStartsPerMinute: 60000, failedLoginsPerMinute: 60000}\n"
-        .clone_into(&mut configuration.more);
+    MANY_LOGINS.clone_into(&mut configuration.more);
 }
 
 /// Logs in, out, and in again, and takes it as it comes; how many of these steps were acknowledged.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
 use infra_harness::https::parameters;
 use infra_harness::login::{self, Started};
 use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
@@ -22,7 +22,8 @@ impl Two {
     fn start() -> Self {
         let (okta, other) = (Provider::start(), Provider::start());
         let entries = vec![ProviderEntry::of(&okta), ProviderEntry::of(&other).named("other")];
-        let daemon = Daemon::start_for(entries, |_| {});
+        let daemon =
+            Daemon::start_for(entries, |configuration| MANY_LOGINS.clone_into(&mut configuration.more));
         Self { okta, other, daemon }
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use infra_harness::canaries::Canaries;
-use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
 use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Provider, Settings};
@@ -64,7 +64,9 @@ impl Stage {
         let provider = Provider::start_with(settings);
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
         let audit = daemon.directory().join("audit.jsonl");
-        daemon.change(|configuration| configuration.more = format!("audit: {{file: {}}}\n", audit.display()));
+        daemon.change(|configuration| {
+            configuration.more = format!("{MANY_LOGINS}audit: {{file: {}}}\n", audit.display());
+        });
         daemon.start_again();
         let stage = Self { provider, daemon, alice: User::new() };
         login::succeed(&stage.alice, &stage.daemon, &stage.provider);

@@ -12,7 +12,7 @@ use infra_shared::pin::Pin;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-pub use configuration::{Configuration, ProviderEntry};
+pub use configuration::{Configuration, MANY_LOGINS, ProviderEntry};
 
 use crate::api::Api;
 use crate::ports::Ports;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
 
+/// More logins from one address than anybody makes, as [`Configuration::more`] has it: for tests that make them.
+pub const MANY_LOGINS: &str = "limits: {loginStartsPerMinute: 60000, failedLoginsPerMinute: 60000}\n";
+
 /// What the file says. Every field can be changed before it is written.
 #[derive(Debug, Clone)]
 pub struct Configuration {
