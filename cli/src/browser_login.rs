@@ -5,6 +5,8 @@
 
 mod advice;
 mod authorization_url;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod listener;
 mod opener;
 mod pages;
@@ -34,6 +36,8 @@ use response::Expected;
 use wait::Wait;
 
 pub use authorization_url::UnacceptableURL;
+#[cfg(fuzzing)]
+pub use fuzzing::FUZZED;
 pub use redirect::ports as redirect_ports;
 pub use response::Refusal;
 

@@ -6,6 +6,8 @@
 
 mod directory;
 mod document;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod inspection;
 mod lock;
 mod records;
@@ -20,6 +22,8 @@ use crate::terminal::Terminal;
 use document::Document;
 use lock::Lock;
 
+#[cfg(fuzzing)]
+pub use fuzzing::FUZZED;
 pub use inspection::{Inspection, Problem};
 pub use lock::{LoginLock, LoginTurn};
 pub use records::{

@@ -6,6 +6,8 @@ mod directories;
 mod duration;
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod https;
 mod provider;
 mod reference;
@@ -33,6 +35,8 @@ use crate::tls::{MinimumVersion, OtherSource};
 
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Fault};
+#[cfg(fuzzing)]
+pub use fuzzing::FUZZED;
 pub use https::DomainError;
 
 use directories::Directories;

@@ -6,6 +6,8 @@ mod claims;
 mod code_exchange;
 mod discovery;
 mod examination;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod id_token;
 mod json;
 mod signing_keys;
@@ -29,6 +31,8 @@ use signing_keys::SigningKeys;
 
 pub use allow::Allow;
 pub use examination::{Finding, Outcome};
+#[cfg(fuzzing)]
+pub use fuzzing::FUZZED;
 
 /// For everything from the code to the proven identity: discovery, token, keys, userinfo. The person waits for it.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(10);

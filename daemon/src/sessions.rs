@@ -4,6 +4,8 @@ mod audited;
 mod binding;
 mod caller;
 mod ending;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod limits;
 mod login;
 #[cfg(test)]
@@ -23,6 +25,8 @@ use crate::tls::Proofs;
 
 pub use binding::Bindings;
 pub use caller::{Caller, NotAuthenticated, Use};
+#[cfg(fuzzing)]
+pub use fuzzing::FUZZED;
 pub use limits::SessionLimits;
 pub use login::LoginRefusal;
 

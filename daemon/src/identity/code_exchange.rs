@@ -56,7 +56,7 @@ fn form(settings: &ProviderSettings, grant: &CodeGrant<'_>, secret: Option<&Secr
     form.finish().into()
 }
 
-fn read(answer: &Answer, client_secret: &Reference) -> Result<UnverifiedTokens, IdentityError> {
+pub(super) fn read(answer: &Answer, client_secret: &Reference) -> Result<UnverifiedTokens, IdentityError> {
     let status = answer.status;
     if !json::is_json(answer.content_type.as_deref()) {
         return Err(IdentityError::Unavailable(format!("token endpoint: status {status}, not JSON")));
