@@ -5,6 +5,8 @@
 
 mod advice;
 mod authorization_url;
+#[cfg(test)]
+mod fuzzing;
 mod listener;
 mod opener;
 mod pages;

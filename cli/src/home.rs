@@ -6,6 +6,8 @@
 
 mod directory;
 mod document;
+#[cfg(test)]
+mod fuzzing;
 mod inspection;
 mod lock;
 mod records;

@@ -7,6 +7,8 @@ mod directories;
 mod duration;
 mod error;
 mod file;
+#[cfg(test)]
+mod fuzzing;
 mod https;
 mod limits;
 mod provider;

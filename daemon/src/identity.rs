@@ -6,6 +6,8 @@ mod claims;
 mod code_exchange;
 mod discovery;
 mod examination;
+#[cfg(test)]
+mod fuzzing;
 mod id_token;
 mod json;
 mod refresh;

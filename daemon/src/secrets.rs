@@ -97,8 +97,9 @@ pub enum ReadError {
 pub enum ReferenceError {
     #[error("a secret is written `BACKEND:NAME`; write `plaintext:…` if the secret itself is meant")]
     NoBackend,
-    #[error("there is no secret backend `{name}`{hint}; write `plaintext:…` if the secret itself is meant")]
-    UnknownBackend { name: String, hint: String },
+    /// What stands before the colon is not told: it may be the beginning of a secret.
+    #[error("there is no secret backend of that name; write `plaintext:…` if the secret itself is meant")]
+    UnknownBackend,
     #[error("{0}")]
     Name(String),
 }
@@ -182,10 +183,7 @@ impl Backends {
     /// The reference in `text`. An error never repeats what may be a secret.
     pub fn parse(&self, text: &str) -> Result<Reference, ReferenceError> {
         let (backend, name) = text.split_once(':').ok_or(ReferenceError::NoBackend)?;
-        let declared = self.find(backend).ok_or_else(|| ReferenceError::UnknownBackend {
-            name: backend.to_owned(),
-            hint: self.hint(backend),
-        })?;
+        let declared = self.find(backend).ok_or(ReferenceError::UnknownBackend)?;
         declared.backend.check_name(name).map_err(ReferenceError::Name)?;
         Ok(Reference {
             backend: backend.to_owned(),
@@ -221,17 +219,6 @@ impl Backends {
 
     fn find(&self, name: &str) -> Option<&Declared> {
         self.backends.iter().find(|declared| declared.name == name)
-    }
-
-    /// The backend that was probably meant.
-    fn hint(&self, name: &str) -> String {
-        let nearest = self
-            .backends
-            .iter()
-            .map(|declared| (strsim::damerau_levenshtein(name, &declared.name), &declared.name))
-            .min()
-            .filter(|(distance, _)| *distance <= 2);
-        nearest.map_or_else(String::new, |(_, nearest)| format!(", did you mean `{nearest}`?"))
     }
 }
 

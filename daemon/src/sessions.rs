@@ -6,6 +6,8 @@ mod binding;
 mod caller;
 mod counts;
 mod ending;
+#[cfg(test)]
+mod fuzzing;
 mod limits;
 mod listing;
 mod login;

@@ -75,7 +75,10 @@ impl FromStr for Origin {
             Some(Host::Ipv6(address)) => format!("[{address}]"),
             _ => return Err(MalformedOrigin::NotAnAddress),
         };
-        if has_control_character || host.is_empty() || url.port() == Some(0) {
+        // `1%2e%2e` is a name, and without its dots it would be an address that nobody typed.
+        let is_the_same_again =
+            Url::parse(&format!("https://{host}")).is_ok_and(|again| again.host_str() == Some(&host));
+        if has_control_character || !is_the_same_again || url.port() == Some(0) {
             return Err(MalformedOrigin::NotAnAddress);
         }
         let bare = url.username().is_empty()

@@ -47,7 +47,7 @@ impl BackendNames {
     pub(super) fn parse(&self, field: &Field<'_>, backends: &Backends) -> Result<Reference, FaultAt> {
         backends.parse(field.text(&self.expected())?).map_err(|error| match error {
             // What stands before the colon may be the beginning of a secret.
-            ReferenceError::NoBackend | ReferenceError::UnknownBackend { .. } => field.wrong(self.expected()),
+            ReferenceError::NoBackend | ReferenceError::UnknownBackend => field.wrong(self.expected()),
             error @ ReferenceError::Name(_) => {
                 field.fault(Fault::Reference { key: field.path().to_owned(), error })
             }

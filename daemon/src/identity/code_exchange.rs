@@ -73,7 +73,7 @@ fn form(settings: &ProviderSettings, fields: &[(&str, &str)], secret: Option<&Se
     form.finish().into()
 }
 
-fn read(answer: &Answer, client_secret: &Reference) -> Result<UnverifiedTokens, IdentityError> {
+pub(super) fn read(answer: &Answer, client_secret: &Reference) -> Result<UnverifiedTokens, IdentityError> {
     let document = success(answer, client_secret)?;
     Ok(UnverifiedTokens {
         id_token: token(&document, "id_token").ok_or_else(|| refused("token endpoint: no id_token"))?,

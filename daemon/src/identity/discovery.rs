@@ -117,7 +117,10 @@ async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metad
 }
 
 /// Reads a metadata document; the reason where it cannot be used.
-fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, &'static str> {
+pub(super) fn read(
+    document: &Map<String, Value>,
+    settings: &ProviderSettings,
+) -> Result<Metadata, &'static str> {
     // Discovery §4.3: exactly the issuer that was asked for. Anything else is another issuer's document.
     if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
         return Err("issuer differs");

@@ -21,7 +21,7 @@ pub(super) async fn fetch(
     read(&answer, subject).map(Some)
 }
 
-fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>, IdentityError> {
+pub(super) fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>, IdentityError> {
     if answer.status != 200 {
         return Err(IdentityError::Unavailable(format!("userinfo: status {}", answer.status)));
     }

@@ -46,6 +46,12 @@ pub struct Sealed(Vec<u8>);
 pub struct DoesNotOpen;
 
 impl TicketKey {
+    /// A key that everybody knows.
+    #[cfg(test)]
+    pub fn fixed(key: &[u8; 32]) -> Self {
+        Self::new(key, None)
+    }
+
     pub(super) fn new(present: &[u8; 32], previous: Option<&[u8; 32]>) -> Self {
         let keys = TicketKeys { present: AEADKey::new(present), previous: previous.map(AEADKey::new) };
         Self(Arc::new(RwLock::new(keys)))

@@ -22,6 +22,7 @@ pub mod certified_provider;
 pub mod clock;
 pub mod daemon;
 pub mod disk;
+pub mod fuzz;
 pub mod generated;
 pub mod handshake;
 pub mod hostile_daemon;

@@ -1,0 +1,85 @@
+//! What comes over the browser, for `tests/fuzz`: queries, pasted addresses, the daemon's URL.
+
+use infra_shared::origin::Origin;
+use infra_shared::succession::Succession;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use url::form_urlencoded;
+
+use super::authorization_url::Request;
+use super::pasted;
+use super::response::{Expected, Response};
+
+/// The targets of this room.
+const FUZZED: &[infra_harness::fuzz::Target] = &[
+    ("callback", callback),
+    ("pasted_address", pasted_address),
+    ("authorization_url", authorization_url),
+    ("succession", succession),
+];
+
+fn expected() -> Expected {
+    Expected { state: "right".to_owned(), issuer: "https://login.test".to_owned() }
+}
+
+fn callback(input: &[u8]) {
+    let Ok(query) = std::str::from_utf8(input) else { return };
+    let Some(response) = expected().judge(query) else { return };
+    let values = |name: &str| -> Vec<String> {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.filter(|(parameter, _)| parameter == name).map(|(_, value)| value.into_owned()).collect()
+    };
+    assert_eq!(values("state"), ["right"], "{query:?}");
+    if let Response::Code { code, iss } = response {
+        assert_eq!(values("code"), [code.expose_secret()]);
+        assert!(!code.expose_secret().is_empty() && values("error").is_empty());
+        assert!(iss.is_none_or(|iss| iss == "https://login.test"));
+    }
+}
+
+fn pasted_address(input: &[u8]) {
+    let Ok(line) = std::str::from_utf8(input) else { return };
+    if pasted::response(line, 8301, &expected()).is_some() {
+        let query = line.trim().split_once('?').expect("a query").1;
+        let query = query.split('#').next().unwrap_or_default();
+        // The parser of URLs drops tabs and line breaks.
+        let query: String = query.chars().filter(|character| !"\t\r\n".contains(*character)).collect();
+        assert!(expected().judge(&query).is_some(), "{line:?}");
+        assert!(line.contains("127.0.0.1") || line.contains("0x7f") || !line.contains("evil"), "{line:?}");
+    }
+}
+
+fn authorization_url(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let request = Request {
+        redirect_uri: "http://127.0.0.1:8301/callback".to_owned(),
+        state: "right".to_owned(),
+        code_challenge: "challenge".to_owned(),
+    };
+    let Ok(url) = request.check(text, "https://login.test") else { return };
+    assert_eq!(url.scheme(), "https");
+    assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+    for (name, value) in [("state", "right"), ("code_challenge", "challenge"), ("response_type", "code")] {
+        let found: Vec<_> = url.query_pairs().filter(|(parameter, _)| parameter == name).collect();
+        assert!(matches!(&found[..], [(_, found)] if found == value), "{url}");
+    }
+    assert!(url.query_pairs().all(|(name, _)| name != "request" && name != "request_uri"), "{url}");
+    assert_eq!(request.check(url.as_str(), "https://login.test").as_ref(), Ok(&url));
+}
+
+/// Nobody's authority signed it.
+fn succession(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let server: Origin = "https://infra.test".parse().expect("an address");
+    let trusted = [infra_shared::pin::Pin::of_public_key(b"an authority")];
+    let now = Timestamp::from_second(1_800_000_000).expect("a time");
+    assert!(Succession::verify(text, &trusted, &server, now, 0).is_err(), "{text:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn corpora_and_mutations_of_them_break_nothing() {
+        infra_harness::fuzz::replay(super::FUZZED);
+    }
+}

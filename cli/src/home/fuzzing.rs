@@ -1,0 +1,47 @@
+//! What lies in `~/.infra`, and what a daemon says, for `tests/fuzz`.
+
+use infra_shared::api::{FinishedLogin, Problem, Server, StartedLogin};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Config, Sessions};
+
+/// The targets of this room.
+const FUZZED: &[infra_harness::fuzz::Target] =
+    &[("client_files", client_files), ("daemon_answers", daemon_answers)];
+
+fn client_files(input: &[u8]) {
+    says_the_same_again::<Config>(input);
+    says_the_same_again::<Sessions>(input);
+    if let Ok(sessions) = serde_json::from_slice::<Sessions>(input) {
+        for (server, session) in &sessions.sessions {
+            // What proves the server is kept with the token, and can be built or is refused.
+            let _ = session.trust.to_trust();
+            assert_eq!(server.to_string().parse().as_ref(), Ok(server));
+            assert_eq!(session.token.expose().len(), 41);
+        }
+    }
+}
+
+fn daemon_answers(input: &[u8]) {
+    says_the_same_again::<Server>(input);
+    says_the_same_again::<StartedLogin>(input);
+    says_the_same_again::<FinishedLogin>(input);
+    says_the_same_again::<Problem>(input);
+}
+
+fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {
+    let Ok(contents) = serde_json::from_slice::<T>(input) else { return };
+    let printed = serde_json::to_vec_pretty(&contents).expect("JSON");
+    let again: T = serde_json::from_slice(&printed)
+        .unwrap_or_else(|error| panic!("{error}: {}", printed.escape_ascii()));
+    assert_eq!(serde_json::to_vec_pretty(&again).expect("JSON"), printed);
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn corpora_and_mutations_of_them_break_nothing() {
+        infra_harness::fuzz::replay(super::FUZZED);
+    }
+}

@@ -1,0 +1,80 @@
+//! What an operator writes, for `tests/fuzz`: the configuration and references to secrets.
+
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
+use secrecy::ExposeSecret;
+
+use super::Config;
+use super::directories::Directories;
+use crate::secrets::Backends;
+
+/// The targets of this room.
+const FUZZED: &[infra_harness::fuzz::Target] =
+    &[("configuration", configuration), ("secret_reference", secret_reference), ("addresses", addresses)];
+
+/// A text with this word in it is a secret: no error shows it.
+const CANARY: &str = "canary";
+
+fn configuration(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let directories = Directories { data: Some("/data".into()), root_key: Some("/keys/root.key".into()) };
+    match Config::parse(text, &directories) {
+        Ok(config) => {
+            assert!(!config.providers.is_empty());
+            assert!(config.sessions.max_per_user >= 1);
+            for provider in &config.providers {
+                let shown = format!("{:?}", provider.client_secret);
+                assert!(provider.client_secret.backend() != "plaintext" || shown == "plaintext:…", "{shown}");
+            }
+        }
+        Err(fault) => {
+            assert!(fault.place.line >= 1 && fault.place.column >= 1);
+        }
+    }
+}
+
+fn secret_reference(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let backends = Backends::built_in();
+    match backends.parse(text) {
+        Ok(reference) => {
+            let whole = reference.expose();
+            let again = backends.parse(whole.expose_secret()).expect("it is read again");
+            assert_eq!(again.expose().expose_secret(), whole.expose_secret());
+            let shown = format!("{reference} {reference:?}");
+            assert!(reference.backend() != "plaintext" || !shown.contains(CANARY), "a secret shows: {shown}");
+        }
+        Err(error) => {
+            assert!(!error.to_string().contains(CANARY), "what is no reference may be a secret: {error}");
+        }
+    }
+}
+
+/// Addresses and fingerprints have one form, whatever they were typed as.
+fn addresses(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(origin) = text.parse::<Origin>() {
+        let printed = origin.to_string();
+        assert_eq!(printed.parse().as_ref(), Ok(&origin), "{text:?} {printed}");
+        let url = origin.url("/v1/server");
+        assert_eq!(url.scheme(), "https");
+        assert_eq!(
+            (url.host_str(), url.port_or_known_default()),
+            (Some(origin.host()), Some(origin.port())),
+            "{text:?}"
+        );
+        assert!(url.username().is_empty() && url.password().is_none() && url.path() == "/v1/server");
+    }
+    if let Ok(pin) = text.parse::<Pin>() {
+        assert_eq!(pin.to_string().parse::<Pin>().ok(), Some(pin));
+        assert_eq!(pin.to_string().len(), 71);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn corpora_and_mutations_of_them_break_nothing() {
+        infra_harness::fuzz::replay(super::FUZZED);
+    }
+}
