@@ -198,4 +198,17 @@ mod tests {
         assert_eq!(LogoutProof::parse(&token.logout_proof().to_text()), Some(token.logout_proof()));
         assert_eq!(LogoutProof::of_hash(&token.sha256()), token.logout_proof());
     }
+
+    #[test]
+    fn hash_and_proof_are_those_of_the_whole_text() {
+        let token = SessionToken::parse("infra_3De8gPGcmq.abcdefghijklmnopqrstuvwx").expect("a token");
+        let hash: [u8; 32] = Sha256::digest(b"infra_3De8gPGcmq.abcdefghijklmnopqrstuvwx").into();
+        assert_eq!(token.sha256(), hash);
+        let mut proven = LOGOUT_CONTEXT.to_vec();
+        proven.extend(hash);
+        assert_eq!(token.logout_proof().as_bytes().as_slice(), Sha256::digest(&proven).as_slice());
+        assert_eq!(token.id().as_str(), "3De8gPGcmq");
+        assert_eq!(format!("{} {:?}", token.id(), token.id()), "3De8gPGcmq 3De8gPGcmq");
+        assert_eq!(format!("{:?}", token.logout_proof()), "LogoutProof([redacted])");
+    }
 }

@@ -280,4 +280,41 @@ mod tests {
         assert_eq!(bit_length(&[0, 0, 0b0100_0000, 0]), 15);
         assert_eq!(bit_length(&[0, 0]), 0);
     }
+
+    #[test]
+    fn a_key_is_for_the_algorithm_of_its_kind_and_for_no_other() {
+        let all = [
+            SigningAlgorithm::RS256,
+            SigningAlgorithm::PS512,
+            SigningAlgorithm::ES256,
+            SigningAlgorithm::ES384,
+            SigningAlgorithm::EdDSA,
+        ];
+        for (kind, fitting) in [
+            (KeyKind::RSA { bits: 2048 }, vec![SigningAlgorithm::RS256, SigningAlgorithm::PS512]),
+            (KeyKind::P256, vec![SigningAlgorithm::ES256]),
+            (KeyKind::P384, vec![SigningAlgorithm::ES384]),
+            (KeyKind::Ed25519, vec![SigningAlgorithm::EdDSA]),
+        ] {
+            let key = SigningKey { id: None, key: DecodingKey::from_secret(b"any"), kind, algorithm: None };
+            let fits: Vec<_> = all.into_iter().filter(|algorithm| key.fits(*algorithm)).collect();
+            assert_eq!(fits, fitting, "{kind:?}");
+            let key = SigningKey { algorithm: Some("RS256".to_owned()), ..key };
+            let fits: Vec<_> = all.into_iter().filter(|algorithm| key.fits(*algorithm)).collect();
+            let only: Vec<_> = fitting.into_iter().filter(|it| *it == SigningAlgorithm::RS256).collect();
+            assert_eq!(fits, only, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_has_32_keys_at_most_and_an_ed25519_key_32_bytes() {
+        let key = |bytes: usize| json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64_URL_SAFE_NO_PAD.encode(vec![7; bytes])});
+        assert_eq!(kinds(&json!(vec![key(32); MAX_KEYS])).expect("keys").len(), MAX_KEYS);
+        assert_eq!(kinds(&json!(vec![key(32); MAX_KEYS + 1])), Err("too many keys"));
+        for bytes in [0, 31, 33, 57] {
+            assert_eq!(kinds(&json!([key(bytes)])), Err("no usable key"), "{bytes}");
+        }
+        let other = json!({"kty": "OKP", "crv": "X25519", "x": BASE64_URL_SAFE_NO_PAD.encode([7; 32])});
+        assert_eq!(kinds(&json!([other])), Err("no usable key"));
+    }
 }

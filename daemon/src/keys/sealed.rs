@@ -183,4 +183,28 @@ mod tests {
             assert_eq!(fields.open(moved, &sealed), Err(DoesNotOpen), "{moved:?}");
         }
     }
+
+    #[test]
+    fn a_field_from_before_a_rotation_does_not_open_any_more_and_clones_follow() {
+        let fields = FieldSealer::new(&[7; 32]);
+        let (same, before) = (fields.clone(), fields.seal(PLACE, b"field"));
+        fields.replace(&[8; 32]);
+        assert_eq!(same.open(PLACE, &before), Err(DoesNotOpen));
+        let after = same.seal(PLACE, b"field");
+        assert_eq!(FieldSealer::new(&[8; 32]).open(PLACE, &after).expect("a field").as_slice(), b"field");
+        let stored = Sealed::from_store(after.as_bytes().to_vec());
+        assert_eq!(fields.open(PLACE, &stored).expect("a field").as_slice(), b"field");
+    }
+
+    #[test]
+    fn a_ticket_of_the_largest_size_opens_and_a_larger_one_is_not_decoded() {
+        let key = TicketKey::new(&[7; 32], None);
+        let size = |contents: usize| key.seal(&vec![0; contents]).expose_secret().len();
+        let largest =
+            (0..MAX_TICKET_CHARACTERS).rev().find(|contents| size(*contents) <= MAX_TICKET_CHARACTERS);
+        let largest = largest.expect("some contents fit");
+        assert!(largest > 6000 && size(largest) == MAX_TICKET_CHARACTERS, "{largest}");
+        assert!(key.open(&key.seal(&vec![0; largest])).is_ok());
+        assert_eq!(key.open(&key.seal(&vec![0; largest + 1])), Err(DoesNotOpen));
+    }
 }

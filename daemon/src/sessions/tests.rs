@@ -493,3 +493,18 @@ async fn a_session_that_nobody_used_for_too_long_is_not_listed_and_a_newer_one_i
     let listed = setup.sessions.list_own(&new).expect("sessions");
     assert_eq!(listed.iter().map(|listed| &listed.session.id).collect::<Vec<_>>(), [&new.session().id]);
 }
+
+#[tokio::test]
+async fn a_use_is_written_down_once_a_minute() {
+    let setup = Fixture::new().await;
+    let token = setup.open_session().await;
+    let used_at = async |after: i64| {
+        setup.clock.advance(SignedDuration::from_secs(after));
+        setup.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+        setup.sessions.store.find_session(token.id()).expect("an answer").expect("a row").last_used_at
+    };
+    let first = used_at(0).await;
+    assert_eq!(used_at(59).await, first, "a moment ago is as good as now");
+    assert_eq!(used_at(1).await, first + SignedDuration::from_secs(60));
+    assert_eq!(used_at(30).await, first + SignedDuration::from_secs(60));
+}
