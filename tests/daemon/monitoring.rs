@@ -124,6 +124,8 @@ fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
     let disk = watched.daemon.data_dir();
     std::fs::create_dir(&disk).expect("a directory");
     view.mount_disk(&disk, 2048);
+    // A use is written down every three seconds.
+    watched.daemon.change(|configuration| "{inactivityTimeout: 1m}".clone_into(&mut configuration.sessions));
     watched.daemon.live_in(&view);
     watched.daemon.start_again();
     let token = login::over_http(&watched.daemon, &provider);
@@ -145,6 +147,14 @@ fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
     assert_eq!(watched.metric("infrad_ready"), Some(0.0));
     assert!(watched.metric("infrad_store_write_failures_total").is_some_and(|count| count >= 1.0));
     assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "who is signed in stays so");
+
+    let failures = || watched.metric("infrad_store_write_failures_total").unwrap_or_default();
+    let before = failures();
+    let is_used = || {
+        assert_eq!(api.get_as("/v1/session", &token).status, 200, "a use that cannot be written down");
+        (failures() > before).then_some(())
+    };
+    assert!(wait::until(BOUND, is_used).is_some(), "a use is never written down");
 
     view.empty_disk(&disk);
     assert_eq!(api.delete_as("/v1/session", &token).status, 204);
