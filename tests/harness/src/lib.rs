@@ -50,6 +50,7 @@ pub mod recording;
 pub mod relay;
 pub mod scanners;
 pub mod secret_service;
+pub mod services;
 pub mod skip;
 pub mod tmux;
 pub mod view;
