@@ -1,5 +1,6 @@
 //! The HTTP API: routes, bodies, and the problems that callers are told of.
 
+mod at_once;
 mod body;
 mod health;
 mod introspection;
@@ -22,7 +23,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, delete, get, post};
 
-use crate::listener::Route;
+use crate::listener::{AtOnce, Route};
 use crate::services::Services;
 use crate::sessions::Sessions;
 use rates::Rates;
@@ -31,9 +32,11 @@ pub use body::BodyLimits;
 pub use rates::RateLimits;
 pub use redirect::redirect;
 
-/// What is answered, as it is counted.
+/// What is answered, as it is counted; the busiest first.
 pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/v1/session" },
+    Route { method: "*", path: "/v1/verify/{service}" },
+    Route { method: "*", path: "/v1/verify/{service}/{*rest}" },
     Route { method: "DELETE", path: "/v1/session" },
     Route { method: "GET", path: "/v1/sessions" },
     Route { method: "DELETE", path: "/v1/sessions/{id}" },
@@ -43,8 +46,6 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/v1/logouts" },
     Route { method: "POST", path: "/v1/tokens" },
     Route { method: "POST", path: "/v1/introspect" },
-    Route { method: "*", path: "/v1/verify/{service}" },
-    Route { method: "*", path: "/v1/verify/{service}/{*rest}" },
     Route { method: "POST", path: "/v1/kubernetes/{cluster}/tokenreview" },
     Route { method: "GET", path: "/healthz" },
     Route { method: "GET", path: "/readyz" },
@@ -66,13 +67,15 @@ pub struct ApiLimits {
     pub bodies: BodyLimits,
 }
 
-/// The routes of design §4, over what the daemon has assembled.
-pub fn router(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> Router {
+/// The routes of design §4, over what the daemon has assembled; and those of them that may be answered from memory.
+pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, AtOnce) {
     let services = Arc::new(services);
     let api = Api { sessions, services, rates: Rates::new(&limits.rates), bodies: limits.bodies };
+    let quick = api.clone();
+    let at_once: AtOnce = Arc::new(move |method, uri, headers| at_once::answer(&quick, method, uri, headers));
     let starts = from_fn_with_state(api.clone(), rates::limit_starts);
     let failed_finishes = from_fn_with_state(api.clone(), rates::limit_failed_finishes);
-    Router::new()
+    let router = Router::new()
         .route("/v1/server", get(server::describe))
         .route("/v1/logins", post(logins::start).layer(starts))
         .route("/v1/logins/finish", post(logins::finish).layer(failed_finishes))
@@ -89,5 +92,6 @@ pub fn router(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -
         .route("/readyz", get(health::ready))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .with_state(api)
+        .with_state(api);
+    (router, at_once)
 }

@@ -254,9 +254,10 @@ impl Daemon {
                 listener::serve(listener, Transport::Plain, site, limits, until(stopped)).await;
             })
         });
-        let router = api::router(self.sessions, self.services, &self.limits.api);
+        let (router, at_once) = api::interface(self.sessions, self.services, &self.limits.api);
         let services = self.service_networks;
-        let site = Site { router, requests: self.requests, proxies: self.proxies, services };
+        let at_once = Some(at_once);
+        let site = Site { at_once, router, requests: self.requests, proxies: self.proxies, services };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
         upkeep.abort();

@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use super::activity::{Activity, Heard};
 use super::requests::{identified, request_id};
-use super::{ListenerLimits, PeerAddress, Proxies, Requests, Site};
+use super::{AtOnce, ListenerLimits, PeerAddress, Proxies, Requests, Site};
 
 /// What may have come and not been read yet, of one request and of a connection: a body of the usual size.
 const WINDOW: u32 = 64 * 1024;
@@ -42,6 +42,7 @@ pub(super) struct Protocol {
 
 /// What becomes of a request.
 struct Answerer {
+    at_once: Option<AtOnce>,
     router: Router,
     requests: Arc<Requests>,
     proxies: Proxies,
@@ -73,6 +74,7 @@ impl Protocol {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(limits.request_head);
         let answerer = Answerer {
+            at_once: site.at_once,
             router: site.router,
             requests: site.requests,
             proxies: site.proxies,
@@ -147,9 +149,25 @@ impl Answerer {
     ) -> Result<Response, Infallible> {
         let begun = Instant::now();
         let answering_it = activity.answering(self.requests_per_connection);
-        let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
+        let at_once = self.at_once.as_ref();
+        let known = at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers()));
+        let mut response = match known {
+            Some(response) => response,
+            None => self.work_on(request, peer).await,
+        };
+        if answering_it.is_last && is_serial {
+            // RFC 9112 §9.6: nothing that is sent after it will be read.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.requests.observe(route, response.status(), begun.elapsed());
+        Ok(response)
+    }
+
+    /// Answers what is not known from memory.
+    async fn work_on(&self, request: Request<Incoming>, peer: PeerAddress) -> Response {
+        let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
         let is_get = request.method() == Method::GET;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
@@ -162,16 +180,10 @@ impl Answerer {
             let span = super::answering(&request_id());
             answering.instrument(span).await
         });
-        let mut response = match answer.await {
+        match answer.await {
             Ok(Ok(response)) => response,
             // Whatever it waited for is away for now.
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")]).into_response(),
-        };
-        if answering_it.is_last && is_serial {
-            // RFC 9112 §9.6: nothing that is sent after it will be read.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        self.requests.observe(route, response.status(), begun.elapsed());
-        Ok(response)
     }
 }

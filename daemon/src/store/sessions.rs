@@ -114,6 +114,11 @@ impl Store {
         Ok(found)
     }
 
+    /// What exactly this token stands for, where that is known from the last second. Nothing is read.
+    pub fn recall(&self, token: &str) -> Option<FoundToken> {
+        self.recent.find(&TokenHash::of_text(token))
+    }
+
     /// Looks a session up by its id, as it is now; in-line and fast, for the validation path.
     pub fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
         self.connections.read(|reader| find(reader, id.as_str()))
