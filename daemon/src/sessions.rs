@@ -34,7 +34,7 @@ pub use admins::{Admins, AdminsOfProvider};
 pub use audience::{NewToken, NotOpened};
 pub use audited::TooOften;
 pub use binding::Bindings;
-pub use caller::{Accepted, Caller, NotAuthenticated, Use, Visitor};
+pub use caller::{Accepted, Caller, Known, NotAuthenticated, Use, Visitor};
 pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use listing::Whose;

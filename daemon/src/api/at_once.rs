@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::Response;
 
 use super::body::credentials;
-use super::server::announcing;
 use super::{Api, session, verification};
 
 /// Where reverse proxies ask.
@@ -25,6 +24,6 @@ pub(super) fn answer(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap)
     if !is_plain {
         return None;
     }
-    let caller = api.sessions.authenticate_at_once(credentials(headers, "bearer")?)?;
-    Some(announcing(api, session::shown(api, &caller, None)))
+    let known = api.sessions.authenticate_at_once(credentials(headers, "bearer")?)?;
+    Some(session::show_known(api, &known))
 }

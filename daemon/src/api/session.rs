@@ -3,13 +3,14 @@
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use infra_shared::api::{CurrentSession, ListedSession, ProblemCode};
+use infra_shared::api::{CurrentSession, ProblemCode};
 
 use super::Api;
 use super::body::UnverifiedBearer;
 use super::problem::{Refusal, answer, no_content};
 use super::server::announcing;
-use crate::sessions::{Caller, NotAuthenticated, Use};
+use crate::sessions::{Known, NotAuthenticated, Use};
+use crate::store::Told;
 
 /// Says who holds the token. Shown the whole right token of an ended session it says how it ended: only its holder,
 /// who loses nothing by it, can ask that.
@@ -37,14 +38,16 @@ async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response,
     })?;
     // A service wants to know who calls; the user whether somebody else signed in.
     let newer = if use_ == Use::OnlyLooks { api.sessions.find_newer(&caller)? } else { None };
-    Ok(shown(api, &caller, newer))
-}
-
-/// Who `caller` is, and until when.
-pub(super) fn shown(api: &Api, caller: &Caller, newer: Option<ListedSession>) -> Response {
     let current =
         CurrentSession { session: caller.session(), user: caller.user(), now: api.sessions.now(), newer };
-    answer(StatusCode::OK, &current)
+    Ok(answer(StatusCode::OK, &current))
+}
+
+/// The same of somebody who is known from a moment ago.
+pub(super) fn show_known(api: &Api, known: &Known) -> Response {
+    let Told { session, user } = known.told();
+    let current = CurrentSession { session, user, now: api.sessions.now(), newer: None };
+    announcing(api, answer(StatusCode::OK, &current))
 }
 
 pub(super) async fn end(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {

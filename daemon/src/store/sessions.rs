@@ -4,12 +4,13 @@ mod end_reason;
 mod listing;
 mod opening;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use infra_shared::api::User;
 use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde_json::value::RawValue;
 
 use super::{
     AudienceGrant, NewRefreshToken, Store, StoreError, TokenHash, audience_tokens, epoch, refresh_tokens,
@@ -46,6 +47,15 @@ pub struct StoredSession {
     pub expires_at: Timestamp,
     pub last_used_at: Timestamp,
     pub ended: Option<Ended>,
+    /// What is told of it again and again, made when it is told first.
+    pub told: OnceLock<Told>,
+}
+
+/// A session and its user, as JSON.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub session: Box<RawValue>,
+    pub user: Box<RawValue>,
 }
 
 /// A token that is known: its session, and for a token for one audience whose it is.
@@ -332,6 +342,7 @@ fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
         expires_at: time::from_database(row.get("expires_at")?)?,
         last_used_at: time::from_database(row.get("last_used_at")?)?,
         ended,
+        told: OnceLock::new(),
     })
 }
 
