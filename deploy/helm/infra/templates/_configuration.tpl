@@ -40,9 +40,24 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- with dig "tls" "acme" "externalAccount" "hmacKey" "" $config -}}
+{{- with ((($config.tls).acme).externalAccount).hmacKey -}}
 {{- $found = append $found (dict "at" "config.tls.acme.externalAccount.hmacKey" "text" .) -}}
 {{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
+{{/* The files of authorities, which infrad reads together with its configuration. */}}
+{{- define "infra.authorities" -}}
+{{- $found := list -}}
+{{- range .Values.config.providers -}}
+{{- with .caFile -}}{{- $found = append $found . -}}{{- end -}}
+{{- end -}}
+{{- range concat (default list .Values.config.secrets) .Values.config.keys -}}
+{{- if ne .kind "kubernetes" -}}
+{{- with (.config).caFile -}}{{- $found = append $found . -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with ((.Values.config.tls).acme).caFile -}}{{- $found = append $found . -}}{{- end -}}
 {{- toJson $found -}}
 {{- end -}}
 
@@ -106,9 +121,38 @@
 {{- end -}}
 {{- end -}}
 {{- range $index, $key := $values.config.keys -}}
-{{- $path := dig "config" "path" "" $key -}}
+{{- $path := ($key.config).path -}}
 {{- if and (eq $key.kind "native") (ne $path "/run/secrets/infra/root.key") -}}
 {{- fail (printf "config.keys[%d].config.path must be /run/secrets/infra/root.key, where `rootKey` puts the key" $index) -}}
+{{- end -}}
+{{- end -}}
+{{- $listeners := dict "config.listen" $values.config.listen "config.metrics.listen" $values.config.metrics.listen -}}
+{{- with ($values.config.tls).redirectHTTP -}}
+{{- $_ := set $listeners "config.tls.redirectHTTP" . -}}
+{{- end -}}
+{{- range $at, $address := $listeners -}}
+{{- if lt (include "infra.listeningPort" $address | int) 1024 -}}
+{{- fail (printf "%s must have a port from 1024 on, for infrad is not root: users see `service.port`" $at) -}}
+{{- end -}}
+{{- end -}}
+{{- if regexMatch "^(127[.]|\\[::1\\])" $values.config.metrics.listen -}}
+{{- fail "config.metrics.listen must not be loopback: the probes come from outside of the pod" -}}
+{{- end -}}
+{{- if and (($values.config.tls).acme) (($values.config.tls).files) -}}
+{{- fail "config.tls has `acme` and `files`: infrad takes one of them" -}}
+{{- end -}}
+{{- if $values.backup.enabled -}}
+{{- $secretMounts := list -}}
+{{- range $values.mounts -}}
+{{- if .secretName -}}{{- $secretMounts = append $secretMounts (printf "%s/" .path) -}}{{- end -}}
+{{- end -}}
+{{- range include "infra.authorities" . | fromJsonArray -}}
+{{- $file := . -}}
+{{- range $secretMounts -}}
+{{- if hasPrefix . $file -}}
+{{- fail (printf "%s is in a mount of a Secret, which the backup's pod is not given: keep authorities in a ConfigMap, for they are public" $file) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and (include "infra.hasNativeKey" .) (not $values.rootKey.secretName) -}}
@@ -116,7 +160,7 @@
 {{- end -}}
 {{- range $section := list "secrets" "keys" -}}
 {{- range $index, $item := index $values.config $section -}}
-{{- $login := dig "config" "kubernetes" dict $item -}}
+{{- $login := (default dict $item.config).kubernetes -}}
 {{- if and (eq $item.kind "vault") $login (not $login.tokenFile) -}}
 {{- fail (printf "config.%s[%d].config.kubernetes.tokenFile is missing: the pod has no token of its own. Add one to `serviceAccount.tokens`, such as `{path: vault, audience: vault}`, and name it: /run/secrets/infra-tokens/vault" $section $index) -}}
 {{- end -}}
