@@ -53,7 +53,7 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
     if metadata.uid() != own_user() && metadata.uid() != 0 {
         return Err(PlatformError::OtherOwner { path: name(), owner: metadata.uid() });
     }
-    if metadata.mode() & 0o077 != 0 {
+    if is_open_to_others(path, metadata.mode(), metadata.uid()) {
         return Err(PlatformError::TooOpen { path: name(), mode: metadata.mode() & 0o700 });
     }
 
@@ -65,6 +65,21 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
         return Err(PlatformError::TooLarge { path: name(), limit });
     }
     Ok(contents)
+}
+
+/// Whether `path` is a file that systemd hands to its unit (`LoadCredential=`), read-only and gone with it.
+pub fn is_credential(path: &Path) -> bool {
+    path.starts_with(CREDENTIALS)
+}
+
+/// Where systemd puts the credentials of each unit, each in a directory that nobody but root and the unit can enter.
+const CREDENTIALS: &str = "/run/credentials";
+
+/// Whether anybody but the owner, and root, may read or write.
+fn is_open_to_others(path: &Path, mode: u32, owner: u32) -> bool {
+    // The unit's user may read a credential by an access control list, whose mask stands in the place of the group's bits.
+    let mask = if is_credential(path) && owner == 0 { 0o040 } else { 0 };
+    mode & 0o077 & !mask != 0
 }
 
 /// Creates the file `path`, which must not be there yet, whole or not at all, and makes it durable; `mode` from creation.
@@ -163,6 +178,22 @@ mod tests {
         for open in [0o640, 0o604, 0o660] {
             fs::set_permissions(&path, Permissions::from_mode(open)).expect("a mode");
             assert!(matches!(read_private_file(&path, 10), Err(PlatformError::TooOpen { mode: 0o600, .. })));
+        }
+    }
+
+    #[test]
+    fn a_credential_of_root_may_show_the_mask_of_its_access_list_and_nothing_more() {
+        let credential = Path::new("/run/credentials/infrad.service/root.key");
+        assert!(!is_open_to_others(credential, 0o400, 0));
+        assert!(!is_open_to_others(credential, 0o440, 0));
+        for (path, mode, owner) in [
+            (credential, 0o444, 0),
+            (credential, 0o460, 0),
+            (credential, 0o440, 1000),
+            (Path::new("/etc/infra/root.key"), 0o440, 0),
+            (Path::new("/run/credentials-of-others/root.key"), 0o440, 0),
+        ] {
+            assert!(is_open_to_others(path, mode, owner), "{} {mode:o} {owner}", path.display());
         }
     }
 
