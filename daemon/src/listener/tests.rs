@@ -114,7 +114,7 @@ async fn requests_are_answered_and_know_where_they_came_from() {
     let client = served.client();
     for _ in 0..3 {
         let answer = client.get(served.url("/")).send().await.expect("an answer");
-        assert_eq!(answer.version(), axum::http::Version::HTTP_2);
+        assert_eq!(answer.version(), axum::http::Version::HTTP_11);
         assert_eq!(answer.text().await.expect("a body"), "127.0.0.1");
     }
 }

@@ -75,6 +75,11 @@ fn is_too_open(mode: u32, owner: u32, reader: u32) -> bool {
     mode & 0o077 != 0 && !handed_to_group
 }
 
+/// Whether `path` is a file that systemd hands to its unit (`LoadCredential=`), read-only and gone with it.
+pub fn is_credential(path: &Path) -> bool {
+    path.starts_with("/run/credentials")
+}
+
 /// Creates the file `path`, which must not be there yet, whole or not at all, and makes it durable; `mode` from creation.
 pub fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PlatformError> {
     let write = || {
