@@ -35,6 +35,7 @@ Register-ArgumentCompleter -Native -CommandName 'infra' -ScriptBlock {
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'End the session at the daemon, and forget it here')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Who is signed in where, and until when')
             [CompletionResult]::new('token', 'token', [CompletionResultType]::ParameterValue, 'Print the session token for a script, or exit with 3 when there is no live one')
+            [CompletionResult]::new('exec', 'exec', [CompletionResultType]::ParameterValue, 'Run a command that finds a token for one service in its environment')
             [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'The sessions of your account, on whatever machine, and their end')
             [CompletionResult]::new('use', 'use', [CompletionResultType]::ParameterValue, 'Make a known server the current one')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Accept a new identity of a known server')
@@ -96,7 +97,24 @@ Register-ArgumentCompleter -Native -CommandName 'infra' -ScriptBlock {
             break
         }
         'infra;token' {
+            [CompletionResult]::new('--audience', '--audience', [CompletionResultType]::ParameterName, 'A token that only the service with this audience, or of this name, takes')
             [CompletionResult]::new('--min-left', '--min-left', [CompletionResultType]::ParameterName, 'Exit with 3 when the session does not last that much longer')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'The server to talk to: `host`, `host:port` or `https://host[:port]`')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more about what is done (twice: even more)')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more about what is done (twice: even more)')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'infra;exec' {
+            [CompletionResult]::new('--audience', '--audience', [CompletionResultType]::ParameterName, 'The service''s audience, or its name')
+            [CompletionResult]::new('--variable', '--variable', [CompletionResultType]::ParameterName, 'The variable of the environment that holds the token')
+            [CompletionResult]::new('--min-left', '--min-left', [CompletionResultType]::ParameterName, 'Have the token last that much longer at least, at most 10m')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'The server to talk to: `host`, `host:port` or `https://host[:port]`')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more about what is done (twice: even more)')
@@ -214,6 +232,7 @@ Register-ArgumentCompleter -Native -CommandName 'infra' -ScriptBlock {
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'End the session at the daemon, and forget it here')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Who is signed in where, and until when')
             [CompletionResult]::new('token', 'token', [CompletionResultType]::ParameterValue, 'Print the session token for a script, or exit with 3 when there is no live one')
+            [CompletionResult]::new('exec', 'exec', [CompletionResultType]::ParameterValue, 'Run a command that finds a token for one service in its environment')
             [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'The sessions of your account, on whatever machine, and their end')
             [CompletionResult]::new('use', 'use', [CompletionResultType]::ParameterValue, 'Make a known server the current one')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Accept a new identity of a known server')
@@ -232,6 +251,9 @@ Register-ArgumentCompleter -Native -CommandName 'infra' -ScriptBlock {
             break
         }
         'infra;help;token' {
+            break
+        }
+        'infra;help;exec' {
             break
         }
         'infra;help;sessions' {

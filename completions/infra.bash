@@ -22,6 +22,9 @@ _infra() {
             infra,doctor)
                 cmd="infra__subcmd__doctor"
                 ;;
+            infra,exec)
+                cmd="infra__subcmd__exec"
+                ;;
             infra,help)
                 cmd="infra__subcmd__help"
                 ;;
@@ -51,6 +54,9 @@ _infra() {
                 ;;
             infra__subcmd__help,doctor)
                 cmd="infra__subcmd__help__subcmd__doctor"
+                ;;
+            infra__subcmd__help,exec)
+                cmd="infra__subcmd__help__subcmd__exec"
                 ;;
             infra__subcmd__help,help)
                 cmd="infra__subcmd__help__subcmd__help"
@@ -98,7 +104,7 @@ _infra() {
 
     case "${cmd}" in
         infra)
-            opts="-v -q -h -V --server --verbose --quiet --color --help --version login logout status token sessions use trust doctor completions help"
+            opts="-v -q -h -V --server --verbose --quiet --color --help --version login logout status token exec sessions use trust doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -163,8 +169,42 @@ _infra() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        infra__subcmd__exec)
+            opts="-v -q -h -V --audience --variable --min-left --server --verbose --quiet --color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --audience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --variable)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-left)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         infra__subcmd__help)
-            opts="login logout status token sessions use trust doctor completions help"
+            opts="login logout status token exec sessions use trust doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -192,6 +232,20 @@ _infra() {
             return 0
             ;;
         infra__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infra__subcmd__help__subcmd__exec)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -519,12 +573,16 @@ _infra() {
             return 0
             ;;
         infra__subcmd__token)
-            opts="-v -q -h -V --min-left --server --verbose --quiet --color --help --version"
+            opts="-v -q -h -V --audience --min-left --server --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --audience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --min-left)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -32,6 +32,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand logout 'End the session at the daemon, and forget it here'
             cand status 'Who is signed in where, and until when'
             cand token 'Print the session token for a script, or exit with 3 when there is no live one'
+            cand exec 'Run a command that finds a token for one service in its environment'
             cand sessions 'The sessions of your account, on whatever machine, and their end'
             cand use 'Make a known server the current one'
             cand trust 'Accept a new identity of a known server'
@@ -89,7 +90,23 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand --version 'Print version'
         }
         &'infra;token'= {
+            cand --audience 'A token that only the service with this audience, or of this name, takes'
             cand --min-left 'Exit with 3 when the session does not last that much longer'
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;exec'= {
+            cand --audience 'The service''s audience, or its name'
+            cand --variable 'The variable of the environment that holds the token'
+            cand --min-left 'Have the token last that much longer at least, at most 10m'
             cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
             cand --color 'When to use colour'
             cand -v 'Say more about what is done (twice: even more)'
@@ -197,6 +214,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand logout 'End the session at the daemon, and forget it here'
             cand status 'Who is signed in where, and until when'
             cand token 'Print the session token for a script, or exit with 3 when there is no live one'
+            cand exec 'Run a command that finds a token for one service in its environment'
             cand sessions 'The sessions of your account, on whatever machine, and their end'
             cand use 'Make a known server the current one'
             cand trust 'Accept a new identity of a known server'
@@ -211,6 +229,8 @@ set edit:completion:arg-completer[infra] = {|@words|
         &'infra;help;status'= {
         }
         &'infra;help;token'= {
+        }
+        &'infra;help;exec'= {
         }
         &'infra;help;sessions'= {
             cand revoke 'End sessions, on whatever machine they are'

@@ -36,6 +36,7 @@ complete -c infra -n "__fish_infra_needs_command" -f -a "login" -d 'Sign in thro
 complete -c infra -n "__fish_infra_needs_command" -f -a "logout" -d 'End the session at the daemon, and forget it here'
 complete -c infra -n "__fish_infra_needs_command" -f -a "status" -d 'Who is signed in where, and until when'
 complete -c infra -n "__fish_infra_needs_command" -f -a "token" -d 'Print the session token for a script, or exit with 3 when there is no live one'
+complete -c infra -n "__fish_infra_needs_command" -f -a "exec" -d 'Run a command that finds a token for one service in its environment'
 complete -c infra -n "__fish_infra_needs_command" -f -a "sessions" -d 'The sessions of your account, on whatever machine, and their end'
 complete -c infra -n "__fish_infra_needs_command" -f -a "use" -d 'Make a known server the current one'
 complete -c infra -n "__fish_infra_needs_command" -f -a "trust" -d 'Accept a new identity of a known server'
@@ -79,6 +80,7 @@ complete -c infra -n "__fish_infra_using_subcommand status" -s v -l verbose -d '
 complete -c infra -n "__fish_infra_using_subcommand status" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c infra -n "__fish_infra_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infra -n "__fish_infra_using_subcommand status" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand token" -l audience -d 'A token that only the service with this audience, or of this name, takes' -r
 complete -c infra -n "__fish_infra_using_subcommand token" -l min-left -d 'Exit with 3 when the session does not last that much longer' -r
 complete -c infra -n "__fish_infra_using_subcommand token" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
 complete -c infra -n "__fish_infra_using_subcommand token" -l color -d 'When to use colour' -r -f -a "auto\t''
@@ -88,6 +90,17 @@ complete -c infra -n "__fish_infra_using_subcommand token" -s v -l verbose -d 'S
 complete -c infra -n "__fish_infra_using_subcommand token" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c infra -n "__fish_infra_using_subcommand token" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infra -n "__fish_infra_using_subcommand token" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand exec" -l audience -d 'The service\'s audience, or its name' -r
+complete -c infra -n "__fish_infra_using_subcommand exec" -l variable -d 'The variable of the environment that holds the token' -r
+complete -c infra -n "__fish_infra_using_subcommand exec" -l min-left -d 'Have the token last that much longer at least, at most 10m' -r
+complete -c infra -n "__fish_infra_using_subcommand exec" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand exec" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand exec" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand exec" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand exec" -s V -l version -d 'Print version'
 complete -c infra -n "__fish_infra_using_subcommand sessions; and not __fish_seen_subcommand_from revoke help" -l user -d 'Those of the user with this e-mail or subject: for administrators' -r
 complete -c infra -n "__fish_infra_using_subcommand sessions; and not __fish_seen_subcommand_from revoke help" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
 complete -c infra -n "__fish_infra_using_subcommand sessions; and not __fish_seen_subcommand_from revoke help" -l color -d 'When to use colour' -r -f -a "auto\t''
@@ -149,14 +162,15 @@ complete -c infra -n "__fish_infra_using_subcommand completions" -s v -l verbose
 complete -c infra -n "__fish_infra_using_subcommand completions" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c infra -n "__fish_infra_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infra -n "__fish_infra_using_subcommand completions" -s V -l version -d 'Print version'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "login" -d 'Sign in through the browser'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "logout" -d 'End the session at the daemon, and forget it here'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "status" -d 'Who is signed in where, and until when'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "token" -d 'Print the session token for a script, or exit with 3 when there is no live one'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "sessions" -d 'The sessions of your account, on whatever machine, and their end'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "use" -d 'Make a known server the current one'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "trust" -d 'Accept a new identity of a known server'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "doctor" -d 'Look for what keeps a login from working, and say what to do about it'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "completions" -d 'Print the script that lets a shell complete this program\'s arguments'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token sessions use trust doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "login" -d 'Sign in through the browser'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "logout" -d 'End the session at the daemon, and forget it here'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "status" -d 'Who is signed in where, and until when'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "token" -d 'Print the session token for a script, or exit with 3 when there is no live one'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "exec" -d 'Run a command that finds a token for one service in its environment'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "sessions" -d 'The sessions of your account, on whatever machine, and their end'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "use" -d 'Make a known server the current one'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "trust" -d 'Accept a new identity of a known server'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "doctor" -d 'Look for what keeps a login from working, and say what to do about it'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "completions" -d 'Print the script that lets a shell complete this program\'s arguments'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c infra -n "__fish_infra_using_subcommand help; and __fish_seen_subcommand_from sessions" -f -a "revoke" -d 'End sessions, on whatever machine they are'

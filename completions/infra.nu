@@ -78,6 +78,7 @@ module completions {
 
   # Print the session token for a script, or exit with 3 when there is no live one
   export extern "infra token" [
+    --audience: string        # A token that only the service with this audience, or of this name, takes
     --min-left: string        # Exit with 3 when the session does not last that much longer
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
     --verbose(-v)             # Say more about what is done (twice: even more)
@@ -86,6 +87,23 @@ module completions {
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
     server?: string           # The server; the current one when it is left out
+  ]
+
+  def "nu-complete infra exec color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Run a command that finds a token for one service in its environment
+  export extern "infra exec" [
+    --audience: string        # The service's audience, or its name
+    --variable: string        # The variable of the environment that holds the token
+    --min-left: string        # Have the token last that much longer at least, at most 10m
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra exec color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
   ]
 
   def "nu-complete infra sessions color" [] {
@@ -220,6 +238,10 @@ module completions {
 
   # Print the session token for a script, or exit with 3 when there is no live one
   export extern "infra help token" [
+  ]
+
+  # Run a command that finds a token for one service in its environment
+  export extern "infra help exec" [
   ]
 
   # The sessions of your account, on whatever machine, and their end

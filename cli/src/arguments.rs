@@ -2,6 +2,7 @@
 
 mod help;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -100,6 +101,13 @@ pub enum Command {
     /// standard error, the last minutes of a session are mentioned there, unless `-q`.
     #[command(after_long_help = help::TOKEN)]
     Token(Token),
+
+    /// Run a command that finds a token for one service in its environment
+    ///
+    /// The token is good at that service alone, for ten minutes at most, and ends with the session. The command does not get
+    /// the session's own token. Its exit code is that of `infra`.
+    #[command(after_long_help = help::EXEC)]
+    Exec(Exec),
 
     /// The sessions of your account, on whatever machine, and their end
     ///
@@ -272,9 +280,32 @@ pub struct Token {
     #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
+    /// A token that only the service with this audience, or of this name, takes
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::audiences))]
+    pub audience: Option<String>,
+
     /// Exit with 3 when the session does not last that much longer
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_left: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The service's audience, or its name
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::audiences))]
+    pub audience: String,
+
+    /// The variable of the environment that holds the token
+    #[arg(long, value_name = "VARIABLE", default_value = "INFRA_AUDIENCE_TOKEN", value_parser = variable)]
+    pub variable: String,
+
+    /// Have the token last that much longer at least, at most 10m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub min_left: Option<Duration>,
+
+    /// The command, and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -319,6 +350,20 @@ pub enum Shell {
 /// An id has a form, so that a typing error is not taken for a session that ended.
 fn session_id(text: &str) -> Result<SessionID, String> {
     SessionID::parse(text).ok_or_else(|| "an id has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
+}
+
+/// A name that shells can ask for. One of ours would be taken for more than it is.
+fn variable(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_name = text.bytes().all(plain)
+        && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if !is_name {
+        return Err("a variable has letters, digits and underscores, such as `TOKEN`".to_owned());
+    }
+    if text == "INFRA_TOKEN" {
+        return Err("INFRA_TOKEN holds a session token, which this is not".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn login_timeout(text: &str) -> Result<Duration, String> {

@@ -1,8 +1,10 @@
 //! What the program does for each command line.
 
+mod audience;
 mod completions;
 mod doctor;
 mod ending;
+mod exec;
 mod login;
 mod logout;
 mod meant;
@@ -48,6 +50,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Logout(arguments) => mentioned(&context()?, |context| logout::run(context, &arguments)),
         Command::Status(arguments) => status::run(&context()?, &arguments),
         Command::Token(arguments) => token::run(&context()?, &arguments),
+        Command::Exec(arguments) => exec::run(&context()?, &arguments),
         Command::Sessions(arguments) => mentioned(&context()?, |context| sessions::run(context, &arguments)),
         Command::Use { server } => mentioned(&context()?, |context| use_server::run(context, &server)),
         Command::Trust(arguments) => mentioned(&context()?, |context| trust_server::run(context, &arguments)),

@@ -18,7 +18,7 @@ use crate::arguments::{Arguments, Shell};
 use crate::settings::COMPLETE;
 use bash::Bash;
 
-pub use known::{providers, servers, sessions};
+pub use known::{audiences, providers, servers, sessions};
 
 const SHELLS: Shells<'static> = Shells(&[&Bash, &Elvish, &Fish, &Powershell, &Zsh]);
 

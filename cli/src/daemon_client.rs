@@ -6,16 +6,18 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use infra_shared::api::{
-    CurrentSession, FinishLogin, FinishedLogin, ListedSessions, Logout, Problem, ProblemCode, Server,
-    StartLogin, StartedLogin,
+    CurrentSession, FinishLogin, FinishedLogin, ListedSessions, Logout, OpenAudienceToken,
+    OpenedAudienceToken, Problem, ProblemCode, Server, StartLogin, StartedLogin,
 };
 use infra_shared::http::{BodyError, Limits, NoClient, Trust, Untrusted, Way, read_body_blocking, untrusted};
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 use infra_shared::succession;
-use infra_shared::token_text::{LogoutProof, SessionID, SessionToken};
+use infra_shared::token_text::{AudienceToken, LogoutProof, SessionID, SessionToken};
+use jiff::Timestamp;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::RETRY_AFTER;
+use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Exit, Failure};
@@ -44,6 +46,14 @@ pub enum DaemonError {
     NotADaemon,
     #[error(transparent)]
     NoClient(#[from] NoClient),
+}
+
+/// A token for one service, by the daemon's clock.
+#[derive(Debug)]
+pub struct NewToken {
+    pub token: AudienceToken,
+    pub expires_at: Timestamp,
+    pub now: Timestamp,
 }
 
 /// A daemon, and whom to take for it.
@@ -124,6 +134,16 @@ impl DaemonClient {
             Err(error) if error.problem() == Some(ProblemCode::NotFound) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// A token for the service with this audience, or of this name.
+    pub fn open_audience_token(&self, token: &SessionToken, audience: &str) -> Result<NewToken, DaemonError> {
+        let body = OpenAudienceToken { audience: audience.to_owned() };
+        let url = self.origin.url("/v1/tokens");
+        let request = |client: &Client| client.post(url.clone()).bearer_auth(token.expose()).json(&body);
+        let opened: OpenedAudienceToken = self.read(request, Tries::One)?;
+        let token = AudienceToken::parse(opened.token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
+        Ok(NewToken { token, expires_at: opened.expires_at, now: opened.now })
     }
 
     pub fn log_out(&self, token: &SessionToken) -> Result<(), DaemonError> {

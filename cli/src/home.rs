@@ -25,7 +25,8 @@ use lock::Lock;
 pub use inspection::{Inspection, Problem};
 pub use lock::{LoginLock, LoginTurn};
 pub use records::{
-    Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage, SuccessionRecord, TrustRecord,
+    Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage, StoredAudienceToken,
+    SuccessionRecord, TrustRecord,
 };
 
 /// Why `~/.infra` cannot be used.

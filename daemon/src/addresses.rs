@@ -17,6 +17,12 @@ impl Networks {
         self.0.is_empty()
     }
 
+    /// These and `others`.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).copied().collect())
+    }
+
     /// An IPv4 address that arrives in the clothes of IPv6 (RFC 4291 §2.5.5.2) is that IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

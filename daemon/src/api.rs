@@ -2,22 +2,28 @@
 
 mod body;
 mod health;
+mod introspection;
+mod kubernetes;
 mod logins;
 mod logouts;
 mod problem;
 mod rates;
 mod redirect;
 mod server;
+mod service_credential;
 mod session;
 mod sessions;
+mod tokens;
+mod verification;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 use crate::listener::Route;
+use crate::services::Services;
 use crate::sessions::Sessions;
 use rates::Rates;
 
@@ -35,6 +41,11 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/v1/logins" },
     Route { method: "POST", path: "/v1/logins/finish" },
     Route { method: "POST", path: "/v1/logouts" },
+    Route { method: "POST", path: "/v1/tokens" },
+    Route { method: "POST", path: "/v1/introspect" },
+    Route { method: "*", path: "/v1/verify/{service}" },
+    Route { method: "*", path: "/v1/verify/{service}/{*rest}" },
+    Route { method: "POST", path: "/v1/kubernetes/{cluster}/tokenreview" },
     Route { method: "GET", path: "/healthz" },
     Route { method: "GET", path: "/readyz" },
 ];
@@ -43,6 +54,7 @@ pub const ROUTES: &[Route] = &[
 #[derive(Clone)]
 struct Api {
     sessions: Arc<Sessions>,
+    services: Arc<Services>,
     rates: Arc<Rates>,
     bodies: BodyLimits,
 }
@@ -55,8 +67,9 @@ pub struct ApiLimits {
 }
 
 /// The routes of design §4, over what the daemon has assembled.
-pub fn router(sessions: Arc<Sessions>, limits: &ApiLimits) -> Router {
-    let api = Api { sessions, rates: Rates::new(&limits.rates), bodies: limits.bodies };
+pub fn router(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> Router {
+    let services = Arc::new(services);
+    let api = Api { sessions, services, rates: Rates::new(&limits.rates), bodies: limits.bodies };
     let starts = from_fn_with_state(api.clone(), rates::limit_starts);
     let failed_finishes = from_fn_with_state(api.clone(), rates::limit_failed_finishes);
     Router::new()
@@ -67,6 +80,11 @@ pub fn router(sessions: Arc<Sessions>, limits: &ApiLimits) -> Router {
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/sessions/{id}", delete(sessions::end))
         .route("/v1/logouts", post(logouts::end))
+        .route("/v1/tokens", post(tokens::issue))
+        .route("/v1/introspect", post(introspection::introspect))
+        .route("/v1/verify/{service}", any(verification::verify))
+        .route("/v1/verify/{service}/{*rest}", any(verification::verify_below))
+        .route("/v1/kubernetes/{cluster}/tokenreview", post(kubernetes::review))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .fallback(problem::not_found)

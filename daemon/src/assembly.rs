@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::addresses::Networks;
 use crate::api;
 use crate::audit::{Audit, AuditError, AuditSettings, Event};
 use crate::config::{Config, Limits};
@@ -27,6 +28,7 @@ use crate::keys::{FieldSealer, KeyError, Keys, Place};
 use crate::listener::{self, Proxies, Requests, Site, Transport};
 use crate::monitoring::{Watched, serve_monitoring};
 use crate::platform::{PlatformError, ServiceManager};
+use crate::services::{self, Services};
 use crate::sessions::{Bindings, Sessions};
 use crate::store::{ProviderRow, StoreError};
 use crate::tls::{Certificates, TlsError, TlsServer};
@@ -85,6 +87,8 @@ pub struct Daemon {
     live_sessions: LiveSessions,
     limits: Limits,
     proxies: Proxies,
+    services: Services,
+    service_networks: Networks,
 }
 
 impl Daemon {
@@ -161,6 +165,7 @@ impl Daemon {
             configuration: config.digest.as_deref(),
             providers: &names,
         });
+        let services = Services::new(sessions.clone(), config.services.clone(), config.backends.clone());
         let (requests, live_sessions) = (Arc::new(Requests::new(api::ROUTES)), LiveSessions::default());
         stage.serve(Serving {
             public_urls: public_urls.clone(),
@@ -187,6 +192,8 @@ impl Daemon {
             live_sessions,
             limits: config.limits,
             proxies: config.proxies,
+            service_networks: services::networks(&config.services),
+            services,
         })
     }
 
@@ -247,8 +254,9 @@ impl Daemon {
                 listener::serve(listener, Transport::Plain, site, limits, until(stopped)).await;
             })
         });
-        let router = api::router(self.sessions, &self.limits.api);
-        let site = Site { router, requests: self.requests, proxies: self.proxies };
+        let router = api::router(self.sessions, self.services, &self.limits.api);
+        let services = self.service_networks;
+        let site = Site { router, requests: self.requests, proxies: self.proxies, services };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
         upkeep.abort();

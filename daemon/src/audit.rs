@@ -51,7 +51,7 @@ pub struct Audit(Option<Arc<Log>>);
 struct Log {
     sink: Mutex<Sink>,
     clock: Arc<dyn Clock>,
-    refused: [AtomicU64; 3],
+    refused: [AtomicU64; 4],
     counted: [AtomicU64; 4],
     /// Lines of strangers that may still be written until [`Audit::tell_refused`] is called again.
     lines_left: AtomicU64,
@@ -87,6 +87,7 @@ pub enum RefusedToken {
     Unknown = 0,
     Expired = 1,
     Revoked = 2,
+    OtherAudience = 3,
 }
 
 impl Audit {
@@ -168,10 +169,10 @@ impl Audit {
     /// Tells of the tokens that were refused since the last time, and of the logins without a line, where there were any.
     pub fn tell_refused(&self) {
         let Some(log) = &self.0 else { return };
-        let [unknown, expired, revoked] = [0, 1, 2]
+        let [unknown, expired, revoked, other_audience] = [0, 1, 2, 3]
             .map(|why: usize| log.refused.get(why).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
-        if unknown + expired + revoked > 0 {
-            self.record(&Event::TokensRefused { unknown, expired, revoked });
+        if unknown + expired + revoked + other_audience > 0 {
+            self.record(&Event::TokensRefused { unknown, expired, revoked, other_audience });
         }
         log.lines_left.store(LINES_OF_STRANGERS, Ordering::Relaxed);
         let [start_too_often, finish_too_often, started, refused] = [0, 1, 2, 3]

@@ -1,6 +1,7 @@
 //! The configuration file, read strictly into the rooms' own types.
 
 mod admins;
+mod allow;
 mod audit;
 mod backends;
 mod directories;
@@ -16,6 +17,7 @@ mod reference;
 mod remote;
 mod section;
 mod sections;
+mod services;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use crate::keys::RootKeySettings;
 use crate::listener::Proxies;
 use crate::logging::LogSettings;
 use crate::secrets::Backends;
+use crate::services::ServiceSettings;
 use crate::sessions::{Admins, SessionLimits};
 use crate::tls::{MinimumVersion, OtherSource};
 
@@ -68,6 +71,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// Who may see and end the sessions of others.
     pub admins: Admins,
+    /// Who asks whose token they were shown.
+    pub services: Vec<ServiceSettings>,
     /// Where the audit log goes; `None` where there is none.
     pub audit: Option<AuditSettings>,
     pub log: LogSettings,

@@ -2,7 +2,7 @@
 //!
 //! Rooms call rooms below them, never beside or above. From the top:
 //! `arguments` · `commands` · `assembly` · `failure` · `config` `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` ·
-//! `listener` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform`.
+//! `listener` `services` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform`.
 //! `tests/daemon/structure.rs` keeps them to it.
 
 pub mod addresses;
@@ -24,6 +24,7 @@ pub mod monitoring;
 pub mod outbound;
 pub mod platform;
 pub mod secrets;
+pub mod services;
 pub mod sessions;
 pub mod store;
 pub mod terminal;

@@ -27,6 +27,7 @@ use admission::{Admission, Admitted};
 use connection::Protocol;
 use handshakes::Handshakes;
 
+use crate::addresses::Networks;
 use crate::tls::{Purpose, TlsServer};
 
 pub use limits::ListenerLimits;
@@ -39,12 +40,14 @@ pub struct Site {
     pub router: axum::Router,
     pub requests: Arc<Requests>,
     pub proxies: Proxies,
+    /// Where services ask from: not bound by what one address may have.
+    pub services: Networks,
 }
 
 impl Site {
     /// For what nobody counts.
     pub fn uncounted(router: axum::Router, proxies: Proxies) -> Self {
-        Self { router, requests: Arc::new(Requests::new(&[])), proxies }
+        Self { router, requests: Arc::new(Requests::new(&[])), proxies, services: Networks::default() }
     }
 }
 
@@ -87,7 +90,7 @@ pub async fn serve(
     let proxies = site.proxies.clone();
     let door = Arc::new(Door {
         transport,
-        admission: Admission::new(&limits, proxies.trusted.clone()),
+        admission: Admission::new(&limits, proxies.trusted.and(&site.services)),
         handshakes: Handshakes::new(limits.handshakes),
         protocol: Protocol::new(site, &limits),
         proxies,

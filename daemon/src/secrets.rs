@@ -61,12 +61,14 @@ pub enum ReadReason {
     Refresh,
     /// What the provider gave for a session that ended is given back.
     Revoke,
+    /// A service that asks about tokens is to be recognised.
+    Service,
     /// An operator asked whether it can be read (`infrad check --live`).
     Check,
 }
 
 impl ReadReason {
-    pub const ALL: [Self; 4] = [Self::Exchange, Self::Refresh, Self::Revoke, Self::Check];
+    pub const ALL: [Self; 5] = [Self::Exchange, Self::Refresh, Self::Revoke, Self::Service, Self::Check];
 
     /// The word for it in metrics.
     pub fn name(self) -> &'static str {
@@ -74,6 +76,7 @@ impl ReadReason {
             Self::Exchange => "exchange",
             Self::Refresh => "refresh",
             Self::Revoke => "revoke",
+            Self::Service => "service",
             Self::Check => "check",
         }
     }
@@ -264,11 +267,12 @@ fn text_field(object: &serde_json::Value, field: &str, origin: &str) -> Result<S
 
 impl Reads {
     fn of(&self, reason: ReadReason) -> &AtomicU64 {
-        let Self([exchange, refresh, revoke, check]) = self;
+        let Self([exchange, refresh, revoke, service, check]) = self;
         match reason {
             ReadReason::Exchange => exchange,
             ReadReason::Refresh => refresh,
             ReadReason::Revoke => revoke,
+            ReadReason::Service => service,
             ReadReason::Check => check,
         }
     }

@@ -1,6 +1,7 @@
 //! Sessions: how a login becomes one, how a token is recognised, and how it ends.
 
 mod admins;
+mod audience;
 mod audited;
 mod binding;
 mod caller;
@@ -30,9 +31,10 @@ use crate::tls::Proofs;
 use counts::Counts;
 
 pub use admins::{Admins, AdminsOfProvider};
+pub use audience::{NewToken, NotOpened};
 pub use audited::TooOften;
 pub use binding::Bindings;
-pub use caller::{Caller, NotAuthenticated, Use};
+pub use caller::{Accepted, Caller, NotAuthenticated, Use, Visitor};
 pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use listing::Whose;

@@ -1,6 +1,7 @@
 //! The encrypted store. Each operation is one transaction that several daemons could run at once.
 
 mod acme;
+mod audience_tokens;
 mod certificates;
 mod connections;
 mod copy;
@@ -25,11 +26,12 @@ use connections::Connections;
 use recent::Recent;
 
 pub use acme::BegunOrder;
+pub use audience_tokens::{AudienceGrant, NewAudienceToken, OpenedToken};
 pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{NewRefreshToken, RefreshTokenRow};
-pub use sessions::{EndReason, Ended, NewSession, Opening, StoredSession};
+pub use sessions::{EndReason, Ended, FoundToken, NewSession, Opening, StoredSession};
 pub use tickets::Consumed;
 pub use token_hash::TokenHash;
 pub use writes::WriteCounts;

@@ -161,6 +161,27 @@ pub struct Session {
     pub idle_expires_at: Timestamp,
 }
 
+/// `POST /v1/tokens`: asks for a token that one service alone takes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenAudienceToken {
+    /// The audience, or the name, of a service in the daemon's configuration.
+    pub audience: String,
+}
+
+/// The answer to [`OpenAudienceToken`], and the only time that the token is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenedAudienceToken {
+    #[serde(serialize_with = "expose")]
+    pub token: SecretString,
+    /// The service's audience, whatever it was asked for by.
+    pub audience: String,
+    /// At most ten minutes from `now`, and never after the session's own end.
+    pub expires_at: Timestamp,
+    pub now: Timestamp,
+}
+
 /// `POST /v1/logouts`: ends a session without its token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

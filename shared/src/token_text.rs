@@ -3,6 +3,8 @@
 //! Both parts are drawn from `0-9A-Za-z`; the secret carries 142.9 bits. The daemon keeps the id and the SHA-256 of the
 //! whole text, so a stolen store holds no token.
 
+mod audience;
+
 use std::fmt;
 
 use base64::Engine;
@@ -12,6 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::random;
+
+pub use audience::{AudienceToken, AudienceTokenID};
 
 const PREFIX: &str = "infra_";
 const ID_CHARACTERS: usize = 10;

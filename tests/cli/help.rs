@@ -14,8 +14,8 @@ use infra_harness::program::{RecordingBrowser, Running, User, built};
 use infra_harness::provider::Provider;
 use infra_harness::tmux::Screen;
 
-const COMMANDS: [&str; 9] =
-    ["login", "logout", "status", "token", "sessions", "use", "trust", "doctor", "completions"];
+const COMMANDS: [&str; 10] =
+    ["login", "logout", "status", "token", "exec", "sessions", "use", "trust", "doctor", "completions"];
 const FINGERPRINT: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 #[test]
@@ -57,7 +57,10 @@ fn the_examples_work_as_they_stand() {
         return;
     }
     let (provider, alice) = (Provider::start(), User::new());
-    let daemon = Daemon::start(&provider);
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        "services: [{name: grafana, audience: https://grafana.example.com, allow: everyone}]\n"
+            .clone_into(&mut configuration.more);
+    });
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     // The service of the examples is the daemon, which is to say whose token it was shown.
     fs::write(alice.home().join(".curlrc"), "insecure\nsilent\nfail\nmax-time = 10\n")
@@ -69,6 +72,7 @@ fn the_examples_work_as_they_stand() {
         let host = daemon.origin().replace("https://", "");
         let line = line
             .replace("https://service.example.com", &format!("{}/v1/session", daemon.origin()))
+            .replace("@- https://grafana.example.com", &format!("@- {}/v1/verify/grafana", daemon.origin()))
             .replace("infra.example.com", &host)
             .replace(FINGERPRINT, &daemon.fingerprint());
         let mut shell = Command::new("bash");
@@ -93,7 +97,7 @@ fn the_examples_work_as_they_stand() {
             }
         }
     }
-    let signed = ran.iter().filter(|ran| ran.name.contains("curl")).collect::<Vec<_>>();
+    let signed = ran.iter().filter(|ran| ran.name.contains("/v1/session")).collect::<Vec<_>>();
     assert!(!signed.is_empty() && signed.iter().all(|ran| ran.stdout.contains("sub-alice")), "{signed:?}");
     let seconds = ran.iter().find(|ran| ran.name.contains("jq")).expect("an example for scripts");
     assert!(seconds.stdout.trim().parse::<u32>().is_ok(), "{seconds}");

@@ -14,7 +14,7 @@ const RANKS: &[&[&str]] = &[
     &["logging"],
     &["terminal"],
     &["api", "control", "monitoring", "upkeep"],
-    &["listener"],
+    &["listener", "services"],
     &["sessions"],
     &["identity", "tls"],
     &["store"],

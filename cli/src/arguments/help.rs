@@ -101,7 +101,18 @@ Examples:
     printf 'Authorization: Bearer %s\\n' \"$(infra token)\" |
       curl -H @- https://service.example.com
   Begin something long only with a session that lasts as long:
-    infra token --min-left 30m >/dev/null && ./deploy";
+    infra token --min-left 30m >/dev/null && ./deploy
+  A token that only one service takes, which cannot use it elsewhere:
+    printf 'Authorization: Bearer %s\\n' \\
+      \"$(infra token --audience https://grafana.example.com)\" |
+      curl -H @- https://grafana.example.com";
+
+pub(super) const EXEC: &str = "\
+Examples:
+  A command that reads the token from its environment:
+    infra exec --audience grafana -- sh -c 'test -n \"$INFRA_AUDIENCE_TOKEN\"'
+  The same under a name that the command knows:
+    infra exec --audience grafana --variable TOKEN -- printenv TOKEN";
 
 pub(super) const USE: &str = "\
 Examples:

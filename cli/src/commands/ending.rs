@@ -71,6 +71,8 @@ mod tests {
     use infra_shared::pin::Pin;
     use infra_shared::token_text::SessionToken;
 
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::home::{Storage, TrustRecord};
 
@@ -93,6 +95,7 @@ mod tests {
             storage: Storage::File,
             ended: None,
             told_of: None,
+            audience_tokens: BTreeMap::new(),
         };
         left(&session, opened + age)
     }

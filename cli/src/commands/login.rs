@@ -3,6 +3,8 @@
 mod outcome;
 mod turn;
 
+use std::collections::BTreeMap;
+
 use infra_shared::api::{self, FinishLogin, FinishedLogin, StartLogin};
 use infra_shared::command_line::nearest;
 use infra_shared::origin::Origin;
@@ -247,6 +249,7 @@ fn save(
         storage: if mirror { Storage::FileAndKeyring } else { Storage::File },
         ended: None,
         told_of: None,
+        audience_tokens: BTreeMap::new(),
     };
     let (trust, provider) = (proven.reach.record().clone(), Some(user.provider.clone()));
     let (state, before) = context.home.update(|state| {

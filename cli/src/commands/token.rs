@@ -1,21 +1,41 @@
-//! `infra token`: the token alone on standard output, for scripts.
+//! `infra token`: the session's token, or one for a single service, alone on standard output, for scripts.
 
 use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 use jiff::SignedDuration;
 
+use super::audience::{self, Wanted};
 use super::{Context, ending, meant, status, times};
 use crate::arguments::Token;
 use crate::failure::{Exit, Failure};
 use crate::home::State;
 
 pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure> {
-    let state = context.home.read()?;
-    let Some(origin) = context.server(arguments.server.as_ref(), &state)? else {
-        return Err(Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`"));
-    };
     let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
         .map_err(|_| Failure::new(Exit::Usage, "--min-left is too long"))?;
+    if let Some(audience) = &arguments.audience {
+        let wanted = Wanted { server: arguments.server.as_ref(), audience, min_left };
+        let (origin, state, token) = audience::obtain(context, &wanted)?;
+        context.terminal.data(&format!("{}\n", token.token.expose()))?;
+        ending::mention(context, &state, &origin);
+        return Ok(Exit::Done);
+    }
+    let (origin, state, token) = session_token(context, arguments.server.as_ref(), min_left)?;
+    context.terminal.data(&format!("{}\n", token.expose()))?;
+    ending::mention(context, &state, &origin);
+    Ok(Exit::Done)
+}
+
+/// The token of the session at `server`, which lasts for `min_left` at least; with the server and what is stored.
+pub(super) fn session_token(
+    context: &Context,
+    server: Option<&Origin>,
+    min_left: SignedDuration,
+) -> Result<(Origin, State, SessionToken), Failure> {
+    let state = context.home.read()?;
+    let Some(origin) = context.server(server, &state)? else {
+        return Err(Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`"));
+    };
     let token = match (&context.settings.token, state.sessions.sessions.get(&origin)) {
         // Whoever set it knows that it is there; how long it lasts, only the daemon knows.
         (Some(token), _) if min_left.is_zero() => token.clone(),
@@ -42,9 +62,7 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
         }
         (None, None) => return Err(login_needed(&state, &origin, "you are not signed in")),
     };
-    context.terminal.data(&format!("{}\n", token.expose()))?;
-    ending::mention(context, &state, &origin);
-    Ok(Exit::Done)
+    Ok((origin, state, token))
 }
 
 /// The token, once the daemon has said that it lasts long enough.
@@ -66,7 +84,7 @@ fn login_needed(state: &State, origin: &Origin, why: &str) -> Failure {
     Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint(meant::login(state, origin))
 }
 
-fn too_short(origin: &Origin) -> Failure {
+pub(super) fn too_short(origin: &Origin) -> Failure {
     Failure::new(Exit::LoginNeeded, format!("the session at {origin} does not last that long"))
         .hint("`infra login --force`")
 }

@@ -29,6 +29,11 @@ pub fn sessions(typed: &OsStr) -> Vec<CompletionCandidate> {
     sessions_in(&state(), typed)
 }
 
+/// The audiences that tokens were asked for lately.
+pub fn audiences(typed: &OsStr) -> Vec<CompletionCandidate> {
+    audiences_in(&state(), typed)
+}
+
 /// What is stored here, as far as it can be read.
 fn state() -> State {
     Settings::read().map(|settings| Home::glance(&settings.home)).unwrap_or_default()
@@ -70,6 +75,17 @@ fn providers_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
     names
         .into_iter()
         // They came from a server: one that could do something to a terminal is not offered.
+        .filter(|name| name.starts_with(&*typed) && printable(name, name.len()) == **name)
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+fn audiences_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let sessions = state.sessions.sessions.values();
+    let names: BTreeSet<_> = sessions.flat_map(|session| session.audience_tokens.keys()).collect();
+    names
+        .into_iter()
         .filter(|name| name.starts_with(&*typed) && printable(name, name.len()) == **name)
         .map(CompletionCandidate::new)
         .collect()

@@ -6,7 +6,7 @@ use infra_shared::api;
 use infra_shared::http::{NoAuthorities, Trust, authorities_from_pem, pin_of_certificate};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
-use infra_shared::token_text::{SessionID, SessionToken};
+use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -99,6 +99,18 @@ pub struct Session {
     /// The session opened elsewhere that the user was told of last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_of: Option<SessionID>,
+    /// Tokens of this session for one service each, by what they were asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub audience_tokens: BTreeMap<String, StoredAudienceToken>,
+}
+
+/// A token for one service, and when it ends by the daemon's clock.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredAudienceToken {
+    #[serde(serialize_with = "expose_audience_token", deserialize_with = "audience_token")]
+    pub token: AudienceToken,
+    pub expires_at: Timestamp,
 }
 
 /// How a session ended, in the daemon's words.
@@ -234,4 +246,13 @@ fn expose<S: Serializer>(token: &SessionToken, serializer: S) -> Result<S::Ok, S
 fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionToken, D::Error> {
     let text = String::deserialize(deserializer)?;
     SessionToken::parse(&text).ok_or_else(|| serde::de::Error::custom("not a session token"))
+}
+
+fn expose_audience_token<S: Serializer>(token: &AudienceToken, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(token.expose())
+}
+
+fn audience_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AudienceToken, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    AudienceToken::parse(&text).ok_or_else(|| serde::de::Error::custom("not a token for an audience"))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use infra_shared::api::ProblemCode;
 use serde::de::DeserializeOwned;
@@ -36,34 +36,14 @@ pub(super) struct JSON<T>(pub(super) T);
 /// The text behind `Authorization: Bearer`: somebody's claim, not yet believed.
 pub(super) struct UnverifiedBearer(pub(super) String);
 
+/// The one `token` of a form (RFC 7662 §2.1): somebody's claim, not yet believed. What else stands in the form is not looked at.
+pub(super) struct UnverifiedToken(pub(super) String);
+
 impl<T: DeserializeOwned> FromRequest<Api> for JSON<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
-        let limits = api.bodies;
-        let (parts, body) = request.into_parts();
-        refuse_web_pages(&parts)?;
-        let is_json = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split(';').next())
-            .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"));
-        if !is_json {
-            return Err(Refusal::new(ProblemCode::BadRequest, &"body is not application/json")
-                .with_detail("send a body of `Content-Type: application/json`"));
-        }
-
-        let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect())
-            .await
-            .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time"))?;
-        let bytes: Bytes = match collected {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                return Err(Refusal::new(ProblemCode::BodyTooLarge, &"body is too large"));
-            }
-            Err(_) => return Err(Refusal::new(ProblemCode::BadRequest, &"body was cut off")),
-        };
+        let bytes = read(request, api, "application/json").await?;
         if depth(&bytes) > MAX_DEPTH {
             return Err(Refusal::new(ProblemCode::BadRequest, &"JSON is nested too deeply"));
         }
@@ -71,6 +51,57 @@ impl<T: DeserializeOwned> FromRequest<Api> for JSON<T> {
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body is not the JSON expected here"))
+    }
+}
+
+impl FromRequest<Api> for UnverifiedToken {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
+        if request.uri().query().is_some() {
+            return Err(Refusal::new(ProblemCode::BadRequest, &"token in the query")
+                .with_detail("send the token in the body alone, as `token=…`"));
+        }
+        let bytes = read(request, api, "application/x-www-form-urlencoded").await?;
+        let mut tokens = url::form_urlencoded::parse(&bytes).filter(|(name, _)| name == "token");
+        match (tokens.next(), tokens.next()) {
+            (Some((_, token)), None) => Ok(Self(token.into_owned())),
+            _ => Err(Refusal::new(ProblemCode::BadRequest, &"not one token")
+                .with_detail("send a body of exactly one `token=…`")),
+        }
+    }
+}
+
+/// The whole body, of one media type and within limits.
+async fn read(request: Request, api: &Api, media_type: &str) -> Result<Bytes, Refusal> {
+    let limits = api.bodies;
+    let (parts, body) = request.into_parts();
+    refuse_web_pages(&parts)?;
+    let is_it = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|found| found.trim().eq_ignore_ascii_case(media_type));
+    if !is_it {
+        let is_json = media_type == "application/json";
+        return Err(Refusal::new(ProblemCode::BadRequest, &"body is of another media type").with_detail(
+            if is_json {
+                "send a body of `Content-Type: application/json`"
+            } else {
+                "send a body of `Content-Type: application/x-www-form-urlencoded`"
+            },
+        ));
+    }
+    let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect())
+        .await
+        .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time"))?;
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Refusal::new(ProblemCode::BodyTooLarge, &"body is too large"))
+        }
+        Err(_) => Err(Refusal::new(ProblemCode::BadRequest, &"body was cut off")),
     }
 }
 
@@ -84,21 +115,25 @@ impl<S: Sync> FromRequestParts<S> for UnverifiedBearer {
             return Err(Refusal::new(ProblemCode::BadRequest, &"token in the query")
                 .with_detail("send the token as `Authorization: Bearer …`, never in a URL"));
         }
-        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let token = match (values.next(), values.next()) {
-            (Some(value), None) => value.to_str().ok().and_then(bearer),
-            _ => None,
-        };
+        let token = credentials(&parts.headers, "bearer");
         token.map(|token| Self(token.to_owned())).ok_or_else(|| {
             Refusal::new(ProblemCode::NotAuthenticated, &"no single Authorization: Bearer header")
         })
     }
 }
 
-/// The credentials of the `Bearer` scheme, whose name has no case (RFC 9110 §11.1).
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+/// What the one `Authorization` header holds for `scheme`, whose name has no case (RFC 9110 §11.1).
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().and_then(|value| of_scheme(value, scheme)),
+        _ => None,
+    }
+}
+
+fn of_scheme<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
+    let (scheme, credentials) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim_matches(' '))
 }
 
 /// Browsers name their page in `Origin`, programs do not: no page of any site may call this API.
@@ -141,8 +176,8 @@ mod tests {
 
     #[test]
     fn the_bearer_scheme_has_no_case_and_no_other_scheme_is_taken() {
-        assert_eq!(bearer("bEARER  abc "), Some("abc"));
-        assert_eq!(bearer("Basic abc"), None);
-        assert_eq!(bearer("abc"), None);
+        assert_eq!(of_scheme("bEARER  abc ", "bearer"), Some("abc"));
+        assert_eq!(of_scheme("Basic abc", "bearer"), None);
+        assert_eq!(of_scheme("abc", "bearer"), None);
     }
 }

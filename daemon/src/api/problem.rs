@@ -17,7 +17,8 @@ use crate::store::StoreError;
 
 /// After which what is away may be back.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-const TOO_MANY: &str = "too many logins were tried from your address: wait, then try again";
+/// What is told whose address logs in too often.
+pub(super) const TOO_MANY_LOGINS: &str = "too many logins were tried from your address: wait, then try again";
 
 /// An answer that is not the one hoped for. Making one logs the reason, once.
 #[derive(Debug)]
@@ -27,7 +28,12 @@ pub(super) struct Refusal {
     detail: Option<&'static str>,
     /// When it is worth asking again.
     retry_after: Option<Duration>,
+    /// What a 401 asks for.
+    challenge: &'static str,
 }
+
+/// RFC 6750 §3: a challenge, without a word on what was wrong.
+const BEARER: &str = "Bearer";
 
 impl Refusal {
     /// Refuses with `code`; `reason` goes to the log and nowhere else.
@@ -40,19 +46,26 @@ impl Refusal {
             tracing::info!(%code, %reason, "refused");
         }
         let retry_after = (code.status() == 503).then_some(RETRY_AFTER);
-        Self { code, request_id, detail: None, retry_after }
+        Self { code, request_id, detail: None, retry_after, challenge: BEARER }
     }
 
     /// Refuses what one address asks too often, until `wait` is over. Such refusals are counted, not logged one by one.
-    pub(super) fn too_many(wait: Duration) -> Self {
+    pub(super) fn too_many(wait: Duration, detail: &'static str) -> Self {
         let request_id = request_id();
         tracing::debug!(request = request_id, "refused: too often");
         Self {
             code: ProblemCode::TooManyRequests,
             request_id,
-            detail: Some(TOO_MANY),
+            detail: Some(detail),
             retry_after: Some(wait),
+            challenge: BEARER,
         }
+    }
+
+    /// Asks for other credentials than a session token, or says what was wrong with it (RFC 9110 §11.6.1).
+    pub(super) fn with_challenge(mut self, challenge: &'static str) -> Self {
+        self.challenge = challenge;
+        self
     }
 
     /// Adds what the caller can do about it.
@@ -77,8 +90,7 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if status == StatusCode::UNAUTHORIZED {
-            // RFC 6750 §3: a challenge, without a word on what was wrong.
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
         }
         if let Some(wait) = self.retry_after {
             // RFC 7009 §2.2.1: what could not be stored is to be asked for again. RFC 6585 §4.
@@ -97,7 +109,12 @@ pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
 
 /// An answer without a body.
 pub(super) fn no_content() -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
+    without_body(StatusCode::NO_CONTENT)
+}
+
+/// An answer that says all in its status and headers.
+pub(super) fn without_body(status: StatusCode) -> Response {
+    let mut response = status.into_response();
     protect(response.headers_mut());
     response
 }
@@ -131,7 +148,7 @@ impl From<LoginRefusal> for Refusal {
     fn from(refusal: LoginRefusal) -> Self {
         use LoginRefusal as Login;
         if let Login::Identity(IdentityError::TooManyWait) = refusal {
-            return Self::too_many(RETRY_AFTER);
+            return Self::too_many(RETRY_AFTER, TOO_MANY_LOGINS);
         }
         let (code, detail) = match &refusal {
             Login::UnknownProvider => {

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
-use super::problem::Refusal;
+use super::problem::{Refusal, TOO_MANY_LOGINS};
 use crate::addresses::one_party;
 use crate::listener::PeerAddress;
 use crate::sessions::TooOften;
@@ -89,5 +89,5 @@ fn party(request: &Request) -> Option<IpAddr> {
 
 fn too_often(api: &Api, what: TooOften, wait: Duration) -> Response {
     api.sessions.count_too_often(what);
-    Refusal::too_many(wait).into_response()
+    Refusal::too_many(wait, TOO_MANY_LOGINS).into_response()
 }

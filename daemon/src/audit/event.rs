@@ -44,6 +44,8 @@ pub enum Event<'a> {
         unknown: u64,
         expired: u64,
         revoked: u64,
+        /// Good ones, shown to a service that they are not for.
+        other_audience: u64,
     },
     /// How many logins have no line of their own since the last such line: because one address tried too many, or because
     /// there were more than the log takes.

@@ -157,7 +157,10 @@ fn refused_tokens_are_told_together() {
     audit.tell_refused();
     let text = fixture.text();
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains(r#""event":"tokens_refused","unknown":1000,"expired":0,"revoked":1"#), "{text}");
+    assert!(
+        text.contains(r#""event":"tokens_refused","unknown":1000,"expired":0,"revoked":1,"otherAudience":0"#),
+        "{text}"
+    );
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn configuration(
         limits: Limits::default(),
         proxies: Proxies::default(),
         admins: Admins::default(),
+        services: Vec::new(),
         audit: None,
         log: LogSettings::default(),
         warnings: Vec::new(),

@@ -2,10 +2,11 @@
 
 use super::error::FaultAt;
 use super::section::{Field, Keys};
+use super::services;
 use crate::identity::ProviderSettings;
 use crate::sessions::{Admins, AdminsOfProvider};
 
-const ADMINS: Keys = Keys { now: &["provider", "groups", "emails"], later: &[] };
+const ADMINS: Keys = Keys(&["provider", "groups", "emails"]);
 const EXAMPLE: &str = "a list such as `[{provider: okta, groups: [infra-admins]}]`";
 
 pub(super) fn read(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<Admins, FaultAt> {
@@ -16,9 +17,7 @@ pub(super) fn read(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<
 fn admins_of(item: &Field<'_>, providers: &[ProviderSettings]) -> Result<AdminsOfProvider, FaultAt> {
     let section = item.section(ADMINS)?;
     let provider = section.require("provider", "provider: okta")?;
-    let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
-    let expected = format!("the name of a provider: `{}`", names.join("`, `"));
-    let name = provider.parsed(&expected, |text| names.contains(&text).then(|| text.to_owned()))?;
+    let name = services::provider_name(&provider, providers)?;
     let list = |key, expected: &str| section.find(key).map_or(Ok(Vec::new()), |field| field.texts(expected));
     let groups = list("groups", "a list of groups, such as `[infra-admins]`")?;
     let expected = "a list of addresses, such as `[alice@example.com]`";

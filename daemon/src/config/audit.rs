@@ -6,7 +6,7 @@ use super::error::FaultAt;
 use super::section::{Field, Keys};
 use super::settings::absolute_path;
 
-const AUDIT: Keys = Keys { now: &["file", "maxBytes", "keep", "journal"], later: &[] };
+const AUDIT: Keys = Keys(&["file", "maxBytes", "keep", "journal"]);
 const MAX_BYTES: u32 = 16 * 1024 * 1024;
 const KEEP: u32 = 8;
 

@@ -7,16 +7,16 @@ use super::remote;
 use super::section::{Field, Keys, Section, words};
 use super::settings::absolute_path;
 
-const BACKEND: Keys = Keys { now: &["name", "kind", "config"], later: &[] };
-const CONFIG: Keys = Keys { now: &["base64", "base64UrlEncoded", "base64Raw"], later: &[] };
-const FILE_CONFIG: Keys = Keys { now: &["base64", "base64UrlEncoded", "base64Raw", "path"], later: &[] };
+const BACKEND: Keys = Keys(&["name", "kind", "config"]);
+const CONFIG: Keys = Keys(&["base64", "base64UrlEncoded", "base64Raw"]);
+const FILE_CONFIG: Keys = Keys(&["base64", "base64UrlEncoded", "base64Raw", "path"]);
 
-const KUBERNETES_CONFIG: Keys = Keys { now: &["server", "tokenFile", "caFile", "namespace"], later: &[] };
-const VAULT_CONFIG: Keys = Keys { now: remote::vault_keys!("secretMount"), later: &[] };
+const KUBERNETES_CONFIG: Keys = Keys(&["server", "tokenFile", "caFile", "namespace"]);
+const VAULT_CONFIG: Keys = Keys(remote::vault_keys!("secretMount"));
 #[cfg(feature = "aws")]
-const SECRETS_MANAGER_CONFIG: Keys = Keys { now: remote::aws_keys!("versionStage"), later: &[] };
+const SECRETS_MANAGER_CONFIG: Keys = Keys(remote::aws_keys!("versionStage"));
 #[cfg(feature = "aws")]
-const PARAMETER_STORE_CONFIG: Keys = Keys { now: remote::aws_keys!(), later: &[] };
+const PARAMETER_STORE_CONFIG: Keys = Keys(remote::aws_keys!());
 
 /// The built-in kinds, which are backends by these names too.
 pub(super) const BUILT_IN: [&str; 4] = ["env", "file", "plaintext", "kubernetes"];

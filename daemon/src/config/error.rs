@@ -38,8 +38,6 @@ pub enum Fault {
     SeveralDocuments,
     #[error("unknown key {key}{}; {}", In(.section), advice(.nearest.as_deref(), .known))]
     UnknownKey { key: String, section: String, nearest: Option<String>, known: String },
-    #[error("`{what}` is not supported by this version yet: remove it")]
-    NotYet { what: String },
     #[error("`{key}` is missing{}; add, for example, `{example}`", In(.section))]
     Missing { key: String, section: String, example: String },
     #[error("`{key}` must be {expected}")]

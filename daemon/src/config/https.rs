@@ -12,13 +12,11 @@ use super::section::{Field, Keys, Section};
 use super::settings::absolute_path;
 use super::{Config, HttpsSettings, remote};
 
-const TLS: Keys = Keys { now: &["acme", "files", "minVersion", "redirectHTTP"], later: &[] };
-const ACME: Keys = Keys {
-    now: &["domains", "directory", "contact", "caFile", "externalAccount", "selfCheck", "validationPort"],
-    later: &[],
-};
-const EXTERNAL_ACCOUNT: Keys = Keys { now: &["keyID", "hmacKey"], later: &[] };
-const FILES: Keys = Keys { now: &["certificate", "privateKey", "public"], later: &[] };
+const TLS: Keys = Keys(&["acme", "files", "minVersion", "redirectHTTP"]);
+const ACME: Keys =
+    Keys(&["domains", "directory", "contact", "caFile", "externalAccount", "selfCheck", "validationPort"]);
+const EXTERNAL_ACCOUNT: Keys = Keys(&["keyID", "hmacKey"]);
+const FILES: Keys = Keys(&["certificate", "privateKey", "public"]);
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Let's Encrypt takes as many names in one certificate.

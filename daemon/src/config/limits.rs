@@ -16,30 +16,27 @@ use super::duration;
 use super::error::FaultAt;
 use super::section::{Field, Keys, Section};
 
-const LIMITS: Keys = Keys {
-    now: &[
-        "handshakeTime",
-        "handshakes",
-        "requestHeadTime",
-        "requestHeadBytes",
-        "requestHeaders",
-        "requestBodyTime",
-        "requestBodyBytes",
-        "idleTime",
-        "requestsPerConnection",
-        "requestsAtOncePerConnection",
-        "connections",
-        "connectionsPerAddress",
-        "loginStartsPerMinute",
-        "failedLoginsPerMinute",
-        "exchanges",
-        "exchangesWaitingPerAddress",
-        "exchangeTime",
-        "providerConnectTime",
-        "providerCallTime",
-    ],
-    later: &[],
-};
+const LIMITS: Keys = Keys(&[
+    "handshakeTime",
+    "handshakes",
+    "requestHeadTime",
+    "requestHeadBytes",
+    "requestHeaders",
+    "requestBodyTime",
+    "requestBodyBytes",
+    "idleTime",
+    "requestsPerConnection",
+    "requestsAtOncePerConnection",
+    "connections",
+    "connectionsPerAddress",
+    "loginStartsPerMinute",
+    "failedLoginsPerMinute",
+    "exchanges",
+    "exchangesWaitingPerAddress",
+    "exchangeTime",
+    "providerConnectTime",
+    "providerCallTime",
+]);
 
 /// Beyond body and exchange: for the store, and a machine that is busy.
 const REST_OF_A_REQUEST: Duration = Duration::from_secs(10);
@@ -161,7 +158,8 @@ pub(super) fn proxies(top: &Section<'_>) -> Result<Proxies, FaultAt> {
     Ok(Proxies { trusted, speak_proxy_protocol })
 }
 
-fn network(item: &Field<'_>) -> Result<IpNet, FaultAt> {
+/// One item of a list of addresses and networks.
+pub(super) fn network(item: &Field<'_>) -> Result<IpNet, FaultAt> {
     let expected = "an address such as `192.0.2.10`, or a network such as `192.0.2.0/24` whose bits after the prefix are 0";
     let network = item.parsed(expected, |text| {
         let address = || text.parse::<IpAddr>().ok().map(IpNet::from);

@@ -5,30 +5,30 @@ use url::Url;
 use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
 use crate::secrets::{Backends, Reference};
 
+use super::allow;
 use super::backends::{self, Declared};
 use super::error::FaultAt;
-use super::reference::BackendNames;
+use super::reference::{BackendNames, References};
 use super::remote;
 use super::section::{Field, Keys, Section, words};
 
-const PROVIDER: Keys = Keys {
-    now: &[
-        "name",
-        "kind",
-        "issuer",
-        "clientID",
-        "clientSecret",
-        "clientAuthentication",
-        "redirectPorts",
-        "scopes",
-        "groupsClaim",
-        "signingAlgorithms",
-        "allow",
-        "caFile",
-    ],
-    later: &[],
-};
-const ALLOW: Keys = Keys { now: &["groups", "emailDomains", "emails"], later: &[] };
+const PROVIDER: Keys = Keys(&[
+    "name",
+    "kind",
+    "issuer",
+    "clientID",
+    "clientSecret",
+    "clientAuthentication",
+    "redirectPorts",
+    "scopes",
+    "groupsClaim",
+    "signingAlgorithms",
+    "allow",
+    "caFile",
+]);
+const ALLOW: Keys = Keys(&["groups", "emailDomains", "emails"]);
+const ALLOW_EXPECTED: &str =
+    "`everyone`, or lists such as `{groups: [engineering], emailDomains: [example.com], emails: []}`";
 
 const DEFAULT_PORTS: [u16; 3] = [8301, 8302, 8303];
 const DEFAULT_ALGORITHMS: [SigningAlgorithm; 3] =
@@ -52,11 +52,11 @@ struct Draft<'a> {
     client_secret: Field<'a>,
 }
 
-/// The providers, the backends of their references, and what to warn about.
+/// The providers, and what references are read with from here on.
 pub(super) fn read_all(
     top: &Section<'_>,
     declared: Vec<Declared>,
-) -> Result<(Vec<ProviderSettings>, Backends, Vec<String>), FaultAt> {
+) -> Result<(Vec<ProviderSettings>, References), FaultAt> {
     const EXAMPLE: &str = "providers: [{name: okta, kind: okta, issuer: https://example.okta.com, clientID: 0oa1b2c3, clientSecret: env:OKTA_CLIENT_SECRET}]";
     let field = top.require("providers", EXAMPLE)?;
     let items = field.list(&format!("a list such as `{EXAMPLE}`"))?;
@@ -81,20 +81,15 @@ pub(super) fn read_all(
         top.require("secrets", "secrets: []")
             .map_or_else(|missing| missing, |field| field.wrong(error.to_string()))
     })?;
-    let mut warnings = Vec::new();
+    let mut references = References::new(names, backends);
     let mut providers = Vec::new();
     for draft in drafts {
-        let reference = names.parse(&draft.client_secret, &backends)?;
-        if names.is_plaintext(&reference) {
-            warnings.push(format!(
-                "the client secret of provider `{}` stands in the configuration itself; keep it in a file or the \
-                 environment instead: `clientSecret: file:/run/secrets/okta`",
-                draft.name
-            ));
-        }
+        let whose = format!("the client secret of provider `{}`", draft.name);
+        let reference =
+            references.read(&draft.client_secret, &whose, "clientSecret: file:/run/secrets/okta")?;
         providers.push((draft.settings)(reference));
     }
-    Ok((providers, backends, warnings))
+    Ok((providers, references))
 }
 
 fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
@@ -228,36 +223,15 @@ fn signing_algorithm(item: &Field<'_>) -> Result<SigningAlgorithm, FaultAt> {
 }
 
 fn allow(section: &Section<'_>, kind: ProviderKind) -> Result<Allow, FaultAt> {
-    let expected =
-        "`everyone`, or lists such as `{groups: [engineering], emailDomains: [example.com], emails: []}`";
     let field = match kind {
         ProviderKind::Okta => section.find("allow"),
         // Anybody may have an account at a public provider: letting all of them in must be a decision.
         ProviderKind::Oidc => Some(section.require("allow", "allow: {emailDomains: [example.com]}")?),
     };
     let Some(field) = field else { return Ok(Allow::Everyone) };
-    if field.is_text() {
-        return field.parsed(expected, |text| (text == "everyone").then_some(Allow::Everyone));
+    if allow::is_everyone(&field, ALLOW_EXPECTED)? {
+        return Ok(Allow::Everyone);
     }
-    let lists = field.section(ALLOW)?;
-    let list = |key, expected: &str, is_good: fn(&str) -> bool| {
-        let Some(field) = lists.find(key) else { return Ok(Vec::new()) };
-        let texts = field.texts(expected)?;
-        if texts.iter().all(|text| is_good(text)) { Ok(texts) } else { Err(field.wrong(expected)) }
-    };
-    let groups = list("groups", "a list of groups, such as `[engineering]`", |_| true)?;
-    let email_domains =
-        list("emailDomains", "a list of domains without `@`, such as `[example.com]`", is_domain)?;
-    let emails = list("emails", "a list of addresses, such as `[alice@example.com]`", |email| {
-        email.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && is_domain(domain))
-    })?;
-    if groups.is_empty() && email_domains.is_empty() && emails.is_empty() {
-        return Err(field.wrong(format!("{expected}; empty lists let nobody in")));
-    }
-    Ok(Allow::Listed { groups, email_domains, emails })
-}
-
-fn is_domain(text: &str) -> bool {
-    let good = |character: char| !character.is_whitespace() && !character.is_control() && character != '@';
-    text.chars().all(good) && text.split('.').all(|label| !label.is_empty())
+    let listed = allow::listed(&field.section(ALLOW)?)?;
+    listed.ok_or_else(|| field.wrong(format!("{ALLOW_EXPECTED}; empty lists let nobody in")))
 }

@@ -12,6 +12,36 @@ pub(super) struct BackendNames {
     plaintext: Vec<String>,
 }
 
+/// Reads the references of a configuration, and keeps what is to be warned about.
+pub(super) struct References {
+    names: BackendNames,
+    pub(super) backends: Backends,
+    pub(super) warnings: Vec<String>,
+}
+
+impl References {
+    pub(super) fn new(names: BackendNames, backends: Backends) -> Self {
+        Self { names, backends, warnings: Vec::new() }
+    }
+
+    /// The reference to the secret `whose`, which is better written like `example` where it stands in the file itself.
+    pub(super) fn read(
+        &mut self,
+        field: &Field<'_>,
+        whose: &str,
+        example: &str,
+    ) -> Result<Reference, FaultAt> {
+        self.names.check(field)?;
+        let reference = self.names.parse(field, &self.backends)?;
+        if self.names.is_plaintext(&reference) {
+            self.warnings.push(format!(
+                "{whose} stands in the configuration itself; keep it in a file or the environment instead: `{example}`"
+            ));
+        }
+        Ok(reference)
+    }
+}
+
 impl BackendNames {
     pub(super) fn of(declared: &[Declared]) -> Self {
         let is_plaintext = |(_, settings): &&Declared| matches!(settings, BackendSettings::Plaintext { .. });

@@ -15,8 +15,8 @@ use super::reference::BackendNames;
 use super::section::{Field, Keys, Section};
 use super::settings::absolute_path;
 
-const APP_ROLE: Keys = Keys { now: &["roleID", "secretID", "mount"], later: &[] };
-const KUBERNETES_LOGIN: Keys = Keys { now: &["role", "mount", "tokenFile"], later: &[] };
+const APP_ROLE: Keys = Keys(&["roleID", "secretID", "mount"]);
+const KUBERNETES_LOGIN: Keys = Keys(&["role", "mount", "tokenFile"]);
 
 const LARGEST_CA_FILE: u64 = 1024 * 1024;
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";

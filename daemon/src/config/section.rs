@@ -12,12 +12,9 @@ pub(super) struct Section<'a> {
     entries: Vec<(&'a str, &'a Node)>,
 }
 
-/// The keys that a section may have: those of this version, and those of later ones.
+/// The keys that a section may have.
 #[derive(Clone, Copy)]
-pub(super) struct Keys {
-    pub(super) now: &'static [&'static str],
-    pub(super) later: &'static [&'static str],
-}
+pub(super) struct Keys(pub(super) &'static [&'static str]);
 
 /// A value that was written, with the path by which people find it.
 #[derive(Clone)]
@@ -69,21 +66,13 @@ impl<'a> Section<'a> {
             Value::Section(entries) => entries,
             _ => {
                 let expected =
-                    format!("a section with keys such as `{}:`", keys.now.first().unwrap_or(&"name"));
+                    format!("a section with keys such as `{}:`", keys.0.first().unwrap_or(&"name"));
                 let key = if section.path.is_empty() { "the file".to_owned() } else { section.path };
                 return Err(FaultAt { place: node.place, fault: Fault::Unacceptable { key, expected } });
             }
         };
-        for (key, value) in entries {
-            // `null` says what this version does anyway.
-            let is_later = keys.later.contains(&key.text.as_str());
-            if is_later && !matches!(value.value, Value::Nothing) {
-                return Err(FaultAt {
-                    place: key.place,
-                    fault: Fault::NotYet { what: section.path_of(&key.text) },
-                });
-            }
-            if !is_later && !keys.now.contains(&key.text.as_str()) {
+        for (key, _) in entries {
+            if !keys.0.contains(&key.text.as_str()) {
                 return Err(FaultAt { place: key.place, fault: unknown_key(&key.text, &section.path, keys) });
             }
         }
@@ -192,14 +181,14 @@ pub(super) fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
 fn unknown_key(key: &str, section: &str, keys: Keys) -> Fault {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&key.to_lowercase(), &known.to_lowercase());
     // Text that slipped into a key's place can be long; no key is.
-    let nearest = (key.len() <= 64).then(|| keys.now.iter().min_by_key(distance)).flatten();
+    let nearest = (key.len() <= 64).then(|| keys.0.iter().min_by_key(distance)).flatten();
     let nearest =
         nearest.filter(|known| distance(known) <= known.len().div_ceil(3)).map(|known| (*known).to_owned());
     Fault::UnknownKey {
         key: shown(key),
         section: section.to_owned(),
         nearest,
-        known: words(keys.now.iter().copied()),
+        known: words(keys.0.iter().copied()),
     }
 }
 

@@ -13,44 +13,41 @@ use crate::sessions::{Admins, SessionLimits};
 
 use super::directories::Directories;
 use super::error::{Fault, FaultAt};
+use super::reference::References;
 use super::section::{Field, Keys, Section};
 use super::sections::Sections;
 use super::tree::Node;
-use super::{Config, admins, audit, backends, duration, https, limits, provider, remote};
+use super::{Config, admins, audit, backends, duration, https, limits, provider, remote, services};
 
-const TOP: Keys = Keys {
-    now: &[
-        "version",
-        "listen",
-        "publicURLs",
-        "dataDir",
-        "tls",
-        "providers",
-        "secrets",
-        "keys",
-        "epochFile",
-        "sessions",
-        "limits",
-        "trustedProxies",
-        "proxyProtocol",
-        "admins",
-        "metrics",
-        "audit",
-        "log",
-    ],
-    later: &["services"],
-};
-const KEY: Keys = Keys { now: &["kind", "config"], later: &[] };
-const NATIVE_KEY: Keys = Keys { now: &["path"], later: &[] };
-const VAULT_KEY: Keys = Keys { now: remote::vault_keys!("transitMount", "key"), later: &[] };
+const TOP: Keys = Keys(&[
+    "version",
+    "listen",
+    "publicURLs",
+    "dataDir",
+    "tls",
+    "providers",
+    "secrets",
+    "keys",
+    "epochFile",
+    "sessions",
+    "limits",
+    "trustedProxies",
+    "proxyProtocol",
+    "admins",
+    "metrics",
+    "audit",
+    "log",
+    "services",
+]);
+const KEY: Keys = Keys(&["kind", "config"]);
+const NATIVE_KEY: Keys = Keys(&["path"]);
+const VAULT_KEY: Keys = Keys(remote::vault_keys!("transitMount", "key"));
 #[cfg(feature = "aws")]
-const AWSKMS_KEY: Keys = Keys { now: remote::aws_keys!("keyID"), later: &[] };
-const METRICS: Keys = Keys { now: &["listen"], later: &[] };
-const SESSIONS: Keys = Keys {
-    now: &["lifetime", "inactivityTimeout", "maxPerUser", "recordAddresses", "revalidateEvery"],
-    later: &[],
-};
-const LOG: Keys = Keys { now: &["format", "level"], later: &[] };
+const AWSKMS_KEY: Keys = Keys(remote::aws_keys!("keyID"));
+const METRICS: Keys = Keys(&["listen"]);
+const SESSIONS: Keys =
+    Keys(&["lifetime", "inactivityTimeout", "maxPerUser", "recordAddresses", "revalidateEvery"]);
+const LOG: Keys = Keys(&["format", "level"]);
 
 const EVERYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 443);
 const DEFAULT_SESSIONS: SessionLimits = SessionLimits {
@@ -84,12 +81,16 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let audit = top.find("audit").map_or(Ok(None), |field| audit::read(&field))?;
     let log = top.find("log").map_or(Ok(LogSettings::default()), |field| log(&field))?;
     let backends = top.find("secrets").map_or(Ok(Vec::new()), |field| backends::read(&field))?;
-    let (mut providers, backends, warnings) = provider::read_all(&top, backends)?;
+    let (mut providers, mut references) = provider::read_all(&top, backends)?;
     if sessions.revalidate_every.is_some() {
         providers.iter_mut().for_each(ProviderSettings::ask_for_refresh_tokens);
     }
     let admins =
         top.find("admins").map_or(Ok(Admins::default()), |field| admins::read(&field, &providers))?;
+    let services = top
+        .find("services")
+        .map_or(Ok(Vec::new()), |field| services::read(&field, &providers, &mut references))?;
+    let References { backends, warnings, .. } = references;
     Ok(Config {
         listen,
         public_urls,
@@ -104,6 +105,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         limits,
         proxies,
         admins,
+        services,
         audit,
         log,
         warnings,

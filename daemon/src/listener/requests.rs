@@ -17,7 +17,8 @@ const STATUSES: [u16; 15] = [200, 201, 204, 308, 400, 401, 403, 404, 405, 410, 4
 /// Upper bounds, in seconds, of the times that are told apart.
 const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
-/// What is answered: a method and a path, in which a segment in braces stands for any.
+/// What is answered: a method, `*` for any, and a path, in which a segment in braces stands for any, and one with an asterisk
+/// in it for all that follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     pub method: &'static str,
@@ -68,7 +69,7 @@ impl Requests {
     pub(super) fn find(&self, method: &Method, path: &str) -> usize {
         self.routes
             .iter()
-            .position(|route| route.method == method.as_str() && is_under(route.path, path))
+            .position(|route| [method.as_str(), "*"].contains(&route.method) && is_under(route.path, path))
             .unwrap_or(self.routes.len())
     }
 
@@ -118,6 +119,7 @@ fn is_under(template: &str, path: &str) -> bool {
         match (wanted.next(), found.next()) {
             (None, None) => return true,
             (Some(wanted), Some(found)) if wanted == found => {}
+            (Some(wanted), Some(_)) if wanted.starts_with("{*") => return true,
             (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {}
             _ => return false,
         }

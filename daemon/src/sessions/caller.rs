@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::api::{Session, User};
-use infra_shared::token_text::SessionToken;
+use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Sessions, whole_second};
 use crate::audit::RefusedToken;
-use crate::store::{EndReason, Ended, StoreError, StoredSession};
+use crate::store::{AudienceGrant, EndReason, Ended, FoundToken, StoreError, StoredSession, TokenHash};
 
 /// Whether a request counts as use of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +23,27 @@ pub enum Use {
 /// How long the answer to a token waits for its use to be written down.
 const USE_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Somebody whose token was found good. [`Sessions::authenticate`] alone makes one.
+/// Somebody whose session token was found good. [`Sessions::authenticate`] alone makes one.
 #[derive(Debug, Clone)]
 pub struct Caller {
     session: Session,
     stored: Arc<StoredSession>,
+}
+
+/// Somebody whose token was found good for one audience. [`Sessions::authenticate_for`] alone makes one.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    caller: Caller,
+    /// `None` where the session's own token was shown.
+    grant: Option<Arc<AudienceGrant>>,
+}
+
+/// Which tokens are good, beside those for exactly this audience.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted<'a> {
+    pub audience: &'a str,
+    /// Whether the session's own token is one of them.
+    pub session_token: bool,
 }
 
 /// Why a token is not good.
@@ -42,6 +58,9 @@ pub enum NotAuthenticated {
     /// The right token of a session that was ended.
     #[error("the session was ended")]
     Revoked,
+    /// A good token, and not for this audience.
+    #[error("the token is for another audience")]
+    OtherAudience,
     /// The store could not be asked: nothing is said of the token.
     #[error("store: {0}")]
     Store(#[from] StoreError),
@@ -66,22 +85,93 @@ impl Caller {
     }
 }
 
+impl Visitor {
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// When the token was opened.
+    pub fn issued_at(&self) -> Timestamp {
+        self.grant.as_ref().map_or(self.caller.session.created_at, |grant| whole_second(grant.created_at))
+    }
+
+    /// When the token, or its session, ends at the latest.
+    pub fn expires_at(&self) -> Timestamp {
+        let session = self.caller.session.expires_at;
+        self.grant.as_ref().map_or(session, |grant| whole_second(grant.expires_at).min(session))
+    }
+}
+
 impl Sessions {
     /// Recognises the session token in `text`.
     pub async fn authenticate(&self, text: &str, use_: Use) -> Result<Caller, NotAuthenticated> {
         let recognised = self.recognise(text, use_).await;
-        match &recognised {
-            Err(NotAuthenticated::Unknown) => self.audit.count_refused(RefusedToken::Unknown),
-            Err(NotAuthenticated::Expired) => self.audit.count_refused(RefusedToken::Expired),
-            Err(NotAuthenticated::Revoked) => self.audit.count_refused(RefusedToken::Revoked),
-            Ok(_) | Err(NotAuthenticated::Store(_)) => {}
+        if let Err(error) = &recognised {
+            self.count_refused(error);
+        }
+        recognised
+    }
+
+    fn count_refused(&self, error: &NotAuthenticated) {
+        self.audit.count_refused(match error {
+            NotAuthenticated::Unknown => RefusedToken::Unknown,
+            NotAuthenticated::Expired => RefusedToken::Expired,
+            NotAuthenticated::Revoked => RefusedToken::Revoked,
+            NotAuthenticated::OtherAudience => RefusedToken::OtherAudience,
+            NotAuthenticated::Store(_) => return,
+        });
+    }
+
+    /// Recognises the token in `text` for one audience.
+    pub async fn authenticate_for(
+        &self,
+        text: &str,
+        accepted: Accepted<'_>,
+        use_: Use,
+    ) -> Result<Visitor, NotAuthenticated> {
+        let recognised = self.recognise_for(text, accepted, use_).await;
+        if let Err(error) = &recognised {
+            self.count_refused(error);
         }
         recognised
     }
 
     async fn recognise(&self, text: &str, use_: Use) -> Result<Caller, NotAuthenticated> {
         let token = SessionToken::parse(text).ok_or(NotAuthenticated::Unknown)?;
-        let mut stored = self.store.find_session_of(&token)?.ok_or(NotAuthenticated::Unknown)?;
+        let found = self.store.find_session_of(&token)?.ok_or(NotAuthenticated::Unknown)?;
+        self.judge(found, use_).await
+    }
+
+    async fn recognise_for(
+        &self,
+        text: &str,
+        accepted: Accepted<'_>,
+        use_: Use,
+    ) -> Result<Visitor, NotAuthenticated> {
+        let Some(token) = AudienceToken::parse(text) else {
+            let token = SessionToken::parse(text).ok_or(NotAuthenticated::Unknown)?;
+            let found = self.store.find_session_of(&token)?.ok_or(NotAuthenticated::Unknown)?;
+            if !accepted.session_token {
+                return Err(NotAuthenticated::OtherAudience);
+            }
+            let caller = self.judge(found, use_).await?;
+            return Ok(Visitor { caller, grant: None });
+        };
+        let found = self.store.find_audience_token(&token)?.ok_or(NotAuthenticated::Unknown)?;
+        let grant = found.grant.clone().ok_or(NotAuthenticated::Unknown)?;
+        if grant.audience != accepted.audience {
+            return Err(NotAuthenticated::OtherAudience);
+        }
+        if self.clock.now() >= grant.expires_at {
+            return Err(NotAuthenticated::Expired);
+        }
+        let caller = self.judge(found, use_).await?;
+        Ok(Visitor { caller, grant: Some(grant) })
+    }
+
+    /// Whether the session of a right token goes on.
+    async fn judge(&self, found: FoundToken, use_: Use) -> Result<Caller, NotAuthenticated> {
+        let FoundToken { token_hash, session: mut stored, .. } = found;
         let now = self.clock.now();
         let is_over =
             |stored: &StoredSession| now >= self.idle_expires_at(stored.last_used_at, stored.expires_at);
@@ -102,7 +192,7 @@ impl Sessions {
         let mut last_used_at = stored.last_used_at;
         if use_ == Use::Counts && now.duration_since(last_used_at) >= self.use_interval() {
             last_used_at = whole_second(now);
-            self.note_use(&stored, last_used_at).await;
+            self.note_use(&stored, &token_hash, last_used_at).await;
         }
         Ok(self.caller(stored, last_used_at))
     }
@@ -110,9 +200,9 @@ impl Sessions {
     /// Writes down that a session was used. Where others write for long, this is not waited for: whoever validates a token
     /// does not queue behind logins. What cannot be written, as on a full disk, keeps nobody out: the session has only less
     /// time left than it might have.
-    async fn note_use(&self, session: &Arc<StoredSession>, at: Timestamp) {
-        let (store, session) = (self.store.clone(), session.clone());
-        let writing = tokio::spawn(async move { store.touch_session(&session, at).await });
+    async fn note_use(&self, session: &StoredSession, token_hash: &TokenHash, at: Timestamp) {
+        let (store, id, token_hash) = (self.store.clone(), session.id.clone(), token_hash.clone());
+        let writing = tokio::spawn(async move { store.touch_session(&id, &token_hash, at).await });
         if let Ok(Ok(Err(error))) = tokio::time::timeout(USE_PATIENCE, writing).await {
             // The store's own failures are counted, and are why the daemon is not ready.
             tracing::debug!(%error, "the use of a session is not written down");

@@ -1,5 +1,6 @@
 //! The rows of sessions: opened, found, used, ended, dropped.
 
+mod end_reason;
 mod listing;
 mod opening;
 
@@ -8,10 +9,14 @@ use std::sync::Arc;
 use infra_shared::api::User;
 use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{NewRefreshToken, Store, StoreError, TokenHash, epoch, refresh_tokens, time};
+use super::{
+    AudienceGrant, NewRefreshToken, Store, StoreError, TokenHash, audience_tokens, epoch, refresh_tokens,
+    time,
+};
 
+pub use end_reason::{EndReason, Ended};
 pub use opening::Opening;
 
 /// A session about to be opened.
@@ -43,41 +48,21 @@ pub struct StoredSession {
     pub ended: Option<Ended>,
 }
 
-/// That a session was ended, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    pub at: Timestamp,
-    pub reason: EndReason,
-}
-
-/// Why a session was ended before its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndReason {
-    Logout,
-    /// Its user ended it from another session.
-    Revoked,
-    /// An administrator ended it.
-    Administrator,
-    /// An operator of the daemon ended it.
-    Operator,
-    /// The user opened more sessions than `maxPerUser`.
-    TooMany,
-    /// Its provider, asked again, said that this person may not go on, or spoke of another one.
-    ProviderRefused,
-    /// What its provider says of the user now is not admitted by the policy.
-    NotAdmitted,
-    /// The provider or the user left the configuration.
-    ConfigurationChanged,
-    /// It reached one of its limits, and somebody was told so: neither a later configuration nor a clock that steps back
-    /// may take that back.
-    Expired,
-    /// The store was restored from a backup, or rolled back.
-    Restored,
+/// A token that is known: its session, and for a token for one audience whose it is.
+#[derive(Debug, Clone)]
+pub struct FoundToken {
+    pub token_hash: TokenHash,
+    pub session: Arc<StoredSession>,
+    /// `None` for the session's own token.
+    pub grant: Option<Arc<AudienceGrant>>,
 }
 
 /// How long the row of a session outlives the session, so that its holder can be told how it ended, and that of a ticket the
 /// ticket.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// What is read in the place of a session, or of a token, that is not there: rows of the first migration.
+pub(super) const NOBODY: &str = "0000000000";
 
 const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
                        opened_by, address, created_at, expires_at, last_used_at, ended_at, end_reason";
@@ -100,46 +85,50 @@ impl Store {
             })
             .await?;
         if !ended.is_empty() {
-            self.recent.ended();
+            self.recent.changed(&ended);
         }
         Ok(ended)
     }
 
     /// The session of exactly this token, as it was within the last second; ended ones are told as soon as they have. The
     /// work and the answer are the same for an id that is not known and for a wrong secret, so that nobody learns which
-    /// ids exist.
-    pub fn find_session_of(&self, token: &SessionToken) -> Result<Option<Arc<StoredSession>>, StoreError> {
+    /// ids exist: where it is not this token, the row of nobody is read.
+    pub fn find_session_of(&self, token: &SessionToken) -> Result<Option<FoundToken>, StoreError> {
         let hash = TokenHash::of(token);
         if let Some(found) = self.recent.find(&hash) {
             return Ok(Some(found));
         }
         let reading = self.recent.begin();
-        let found = self.find_session(token.id())?;
-        let stored_hash = found.as_ref().map_or_else(TokenHash::of_nobody, |found| found.token_hash.clone());
-        let matches = stored_hash.equals(&hash);
-        let Some(found) = found.filter(|_| matches).map(Arc::new) else { return Ok(None) };
-        if found.ended.is_none() {
-            self.recent.remember(&found, reading);
+        let found = self.connections.read(|reader| {
+            let is_it = stored_hash(reader, token.id())?.equals(&hash);
+            let session = find(reader, if is_it { token.id().as_str() } else { NOBODY })?;
+            Ok(session.filter(|_| is_it).map(|session| FoundToken {
+                token_hash: hash,
+                session: Arc::new(session),
+                grant: None,
+            }))
+        })?;
+        if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
+            self.recent.remember(found, reading);
         }
-        Ok(Some(found))
+        Ok(found)
     }
 
     /// Looks a session up by its id, as it is now; in-line and fast, for the validation path.
     pub fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
-        self.connections.read(|reader| {
-            reader
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1"))?
-                .query_row([id.as_str()], |row| Ok(stored(row)))
-                .optional()?
-                .transpose()
-        })
+        self.connections.read(|reader| find(reader, id.as_str()))
     }
 
-    /// Moves `last_used_at` forward to `at`; never back.
-    pub async fn touch_session(&self, session: &StoredSession, at: Timestamp) -> Result<(), StoreError> {
-        let id = session.id.clone();
+    /// Moves `last_used_at` forward to `at`, never back, after the token with this hash was used.
+    pub async fn touch_session(
+        &self,
+        id: &SessionID,
+        token_hash: &TokenHash,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = id.clone();
         // Known before it is written: who asks meanwhile does not write it again.
-        self.recent.touched(&session.token_hash, at);
+        self.recent.touched(token_hash, at);
         self.connections
             .write(move |transaction| {
                 transaction
@@ -157,10 +146,10 @@ impl Store {
         at: Timestamp,
         reason: EndReason,
     ) -> Result<bool, StoreError> {
-        let id = id.clone();
+        let row = id.clone();
         let ended =
-            self.connections.write(move |transaction| end(transaction, id.as_str(), at, reason)).await?;
-        self.recent.ended();
+            self.connections.write(move |transaction| end(transaction, row.as_str(), at, reason)).await?;
+        self.recent.changed(std::slice::from_ref(id));
         Ok(ended)
     }
 
@@ -171,7 +160,7 @@ impl Store {
         user: User,
         email_verified: bool,
     ) -> Result<(), StoreError> {
-        let id = id.clone();
+        let row = id.clone();
         self.connections
             .write(move |transaction| {
                 let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
@@ -180,12 +169,11 @@ impl Store {
                         "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5 \
                          WHERE id = ?1 AND ended_at IS NULL",
                     )?
-                    .execute(params![id.as_str(), user.name, user.email, email_verified, groups])?;
+                    .execute(params![row.as_str(), user.name, user.email, email_verified, groups])?;
                 Ok(())
             })
             .await?;
-        // Nothing that was read before counts any more.
-        self.recent.ended();
+        self.recent.changed(std::slice::from_ref(id));
         Ok(())
     }
 
@@ -201,7 +189,7 @@ impl Store {
                 )?)
             })
             .await?;
-        self.recent.ended();
+        self.recent.all_changed();
         Ok(ended)
     }
 
@@ -213,6 +201,7 @@ impl Store {
             .write(move |transaction| {
                 transaction.execute("DELETE FROM consumed_tickets WHERE expires_at <= ?1", [before])?;
                 refresh_tokens::purge(transaction, now)?;
+                audience_tokens::purge(transaction, now)?;
                 Ok(transaction.execute("DELETE FROM sessions WHERE expires_at <= ?1", [before])?)
             })
             .await
@@ -295,6 +284,22 @@ fn end(
     Ok(ended == 1)
 }
 
+/// The hash of the token of session `id`; that of nobody where there is none.
+fn stored_hash(reader: &Connection, id: &SessionID) -> Result<TokenHash, StoreError> {
+    let hash = reader
+        .prepare_cached("SELECT coalesce((SELECT token_hash FROM sessions WHERE id = ?1), zeroblob(32))")?
+        .query_row([id.as_str()], |row| row.get(0))?;
+    Ok(TokenHash(hash))
+}
+
+pub(super) fn find(reader: &Connection, id: &str) -> Result<Option<StoredSession>, StoreError> {
+    reader
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1"))?
+        .query_row([id], |row| Ok(stored(row)))
+        .optional()?
+        .transpose()
+}
+
 fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
     let groups: String = row.get("groups")?;
     let ended_at: Option<i64> = row.get("ended_at")?;
@@ -325,42 +330,6 @@ fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
     })
 }
 
-fn session_id(text: &str) -> Result<SessionID, StoreError> {
+pub(super) fn session_id(text: &str) -> Result<SessionID, StoreError> {
     SessionID::parse(text).ok_or(StoreError::UnexpectedRow("session id"))
-}
-
-impl EndReason {
-    /// The word that the database and the audit log keep; it never changes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::Revoked => "revoked",
-            Self::Administrator => "administrator",
-            Self::Operator => "operator",
-            Self::TooMany => "too_many",
-            Self::ProviderRefused => "provider_refused",
-            Self::NotAdmitted => "not_admitted",
-            Self::ConfigurationChanged => "configuration_changed",
-            Self::Expired => "expired",
-            Self::Restored => "restored",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, StoreError> {
-        [
-            Self::Logout,
-            Self::Revoked,
-            Self::Administrator,
-            Self::Operator,
-            Self::TooMany,
-            Self::ProviderRefused,
-            Self::NotAdmitted,
-            Self::ConfigurationChanged,
-            Self::Expired,
-            Self::Restored,
-        ]
-        .into_iter()
-        .find(|reason| reason.as_str() == text)
-        .ok_or(StoreError::UnexpectedRow("end reason"))
-    }
 }

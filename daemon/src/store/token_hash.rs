@@ -1,11 +1,11 @@
-//! The only trace of a session token in the store.
+//! The only trace of a token in the store.
 
 use std::fmt;
 
-use infra_shared::token_text::{LogoutProof, SessionToken};
+use infra_shared::token_text::{AudienceToken, LogoutProof, SessionToken};
 use subtle::ConstantTimeEq;
 
-/// The SHA-256 of a whole session token. Compared in constant time.
+/// The SHA-256 of a whole token. Compared in constant time.
 #[derive(Clone)]
 pub struct TokenHash(pub(super) [u8; 32]);
 
@@ -14,9 +14,8 @@ impl TokenHash {
         Self(token.sha256())
     }
 
-    /// A hash that no token has, so that an id that is not known costs the same work as one that is.
-    pub(super) fn of_nobody() -> Self {
-        Self([0; 32])
+    pub fn of_audience_token(token: &AudienceToken) -> Self {
+        Self(token.sha256())
     }
 
     /// Whether both are of the same token, in constant time.

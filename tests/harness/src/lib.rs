@@ -51,6 +51,7 @@ pub mod relay;
 pub mod reverse_proxies;
 pub mod scanners;
 pub mod secret_service;
+pub mod services;
 pub mod skip;
 pub mod tmux;
 pub mod view;

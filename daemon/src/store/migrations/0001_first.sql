@@ -27,6 +27,28 @@ CREATE INDEX sessions_by_user ON sessions (issuer, subject, created_at);
 -- Finds what is to be dropped.
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 
+-- What is read in the place of a session that is not there, so that both take the same time. No token has this hash.
+INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, opened_by,
+    created_at, expires_at, last_used_at, ended_at, end_reason)
+VALUES ('0000000000', zeroblob(32), '', '', '', 'Nobody of that name', 'nobody@nowhere.invalid', 1,
+    '["nobody","engineering"]', 'no-machine', 'browser', 0, 253402207200000, 0, 0, 'expired');
+
+-- Tokens of a session for one service each. They end with their session.
+CREATE TABLE audience_tokens (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    token_hash BLOB    NOT NULL CHECK (length(token_hash) = 32),
+    session_id TEXT    NOT NULL,
+    audience   TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX audience_tokens_by_session ON audience_tokens (session_id, expires_at);
+CREATE INDEX audience_tokens_by_expiry ON audience_tokens (expires_at);
+
+INSERT INTO audience_tokens (id, token_hash, session_id, audience, created_at, expires_at)
+VALUES ('0000000000', zeroblob(32), '0000000000', 'https://nowhere.invalid', 0, 253402207200000);
+
 -- Tickets that were used, until they could not be used any more.
 CREATE TABLE consumed_tickets (
     id         BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),

@@ -1,0 +1,86 @@
+//! Tokens for one service each: kept with the session, and asked for anew when they are about to end.
+
+use infra_shared::origin::Origin;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Context, times, token};
+use crate::daemon_client::DaemonError;
+use crate::failure::{Exit, Failure};
+use crate::home::{State, StoredAudienceToken};
+
+/// One that ends sooner is not worth beginning with.
+const ABOUT_TO_END: SignedDuration = SignedDuration::from_mins(1);
+/// The daemon opens none that lasts longer.
+const LONGEST: SignedDuration = SignedDuration::from_mins(10);
+/// Kept at a time: more services than anybody uses within ten minutes.
+const MOST_KEPT: usize = 64;
+
+/// What token is wanted.
+pub(super) struct Wanted<'a> {
+    pub(super) server: Option<&'a Origin>,
+    /// The audience, or the name, of a service.
+    pub(super) audience: &'a str,
+    pub(super) min_left: SignedDuration,
+}
+
+/// A token for the service, which lasts for a minute at least, or for what is wanted; with the server and what is stored.
+pub(super) fn obtain(
+    context: &Context,
+    wanted: &Wanted<'_>,
+) -> Result<(Origin, State, StoredAudienceToken), Failure> {
+    if wanted.min_left > LONGEST {
+        return Err(Failure::new(Exit::Usage, "--min-left is too long")
+            .because_text("a token for one audience lasts ten minutes at most".to_owned()));
+    }
+    let (origin, state, session_token) = token::session_token(context, wanted.server, SignedDuration::ZERO)?;
+    // The environment's token stands in for the stored session: what is stored is another's.
+    let stored = state.sessions.sessions.get(&origin).filter(|_| context.settings.token.is_none());
+    let needed = wanted.min_left.max(ABOUT_TO_END);
+    let left = |until: Timestamp, offset| until.duration_since(times::daemon_time(context.now(), offset));
+    if let Some(stored) = stored
+        && let Some(kept) = stored.audience_tokens.get(wanted.audience)
+        && left(kept.expires_at, stored.clock_offset_seconds) >= needed
+    {
+        let kept = kept.clone();
+        return Ok((origin, state, kept));
+    }
+
+    let reach = context.reach(&origin, &state).map_err(|error| error.to_failure(&origin))?;
+    let failed = |error: &DaemonError| error.to_failure(&origin);
+    let opened =
+        reach.client.open_audience_token(&session_token, wanted.audience).map_err(|error| failed(&error))?;
+    if opened.expires_at.duration_since(opened.now) < wanted.min_left {
+        return Err(token::too_short(&origin));
+    }
+    let opened = StoredAudienceToken { token: opened.token, expires_at: opened.expires_at };
+    if stored.is_some() {
+        keep(context, &origin, &session_token, wanted.audience, &opened);
+    }
+    context.heed(&origin, &reach);
+    Ok((origin, state, opened))
+}
+
+/// Keeps it with the session, where that is still the one that it belongs to.
+fn keep(
+    context: &Context,
+    origin: &Origin,
+    session_token: &infra_shared::token_text::SessionToken,
+    audience: &str,
+    opened: &StoredAudienceToken,
+) {
+    let now = context.now();
+    let kept = context.home.update(|state| {
+        let session = state.sessions.sessions.get_mut(origin);
+        let Some(session) = session.filter(|session| session.token.id() == session_token.id()) else {
+            return;
+        };
+        let now = times::daemon_time(now, session.clock_offset_seconds);
+        session.audience_tokens.retain(|_, token| token.expires_at > now);
+        if session.audience_tokens.len() < MOST_KEPT {
+            session.audience_tokens.insert(audience.to_owned(), opened.clone());
+        }
+    });
+    if let Err(error) = kept {
+        context.terminal.warn(&format!("the token is not kept for the next time: {error}"));
+    }
+}

@@ -1,0 +1,44 @@
+//! `infra exec`: runs a command that finds a token for one service in its environment.
+
+use std::process::Command;
+
+use jiff::SignedDuration;
+
+use super::Context;
+use super::audience::{self, Wanted};
+use crate::arguments::Exec;
+use crate::failure::{Exit, Failure};
+
+/// What would let the command be taken for its user anywhere: it is not to have it.
+const SESSION_TOKEN: &str = "INFRA_TOKEN";
+
+pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> {
+    let Some((program, rest)) = arguments.command.split_first() else {
+        return Err(Failure::new(Exit::Usage, "no command is named"));
+    };
+    let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
+        .map_err(|_| Failure::new(Exit::Usage, "--min-left is too long"))?;
+    let wanted = Wanted { server: None, audience: &arguments.audience, min_left };
+    let (_, _, token) = audience::obtain(context, &wanted)?;
+    let mut command = Command::new(program);
+    command.args(rest).env_remove(SESSION_TOKEN).env(&arguments.variable, token.token.expose());
+    let shown = program.to_string_lossy().into_owned();
+    replace(command)
+        .map_err(|error| Failure::new(Exit::Failed, format!("`{shown}` cannot be run")).because(&error))
+}
+
+/// Becomes the command: its signals, its terminal and its exit code are its own.
+#[cfg(unix)]
+fn replace(mut command: Command) -> Result<Exit, std::io::Error> {
+    use std::os::unix::process::CommandExt;
+
+    Err(command.exec())
+}
+
+/// Runs the command, and ends with its exit code.
+#[cfg(not(unix))]
+fn replace(mut command: Command) -> Result<Exit, std::io::Error> {
+    let code = command.status()?.code().unwrap_or(1);
+    #[expect(clippy::exit, reason = "the exit code is the command's, whatever it is")]
+    std::process::exit(code)
+}

@@ -1,0 +1,80 @@
+//! `POST /v1/introspect`: whose token a service was shown (RFC 7662).
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use infra_shared::api::ProblemCode;
+use serde::Serialize;
+
+use super::Api;
+use super::body::UnverifiedToken;
+use super::problem::{Refusal, answer};
+use super::service_credential::any_service;
+use crate::services::NotLetIn;
+use crate::sessions::{NotAuthenticated, Visitor};
+
+/// RFC 7662 §2.2, with claims of OpenID Connect.
+#[derive(Serialize)]
+struct Active<'a> {
+    active: bool,
+    token_type: &'static str,
+    sub: &'a str,
+    iss: &'a str,
+    aud: &'a str,
+    exp: i64,
+    iat: i64,
+    /// The id of the session.
+    sid: &'a str,
+    /// The e-mail where the provider vouches for it, otherwise the subject.
+    username: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    groups: &'a [String],
+    /// What the provider is called in the daemon's configuration.
+    provider: &'a str,
+}
+
+#[derive(Serialize)]
+struct Inactive {
+    active: bool,
+}
+
+/// Unknown, expired, revoked, foreign tokens and those of users whom the service does not admit are answered alike.
+pub(super) async fn introspect(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    UnverifiedToken(token): UnverifiedToken,
+) -> Result<Response, Refusal> {
+    let service = any_service(&api, &headers).await?;
+    match api.services.let_in(service, &token).await {
+        Ok(visitor) => Ok(answer(StatusCode::OK, &active(&visitor, &service.settings().audience))),
+        Err(NotLetIn::Token(NotAuthenticated::Store(error))) => {
+            Err(Refusal::new(ProblemCode::Unavailable, &error))
+        }
+        Err(reason) => {
+            tracing::debug!(service = service.settings().name, %reason, "a token is not active");
+            Ok(answer(StatusCode::OK, &Inactive { active: false }))
+        }
+    }
+}
+
+fn active<'a>(visitor: &'a Visitor, audience: &'a str) -> Active<'a> {
+    let (caller, user) = (visitor.caller(), visitor.caller().user());
+    Active {
+        active: true,
+        token_type: "Bearer",
+        sub: &user.subject,
+        iss: &user.issuer,
+        aud: audience,
+        exp: visitor.expires_at().as_second(),
+        iat: visitor.issued_at().as_second(),
+        sid: caller.session().id.as_str(),
+        username: caller.verified_email().unwrap_or(&user.subject),
+        email: caller.verified_email(),
+        name: user.name.as_deref(),
+        groups: &user.groups,
+        provider: &user.provider,
+    }
+}

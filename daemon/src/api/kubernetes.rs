@@ -1,0 +1,130 @@
+//! `POST /v1/kubernetes/{cluster}/tokenreview`: the webhook by which an API server asks whose token it was shown
+//! (`authentication.k8s.io/v1`).
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use infra_shared::api::ProblemCode;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::body::JSON;
+use super::problem::{Refusal, answer};
+use super::service_credential::this_service;
+use crate::services::{Cluster, ClusterUser, NotLetIn, Service};
+use crate::sessions::{NotAuthenticated, Visitor};
+
+const API_VERSION: &str = "authentication.k8s.io/v1";
+const KIND: &str = "TokenReview";
+/// `user.extra` names what else is known by names of this form.
+const SESSION: &str = "infra.session/id";
+
+/// What is read of a `TokenReview`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Asked {
+    api_version: String,
+    kind: String,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    token: String,
+    #[serde(default)]
+    audiences: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenReview<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    status: Status<'a>,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    authenticated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<UserInfo<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    audiences: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct UserInfo<'a> {
+    username: String,
+    /// Issuer and subject: whoever gets the name later is somebody else.
+    uid: String,
+    groups: Vec<String>,
+    extra: std::collections::BTreeMap<&'static str, [&'a str; 1]>,
+}
+
+pub(super) async fn review(
+    State(api): State<Api>,
+    Path(cluster): Path<String>,
+    headers: HeaderMap,
+    JSON(asked): JSON<Asked>,
+) -> Result<Response, Refusal> {
+    let no_cluster = || {
+        Refusal::new(ProblemCode::NotFound, &"no such cluster")
+            .with_detail("this daemon knows no service of that name and of `kind: kubernetes`")
+    };
+    let service = api.services.find(&cluster).ok_or_else(no_cluster)?;
+    let cluster = service.cluster().ok_or_else(no_cluster)?;
+    this_service(&api, service, &headers).await?;
+    if asked.api_version != API_VERSION || asked.kind != KIND {
+        return Err(Refusal::new(ProblemCode::BadRequest, &"another kind or version").with_detail(
+            "send a TokenReview of authentication.k8s.io/v1: `--authentication-token-webhook-version=v1`",
+        ));
+    }
+    let visitor = match api.services.let_in(service, &asked.spec.token).await {
+        Ok(visitor) => visitor,
+        Err(NotLetIn::Token(NotAuthenticated::Store(error))) => {
+            return Err(Refusal::new(ProblemCode::Unavailable, &error));
+        }
+        Err(reason) => {
+            tracing::debug!(service = service.settings().name, %reason, "a token is not good for the cluster");
+            return Ok(refused(None));
+        }
+    };
+    Ok(status(service, cluster, &visitor, &asked.spec.audiences.unwrap_or_default()))
+}
+
+fn status(service: &Service, cluster: &Cluster, visitor: &Visitor, asked: &[String]) -> Response {
+    let name = &service.settings().name;
+    let Some(audiences) = cluster.audiences(&service.settings().audience, asked) else {
+        tracing::warn!(
+            service = name,
+            "the API server asks for audiences that this cluster does not have: add them to its `apiAudiences`"
+        );
+        return refused(Some("the token is for none of the audiences that were asked for"));
+    };
+    let ClusterUser { username, groups } = match cluster.user(visitor) {
+        Ok(user) => user,
+        Err(reason) => {
+            tracing::warn!(service = name, %reason, "a user has no name in the cluster");
+            return refused(Some("the user has no name in this cluster"));
+        }
+    };
+    let (session, user) = (&visitor.caller().session().id, visitor.caller().user());
+    let uid = format!("{}#{}", user.issuer, user.subject);
+    let extra = [(SESSION, [session.as_str()])].into();
+    respond(Status {
+        authenticated: true,
+        user: Some(UserInfo { username, uid, groups, extra }),
+        audiences,
+        error: None,
+    })
+}
+
+fn refused(error: Option<&str>) -> Response {
+    respond(Status { authenticated: false, user: None, audiences: Vec::new(), error })
+}
+
+fn respond(status: Status<'_>) -> Response {
+    answer(StatusCode::OK, &TokenReview { api_version: API_VERSION, kind: KIND, status })
+}

@@ -1,0 +1,49 @@
+//! `POST /v1/tokens`: a token that one service alone takes.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use infra_shared::api::{OpenAudienceToken, OpenedAudienceToken, ProblemCode};
+
+use super::Api;
+use super::body::{JSON, UnverifiedBearer};
+use super::problem::{Refusal, answer};
+use crate::services::NotIssued;
+use crate::sessions::{NotOpened, Use};
+
+pub(super) async fn issue(
+    State(api): State<Api>,
+    UnverifiedBearer(token): UnverifiedBearer,
+    JSON(wanted): JSON<OpenAudienceToken>,
+) -> Result<Response, Refusal> {
+    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+    let (opened, service) = api.services.issue(&caller, &wanted.audience).await?;
+    tracing::info!(session = %caller.session().id, service = service.settings().name, "a token was opened");
+    let body = OpenedAudienceToken {
+        token: opened.token.expose().into(),
+        audience: service.settings().audience.clone(),
+        expires_at: opened.expires_at,
+        now: api.sessions.now(),
+    };
+    Ok(answer(StatusCode::CREATED, &body))
+}
+
+impl From<NotIssued> for Refusal {
+    fn from(reason: NotIssued) -> Self {
+        match &reason {
+            NotIssued::NoService => Self::new(ProblemCode::NotFound, &reason).with_detail(
+                "this daemon knows no service with that audience: `services` in its configuration",
+            ),
+            NotIssued::NotAllowed => Self::new(ProblemCode::Forbidden, &reason)
+                .with_detail("this service does not admit you: an operator decides whom it does"),
+            NotIssued::NotOpened(NotOpened::SessionOver) => Self::new(ProblemCode::NotAuthenticated, &reason),
+            NotIssued::NotOpened(NotOpened::TooMany(wait)) => Self::too_many(
+                Duration::try_from(*wait).unwrap_or_default(),
+                "your session has as many tokens as it may have: wait until the first of them ends",
+            ),
+            NotIssued::NotOpened(NotOpened::Store(_)) => Self::new(ProblemCode::Unavailable, &reason),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `/v1/verify/{service}`: whose token a reverse proxy was shown, in headers, before it lets a request through.
+//!
+//! Proxies ask with the method, the headers and some with the path of the request that they hold back: of all that, only
+//! `Authorization` is judged.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use infra_shared::api::ProblemCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Api;
+use super::body::credentials;
+use super::problem::{Refusal, without_body};
+use crate::services::NotLetIn;
+use crate::sessions::{NotAuthenticated, Visitor};
+
+const USER: HeaderName = HeaderName::from_static("x-infra-user");
+const EMAIL: HeaderName = HeaderName::from_static("x-infra-email");
+const NAME: HeaderName = HeaderName::from_static("x-infra-name");
+const GROUPS: HeaderName = HeaderName::from_static("x-infra-groups");
+const PROVIDER: HeaderName = HeaderName::from_static("x-infra-provider");
+const SESSION: HeaderName = HeaderName::from_static("x-infra-session");
+
+/// What stands as it is in a value: RFC 3986 §2.3, and `@`. A comma can only be one between two groups.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
+
+/// RFC 6750 §3: nothing was shown.
+const NO_TOKEN: &str = "Bearer realm=\"infra\"";
+/// RFC 6750 §3.1: what was shown is not good.
+const NO_GOOD_TOKEN: &str = "Bearer realm=\"infra\", error=\"invalid_token\"";
+
+pub(super) async fn verify(
+    State(api): State<Api>,
+    Path(service): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    judge(&api, &service, &headers).await
+}
+
+/// The same, for a proxy that adds the path of the request that it holds back.
+pub(super) async fn verify_below(
+    State(api): State<Api>,
+    Path((service, _)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    judge(&api, &service, &headers).await
+}
+
+async fn judge(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let service = api.services.find(service).ok_or_else(|| {
+        Refusal::new(ProblemCode::NotFound, &"no such service")
+            .with_detail("this daemon knows no service of that name: `services` in its configuration")
+    })?;
+    let token = credentials(headers, "bearer").ok_or_else(|| {
+        Refusal::new(ProblemCode::NotAuthenticated, &"no single Authorization: Bearer header")
+            .with_challenge(NO_TOKEN)
+    })?;
+    let visitor = api.services.let_in(service, token).await.map_err(|reason| match &reason {
+        NotLetIn::Token(NotAuthenticated::Store(_)) => Refusal::new(ProblemCode::Unavailable, &reason),
+        NotLetIn::Token(_) => {
+            Refusal::new(ProblemCode::NotAuthenticated, &reason).with_challenge(NO_GOOD_TOKEN)
+        }
+        NotLetIn::NotAllowed => Refusal::new(ProblemCode::Forbidden, &reason)
+            .with_detail("this service does not admit you: an operator decides whom it does"),
+    })?;
+    let mut response = without_body(StatusCode::OK);
+    add_identity(response.headers_mut(), &visitor);
+    Ok(response)
+}
+
+/// Each header is always there: a proxy that copies them overwrites whatever a client sent under their names.
+fn add_identity(headers: &mut HeaderMap, visitor: &Visitor) {
+    let (caller, user) = (visitor.caller(), visitor.caller().user());
+    let groups: Vec<String> = user.groups.iter().map(|group| encoded(group)).collect();
+    for (name, value) in [
+        (USER, encoded(&user.subject)),
+        (EMAIL, encoded(caller.verified_email().unwrap_or_default())),
+        (NAME, encoded(user.name.as_deref().unwrap_or_default())),
+        (GROUPS, groups.join(",")),
+        (PROVIDER, encoded(&user.provider)),
+        (SESSION, caller.session().id.to_string()),
+    ] {
+        let value = HeaderValue::try_from(value).expect("what is left unencoded may stand in a header");
+        headers.insert(name, value);
+    }
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_could_forge_a_value_stands_in_one() {
+        assert_eq!(encoded("alice@example.com"), "alice@example.com");
+        assert_eq!(encoded("a,b\r\nX-Infra-User: root%2C"), "a%2Cb%0D%0AX-Infra-User%3A%20root%252C");
+        assert_eq!(encoded("Zoë"), "Zo%C3%AB");
+    }
+}

@@ -1,0 +1,36 @@
+//! `allow`: who is admitted, by group and by e-mail.
+
+use crate::identity::Allow;
+
+use super::error::FaultAt;
+use super::section::{Field, Section};
+
+/// Whether the field is the word `everyone`; another word is wrong.
+pub(super) fn is_everyone(field: &Field<'_>, expected: &str) -> Result<bool, FaultAt> {
+    if !field.is_text() {
+        return Ok(false);
+    }
+    field.parsed(expected, |text| (text == "everyone").then_some(true))
+}
+
+/// The lists `groups`, `emailDomains` and `emails` of a section; `None` where all are empty.
+pub(super) fn listed(section: &Section<'_>) -> Result<Option<Allow>, FaultAt> {
+    let list = |key, expected: &str, is_good: fn(&str) -> bool| {
+        let Some(field) = section.find(key) else { return Ok(Vec::new()) };
+        let texts = field.texts(expected)?;
+        if texts.iter().all(|text| is_good(text)) { Ok(texts) } else { Err(field.wrong(expected)) }
+    };
+    let groups = list("groups", "a list of groups, such as `[engineering]`", |_| true)?;
+    let email_domains =
+        list("emailDomains", "a list of domains without `@`, such as `[example.com]`", is_domain)?;
+    let emails = list("emails", "a list of addresses, such as `[alice@example.com]`", |email| {
+        email.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && is_domain(domain))
+    })?;
+    let is_empty = groups.is_empty() && email_domains.is_empty() && emails.is_empty();
+    Ok((!is_empty).then_some(Allow::Listed { groups, email_domains, emails }))
+}
+
+fn is_domain(text: &str) -> bool {
+    let good = |character: char| !character.is_whitespace() && !character.is_control() && character != '@';
+    text.chars().all(good) && text.split('.').all(|label| !label.is_empty())
+}

@@ -1,0 +1,188 @@
+//! `services`: who asks whose token they were shown.
+
+use ipnet::IpNet;
+
+use crate::identity::{Allow, ProviderSettings};
+use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
+
+use super::error::FaultAt;
+use super::reference::References;
+use super::section::{Field, Keys, Section};
+use super::{allow, backends, limits};
+
+const SERVICE: Keys = Keys(&[
+    "name",
+    "kind",
+    "audience",
+    "credentials",
+    "allow",
+    "acceptSessionToken",
+    "addresses",
+    "prefix",
+    "username",
+    "apiAudiences",
+]);
+const ALLOW: Keys = Keys(&["provider", "groups", "emailDomains", "emails"]);
+const EXAMPLE: &str =
+    "services: [{name: grafana, audience: https://grafana.example.com, allow: [{provider: okta}]}]";
+const ALLOW_EXPECTED: &str = "`everyone`, or a list such as `[{provider: okta, groups: [engineering]}]`";
+/// Nobody's audience is longer, and it goes with every answer.
+const LONGEST_AUDIENCE: usize = 255;
+/// One that is used, one that comes, and some to spare.
+const MOST_CREDENTIALS: usize = 4;
+/// What stands for the name of the user's provider.
+const PROVIDER: &str = "{provider}";
+
+pub(super) fn read(
+    field: &Field<'_>,
+    providers: &[ProviderSettings],
+    references: &mut References,
+) -> Result<Vec<ServiceSettings>, FaultAt> {
+    let mut services: Vec<ServiceSettings> = Vec::new();
+    for item in field.list(&format!("a list such as `{EXAMPLE}`"))? {
+        let section = item.section(SERVICE)?;
+        let service = service(&section, providers, references)?;
+        // A token is asked for by audience or by name: no text may mean two services.
+        let is_taken = |text: &str| services.iter().any(|other| other.name == text || other.audience == text);
+        if is_taken(&service.name) {
+            return Err(section.require("name", "name: grafana")?.wrong("a name that no other service has"));
+        }
+        if is_taken(&service.audience) {
+            let expected =
+                "an audience that no other service has: a token for one must not be good at another";
+            return Err(section
+                .find("audience")
+                .map_or_else(|| item.wrong(expected), |field| field.wrong(expected)));
+        }
+        services.push(service);
+    }
+    Ok(services)
+}
+
+fn service(
+    section: &Section<'_>,
+    providers: &[ProviderSettings],
+    references: &mut References,
+) -> Result<ServiceSettings, FaultAt> {
+    let name = section
+        .require("name", "name: grafana")?
+        .parsed("a name of lower-case letters, digits and dashes, such as `grafana`", backends::name)?;
+    let audience = section.find("audience").map_or_else(|| Ok(name.clone()), |field| audience(&field))?;
+    let allow =
+        allowed(&section.require("allow", "allow: [{provider: okta, groups: [engineering]}]")?, providers)?;
+    let accept_session_token =
+        section.find("acceptSessionToken").map_or(Ok(false), |field| field.boolean())?;
+    let addresses = section.find("addresses").map_or(Ok(Vec::new()), |field| addresses(&field))?;
+    let whose = format!("a credential of service `{name}`");
+    let credentials = match section.find("credentials") {
+        None => Vec::new(),
+        Some(field) => {
+            let items = field.list("a list of references, such as `[env:GRAFANA_CREDENTIAL]`")?;
+            if items.len() > MOST_CREDENTIALS {
+                return Err(field.wrong(format!("at most {MOST_CREDENTIALS} credentials")));
+            }
+            let example = format!("credentials: [file:/run/secrets/{name}]");
+            items.iter().map(|item| references.read(item, &whose, &example)).collect::<Result<_, _>>()?
+        }
+    };
+    let kind = kind(section, &allow, providers)?;
+    if matches!(kind, ServiceKind::Kubernetes(_)) && credentials.is_empty() {
+        return Err(section.missing("credentials", "credentials: [file:/run/secrets/cluster]"));
+    }
+    Ok(ServiceSettings { name, audience, kind, credentials, allow, accept_session_token, addresses })
+}
+
+fn audience(field: &Field<'_>) -> Result<String, FaultAt> {
+    let expected =
+        "a text without spaces that tells the service apart, such as `https://grafana.example.com`";
+    field.parsed(expected, |text| {
+        let good = text.len() <= LONGEST_AUDIENCE && text.bytes().all(|byte| byte.is_ascii_graphic());
+        good.then(|| text.to_owned())
+    })
+}
+
+fn allowed(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<AllowedUsers, FaultAt> {
+    if allow::is_everyone(field, ALLOW_EXPECTED)? {
+        return Ok(AllowedUsers::Everyone);
+    }
+    let items = field.list(ALLOW_EXPECTED)?;
+    if items.is_empty() {
+        return Err(field.wrong(format!("{ALLOW_EXPECTED}; an empty list lets nobody in")));
+    }
+    let rules = items.iter().map(|item| {
+        let section = item.section(ALLOW)?;
+        let provider = provider_name(&section.require("provider", "provider: okta")?, providers)?;
+        Ok((provider, allow::listed(&section)?.unwrap_or(Allow::Everyone)))
+    });
+    rules.collect::<Result<_, _>>().map(AllowedUsers::Listed)
+}
+
+/// The name of a provider of this configuration.
+pub(super) fn provider_name(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<String, FaultAt> {
+    let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+    let expected = format!("the name of a provider: `{}`", names.join("`, `"));
+    field.parsed(&expected, |text| names.contains(&text).then(|| text.to_owned()))
+}
+
+fn addresses(field: &Field<'_>) -> Result<Vec<IpNet>, FaultAt> {
+    let expected = "a list of addresses and networks, such as `[192.0.2.10, \"2001:db8::/48\"]`";
+    field.list(expected)?.iter().map(limits::network).collect()
+}
+
+fn kind(
+    section: &Section<'_>,
+    allow: &AllowedUsers,
+    providers: &[ProviderSettings],
+) -> Result<ServiceKind, FaultAt> {
+    let is_cluster = section
+        .find("kind")
+        .map_or(Ok(false), |field| field.choice(&[("http", false), ("kubernetes", true)]))?;
+    if !is_cluster {
+        for key in ["prefix", "username", "apiAudiences"] {
+            if let Some(field) = section.find(key) {
+                return Err(field.wrong("nothing: it belongs to a service of `kind: kubernetes`"));
+            }
+        }
+        return Ok(ServiceKind::Http);
+    }
+    let prefix = match section.find("prefix") {
+        None => Cluster::DEFAULT_PREFIX.to_owned(),
+        Some(field) => field.parsed(
+            "letters, digits, dashes and colons, with a colon at the end and not `system:` at the beginning, such as \
+             `infra:`; `{provider}` stands for the name of the user's provider",
+            prefix,
+        )?,
+    };
+    // The same name at two providers is two persons, or two groups.
+    if allow.providers(providers.iter().map(|provider| provider.name.as_str())).len() > 1
+        && !prefix.contains(PROVIDER)
+    {
+        let expected = "a prefix with `{provider}` in it, such as `infra:{provider}:`, as users of more than one provider \
+                        are allowed here and a name at one may be somebody else's at another";
+        let field = section.find("prefix");
+        return Err(field.map_or_else(
+            || section.missing("prefix", "prefix: \"infra:{provider}:\""),
+            |it| it.wrong(expected),
+        ));
+    }
+    let username_is_email = section
+        .find("username")
+        .map_or(Ok(true), |field| field.choice(&[("email", true), ("subject", false)]))?;
+    let api_audiences = section.find("apiAudiences").map_or(Ok(Vec::new()), |field| {
+        let expected = "a list such as `[https://kubernetes.default.svc.cluster.local]`";
+        field.list(expected)?.iter().map(audience).collect()
+    })?;
+    Ok(ServiceKind::Kubernetes(Cluster { prefix, username_is_email, api_audiences }))
+}
+
+/// What stands before names can never make one of Kubernetes' own out of them: these begin with `system:`.
+fn prefix(text: &str) -> Option<String> {
+    let fixed = text.replacen(PROVIDER, "", 1);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte);
+    let is_good = (2..=64).contains(&text.len())
+        && fixed.bytes().all(plain)
+        && text.ends_with(':')
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && !text.to_ascii_lowercase().starts_with("system");
+    is_good.then(|| text.to_owned())
+}

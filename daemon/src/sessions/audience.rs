@@ -1,0 +1,51 @@
+//! Tokens of a session for one service each.
+
+use infra_shared::token_text::AudienceToken;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Caller, Sessions, add, whole_second};
+use crate::store::{NewAudienceToken, OpenedToken, StoreError, TokenHash};
+
+/// How long a token for one audience is good.
+const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+/// Live tokens of a session: more than a build with many jobs needs, few enough not to fill a disk with.
+const MAX_PER_SESSION: u32 = 256;
+
+/// A token that was opened.
+#[derive(Debug)]
+pub struct NewToken {
+    pub token: AudienceToken,
+    pub expires_at: Timestamp,
+}
+
+/// Why no token was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    #[error("the session ended")]
+    SessionOver,
+    #[error("the session has {MAX_PER_SESSION} live tokens")]
+    TooMany(SignedDuration),
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Sessions {
+    /// Opens a token of the caller's session for `audience`. It lasts ten minutes at most, and ends with the session.
+    pub async fn open_audience_token(&self, caller: &Caller, audience: &str) -> Result<NewToken, NotOpened> {
+        let (token, now) = (AudienceToken::mint(), self.clock.now());
+        let expires_at = whole_second(add(now, LIFETIME)).min(caller.session().expires_at);
+        let new = NewAudienceToken {
+            id: token.id().clone(),
+            token_hash: TokenHash::of_audience_token(&token),
+            session: caller.session().id.clone(),
+            audience: audience.to_owned(),
+            created_at: now,
+            expires_at,
+        };
+        match self.store.open_audience_token(new, MAX_PER_SESSION).await? {
+            OpenedToken::Opened => Ok(NewToken { token, expires_at }),
+            OpenedToken::SessionOver => Err(NotOpened::SessionOver),
+            OpenedToken::TooMany(wait) => Err(NotOpened::TooMany(wait)),
+        }
+    }
+}

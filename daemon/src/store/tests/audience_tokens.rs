@@ -1,0 +1,119 @@
+//! Tokens for one audience, and the row of nobody.
+
+use infra_shared::token_text::AudienceToken;
+
+use super::*;
+use crate::store::{NewAudienceToken, OpenedToken};
+
+fn token(session: &NewSession, second: i64) -> (AudienceToken, NewAudienceToken) {
+    let token = AudienceToken::mint();
+    let new = NewAudienceToken {
+        id: token.id().clone(),
+        token_hash: TokenHash::of_audience_token(&token),
+        session: session.id.clone(),
+        audience: "wiki".to_owned(),
+        created_at: at(second),
+        expires_at: at(second + 600),
+    };
+    (token, new)
+}
+
+#[tokio::test]
+async fn a_token_is_found_with_its_session_and_ends_with_it() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let session = session("00u1", 0);
+    store.open_session(session.clone(), 48).await.expect("stored");
+    let (token, new) = token(&session, 1);
+    assert!(store.find_audience_token(&token).expect("an answer").is_none());
+    assert_eq!(store.open_audience_token(new, 2).await.expect("an answer"), OpenedToken::Opened);
+    let found = store.find_audience_token(&token).expect("an answer").expect("a row");
+    let grant = found.grant.expect("a grant");
+    assert_eq!((found.session.id.clone(), grant.audience.as_str()), (session.id.clone(), "wiki"));
+    assert_eq!((grant.created_at, grant.expires_at), (at(1), at(601)));
+
+    store.end_session(&session.id, at(2), EndReason::Logout).await.expect("stored");
+    let found = store.find_audience_token(&token).expect("an answer").expect("a row");
+    assert!(found.session.ended.is_some(), "it is remembered as live");
+    drop(store);
+    let store = fixture.open().expect("the store");
+    let found = store.find_audience_token(&token).expect("an answer").expect("a row");
+    assert!(found.session.ended.is_some());
+}
+
+#[tokio::test]
+async fn another_secret_under_the_same_id_finds_nothing() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let session = session("00u1", 0);
+    store.open_session(session.clone(), 48).await.expect("stored");
+    let (token, new) = token(&session, 1);
+    store.open_audience_token(new, 2).await.expect("stored");
+    assert!(store.find_audience_token(&token).expect("an answer").is_some());
+    let mut text = token.expose().to_owned();
+    let last = if text.pop() == Some('a') { 'b' } else { 'a' };
+    text.push(last);
+    let forged = AudienceToken::parse(&text).expect("a token");
+    assert!(store.find_audience_token(&forged).expect("an answer").is_none());
+}
+
+#[tokio::test]
+async fn a_session_has_so_many_live_ones_and_none_once_it_ended() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let session = session("00u1", 0);
+    store.open_session(session.clone(), 48).await.expect("stored");
+    let open = async |second| {
+        let (_, new) = token(&session, second);
+        store.open_audience_token(new, 2).await.expect("an answer")
+    };
+    assert_eq!(open(0).await, OpenedToken::Opened);
+    assert_eq!(open(60).await, OpenedToken::Opened);
+    assert_eq!(open(100).await, OpenedToken::TooMany(SignedDuration::from_secs(500)));
+    assert_eq!(open(600).await, OpenedToken::Opened, "the first has expired");
+    store.end_session(&session.id, at(700), EndReason::Logout).await.expect("stored");
+    assert_eq!(open(2000).await, OpenedToken::SessionOver);
+}
+
+#[tokio::test]
+async fn expired_ones_are_dropped_and_the_row_of_nobody_stays() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let session = session("00u1", 0);
+    store.open_session(session.clone(), 48).await.expect("stored");
+    let ((early, first), (late, second)) = (token(&session, 0), token(&session, 300));
+    store.open_audience_token(first, 9).await.expect("stored");
+    store.open_audience_token(second, 9).await.expect("stored");
+    drop(store);
+    let store = fixture.open().expect("the store");
+    store.purge(at(700)).await.expect("stored");
+    assert!(store.find_audience_token(&early).expect("an answer").is_none());
+    assert!(store.find_audience_token(&late).expect("an answer").is_some());
+    store.purge(at(100_000_000)).await.expect("stored");
+    drop(store);
+    let store = fixture.open().expect("the store");
+    // Both look the row of nobody up.
+    assert!(store.find_audience_token(&late).expect("an answer").is_none());
+    let unknown = SessionToken::mint();
+    assert!(store.find_session_of(&unknown).expect("an answer").is_none());
+    assert_eq!(store.live_sessions(at(0), |_| true).expect("an answer").len(), 0, "nobody is not signed in");
+}
+
+#[tokio::test]
+async fn what_one_session_goes_through_leaves_what_is_known_of_others() {
+    let fixture = Fixture::new().await;
+    let (here, elsewhere) = (fixture.open().expect("a store"), fixture.open().expect("the same store"));
+    let ((token, new), (other_token, other)) = (session_with_token("00u1", 0), session_with_token("00u2", 0));
+    for session in [new.clone(), other.clone()] {
+        here.open_session(session, 48).await.expect("stored");
+    }
+    let ended = |token: &SessionToken| {
+        here.find_session_of(token).expect("an answer").expect("a row").session.ended.is_some()
+    };
+    assert!(!ended(&token) && !ended(&other_token));
+    // Behind the back of the one that remembers it: within the second it answers from memory.
+    elsewhere.end_session(&other.id, at(1), EndReason::Logout).await.expect("stored");
+    here.end_session(&new.id, at(1), EndReason::Logout).await.expect("stored");
+    assert!(ended(&token));
+    assert!(!ended(&other_token), "an ending elsewhere was seen at once: what is known was dropped");
+}

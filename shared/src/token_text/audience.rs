@@ -1,0 +1,128 @@
+//! The text of a token for one audience: `infra_aud_` + id (10 characters) + `.` + secret (24 characters).
+//!
+//! It is shown to services. That it differs from a session token at its beginning keeps each from being taken for the other,
+//! by programs and by people.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::{ID_CHARACTERS, SECRET_CHARACTERS, SessionID};
+use crate::random;
+
+const PREFIX: &str = "infra_aud_";
+
+/// A well-formed token for one audience. That it is well-formed says nothing of whether it is good, or for whom.
+#[derive(Debug, Clone)]
+pub struct AudienceToken {
+    text: SecretString,
+    id: AudienceTokenID,
+}
+
+/// The public part of a token for one audience: it names the token and opens nothing.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AudienceTokenID(String);
+
+impl AudienceToken {
+    /// Draws a new token from the operating system's generator.
+    #[must_use]
+    pub fn mint() -> Self {
+        let id = AudienceTokenID(random::alphanumeric(ID_CHARACTERS));
+        let text = format!("{PREFIX}{id}.{}", random::alphanumeric(SECRET_CHARACTERS)).into();
+        Self { text, id }
+    }
+
+    /// The token in `text`; `None` when it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('.')?;
+        let is_secret =
+            secret.len() == SECRET_CHARACTERS && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        // Both kinds of id have one form.
+        let id = AudienceTokenID(SessionID::parse(id)?.0);
+        is_secret.then(|| Self { text: text.into(), id })
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &AudienceTokenID {
+        &self.id
+    }
+
+    /// The whole text, for an `Authorization: Bearer` header or standard output.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    /// The SHA-256 of the whole text, which is what the daemon keeps.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.expose().as_bytes()).into()
+    }
+}
+
+impl AudienceTokenID {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AudienceTokenID {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AudienceTokenID {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SessionToken;
+    use super::*;
+
+    #[test]
+    fn a_minted_token_is_read_back() {
+        let token = AudienceToken::mint();
+        let read = AudienceToken::parse(token.expose()).expect("the form of a token");
+        assert_eq!((token.expose().len(), read.id()), (45, token.id()));
+        let hash: [u8; 32] = Sha256::digest(token.expose().as_bytes()).into();
+        assert_eq!(read.sha256(), hash);
+        assert_ne!(AudienceToken::mint().sha256(), hash);
+    }
+
+    #[test]
+    fn neither_kind_of_token_is_taken_for_the_other() {
+        assert!(AudienceToken::parse(SessionToken::mint().expose()).is_none());
+        assert!(SessionToken::parse(AudienceToken::mint().expose()).is_none());
+    }
+
+    #[test]
+    fn another_form_is_refused() {
+        let (id, secret) = ("a".repeat(10), "b".repeat(24));
+        for text in [
+            String::new(),
+            format!("infra_aud_{id}"),
+            format!("infra_aud_{id}.{secret}x"),
+            format!("infra_aud_{id}x.{secret}"),
+            format!("infra_AUD_{id}.{secret}"),
+            format!("infra_aud_{id}.{secret} "),
+            format!("infra_aud_{id}.{}-", "b".repeat(23)),
+        ] {
+            assert!(AudienceToken::parse(&text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let token = AudienceToken::mint();
+        let (_, secret) = token.expose().split_once('.').expect("two parts");
+        assert!(!format!("{token:?}").contains(secret));
+        assert_eq!(format!("{} {:?}", token.id(), token.id()), format!("{0} {0}", token.id().as_str()));
+    }
+}

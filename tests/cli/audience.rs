@@ -1,0 +1,140 @@
+//! `infra token --audience` and `infra exec`: tokens that one service alone takes.
+
+use std::fs;
+
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::login;
+use infra_harness::program::User;
+use infra_harness::provider::Provider;
+use infra_harness::services::{credential_in, introspect, verify};
+use serde_json::{Value, json};
+
+const WIKI: &str = "https://wiki.example.test";
+
+fn daemon(provider: &Provider) -> Daemon {
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
+    let credential = credential_in(daemon.directory());
+    daemon.change(|configuration| {
+        configuration.more = format!(
+            "services:\n\
+             - {{name: wiki, audience: {WIKI}, credentials: ['{credential}'], allow: everyone}}\n\
+             - {{name: payroll, allow: [{{provider: okta, groups: [nobody]}}]}}\n"
+        );
+    });
+    daemon.start_again();
+    daemon
+}
+
+fn printed(user: &User, audience: &str) -> String {
+    user.infra(["token", "--audience", audience]).run().expect(0).stdout.trim_end().to_owned()
+}
+
+/// How many tokens were opened at the daemon.
+fn opened(daemon: &Daemon) -> usize {
+    daemon.log().matches("a token was opened").count()
+}
+
+/// Changes what is stored of the session.
+fn change_session(user: &User, change: impl Fn(&mut Value)) {
+    let path = user.home().join(".infra/sessions.json");
+    let mut stored: Value = serde_json::from_str(&fs::read_to_string(&path).expect("a file")).expect("JSON");
+    stored["sessions"].as_object_mut().expect("an object").values_mut().for_each(change);
+    fs::write(&path, stored.to_string()).expect("a file of the test");
+}
+
+#[test]
+fn a_token_is_printed_kept_and_asked_for_anew_when_it_is_about_to_end() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    login::succeed(&alice, &daemon, &provider);
+    let first = printed(&alice, WIKI);
+    assert_eq!(introspect(&api, "wiki", &first).json()["active"], true);
+    assert_eq!(printed(&alice, WIKI), first);
+    assert_eq!(opened(&daemon), 1, "the second one comes from here");
+    // Nobody is asked for what is kept.
+    alice.infra(["token", "--audience", WIKI, "--min-left", "5m"]).run().expect(0);
+    assert_eq!(opened(&daemon), 1);
+
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(50);
+    change_session(&alice, |session| session["audienceTokens"][WIKI]["expiresAt"] = json!(soon.to_string()));
+    let second = printed(&alice, WIKI);
+    assert_ne!(second, first);
+    assert_eq!((verify(&api, "wiki", &first).status, verify(&api, "wiki", &second).status), (200, 200));
+
+    // A logout forgets it here, and ends it there.
+    alice.infra(["logout"]).run().expect(0);
+    let stored = fs::read_to_string(alice.home().join(".infra/sessions.json")).expect("a file");
+    assert!(!stored.contains("infra_aud_"), "{stored}");
+    assert_eq!(verify(&api, "wiki", &second).status, 401);
+    let refused = alice.infra(["token", "--audience", WIKI]).run().expect(3);
+    assert!(refused.stdout.is_empty() && refused.stderr.contains("infra login"), "{refused:?}");
+}
+
+#[test]
+fn what_cannot_be_had_is_told_with_its_exit_code() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let run = |audience: &str, exit| {
+        let ran = alice.infra(["token", "--audience", audience]).run().expect(exit);
+        assert!(ran.stdout.is_empty(), "{ran:?}");
+        ran.stderr
+    };
+    assert!(run("nobody", 1).contains("no service with that audience"));
+    assert!(run("payroll", 1).contains("does not admit you"));
+    let too_long = alice.infra(["token", "--audience", WIKI, "--min-left", "11m"]).run().expect(2);
+    assert!(too_long.stderr.contains("ten minutes"), "{too_long:?}");
+    daemon.stop();
+    assert!(run(WIKI, 4).contains("cannot be reached"));
+    daemon.start_again();
+    // The session was ended elsewhere: the daemon knows, and says so.
+    let session = login::token(&alice);
+    assert_eq!(daemon.api().delete_as("/v1/session", &session).status, 204);
+    assert!(run(WIKI, 3).contains("infra login"));
+}
+
+#[test]
+fn the_token_of_the_environment_asks_for_itself_and_keeps_nothing() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let script = User::new();
+    let ran = script
+        .infra(["token", "--audience", "wiki"])
+        .env("INFRA_TOKEN", &login::token(&alice))
+        .env("INFRA_SERVER", &daemon.origin())
+        .env("INFRA_FINGERPRINT", &daemon.fingerprint())
+        .run()
+        .expect(0);
+    assert_eq!(introspect(&daemon.api(), "wiki", ran.stdout.trim_end()).json()["active"], true);
+    assert!(!script.home().join(".infra/sessions.json").exists());
+}
+
+#[test]
+fn a_command_gets_its_token_and_not_the_sessions() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let session = login::token(&alice);
+    let as_script = |words: &[&str]| {
+        alice.infra(words).env("INFRA_TOKEN", &session).env("INFRA_SERVER", &daemon.origin()).run()
+    };
+    let ran = as_script(&["exec", "--audience", "wiki", "--", "env"]).expect(0);
+    let of = |name: &str| ran.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let token = of("INFRA_AUDIENCE_TOKEN").expect("a token");
+    assert_eq!(introspect(&daemon.api(), "wiki", token).json()["active"], true);
+    assert!(!ran.stdout.contains(&session), "the command has the session's token");
+
+    let ran =
+        alice.infra(["exec", "--audience", "wiki", "--variable", "TOKEN", "--", "printenv", "TOKEN"]).run();
+    assert!(ran.expect(0).stdout.starts_with("infra_aud_"));
+    let ran = alice.infra(["exec", "--audience", "wiki", "--", "sh", "-c", "exit 42"]).run();
+    ran.expect(42);
+    let ran = alice.infra(["exec", "--audience", "wiki", "--", "no-such-program"]).run().expect(1);
+    assert!(ran.stderr.contains("no-such-program"), "{ran:?}");
+    alice.infra(["exec", "--audience", "wiki"]).run().expect(2);
+    alice.infra(["exec", "--audience", "wiki", "--variable", "INFRA_TOKEN", "--", "env"]).run().expect(2);
+    let ran = alice.infra(["exec", "--audience", "nobody", "--", "touch", "ran"]).run().expect(1);
+    assert!(ran.stdout.is_empty() && !alice.home().join("ran").exists(), "it ran without a token");
+}

@@ -1,0 +1,436 @@
+//! Services ask whose token they were shown: tokens for one audience, introspection, forward-auth, Kubernetes.
+
+use std::time::{Duration, Instant};
+
+use infra_harness::api::{Answered, Api};
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::login;
+use infra_harness::provider::{Misbehaviour, Person, Provider};
+use infra_harness::services::{
+    CREDENTIAL, ask_token, credential_in, introspect, review, token, token_review, verify, write_private,
+};
+use infra_shared::api::ProblemCode;
+use infra_shared::token_text::SessionToken;
+use serde_json::{Value, json};
+
+const WIKI: &str = "https://wiki.example.test";
+const INACTIVE: &str = r#"{"active":false}"#;
+
+/// A daemon with services: a wiki for everybody, payroll for a group, an old one that takes session tokens, two clusters.
+fn daemon(provider: &Provider) -> Daemon {
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
+    let credential = credential_in(daemon.directory());
+    daemon.change(|configuration| {
+        configuration.more = format!(
+            "services:\n\
+             - {{name: wiki, audience: {WIKI}, credentials: ['{credential}'], allow: everyone}}\n\
+             - {{name: payroll, credentials: ['{credential}'], allow: [{{provider: okta, groups: [finance]}}]}}\n\
+             - {{name: old, credentials: ['{credential}'], allow: everyone, acceptSessionToken: true}}\n\
+             - {{name: mute, allow: everyone}}\n\
+             - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: [{{provider: okta}}], \
+                apiAudiences: [https://kubernetes.default.svc]}}\n\
+             - {{name: stage, kind: kubernetes, credentials: ['{credential}'], allow: everyone, username: subject, \
+                prefix: 'infra:{{provider}}:'}}\n"
+        );
+    });
+    daemon.start_again();
+    daemon
+}
+
+/// Signs `person` in with these claims beside the usual ones.
+fn sign_in(daemon: &Daemon, provider: &Provider, person: &str, claims: &[(&'static str, Value)]) -> String {
+    provider.person(Person::SignsIn(person.to_owned()));
+    let claims = claims.to_vec();
+    provider.misbehave(Misbehaviour::default().id_token(move |draft| {
+        claims.iter().for_each(|(name, value)| draft.set_claim(name, value.clone()));
+    }));
+    let token = login::over_http(daemon, provider);
+    provider.behave();
+    token
+}
+
+fn groups(groups: &[&str]) -> (&'static str, Value) {
+    ("groups", json!(groups))
+}
+
+fn is_authenticated(answered: &Answered) -> bool {
+    assert_eq!(answered.status, 200, "{answered:?}");
+    answered.json()["status"]["authenticated"] == true
+}
+
+#[test]
+fn a_token_for_one_audience_is_good_there_and_nowhere_else() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let session = sign_in(&daemon, &provider, "alice", &[groups(&["engineering"])]);
+    let opened = ask_token(&api, &session, WIKI);
+    assert_eq!(opened.status, 201, "{opened:?}");
+    assert_eq!(opened.header("cache-control"), Some("no-store"));
+    assert_eq!(opened.json()["audience"], WIKI);
+    let (expires, now) = (opened.json()["expiresAt"].clone(), opened.json()["now"].clone());
+    let read = |time: Value| time.as_str().expect("a time").parse::<jiff::Timestamp>().expect("a time");
+    let lasts = read(expires).duration_since(read(now)).as_secs();
+    assert!((590..=600).contains(&lasts), "{lasts} s");
+    let for_wiki = opened.json()["token"].as_str().expect("a token").to_owned();
+    assert!(for_wiki.starts_with("infra_aud_"));
+
+    let active = introspect(&api, "wiki", &for_wiki).json();
+    let id = SessionToken::parse(&session).expect("a token").id().to_string();
+    assert_eq!((&active["active"], &active["aud"], &active["sid"]), (&json!(true), &json!(WIKI), &json!(id)));
+    assert_eq!((&active["sub"], &active["iss"]), (&json!("sub-alice"), &json!(provider.issuer())));
+    assert_eq!(
+        (&active["email"], &active["username"]),
+        (&json!("alice@example.test"), &json!("alice@example.test"))
+    );
+    assert_eq!((&active["groups"], &active["token_type"]), (&json!(["engineering"]), &json!("Bearer")));
+    let (exp, iat) = (active["exp"].as_i64().expect("a number"), active["iat"].as_i64().expect("a number"));
+    assert!((590..=600).contains(&(exp - iat)), "{active}");
+    assert_eq!(verify(&api, "wiki", &for_wiki).status, 200);
+
+    // The service was shown it, and can do nothing else with it.
+    for (method, path) in [
+        ("GET", "/v1/session"),
+        ("DELETE", "/v1/session"),
+        ("GET", "/v1/sessions"),
+        ("DELETE", "/v1/sessions/AAAAAAAAAA"),
+    ] {
+        let answered = Answered::of(api.request(method, path).bearer_auth(&for_wiki));
+        assert_eq!(answered.problem().code, ProblemCode::NotAuthenticated, "{method} {path}");
+    }
+    assert_eq!(ask_token(&api, &for_wiki, WIKI).problem().code, ProblemCode::NotAuthenticated);
+    for other in ["payroll", "old"] {
+        assert_eq!(introspect(&api, other, &for_wiki).body, INACTIVE, "{other}");
+        assert_eq!(verify(&api, other, &for_wiki).problem().code, ProblemCode::NotAuthenticated, "{other}");
+    }
+    assert!(!is_authenticated(&review(&api, "prod", &for_wiki, &[])));
+
+    // By its name the same service is meant.
+    let by_name = ask_token(&api, &session, "wiki").json();
+    assert_eq!(by_name["audience"], WIKI);
+    for unknown in ["https://wiki.example.test/", "WIKI", "", "nobody"] {
+        assert_eq!(ask_token(&api, &session, unknown).problem().code, ProblemCode::NotFound, "{unknown}");
+    }
+    assert_eq!(Answered::of(api.request("GET", "/v1/tokens").bearer_auth(&session)).status, 405);
+}
+
+#[test]
+fn a_session_token_is_good_only_where_the_operator_says_so() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let session = sign_in(&daemon, &provider, "alice", &[]);
+    assert_eq!(introspect(&api, "wiki", &session).body, INACTIVE);
+    assert_eq!(verify(&api, "wiki", &session).status, 401);
+    assert!(!is_authenticated(&review(&api, "prod", &session, &[])));
+    assert_eq!(introspect(&api, "old", &session).json()["aud"], "old");
+    assert_eq!(verify(&api, "old", &session).status, 200);
+    assert_eq!(verify(&api, "old", &token(&api, &session, "old")).status, 200);
+}
+
+#[test]
+fn tokens_that_are_not_active_are_all_answered_alike() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let session = sign_in(&daemon, &provider, "alice", &[]);
+    let (mine, foreign) = (token(&api, &session, WIKI), token(&api, &session, "old"));
+    let ended = sign_in(&daemon, &provider, "bob", &[]);
+    let of_ended = token(&api, &ended, WIKI);
+    assert_eq!(introspect(&api, "wiki", &of_ended).json()["active"], true);
+    assert_eq!(api.delete_as("/v1/session", &ended).status, 204);
+    let wrong_secret = format!("{}{}", &mine[..mine.len() - 1], if mine.ends_with('a') { 'b' } else { 'a' });
+    for (what, shown) in [
+        ("unknown", "infra_aud_AAAAAAAAAA.aaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("no token", "hello"),
+        ("a wrong secret", &wrong_secret),
+        ("another's", &foreign),
+        ("of an ended session", &of_ended),
+        ("a session token", &session),
+        ("an ended session token", &ended),
+        ("the row of nobody", "infra_aud_0000000000.aaaaaaaaaaaaaaaaaaaaaaaa"),
+    ] {
+        let answered = introspect(&api, "wiki", shown);
+        assert_eq!((answered.status, answered.body.as_str()), (200, INACTIVE), "{what}");
+        let answered = verify(&api, "wiki", shown);
+        assert_eq!(answered.status, 401, "{what}");
+        let challenge = answered.header("www-authenticate").expect("a challenge");
+        assert_eq!(challenge, r#"Bearer realm="infra", error="invalid_token""#, "{what}");
+    }
+    assert_eq!(introspect(&api, "wiki", &mine).json()["active"], true, "the honest one goes on");
+    assert_eq!(daemon.log().matches(&mine[20..]).count(), 0, "a token stands in the log");
+}
+
+#[test]
+fn only_a_service_with_its_credential_may_introspect() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let session = sign_in(&daemon, &provider, "alice", &[]);
+    let mine = token(&api, &session, WIKI);
+    let form = [("token", mine.as_str())];
+    let ask = || api.request("POST", "/v1/introspect").form(&form);
+    let unauthenticated = [
+        ("nothing", ask()),
+        ("a wrong credential", ask().basic_auth("wiki", Some("canary-service-credential-0123456780"))),
+        ("an empty credential", ask().basic_auth("wiki", Some(""))),
+        ("a service without credentials", ask().basic_auth("mute", Some(""))),
+        ("no such service", ask().basic_auth("nobody", Some(CREDENTIAL))),
+        ("a name in another case", ask().basic_auth("Wiki", Some(CREDENTIAL))),
+        ("a session token", ask().bearer_auth(&session)),
+        ("a credential without a name", ask().bearer_auth(CREDENTIAL)),
+        ("not base64", ask().header("authorization", "Basic %%%")),
+        (
+            "two of them",
+            ask().basic_auth("wiki", Some(CREDENTIAL)).header("authorization", format!("Bearer {session}")),
+        ),
+    ];
+    for (what, request) in unauthenticated {
+        let answered = Answered::of(request);
+        assert_eq!(answered.problem().code, ProblemCode::NotAuthenticated, "{what}");
+        let challenge = answered.header("www-authenticate").expect("a challenge");
+        assert!(challenge.starts_with("Basic realm="), "{what}: {challenge}");
+    }
+    let as_wiki = |method: &str, path: &str| api.request(method, path).basic_auth("wiki", Some(CREDENTIAL));
+    assert_eq!(Answered::of(as_wiki("GET", &format!("/v1/introspect?token={mine}"))).status, 405);
+    for (what, request) in [
+        ("the query", as_wiki("POST", &format!("/v1/introspect?token={mine}")).form(&form)),
+        ("JSON", as_wiki("POST", "/v1/introspect").json(&json!({ "token": mine }))),
+        ("no token", as_wiki("POST", "/v1/introspect").form(&[("tokens", "a")])),
+        ("two tokens", as_wiki("POST", "/v1/introspect").form(&[("token", "a"), ("token", &mine)])),
+        ("a web page", as_wiki("POST", "/v1/introspect").form(&form).header("origin", "https://a.test")),
+    ] {
+        assert_eq!(Answered::of(request).problem().code, ProblemCode::BadRequest, "{what}");
+    }
+    let with_hint =
+        as_wiki("POST", "/v1/introspect").form(&[("token_type_hint", "access_token"), ("token", &mine)]);
+    assert_eq!(Answered::of(with_hint).json()["active"], true);
+    assert!(!daemon.log().contains(CREDENTIAL), "a credential stands in the log");
+}
+
+#[test]
+fn a_credential_is_replaced_without_a_restart_and_goes_on_while_its_file_is_away() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let session = sign_in(&daemon, &provider, "alice", &[]);
+    let mine = token(&api, &session, WIKI);
+    let file = daemon.directory().join("service-credential");
+    assert_eq!(introspect(&api, "wiki", &mine).status, 200);
+
+    let replaced = "another-service-credential+with/odd%signs=";
+    write_private(&file, replaced);
+    let ask = |secret: &str| {
+        let request = api.request("POST", "/v1/introspect").basic_auth("wiki", Some(secret));
+        Answered::of(request.form(&[("token", &mine)])).status
+    };
+    // What does not fit is compared with what the file holds now, at most every five seconds.
+    let begun = Instant::now();
+    while ask(replaced) != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(15), "the new credential is not taken");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(ask(CREDENTIAL), 401, "the old one is over");
+    let encoded: String = url::form_urlencoded::byte_serialize(replaced.as_bytes()).collect();
+    assert_eq!(ask(&encoded), 200, "RFC 6749 section 2.3.1");
+
+    std::fs::remove_file(&file).expect("a file of the test");
+    assert_eq!(ask(replaced), 200, "it was read a moment ago");
+    write_private(&file, "too short");
+    assert_eq!(ask("too short"), 401, "nobody shall guess it");
+}
+
+#[test]
+fn whom_the_rules_do_not_admit_gets_no_token_and_is_let_in_nowhere() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let (clerk, alice) = (
+        sign_in(&daemon, &provider, "bob", &[groups(&["finance"])]),
+        sign_in(&daemon, &provider, "alice", &[groups(&["Finance", "finances"])]),
+    );
+    assert_eq!(verify(&api, "payroll", &token(&api, &clerk, "payroll")).status, 200);
+    assert_eq!(ask_token(&api, &alice, "payroll").problem().code, ProblemCode::Forbidden);
+
+    // A session token that the service would take does not help, either.
+    let mut daemon = daemon;
+    daemon.change(|configuration| {
+        configuration.more = configuration
+            .more
+            .replace("groups: [finance]}]", "groups: [finance]}], acceptSessionToken: true");
+    });
+    daemon.restart();
+    let api = daemon.api();
+    assert_eq!(verify(&api, "payroll", &alice).problem().code, ProblemCode::Forbidden);
+    assert_eq!(introspect(&api, "payroll", &alice).body, INACTIVE);
+    assert_eq!(verify(&api, "payroll", &clerk).status, 200);
+}
+
+#[test]
+fn a_proxy_is_told_who_it_is_in_headers_that_nobody_can_forge() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let session = sign_in(
+        &daemon,
+        &provider,
+        "alice",
+        &[groups(&["a,b", "Zoë", "x%2Cy", "c d"]), ("name", json!("Alice, \"the first\" ÅÄ"))],
+    );
+    let mine = token(&api, &session, WIKI);
+    let answered = verify(&api, "wiki", &mine);
+    assert_eq!((answered.status, answered.body.as_str()), (200, ""));
+    assert_eq!(answered.header("x-infra-user"), Some("sub-alice"));
+    assert_eq!(answered.header("x-infra-email"), Some("alice@example.test"));
+    assert_eq!(answered.header("x-infra-groups"), Some("a%2Cb,Zo%C3%AB,x%252Cy,c%20d"));
+    assert_eq!(answered.header("x-infra-name"), Some("Alice%2C%20%22the%20first%22%20%C3%85%C3%84"));
+    assert_eq!(answered.header("x-infra-provider"), Some("okta"));
+    assert_eq!(answered.header("cache-control"), Some("no-store"));
+
+    // Whatever else a request brings is not judged: not its method, its path, its page, its own headers.
+    for (method, path) in [
+        ("POST", "/v1/verify/wiki"),
+        ("OPTIONS", "/v1/verify/wiki"),
+        ("PROPFIND", "/v1/verify/wiki/a/b?access_token=x"),
+        ("GET", "/v1/verify/wiki/v1/session"),
+    ] {
+        let request = api.request(method, path).bearer_auth(&mine).header("origin", "https://page.test");
+        let answered = Answered::of(request.header("x-infra-user", "root").header("cookie", "a=b"));
+        assert_eq!(
+            (answered.status, answered.header("x-infra-user")),
+            (200, Some("sub-alice")),
+            "{method} {path}"
+        );
+    }
+    for (what, request) in [
+        ("nothing", api.request("GET", "/v1/verify/wiki")),
+        ("the query", api.request("GET", &format!("/v1/verify/wiki?access_token={mine}"))),
+        ("Basic", api.request("GET", "/v1/verify/wiki").basic_auth("alice", Some(&mine))),
+        ("two", api.request("GET", "/v1/verify/wiki").bearer_auth("a").bearer_auth(&mine)),
+        (
+            "other headers",
+            api.request("GET", "/v1/verify/wiki")
+                .header("x-forwarded-authorization", format!("Bearer {mine}")),
+        ),
+    ] {
+        let answered = Answered::of(request);
+        assert_eq!(answered.status, 401, "{what}");
+        assert_eq!(answered.header("www-authenticate"), Some(r#"Bearer realm="infra""#), "{what}");
+        assert_eq!(answered.header("x-infra-user"), None);
+    }
+    assert_eq!(verify(&api, "nobody", &mine).status, 404);
+
+    // An address that nobody vouches for is not told.
+    let unverified = sign_in(&daemon, &provider, "bob", &[("email_verified", json!(false))]);
+    let answered = verify(&api, "wiki", &token(&api, &unverified, WIKI));
+    assert_eq!((answered.status, answered.header("x-infra-email")), (200, Some("")));
+    let active = introspect(&api, "wiki", &token(&api, &unverified, WIKI)).json();
+    assert_eq!((&active["email"], &active["username"]), (&Value::Null, &json!("sub-bob")));
+}
+
+#[test]
+fn an_api_server_is_told_names_with_a_prefix_and_none_of_its_own() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let session =
+        sign_in(&daemon, &provider, "alice", &[groups(&["system:masters", "engineering", "masters"])]);
+    let mine = token(&api, &session, "prod");
+    let id = SessionToken::parse(&session).expect("a token").id().to_string();
+    let answered = review(&api, "prod", &mine, &["https://kubernetes.default.svc", "other"]);
+    assert_eq!(answered.status, 200);
+    assert_eq!(
+        answered.json(),
+        json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "status": {
+                "authenticated": true,
+                "user": {
+                    "username": "infra:alice@example.test",
+                    "uid": format!("{}#sub-alice", provider.issuer()),
+                    "groups": ["infra:system:masters", "infra:engineering", "infra:masters"],
+                    "extra": { "infra.session/id": [id] },
+                },
+                "audiences": ["https://kubernetes.default.svc"],
+            },
+        })
+    );
+    assert_eq!(review(&api, "prod", &mine, &[]).json()["status"]["audiences"], json!(["prod"]));
+    let elsewhere = review(&api, "prod", &mine, &["https://another.cluster"]);
+    assert!(!is_authenticated(&elsewhere), "{elsewhere:?}");
+    assert!(!is_authenticated(&review(&api, "prod", &token(&api, &session, "stage"), &[])));
+    let staged = review(&api, "stage", &token(&api, &session, "stage"), &[]).json();
+    assert_eq!(staged["status"]["user"]["username"], "infra:okta:sub-alice");
+
+    // Whom nobody vouches for has no name where names are addresses.
+    let unverified = sign_in(&daemon, &provider, "bob", &[("email_verified", json!(false))]);
+    assert!(!is_authenticated(&review(&api, "prod", &token(&api, &unverified, "prod"), &[])));
+    assert!(is_authenticated(&review(&api, "stage", &token(&api, &unverified, "stage"), &[])));
+
+    // Only the API server may ask.
+    let path = "/v1/kubernetes/prod/tokenreview";
+    let ask = || api.request("POST", path).json(&token_review(&mine, &[]));
+    for (what, request) in [
+        ("nothing", ask()),
+        ("a user's token", ask().bearer_auth(&session)),
+        ("another service's name", ask().basic_auth("wiki", Some(CREDENTIAL))),
+        ("a wrong credential", ask().basic_auth("prod", Some("canary-service-credential-0123456780"))),
+    ] {
+        assert_eq!(Answered::of(request).problem().code, ProblemCode::NotAuthenticated, "{what}");
+    }
+    assert!(is_authenticated(&Answered::of(ask().basic_auth("prod", Some(CREDENTIAL)))));
+    let mut older = token_review(&mine, &[]);
+    older["apiVersion"] = json!("authentication.k8s.io/v1beta1");
+    let older = api.request("POST", path).bearer_auth(CREDENTIAL).json(&older);
+    assert_eq!(Answered::of(older).problem().code, ProblemCode::BadRequest);
+    for cluster in ["wiki", "nobody"] {
+        assert_eq!(review(&api, cluster, &mine, &[]).status, 404, "{cluster}");
+    }
+}
+
+#[test]
+fn an_ended_session_takes_its_tokens_along_at_once_and_also_after_a_kill() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    let api = daemon.api();
+    let stays = sign_in(&daemon, &provider, "bob", &[]);
+    let kept = token(&api, &stays, WIKI);
+    let session = sign_in(&daemon, &provider, "alice", &[]);
+    let tokens: Vec<String> =
+        ["wiki", "old", "prod"].iter().map(|service| token(&api, &session, service)).collect();
+    let all_refused = |api: &Api| {
+        let [wiki, old, prod] = tokens.as_slice() else { unreachable!("three") };
+        introspect(api, "wiki", wiki).body == INACTIVE
+            && verify(api, "old", old).status == 401
+            && !is_authenticated(&review(api, "prod", prod, &[]))
+    };
+    // Known from a moment ago, over connections that stay open.
+    assert!(!all_refused(&api));
+    assert_eq!(verify(&api, "wiki", &kept).status, 200);
+    assert_eq!(api.delete_as("/v1/session", &session).status, 204);
+    assert!(all_refused(&api), "a token outlives its session");
+    assert_eq!(ask_token(&api, &session, WIKI).status, 401);
+
+    daemon.kill();
+    daemon.start_again();
+    let api = daemon.api();
+    assert!(all_refused(&api), "a token is back after a kill");
+    assert_eq!(verify(&api, "wiki", &kept).status, 200);
+}
+
+#[test]
+fn a_session_has_so_many_tokens_and_no_more() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let (session, other) =
+        (sign_in(&daemon, &provider, "alice", &[]), sign_in(&daemon, &provider, "bob", &[]));
+    let opened = (0..300).map(|_| ask_token(&api, &session, WIKI)).take_while(|it| it.status == 201).count();
+    assert_eq!(opened, 256);
+    let refused = ask_token(&api, &session, WIKI);
+    assert_eq!(refused.problem().code, ProblemCode::TooManyRequests);
+    let wait: u64 = refused.header("retry-after").expect("how long").parse().expect("seconds");
+    assert!((500..=600).contains(&wait), "{wait} s");
+    assert_eq!(ask_token(&api, &other, WIKI).status, 201);
+}

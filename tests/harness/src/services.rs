@@ -1,0 +1,78 @@
+//! Services of a daemon, and how they ask it.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::api::{Answered, Api};
+
+/// What services of tests prove themselves with.
+pub const CREDENTIAL: &str = "canary-service-credential-0123456789";
+
+/// A file of mode 0600 in `directory` that holds [`CREDENTIAL`], as configurations refer to it.
+pub fn credential_in(directory: &Path) -> String {
+    let path = directory.join("service-credential");
+    write_private(&path, CREDENTIAL);
+    format!("file:{}", path.display())
+}
+
+/// Writes a file that only its owner may read.
+pub fn write_private(path: &Path, text: &str) {
+    use std::io::Write;
+
+    let beside = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .expect("a file of the test");
+    file.write_all(text.as_bytes()).expect("a file of the test");
+    fs::rename(&beside, path).expect("a file of the test");
+}
+
+/// Asks for a token that `audience` takes.
+pub fn ask_token(api: &Api, session_token: &str, audience: &str) -> Answered {
+    let body = json!({ "audience": audience });
+    Answered::of(api.request("POST", "/v1/tokens").bearer_auth(session_token).json(&body))
+}
+
+/// A token that `audience` takes.
+#[track_caller]
+pub fn token(api: &Api, session_token: &str, audience: &str) -> String {
+    let answered = ask_token(api, session_token, audience);
+    assert_eq!(answered.status, 201, "{answered:?}");
+    answered.json()["token"].as_str().expect("a token").to_owned()
+}
+
+/// Asks as `service` whose token this is.
+pub fn introspect(api: &Api, service: &str, token: &str) -> Answered {
+    let request = api.request("POST", "/v1/introspect").basic_auth(service, Some(CREDENTIAL));
+    Answered::of(request.form(&[("token", token)]))
+}
+
+/// Asks as a reverse proxy in front of `service`.
+pub fn verify(api: &Api, service: &str, token: &str) -> Answered {
+    api.get_as(&format!("/v1/verify/{service}"), token)
+}
+
+/// Asks as the API server of `cluster`.
+pub fn review(api: &Api, cluster: &str, token: &str, audiences: &[&str]) -> Answered {
+    let body = token_review(token, audiences);
+    let path = format!("/v1/kubernetes/{cluster}/tokenreview");
+    Answered::of(api.request("POST", &path).bearer_auth(CREDENTIAL).json(&body))
+}
+
+/// What an API server sends.
+pub fn token_review(token: &str, audiences: &[&str]) -> Value {
+    json!({
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "metadata": { "creationTimestamp": null },
+        "spec": { "token": token, "audiences": audiences },
+        "status": { "user": {} },
+    })
+}
