@@ -48,6 +48,7 @@ pub mod public_daemon;
 pub mod real_browser;
 pub mod recording;
 pub mod relay;
+pub mod reverse_proxies;
 pub mod scanners;
 pub mod secret_service;
 pub mod services;
