@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use infra_harness::canaille::{self, Canaille};
 use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths, SERVICE};
 use infra_harness::openbao::{OpenBao, ROOT_TOKEN};
 use infra_shared::http::{Trust, authorities_from_pem};
@@ -20,7 +21,7 @@ pub(crate) struct Other {
 
 /// Those that are installed.
 pub(crate) fn start() -> Vec<Other> {
-    [provider(), openbao()].into_iter().flatten().collect()
+    [provider(), openbao(), canaille()].into_iter().flatten().collect()
 }
 
 fn provider() -> Option<Other> {
@@ -47,6 +48,21 @@ fn openbao() -> Option<Other> {
     Some(Other {
         name: "OpenBao's `auth/token/lookup-self` (in memory)".to_owned(),
         target: Target { port, trust, questions: Arc::new(vec![question]) },
+        _running: Box::new(server),
+    })
+}
+
+fn canaille() -> Option<Other> {
+    let server = Canaille::start()?;
+    let authorization = format!(
+        "Basic {}",
+        BASE64_STANDARD.encode(format!("{}:{}", canaille::CLIENT, canaille::CLIENT_SECRET))
+    );
+    let question = Question::form("/oauth/introspect", authorization, format!("token={}", server.token()));
+    let trust = Trust::Authorities(vec![server.authority_certificate()]);
+    Some(Other {
+        name: "canaille's introspection (Python)".to_owned(),
+        target: Target { port: server.port(), trust, questions: Arc::new(vec![question]) },
         _running: Box::new(server),
     })
 }

@@ -17,6 +17,7 @@ pub mod api;
 pub mod authority;
 pub mod aws_metadata;
 pub mod browser;
+pub mod canaille;
 pub mod canaries;
 pub mod certified_provider;
 pub mod clock;
