@@ -340,10 +340,7 @@ fn check_addresses(handed: &HandedSockets, config: &Config) -> Result<(), Assemb
     handed.beside(&expected).map_or(Ok(()), |address| Err(AssemblyError::Handed { address }))
 }
 
-fn bind(
-    address: SocketAddr,
-    handed: &mut HandedSockets,
-) -> Result<(TcpListener, SocketAddr), AssemblyError> {
+fn bind(address: SocketAddr, handed: &mut HandedSockets) -> Result<(TcpListener, SocketAddr), AssemblyError> {
     let failed = |source| AssemblyError::Listen { address, source };
     let listener = match handed.take_at(address) {
         Some(socket) => TcpListener::from_std(socket),

@@ -231,8 +231,8 @@ fn epoch_file(
         let beside = native.or(directories.root_key.as_ref()).and_then(|path| path.parent());
         // What the service manager hands over is read-only, and gone with the service.
         let beside = beside.filter(|directory| !platform::is_credential(directory));
-        let beside =
-            beside.ok_or_else(|| top.missing("epochFile", "epochFile: /var/lib/infrad-epoch/infrad.epoch"))?;
+        let beside = beside
+            .ok_or_else(|| top.missing("epochFile", "epochFile: /var/lib/infrad-epoch/infrad.epoch"))?;
         return Ok(Some(beside.join(NAME)));
     };
     if field.is_text() && field.text("a path")? == "none" {
