@@ -161,7 +161,7 @@ impl FreshRoot {
 
     /// Every file and folder but those that installing anything leaves: what apt, dpkg and user management note for themselves.
     pub(crate) fn files(&self) -> Vec<String> {
-        const NOTES: [&str; 14] = [
+        const NOTES: [&str; 15] = [
             "/proc",
             "/root",
             "/home/alice",
@@ -175,7 +175,8 @@ impl FreshRoot {
             "/etc/shadow-",
             "/etc/group-",
             "/etc/gshadow-",
-            "/run/credentials",
+            "/run",
+            "/var/lib/systemd/deb-systemd-helper-enabled",
         ];
         let is_note = |file: &str| {
             NOTES.iter().any(|note| {
