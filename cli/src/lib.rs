@@ -26,6 +26,12 @@ use arguments::{Arguments, Colour, Global};
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
+/// What `tests/fuzz` plays inputs to, with the names of the corpora; only built for it.
+#[cfg(fuzzing)]
+pub fn fuzzed() -> Vec<(&'static str, fn(&[u8]))> {
+    [browser_login::fuzzing::FUZZED, home::fuzzing::FUZZED].concat()
+}
+
 /// The program: does what `arguments` (its own name first) ask, and answers with an exit code of [`failure::Exit`].
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();

@@ -9,6 +9,8 @@ mod counts;
 mod ending;
 #[cfg(test)]
 mod fuzzing;
+#[cfg(all(fuzzing, not(test)))]
+pub(crate) mod fuzzing;
 mod limits;
 mod listing;
 mod login;

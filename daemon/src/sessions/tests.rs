@@ -508,3 +508,19 @@ async fn a_use_is_written_down_once_a_minute() {
     assert_eq!(used_at(1).await, first + SignedDuration::from_secs(60));
     assert_eq!(used_at(30).await, first + SignedDuration::from_secs(60));
 }
+
+#[tokio::test]
+async fn a_use_is_written_down_often_enough_for_a_short_inactivity_limit() {
+    let mut setup = Fixture::new().await;
+    setup.sessions.limits.inactivity_timeout = SignedDuration::from_mins(5);
+    let token = setup.open_session().await;
+    // In use every quarter of a minute, it is not lost at the limit of five minutes.
+    for _ in 0..40 {
+        setup.clock.advance(SignedDuration::from_secs(15));
+        setup.sessions.authenticate(token.expose(), Use::Counts).await.expect("in use");
+    }
+    let stored = setup.sessions.store.find_session(token.id()).expect("an answer").expect("a row");
+    assert_eq!(stored.last_used_at, setup.clock.now());
+    setup.clock.advance(SignedDuration::from_secs(299));
+    setup.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("a second is left");
+}
