@@ -34,21 +34,21 @@ pub use redirect::redirect;
 
 /// What is answered, as it is counted; the busiest first.
 pub const ROUTES: &[Route] = &[
-    Route { method: "GET", path: "/v1/session" },
-    Route { method: "*", path: "/v1/verify/{service}" },
-    Route { method: "*", path: "/v1/verify/{service}/{*rest}" },
-    Route { method: "DELETE", path: "/v1/session" },
-    Route { method: "GET", path: "/v1/sessions" },
-    Route { method: "DELETE", path: "/v1/sessions/{id}" },
-    Route { method: "GET", path: "/v1/server" },
-    Route { method: "POST", path: "/v1/logins" },
-    Route { method: "POST", path: "/v1/logins/finish" },
-    Route { method: "POST", path: "/v1/logouts" },
-    Route { method: "POST", path: "/v1/tokens" },
-    Route { method: "POST", path: "/v1/introspect" },
-    Route { method: "POST", path: "/v1/kubernetes/{cluster}/tokenreview" },
-    Route { method: "GET", path: "/healthz" },
-    Route { method: "GET", path: "/readyz" },
+    Route { method: "GET", path: "/v1/session", is_busy: true },
+    Route { method: "*", path: "/v1/verify/{service}", is_busy: true },
+    Route { method: "*", path: "/v1/verify/{service}/{*rest}", is_busy: true },
+    Route { method: "DELETE", path: "/v1/session", is_busy: false },
+    Route { method: "GET", path: "/v1/sessions", is_busy: true },
+    Route { method: "DELETE", path: "/v1/sessions/{id}", is_busy: false },
+    Route { method: "GET", path: "/v1/server", is_busy: true },
+    Route { method: "POST", path: "/v1/logins", is_busy: false },
+    Route { method: "POST", path: "/v1/logins/finish", is_busy: false },
+    Route { method: "POST", path: "/v1/logouts", is_busy: false },
+    Route { method: "POST", path: "/v1/tokens", is_busy: false },
+    Route { method: "POST", path: "/v1/introspect", is_busy: true },
+    Route { method: "POST", path: "/v1/kubernetes/{cluster}/tokenreview", is_busy: true },
+    Route { method: "GET", path: "/healthz", is_busy: true },
+    Route { method: "GET", path: "/readyz", is_busy: true },
 ];
 
 /// What every route may use.

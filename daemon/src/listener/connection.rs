@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use axum::http::{HeaderValue, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -155,7 +155,7 @@ impl Answerer {
         let known = at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers()));
         let mut response = match known {
             Some(response) => response,
-            None => self.work_on(request, peer).await,
+            None => self.work_on(request, peer, self.requests.is_busy(route)).await,
         };
         if answering_it.is_last && is_serial {
             // RFC 9112 §9.6: nothing that is sent after it will be read.
@@ -166,15 +166,13 @@ impl Answerer {
     }
 
     /// Answers what is not known from memory.
-    async fn work_on(&self, request: Request<Incoming>, peer: PeerAddress) -> Response {
+    async fn work_on(&self, request: Request<Incoming>, peer: PeerAddress, is_busy: bool) -> Response {
         let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
-        let is_get = request.method() == Method::GET;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         let answering = tokio::time::timeout(self.request, self.router.clone().oneshot(request));
         let answer = identified(async {
-            if is_get {
-                // Who is asked thousands of times a second whose a token is has nothing to tell of it but a refusal.
+            if is_busy {
                 return answering.await;
             }
             let span = super::answering(&request_id());

@@ -150,7 +150,7 @@ async fn ask(
         };
         let mut request = Request::builder().method(question.method).uri(uri);
         if wire != Wire::Http2 {
-            request = request.header("host", "127.0.0.1");
+            request = request.header("host", format!("127.0.0.1:{}", target.port));
         }
         for (name, value) in &question.headers {
             request = request.header(*name, value);
