@@ -235,7 +235,8 @@ fn what_the_container_holds_runs_as_its_user_and_there_is_no_shell_in_it() {
     chown(&key, Some(65532), Some(65532)).expect("an owner");
     let mut command = Command::new("chroot");
     command.args(["--userspec=65532:65532", "--groups="]).arg(&image).args(["/usr/bin/infrad", "serve"]);
-    command.env_clear().env("INFRAD_CONFIG", "/etc/infra/infrad.yaml").stdin(Stdio::null());
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("INFRAD_CONFIG", "/etc/infra/infrad.yaml");
+    command.stdin(Stdio::null());
     let mut running = Running::start(command, "infrad serve".to_owned(), None, BOUND);
     running.wait_for("that it serves", |said, _| said.contains("users sign in with").then_some(()));
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.process())).expect("a process");
