@@ -7,7 +7,7 @@ use std::time::Duration;
 use infra_harness::peers;
 use infra_harness::program::{Running, built};
 
-const LIMIT: Duration = Duration::from_mins(3);
+const LIMIT: Duration = Duration::from_mins(5);
 
 #[track_caller]
 fn holds(part: &str) {
