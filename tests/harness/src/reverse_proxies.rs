@@ -139,10 +139,6 @@ impl ReverseProxy {
         Some(proxy)
     }
 
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
     /// A connection over TLS and HTTP/1.1, on which a test writes what it likes.
     pub fn connect(&self) -> Connection {
         self.try_connect().unwrap_or_else(|error| panic!("{:?}: {error}\n{}", self.kind, self.output()))

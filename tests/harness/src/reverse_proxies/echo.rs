@@ -113,11 +113,11 @@ impl std::fmt::Debug for Received {
     }
 }
 
+/// One for one, as CGI does it: `X-Infra--User` and `X-Infra-User-` are other names to everybody.
 fn fold(name: &[u8]) -> String {
-    let words = name.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let words: Vec<String> = words.map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
-    let name = words.join("-");
-    name.strip_prefix("http-").map(str::to_owned).unwrap_or(name)
+    let name = name.trim_ascii().to_ascii_lowercase();
+    let name = name.strip_prefix(b"http_").unwrap_or(&name);
+    name.iter().map(|byte| if byte.is_ascii_alphanumeric() { char::from(*byte) } else { '-' }).collect()
 }
 
 fn serve(mut connection: TcpStream, keep: &Mutex<Vec<Received>>) {
@@ -183,8 +183,8 @@ mod tests {
             "x_infra_user",
             "X.Infra.User ",
             "HTTP_X_INFRA_USER",
-            "\tX--Infra~User",
-            "x-infra-user\u{ad}",
+            "\tX-Infra~User",
+            "X Infra User",
         ] {
             let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{spelling}: forged\r\n\r\n").into_bytes();
             assert_eq!(Received { bytes }.lenient_values("x-infra-user"), ["forged"], "{spelling}");

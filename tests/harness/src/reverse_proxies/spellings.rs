@@ -11,10 +11,12 @@ pub struct Spelling {
     pub lines: Vec<u8>,
     /// What follows the head, where the request has a body.
     pub body: Option<Vec<u8>>,
+    /// Whether every proxy has to let the request through, without what is forged in it.
+    pub is_well_formed: bool,
 }
 
 /// Fields of a request over HTTP/2.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Fields {
     pub name: String,
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
@@ -94,7 +96,9 @@ pub fn over_http1() -> Vec<Spelling> {
         ("empty", "X-Infra-User:\r\nX-Infra-Groups:\r\n".to_owned()),
         ("forty times", format!("X-Infra-Groups: {FORGED}\r\n").repeat(40)),
     ] {
-        all.push(Spelling { name: what.to_owned(), lines: lines.into_bytes(), body: None });
+        // Bare ends of lines and folded lines may be refused.
+        let is_well_formed = !what.contains("bare") && !what.contains("folded");
+        all.push(Spelling { name: what.to_owned(), lines: lines.into_bytes(), body: None, is_well_formed });
     }
     all.extend(named_by_connection());
     all.extend(beyond_the_head());
@@ -117,7 +121,8 @@ fn named_by_connection() -> Vec<Spelling> {
         ("named by Trailer and TE", format!("Trailer: {names}\r\nTE: trailers\r\n")),
     ]
     .into_iter()
-    .map(|(name, lines)| Spelling { name: name.to_owned(), lines: lines.into_bytes(), body: None })
+    .map(|(name, lines)| (name.to_owned(), lines.into_bytes()))
+    .map(|(name, lines)| Spelling { name, lines, body: None, is_well_formed: true })
     .collect()
 }
 
@@ -158,11 +163,9 @@ fn beyond_the_head() -> Vec<Spelling> {
             format!("0\r\n\r\n{hidden}"),
         ),
     ] {
-        all.push(Spelling {
-            name: name.to_owned(),
-            lines: lines.into_bytes(),
-            body: Some(body.into_bytes()),
-        });
+        let is_well_formed = name.starts_with("in trailers");
+        let (lines, body) = (lines.into_bytes(), Some(body.into_bytes()));
+        all.push(Spelling { name: name.to_owned(), lines, body, is_well_formed });
     }
     for protocol in ["h2c", "websocket"] {
         let lines = format!(
@@ -170,7 +173,7 @@ fn beyond_the_head() -> Vec<Spelling> {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         );
         let name = format!("after a change to {protocol}");
-        all.push(Spelling { name, lines: lines.into_bytes(), body: None });
+        all.push(Spelling { name, lines: lines.into_bytes(), body: None, is_well_formed: false });
     }
     all
 }
@@ -223,7 +226,10 @@ pub fn over_http2() -> Vec<Fields> {
 
 fn line(what: &str, name: &str) -> Spelling {
     let lines = format!("{name}: {FORGED}\r\n").into_bytes();
-    Spelling { name: what.to_owned(), lines, body: None }
+    let of_token = |character: char| {
+        character == '-' || character.is_ascii_alphanumeric() || SEPARATORS.contains(character)
+    };
+    Spelling { name: what.to_owned(), lines, body: None, is_well_formed: name.chars().all(of_token) }
 }
 
 fn fields(name: &str, fields: &[(&str, &str)], trailers: &[(&str, &str)]) -> Fields {
