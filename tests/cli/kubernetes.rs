@@ -1,0 +1,1 @@
+//! `infra kubernetes` with the real kubectl.
