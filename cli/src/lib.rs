@@ -1,6 +1,6 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
-//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` · `proxy`
+//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` `kubeconfig` · `proxy`
 //! `settings` `terminal` `failure`.
 
 pub mod arguments;
@@ -11,6 +11,7 @@ pub mod daemon_client;
 pub mod failure;
 pub mod home;
 pub mod keyring;
+pub mod kubeconfig;
 pub mod proxy;
 pub mod settings;
 pub mod terminal;
