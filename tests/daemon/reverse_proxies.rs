@@ -18,12 +18,6 @@ use serde_json::json;
 
 /// One test for each proxy.
 macro_rules! through_each_proxy {
-    ($($claims:tt)*) => {
-        through_each_proxy!(@ nginx Nginx $($claims)*);
-        through_each_proxy!(@ caddy Caddy $($claims)*);
-        through_each_proxy!(@ traefik Traefik $($claims)*);
-        through_each_proxy!(@ envoy Envoy $($claims)*);
-    };
     (@ $proxy:ident $kind:ident $($claim:ident)*) => {
         mod $proxy {
             $(
@@ -33,6 +27,12 @@ macro_rules! through_each_proxy {
                 }
             )*
         }
+    };
+    ($($claims:tt)*) => {
+        through_each_proxy!(@ nginx Nginx $($claims)*);
+        through_each_proxy!(@ caddy Caddy $($claims)*);
+        through_each_proxy!(@ traefik Traefik $($claims)*);
+        through_each_proxy!(@ envoy Envoy $($claims)*);
     };
 }
 
