@@ -134,7 +134,7 @@ fn comments_that_are_lost_leave_a_copy_behind() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("config");
     add(&at(&path), &wanted()).expect("entries");
-    let text = fs::read_to_string(&path).expect("a file").replace("  user:\n", "  user:\n    # mine\n");
+    let text = fs::read_to_string(&path).expect("a file").replace("- user:\n", "- user:\n    # mine\n");
     fs::write(&path, &text).expect("a file");
     let renamed = Wanted { command: "/opt/infra".to_owned(), ..wanted() };
     let done = add(&at(&path), &renamed).expect("entries");
