@@ -48,7 +48,7 @@ pub enum ServiceKind {
 pub struct Services {
     sessions: Arc<Sessions>,
     backends: Backends,
-    services: Vec<Service>,
+    all: Vec<Service>,
 }
 
 /// One of the services.
@@ -83,11 +83,11 @@ impl Services {
             let credentials = Credentials::new(settings.credentials.clone());
             Service { settings, credentials }
         });
-        Self { services: services.collect(), sessions, backends }
+        Self { all: services.collect(), sessions, backends }
     }
 
     pub fn find(&self, name: &str) -> Option<&Service> {
-        self.services.iter().find(|service| service.settings.name == name)
+        self.all.iter().find(|service| service.settings.name == name)
     }
 
     /// Whether `secret` is one of the service's credentials. An error says nothing of it.
@@ -99,7 +99,7 @@ impl Services {
     pub async fn issue(&self, caller: &Caller, wanted: &str) -> Result<(NewToken, &Service), NotIssued> {
         let is_meant =
             |service: &&Service| service.settings.audience == wanted || service.settings.name == wanted;
-        let service = self.services.iter().find(is_meant).ok_or(NotIssued::NoService)?;
+        let service = self.all.iter().find(is_meant).ok_or(NotIssued::NoService)?;
         if !service.settings.allow.admit(caller) {
             return Err(NotIssued::NotAllowed);
         }

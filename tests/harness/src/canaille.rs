@@ -15,7 +15,7 @@ use crate::{peers, wait};
 pub const CLIENT: &str = "service";
 pub const CLIENT_SECRET: &str = "secret-of-the-service-of-the-tests";
 
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 
 /// A running server; it ends with the value.
 pub struct Canaille {
