@@ -129,17 +129,17 @@ fn set_list(root: &mut Node, section: &str, items: Vec<Node>) {
 }
 
 /// Adds an item to a list that holds some.
-fn append(text: &str, list: &Node, last: Option<&Node>, entry: &Node) -> Result<String, CannotEdit> {
-    let last = last.ok_or(CannotEdit::Unusual)?;
+fn append(text: &str, list: &Node, final_item: Option<&Node>, entry: &Node) -> Result<String, CannotEdit> {
+    let final_item = final_item.ok_or(CannotEdit::Unusual)?;
     if list.is_flow {
-        let at = last.range.end;
+        let at = final_item.range.end;
         return Ok(spliced(text, at..at, &format!(", {}", written::flow(entry)?)));
     }
-    let before = text.get(..last.range.start).ok_or(CannotEdit::Unusual)?.trim_end();
+    let before = text.get(..final_item.range.start).ok_or(CannotEdit::Unusual)?.trim_end();
     let dash = before.strip_suffix('-').ok_or(CannotEdit::Unusual)?.len();
     let column = column(text, dash).ok_or(CannotEdit::Unusual)?;
     let line = format!("{}- {}", " ".repeat(column), written::block(entry, column + 2)?);
-    Ok(with_line_after(text, end(text, last), &line))
+    Ok(with_line_after(text, end(text, final_item), &line))
 }
 
 fn replace(text: &str, old: &Node, new: &Node) -> Result<String, CannotEdit> {
