@@ -20,7 +20,7 @@ pub enum Event<'a> {
         outcome: &'a str,
         configuration: Option<&'a str>,
         /// The sections that differ from what runs.
-        need_restart: &'a [&'a str],
+        need_restart: &'a [String],
     },
     LoginStarted {
         provider: &'a str,

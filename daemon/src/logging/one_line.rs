@@ -96,7 +96,7 @@ fn as_json(text: &str) -> String {
         return format!("{shown}\n");
     }
     // In JSON once more each character of it may become two, and no more: it holds no control character.
-    let kept: String = text.chars().take(LONGEST / 4).filter(char::is_ascii).collect();
+    let kept: String = shown.chars().take(LONGEST / 4).filter(char::is_ascii).collect();
     format!("{}\n", serde_json::json!({ "message": "an event was too long", "cut": kept }))
 }
 
