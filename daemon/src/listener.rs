@@ -105,7 +105,7 @@ pub async fn serve(
     let proxies = site.proxies.clone();
     let door = Arc::new(Door {
         transport,
-        admission: Admission::new(&limits, proxies.trusted.and(&site.services)),
+        admission: Admission::new(&limits, &proxies.trusted, &site.services),
         handshakes: Handshakes::new(limits.handshakes),
         protocol: Protocol::new(site, &limits),
         proxies,

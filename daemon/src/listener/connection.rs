@@ -30,6 +30,9 @@ const WINDOW: u32 = 64 * 1024;
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// Requests that were given up, and are not forgotten yet; a peer with more is cut off (CVE-2023-44487, CVE-2025-8671).
 const MAX_RESETS: usize = 20;
+/// Streams that a peer may begin before it is told how many it may have (RFC 9113 §6.5.2 recommends no fewer): those beyond
+/// are refused one by one, and the others are answered.
+const STREAMS_AHEAD: usize = 100;
 /// A peer that is gone without a word is noticed by a ping that comes back to nobody.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -70,7 +73,7 @@ impl Protocol {
             .initial_connection_window_size(WINDOW)
             .max_send_buf_size(MAX_SEND_BUFFER)
             .max_pending_accept_reset_streams(MAX_RESETS)
-            .max_local_error_reset_streams(MAX_RESETS)
+            .max_local_error_reset_streams(limits.streams.max(STREAMS_AHEAD))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(limits.request_head);
         let answerer = Answerer {

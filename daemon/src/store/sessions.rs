@@ -1,6 +1,7 @@
 //! The rows of sessions: opened, found, used, ended, dropped.
 
 mod end_reason;
+mod ending;
 mod listing;
 mod opening;
 
@@ -18,6 +19,7 @@ use super::{
 };
 
 pub use end_reason::{EndReason, Ended};
+pub use ending::{EndedSession, Which};
 pub use opening::Opening;
 
 /// A session about to be opened.
@@ -84,20 +86,20 @@ impl Store {
         session: NewSession,
         max_per_user: u32,
     ) -> Result<Vec<SessionID>, StoreError> {
-        let ended = self
-            .connections
-            .write(move |transaction| {
-                insert(transaction, &session)?;
-                if let Some(refresh_token) = &session.refresh_token {
-                    refresh_tokens::insert(transaction, &session.id, refresh_token)?;
-                }
-                end_oldest(transaction, &session, max_per_user)
-            })
-            .await?;
-        if !ended.is_empty() {
-            self.recent.changed(&ended);
-        }
-        Ok(ended)
+        let recent = self.recent.clone();
+        let open = move |transaction: &Transaction<'_>| {
+            insert(transaction, &session)?;
+            if let Some(refresh_token) = &session.refresh_token {
+                refresh_tokens::insert(transaction, &session.id, refresh_token)?;
+            }
+            end_oldest(transaction, &session, max_per_user)
+        };
+        let known = move |ended: &Vec<SessionID>| {
+            if !ended.is_empty() {
+                recent.changed(ended);
+            }
+        };
+        self.connections.write_then(open, known).await
     }
 
     /// The session of exactly this token, as it was within the last second; ended ones are told as soon as they have. The
@@ -161,11 +163,8 @@ impl Store {
         at: Timestamp,
         reason: EndReason,
     ) -> Result<bool, StoreError> {
-        let row = id.clone();
-        let ended =
-            self.connections.write(move |transaction| end(transaction, row.as_str(), at, reason)).await?;
-        self.recent.changed(std::slice::from_ref(id));
-        Ok(ended)
+        let ended = self.end_sessions(Which::One(id.clone()), at, reason, |_| ()).await?;
+        Ok(!ended.is_empty())
     }
 
     /// Keeps what the provider says of a user now, for a session that has not ended; known at once.
@@ -175,37 +174,27 @@ impl Store {
         user: User,
         email_verified: bool,
     ) -> Result<(), StoreError> {
-        let row = id.clone();
+        let (row, id, recent) = (id.clone(), id.clone(), self.recent.clone());
         self.connections
-            .write(move |transaction| {
-                let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
-                transaction
-                    .prepare_cached(
-                        "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5 \
+            .write_then(
+                move |transaction| {
+                    let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
+                    transaction
+                        .prepare_cached(
+                            "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5 \
                          WHERE id = ?1 AND ended_at IS NULL",
-                    )?
-                    .execute(params![row.as_str(), user.name, user.email, email_verified, groups])?;
-                Ok(())
-            })
-            .await?;
-        self.recent.changed(std::slice::from_ref(id));
-        Ok(())
+                        )?
+                        .execute(params![row.as_str(), user.name, user.email, email_verified, groups])?;
+                    Ok(())
+                },
+                move |()| recent.changed(&[id]),
+            )
+            .await
     }
 
     /// Ends every session; answers how many.
     pub async fn end_all_sessions(&self, at: Timestamp, reason: EndReason) -> Result<usize, StoreError> {
-        let ended = self
-            .connections
-            .write(move |transaction| {
-                epoch::raise(transaction)?;
-                Ok(transaction.execute(
-                    "UPDATE sessions SET ended_at = ?1, end_reason = ?2 WHERE ended_at IS NULL",
-                    params![time::to_database(at), reason.as_str()],
-                )?)
-            })
-            .await?;
-        self.recent.all_changed();
-        Ok(ended)
+        Ok(self.end_sessions(Which::All, at, reason, |_| ()).await?.len())
     }
 
     /// Drops consumed tickets and sessions more than 24 h past their expiry; answers how many sessions. Tickets are kept for so
