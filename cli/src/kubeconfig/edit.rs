@@ -97,7 +97,7 @@ pub(super) fn set(text: &str, key: &str, value: &str) -> Result<Edited, CannotEd
 
 /// The text, with the beginning of a kubeconfig where it holds none.
 fn begun(text: &str) -> Result<String, CannotEdit> {
-    if parse(text)?.is_some() {
+    if parse(text)?.is_some_and(|root| !matches!(root.kind, Kind::Scalar { .. }) || !root.is_nothing()) {
         return Ok(text.to_owned());
     }
     let newline = newline(text);
