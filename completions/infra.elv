@@ -33,6 +33,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand status 'Who is signed in where, and until when'
             cand token 'Print the session token for a script, or exit with 3 when there is no live one'
             cand exec 'Run a command that finds a token for one service in its environment'
+            cand kubernetes 'Sign in to Kubernetes clusters with the session'
             cand sessions 'The sessions of your account, on whatever machine, and their end'
             cand use 'Make a known server the current one'
             cand trust 'Accept a new identity of a known server'
@@ -117,6 +118,64 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
+        }
+        &'infra;kubernetes'= {
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand configure 'Add a cluster, its user and their context to the kubeconfig'
+            cand token 'Print a token for a cluster, as `kubectl` asks for it'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infra;kubernetes;configure'= {
+            cand --api-server 'The address of its API server'
+            cand --certificate-authority 'A PEM file with the certification authority of its API server; copied into the kubeconfig'
+            cand --kubeconfig 'The kubeconfig to change'
+            cand --context 'What the context, its cluster and its user are called; the cluster''s name when it is left out'
+            cand --namespace 'The namespace of the context'
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand --use 'Make the context the current one'
+            cand --force 'Replace entries of the same names that are not of `infra`'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;kubernetes;token'= {
+            cand --cluster 'The cluster''s service: its name or its audience'
+            cand --server 'The server to talk to: `host`, `host:port` or `https://host[:port]`'
+            cand --color 'When to use colour'
+            cand -v 'Say more about what is done (twice: even more)'
+            cand --verbose 'Say more about what is done (twice: even more)'
+            cand -q 'Say nothing but warnings and errors'
+            cand --quiet 'Say nothing but warnings and errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'infra;kubernetes;help'= {
+            cand configure 'Add a cluster, its user and their context to the kubeconfig'
+            cand token 'Print a token for a cluster, as `kubectl` asks for it'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'infra;kubernetes;help;configure'= {
+        }
+        &'infra;kubernetes;help;token'= {
+        }
+        &'infra;kubernetes;help;help'= {
         }
         &'infra;sessions'= {
             cand --user 'Those of the user with this e-mail or subject: for administrators'
@@ -215,6 +274,7 @@ set edit:completion:arg-completer[infra] = {|@words|
             cand status 'Who is signed in where, and until when'
             cand token 'Print the session token for a script, or exit with 3 when there is no live one'
             cand exec 'Run a command that finds a token for one service in its environment'
+            cand kubernetes 'Sign in to Kubernetes clusters with the session'
             cand sessions 'The sessions of your account, on whatever machine, and their end'
             cand use 'Make a known server the current one'
             cand trust 'Accept a new identity of a known server'
@@ -231,6 +291,14 @@ set edit:completion:arg-completer[infra] = {|@words|
         &'infra;help;token'= {
         }
         &'infra;help;exec'= {
+        }
+        &'infra;help;kubernetes'= {
+            cand configure 'Add a cluster, its user and their context to the kubeconfig'
+            cand token 'Print a token for a cluster, as `kubectl` asks for it'
+        }
+        &'infra;help;kubernetes;configure'= {
+        }
+        &'infra;help;kubernetes;token'= {
         }
         &'infra;help;sessions'= {
             cand revoke 'End sessions, on whatever machine they are'

@@ -37,6 +37,7 @@ complete -c infra -n "__fish_infra_needs_command" -f -a "logout" -d 'End the ses
 complete -c infra -n "__fish_infra_needs_command" -f -a "status" -d 'Who is signed in where, and until when'
 complete -c infra -n "__fish_infra_needs_command" -f -a "token" -d 'Print the session token for a script, or exit with 3 when there is no live one'
 complete -c infra -n "__fish_infra_needs_command" -f -a "exec" -d 'Run a command that finds a token for one service in its environment'
+complete -c infra -n "__fish_infra_needs_command" -f -a "kubernetes" -d 'Sign in to Kubernetes clusters with the session'
 complete -c infra -n "__fish_infra_needs_command" -f -a "sessions" -d 'The sessions of your account, on whatever machine, and their end'
 complete -c infra -n "__fish_infra_needs_command" -f -a "use" -d 'Make a known server the current one'
 complete -c infra -n "__fish_infra_needs_command" -f -a "trust" -d 'Accept a new identity of a known server'
@@ -101,6 +102,44 @@ complete -c infra -n "__fish_infra_using_subcommand exec" -s v -l verbose -d 'Sa
 complete -c infra -n "__fish_infra_using_subcommand exec" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c infra -n "__fish_infra_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infra -n "__fish_infra_using_subcommand exec" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -f -a "configure" -d 'Add a cluster, its user and their context to the kubeconfig'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -f -a "token" -d 'Print a token for a cluster, as `kubectl` asks for it'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and not __fish_seen_subcommand_from configure token help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l api-server -d 'The address of its API server' -r -f
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l certificate-authority -d 'A PEM file with the certification authority of its API server; copied into the kubeconfig' -r -F
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l kubeconfig -d 'The kubeconfig to change' -r -F
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l context -d 'What the context, its cluster and its user are called; the cluster\'s name when it is left out' -r
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l namespace -d 'The namespace of the context' -r
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l use -d 'Make the context the current one'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -l force -d 'Replace entries of the same names that are not of `infra`'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from configure" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from token" -l cluster -d 'The cluster\'s service: its name or its audience' -r
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from token" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from token" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from token" -s v -l verbose -d 'Say more about what is done (twice: even more)'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from token" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from token" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from token" -s V -l version -d 'Print version'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from help" -f -a "configure" -d 'Add a cluster, its user and their context to the kubeconfig'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from help" -f -a "token" -d 'Print a token for a cluster, as `kubectl` asks for it'
+complete -c infra -n "__fish_infra_using_subcommand kubernetes; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c infra -n "__fish_infra_using_subcommand sessions; and not __fish_seen_subcommand_from revoke help" -l user -d 'Those of the user with this e-mail or subject: for administrators' -r
 complete -c infra -n "__fish_infra_using_subcommand sessions; and not __fish_seen_subcommand_from revoke help" -l server -d 'The server to talk to: `host`, `host:port` or `https://host[:port]`' -r
 complete -c infra -n "__fish_infra_using_subcommand sessions; and not __fish_seen_subcommand_from revoke help" -l color -d 'When to use colour' -r -f -a "auto\t''
@@ -162,15 +201,18 @@ complete -c infra -n "__fish_infra_using_subcommand completions" -s v -l verbose
 complete -c infra -n "__fish_infra_using_subcommand completions" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c infra -n "__fish_infra_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infra -n "__fish_infra_using_subcommand completions" -s V -l version -d 'Print version'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "login" -d 'Sign in through the browser'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "logout" -d 'End the session at the daemon, and forget it here'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "status" -d 'Who is signed in where, and until when'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "token" -d 'Print the session token for a script, or exit with 3 when there is no live one'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "exec" -d 'Run a command that finds a token for one service in its environment'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "sessions" -d 'The sessions of your account, on whatever machine, and their end'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "use" -d 'Make a known server the current one'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "trust" -d 'Accept a new identity of a known server'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "doctor" -d 'Look for what keeps a login from working, and say what to do about it'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "completions" -d 'Print the script that lets a shell complete this program\'s arguments'
-complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec sessions use trust doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "login" -d 'Sign in through the browser'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "logout" -d 'End the session at the daemon, and forget it here'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "status" -d 'Who is signed in where, and until when'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "token" -d 'Print the session token for a script, or exit with 3 when there is no live one'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "exec" -d 'Run a command that finds a token for one service in its environment'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "kubernetes" -d 'Sign in to Kubernetes clusters with the session'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "sessions" -d 'The sessions of your account, on whatever machine, and their end'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "use" -d 'Make a known server the current one'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "trust" -d 'Accept a new identity of a known server'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "doctor" -d 'Look for what keeps a login from working, and say what to do about it'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "completions" -d 'Print the script that lets a shell complete this program\'s arguments'
+complete -c infra -n "__fish_infra_using_subcommand help; and not __fish_seen_subcommand_from login logout status token exec kubernetes sessions use trust doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c infra -n "__fish_infra_using_subcommand help; and __fish_seen_subcommand_from kubernetes" -f -a "configure" -d 'Add a cluster, its user and their context to the kubeconfig'
+complete -c infra -n "__fish_infra_using_subcommand help; and __fish_seen_subcommand_from kubernetes" -f -a "token" -d 'Print a token for a cluster, as `kubectl` asks for it'
 complete -c infra -n "__fish_infra_using_subcommand help; and __fish_seen_subcommand_from sessions" -f -a "revoke" -d 'End sessions, on whatever machine they are'

@@ -106,6 +106,73 @@ module completions {
     --version(-V)             # Print version
   ]
 
+  def "nu-complete infra kubernetes color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Sign in to Kubernetes clusters with the session
+  export extern "infra kubernetes" [
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra kubernetes color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infra kubernetes configure color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Add a cluster, its user and their context to the kubeconfig
+  export extern "infra kubernetes configure" [
+    --api-server: string      # The address of its API server
+    --certificate-authority: path # A PEM file with the certification authority of its API server; copied into the kubeconfig
+    --kubeconfig: path        # The kubeconfig to change
+    --context: string         # What the context, its cluster and its user are called; the cluster's name when it is left out
+    --namespace: string       # The namespace of the context
+    --use                     # Make the context the current one
+    --force                   # Replace entries of the same names that are not of `infra`
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra kubernetes configure color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    cluster: string           # The cluster, as the daemon's configuration names the service, or its audience
+  ]
+
+  def "nu-complete infra kubernetes token color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Print a token for a cluster, as `kubectl` asks for it
+  export extern "infra kubernetes token" [
+    --cluster: string         # The cluster's service: its name or its audience
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Say more about what is done (twice: even more)
+    --quiet(-q)               # Say nothing but warnings and errors
+    --color: string@"nu-complete infra kubernetes token color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infra kubernetes help" [
+  ]
+
+  # Add a cluster, its user and their context to the kubeconfig
+  export extern "infra kubernetes help configure" [
+  ]
+
+  # Print a token for a cluster, as `kubectl` asks for it
+  export extern "infra kubernetes help token" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infra kubernetes help help" [
+  ]
+
   def "nu-complete infra sessions color" [] {
     [ "auto" "always" "never" ]
   }
@@ -242,6 +309,18 @@ module completions {
 
   # Run a command that finds a token for one service in its environment
   export extern "infra help exec" [
+  ]
+
+  # Sign in to Kubernetes clusters with the session
+  export extern "infra help kubernetes" [
+  ]
+
+  # Add a cluster, its user and their context to the kubeconfig
+  export extern "infra help kubernetes configure" [
+  ]
+
+  # Print a token for a cluster, as `kubectl` asks for it
+  export extern "infra help kubernetes token" [
   ]
 
   # The sessions of your account, on whatever machine, and their end

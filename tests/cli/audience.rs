@@ -7,6 +7,7 @@ use infra_harness::login;
 use infra_harness::program::User;
 use infra_harness::provider::Provider;
 use infra_harness::services::{credential_in, introspect, verify};
+use infra_shared::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 const WIKI: &str = "https://wiki.example.test";
@@ -56,7 +57,7 @@ fn a_token_is_printed_kept_and_asked_for_anew_when_it_is_about_to_end() {
     alice.infra(["token", "--audience", WIKI, "--min-left", "5m"]).run().expect(0);
     assert_eq!(opened(&daemon), 1);
 
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(50);
+    let soon = SystemClock.now() + jiff::SignedDuration::from_secs(50);
     change_session(&alice, |session| session["audienceTokens"][WIKI]["expiresAt"] = json!(soon.to_string()));
     let second = printed(&alice, WIKI);
     assert_ne!(second, first);

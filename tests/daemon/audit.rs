@@ -110,13 +110,13 @@ fn a_log_that_was_rotated_by_something_else_is_opened_anew() {
     std::fs::rename(&path, &aside).expect("moved");
     let process = Pid::from_raw(i32::try_from(daemon.process()).expect("an id")).expect("a process");
     kill_process(process, Signal::HUP).expect("the daemon runs");
-    let is_there =
-        infra_harness::wait::until(std::time::Duration::from_secs(20), || path.exists().then_some(()));
-    assert!(is_there.is_some(), "{}", daemon.log());
+    let is_told = || (path.exists() && !events(&daemon).is_empty()).then_some(());
+    let is_told = infra_harness::wait::until(std::time::Duration::from_secs(20), is_told);
+    assert!(is_told.is_some(), "{}", daemon.log());
     login::over_http(&daemon, &provider);
-    assert_eq!(events(&daemon), ["login_started", "login_finished"]);
+    assert_eq!(events(&daemon), ["reloaded", "login_started", "login_finished"]);
     let report = daemon.infrad(["audit", "verify", "--json"]).wait().expect(0).json();
-    assert_eq!((&report["files"], &report["lines"]), (&2.into(), &3.into()));
+    assert_eq!((&report["files"], &report["lines"]), (&2.into(), &4.into()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::random;
 use rustls::pki_types::CertificateDer;
 
@@ -52,7 +53,7 @@ impl Canaille {
             Running::start(command, format!("canaille {}", arguments.join(" ")), None, READY)
         };
         let token = random::alphanumeric(32);
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
+        let now = SystemClock.now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
         for arguments in [
             &["install"][..],
             &[
