@@ -35,7 +35,8 @@ use turns::Turns;
 
 pub use allow::Allow;
 pub use examination::{Finding, Outcome};
-pub use refresh::{Answered, HeldGrant, RefreshError};
+pub use claims::{Told, ToldEmail};
+pub use refresh::{Answered, HeldGrant, Judged, RefreshError};
 pub use turns::{ExchangeLimits, Turn};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).

@@ -12,6 +12,7 @@ mod fuzzing;
 mod limits;
 mod listing;
 mod login;
+mod places;
 mod revalidation;
 mod revocation;
 #[cfg(test)]
@@ -39,13 +40,14 @@ pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use listing::Whose;
 pub use login::LoginRefusal;
+pub use places::Places;
 
 /// Everything that logins and sessions need, shared by all requests.
 pub struct Sessions {
     store: Store,
     ticket_key: TicketKey,
     sealer: FieldSealer,
-    providers: Vec<Provider>,
+    providers: Vec<Arc<Provider>>,
     bindings: Bindings,
     limits: SessionLimits,
     admins: Admins,
@@ -68,7 +70,7 @@ impl Sessions {
             store,
             ticket_key,
             sealer,
-            providers,
+            providers: providers.into_iter().map(Arc::new).collect(),
             bindings,
             limits,
             admins,
@@ -78,7 +80,7 @@ impl Sessions {
         }
     }
 
-    pub fn providers(&self) -> &[Provider] {
+    pub fn providers(&self) -> &[Arc<Provider>] {
         &self.providers
     }
 
@@ -101,7 +103,7 @@ impl Sessions {
         self.store.check()
     }
 
-    fn find_provider(&self, name: &str) -> Option<&Provider> {
+    fn find_provider(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers.iter().find(|provider| provider.settings().name == name)
     }
 

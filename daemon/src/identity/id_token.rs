@@ -26,7 +26,7 @@ pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     pub(super) nonce: &'a SecretString,
-    pub(super) occasion: Occasion,
+    pub(super) occasion: Occasion<'a>,
     /// From the configuration; neither the token nor discovery has a say in it.
     pub(super) algorithms: &'a [SigningAlgorithm],
     /// What came with the token, for `at_hash`.
@@ -36,10 +36,11 @@ pub(super) struct Expected<'a> {
 
 /// What an ID token comes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occasion {
+pub(super) enum Occasion<'a> {
     Login,
-    /// OpenID Connect Core §12.2: the nonce should be left out then, and is the login's where it is not.
-    Refresh,
+    /// OpenID Connect Core §12.2: it is about the same person, and where it tells the moment of signing in, about the same.
+    /// The nonce should be left out then, and is the login's where it is not.
+    Refresh { subject: &'a str, auth_time: Option<i64> },
 }
 
 /// The claims of a completely verified ID token. [`verify`] alone makes one.
@@ -94,6 +95,10 @@ pub(super) enum IDTokenError {
     AccessTokenHashDiffers,
     #[error("subject_malformed")]
     SubjectMalformed,
+    #[error("subject_differs")]
+    SubjectDiffers,
+    #[error("auth_time_differs")]
+    AuthTimeDiffers,
 }
 
 impl IDTokenError {
@@ -106,6 +111,20 @@ impl IDTokenError {
                 | Self::KeyDoesNotFit
                 | Self::KeyTooShort
                 | Self::SignatureInvalid
+        )
+    }
+
+    /// Whether the token is of another issuer, for another client or about another sign-in. Only a signature makes it the
+    /// provider's word that it is: [`check_is_signed`].
+    pub(super) fn is_of_another(self) -> bool {
+        matches!(
+            self,
+            Self::IssuerDiffers
+                | Self::AudienceDiffers
+                | Self::AuthorizedPartyDiffers
+                | Self::NonceDiffers
+                | Self::SubjectDiffers
+                | Self::AuthTimeDiffers
         )
     }
 }
@@ -137,6 +156,10 @@ pub(super) fn verify(
     let algorithm = check_signature(&parts, &header, expected.algorithms, keys)?;
     let claims = unverified_claims;
 
+    // Before its times: what is about somebody else is so whatever the clocks say.
+    if let Occasion::Refresh { subject, auth_time } = expected.occasion {
+        check_same_sign_in(&claims, expected.nonce, subject, auth_time)?;
+    }
     let now = expected.now.as_second();
     // Step 9: not expired.
     if now >= seconds(&claims, "exp").ok_or(IDTokenError::Expired)?.saturating_add(LEEWAY) {
@@ -157,11 +180,8 @@ pub(super) fn verify(
         return Err(IDTokenError::NotYetValid);
     }
     // Step 11: for this login, and no other.
-    if expected.occasion == Occasion::Login || claims.contains_key("nonce") {
-        let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceDiffers)?;
-        if !bool::from(nonce.as_bytes().ct_eq(expected.nonce.expose_secret().as_bytes())) {
-            return Err(IDTokenError::NonceDiffers);
-        }
+    if expected.occasion == Occasion::Login {
+        check_nonce(&claims, expected.nonce)?;
     }
     // Steps 12 and 13 concern `acr` and `auth_time`, which no login asks for.
 
@@ -176,6 +196,47 @@ pub(super) fn verify(
         .ok_or(IDTokenError::SubjectMalformed)?
         .to_owned();
     Ok(IDToken { subject, claims })
+}
+
+/// Whether a token that breaks another rule is the provider's word at least: signed with one of its `keys`.
+pub(super) fn check_is_signed(
+    token: &SecretString,
+    expected: &Expected<'_>,
+    keys: &[SigningKey],
+) -> Result<(), IDTokenError> {
+    let parts = Parts::split(token.expose_secret())?;
+    let header = object(parts.header)?;
+    check_type(&header)?;
+    check_signature(&parts, &header, expected.algorithms, keys).map(|_| ())
+}
+
+fn check_nonce(claims: &Map<String, Value>, expected: &SecretString) -> Result<(), IDTokenError> {
+    let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceDiffers)?;
+    if nonce.as_bytes().ct_eq(expected.expose_secret().as_bytes()).into() {
+        Ok(())
+    } else {
+        Err(IDTokenError::NonceDiffers)
+    }
+}
+
+/// OpenID Connect Core §12.2: the same person as at the login, and where it is told, the same nonce and moment.
+fn check_same_sign_in(
+    claims: &Map<String, Value>,
+    nonce: &SecretString,
+    subject: &str,
+    auth_time: Option<i64>,
+) -> Result<(), IDTokenError> {
+    if claims.contains_key("nonce") {
+        check_nonce(claims, nonce)?;
+    }
+    if claims.get("sub").and_then(Value::as_str) != Some(subject) {
+        return Err(IDTokenError::SubjectDiffers);
+    }
+    let told = seconds(claims, "auth_time");
+    if auth_time.is_some() && told.is_some() && told != auth_time {
+        return Err(IDTokenError::AuthTimeDiffers);
+    }
+    Ok(())
 }
 
 /// A token in the compact form (RFC 7515 §7.1), its parts as they came.

@@ -79,7 +79,7 @@ impl Store {
             .write(move |transaction| {
                 insert(transaction, &session)?;
                 if let Some(refresh_token) = &session.refresh_token {
-                    refresh_tokens::insert(transaction, &session.id, refresh_token)?;
+                    refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
                 }
                 end_oldest(transaction, &session, max_per_user)
             })
@@ -183,6 +183,7 @@ impl Store {
             .connections
             .write(move |transaction| {
                 epoch::raise(transaction)?;
+                refresh_tokens::end_all(transaction)?;
                 Ok(transaction.execute(
                     "UPDATE sessions SET ended_at = ?1, end_reason = ?2 WHERE ended_at IS NULL",
                     params![time::to_database(at), reason.as_str()],
@@ -279,6 +280,7 @@ fn end(
         )?
         .execute(params![id, time::to_database(at), reason.as_str()])?;
     if ended == 1 {
+        refresh_tokens::end(transaction, id)?;
         epoch::raise(transaction)?;
     }
     Ok(ended == 1)

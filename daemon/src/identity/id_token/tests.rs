@@ -9,6 +9,7 @@ use super::*;
 use crate::identity::signing_keys;
 
 const ACCESS_TOKEN: &str = "access token";
+const REFRESH: Occasion<'_> = Occasion::Refresh { subject: "alice", auth_time: Some(999_000) };
 const ALLOWED: &[SigningAlgorithm] = &[SigningAlgorithm::ES256, SigningAlgorithm::RS256];
 
 #[test]
@@ -27,7 +28,7 @@ fn every_vector_is_judged_as_it_says() {
             issuer: "https://issuer.test",
             client_id: "client",
             nonce: &nonce,
-            occasion: if vector["occasion"] == "refresh" { Occasion::Refresh } else { Occasion::Login },
+            occasion: if vector["occasion"] == "refresh" { REFRESH } else { Occasion::Login },
             algorithms: ALLOWED,
             now: Timestamp::from_second(1_000_000).expect("a time"),
             access_token: &access_token,
