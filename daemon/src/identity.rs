@@ -34,8 +34,8 @@ use signing_keys::SigningKeys;
 use turns::Turns;
 
 pub use allow::Allow;
-pub use examination::{Finding, Outcome};
 pub use claims::{Told, ToldEmail};
+pub use examination::{Finding, Outcome};
 pub use refresh::{Answered, HeldGrant, Judged, RefreshError};
 pub use turns::{ExchangeLimits, Turn};
 

@@ -114,7 +114,11 @@ fn groups(value: &Value, settings: &ProviderSettings) -> Result<Vec<String>, Ide
     }
     let left_out = names.len() - taken.len();
     if left_out > 0 {
-        tracing::warn!(provider = settings.name, left_out, "groups whose names are not in Unicode's form NFC do not count");
+        tracing::warn!(
+            provider = settings.name,
+            left_out,
+            "groups whose names are not in Unicode's form NFC do not count"
+        );
     }
     Ok(taken)
 }
@@ -211,7 +215,9 @@ mod tests {
         let told_of = |claims: Value| {
             told(claims.as_object().expect("an object"), None, &settings()).expect("something is told")
         };
-        for nothing in [json!({}), json!({"name": null, "email": null, "groups": null, "email_verified": true})] {
+        for nothing in
+            [json!({}), json!({"name": null, "email": null, "groups": null, "email_verified": true})]
+        {
             assert_eq!(told_of(nothing), Told::default());
         }
         let told = told_of(json!({"name": "", "email": "a@b.test", "groups": []}));

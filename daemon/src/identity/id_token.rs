@@ -40,7 +40,10 @@ pub(super) enum Occasion<'a> {
     Login,
     /// OpenID Connect Core §12.2: it is about the same person, and where it tells the moment of signing in, about the same.
     /// The nonce should be left out then, and is the login's where it is not.
-    Refresh { subject: &'a str, auth_time: Option<i64> },
+    Refresh {
+        subject: &'a str,
+        auth_time: Option<i64>,
+    },
 }
 
 /// The claims of a completely verified ID token. [`verify`] alone makes one.

@@ -112,13 +112,13 @@ impl Provider {
             None => Map::new(),
         };
         let user_info = if claims::are_missing(&claims, &self.settings) {
-            user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject)
-                .await
-                .map_err(|error| match error {
+            user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject).await.map_err(
+                |error| match error {
                     // Core §5.3.2: the provider itself, at a place that was proven, speaks of somebody else.
                     IdentityError::Refused(reason) => NotTold::OfAnother(reason),
                     error => unproven(error),
-                })?
+                },
+            )?
         } else {
             None
         };
@@ -142,8 +142,7 @@ impl Provider {
             now: self.clock.now(),
         };
         let (begun_at, jwks_uri) = (Instant::now(), &metadata.jwks_uri);
-        let keys =
-            self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await.map_err(unproven)?;
+        let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await.map_err(unproven)?;
         let verified = match verify(id_token, &expected, &keys) {
             Err(error) if error.is_of_keys() => {
                 let refetched = self

@@ -201,9 +201,7 @@ impl Sessions {
             }
         }
         let due_at = next(self.clock.now(), every);
-        self.store
-            .release_refresh_token(id, Released { due_at, failures: 0, lost_since: None })
-            .await
+        self.store.release_refresh_token(id, Released { due_at, failures: 0, lost_since: None }).await
     }
 
     /// The provider did not say that this user may go on: either it said no, or nobody knows.

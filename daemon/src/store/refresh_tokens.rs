@@ -118,9 +118,11 @@ impl Store {
                     .map(|row| row?)
                     .collect::<Result<_, _>>()?;
                 for row in &taken {
-                    transaction
-                        .prepare_cached(take)?
-                        .execute(params![row.session_id.as_str(), leased, now])?;
+                    transaction.prepare_cached(take)?.execute(params![
+                        row.session_id.as_str(),
+                        leased,
+                        now
+                    ])?;
                 }
                 Ok(taken)
             })
@@ -192,11 +194,7 @@ impl Store {
     }
 
     /// It was given back as it was seen as `version`, or never can be. One that took its place meanwhile stays.
-    pub async fn forget_refresh_token(
-        &self,
-        session_id: &SessionID,
-        version: i64,
-    ) -> Result<(), StoreError> {
+    pub async fn forget_refresh_token(&self, session_id: &SessionID, version: i64) -> Result<(), StoreError> {
         let id = session_id.clone();
         self.connections
             .write(move |transaction| {
@@ -281,5 +279,32 @@ fn place(session_id: &SessionID) -> Place<'_> {
 impl std::fmt::Debug for NewRefreshToken {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("NewRefreshToken").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is asked every second, on a machine that may hold many sessions.
+    #[test]
+    fn what_is_due_is_found_by_indexes_alone() {
+        let database = rusqlite::Connection::open_in_memory().expect("a database");
+        database.execute_batch(include_str!("migrations/0001_first.sql")).expect("the schema");
+        for which in [DUE, OVER] {
+            let plan: Vec<String> = database
+                .prepare(&format!(
+                    "EXPLAIN QUERY PLAN SELECT {COLUMNS} FROM refresh_tokens WHERE {which} LIMIT ?5"
+                ))
+                .and_then(|mut explain| {
+                    explain.query_map(params!["okta", 1, 2, 3, 4], |row| row.get("detail"))?.collect()
+                })
+                .expect("a plan");
+            assert!(plan.iter().any(|step| step.starts_with("SEARCH")), "{plan:?}");
+            assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
+            // Each end of time by itself: one bound alone would find everything that waits.
+            let bounded = plan.iter().filter(|step| step.contains("_at<?") || step.contains("_at>?")).count();
+            assert_eq!(bounded, 2, "{plan:?}");
+        }
     }
 }

@@ -396,10 +396,9 @@ async fn what_nobody_mentions_stays_and_what_is_empty_replaces_it() {
             .json(Endpoint::UserInfo, user_info)
     };
     let before = asked.stored(&id);
-    for user_info in [
-        (|body| *body = json!({"sub": "sub-alice"})) as fn(&mut Value),
-        |body| *body = json!({"sub": "sub-alice", "email": "alice@example.test", "groups": null}),
-    ] {
+    for user_info in [(|body| *body = json!({"sub": "sub-alice"})) as fn(&mut Value), |body| {
+        *body = json!({"sub": "sub-alice", "email": "alice@example.test", "groups": null})
+    }] {
         asked.issuer.misbehave(without(user_info));
         asked.advance(MINUTE * 55);
         assert_eq!(asked.ask().await, 1);
