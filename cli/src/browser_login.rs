@@ -7,6 +7,8 @@ mod advice;
 mod authorization_url;
 #[cfg(test)]
 mod fuzzing;
+#[cfg(all(fuzzing, not(test)))]
+pub(crate) mod fuzzing;
 mod listener;
 mod opener;
 mod pages;

@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod ending;
 mod exec;
+mod kubernetes;
 mod login;
 mod logout;
 mod meant;
@@ -51,6 +52,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(&context()?, &arguments),
         Command::Token(arguments) => token::run(&context()?, &arguments),
         Command::Exec(arguments) => exec::run(&context()?, &arguments),
+        Command::Kubernetes { command } => kubernetes::run(&context()?, &command),
         Command::Sessions(arguments) => mentioned(&context()?, |context| sessions::run(context, &arguments)),
         Command::Use { server } => mentioned(&context()?, |context| use_server::run(context, &server)),
         Command::Trust(arguments) => mentioned(&context()?, |context| trust_server::run(context, &arguments)),

@@ -8,6 +8,8 @@ mod directory;
 mod document;
 #[cfg(test)]
 mod fuzzing;
+#[cfg(all(fuzzing, not(test)))]
+pub(crate) mod fuzzing;
 mod inspection;
 mod lock;
 mod records;

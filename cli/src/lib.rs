@@ -1,6 +1,6 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
-//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` · `proxy`
+//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` `kubeconfig` · `proxy`
 //! `settings` `terminal` `failure`.
 
 pub mod arguments;
@@ -11,6 +11,7 @@ pub mod daemon_client;
 pub mod failure;
 pub mod home;
 pub mod keyring;
+pub mod kubeconfig;
 pub mod proxy;
 pub mod settings;
 pub mod terminal;
@@ -25,6 +26,12 @@ use infra_shared::command_line::{self, Misuse};
 use arguments::{Arguments, Colour, Global};
 use failure::{Exit, Failure};
 use terminal::Terminal;
+
+/// What `tests/fuzz` plays inputs to, with the names of the corpora; only built for it.
+#[cfg(fuzzing)]
+pub fn fuzzed() -> Vec<(&'static str, fn(&[u8]))> {
+    [browser_login::fuzzing::FUZZED, home::fuzzing::FUZZED].concat()
+}
 
 /// The program: does what `arguments` (its own name first) ask, and answers with an exit code of [`failure::Exit`].
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -88,6 +88,26 @@ pub fn place() -> Place {
     Place::find(Path::new("/"), variable)
 }
 
+/// What the environment says of the user's kubeconfig.
+#[derive(Debug)]
+pub struct KubeconfigVariables {
+    /// `KUBECONFIG`: files, separated as in `PATH`.
+    pub list: Option<OsString>,
+    pub home: Option<PathBuf>,
+}
+
+pub fn kubeconfig() -> KubeconfigVariables {
+    KubeconfigVariables {
+        list: variable("KUBECONFIG"),
+        home: dirs::home_dir().filter(|home| home.is_absolute()),
+    }
+}
+
+/// `KUBERNETES_EXEC_INFO`: what client-go says of what it asks a plugin for.
+pub fn exec_info() -> Option<OsString> {
+    variable("KUBERNETES_EXEC_INFO")
+}
+
 /// Whether the terminal shows more than ASCII, as far as the locale says.
 pub fn is_utf8() -> bool {
     // POSIX.1-2024 §8.2: the first that is set decides.

@@ -230,26 +230,4 @@ pub fn binding_pin(origin: &Origin, record: &TrustRecord, announced: &[Pin]) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_is_found_alone_and_in_the_line_of_the_daemon() {
-        let pin = Pin::of_public_key(b"a");
-        assert_eq!(find_pin(&format!(" {pin}\n")), Some(pin));
-        assert_eq!(find_pin(&format!("infra login gate.test --fingerprint {pin}")), Some(pin));
-        assert_eq!(find_pin("infra login gate.test"), None);
-        assert_eq!(find_pin("yes"), None);
-    }
-
-    #[test]
-    fn a_login_is_bound_to_what_proved_the_server() {
-        let origin: Origin = "gate.test".parse().expect("an origin");
-        let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
-        let bound = |record: &TrustRecord, announced: &[Pin]| binding_pin(&origin, record, announced);
-        assert_eq!(bound(&TrustRecord::System, &[]).expect("a public certificate"), None);
-        assert_eq!(bound(&TrustRecord::Pinned { pin }, &[other]).expect("the pin"), Some(pin));
-        let failure = bound(&TrustRecord::System, &[pin]).expect_err("an authority of its own");
-        assert_eq!(failure.exit(), Exit::Untrusted);
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The HTTP API: routes, bodies, and the problems that callers are told of.
 
+mod at_once;
 mod body;
 mod health;
 mod introspection;
@@ -22,7 +23,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, delete, get, post};
 
-use crate::listener::Route;
+use crate::listener::{AtOnce, Route};
 use crate::services::Services;
 use crate::sessions::Sessions;
 use rates::Rates;
@@ -31,23 +32,23 @@ pub use body::BodyLimits;
 pub use rates::RateLimits;
 pub use redirect::redirect;
 
-/// What is answered, as it is counted.
+/// What is answered, as it is counted; the busiest first.
 pub const ROUTES: &[Route] = &[
-    Route { method: "GET", path: "/v1/session" },
-    Route { method: "DELETE", path: "/v1/session" },
-    Route { method: "GET", path: "/v1/sessions" },
-    Route { method: "DELETE", path: "/v1/sessions/{id}" },
-    Route { method: "GET", path: "/v1/server" },
-    Route { method: "POST", path: "/v1/logins" },
-    Route { method: "POST", path: "/v1/logins/finish" },
-    Route { method: "POST", path: "/v1/logouts" },
-    Route { method: "POST", path: "/v1/tokens" },
-    Route { method: "POST", path: "/v1/introspect" },
-    Route { method: "*", path: "/v1/verify/{service}" },
-    Route { method: "*", path: "/v1/verify/{service}/{*rest}" },
-    Route { method: "POST", path: "/v1/kubernetes/{cluster}/tokenreview" },
-    Route { method: "GET", path: "/healthz" },
-    Route { method: "GET", path: "/readyz" },
+    Route { method: "GET", path: "/v1/session", is_busy: true },
+    Route { method: "*", path: "/v1/verify/{service}", is_busy: true },
+    Route { method: "*", path: "/v1/verify/{service}/{*rest}", is_busy: true },
+    Route { method: "DELETE", path: "/v1/session", is_busy: false },
+    Route { method: "GET", path: "/v1/sessions", is_busy: true },
+    Route { method: "DELETE", path: "/v1/sessions/{id}", is_busy: false },
+    Route { method: "GET", path: "/v1/server", is_busy: true },
+    Route { method: "POST", path: "/v1/logins", is_busy: false },
+    Route { method: "POST", path: "/v1/logins/finish", is_busy: false },
+    Route { method: "POST", path: "/v1/logouts", is_busy: false },
+    Route { method: "POST", path: "/v1/tokens", is_busy: false },
+    Route { method: "POST", path: "/v1/introspect", is_busy: true },
+    Route { method: "POST", path: "/v1/kubernetes/{cluster}/tokenreview", is_busy: true },
+    Route { method: "GET", path: "/healthz", is_busy: true },
+    Route { method: "GET", path: "/readyz", is_busy: true },
 ];
 
 /// What every route may use.
@@ -66,13 +67,15 @@ pub struct ApiLimits {
     pub bodies: BodyLimits,
 }
 
-/// The routes of design §4, over what the daemon has assembled.
-pub fn router(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> Router {
+/// The routes of design §4, over what the daemon has assembled; and those of them that may be answered from memory.
+pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, AtOnce) {
     let services = Arc::new(services);
     let api = Api { sessions, services, rates: Rates::new(&limits.rates), bodies: limits.bodies };
+    let quick = api.clone();
+    let at_once: AtOnce = Arc::new(move |method, uri, headers| at_once::answer(&quick, method, uri, headers));
     let starts = from_fn_with_state(api.clone(), rates::limit_starts);
     let failed_finishes = from_fn_with_state(api.clone(), rates::limit_failed_finishes);
-    Router::new()
+    let router = Router::new()
         .route("/v1/server", get(server::describe))
         .route("/v1/logins", post(logins::start).layer(starts))
         .route("/v1/logins/finish", post(logins::finish).layer(failed_finishes))
@@ -89,5 +92,6 @@ pub fn router(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -
         .route("/readyz", get(health::ready))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .with_state(api)
+        .with_state(api);
+    (router, at_once)
 }

@@ -27,7 +27,7 @@ use crate::identity::{IdentityError, Provider};
 use crate::keys::{FieldSealer, KeyError, Keys, Place};
 use crate::listener::{self, Proxies, Requests, Site, Transport};
 use crate::monitoring::{Watched, serve_monitoring};
-use crate::platform::{PlatformError, ServiceManager};
+use crate::platform::{HandedSockets, PlatformError, ServiceManager};
 use crate::services::{self, Services};
 use crate::sessions::{Bindings, Sessions};
 use crate::store::{ProviderRow, StoreError};
@@ -63,6 +63,11 @@ pub enum AssemblyError {
     Provider { name: String, source: IdentityError },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "the service manager listens on {address}, which stands nowhere in the configuration: write it as `listen`, or take it \
+         out of `infrad.socket`"
+    )]
+    Handed { address: SocketAddr },
     #[error("cannot open the control socket in {data_dir}: {source}")]
     ControlSocket { data_dir: String, source: std::io::Error },
 }
@@ -94,23 +99,27 @@ pub struct Daemon {
 impl Daemon {
     /// Opens the data directory, binds the address and serves no user yet; operators are answered from the beginning.
     /// While the first root key is away it waits, asking again after growing pauses. Sessions whose provider or user left
-    /// the configuration are ended before anybody can ask for them.
+    /// the configuration are ended before anybody can ask for them. Of the addresses in the configuration, those in `handed`
+    /// are open already.
     pub async fn assemble(
         config: Config,
         config_path: PathBuf,
+        mut handed: HandedSockets,
         rollback: Rollback,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssemblyError> {
+        check_addresses(&handed, &config)?;
         let lock = lock(&config)?;
         let (stopping, stopped) = watch::channel(false);
         let stage = Arc::new(Stage::new(config.backends.clone(), clock.clone()));
-        let for_operators = answer_operators(&config, &stage, &stopped)?;
+        let for_operators = answer_operators(&config, &mut handed, &stage, &stopped)?;
         let keys = wait_for_keys(&config, &stage).await?;
         let data_directory = DataDirectory::open_with(lock, keys, &config, rollback).await?;
         let audit = open_audit(config.audit.as_ref(), clock.clone())?;
-        let (listener, address) = bind(config.listen)?;
+        let (listener, address) = bind(config.listen, &mut handed)?;
         let public_urls = public_urls::of(&config, address);
-        let redirecting = config.https.redirect_http.map(bind).transpose()?.map(|(listener, _)| listener);
+        let redirecting = config.https.redirect_http.map(|address| bind(address, &mut handed)).transpose()?;
+        let redirecting = redirecting.map(|(listener, _)| listener);
         let authority = data_directory.authority(&public_urls, clock.clone()).await?;
         let sealer = data_directory.keys.field_sealer();
         let certificates = Certificates::open(
@@ -255,9 +264,10 @@ impl Daemon {
                 listener::serve(listener, Transport::Plain, site, limits, until(stopped)).await;
             })
         });
-        let router = api::router(self.sessions, self.services, &self.limits.api);
+        let (router, at_once) = api::interface(self.sessions, self.services, &self.limits.api);
         let services = self.service_networks;
-        let site = Site { router, requests: self.requests, proxies: self.proxies, services };
+        let at_once = Some(at_once);
+        let site = Site { at_once, router, requests: self.requests, proxies: self.proxies, services };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
         // It was told to stop, and has had as long as the requests to.
@@ -282,6 +292,7 @@ pub fn open_audit(settings: Option<&AuditSettings>, clock: Arc<dyn Clock>) -> Re
 /// Answers operators over the control socket, and whoever watches over the address for metrics.
 fn answer_operators(
     config: &Config,
+    handed: &mut HandedSockets,
     stage: &Arc<Stage>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, AssemblyError> {
@@ -293,7 +304,7 @@ fn answer_operators(
     };
     let mut tasks = vec![tokio::spawn(control.serve(perform, until(stopped.clone())))];
     if let Some(address) = config.metrics {
-        let (listener, _) = bind(address)?;
+        let (listener, _) = bind(address, handed)?;
         let (observed, asked) = (stage.clone(), stage.clone());
         let watched = Watched {
             secrets: config.backends.clone(),
@@ -334,9 +345,20 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AssemblyError> {
+/// Whoever connects to a socket that is handed over and served by nobody would wait for ever.
+fn check_addresses(handed: &HandedSockets, config: &Config) -> Result<(), AssemblyError> {
+    let others = config.https.redirect_http.iter().chain(&config.metrics);
+    let expected: Vec<SocketAddr> = others.copied().chain([config.listen]).collect();
+    handed.beside(&expected).map_or(Ok(()), |address| Err(AssemblyError::Handed { address }))
+}
+
+fn bind(address: SocketAddr, handed: &mut HandedSockets) -> Result<(TcpListener, SocketAddr), AssemblyError> {
     let failed = |source| AssemblyError::Listen { address, source };
-    let listener = listener::bind(address).map_err(failed)?;
+    let listener = match handed.take_at(address) {
+        Some(socket) => TcpListener::from_std(socket),
+        None => listener::bind(address),
+    };
+    let listener = listener.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

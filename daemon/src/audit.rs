@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use infra_shared::clock::Clock;
+use jiff::Timestamp;
 
 use chain::Chain;
 use file::AuditFile;
@@ -126,18 +127,10 @@ impl Audit {
         let Some(log) = &self.0 else { return };
         let now = log.clock.now();
         let mut sink = log.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = sink.chain.line(now, event);
-        let written = match &mut sink.place {
-            Place::File(file) => file.append(&line),
-            Place::Journal(journal) => journal.send(&line),
-        };
-        match written {
-            Ok(()) => sink.chain.advance(&line),
-            Err(error) => {
-                // Once; each is counted.
-                if log.failures.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tracing::error!(%error, "the audit log cannot be written");
-                }
+        if let Err(error) = sink.write(now, event) {
+            // Once; each is counted.
+            if log.failures.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::error!(%error, "the audit log cannot be written");
             }
         }
     }
@@ -187,15 +180,34 @@ impl Audit {
         self.0.as_ref().map_or(0, |log| log.failures.load(Ordering::Relaxed))
     }
 
-    /// Opens the file anew, after somebody else has moved it away.
+    /// Opens the file anew, after somebody else has moved it away; or the way to a journal that was started anew.
     pub fn reopen(&self) {
         let Some(log) = &self.0 else { return };
         let mut sink = log.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Place::File(file) = &mut sink.place
-            && let Err(error) = file.reopen()
-        {
-            tracing::error!(%error, "the audit log cannot be opened anew: the file from before goes on");
+        let reopened = match &mut sink.place {
+            Place::File(file) => file.reopen(),
+            Place::Journal(journal) => Journal::open().map(|opened| *journal = opened),
+        };
+        if let Err(error) = reopened {
+            tracing::error!(%error, "the audit log cannot be opened anew: the one from before goes on");
         }
+    }
+}
+
+impl Sink {
+    fn write(&mut self, now: Timestamp, event: &Event<'_>) -> std::io::Result<()> {
+        if let Place::File(file) = &mut self.place
+            && let Some(chain) = file.mend()?
+        {
+            self.chain = chain;
+        }
+        let line = self.chain.line(now, event);
+        match &mut self.place {
+            Place::File(file) => file.append(&line)?,
+            Place::Journal(journal) => journal.send(&line)?,
+        }
+        self.chain.advance(&line);
+        Ok(())
     }
 }
 

@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::control::ControlError;
 use crate::failure::Failure;
 use crate::logging::Verbosity;
+use crate::platform::HandedSockets;
 use crate::terminal::Terminal;
 
 /// What every command is given.
@@ -59,7 +60,13 @@ impl Context {
 /// Does what `command` asks.
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve { accept_rollback, domain } => serve_on(serve::run(context, *accept_rollback, domain)),
+        Command::Serve { accept_rollback, domain } => {
+            // Here, while there is one thread.
+            let handed = HandedSockets::take().map_err(|error| {
+                Failure::new("a socket of the service manager cannot be used").because(&error)
+            })?;
+            serve_on(serve::run(context, handed, *accept_rollback, domain))
+        }
         Command::Check { live, json } => block_on(check::run(context, *live, *json)),
         Command::Status { json } => block_on(status::run(context, *json)),
         Command::Key { command } => block_on(key::run(context, *command)),

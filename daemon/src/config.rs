@@ -10,6 +10,8 @@ mod error;
 mod file;
 #[cfg(test)]
 mod fuzzing;
+#[cfg(all(fuzzing, not(test)))]
+pub(crate) mod fuzzing;
 mod https;
 mod limits;
 mod provider;

@@ -48,8 +48,10 @@ pub enum Operation {
     RenewCertificate,
     /// The live sessions of a user, by e-mail or subject, or of everybody: [`infra_shared::api::ListedSessions`].
     Sessions { user: Option<String> },
-    /// Ends a session; whether there was one that lived.
+    /// Ends a session; whether there was one that had not ended.
     EndSession { id: SessionID },
+    /// Ends those of a user, by e-mail or subject, or of everybody; how many.
+    EndSessions { user: Option<String> },
 }
 
 /// The answer to an operation.

@@ -8,6 +8,8 @@ mod discovery;
 mod examination;
 #[cfg(test)]
 mod fuzzing;
+#[cfg(all(fuzzing, not(test)))]
+pub(crate) mod fuzzing;
 mod id_token;
 mod json;
 mod refresh;

@@ -42,6 +42,12 @@ use crate::commands::Context;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
+/// What `tests/fuzz` plays inputs to, with the names of the corpora; only built for it.
+#[cfg(fuzzing)]
+pub fn fuzzed() -> Vec<(&'static str, fn(&[u8]))> {
+    [identity::fuzzing::FUZZED, sessions::fuzzing::FUZZED, config::fuzzing::FUZZED].concat()
+}
+
 /// The program: does what `arguments` (its own name first) ask, and answers with the exit code of design §2.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();

@@ -15,6 +15,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::select;
@@ -35,8 +37,15 @@ pub use proxies::Proxies;
 pub use proxy_protocol::{NoHeader, Origin, parse as parse_proxy_header};
 pub use requests::{Requests, Route, RouteCounts, answering, request_id};
 
+/// Answers a request by its method, its address and its headers, from what is known in memory; `None` where there is more
+/// to do. It neither waits nor blocks, for it runs in the place where bytes are read.
+pub type AtOnce = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Response> + Send + Sync>;
+
 /// Who answers, and where it is counted.
 pub struct Site {
+    /// Asked first: most requests are about tokens that were asked about a moment ago.
+    pub at_once: Option<AtOnce>,
+    /// Answers everything.
     pub router: axum::Router,
     pub requests: Arc<Requests>,
     pub proxies: Proxies,
@@ -47,7 +56,13 @@ pub struct Site {
 impl Site {
     /// For what nobody counts.
     pub fn uncounted(router: axum::Router, proxies: Proxies) -> Self {
-        Self { router, requests: Arc::new(Requests::new(&[])), proxies, services: Networks::default() }
+        Self {
+            at_once: None,
+            router,
+            requests: Arc::new(Requests::new(&[])),
+            proxies,
+            services: Networks::default(),
+        }
     }
 }
 
@@ -90,7 +105,7 @@ pub async fn serve(
     let proxies = site.proxies.clone();
     let door = Arc::new(Door {
         transport,
-        admission: Admission::new(&limits, proxies.trusted.and(&site.services)),
+        admission: Admission::new(&limits, &proxies.trusted, &site.services),
         handshakes: Handshakes::new(limits.handshakes),
         protocol: Protocol::new(site, &limits),
         proxies,

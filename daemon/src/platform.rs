@@ -1,6 +1,7 @@
 //! What differs by operating system: private files and directories, the lock of the data directory, locked memory.
 
 mod files;
+mod handed_sockets;
 mod lock;
 mod memory;
 mod private;
@@ -10,10 +11,12 @@ mod usage;
 use std::path::Path;
 
 pub use files::allow_open_files;
+pub use handed_sockets::HandedSockets;
 pub use lock::{DataDirectoryLock, lock_data_directory};
 pub use memory::lock_memory;
 pub use private::{
-    BESIDE, create_file, ensure_private_directory, read_private_file, replace_file, sync_directory,
+    BESIDE, create_file, ensure_private_directory, is_credential, read_private_file, replace_file,
+    sync_directory,
 };
 pub use service_manager::ServiceManager;
 pub use usage::ProcessUsage;

@@ -9,6 +9,8 @@ mod counts;
 mod ending;
 #[cfg(test)]
 mod fuzzing;
+#[cfg(all(fuzzing, not(test)))]
+pub(crate) mod fuzzing;
 mod limits;
 mod listing;
 mod login;
@@ -35,7 +37,7 @@ pub use admins::{Admins, AdminsOfProvider};
 pub use audience::{NewToken, NotOpened};
 pub use audited::TooOften;
 pub use binding::Bindings;
-pub use caller::{Accepted, Caller, NotAuthenticated, Use, Visitor};
+pub use caller::{Accepted, Caller, Known, NotAuthenticated, Use, Visitor};
 pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use listing::Whose;

@@ -31,7 +31,9 @@ pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{NewRefreshToken, RefreshTokenRow, Released, Taking};
-pub use sessions::{EndReason, Ended, FoundToken, NewSession, Opening, StoredSession};
+pub use sessions::{
+    EndReason, Ended, EndedSession, FoundToken, NewSession, Opening, StoredSession, Told, Which,
+};
 pub use tickets::Consumed;
 pub use token_hash::TokenHash;
 pub use writes::WriteCounts;

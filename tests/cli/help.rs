@@ -14,8 +14,19 @@ use infra_harness::program::{RecordingBrowser, Running, User, built};
 use infra_harness::provider::Provider;
 use infra_harness::tmux::Screen;
 
-const COMMANDS: [&str; 10] =
-    ["login", "logout", "status", "token", "exec", "sessions", "use", "trust", "doctor", "completions"];
+const COMMANDS: [&str; 11] = [
+    "login",
+    "logout",
+    "status",
+    "token",
+    "exec",
+    "kubernetes",
+    "sessions",
+    "use",
+    "trust",
+    "doctor",
+    "completions",
+];
 const FINGERPRINT: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 #[test]

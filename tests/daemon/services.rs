@@ -1,5 +1,6 @@
 //! Services ask whose token they were shown: tokens for one audience, introspection, forward-auth, Kubernetes.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use infra_harness::api::{Answered, Api};
@@ -433,4 +434,52 @@ fn a_session_has_so_many_tokens_and_no_more() {
     let wait: u64 = refused.header("retry-after").expect("how long").parse().expect("seconds");
     assert!((500..=600).contains(&wait), "{wait} s");
     assert_eq!(ask_token(&api, &other, WIKI).status, 201);
+}
+
+#[test]
+fn an_ended_session_is_refused_on_every_path_within_a_second_while_thousands_are_answered() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let stays = sign_in(&daemon, &provider, "bob", &[]);
+    let busy = token(&api, &stays, WIKI);
+    let is_over = AtomicBool::new(false);
+    let asked = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let api = daemon.api();
+            let (is_over, asked, busy) = (&is_over, &asked, &busy);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(verify(&api, "wiki", busy).status, 200, "an honest one is refused");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let begun = Instant::now();
+        let mut rounds = 0;
+        while rounds < 5 || asked.load(Ordering::Relaxed) < 3_000 {
+            assert!(begun.elapsed() < Duration::from_mins(2), "too few were answered");
+            let session = sign_in(&daemon, &provider, "alice", &[]);
+            let tokens: Vec<String> =
+                ["wiki", "old", "prod"].iter().map(|service| token(&api, &session, service)).collect();
+            let [wiki, old, prod] = tokens.as_slice() else { unreachable!("three") };
+            let good = || {
+                [
+                    api.get_as("/v1/session", &session).status == 200,
+                    introspect(&api, "wiki", wiki).body != INACTIVE,
+                    verify(&api, "old", old).status == 200,
+                    is_authenticated(&review(&api, "prod", prod, &[])),
+                ]
+            };
+            assert_eq!(good(), [true; 4]);
+            assert_eq!(api.delete_as("/v1/session", &session).status, 204);
+            // One daemon alone need not even wait.
+            assert_eq!(good(), [false; 4], "a token outlives its session");
+            rounds += 1;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let rate = f64::from(u32::try_from(asked.load(Ordering::Relaxed)).unwrap_or(u32::MAX));
+        eprintln!("{:.0} requests/s beside {rounds} endings", rate / begun.elapsed().as_secs_f64());
+    });
 }

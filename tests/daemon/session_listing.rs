@@ -65,7 +65,7 @@ fn a_user_sees_the_own_sessions_and_nobody_elses() {
     assert_eq!(api.get_as("/v1/sessions?user=bob", &second).problem().code, ProblemCode::Forbidden);
     assert_eq!(api.get_as("/v1/sessions?who=bob", &second).problem().code, ProblemCode::BadRequest);
     assert_eq!(api.get("/v1/sessions").status, 401);
-    for of in [id(&others), "AAAAAAAAAA".to_owned(), "..%2f..".to_owned()] {
+    for of in [id(&others), "AAAAAAAAAA".to_owned(), "..%2f..".to_owned(), "%ff".to_owned()] {
         let refused = api.delete_as(&format!("/v1/sessions/{of}"), &second);
         assert_eq!(refused.problem().code, ProblemCode::NotFound, "{of}");
     }
@@ -173,6 +173,10 @@ fn administrators_of_a_provider_that_there_is_not_are_a_fault_of_the_configurati
         ("admins: [{provider: octa, groups: [a]}]", "admins[0].provider"),
         ("admins: [{provider: okta}]", "at least one of"),
         ("admins: [{provider: okta, emails: [alice]}]", "a list of addresses"),
+        ("admins: [{provider: okta, emails: ['@example.test']}]", "a list of addresses"),
+        ("admins: [{provider: okta, emails: ['*@example.test']}]", "a list of addresses"),
+        ("admins: [{provider: okta, emails: [' root@example.test']}]", "a list of addresses"),
+        ("admins: [{provider: okta, groups: ['infra-admins ']}]", "without spaces around"),
         ("admins: [{groups: [a]}]", "provider: okta"),
     ] {
         let daemon =

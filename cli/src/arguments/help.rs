@@ -37,6 +37,7 @@ Environment:
   INFRA_HOME         where servers and sessions are kept, instead of ~/.infra
   HTTPS_PROXY        the proxy for servers that are not this machine; ALL_PROXY, NO_PROXY
   BROWSER            the program that opens pages
+  KUBECONFIG         the files that `infra kubernetes configure` changes, instead of ~/.kube/config
   NO_COLOR           when set, no colour
   CLICOLOR_FORCE     when set, colour also where no terminal reads it
   TZ                 the time zone of the times that are shown
@@ -113,6 +114,27 @@ Examples:
     infra exec --audience grafana -- sh -c 'test -n \"$INFRA_AUDIENCE_TOKEN\"'
   The same under a name that the command knows:
     infra exec --audience grafana --variable TOKEN -- printenv TOKEN";
+
+pub(super) const KUBERNETES: &str = "\
+Examples:
+  Add a cluster to the kubeconfig; from then on, `kubectl --context prod` asks `infra` for a token:
+    infra kubernetes configure prod --api-server https://k8s.example.com:6443";
+
+pub(super) const KUBERNETES_CONFIGURE: &str = "\
+Examples:
+  With the certification authority of the API server, and as the current context:
+    infra kubernetes configure prod --api-server https://k8s.example.com:6443 \\
+      --certificate-authority k8s-ca.pem --use
+  Beside a context of the same name that is somebody else's:
+    infra kubernetes configure prod --api-server https://k8s.example.com:6443 \\
+      --context infra-prod --namespace web";
+
+pub(super) const KUBERNETES_TOKEN: &str = "\
+Examples:
+  What `kubectl` runs, as the kubeconfig says:
+    infra kubernetes token --cluster prod
+  The token alone, for `curl` and the like:
+    infra token --audience prod";
 
 pub(super) const USE: &str = "\
 Examples:

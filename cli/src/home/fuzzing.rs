@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::{Config, Sessions};
 
 /// The targets of this room.
-const FUZZED: &[infra_harness::fuzz::Target] =
+pub(crate) const FUZZED: &[(&str, fn(&[u8]))] =
     &[("client_files", client_files), ("daemon_answers", daemon_answers)];
 
 fn client_files(input: &[u8]) {

@@ -220,3 +220,134 @@ fn what_was_announced_counts_for_the_trust_that_it_was_announced_under_alone() {
     assert!(!state.note_succession(&origin, &next, announced(6)), "what was said before is over");
     assert!(!state.adopt(&origin, &old), "there is no way back");
 }
+
+#[test]
+fn a_file_of_4_mib_is_read_and_a_larger_one_is_neither_read_nor_overwritten() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    let text = fs::read_to_string(fixture.file("config.json")).expect("a file");
+    let write = |size: usize| {
+        let padding = " ".repeat(size - text.len());
+        fs::write(fixture.file("config.json"), format!("{text}{padding}")).expect("a file");
+    };
+    write(4 * 1024 * 1024);
+    assert!(fixture.home().read().expect("a state").config.servers.contains_key(&origin("a.test")));
+    write(4 * 1024 * 1024 + 1);
+    for refused in [fixture.home().read().map(|_| ()), fixture.home().update(|_| ()).map(|_| ())] {
+        let path = fixture.file("config.json").display().to_string();
+        assert!(
+            matches!(&refused, Err(HomeError::TooLarge { path: named }) if *named == path),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(fs::metadata(fixture.file("config.json")).expect("a file").len(), 4 * 1024 * 1024 + 1);
+}
+
+#[test]
+fn a_glance_shows_what_is_stored_and_repairs_nothing() {
+    let fixture = Fixture::new();
+    let servers = || Home::glance(&fixture.path()).config.servers;
+    assert!(servers().is_empty() && !fixture.path().exists());
+    add(&fixture.home(), "a.test");
+    fs::set_permissions(fixture.file("config.json"), Permissions::from_mode(0o644)).expect("a mode");
+    assert!(servers().contains_key(&origin("a.test")));
+    let text = fs::read(fixture.file("config.json")).expect("a file");
+    assert_eq!(fixture.files()[0], ("config.json".to_owned(), 0o644));
+
+    fs::write(fixture.file("elsewhere"), &text).expect("a file");
+    fs::remove_file(fixture.file("config.json")).expect("a file");
+    symlink(fixture.file("elsewhere"), fixture.file("config.json")).expect("a link");
+    assert!(servers().is_empty(), "a link is not followed");
+    fs::remove_file(fixture.file("config.json")).expect("a link");
+    fs::write(fixture.file("config.json"), &text[..text.len() / 2]).expect("a file");
+    assert!(servers().is_empty());
+    assert_eq!(fs::read(fixture.file("config.json")).expect("as it was"), text[..text.len() / 2]);
+}
+
+#[test]
+fn a_socket_in_the_place_of_a_file_is_refused_and_is_not_called_a_link() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    fs::remove_file(fixture.file("config.json")).expect("a file");
+    let _socket = std::os::unix::net::UnixListener::bind(fixture.file("config.json")).expect("a socket");
+    assert!(matches!(fixture.home().read(), Err(HomeError::Io { .. })));
+}
+
+#[test]
+fn a_file_that_only_its_owner_can_read_keeps_its_mode() {
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    for mode in [0o400, 0o600, 0o700] {
+        fs::set_permissions(fixture.file("config.json"), Permissions::from_mode(mode)).expect("a mode");
+        fixture.home().read().expect("a state");
+        assert_eq!(fixture.files()[0], ("config.json".to_owned(), mode));
+    }
+}
+
+#[test]
+fn who_proves_a_server_by_more_or_by_the_same_means_the_known_one() {
+    let (ours, next) =
+        (infra_harness::authority::Authority::new(), infra_harness::authority::Authority::new());
+    let pem = |authority: &infra_harness::authority::Authority| {
+        fs::read_to_string(authority.file()).expect("a file")
+    };
+    let (pin, other) = (ours.pin(), Pin::of_public_key(b"another"));
+    let pinned = |pin: Pin| TrustRecord::Pinned { pin };
+    let file = |certificates: String, pin: Option<Pin>| TrustRecord::CaFile { certificates, pin };
+    let (small, large) = (file(pem(&ours), None), file(pem(&ours) + &pem(&next), None));
+    let garbage = file("none".to_owned(), None);
+
+    assert_eq!(TrustRecord::System.pins(), []);
+    assert_eq!(pinned(other).pins(), [other]);
+    assert_eq!(file(pem(&ours), Some(other)).pins(), [other]);
+    assert_eq!(large.pins(), [pin, next.pin()]);
+    assert_eq!(garbage.pins(), []);
+    assert_eq!(
+        [TrustRecord::System.name(), pinned(pin).name(), small.name()],
+        ["system", "pinned", "ca_file"]
+    );
+    for (known, offered) in [
+        (&TrustRecord::System, &TrustRecord::System),
+        (&pinned(pin), &pinned(pin)),
+        (&garbage, &garbage),
+        (&small, &large),
+        (&small, &file(format!("{}\n", pem(&ours)), None)),
+        (&file(pem(&ours), Some(pin)), &file(pem(&ours) + &pem(&next), Some(pin))),
+        (&pinned(pin), &small),
+        (&pinned(pin), &large),
+    ] {
+        assert!(known.agrees_with(offered), "{known:?} {offered:?}");
+    }
+    for (known, offered) in [
+        (&TrustRecord::System, &pinned(pin)),
+        (&pinned(pin), &TrustRecord::System),
+        (&pinned(pin), &pinned(other)),
+        (&large, &small),
+        (&small, &file(pem(&next), None)),
+        (&garbage, &small),
+        (&small, &garbage),
+        (&small, &file(pem(&ours), Some(pin))),
+        (&file(pem(&ours), Some(pin)), &small),
+        (&pinned(other), &large),
+        (&pinned(pin), &file(pem(&ours), Some(other))),
+        (&small, &pinned(pin)),
+    ] {
+        assert!(!known.agrees_with(offered), "{known:?} {offered:?}");
+    }
+}
+
+#[test]
+fn an_announcement_that_has_come_to_pass_names_nobody_any_more() {
+    let origin = origin("a.test");
+    let fixture = Fixture::new();
+    add(&fixture.home(), "a.test");
+    let known = fixture.home().read().expect("a state").trust(&origin).cloned().expect("a server");
+    let pin = Pin::of_public_key(b"b");
+    let announced = SuccessionRecord { sequence: 7, pin: Some(pin), public: true };
+    let (mut state, _) =
+        fixture.home().update(|state| state.note_succession(&origin, &known, announced)).expect("stored");
+    assert_eq!(state.ways(&origin), [known, TrustRecord::Pinned { pin }, TrustRecord::System]);
+    assert!(state.adopt(&origin, &TrustRecord::System));
+    assert_eq!(state.ways(&origin), [TrustRecord::System]);
+    assert_eq!(announced.fulfilled(), SuccessionRecord { sequence: 7, pin: None, public: false });
+}

@@ -15,7 +15,7 @@ use crate::sessions::{NotAuthenticated, Visitor};
 
 /// RFC 7662 §2.2, with claims of OpenID Connect.
 #[derive(Serialize)]
-struct Active<'a> {
+struct Introspection<'a> {
     active: bool,
     token_type: &'static str,
     sub: &'a str,
@@ -49,7 +49,7 @@ pub(super) async fn introspect(
 ) -> Result<Response, Refusal> {
     let service = any_service(&api, &headers).await?;
     match api.services.let_in(service, &token).await {
-        Ok(visitor) => Ok(answer(StatusCode::OK, &active(&visitor, &service.settings().audience))),
+        Ok(visitor) => Ok(answer(StatusCode::OK, &introspection(&visitor, &service.settings().audience))),
         Err(NotLetIn::Token(NotAuthenticated::Store(error))) => {
             Err(Refusal::new(ProblemCode::Unavailable, &error))
         }
@@ -60,9 +60,9 @@ pub(super) async fn introspect(
     }
 }
 
-fn active<'a>(visitor: &'a Visitor, audience: &'a str) -> Active<'a> {
+fn introspection<'a>(visitor: &'a Visitor, audience: &'a str) -> Introspection<'a> {
     let (caller, user) = (visitor.caller(), visitor.caller().user());
-    Active {
+    Introspection {
         active: true,
         token_type: "Bearer",
         sub: &user.subject,

@@ -9,7 +9,8 @@ use super::Api;
 use super::body::UnverifiedBearer;
 use super::problem::{Refusal, answer, no_content};
 use super::server::announcing;
-use crate::sessions::{NotAuthenticated, Use};
+use crate::sessions::{Known, NotAuthenticated, Use};
+use crate::store::Told;
 
 /// Says who holds the token. Shown the whole right token of an ended session it says how it ended: only its holder,
 /// who loses nothing by it, can ask that.
@@ -40,6 +41,13 @@ async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response,
     let current =
         CurrentSession { session: caller.session(), user: caller.user(), now: api.sessions.now(), newer };
     Ok(answer(StatusCode::OK, &current))
+}
+
+/// The same of somebody who is known from a moment ago.
+pub(super) fn show_known(api: &Api, known: &Known) -> Response {
+    let Told { session, user } = known.told();
+    let current = CurrentSession { session, user, now: api.sessions.now(), newer: None };
+    announcing(api, answer(StatusCode::OK, &current))
 }
 
 pub(super) async fn end(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {

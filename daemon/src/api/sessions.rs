@@ -46,18 +46,20 @@ pub(super) async fn list(
 /// Somebody else's session, one that has ended and one that never was are answered alike.
 pub(super) async fn end(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Result<Response, Refusal> {
     let caller = api.sessions.authenticate(&token, Use::Counts).await?;
-    let ended = match SessionID::parse(&id) {
-        Some(id) => api.sessions.end_for(&caller, &id).await?,
+    // What is not UTF-8 is no id, like anything else that is none.
+    let id = id.ok().and_then(|Path(id)| SessionID::parse(&id));
+    let ended = match &id {
+        Some(id) => api.sessions.end_for(&caller, id).await?,
         None => false,
     };
     if !ended {
         return Err(Refusal::new(ProblemCode::NotFound, &"no session that the caller may end")
             .with_detail("there is no live session of that id that you may end"));
     }
-    tracing::info!(session = id, by = %caller.session().id, "a session was ended from another");
+    tracing::info!(session = id.as_ref().map(SessionID::as_str), by = %caller.session().id, "a session was ended from another");
     Ok(no_content())
 }

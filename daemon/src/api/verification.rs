@@ -64,9 +64,14 @@ async fn judge(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response
         NotLetIn::NotAllowed => Refusal::new(ProblemCode::Forbidden, &reason)
             .with_detail("this service does not admit you: an operator decides whom it does"),
     })?;
+    Ok(let_through(&visitor))
+}
+
+/// Lets the request of `visitor` through, and says who that is.
+pub(super) fn let_through(visitor: &Visitor) -> Response {
     let mut response = without_body(StatusCode::OK);
-    add_identity(response.headers_mut(), &visitor);
-    Ok(response)
+    add_identity(response.headers_mut(), visitor);
+    response
 }
 
 /// Each header is always there: a proxy that copies them overwrites whatever a client sent under their names.

@@ -97,7 +97,8 @@ impl Operations {
             | Operation::RotateAuthority { .. }
             | Operation::RenewCertificate
             | Operation::Sessions { .. }
-            | Operation::EndSession { .. } => return None,
+            | Operation::EndSession { .. }
+            | Operation::EndSessions { .. } => return None,
             Operation::KeyStatus => Ok(Answered::json(&self.keys.status())),
             Operation::Rewrap => self.rewrap().await,
             Operation::Rotate => self.rotate().await,
@@ -201,6 +202,11 @@ impl Stage {
             }
             (Operation::EndSession { id }, Ok(serving)) => {
                 let ended = serving.sessions.end_as_operator(&id).await;
+                ended.map_or_else(|error| store_failed(&error), |ended| Answered::json(&ended))
+            }
+            (Operation::EndSessions { user }, Ok(serving)) => {
+                let whose = user.map_or(Whose::Everybody, Whose::User);
+                let ended = serving.sessions.end_all_as_operator(whose).await;
                 ended.map_or_else(|error| store_failed(&error), |ended| Answered::json(&ended))
             }
             (Operation::RenewCertificate, Ok(serving)) => match serving.certificates.renew().await {

@@ -15,6 +15,13 @@ pub enum Event<'a> {
         providers: &'a [String],
     },
     Stopped,
+    /// Told to reload. `configuration` as it is in the file now; `outcome` is `done`, or `fault` where it cannot be read.
+    Reloaded {
+        outcome: &'a str,
+        configuration: Option<&'a str>,
+        /// The sections that differ from what runs.
+        need_restart: &'a [String],
+    },
     LoginStarted {
         provider: &'a str,
     },
@@ -35,6 +42,8 @@ pub enum Event<'a> {
     },
     SessionEnded {
         session: &'a str,
+        issuer: &'a str,
+        subject: &'a str,
         reason: &'a str,
         /// The session from which it was ended, where it was another one.
         by: Option<&'a str>,

@@ -1,8 +1,10 @@
 //! The log in a file: appended to, set aside when it is full, opened anew when it was moved away.
+//!
+//! Nothing that was written is lost for a file that cannot be made: the new one is there before the old ones move.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -17,74 +19,131 @@ pub(super) struct AuditFile {
     max_bytes: u64,
     keep: u32,
     file: File,
-    size: u64,
+    /// It is set aside where it would become larger: more than `max_bytes` after that failed.
+    full_at: u64,
+    /// How long it was before a line that was written in part, and could not be taken back.
+    whole: Option<u64>,
 }
 
 impl AuditFile {
     /// Opens or creates the file (0600), and finds where its chain ended: in it, or in the one that was set aside last.
     pub(super) fn open(path: &Path, max_bytes: u64, keep: u32) -> io::Result<(Self, Chain)> {
-        let (file, size) = open(path)?;
-        let mut this = Self { path: path.to_owned(), max_bytes, keep, file, size };
-        let chain = match last_line(path)? {
-            Some(last) => {
-                if !last.is_whole {
-                    // A line that a crash cut off stays as it is, and the chain goes on from it.
-                    this.file.write_all(b"\n")?;
-                    this.size += 1;
-                }
-                last.chain()
-            }
-            None => last_line(&aside(path, 1))?.map(|last| last.chain()).unwrap_or_default(),
+        let file = open(path, OpenOptions::new().create(true))?;
+        let mut this = Self { path: path.to_owned(), max_bytes, keep, file, full_at: max_bytes, whole: None };
+        // A line that a crash cut off stays as it is, and the chain goes on from it.
+        let chain = match this.end_last_line()? {
+            Some(chain) => chain,
+            None => match File::open(aside(path, 1)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Chain::default(),
+                older => last_line(&mut older?)?.map(|last| last.chain()).unwrap_or_default(),
+            },
         };
         Ok((this, chain))
     }
 
+    /// Has the file end with a whole line. Where a line that was written in part stays in it, the chain goes on from that.
+    pub(super) fn mend(&mut self) -> io::Result<Option<Chain>> {
+        let Some(length) = self.whole else { return Ok(None) };
+        let chain = if self.file.set_len(length).is_ok() { None } else { self.end_last_line()? };
+        self.whole = None;
+        Ok(chain)
+    }
+
+    /// Appends a line, after [`mend`](Self::mend).
     pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
+        let mut metadata = self.file.metadata()?;
+        if metadata.nlink() == 0 {
+            // Somebody has removed it: what is written to it, nobody reads.
+            self.reopen()?;
+            metadata = self.file.metadata()?;
+        }
+        let mut size = metadata.len();
         let length = line.len() as u64;
-        if self.size > 0 && self.size + length > self.max_bytes {
-            self.set_aside()?;
+        if size > 0 && size + length > self.full_at {
+            match self.set_aside() {
+                Ok(()) => (self.full_at, size) = (self.max_bytes, 0),
+                Err(error) => {
+                    // Not at each line: once there is some more in it.
+                    self.full_at = size + length + self.max_bytes / 16;
+                    tracing::error!(%error, "the audit log is full and cannot be set aside: it goes on in the same file");
+                }
+            }
         }
         // One call: a reader never sees half a line, but for a crash.
-        self.file.write_all(line.as_bytes())?;
-        self.size += length;
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // On a full disk some of it may be there. What cannot be taken back is mended before the next line.
+            if self.file.set_len(size).is_err() {
+                self.whole = Some(size);
+            }
+            return Err(error);
+        }
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn break_off(&mut self, whole: u64) {
+        self.whole = Some(whole);
+    }
+
     pub(super) fn reopen(&mut self) -> io::Result<()> {
-        (self.file, self.size) = open(&self.path)?;
+        self.file = open(&self.path, OpenOptions::new().create(true))?;
+        (self.full_at, self.whole) = (self.max_bytes, None);
         Ok(())
     }
 
     fn set_aside(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
-        for number in (1..self.keep).rev() {
+        let next = with_suffix(&self.path, "new");
+        match std::fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = open(&next, OpenOptions::new().create_new(true))?;
+        if let Err(error) = self.shift().and_then(|()| std::fs::rename(&next, &self.path)) {
+            // It is empty; the next time it is removed.
+            let _ = std::fs::remove_file(&next);
+            return Err(error);
+        }
+        self.file = file;
+        Ok(())
+    }
+
+    /// Makes room for the file under the name of the one that was set aside last, and moves it there.
+    fn shift(&self) -> io::Result<()> {
+        if self.keep == 0 {
+            return Ok(());
+        }
+        // A gap that was left behind takes the next one in: nothing beyond it has to move, and nothing goes.
+        let free = (1..self.keep).find(|number| !aside(&self.path, *number).exists()).unwrap_or(self.keep);
+        for number in (1..free).rev() {
             rename_if_there(&aside(&self.path, number), &aside(&self.path, number + 1))?;
         }
-        if self.keep == 0 {
-            std::fs::remove_file(&self.path)?;
-        } else {
-            rename_if_there(&self.path, &aside(&self.path, 1))?;
+        rename_if_there(&self.path, &aside(&self.path, 1))
+    }
+
+    /// Gives the last line its line feed, where it has none; answers where the chain goes on.
+    fn end_last_line(&mut self) -> io::Result<Option<Chain>> {
+        let Some(last) = last_line(&mut self.file)? else { return Ok(None) };
+        if !last.is_whole {
+            self.file.write_all(b"\n")?;
         }
-        self.reopen()
+        Ok(Some(last.chain()))
     }
 }
 
 /// `audit.jsonl.1` is the one that was set aside last.
 pub(super) fn aside(path: &Path, number: u32) -> PathBuf {
+    with_suffix(path, number)
+}
+
+fn with_suffix(path: &Path, suffix: impl std::fmt::Display) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
+    name.push(format!(".{suffix}"));
     name.into()
 }
 
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
+fn open(path: &Path, how: &mut OpenOptions) -> io::Result<File> {
+    how.read(true).append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
 }
 
 fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
@@ -109,11 +168,7 @@ impl LastLine {
     }
 }
 
-fn last_line(path: &Path) -> io::Result<Option<LastLine>> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
+fn last_line(file: &mut File) -> io::Result<Option<LastLine>> {
     let size = file.metadata()?.len();
     file.seek(SeekFrom::Start(size.saturating_sub(LAST_BYTES)))?;
     let mut end = Vec::new();

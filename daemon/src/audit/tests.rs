@@ -36,7 +36,7 @@ impl Fixture {
 }
 
 fn ended(session: &str) -> Event<'_> {
-    Event::SessionEnded { session, reason: "logout", by: None }
+    Event::SessionEnded { session, issuer: "https://okta.test", subject: "00u1", reason: "logout", by: None }
 }
 
 fn record(audit: &Audit, count: usize) {
@@ -56,7 +56,7 @@ fn lines_are_chained_also_over_a_restart() {
     let first = text.lines().next().expect("a line");
     let expected = format!(
         "{{\"schema\":1,\"sequence\":1,\"time\":\"1970-01-01T00:00:00Z\",\"event\":\"session_ended\",\
-         \"session\":\"session-0\",\"reason\":\"logout\",\"by\":null,\"previous\":\"{}\"}}",
+         \"session\":\"session-0\",\"issuer\":\"https://okta.test\",\"subject\":\"00u1\",\"reason\":\"logout\",\"by\":null,\"previous\":\"{}\"}}",
         "0".repeat(64)
     );
     assert_eq!(first, expected);
@@ -180,7 +180,7 @@ fn a_log_that_cannot_be_written_is_counted_and_keeps_nobody() {
     let fixture = Fixture::new();
     let audit = fixture.open(200);
     record(&audit, 1);
-    // The next line wants a new file, and there is no place for one.
+    // Its file is gone, and there is no place for a new one.
     std::fs::remove_dir_all(fixture.directory.path()).expect("removed");
     record(&audit, 3);
     assert_eq!(audit.failures(), 3);
@@ -222,4 +222,101 @@ fn what_strangers_do_is_counted_once_there_were_enough_lines_of_it() {
     let later = fixture.text();
     assert_eq!(later.lines().count(), text.lines().count() + 1);
     verify(&fixture.path()).expect("a whole log");
+}
+
+#[test]
+fn a_full_log_goes_on_in_the_same_file_where_no_other_can_be_made_and_loses_none() {
+    let fixture = Fixture::new();
+    let audit = fixture.open(1_000);
+    record(&audit, 10);
+    let count = || std::fs::read_dir(fixture.directory.path()).expect("a directory").count();
+    let before = count();
+    // A directory stands where the next file is made first: nothing can be made there.
+    std::fs::create_dir_all(fixture.directory.path().join("audit.jsonl.new/in")).expect("a directory");
+    record(&audit, 30);
+    assert_eq!((audit.failures(), count()), (0, before + 1));
+    assert_eq!(verify(&fixture.path()).expect("whole").lines, 40);
+    std::fs::remove_dir_all(fixture.directory.path().join("audit.jsonl.new")).expect("removed");
+    record(&audit, 3);
+    assert!(fixture.text().len() <= 1_000, "it is set aside once that can be");
+    verify(&fixture.path()).expect("whole");
+}
+
+#[test]
+fn a_file_that_is_missing_among_those_set_aside_shows() {
+    let fixture = Fixture::new();
+    record(&fixture.open(1_000), 8);
+    let name = |number: u32| fixture.directory.path().join(format!("audit.jsonl.{number}"));
+    assert!(name(2).exists());
+    let whole = verify(&fixture.path()).expect("whole");
+    assert_eq!((whole.gaps.len(), whole.beginnings), (0, 1));
+    std::fs::rename(name(2), name(3)).expect("moved");
+    let gap = verify(&fixture.path()).expect("every line is there");
+    assert_eq!((gap.gaps, gap.lines), (vec![2], whole.lines));
+    std::fs::remove_file(name(1)).expect("removed");
+    assert!(matches!(verify(&fixture.path()), Err(VerifyError::Broken { line: 1, .. })));
+    std::fs::remove_file(name(3)).expect("removed");
+    assert_eq!(verify(&fixture.path()).expect("what is left").beginnings, 0, "it says so");
+}
+
+#[test]
+fn any_part_of_a_line_may_be_left_by_a_crash() {
+    for length in [1, 2, 9, 10, 40] {
+        for whole_lines in [0, 2] {
+            let fixture = Fixture::new();
+            record(&fixture.open(1 << 20), whole_lines + 1);
+            let text = fixture.text();
+            let before: usize = text.lines().take(whole_lines).map(|line| line.len() + 1).sum();
+            fixture.write(&text[..before + length]);
+            record(&fixture.open(1 << 20), 2);
+            let verified = verify(&fixture.path()).expect("a whole log");
+            assert_eq!(verified.cut_off, 1, "{length} bytes after {whole_lines} lines");
+        }
+    }
+}
+
+#[test]
+fn a_journal_begins_anew_at_each_start_and_that_is_told() {
+    let (first, second) = (Fixture::new(), Fixture::new());
+    record(&first.open(1 << 20), 3);
+    record(&second.open(1 << 20), 2);
+    first.write(&(first.text() + &second.text()));
+    let verified = verify(&first.path()).expect("whole");
+    assert_eq!((verified.lines, verified.beginnings, verified.first), (5, 2, 1));
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_no_half_line() {
+    let user = infra_harness::program::User::new();
+    let Some(disk) = infra_harness::disk::Disk::of(&user, 64) else { return };
+    let path = disk.path("audit.jsonl");
+    let settings = AuditSettings::File { path: path.clone(), max_bytes: 1 << 20, keep: 3 };
+    let audit = Audit::open(&settings, Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH))).expect("a log");
+    record(&audit, 1);
+    disk.fill();
+    // Some fit into the page that it has; the one that does not fit wants another.
+    record(&audit, 100);
+    assert!(audit.failures() > 0);
+    let text = std::fs::read_to_string(&path).expect("a log");
+    assert!(text.ends_with("}\n"), "{text}");
+    disk.empty();
+    record(&audit, 2);
+    let verified = verify(&path).expect("whole");
+    assert_eq!((verified.cut_off, verified.lines + audit.failures()), (0, 103));
+}
+
+#[test]
+fn a_half_line_that_cannot_be_taken_back_is_ended_and_vouched_for() {
+    let fixture = Fixture::new();
+    let (mut file, mut chain) = AuditFile::open(&fixture.path(), 1 << 20, 3).expect("a file");
+    let line = chain.line(Timestamp::UNIX_EPOCH, &ended("a"));
+    file.append(&line).expect("written");
+    chain.advance(&line);
+    file.append(&line[..30]).expect("written");
+    // As after a write that failed, and with a length to which the file cannot be set.
+    file.break_off(u64::MAX);
+    let chain = file.mend().expect("mended").expect("another chain");
+    file.append(&chain.line(Timestamp::UNIX_EPOCH, &ended("b"))).expect("written");
+    let verified = verify(&fixture.path()).expect("whole");
+    assert_eq!((verified.lines, verified.cut_off), (3, 1));
 }

@@ -1,7 +1,8 @@
 //! Whether a log is whole: every line names the one before it.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -16,6 +17,11 @@ pub struct Verified {
     pub lines: u64,
     /// The number of the first line that is there: more than 1 where older files are gone.
     pub first: u64,
+    /// How often the chain begins: in a journal at each start of the daemon. What stands before a beginning is not vouched
+    /// for by what comes after it. None where the beginning is not there any more.
+    pub beginnings: u64,
+    /// Of the files that were set aside, the numbers that are not there although later ones are.
+    pub gaps: Vec<u32>,
     /// By what the next line would name the last: kept elsewhere, it shows a log that was cut short.
     pub head: String,
     /// Lines that a crash cut off.
@@ -43,31 +49,77 @@ struct Link {
     previous: String,
 }
 
+/// How often is looked again where files were set aside while they were opened.
+const TRIES: usize = 16;
+
 /// Verifies the log at `path`, with what was set aside of it, from the oldest line that is there.
 pub fn verify(path: &Path) -> Result<Verified, VerifyError> {
-    let older = (1..).map(|number| aside(path, number)).take_while(|path| path.exists());
-    let mut files: Vec<PathBuf> = older.collect();
-    files.reverse();
-    files.push(path.to_owned());
+    let unreadable = |source| VerifyError::Unreadable { path: path.to_owned(), source };
+    let mut tries = 0;
+    let opened = loop {
+        tries += 1;
+        // What was opened stays the same, whatever it is called later.
+        let (before, opened) = (listed(path), open_all(path));
+        if tries == TRIES || before.as_ref().ok() == listed(path).as_ref().ok() {
+            break opened.map_err(unreadable)?;
+        }
+    };
     let mut verification = Verification::default();
-    for file in &files {
-        verification.file(file)?;
+    for (path, file) in &opened {
+        verification.file(path, file)?;
     }
-    verification.done(files.len())
+    let numbers = set_aside(path).map_err(unreadable)?;
+    let gaps = (1..numbers.last().copied().unwrap_or(1)).filter(|number| !numbers.contains(number)).collect();
+    verification.done(opened.len(), gaps)
+}
+
+/// The files of the log, the oldest first, and the one that is written last.
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let older = set_aside(path)?.into_iter().rev().map(|number| aside(path, number));
+    Ok(older.chain([path.to_owned()]).collect())
+}
+
+fn open_all(path: &Path) -> io::Result<Vec<(PathBuf, File)>> {
+    files(path)?.into_iter().map(|path| File::open(&path).map(|file| (path, file))).collect()
+}
+
+/// Which files these are, by what they are called.
+fn listed(path: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+    files(path)?.into_iter().map(|path| std::fs::metadata(&path).map(|it| (path, it.ino()))).collect()
+}
+
+/// The numbers of what was set aside, the last one first. There may be gaps in them.
+fn set_aside(path: &Path) -> io::Result<Vec<u32>> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Ok(Vec::new());
+    };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?.file_name();
+        let number = entry.to_str().and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.'));
+        // As they are written here: `.01` is somebody else's.
+        let number =
+            number.and_then(|text| text.parse::<u32>().ok().filter(|number| number.to_string() == text));
+        numbers.extend(number.filter(|number| *number > 0));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 #[derive(Default)]
 struct Verification {
     chain: Option<Chain>,
-    first: u64,
+    first: Option<u64>,
+    beginnings: u64,
     lines: u64,
     cut_off: u64,
 }
 
 impl Verification {
-    fn file(&mut self, path: &Path) -> Result<(), VerifyError> {
+    fn file(&mut self, path: &Path, file: &File) -> Result<(), VerifyError> {
         let unreadable = |source| VerifyError::Unreadable { path: path.to_owned(), source };
-        let file = File::open(path).map_err(unreadable)?;
         for (line, text) in (1..).zip(BufReader::new(file).split(b'\n')) {
             let text = text.map_err(unreadable)?;
             self.line(&text).map_err(|fault| match fault {
@@ -79,8 +131,13 @@ impl Verification {
     }
 
     fn line(&mut self, text: &[u8]) -> Result<(), Fault> {
+        let beginning = Chain::default();
+        let is_beginning = |link: &Link| link.sequence == 1 && link.previous == beginning.previous;
         let (sequence, is_cut_off) = match (serde_json::from_slice::<Link>(text), &self.chain) {
-            (Ok(link), None) => (link.sequence, false),
+            (Ok(link), None) => {
+                self.beginnings += u64::from(is_beginning(&link));
+                (link.sequence, false)
+            }
             (Ok(link), Some(before)) if link.previous == before.previous => {
                 // After a line that was cut off, the numbers begin anew.
                 let follows = link.sequence == before.sequence + 1 || before.sequence == 0;
@@ -89,13 +146,18 @@ impl Verification {
                 }
                 (link.sequence, false)
             }
+            // In a journal there is no last line to go on from: the next start begins anew.
+            (Ok(link), Some(_)) if is_beginning(&link) => {
+                self.beginnings += 1;
+                (link.sequence, false)
+            }
             (Ok(_), Some(_)) => return Err(Fault::Broken),
             // Whatever it was, the next line vouches for its bytes.
-            (Err(_), Some(_)) if text.starts_with(b"{\"schema\":") => (0, true),
+            (Err(_), _) if is_cut_off(text) => (0, true),
             (Err(_), _) => return Err(Fault::Foreign),
         };
-        if self.chain.is_none() {
-            self.first = sequence;
+        if !is_cut_off {
+            self.first.get_or_insert(sequence);
         }
         self.lines += 1;
         self.cut_off += u64::from(is_cut_off);
@@ -103,10 +165,17 @@ impl Verification {
         Ok(())
     }
 
-    fn done(self, files: usize) -> Result<Verified, VerifyError> {
+    fn done(self, files: usize, gaps: Vec<u32>) -> Result<Verified, VerifyError> {
         let head = self.chain.ok_or(VerifyError::Empty)?.previous;
-        Ok(Verified { files, lines: self.lines, first: self.first, head, cut_off: self.cut_off })
+        let (lines, cut_off, beginnings) = (self.lines, self.cut_off, self.beginnings);
+        Ok(Verified { files, lines, first: self.first.unwrap_or(0), beginnings, gaps, head, cut_off })
     }
+}
+
+/// Whether `text` can be what a crash left of a line: any of its bytes from the first on.
+fn is_cut_off(text: &[u8]) -> bool {
+    const BEGINNING: &[u8] = b"{\"schema\":";
+    !text.is_empty() && (text.starts_with(BEGINNING) || BEGINNING.starts_with(text))
 }
 
 enum Fault {

@@ -1,5 +1,6 @@
 //! `infrad audit verify`: whether the audit log is whole.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -38,19 +39,41 @@ fn configured(context: &Context) -> Result<PathBuf, Failure> {
 }
 
 fn describe(path: &Path, verified: &Verified) -> String {
-    let Verified { files, lines, first, head, cut_off } = verified;
-    let crashes = if *cut_off > 0 { format!("cut off by a crash: {cut_off} lines\n") } else { String::new() };
-    let path = path.display();
-    format!(
-        "{path} is whole: {lines} lines in {files} files, from number {first} on\n{crashes}head: {head}\n"
-    )
+    let Verified { files, lines, first, beginnings, gaps, head, cut_off } = verified;
+    let mut text =
+        format!("{} is whole: {lines} lines in {files} files, from number {first} on\n", path.display());
+    if *beginnings == 0 {
+        text.push_str(
+            "its beginning is not there any more: what stood before the first line is not vouched for\n",
+        );
+    }
+    if *beginnings > 1 {
+        let _ = writeln!(
+            text,
+            "it begins anew {} times: what stands before a beginning is not vouched for by what follows",
+            beginnings - 1
+        );
+    }
+    if !gaps.is_empty() {
+        let numbers: Vec<String> = gaps.iter().map(ToString::to_string).collect();
+        let _ = writeln!(
+            text,
+            "not there, although later ones are: number {} of the files that were set aside",
+            numbers.join(", ")
+        );
+    }
+    if *cut_off > 0 {
+        let _ = writeln!(text, "cut off by a crash: {cut_off} lines");
+    }
+    let _ = writeln!(text, "head: {head}");
+    text
 }
 
 fn as_json(path: &Path, verified: &Verified) -> String {
-    let Verified { files, lines, first, head, cut_off } = verified;
+    let Verified { files, lines, first, beginnings, gaps, head, cut_off } = verified;
     let report = json!({
         "schema": 1, "file": path.display().to_string(), "files": files, "lines": lines, "first": first,
-        "cutOff": cut_off, "head": head,
+        "beginnings": beginnings, "gaps": gaps, "cutOff": cut_off, "head": head,
     });
     format!("{report:#}\n")
 }

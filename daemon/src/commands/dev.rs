@@ -24,6 +24,7 @@ use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSetting
 use crate::keys::RootKeySettings;
 use crate::listener::Proxies;
 use crate::logging::{self, LogLevel, LogSettings};
+use crate::platform::HandedSockets;
 use crate::secrets::Backends;
 use crate::sessions::{Admins, SessionLimits};
 
@@ -45,7 +46,8 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     }
     logging::start(config.log, context.verbosity, context.terminal);
     context.terminal.warn("FOR DEVELOPMENT ONLY: the identity provider of this daemon believes whoever says to be alice or bob.");
-    let daemon = Daemon::assemble(config, PathBuf::new(), Rollback::Refused, Arc::new(SystemClock))
+    let (path, handed, clock) = (PathBuf::new(), HandedSockets::default(), Arc::new(SystemClock));
+    let daemon = Daemon::assemble(config, path, handed, Rollback::Refused, clock)
         .await
         .map_err(|error| failure_of("the daemon cannot start", &error))?;
     let environment = environment(directory.path(), &daemon)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Event};
 use crate::config::{Config, Sections};
 use crate::logging::{Log, LogFormat};
 use crate::platform::ServiceManager;
@@ -39,7 +39,7 @@ impl Reloading {
             self.audit.reopen();
             self.certificates.reload().await;
             if let Some(configuration) = &self.configuration {
-                configuration.reload();
+                configuration.reload(&self.audit);
             }
             ServiceManager::ready();
         }
@@ -47,11 +47,12 @@ impl Reloading {
 }
 
 impl Configuration {
-    fn reload(&self) {
+    fn reload(&self, audit: &Audit) {
         let config = match Config::read(&self.path) {
             Ok(config) => config,
             Err(error) => {
                 tracing::error!(%error, "the configuration has a fault: what runs goes on, a restart would fail");
+                audit.record(&Event::Reloaded { outcome: "fault", configuration: None, need_restart: &[] });
                 return;
             }
         };
@@ -59,6 +60,11 @@ impl Configuration {
         let mut changed = config.sections.differing_from(&self.sections);
         // Of this one the level was just taken over, and there is nothing else but its format.
         changed.retain(|name| name != "log" || config.log.format != self.log_format);
+        audit.record(&Event::Reloaded {
+            outcome: "done",
+            configuration: config.digest.as_deref(),
+            need_restart: &changed,
+        });
         if !changed.is_empty() {
             let sections = changed.join(", ");
             tracing::warn!(sections, "these sections differ from what runs: they need a restart");

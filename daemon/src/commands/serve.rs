@@ -15,11 +15,12 @@ use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
 use crate::failure::Failure;
 use crate::logging;
-use crate::platform::{self, ServiceManager, lock_memory};
+use crate::platform::{self, HandedSockets, ServiceManager, lock_memory};
 use crate::terminal::Terminal;
 
 pub(super) async fn run(
     context: &Context,
+    handed: HandedSockets,
     accept_rollback: bool,
     domains: &[String],
 ) -> Result<ExitCode, Failure> {
@@ -38,7 +39,7 @@ pub(super) async fn run(
     let clock = Arc::new(SystemClock);
     let mut signals = listen_for_signals()?;
     let daemon = select! {
-        daemon = Daemon::assemble(config, context.config_path.clone(), rollback, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
+        daemon = Daemon::assemble(config, context.config_path.clone(), handed, rollback, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
         // It may wait for a root key; nothing that would have to end is under way.
         () = signals.next() => return Ok(Stopped::InOrder.into()),
     };

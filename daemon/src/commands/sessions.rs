@@ -31,14 +31,13 @@ pub(super) async fn run(context: &Context, command: &SessionsCommand) -> Result<
         SessionsCommand::List { user, json } => list(context, &config, user.clone(), *json).await,
         SessionsCommand::End { ids, .. } if !ids.is_empty() => end(context, &config, ids).await,
         SessionsCommand::End { user, .. } => {
-            let listed: ListedSessions =
-                ask_daemon(&config, Operation::Sessions { user: user.clone() }).await?;
-            let ids: Vec<SessionID> = listed.sessions.into_iter().map(|listed| listed.session.id).collect();
-            if ids.is_empty() {
-                context.terminal.say("there are no live sessions of that user");
-                return Ok(ExitCode::SUCCESS);
+            let ended: usize = ask_daemon(&config, Operation::EndSessions { user: user.clone() }).await?;
+            match (ended, user) {
+                (0, Some(_)) => context.terminal.say("there are no sessions of that user"),
+                (0, None) => context.terminal.say("there are no sessions"),
+                _ => context.terminal.say(&told(ended)),
             }
-            end(context, &config, &ids).await
+            Ok(ExitCode::SUCCESS)
         }
     }
 }
@@ -77,8 +76,12 @@ async fn end(context: &Context, config: &Config, ids: &[SessionID]) -> Result<Ex
             context.terminal.warn(&format!("there is no live session {id}"));
         }
     }
-    context.terminal.say(&format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" }));
+    context.terminal.say(&told(ended));
     Ok(if gone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn told(ended: usize) -> String {
+    format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })
 }
 
 fn table(listed: &ListedSessions) -> String {

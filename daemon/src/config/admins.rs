@@ -2,7 +2,7 @@
 
 use super::error::FaultAt;
 use super::section::{Field, Keys};
-use super::services;
+use super::{allow, services};
 use crate::identity::ProviderSettings;
 use crate::sessions::{Admins, AdminsOfProvider};
 
@@ -22,7 +22,11 @@ fn admins_of(item: &Field<'_>, providers: &[ProviderSettings]) -> Result<AdminsO
     let groups = list("groups", "a list of groups, such as `[infra-admins]`")?;
     let expected = "a list of addresses, such as `[alice@example.com]`";
     let emails = list("emails", expected)?;
-    if !emails.iter().all(|email| email.contains('@')) {
+    if !groups.iter().all(|group| group.trim() == group) {
+        let field = section.require("groups", "groups: [infra-admins]")?;
+        return Err(field.wrong("a list of groups without spaces around them"));
+    }
+    if !emails.iter().all(|email| allow::is_email(email)) {
         let field = section.require("emails", "emails: [alice@example.com]")?;
         return Err(field.wrong(expected));
     }

@@ -20,14 +20,22 @@ pub(super) fn listed(section: &Section<'_>) -> Result<Option<Allow>, FaultAt> {
         let texts = field.texts(expected)?;
         if texts.iter().all(|text| is_good(text)) { Ok(texts) } else { Err(field.wrong(expected)) }
     };
-    let groups = list("groups", "a list of groups, such as `[engineering]`", |_| true)?;
+    let groups =
+        list("groups", "a list of groups, such as `[engineering]` without spaces around it", |group| {
+            group.trim() == group
+        })?;
     let email_domains =
         list("emailDomains", "a list of domains without `@`, such as `[example.com]`", is_domain)?;
-    let emails = list("emails", "a list of addresses, such as `[alice@example.com]`", |email| {
-        email.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && is_domain(domain))
-    })?;
+    let emails = list("emails", "a list of addresses, such as `[alice@example.com]`", is_email)?;
     let is_empty = groups.is_empty() && email_domains.is_empty() && emails.is_empty();
     Ok((!is_empty).then_some(Allow::Listed { groups, email_domains, emails }))
+}
+
+/// One address of one person: no pattern, and nothing around it.
+pub(super) fn is_email(text: &str) -> bool {
+    let good = |character: char| !character.is_whitespace() && !character.is_control() && character != '*';
+    text.rsplit_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && local.chars().all(good) && is_domain(domain))
 }
 
 fn is_domain(text: &str) -> bool {

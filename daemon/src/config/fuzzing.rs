@@ -9,7 +9,7 @@ use super::directories::Directories;
 use crate::secrets::Backends;
 
 /// The targets of this room.
-const FUZZED: &[infra_harness::fuzz::Target] =
+pub(crate) const FUZZED: &[(&str, fn(&[u8]))] =
     &[("configuration", configuration), ("secret_reference", secret_reference), ("addresses", addresses)];
 
 /// A text with this word in it is a secret: no error shows it.

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use crate::identity::ProviderSettings;
 use crate::keys::RootKeySettings;
 use crate::logging::{LogFormat, LogLevel, LogSettings};
+use crate::platform;
 use crate::sessions::{Admins, SessionLimits};
 
 use super::directories::Directories;
@@ -230,7 +231,10 @@ fn epoch_file(
             _ => None,
         });
         let beside = native.or(directories.root_key.as_ref()).and_then(|path| path.parent());
-        let beside = beside.ok_or_else(|| top.missing("epochFile", "epochFile: /etc/infra/infrad.epoch"))?;
+        // What the service manager hands over is read-only, and gone with the service.
+        let beside = beside.filter(|directory| !platform::is_credential(directory));
+        let beside = beside
+            .ok_or_else(|| top.missing("epochFile", "epochFile: /var/lib/infrad-epoch/infrad.epoch"))?;
         return Ok(Some(beside.join(NAME)));
     };
     if field.is_text() && field.text("a path")? == "none" {

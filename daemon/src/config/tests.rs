@@ -520,3 +520,18 @@ fn without_a_home_the_places_must_be_written() {
     assert_eq!(missing(&with_section("")), "dataDir");
     assert_eq!(missing(&with_section("dataDir: /srv/infrad")), "keys");
 }
+
+#[test]
+fn beside_a_credential_there_is_no_place_for_the_epoch() {
+    let handed = Directories {
+        data: Some("/var/lib/infrad".into()),
+        root_key: Some("/run/credentials/infrad.service/root.key".into()),
+    };
+    match Config::parse(&with_section(""), &handed) {
+        Err(FaultAt { fault: Fault::Missing { key, .. }, .. }) => assert_eq!(key, "epochFile"),
+        other => panic!("{other:?}"),
+    }
+    let epoch = "epochFile: /var/lib/infrad-epoch/infrad.epoch";
+    let config = Config::parse(&with_section(epoch), &handed).expect("a good configuration");
+    assert_eq!(config.epoch_file, Some("/var/lib/infrad-epoch/infrad.epoch".into()));
+}

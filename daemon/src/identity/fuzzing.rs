@@ -12,7 +12,7 @@ use super::*;
 use crate::outbound::Answer;
 
 /// The targets of this room.
-const FUZZED: &[infra_harness::fuzz::Target] = &[
+pub(crate) const FUZZED: &[(&str, fn(&[u8]))] = &[
     ("id_token", id_token),
     ("signing_keys", signing_keys),
     ("discovery", discovery),

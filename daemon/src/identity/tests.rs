@@ -181,3 +181,24 @@ async fn a_provider_that_stalls_with_its_keys_makes_no_queue() {
     }
     assert!(begin.elapsed() < Duration::from_secs(10), "one waited for the other: {:?}", begin.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_in_json_with_status_200_and_at_most_256_kib_and_count_not_otherwise() {
+    let padded = |size: usize| {
+        Misbehaviour::default().json(Endpoint::Keys, move |set| set["padding"] = "x".repeat(size).into())
+    };
+    let fixture = Fixture::new();
+    fixture.misbehave(padded(255 * 1024));
+    fixture.log_in().await.expect("a large set");
+    for misbehaviour in [
+        padded(256 * 1024),
+        Misbehaviour::default().answer(Endpoint::Keys, |answer| answer.status = 404),
+        Misbehaviour::default()
+            .answer(Endpoint::Keys, |answer| answer.set_header("content-type", "text/plain")),
+    ] {
+        let fixture = Fixture::new();
+        fixture.misbehave(misbehaviour);
+        let refused = fixture.log_in().await.expect_err("no keys");
+        assert!(matches!(refused, IdentityError::Unavailable(_)), "{refused}");
+    }
+}

@@ -16,8 +16,10 @@ pub(super) struct Admission {
     places: Arc<Mutex<Places>>,
     connections: usize,
     connections_per_address: usize,
-    /// Counted with all others, and not by their address.
+    /// Proxies and services: counted with all others, and not by their address.
     exempt: Networks,
+    /// Services alone: whoever a proxy brings is never taken for a proxy.
+    services: Networks,
 }
 
 #[derive(Default)]
@@ -36,21 +38,26 @@ pub(super) struct Admitted {
 }
 
 impl Admission {
-    pub(super) fn new(limits: &ListenerLimits, exempt: Networks) -> Self {
+    pub(super) fn new(limits: &ListenerLimits, proxies: &Networks, services: &Networks) -> Self {
         Self {
             places: Arc::default(),
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
-            exempt,
+            exempt: proxies.and(services),
+            services: services.clone(),
         }
     }
 
     /// A place for a connection from `peer`; `None` when there is none.
     pub(super) fn admit(&self, peer: IpAddr, activity: &Arc<Activity>) -> Option<Admitted> {
+        self.admit_as(peer, self.is_limited(peer), activity)
+    }
+
+    fn admit_as(&self, peer: IpAddr, is_limited: bool, activity: &Arc<Activity>) -> Option<Admitted> {
         let party = one_party(peer);
         let mut places = self.places();
         let held = places.of_party.get(&party).map_or(0, BTreeMap::len);
-        if self.is_limited(peer) && held >= self.connections_per_address {
+        if is_limited && held >= self.connections_per_address {
             return None;
         }
         if places.all >= self.connections && !places.make_room(held, |party| self.is_limited(party)) {
@@ -67,7 +74,7 @@ impl Admission {
         activity: &Arc<Activity>,
     ) -> Option<Admitted> {
         drop(proxy);
-        self.admit(caller, activity)
+        self.admit_as(caller, !self.services.contains(caller), activity)
     }
 
     fn place(&self, mut places: MutexGuard<'_, Places>, party: IpAddr, activity: &Arc<Activity>) -> Admitted {
@@ -131,7 +138,8 @@ mod tests {
 
     fn admission(connections: usize, connections_per_address: usize) -> Admission {
         let limits = ListenerLimits { connections, connections_per_address, ..ListenerLimits::default() };
-        Admission::new(&limits, Networks::new(vec!["203.0.113.0/24".parse().expect("a network")]))
+        let proxies = Networks::new(vec!["203.0.113.0/24".parse().expect("a network")]);
+        Admission::new(&limits, &proxies, &Networks::default())
     }
 
     fn admit(admission: &Admission, address: &str) -> Option<Admitted> {
@@ -156,6 +164,17 @@ mod tests {
         let _first = admit(&admission, "2001:db8::1").expect("a place");
         assert!(admit(&admission, "2001:db8::ffff:1").is_none());
         assert!(admit(&admission, "2001:db8:0:1::1").is_some());
+    }
+
+    #[test]
+    fn whoever_a_proxy_brings_is_never_exempt_as_a_proxy_is() {
+        let admission = admission(10, 1);
+        let bring = || {
+            let proxy = admit(&admission, "203.0.113.9").expect("a place");
+            admission.admit_told("203.0.113.7".parse().expect("an address"), proxy, &Activity::new())
+        };
+        let _first = bring().expect("a place");
+        assert!(bring().is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use axum::http::{HeaderValue, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use super::activity::{Activity, Heard};
 use super::requests::{identified, request_id};
-use super::{ListenerLimits, PeerAddress, Proxies, Requests, Site};
+use super::{AtOnce, ListenerLimits, PeerAddress, Proxies, Requests, Site};
 
 /// What may have come and not been read yet, of one request and of a connection: a body of the usual size.
 const WINDOW: u32 = 64 * 1024;
@@ -30,6 +30,9 @@ const WINDOW: u32 = 64 * 1024;
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// Requests that were given up, and are not forgotten yet; a peer with more is cut off (CVE-2023-44487, CVE-2025-8671).
 const MAX_RESETS: usize = 20;
+/// Streams that a peer may begin before it is told how many it may have (RFC 9113 §6.5.2 recommends no fewer): those beyond
+/// are refused one by one, and the others are answered.
+const STREAMS_AHEAD: usize = 100;
 /// A peer that is gone without a word is noticed by a ping that comes back to nobody.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -42,6 +45,7 @@ pub(super) struct Protocol {
 
 /// What becomes of a request.
 struct Answerer {
+    at_once: Option<AtOnce>,
     router: Router,
     requests: Arc<Requests>,
     proxies: Proxies,
@@ -69,10 +73,11 @@ impl Protocol {
             .initial_connection_window_size(WINDOW)
             .max_send_buf_size(MAX_SEND_BUFFER)
             .max_pending_accept_reset_streams(MAX_RESETS)
-            .max_local_error_reset_streams(MAX_RESETS)
+            .max_local_error_reset_streams(limits.streams.max(STREAMS_AHEAD))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(limits.request_head);
         let answerer = Answerer {
+            at_once: site.at_once,
             router: site.router,
             requests: site.requests,
             proxies: site.proxies,
@@ -147,25 +152,13 @@ impl Answerer {
     ) -> Result<Response, Infallible> {
         let begun = Instant::now();
         let answering_it = activity.answering(self.requests_per_connection);
-        let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
-        let is_get = request.method() == Method::GET;
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
-        let answering = tokio::time::timeout(self.request, self.router.clone().oneshot(request));
-        let answer = identified(async {
-            if is_get {
-                // Who is asked thousands of times a second whose a token is has nothing to tell of it but a refusal.
-                return answering.await;
-            }
-            let span = super::answering(&request_id());
-            answering.instrument(span).await
-        });
-        let mut response = match answer.await {
-            Ok(Ok(response)) => response,
-            // Whatever it waited for is away for now.
-            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")]).into_response(),
+        let at_once = self.at_once.as_ref();
+        let known = at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers()));
+        let mut response = match known {
+            Some(response) => response,
+            None => self.work_on(request, peer, self.requests.is_busy(route)).await,
         };
         if answering_it.is_last && is_serial {
             // RFC 9112 §9.6: nothing that is sent after it will be read.
@@ -173,5 +166,25 @@ impl Answerer {
         }
         self.requests.observe(route, response.status(), begun.elapsed());
         Ok(response)
+    }
+
+    /// Answers what is not known from memory.
+    async fn work_on(&self, request: Request<Incoming>, peer: PeerAddress, is_busy: bool) -> Response {
+        let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let answering = tokio::time::timeout(self.request, self.router.clone().oneshot(request));
+        let answer = identified(async {
+            if is_busy {
+                return answering.await;
+            }
+            let span = super::answering(&request_id());
+            answering.instrument(span).await
+        });
+        match answer.await {
+            Ok(Ok(response)) => response,
+            // Whatever it waited for is away for now.
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")]).into_response(),
+        }
     }
 }

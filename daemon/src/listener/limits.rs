@@ -38,7 +38,7 @@ impl Default for ListenerLimits {
             request: Duration::from_secs(30),
             idle: Duration::from_secs(30),
             requests_per_connection: 1000,
-            streams: 64,
+            streams: 100,
             connections: 4096,
             connections_per_address: 64,
             drain: Duration::from_secs(10),

@@ -23,6 +23,8 @@ const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
+    /// Asked thousands of times a second: there is nothing to tell of an answer but that it is a refusal.
+    pub is_busy: bool,
 }
 
 /// Counts requests. What a stranger asks for makes no new count: it falls under a known route or under none.
@@ -71,6 +73,11 @@ impl Requests {
             .iter()
             .position(|route| [method.as_str(), "*"].contains(&route.method) && is_under(route.path, path))
             .unwrap_or(self.routes.len())
+    }
+
+    /// Whether `route` is asked thousands of times a second.
+    pub(super) fn is_busy(&self, route: usize) -> bool {
+        self.routes.get(route).is_some_and(|route| route.is_busy)
     }
 
     /// A request for `route` was answered with `status` after `time`.
@@ -158,8 +165,8 @@ mod tests {
     use super::*;
 
     const ROUTES: &[Route] = &[
-        Route { method: "GET", path: "/v1/session" },
-        Route { method: "DELETE", path: "/v1/sessions/{id}" },
+        Route { method: "GET", path: "/v1/session", is_busy: true },
+        Route { method: "DELETE", path: "/v1/sessions/{id}", is_busy: false },
     ];
 
     #[test]

@@ -114,7 +114,7 @@ async fn requests_are_answered_and_know_where_they_came_from() {
     let client = served.client();
     for _ in 0..3 {
         let answer = client.get(served.url("/")).send().await.expect("an answer");
-        assert_eq!(answer.version(), axum::http::Version::HTTP_2);
+        assert_eq!(answer.version(), axum::http::Version::HTTP_11);
         assert_eq!(answer.text().await.expect("a body"), "127.0.0.1");
     }
 }
@@ -413,4 +413,28 @@ async fn when_all_places_are_taken_an_honest_caller_still_gets_one() {
     let stream = socket.connect(served.address).await.expect("a connection");
     let mut stream = speak_http1(&served, stream).await;
     assert!(ask(&mut stream, "").await.ends_with("127.0.0.2~"));
+}
+
+#[tokio::test]
+async fn streams_beyond_the_limit_are_refused_and_the_others_answered() {
+    let limits = ListenerLimits { streams: 8, ..ListenerLimits::default() };
+    let served = Served::new(whoami(), limits).await;
+    let stream = try_tls(&served, served.connect().await, "h2").await.expect("a handshake");
+    let stream = hyper_util::rt::TokioIo::new(stream);
+    // hyper begins as many as 100 before it knows how many it may.
+    let (sender, driver) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), stream)
+            .await
+            .expect("HTTP/2");
+    let driver = tokio::spawn(driver);
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..90 {
+        let mut sender = sender.clone();
+        let request =
+            axum::http::Request::get(served.url("/")).body(axum::body::Body::empty()).expect("a request");
+        asking.spawn(async move { sender.send_request(request).await.is_ok_and(|it| it.status() == 200) });
+    }
+    let answered = timeout(BOUND, asking.join_all()).await.expect("in time");
+    assert!(answered.iter().filter(|answered| **answered).count() >= 8, "{answered:?}");
+    assert!(!driver.is_finished(), "the connection goes on");
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use infra_shared::printable::printable_json;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::LogFormat;
@@ -90,17 +91,24 @@ fn begins_with_colour(text: &str) -> bool {
 
 /// The event, an object already in one line. One that is too long becomes an object with as much of it as fits.
 fn as_json(text: &str) -> String {
-    if text.len() < LONGEST {
-        return format!("{text}\n");
+    let shown = printable_json(text);
+    if shown.len() < LONGEST {
+        return format!("{shown}\n");
     }
     // In JSON once more each character of it may become two, and no more: it holds no control character.
-    let kept: String = text.chars().take(LONGEST / 4).filter(char::is_ascii).collect();
+    let kept: String = shown.chars().take(LONGEST / 4).filter(char::is_ascii).collect();
     format!("{}\n", serde_json::json!({ "message": "an event was too long", "cut": kept }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys_or_a_reader_takes_for_a_line() {
+        let line = as_json("{\"message\":\"a\u{7f}\u{9b}31m\u{2028}\u{202e}b\"}");
+        assert_eq!(line, "{\"message\":\"a\\u007f\\u009b31m\\u2028\\u202eb\"}\n");
+    }
 
     #[test]
     fn colours_stay_where_there_are_any_and_nothing_else_that_a_terminal_obeys() {

@@ -30,8 +30,8 @@ pub fn ensure_private_directory(path: &Path) -> Result<(), PlatformError> {
     Ok(())
 }
 
-/// Reads a file that nobody else may read (no group or other bits, own or root's, a regular file, not a link), at most
-/// `limit` bytes.
+/// Reads a file that nobody else may read (own or root's, no bits for others, a regular file, not a link), at most
+/// `limit` bytes. A file of root may be readable by its group: see [`is_too_open`].
 pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, PlatformError> {
     let name = || path.display().to_string();
     // Not to follow, and not to wait for a writer where the file is a pipe.
@@ -53,7 +53,7 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
     if metadata.uid() != own_user() && metadata.uid() != 0 {
         return Err(PlatformError::OtherOwner { path: name(), owner: metadata.uid() });
     }
-    if metadata.mode() & 0o077 != 0 {
+    if is_too_open(metadata.mode(), metadata.uid(), own_user()) {
         return Err(PlatformError::TooOpen { path: name(), mode: metadata.mode() & 0o700 });
     }
 
@@ -65,6 +65,19 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
         return Err(PlatformError::TooLarge { path: name(), limit });
     }
     Ok(contents)
+}
+
+/// Whether others than `owner` and its reader may use a file of this mode. Nobody but root can give root's file to a group,
+/// and it is the only way in which Kubernetes (a Secret with `fsGroup`) and systemd (a credential with an access list) hand
+/// one to a program that is not root: then the group may read, and that is all. For root itself it is of no use.
+fn is_too_open(mode: u32, owner: u32, reader: u32) -> bool {
+    let handed_to_group = owner == 0 && reader != 0 && mode & 0o077 == 0o040;
+    mode & 0o077 != 0 && !handed_to_group
+}
+
+/// Whether `path` is a file that systemd hands to its unit (`LoadCredential=`), read-only and gone with it.
+pub fn is_credential(path: &Path) -> bool {
+    path.starts_with("/run/credentials")
 }
 
 /// Creates the file `path`, which must not be there yet, whole or not at all, and makes it durable; `mode` from creation.
@@ -163,6 +176,25 @@ mod tests {
         for open in [0o640, 0o604, 0o660] {
             fs::set_permissions(&path, Permissions::from_mode(open)).expect("a mode");
             assert!(matches!(read_private_file(&path, 10), Err(PlatformError::TooOpen { mode: 0o600, .. })));
+        }
+    }
+
+    #[test]
+    fn a_file_of_root_may_be_handed_to_a_group_that_only_reads() {
+        const ROOT: u32 = 0;
+        const OWN: u32 = 65_532;
+        assert!(!is_too_open(0o440, ROOT, OWN) && !is_too_open(0o640, ROOT, OWN));
+        for (mode, owner, reader) in [
+            // Writable or executable by the group, or open to others.
+            (0o460, ROOT, OWN),
+            (0o450, ROOT, OWN),
+            (0o444, ROOT, OWN),
+            (0o404, ROOT, OWN),
+            // The reader's own: whoever made it could have kept it closed.
+            (0o440, OWN, OWN),
+            (0o440, ROOT, ROOT),
+        ] {
+            assert!(is_too_open(mode, owner, reader), "{mode:o} of {owner}, read by {reader}");
         }
     }
 

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use infra_shared::api::{FinishLogin, FinishedLogin, StartLogin, StartedLogin};
 use infra_shared::token_text::SessionID;
 
+use super::counts::Counts;
 use super::ticket::Ticket;
 use super::{LoginRefusal, Sessions};
-use crate::audit::{Counted, Event};
+use crate::audit::{Audit, Counted, Event};
 use crate::identity::IdentityError;
-use crate::store::EndReason;
+use crate::store::{EndReason, EndedSession};
 
 /// What one address does too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,10 +72,9 @@ impl Sessions {
         });
     }
 
-    pub(super) fn tell_ended(&self, session: &SessionID, reason: EndReason, by: Option<&SessionID>) {
-        self.counts.ended(reason.as_str());
-        let (session, by) = (session.as_str(), by.map(SessionID::as_str));
-        self.audit.record(&Event::SessionEnded { session, reason: reason.as_str(), by });
+    /// Whoever tells of ends, on whatever thread they come about.
+    pub(super) fn teller(&self) -> Teller {
+        Teller { audit: self.audit.clone(), counts: self.counts.clone() }
     }
 
     /// `from`, where the operator has it recorded.
@@ -87,6 +87,23 @@ impl Sessions {
         let detail = refusal.to_string();
         let event = Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail };
         self.audit.record_or_count(&event, Counted::Refused);
+    }
+}
+
+/// Tells the audit log and the counts of sessions that ended.
+pub(super) struct Teller {
+    audit: Audit,
+    counts: Counts,
+}
+
+impl Teller {
+    /// `by` is the session from which it was ended; nothing is said of that where it is itself.
+    pub(super) fn ended(&self, ended: &EndedSession, reason: EndReason, by: Option<&SessionID>) {
+        self.counts.ended(reason.as_str());
+        let EndedSession { id, issuer, subject } = ended;
+        let by = by.filter(|by| *by != id).map(SessionID::as_str);
+        let (session, reason) = (id.as_str(), reason.as_str());
+        self.audit.record(&Event::SessionEnded { session, issuer, subject, reason, by });
     }
 }
 

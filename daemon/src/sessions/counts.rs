@@ -1,11 +1,11 @@
 //! How logins and sessions ended, counted by few words.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts since the start.
-#[derive(Default)]
-pub(super) struct Counts(Mutex<SessionCounts>);
+/// Counts since the start. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Counts(Arc<Mutex<SessionCounts>>);
 
 /// How often logins and sessions ended in which way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

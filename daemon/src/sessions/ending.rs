@@ -4,7 +4,7 @@ use infra_shared::token_text::{LogoutProof, SessionID};
 use subtle::ConstantTimeEq;
 
 use super::{Caller, Sessions};
-use crate::store::{EndReason, StoreError, StoredSession};
+use crate::store::{EndReason, EndedSession, StoreError, StoredSession, Which};
 
 impl Sessions {
     /// Ends the caller's own session; durable when it returns.
@@ -25,11 +25,24 @@ impl Sessions {
         reason: EndReason,
         by: Option<&SessionID>,
     ) -> Result<bool, StoreError> {
-        let ended = self.store.end_session(id, self.clock.now(), reason).await?;
-        if ended {
-            self.tell_ended(id, reason, by.filter(|by| *by != id));
-        }
-        Ok(ended)
+        Ok(self.end_these(Which::One(id.clone()), reason, by).await? > 0)
+    }
+
+    /// Ends each of these, whatever the clock says of it; answers how many. They are told of also where whoever asked for it
+    /// has gone meanwhile.
+    pub(super) async fn end_these(
+        &self,
+        which: Which,
+        reason: EndReason,
+        by: Option<&SessionID>,
+    ) -> Result<usize, StoreError> {
+        let (teller, by) = (self.teller(), by.cloned());
+        let tell = move |ended: &[EndedSession]| {
+            for session in ended {
+                teller.ended(session, reason, by.as_ref());
+            }
+        };
+        Ok(self.store.end_sessions(which, self.clock.now(), reason, tell).await?.len())
     }
 
     /// Ends the session `id` for whoever can prove to have held its token. Whether there was one is not told.

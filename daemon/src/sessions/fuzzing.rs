@@ -11,7 +11,7 @@ use super::ticket::Ticket;
 use crate::keys::TicketKey;
 
 /// The targets of this room.
-const FUZZED: &[infra_harness::fuzz::Target] =
+pub(crate) const FUZZED: &[(&str, fn(&[u8]))] =
     &[("ticket", ticket), ("session_token", session_token), ("api_bodies", api_bodies)];
 
 /// A ticket that nobody sealed opens never; contents that were sealed are read, and sealed again they say the same.

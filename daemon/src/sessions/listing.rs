@@ -5,7 +5,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 
 use super::{Caller, Sessions, whole_second};
-use crate::store::{EndReason, StoreError, StoredSession};
+use crate::store::{EndReason, StoreError, StoredSession, Which};
 
 /// Whose sessions are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,10 +51,10 @@ impl Sessions {
     }
 
     /// Ends the session `id` for its user or an administrator; durable when it returns. `false` where there is none that
-    /// lives and that the caller may end: which of these it is, is not told.
+    /// had not ended and that the caller may end: which of these it is, is not told. One that nobody used for too long is
+    /// ended like any other: a later configuration, or a clock that steps back, must not bring it back.
     pub async fn end_for(&self, caller: &Caller, id: &SessionID) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let Some(stored) = self.store.find_session(id)?.filter(|stored| self.is_live(stored, now)) else {
+        let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
             return Ok(false);
         };
         let (user, owner) = (caller.user(), &stored.user);
@@ -70,9 +70,18 @@ impl Sessions {
         self.end_by(id, reason, Some(&caller.session().id)).await
     }
 
-    /// Ends the session `id` for an operator; `false` where there is none that lives.
+    /// Ends the session `id` for an operator; `false` where there is none that had not ended.
     pub async fn end_as_operator(&self, id: &SessionID) -> Result<bool, StoreError> {
         self.end(id, EndReason::Operator).await
+    }
+
+    /// Ends all of them for an operator, whatever the clock says of them; answers how many.
+    pub async fn end_all_as_operator(&self, whose: Whose) -> Result<usize, StoreError> {
+        let which = match whose {
+            Whose::User(name) => Which::User(name),
+            Whose::Everybody => Which::All,
+        };
+        self.end_these(which, EndReason::Operator, None).await
     }
 
     async fn find(&self, whose: Whose) -> Result<Vec<StoredSession>, StoreError> {

@@ -16,7 +16,9 @@ use crate::identity::{
     AuthorizationRequest, CodeGrant, Exchanged, IdentityError, Provider, VerifiedIdentity,
 };
 use crate::keys::DoesNotOpen;
-use crate::store::{Consumed, EndReason, NewRefreshToken, NewSession, Opening, StoreError, TokenHash};
+use crate::store::{
+    Consumed, EndReason, EndedSession, NewRefreshToken, NewSession, Opening, StoreError, TokenHash,
+};
 
 /// Characters of a `state` that are taken: enough to be unguessable, few enough for any provider.
 const STATE_CHARACTERS: std::ops::RangeInclusive<usize> = 22..=128;
@@ -188,11 +190,14 @@ impl Sessions {
             created_at: now,
             expires_at,
         };
+        let (issuer, subject) = (user.issuer.clone(), user.subject.clone());
         let ended = self.store.open_session(new, self.limits.max_per_user).await?;
         if !ended.is_empty() {
             tracing::info!(session = %token.id(), ?ended, "more sessions than maxPerUser: the oldest were ended");
-            for session in &ended {
-                self.tell_ended(session, EndReason::TooMany, Some(token.id()));
+            let teller = self.teller();
+            for id in ended {
+                let ended = EndedSession { id, issuer: issuer.clone(), subject: subject.clone() };
+                teller.ended(&ended, EndReason::TooMany, Some(token.id()));
             }
         }
         let session = Session {

@@ -508,3 +508,55 @@ async fn a_use_is_written_down_once_a_minute() {
     assert_eq!(used_at(1).await, first + SignedDuration::from_secs(60));
     assert_eq!(used_at(30).await, first + SignedDuration::from_secs(60));
 }
+
+#[tokio::test]
+async fn a_use_is_written_down_often_enough_for_a_short_inactivity_limit() {
+    let mut setup = Fixture::new().await;
+    setup.sessions.limits.inactivity_timeout = SignedDuration::from_mins(5);
+    let token = setup.open_session().await;
+    // In use every quarter of a minute, and each use is written down.
+    for _ in 0..41 {
+        setup.clock.advance(SignedDuration::from_secs(15));
+        setup.sessions.authenticate(token.expose(), Use::Counts).await.expect("in use");
+    }
+    let stored = setup.sessions.store.find_session(token.id()).expect("an answer").expect("a row");
+    assert_eq!(stored.last_used_at, setup.clock.now());
+    setup.clock.advance(SignedDuration::from_secs(299));
+    setup.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("a second is left");
+}
+
+#[tokio::test]
+async fn a_session_whose_ender_hangs_up_at_once_is_told_of_all_the_same() {
+    let setup = Fixture::new().await;
+    let (mine, other) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
+    let ending = setup.sessions.end_for(&mine, &other.session().id);
+    let _ = tokio::time::timeout(std::time::Duration::ZERO, ending).await;
+    let told = async {
+        while setup.sessions.counts().ended.get("revoked") != Some(&1) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("it is told");
+}
+
+#[tokio::test]
+async fn what_idled_out_is_ended_for_good_with_the_others() {
+    let setup = Fixture::new().await;
+    let (idle, idle_too) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
+    setup.clock.advance(SignedDuration::from_mins(250));
+    let mine = setup.caller(alice(), true).await;
+    assert!(setup.sessions.end_for(&mine, &idle.session().id).await.expect("an answer"));
+    let user = Whose::User("ALICE@example.com".to_owned());
+    assert_eq!(setup.sessions.end_all_as_operator(user.clone()).await.expect("an answer"), 2);
+    assert_eq!(setup.sessions.end_all_as_operator(user).await.expect("an answer"), 0);
+    // The clock steps back: whatever came back to life would be seen.
+    setup.clock.advance(-SignedDuration::from_mins(240));
+    for caller in [&idle, &idle_too, &mine] {
+        let stored = setup.sessions.store.find_session(&caller.session().id).expect("an answer");
+        assert!(stored.expect("a row").ended.is_some());
+    }
+    let other = setup.caller(alice(), true).await;
+    setup.clock.advance(SignedDuration::from_hours(13));
+    assert_eq!(setup.sessions.end_all_as_operator(Whose::Everybody).await.expect("an answer"), 1);
+    assert!(!setup.sessions.end_as_operator(&other.session().id).await.expect("an answer"));
+}

@@ -53,16 +53,28 @@ impl Connections {
         &self,
         operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.write_then(operation, |_| ()).await
+    }
+
+    /// The same, and `then` with what was written: also where nobody waits for it any more.
+    pub(super) async fn write_then<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (writer, watch) = (self.writer.clone(), self.writes.clone());
         tokio::task::spawn_blocking(move || {
             // A panic inside a transaction rolled it back: the connection is as good as before.
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            watch.over(|| {
-                let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let result = operation(&transaction)?;
-                transaction.commit()?;
-                Ok(result)
-            })
+            let written = {
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                watch.over(|| {
+                    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                    let result = operation(&transaction)?;
+                    transaction.commit()?;
+                    Ok(result)
+                })
+            };
+            written.inspect(then)
         })
         .await
         .expect("a transaction neither panics nor is aborted")

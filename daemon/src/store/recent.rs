@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use infra_shared::token_text::SessionID;
@@ -73,6 +73,7 @@ impl Recent {
         if let Some(remembered) = self.shard(hash).get_mut(&hash.0) {
             let session = Arc::make_mut(&mut remembered.found.session);
             session.last_used_at = session.last_used_at.max(at);
+            session.told = OnceLock::new();
         }
     }
 

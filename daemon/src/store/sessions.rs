@@ -1,15 +1,17 @@
 //! The rows of sessions: opened, found, used, ended, dropped.
 
 mod end_reason;
+mod ending;
 mod listing;
 mod opening;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use infra_shared::api::User;
 use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde_json::value::RawValue;
 
 use super::{
     AudienceGrant, NewRefreshToken, Store, StoreError, TokenHash, audience_tokens, epoch, refresh_tokens,
@@ -17,6 +19,7 @@ use super::{
 };
 
 pub use end_reason::{EndReason, Ended};
+pub use ending::{EndedSession, Which};
 pub use opening::Opening;
 
 /// A session about to be opened.
@@ -46,6 +49,15 @@ pub struct StoredSession {
     pub expires_at: Timestamp,
     pub last_used_at: Timestamp,
     pub ended: Option<Ended>,
+    /// What is told of it again and again, made when it is told first.
+    pub told: OnceLock<Told>,
+}
+
+/// A session and its user, as JSON.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub session: Box<RawValue>,
+    pub user: Box<RawValue>,
 }
 
 /// A token that is known: its session, and for a token for one audience whose it is.
@@ -74,20 +86,20 @@ impl Store {
         session: NewSession,
         max_per_user: u32,
     ) -> Result<Vec<SessionID>, StoreError> {
-        let ended = self
-            .connections
-            .write(move |transaction| {
-                insert(transaction, &session)?;
-                if let Some(refresh_token) = &session.refresh_token {
-                    refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
-                }
-                end_oldest(transaction, &session, max_per_user)
-            })
-            .await?;
-        if !ended.is_empty() {
-            self.recent.changed(&ended);
-        }
-        Ok(ended)
+        let recent = self.recent.clone();
+        let open = move |transaction: &Transaction<'_>| {
+            insert(transaction, &session)?;
+            if let Some(refresh_token) = &session.refresh_token {
+                refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
+            }
+            end_oldest(transaction, &session, max_per_user)
+        };
+        let known = move |ended: &Vec<SessionID>| {
+            if !ended.is_empty() {
+                recent.changed(ended);
+            }
+        };
+        self.connections.write_then(open, known).await
     }
 
     /// The session of exactly this token, as it was within the last second; ended ones are told as soon as they have. The
@@ -112,6 +124,11 @@ impl Store {
             self.recent.remember(found, reading);
         }
         Ok(found)
+    }
+
+    /// What exactly this token stands for, where that is known from the last second. Nothing is read.
+    pub fn recall(&self, token: &str) -> Option<FoundToken> {
+        self.recent.find(&TokenHash::of_text(token))
     }
 
     /// Looks a session up by its id, as it is now; in-line and fast, for the validation path.
@@ -146,11 +163,8 @@ impl Store {
         at: Timestamp,
         reason: EndReason,
     ) -> Result<bool, StoreError> {
-        let row = id.clone();
-        let ended =
-            self.connections.write(move |transaction| end(transaction, row.as_str(), at, reason)).await?;
-        self.recent.changed(std::slice::from_ref(id));
-        Ok(ended)
+        let ended = self.end_sessions(Which::One(id.clone()), at, reason, |_| ()).await?;
+        Ok(!ended.is_empty())
     }
 
     /// Keeps what the provider says of a user now, for a session that has not ended; known at once.
@@ -160,38 +174,27 @@ impl Store {
         user: User,
         email_verified: bool,
     ) -> Result<(), StoreError> {
-        let row = id.clone();
+        let (row, id, recent) = (id.clone(), id.clone(), self.recent.clone());
         self.connections
-            .write(move |transaction| {
-                let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
-                transaction
-                    .prepare_cached(
-                        "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5 \
+            .write_then(
+                move |transaction| {
+                    let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
+                    transaction
+                        .prepare_cached(
+                            "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5 \
                          WHERE id = ?1 AND ended_at IS NULL",
-                    )?
-                    .execute(params![row.as_str(), user.name, user.email, email_verified, groups])?;
-                Ok(())
-            })
-            .await?;
-        self.recent.changed(std::slice::from_ref(id));
-        Ok(())
+                        )?
+                        .execute(params![row.as_str(), user.name, user.email, email_verified, groups])?;
+                    Ok(())
+                },
+                move |()| recent.changed(&[id]),
+            )
+            .await
     }
 
     /// Ends every session; answers how many.
     pub async fn end_all_sessions(&self, at: Timestamp, reason: EndReason) -> Result<usize, StoreError> {
-        let ended = self
-            .connections
-            .write(move |transaction| {
-                epoch::raise(transaction)?;
-                refresh_tokens::end_all(transaction)?;
-                Ok(transaction.execute(
-                    "UPDATE sessions SET ended_at = ?1, end_reason = ?2 WHERE ended_at IS NULL",
-                    params![time::to_database(at), reason.as_str()],
-                )?)
-            })
-            .await?;
-        self.recent.all_changed();
-        Ok(ended)
+        Ok(self.end_sessions(Which::All, at, reason, |_| ()).await?.len())
     }
 
     /// Drops consumed tickets and sessions more than 24 h past their expiry; answers how many sessions. Tickets are kept for so
@@ -329,6 +332,7 @@ fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
         expires_at: time::from_database(row.get("expires_at")?)?,
         last_used_at: time::from_database(row.get("last_used_at")?)?,
         ended,
+        told: OnceLock::new(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use infra_shared::token_text::{AudienceToken, LogoutProof, SessionToken};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// The SHA-256 of a whole token. Compared in constant time.
@@ -16,6 +17,11 @@ impl TokenHash {
 
     pub fn of_audience_token(token: &AudienceToken) -> Self {
         Self(token.sha256())
+    }
+
+    /// That of a text, which is a token where something is found by it.
+    pub(super) fn of_text(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
     }
 
     /// Whether both are of the same token, in constant time.

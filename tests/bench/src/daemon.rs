@@ -1,13 +1,17 @@
 //! A daemon with many sessions: how fast it starts, how much memory it takes, how large the programs are.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use infra_harness::api::Api;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::program::built;
 use infra_harness::provider::Provider;
+use infra_harness::services::credential_in;
+use infra_shared::http::Trust;
 use infra_shared::token_text::SessionToken;
 
+use crate::load::{Question, Target};
 use crate::population;
 use crate::statistics::{milliseconds, percentile};
 
@@ -29,9 +33,16 @@ pub(crate) struct Start {
 
 impl Populated {
     pub(crate) fn new(provider: &Provider, count: usize) -> Self {
-        let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |configuration| {
+        let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
+        let credential = credential_in(daemon.directory());
+        daemon.change(|configuration| {
             // What is measured is an answer, not the making of connections.
-            "limits: {requestsPerConnection: 1000000}\n".clone_into(&mut configuration.more);
+            configuration.more = format!(
+                "limits: {{requestsPerConnection: 1000000, connectionsPerAddress: 4096}}\n\
+                 services:\n\
+                 - {{name: wiki, credentials: ['{credential}'], allow: everyone, acceptSessionToken: true}}\n\
+                 - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"
+            );
         });
         // Its directory, keys and certificate are made by itself.
         daemon.start_again();
@@ -78,6 +89,11 @@ impl Populated {
         let answered = self.daemon.api().get_as("/v1/session?use=false", token.expose());
         assert_eq!(answered.status, 200, "{answered:?}");
         answered.body.len()
+    }
+
+    pub(crate) fn target(&self, questions: Arc<Vec<Question>>) -> Target {
+        let trust = Trust::Pinned { pin: self.daemon.pin(), authorities: None };
+        Target { port: self.daemon.port(), trust, questions }
     }
 
     pub(crate) fn tokens(&self) -> &[SessionToken] {

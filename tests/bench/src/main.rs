@@ -8,22 +8,32 @@
 )]
 
 mod daemon;
+mod load;
+mod logins;
+mod others;
 mod population;
 mod processes;
 mod statistics;
+mod timing;
 mod validation;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use infra_harness::provider::Provider;
+use infra_harness::services::{self, CREDENTIAL};
 use infra_shared::token_text::SessionToken;
 
 use daemon::Populated;
+use load::{Question, Wire};
+use validation::{BareServer, compare};
 
 /// Tokens that are used again and again, among all that are stored.
 const HOT: usize = 1000;
-const ROUNDS: usize = 3;
-const ROUND: Duration = Duration::from_secs(3);
+/// Many short ones, turn by turn: what else the machine does hits both.
+const ROUNDS: (usize, Duration) = (7, Duration::from_secs(2));
 
 fn main() {
     let sizes: Vec<usize> = match std::env::var("INFRA_BENCH_SESSIONS") {
@@ -33,34 +43,107 @@ fn main() {
         }
         Err(_) => vec![1000, 100_000],
     };
-    println!("### Programs\n");
-    daemon::print_sizes();
-    println!("\n### Whole processes\n");
-    processes::measure();
-    if sizes.is_empty() {
-        return;
+    let is_wanted = |what: &str| std::env::var("INFRA_BENCH_ONLY").map_or(true, |only| only == what);
+    if is_wanted("programs") {
+        println!("### Programs\n");
+        daemon::print_sizes();
+        println!("\n### Whole processes\n");
+        processes::measure();
     }
-    println!("\n### Validation of tokens: `GET /v1/session` over keep-alive HTTPS\n");
-    println!(
-        "| sessions stored | tokens asked about | requests/s | of the bare server's | p50 | p99 | bare p99 |"
-    );
-    println!("|---:|---|---:|---:|---:|---:|---:|");
+    if is_wanted("validation") && !sizes.is_empty() {
+        validate(&sizes);
+    }
+    if is_wanted("others") {
+        beside_others();
+    }
+    if is_wanted("logins") {
+        println!("\n### Logins\n");
+        logins::measure();
+    }
+    // Minutes: only where it is asked for.
+    if std::env::var("INFRA_BENCH_ONLY").is_ok_and(|only| only == "timing") {
+        time_refusals();
+    }
+}
+
+fn sessions(tokens: &[SessionToken]) -> Arc<Vec<Question>> {
+    Arc::new(tokens.iter().map(|token| Question::get("/v1/session", token.expose())).collect())
+}
+
+fn hot(tokens: &[SessionToken]) -> &[SessionToken] {
+    tokens.get(..HOT).unwrap_or(tokens)
+}
+
+fn introspections(tokens: &[SessionToken]) -> Arc<Vec<Question>> {
+    let authorization = format!("Basic {}", BASE64_STANDARD.encode(format!("wiki:{CREDENTIAL}")));
+    let ask = |token: &SessionToken| {
+        Question::form("/v1/introspect", authorization.clone(), format!("token={}", token.expose()))
+    };
+    Arc::new(tokens.iter().map(ask).collect())
+}
+
+fn verifications(tokens: &[SessionToken]) -> Arc<Vec<Question>> {
+    Arc::new(tokens.iter().map(|token| Question::get("/v1/verify/wiki", token.expose())).collect())
+}
+
+/// The daemon beside the bare server, with few and with many sessions.
+fn validate(sizes: &[usize]) {
+    println!("\n### Validation of tokens over keep-alive HTTPS, beside a bare server with a fixed answer\n");
+    validation::print_head("sessions stored, tokens, route", "the bare server's");
     let mut starts = Vec::new();
     for size in sizes {
         let provider = Provider::start();
         eprintln!("storing {size} sessions");
-        let mut populated = Populated::new(&provider, size);
-        starts.push((size, populated.measure_start()));
+        let mut populated = Populated::new(&provider, *size);
+        starts.push((*size, populated.measure_start()));
         let idle = populated.start();
-        let bare = validation::BareServer::start(populated.answer_length());
-        let hot: Vec<&SessionToken> = populated.tokens().iter().take(HOT).collect();
-        let all: Vec<&SessionToken> = populated.tokens().iter().collect();
-        for (name, tokens) in [("1,000 hot ones", hot), ("all of them", all)] {
-            validation::compare(&populated, &bare, name, &tokens, ROUNDS, ROUND);
+        let bare = BareServer::start(populated.answer_length());
+        let of = |questions: &Arc<Vec<Question>>| {
+            (populated.target(questions.clone()), bare.target(questions.clone()))
+        };
+        let hot = hot(populated.tokens());
+        let row = |what: &str, questions: Arc<Vec<Question>>, wire| {
+            let (daemon, bare) = of(&questions);
+            compare(&format!("{size}, {what}"), (&daemon, &bare), wire, ROUNDS);
+        };
+        row("1,000 hot, `GET /v1/session`", sessions(hot), Wire::Http1);
+        row("all of them, `GET /v1/session`", sessions(populated.tokens()), Wire::Http1);
+        if Some(size) == sizes.first() {
+            row("1,000 hot, `GET /v1/session`, HTTP/2", sessions(hot), Wire::Http2);
+            row("1,000 hot, `GET /v1/session`, a full handshake each", sessions(hot), Wire::Handshakes);
+            row("1,000 hot, `/v1/verify`", verifications(hot), Wire::Http1);
+            row("1,000 hot, `POST /v1/introspect`", introspections(hot), Wire::Http1);
         }
         let loaded = populated.resident();
         starts.last_mut().expect("one was pushed").1.resident = Some((idle, loaded));
     }
     println!("\n### The daemon\n");
     daemon::print_starts(&starts);
+}
+
+/// The daemon beside other servers that are asked whose token it is.
+fn beside_others() {
+    println!("\n### Introspection by the daemon, beside that of others\n");
+    validation::print_head("beside", "its");
+    let provider = Provider::start();
+    let mut populated = Populated::new(&provider, HOT);
+    populated.start();
+    let daemon = populated.target(introspections(populated.tokens()));
+    for other in others::start() {
+        compare(&other.name, (&daemon, &other.target), Wire::Http1, ROUNDS);
+    }
+}
+
+fn time_refusals() {
+    println!("\n### Whether the time of a refusal says why\n");
+    let provider = Provider::start();
+    let mut populated = Populated::new(&provider, HOT);
+    populated.start();
+    let api = populated.daemon().api();
+    let [live, ended, ..] = populated.tokens() else { return };
+    let token = |session: &SessionToken, service: &str| services::token(&api, session.expose(), service);
+    let (wiki, prod) = (token(live, "wiki"), token(live, "prod"));
+    let (ended_wiki, ended_prod) = (token(ended, "wiki"), token(ended, "prod"));
+    assert_eq!(api.delete_as("/v1/session", ended.expose()).status, 204);
+    timing::measure(&api, (&wiki, &ended_wiki), (&prod, &ended_prod));
 }

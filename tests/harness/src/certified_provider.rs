@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use infra_shared::http;
 use infra_shared::pin::Pin;
+use rustls::pki_types::CertificateDer;
 
 use crate::authority::Authority;
 use crate::daemon::ProviderEntry;
@@ -25,6 +27,9 @@ pub enum Paths {
     /// The organization's own: `/oauth2/v1/authorize`.
     Organization,
 }
+
+/// The client that is a service, with the secret of all clients.
+pub const SERVICE: &str = "infra-service";
 
 /// A running provider; it ends with the value.
 pub struct CertifiedProvider {
@@ -74,6 +79,29 @@ impl CertifiedProvider {
 
     pub fn authority_file(&self) -> PathBuf {
         self.authority.file()
+    }
+
+    /// The port, and the path of an endpoint such as `introspect`.
+    pub fn endpoint(&self, name: &str) -> (u16, String) {
+        let url = url::Url::parse(&format!("{}/v1/{name}", self.issuer)).expect("an endpoint's address");
+        (url.port().expect("a port of loopback"), url.path().to_owned())
+    }
+
+    /// The certificate of its authority.
+    pub fn authority_certificate(&self) -> CertificateDer<'static> {
+        self.authority.certificate()
+    }
+
+    /// A token of a service by itself (RFC 6749 §4.4), about which [`SERVICE`] may ask; from Okta's custom paths.
+    pub fn service_token(&self) -> String {
+        let trust = http::Trust::Authorities(vec![self.authority_certificate()]);
+        let limits = http::Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
+        let client = http::blocking_client(&trust, limits, true, http::Way::Direct).expect("a client");
+        let request =
+            client.post(format!("{}/v1/token", self.issuer)).basic_auth(SERVICE, Some(CLIENT_SECRET));
+        let answer = request.form(&[("grant_type", "client_credentials")]).send().expect("an answer");
+        let answer: serde_json::Value = answer.json().expect("JSON");
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
     }
 
     /// Nobody who has this user name may go on from now on.

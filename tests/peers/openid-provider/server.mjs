@@ -47,6 +47,15 @@ function client(id, authentication) {
   };
 }
 
+// A service that gets tokens of its own, and may ask about them.
+const service = {
+  ...client('infra-service', 'client_secret_basic'),
+  application_type: 'web',
+  grant_types: ['client_credentials'],
+  response_types: [],
+  redirect_uris: [],
+};
+
 // A line each, read whenever somebody is looked for: a user who may not go on any more.
 function isInactive(sub) {
   if (!env.OP_INACTIVE || !fs.existsSync(env.OP_INACTIVE)) return false;
@@ -54,7 +63,7 @@ function isInactive(sub) {
 }
 
 const provider = new Provider(issuer, {
-  clients: [client('infra-basic', 'client_secret_basic'), client('infra-post', 'client_secret_post')],
+  clients: [client('infra-basic', 'client_secret_basic'), client('infra-post', 'client_secret_post'), service],
   jwks: { keys: [signingKey()] },
   cookies: { keys: [crypto.randomBytes(32).toString('hex')] },
   pkce: { required: () => true },
@@ -78,10 +87,11 @@ const provider = new Provider(issuer, {
     jwks: `${routes}/keys`,
     userinfo: `${routes}/userinfo`,
     revocation: `${routes}/revoke`,
+    introspection: `${routes}/introspect`,
   },
   interactions: { policy: interactionPolicy.base(), url: (_context, interaction) => `${base}/interaction/${interaction.uid}` },
   ttl: { AuthorizationCode: 60, AccessToken: 3600, IdToken: 3600, RefreshToken: 86400, Interaction: 600, Session: 3600, Grant: 3600 },
-  features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
+  features: { devInteractions: { enabled: false }, revocation: { enabled: true }, introspection: { enabled: true }, clientCredentials: { enabled: true } },
   rotateRefreshToken: true,
 });
 provider.on('server_error', (_context, error) => console.error('server error:', error));

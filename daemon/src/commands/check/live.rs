@@ -13,6 +13,8 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::identity::{Finding, Outcome, Provider};
 use crate::keys::{self, KeyError};
+use crate::secrets::ReadError;
+use crate::services;
 use crate::tls::{Examined, OtherSource, TlsError};
 
 /// A finding, and what it is about: the root keys, or one provider.
@@ -25,6 +27,7 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     context.terminal.say("trying root keys, certificates, secrets and providers; each has up to 10 s …");
     let mut tried = try_root_keys(config).await;
     tried.extend(try_certificates(config).await);
+    tried.extend(try_credentials(config).await);
     for settings in &config.providers {
         let about = format!("provider {}", settings.name);
         match Provider::new(settings.clone(), config.backends.clone(), Arc::new(SystemClock)) {
@@ -41,6 +44,28 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     let text = if json { as_json(&tried) } else { as_table(&tried) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(exit_code(&tried))
+}
+
+async fn try_credentials(config: &Config) -> Vec<Tried> {
+    let mut tried = Vec::new();
+    for service in &config.services {
+        for credential in &service.credentials {
+            let outcome = match services::check_credential(credential, &config.backends).await {
+                Ok(()) => Outcome::Works,
+                Err(error) => Outcome::Fails {
+                    is_away: matches!(error, ReadError::Unreachable(_)),
+                    cause: error.to_string(),
+                    advice: "correct `credentials`, or what its backend holds".to_owned(),
+                },
+            };
+            let about = format!("service {}", service.name);
+            tried.push(Tried {
+                about,
+                finding: Finding { what: format!("credential {credential}"), outcome },
+            });
+        }
+    }
+    tried
 }
 
 async fn try_certificates(config: &Config) -> Vec<Tried> {

@@ -161,6 +161,69 @@ fn key_set(name: Option<&str>, ours: &EcdsaKeyPair, other: &EcdsaKeyPair) -> Val
     json!({ "keys": keys })
 }
 
+#[test]
+fn a_token_of_16_kib_is_read_and_a_larger_one_is_not() {
+    let ours = key_pair();
+    let set = key_set(None, &ours, &ours);
+    let keys = signing_keys::read(set.as_object().expect("an object")).expect("a key set");
+    let (nonce, access_token) = (SecretString::from("nonce"), SecretString::from(ACCESS_TOKEN));
+    let expected = Expected {
+        issuer: "https://issuer.test",
+        client_id: "client",
+        nonce: &nonce,
+        occasion: Occasion::Login,
+        algorithms: ALLOWED,
+        now: Timestamp::from_second(1_000_000).expect("a time"),
+        access_token: &access_token,
+    };
+    // Base64url has lengths that it skips: what the claims cannot make up, the header does.
+    let sized = |size: usize| {
+        (0..4).find_map(|unit| {
+            let padded = |length: usize| {
+                let padding = "x".repeat(length);
+                let vector = json!({"header": {"x": "x".repeat(unit)}, "claims": {"padding": padding}});
+                token(&vector, &ours, &ours)
+            };
+            let missing = size - padded(0).len();
+            (missing * 3 / 4 - 2..missing).take(6).map(padded).find(|token| token.len() == size)
+        })
+    };
+    let judge = |token: String| verify(&token.into(), &expected, &keys).map(|verified| verified.subject);
+    assert_eq!(judge(sized(16 * 1024).expect("of that size")).as_deref(), Ok("alice"));
+    assert_eq!(judge(sized(16 * 1024 + 1).expect("of that size")).as_deref(), Err(&IDTokenError::TooLarge));
+}
+
+#[test]
+fn a_time_is_a_number_of_seconds_that_a_calendar_has() {
+    let claims = json!({"whole": 1_000_000, "fraction": 1_000_000.9, "before_1970": -0.5, "last": 999_999_999_999_999.0,
+        "beyond": 1e15, "far_before": -1e15, "text": "1000000", "null": null, "list": [1_000_000]});
+    let read = |name: &str| seconds(claims.as_object().expect("an object"), name);
+    assert_eq!(
+        [read("whole"), read("fraction"), read("before_1970")],
+        [Some(1_000_000), Some(1_000_000), Some(-1)]
+    );
+    assert_eq!(read("last"), Some(999_999_999_999_999));
+    for name in ["beyond", "far_before", "text", "null", "list", "missing"] {
+        assert_eq!(read(name), None, "{name}");
+    }
+}
+
+#[test]
+fn other_keys_of_the_provider_are_asked_for_where_they_could_help_and_not_otherwise() {
+    for helped in [
+        IDTokenError::UnknownKey,
+        IDTokenError::AmbiguousKey,
+        IDTokenError::KeyDoesNotFit,
+        IDTokenError::KeyTooShort,
+        IDTokenError::SignatureInvalid,
+    ] {
+        assert!(helped.is_of_keys(), "{helped}");
+    }
+    for not_helped in [IDTokenError::AlgorithmNotAllowed, IDTokenError::Expired, IDTokenError::NonceDiffers] {
+        assert!(!not_helped.is_of_keys(), "{not_helped}");
+    }
+}
+
 mod wycheproof {
     //! Project Wycheproof's vectors: signatures and keys at which libraries have failed.
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use infra_harness::authority::Authority;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -25,12 +25,13 @@ async fn main() {
     let authority = Authority::new();
     let leaf = authority.issue();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
         .with_no_client_auth()
         .with_single_cert(leaf.chain, leaf.key)
         .expect("the certificate that was just issued");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     println!("{} {}", listener.local_addr().expect("a bound socket").port(), authority.pin());
@@ -46,7 +47,13 @@ async fn main() {
                 std::future::ready(Ok::<_, Infallible>(response))
             });
             // A client that leaves is done.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                let _ = http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            } else {
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            }
         });
     }
 }

@@ -1,0 +1,17 @@
+//! `infra kubernetes`: clusters whose API server asks the daemon whose token it was shown.
+
+mod configure;
+mod token;
+
+use super::{Context, ending};
+use crate::arguments::KubernetesCommand;
+use crate::failure::{Exit, Failure};
+
+pub(super) fn run(context: &Context, command: &KubernetesCommand) -> Result<Exit, Failure> {
+    match command {
+        KubernetesCommand::Token(arguments) => token::run(context, arguments),
+        KubernetesCommand::Configure(arguments) => {
+            ending::mentioned(context, |context| configure::run(context, arguments))
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `infra kubernetes token`: a token for a cluster, as `kubectl` and all else that is made of client-go ask a plugin for it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::arguments::KubernetesToken;
+use crate::commands::audience::{self, Wanted};
+use crate::commands::{Context, times};
+use crate::failure::{Exit, Failure};
+use crate::kubeconfig::EXEC_API_VERSION;
+use crate::settings;
+
+/// client-go keeps the token until it ends: a new one is asked for while the old one is good for what is under way.
+const EARLIER: SignedDuration = SignedDuration::from_secs(30);
+const KIND: &str = "ExecCredential";
+
+/// What client-go says of what it asks.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked {
+    api_version: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecCredential<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    status: Status<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    token: &'a str,
+    expiration_timestamp: String,
+}
+
+pub(super) fn run(context: &Context, arguments: &KubernetesToken) -> Result<Exit, Failure> {
+    if let Some(asked) = settings::exec_info() {
+        check(&asked.to_string_lossy())?;
+    }
+    let wanted = Wanted { server: None, audience: &arguments.cluster, min_left: SignedDuration::ZERO };
+    let (origin, state, token) = audience::obtain(context, &wanted)?;
+    let offset = state.sessions.sessions.get(&origin).map_or(0, |session| session.clock_offset_seconds);
+    let expiration = expiration(token.expires_at, context.now(), offset);
+    context.terminal.json(&ExecCredential {
+        api_version: EXEC_API_VERSION,
+        kind: KIND,
+        status: Status { token: token.token.expose(), expiration_timestamp: expiration.to_string() },
+    })?;
+    Ok(Exit::Done)
+}
+
+/// When the token counts as ended, by the local clock, which is the one that client-go goes by.
+fn expiration(expires_at: Timestamp, now: Timestamp, offset_seconds: i64) -> Timestamp {
+    let left = expires_at.duration_since(times::daemon_time(now, offset_seconds));
+    let earlier = EARLIER.min(left / 2).max(SignedDuration::ZERO);
+    let lasts = SignedDuration::from_secs((left - earlier).as_secs());
+    // Without fractions, as Kubernetes writes times.
+    now.round(jiff::Unit::Second).unwrap_or(now).checked_add(lasts).unwrap_or(now)
+}
+
+fn check(asked: &str) -> Result<(), Failure> {
+    let failed = |what: String| {
+        Failure::new(Exit::Failed, what)
+            .hint(format!("`apiVersion: {EXEC_API_VERSION}` in the user's `exec` of the kubeconfig; `infra kubernetes configure` writes it"))
+    };
+    let Ok(Asked { api_version }) = serde_json::from_str(asked) else {
+        return Err(failed("KUBERNETES_EXEC_INFO is not what client-go puts there".to_owned()));
+    };
+    if api_version == EXEC_API_VERSION {
+        return Ok(());
+    }
+    // The variable may be anybody's: what is not of its kind is not repeated.
+    let plain = |character: char| character.is_ascii_alphanumeric() || "./".contains(character);
+    let shown = if api_version.len() <= 64 && api_version.chars().all(plain) {
+        &api_version
+    } else {
+        "another version"
+    };
+    Err(failed(format!("{shown} is asked for, and {EXEC_API_VERSION} is all that `infra` speaks")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_counts_as_ended_before_it_ends_by_the_local_clock() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let now = at("2026-11-23T12:00:00Z");
+        for (expires, offset, counts) in [
+            ("2026-11-23T12:10:00Z", 0, "2026-11-23T12:09:30Z"),
+            // The daemon's clock is an hour ahead.
+            ("2026-11-23T13:10:00Z", 3600, "2026-11-23T12:09:30Z"),
+            ("2026-11-23T12:00:20Z", 0, "2026-11-23T12:00:10Z"),
+            ("2026-11-23T11:00:00Z", 0, "2026-11-23T11:00:00Z"),
+        ] {
+            assert_eq!(expiration(at(expires), now, offset), at(counts), "{expires}");
+        }
+    }
+
+    #[test]
+    fn another_version_of_the_protocol_is_refused_by_its_name() {
+        assert!(
+            check(r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{}}"#)
+                .is_ok()
+        );
+        let text = |asked: &str| check(asked).expect_err("another version").to_string();
+        assert!(
+            text(r#"{"apiVersion":"client.authentication.k8s.io/v1beta1"}"#).contains("v1beta1 is asked for")
+        );
+        assert!(!text("{\"apiVersion\":\"\u{1b}[2J\"}").contains('\u{1b}'));
+        for malformed in ["", "{}", "null", "[]", r#"{"apiVersion":1}"#] {
+            assert!(text(malformed).contains("KUBERNETES_EXEC_INFO"), "{malformed}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What proves a server and what does not: real authorities, and a server on loopback.
+
+use infra_harness::authority::Authority;
+use infra_harness::https::{Answer, Server};
+use serde_json::json;
+
+use super::*;
+
+const TERMINAL: Terminal = Terminal { interactive: false, read_by_human: false, quiet: true, verbose: 0 };
+
+/// A server with an authority of its own.
+struct Fixture {
+    authority: Authority,
+    origin: Origin,
+    _server: Server,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let authority = Authority::new();
+        let pin = authority.pin();
+        let server = Server::start(authority.issue(), move |_| async move {
+            let now = "2026-11-23T08:00:00Z";
+            Answer::json(200, &json!({"version": "1", "now": now, "providers": [], "pins": [pin]}))
+        });
+        let origin = format!("https://127.0.0.1:{}", server.port()).parse().expect("an address");
+        Self { authority, origin, _server: server }
+    }
+
+    fn pinned(&self) -> TrustRecord {
+        TrustRecord::Pinned { pin: self.authority.pin() }
+    }
+
+    fn meet(&self, ways: Vec<TrustRecord>, offered: Option<TrustRecord>) -> Result<Proven, Failure> {
+        meet(&self.origin, ways, &[], Offered(offered), TERMINAL)
+    }
+}
+
+fn another() -> TrustRecord {
+    TrustRecord::Pinned { pin: Pin::of_public_key(b"another") }
+}
+
+fn settings(fingerprint: Option<Pin>, ca_file: Option<&Path>) -> Settings {
+    Settings {
+        home: "/nowhere".into(),
+        server: None,
+        token: None,
+        fingerprint,
+        ca_file: ca_file.map(Path::to_owned),
+        browser: None,
+        path: None,
+        has_desktop: false,
+    }
+}
+
+fn pem(authority: &Authority) -> String {
+    std::fs::read_to_string(authority.file()).expect("a file")
+}
+
+#[test]
+fn a_fingerprint_is_found_alone_and_in_the_line_of_the_daemon() {
+    let pin = Pin::of_public_key(b"a");
+    assert_eq!(find_pin(&format!(" {pin}\n")), Some(pin));
+    assert_eq!(find_pin(&format!("infra login gate.test --fingerprint {pin}")), Some(pin));
+    assert_eq!(find_pin("infra login gate.test"), None);
+    assert_eq!(find_pin("yes"), None);
+}
+
+#[test]
+fn a_login_is_bound_to_what_proved_the_server() {
+    let origin: Origin = "gate.test".parse().expect("an origin");
+    let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
+    let bound = |record: &TrustRecord, announced: &[Pin]| binding_pin(&origin, record, announced);
+    assert_eq!(bound(&TrustRecord::System, &[]).expect("a public certificate"), None);
+    assert_eq!(bound(&TrustRecord::Pinned { pin }, &[other]).expect("the pin"), Some(pin));
+    let failure = bound(&TrustRecord::System, &[pin]).expect_err("an authority of its own");
+    assert_eq!(failure.exit(), Exit::Untrusted);
+
+    let authority = Authority::new();
+    let of_file = TrustRecord::CaFile { certificates: pem(&authority), pin: None };
+    assert_eq!(bound(&of_file, &[]).expect("a company's authority"), None);
+    assert_eq!(bound(&of_file, &[other, authority.pin()]).expect("it is in the file"), Some(authority.pin()));
+    assert_eq!(bound(&of_file, &[other]).expect_err("it is not in the file").exit(), Exit::Untrusted);
+    let with_pin = TrustRecord::CaFile { certificates: pem(&authority), pin: Some(pin) };
+    assert_eq!(bound(&with_pin, &[other]).expect("the pin"), Some(pin));
+}
+
+#[test]
+fn what_is_given_as_an_option_counts_before_the_environment() {
+    let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let gather = |fingerprint: Option<Pin>, ca_file: Option<&Authority>, settings: &Settings| {
+        let proof = Proof { fingerprint, ca_file: ca_file.map(Authority::file) };
+        Offered::gather(&proof, settings).expect("some proof").0
+    };
+    let (nothing, environment) = (settings(None, None), settings(Some(other), None));
+    assert_eq!(gather(None, None, &nothing), None);
+    assert_eq!(gather(None, None, &environment), Some(TrustRecord::Pinned { pin: other }));
+    assert_eq!(gather(Some(pin), None, &environment), Some(TrustRecord::Pinned { pin }));
+    let file = theirs.file();
+    let environment = settings(Some(other), Some(&file));
+    let of = |authority: &Authority, pin: Pin| TrustRecord::CaFile {
+        certificates: pem(authority),
+        pin: Some(pin),
+    };
+    assert_eq!(gather(None, None, &environment), Some(of(&theirs, other)));
+    assert_eq!(gather(Some(pin), Some(&ours), &environment), Some(of(&ours, pin)));
+    let alone = TrustRecord::CaFile { certificates: pem(&ours), pin: None };
+    assert_eq!(gather(None, Some(&ours), &nothing), Some(alone));
+
+    let of_environment = Offered::from_environment(&environment).expect("some proof");
+    assert_eq!(of_environment.0, Some(of(&theirs, other)));
+    assert!(!of_environment.is_empty() && Offered::default().is_empty());
+    assert_eq!(Offered::system().0, Some(TrustRecord::System));
+}
+
+#[test]
+fn a_file_with_many_authorities_is_taken_whole_and_one_with_none_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("authorities.pem");
+    let authorities: Vec<Authority> = (0..10).map(|_| Authority::new()).collect();
+    let text: String = authorities.iter().map(pem).collect();
+    std::fs::write(&file, &text).expect("a file");
+    assert_eq!(read_authorities(&file).expect("authorities"), text);
+
+    let broken = text.replacen("MII", "", 1);
+    for damage in ["", "no certificate", broken.as_str()] {
+        std::fs::write(&file, damage).expect("a file");
+        let failure = read_authorities(&file).expect_err("no authorities");
+        assert_eq!(failure.exit(), Exit::Usage, "{damage}");
+        assert!(format!("{failure:?}").contains("authorities.pem"), "{failure:?}");
+    }
+    assert_eq!(read_authorities(directory.path()).expect_err("a directory").exit(), Exit::Usage);
+}
+
+#[test]
+fn other_proof_than_what_a_server_is_known_by_is_refused() {
+    let origin: Origin = "gate.test".parse().expect("an origin");
+    let [known, former, other] =
+        [b"a", b"b", b"c"].map(|key| TrustRecord::Pinned { pin: Pin::of_public_key(key) });
+    let check = |known: Option<&TrustRecord>, offered: Option<&TrustRecord>| {
+        check_offer(&origin, known, std::slice::from_ref(&former), &Offered(offered.cloned()))
+    };
+    for (known, offered) in [
+        (None, None),
+        (None, Some(&other)),
+        (Some(&known), None),
+        (Some(&known), Some(&known)),
+        // What scripts go on giving after the server has moved as it had announced.
+        (Some(&known), Some(&former)),
+    ] {
+        check(known, offered).unwrap_or_else(|failure| panic!("{offered:?}: {failure:?}"));
+    }
+    for offered in [&other, &TrustRecord::System] {
+        assert_eq!(check(Some(&known), Some(offered)).expect_err("another").exit(), Exit::Untrusted);
+    }
+}
+
+#[test]
+fn a_server_is_met_that_proves_itself_as_it_is_known_or_as_the_user_said() {
+    let fixture = Fixture::new();
+    let certificates = pem(&fixture.authority);
+    let of_file = TrustRecord::CaFile { certificates, pin: None };
+    for (ways, offered) in [
+        (vec![fixture.pinned()], None),
+        (vec![fixture.pinned()], Some(fixture.pinned())),
+        (vec![fixture.pinned()], Some(of_file.clone())),
+        (vec![], Some(fixture.pinned())),
+        (vec![], Some(of_file)),
+    ] {
+        let expected = ways.first().or(offered.as_ref()).cloned();
+        let proven = fixture.meet(ways, offered).expect("the server");
+        assert_eq!(Some(proven.reach.record()), expected.as_ref());
+        assert!(!proven.reach.has_moved());
+        assert_eq!(proven.server.pins, [fixture.authority.pin()]);
+    }
+}
+
+#[test]
+fn a_server_that_proves_itself_by_what_it_announced_has_moved() {
+    let fixture = Fixture::new();
+    let proven = fixture.meet(vec![another(), fixture.pinned()], None).expect("the server");
+    assert_eq!(proven.reach.record(), &fixture.pinned());
+    assert!(proven.reach.has_moved());
+}
+
+#[test]
+fn an_unknown_server_that_nobody_vouches_for_is_not_met_without_a_human() {
+    let fixture = Fixture::new();
+    let failure = fixture.meet(Vec::new(), None).expect_err("nobody vouches for it");
+    assert_eq!(failure.exit(), Exit::Untrusted);
+    let told = format!("{failure:?}");
+    assert!(told.contains("is not known here") && told.contains("--fingerprint sha256:…"), "{told}");
+}
+
+#[test]
+fn another_fingerprint_than_the_given_one_is_told_with_both() {
+    let fixture = Fixture::new();
+    let failure = fixture.meet(Vec::new(), Some(another())).expect_err("another fingerprint");
+    assert_eq!(failure.exit(), Exit::Untrusted);
+    let told = format!("{failure:?}");
+    for pin in [Pin::of_public_key(b"another"), fixture.authority.pin()] {
+        assert!(told.contains(&pin.to_string()), "{told}");
+    }
+}
+
+#[test]
+fn a_server_that_is_known_and_no_longer_itself_is_not_met() {
+    let fixture = Fixture::new();
+    for ways in [vec![another()], vec![another(), TrustRecord::System], vec![TrustRecord::System]] {
+        let failure = fixture.meet(ways.clone(), None).expect_err("another identity");
+        assert_eq!(failure.exit(), Exit::Untrusted, "{ways:?}");
+        let told = format!("{failure:?}");
+        assert!(
+            told.contains("did not prove its identity") && told.contains("infra trust"),
+            "{ways:?}: {told}"
+        );
+    }
+    let record = TrustRecord::CaFile { certificates: "none".to_owned(), pin: None };
+    assert_eq!(fixture.meet(vec![record], None).expect_err("nobody can be it").exit(), Exit::Untrusted);
+}

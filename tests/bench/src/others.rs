@@ -1,0 +1,68 @@
+//! Other servers that say whose a token is.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use infra_harness::canaille::{self, Canaille};
+use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths, SERVICE};
+use infra_harness::openbao::{OpenBao, ROOT_TOKEN};
+use infra_shared::http::{Trust, authorities_from_pem};
+
+use crate::load::{Question, Target};
+
+/// A running server; it ends with the value.
+pub(crate) struct Other {
+    pub(crate) name: String,
+    pub(crate) target: Target,
+    _running: Box<dyn Any>,
+}
+
+/// Those that are installed.
+pub(crate) fn start() -> Vec<Other> {
+    [provider(), openbao(), canaille()].into_iter().flatten().collect()
+}
+
+fn provider() -> Option<Other> {
+    let provider = CertifiedProvider::start(Paths::Custom)?;
+    let (port, path) = provider.endpoint("introspect");
+    let authorization = format!("Basic {}", BASE64_STANDARD.encode(format!("{SERVICE}:{CLIENT_SECRET}")));
+    let question = Question::form(&path, authorization, format!("token={}", provider.service_token()));
+    let trust = Trust::Authorities(vec![provider.authority_certificate()]);
+    Some(Other {
+        name: "the certified OpenID Provider's introspection (Node)".to_owned(),
+        target: Target { port, trust, questions: Arc::new(vec![question]) },
+        _running: Box::new(provider),
+    })
+}
+
+fn openbao() -> Option<Other> {
+    let server = OpenBao::start()?;
+    let authorities = std::fs::read(server.authority_file()).expect("its certificate");
+    let trust = Trust::Authorities(authorities_from_pem(&authorities).expect("certificates"));
+    let port = server.address().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let headers = vec![("x-vault-token", ROOT_TOKEN.to_owned())];
+    let path = "/v1/auth/token/lookup-self".to_owned();
+    let question = Question { method: "GET", path, headers, body: String::new() };
+    Some(Other {
+        name: "OpenBao's `auth/token/lookup-self` (in memory)".to_owned(),
+        target: Target { port, trust, questions: Arc::new(vec![question]) },
+        _running: Box::new(server),
+    })
+}
+
+fn canaille() -> Option<Other> {
+    let server = Canaille::start()?;
+    let authorization = format!(
+        "Basic {}",
+        BASE64_STANDARD.encode(format!("{}:{}", canaille::CLIENT, canaille::CLIENT_SECRET))
+    );
+    let question = Question::form("/oauth/introspect", authorization, format!("token={}", server.token()));
+    let trust = Trust::Authorities(vec![server.authority_certificate()]);
+    Some(Other {
+        name: "canaille's introspection (Python)".to_owned(),
+        target: Target { port: server.port(), trust, questions: Arc::new(vec![question]) },
+        _running: Box::new(server),
+    })
+}

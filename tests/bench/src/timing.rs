@@ -1,0 +1,99 @@
+//! Whether the time of an answer tells why a token is not good: an id that is not known, a wrong secret, an ended session.
+//!
+//! Welch's t between each two of them, over all samples and over the quicker nine tenths of them (the rest is the machine's
+//! own noise). Beyond 4.5 a difference would be seen.
+
+use std::time::{Duration, Instant};
+
+use infra_harness::api::{Answered, Api};
+use infra_harness::services;
+use infra_shared::random;
+use infra_shared::token_text::AudienceToken;
+
+/// Of each kind and each route.
+const SAMPLES: usize = 100_000;
+const KINDS: [&str; 3] = ["unknown id", "wrong secret", "ended session"];
+
+/// A way to ask.
+type Ask<'a> = (&'a str, Box<dyn Fn(&str) -> Answered + 'a>);
+
+/// Asks with tokens that are not good; `live` and `ended` are tokens for the service `wiki`, and those for `prod`.
+pub(crate) fn measure(api: &Api, (live, ended): (&str, &str), (live_prod, ended_prod): (&str, &str)) {
+    let ways: [Ask<'_>; 3] = [
+        ("POST /v1/introspect", Box::new(|token| services::introspect(api, "wiki", token))),
+        ("/v1/verify/wiki", Box::new(|token| services::verify(api, "wiki", token))),
+        ("tokenreview", Box::new(|token| services::review(api, "prod", token, &[]))),
+    ];
+    println!("| route | between | t of all | t of the quicker 90 % | medians |\n|---|---|---:|---:|---:|");
+    for (route, ask) in &ways {
+        let (live, ended) = if *route == "tokenreview" { (live_prod, ended_prod) } else { (live, ended) };
+        let mut times: [Vec<Duration>; 3] = Default::default();
+        for _ in 0..SAMPLES {
+            // In another order each time, so that none always follows the same.
+            let first =
+                usize::from(random::alphanumeric(1).into_bytes().first().copied().unwrap_or_default()) % 3;
+            for kind in (0..3).map(|kind| (kind + first) % 3) {
+                let token = match kind {
+                    0 => AudienceToken::mint().expose().to_owned(),
+                    1 => wrong_secret(live),
+                    _ => ended.to_owned(),
+                };
+                let begun = Instant::now();
+                let answered = ask(&token);
+                let time = begun.elapsed();
+                assert!(!answered.body.contains("\"active\":true"), "{answered:?}");
+                if let Some(times) = times.get_mut(kind) {
+                    times.push(time);
+                }
+            }
+        }
+        times.iter_mut().for_each(|times| times.sort_unstable());
+        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+            let pair = (times.get(one), times.get(other), KINDS.get(one), KINDS.get(other));
+            let (Some(a), Some(b), Some(name), Some(other_name)) = pair else { continue };
+            let quick = |times: &[Duration]| times.get(..times.len() * 9 / 10).unwrap_or_default().to_vec();
+            let median = |times: &[Duration]| {
+                times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e6
+            };
+            println!(
+                "| {route} | {name}, {other_name} | {:.1} | {:.1} | {:.1} µs, {:.1} µs |",
+                welch(a, b),
+                welch(&quick(a), &quick(b)),
+                median(a),
+                median(b),
+            );
+        }
+    }
+}
+
+/// The same id with another secret.
+fn wrong_secret(token: &str) -> String {
+    let (id, _) = token.split_once('.').unwrap_or_default();
+    format!("{id}.{}", random::alphanumeric(24))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of samples")]
+fn welch(a: &[Duration], b: &[Duration]) -> f64 {
+    let moments = |times: &[Duration]| {
+        let count = times.len() as f64;
+        let mean = times.iter().map(Duration::as_secs_f64).sum::<f64>() / count;
+        let variance =
+            times.iter().map(|time| (time.as_secs_f64() - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        (mean, variance / count)
+    };
+    let ((mean_a, error_a), (mean_b, error_b)) = (moments(a), moments(b));
+    (mean_a - mean_b) / (error_a + error_b).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_seen_and_what_does_not_is_not() {
+        let times =
+            |base: u64| (0..1000).map(|step| Duration::from_nanos(base + step % 100)).collect::<Vec<_>>();
+        assert!(welch(&times(1000), &times(1000)).abs() < 0.1);
+        assert!(welch(&times(1000), &times(1010)).abs() > 4.5);
+    }
+}

@@ -1,0 +1,412 @@
+//! The four reverse proxies of `docs/proxies.md`, as they are configured there, in front of a service that keeps what
+//! reaches it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use infra_harness::authority::Authority;
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::https::{Answer, Delivery, Request, Server};
+use infra_harness::provider::{Misbehaviour, Person, Provider};
+use infra_harness::reverse_proxies::spellings::{self, FORGED, Fields, NAMES, Spelling};
+use infra_harness::reverse_proxies::{
+    Asked, Connection, DAEMON, EchoService, File, HOST, Kind, Outcome, Received, ReverseProxy,
+};
+use infra_harness::{login, services, wait};
+use infra_shared::token_text::SessionToken;
+use serde_json::json;
+
+/// One test for each proxy.
+macro_rules! through_each_proxy {
+    (@ $proxy:ident $kind:ident $($claim:ident)*) => {
+        mod $proxy {
+            $(
+                #[test]
+                fn $claim() {
+                    super::$claim(infra_harness::reverse_proxies::Kind::$kind);
+                }
+            )*
+        }
+    };
+    ($($claims:tt)*) => {
+        through_each_proxy!(@ nginx Nginx $($claims)*);
+        through_each_proxy!(@ caddy Caddy $($claims)*);
+        through_each_proxy!(@ traefik Traefik $($claims)*);
+        through_each_proxy!(@ envoy Envoy $($claims)*);
+    };
+}
+
+through_each_proxy! {
+    a_good_token_goes_through_with_the_right_identity
+    whoever_may_not_is_refused_also_on_a_connection_that_was_good
+    forged_identity_headers_never_reach_the_service_as_ours
+    nobody_gets_through_while_the_daemon_is_away_or_another_answers
+}
+
+/// The audience of the service behind the proxies.
+const ECHO: &str = "https://echo.example.com";
+const OTHER: &str = "https://other.example.com";
+/// What only the group of the same name may use.
+const GROUP: &str = "engineering";
+
+/// A daemon, and the service that stands behind a proxy.
+struct World {
+    provider: Provider,
+    daemon: Daemon,
+    service: EchoService,
+    authority: PathBuf,
+}
+
+/// A server in the daemon's place.
+struct Played {
+    authority: Authority,
+    server: Server,
+}
+
+/// What came first.
+#[track_caller]
+fn first(reached: &[Received]) -> &Received {
+    reached.first().expect("something reached the service")
+}
+
+fn a_good_token_goes_through_with_the_right_identity(kind: Kind) {
+    let world = World::start();
+    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
+    let session = world.sign_in("alice", &[GROUP, "a,b", "Größe%2Cc"]);
+    let token = services::token(&world.daemon.api(), &session, ECHO);
+    let mut connection = proxy.connect();
+    for (number, good) in [&token, &session].into_iter().enumerate() {
+        let request = format!(
+            "POST /upload/{number}?a=b HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: bearer {good}\r\nX-Own: 1\r\n\
+             Content-Length: 11\r\n\r\nhello world"
+        );
+        let answer = connection.ask(request.as_bytes()).expect("an answer");
+        assert_eq!((answer.status, answer.body.as_slice()), (200, b"ok\n".as_slice()), "{}", proxy.output());
+        let reached = world.service.received_at(&format!("/upload/{number}?a=b"));
+        assert_eq!(reached.len(), 1);
+        assert_eq!(faults(first(&reached), &session), Vec::<String>::new(), "{:?}", first(&reached));
+        assert_eq!(first(&reached).header("x-own").as_deref(), Some("1"));
+        assert_eq!(first(&reached).header("host").as_deref(), Some(HOST));
+        assert!(
+            first(&reached).contains("hello world") && !first(&reached).contains(good),
+            "{:?}",
+            first(&reached)
+        );
+    }
+    let asked = ask_http2(&proxy, "/two", &token, &Fields::default());
+    assert_eq!(asked, Outcome::Answered);
+    let reached = world.service.received_at("/two");
+    assert_eq!((reached.len(), faults(first(&reached), &session)), (1, Vec::new()), "{reached:?}");
+    assert!(!first(&reached).contains(&token), "{reached:?}");
+}
+
+fn whoever_may_not_is_refused_also_on_a_connection_that_was_good(kind: Kind) {
+    let world = World::start();
+    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
+    let session = world.sign_in("alice", &[GROUP]);
+    let api = world.daemon.api();
+    let token = services::token(&api, &session, ECHO);
+    let for_another = services::token(&api, &session, OTHER);
+    let not_allowed = world.sign_in("bob", &["sales"]);
+
+    let mut connection = proxy.connect();
+    assert_eq!(status(&mut connection, "/first", &bearer(&token)), Some(200));
+    let none = connection.ask(request("/", "").as_bytes()).expect("an answer");
+    let challenge = none.header("www-authenticate").unwrap_or_default();
+    assert_eq!((none.status, challenge), (401, "Bearer realm=\"infra\""), "{}", proxy.output());
+    for (what, headers, expected) in [
+        ("another service's token", bearer(&for_another), 401),
+        ("no token", bearer("infra_aud_nonsense"), 401),
+        ("another scheme", "Authorization: Basic aW5mcmE6aW5mcmE=\r\n".to_owned(), 401),
+        (
+            "elsewhere",
+            format!("Cookie: token={token}\r\nX-Infra-User: sub-alice\r\nX-Token: {token}\r\n"),
+            401,
+        ),
+        ("somebody whom the rules do not admit", bearer(&not_allowed), 403),
+    ] {
+        assert_eq!(
+            status(&mut connection, "/refused", &headers),
+            Some(expected),
+            "{what}\n{}",
+            proxy.output()
+        );
+    }
+    let two = format!("{}{}", bearer(&token), bearer(&for_another));
+    assert_ne!(status(&mut proxy.connect(), "/refused", &two), Some(200), "two tokens");
+    for path in [
+        &format!("/refused?access_token={token}"),
+        "//refused",
+        "/./refused",
+        "/%2e%2e/refused",
+        "/.infra",
+        "/v1/verify/echo",
+    ] {
+        assert_ne!(status(&mut proxy.connect(), path, ""), Some(200), "{path}");
+    }
+    for method in ["OPTIONS", "HEAD", "PUT", "TRACE", "PROPFIND"] {
+        let request = format!("{method} /refused HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+        proxy.connect().ask(request.as_bytes());
+    }
+    // One who has a token, and behind them another without, in one piece.
+    let both = format!("{}{}", request("/pipelined", &bearer(&token)), request("/refused", ""));
+    let mut pipelined = proxy.connect();
+    pipelined.send(both.as_bytes());
+    let statuses = [pipelined.answer(), pipelined.answer()].map(|answer| answer.map(|answer| answer.status));
+    assert_eq!(statuses, [Some(200), Some(401)]);
+
+    // Two connections are kept: to the proxy, and to the daemon.
+    assert_eq!(status(&mut connection, "/last", &bearer(&token)), Some(200));
+    assert_eq!(api.delete_as("/v1/session", &session).status, 204);
+    let refused = wait::until(Duration::from_secs(1), || {
+        (status(&mut connection, "/ended", &bearer(&token)) == Some(401)).then_some(())
+    });
+    assert!(refused.is_some(), "an ended session is let through\n{}", proxy.output());
+    assert_eq!(status(&mut proxy.connect(), "/refused", &bearer(&session)), Some(401));
+
+    let reached = world.service.received();
+    for path in ["/first", "/pipelined", "/last"] {
+        assert_eq!(world.service.received_at(path).len(), 1, "{path}");
+    }
+    let others = reached.iter().filter(|request| !request.contains("/ended"));
+    assert_eq!(others.count(), 3, "somebody came through who may not: {reached:?}");
+}
+
+fn forged_identity_headers_never_reach_the_service_as_ours(kind: Kind) {
+    let world = World::start();
+    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
+    let session = world.sign_in("alice", &[GROUP, "a,b", "Größe%2Cc"]);
+    let token = services::token(&world.daemon.api(), &session, ECHO);
+    let (over_http1, over_http2) = (spellings::over_http1(), spellings::over_http2());
+    assert!(over_http1.len() >= 60, "{} spellings", over_http1.len());
+    send_all(&proxy, &token, &over_http1, &over_http2);
+
+    let reached = world.service.received();
+    for request in &reached {
+        assert_eq!(faults(request, &session), Vec::<String>::new(), "{request:?}");
+        assert!(!request.contains(&token), "the token reached the service: {request:?}");
+    }
+    assert_eq!(world.service.received_at("/hidden"), [], "a request was hidden in another");
+    // What is malformed may be refused. The others must have been there.
+    let well_formed = over_http1.iter().enumerate().filter(|(_, spelling)| spelling.is_well_formed);
+    for (number, spelling) in well_formed {
+        assert_eq!(world.service.received_at(&format!("/one/{number}")).len(), 1, "{}", spelling.name);
+    }
+
+    // The lines that take forged headers and the token away are what does it.
+    let weakened = world.proxy(kind, |file| weaken(kind, file)).expect("it is installed");
+    // The first is overwritten by those that copy the daemon's, the second dropped by those that mistrust underscores.
+    let forged =
+        ["x-infra-user", "x_infra_user", "http-x-infra-user"].map(|name| format!("{name}: {FORGED}\r\n"));
+    let both = format!("{}{}", bearer(&token), forged.concat());
+    assert_eq!(status(&mut weakened.connect(), "/weakened", &both), Some(200), "{}", weakened.output());
+    let reached = world.service.received_at("/weakened");
+    assert!(first(&reached).contains(FORGED) && first(&reached).contains(&token), "{reached:?}");
+    assert_ne!(faults(first(&reached), &session), Vec::<String>::new(), "{reached:?}");
+}
+
+fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
+    let mut world = World::start();
+    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
+    let session = world.sign_in("alice", &[GROUP]);
+    let token = services::token(&world.daemon.api(), &session, ECHO);
+    let mut connection = proxy.connect();
+    assert_eq!(status(&mut connection, "/before", &bearer(&token)), Some(200));
+    world.daemon.kill();
+    let fresh = || proxy.connect();
+    for (mut connection, headers) in
+        [(connection, bearer(&token)), (fresh(), String::new()), (fresh(), bearer(&token))]
+    {
+        let status = status(&mut connection, "/away", &headers);
+        assert!(status.is_some_and(|status| status >= 500), "{status:?}\n{}", proxy.output());
+    }
+    world.daemon.start_again();
+    let back = wait::until(Duration::from_secs(15), || {
+        (status(&mut proxy.connect(), "/back", &bearer(&token)) == Some(200)).then_some(())
+    });
+    assert!(back.is_some(), "the daemon is back, and nobody is let through\n{}", proxy.output());
+
+    // What is not exactly a yes is none: the token tells what is answered.
+    let played = Played::with_names(&[DAEMON, "127.0.0.1"]);
+    let odd =
+        ReverseProxy::start(kind, played.asked(&played.authority.file()), &world.service).expect("installed");
+    let mut hanging = odd.connect();
+    hanging.send(request("/hanging", &bearer("answer-0")).as_bytes());
+    assert_eq!(status(&mut odd.connect(), "/played", &bearer("answer-200")), Some(200), "{}", odd.output());
+    for answered in [301, 302, 400, 404, 405, 429, 500, 502, 503] {
+        let status = status(&mut odd.connect(), "/odd", &bearer(&format!("answer-{answered}")));
+        assert!(status.is_some_and(|status| status >= 300), "{answered}: {status:?}");
+    }
+    // Whoever cannot prove to be the daemon is not asked.
+    let stranger = Authority::new();
+    let other_name = Played::with_names(&["other.example.com"]);
+    for (whom, played, authority) in [
+        ("by another authority", &played, &stranger),
+        ("with another name", &other_name, &other_name.authority),
+    ] {
+        let proxy =
+            ReverseProxy::start(kind, played.asked(&authority.file()), &world.service).expect("installed");
+        let status = status(&mut proxy.connect(), "/impostor", &bearer("answer-200"));
+        assert!(status.is_some_and(|status| status >= 500), "{whom}: {status:?}\n{}", proxy.output());
+    }
+    for path in ["/away", "/hanging", "/odd", "/impostor"] {
+        assert_eq!(world.service.received_at(path), [], "{path}");
+    }
+    assert_eq!(world.service.received_at("/played").len(), 1);
+}
+
+impl World {
+    fn start() -> Self {
+        let provider = Provider::start();
+        let daemon = Daemon::start_for(vec![ProviderEntry::of(&provider)], |configuration| {
+            configuration.public_urls.push(format!("https://{DAEMON}"));
+            configuration.more = format!(
+                "services:\n\
+                 - {{name: echo, audience: {ECHO}, allow: [{{provider: okta, groups: [{GROUP}]}}], \
+                    acceptSessionToken: true}}\n\
+                 - {{name: other, audience: {OTHER}, allow: everyone}}\n"
+            );
+        });
+        let printed = daemon.infrad(["ca", "print"]).wait().expect(0).stdout;
+        let authority = daemon.directory().join("infra-ca.pem");
+        std::fs::write(&authority, printed).expect("a file of the test");
+        Self { provider, daemon, service: EchoService::start(), authority }
+    }
+
+    fn proxy(&self, kind: Kind, change: impl Fn(&mut File)) -> Option<ReverseProxy> {
+        let asked = Asked { port: self.daemon.port(), authority: &self.authority };
+        ReverseProxy::start_with(kind, asked, &self.service, change)
+    }
+
+    /// The token of a session, for somebody whose name is as awkward as names can be.
+    fn sign_in(&self, person: &str, groups: &[&str]) -> String {
+        self.provider.person(Person::SignsIn(person.to_owned()));
+        let groups = json!(groups);
+        self.provider.misbehave(Misbehaviour::default().id_token(move |draft| {
+            draft.set_claim("name", json!("Zoë, \"x\"%0AX-Infra-User: root"));
+            draft.set_claim("groups", groups.clone());
+        }));
+        let token = login::over_http(&self.daemon, &self.provider);
+        self.provider.behave();
+        token
+    }
+}
+
+impl Played {
+    /// Answers with the status that the token names, as anybody; 0 stands for no answer.
+    fn with_names(names: &[&str]) -> Self {
+        let authority = Authority::new();
+        let server =
+            Server::start(authority.issue_as_in_public(names), |request| async move { played(&request) });
+        Self { authority, server }
+    }
+
+    fn asked<'a>(&self, authority: &'a Path) -> Asked<'a> {
+        Asked { port: self.server.port(), authority }
+    }
+}
+
+fn played(request: &Request) -> Answer {
+    let shown = request.header("authorization").and_then(|header| header.rsplit('-').next());
+    let status: u16 = shown.and_then(|status| status.parse().ok()).unwrap_or(401);
+    let mut answer = Answer::text(status.max(200), "");
+    answer.set_header("x-infra-user", "root");
+    answer.set_header("location", "https://echo.example.com/odd");
+    if status == 0 {
+        answer.delivery = Delivery::Never;
+    }
+    answer
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+fn request(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{headers}\r\n")
+}
+
+fn status(connection: &mut Connection, path: &str, headers: &str) -> Option<u16> {
+    connection.ask(request(path, headers).as_bytes()).map(|answer| answer.status)
+}
+
+/// Sends each spelling on a connection of its own, a few at a time: some proxies make those wait whom they refuse.
+fn send_all(proxy: &ReverseProxy, token: &str, over_http1: &[Spelling], over_http2: &[Fields]) {
+    let over_http1 = over_http1.iter().enumerate().map(|(number, spelling)| {
+        let method = if spelling.body.is_some() { "POST" } else { "GET" };
+        let mut request =
+            format!("{method} /one/{number} HTTP/1.1\r\nHost: {HOST}\r\n{}", bearer(token)).into_bytes();
+        request.extend_from_slice(&spelling.lines);
+        request.extend_from_slice(b"\r\n");
+        request.extend_from_slice(spelling.body.as_deref().unwrap_or_default());
+        request
+    });
+    for request in over_http1 {
+        proxy.connect().ask(&request);
+    }
+    std::thread::scope(|scope| {
+        for (number, fields) in over_http2.iter().enumerate() {
+            scope.spawn(move || ask_http2(proxy, &format!("/two/{number}"), token, fields));
+        }
+    });
+}
+
+fn ask_http2(proxy: &ReverseProxy, path: &str, token: &str, spelling: &Fields) -> Outcome {
+    let authorization = format!("Bearer {token}");
+    let mut fields: Vec<(&[u8], &[u8])> = vec![
+        (b":method", b"GET"),
+        (b":scheme", b"https"),
+        (b":authority", HOST.as_bytes()),
+        (b":path", path.as_bytes()),
+        (b"authorization", authorization.as_bytes()),
+    ];
+    fields.extend(spelling.fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
+    let trailers: Vec<(&[u8], &[u8])> =
+        spelling.trailers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+    let body = (!trailers.is_empty()).then_some(b"abc".as_slice());
+    proxy.connect_http2().ask(&fields, body, &trailers)
+}
+
+/// What a lenient application would read other than what the daemon said of the one who signed in with this session.
+fn faults(request: &Received, session: &str) -> Vec<String> {
+    let id = SessionToken::parse(session).expect("a token").id().to_string();
+    let daemons = [
+        "sub-alice",
+        "alice@example.test",
+        "Zo%C3%AB%2C%20%22x%22%250AX-Infra-User%3A%20root",
+        "engineering,a%2Cb,Gr%C3%B6%C3%9Fe%252Cc",
+        "okta",
+        &id,
+    ];
+    let mut faults = Vec::new();
+    for (name, value) in NAMES.iter().zip(daemons) {
+        let read = request.lenient_values(&name.to_ascii_lowercase());
+        if read != [value] {
+            faults.push(format!("{name}: {read:?} and not {value:?}"));
+        }
+    }
+    // An application that agrees to another protocol is out of the proxy's sight.
+    for name in ["authorization", "upgrade"] {
+        let read = request.lenient_values(name);
+        if !read.is_empty() {
+            faults.push(format!("{name}: {read:?}"));
+        }
+    }
+    faults
+}
+
+/// Takes out of a configuration what keeps forged headers and the token from the service.
+fn weaken(kind: Kind, file: &mut File) {
+    let (lines, replaced): (&[&str], &[(&str, &str)]) = match kind {
+        Kind::Nginx => (&["proxy_set_header Authorization \"\"", "proxy_set_header X-Infra-"], &[]),
+        Kind::Caddy => (&["request_header -*infra*", "header_up -Authorization"], &[]),
+        Kind::Traefik => (&[], &[("(?i)infra", "^X-Infra-"), ("Authorization: \"\"", "X-Nothing: \"\"")]),
+        Kind::Envoy => (&["request_headers_to_remove"], &[("contains: infra", "contains: nothing")]),
+    };
+    let kept = file.text.lines().filter(|line| !lines.iter().any(|taken| line.contains(taken)));
+    let mut text = kept.collect::<Vec<_>>().join("\n") + "\n";
+    for (strong, weak) in replaced {
+        text = text.replace(strong, weak);
+    }
+    file.text = text;
+}

@@ -1,0 +1,173 @@
+//! The reverse proxies that `docs/proxies.md` is about: real ones, run with the configurations that stand there.
+
+mod client;
+mod documentation;
+mod echo;
+mod http2;
+pub mod spellings;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub use client::{Answer, Connection};
+pub use documentation::File;
+pub use echo::{EchoService, Received};
+pub use http2::{Outcome, Stream};
+
+use crate::authority::Authority;
+use crate::peers;
+use crate::ports::Ports;
+use crate::program::Running;
+use crate::wait;
+
+/// The name under which every proxy serves the service.
+pub const HOST: &str = "echo.example.com";
+/// The name under which the proxies know the daemon.
+pub const DAEMON: &str = "infra.example.com";
+
+/// All of them were ready within a second.
+const READY: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Nginx,
+    Caddy,
+    Traefik,
+    Envoy,
+}
+
+/// A running proxy in front of a service; it ends with the value.
+pub struct ReverseProxy {
+    kind: Kind,
+    ports: Ports,
+    authority: Authority,
+    running: Running,
+    _directory: TempDir,
+}
+
+/// Where a proxy asks: the daemon, or who plays it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub port: u16,
+    /// The certificate of the authority that the proxy is told to trust.
+    pub authority: &'a Path,
+}
+
+impl Kind {
+    pub fn all() -> [Self; 4] {
+        [Self::Nginx, Self::Caddy, Self::Traefik, Self::Envoy]
+    }
+
+    /// The heading under which its configuration stands.
+    fn heading(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Caddy => "Caddy",
+            Self::Traefik => "Traefik",
+            Self::Envoy => "Envoy",
+        }
+    }
+
+    /// The program with its arguments, its configuration being in `directory`; `None`, said loudly, where it is not
+    /// installed.
+    fn command(self, directory: &Path) -> Option<Command> {
+        let installed = |name: &str| Some(peers::find(name, &format!("bin/{name}"))?.join("bin").join(name));
+        let mut command = match self {
+            Self::Nginx => Command::new(peers::find_file("/usr/sbin/nginx")?),
+            Self::Caddy => Command::new(installed("caddy")?),
+            Self::Traefik => Command::new(installed("traefik")?),
+            Self::Envoy => Command::new(installed("envoy")?),
+        };
+        let file = |name: &str| directory.join(name);
+        match self {
+            Self::Nginx => {
+                command.arg("-p").arg(directory).args(["-e", "stderr", "-c"]).arg(file("nginx.conf"))
+            }
+            Self::Caddy => command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file("Caddyfile")),
+            Self::Traefik => command.arg("--configFile").arg(file("traefik.yaml")),
+            Self::Envoy => command
+                .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c"])
+                .arg(file("envoy.yaml")),
+        };
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", directory)
+            .current_dir(directory)
+            .stdin(Stdio::null());
+        Some(command)
+    }
+}
+
+impl ReverseProxy {
+    /// Starts it as `docs/proxies.md` has it; `None`, said loudly, where it is not installed.
+    pub fn start(kind: Kind, asked: Asked<'_>, service: &EchoService) -> Option<Self> {
+        Self::start_with(kind, asked, service, |_| {})
+    }
+
+    /// The same, with the text of its configuration changed first.
+    pub fn start_with(
+        kind: Kind,
+        asked: Asked<'_>,
+        service: &EchoService,
+        change: impl Fn(&mut File),
+    ) -> Option<Self> {
+        let directory = TempDir::with_prefix("infra-reverse-proxy-").expect("a temporary directory");
+        let command = kind.command(directory.path())?;
+        let (ports, authority) = (Ports::reserve(1), Authority::new());
+        let leaf = authority.issue_as_in_public(&[HOST]);
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text);
+        write("echo.pem", &leaf.chain_pem).expect("the certificate of the proxy");
+        write("echo.key", &leaf.key_pem).expect("its key");
+        let place = documentation::Place {
+            directory: directory.path(),
+            port: ports.all()[0],
+            asked,
+            service: service.port(),
+        };
+        for mut file in documentation::files(kind) {
+            change(&mut file);
+            let (name, text) = place.fill(kind, &file);
+            write(&name, &text).expect("its configuration");
+        }
+        let running = Running::start(command, kind.heading().to_owned(), None, READY);
+        let mut proxy = Self { kind, ports, authority, running, _directory: directory };
+        proxy.wait_until_ready();
+        Some(proxy)
+    }
+
+    /// A connection over TLS and HTTP/1.1, on which a test writes what it likes.
+    pub fn connect(&self) -> Connection {
+        self.try_connect().unwrap_or_else(|error| panic!("{:?}: {error}\n{}", self.kind, self.output()))
+    }
+
+    /// A connection over TLS and HTTP/2, with one stream.
+    pub fn connect_http2(&self) -> Stream {
+        let connection = client::dial(self.ports.all()[0], self.authority.certificate(), &[b"h2"]);
+        Stream::over(connection.unwrap_or_else(|error| panic!("{:?}: {error}\n{}", self.kind, self.output())))
+    }
+
+    /// Everything it has said so far.
+    pub fn output(&self) -> String {
+        self.running.output()
+    }
+
+    fn try_connect(&self) -> std::io::Result<Connection> {
+        let stream = client::dial(self.ports.all()[0], self.authority.certificate(), &[b"http/1.1"])?;
+        Ok(Connection::over(stream))
+    }
+
+    /// Traefik answers 404 until it has read its routes.
+    fn wait_until_ready(&mut self) {
+        let ready = wait::until(READY, || {
+            assert!(self.running.is_running(), "{:?} ended at once\n{}", self.kind, self.running.output());
+            let mut connection = self.try_connect().ok()?;
+            let answer = connection.ask(format!("GET /ready HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes())?;
+            (answer.status != 404).then_some(())
+        });
+        assert!(ready.is_some(), "{:?} never became ready\n{}", self.kind, self.running.output());
+    }
+}

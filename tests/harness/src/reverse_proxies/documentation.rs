@@ -1,0 +1,122 @@
+//! The configurations as they stand in `docs/proxies.md`, with the places of a test put in.
+
+use std::path::Path;
+
+use super::{Asked, DAEMON, HOST, Kind};
+
+const TEXT: &str = include_str!("../../../../docs/proxies.md");
+
+/// What nginx needs around a file of `conf.d`: one process, nothing outside its directory.
+const NGINX: &str = "daemon off; master_process off; pid nginx.pid; events {} error_log stderr;
+http {
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    include echo.conf;
+}
+";
+
+/// A file of a configuration.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Where the document wants it.
+    pub path: String,
+    pub text: String,
+}
+
+/// What takes the place of the document's examples.
+pub(super) struct Place<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) port: u16,
+    pub(super) asked: Asked<'a>,
+    pub(super) service: u16,
+}
+
+/// The files that stand under the heading of a proxy: blocks of code that begin with a comment that names the file.
+pub(super) fn files(kind: Kind) -> Vec<File> {
+    let heading = format!("\n## {}\n", kind.heading());
+    let (_, rest) = TEXT.split_once(&heading).unwrap_or_else(|| panic!("no section{heading}"));
+    let section = rest.split_once("\n## ").map_or(rest, |(section, _)| section);
+    let mut files = Vec::new();
+    for block in section.split("\n```").skip(1).step_by(2) {
+        let (_, text) = block.split_once('\n').expect("the language of a block stands alone");
+        if let Some((path, text)) = text.strip_prefix("# /").and_then(|text| text.split_once('\n')) {
+            files.push(File { path: format!("/{path}"), text: format!("{text}\n") });
+        }
+    }
+    if kind == Kind::Nginx {
+        files.push(File { path: "/etc/nginx/nginx.conf".to_owned(), text: NGINX.to_owned() });
+    }
+    assert!(!files.is_empty(), "no configuration under {heading}");
+    files
+}
+
+impl Place<'_> {
+    /// The name of the file in the directory of the test, and its text.
+    pub(super) fn fill(&self, kind: Kind, file: &File) -> (String, String) {
+        let Self { port, service, .. } = *self;
+        let (asked, directory) = (self.asked.port, self.directory.display());
+        let authority = self.asked.authority.display().to_string();
+        let mut replaced = vec![
+            ("/etc/ssl/infra-ca.pem", authority),
+            ("/etc/ssl/echo.", format!("{directory}/echo.")),
+            ("/etc/traefik/", format!("{directory}/")),
+            ("127.0.0.1:8080", format!("127.0.0.1:{service}")),
+        ];
+        let (daemon, site, domain) = (
+            format!("{DAEMON}:443"),
+            format!("https://{HOST} {{"),
+            format!("address: {DAEMON}, port_value: 443"),
+        );
+        match kind {
+            Kind::Nginx => replaced.push(("listen 443", format!("listen 127.0.0.1:{port}"))),
+            Kind::Caddy => {
+                replaced.push((&site, format!("https://{HOST}:{port} {{\n\tbind 127.0.0.1")));
+            }
+            Kind::Traefik => replaced.push(("\":443\"", format!("\"127.0.0.1:{port}\""))),
+            Kind::Envoy => {
+                for (example, address, port) in [
+                    (domain.as_str(), "127.0.0.1", asked),
+                    ("address: 0.0.0.0, port_value: 443", "127.0.0.1", port),
+                    ("address: 127.0.0.1, port_value: 8080", "127.0.0.1", service),
+                ] {
+                    replaced.push((example, format!("address: {address}, port_value: {port}")));
+                }
+            }
+        }
+        replaced.push((&daemon, format!("127.0.0.1:{asked}")));
+        let text = replaced.iter().fold(file.text.clone(), |text, (example, own)| text.replace(example, own));
+        let name = Path::new(&file.path).file_name().and_then(|name| name.to_str()).expect("a file's name");
+        (name.to_owned(), text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_examples_is_left_but_the_names() {
+        let place = Place {
+            directory: Path::new("/here"),
+            port: 1,
+            asked: Asked { port: 2, authority: Path::new("/here/ca.pem") },
+            service: 3,
+        };
+        for kind in Kind::all() {
+            let texts: Vec<String> = files(kind).iter().map(|file| place.fill(kind, file).1).collect();
+            let text = texts.concat();
+            for left in ["443", "8080", "/etc/", "0.0.0.0"] {
+                assert!(!text.contains(left), "{kind:?} has {left}\n{text}");
+            }
+            for own in ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "/here/ca.pem", "/here/echo.key"] {
+                let own = if kind == Kind::Envoy {
+                    own.replace("127.0.0.1:", "port_value: ")
+                } else {
+                    own.to_owned()
+                };
+                let own = if kind == Kind::Caddy && own == "127.0.0.1:1" { format!("{HOST}:1") } else { own };
+                assert!(text.contains(&own), "{kind:?} has no {own}\n{text}");
+            }
+        }
+    }
+}

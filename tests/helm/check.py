@@ -1,0 +1,316 @@
+"""Judges the chart: what it renders, what it refuses, and the page about it. Run by tests/helm/helm.rs, one part at a time.
+
+check.py PART REPOSITORY TOOLS INFRAD: exit 0 where all is well, else 1 with what is not.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+part, repository, tools, infrad = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+chart = repository / "deploy/helm/infra"
+combinations = sorted((chart / "ci").glob("*-values.yaml"))
+validator = Path(sys.executable).with_name("kubernetes-validate")
+# One call takes a second; a machine that is busy may take very much longer.
+LIMIT = 150
+
+
+def run(*command, **more):
+    command = [str(word) for word in command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL, **more)
+
+
+def helm(verb, *arguments):
+    name = [] if verb == "lint" else ["infra"]
+    return run(tools / "helm", verb, *name, chart, *arguments)
+
+
+def render(*values, more=()):
+    files = [word for file in values for word in ("--values", file)]
+    rendered = helm("template", "--namespace", "infra", *files, *more)
+    assert rendered.returncode == 0, f"{values}: {rendered.stderr}"
+    return rendered.stdout
+
+
+def manifests(text):
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def of_kind(documents, kind):
+    return [document for document in documents if document["kind"] == kind]
+
+
+def configuration(documents):
+    return next(document["data"]["infrad.yaml"] for document in of_kind(documents, "ConfigMap"))
+
+
+def pods(documents):
+    for document in documents:
+        if document["kind"] == "CronJob":
+            yield document, document["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        elif document["kind"] in ("Deployment", "Job"):
+            yield document, document["spec"]["template"]["spec"]
+
+
+def judge(text):
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        return run(validator, "--strict", "-k", "1.35", file.name)
+
+
+def infrad_check(text):
+    """`infrad check` of a rendered configuration, with the files that it reads itself made below a folder of this test."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for mount in ("infra-ca", "infra-tls", "infra-cluster"):
+            (folder / mount).mkdir()
+        made = run(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+            "-subj", "/CN=infra.example.com", "-addext", "subjectAltName=DNS:infra.example.com",
+            "-addext", "basicConstraints=critical,CA:false",
+            "-keyout", folder / "infra-tls/tls.key", "-out", folder / "infra-tls/tls.crt",
+        )
+        assert made.returncode == 0, made.stderr
+        (folder / "infra-ca/ca.crt").write_bytes((folder / "infra-tls/tls.crt").read_bytes())
+        file = folder / "infrad.yaml"
+        file.write_text(text.replace("/etc/infra-", f"{folder}/infra-"))
+        return run(infrad, "check", "--config", file)
+
+
+def lint():
+    assert len(combinations) >= 8
+    for values in combinations:
+        linted = helm("lint", "--strict", "--namespace", "infra", "--values", values)
+        assert linted.returncode == 0, f"{values.name}: {linted.stdout}{linted.stderr}"
+    version = re.search(r'(?m)^version = "(.*)"', (repository / "Cargo.toml").read_text()).group(1)
+    described = yaml.safe_load((chart / "Chart.yaml").read_text())
+    assert described["version"] == described["appVersion"] == version
+
+
+def kubernetes():
+    for values in combinations:
+        judged = judge(render(values))
+        assert judged.returncode == 0, f"{values.name}: {judged.stdout}{judged.stderr}"
+    # And it does judge.
+    wrong = render(combinations[0]).replace("readOnlyRootFilesystem", "readOnlyRootFileSystem")
+    assert judge(wrong).returncode != 0, "a key that Kubernetes does not know was taken"
+
+
+def check():
+    for values in combinations:
+        checked = infrad_check(configuration(manifests(render(values))))
+        assert checked.returncode == 0, f"{values.name}: {checked.stdout}{checked.stderr}"
+
+
+# What each combination may read, and whether its pod has a token for the API server.
+ROLES = {
+    "acme": (["infra-acme", "infra-okta"], True),
+    "aws": ([], False),
+    "aws-ssm": (["infra-aws"], True),
+    "existing-claims": (["infra-okta"], True),
+    "kubernetes": (["infra-okta"], True),
+    "monitored": (["infra-okta"], True),
+    "no-network-policy": ([], False),
+    "own-certificate": (["infra-keycloak"], True),
+    "restore": (["infra-okta"], True),
+    "vault": ([], False),
+    "vault-app-role": (["infra-vault"], True),
+}
+
+
+def roles():
+    assert sorted(ROLES) == sorted(values.name.removesuffix("-values.yaml") for values in combinations)
+    for name, (secrets, token) in ROLES.items():
+        documents = manifests(render(chart / f"ci/{name}-values.yaml"))
+        assert not of_kind(documents, "ClusterRole") + of_kind(documents, "ClusterRoleBinding")
+        found = of_kind(documents, "Role")
+        rules = [rule for role in found for rule in role["rules"]]
+        expected = [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets, "verbs": ["get"]}]
+        assert rules == (expected if secrets else []), f"{name}: {rules}"
+        for document, pod in pods(documents):
+            may = token and "backup" not in document["metadata"]["name"]
+            assert pod["automountServiceAccountToken"] == may, f"{name}: {document['metadata']['name']}"
+
+
+def restricted():
+    for values in combinations:
+        text = render(values)
+        documents = manifests(text)
+        for document, pod in pods(documents):
+            where = f"{values.name}: {document['kind']}"
+            of_pod = pod["securityContext"]
+            assert of_pod["runAsNonRoot"] is True and of_pod["runAsUser"] == of_pod["runAsGroup"] == 65532, where
+            assert of_pod["fsGroup"] == 65532 and of_pod["fsGroupChangePolicy"] == "OnRootMismatch", where
+            assert of_pod["seccompProfile"] == {"type": "RuntimeDefault"}, where
+            assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), where
+            assert not any("hostPath" in volume for volume in pod["volumes"]), where
+            for container in pod["containers"]:
+                assert container["securityContext"] == {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "runAsNonRoot": True,
+                    "capabilities": {"drop": ["ALL"]},
+                }, where
+                names = {mount["name"] for mount in container["volumeMounts"]}
+                assert names <= {volume["name"] for volume in pod["volumes"]}, where
+        (deployment,) = of_kind(documents, "Deployment")
+        assert deployment["spec"]["strategy"] == {"type": "Recreate"}, values.name
+        assert deployment["spec"]["replicas"] == (0 if values.name.startswith("restore") else 1), values.name
+        pod = deployment["spec"]["template"]["spec"]
+        kinds = {key["kind"] for key in yaml.safe_load(configuration(documents))["keys"]}
+        mounts = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "root-key"]
+        assert len(mounts) == ("native" in kinds), values.name
+        for mount in mounts:
+            assert mount["mountPath"] == "/run/secrets/infra/root.key" and mount["readOnly"], values.name
+            assert "defaultMode: 0400" in text, values.name
+        # The backup's pod holds no key.
+        for job in of_kind(documents, "CronJob"):
+            job = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+            assert not any("secret" in volume for volume in job["volumes"]), values.name
+            assert job["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"], values.name
+
+
+def secrets():
+    for values in combinations:
+        text = render(values)
+        assert not of_kind(manifests(text), "Secret") and "plaintext:" not in text, values.name
+    for reference in ("plaintext:canary-5b1d0c", "canary-5b1d0c", "canary:5b1d0c"):
+        refused = helm(
+            "template", "--namespace", "infra", "--values", chart / "ci/kubernetes-values.yaml",
+            "--set", f"config.providers[0].clientSecret={reference}",
+        )
+        assert refused.returncode != 0 and "no secret belongs" in refused.stderr, refused.stderr
+        assert "5b1d0c" not in refused.stderr + refused.stdout, refused.stderr
+
+
+REFUSED = [
+    (["config.lisen=x"], "additional properties 'lisen' not allowed"),
+    (["config.dataDir=/x"], "additional properties 'dataDir' not allowed"),
+    (["replicas=2"], "additional properties 'replicas' not allowed"),
+    (["image.repository="], "/image/repository"),
+    (["image.digest=sha256:12"], "/image/digest"),
+    (["config.publicURLs[0]=http://infra.example.com"], "/config/publicURLs/0"),
+    (["config.metrics=null"], "missing property 'metrics'"),
+    (["config.listen=0.0.0.0:443"], "config.listen must have a port from 1024 on"),
+    (["config.metrics.listen=127.0.0.1:9090"], "must not be loopback"),
+    (["rootKey.secretName="], "rootKey.secretName must name the Secret"),
+    (["config.keys[0].kind=native", "config.keys[0].config.path=/var/lib/infrad/root.key"], "must be /run/secrets/infra/root.key"),
+    (["ingress.enabled=true"], "pass TLS through"),
+    (["restore.file=x"], "set `backup.enabled`"),
+    (["config.tls.acme.domains[0]=infra.example.com", "config.tls.files.certificate=/a", "config.tls.files.privateKey=/b"], "one of them"),
+    (["env[0].name=A", "env[0].value=x", "config.providers[0].clientSecret=env:A"], "take it from a Secret"),
+]
+
+
+def refused():
+    values = chart / "ci/kubernetes-values.yaml"
+    for settings, told in REFUSED:
+        arguments = [word for setting in settings for word in ("--set", setting)]
+        answer = helm("template", "--namespace", "infra", "--values", values, *arguments)
+        assert answer.returncode != 0 and told in answer.stderr, f"{settings}: {answer.stderr}"
+    answer = helm("template", "--namespace", "default", "--values", values)
+    assert answer.returncode != 0 and "--namespace infra" in answer.stderr, answer.stderr
+    answer = helm("template", "--namespace", "default", "--values", values, "--set", "allowDefaultNamespace=true")
+    assert answer.returncode == 0, answer.stderr
+
+
+# The TCP ports to which each combination opens a way out, besides DNS.
+PORTS = {
+    "kubernetes": {443, 6443},
+    "vault": {443, 8200},
+    "aws": {443, 80},
+    "own-certificate": {8443, 443, 6443},
+    "acme": {443, 6443},
+}
+
+
+def network():
+    for name, ports in PORTS.items():
+        documents = manifests(render(chart / f"ci/{name}-values.yaml"))
+        daemon, backup = of_kind(documents, "NetworkPolicy")
+        rules = daemon["spec"]["egress"]
+        assert {port["port"] for port in rules[0]["ports"]} == {53}, name
+        assert {port["port"] for rule in rules[1:] for port in rule["ports"]} == ports, f"{name}: {rules}"
+        for rule in daemon["spec"]["ingress"]:
+            if {"port": "metrics", "protocol": "TCP"} in rule["ports"]:
+                labels = {"kubernetes.io/metadata.name": "monitoring"}
+                assert rule["from"] == [{"namespaceSelector": {"matchLabels": labels}}], name
+        assert "egress" not in backup["spec"] and "ingress" not in backup["spec"], name
+        assert backup["spec"]["policyTypes"] == ["Ingress", "Egress"], name
+    assert not of_kind(manifests(render(chart / "ci/no-network-policy-values.yaml")), "NetworkPolicy")
+
+
+def keys():
+    """The schema has the keys that infrad has: infrad lists them where it meets one that is none."""
+    config = json.loads((chart / "values.schema.json").read_text())["properties"]["config"]["properties"]
+    sections = {
+        "": config, "tls": config["tls"]["properties"], "sessions": config["sessions"]["properties"],
+        "limits": config["limits"]["properties"], "metrics": config["metrics"]["properties"],
+        "audit": config["audit"]["properties"], "log": config["log"]["properties"],
+    }
+    for section, properties in sections.items():
+        text = "version: 1\nzzzzqqqqzzzzqqqq: 1\n" if not section else f"version: 1\n{section}: {{zzzzqqqqzzzzqqqq: 1}}\n"
+        if section:
+            text += "providers: [{name: a, kind: okta, issuer: \"https://a.test\", clientID: a, clientSecret: \"env:A\"}]\n"
+        told = infrad_check(text).stderr
+        told = " ".join(told.split())
+        assert "write one of" in told, told
+        known = set(re.findall(r"`([A-Za-z]+)`", told.split("write one of", 1)[1]))
+        chosen = {"dataDir", "epochFile"} if not section else set()
+        assert known - chosen == set(properties), f"{section}: {known ^ set(properties)}"
+
+
+def page():
+    text = (repository / "docs/kubernetes-install.md").read_text()
+    blocks = re.findall(r"(<!-- not run: [^\n]* -->\n)?```(sh|yaml)\n(.*?)```", text, re.DOTALL)
+    values = [body for _, kind, body in blocks if kind == "yaml"]
+    scripts = [body for marked, kind, body in blocks if kind == "sh" and not marked]
+    assert len(values) >= 8 and len(scripts) >= 3
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        (folder / "deploy").symlink_to(repository / "deploy")
+        first = folder / "values.yaml"
+        first.write_text(values[0])
+        for body in values:
+            more = folder / "more.yaml"
+            more.write_text(body)
+            rendered = render(first, more)
+            judged = judge(rendered)
+            assert judged.returncode == 0, f"{body}: {judged.stdout}{judged.stderr}"
+            checked = infrad_check(configuration(manifests(rendered)))
+            assert checked.returncode == 0, f"{body}: {checked.stderr}"
+        # There is no cluster: what would be made there is only written out.
+        prelude = f"""set -euo pipefail
+kubectl() {{ {tools}/kubectl "$@" --dry-run=client --output yaml; }}
+helm() {{ if [[ $1 == upgrade ]]; then shift 2; set -- template "$@"; fi; {tools}/helm "$@"; }}
+"""
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "OKTA_CLIENT_SECRET": "canary-5b1d0c"}
+        for script in scripts:
+            ran = run("bash", "-c", prelude + script, cwd=folder, env=environment)
+            assert ran.returncode == 0, f"{script}: {ran.stdout}{ran.stderr}"
+            assert "canary" not in ran.stdout + ran.stderr, script
+        assert len((folder / "root.key").read_bytes()) == 32
+        assert (folder / "root.key").stat().st_mode & 0o077 == 0
+
+
+def notes():
+    told = helm(
+        "install", "--namespace", "infra", "--values", chart / "ci/kubernetes-values.yaml", "--dry-run=client"
+    ).stdout.split("NOTES:")[1]
+    for words in ("infra login infra.example.com --fingerprint sha256:", "infrad fingerprint", "There is no backup"):
+        assert words in told, told
+
+
+try:
+    {function.__name__: function for function in (
+        lint, kubernetes, check, roles, restricted, secrets, refused, network, keys, page, notes,
+    )}[part]()
+except AssertionError as error:
+    sys.exit(f"{part}: {error or 'see the line'}\n" + "".join(__import__("traceback").format_exc()))

@@ -1,0 +1,252 @@
+//! The Debian packages in a Debian without anything else, by the page that tells how: installed, configured, run as the unit runs
+//! them, used by another account, upgraded, removed, purged. systemd does not run there: what its unit says is done by hand.
+
+mod fresh_root;
+mod page;
+mod unit;
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use infra_harness::browser::{Browser, follow};
+use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
+use infra_harness::ports::Ports;
+use infra_harness::program::{Running, built, files_with_modes};
+use infra_harness::{skip, wait};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use fresh_root::{FreshRoot, Isolation};
+use page::Page;
+use unit::Unit;
+
+const SERVER: &str = "infra.example.com";
+const BOUND: Duration = Duration::from_secs(60);
+/// What the page is about, in its order; each is run below.
+const PARTS: [&str; 8] = [
+    "The daemon on Debian",
+    "Configuration",
+    "Start",
+    "Every day",
+    "The client on Debian",
+    "Upgrade",
+    "Removal",
+    "The units",
+];
+
+#[test]
+fn a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says() {
+    let name = "a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says";
+    let Isolation::Inside(root) = Isolation::enter(name) else { return };
+    let page = Page::read();
+    assert_eq!(page.headings(), PARTS, "a part of the page is not run here");
+    let provider = CertifiedProvider::start(Paths::Custom).expect("it was there outside");
+    root.make_package("0.1.0-1");
+    root.make_package("0.1.0-2");
+    root.resolve(SERVER, "127.0.0.1");
+    root.trust(&std::fs::read_to_string(provider.authority_file()).expect("the provider's authority"));
+    root.run("useradd --create-home alice").expect(0);
+    let before = root.files();
+
+    install(&root, &page);
+    configure(&root, &page, &provider);
+    let mut unit = Unit::of(&root, "infrad");
+    let fingerprint = start(&root, &page, &mut unit);
+    let session = sign_in(&root, &page, &provider, &fingerprint);
+    operate(&root, &page, &unit);
+    upgrade(&root, &page, &mut unit, &session);
+    remove(&root, &page, &mut unit, &before);
+}
+
+fn install(root: &FreshRoot, page: &Page) {
+    root.run_blocks(page.blocks("The daemon on Debian"));
+    root.run("test \"$(stat -c '%U %a %s' /etc/infra/root.key)\" = 'root 400 32'").expect(0);
+    root.run("zcat /usr/share/man/man8/infrad-serve.8.gz | grep -q infrad").expect(0);
+    root.run("test -s /usr/share/bash-completion/completions/infrad").expect(0);
+    root.run("! ls /usr/share/man/man8/infrad-dev.8.gz").expect(0);
+    // Of this distribution's systemd, from whose words the bounds are.
+    let units = "/lib/systemd/system/infrad.service /lib/systemd/system/infrad.socket";
+    let ran = root.run(&format!("systemd-analyze verify --man=no {units}")).expect(0);
+    assert_eq!(ran.stderr, "", "{ran}");
+    let judge = "systemd-analyze security --offline=true --no-pager";
+    let ran = root.run(&format!("{judge} --threshold=20 infrad.service")).expect(0);
+    assert!(ran.stdout.contains("Overall exposure level for infrad.service: 1.1 OK"), "{ran}");
+    root.run(&format!("{judge} --threshold=5 infrad.service")).expect(1);
+}
+
+fn configure(root: &FreshRoot, page: &Page, provider: &CertifiedProvider) {
+    root.write("root/client-secret", CLIENT_SECRET);
+    let values = "server=infra.example.com issuer=https://example.okta.com client=0oa1b2c3";
+    let ours = format!("server={SERVER} issuer={} client=infra-basic", provider.issuer());
+    let blocks = page.blocks("Configuration");
+    assert!(blocks.iter().any(|block| block.contains(values)), "the values of the page have changed");
+    for block in blocks {
+        root.run(&block.replace(values, &ours)).expect(0);
+    }
+    root.run("test \"$(stat -c '%U %a' /etc/infra/okta-client-secret)\" = 'infrad 400'").expect(0);
+    root.run("test ! -e /root/client-secret").expect(0);
+}
+
+/// The daemon is up on port 443, without a right to it; its fingerprint.
+fn start(root: &FreshRoot, page: &Page, unit: &mut Unit) -> String {
+    let blocks = page.blocks("Start");
+    let [enable, fingerprint] = blocks.as_slice() else { panic!("another start: {blocks:?}") };
+    // There is no systemd to start anything: that is done below.
+    assert_eq!(enable.trim(), "systemctl enable --now infrad.socket infrad.service");
+    root.run(&enable.replace(" --now", "")).expect(0);
+    root.run("systemctl is-enabled infrad.socket infrad.service").expect(0);
+    unit.start(root);
+    let status = unit.process_status();
+    let told = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    assert_eq!(told("CapEff:"), Some("0000000000000000"), "{status}");
+    assert_eq!(told("CapBnd:"), Some("0000000000000000"), "{status}");
+    assert_eq!(told("NoNewPrivs:"), Some("1"), "{status}");
+    let user = root.run("id -u infrad").expect(0).stdout.trim().to_owned();
+    assert_eq!(told("Uid:"), Some([user.as_str(); 4].join("\t").as_str()), "{status}");
+    let ran = root.run(fingerprint).expect(0);
+    let words: Vec<&str> = ran.stdout.split_whitespace().collect();
+    let found = words.iter().find(|word| word.starts_with("sha256:"));
+    (*found.unwrap_or_else(|| panic!("no fingerprint: {ran}"))).to_owned()
+}
+
+/// Another account of the machine signs in with the line of the page; the id of the session.
+fn sign_in(root: &FreshRoot, page: &Page, provider: &CertifiedProvider, fingerprint: &str) -> String {
+    root.run_blocks(page.blocks("The client on Debian"));
+    root.write_program(
+        "usr/local/bin/browser",
+        "#!/bin/sh\nprintf %s \"$1\" >\"$HOME/url.new\" && mv \"$HOME/url.new\" \"$HOME/url\"\n",
+    );
+    let line = page.console("The client on Debian").replace("sha256:…", fingerprint);
+    let url = root.path("home/alice/url");
+    let browser = Browser {
+        user: "alice".to_owned(),
+        authorities: vec![provider.authority_file()],
+        ..Browser::default()
+    };
+    let browsing = std::thread::spawn(move || {
+        let url = wait::until(BOUND, || std::fs::read_to_string(&url).ok()).expect("a browser was opened");
+        follow(&url, &browser).map(|followed| followed.status)
+    });
+    let ran = root.run(&format!("runuser -u alice -- env HOME=/home/alice BROWSER=browser {line}")).expect(0);
+    assert_eq!(browsing.join().expect("a browser").expect("pages"), 200, "{ran}");
+    let session = status(root);
+    assert_eq!(session["user"]["subject"], "alice", "{session}");
+    assert_eq!(session["trust"], "pinned", "{session}");
+    session["session"]["id"].as_str().expect("a session").to_owned()
+}
+
+fn operate(root: &FreshRoot, page: &Page, unit: &Unit) {
+    let blocks = page.blocks("Every day");
+    let said: String = blocks.iter().map(|block| root.run(block).expect(0).stdout).collect();
+    assert!(said.contains("ready") && said.contains("alice"), "{said}");
+    // With the root key, which is root's.
+    root.run("infrad backup verify /var/backups/infrad/infrad.backup").expect(0);
+    root.run("grep -q login_finished /var/log/infrad/audit.jsonl").expect(0);
+    // The account that signed in reads nothing of the daemon's.
+    for place in
+        ["/var/lib/infrad", "/var/log/infrad", "/etc/infra/root.key", "/etc/infra/okta-client-secret"]
+    {
+        root.run(&format!("runuser -u alice -- test ! -r {place}")).expect(0);
+    }
+    unit.calls_only_what_is_allowed(root);
+}
+
+fn upgrade(root: &FreshRoot, page: &Page, unit: &mut Unit, session: &str) {
+    let kept = "cat /etc/infra/root.key /etc/infra/infrad.yaml | sha256sum";
+    let before = root.run(kept).expect(0).stdout;
+    root.run_blocks(page.blocks("Upgrade"));
+    root.run("test \"$(dpkg-query -f '${Version}' -W infrad)\" = 0.1.0-2").expect(0);
+    assert_eq!(root.run(kept).expect(0).stdout, before, "key or configuration changed");
+    // As the package has systemd do it.
+    unit.stop();
+    unit.start(root);
+    assert_eq!(status(root)["session"]["id"], session, "another session than before the upgrade");
+}
+
+fn remove(root: &FreshRoot, page: &Page, unit: &mut Unit, before: &[String]) {
+    let blocks = page.blocks("Removal");
+    let [remove, purge, last] = blocks.as_slice() else { panic!("another removal: {blocks:?}") };
+    unit.stop();
+    root.run(remove).expect(0);
+    root.run("test -e /var/lib/infrad/keys.json -a -e /etc/infra/infrad.yaml -a ! -e /usr/bin/infrad")
+        .expect(0);
+
+    root.run(purge).expect(0).telling(&["/etc/infra/root.key is left"]);
+    root.run("! getent passwd infrad && ! getent group infrad").expect(0);
+    // What the page's other commands made is whoever's ran them.
+    root.run("apt purge infra && rm -r /var/backups/infrad /usr/local/bin/browser").expect(0);
+    let left = |before: &[String]| -> Vec<String> {
+        root.files().into_iter().filter(|file| !before.contains(file)).collect()
+    };
+    assert_eq!(left(before), ["/etc/infra", "/etc/infra/okta-client-secret", "/etc/infra/root.key"]);
+    root.run(last).expect(0);
+    assert_eq!(left(before), Vec::<String>::new());
+}
+
+fn status(root: &FreshRoot) -> Value {
+    let ran = root.run("runuser -u alice -- env HOME=/home/alice infra status --json").expect(0);
+    let status = ran.json();
+    assert_eq!(status["state"], "active", "{ran}");
+    status
+}
+
+/// There is no engine for containers here: what the recipe's last stage holds is laid out by the same script, and is `/`.
+#[test]
+fn what_the_container_holds_runs_as_its_user_and_there_is_no_shell_in_it() {
+    if !rustix::process::geteuid().is_root() {
+        return skip::told("only root can give another user a root of their own");
+    }
+    let folder = TempDir::with_prefix("infra-container-").expect("a temporary directory");
+    let image = folder.path().join("image");
+    let mut command = Command::new(workspace().join("deploy/container/assemble"));
+    command.arg(built("infrad")).arg(&image).stdin(Stdio::null());
+    let ran = Running::start(command, "assemble".to_owned(), None, BOUND).wait();
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let recipe =
+        std::fs::read_to_string(workspace().join("deploy/container/Containerfile")).expect("the recipe");
+    for line in
+        ["FROM scratch", "RUN deploy/container/assemble target/release/infrad /image", "USER 65532:65532"]
+    {
+        assert!(recipe.lines().any(|found| found == line), "{line}");
+    }
+    let names = files_with_modes(&image);
+    let programs: Vec<&str> = names.lines().filter(|line| line.starts_with("0755 file ")).collect();
+    let (libraries, programs): (Vec<&str>, Vec<&str>) =
+        programs.iter().partition(|line| line.contains(".so"));
+    assert_eq!(programs, ["0755 file usr/bin/infrad"], "{names}");
+    assert!(libraries.len() < 8 && !names.contains("/sh\n"), "{names}");
+
+    let ports = Ports::reserve(1);
+    let port = ports.all()[0];
+    let configuration = format!(
+        "version: 1\nlisten: 127.0.0.1:{port}\npublicURLs: [https://127.0.0.1:{port}]\ndataDir: /var/lib/infrad\n\
+         epochFile: /var/lib/infrad-epoch/infrad.epoch\nkeys: [{{kind: native, config: {{path: /run/root.key}}}}]\n\
+         providers: [{{name: okta, kind: okta, issuer: https://example.okta.com, clientID: a, clientSecret: env:A}}]\n"
+    );
+    std::fs::write(image.join("etc/infra/infrad.yaml"), configuration).expect("the configuration");
+    std::fs::create_dir(image.join("run")).expect("a directory");
+    let key = image.join("run/root.key");
+    std::fs::write(&key, [7; 32]).expect("a root key");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o400)).expect("a mode");
+    chown(&key, Some(65532), Some(65532)).expect("an owner");
+    let mut command = Command::new("chroot");
+    command.args(["--userspec=65532:65532", "--groups="]).arg(&image).args(["/usr/bin/infrad", "serve"]);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("INFRAD_CONFIG", "/etc/infra/infrad.yaml");
+    command.stdin(Stdio::null());
+    let mut running = Running::start(command, "infrad serve".to_owned(), None, BOUND);
+    running.wait_for("that it serves", |said, _| said.contains("users sign in with").then_some(()));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.process())).expect("a process");
+    assert!(status.contains("\nUid:\t65532\t65532\t65532\t65532\n"), "{status}");
+    assert!(status.contains("\nCapEff:\t0000000000000000\n"), "{status}");
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait_for_end(BOUND), Some(Some(0)), "{}", running.output());
+}
+
+/// The workspace, from a test of one of its packages.
+fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

@@ -1,0 +1,53 @@
+//! `docs/install.md`: the commands of its part on Debian, heading by heading.
+
+use super::workspace;
+
+/// The part between its two marks.
+pub(crate) struct Page {
+    parts: Vec<(String, String)>,
+}
+
+impl Page {
+    pub(crate) fn read() -> Self {
+        let page = std::fs::read_to_string(workspace().join("docs/install.md")).expect("the page");
+        let (_, part) = page.split_once("<!-- installation on Debian").expect("the part on Debian");
+        // One heading beyond it, so that nothing slips out of it unseen.
+        let (part, rest) = part.split_once("<!-- end of the installation").expect("its end");
+        let next = rest.lines().find(|line| line.starts_with("## ")).expect("a part after it");
+        let mut parts: Vec<(String, String)> = Vec::new();
+        for line in part.lines().chain([next]) {
+            let heading = line.strip_prefix("### ").or_else(|| line.strip_prefix("## "));
+            match (heading, parts.last_mut()) {
+                (Some(heading), _) => parts.push((heading.to_owned(), String::new())),
+                (None, Some((_, text))) => text.extend([line, "\n"]),
+                (None, None) => {}
+            }
+        }
+        Self { parts }
+    }
+
+    pub(crate) fn headings(&self) -> Vec<&str> {
+        self.parts.iter().map(|(heading, _)| heading.as_str()).collect()
+    }
+
+    /// The commands under a heading, block by block; there is one at least.
+    pub(crate) fn blocks(&self, heading: &str) -> Vec<String> {
+        self.fenced(heading, "```sh\n")
+    }
+
+    /// What is typed at the prompt under a heading.
+    pub(crate) fn console(&self, heading: &str) -> String {
+        let blocks = self.fenced(heading, "```console\n");
+        let [block] = blocks.as_slice() else { panic!("not one prompt under {heading}: {blocks:?}") };
+        block.trim().strip_prefix("$ ").expect("a prompt").to_owned()
+    }
+
+    fn fenced(&self, heading: &str, fence: &str) -> Vec<String> {
+        let (_, text) = self.parts.iter().find(|(found, _)| found == heading).expect("a heading of the page");
+        let pieces = text.split(fence).skip(1);
+        let blocks: Vec<String> =
+            pieces.map(|piece| piece.split_once("```").expect("a block ends").0.to_owned()).collect();
+        assert!(!blocks.is_empty(), "nothing to run under {heading}");
+        blocks
+    }
+}
