@@ -1,5 +1,6 @@
 //! Who somebody is, according to an OpenID Provider: discovery, code exchange, and the verification of what comes back.
 
+mod algorithms;
 mod allow;
 mod authorization_url;
 mod claims;

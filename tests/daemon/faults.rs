@@ -190,7 +190,7 @@ fn fail_while_asking(every: usize, last: usize) {
 #[test]
 #[ignore = "takes several minutes"]
 fn nobody_is_signed_out_or_back_in_when_the_disk_fails_at_any_step_of_asking_again() {
-    fail_while_asking(3, 40);
+    fail_while_asking(13, 40);
 }
 
 #[test]

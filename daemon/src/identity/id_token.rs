@@ -1,10 +1,9 @@
 //! The verification of an ID token, in the order of OpenID Connect Core §3.1.3.7.
 
-use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use jsonwebtoken::Algorithm;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
@@ -385,52 +384,6 @@ pub(super) fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
     )]
     let whole = fraction.floor() as i64;
     Some(whole)
-}
-
-impl SigningAlgorithm {
-    /// Its name in RFC 7518 §3.1 and RFC 8037 §3.1.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::EdDSA => "EdDSA",
-        }
-    }
-
-    pub(super) fn is_rsa(self) -> bool {
-        matches!(self, Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512)
-    }
-
-    /// The hash of `at_hash`: that of the algorithm, and for Ed25519 the one it uses inside.
-    fn hash(self) -> &'static digest::Algorithm {
-        match self {
-            Self::RS256 | Self::PS256 | Self::ES256 => &SHA256,
-            Self::RS384 | Self::PS384 | Self::ES384 => &SHA384,
-            Self::RS512 | Self::PS512 | Self::EdDSA => &SHA512,
-        }
-    }
-}
-
-impl From<SigningAlgorithm> for Algorithm {
-    fn from(algorithm: SigningAlgorithm) -> Self {
-        match algorithm {
-            SigningAlgorithm::RS256 => Self::RS256,
-            SigningAlgorithm::RS384 => Self::RS384,
-            SigningAlgorithm::RS512 => Self::RS512,
-            SigningAlgorithm::PS256 => Self::PS256,
-            SigningAlgorithm::PS384 => Self::PS384,
-            SigningAlgorithm::PS512 => Self::PS512,
-            SigningAlgorithm::ES256 => Self::ES256,
-            SigningAlgorithm::ES384 => Self::ES384,
-            SigningAlgorithm::EdDSA => Self::EdDSA,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -58,9 +58,10 @@ pub struct Taking {
 
 const COLUMNS: &str = "session_id, provider, held, version, failures, lost_since";
 
-/// Those to ask with. ?1: the provider, ?2: now, ?3: the longest wait from now, ?4: the longest lease from now.
-const DUE: &str = "provider = ?1 AND (due_at <= ?2 OR due_at > ?3) AND (leased_until <= ?2 OR leased_until > ?4) \
-                   AND give_back_at > ?2";
+/// Those to ask with. ?1: the provider, ?2: now, ?3: the longest wait from now, ?4: the longest lease from now. The `+`
+/// keeps SQLite from looking through all that is not over.
+const DUE: &str = "((provider = ?1 AND due_at <= ?2) OR (provider = ?1 AND due_at > ?3)) \
+                   AND (leased_until <= ?2 OR leased_until > ?4) AND +give_back_at > ?2";
 
 /// Those to give back, once nobody asks with them any more.
 const OVER: &str = "provider = ?1 AND (give_back_at <= ?2 OR (due_at IS NULL AND give_back_at > ?3)) \
