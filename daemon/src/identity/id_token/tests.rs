@@ -5,6 +5,8 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::prelude::BASE64_URL_SAFE;
 use serde_json::json;
 
+use aws_lc_rs::digest::SHA256;
+
 use super::*;
 use crate::identity::signing_keys;
 
