@@ -32,7 +32,7 @@ use crate::services::{self, Services};
 use crate::sessions::{Bindings, Sessions};
 use crate::store::{ProviderRow, StoreError};
 use crate::tls::{Certificates, TlsError, TlsServer};
-use crate::upkeep::{LiveSessions, Upkeep};
+use crate::upkeep::{LiveSessions, Upkeep, ask_providers};
 use operations::{Serving, Stage};
 
 pub use data_directory::{DataDirectory, Rollback, lock};
@@ -247,9 +247,10 @@ impl Daemon {
             clock: self.clock,
             audit: self.audit.clone(),
             live_sessions: self.live_sessions,
-            sessions: self.sessions.clone(),
         };
         let upkeep = tokio::spawn(upkeep.run());
+        let drain = self.limits.listener.drain;
+        let asking = tokio::spawn(ask_providers(self.sessions.clone(), stopped.clone(), drain));
         let stopping = self.stopping;
         let waiting = tokio::spawn(async move {
             stop.await;
@@ -269,6 +270,8 @@ impl Daemon {
         let site = Site { at_once, router, requests: self.requests, proxies: self.proxies, services };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
+        // It was told to stop, and has had as long as the requests to.
+        let _ = asking.await;
         upkeep.abort();
         waiting.abort();
         // They end by themselves: the one was aborted, the others were told.

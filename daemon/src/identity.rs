@@ -1,5 +1,6 @@
 //! Who somebody is, according to an OpenID Provider: discovery, code exchange, and the verification of what comes back.
 
+mod algorithms;
 mod allow;
 mod authorization_url;
 mod claims;
@@ -36,8 +37,9 @@ use signing_keys::SigningKeys;
 use turns::Turns;
 
 pub use allow::Allow;
+pub use claims::{Told, ToldEmail};
 pub use examination::{Finding, Outcome};
-pub use refresh::{Answered, HeldGrant, RefreshError};
+pub use refresh::{Answered, HeldGrant, Judged, RefreshError};
 pub use turns::{ExchangeLimits, Turn};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).

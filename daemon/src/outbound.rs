@@ -45,6 +45,17 @@ pub enum OutboundError {
     Untrusted { host: String, cause: Untrusted },
 }
 
+impl OutboundError {
+    /// Whether the request may have reached the other end, and have been done there.
+    pub fn may_have_asked(&self) -> bool {
+        match self {
+            Self::Unreachable { may_have_asked, .. } => *may_have_asked,
+            Self::TooSlow { .. } | Self::TooLarge { .. } => true,
+            Self::Untrusted { .. } => false,
+        }
+    }
+}
+
 /// What is asked of another machine. It has no `Debug`: headers and bodies hold secrets.
 pub struct Request {
     method: Method,

@@ -14,6 +14,7 @@ pub(crate) mod fuzzing;
 mod limits;
 mod listing;
 mod login;
+mod places;
 mod revalidation;
 mod revocation;
 #[cfg(test)]
@@ -41,13 +42,14 @@ pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use listing::Whose;
 pub use login::LoginRefusal;
+pub use places::Places;
 
 /// Everything that logins and sessions need, shared by all requests.
 pub struct Sessions {
     store: Store,
     ticket_key: TicketKey,
     sealer: FieldSealer,
-    providers: Vec<Provider>,
+    providers: Vec<Arc<Provider>>,
     bindings: Bindings,
     limits: SessionLimits,
     admins: Admins,
@@ -70,7 +72,7 @@ impl Sessions {
             store,
             ticket_key,
             sealer,
-            providers,
+            providers: providers.into_iter().map(Arc::new).collect(),
             bindings,
             limits,
             admins,
@@ -80,7 +82,7 @@ impl Sessions {
         }
     }
 
-    pub fn providers(&self) -> &[Provider] {
+    pub fn providers(&self) -> &[Arc<Provider>] {
         &self.providers
     }
 
@@ -103,7 +105,7 @@ impl Sessions {
         self.store.check()
     }
 
-    fn find_provider(&self, name: &str) -> Option<&Provider> {
+    fn find_provider(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers.iter().find(|provider| provider.settings().name == name)
     }
 

@@ -30,7 +30,7 @@ pub use audience_tokens::{AudienceGrant, NewAudienceToken, OpenedToken};
 pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
 pub use providers::ProviderRow;
-pub use refresh_tokens::{NewRefreshToken, RefreshTokenRow};
+pub use refresh_tokens::{NewRefreshToken, RefreshTokenRow, Released, Taking};
 pub use sessions::{
     EndReason, Ended, EndedSession, FoundToken, NewSession, Opening, StoredSession, Told, Which,
 };

@@ -17,13 +17,13 @@ use infra_shared::clock::Clock;
 use crate::audit::Audit;
 use crate::keys::Keys;
 use crate::platform::PlatformError;
-use crate::sessions::Sessions;
 use crate::store::{Store, StoreError};
 use crate::tls::Certificates;
 
 pub use backup::{BackupError, create_backup, open_backup};
 pub use epoch::EpochFile;
 pub use live_sessions::LiveSessions;
+pub use providers::ask_providers;
 pub use restore::{Restored, restore};
 pub use rotation::rotate;
 
@@ -41,7 +41,6 @@ pub struct Upkeep {
     pub clock: Arc<dyn Clock>,
     pub audit: Audit,
     pub live_sessions: LiveSessions,
-    pub sessions: Arc<Sessions>,
 }
 
 /// Why it is not known how new the data is.
@@ -61,8 +60,6 @@ impl Upkeep {
             self.note_epochs(),
             self.certificates.look_after(),
             watchdog::keep_alive(&self.store),
-            providers::ask_again(&self.sessions),
-            providers::give_back(&self.sessions),
         );
     }
 

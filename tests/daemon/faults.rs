@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_harness::api::Api;
 use infra_harness::daemon::{Configuration, Daemon, MANY_LOGINS, ProviderEntry};
@@ -13,6 +14,7 @@ use infra_harness::oracle::{Oracle, Stopped};
 use infra_harness::peers;
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::view::View;
+use infra_harness::wait;
 
 /// The calls that fail, each in its turn, and with what: a disk that breaks, and one that is full.
 const FAILURES: [(&str, &str); 5] = [
@@ -22,6 +24,9 @@ const FAILURES: [(&str, &str); 5] = [
     ("ftruncate", "EIO"),
     ("pread64", "EIO"),
 ];
+
+/// Longer than the interval: everybody was asked about by then.
+const ASKED: Duration = Duration::from_secs(13);
 
 /// Everybody is the same user here, and none of the sessions may end for it.
 fn many_sessions(configuration: &mut Configuration) {
@@ -125,6 +130,67 @@ fn what_was_acknowledged_is_so_when_the_disk_fails_at_a_step() {
 #[ignore = "takes several minutes"]
 fn what_was_acknowledged_is_so_when_the_disk_fails_at_any_step() {
     fail_at(1, 60);
+}
+
+/// Lets the `n`th call of each kind fail, once or from then on, while providers are asked about sessions that are due.
+fn fail_while_asking(every: usize, last: usize) {
+    if peers::find_program("strace").is_none() {
+        return;
+    }
+    // It replaces tokens at each use, and forgives nothing.
+    let provider = Provider::start();
+    let mut daemon = Daemon::start_with(&provider, |configuration| {
+        many_sessions(configuration);
+        "{maxPerUser: 10000, revalidateEvery: 10s}".clone_into(&mut configuration.sessions);
+    });
+    let oracle = Oracle::new(&daemon, &provider);
+    let (mut asked, mut lost) = (0, 0);
+    for (calls, error) in FAILURES {
+        for n in (1..=last).step_by(every) {
+            for lasting in ["", "+"] {
+                let injected = format!("{error} at the {n}th{lasting} of {calls}");
+                let api = oracle.client();
+                for _ in 0..4 {
+                    oracle.log_in(&api).expect("a login");
+                }
+                let left = oracle.log_in(&api).expect("a login");
+                oracle.log_out(&api, left).expect("a logout");
+                daemon.stop();
+                let (before, log_before) = (provider.calls(Endpoint::Token), daemon.log().len());
+                if daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}"))) {
+                    let is_asked = || (provider.calls(Endpoint::Token) >= before + 4).then_some(());
+                    // Where nothing can be written, nobody is asked.
+                    let _ = wait::until(ASKED, is_asked);
+                    asked += provider.calls(Endpoint::Token) - before;
+                    daemon.stop();
+                }
+                daemon.start_again();
+                let again = provider.calls(Endpoint::Token);
+                let is_asked = || (provider.calls(Endpoint::Token) >= again + 4).then_some(());
+                let _ = wait::until(ASKED, is_asked);
+                let compared = oracle.compare(0);
+                let log = daemon.log().split_off(log_before);
+                let is_told = log.contains("an answer of the provider was lost");
+                assert!(
+                    compared.lost.is_empty() || (lasting == "+" && is_told),
+                    "{injected}: {:?}\n{log}",
+                    compared.lost
+                );
+                assert!(compared.lost.iter().all(|lost| lost.starts_with("In")), "{injected}: one came back");
+                lost += compared.lost.len();
+            }
+        }
+    }
+    println!(
+        "asked {asked} times while it failed; {lost} sessions ended because nothing could be stored for good"
+    );
+    assert!(asked > 0, "nobody was asked");
+}
+
+#[test]
+#[ignore = "takes several minutes"]
+fn nobody_is_signed_out_or_back_in_when_the_disk_fails_at_any_step_of_asking_again() {
+    fail_while_asking(13, 40);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use infra_harness::canaries::Canaries;
 use infra_harness::certified_provider::{CertifiedProvider, Paths};
-use infra_harness::daemon::Daemon;
+use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
+use infra_harness::https::Delivery;
 use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
@@ -111,4 +112,58 @@ fn without_being_asked_to_the_daemon_wants_no_refresh_token_and_reads_no_secret_
     assert_eq!(provider.issued_refresh_tokens(), [""; 0]);
     let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
     assert_eq!((&status["secretReads"]["refresh"], &status["secretReads"]["revoke"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn a_stop_waits_for_the_answers_that_are_under_way_and_loses_none() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let asked_before = provider.calls(Endpoint::Token);
+    // Its tokens are replaced at once, and its answers take a while.
+    provider.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| {
+        answer.delivery = Delivery::After(Duration::from_secs(3));
+    }));
+    let is_asked = || (provider.calls(Endpoint::Token) > asked_before).then_some(());
+    assert!(wait::until(BOUND, is_asked).is_some(), "{}", daemon.log());
+    assert_eq!(daemon.stop(), Some(0));
+    provider.behave();
+    let asked_before = provider.calls(Endpoint::Token);
+    daemon.start_again();
+    let is_asked = || (provider.calls(Endpoint::Token) > asked_before).then_some(());
+    assert!(wait::until(BOUND, is_asked).is_some(), "{}", daemon.log());
+    let is_told = || {
+        let session = daemon.api().get_as("/v1/session?use=false", &token);
+        (session.status != 200 || provider.live_refresh_tokens().len() == 1).then_some(session.status)
+    };
+    assert_eq!(wait::until(BOUND, is_told), Some(200), "{}", daemon.log());
+}
+
+#[test]
+fn a_provider_that_stalls_delays_nobody_of_another() {
+    let (stalling, other) = (Provider::start(), Provider::start());
+    let entries = vec![ProviderEntry::of(&stalling), ProviderEntry::of(&other).named("other")];
+    let daemon = Daemon::start_for(entries, |configuration| {
+        "{revalidateEvery: 10s}".clone_into(&mut configuration.sessions);
+        MANY_LOGINS.clone_into(&mut configuration.more);
+    });
+    for _ in 0..48 {
+        login::over_http(&daemon, &stalling);
+    }
+    stalling.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| {
+        answer.delivery = Delivery::Never;
+    }));
+    // More than there are places, and all of them wait.
+    let is_stalled = || (stalling.calls(Endpoint::Token) >= 48 + 16).then_some(());
+    assert!(wait::until(BOUND, is_stalled).is_some(), "{}", daemon.log());
+    let started = login::Started::with_provider(&daemon, "other");
+    let finished = started.finish(&started.sign_in(&other));
+    assert_eq!(finished.status, 201, "{finished:?}");
+    other.deactivate("alice");
+    let begun = Instant::now();
+    let token = finished.json()["token"].as_str().expect("a token").to_owned();
+    let api = daemon.api();
+    let is_refused = || (api.get_as("/v1/session?use=false", &token).status == 401).then_some(());
+    assert!(wait::until(BOUND, is_refused).is_some(), "{}", daemon.log());
+    assert!(begun.elapsed() <= INTERVAL, "it took {:?}", begun.elapsed());
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::discovery::Metadata;
 use super::{ClientAuthentication, CodeGrant, IdentityError, ProviderSettings, json, refused, unavailable};
-use crate::outbound::{Answer, Authorization, Outbound};
+use crate::outbound::{Answer, Authorization, Outbound, OutboundError};
 use crate::secrets::{Backends, ReadReason, Reference};
 
 const MAX_BYTES: usize = 64 * 1024;
@@ -47,18 +47,36 @@ pub(super) async fn post(
     outbound: &Outbound,
     endpoint: &Url,
     settings: &ProviderSettings,
-    (backends, reason): (&Backends, ReadReason),
+    reading: (&Backends, ReadReason),
     fields: &[(&str, &str)],
 ) -> Result<Answer, IdentityError> {
-    let secret = backends.read(&settings.client_secret, reason).await?;
+    let secret = read_secret(settings, reading).await?;
+    Ok(post_with(&secret, outbound, endpoint, settings, fields).await?)
+}
+
+pub(super) async fn read_secret(
+    settings: &ProviderSettings,
+    (backends, reason): (&Backends, ReadReason),
+) -> Result<SecretString, IdentityError> {
+    Ok(backends.read(&settings.client_secret, reason).await?)
+}
+
+/// The same with a secret that was just read: its errors tell whether the provider may have been asked.
+pub(super) async fn post_with(
+    secret: &SecretString,
+    outbound: &Outbound,
+    endpoint: &Url,
+    settings: &ProviderSettings,
+    fields: &[(&str, &str)],
+) -> Result<Answer, OutboundError> {
     let by_post = settings.client_authentication == ClientAuthentication::ClientSecretPost;
-    let body = form(settings, fields, by_post.then_some(&secret));
+    let body = form(settings, fields, by_post.then_some(secret));
     // RFC 6749 §2.3.1: both are form-encoded before they become a user and a password.
     let user: String = byte_serialize(settings.client_id.as_bytes()).collect();
     let password = SecretString::from(byte_serialize(secret.expose_secret().as_bytes()).collect::<String>());
     let authorization =
         if by_post { Authorization::None } else { Authorization::Basic { user: &user, password: &password } };
-    Ok(outbound.post_form(endpoint, authorization, &body, MAX_BYTES).await?)
+    outbound.post_form(endpoint, authorization, &body, MAX_BYTES).await
 }
 
 fn form(settings: &ProviderSettings, fields: &[(&str, &str)], secret: Option<&SecretString>) -> SecretString {

@@ -1,10 +1,9 @@
 //! The verification of an ID token, in the order of OpenID Connect Core §3.1.3.7.
 
-use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use jsonwebtoken::Algorithm;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
@@ -26,7 +25,7 @@ pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     pub(super) nonce: &'a SecretString,
-    pub(super) occasion: Occasion,
+    pub(super) occasion: Occasion<'a>,
     /// From the configuration; neither the token nor discovery has a say in it.
     pub(super) algorithms: &'a [SigningAlgorithm],
     /// What came with the token, for `at_hash`.
@@ -36,10 +35,14 @@ pub(super) struct Expected<'a> {
 
 /// What an ID token comes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occasion {
+pub(super) enum Occasion<'a> {
     Login,
-    /// OpenID Connect Core §12.2: the nonce should be left out then, and is the login's where it is not.
-    Refresh,
+    /// OpenID Connect Core §12.2: it is about the same person, and where it tells the moment of signing in, about the same.
+    /// The nonce should be left out then, and is the login's where it is not.
+    Refresh {
+        subject: &'a str,
+        auth_time: Option<i64>,
+    },
 }
 
 /// The claims of a completely verified ID token. [`verify`] alone makes one.
@@ -94,6 +97,10 @@ pub(super) enum IDTokenError {
     AccessTokenHashDiffers,
     #[error("subject_malformed")]
     SubjectMalformed,
+    #[error("subject_differs")]
+    SubjectDiffers,
+    #[error("auth_time_differs")]
+    AuthTimeDiffers,
 }
 
 impl IDTokenError {
@@ -106,6 +113,20 @@ impl IDTokenError {
                 | Self::KeyDoesNotFit
                 | Self::KeyTooShort
                 | Self::SignatureInvalid
+        )
+    }
+
+    /// Whether the token is of another issuer, for another client or about another sign-in. Only a signature makes it the
+    /// provider's word that it is: [`check_is_signed`].
+    pub(super) fn is_of_another(self) -> bool {
+        matches!(
+            self,
+            Self::IssuerDiffers
+                | Self::AudienceDiffers
+                | Self::AuthorizedPartyDiffers
+                | Self::NonceDiffers
+                | Self::SubjectDiffers
+                | Self::AuthTimeDiffers
         )
     }
 }
@@ -137,6 +158,10 @@ pub(super) fn verify(
     let algorithm = check_signature(&parts, &header, expected.algorithms, keys)?;
     let claims = unverified_claims;
 
+    // Before its times: what is about somebody else is so whatever the clocks say.
+    if let Occasion::Refresh { subject, auth_time } = expected.occasion {
+        check_same_sign_in(&claims, expected.nonce, subject, auth_time)?;
+    }
     let now = expected.now.as_second();
     // Step 9: not expired.
     if now >= seconds(&claims, "exp").ok_or(IDTokenError::Expired)?.saturating_add(LEEWAY) {
@@ -157,11 +182,8 @@ pub(super) fn verify(
         return Err(IDTokenError::NotYetValid);
     }
     // Step 11: for this login, and no other.
-    if expected.occasion == Occasion::Login || claims.contains_key("nonce") {
-        let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceDiffers)?;
-        if !bool::from(nonce.as_bytes().ct_eq(expected.nonce.expose_secret().as_bytes())) {
-            return Err(IDTokenError::NonceDiffers);
-        }
+    if expected.occasion == Occasion::Login {
+        check_nonce(&claims, expected.nonce)?;
     }
     // Steps 12 and 13 concern `acr` and `auth_time`, which no login asks for.
 
@@ -176,6 +198,47 @@ pub(super) fn verify(
         .ok_or(IDTokenError::SubjectMalformed)?
         .to_owned();
     Ok(IDToken { subject, claims })
+}
+
+/// Whether a token that breaks another rule is the provider's word at least: signed with one of its `keys`.
+pub(super) fn check_is_signed(
+    token: &SecretString,
+    expected: &Expected<'_>,
+    keys: &[SigningKey],
+) -> Result<(), IDTokenError> {
+    let parts = Parts::split(token.expose_secret())?;
+    let header = object(parts.header)?;
+    check_type(&header)?;
+    check_signature(&parts, &header, expected.algorithms, keys).map(|_| ())
+}
+
+fn check_nonce(claims: &Map<String, Value>, expected: &SecretString) -> Result<(), IDTokenError> {
+    let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceDiffers)?;
+    if nonce.as_bytes().ct_eq(expected.expose_secret().as_bytes()).into() {
+        Ok(())
+    } else {
+        Err(IDTokenError::NonceDiffers)
+    }
+}
+
+/// OpenID Connect Core §12.2: the same person as at the login, and where it is told, the same nonce and moment.
+fn check_same_sign_in(
+    claims: &Map<String, Value>,
+    nonce: &SecretString,
+    subject: &str,
+    auth_time: Option<i64>,
+) -> Result<(), IDTokenError> {
+    if claims.contains_key("nonce") {
+        check_nonce(claims, nonce)?;
+    }
+    if claims.get("sub").and_then(Value::as_str) != Some(subject) {
+        return Err(IDTokenError::SubjectDiffers);
+    }
+    let told = seconds(claims, "auth_time");
+    if auth_time.is_some() && told.is_some() && told != auth_time {
+        return Err(IDTokenError::AuthTimeDiffers);
+    }
+    Ok(())
 }
 
 /// A token in the compact form (RFC 7515 §7.1), its parts as they came.
@@ -321,52 +384,6 @@ pub(super) fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
     )]
     let whole = fraction.floor() as i64;
     Some(whole)
-}
-
-impl SigningAlgorithm {
-    /// Its name in RFC 7518 §3.1 and RFC 8037 §3.1.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::EdDSA => "EdDSA",
-        }
-    }
-
-    pub(super) fn is_rsa(self) -> bool {
-        matches!(self, Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512)
-    }
-
-    /// The hash of `at_hash`: that of the algorithm, and for Ed25519 the one it uses inside.
-    fn hash(self) -> &'static digest::Algorithm {
-        match self {
-            Self::RS256 | Self::PS256 | Self::ES256 => &SHA256,
-            Self::RS384 | Self::PS384 | Self::ES384 => &SHA384,
-            Self::RS512 | Self::PS512 | Self::EdDSA => &SHA512,
-        }
-    }
-}
-
-impl From<SigningAlgorithm> for Algorithm {
-    fn from(algorithm: SigningAlgorithm) -> Self {
-        match algorithm {
-            SigningAlgorithm::RS256 => Self::RS256,
-            SigningAlgorithm::RS384 => Self::RS384,
-            SigningAlgorithm::RS512 => Self::RS512,
-            SigningAlgorithm::PS256 => Self::PS256,
-            SigningAlgorithm::PS384 => Self::PS384,
-            SigningAlgorithm::PS512 => Self::PS512,
-            SigningAlgorithm::ES256 => Self::ES256,
-            SigningAlgorithm::ES384 => Self::ES384,
-            SigningAlgorithm::EdDSA => Self::EdDSA,
-        }
-    }
 }
 
 #[cfg(test)]

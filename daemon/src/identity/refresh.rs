@@ -1,15 +1,17 @@
 //! Asking a provider again about somebody who signed in (RFC 6749 §6, OpenID Connect Core §12), and giving back what it
 //! gave for that (RFC 7009).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use super::claims::{self, Told};
 use super::discovery::Metadata;
-use super::id_token::{Expected, Occasion, seconds};
-use super::{IdentityError, Provider, VerifiedIdentity, code_exchange, json, refused, unavailable};
-use crate::outbound::Answer;
+use super::id_token::{self, Expected, IDToken, IDTokenError, Occasion};
+use super::signing_keys::SigningKey;
+use super::{IdentityError, Provider, code_exchange, json, unavailable, user_info};
+use crate::outbound::{Answer, OutboundError};
 use crate::secrets::{ReadReason, Reference};
 
 /// For each of the things that are asked without a person waiting.
@@ -33,71 +35,94 @@ pub struct Answered {
     pub refresh_token: Option<SecretString>,
 }
 
-/// Why a session is not confirmed. `Display` is for the log.
+/// Why a provider did not say *yes*. `Display` is for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The provider's *no*, or an answer about somebody else: the session ends.
+    /// The provider's *no* about the person, or an answer about somebody else: the session ends.
     #[error("{0}")]
     No(String),
+    /// The refresh token counts no more (RFC 6749 §5.2): its user may not go on, or it was used before.
+    #[error("token endpoint: invalid_grant")]
+    InvalidGrant,
     /// Nobody knows: the session goes on, and the provider is asked again.
     #[error("{0}")]
     Unknown(String),
+    /// Nobody knows, and the provider may have used the refresh token up: it was asked, and its answer was lost.
+    #[error("{0}")]
+    AnswerLost(String),
+}
+
+/// What an answer says of the person.
+#[derive(Debug)]
+pub enum Judged {
+    /// This, and nothing where it does not speak of them, which it need not (OpenID Connect Core §12.2).
+    Told(Told),
+    /// What it says is not proven, for this reason. The *yes* was the answer itself; of the rest nothing is taken over.
+    Unproven(String),
 }
 
 /// The errors by which a provider says that this person may not go on without signing in again (RFC 6749 §5.2, OpenID
 /// Connect Core §3.1.2.6). Every other one speaks of the request or of the client, and is an operator's to correct.
-const NO: [&str; 5] =
-    ["invalid_grant", "access_denied", "login_required", "interaction_required", "consent_required"];
+const NO: [&str; 4] = ["access_denied", "login_required", "interaction_required", "consent_required"];
 
 impl Provider {
     /// Asks with the refresh token, once. What it answers with must be stored before anything else is done: the token
     /// that it was asked with may be spent.
     pub async fn refresh(&self, held: &HeldGrant) -> Result<Answered, RefreshError> {
+        // Whether the request may have left.
+        let mut may_have_asked = false;
         let asking = async {
             let metadata = self.metadata().await?;
             let fields =
                 [("grant_type", "refresh_token"), ("refresh_token", held.refresh_token.expose_secret())];
-            let reading = (&self.backends, ReadReason::Refresh);
+            let secret =
+                code_exchange::read_secret(&self.settings, (&self.backends, ReadReason::Refresh)).await?;
+            may_have_asked = true;
             let endpoint = &metadata.token_endpoint;
-            let answer =
-                code_exchange::post(&self.outbound, endpoint, &self.settings, reading, &fields).await?;
-            Ok::<_, IdentityError>(answer)
+            let sent =
+                code_exchange::post_with(&secret, &self.outbound, endpoint, &self.settings, &fields).await;
+            may_have_asked = sent.as_ref().err().is_none_or(OutboundError::may_have_asked);
+            Ok::<_, IdentityError>(sent?)
         };
-        let answer = tokio::time::timeout(PATIENCE, asking)
+        let asked = tokio::time::timeout(PATIENCE, asking)
             .await
-            .unwrap_or_else(|_| Err(unavailable("asking again took too long")))
-            .map_err(|error| RefreshError::Unknown(error.to_string()))?;
-        read(&answer, &self.settings.client_secret)
+            .unwrap_or_else(|_| Err(unavailable("asking again took too long")));
+        match asked {
+            Ok(answer) => read(&answer, &self.settings.client_secret),
+            Err(error) if may_have_asked => Err(RefreshError::AnswerLost(error.to_string())),
+            Err(error) => Err(RefreshError::Unknown(error.to_string())),
+        }
     }
 
-    /// Who the answer is about, completely verified; `None` where it does not say, which it need not (OpenID Connect Core
-    /// §12.2).
-    pub async fn judge(
-        &self,
-        held: &HeldGrant,
-        answered: &Answered,
-    ) -> Result<Option<VerifiedIdentity>, RefreshError> {
-        tokio::time::timeout(PATIENCE, self.judge_in_time(held, answered))
-            .await
-            .unwrap_or_else(|_| Err(unavailable("judging the answer took too long")))
-            .map_err(|error| match error {
-                IdentityError::Refused(reason) => RefreshError::No(reason),
-                other => RefreshError::Unknown(other.to_string()),
-            })
+    /// What the answer says of the person. That it is provably about another one is a *no*; that it proves nothing is not:
+    /// clocks that differ, keys that cannot be had and forms that are not understood are nobody's wish to end a session.
+    pub async fn judge(&self, held: &HeldGrant, answered: &Answered) -> Result<Judged, RefreshError> {
+        match tokio::time::timeout(PATIENCE, self.judge_in_time(held, answered)).await {
+            Ok(Ok(told)) => Ok(Judged::Told(told)),
+            Ok(Err(NotTold::OfAnother(reason))) => Err(RefreshError::No(reason)),
+            Ok(Err(NotTold::Unproven(reason))) => Ok(Judged::Unproven(reason)),
+            Err(_) => Ok(Judged::Unproven("judging the answer took too long".to_owned())),
+        }
     }
 
-    async fn judge_in_time(
-        &self,
-        held: &HeldGrant,
-        answered: &Answered,
-    ) -> Result<Option<VerifiedIdentity>, IdentityError> {
-        let metadata = self.metadata().await?;
+    async fn judge_in_time(&self, held: &HeldGrant, answered: &Answered) -> Result<Told, NotTold> {
+        let metadata = self.metadata().await.map_err(unproven)?;
         let claims = match &answered.id_token {
             Some(id_token) => self.claims_of(held, answered, id_token, &metadata).await?,
-            None if metadata.userinfo_endpoint.is_some() => Map::new(),
-            None => return Ok(None),
+            None => Map::new(),
         };
-        self.identity(&held.subject, &claims, &metadata, &answered.access_token).await.map(Some)
+        let user_info = if claims::are_missing(&claims, &self.settings) {
+            user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject).await.map_err(
+                |error| match error {
+                    // Core §5.3.2: the provider itself, at a place that was proven, speaks of somebody else.
+                    IdentityError::Refused(reason) => NotTold::OfAnother(reason),
+                    error => unproven(error),
+                },
+            )?
+        } else {
+            None
+        };
+        claims::told(&claims, user_info.as_ref(), &self.settings).map_err(unproven)
     }
 
     async fn claims_of(
@@ -106,26 +131,33 @@ impl Provider {
         answered: &Answered,
         id_token: &SecretString,
         metadata: &Metadata,
-    ) -> Result<Map<String, Value>, IdentityError> {
+    ) -> Result<Map<String, Value>, NotTold> {
         let expected = Expected {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
             nonce: &held.nonce,
-            occasion: Occasion::Refresh,
+            occasion: Occasion::Refresh { subject: &held.subject, auth_time: held.auth_time },
             algorithms: &self.settings.signing_algorithms,
             access_token: &answered.access_token,
             now: self.clock.now(),
         };
-        let verified = self.verify(id_token, &expected, &metadata.jwks_uri).await?;
-        // Core §12.2: the same person, and where it is told, the same moment of signing in.
-        if verified.subject != held.subject {
-            return Err(refused("refreshed ID token: subject_differs"));
-        }
-        let auth_time = seconds(&verified.claims, "auth_time");
-        if held.auth_time.is_some() && auth_time.is_some() && auth_time != held.auth_time {
-            return Err(refused("refreshed ID token: auth_time_differs"));
-        }
-        Ok(verified.claims)
+        let (begun_at, jwks_uri) = (Instant::now(), &metadata.jwks_uri);
+        let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await.map_err(unproven)?;
+        let verified = match verify(id_token, &expected, &keys) {
+            Err(error) if error.is_of_keys() => {
+                let refetched = self
+                    .signing_keys
+                    .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))
+                    .await
+                    .map_err(unproven)?;
+                verify(id_token, &expected, &refetched)
+            }
+            verified => verified,
+        };
+        verified.map(|verified| verified.claims).map_err(|error| {
+            let reason = format!("refreshed ID token: {error}");
+            if error.is_of_another() { NotTold::OfAnother(reason) } else { NotTold::Unproven(reason) }
+        })
     }
 
     /// Gives the refresh token back, and with it all that was issued for it (RFC 7009 §2.1). `false` where the provider
@@ -154,21 +186,51 @@ impl Provider {
     }
 }
 
+/// Why nothing of an answer is taken over.
+enum NotTold {
+    OfAnother(String),
+    Unproven(String),
+}
+
+fn unproven(error: IdentityError) -> NotTold {
+    NotTold::Unproven(error.to_string())
+}
+
+/// As at a login; but that a token is of another is only said where its signature proves it.
+fn verify(
+    token: &SecretString,
+    expected: &Expected<'_>,
+    keys: &[SigningKey],
+) -> Result<IDToken, IDTokenError> {
+    let verified = id_token::verify(token, expected, keys);
+    if verified.as_ref().is_err_and(|error| error.is_of_another()) {
+        id_token::check_is_signed(token, expected, keys)?;
+    }
+    verified
+}
+
 fn read(answer: &Answer, client_secret: &Reference) -> Result<Answered, RefreshError> {
+    // What could be done with it once is done; a gateway that gave up waiting cannot say that it was not.
+    let unknown = |reason: String| match answer.status {
+        200 | 500 | 502 | 504 => RefreshError::AnswerLost(reason),
+        _ => RefreshError::Unknown(reason),
+    };
     let document = match code_exchange::success(answer, client_secret) {
         Ok(document) => document,
         Err(IdentityError::Refused(reason)) => {
             let document = json::object(&answer.body).unwrap_or_default();
-            let error = document.get("error").and_then(Value::as_str);
-            let is_no = error.is_some_and(|error| NO.contains(&error)) && (400..500).contains(&answer.status);
-            return Err(if is_no { RefreshError::No(reason) } else { RefreshError::Unknown(reason) });
+            return Err(match document.get("error").and_then(Value::as_str) {
+                Some("invalid_grant") if answer.status != 200 => RefreshError::InvalidGrant,
+                Some(error) if answer.status != 200 && NO.contains(&error) => RefreshError::No(reason),
+                _ => unknown(reason),
+            });
         }
-        Err(error) => return Err(RefreshError::Unknown(error.to_string())),
+        Err(error) => return Err(unknown(error.to_string())),
     };
     let token = |name| code_exchange::token(&document, name);
     Ok(Answered {
         access_token: token("access_token")
-            .ok_or_else(|| RefreshError::Unknown("token endpoint: no access_token".to_owned()))?,
+            .ok_or_else(|| unknown("token endpoint: no access_token".to_owned()))?,
         id_token: token("id_token"),
         refresh_token: token("refresh_token"),
     })
@@ -201,6 +263,8 @@ mod tests {
             let refused = read_json(400, &format!(r#"{{"error":"{error}"}}"#));
             assert!(matches!(refused, Err(RefreshError::No(_))), "{error}");
         }
+        let refused = read_json(400, r#"{"error":"invalid_grant"}"#);
+        assert!(matches!(refused, Err(RefreshError::InvalidGrant)));
         for (status, body) in [
             (400, r#"{"error":"invalid_request"}"#),
             (400, r#"{"error":"unauthorized_client"}"#),
@@ -210,14 +274,25 @@ mod tests {
             (401, r#"{"error":"invalid_client"}"#),
             (404, r#"{"error":"not_found"}"#),
             (429, r#"{"error":"invalid_grant"}"#),
-            (500, r#"{"error":"invalid_grant"}"#),
             (503, r#"{"error":"temporarily_unavailable"}"#),
             (302, r#"{"error":"invalid_grant"}"#),
-            (200, r#"{"error":"invalid_grant"}"#),
-            (200, r#"{"access_token":"a","token_type":"DPoP"}"#),
-            (200, "not JSON"),
         ] {
             assert!(matches!(read_json(status, body), Err(RefreshError::Unknown(_))), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_used_may_have_cost_the_refresh_token() {
+        for (status, body) in [
+            (200, r#"{"error":"invalid_grant"}"#),
+            (200, r#"{"access_token":"a","token_type":"DPoP"}"#),
+            (200, r#"{"token_type":"Bearer"}"#),
+            (200, "not JSON"),
+            (500, r#"{"error":"invalid_grant"}"#),
+            (502, "<html>"),
+            (504, "<html>"),
+        ] {
+            assert!(matches!(read_json(status, body), Err(RefreshError::AnswerLost(_))), "{status} {body}");
         }
     }
 }

@@ -102,12 +102,21 @@ impl SigningKeys {
             let was_asked_lately =
                 known.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
             if are_newer || was_asked_lately {
-                return Ok(keys.clone());
+                // Those at hand do not fit, and newer ones could not be had: that is no fault of the token's.
+                return match &known.failure {
+                    Some((reason, _)) if !are_newer => Err(IdentityError::Unavailable(reason.clone())),
+                    _ => Ok(keys.clone()),
+                };
             }
         }
         known.refetched_at = Some(now);
-        let keys = fetch_in_time(outbound, jwks_uri).await?;
-        Ok(known.replace(keys, now))
+        match fetch_in_time(outbound, jwks_uri).await {
+            Ok(keys) => Ok(known.replace(keys, now)),
+            Err(error) => {
+                known.failure = Some((error.to_string(), Instant::now()));
+                Err(error)
+            }
+        }
     }
 }
 

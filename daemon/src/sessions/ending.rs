@@ -4,7 +4,6 @@ use infra_shared::token_text::{LogoutProof, SessionID};
 use subtle::ConstantTimeEq;
 
 use super::{Caller, Sessions};
-use crate::identity::Provider;
 use crate::store::{EndReason, EndedSession, StoreError, StoredSession, Which};
 
 impl Sessions {
@@ -72,7 +71,7 @@ impl Sessions {
 
     fn is_configured(&self, stored: &StoredSession) -> bool {
         let verified_email = stored.user.email.as_deref().filter(|_| stored.email_verified);
-        self.find_provider(&stored.user.provider).map(Provider::settings).is_some_and(|settings| {
+        self.find_provider(&stored.user.provider).map(|it| it.settings()).is_some_and(|settings| {
             settings.issuer == stored.user.issuer
                 && settings.allow.admits(&stored.user.groups, verified_email)
         })

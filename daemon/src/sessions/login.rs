@@ -143,6 +143,9 @@ impl Sessions {
             )
             .await?;
         if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
+            if let Some(held) = held {
+                self.give_back_refused(provider, held);
+            }
             return Err(LoginRefusal::NotAdmitted);
         }
         let opening = Opening {
@@ -151,8 +154,12 @@ impl Sessions {
             address: self.recorded(from),
         };
         let now = self.clock.now();
-        let refresh_token = self.to_be_kept(provider, held, now);
-        self.open_session(provider, &identity, (opening, refresh_token), now).await
+        let refresh_token = self.to_be_kept(provider, held.as_ref(), now);
+        let opened = self.open_session(provider, &identity, (opening, refresh_token), now).await;
+        if let (Err(_), Some(held)) = (&opened, held) {
+            self.give_back_refused(provider, held);
+        }
+        opened
     }
 
     /// Mints the token of a proven identity, and stores its hash.

@@ -1,27 +1,36 @@
 //! Asks providers again about sessions, where the configuration wants that: a *no* ends a session, an outage does not.
 //!
 //! Each is asked within the interval, at a moment that is drawn, so that the sessions of a morning do not come together;
-//! few at a time, and never in the places where logins are exchanged. A refresh token that the provider replaced is stored
-//! before its answer counts for anything. Where the daemon is killed between the two, the old token may be spent: it is tried
-//! again soon after the next start, when providers still forgive that, and where this one does not, the session ends.
-//! Nobody can then say whether its user may still be here.
+//! few at a time, each provider in places of its own, and never in those where logins are exchanged. A refresh token that
+//! the provider replaced is stored before its answer counts for anything. Where an answer is lost, or the daemon is killed
+//! before it is stored, the old token may be spent: it is tried again soon, while providers still forgive that, and where
+//! this one does not, the session ends. Nobody can then say whether its user may still be here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_shared::api::User;
 use infra_shared::random;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use super::places::{Came, Places};
 use super::{Sessions, add};
-use crate::identity::{HeldGrant, Provider, RefreshError, VerifiedIdentity};
-use crate::store::{EndReason, NewRefreshToken, RefreshTokenRow, StoreError};
+use crate::identity::{Answered, HeldGrant, Judged, Provider, RefreshError, Told, ToldEmail};
+use crate::store::{
+    EndReason, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession, Taking,
+};
 
-/// Asked at a time, over all providers.
+/// Asked at a time, of one provider.
 const AT_A_TIME: u32 = 16;
+/// For so long after an answer was lost, it is tried again soon: Okta forgives a spent token for 30 s at least.
+const FORGIVEN: SignedDuration = SignedDuration::from_secs(25);
+const SOON: SignedDuration = SignedDuration::from_secs(2);
+/// The tries to store a refresh token that came, each a pause after the one before.
+const TRIES: u32 = 5;
+const PAUSE_BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// Longer than everything that is asked may take; after a kill, the wait until it is tried again.
 const LEASE: SignedDuration = SignedDuration::from_secs(25);
 /// The first pause after a failure; each is three times as long as the one before.
@@ -52,7 +61,7 @@ impl Sessions {
     pub(super) fn to_be_kept(
         &self,
         provider: &Provider,
-        held: Option<HeldGrant>,
+        held: Option<&HeldGrant>,
         now: Timestamp,
     ) -> Option<NewRefreshToken> {
         let every = self.limits.revalidate_every?;
@@ -68,79 +77,131 @@ impl Sessions {
         Some(NewRefreshToken {
             provider: name.clone(),
             sealer: self.sealer.clone(),
-            held: contents(&held),
+            held: contents(held),
             due_at: next(now, every),
         })
     }
 
-    /// Asks about every session that is due, a few at a time; answers how many it asked about.
-    pub async fn revalidate_due(self: &Arc<Self>) -> Result<usize, StoreError> {
-        let Some(every) = self.limits.revalidate_every else { return Ok(0) };
-        let mut asked = 0;
-        loop {
-            let sealer = self.sealer.clone();
-            let due = self.store.take_due_refresh_tokens(sealer, self.clock.now(), LEASE, AT_A_TIME).await?;
-            if due.is_empty() {
-                return Ok(asked);
-            }
-            asked += due.len();
-            let mut asking = JoinSet::new();
-            for row in due {
-                let sessions = self.clone();
-                asking.spawn(async move { sessions.revalidate(row, every).await });
-            }
-            while let Some(done) = asking.join_next().await {
-                if let Ok(Err(error)) = done {
-                    tracing::error!(%error, "the answer of a provider about a session cannot be stored");
-                }
-            }
-        }
+    /// The places in which the providers are asked.
+    pub fn places_to_ask(&self) -> Vec<Places> {
+        self.providers.iter().map(|it| Places::new(&it.settings().name, AT_A_TIME)).collect()
     }
 
-    async fn revalidate(&self, row: RefreshTokenRow, every: SignedDuration) -> Result<(), StoreError> {
+    /// Begins to ask about sessions that are due, in the places that are free; answers about how many.
+    pub async fn ask_about_due(self: &Arc<Self>, places: &mut Places) -> Result<usize, StoreError> {
+        let Some(every) = self.limits.revalidate_every else { return Ok(0) };
+        let limit = places.free();
+        if limit == 0 {
+            return Ok(0);
+        }
+        let due = self
+            .store
+            .take_due_refresh_tokens(Taking {
+                provider: places.provider().to_owned(),
+                sealer: self.sealer.clone(),
+                now: self.clock.now(),
+                lease: LEASE,
+                longest: every.max(FIRST_PAUSE),
+                limit,
+            })
+            .await?;
+        let count = due.len();
+        for row in due {
+            let sessions = self.clone();
+            places.begin(async move { sessions.revalidate(row, every).await });
+        }
+        Ok(count)
+    }
+
+    async fn revalidate(&self, row: RefreshTokenRow, every: SignedDuration) -> Result<Came, StoreError> {
         let id = &row.session_id;
         let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
-            return Ok(());
+            return Ok(Came::NotAsked);
         };
         // Who is not there any more need not be asked about.
         if self.clock.now() >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
             self.end(id, EndReason::Expired).await?;
-            return Ok(());
+            return Ok(Came::NotAsked);
         }
         // A provider that left the configuration took its sessions along at the start.
-        let Some(provider) = self.find_provider(&row.provider) else { return Ok(()) };
+        let Some(provider) = self.find_provider(&row.provider) else { return Ok(Came::NotAsked) };
         let mut held = held(&row.held).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
+        let asked_at = self.clock.now();
         let answered = match provider.refresh(&held).await {
             Ok(answered) => answered,
-            Err(error) => return self.not_confirmed(&row, every, &error).await,
+            Err(error) => return self.not_confirmed(&row, every, asked_at, error).await,
         };
         if let Some(refresh_token) = &answered.refresh_token {
             held.refresh_token = refresh_token.clone();
-            let sealer = self.sealer.clone();
-            if !self.store.swap_refresh_token(id, row.version, sealer, contents(&held)).await? {
+            if !self.keep(&row, &held).await? {
                 tracing::warn!(session = %id, "somebody else asked about this session at the same time");
-                return Ok(());
+                return Ok(Came::Answer);
             }
         }
-        match provider.judge(&held, &answered).await {
-            Ok(None) => {}
-            Ok(Some(identity)) => {
-                if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
-                    self.counts.revalidation(&row.provider, "not_admitted");
+        self.follow(&row, stored, provider, (&held, &answered), every).await?;
+        Ok(Came::Answer)
+    }
+
+    /// Stores the refresh token that came, and does not give up at the first failure: with it the session would be lost.
+    async fn keep(&self, row: &RefreshTokenRow, held: &HeldGrant) -> Result<bool, StoreError> {
+        let mut tries = 1;
+        loop {
+            let sealer = self.sealer.clone();
+            match self.store.swap_refresh_token(&row.session_id, row.version, sealer, contents(held)).await {
+                Err(error) if tries < TRIES => {
+                    tracing::warn!(session = %row.session_id, %error, "a refresh token cannot be stored, trying again");
+                }
+                kept => return kept,
+            }
+            tries += 1;
+            tokio::time::sleep(PAUSE_BETWEEN_TRIES).await;
+        }
+    }
+
+    /// Takes over what an answer proves of the user, where that is admitted, and has the provider asked again.
+    async fn follow(
+        &self,
+        row: &RefreshTokenRow,
+        stored: StoredSession,
+        provider: &Provider,
+        (held, answered): (&HeldGrant, &Answered),
+        every: SignedDuration,
+    ) -> Result<(), StoreError> {
+        let (id, name) = (&row.session_id, &row.provider);
+        match provider.judge(held, answered).await {
+            Ok(Judged::Told(told)) => {
+                let (user, email_verified) = as_told_now(&stored, told);
+                let verified_email = user.email.as_deref().filter(|_| email_verified);
+                if !provider.settings().allow.admits(&user.groups, verified_email) {
+                    self.counts.revalidation(name, "not_admitted");
                     self.end(id, EndReason::NotAdmitted).await?;
                     return Ok(());
                 }
-                let email_verified = identity.verified_email().is_some();
-                let user = as_told_now(&stored.user, &identity);
                 if (&user, email_verified) != (&stored.user, stored.email_verified) {
                     tracing::info!(session = %id, "the provider says something else of this user now");
                     self.store.update_user(id, user, email_verified).await?;
                 }
+                self.counts.revalidation(name, "confirmed");
             }
-            Err(error) => return self.not_confirmed(&row, every, &error).await,
+            Ok(Judged::Unproven(reason)) => {
+                tracing::warn!(
+                    session = %id,
+                    provider = name,
+                    reason,
+                    "the provider lets this session go on, and does not prove what it says of the user: nothing of that is \
+                     taken over"
+                );
+                self.counts.revalidation(name, "unproven");
+            }
+            Err(error) => {
+                tracing::info!(session = %id, provider = name, reason = %error, "the provider speaks of somebody else");
+                self.counts.revalidation(name, "refused");
+                self.end(id, EndReason::ProviderRefused).await?;
+                return Ok(());
+            }
         }
-        self.counts.revalidation(&row.provider, "confirmed");
-        self.store.release_refresh_token(id, next(self.clock.now(), every), true).await
+        let due_at = next(self.clock.now(), every);
+        self.store.release_refresh_token(id, Released { due_at, failures: 0, lost_since: None }).await
     }
 
     /// The provider did not say that this user may go on: either it said no, or nobody knows.
@@ -148,26 +209,47 @@ impl Sessions {
         &self,
         row: &RefreshTokenRow,
         every: SignedDuration,
-        error: &RefreshError,
-    ) -> Result<(), StoreError> {
+        asked_at: Timestamp,
+        error: RefreshError,
+    ) -> Result<Came, StoreError> {
         let (id, provider) = (&row.session_id, &row.provider);
-        match error {
-            RefreshError::No(reason) => {
-                tracing::info!(session = %id, provider, reason, "the provider does not let this session go on");
+        let lost_since = match &error {
+            RefreshError::InvalidGrant if row.lost_since.is_some() => {
+                tracing::warn!(
+                    session = %id,
+                    provider,
+                    "an answer of the provider was lost, and it does not take the token any more that it was asked with: the \
+                     session ends, since nobody can say whether its user may go on"
+                );
+                self.counts.revalidation(provider, "answer_lost");
+                self.end(id, EndReason::AnswerLost).await?;
+                return Ok(Came::Answer);
+            }
+            RefreshError::InvalidGrant | RefreshError::No(_) => {
+                tracing::info!(session = %id, provider, reason = %error, "the provider does not let this session go on");
                 self.counts.revalidation(provider, "refused");
                 self.end(id, EndReason::ProviderRefused).await?;
-                Ok(())
+                return Ok(Came::Answer);
             }
-            RefreshError::Unknown(reason) => {
-                // Once for each session; the metrics count every one.
-                if row.failures == 0 {
-                    tracing::warn!(session = %id, provider, reason, "the provider could not be asked again");
-                }
-                self.counts.revalidation(provider, "unavailable");
-                let due_at = add(self.clock.now(), pause(row.failures, every));
-                self.store.release_refresh_token(id, due_at, false).await
-            }
+            RefreshError::Unknown(_) => row.lost_since,
+            RefreshError::AnswerLost(_) => Some(row.lost_since.unwrap_or(asked_at)),
+        };
+        // Once for each session; the metrics count every one.
+        if row.failures == 0 && row.lost_since.is_none() {
+            tracing::warn!(session = %id, provider, reason = %error, "the provider could not be asked again");
         }
+        self.counts.revalidation(provider, "unavailable");
+        let now = self.clock.now();
+        let is_forgiven = |since: Timestamp| {
+            (SignedDuration::ZERO..=FORGIVEN).contains(&add(now, SOON).duration_since(since))
+        };
+        let (due_at, failures) = if lost_since.is_some_and(is_forgiven) {
+            (add(now, SOON), row.failures)
+        } else {
+            (add(now, pause(row.failures, every)), row.failures.saturating_add(1))
+        };
+        self.store.release_refresh_token(id, Released { due_at, failures, lost_since }).await?;
+        Ok(Came::NoAnswer)
     }
 }
 
@@ -185,14 +267,22 @@ fn pause(failures: u32, every: SignedDuration) -> SignedDuration {
     grown.unwrap_or(longest).min(longest)
 }
 
-/// The user with what the provider says now; the identity is the same.
-fn as_told_now(user: &User, identity: &VerifiedIdentity) -> User {
-    User {
-        name: identity.name().map(ToOwned::to_owned),
-        email: identity.email().map(ToOwned::to_owned),
-        groups: identity.groups().to_vec(),
-        ..user.clone()
+/// The user with what the provider says now, and whether it vouches for the e-mail. What it does not mention stays.
+fn as_told_now(stored: &StoredSession, told: Told) -> (User, bool) {
+    let mut user = stored.user.clone();
+    let mut email_verified = stored.email_verified;
+    if let Some(name) = told.name {
+        user.name = name;
     }
+    if let Some(ToldEmail { address, is_verified }) = told.email {
+        let is_the_same = address == user.email;
+        email_verified = address.is_some() && is_verified.unwrap_or(is_the_same && email_verified);
+        user.email = address;
+    }
+    if let Some(groups) = told.groups {
+        user.groups = groups;
+    }
+    (user, email_verified)
 }
 
 fn contents(held: &HeldGrant) -> Zeroizing<Vec<u8>> {

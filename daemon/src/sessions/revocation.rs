@@ -4,43 +4,57 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
 
+use super::places::{Came, Places};
 use super::revalidation::held;
 use super::{Sessions, add};
-use crate::identity::IdentityError;
-use crate::store::{RefreshTokenRow, StoreError};
+use crate::identity::{HeldGrant, IdentityError, Provider};
+use crate::store::{RefreshTokenRow, StoreError, Taking};
 
-/// Given back at a time.
+/// Given back at a time, to one provider.
 const AT_A_TIME: u32 = 8;
 /// Longer than giving one back may take; after a kill, the wait until it is tried again.
 const LEASE: SignedDuration = SignedDuration::from_secs(25);
 /// A provider that is away is asked again after this, until a day after the session's end.
 const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
+/// Those of logins that were refused, at a time over all providers: what is above that ends by itself.
+static REFUSED: Semaphore = Semaphore::const_new(8);
+
 impl Sessions {
-    /// Gives back some of what is to be; answers how much it tried.
-    pub async fn revoke_ended(self: &Arc<Self>) -> Result<usize, StoreError> {
-        let sealer = self.sealer.clone();
-        let over =
-            self.store.take_refresh_tokens_to_revoke(sealer, self.clock.now(), LEASE, AT_A_TIME).await?;
+    /// The places in which something is given back to the providers.
+    pub fn places_to_give_back(&self) -> Vec<Places> {
+        self.providers.iter().map(|it| Places::new(&it.settings().name, AT_A_TIME)).collect()
+    }
+
+    /// Begins to give back some of what is to be, in the places that are free; answers how much.
+    pub async fn give_back_due(self: &Arc<Self>, places: &mut Places) -> Result<usize, StoreError> {
+        let limit = places.free();
+        if limit == 0 {
+            return Ok(0);
+        }
+        let over = self
+            .store
+            .take_refresh_tokens_to_revoke(Taking {
+                provider: places.provider().to_owned(),
+                sealer: self.sealer.clone(),
+                now: self.clock.now(),
+                lease: LEASE,
+                longest: PAUSE,
+                limit,
+            })
+            .await?;
         let count = over.len();
-        let mut giving = JoinSet::new();
         for row in over {
             let sessions = self.clone();
-            giving.spawn(async move { sessions.give_back(&row).await });
-        }
-        while let Some(done) = giving.join_next().await {
-            if let Ok(Err(error)) = done {
-                tracing::error!(%error, "that a provider took its tokens back cannot be stored");
-            }
+            places.begin(async move { sessions.give_back(&row).await });
         }
         Ok(count)
     }
 
-    async fn give_back(&self, row: &RefreshTokenRow) -> Result<(), StoreError> {
+    async fn give_back(&self, row: &RefreshTokenRow) -> Result<Came, StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
-        // A provider that left the configuration has no client secret any more that it could be asked with.
         let revoked = match (self.find_provider(name), held(&row.held)) {
             (Some(provider), Some(held)) => provider.revoke(&held).await,
             _ => Ok(false),
@@ -57,9 +71,28 @@ impl Sessions {
                 if row.failures == 0 {
                     tracing::warn!(session = %id, provider = name, %error, "the provider's tokens are given back later");
                 }
-                return self.store.postpone_revocation(id, add(self.clock.now(), PAUSE)).await;
+                self.store.postpone_revocation(id, add(self.clock.now(), PAUSE)).await?;
+                return Ok(Came::NoAnswer);
             }
         }
-        self.store.forget_refresh_token(id).await
+        self.store.forget_refresh_token(id, row.version).await?;
+        Ok(Came::Answer)
+    }
+
+    /// Gives back what came with a login that was refused, in the background and once.
+    pub(super) fn give_back_refused(&self, provider: &Arc<Provider>, held: HeldGrant) {
+        // Without asking again there is nobody who asked for it, and the client secret is not read for it.
+        if self.limits.revalidate_every.is_none() {
+            return;
+        }
+        let Ok(place) = REFUSED.try_acquire() else { return };
+        let provider = provider.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            if let Err(error) = provider.revoke(&held).await {
+                let name = &provider.settings().name;
+                tracing::debug!(provider = name, %error, "what came with a refused login is not given back");
+            }
+        });
     }
 }

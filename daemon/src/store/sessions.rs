@@ -90,7 +90,7 @@ impl Store {
         let open = move |transaction: &Transaction<'_>| {
             insert(transaction, &session)?;
             if let Some(refresh_token) = &session.refresh_token {
-                refresh_tokens::insert(transaction, &session.id, refresh_token)?;
+                refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
             }
             end_oldest(transaction, &session, max_per_user)
         };
@@ -283,6 +283,7 @@ fn end(
         )?
         .execute(params![id, time::to_database(at), reason.as_str()])?;
     if ended == 1 {
+        refresh_tokens::end(transaction, id)?;
         epoch::raise(transaction)?;
     }
     Ok(ended == 1)

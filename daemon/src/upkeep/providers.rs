@@ -3,44 +3,75 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::select;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::sessions::Sessions;
+use crate::sessions::{Places, Sessions};
 use crate::store::StoreError;
 
 /// How often is looked whether something is due.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Asks again about sessions that are due.
-pub(super) async fn ask_again(sessions: &Arc<Sessions>) {
-    let (mut turns, mut is_failing) = (turns(), false);
-    loop {
-        turns.tick().await;
-        tell(&sessions.revalidate_due().await, &mut is_failing, "cannot ask again about sessions");
+/// What is done with providers.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// Asking again about sessions that are due.
+    Ask,
+    /// Giving back what was given for sessions that are over.
+    GiveBack,
+}
+
+/// Works with the providers, with each beside the others, until `stopped` says so. Then nothing more is begun, and what is
+/// under way has `drain` to end: an answer that nobody waits for costs its session.
+pub async fn ask_providers(sessions: Arc<Sessions>, mut stopped: watch::Receiver<bool>, drain: Duration) {
+    let mut working = JoinSet::new();
+    let all = [(Work::Ask, sessions.places_to_ask()), (Work::GiveBack, sessions.places_to_give_back())];
+    for (work, places) in all.into_iter().flat_map(|(work, all)| all.into_iter().map(move |it| (work, it))) {
+        working.spawn(work_with(sessions.clone(), work, places, stopped.clone()));
+    }
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+    let ending = async { while working.join_next().await.is_some() {} };
+    if timeout(drain, ending).await.is_err() {
+        tracing::warn!("providers did not answer in time, and are not waited for any longer");
     }
 }
 
-/// Gives back what was given for sessions that are over.
-pub(super) async fn give_back(sessions: &Arc<Sessions>) {
-    let (mut turns, mut is_failing) = (turns(), false);
-    loop {
-        turns.tick().await;
-        tell(&sessions.revoke_ended().await, &mut is_failing, "cannot give tokens back to providers");
-    }
-}
-
-fn turns() -> Interval {
+async fn work_with(
+    sessions: Arc<Sessions>,
+    work: Work,
+    mut places: Places,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut turns = interval(INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    turns
+    let mut is_failing = false;
+    loop {
+        select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            true = places.one_is_done() => {}
+            _ = turns.tick() => {}
+        }
+        let begun = match work {
+            Work::Ask => sessions.ask_about_due(&mut places).await,
+            Work::GiveBack => sessions.give_back_due(&mut places).await,
+        };
+        tell(work, &begun, &mut is_failing);
+    }
+    while places.one_is_done().await {}
 }
 
 /// Tells of a failure once, not every second.
-fn tell(done: &Result<usize, StoreError>, is_failing: &mut bool, what: &str) {
-    if let Err(error) = done
+fn tell(work: Work, begun: &Result<usize, StoreError>, is_failing: &mut bool) {
+    if let Err(error) = begun
         && !*is_failing
     {
-        tracing::error!(%error, "{what}");
+        match work {
+            Work::Ask => tracing::error!(%error, "cannot ask again about sessions"),
+            Work::GiveBack => tracing::error!(%error, "cannot give tokens back to providers"),
+        }
     }
-    *is_failing = done.is_err();
+    *is_failing = begun.is_err();
 }

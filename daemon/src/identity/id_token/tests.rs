@@ -5,10 +5,13 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::prelude::BASE64_URL_SAFE;
 use serde_json::json;
 
+use aws_lc_rs::digest::SHA256;
+
 use super::*;
 use crate::identity::signing_keys;
 
 const ACCESS_TOKEN: &str = "access token";
+const REFRESH: Occasion<'_> = Occasion::Refresh { subject: "alice", auth_time: Some(999_000) };
 const ALLOWED: &[SigningAlgorithm] = &[SigningAlgorithm::ES256, SigningAlgorithm::RS256];
 
 #[test]
@@ -27,7 +30,7 @@ fn every_vector_is_judged_as_it_says() {
             issuer: "https://issuer.test",
             client_id: "client",
             nonce: &nonce,
-            occasion: if vector["occasion"] == "refresh" { Occasion::Refresh } else { Occasion::Login },
+            occasion: if vector["occasion"] == "refresh" { REFRESH } else { Occasion::Login },
             algorithms: ALLOWED,
             now: Timestamp::from_second(1_000_000).expect("a time"),
             access_token: &access_token,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sessions::revalidation::held;
+use crate::store::Taking;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -59,6 +60,10 @@ impl Asked {
 
     /// Signs alice in; the id of her session.
     async fn log_in(&self) -> SessionID {
+        self.try_log_in().await.expect("a session")
+    }
+
+    async fn try_log_in(&self) -> Result<SessionID, LoginRefusal> {
         let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
         let started = self
             .sessions
@@ -82,7 +87,7 @@ impl Asked {
             opened_by: OpenedBy::Browser,
         };
         let from = std::net::Ipv4Addr::LOCALHOST.into();
-        self.sessions.finish_login(&request, from).await.expect("a session").session.id
+        self.sessions.finish_login(&request, from).await.map(|finished| finished.session.id)
     }
 
     fn advance(&self, by: SignedDuration) {
@@ -91,7 +96,34 @@ impl Asked {
     }
 
     async fn ask(&self) -> usize {
-        self.sessions.revalidate_due().await.expect("an answer")
+        let mut asked = 0;
+        for mut places in self.sessions.places_to_ask() {
+            loop {
+                asked += self.sessions.ask_about_due(&mut places).await.expect("an answer");
+                if !places.one_is_done().await {
+                    break;
+                }
+            }
+        }
+        asked
+    }
+
+    async fn give_back(&self) -> usize {
+        let mut given = 0;
+        for mut places in self.sessions.places_to_give_back() {
+            loop {
+                given += self.sessions.give_back_due(&mut places).await.expect("an answer");
+                if !places.one_is_done().await {
+                    break;
+                }
+            }
+        }
+        given
+    }
+
+    fn count(&self, outcome: &'static str) -> u64 {
+        let counts = self.sessions.counts().revalidations;
+        counts.get(&("okta".to_owned(), outcome)).copied().unwrap_or_default()
     }
 
     fn stored(&self, id: &SessionID) -> crate::store::StoredSession {
@@ -213,8 +245,6 @@ async fn an_id_token_about_somebody_else_ends_the_session() {
         ("nonce", json!("another-nonce")),
         ("nonce", json!(7)),
         ("auth_time", json!(1)),
-        ("exp", json!(1)),
-        ("at_hash", json!("AAAA")),
     ];
     for (claim, value) in cases {
         let id = asked.log_in().await;
@@ -224,11 +254,175 @@ async fn an_id_token_about_somebody_else_ends_the_session() {
         assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "{claim}: {value}");
         asked.issuer.behave();
     }
+    // Its clock does not make it somebody else's.
     let id = asked.log_in().await;
-    asked.issuer.misbehave(Misbehaviour::default().signed(|signed| signed.signature[0] ^= 1));
+    asked.issuer.misbehave(Misbehaviour::default().id_token(|draft| {
+        draft.set_claim("sub", json!("sub-bob"));
+        draft.set_claim("exp", json!(1));
+    }));
     asked.advance(MINUTE * 55);
     asked.ask().await;
-    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "a bad signature");
+    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "expired, and about another person");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_does_not_prove_what_it_says_keeps_the_session_and_changes_nothing() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    let now = || asked.clock.now().as_second() + 55 * 60;
+    let with = |claims: Vec<(&'static str, Value)>| {
+        Misbehaviour::default().id_token(move |draft| {
+            draft.set_claim("groups", json!(["of-nobody"]));
+            claims.iter().for_each(|(name, value)| draft.set_claim(name, value.clone()));
+        })
+    };
+    let other_signer = |it: Misbehaviour| it.signed(|signed| signed.signature[0] ^= 1);
+    let cases = [
+        ("exp", with(vec![("exp", json!(1))])),
+        ("iat in the future", with(vec![("iat", json!(now() + 3600))])),
+        ("nbf", with(vec![("nbf", json!(now() + 20 * 3600))])),
+        ("at_hash", with(vec![("at_hash", json!("AAAA"))])),
+        ("signature", other_signer(with(vec![]))),
+        ("of another by a bad signature", other_signer(with(vec![("sub", json!("sub-bob"))]))),
+        ("another issuer by a bad signature", other_signer(with(vec![("iss", json!("https://other.test"))]))),
+        ("groups", with(vec![("groups", json!({"no": "list"}))])),
+        (
+            "not a token",
+            Misbehaviour::default().json(Endpoint::Token, |body| body["id_token"] = json!("not.a.token")),
+        ),
+    ];
+    let count = u64::try_from(cases.len()).expect("few");
+    for (case, misbehaviour) in cases {
+        asked.issuer.misbehave(misbehaviour);
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1, "{case}");
+        assert_eq!(asked.ended(&id), None, "{case}");
+        assert_eq!(asked.stored(&id).user.groups, ["Everyone", "engineering"], "{case}");
+    }
+    assert_eq!((asked.count("unproven"), asked.count("confirmed")), (count, 0));
+    // Its refresh token was replaced each time, and kept.
+    asked.issuer.behave();
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!((asked.ended(&id), asked.count("confirmed")), (None, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_change_while_nobody_can_have_them_sign_nobody_out() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(asked.log_in().await);
+    }
+    asked.issuer.rotate_keys();
+    asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Keys, 503));
+    asked.advance(MINUTE * 55);
+    assert_eq!(asked.ask().await, 4);
+    assert!(ids.iter().all(|id| asked.ended(id).is_none()), "somebody was signed out");
+    assert_eq!(asked.count("unproven"), 4);
+    asked.issuer.behave();
+    asked.advance(MINUTE * 55);
+    assert_eq!((asked.ask().await, asked.count("confirmed")), (4, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_asked_for_soon_and_ends_the_session_with_a_reason_of_its_own() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Token, 504));
+    asked.issuer.forget_requests();
+    asked.advance(MINUTE * 55);
+    for _ in 0..25 {
+        asked.ask().await;
+        asked.advance(SignedDuration::from_secs(1));
+    }
+    let calls = asked.issuer.calls(Endpoint::Token);
+    assert!((8..=14).contains(&calls), "asked {calls} times while it may be forgiven");
+    // A gateway that did not pass it on after all.
+    asked.issuer.behave();
+    asked.advance(MINUTE);
+    asked.ask().await;
+    assert_eq!((asked.ended(&id), asked.count("confirmed")), (None, 1));
+
+    // Now it is passed on, and the answer does not come back.
+    let lost = |answer: &mut infra_harness::https::Answer| answer.status = 502;
+    asked.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, lost));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), None, "one answer was lost");
+    asked.issuer.behave();
+    asked.advance(SignedDuration::from_secs(2));
+    assert_eq!(asked.ask().await, 1, "it is asked soon");
+    assert_eq!(asked.ended(&id), Some(EndReason::AnswerLost));
+    assert_eq!((asked.count("answer_lost"), asked.count("refused")), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_steps_back_does_not_keep_providers_from_being_asked() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    asked.advance(SignedDuration::from_hours(-8));
+    assert_eq!(asked.ask().await, 1, "it waits for as long as the step");
+    asked.issuer.deactivate("alice");
+    asked.advance(MINUTE * 59);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused));
+    // A lease of the time before.
+    let id = asked.log_in().await;
+    let taking = Taking {
+        provider: "okta".to_owned(),
+        sealer: asked.sessions.sealer.clone(),
+        now: asked.clock.now() + MINUTE * 59,
+        lease: SignedDuration::from_secs(25),
+        longest: MINUTE * 60,
+        limit: 10,
+    };
+    assert_eq!(asked.sessions.store.take_due_refresh_tokens(taking).await.expect("an answer").len(), 1);
+    asked.advance(SignedDuration::from_hours(-1));
+    assert_eq!(asked.ask().await, 1, "it is taken for as long as the step: {id}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_mentions_stays_and_what_is_empty_replaces_it() {
+    let allow =
+        Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
+    let asked = Asked::new(allow).await;
+    let id = asked.log_in().await;
+    let without = |user_info: fn(&mut Value)| {
+        Misbehaviour::default()
+            .json(Endpoint::Token, |body| {
+                body.as_object_mut().expect("an object").remove("id_token");
+            })
+            .json(Endpoint::UserInfo, user_info)
+    };
+    let before = asked.stored(&id);
+    for user_info in [(|body| *body = json!({"sub": "sub-alice"})) as fn(&mut Value), |body| {
+        *body = json!({"sub": "sub-alice", "email": "alice@example.test", "groups": null})
+    }] {
+        asked.issuer.misbehave(without(user_info));
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1);
+        assert_eq!((asked.ended(&id), &asked.stored(&id).user), (None, &before.user));
+        assert!(asked.stored(&id).email_verified);
+    }
+    asked.issuer.misbehave(without(|body| body["groups"] = json!([])));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_the_policy_refuses_gives_its_tokens_back() {
+    let allow = Allow::Listed { groups: vec!["of-nobody".to_owned()], email_domains: vec![], emails: vec![] };
+    let asked = Asked::new(allow).await;
+    assert!(matches!(asked.try_log_in().await, Err(LoginRefusal::NotAdmitted)));
+    let given_back = async {
+        while asked.issuer.revoked().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), given_back).await.expect("given back");
+    assert!(asked.issuer.live_refresh_tokens().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -262,7 +456,15 @@ async fn a_daemon_killed_between_the_answer_and_its_storing_does_not_let_the_ses
     // What a daemon does before it is killed.
     let (store, sealer) = (&asked.sessions.store, asked.sessions.sealer.clone());
     let lease = SignedDuration::from_secs(25);
-    let rows = store.take_due_refresh_tokens(sealer, asked.clock.now(), lease, 10).await.expect("an answer");
+    let taking = Taking {
+        provider: "okta".to_owned(),
+        sealer,
+        now: asked.clock.now(),
+        lease,
+        longest: MINUTE * 60,
+        limit: 10,
+    };
+    let rows = store.take_due_refresh_tokens(taking).await.expect("an answer");
     let grant = held(&rows.first().expect("one is due").held).expect("a grant");
     let provider = asked.sessions.find_provider("okta").expect("the provider");
     assert!(provider.refresh(&grant).await.is_ok());
@@ -270,7 +472,7 @@ async fn a_daemon_killed_between_the_answer_and_its_storing_does_not_let_the_ses
     assert_eq!(asked.ask().await, 0, "it is taken");
     asked.advance(lease);
     assert_eq!(asked.ask().await, 1, "another tries again, with a token that is spent");
-    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "nobody can say that the user is here");
+    assert_eq!(asked.ended(&id), Some(EndReason::AnswerLost), "nobody can say that the user is here");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -291,23 +493,23 @@ async fn many_that_are_due_at_once_are_each_asked_about_once() {
 async fn a_session_that_is_over_gives_its_tokens_back_also_when_the_provider_was_away() {
     let asked = Asked::new(Allow::Everyone).await;
     let (left, idle) = (asked.log_in().await, asked.log_in().await);
-    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 0);
+    assert_eq!(asked.give_back().await, 0);
     asked.sessions.end(&left, EndReason::Logout).await.expect("ended");
     asked
         .issuer
         .misbehave(Misbehaviour::default().answer(Endpoint::Revocation, |answer| answer.status = 503));
-    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 1);
+    assert_eq!(asked.give_back().await, 1);
     assert_eq!(asked.issuer.calls(Endpoint::Revocation), 1);
-    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 0, "it waits for a while");
+    assert_eq!(asked.give_back().await, 0, "it waits for a while");
     asked.issuer.behave();
     asked.advance(MINUTE);
-    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 1);
+    assert_eq!(asked.give_back().await, 1);
     assert_eq!(asked.issuer.live_refresh_tokens().len(), 1, "the tokens of the other session stay");
-    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 0, "it is done");
+    assert_eq!(asked.give_back().await, 0, "it is done");
 
     // The other one reaches the end of its lifetime without anybody noticing.
     asked.advance(SignedDuration::from_hours(13));
-    assert_eq!(asked.sessions.revoke_ended().await.expect("an answer"), 1);
+    assert_eq!(asked.give_back().await, 1);
     assert!(asked.issuer.live_refresh_tokens().is_empty());
     assert_eq!(asked.ended(&idle), None);
 }

@@ -65,14 +65,21 @@ CREATE TABLE refresh_tokens (
     held         BLOB    NOT NULL,
     -- Grows with every change of `held`: who changes it must have seen the last one.
     version      INTEGER NOT NULL,
-    due_at       INTEGER NOT NULL,
+    -- When to ask; null once the session is known to be over.
+    due_at       INTEGER,
+    -- When to give it back: at the end of the session's lifetime, or as soon as it is known to be over.
+    give_back_at INTEGER NOT NULL,
     -- Until then somebody is at it.
     leased_until INTEGER NOT NULL,
     -- How often it failed since it worked last.
-    failures     INTEGER NOT NULL
+    failures     INTEGER NOT NULL,
+    -- Since when the provider may have used it up without an answer that was kept.
+    lost_since   INTEGER
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX refresh_tokens_by_due ON refresh_tokens (due_at);
+CREATE INDEX refresh_tokens_by_due ON refresh_tokens (provider, due_at);
+CREATE INDEX refresh_tokens_by_return ON refresh_tokens (provider, give_back_at);
+CREATE INDEX refresh_tokens_of_the_over ON refresh_tokens (provider, give_back_at) WHERE due_at IS NULL;
 
 CREATE TABLE providers (
     name                    TEXT NOT NULL PRIMARY KEY,

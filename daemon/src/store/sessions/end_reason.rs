@@ -25,6 +25,8 @@ pub enum EndReason {
     TooMany,
     /// Its provider, asked again, said that this person may not go on, or spoke of another one.
     ProviderRefused,
+    /// An answer of its provider was lost, and the refresh token counted no more when it was asked again.
+    AnswerLost,
     /// What its provider says of the user now is not admitted by the policy.
     NotAdmitted,
     /// The provider or the user left the configuration.
@@ -46,6 +48,7 @@ impl EndReason {
             Self::Operator => "operator",
             Self::TooMany => "too_many",
             Self::ProviderRefused => "provider_refused",
+            Self::AnswerLost => "answer_lost",
             Self::NotAdmitted => "not_admitted",
             Self::ConfigurationChanged => "configuration_changed",
             Self::Expired => "expired",
@@ -61,6 +64,7 @@ impl EndReason {
             Self::Operator,
             Self::TooMany,
             Self::ProviderRefused,
+            Self::AnswerLost,
             Self::NotAdmitted,
             Self::ConfigurationChanged,
             Self::Expired,

@@ -4,7 +4,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
 
-use super::{EndReason, Store, StoreError, epoch, session_id, time};
+use super::{EndReason, Store, StoreError, epoch, refresh_tokens, session_id, time};
 
 /// Which sessions are meant. Whether they could still be used does not matter: a clock that steps back, or another
 /// configuration, may not bring one of them back.
@@ -68,6 +68,11 @@ fn end(
         .query_map(params![time::to_database(at), reason.as_str(), named], |row| Ok(ended(row)))?
         .map(|row| row?)
         .collect::<Result<_, _>>()?;
+    if *which == Which::All {
+        refresh_tokens::end_all(transaction)?;
+    } else {
+        ended.iter().try_for_each(|session| refresh_tokens::end(transaction, session.id.as_str()))?;
+    }
     if !ended.is_empty() || *which == Which::All {
         epoch::raise(transaction)?;
     }
