@@ -39,7 +39,12 @@ fn opened(daemon: &Daemon) -> usize {
 fn change_session(user: &User, change: impl Fn(&mut Value)) {
     let path = user.home().join(".infra/sessions.json");
     let mut stored: Value = serde_json::from_str(&fs::read_to_string(&path).expect("a file")).expect("JSON");
-    stored["sessions"].as_object_mut().expect("an object").values_mut().for_each(change);
+    stored
+        .get_mut("sessions")
+        .and_then(Value::as_object_mut)
+        .expect("an object")
+        .values_mut()
+        .for_each(change);
     fs::write(&path, stored.to_string()).expect("a file of the test");
 }
 
@@ -103,9 +108,9 @@ fn the_token_of_the_environment_asks_for_itself_and_keeps_nothing() {
     let script = User::new();
     let ran = script
         .infra(["token", "--audience", "wiki"])
-        .env("INFRA_TOKEN", &login::token(&alice))
-        .env("INFRA_SERVER", &daemon.origin())
-        .env("INFRA_FINGERPRINT", &daemon.fingerprint())
+        .env("INFRA_TOKEN", login::token(&alice))
+        .env("INFRA_SERVER", daemon.origin())
+        .env("INFRA_FINGERPRINT", daemon.fingerprint())
         .run()
         .expect(0);
     assert_eq!(introspect(&daemon.api(), "wiki", ran.stdout.trim_end()).json()["active"], true);
@@ -119,7 +124,7 @@ fn a_command_gets_its_token_and_not_the_sessions() {
     login::succeed(&alice, &daemon, &provider);
     let session = login::token(&alice);
     let as_script = |words: &[&str]| {
-        alice.infra(words).env("INFRA_TOKEN", &session).env("INFRA_SERVER", &daemon.origin()).run()
+        alice.infra(words).env("INFRA_TOKEN", &session).env("INFRA_SERVER", daemon.origin()).run()
     };
     let ran = as_script(&["exec", "--audience", "wiki", "--", "env"]).expect(0);
     let of = |name: &str| ran.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

@@ -144,7 +144,7 @@ fn fail_while_asking(every: usize, last: usize) {
         "{maxPerUser: 10000, revalidateEvery: 10s}".clone_into(&mut configuration.sessions);
     });
     let oracle = Oracle::new(&daemon, &provider);
-    let (mut asked, mut lost) = (0, 0);
+    let (mut asked, mut spent) = (0, 0);
     for (calls, error) in FAILURES {
         for n in (1..=last).step_by(every) {
             for lasting in ["", "+"] {
@@ -170,19 +170,22 @@ fn fail_while_asking(every: usize, last: usize) {
                 let _ = wait::until(ASKED, is_asked);
                 let compared = oracle.compare(0);
                 let log = daemon.log().split_off(log_before);
-                let is_told = log.contains("an answer of the provider was lost");
+                let is_told = log.contains("an answer of the provider was spent");
                 assert!(
                     compared.lost.is_empty() || (lasting == "+" && is_told),
                     "{injected}: {:?}\n{log}",
                     compared.lost
                 );
-                assert!(compared.lost.iter().all(|lost| lost.starts_with("In")), "{injected}: one came back");
-                lost += compared.lost.len();
+                assert!(
+                    compared.lost.iter().all(|spent| spent.starts_with("In")),
+                    "{injected}: one came back"
+                );
+                spent += compared.lost.len();
             }
         }
     }
     println!(
-        "asked {asked} times while it failed; {lost} sessions ended because nothing could be stored for good"
+        "asked {asked} times while it failed; {spent} sessions ended because nothing could be stored for good"
     );
     assert!(asked > 0, "nobody was asked");
 }

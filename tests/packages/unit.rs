@@ -49,9 +49,9 @@ impl Unit {
         let command = self.one("ExecStart").to_owned();
         let credentials = format!("--setenv=CREDENTIALS_DIRECTORY=/{credentials}");
         let listen = format!("--listen={port}");
-        let (reuid, regid) = (format!("--reuid={user}"), format!("--regid={user}"));
+        let (user_option, group_option) = (format!("--reuid={user}"), format!("--regid={user}"));
         let mut words = vec!["systemd-socket-activate", &listen, &credentials];
-        words.extend(["setpriv", &reuid, &regid, "--init-groups", "--no-new-privs"]);
+        words.extend(["setpriv", &user_option, &group_option, "--init-groups", "--no-new-privs"]);
         words.extend(["--inh-caps=-all", "--bounding-set=-all"]);
         words.extend(command.split(' '));
         let inside = root.command(&words);
@@ -99,8 +99,7 @@ impl Unit {
 
         let allowed = self.allowed_calls(&root.run("systemd-analyze syscall-filter").expect(0).stdout);
         let name = |call: &&str| call.split_once('(').map(|(name, _)| name.to_owned());
-        let names: BTreeSet<String> =
-            calls.iter().filter_map(|call| name(call)).filter(|name| is_name(name)).collect();
+        let names: BTreeSet<String> = calls.iter().filter_map(name).filter(|name| is_name(name)).collect();
         assert!(names.contains("accept4"), "{names:?}");
         // Only where the limit allows it, which this machine may not let the test raise.
         assert!(allowed.contains("mlockall"));

@@ -10,8 +10,11 @@ use super::authorization_url::Request;
 use super::pasted;
 use super::response::{Expected, Response};
 
+/// Its name, and what is done with an input.
+type Target = (&'static str, fn(&[u8]));
+
 /// The targets of this room.
-pub(crate) const FUZZED: &[(&str, fn(&[u8]))] = &[
+pub(crate) const FUZZED: &[Target] = &[
     ("callback", callback),
     ("pasted_address", pasted_address),
     ("authorization_url", authorization_url),

@@ -6,9 +6,11 @@ use serde::de::DeserializeOwned;
 
 use super::{Config, Sessions};
 
+/// Its name, and what is done with an input.
+type Target = (&'static str, fn(&[u8]));
+
 /// The targets of this room.
-pub(crate) const FUZZED: &[(&str, fn(&[u8]))] =
-    &[("client_files", client_files), ("daemon_answers", daemon_answers)];
+pub(crate) const FUZZED: &[Target] = &[("client_files", client_files), ("daemon_answers", daemon_answers)];
 
 fn client_files(input: &[u8]) {
     says_the_same_again::<Config>(input);

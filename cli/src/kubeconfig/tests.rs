@@ -30,7 +30,7 @@ fn mode(path: &Path) -> u32 {
 fn a_new_file_is_its_owners_alone_and_a_second_run_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("new/config");
-    assert_eq!(add(&at(&path), &wanted()).expect("entries").changed, [path.clone()]);
+    assert_eq!(add(&at(&path), &wanted()).expect("entries").changed, std::slice::from_ref(&path));
     assert_eq!((mode(&path), mode(path.parent().expect("a folder"))), (0o600, 0o700));
     let text = fs::read_to_string(&path).expect("a file");
     assert!(text.contains("interactiveMode: Never") && text.contains("provideClusterInfo: false"), "{text}");
@@ -124,7 +124,7 @@ fn links_and_locked_files_are_left_alone() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| add(&at(&file), &wanted()));
         fs::remove_file(&lock).expect("the lock");
-        assert_eq!(waiting.join().expect("no panic").expect("entries").changed, [file.clone()]);
+        assert_eq!(waiting.join().expect("no panic").expect("entries").changed, std::slice::from_ref(&file));
     });
     assert!(!lock.exists());
 }

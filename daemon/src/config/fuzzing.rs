@@ -8,8 +8,11 @@ use super::Config;
 use super::directories::Directories;
 use crate::secrets::Backends;
 
+/// Its name, and what is done with an input.
+type Target = (&'static str, fn(&[u8]));
+
 /// The targets of this room.
-pub(crate) const FUZZED: &[(&str, fn(&[u8]))] =
+pub(crate) const FUZZED: &[Target] =
     &[("configuration", configuration), ("secret_reference", secret_reference), ("addresses", addresses)];
 
 /// A text with this word in it is a secret: no error shows it.

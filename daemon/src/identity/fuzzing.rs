@@ -11,8 +11,11 @@ use secrecy::{ExposeSecret, SecretString};
 use super::*;
 use crate::outbound::Answer;
 
+/// Its name, and what is done with an input.
+type Target = (&'static str, fn(&[u8]));
+
 /// The targets of this room.
-pub(crate) const FUZZED: &[(&str, fn(&[u8]))] = &[
+pub(crate) const FUZZED: &[Target] = &[
     ("id_token", id_token),
     ("signing_keys", signing_keys),
     ("discovery", discovery),

@@ -106,7 +106,7 @@ impl Provider {
     }
 
     async fn judge_in_time(&self, held: &HeldGrant, answered: &Answered) -> Result<Told, NotTold> {
-        let metadata = self.metadata().await.map_err(unproven)?;
+        let metadata = self.metadata().await.map_err(|error| unproven(&error))?;
         let claims = match &answered.id_token {
             Some(id_token) => self.claims_of(held, answered, id_token, &metadata).await?,
             None => Map::new(),
@@ -116,13 +116,13 @@ impl Provider {
                 |error| match error {
                     // Core §5.3.2: the provider itself, at a place that was proven, speaks of somebody else.
                     IdentityError::Refused(reason) => NotTold::OfAnother(reason),
-                    error => unproven(error),
+                    error => unproven(&error),
                 },
             )?
         } else {
             None
         };
-        claims::told(&claims, user_info.as_ref(), &self.settings).map_err(unproven)
+        claims::told(&claims, user_info.as_ref(), &self.settings).map_err(|error| unproven(&error))
     }
 
     async fn claims_of(
@@ -142,14 +142,18 @@ impl Provider {
             now: self.clock.now(),
         };
         let (begun_at, jwks_uri) = (Instant::now(), &metadata.jwks_uri);
-        let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await.map_err(unproven)?;
+        let keys = self
+            .signing_keys
+            .keys(&self.outbound, jwks_uri, expected.now)
+            .await
+            .map_err(|error| unproven(&error))?;
         let verified = match verify(id_token, &expected, &keys) {
             Err(error) if error.is_of_keys() => {
                 let refetched = self
                     .signing_keys
                     .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))
                     .await
-                    .map_err(unproven)?;
+                    .map_err(|error| unproven(&error))?;
                 verify(id_token, &expected, &refetched)
             }
             verified => verified,
@@ -192,7 +196,7 @@ enum NotTold {
     Unproven(String),
 }
 
-fn unproven(error: IdentityError) -> NotTold {
+fn unproven(error: &IdentityError) -> NotTold {
     NotTold::Unproven(error.to_string())
 }
 

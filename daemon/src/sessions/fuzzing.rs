@@ -10,8 +10,11 @@ use serde::de::DeserializeOwned;
 use super::ticket::Ticket;
 use crate::keys::TicketKey;
 
+/// Its name, and what is done with an input.
+type Target = (&'static str, fn(&[u8]));
+
 /// The targets of this room.
-pub(crate) const FUZZED: &[(&str, fn(&[u8]))] =
+pub(crate) const FUZZED: &[Target] =
     &[("ticket", ticket), ("session_token", session_token), ("api_bodies", api_bodies)];
 
 /// A ticket that nobody sealed opens never; contents that were sealed are read, and sealed again they say the same.

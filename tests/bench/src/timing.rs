@@ -47,7 +47,9 @@ pub(crate) fn measure(api: &Api, (live, ended): (&str, &str), (live_prod, ended_
                 }
             }
         }
-        times.iter_mut().for_each(|times| times.sort_unstable());
+        for times in &mut times {
+            times.sort_unstable();
+        }
         for (one, other) in [(0, 1), (0, 2), (1, 2)] {
             let pair = (times.get(one), times.get(other), KINDS.get(one), KINDS.get(other));
             let (Some(a), Some(b), Some(name), Some(other_name)) = pair else { continue };

@@ -30,7 +30,7 @@ fn an_entry_goes_to_the_end_of_its_list_and_every_other_byte_stays() {
         ("nothing", "apiVersion: v1\nclusters:\n", ""),
         ("nothing, said", "apiVersion: v1\nclusters:   # none yet\n", ""),
     ] {
-        let inserted: String = ENTRY.lines().map(|line| format!("{indentation}{line}\n")).collect();
+        let inserted = ENTRY.lines().flat_map(|line| [indentation, line, "\n"]).collect::<String>();
         assert_eq!(added(&format!("{before}{after}")), format!("{before}{inserted}{after}"), "{what}");
         let windows = |text: &str| text.replace('\n', "\r\n");
         let expected = windows(&format!("{before}{inserted}{after}"));

@@ -273,7 +273,9 @@ async fn an_answer_that_does_not_prove_what_it_says_keeps_the_session_and_change
     let with = |claims: Vec<(&'static str, Value)>| {
         Misbehaviour::default().id_token(move |draft| {
             draft.set_claim("groups", json!(["of-nobody"]));
-            claims.iter().for_each(|(name, value)| draft.set_claim(name, value.clone()));
+            for (name, value) in &claims {
+                draft.set_claim(name, value.clone());
+            }
         })
     };
     let other_signer = |it: Misbehaviour| it.signed(|signed| signed.signature[0] ^= 1);
@@ -397,7 +399,7 @@ async fn what_nobody_mentions_stays_and_what_is_empty_replaces_it() {
     };
     let before = asked.stored(&id);
     for user_info in [(|body| *body = json!({"sub": "sub-alice"})) as fn(&mut Value), |body| {
-        *body = json!({"sub": "sub-alice", "email": "alice@example.test", "groups": null})
+        *body = json!({"sub": "sub-alice", "email": "alice@example.test", "groups": null});
     }] {
         asked.issuer.misbehave(without(user_info));
         asked.advance(MINUTE * 55);
