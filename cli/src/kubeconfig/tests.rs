@@ -1,3 +1,5 @@
+//! Whole kubeconfigs in real directories.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Texts of kubeconfigs, before and after.
+
 use super::*;
 
 fn entry() -> Node {

@@ -1,0 +1,77 @@
+//! What can be typed after `infra kubernetes`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+use clap_complete::ArgValueCompleter;
+
+use super::help;
+use crate::completion;
+
+#[derive(Debug, Subcommand)]
+pub enum KubernetesCommand {
+    /// Add a cluster, its user and their context to the kubeconfig
+    ///
+    /// The files are those that `kubectl` changes: what `--kubeconfig` names, else what KUBECONFIG lists, else
+    /// ~/.kube/config. Everything else in them stays as it is, comments included. An entry of the same name that is not one
+    /// of `infra` is left alone, unless `--force`.
+    #[command(after_long_help = help::KUBERNETES_CONFIGURE)]
+    Configure(Configure),
+
+    /// Print a token for a cluster, as `kubectl` asks for it
+    ///
+    /// An ExecCredential of client.authentication.k8s.io/v1. It never asks and never opens a browser; exit code 3 means that a
+    /// login is needed. The expiration is told half a minute early, so that the next one is there in time.
+    #[command(after_long_help = help::KUBERNETES_TOKEN)]
+    Token(KubernetesToken),
+}
+
+#[derive(Debug, Args)]
+pub struct Configure {
+    /// The cluster, as the daemon's configuration names the service, or its audience
+    #[arg(value_parser = entry_name, add = ArgValueCompleter::new(completion::audiences))]
+    pub cluster: String,
+
+    /// The address of its API server
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub api_server: String,
+
+    /// A PEM file with the certification authority of its API server; copied into the kubeconfig
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub certificate_authority: Option<PathBuf>,
+
+    /// The kubeconfig to change
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// What the context, its cluster and its user are called; the cluster's name when it is left out
+    #[arg(long, value_name = "NAME", value_parser = entry_name)]
+    pub context: Option<String>,
+
+    /// The namespace of the context
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Make the context the current one
+    #[arg(long = "use")]
+    pub r#use: bool,
+
+    /// Replace entries of the same names that are not of `infra`
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KubernetesToken {
+    /// The cluster's service: its name or its audience
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::audiences))]
+    pub cluster: String,
+}
+
+/// A name that can be typed after `kubectl --context`.
+fn entry_name(text: &str) -> Result<String, String> {
+    let is_good = (1..=255).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !text.starts_with('-');
+    is_good.then(|| text.to_owned()).ok_or_else(|| "a name has no spaces, such as `prod`".to_owned())
+}
