@@ -22,6 +22,7 @@ use tokio::task;
 use super::pages::SignedIn;
 use super::response::{Expected, Response};
 use desk::Desk;
+use interrupt::Interrupts;
 
 /// How long a connection may take, but for the one whose answer is held.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(2);
@@ -89,11 +90,13 @@ impl Listener {
         let desk = Arc::new(Desk::new(port, expected, url, arrivals.clone(), outcome_known, sent));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let socket = {
+        let (socket, interrupts) = {
             let _entered = runtime.enter();
-            socket
+            let socket = socket
                 .map(|socket| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)))
-                .transpose()?
+                .transpose()?;
+            // From here on, before anybody is told to sign in.
+            (socket, Interrupts::await_them())
         };
         let serving = Arc::clone(&desk);
         let thread = thread::spawn(move || {
@@ -106,7 +109,7 @@ impl Listener {
                 };
                 tokio::select! {
                     () = accept => {}
-                    () = interrupt::tell(arrivals) => {}
+                    () = interrupt::tell(interrupts, arrivals) => {}
                     _ = stopped => {}
                 }
             });

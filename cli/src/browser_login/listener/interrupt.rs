@@ -8,30 +8,50 @@ use crate::failure::Exit;
 
 /// Tells the first interrupt to the login, which ends in its own way; does not return. A second one ends the program.
 #[expect(clippy::disallowed_methods, reason = "who interrupts twice does not wait for destructors")]
-pub(super) async fn tell(arrivals: Sender<Arrival>) {
-    next().await;
+pub(super) async fn tell(mut interrupts: Interrupts, arrivals: Sender<Arrival>) {
+    interrupts.next().await;
     // The login may be over by now, or wait for the daemon: then its end is what counts.
     let _ = arrivals.send(Arrival::Interrupted);
-    next().await;
+    interrupts.next().await;
     process::exit(Exit::Interrupted as i32);
 }
 
+/// Interrupts from the moment on at which the value is made.
 #[cfg(unix)]
-async fn next() {
-    use tokio::signal::unix::{SignalKind, signal};
+pub(super) struct Interrupts(Vec<tokio::signal::unix::Signal>);
 
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    let hangup = async {
-        let hangup = if is_hangup_ignored() { None } else { signal(SignalKind::hangup()).ok() };
-        match hangup {
-            Some(mut hangup) => hangup.recv().await,
-            None => std::future::pending().await,
-        };
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-        () = hangup => {}
+#[cfg(unix)]
+impl Interrupts {
+    /// To be called within a runtime.
+    pub(super) fn await_them() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let hangup = (!is_hangup_ignored()).then(SignalKind::hangup);
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()].into_iter().chain(hangup);
+        Self(kinds.filter_map(|kind| signal(kind).ok()).collect())
+    }
+
+    async fn next(&mut self) {
+        std::future::poll_fn(|context| {
+            let came = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) struct Interrupts;
+
+#[cfg(not(unix))]
+impl Interrupts {
+    /// To be called within a runtime.
+    pub(super) fn await_them() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
     }
 }
 
@@ -43,9 +63,4 @@ fn is_hangup_ignored() -> bool {
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
     // SIGHUP is 1, the lowest bit.
     ignored & 1 == 1
-}
-
-#[cfg(not(unix))]
-async fn next() {
-    let _ = tokio::signal::ctrl_c().await;
 }
