@@ -342,7 +342,7 @@ fn send_all(proxy: &ReverseProxy, token: &str, over_http1: &[Spelling], over_htt
         request
     });
     for request in over_http1 {
-        proxy.connect().ask(&request);
+        proxy.connect().that_may_be_silent().ask(&request);
     }
     std::thread::scope(|scope| {
         for (number, fields) in over_http2.iter().enumerate() {

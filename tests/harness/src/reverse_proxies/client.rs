@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Connection {
     stream: Tls,
     read: Vec<u8>,
+    may_be_silent: bool,
 }
 
 /// An answer, read whole.
@@ -51,7 +52,13 @@ pub(super) fn dial(port: u16, authority: CertificateDer<'static>, protocols: &[&
 
 impl Connection {
     pub(super) fn over(stream: Tls) -> Self {
-        Self { stream, read: Vec::new() }
+        Self { stream, read: Vec::new(), may_be_silent: false }
+    }
+
+    /// Takes silence for an end: of some requests that are none a server waits for the rest.
+    #[must_use]
+    pub fn that_may_be_silent(self) -> Self {
+        Self { may_be_silent: true, ..self }
     }
 
     /// Sends these bytes and reads one answer; `None` where the connection ends without.
@@ -108,7 +115,7 @@ impl Connection {
                 self.read.extend_from_slice(&buffer[..length]);
                 Some(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.may_be_silent => {
                 panic!("no answer within {PATIENCE:?}")
             }
             Err(_) => None,
