@@ -1,0 +1,61 @@
+//! `services`, as it is read and refused.
+
+use super::*;
+use crate::services::ServiceKind;
+
+#[test]
+fn services_are_read_with_their_defaults() {
+    let text = "services: [{name: wiki, allow: everyone}, {name: prod, kind: kubernetes, allow: [{provider: okta}], \
+                credentials: [env:A]}]";
+    let config = parse(&with_section(text)).expect("a good configuration");
+    let [wiki, prod] = config.services.as_slice() else { panic!("two services") };
+    assert_eq!((wiki.audience.as_str(), wiki.accept_session_token), ("wiki", false));
+    assert!(wiki.credentials.is_empty() && wiki.addresses.is_empty());
+    let ServiceKind::Kubernetes(cluster) = &prod.kind else { panic!("a cluster") };
+    assert_eq!((cluster.prefix.as_str(), cluster.username_is_email), ("infra:", true));
+    assert!(parse(&with_section("services: null")).expect("a good configuration").services.is_empty());
+}
+
+#[test]
+fn services_that_would_surprise_their_operator_are_refused() {
+    let service = |rest: &str| with_section(&format!("services: [{{name: wiki, {rest}}}]"));
+    assert_says(&service(""), &["`allow` is missing in `services[0]`", "{provider: okta"]);
+    assert_says(&service("allow: []"), &["an empty list lets nobody in"]);
+    assert_says(&service("allow: anyone"), &["`everyone`, or a list"]);
+    assert_says(&service("allow: [{groups: [a]}]"), &["`provider` is missing"]);
+    assert_says(&service("allow: [{provider: okto}]"), &["the name of a provider: `okta`"]);
+    assert_says(&service("allow: everyone, audience: 'a b'"), &["a text without spaces"]);
+    assert_says(&service("allow: everyone, credentials: [secret]"), &["`BACKEND:NAME`"]);
+    assert_says(
+        &service("allow: everyone, prefix: 'a:'"),
+        &["it belongs to a service of `kind: kubernetes`"],
+    );
+    let taken = "services: [{name: wiki, audience: other, allow: everyone}, {name: other, allow: everyone}]";
+    assert_says(&with_section(taken), &["a name that no other service has"]);
+    let taken =
+        "services: [{name: a, audience: x, allow: everyone}, {name: b, audience: x, allow: everyone}]";
+    assert_says(&with_section(taken), &["an audience that no other service has"]);
+
+    let cluster =
+        |rest: &str| service(&format!("kind: kubernetes, allow: everyone, credentials: [env:A], {rest}"));
+    parse(&cluster("prefix: 'company:'")).expect("a good configuration");
+    for prefix in ["system:", "System:x:", "systems:", "nocolon", ":", "", "a b:", "{other}:", "{provider}:"]
+    {
+        assert_says(&cluster(&format!("prefix: '{prefix}'")), &["services[0].prefix"]);
+    }
+    assert_says(&service("kind: kubernetes, allow: everyone"), &["`credentials` is missing"]);
+    // The same name at two providers is two persons.
+    let second = "  - {name: other, kind: oidc, issuer: https://other.test, clientID: a, clientSecret: env:B, allow: everyone}";
+    let of_two = |text: &str| text.replacen("services:", &format!("{second}\nservices:"), 1);
+    assert_says(&of_two(&moved_last(&cluster(""))), &["`prefix` is missing"]);
+    assert_says(&of_two(&moved_last(&cluster("prefix: 'infra:'"))), &["a prefix with `{provider}` in it"]);
+    parse(&of_two(&moved_last(&cluster("prefix: 'infra:{provider}:'")))).expect("a good configuration");
+}
+
+/// The same configuration with its second line at the end.
+fn moved_last(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let moved = lines.remove(1);
+    lines.push(moved);
+    lines.join("\n")
+}

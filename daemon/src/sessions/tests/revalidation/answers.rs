@@ -1,0 +1,221 @@
+//! What becomes of answers that speak of somebody else, prove nothing, are lost, or leave something out.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_token_about_somebody_else_ends_the_session() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let cases = [
+        ("iss", json!("https://other.test")),
+        ("iss", Value::Null),
+        ("sub", json!("sub-bob")),
+        ("sub", Value::Null),
+        ("aud", json!("another-client")),
+        ("aud", json!([CLIENT_ID, "another-client"])),
+        ("nonce", json!("another-nonce")),
+        ("nonce", json!(7)),
+        ("auth_time", json!(1)),
+    ];
+    for (claim, value) in cases {
+        let id = asked.log_in().await;
+        asked.issuer.misbehave(Misbehaviour::default().claim(claim, value.clone()));
+        asked.advance(MINUTE * 55);
+        asked.ask().await;
+        assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "{claim}: {value}");
+        asked.issuer.behave();
+    }
+    // Its clock does not make it somebody else's.
+    let id = asked.log_in().await;
+    asked.issuer.misbehave(Misbehaviour::default().id_token(|draft| {
+        draft.set_claim("sub", json!("sub-bob"));
+        draft.set_claim("exp", json!(1));
+    }));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "expired, and about another person");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_does_not_prove_what_it_says_keeps_the_session_and_changes_nothing() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    let now = || asked.clock.now().as_second() + 55 * 60;
+    let with = |claims: Vec<(&'static str, Value)>| {
+        Misbehaviour::default().id_token(move |draft| {
+            draft.set_claim("groups", json!(["of-nobody"]));
+            for (name, value) in &claims {
+                draft.set_claim(name, value.clone());
+            }
+        })
+    };
+    let other_signer = |it: Misbehaviour| it.signed(|signed| signed.signature[0] ^= 1);
+    let cases = [
+        ("exp", with(vec![("exp", json!(1))])),
+        ("iat in the future", with(vec![("iat", json!(now() + 3600))])),
+        ("nbf", with(vec![("nbf", json!(now() + 20 * 3600))])),
+        ("at_hash", with(vec![("at_hash", json!("AAAA"))])),
+        ("signature", other_signer(with(vec![]))),
+        ("of another by a bad signature", other_signer(with(vec![("sub", json!("sub-bob"))]))),
+        ("another issuer by a bad signature", other_signer(with(vec![("iss", json!("https://other.test"))]))),
+        ("groups", with(vec![("groups", json!({"no": "list"}))])),
+        (
+            "not a token",
+            Misbehaviour::default().json(Endpoint::Token, |body| body["id_token"] = json!("not.a.token")),
+        ),
+    ];
+    let count = u64::try_from(cases.len()).expect("few");
+    for (case, misbehaviour) in cases {
+        asked.issuer.misbehave(misbehaviour);
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1, "{case}");
+        assert_eq!(asked.ended(&id), None, "{case}");
+        assert_eq!(asked.stored(&id).user.groups, ["Everyone", "engineering"], "{case}");
+    }
+    assert_eq!((asked.count("unproven"), asked.count("confirmed")), (count, 0));
+    // Its refresh token was replaced each time, and kept.
+    asked.issuer.behave();
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!((asked.ended(&id), asked.count("confirmed")), (None, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_change_while_nobody_can_have_them_sign_nobody_out() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(asked.log_in().await);
+    }
+    asked.issuer.rotate_keys();
+    asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Keys, 503));
+    asked.advance(MINUTE * 55);
+    assert_eq!(asked.ask().await, 4);
+    assert!(ids.iter().all(|id| asked.ended(id).is_none()), "somebody was signed out");
+    assert_eq!(asked.count("unproven"), 4);
+    asked.issuer.behave();
+    asked.advance(MINUTE * 55);
+    assert_eq!((asked.ask().await, asked.count("confirmed")), (4, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_asked_for_soon_and_ends_the_session_with_a_reason_of_its_own() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Token, 504));
+    asked.issuer.forget_requests();
+    asked.advance(MINUTE * 55);
+    for _ in 0..25 {
+        asked.ask().await;
+        asked.advance(SignedDuration::from_secs(1));
+    }
+    let calls = asked.issuer.calls(Endpoint::Token);
+    assert!((8..=14).contains(&calls), "asked {calls} times while it may be forgiven");
+    // A gateway that did not pass it on after all.
+    asked.issuer.behave();
+    asked.advance(MINUTE);
+    asked.ask().await;
+    assert_eq!((asked.ended(&id), asked.count("confirmed")), (None, 1));
+
+    // Now it is passed on, and the answer does not come back.
+    let lost = |answer: &mut infra_harness::https::Answer| answer.status = 502;
+    asked.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, lost));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), None, "one answer was lost");
+    asked.issuer.behave();
+    asked.advance(SignedDuration::from_secs(2));
+    assert_eq!(asked.ask().await, 1, "it is asked soon");
+    assert_eq!(asked.ended(&id), Some(EndReason::AnswerLost));
+    assert_eq!((asked.count("answer_lost"), asked.count("refused")), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_steps_back_does_not_keep_providers_from_being_asked() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    asked.advance(SignedDuration::from_hours(-8));
+    assert_eq!(asked.ask().await, 1, "it waits for as long as the step");
+    asked.issuer.deactivate("alice");
+    asked.advance(MINUTE * 59);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused));
+    // A lease of the time before.
+    let id = asked.log_in().await;
+    let taking = Taking {
+        provider: "okta".to_owned(),
+        sealer: asked.sessions.sealer.clone(),
+        now: asked.clock.now() + MINUTE * 59,
+        lease: SignedDuration::from_secs(25),
+        longest: MINUTE * 60,
+        limit: 10,
+    };
+    assert_eq!(asked.sessions.store.take_due_refresh_tokens(taking).await.expect("an answer").len(), 1);
+    asked.advance(SignedDuration::from_hours(-1));
+    assert_eq!(asked.ask().await, 1, "it is taken for as long as the step: {id}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_mentions_stays_and_what_is_empty_replaces_it() {
+    let allow =
+        Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
+    let asked = Asked::new(allow).await;
+    let id = asked.log_in().await;
+    let without = |user_info: fn(&mut Value)| {
+        Misbehaviour::default()
+            .json(Endpoint::Token, |body| {
+                body.as_object_mut().expect("an object").remove("id_token");
+            })
+            .json(Endpoint::UserInfo, user_info)
+    };
+    let before = asked.stored(&id);
+    for user_info in [(|body| *body = json!({"sub": "sub-alice"})) as fn(&mut Value), |body| {
+        *body = json!({"sub": "sub-alice", "email": "alice@example.test", "groups": null});
+    }] {
+        asked.issuer.misbehave(without(user_info));
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1);
+        assert_eq!((asked.ended(&id), &asked.stored(&id).user), (None, &before.user));
+        assert!(asked.stored(&id).email_verified);
+    }
+    asked.issuer.misbehave(without(|body| body["groups"] = json!([])));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_the_policy_refuses_gives_its_tokens_back() {
+    let allow = Allow::Listed { groups: vec!["of-nobody".to_owned()], email_domains: vec![], emails: vec![] };
+    let asked = Asked::new(allow).await;
+    assert!(matches!(asked.try_log_in().await, Err(LoginRefusal::NotAdmitted)));
+    let given_back = async {
+        while asked.issuer.revoked().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), given_back).await.expect("given back");
+    assert!(asked.issuer.live_refresh_tokens().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_token_may_be_missing_and_so_may_its_auth_time_and_a_new_refresh_token() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    for member in ["id_token", "refresh_token", "expires_in", "scope"] {
+        asked.issuer.misbehave(Misbehaviour::default().json(Endpoint::Token, move |body| {
+            body.as_object_mut().expect("an object").remove(member);
+        }));
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1, "{member}");
+        assert_eq!(asked.ended(&id), None, "{member}");
+        if member == "refresh_token" {
+            // The stand-in replaced it all the same: whoever keeps the old one would be taken for a thief.
+            break;
+        }
+    }
+    let id = asked.log_in().await;
+    asked.issuer.misbehave(Misbehaviour::default().claim("auth_time", Value::Null));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!(asked.ended(&id), None);
+}
