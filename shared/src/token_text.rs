@@ -43,23 +43,36 @@ pub struct SessionID(String);
 #[derive(Clone, PartialEq, Eq)]
 pub struct LogoutProof([u8; 32]);
 
+/// Draws a token of a kind: its id, and the whole text.
+fn mint(prefix: &str) -> (String, SecretString) {
+    let id = random::alphanumeric(ID_CHARACTERS);
+    let text = format!("{prefix}{id}.{}", random::alphanumeric(SECRET_CHARACTERS)).into();
+    (id, text)
+}
+
+/// The id in `text`, where that is a token of a kind.
+fn id_in<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (id, secret) = text.strip_prefix(prefix)?.split_once('.')?;
+    (is_alphanumeric(id, ID_CHARACTERS) && is_alphanumeric(secret, SECRET_CHARACTERS)).then_some(id)
+}
+
+fn is_alphanumeric(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 impl SessionToken {
     /// Draws a new token from the operating system's generator.
     #[must_use]
     pub fn mint() -> Self {
-        let id = SessionID(random::alphanumeric(ID_CHARACTERS));
-        let text = format!("{PREFIX}{id}.{}", random::alphanumeric(SECRET_CHARACTERS)).into();
-        Self { text, id }
+        let (id, text) = mint(PREFIX);
+        Self { text, id: SessionID(id) }
     }
 
     /// The token in `text`; `None` when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('.')?;
-        let is_secret =
-            secret.len() == SECRET_CHARACTERS && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let id = SessionID::parse(id)?;
-        is_secret.then(|| Self { text: text.into(), id })
+        let id = SessionID(id_in(text, PREFIX)?.to_owned());
+        Some(Self { text: text.into(), id })
     }
 
     #[must_use]
@@ -88,9 +101,7 @@ impl SessionToken {
 impl SessionID {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let well_formed =
-            text.len() == ID_CHARACTERS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        well_formed.then(|| Self(text.to_owned()))
+        is_alphanumeric(text, ID_CHARACTERS).then(|| Self(text.to_owned()))
     }
 
     #[must_use]

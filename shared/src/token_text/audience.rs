@@ -8,9 +8,6 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::{ID_CHARACTERS, SECRET_CHARACTERS, SessionID};
-use crate::random;
-
 const PREFIX: &str = "infra_aud_";
 
 /// A well-formed token for one audience. That it is well-formed says nothing of whether it is good, or for whom.
@@ -28,20 +25,15 @@ impl AudienceToken {
     /// Draws a new token from the operating system's generator.
     #[must_use]
     pub fn mint() -> Self {
-        let id = AudienceTokenID(random::alphanumeric(ID_CHARACTERS));
-        let text = format!("{PREFIX}{id}.{}", random::alphanumeric(SECRET_CHARACTERS)).into();
-        Self { text, id }
+        let (id, text) = super::mint(PREFIX);
+        Self { text, id: AudienceTokenID(id) }
     }
 
     /// The token in `text`; `None` when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('.')?;
-        let is_secret =
-            secret.len() == SECRET_CHARACTERS && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        // Both kinds of id have one form.
-        let id = AudienceTokenID(SessionID::parse(id)?.0);
-        is_secret.then(|| Self { text: text.into(), id })
+        let id = AudienceTokenID(super::id_in(text, PREFIX)?.to_owned());
+        Some(Self { text: text.into(), id })
     }
 
     #[must_use]
