@@ -48,6 +48,11 @@ pub enum Event<'a> {
         /// The session from which it was ended, where it was another one.
         by: Option<&'a str>,
     },
+    /// A session got a token for one audience.
+    TokenOpened {
+        session: &'a str,
+        audience: &'a str,
+    },
     /// How many tokens were not good since the last such line.
     TokensRefused {
         unknown: u64,

@@ -4,6 +4,7 @@ use infra_shared::token_text::AudienceToken;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Caller, Sessions, add, whole_second};
+use crate::audit::Event;
 use crate::store::{NewAudienceToken, OpenedToken, StoreError, TokenHash};
 
 /// How long a token for one audience is good.
@@ -43,7 +44,11 @@ impl Sessions {
             expires_at,
         };
         match self.store.open_audience_token(new, MAX_PER_SESSION).await? {
-            OpenedToken::Opened => Ok(NewToken { token, expires_at }),
+            OpenedToken::Opened => {
+                let session = caller.session().id.as_str();
+                self.audit.record(&Event::TokenOpened { session, audience });
+                Ok(NewToken { token, expires_at })
+            }
             OpenedToken::SessionOver => Err(NotOpened::SessionOver),
             OpenedToken::TooMany(wait) => Err(NotOpened::TooMany(wait)),
         }
