@@ -1,8 +1,8 @@
 //! What a stranger sends to the daemon, for `tests/fuzz`: tickets, tokens, bodies.
 
-use infra_shared::api::{FinishLogin, Logout, StartLogin};
+use infra_shared::api::{FinishLogin, Logout, OpenAudienceToken, StartLogin};
 use infra_shared::login_binding::BoundVerifier;
-use infra_shared::token_text::{LogoutProof, SessionID, SessionToken};
+use infra_shared::token_text::{AudienceToken, LogoutProof, SessionID, SessionToken};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,6 +40,10 @@ fn session_token(input: &[u8]) {
         assert_eq!((token.expose(), text.len()), (text, 41));
         assert!(text.contains(token.id().as_str()) && !format!("{token:?}").contains(&text[17..]));
     }
+    if let Some(token) = AudienceToken::parse(text) {
+        assert_eq!((token.expose(), text.len()), (text, 45));
+        assert!(SessionToken::parse(text).is_none() && !format!("{token:?}").contains(&text[21..]));
+    }
     if let Some(id) = SessionID::parse(text) {
         assert_eq!((id.as_str(), text.len()), (text, 10));
     }
@@ -56,6 +60,7 @@ fn api_bodies(input: &[u8]) {
     says_the_same_again::<StartLogin>(input);
     says_the_same_again::<FinishLogin>(input);
     says_the_same_again::<Logout>(input);
+    says_the_same_again::<OpenAudienceToken>(input);
 }
 
 fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {
