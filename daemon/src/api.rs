@@ -38,17 +38,17 @@ pub const ROUTES: &[Route] = &[
     Route { method: "*", path: "/v1/verify/{service}", is_busy: true },
     Route { method: "*", path: "/v1/verify/{service}/{*rest}", is_busy: true },
     Route { method: "DELETE", path: "/v1/session", is_busy: false },
-    Route { method: "GET", path: "/v1/sessions", is_busy: true },
+    Route { method: "GET", path: "/v1/sessions", is_busy: false },
     Route { method: "DELETE", path: "/v1/sessions/{id}", is_busy: false },
-    Route { method: "GET", path: "/v1/server", is_busy: true },
+    Route { method: "GET", path: "/v1/server", is_busy: false },
     Route { method: "POST", path: "/v1/logins", is_busy: false },
     Route { method: "POST", path: "/v1/logins/finish", is_busy: false },
     Route { method: "POST", path: "/v1/logouts", is_busy: false },
     Route { method: "POST", path: "/v1/tokens", is_busy: false },
     Route { method: "POST", path: "/v1/introspect", is_busy: true },
     Route { method: "POST", path: "/v1/kubernetes/{cluster}/tokenreview", is_busy: true },
-    Route { method: "GET", path: "/healthz", is_busy: true },
-    Route { method: "GET", path: "/readyz", is_busy: true },
+    Route { method: "GET", path: "/healthz", is_busy: false },
+    Route { method: "GET", path: "/readyz", is_busy: false },
 ];
 
 /// What every route may use.
