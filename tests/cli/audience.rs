@@ -2,28 +2,24 @@
 
 use std::fs;
 
-use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::program::User;
 use infra_harness::provider::Provider;
-use infra_harness::services::{credential_in, introspect, verify};
+use infra_harness::services::{self, introspect, verify};
 use infra_shared::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 const WIKI: &str = "https://wiki.example.test";
 
 fn daemon(provider: &Provider) -> Daemon {
-    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
-    let credential = credential_in(daemon.directory());
-    daemon.change(|configuration| {
-        configuration.more = format!(
-            "services:\n\
-             - {{name: wiki, audience: {WIKI}, credentials: ['{credential}'], allow: everyone}}\n\
-             - {{name: payroll, allow: [{{provider: okta, groups: [nobody]}}]}}\n"
-        );
-    });
-    daemon.start_again();
-    daemon
+    services::daemon(
+        provider,
+        &[
+            &format!("{{name: wiki, audience: {WIKI}, credentials: [CREDENTIAL], allow: everyone}}"),
+            "{name: payroll, allow: [{provider: okta, groups: [nobody]}]}",
+        ],
+    )
 }
 
 fn printed(user: &User, audience: &str) -> String {

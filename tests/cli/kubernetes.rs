@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::peers;
 use infra_harness::program::User;
 use infra_harness::provider::Provider;
-use infra_harness::services::{credential_in, review};
+use infra_harness::services::{self, review};
 use infra_shared::clock::{Clock, SystemClock};
 use serde_json::Value;
 
@@ -15,17 +15,10 @@ const EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 const V1: &str = r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"interactive":false}}"#;
 
 fn daemon(provider: &Provider) -> Daemon {
-    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
-    let credential = credential_in(daemon.directory());
-    daemon.change(|configuration| {
-        configuration.more = format!(
-            "services:\n\
-             - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n\
-             - {{name: stage, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"
-        );
-    });
-    daemon.start_again();
-    daemon
+    let cluster = |name: &str| {
+        format!("{{name: {name}, kind: kubernetes, credentials: [CREDENTIAL], allow: everyone}}")
+    };
+    services::daemon(provider, &[&cluster("prod"), &cluster("stage")])
 }
 
 fn configure<'a>(user: &'a User, more: &[&'a str]) -> infra_harness::program::Call<'a> {

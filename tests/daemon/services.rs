@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use infra_harness::api::{Answered, Api};
-use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::provider::{Misbehaviour, Person, Provider};
 use infra_harness::services::{
-    CREDENTIAL, ask_token, credential_in, introspect, review, token, token_review, verify, write_private,
+    self, CREDENTIAL, ask_token, introspect, review, token, token_review, verify, write_private,
 };
 use infra_shared::api::ProblemCode;
 use infra_shared::token_text::SessionToken;
@@ -19,23 +19,19 @@ const INACTIVE: &str = r#"{"active":false}"#;
 
 /// A daemon with services: a wiki for everybody, payroll for a group, an old one that takes session tokens, two clusters.
 fn daemon(provider: &Provider) -> Daemon {
-    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
-    let credential = credential_in(daemon.directory());
-    daemon.change(|configuration| {
-        configuration.more = format!(
-            "services:\n\
-             - {{name: wiki, audience: {WIKI}, credentials: ['{credential}'], allow: everyone}}\n\
-             - {{name: payroll, credentials: ['{credential}'], allow: [{{provider: okta, groups: [finance]}}]}}\n\
-             - {{name: old, credentials: ['{credential}'], allow: everyone, acceptSessionToken: true}}\n\
-             - {{name: mute, allow: everyone}}\n\
-             - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: [{{provider: okta}}], \
-                apiAudiences: [https://kubernetes.default.svc]}}\n\
-             - {{name: stage, kind: kubernetes, credentials: ['{credential}'], allow: everyone, username: subject, \
-                prefix: 'infra:{{provider}}:'}}\n"
-        );
-    });
-    daemon.start_again();
-    daemon
+    services::daemon(
+        provider,
+        &[
+            &format!("{{name: wiki, audience: {WIKI}, credentials: [CREDENTIAL], allow: everyone}}"),
+            "{name: payroll, credentials: [CREDENTIAL], allow: [{provider: okta, groups: [finance]}]}",
+            "{name: old, credentials: [CREDENTIAL], allow: everyone, acceptSessionToken: true}",
+            "{name: mute, allow: everyone}",
+            "{name: prod, kind: kubernetes, credentials: [CREDENTIAL], allow: [{provider: okta}], \
+             apiAudiences: [https://kubernetes.default.svc]}",
+            "{name: stage, kind: kubernetes, credentials: [CREDENTIAL], allow: everyone, username: subject, \
+             prefix: 'infra:{provider}:'}",
+        ],
+    )
 }
 
 /// Signs `person` in with these claims beside the usual ones.

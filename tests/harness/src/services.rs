@@ -7,9 +7,24 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::api::{Answered, Api};
+use crate::daemon::{Daemon, ProviderEntry};
+use crate::provider::Provider;
 
 /// What services of tests prove themselves with.
 pub const CREDENTIAL: &str = "canary-service-credential-0123456789";
+
+/// A running daemon with these services, each as a YAML section; `CREDENTIAL` in it stands for a reference to [`CREDENTIAL`].
+pub fn daemon(provider: &Provider, services: &[&str]) -> Daemon {
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
+    let credential = format!("'{}'", credential_in(daemon.directory()));
+    let services: String = services
+        .iter()
+        .flat_map(|service| ["- ".to_owned(), service.replace("CREDENTIAL", &credential), "\n".to_owned()])
+        .collect();
+    daemon.change(|configuration| configuration.more = format!("services:\n{services}"));
+    daemon.start_again();
+    daemon
+}
 
 /// A file of mode 0600 in `directory` that holds [`CREDENTIAL`], as configurations refer to it.
 pub fn credential_in(directory: &Path) -> String {
