@@ -26,6 +26,7 @@ use crate::listener::Proxies;
 use crate::logging::{self, LogLevel, LogSettings};
 use crate::platform::HandedSockets;
 use crate::secrets::Backends;
+use crate::services::{AllowedUsers, ServiceKind, ServiceSettings};
 use crate::sessions::{Admins, SessionLimits};
 
 const CLIENT_ID: &str = "infra-development";
@@ -122,12 +123,26 @@ fn configuration(
         limits: Limits::default(),
         proxies: Proxies::default(),
         admins: Admins::default(),
-        services: Vec::new(),
+        services: vec![demonstration()],
         audit: None,
         log: LogSettings::default(),
         warnings: Vec::new(),
         digest: None,
         sections: Sections::default(),
+    }
+}
+
+/// A service to ask for tokens of: `infra token --audience demo`.
+fn demonstration() -> ServiceSettings {
+    let name = "demo".to_owned();
+    ServiceSettings {
+        audience: name.clone(),
+        name,
+        kind: ServiceKind::Http,
+        credentials: Vec::new(),
+        allow: AllowedUsers::Everyone,
+        accept_session_token: false,
+        addresses: Vec::new(),
     }
 }
 
