@@ -1,6 +1,9 @@
 //! Tokens for one service each: kept with the session, and asked for anew when they are about to end.
 
+use infra_shared::api::ProblemCode;
 use infra_shared::origin::Origin;
+use infra_shared::printable::printable;
+use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Context, times, token};
@@ -14,6 +17,8 @@ const ABOUT_TO_END: SignedDuration = SignedDuration::from_mins(1);
 const LONGEST: SignedDuration = SignedDuration::from_mins(10);
 /// Kept at a time: more services than anybody uses within ten minutes.
 const MOST_KEPT: usize = 64;
+/// More of a name than anybody reads.
+const MAX_CHARACTERS: usize = 64;
 
 /// What token is wanted.
 pub(super) struct Wanted<'a> {
@@ -30,7 +35,8 @@ pub(super) fn obtain(
 ) -> Result<(Origin, State, StoredAudienceToken), Failure> {
     if wanted.min_left > LONGEST {
         return Err(Failure::new(Exit::Usage, "--min-left is too long")
-            .because_text("a token for one audience lasts ten minutes at most".to_owned()));
+            .because_text("a token for one audience lasts ten minutes at most".to_owned())
+            .hint("`--min-left 9m`"));
     }
     let (origin, state, session_token) = token::session_token(context, wanted.server, SignedDuration::ZERO)?;
     // The environment's token stands in for the stored session: what is stored is another's.
@@ -46,9 +52,10 @@ pub(super) fn obtain(
     }
 
     let reach = context.reach(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-    let failed = |error: &DaemonError| error.to_failure(&origin);
-    let opened =
-        reach.client.open_audience_token(&session_token, wanted.audience).map_err(|error| failed(&error))?;
+    let opened = reach
+        .client
+        .open_audience_token(&session_token, wanted.audience)
+        .map_err(|error| not_opened(&origin, wanted.audience, &error))?;
     if opened.expires_at.duration_since(opened.now) < wanted.min_left {
         return Err(token::too_short(&origin));
     }
@@ -60,11 +67,29 @@ pub(super) fn obtain(
     Ok((origin, state, opened))
 }
 
+/// What to tell of a token that the daemon did not open.
+fn not_opened(origin: &Origin, audience: &str, error: &DaemonError) -> Failure {
+    let service = printable(audience, MAX_CHARACTERS);
+    match error.problem() {
+        Some(ProblemCode::NotFound) => {
+            Failure::new(error.exit(), format!("{origin} has no service `{service}`"))
+                .because(error)
+                .hint("the audience, or the name, as the service's operator wrote it")
+        }
+        Some(ProblemCode::Forbidden) => {
+            Failure::new(error.exit(), format!("{origin} gives you no token for `{service}`"))
+                .because(error)
+                .hint("an operator, who can admit you or a group of yours")
+        }
+        _ => error.to_failure(origin),
+    }
+}
+
 /// Keeps it with the session, where that is still the one that it belongs to.
 fn keep(
     context: &Context,
     origin: &Origin,
-    session_token: &infra_shared::token_text::SessionToken,
+    session_token: &SessionToken,
     audience: &str,
     opened: &StoredAudienceToken,
 ) {

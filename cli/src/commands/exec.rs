@@ -23,8 +23,11 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> 
     let mut command = Command::new(program);
     command.args(rest).env_remove(SESSION_TOKEN).env(&arguments.variable, token.token.expose());
     let shown = program.to_string_lossy().into_owned();
-    replace(command)
-        .map_err(|error| Failure::new(Exit::Failed, format!("`{shown}` cannot be run")).because(&error))
+    replace(command).map_err(|error| {
+        Failure::new(Exit::Failed, format!("`{shown}` cannot be run"))
+            .because(&error)
+            .hint("its name, and PATH")
+    })
 }
 
 /// Becomes the command: its signals, its terminal and its exit code are its own.
