@@ -73,7 +73,13 @@ fn server(text: &str) -> Result<String, Failure> {
     if is_good {
         return Ok(text.to_owned());
     }
-    Err(Failure::new(Exit::Usage, "--api-server is not an address such as `https://k8s.example.com:6443`"))
+    let failure = Failure::new(Exit::Usage, "--api-server is no https address of an API server");
+    let failure = if text.starts_with("http://") {
+        failure.because_text("over plain HTTP, anybody on the way would get the token".to_owned())
+    } else {
+        failure
+    };
+    Err(failure.hint("an address such as `https://k8s.example.com:6443`"))
 }
 
 /// The certificates of a file, as a kubeconfig carries them.
