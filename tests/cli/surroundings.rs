@@ -37,7 +37,7 @@ fn each_place_is_told_how_the_browser_gets_back() {
         let output = running.output();
         assert!(output.contains(&told), "{told:?} is not told\n{output}");
         assert!(output.contains(&format!("{}/", provider.issuer())), "the address is not told\n{output}");
-        let forwards = output.matches("-L").count() + output.matches("port-forward").count();
+        let forwards = output.matches("ssh -L").count() + output.matches("port-forward").count();
         assert_eq!(forwards, usize::from(!told.contains('…')), "{output}");
         running.signal(Signal::INT);
         running.wait().expect(130);
