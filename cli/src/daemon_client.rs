@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use infra_shared::api::{
-    CurrentSession, FinishLogin, FinishedLogin, ListedSessions, Logout, OpenAudienceToken,
+    CurrentSession, EndedSessions, FinishLogin, FinishedLogin, ListedSessions, Logout, OpenAudienceToken,
     OpenedAudienceToken, Problem, ProblemCode, Server, StartLogin, StartedLogin,
 };
 use infra_shared::http::{BodyError, Limits, NoClient, Trust, Untrusted, Way, read_body_blocking, untrusted};
@@ -118,11 +118,19 @@ impl DaemonClient {
 
     /// The live sessions of the token's user, or for an administrator those of `user`.
     pub fn sessions(&self, token: &SessionToken, user: Option<&str>) -> Result<ListedSessions, DaemonError> {
-        let query = user.map(|user| {
-            let encoded: String = url::form_urlencoded::byte_serialize(user.as_bytes()).collect();
-            format!("?user={encoded}")
-        });
+        let query = user.map(|user| format!("?user={}", encoded(user)));
         self.get(&format!("/v1/sessions{}", query.unwrap_or_default()), Some(token))
+    }
+
+    /// Ends all sessions of the token's user, or for an administrator those of `user`, but the token's own.
+    pub fn end_other_sessions(
+        &self,
+        token: &SessionToken,
+        user: Option<&str>,
+    ) -> Result<EndedSessions, DaemonError> {
+        let query = user.map(|user| format!("&user={}", encoded(user)));
+        let url = self.origin.url(&format!("/v1/sessions?which=others{}", query.unwrap_or_default()));
+        self.read(|client| client.delete(url.clone()).bearer_auth(token.expose()), Tries::One)
     }
 
     /// Ends a session that the token's user may end; `false` where there is none.
@@ -199,6 +207,10 @@ impl DaemonClient {
         }
         check(response)
     }
+}
+
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// What a request that failed means.

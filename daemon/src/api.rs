@@ -5,6 +5,7 @@ mod body;
 mod health;
 mod introspection;
 mod kubernetes;
+mod lines;
 mod logins;
 mod logouts;
 mod problem;
@@ -29,6 +30,7 @@ use crate::sessions::Sessions;
 use rates::Rates;
 
 pub use body::BodyLimits;
+pub use problem::too_late;
 pub use rates::RateLimits;
 pub use redirect::redirect;
 
@@ -39,6 +41,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "*", path: "/v1/verify/{service}/{*rest}", is_busy: true },
     Route { method: "DELETE", path: "/v1/session", is_busy: false },
     Route { method: "GET", path: "/v1/sessions", is_busy: false },
+    Route { method: "DELETE", path: "/v1/sessions", is_busy: false },
     Route { method: "DELETE", path: "/v1/sessions/{id}", is_busy: false },
     Route { method: "GET", path: "/v1/server", is_busy: false },
     Route { method: "POST", path: "/v1/logins", is_busy: false },
@@ -80,7 +83,7 @@ pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits
         .route("/v1/logins", post(logins::start).layer(starts))
         .route("/v1/logins/finish", post(logins::finish).layer(failed_finishes))
         .route("/v1/session", get(session::show).delete(session::end))
-        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions", get(sessions::list).delete(sessions::end_others))
         .route("/v1/sessions/{id}", delete(sessions::end))
         .route("/v1/logouts", post(logouts::end))
         .route("/v1/tokens", post(tokens::issue))

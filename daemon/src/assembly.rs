@@ -241,6 +241,7 @@ impl Daemon {
         let stopped = self.stopping.subscribe();
         let upkeep = Upkeep {
             store: self.data_directory.store.clone(),
+            sessions: self.sessions.clone(),
             keys: self.data_directory.keys.clone(),
             certificates: self.certificates,
             epoch_file: self.data_directory.epoch_file.clone(),
@@ -265,9 +266,14 @@ impl Daemon {
             })
         });
         let (router, at_once) = api::interface(self.sessions, self.services, &self.limits.api);
-        let services = self.service_networks;
-        let at_once = Some(at_once);
-        let site = Site { at_once, router, requests: self.requests, proxies: self.proxies, services };
+        let site = Site {
+            at_once: Some(at_once),
+            router,
+            requests: self.requests,
+            proxies: self.proxies,
+            services: self.service_networks,
+            too_late: api::too_late,
+        };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
         // It was told to stop, and has had as long as the requests to.

@@ -15,12 +15,11 @@ mod id_token;
 mod json;
 mod refresh;
 mod signing_keys;
-mod turns;
 mod user_info;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
@@ -31,19 +30,45 @@ use url::Url;
 
 use crate::outbound::{Limits, Outbound};
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
+use crate::turns::{NoTurn, Turn, TurnLimits, Turns};
 use discovery::{Discovery, Metadata};
 use id_token::{Expected, IDToken, Occasion};
 use signing_keys::SigningKeys;
-use turns::Turns;
 
 pub use allow::Allow;
 pub use claims::{Told, ToldEmail};
 pub use examination::{Finding, Outcome};
 pub use refresh::{Answered, HeldGrant, Judged, RefreshError};
-pub use turns::{ExchangeLimits, Turn};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
+
+/// Waiting exchanges of all parties together.
+const MOST_WAITING: usize = 4096;
+
+/// How exchanges with one provider are limited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeLimits {
+    /// Exchanges at a time. One party gets three quarters of them at most.
+    pub at_once: usize,
+    /// Waiting exchanges of one party.
+    pub waiting_of_party: usize,
+    /// For everything from the code to the proven identity, the wait for a turn included. A person waits for it.
+    pub time: Duration,
+}
+
+impl Default for ExchangeLimits {
+    fn default() -> Self {
+        Self { at_once: 32, waiting_of_party: 256, time: Duration::from_secs(10) }
+    }
+}
+
+impl ExchangeLimits {
+    fn turns(&self) -> Turns {
+        let Self { at_once, waiting_of_party, time } = *self;
+        Turns::new(TurnLimits { at_once, waiting_of_party, waiting: MOST_WAITING, time })
+    }
+}
 
 /// A provider as the configuration describes it.
 #[derive(Debug, Clone)]
@@ -171,13 +196,13 @@ impl Provider {
             outbound,
             discovery: Discovery::default(),
             signing_keys: SigningKeys::default(),
-            turns: Turns::new(ExchangeLimits::default()),
+            turns: ExchangeLimits::default().turns(),
         })
     }
 
     /// The same with other limits of exchanges, and of each call.
     pub fn limited(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
-        self.turns = Turns::new(exchanges.clone());
+        self.turns = exchanges.turns();
         self.outbound = Outbound::limited(self.settings.authorities.clone(), calls)
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
         Ok(self)
@@ -213,7 +238,10 @@ impl Provider {
 
     /// Waits until `party` may exchange a code. Its time runs from now.
     pub async fn take_turn(&self, party: IpAddr) -> Result<Turn, IdentityError> {
-        self.turns.take(party).await
+        self.turns.take(party).await.map_err(|error| match error {
+            NoTurn::TooManyWait => IdentityError::TooManyWait,
+            NoTurn::NotInTime => unavailable("too many exchanges were under way"),
+        })
     }
 
     /// Exchanges a code and verifies everything that comes back, within one limit for all of it and the wait before.

@@ -2,7 +2,7 @@
 //!
 //! Rooms call rooms below them, never beside or above. From the top:
 //! `arguments` · `commands` · `assembly` · `failure` · `config` `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` ·
-//! `listener` `services` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform`.
+//! `listener` `services` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform` `turns`.
 //! `tests/daemon/structure.rs` keeps them to it.
 
 pub mod addresses;
@@ -29,6 +29,7 @@ pub mod sessions;
 pub mod store;
 pub mod terminal;
 pub mod tls;
+pub mod turns;
 pub mod upkeep;
 
 use std::ffi::OsString;

@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::select;
@@ -51,6 +51,8 @@ pub struct Site {
     pub proxies: Proxies,
     /// Where services ask from: not bound by what one address may have.
     pub services: Networks,
+    /// What is answered in the place of an answer that took too long.
+    pub too_late: fn() -> Response,
 }
 
 impl Site {
@@ -59,6 +61,7 @@ impl Site {
         Self {
             at_once: None,
             router,
+            too_late: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
             requests: Arc::new(Requests::new(&[])),
             proxies,
             services: Networks::default(),
@@ -106,7 +109,7 @@ pub async fn serve(
     let door = Arc::new(Door {
         transport,
         admission: Admission::new(&limits, &proxies.trusted, &site.services),
-        handshakes: Handshakes::new(limits.handshakes),
+        handshakes: Handshakes::new(limits.handshakes, limits.handshake),
         protocol: Protocol::new(site, &limits),
         proxies,
     });
@@ -161,7 +164,7 @@ impl Door {
             // Its caller has as many connections as it may have.
             let Some(admitted) = admitted else { return Ok(None) };
             let spoken = match &self.transport {
-                Transport::Tls(tls) => self.shake_hands(stream, tls, activity).await?.map(Spoken::Tls),
+                Transport::Tls(tls) => self.shake_hands(stream, tls, peer, activity).await?.map(Spoken::Tls),
                 Transport::Plain => Some(Spoken::Plain(stream)),
             };
             Ok::<_, io::Error>(spoken.map(|spoken| (spoken, peer, admitted)))
@@ -195,11 +198,12 @@ impl Door {
         &self,
         stream: TcpStream,
         tls: &TlsServer,
+        peer: SocketAddr,
         activity: &Arc<Activity>,
     ) -> io::Result<Option<Box<TlsStream<TcpStream>>>> {
         let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         // Only now: who sends nothing keeps nobody waiting.
-        let _handshake = self.handshakes.enter(activity).await;
+        let _handshake = self.handshakes.enter(peer.ip(), activity).await.map_err(io::Error::other)?;
         let (purpose, config) = tls.accept(&begun.client_hello());
         let mut stream = begun.into_stream(config).await?;
         if purpose == Purpose::Challenge {

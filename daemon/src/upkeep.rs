@@ -17,6 +17,7 @@ use infra_shared::clock::Clock;
 use crate::audit::Audit;
 use crate::keys::Keys;
 use crate::platform::PlatformError;
+use crate::sessions::Sessions;
 use crate::store::{Store, StoreError};
 use crate::tls::Certificates;
 
@@ -35,6 +36,7 @@ const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
 /// What is looked after.
 pub struct Upkeep {
     pub store: Store,
+    pub sessions: Arc<Sessions>,
     pub keys: Arc<Keys>,
     pub certificates: Arc<Certificates>,
     pub epoch_file: EpochFile,
@@ -73,6 +75,13 @@ impl Upkeep {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(count, "dropped sessions that ended long ago"),
                 Err(error) => tracing::error!(%error, "cannot drop what has expired"),
+            }
+            match self.sessions.forget_addresses().await {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::info!(count, "forgot the addresses of sessions: they are not recorded any more");
+                }
+                Err(error) => tracing::error!(%error, "cannot forget the addresses of sessions"),
             }
             self.live_sessions.count(self.store.clone(), self.clock.now()).await;
             match self.keys.forget_previous_ticket_key(self.clock.now()) {

@@ -109,9 +109,18 @@ pub struct CurrentSession<S = Session, U = User> {
     pub session: S,
     pub user: U,
     pub now: Timestamp,
-    /// The newest of the user's other live sessions, where it was opened after this one. Told to who only looks.
+    /// What was opened after this session. Told to who only looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newer: Option<ListedSession>,
+    pub newer: Option<NewerSessions>,
+}
+
+/// The user's other live sessions that were opened after the one that asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewerSessions {
+    /// How many there are: 1 or more.
+    pub count: usize,
+    pub newest: ListedSession,
 }
 
 /// `GET /v1/sessions`: the live sessions of a user, the newest first.
@@ -136,7 +145,28 @@ pub struct ListedSession {
     pub address: Option<String>,
     /// Whether it is the one that asks.
     pub current: bool,
-    pub user: User,
+    pub user: ListedUser,
+}
+
+/// Whose a listed session is. Not with the groups: there may be hundreds, and they are the same in each session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedUser {
+    pub name: Option<String>,
+    pub email: Option<String>,
+    pub provider: String,
+    pub issuer: String,
+    pub subject: String,
+}
+
+/// The answer to `DELETE /v1/sessions?which=others`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedSessions {
+    /// How many were ended, and had not ended before.
+    pub ended: usize,
+    /// Whether the one that asked is among those that were meant: it is not ended.
+    pub includes_current: bool,
 }
 
 /// Who is signed in. The identity is (`issuer`, `subject`); the rest is for people to read.
@@ -149,6 +179,12 @@ pub struct User {
     pub provider: String,
     pub issuer: String,
     pub subject: String,
+}
+
+impl From<User> for ListedUser {
+    fn from(User { name, email, groups: _, provider, issuer, subject }: User) -> Self {
+        Self { name, email, provider, issuer, subject }
+    }
 }
 
 /// A session and its two limits, by the daemon's clock.

@@ -7,7 +7,11 @@ use infra_harness::program::{Ran, User};
 use infra_harness::provider::{Misbehaviour, Person, Provider};
 use serde_json::{Value, json};
 
-const NOTICE: &str = "another session of yours was opened";
+/// How often `ran` tells of sessions that were opened elsewhere.
+fn tells(ran: &Ran) -> usize {
+    let notices = ["another session of yours was opened", "other sessions of yours were opened"];
+    notices.iter().map(|notice| ran.stderr.matches(notice).count()).sum()
+}
 
 fn listed(user: &User) -> Vec<Value> {
     let answer = user.infra(["sessions", "--json"]).run().expect(0).json();
@@ -87,7 +91,6 @@ fn a_session_opened_elsewhere_is_told_once() {
     let (provider, laptop, thief) = (Provider::start(), User::new(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&laptop, &daemon, &provider);
-    let tells = |ran: &Ran| ran.stderr.matches(NOTICE).count();
     assert_eq!(tells(&laptop.infra(["status"]).run().expect(0)), 0);
     login::succeed(&thief, &daemon, &provider);
     assert_eq!(tells(&laptop.infra(["status", "-q"]).run().expect(0)), 0, "who wants to hear nothing");
@@ -97,6 +100,11 @@ fn a_session_opened_elsewhere_is_told_once() {
     assert!(told.stderr.contains(&format!("infra sessions revoke {}", others[0])), "{told}");
     assert_eq!(tells(&laptop.infra(["status"]).run().expect(0)), 0, "once is enough");
     assert_eq!(tells(&thief.infra(["status"]).run().expect(0)), 0, "the older one is no news");
+
+    login::succeed(&User::new(), &daemon, &provider);
+    login::succeed(&User::new(), &daemon, &provider);
+    let told = laptop.infra(["status"]).run().expect(0);
+    assert!(told.stderr.contains("3 other sessions of yours were opened"), "{told}");
 
     login::succeed(&User::new(), &daemon, &provider);
     let told = login::call(&laptop, &daemon).run().expect(0);
@@ -139,6 +147,11 @@ fn an_administrator_ends_the_sessions_of_somebody_who_left() {
         .expect(0)
         .telling(&["ended 1"]);
     bob.infra(["status"]).run().expect(3);
+    admin
+        .infra(["sessions", "revoke", "--all", "--user", "bob@example.test"])
+        .run()
+        .expect(0)
+        .telling(&["no session of bob"]);
     admin
         .infra(["sessions", "--user", "bob@example.test"])
         .run()

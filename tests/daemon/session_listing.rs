@@ -61,6 +61,12 @@ fn a_user_sees_the_own_sessions_and_nobody_elses() {
     assert_eq!(current["device"], "laptop[2J of alice", "what a terminal obeys is left out");
     assert_eq!((&current["openedBy"], &current["address"]), (&json!("paste"), &Value::Null));
     assert!(!listed.to_string().contains(&second), "the token is repeated");
+    assert_eq!(current["user"]["email"], "alice@example.test");
+    assert_eq!(
+        current["user"].get("groups"),
+        None,
+        "hundreds of them, once for each session, would be too much"
+    );
 
     assert_eq!(api.get_as("/v1/sessions?user=bob", &second).problem().code, ProblemCode::Forbidden);
     assert_eq!(api.get_as("/v1/sessions?who=bob", &second).problem().code, ProblemCode::BadRequest);

@@ -21,7 +21,7 @@ const RANKS: &[&[&str]] = &[
     &["keys"],
     &["secrets"],
     &["outbound", "audit"],
-    &["addresses", "platform"],
+    &["addresses", "platform", "turns"],
 ];
 
 const LONGEST_FILE: usize = 400;

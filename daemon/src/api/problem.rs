@@ -10,6 +10,7 @@ use infra_shared::api::MEDIA_TYPE;
 use infra_shared::api::{Problem, ProblemCode};
 use serde::Serialize;
 
+use super::lines::{Line, Lines};
 use crate::identity::IdentityError;
 use crate::listener::{answering, request_id};
 use crate::sessions::{LoginRefusal, NotAuthenticated};
@@ -20,7 +21,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// What is told whose address logs in too often.
 pub(super) const TOO_MANY_LOGINS: &str = "too many logins were tried from your address: wait, then try again";
 
-/// An answer that is not the one hoped for. Making one logs the reason, once.
+/// Strangers may have refusals as often as they like. What is no stranger's doing has lines of its own.
+static REFUSED: Lines = Lines::new();
+static NOT_ANSWERED: Lines = Lines::new();
+
+/// An answer that is not the one hoped for. Making one logs the reason, once, while there are lines for it.
 #[derive(Debug)]
 pub(super) struct Refusal {
     code: ProblemCode,
@@ -41,9 +46,11 @@ impl Refusal {
         let request_id = request_id();
         let _answering = answering(&request_id).entered();
         if code.status() >= 500 {
-            tracing::error!(%code, %reason, "not answered");
-        } else {
-            tracing::info!(%code, %reason, "refused");
+            if let Some(Line { not_logged }) = NOT_ANSWERED.take() {
+                tracing::error!(%code, %reason, not_logged, "not answered");
+            }
+        } else if let Some(Line { not_logged }) = REFUSED.take() {
+            tracing::info!(%code, %reason, not_logged, "refused");
         }
         let retry_after = (code.status() == 503).then_some(RETRY_AFTER);
         Self { code, request_id, detail: None, retry_after, challenge: BEARER }
@@ -98,6 +105,11 @@ impl IntoResponse for Refusal {
         }
         response
     }
+}
+
+/// What is answered in the place of an answer that took too long.
+pub fn too_late() -> Response {
+    Refusal::new(ProblemCode::Unavailable, &"it took too long").into_response()
 }
 
 /// A JSON answer with the headers that every answer carries.
@@ -239,5 +251,26 @@ fn title(code: ProblemCode) -> &'static str {
         ProblemCode::MethodNotAllowed => "not with this method",
         ProblemCode::BodyTooLarge => "the body is too large",
         ProblemCode::Unknown => "an error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_took_too_long_is_a_problem_like_any_other() {
+        let response = too_late();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        for (name, value) in [
+            (header::CONTENT_TYPE, MEDIA_TYPE),
+            (header::RETRY_AFTER, "5"),
+            (header::CACHE_CONTROL, "no-store"),
+        ] {
+            assert_eq!(response.headers().get(name).expect("a header"), value);
+        }
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.expect("a body");
+        let problem: Problem = serde_json::from_slice(&body).expect("a problem");
+        assert_eq!(problem.code, ProblemCode::Unavailable);
     }
 }

@@ -1,4 +1,5 @@
 //! `GET /v1/sessions`: my sessions, or for an administrator a user's. `DELETE /v1/sessions/{id}`: end one of them.
+//! `DELETE /v1/sessions?which=others`: end all but the one that asks.
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -35,12 +36,46 @@ pub(super) async fn list(
             .sessions
             .list_as_administrator(&caller, Whose::User(user))
             .await?
-            .ok_or_else(|| {
-                Refusal::new(ProblemCode::Forbidden, &"not an administrator")
-                    .with_detail("only an administrator sees the sessions of others: `admins` in the daemon's configuration")
-            })?,
+            .ok_or_else(not_an_administrator)?,
     };
     Ok(answer(StatusCode::OK, &ListedSessions { sessions, now: api.sessions.now() }))
+}
+
+/// Whoever forgets the id of the session to end has to have said `others` for them to end.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Others {
+    #[serde(rename = "which")]
+    _which: OthersAlone,
+    user: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum OthersAlone {
+    Others,
+}
+
+pub(super) async fn end_others(
+    State(api): State<Api>,
+    others: Result<Query<Others>, axum::extract::rejection::QueryRejection>,
+    UnverifiedBearer(token): UnverifiedBearer,
+) -> Result<Response, Refusal> {
+    let Ok(Query(others)) = others else {
+        return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query").with_detail(
+            "`which=others` is needed, and ends all sessions but the one that asks; `user` means those of somebody else",
+        ));
+    };
+    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+    let ended = api.sessions.end_others_for(&caller, others.user).await?.ok_or_else(not_an_administrator)?;
+    tracing::info!(count = ended.ended, by = %caller.session().id, "sessions were ended from another");
+    Ok(answer(StatusCode::OK, &ended))
+}
+
+fn not_an_administrator() -> Refusal {
+    Refusal::new(ProblemCode::Forbidden, &"not an administrator").with_detail(
+        "only an administrator sees and ends the sessions of others: `admins` in the daemon's configuration",
+    )
 }
 
 /// Somebody else's session, one that has ended and one that never was are answered alike.

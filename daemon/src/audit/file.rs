@@ -110,6 +110,10 @@ impl AuditFile {
 
     /// Makes room for the file under the name of the one that was set aside last, and moves it there.
     fn shift(&self) -> io::Result<()> {
+        // More were kept once. The oldest goes first: whatever ends this, those that are left follow each other.
+        for number in set_aside(&self.path)?.into_iter().rev().filter(|number| *number > self.keep) {
+            std::fs::remove_file(aside(&self.path, number))?;
+        }
         if self.keep == 0 {
             return Ok(());
         }
@@ -134,6 +138,26 @@ impl AuditFile {
 /// `audit.jsonl.1` is the one that was set aside last.
 pub(super) fn aside(path: &Path, number: u32) -> PathBuf {
     with_suffix(path, number)
+}
+
+/// The numbers of what was set aside, the last one first. There may be gaps in them.
+pub(super) fn set_aside(path: &Path) -> io::Result<Vec<u32>> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Ok(Vec::new());
+    };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?.file_name();
+        let number = entry.to_str().and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.'));
+        // As they are written here: `.01` is somebody else's.
+        let number =
+            number.and_then(|text| text.parse::<u32>().ok().filter(|number| number.to_string() == text));
+        numbers.extend(number.filter(|number| *number > 0));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 fn with_suffix(path: &Path, suffix: impl std::fmt::Display) -> PathBuf {

@@ -22,7 +22,11 @@ impl Fixture {
     }
 
     fn open(&self, max_bytes: u64) -> Audit {
-        let settings = AuditSettings::File { path: self.path(), max_bytes, keep: 3 };
+        self.keeping(3, max_bytes)
+    }
+
+    fn keeping(&self, keep: u32, max_bytes: u64) -> Audit {
+        let settings = AuditSettings::File { path: self.path(), max_bytes, keep };
         Audit::open(&settings, Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH))).expect("a log")
     }
 
@@ -112,6 +116,22 @@ fn a_line_that_a_crash_cut_off_is_kept_and_the_chain_goes_on() {
     let changed = fixture.text().replace("\"session\":\"session-2\"", "\"session\":\"session-3\"");
     fixture.write(&changed);
     assert!(matches!(verify(&fixture.path()), Err(VerifyError::Broken { .. })), "its bytes count too");
+}
+
+#[test]
+fn where_fewer_are_kept_than_before_those_that_are_left_follow_each_other() {
+    for keep in [2, 1, 0] {
+        let fixture = Fixture::new();
+        record(&fixture.keeping(5, 1_000), 100);
+        let before = verify(&fixture.path()).expect("a whole log");
+        assert_eq!(before.files, 6);
+        let audit = fixture.keeping(keep, 1_000);
+        assert_eq!(verify(&fixture.path()).expect("a whole log"), before, "nothing goes before it has to");
+        record(&audit, 10);
+        let verified = verify(&fixture.path()).expect("a whole log");
+        assert_eq!((verified.files, verified.gaps), (keep as usize + 1, vec![]), "{keep}");
+        assert_eq!(verified.first + verified.lines - 1, 110);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::chain::{Chain, digest};
-use super::file::aside;
+use super::file::{aside, set_aside};
 
 /// A log that is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,26 +86,6 @@ fn open_all(path: &Path) -> io::Result<Vec<(PathBuf, File)>> {
 /// Which files these are, by what they are called.
 fn listed(path: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     files(path)?.into_iter().map(|path| std::fs::metadata(&path).map(|it| (path, it.ino()))).collect()
-}
-
-/// The numbers of what was set aside, the last one first. There may be gaps in them.
-fn set_aside(path: &Path) -> io::Result<Vec<u32>> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-    else {
-        return Ok(Vec::new());
-    };
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?.file_name();
-        let number = entry.to_str().and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.'));
-        // As they are written here: `.01` is somebody else's.
-        let number =
-            number.and_then(|text| text.parse::<u32>().ok().filter(|number| number.to_string() == text));
-        numbers.extend(number.filter(|number| *number > 0));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
 }
 
 #[derive(Default)]

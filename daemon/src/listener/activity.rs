@@ -78,9 +78,10 @@ impl Activity {
         Answering { activity: self.clone(), is_last }
     }
 
-    /// Whether requests of it are being answered.
-    pub(super) fn is_busy(&self) -> bool {
-        self.doing().being_answered > 0
+    /// Since when it only waits for its peer; `None` while requests of it are being answered.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        let doing = self.doing();
+        (doing.being_answered == 0).then_some(doing.since)
     }
 
     /// Ends it, wherever it is.

@@ -1,21 +1,28 @@
 //! How many connections there may be, in all and from one address.
 //!
 //! When every place is taken, one that comes from a party with few takes the place of one from the party with most: who
-//! holds many connections open keeps nobody else out.
+//! holds many connections open keeps nobody else out. Where all have few, the one gives way that has waited for its peer
+//! the longest: nor does whoever holds one from each of many addresses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::ListenerLimits;
 use super::activity::Activity;
 use crate::addresses::{Networks, one_party};
+
+/// A connection that waits for its peer keeps its place for this time, whoever else wants it: for a handshake, or for the next
+/// request of many.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Counts the connections there are.
 pub(super) struct Admission {
     places: Arc<Mutex<Places>>,
     connections: usize,
     connections_per_address: usize,
+    long: Duration,
     /// Proxies and services: counted with all others, and not by their address.
     exempt: Networks,
     /// Services alone: whoever a proxy brings is never taken for a proxy.
@@ -43,6 +50,7 @@ impl Admission {
             places: Arc::default(),
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
+            long: LONG,
             exempt: proxies.and(services),
             services: services.clone(),
         }
@@ -60,7 +68,9 @@ impl Admission {
         if is_limited && held >= self.connections_per_address {
             return None;
         }
-        if places.all >= self.connections && !places.make_room(held, |party| self.is_limited(party)) {
+        if places.all >= self.connections
+            && !places.make_room(held, self.long, |party| self.is_limited(party))
+        {
             return None;
         }
         Some(self.place(places, party, activity))
@@ -95,20 +105,33 @@ impl Admission {
 }
 
 impl Places {
-    /// Cuts off a connection of the party with most, where that has at least two more than the `held` of who asks.
-    fn make_room(&mut self, held: usize, is_limited: impl Fn(IpAddr) -> bool) -> bool {
-        let parties = self.of_party.iter().filter(|(party, _)| is_limited(**party));
-        let Some((party, connections)) = parties.max_by_key(|(_, connections)| connections.len()) else {
-            return false;
+    /// Cuts off a connection of the party with most, where that has at least two more than the `held` of who asks, or else
+    /// of whichever party: the one that waits for its peer the longest, and `long` or longer.
+    fn make_room(&mut self, held: usize, long: Duration, is_limited: impl Fn(IpAddr) -> bool) -> bool {
+        let limited = || self.of_party.iter().filter(|(party, _)| is_limited(**party));
+        let most = limited().max_by_key(|(_, connections)| connections.len());
+        let chosen = match most {
+            // The oldest that has nothing to do; where all are busy, the oldest.
+            Some((party, connections)) if connections.len() >= held + 2 => {
+                let idle = connections.iter().find(|(_, activity)| activity.waits_since().is_some());
+                idle.or_else(|| connections.iter().next()).map(|(number, _)| (*party, *number))
+            }
+            _ => {
+                let waiting = limited().flat_map(|(party, connections)| {
+                    connections.iter().filter_map(|(number, activity)| {
+                        activity.waits_since().map(|since| (since, *party, *number))
+                    })
+                });
+                let longest = waiting.min_by_key(|(since, ..)| *since);
+                longest
+                    .filter(|(since, ..)| since.elapsed() >= long)
+                    .map(|(_, party, number)| (party, number))
+            }
         };
-        if connections.len() < held + 2 {
-            return false;
+        let Some((party, number)) = chosen else { return false };
+        if let Some(activity) = self.of_party.get(&party).and_then(|connections| connections.get(&number)) {
+            activity.cut_off();
         }
-        // The oldest that has nothing to do; where all are busy, the oldest.
-        let idle = connections.iter().find(|(_, activity)| !activity.is_busy());
-        let Some((number, activity)) = idle.or_else(|| connections.iter().next()) else { return false };
-        let (party, number) = (*party, *number);
-        activity.cut_off();
         self.remove(party, number);
         true
     }
@@ -144,6 +167,10 @@ mod tests {
 
     fn admit(admission: &Admission, address: &str) -> Option<Admitted> {
         admission.admit(address.parse().expect("an address"), &Activity::new())
+    }
+
+    async fn is_cut_off(activity: &Activity) {
+        tokio::time::timeout(Duration::from_secs(10), activity.is_cut_off()).await.expect("cut off at once");
     }
 
     #[test]
@@ -197,7 +224,7 @@ mod tests {
         let _other = admit(&admission, "192.0.2.2").expect("a place");
 
         let third = admit(&admission, "192.0.2.3").expect("the place of one of three");
-        greedy.get(1).expect("three").is_cut_off().await;
+        is_cut_off(greedy.get(1).expect("three")).await;
         assert!(
             admit(&admission, "192.0.2.2").is_none(),
             "two and one more would be as many as the greedy has"
@@ -207,17 +234,34 @@ mod tests {
         assert_eq!(admission.places().all, 3);
     }
 
-    #[test]
-    fn who_has_as_few_as_all_others_takes_no_place_away() {
-        let admission = admission(2, 2);
-        let _first = admit(&admission, "192.0.2.1").expect("a place");
-        let _second = admit(&admission, "192.0.2.2").expect("a place");
-        assert!(admit(&admission, "192.0.2.3").is_none());
+    #[tokio::test]
+    async fn who_has_as_few_as_all_others_takes_the_place_that_waits_the_longest_and_no_busy_one() {
+        let mut admission = admission(3, 2);
+        let activities: Vec<_> = (0..3).map(|_| Activity::new()).collect();
+        let held: Vec<_> = (1..)
+            .zip(&activities)
+            .map(|(number, activity)| admission.admit([192, 0, 2, number].into(), activity).expect("a place"))
+            .collect();
+        let answering = activities.first().map(|activity| activity.answering(100));
+        assert!(admit(&admission, "192.0.2.9").is_none(), "all of them had too little time");
+        admission.long = Duration::ZERO;
+        let ninth = Activity::new();
+        let _ninth = admission.admit([192, 0, 2, 9].into(), &ninth).expect("the place of the second");
+        is_cut_off(activities.get(1).expect("three")).await;
+        drop(answering);
+        let _eighth =
+            admit(&admission, "192.0.2.8").expect("the place of the third: the first was busy since");
+        is_cut_off(activities.get(2).expect("three")).await;
+        let _seventh = admit(&admission, "192.0.2.7").expect("the place of the ninth");
+        is_cut_off(&ninth).await;
+        drop(held);
+        assert_eq!(admission.places().all, 2, "the first goes; the seventh and the eighth stay");
     }
 
     #[test]
     fn a_trusted_proxy_has_as_many_as_there_are_and_gives_none_up() {
-        let admission = admission(3, 1);
+        let mut admission = admission(3, 1);
+        admission.long = Duration::ZERO;
         let _proxied: Vec<_> = (0..3).map(|_| admit(&admission, "203.0.113.9").expect("a place")).collect();
         assert!(admit(&admission, "192.0.2.1").is_none(), "there are no more places");
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, StatusCode, Version, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderValue, Request, Version, header};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -51,6 +51,7 @@ struct Answerer {
     proxies: Proxies,
     request: Duration,
     requests_per_connection: usize,
+    too_late: fn() -> Response,
 }
 
 impl Protocol {
@@ -83,6 +84,7 @@ impl Protocol {
             proxies: site.proxies,
             request: limits.request,
             requests_per_connection: limits.requests_per_connection,
+            too_late: site.too_late,
         };
         Self { builder, answerer: Arc::new(answerer), limits: limits.clone() }
     }
@@ -184,7 +186,11 @@ impl Answerer {
         match answer.await {
             Ok(Ok(response)) => response,
             // Whatever it waited for is away for now.
-            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")]).into_response(),
+            Err(_) => {
+                let mut response = (self.too_late)();
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
         }
     }
 }

@@ -1,19 +1,21 @@
-//! How many handshakes are worked on at a time. Each costs a signature; who asks for many waits in line with all others.
+//! How many handshakes are worked on at a time. Each costs a signature; who asks for many waits for those of others in turn.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::activity::Activity;
+use crate::addresses::one_party;
+use crate::turns::{NoTurn, Turn, TurnLimits, Turns};
 
 /// A handshake that still waits for its peer after this time gives up its place, where others wait for one.
 const LONG: Duration = Duration::from_secs(1);
 
 pub(super) struct Handshakes {
-    places: Arc<Semaphore>,
+    turns: Turns,
     long: Duration,
     under_way: Mutex<UnderWay>,
 }
@@ -22,40 +24,63 @@ pub(super) struct Handshakes {
 struct UnderWay {
     next: u64,
     handshakes: BTreeMap<u64, (Instant, Arc<Activity>)>,
+    waiting: usize,
+    /// Those that were cut off, and have not gone yet.
+    giving_way: usize,
 }
 
 /// A handshake that is worked on.
 pub(super) struct Handshake<'a> {
     handshakes: &'a Handshakes,
     number: u64,
-    _place: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
+/// Somebody who waits for a place.
+struct Waiting<'a>(&'a Handshakes);
+
 impl Handshakes {
-    pub(super) fn new(at_most: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(at_most)), long: LONG, under_way: Mutex::default() }
+    /// `time` is the longest that a handshake may take, with the wait before.
+    pub(super) fn new(at_once: usize, time: Duration) -> Self {
+        // Whoever waits has a connection, and those are counted.
+        let limits = TurnLimits { at_once, waiting_of_party: usize::MAX, waiting: usize::MAX, time };
+        Self { turns: Turns::new(limits), long: LONG, under_way: Mutex::default() }
     }
 
-    /// Waits for a place.
-    pub(super) async fn enter(&self, activity: &Arc<Activity>) -> Handshake<'_> {
-        if self.places.available_permits() == 0 {
-            self.cut_off_the_oldest();
-        }
-        let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
+    /// Waits for a place: one for each party, then the next for each.
+    pub(super) async fn enter(
+        &self,
+        peer: IpAddr,
+        activity: &Arc<Activity>,
+    ) -> Result<Handshake<'_>, NoTurn> {
+        let waiting = Waiting::new(self);
+        let mut turn = std::pin::pin!(self.turns.take(one_party(peer)));
+        let turn = loop {
+            match timeout(self.long / 4, &mut turn).await {
+                Ok(turn) => break turn?,
+                Err(_) => self.make_way(),
+            }
+        };
+        drop(waiting);
         let mut under_way = self.under_way();
         let number = under_way.next;
         under_way.next += 1;
         under_way.handshakes.insert(number, (Instant::now(), activity.clone()));
-        Handshake { handshakes: self, number, _place: place }
+        Ok(Handshake { handshakes: self, number, _turn: turn })
     }
 
-    fn cut_off_the_oldest(&self) {
+    /// Cuts off the oldest, where it had its time, and where not as many as wait give way already.
+    fn make_way(&self) {
         let mut under_way = self.under_way();
+        if under_way.giving_way >= under_way.waiting {
+            return;
+        }
         let is_long = under_way
             .handshakes
             .first_key_value()
             .is_some_and(|(_, (since, _))| since.elapsed() >= self.long);
         if is_long && let Some((_, (_, activity))) = under_way.handshakes.pop_first() {
+            under_way.giving_way += 1;
             activity.cut_off();
         }
     }
@@ -65,36 +90,105 @@ impl Handshakes {
     }
 }
 
+impl<'a> Waiting<'a> {
+    fn new(handshakes: &'a Handshakes) -> Self {
+        handshakes.under_way().waiting += 1;
+        Self(handshakes)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.under_way().waiting -= 1;
+    }
+}
+
 impl Drop for Handshake<'_> {
     fn drop(&mut self) {
-        self.handshakes.under_way().handshakes.remove(&self.number);
+        let mut under_way = self.handshakes.under_way();
+        if under_way.handshakes.remove(&self.number).is_none() {
+            under_way.giving_way -= 1;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
     use super::*;
 
-    #[tokio::test]
-    async fn more_handshakes_than_allowed_wait_and_one_that_stalls_gives_way() {
-        let handshakes = Handshakes::new(1);
-        let (slow, next, last) = (Activity::new(), Activity::new(), Activity::new());
-        let stalled = handshakes.enter(&slow).await;
-        let short = tokio::time::timeout(Duration::ZERO, handshakes.enter(&next)).await;
-        assert!(short.is_err(), "the place is taken");
-        let early = tokio::time::timeout(Duration::ZERO, slow.is_cut_off()).await;
-        assert!(early.is_err(), "it had no time");
-        drop(stalled);
+    const STALLING: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const HONEST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-        let handshakes = Handshakes { long: Duration::ZERO, ..Handshakes::new(1) };
-        let stalled = handshakes.enter(&slow).await;
-        tokio::join!(
+    fn handshakes(at_once: usize, long: Duration) -> Handshakes {
+        Handshakes { long, ..Handshakes::new(at_once, Duration::from_secs(5)) }
+    }
+
+    /// Whether it is still waiting after `time`.
+    async fn waits(time: Duration, what: impl Future) -> bool {
+        timeout(time, what).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn one_that_stalls_gives_way_once_it_had_its_time_even_where_nobody_else_comes() {
+        let long = Duration::from_millis(20);
+        let handshakes = handshakes(1, long);
+        let (slow, next) = (Activity::new(), Activity::new());
+        let stalled = handshakes.enter(STALLING, &slow).await.expect("a place");
+        let began = Instant::now();
+        let ((), entered) = tokio::join!(
             async {
                 slow.is_cut_off().await;
+                assert!(began.elapsed() >= long, "it had no time");
                 drop(stalled);
             },
-            async { drop(handshakes.enter(&last).await) }
+            handshakes.enter(HONEST, &next)
         );
-        assert!(handshakes.under_way().handshakes.is_empty());
+        drop(entered.expect("a place"));
+        let under_way = handshakes.under_way();
+        assert_eq!((under_way.handshakes.len(), under_way.waiting, under_way.giving_way), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn no_more_are_cut_off_than_wait_for_a_place() {
+        let long = Duration::from_millis(4);
+        let handshakes = handshakes(4, long);
+        let slow: Vec<_> = (0..3).map(|_| Activity::new()).collect();
+        let mut stalled = Vec::new();
+        for activity in &slow {
+            stalled.push(handshakes.enter(STALLING, activity).await.expect("a place"));
+        }
+        let other = Activity::new();
+        stalled.push(handshakes.enter(HONEST, &other).await.expect("a place"));
+        let next = Activity::new();
+        // The one that is cut off does not go, and none of the others is.
+        assert!(waits(long * 8, handshakes.enter(HONEST, &next)).await);
+        let mut cut = 0;
+        for activity in slow.iter().chain([&other]) {
+            cut += usize::from(!waits(Duration::ZERO, activity.is_cut_off()).await);
+        }
+        assert_eq!(cut, 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_thousand_waiting_keeps_another_waiting_for_one() {
+        let handshakes = handshakes(1, LONG);
+        let activity = Activity::new();
+        let first = handshakes.enter(STALLING, &activity).await.expect("a place");
+        let mut line: Vec<_> = (0..1000).map(|_| Box::pin(handshakes.enter(STALLING, &activity))).collect();
+        let mut honest = Box::pin(handshakes.enter(HONEST, &activity));
+        poll_fn(|context| {
+            for waiting in &mut line {
+                assert!(waiting.as_mut().poll(context).is_pending());
+            }
+            assert!(honest.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        drop(first);
+        drop(line.remove(0).await.expect("the one that came before"));
+        drop(honest.await.expect("the next place"));
     }
 }

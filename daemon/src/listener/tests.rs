@@ -8,7 +8,7 @@ use axum::routing::get;
 use infra_shared::clock::SystemClock;
 use infra_shared::http::{Limits, Trust, async_client};
 use infra_shared::pin::Pin;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -85,6 +85,13 @@ impl Served {
         TcpStream::connect(self.address).await.expect("a connection")
     }
 
+    /// From another address of loopback.
+    async fn connect_from(&self, number: u8) -> TcpStream {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((Ipv4Addr::new(127, 0, 0, number), 0).into()).expect("an address of loopback");
+        socket.connect(self.address).await.expect("a connection")
+    }
+
     fn stop(&mut self) {
         self.stop.take().expect("not stopped yet").send(()).expect("it waits");
     }
@@ -95,7 +102,7 @@ impl Served {
 }
 
 /// Waits until the other end closes the connection, whatever it says before.
-async fn is_closed(mut stream: TcpStream) {
+async fn is_closed(mut stream: impl AsyncRead + Unpin) {
     let mut bytes = [0; 1024];
     while !matches!(timeout(BOUND, stream.read(&mut bytes)).await.expect("closed in time"), Ok(0) | Err(_)) {}
 }
@@ -408,11 +415,35 @@ async fn when_all_places_are_taken_an_honest_caller_still_gets_one() {
     for _ in 0..16 {
         idle.push(served.connect().await);
     }
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).expect("an address of loopback");
-    let stream = socket.connect(served.address).await.expect("a connection");
-    let mut stream = speak_http1(&served, stream).await;
+    let mut stream = speak_http1(&served, served.connect_from(2).await).await;
     assert!(ask(&mut stream, "").await.ends_with("127.0.0.2~"));
+}
+
+#[tokio::test]
+async fn who_holds_one_connection_from_each_of_many_addresses_keeps_nobody_out() {
+    let limits = ListenerLimits { connections: 16, ..ListenerLimits::default() };
+    let served = Served::new(whoami(), limits).await;
+    let mut kept = Vec::new();
+    for number in 100..116 {
+        // Used once, so that nobody can say that it only begins.
+        let mut stream = speak_http1(&served, served.connect_from(number).await).await;
+        ask(&mut stream, "").await;
+        kept.push(stream);
+    }
+    // For a second each of them may be about to ask something; then the first has to go.
+    let admitted = async {
+        loop {
+            if let Ok(mut stream) = try_tls(&served, served.connect_from(2).await, "http/1.1").await {
+                return ask(&mut stream, "").await;
+            }
+        }
+    };
+    assert!(timeout(BOUND, admitted).await.expect("a place in time").ends_with("127.0.0.2~"));
+    let mut kept = kept.into_iter();
+    is_closed(kept.next().expect("the first")).await;
+    for mut stream in kept {
+        assert!(ask(&mut stream, "").await.ends_with('~'), "one gives way for one");
+    }
 }
 
 #[tokio::test]

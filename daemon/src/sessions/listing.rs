@@ -1,11 +1,14 @@
 //! Sessions as their users, administrators and operators see and end them.
 
-use infra_shared::api::{ListedSession, Session};
+use infra_shared::api::{EndedSessions, ListedSession, NewerSessions, Session};
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 
 use super::{Caller, Sessions, whole_second};
 use crate::store::{EndReason, StoreError, StoredSession, Which};
+
+/// Sessions whose addresses are forgotten in one transaction.
+const FORGOTTEN_AT_ONCE: u32 = 1000;
 
 /// Whose sessions are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +22,18 @@ impl Sessions {
     /// The caller's own live sessions, the newest first.
     pub fn list_own(&self, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
         let (user, now) = (caller.user(), self.clock.now());
-        let stored = self.store.sessions_of(&user.issuer, &user.subject, now)?;
+        let stored = self.store.sessions_of(&user.issuer, &user.subject, None, now)?;
         Ok(self.listed(stored, now, Some(caller)))
     }
 
-    /// The newest of the caller's other live sessions, where it was opened after the caller's.
-    pub fn find_newer(&self, caller: &Caller) -> Result<Option<ListedSession>, StoreError> {
+    /// The caller's other live sessions that were opened after the caller's.
+    pub fn find_newer(&self, caller: &Caller) -> Result<Option<NewerSessions>, StoreError> {
         let (user, now) = (caller.user(), self.clock.now());
-        let mut stored = self.store.sessions_of(&user.issuer, &user.subject, now)?;
-        stored.retain(|stored| stored.created_at > caller.stored().created_at);
-        Ok(self.listed(stored, now, Some(caller)).into_iter().next())
+        let after = Some(caller.stored().created_at);
+        let stored = self.store.sessions_of(&user.issuer, &user.subject, after, now)?;
+        let newer = self.listed(stored, now, Some(caller));
+        let count = newer.len();
+        Ok(newer.into_iter().next().map(|newest| NewerSessions { count, newest }))
     }
 
     /// The live sessions of others, for an administrator; `None` for anybody else.
@@ -70,6 +75,42 @@ impl Sessions {
         self.end_by(id, reason, Some(&caller.session().id)).await
     }
 
+    /// Ends all of the caller's other sessions, or for an administrator all of `user`'s but the one that asks; durable when it
+    /// returns. `None` for anybody else. Those that are not listed any more, for nobody used them for too long, are ended
+    /// with them.
+    pub async fn end_others_for(
+        &self,
+        caller: &Caller,
+        user: Option<String>,
+    ) -> Result<Option<EndedSessions>, StoreError> {
+        let own = caller.session().id.clone();
+        let (which, reason, includes_current) = match user {
+            None => (Which::Beside(own.clone()), EndReason::Revoked, true),
+            Some(_) if !self.admins.include(caller) => return Ok(None),
+            Some(name) => {
+                let includes_current = is_of(caller.stored(), &name);
+                (Which::User { name, but: Some(own.clone()) }, EndReason::Administrator, includes_current)
+            }
+        };
+        let ended = self.end_these(which, reason, Some(&own)).await?;
+        Ok(Some(EndedSessions { ended, includes_current }))
+    }
+
+    /// Forgets the addresses that were recorded once, where they are not any more; answers of how many sessions.
+    pub async fn forget_addresses(&self) -> Result<usize, StoreError> {
+        let mut count = 0;
+        if self.limits.record_addresses {
+            return Ok(count);
+        }
+        // Others write between one part and the next.
+        loop {
+            match self.store.forget_addresses(FORGOTTEN_AT_ONCE).await? {
+                0 => return Ok(count),
+                forgotten => count += forgotten,
+            }
+        }
+    }
+
     /// Ends the session `id` for an operator; `false` where there is none that had not ended.
     pub async fn end_as_operator(&self, id: &SessionID) -> Result<bool, StoreError> {
         self.end(id, EndReason::Operator).await
@@ -78,7 +119,7 @@ impl Sessions {
     /// Ends all of them for an operator, whatever the clock says of them; answers how many.
     pub async fn end_all_as_operator(&self, whose: Whose) -> Result<usize, StoreError> {
         let which = match whose {
-            Whose::User(name) => Which::User(name),
+            Whose::User(name) => Which::User { name, but: None },
             Whose::Everybody => Which::All,
         };
         self.end_these(which, EndReason::Operator, None).await
@@ -88,10 +129,7 @@ impl Sessions {
         let (store, now) = (self.store.clone(), self.clock.now());
         let is_wanted = move |stored: &StoredSession| match &whose {
             Whose::Everybody => true,
-            Whose::User(name) => {
-                let email = stored.user.email.as_deref();
-                stored.user.subject == *name || email.is_some_and(|email| email.eq_ignore_ascii_case(name))
-            }
+            Whose::User(name) => is_of(stored, name),
         };
         // Every session is read: not on a thread that serves requests.
         tokio::task::spawn_blocking(move || store.live_sessions(now, is_wanted))
@@ -112,14 +150,19 @@ impl Sessions {
             last_used_at: whole_second(stored.last_used_at),
             device: stored.opening.device,
             opened_by: stored.opening.opened_by,
-            address: stored.opening.address.map(|address| address.to_string()),
+            // One that was recorded before is forgotten in time; it is nobody's to see from now on.
+            address: stored
+                .opening
+                .address
+                .and_then(|address| self.recorded(address))
+                .map(|it| it.to_string()),
             session: Session {
                 idle_expires_at: self.idle_expires_at(stored.last_used_at, stored.expires_at),
                 created_at: whole_second(stored.created_at),
                 expires_at: stored.expires_at,
                 id: stored.id,
             },
-            user: stored.user,
+            user: stored.user.into(),
         })
         .collect()
     }
@@ -127,4 +170,10 @@ impl Sessions {
     fn is_live(&self, stored: &StoredSession, now: Timestamp) -> bool {
         stored.ended.is_none() && now < self.idle_expires_at(stored.last_used_at, stored.expires_at)
     }
+}
+
+/// Whether it is a session of the user with this e-mail, verified or not, or with this subject.
+fn is_of(stored: &StoredSession, name: &str) -> bool {
+    let email = stored.user.email.as_deref();
+    stored.user.subject == name || email.is_some_and(|email| email.eq_ignore_ascii_case(name))
 }

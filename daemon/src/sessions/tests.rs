@@ -2,10 +2,11 @@
 
 mod revalidation;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use infra_harness::clock::ManualClock;
-use infra_shared::api::{FinishLogin, OpenedBy, StartLogin, User};
+use infra_shared::api::{EndedSessions, FinishLogin, OpenedBy, StartLogin, User};
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
@@ -88,6 +89,11 @@ impl Fixture {
 
     /// A caller with a session of this user's.
     async fn caller(&self, user: User, email_verified: bool) -> Caller {
+        self.caller_from(None, user, email_verified).await
+    }
+
+    /// The same, of a login that came from `address`.
+    async fn caller_from(&self, address: Option<IpAddr>, user: User, email_verified: bool) -> Caller {
         let token = SessionToken::mint();
         let created_at = whole_second(self.clock.now());
         let session = NewSession {
@@ -95,7 +101,7 @@ impl Fixture {
             token_hash: TokenHash::of(&token),
             user,
             email_verified,
-            opening: Opening::default(),
+            opening: Opening { address, ..Opening::default() },
             refresh_token: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
@@ -486,10 +492,16 @@ async fn a_session_that_nobody_used_for_too_long_is_not_listed_and_a_newer_one_i
     setup.clock.advance(SignedDuration::from_mins(10));
     let new = setup.caller(alice(), true).await;
     let newer = setup.sessions.find_newer(&old).expect("an answer").expect("a newer one");
-    assert_eq!(newer.session.id, new.session().id);
+    assert_eq!((newer.count, &newer.newest.session.id), (1, &new.session().id));
     assert_eq!(setup.sessions.find_newer(&new).expect("an answer"), None);
 
-    setup.clock.advance(SignedDuration::from_mins(235));
+    setup.clock.advance(SignedDuration::from_mins(1));
+    let newest = setup.caller(alice(), true).await;
+    let newer = setup.sessions.find_newer(&old).expect("an answer").expect("newer ones");
+    assert_eq!((newer.count, &newer.newest.session.id), (2, &newest.session().id));
+    assert!(setup.sessions.end_for(&old, &newest.session().id).await.expect("an answer"));
+
+    setup.clock.advance(SignedDuration::from_mins(234));
     let listed = setup.sessions.list_own(&new).expect("sessions");
     assert_eq!(listed.iter().map(|listed| &listed.session.id).collect::<Vec<_>>(), [&new.session().id]);
 }
@@ -559,4 +571,56 @@ async fn what_idled_out_is_ended_for_good_with_the_others() {
     setup.clock.advance(SignedDuration::from_hours(13));
     assert_eq!(setup.sessions.end_all_as_operator(Whose::Everybody).await.expect("an answer"), 1);
     assert!(!setup.sessions.end_as_operator(&other.session().id).await.expect("an answer"));
+}
+
+#[tokio::test]
+async fn all_others_are_ended_with_those_that_are_not_listed_any_more_and_the_one_that_asks_is_not() {
+    let setup = Fixture::new().await;
+    let bob = User { subject: "00u2".to_owned(), email: Some("bob@example.com".to_owned()), ..alice() };
+    let admin = User { subject: "00u3".to_owned(), groups: vec!["infra-admins".to_owned()], ..alice() };
+    let idle = setup.caller(alice(), true).await;
+    setup.clock.advance(SignedDuration::from_mins(250));
+    let (mine, other) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
+    let (bob, admin) = (setup.caller(bob, true).await, setup.caller(admin, true).await);
+    let reason = |target: &Caller| {
+        let stored = setup.sessions.store.find_session(&target.session().id).expect("an answer");
+        stored.expect("a row").ended.map(|ended| ended.reason)
+    };
+    let end = async |caller: &Caller, user: Option<&str>| {
+        setup.sessions.end_others_for(caller, user.map(ToOwned::to_owned)).await.expect("an answer")
+    };
+
+    assert_eq!(end(&bob, Some("alice@example.com")).await, None);
+    assert_eq!(end(&bob, Some("bob@example.com")).await, None, "nor the own ones by that way");
+    let ended = |ended, includes_current| Some(EndedSessions { ended, includes_current });
+    assert_eq!(end(&mine, None).await, ended(2, true));
+    assert_eq!(end(&mine, None).await, ended(0, true));
+    assert_eq!(
+        [&idle, &other, &mine, &bob].map(reason),
+        [Some(EndReason::Revoked), Some(EndReason::Revoked), None, None]
+    );
+
+    assert_eq!(end(&admin, Some("00u2")).await, ended(1, false));
+    assert_eq!(reason(&bob), Some(EndReason::Administrator));
+    // The administrator has the same e-mail as the first: another subject, and the one that asks.
+    assert_eq!(end(&admin, Some("ALICE@example.com")).await, ended(1, true));
+    assert_eq!([&mine, &admin].map(reason), [Some(EndReason::Administrator), None]);
+}
+
+#[tokio::test]
+async fn addresses_are_not_told_once_they_are_not_recorded_and_are_forgotten() {
+    let mut setup = Fixture::new().await;
+    setup.sessions.limits.record_addresses = true;
+    let caller = setup.caller_from("192.0.2.7".parse().ok(), alice(), true).await;
+    let told = |setup: &Fixture| {
+        let listed = setup.sessions.list_own(&caller).expect("sessions");
+        listed.into_iter().next().expect("a session").address
+    };
+    assert_eq!(told(&setup).as_deref(), Some("192.0.2.7"));
+    assert_eq!(setup.sessions.forget_addresses().await.expect("an answer"), 0);
+    setup.sessions.limits.record_addresses = false;
+    assert_eq!(told(&setup), None);
+    assert_eq!(setup.sessions.forget_addresses().await.expect("an answer"), 1);
+    setup.sessions.limits.record_addresses = true;
+    assert_eq!(told(&setup), None);
 }

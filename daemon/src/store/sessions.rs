@@ -192,6 +192,19 @@ impl Store {
             .await
     }
 
+    /// Forgets the addresses that up to `at_most` sessions came from; answers of how many.
+    pub async fn forget_addresses(&self, at_most: u32) -> Result<usize, StoreError> {
+        self.connections
+            .write(move |transaction| {
+                Ok(transaction.execute(
+                    "UPDATE sessions SET address = NULL WHERE id IN \
+                     (SELECT id FROM sessions WHERE address IS NOT NULL LIMIT ?1)",
+                    [at_most],
+                )?)
+            })
+            .await
+    }
+
     /// Ends every session; answers how many.
     pub async fn end_all_sessions(&self, at: Timestamp, reason: EndReason) -> Result<usize, StoreError> {
         Ok(self.end_sessions(Which::All, at, reason, |_| ()).await?.len())

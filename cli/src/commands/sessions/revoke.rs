@@ -1,21 +1,55 @@
 //! `infra sessions revoke`: ends sessions, the own one last.
 
+use infra_shared::printable::printable;
 use infra_shared::token_text::SessionID;
 
 use super::super::{Ended, end_session, logout};
-use super::{Asking, Context};
+use super::{Asking, Context, MAX_CHARACTERS};
 use crate::arguments::Revoke;
 use crate::failure::{Exit, Failure};
 
 pub(super) fn run(context: &Context, asking: &Asking, arguments: &Revoke) -> Result<Exit, Failure> {
-    let ids = chosen(asking, arguments)?;
+    let (ended, ends_own, exit) = if arguments.ids.is_empty() {
+        let user = arguments.user.as_deref();
+        let others = asking.reach.client.end_other_sessions(&asking.token, user);
+        let others = others.map_err(|error| asking.failure(&error))?;
+        (others.ended, arguments.all && others.includes_current, Exit::Done)
+    } else {
+        end_named(context, asking, &arguments.ids)?
+    };
+    context.heed(&asking.origin, &asking.reach);
+    if ends_own {
+        let own_exit = end_own(context, asking)?;
+        if own_exit != Exit::Done {
+            return Ok(own_exit);
+        }
+    }
+    if ended > 0 {
+        context.terminal.say(&told(ended));
+    } else if arguments.others {
+        context.terminal.say("there is no other session");
+    } else if let (Some(user), false) = (&arguments.user, ends_own) {
+        context.terminal.say(&format!(
+            "there is no session of {} at {}",
+            printable(user, MAX_CHARACTERS),
+            asking.origin
+        ));
+    }
+    Ok(exit)
+}
+
+/// Ends these, the own one left out: how many, whether the own one is among them, and whether all were there.
+fn end_named(context: &Context, asking: &Asking, ids: &[SessionID]) -> Result<(usize, bool, Exit), Failure> {
     let own = asking.token.id();
     let (mut ended, mut exit) = (0, Exit::Done);
-    for id in ids.iter().filter(|id| *id != own) {
+    let mut seen = vec![own];
+    for id in ids {
+        if seen.contains(&id) {
+            continue;
+        }
+        seen.push(id);
         match asking.reach.client.end_session(&asking.token, id) {
             Ok(true) => ended += 1,
-            // Listed a moment ago, it has ended meanwhile; named, it may be a mistake.
-            Ok(false) if arguments.ids.is_empty() => {}
             Ok(false) => {
                 context.terminal.warn(&format!(
                     "there is no live session {id} that you may end: `infra sessions` lists yours"
@@ -32,38 +66,7 @@ pub(super) fn run(context: &Context, asking: &Asking, arguments: &Revoke) -> Res
             }
         }
     }
-    context.heed(&asking.origin, &asking.reach);
-    if ids.contains(own) {
-        let own_exit = end_own(context, asking)?;
-        if own_exit != Exit::Done {
-            return Ok(own_exit);
-        }
-    }
-    if ended > 0 {
-        context.terminal.say(&told(ended));
-    } else if arguments.others {
-        context.terminal.say("there is no other session");
-    }
-    Ok(exit)
-}
-
-/// What is to be ended, each once.
-fn chosen(asking: &Asking, arguments: &Revoke) -> Result<Vec<SessionID>, Failure> {
-    let mut ids = arguments.ids.clone();
-    if ids.is_empty() {
-        let listed = asking.list(arguments.user.as_deref())?.sessions.into_iter();
-        ids = listed
-            .filter(|listed| arguments.all || !listed.current)
-            .map(|listed| listed.session.id)
-            .collect();
-    }
-    let mut seen = Vec::new();
-    for id in ids {
-        if !seen.contains(&id) {
-            seen.push(id);
-        }
-    }
-    Ok(seen)
+    Ok((ended, ids.contains(own), exit))
 }
 
 /// As `infra logout` does: the token is dropped here, too.

@@ -1,6 +1,6 @@
 //! What can be said of the session at one server, and no more than that.
 
-use infra_shared::api::{ListedSession, ProblemCode, Session, User};
+use infra_shared::api::{NewerSessions, ProblemCode, Session, User};
 use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
@@ -53,7 +53,7 @@ pub(crate) struct Report {
     /// Why nobody could be asked, or was.
     pub(crate) cause: Option<DaemonError>,
     /// A session of the user that was opened elsewhere since.
-    pub(super) newer: Option<ListedSession>,
+    pub(super) newer: Option<NewerSessions>,
     /// How to sign in there.
     pub(super) login: String,
 }

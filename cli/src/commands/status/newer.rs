@@ -1,6 +1,6 @@
 //! A session that was opened elsewhere is told once, to whoever asks about the own one: it may be a thief's.
 
-use infra_shared::api::{ListedSession, OpenedBy};
+use infra_shared::api::{ListedSession, NewerSessions, OpenedBy};
 use infra_shared::printable::printable;
 
 use super::super::{Context, times};
@@ -22,15 +22,23 @@ pub(crate) fn tell_of_newer(context: &Context, report: &Report) {
     }
     let state = context.home.read();
     let told = state.ok().and_then(|state| state.sessions.sessions.get(origin)?.told_of.clone());
-    if told.as_ref() == Some(&newer.session.id) {
+    let NewerSessions { count, newest } = newer;
+    let id = &newest.session.id;
+    if told.as_ref() == Some(id) {
         return;
     }
-    let id = &newer.session.id;
-    context.terminal.warn(&format!(
-        "another session of yours was opened at {origin}, {}, {}; if that was not you: `infra sessions revoke {id}`",
-        times::local(newer.session.created_at, context.now()),
-        from(newer)
-    ));
+    let (opened, from) = (times::local(newest.session.created_at, context.now()), from(newest));
+    context.terminal.warn(&if *count > 1 {
+        format!(
+            "{count} other sessions of yours were opened at {origin} since you signed in, the newest one {opened}, {from}; \
+             `infra sessions` lists them: if one is not yours, `infra sessions revoke ID`"
+        )
+    } else {
+        format!(
+            "another session of yours was opened at {origin}, {opened}, {from}; if that was not you: \
+             `infra sessions revoke {id}`"
+        )
+    });
     let told = remember(context, origin, token, |stored| stored.told_of = Some(id.clone()));
     warn_if_not_stored(context, told);
 }

@@ -26,6 +26,8 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_user ON sessions (issuer, subject, created_at);
 -- Finds what is to be dropped.
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+-- Finds what is to be forgotten where addresses are not recorded any more.
+CREATE INDEX sessions_with_address ON sessions (id) WHERE address IS NOT NULL;
 
 -- What is read in the place of a session that is not there, so that both take the same time. No token has this hash.
 INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, opened_by,

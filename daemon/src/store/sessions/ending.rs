@@ -11,8 +11,13 @@ use super::{EndReason, Store, StoreError, epoch, refresh_tokens, session_id, tim
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
     One(SessionID),
-    /// Those with this e-mail, verified or not, or with this subject.
-    User(String),
+    /// Those of the same user as this one, and not this one.
+    Beside(SessionID),
+    /// Those with this e-mail, verified or not, or with this subject; not the one of an administrator who asks for it.
+    User {
+        name: String,
+        but: Option<SessionID>,
+    },
     All,
 }
 
@@ -54,10 +59,17 @@ fn end(
     at: Timestamp,
     reason: EndReason,
 ) -> Result<Vec<EndedSession>, StoreError> {
-    let (condition, named) = match which {
-        Which::One(id) => ("id = ?3", id.as_str()),
-        Which::User(name) => ("(subject = ?3 OR email = ?3 COLLATE NOCASE)", name.as_str()),
-        Which::All => ("?3 = ''", ""),
+    let (condition, named, but) = match which {
+        Which::One(id) => ("id = ?3 AND ?4 IS NULL", id.as_str(), None),
+        Which::Beside(id) => (
+            "(issuer, subject) = (SELECT issuer, subject FROM sessions WHERE id = ?3) AND id IS NOT ?4",
+            id.as_str(),
+            Some(id),
+        ),
+        Which::User { name, but } => {
+            ("(subject = ?3 OR email = ?3 COLLATE NOCASE) AND id IS NOT ?4", name.as_str(), but.as_ref())
+        }
+        Which::All => ("?3 = '' AND ?4 IS NULL", "", None),
     };
     let update = format!(
         "UPDATE sessions SET ended_at = ?1, end_reason = ?2 WHERE ended_at IS NULL AND {condition} \
@@ -65,7 +77,10 @@ fn end(
     );
     let ended: Vec<EndedSession> = transaction
         .prepare_cached(&update)?
-        .query_map(params![time::to_database(at), reason.as_str(), named], |row| Ok(ended(row)))?
+        .query_map(
+            params![time::to_database(at), reason.as_str(), named, but.map(SessionID::as_str)],
+            |row| Ok(ended(row)),
+        )?
         .map(|row| row?)
         .collect::<Result<_, _>>()?;
     if *which == Which::All {

@@ -27,20 +27,23 @@ impl Store {
         })
     }
 
-    /// The sessions of a user that neither ended nor reached the end of their lifetime at `now`, the newest first.
+    /// The sessions of a user that neither ended nor reached the end of their lifetime at `now`, the newest first; where
+    /// `after` is told, those alone that were opened later than that.
     pub fn sessions_of(
         &self,
         issuer: &str,
         subject: &str,
+        after: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
+        let after = after.map_or(i64::MIN, time::to_database);
         self.connections.read(|reader| {
             reader
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM sessions WHERE issuer = ?1 AND subject = ?2 AND ended_at IS NULL \
-                     AND expires_at > ?3 ORDER BY created_at DESC, id"
+                     AND expires_at > ?3 AND created_at > ?4 ORDER BY created_at DESC, id"
                 ))?
-                .query_map(params![issuer, subject, time::to_database(now)], |row| Ok(stored(row)))?
+                .query_map(params![issuer, subject, time::to_database(now), after], |row| Ok(stored(row)))?
                 .map(|row| row?)
                 .collect()
         })

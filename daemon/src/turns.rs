@@ -1,5 +1,5 @@
-//! Whose turn it is to use a provider: so many exchanges at a time, and those who wait are asked in by party, one of each
-//! after the other. Whoever has a thousand waiting keeps nobody else waiting for more than one of them.
+//! Whose turn it is to use what few can use at a time: those who wait are asked in by party, one of each after the other.
+//! Whoever has a thousand waiting keeps nobody else waiting for more than one of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -9,36 +9,36 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{IdentityError, unavailable};
-
-/// Waiting exchanges of all parties together.
-const MOST_WAITING: usize = 4096;
-
-/// How exchanges with one provider are limited.
+/// How turns are limited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExchangeLimits {
-    /// Exchanges at a time. One party gets three quarters of them at most.
+pub struct TurnLimits {
+    /// Turns at a time. One party gets three quarters of them at most.
     pub at_once: usize,
-    /// Waiting exchanges of one party.
+    /// Who may wait of one party.
     pub waiting_of_party: usize,
-    /// For everything from the code to the proven identity, the wait for a turn included. A person waits for it.
+    /// Who may wait of all parties together.
+    pub waiting: usize,
+    /// For the wait and the turn together.
     pub time: Duration,
 }
 
-impl Default for ExchangeLimits {
-    fn default() -> Self {
-        Self { at_once: 32, waiting_of_party: 256, time: Duration::from_secs(10) }
-    }
+/// Why there was no turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoTurn {
+    #[error("too many of one address wait")]
+    TooManyWait,
+    #[error("too many were before it")]
+    NotInTime,
 }
 
-pub(super) struct Turns {
-    limits: ExchangeLimits,
+pub struct Turns {
+    limits: TurnLimits,
     line: Arc<Mutex<Line>>,
 }
 
-/// The turn to use a provider, until `end`. It is somebody else's once this is dropped.
+/// A turn, until `end`. It is somebody else's once this is dropped.
 pub struct Turn {
-    pub(super) end: Instant,
+    pub end: Instant,
     party: IpAddr,
     /// `None` once it was handed on.
     line: Option<Arc<Mutex<Line>>>,
@@ -65,7 +65,7 @@ struct Waiting {
 }
 
 impl Turns {
-    pub(super) fn new(limits: ExchangeLimits) -> Self {
+    pub fn new(limits: TurnLimits) -> Self {
         let line = Line {
             free: limits.at_once,
             most_of_party: (limits.at_once - limits.at_once / 4).max(1),
@@ -76,36 +76,37 @@ impl Turns {
         Self { limits, line: Arc::new(Mutex::new(line)) }
     }
 
-    /// Waits for a turn, as long as an exchange may take.
-    pub(super) async fn take(&self, party: IpAddr) -> Result<Turn, IdentityError> {
+    /// Waits for a turn, no longer than that itself may last.
+    pub async fn take(&self, party: IpAddr) -> Result<Turn, NoTurn> {
         let end = Instant::now() + self.limits.time;
         let turn = {
             let mut line = lock(&self.line);
             let (sender, turn) = oneshot::channel();
-            line.wait(party, Waiting { end, sender }, self.limits.waiting_of_party)?;
+            line.wait(party, Waiting { end, sender }, &self.limits)?;
             turn
         };
         hand_on(&self.line);
         match tokio::time::timeout_at(end, turn).await {
             Ok(Ok(turn)) => Ok(turn),
             // Nobody drops the other end while somebody waits.
-            Ok(Err(_)) | Err(_) => Err(unavailable("too many exchanges were under way")),
+            Ok(Err(_)) | Err(_) => Err(NoTurn::NotInTime),
         }
     }
 }
 
 impl Line {
-    fn wait(&mut self, party: IpAddr, waiting: Waiting, most: usize) -> Result<(), IdentityError> {
+    fn wait(&mut self, party: IpAddr, waiting: Waiting, limits: &TurnLimits) -> Result<(), NoTurn> {
         let of_party = self.parties.entry(party).or_default();
         // At least one may wait: it is how everybody gets in.
-        if of_party.waiting.len() >= most.max(1) || self.waiting >= MOST_WAITING {
+        let most = limits.waiting_of_party.max(1);
+        if of_party.waiting.len() >= most || self.waiting >= limits.waiting {
             // Those who gave up need no room.
             let before = of_party.waiting.len();
             of_party.waiting.retain(|waiting| !waiting.sender.is_closed());
             self.waiting -= before - of_party.waiting.len();
-            if of_party.waiting.len() >= most.max(1) || self.waiting >= MOST_WAITING {
+            if of_party.waiting.len() >= most || self.waiting >= limits.waiting {
                 self.forget(party);
-                return Err(IdentityError::TooManyWait);
+                return Err(NoTurn::TooManyWait);
             }
         }
         if of_party.waiting.is_empty() && !self.order.contains(&party) {
@@ -187,7 +188,7 @@ mod tests {
     const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn turns(at_once: usize, waiting_of_party: usize) -> Arc<Turns> {
-        let limits = ExchangeLimits { at_once, waiting_of_party, ..ExchangeLimits::default() };
+        let limits = TurnLimits { at_once, waiting_of_party, waiting: 4096, time: Duration::from_secs(10) };
         Arc::new(Turns::new(limits))
     }
 
@@ -195,7 +196,7 @@ mod tests {
     async fn stand(
         turns: &Arc<Turns>,
         party: IpAddr,
-    ) -> std::pin::Pin<Box<impl Future<Output = Result<Turn, IdentityError>>>> {
+    ) -> std::pin::Pin<Box<impl Future<Output = Result<Turn, NoTurn>>>> {
         let turns = turns.clone();
         let mut waiting = Box::pin(async move { turns.take(party).await });
         std::future::poll_fn(|context| {
@@ -255,7 +256,7 @@ mod tests {
         let turns = turns(1, 2);
         let first = turns.take(GREEDY).await.expect("a turn");
         let (second, third) = (stand(&turns, GREEDY).await, stand(&turns, GREEDY).await);
-        assert!(matches!(turns.take(GREEDY).await, Err(IdentityError::TooManyWait)));
+        assert!(matches!(turns.take(GREEDY).await, Err(NoTurn::TooManyWait)));
         let other = stand(&turns, OTHER).await;
         // Who gave up makes room.
         drop(second);
@@ -269,14 +270,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_longer_than_an_exchange_may_take() {
+    async fn nobody_waits_longer_than_a_turn_may_take() {
         let time = Duration::from_millis(20);
-        let limits = ExchangeLimits { at_once: 1, time, ..ExchangeLimits::default() };
+        let limits = TurnLimits { at_once: 1, waiting_of_party: 256, waiting: 4096, time };
         let turns = Turns::new(limits);
         let stalled = turns.take(GREEDY).await.expect("a turn");
         assert!(stalled.end <= Instant::now() + time);
         let refusal = turns.take(OTHER).await.err().expect("no turn in time");
-        assert!(matches!(refusal, IdentityError::Unavailable(_)));
+        assert_eq!(refusal, NoTurn::NotInTime);
         drop(stalled);
         assert!(is_empty(&turns));
     }

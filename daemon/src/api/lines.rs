@@ -1,0 +1,70 @@
+//! Lines of the log that strangers can have written: so many a minute, and the rest is counted.
+
+use std::num::NonZeroU64;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// As many as the audit log has for them.
+const LINES: u32 = 600;
+const WINDOW: Duration = Duration::from_mins(1);
+
+/// The lines of one kind, for the whole program: it has one log.
+pub(super) struct Lines(Mutex<Window>);
+
+struct Window {
+    begun: Option<Instant>,
+    written: u32,
+    /// What had no line since the last one.
+    without: u64,
+}
+
+/// A line that may be written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// How many had none since the one before, where there were any.
+    pub(super) not_logged: Option<NonZeroU64>,
+}
+
+impl Lines {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Window { begun: None, written: 0, without: 0 }))
+    }
+
+    /// Takes a line, or counts what there is none for.
+    pub(super) fn take(&self) -> Option<Line> {
+        self.take_at(Instant::now())
+    }
+
+    fn take_at(&self, now: Instant) -> Option<Line> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.begun.is_none_or(|begun| now.duration_since(begun) >= WINDOW) {
+            (window.begun, window.written) = (Some(now), 0);
+        }
+        if window.written >= LINES {
+            window.without += 1;
+            return None;
+        }
+        window.written += 1;
+        Some(Line { not_logged: NonZeroU64::new(std::mem::take(&mut window.without)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_a_minute_are_written_and_the_next_one_tells_how_many_were_not() {
+        let lines = Lines::new();
+        let line = |not_logged| Some(Line { not_logged: NonZeroU64::new(not_logged) });
+        let begin = Instant::now();
+        for _ in 0..LINES {
+            assert_eq!(lines.take_at(begin), line(0));
+        }
+        for _ in 0..10_000 {
+            assert_eq!(lines.take_at(begin + WINDOW / 2), None);
+        }
+        assert_eq!(lines.take_at(begin + WINDOW), line(10_000));
+        assert_eq!(lines.take_at(begin + WINDOW), line(0));
+    }
+}
