@@ -138,19 +138,20 @@ fn what_the_page_on_trouble_quotes_is_said_by_the_programs() {
 }
 
 #[test]
-fn the_files_of_the_page_on_architecture_are_there() {
-    let page = Page::read("docs/architecture.md");
+fn the_files_that_the_pages_name_are_there() {
+    const ROOMS: [&str; 6] = ["cli/", "daemon/", "shared/", "tests/", "deploy/", "docs/"];
     let mut named = 0;
-    for code in page.inline_code() {
-        let path = code.split(':').next().unwrap_or_default();
-        if code.contains('/')
-            && ["cli/", "daemon/", "shared/", "tests/", "deploy/"].iter().any(|room| path.starts_with(room))
-        {
-            assert!(repository().join(path).exists(), "{code}");
-            named += 1;
+    for page in pages() {
+        for code in page.inline_code() {
+            let path = code.split(':').next().unwrap_or_default();
+            let is_path = ROOMS.iter().any(|room| path.starts_with(room)) && !path.contains([' ', '*']);
+            if is_path && !path.contains("NAME") {
+                assert!(repository().join(path).exists(), "{}: `{code}`", page.path);
+                named += 1;
+            }
         }
     }
-    assert!(named > 40, "{named}");
+    assert!(named > 200, "{named}");
 }
 
 #[test]
