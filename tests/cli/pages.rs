@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, Parser};
 use infra_cli::arguments::Arguments;
 use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
-use infra_harness::documents::{Fate, Page, Walk, calls, listed_in_vain, pages, repository, unknown_name};
+use infra_harness::documents::{
+    Block, Fate, Page, Walk, calls, listed_in_vain, pages, repository, unknown_name,
+};
 use infra_harness::login;
 use infra_harness::peers;
-use infra_harness::program::{Ran, User};
-use infra_harness::provider::Provider;
+use infra_harness::program::{Ran, RecordingBrowser, User};
+use infra_harness::provider::{Person, Provider};
 use infra_harness::services::{CREDENTIAL, credential_in};
+use infra_shared::token_text::SessionToken;
 use serde_json::Value;
 
 /// The pages that a test below follows, block by block.
@@ -77,7 +80,7 @@ fn every_block_is_run_or_listed_with_a_reason() {
     // What is to be followed is followed by a test of its own.
     let tests = fs::read_to_string(repository().join("tests/cli/pages.rs")).expect("this file");
     for page in FOLLOWED {
-        assert!(tests.contains(&format!("page(\"{page}\")")), "{page} is not followed");
+        assert!(tests.contains(&format!("typed(\"{page}\")")), "{page} is not followed");
         assert!(typed(page).next().is_some(), "{page}: nothing is typed there");
     }
 }
@@ -87,7 +90,7 @@ fn every_call_of_infra_is_understood() {
     let (mut typed, mut named) = (0, 0);
     let program = Arguments::command();
     for page in pages() {
-        for block in page.blocks().into_iter().filter(infra_harness::documents::Block::is_typed) {
+        for block in page.blocks().into_iter().filter(Block::is_typed) {
             let script = block.typed().replace("sha256:…", &format!("sha256:{}", "0".repeat(64)));
             for call in calls(&script).into_iter().filter(|call| call.program == "infra") {
                 Arguments::try_parse_from(&call.words)
@@ -158,7 +161,7 @@ fn the_files_that_the_pages_name_are_there() {
 fn the_readme_works_as_it_is_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
-    let ran = place.follow("README.md", page("README.md"));
+    let ran = place.follow("README.md", typed("README.md"));
     assert!(ran.iter().any(|ran| ran.stdout.contains("sub-alice")), "{ran:?}");
 }
 
@@ -172,7 +175,7 @@ fn the_page_on_scripts_works_as_it_is_written() {
     login::succeed(&User::new(), &place.daemon, &provider);
     let token = login::token(&alice);
     place.walk.keep("/run/secrets/infra-token", &token);
-    let ran = place.follow("docs/scripts.md", page("docs/scripts.md"));
+    let ran = place.follow("docs/scripts.md", typed("docs/scripts.md"));
     let said: String = ran.iter().map(|ran| ran.stdout.as_str()).collect();
     assert!(said.contains("sub-alice") && said.contains("reported with infra_aud_"), "{said}");
 }
@@ -184,7 +187,7 @@ fn the_page_on_services_works_as_it_is_written() {
     let token = alice.infra(["token", "--audience", "grafana"]).run().expect(0).stdout;
     place.walk.set("CREDENTIAL", CREDENTIAL);
     place.walk.set("TOKEN", token.trim_end());
-    let ran = place.follow("docs/services.md", page("docs/services.md"));
+    let ran = place.follow("docs/services.md", typed("docs/services.md"));
     let introspected = ran.last().expect("the last is the dialogue").json();
     let shown = shown_answer("docs/services.md", "/v1/introspect");
     assert_eq!(names(&introspected), names(&shown), "{introspected}");
@@ -195,7 +198,7 @@ fn the_page_on_the_interface_works_as_it_is_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     place.walk.replace("infra_…", &login::token(&alice));
-    let ran = place.follow("docs/api.md", page("docs/api.md"));
+    let ran = place.follow("docs/api.md", typed("docs/api.md"));
     let answer = ran.last().expect("one dialogue").json();
     let shown = shown_answer("docs/api.md", "/v1/session");
     assert_eq!(names(&answer), names(&shown), "{answer}");
@@ -206,15 +209,25 @@ fn the_page_on_the_interface_works_as_it_is_written() {
 
 #[test]
 fn the_page_on_sessions_works_as_it_is_written() {
-    let (provider, alice, laptop) = (Provider::start(), User::new(), User::new());
+    let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
-    login::succeed(&laptop, &place.daemon, &provider);
-    let session = laptop.infra(["status", "--json"]).run().expect(0).json()["session"]["id"].clone();
-    place.walk.replace("f3Kd9sQ1Zx", session.as_str().expect("an id"));
-    let ran = place.follow("docs/sessions.md", page("docs/sessions.md"));
-    assert!(ran.iter().all(|ran| ran.stdout.contains("alice@example.test")), "{ran:?}");
-    laptop.infra(["status", "--quiet"]).run().expect(3);
-    alice.infra(["status", "--quiet"]).run().expect(3);
+    let [of_bob, of_carol] = ["bob", "carol"].map(|name| {
+        provider.person(Person::SignsIn(name.to_owned()));
+        login::over_http(&place.daemon, &provider)
+    });
+    let of_alice = login::token(&alice);
+    let id = SessionToken::parse(&of_bob).expect("a token").id().to_string();
+    place.walk.replace("f3Kd9sQ1Zx", &id);
+    let lines = typed("docs/sessions.md").next().expect("what operators type").typed();
+    // Each line but the first ends a session, in this order.
+    let sessions = [of_bob, of_alice, of_carol];
+    for (line, ended) in lines.lines().zip(0..) {
+        place.walk.follow(line, &mut place.daemon);
+        let status = |token: &String| place.daemon.api().get_as("/v1/session?use=false", token).status;
+        let found: Vec<bool> = sessions.iter().map(|token| status(token) == 401).collect();
+        assert_eq!(found, [0, 1, 2].map(|index| index < ended), "{line}");
+    }
+    assert_eq!((lines.lines().count(), typed("docs/sessions.md").count()), (4, 1));
 }
 
 #[test]
@@ -222,7 +235,7 @@ fn the_page_on_the_audit_log_works_as_it_is_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     fs::copy(place.daemon.directory().join("audit.jsonl"), alice.home().join("audit.jsonl")).expect("a copy");
-    let ran = place.follow("docs/audit.md", page("docs/audit.md"));
+    let ran = place.follow("docs/audit.md", typed("docs/audit.md"));
     assert!(!ran.is_empty());
 }
 
@@ -230,7 +243,8 @@ fn the_page_on_the_audit_log_works_as_it_is_written() {
 fn the_page_on_https_works_as_it_is_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
-    place.follow("docs/https.md", page("docs/https.md"));
+    fs::remove_file(alice.home().join("ca.pem")).expect("the page prints it");
+    place.follow("docs/https.md", typed("docs/https.md"));
     assert!(alice.home().join("ca.pem").exists());
 }
 
@@ -239,7 +253,7 @@ fn the_page_on_okta_works_as_it_is_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     let secret = place.walk.keep("/etc/infra/okta-client-secret", "from before");
-    place.follow("docs/okta.md", page("docs/okta.md"));
+    place.follow("docs/okta.md", typed("docs/okta.md"));
     assert_eq!(fs::metadata(&secret).expect("a file").len(), 0, "nothing was pasted");
 }
 
@@ -256,7 +270,7 @@ fn the_page_on_moving_works_as_it_is_written() {
         fs::create_dir(&folder).expect("a folder");
         place.walk.replace(example, &folder.display().to_string());
     }
-    for block in page("docs/moving.md") {
+    for block in typed("docs/moving.md") {
         let data_dir = place.daemon.data_dir().display().to_string();
         match block.heading.as_str() {
             // The operator has written what the page shows.
@@ -337,11 +351,7 @@ impl<'a> Place<'a> {
         Self { daemon, walk, provider }
     }
 
-    fn follow(
-        &mut self,
-        path: &str,
-        blocks: impl Iterator<Item = infra_harness::documents::Block>,
-    ) -> Vec<Ran> {
+    fn follow(&mut self, path: &str, blocks: impl Iterator<Item = Block>) -> Vec<Ran> {
         assert!(FOLLOWED.contains(&path), "{path}");
         let ran: Vec<Ran> =
             blocks.flat_map(|block| self.walk.follow(&block.typed(), &mut self.daemon)).collect();
@@ -349,17 +359,13 @@ impl<'a> Place<'a> {
         ran
     }
 
-    fn browser(&self) -> infra_harness::program::RecordingBrowser {
-        infra_harness::program::RecordingBrowser::signing_in("alice", &[self.provider.authority_file()])
+    fn browser(&self) -> RecordingBrowser {
+        RecordingBrowser::signing_in("alice", &[self.provider.authority_file()])
     }
 }
 
 /// What is typed on a page, block by block.
-fn page(path: &str) -> impl Iterator<Item = infra_harness::documents::Block> {
-    typed(path)
-}
-
-fn typed(path: &str) -> impl Iterator<Item = infra_harness::documents::Block> {
+fn typed(path: &str) -> impl Iterator<Item = Block> {
     Page::read(path).blocks().into_iter().filter(|block| block.fate() == Fate::Typed)
 }
 

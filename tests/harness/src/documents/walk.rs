@@ -52,9 +52,10 @@ impl Host for Daemon {
 
 impl<'a> Walk<'a> {
     pub fn new(user: &'a User, provider: &'a Provider) -> Self {
-        // Services of examples are played by the daemon, whose certificate they have not got.
-        std::fs::write(user.home().join(".curlrc"), "insecure\nsilent\nfail\nmax-time = 10\n")
-            .expect("a file");
+        // Services of examples are played by the daemon, whose authority is written there by whoever follows a page.
+        let certificate = user.home().join("ca.pem").display().to_string();
+        let curl = format!("cacert = \"{certificate}\"\nsilent\nfail\nmax-time = 10\n");
+        std::fs::write(user.home().join(".curlrc"), curl).expect("a file");
         let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
         Self { user, provider, browser, replaced: Vec::new(), environment: Vec::new() }
     }
