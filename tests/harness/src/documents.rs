@@ -37,9 +37,9 @@ pub fn pages() -> Vec<Page> {
     let top = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(str::to_owned);
     let docs = fs::read_dir(repository().join("docs")).expect("a folder of the repository");
     let mut docs: Vec<String> = docs
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".md"))
-        .map(|name| format!("docs/{name}"))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| format!("docs/{}", path.file_name().expect("a name").to_string_lossy()))
         .collect();
     docs.sort();
     top.into_iter().chain(docs).map(|path| Page::read(&path)).collect()
