@@ -8,6 +8,7 @@ use infra_harness::documents::Page;
 use infra_harness::login::{self, Started};
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::wait;
+use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 
 /// What differs from the provider of the tests.
@@ -26,7 +27,7 @@ fn keycloak_tells_groups_by_a_mapper_and_with_their_path_they_are_others() {
     login::over_http(&daemon, &provider);
     for groups in [json!(["/engineering"]), json!(null)] {
         answers(&provider, promises, &[("groups", groups)]);
-        assert_eq!(refusal(&daemon, &provider), "login_refused");
+        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
     }
 }
 
@@ -38,7 +39,7 @@ fn entra_is_believed_about_pkce_and_names_groups_by_their_ids() {
     login::over_http(&daemon, &provider);
     // In too many groups: the claim is left out, and another says where they are.
     answers(&provider, as_entra, &[("groups", json!(null)), ("_claim_names", json!({"groups": "src1"}))]);
-    assert_eq!(refusal(&daemon, &provider), "login_refused");
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
 
     let (provider, daemon) = configured("Microsoft Entra ID", |entry| {
         entry.allow = entry.allow.replace("assumePKCE: true", "assumePKCE: false");
@@ -58,7 +59,7 @@ fn entra_calls_no_e_mail_verified_so_that_rules_about_them_admit_nobody() {
         entry.allow = format!("{{emailDomains: [example.com]}}\n{rest}");
     });
     answers(&provider, as_entra, &[("email", json!("alice@example.com")), ("email_verified", json!(null))]);
-    assert_eq!(refusal(&daemon, &provider), "login_refused");
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn google_admits_by_the_domain_of_an_e_mail_that_it_verified() {
     login::over_http(&daemon, &provider);
     for (email, verified) in [("alice@example.com", false), ("alice@gmail.example", true)] {
         answers(&provider, google, &claims(email, verified));
-        assert_eq!(refusal(&daemon, &provider), "login_refused", "{email}");
+        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused, "{email}");
     }
 }
 
@@ -101,7 +102,7 @@ fn dex_tells_the_groups_of_its_connector() {
     answers(&provider, dex, &[("groups", json!(["example:engineering"]))]);
     login::over_http(&daemon, &provider);
     answers(&provider, dex, &[("groups", json!(["engineering"]))]);
-    assert_eq!(refusal(&daemon, &provider), "login_refused");
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
 }
 
 fn as_entra(answers: Misbehaviour) -> Misbehaviour {
@@ -147,11 +148,11 @@ fn answers(provider: &Provider, like: Answers, claims: &[(&'static str, Value)])
 }
 
 /// Why a login is refused.
-fn refusal(daemon: &Daemon, provider: &Provider) -> String {
+fn refusal(daemon: &Daemon, provider: &Provider) -> ProblemCode {
     let started = Started::at(daemon);
     let finished = started.finish(&started.sign_in(provider));
     assert!(finished.status >= 400, "it was not refused: {finished:?}");
-    finished.json()["code"].as_str().expect("a code").to_owned()
+    finished.problem().code
 }
 
 fn redirect_uri(daemon: &Daemon) -> String {
