@@ -85,6 +85,8 @@ pub struct ProviderSettings {
     pub scopes: Vec<String>,
     pub groups_claim: String,
     pub signing_algorithms: Vec<SigningAlgorithm>,
+    /// Its metadata do not mention PKCE, and the operator knows from elsewhere that it checks it.
+    pub assumes_pkce: bool,
     pub allow: Allow,
     /// The certification authorities of the provider, where not the operating system's.
     pub authorities: Option<Vec<CertificateDer<'static>>>,

@@ -81,7 +81,7 @@ impl Store {
         encryption::check_library()?;
         encryption::prepare_file(path)?;
         let mut writer = encryption::open(path, key)?;
-        schema::migrate(&mut writer, path)?;
+        schema::migrate(&schema::MIGRATIONS, &mut writer, path, key)?;
         let readers = copy::open_readers(path, key)?;
         Ok(Self { connections: Arc::new(Connections::new(writer, readers)), recent: Arc::default() })
     }

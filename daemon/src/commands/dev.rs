@@ -102,6 +102,7 @@ fn configuration(
         allow: Allow::Everyone,
         authorities: Some(Vec::new()),
         development: true,
+        assumes_pkce: false,
     };
     Config {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

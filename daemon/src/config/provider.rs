@@ -23,6 +23,7 @@ const PROVIDER: Keys = Keys(&[
     "scopes",
     "groupsClaim",
     "signingAlgorithms",
+    "assumePKCE",
     "allow",
     "caFile",
 ]);
@@ -119,6 +120,7 @@ fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
     let signing_algorithms = section
         .find("signingAlgorithms")
         .map_or(Ok(DEFAULT_ALGORITHMS.to_vec()), |field| signing_algorithms(&field))?;
+    let assumes_pkce = section.find("assumePKCE").map_or(Ok(false), |field| field.boolean())?;
     let allow = allow(section, kind)?;
     let authorities = section.find("caFile").map(|field| remote::authorities(&field)).transpose()?;
 
@@ -137,6 +139,7 @@ fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
             scopes,
             groups_claim,
             signing_algorithms,
+            assumes_pkce,
             allow,
             authorities,
             development: false,

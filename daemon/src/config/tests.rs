@@ -100,6 +100,7 @@ providers:
     scopes: [openid, groups]
     groupsClaim: teams
     signingAlgorithms: [PS384]
+    assumePKCE: true
     allow: {groups: [engineering], emailDomains: [example.com], emails: []}
     caFile: null
   - {name: other, kind: oidc, issuer: "https://id.example.com", clientID: x, clientSecret: "encoded:OTHER", allow: everyone}
@@ -130,6 +131,7 @@ log: {format: json, level: warn}
     assert_eq!(okta.redirect_uris, ["http://127.0.0.1:9001/callback", "http://127.0.0.1:9002/callback"]);
     assert_eq!(okta.groups_claim, "teams");
     assert_eq!(okta.signing_algorithms, [SigningAlgorithm::PS384]);
+    assert!(okta.assumes_pkce && !other.assumes_pkce);
     assert!(matches!(&okta.allow, Allow::Listed { groups, .. } if groups == &["engineering"]));
     assert_eq!(other.client_secret.backend(), "encoded");
     assert_eq!(other.allow, Allow::Everyone);

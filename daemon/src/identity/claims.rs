@@ -146,6 +146,7 @@ mod tests {
             allow: Allow::Everyone,
             authorities: None,
             development: false,
+            assumes_pkce: false,
         }
     }
 

@@ -15,6 +15,8 @@ use super::{
 use crate::outbound::{Authorization, Outbound};
 
 const MAX_BYTES: usize = 256 * 1024;
+/// RFC 8414 §2: the ways of PKCE that a provider checks.
+const PKCE_METHODS: &str = "code_challenge_methods_supported";
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
 /// While the provider does not answer, what it said within a day still counts.
 const USABLE: SignedDuration = SignedDuration::from_hours(24);
@@ -139,8 +141,10 @@ pub(super) fn read(
     if !strings(document, "response_types_supported").contains(&"code") {
         return Err("no response type `code`");
     }
-    // RFC 9700 §2.1.1: a provider that does not promise PKCE may ignore it.
-    if !strings(document, "code_challenge_methods_supported").contains(&"S256") {
+    // RFC 9700 §2.1.1: a provider that does not promise PKCE may ignore it, unless its operator is known to say otherwise. What
+    // it does say of it counts in any case.
+    let is_assumed = settings.assumes_pkce && !document.contains_key(PKCE_METHODS);
+    if !is_assumed && !strings(document, PKCE_METHODS).contains(&"S256") {
         return Err("no PKCE with S256");
     }
     let authentication = match settings.client_authentication {
@@ -218,6 +222,7 @@ mod tests {
             allow: Allow::Everyone,
             authorities: None,
             development: false,
+            assumes_pkce: false,
         }
     }
 
@@ -273,6 +278,19 @@ mod tests {
             let mut document = good();
             document[member] = value.clone();
             assert!(read_value(&document, &settings()).is_err(), "{member}: {value}");
+        }
+    }
+
+    #[test]
+    fn pkce_is_assumed_where_the_operator_says_so_and_the_provider_says_nothing() {
+        let mut document = good();
+        document.as_object_mut().expect("an object").remove("code_challenge_methods_supported");
+        assert_eq!(read_value(&document, &settings()).err(), Some("no PKCE with S256"));
+        let settings = ProviderSettings { assumes_pkce: true, ..settings() };
+        assert!(read_value(&document, &settings).is_ok() && read_value(&good(), &settings).is_ok());
+        for said in [json!(["plain"]), json!([]), json!(null)] {
+            document["code_challenge_methods_supported"] = said.clone();
+            assert_eq!(read_value(&document, &settings).err(), Some("no PKCE with S256"), "{said}");
         }
     }
 

@@ -191,6 +191,7 @@ fn settings() -> ProviderSettings {
         allow: Allow::Everyone,
         authorities: None,
         development: false,
+        assumes_pkce: false,
     }
 }
 

@@ -46,6 +46,7 @@ impl Fixture {
             allow: Allow::Everyone,
             authorities: Some(vec![openid.authority_certificate()]),
             development: false,
+            assumes_pkce: false,
         };
         let provider = Provider::new(settings, Backends::built_in(), Arc::new(clock.clone()));
         Self { openid, provider: Arc::new(provider.expect("a provider")), clock }

@@ -171,6 +171,7 @@ fn settings(allow: Allow) -> ProviderSettings {
         // No authority: no provider is ever proven, so none is ever asked.
         authorities: Some(Vec::new()),
         development: false,
+        assumes_pkce: false,
     }
 }
 

@@ -118,7 +118,7 @@ pub(super) fn open_readers(path: &Path, key: &DatabaseKey) -> Result<Vec<Connect
     (0..connections::READERS).map(|_| encryption::open(path, key)).collect()
 }
 
-fn export(from: &Connection, to: &Path, key: &DatabaseKey) -> Result<(), StoreError> {
+pub(super) fn export(from: &Connection, to: &Path, key: &DatabaseKey) -> Result<(), StoreError> {
     platform::create_file(to, &[], 0o600)?;
     let raw_key: Zeroizing<String> = encryption::raw_key(key);
     from.execute("ATTACH DATABASE ?1 AS copy KEY ?2", params![to.to_string_lossy(), raw_key.as_str()])?;

@@ -320,6 +320,32 @@ async fn a_newer_schema_is_refused_by_its_number() {
     assert!(matches!(fixture.refusal(), StoreError::NewerSchema { found: 99, known: 1, .. }));
 }
 
+#[tokio::test]
+async fn before_a_migration_a_copy_is_kept_that_the_older_infrad_opens() {
+    let fixture = Fixture::new().await;
+    drop(fixture.open().expect("a store"));
+    let (path, key) = (fixture.path(), fixture.keys.database_key());
+    let kept = schema::copy_before(&path, 1);
+    assert!(!kept.exists(), "nothing was in the new database");
+    // A start that was killed in the middle of it.
+    fs::write(&kept, "half a copy").expect("a file");
+
+    let [first] = schema::MIGRATIONS;
+    let migrations = [first, "CREATE TABLE later (number INTEGER) STRICT", "DROP TABLE providers"];
+    let mut connection = encryption::open(&path, &key).expect("a connection");
+    schema::migrate(&migrations, &mut connection, &path, &key).expect("migrated");
+    drop(connection);
+    assert!(matches!(fixture.refusal(), StoreError::NewerSchema { found: 3, known: 1, .. }));
+    assert!(!schema::copy_before(&path, 2).exists(), "one copy for each start is enough");
+    assert_eq!(fs::metadata(&kept).expect("a copy").permissions().mode() & 0o777, 0o600);
+    assert!(!fs::read(&kept).expect("a copy").starts_with(b"SQLite format 3"), "it is encrypted");
+
+    // As `docs/upgrading.md` has it: the copy in the place of the database.
+    remove(&path).expect("removed");
+    fs::rename(&kept, &path).expect("renamed");
+    fixture.open().expect("a store in the form that this infrad knows").check().expect("an answer");
+}
+
 /// A session and its token.
 fn session_with_token(subject: &str, second: i64) -> (SessionToken, NewSession) {
     let token = SessionToken::mint();

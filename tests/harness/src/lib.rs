@@ -23,6 +23,7 @@ pub mod certified_provider;
 pub mod clock;
 pub mod daemon;
 pub mod disk;
+pub mod documents;
 pub mod fuzz;
 pub mod generated;
 pub mod handshake;

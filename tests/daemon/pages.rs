@@ -1,0 +1,259 @@
+//! The documentation for operators is true: every configuration in it is taken, every call of `infrad` understood, and the
+//! page on the configuration has the keys that infrad has, and says which of them a reload takes over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use infra_daemon::arguments::Arguments;
+use infra_harness::authority::Authority;
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::documents::{Block, Fate, Host, Page, calls, pages, unknown_name};
+use infra_harness::provider::Provider;
+use infra_harness::wait;
+
+const BOUND: Duration = Duration::from_secs(20);
+/// A key that nothing has, nor anything like it.
+const UNKNOWN: &str = "zzzzqqqqzzzzqqqq";
+
+/// What a configuration needs beside sections of it, key by key.
+const NEEDED: [(&str, &str); 5] = [
+    ("version", "version: 1"),
+    ("publicURLs", "publicURLs: [https://infra.example.com]"),
+    ("dataDir", "dataDir: /var/lib/infrad"),
+    (
+        "providers",
+        "providers:\n  - {name: okta, kind: okta, issuer: \"https://example.okta.com\", clientID: a, clientSecret: \"env:A\"}\n  - {name: \
+         entra, kind: oidc, issuer: \"https://id.example.com\", clientID: a, clientSecret: \"env:A\", allow: everyone}",
+    ),
+    ("keys", "keys:\n  - {kind: native, config: {path: /etc/infra/root.key}}"),
+];
+
+#[test]
+fn every_configuration_of_the_pages_is_taken() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let directory = daemon.directory().join("etc");
+    fs::create_dir(&directory).expect("a folder");
+    let authority = Authority::new();
+    let leaf = authority.issue();
+    for (name, text) in [("tls.crt", &leaf.chain_pem), ("tls.key", &leaf.key_pem)] {
+        fs::write(directory.join(name), text).expect("a file");
+    }
+    fs::copy(authority.file(), directory.join("cluster-ca.pem")).expect("a file");
+    fs::copy(authority.file(), directory.join("provider-ca.pem")).expect("a file");
+    let mut taken = 0;
+    for block in pages().iter().flat_map(Page::blocks) {
+        let text = match block.fate() {
+            Fate::Configuration => with_what_is_needed(&block.text),
+            Fate::Provider => with_what_is_needed(&of_a_provider(&block.text)),
+            _ => continue,
+        };
+        // The certificate of the tests is for loopback.
+        let text = if text.contains("files:") {
+            text.replace("https://infra.example.com", "https://127.0.0.1")
+        } else {
+            text
+        };
+        let text = text.replace("/etc/infra/", &format!("{}/", directory.display()));
+        daemon.change(|configuration| configuration.verbatim = Some(text.clone()));
+        let ran = daemon.infrad(["check"]).wait();
+        assert_eq!(ran.code, Some(0), "{}\n{text}\n{ran}", block.page);
+        taken += 1;
+    }
+    assert!(taken > 20, "{taken}");
+}
+
+/// The sections of a block, and what they cannot be without.
+fn with_what_is_needed(text: &str) -> String {
+    let is_written = |key: &str| text.lines().any(|line| line.starts_with(&format!("{key}:")));
+    let needed = NEEDED.iter().filter(|(key, _)| !is_written(key));
+    needed.fold(text.to_owned(), |text, (_, lines)| format!("{text}{lines}\n"))
+}
+
+fn of_a_provider(text: &str) -> String {
+    let provider =
+        "{name: okta, kind: okta, issuer: \"https://example.okta.com\", clientID: a, clientSecret: \"env:A\"";
+    format!("providers: [{provider}, {}}}]\n", text.trim())
+}
+
+#[test]
+fn every_call_of_infrad_is_understood() {
+    let (mut typed, mut named) = (0, 0);
+    let program = Arguments::command();
+    for page in pages() {
+        for block in page.blocks().into_iter().filter(Block::is_typed) {
+            for call in calls(&block.typed()).into_iter().filter(|call| call.program == "infrad") {
+                Arguments::try_parse_from(&call.words)
+                    .unwrap_or_else(|error| panic!("{}: {:?}: {error}", page.path, call.words));
+                typed += 1;
+            }
+        }
+        for code in page.inline_code().into_iter().filter(|code| code.starts_with("infrad ")) {
+            for call in calls(&code) {
+                assert_eq!(unknown_name(&program, &call.words), None, "{}: `{code}`", page.path);
+                named += 1;
+            }
+        }
+    }
+    assert!(typed > 20 && named > 40, "{typed} are typed, {named} are named");
+}
+
+/// Sections: what the page calls them, and a configuration in which `@` is a place in the section.
+const SECTIONS: [(&str, &str); 30] = [
+    ("", "@"),
+    ("tls", "tls: {@}"),
+    ("tls.acme", "tls: {acme: {domains: [infra.example.com], @}}"),
+    (
+        "tls.acme.externalAccount",
+        "tls: {acme: {domains: [infra.example.com], externalAccount: {keyID: a, hmacKey: \"env:A\", @}}}",
+    ),
+    ("tls.files", "tls: {files: {certificate: /a, privateKey: /b, @}}"),
+    (
+        "providers[]",
+        "providers: [{name: okta, kind: okta, issuer: \"https://a.test\", clientID: a, clientSecret: \"env:A\", @}]",
+    ),
+    (
+        "providers[].allow",
+        "providers: [{name: okta, kind: okta, issuer: \"https://a.test\", clientID: a, clientSecret: \"env:A\", allow: {@}}]",
+    ),
+    ("secrets[]", "secrets: [{name: a, kind: env, @}]"),
+    ("secrets[env].config", "secrets: [{name: a, kind: env, config: {@}}]"),
+    ("secrets[plaintext].config", "secrets: [{name: a, kind: plaintext, config: {@}}]"),
+    ("secrets[file].config", "secrets: [{name: a, kind: file, config: {@}}]"),
+    ("secrets[kubernetes].config", "secrets: [{name: a, kind: kubernetes, config: {@}}]"),
+    ("secrets[vault].config", "secrets: [{name: a, kind: vault, config: {address: \"https://a.test\", @}}]"),
+    (
+        "secrets[vault].config.appRole",
+        "secrets: [{name: a, kind: vault, config: {address: \"https://a.test\", appRole: {@}}}]",
+    ),
+    (
+        "secrets[vault].config.kubernetes",
+        "secrets: [{name: a, kind: vault, config: {address: \"https://a.test\", kubernetes: {@}}}]",
+    ),
+    ("secrets[awssecretsmanager].config", "secrets: [{name: a, kind: awssecretsmanager, config: {@}}]"),
+    ("secrets[awsssm].config", "secrets: [{name: a, kind: awsssm, config: {@}}]"),
+    ("keys[]", "keys: [{kind: native, @}]"),
+    ("keys[native].config", "keys: [{kind: native, config: {@}}]"),
+    ("keys[vault].config", "keys: [{kind: vault, config: {address: \"https://a.test\", key: a, @}}]"),
+    (
+        "keys[vault].config.appRole",
+        "keys: [{kind: vault, config: {address: \"https://a.test\", key: a, appRole: {@}}}]",
+    ),
+    (
+        "keys[vault].config.kubernetes",
+        "keys: [{kind: vault, config: {address: \"https://a.test\", key: a, kubernetes: {@}}}]",
+    ),
+    ("keys[awskms].config", "keys: [{kind: awskms, config: {keyID: a, @}}]"),
+    ("sessions", "sessions: {@}"),
+    ("limits", "limits: {@}"),
+    ("admins[]", "admins: [{provider: okta, @}]"),
+    ("metrics", "metrics: {@}"),
+    ("audit", "audit: {@}"),
+    ("log", "log: {@}"),
+    ("services[]", "services: [{name: a, allow: everyone, @}]"),
+];
+/// One more, whose template needs the others' shape.
+const SERVICE_RULES: (&str, &str) =
+    ("services[].allow[]", "services: [{name: a, allow: [{provider: okta, @}]}]");
+
+#[test]
+fn the_page_on_the_configuration_has_exactly_the_keys_that_infrad_has() {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    let sections: BTreeMap<&str, &str> = SECTIONS.into_iter().chain([SERVICE_RULES]).collect();
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    // What infrad says of `lines` in the place of a template.
+    let mut said = |template: &str, lines: &str| {
+        let separator = if template == "@" { "\n" } else { "" };
+        let text = with_what_is_needed(&format!("{}{separator}\n", template.replace('@', lines)));
+        daemon.change(|configuration| configuration.verbatim = Some(text));
+        daemon.infrad(["check"]).wait().stderr
+    };
+    for (section, template) in &sections {
+        let message = said(template, &format!("{UNKNOWN}: 1"));
+        let (_, listed) =
+            message.split_once("write one of").unwrap_or_else(|| panic!("{section}: {message}"));
+        for key in listed.split('`').skip(1).step_by(2) {
+            let path = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+            // A section that nobody looked into would be missing with all its keys.
+            for inner in [format!("{key}: {{{UNKNOWN}: 1}}"), format!("{key}: [{{{UNKNOWN}: 1}}]")] {
+                let message = said(template, &inner);
+                let is_section = message.contains(UNKNOWN) && message.contains("unknown key");
+                let is_looked_into =
+                    sections.keys().any(|section| without_kinds(section) == without_kinds(&path));
+                assert!(!is_section || is_looked_into, "`{path}` is a section: {message}");
+            }
+            known.insert(path);
+        }
+    }
+    let of_page: BTreeSet<String> = keys_of_the_page().into_keys().collect();
+    assert_eq!(known.difference(&of_page).collect::<Vec<_>>(), Vec::<&String>::new(), "the page lacks them");
+    assert_eq!(
+        of_page.difference(&known).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "infrad does not know them"
+    );
+    assert!(known.len() > 100, "{}", known.len());
+}
+
+/// A path without what stands in brackets.
+fn without_kinds(path: &str) -> String {
+    path.split('[').map(|part| part.rsplit(']').next().unwrap_or_default()).collect()
+}
+
+/// The keys of the page's tables, each with the heading that it stands under.
+fn keys_of_the_page() -> BTreeMap<String, String> {
+    let mut keys = BTreeMap::new();
+    for (heading, row) in Page::read("docs/configuration.md").rows() {
+        if heading == RELOADED {
+            continue;
+        }
+        for key in row.first().into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            assert!(keys.insert(key.to_owned(), heading.clone()).is_none(), "`{key}` stands there twice");
+        }
+    }
+    keys
+}
+
+/// The heading under which the page says what a reload takes over.
+const RELOADED: &str = "What is taken over without a restart";
+
+#[test]
+fn a_reload_takes_over_what_the_page_says_and_names_every_other_section() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let rows = Page::read("docs/configuration.md").rows();
+    let known = keys_of_the_page();
+    let reloaded: Vec<&str> = rows
+        .iter()
+        .filter(|(heading, _)| heading == RELOADED)
+        .flat_map(|(_, row)| row[0].split('`').skip(1).step_by(2))
+        .filter(|key| known.contains_key(*key))
+        .collect();
+    assert_eq!(reloaded, ["log.level"]);
+
+    // Every section differs, and of `log` its format too: of its level alone nothing is said, as tests/daemon/monitoring.rs shows.
+    let text = with_what_is_needed(
+        "listen: \"127.0.0.1:1\"\ntls: {minVersion: \"1.2\"}\nsecrets: [{name: encoded, kind: env}]\nepochFile: none\nsessions: {lifetime: \
+         1h}\nlimits: {connections: 100}\ntrustedProxies: [192.0.2.1]\nproxyProtocol: true\nadmins: [{provider: okta, groups: \
+         [a]}]\nmetrics: {listen: \"127.0.0.1:2\"}\naudit: {journal: true}\nlog: {format: json, level: debug}\nservices: [{name: a, allow: \
+         everyone}]\n",
+    );
+    daemon.change(|configuration| configuration.verbatim = Some(text));
+    daemon.told("reload");
+    let told = |daemon: &Daemon| {
+        let named = |line: &str| {
+            line.split_once("sections=\"").map(|(_, rest)| rest.trim_end_matches('"').to_owned())
+        };
+        daemon.log().lines().rev().find_map(named)
+    };
+    let named = wait::until(BOUND, || told(&daemon)).unwrap_or_else(|| panic!("{}", daemon.log()));
+    let named: BTreeSet<&str> = named.split(", ").collect();
+    let sections: BTreeSet<&str> =
+        known.keys().map(|key| key.split(['.', '[']).next().unwrap_or_default()).collect();
+    // The version is 1, or there is no configuration.
+    let expected: BTreeSet<&str> = sections.into_iter().filter(|section| *section != "version").collect();
+    assert_eq!(named, expected);
+}

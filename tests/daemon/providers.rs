@@ -1,0 +1,161 @@
+//! The configurations of `docs/providers.md`, each at a provider that answers as the documents of the real one say: whoever
+//! they mean signs in, and nobody else. The real ones are out of reach.
+
+use std::time::Duration;
+
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::documents::Page;
+use infra_harness::login::{self, Started};
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_harness::wait;
+use infra_shared::api::ProblemCode;
+use serde_json::{Value, json};
+
+/// What differs from the provider of the tests.
+type Answers = fn(Misbehaviour) -> Misbehaviour;
+
+#[test]
+fn keycloak_tells_groups_by_a_mapper_and_with_their_path_they_are_others() {
+    let (provider, daemon) = configured("Keycloak", |_| {});
+    let promises = |answers: Misbehaviour| {
+        answers.json(Endpoint::Discovery, |metadata| {
+            metadata["authorization_response_iss_parameter_supported"] = json!(true);
+            metadata["code_challenge_methods_supported"] = json!(["plain", "S256"]);
+        })
+    };
+    answers(&provider, promises, &[("groups", json!(["engineering"]))]);
+    login::over_http(&daemon, &provider);
+    for groups in [json!(["/engineering"]), json!(null)] {
+        answers(&provider, promises, &[("groups", groups)]);
+        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+    }
+}
+
+#[test]
+fn entra_is_believed_about_pkce_and_names_groups_by_their_ids() {
+    let (provider, daemon) = configured("Microsoft Entra ID", |_| {});
+    let group = "22222222-2222-2222-2222-222222222222";
+    answers(&provider, as_entra, &[("groups", json!([group])), ("email_verified", json!(null))]);
+    login::over_http(&daemon, &provider);
+    // In too many groups: the claim is left out, and another says where they are.
+    answers(&provider, as_entra, &[("groups", json!(null)), ("_claim_names", json!({"groups": "src1"}))]);
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+
+    let (provider, daemon) = configured("Microsoft Entra ID", |entry| {
+        entry.allow = entry.allow.replace("assumePKCE: true", "assumePKCE: false");
+    });
+    answers(&provider, as_entra, &[]);
+    let body = json!({"provider": "okta", "redirectURI": redirect_uri(&daemon), "state": "s".repeat(43),
+                      "codeChallenge": "c".repeat(43)});
+    assert_eq!(daemon.api().post("/v1/logins", &body).status, 502);
+    let is_told = || daemon.log().contains("no PKCE with S256").then_some(());
+    assert!(wait::until(Duration::from_secs(20), is_told).is_some(), "{}", daemon.log());
+}
+
+#[test]
+fn entra_calls_no_e_mail_verified_so_that_rules_about_them_admit_nobody() {
+    let (provider, daemon) = configured("Microsoft Entra ID", |entry| {
+        let (_, rest) = entry.allow.split_once('\n').expect("more keys");
+        entry.allow = format!("{{emailDomains: [example.com]}}\n{rest}");
+    });
+    answers(&provider, as_entra, &[("email", json!("alice@example.com")), ("email_verified", json!(null))]);
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+}
+
+#[test]
+fn google_admits_by_the_domain_of_an_e_mail_that_it_verified() {
+    let (provider, daemon) = configured("Google", |_| {});
+    let google = |answers: Misbehaviour| {
+        answers.json(Endpoint::Discovery, |metadata| {
+            metadata["scopes_supported"] = json!(["openid", "email", "profile"]);
+            metadata["token_endpoint_auth_methods_supported"] =
+                json!(["client_secret_post", "client_secret_basic"]);
+        })
+    };
+    let claims = |email: &str, verified: bool| {
+        [
+            ("email", json!(email)),
+            ("email_verified", json!(verified)),
+            ("groups", json!(null)),
+            ("hd", json!("example.com")),
+        ]
+    };
+    answers(&provider, google, &claims("alice@example.com", true));
+    login::over_http(&daemon, &provider);
+    for (email, verified) in [("alice@example.com", false), ("alice@gmail.example", true)] {
+        answers(&provider, google, &claims(email, verified));
+        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused, "{email}");
+    }
+}
+
+#[test]
+fn dex_tells_the_groups_of_its_connector() {
+    let (provider, daemon) = configured("Dex", |_| {});
+    let dex = |answers: Misbehaviour| {
+        answers.json(Endpoint::Discovery, |metadata| {
+            metadata["code_challenge_methods_supported"] = json!(["S256", "plain"]);
+            let members = metadata.as_object_mut().expect("an object");
+            members.remove("authorization_response_iss_parameter_supported");
+            members.remove("revocation_endpoint");
+        })
+    };
+    answers(&provider, dex, &[("groups", json!(["example:engineering"]))]);
+    login::over_http(&daemon, &provider);
+    answers(&provider, dex, &[("groups", json!(["engineering"]))]);
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+}
+
+fn as_entra(answers: Misbehaviour) -> Misbehaviour {
+    answers.json(Endpoint::Discovery, |metadata| {
+        let members = metadata.as_object_mut().expect("an object");
+        members.remove("code_challenge_methods_supported");
+        members.remove("authorization_response_iss_parameter_supported");
+        metadata["token_endpoint_auth_methods_supported"] =
+            json!(["client_secret_post", "private_key_jwt", "client_secret_basic"]);
+    })
+}
+
+/// A daemon with the provider of the page's block under `heading`, but for where it is and how it is proven.
+fn configured(heading: &str, change: impl FnOnce(&mut ProviderEntry)) -> (Provider, Daemon) {
+    let provider = Provider::start();
+    let blocks = Page::read("docs/providers.md").blocks();
+    let block = blocks.into_iter().find(|block| block.heading == heading).expect("a block");
+    let lines = block.text.lines().skip_while(|line| !line.starts_with("  - name: ")).skip(1);
+    let keys =
+        lines.take_while(|line| line.starts_with("    ")).filter_map(|line| line.trim().split_once(": "));
+    let own = ["kind", "issuer", "clientID", "clientSecret", "caFile"];
+    let mut keys: Vec<(&str, &str)> = keys.filter(|(key, _)| !own.contains(key)).collect();
+    let place = keys.iter().position(|(key, _)| *key == "allow").expect("the page says whom");
+    let (_, allow) = keys.remove(place);
+    let more = keys.iter().map(|(key, value)| format!("\n    {key}: {value}"));
+    let mut entry = ProviderEntry::of(&provider);
+    // The last key that is written of a provider by itself: the others follow it.
+    entry.allow = std::iter::once(allow.to_owned()).chain(more).collect();
+    change(&mut entry);
+    let daemon = Daemon::start_for(vec![entry], |_| {});
+    (provider, daemon)
+}
+
+/// From now on, the provider answers like this, with these claims in its ID tokens.
+fn answers(provider: &Provider, like: Answers, claims: &[(&'static str, Value)]) {
+    let claims = claims.to_vec();
+    let told = Misbehaviour::default().id_token(move |draft| {
+        for (name, value) in &claims {
+            draft.set_claim(name, value.clone());
+        }
+    });
+    provider.misbehave(like(told));
+}
+
+/// Why a login is refused.
+fn refusal(daemon: &Daemon, provider: &Provider) -> ProblemCode {
+    let started = Started::at(daemon);
+    let finished = started.finish(&started.sign_in(provider));
+    assert!(finished.status >= 400, "it was not refused: {finished:?}");
+    finished.problem().code
+}
+
+fn redirect_uri(daemon: &Daemon) -> String {
+    let port = daemon.redirect_ports().into_iter().next().expect("a port");
+    format!("http://127.0.0.1:{port}/callback")
+}

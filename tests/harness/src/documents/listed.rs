@@ -1,0 +1,107 @@
+//! Blocks of the pages that are not what their language makes one expect, or that are run elsewhere, or not at all: each with
+//! the reason. What is not listed is taken by `infrad check` (yaml), or typed (sh, console), by `tests/*/pages.rs`.
+
+use super::{Block, Page};
+
+/// What becomes of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// A configuration of infrad, or sections of one.
+    Configuration,
+    /// Keys of a provider.
+    Provider,
+    /// Typed where its page is followed.
+    Typed,
+    /// Another test runs it, or compares it.
+    Elsewhere(&'static str),
+    /// Nothing to be run: something that is seen, or of another program.
+    Shown(&'static str),
+    /// It should be run and is not.
+    NotRun(&'static str),
+}
+
+use Fate::{Elsewhere, NotRun, Provider, Shown};
+
+/// Every block of these pages that is not listed by itself.
+const ALL: &str = "*";
+
+const LISTED: &[(&str, &str, Fate)] = &[
+    ("README.md", "tests/demo    # builds", Elsewhere("`tests/run` runs the first, and is the second")),
+    ("README.md", "target/debug/infrad dev", Elsewhere("tests/cli/dev.rs")),
+    ("README.md", "infra (your machine)", Shown("a picture")),
+    ("README.md", "$ infrad serve", Elsewhere("tests/daemon/transcripts.rs, on a port that is free")),
+    ("CONTRIBUTING.md", "cargo fmt --check", Elsewhere("`tests/run` makes the same checks")),
+    ("docs/api.md", "{\"type\":\"about:blank\"", Shown("an answer")),
+    ("docs/audit.md", "{\"schema\":1", Shown("a line of a log")),
+    (
+        "docs/https.md",
+        "infrad ca rotate ",
+        Elsewhere("tests/daemon/https.rs: its lines are choices, and the second refuses to follow the first"),
+    ),
+    (
+        "docs/install.md",
+        "tar -xzf",
+        NotRun("a tarball of this version has to be there, and a machine that may be changed"),
+    ),
+    ("docs/install.md", "useradd --system", NotRun("the same")),
+    ("docs/install.md", ALL, Elsewhere("tests/packages/debian.rs, in a Debian without anything else")),
+    ("docs/keys.md", "root key   a file", Shown("a picture")),
+    ("docs/keys.md", "infrad key recovery create", Elsewhere("tests/daemon/backups.rs")),
+    ("docs/keys.md", "infrad backup verify", Elsewhere("tests/daemon/backups.rs")),
+    (
+        "docs/kubernetes-install.md",
+        ALL,
+        Elsewhere("tests/helm/helm.rs, apart from what the page marks as `not run`"),
+    ),
+    ("docs/kubernetes.md", "apiVersion: v1", Shown("a file of the API server, which the tests have not got")),
+    ("docs/kubernetes.md", "--authentication-token-webhook", Shown("options of the API server")),
+    ("docs/kubernetes.md", "apiVersion: rbac", Shown("a manifest for a cluster")),
+    ("docs/kubernetes.md", "infra kubernetes configure", Elsewhere("tests/cli/kubernetes.rs")),
+    ("docs/okta.md", "allow: {groups", Provider),
+    ("docs/proxies.md", "# /etc/nginx", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    ("docs/proxies.md", "# /etc/caddy", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    ("docs/proxies.md", "# /etc/traefik/traefik.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    ("docs/proxies.md", "# /etc/traefik/dynamic.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    ("docs/proxies.md", "# /etc/envoy", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    (
+        "docs/secrets.md",
+        "apiVersion: rbac",
+        Shown("a manifest for a cluster; the chart has the same, judged by tests/helm"),
+    ),
+    ("docs/secrets.md", "path \"secret", Shown("a policy of Vault")),
+    ("docs/sessions.md", "ID          OPENED", Shown("a table that `infra sessions` prints")),
+    ("docs/workstation.md", "{\"schema\":1,\"ok\"", Shown("an answer: tests/cli/doctor.rs")),
+];
+
+impl Block {
+    /// What becomes of it.
+    pub fn fate(&self) -> Fate {
+        let lines = LISTED.iter().filter(|(page, _, _)| *page == self.page);
+        let by_itself = lines.clone().find(|(_, first, _)| *first != ALL && self.is_listed_as(first));
+        match (
+            by_itself.or_else(|| lines.clone().find(|(_, first, _)| *first == ALL)),
+            self.language.as_str(),
+        ) {
+            (Some((_, _, fate)), _) => *fate,
+            (None, "yaml") => Fate::Configuration,
+            (None, "sh" | "console") => Fate::Typed,
+            (None, language) => {
+                panic!("{}: a block of `{language}` is not listed:\n{}", self.page, self.text)
+            }
+        }
+    }
+
+    fn is_listed_as(&self, first: &str) -> bool {
+        self.first_line().trim_start().starts_with(first)
+    }
+}
+
+/// What is listed and not there: it says nothing of any block.
+pub fn listed_in_vain(pages: &[Page]) -> Vec<String> {
+    let blocks: Vec<Block> = pages.iter().flat_map(Page::blocks).collect();
+    let is_there = |page: &str, first: &str| {
+        blocks.iter().any(|block| block.page == page && (first == ALL || block.is_listed_as(first)))
+    };
+    let in_vain = LISTED.iter().filter(|(page, first, _)| !is_there(page, first));
+    in_vain.map(|(page, first, _)| format!("{page}: {first}")).collect()
+}
