@@ -1,5 +1,6 @@
 //! Sessions against a real store and a clock moved by hand; no provider is asked anything.
 
+mod audiences;
 mod revalidation;
 
 use std::net::IpAddr;

@@ -1,0 +1,183 @@
+//! Tokens for one audience, and what is answered from memory: the same as what would be answered from the store.
+
+use super::*;
+
+const GIT: Accepted<'static> = Accepted { audience: "git", session_token: false };
+const GIT_OR_SESSION: Accepted<'static> = Accepted { audience: "git", session_token: true };
+const WIKI: Accepted<'static> = Accepted { audience: "wiki", session_token: true };
+
+/// A session whose token is known from a moment ago.
+struct Signed {
+    setup: Fixture,
+    token: SessionToken,
+}
+
+impl Signed {
+    async fn in_with(setup: Fixture) -> Self {
+        let token = setup.open_session().await;
+        Self { setup, token }
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.setup.sessions
+    }
+
+    fn later(&self, seconds: i64) {
+        self.setup.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    /// Has the store asked, which is remembered for a second: on a busy machine more than one try may be needed.
+    async fn known<T>(&self, at_once: impl Fn(&str) -> Option<T>) -> T {
+        for _ in 0..100 {
+            self.sessions().authenticate(self.token.expose(), Use::OnlyLooks).await.expect("a caller");
+            if let Some(known) = at_once(self.token.expose()) {
+                return known;
+            }
+        }
+        panic!("nothing is known from memory");
+    }
+
+    async fn known_visitor(&self, token: &str, accepted: Accepted<'_>) -> Visitor {
+        for _ in 0..100 {
+            self.sessions().authenticate_for(token, accepted, Use::Counts).await.expect("a visitor");
+            if let Some(known) = self.sessions().authenticate_for_at_once(token, accepted) {
+                return known;
+            }
+        }
+        panic!("nothing is known from memory");
+    }
+
+    /// A token for the service `git`.
+    async fn token_for_git(&self) -> NewToken {
+        let caller = self.sessions().authenticate(self.token.expose(), Use::Counts).await.expect("a caller");
+        self.sessions().open_audience_token(&caller, "git").await.expect("a token")
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_is_told_as_the_store_would_have_it() {
+    let signed = Signed::in_with(Fixture::new().await).await;
+    let sessions = signed.sessions();
+    assert!(sessions.authenticate_at_once(signed.token.expose()).is_none(), "nobody asked before");
+    let known = signed.known(|token| sessions.authenticate_at_once(token)).await;
+    let caller = sessions.authenticate(signed.token.expose(), Use::OnlyLooks).await.expect("a caller");
+    let session = serde_json::to_string(caller.session()).expect("JSON");
+    assert_eq!(known.told().session.get(), session);
+    let user: User = serde_json::from_str(known.told().user.get()).expect("a user");
+    assert_eq!(&user, caller.user());
+    assert!(sessions.authenticate_at_once(SessionToken::mint().expose()).is_none());
+
+    sessions.log_out(&caller).await.expect("ended");
+    assert!(sessions.authenticate_at_once(signed.token.expose()).is_none());
+}
+
+#[tokio::test]
+async fn a_use_that_is_to_be_written_down_is_not_answered_at_once() {
+    let signed = Signed::in_with(Fixture::new().await).await;
+    let at_once = |token: &str| signed.sessions().authenticate_at_once(token);
+    signed.later(59);
+    signed.known(at_once).await;
+    signed.later(1);
+    assert!(at_once(signed.token.expose()).is_none());
+    signed.sessions().authenticate(signed.token.expose(), Use::Counts).await.expect("a caller");
+    signed.known(at_once).await;
+}
+
+#[tokio::test]
+async fn nothing_is_answered_at_once_that_outlives_the_session() {
+    let mut setup = Fixture::new().await;
+    setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
+    let signed = Signed::in_with(setup).await;
+    let at_once = |token: &str| signed.sessions().authenticate_at_once(token);
+    signed.later(29);
+    signed.known(at_once).await;
+    signed.known(|token| signed.sessions().authenticate_for_at_once(token, GIT_OR_SESSION)).await;
+    signed.later(1);
+    assert!(at_once(signed.token.expose()).is_none());
+    assert!(signed.sessions().authenticate_for_at_once(signed.token.expose(), GIT_OR_SESSION).is_none());
+    signed.later(1);
+    assert!(at_once(signed.token.expose()).is_none());
+}
+
+#[tokio::test]
+async fn the_sessions_own_token_is_a_services_only_where_that_is_said() {
+    let signed = Signed::in_with(Fixture::new().await).await;
+    let (sessions, token) = (signed.sessions(), signed.token.expose());
+    let visitor = signed.known_visitor(token, GIT_OR_SESSION).await;
+    assert_eq!(visitor.caller().session().id, *signed.token.id());
+    assert_eq!(visitor.issued_at(), visitor.caller().session().created_at);
+    assert_eq!(visitor.expires_at(), visitor.caller().session().expires_at);
+    assert!(sessions.authenticate_for_at_once(token, GIT).is_none());
+    let refused = sessions.authenticate_for(token, GIT, Use::Counts).await;
+    assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_token_for_one_audience_is_good_for_no_other_and_for_ten_minutes() {
+    let signed = Signed::in_with(Fixture::new().await).await;
+    let sessions = signed.sessions();
+    signed.later(7);
+    let NewToken { token, expires_at } = signed.token_for_git().await;
+    let opened_at = whole_second(signed.setup.clock.now());
+    assert_eq!(expires_at, opened_at + SignedDuration::from_mins(10));
+    let visitor = signed.known_visitor(token.expose(), GIT).await;
+    assert_eq!((visitor.issued_at(), visitor.expires_at()), (opened_at, expires_at));
+    assert_eq!(visitor.caller().session().id, *signed.token.id());
+
+    assert!(sessions.authenticate_for_at_once(token.expose(), WIKI).is_none());
+    let refused = sessions.authenticate_for(token.expose(), WIKI, Use::Counts).await;
+    assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
+    let refused = sessions.authenticate(token.expose(), Use::Counts).await;
+    assert!(matches!(refused, Err(NotAuthenticated::Unknown)), "{refused:?}");
+    assert!(sessions.authenticate_at_once(token.expose()).is_none(), "it is not the session's own");
+
+    signed.later(599);
+    signed.known_visitor(token.expose(), GIT).await;
+    signed.later(1);
+    assert!(sessions.authenticate_for_at_once(token.expose(), GIT).is_none());
+    for _ in 0..2 {
+        let refused = sessions.authenticate_for(token.expose(), GIT, Use::Counts).await;
+        assert!(matches!(refused, Err(NotAuthenticated::Expired)), "{refused:?}");
+        signed.later(1);
+        assert!(sessions.authenticate_for_at_once(token.expose(), GIT).is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_token_for_one_audience_ends_with_its_session() {
+    let mut setup = Fixture::new().await;
+    setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
+    let signed = Signed::in_with(setup).await;
+    let NewToken { token, expires_at } = signed.token_for_git().await;
+    let visitor = signed.known_visitor(token.expose(), GIT).await;
+    assert_eq!(visitor.expires_at(), visitor.caller().session().expires_at);
+    assert_eq!(expires_at, visitor.expires_at());
+    signed.sessions().log_out(visitor.caller()).await.expect("ended");
+    assert!(signed.sessions().authenticate_for_at_once(token.expose(), GIT).is_none());
+    let refused = signed.sessions().authenticate_for(token.expose(), GIT, Use::Counts).await;
+    assert!(matches!(refused, Err(NotAuthenticated::Revoked)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_good_are_counted_by_why() {
+    let mut setup = Fixture::new().await;
+    let path = setup._directory.path().join("audit.jsonl");
+    let settings = crate::audit::AuditSettings::File { path: path.clone(), max_bytes: 1 << 20, keep: 1 };
+    setup.sessions.audit = Audit::open(&settings, Arc::new(setup.clock.clone())).expect("a log");
+    let signed = Signed::in_with(setup).await;
+    let sessions = signed.sessions();
+    let unknown = SessionToken::mint();
+    for accepted in [GIT, WIKI] {
+        sessions.authenticate_for(unknown.expose(), accepted, Use::Counts).await.expect_err("not known");
+    }
+    sessions.authenticate_for(signed.token.expose(), GIT, Use::Counts).await.expect_err("another audience");
+    let caller = sessions.authenticate(signed.token.expose(), Use::Counts).await.expect("a caller");
+    sessions.log_out(&caller).await.expect("ended");
+    sessions.authenticate(signed.token.expose(), Use::Counts).await.expect_err("ended");
+    sessions.audit.tell_refused();
+    let told = std::fs::read_to_string(path).expect("a log");
+    assert!(
+        told.contains(r#""event":"tokens_refused","unknown":2,"expired":0,"revoked":1,"otherAudience":1"#),
+        "{told}"
+    );
+}
