@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use infra_harness::api::Answered;
 use infra_harness::browser;
-use infra_harness::kubernetes_api::cluster::Cluster;
+use infra_harness::kubernetes_api::cluster::{Cluster, run_with_token};
 use infra_harness::kubernetes_api::documentation::{self, GROUP};
 use infra_harness::kubernetes_api::{ACCEPTED, private_file};
 use infra_harness::login;
 use infra_harness::program::{Ran, User};
 use infra_harness::services::token;
+use infra_harness::skip;
 use serde_json::{Value, json};
 
 const LIST: [&str; 5] = ["get", "configmaps", "--namespace", "web", "--output=name"];
@@ -287,4 +288,37 @@ fn many_at_once_find_a_token_where_the_kept_one_has_expired() {
     let before = cluster.api.reviews();
     is_listed(cluster.run(&alice, &LIST));
     assert_eq!(cluster.api.reviews(), before, "another token than the kept one is shown");
+}
+
+#[test]
+fn a_token_is_nothing_to_a_cluster_that_asks_another_daemon() {
+    let (Some(cluster), Some(other)) = (Cluster::start(), Cluster::start()) else { return };
+    let bob = other.sign_in("bob", &[]);
+    other.whoami(&bob);
+    let (address, authority) = other.place();
+    is_refused_there(&cluster, &address, &authority, &token_in(&bob));
+}
+
+#[test]
+fn a_real_api_server_is_reached_by_the_plugin_where_one_is_given() {
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where an API server is")]
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let names = ["INFRA_TEST_KUBERNETES_URL", "INFRA_TEST_KUBERNETES_TOKEN", "INFRA_TEST_KUBERNETES_CA"];
+    let [Some(address), Some(token), Some(authority)] = names.map(variable) else {
+        return skip::told("no API server is given in INFRA_TEST_KUBERNETES_URL, _TOKEN and _CA");
+    };
+    // It cannot ask a daemon that lives for this test.
+    let Some(cluster) = Cluster::start() else { return };
+    is_refused_there(&cluster, &address, &authority, &token);
+}
+
+/// The plugin's token reaches an API server that does not know this daemon, and is refused, where one of its own is taken.
+#[track_caller]
+fn is_refused_there(cluster: &Cluster, address: &str, authority: &str, own_token: &str) {
+    let whoami = ["auth", "whoami"];
+    let alice = cluster.sign_in("alice", &[]);
+    run_with_token(&cluster.kubectl, &alice, (address, authority), own_token, &whoami).expect(0);
+    let words = ["kubernetes", "configure", "prod", "--use", "--api-server", address];
+    alice.infra(words.iter().chain(&["--certificate-authority", authority])).run().expect(0);
+    is_unauthorized(cluster.run(&alice, &whoami));
 }

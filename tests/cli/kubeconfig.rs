@@ -1,6 +1,6 @@
 //! The kubeconfig that `infra kubernetes configure` and `kubectl` change by turns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use infra_harness::login;
 use infra_harness::program::{Ran, User};
 use infra_harness::provider::Provider;
 use infra_harness::services;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const KUBECONFIG: &str = "KUBECONFIG";
 const SERVER: &str = "https://k8s.test:6443";
@@ -201,4 +201,155 @@ fn with_our_server(home: &Path) -> BTreeMap<String, usize> {
         }
     }
     found
+}
+
+#[test]
+fn names_that_yaml_takes_for_something_else_are_found_again_by_kubectl() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let names = [
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "y",
+        "n",
+        "true",
+        "False",
+        "null",
+        "~",
+        "1e3",
+        "0x10",
+        "0o17",
+        "017",
+        ".inf",
+        "NaN",
+        ".nan",
+        "12:30:45",
+        "2001-01-01",
+        "1_000",
+        "=",
+        "<<",
+        "?x",
+        ":x",
+        "x:",
+        "a:b",
+        "#x",
+        "a#b",
+        "!x",
+        "&x",
+        "*x",
+        "%x",
+        "@x",
+        "`x",
+        "{x",
+        "[x]",
+        "'x'",
+        "\"x\"",
+        "|",
+        ">",
+        "a\\b",
+        "\\n",
+        ",",
+        "+1",
+        "null:",
+        "0b1",
+        "e1",
+        "1.5",
+    ];
+    for name in names {
+        let words = ["kubernetes", "configure", "prod", "--api-server", SERVER];
+        alice.infra(words.iter().chain(&["--context", name, "--namespace", name])).run().expect(0);
+    }
+    let view = world.view(&alice, None);
+    let sorted = BTreeSet::from(names);
+    for list in ["clusters", "users", "contexts"] {
+        let found = view[list].as_array().expect("a list").iter().filter_map(|entry| entry["name"].as_str());
+        assert_eq!(found.collect::<BTreeSet<_>>(), sorted, "{list}");
+    }
+    for context in view["contexts"].as_array().expect("a list") {
+        assert_eq!(context["context"]["namespace"], context["name"]);
+    }
+}
+
+/// Kubeconfigs as other programs and people write them, all of them with the same entries.
+fn shapes() -> Vec<(&'static str, String)> {
+    let document: Value = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "other",
+        "clusters": [{ "name": "other", "cluster": { "server": "https://other.test" } }],
+        "users": [{ "name": "other", "user": { "token": "canary-token-of-another-cluster" } }],
+        "contexts": [{ "name": "other", "context": { "cluster": "other", "user": "other" } }],
+    });
+    let plain = "\
+apiVersion: v1
+kind: Config
+clusters:
+- name: other
+  cluster:
+    server: https://other.test
+users:
+- name: other
+  user:
+    token: canary-token-of-another-cluster
+contexts:
+- name: other
+  context:
+    cluster: other
+    user: other
+current-context: other
+";
+    let with = |from: &str, to: &str| {
+        assert!(plain.contains(from));
+        plain.replace(from, to)
+    };
+    vec![
+        ("plain", plain.to_owned()),
+        ("JSON", document.to_string()),
+        ("JSON in lines", format!("{document:#}\n")),
+        ("lines that end as on Windows", plain.replace('\n', "\r\n")),
+        ("no end of the last line", plain.trim_end().to_owned()),
+        ("a byte order mark", format!("\u{feff}{plain}")),
+        ("the start of a document", format!("---\n{plain}")),
+        ("the end of a document", format!("{plain}...\n")),
+        ("comments at the end", format!("{plain}# the end\n    # of it all\n\n\n")),
+        ("lists that are moved in", plain.replace("\n  ", "\n      ").replace("\n- ", "\n    - ")),
+        ("a text in lines", with("token: canary", "token: |-\n      canary")),
+        ("a folded text", with("token: canary", "token: >-\n      canary")),
+        ("quotes", with("name: other", "\"name\": 'other'")),
+        ("an anchor", with("  cluster:\n    server", "  cluster: &it\n    server")),
+        ("an empty list", format!("extensions: []\n{plain}preferences: {{}}\n")),
+        ("keys that only others know", format!("x-tool:\n  - {{clusters: [], users: null}}\n{plain}")),
+        ("a list of users without any", with(OTHER_USER, "users: []\n")),
+        ("users that are nothing", with(OTHER_USER, "users: null\n")),
+        ("users without a word", with(OTHER_USER, "users:\n")),
+        ("no users", with(OTHER_USER, "")),
+        (
+            "the current context twice as long",
+            with("current-context: other", "current-context: \"oth\\\n  er\""),
+        ),
+    ]
+}
+
+const OTHER_USER: &str = "users:\n- name: other\n  user:\n    token: canary-token-of-another-cluster\n";
+
+#[test]
+fn however_a_kubeconfig_is_written_kubectl_finds_the_same_in_it_and_ours_beside() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    for (what, text) in shapes() {
+        let file = alice.home().join("shape.yaml");
+        std::fs::write(&file, &text).expect("a kubeconfig");
+        let list = Some(file.as_os_str());
+        let before = world.view(&alice, list);
+        assert_eq!(before["current-context"], "other", "{what}");
+        configure(&alice, list, SERVER);
+        let after = world.view(&alice, list);
+        let written = std::fs::read_to_string(&file).expect("a kubeconfig");
+        assert_eq!(after["current-context"], "prod", "{what}");
+        for section in ["clusters", "users", "contexts"] {
+            assert_eq!(others(&after, section), others(&before, section), "{what}\n{written}");
+            assert_eq!(named(&after, section)["name"], "prod");
+        }
+        assert_eq!(named(&after, "clusters")["cluster"]["server"], SERVER, "{what}\n{written}");
+    }
 }

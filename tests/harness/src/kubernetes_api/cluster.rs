@@ -1,6 +1,5 @@
 //! A whole cluster: a provider, a daemon and an API server, set up as the document says, and people who sign in there.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -73,12 +72,14 @@ impl Cluster {
     /// Sets `kubectl` up for the API server, with tokens for this service.
     #[track_caller]
     pub fn configure(&self, user: &User, service: &str) -> Ran {
-        let (address, authority) = (self.api.address(), self.api.authority_file());
+        let (address, authority) = self.place();
         let words = ["kubernetes", "configure", service, "--use", "--api-server", &address];
-        let call = user.infra(
-            words.iter().copied().chain(["--certificate-authority", &authority.display().to_string()]),
-        );
-        call.run().expect(0)
+        user.infra(words.iter().chain(&["--certificate-authority", &authority])).run().expect(0)
+    }
+
+    /// The address of the API server, and the file of its authority.
+    pub fn place(&self) -> (String, String) {
+        (self.api.address(), self.api.authority_file().display().to_string())
     }
 
     pub fn run(&self, user: &User, words: &[&str]) -> Ran {
@@ -94,22 +95,26 @@ impl Cluster {
 
     /// Runs `kubectl` with a token in its kubeconfig, and no plugin.
     pub fn run_with_token(&self, user: &User, token: &str, words: &[&str]) -> Ran {
-        let file = self.kubeconfig_with(user, token);
-        let file = file.display().to_string();
-        let words: Vec<&str> = ["--kubeconfig", &file].iter().chain(words).copied().collect();
-        self.run(user, &words)
+        let (address, authority) = self.place();
+        run_with_token(&self.kubectl, user, (&address, &authority), token, words)
     }
+}
 
-    fn kubeconfig_with(&self, user: &User, token: &str) -> PathBuf {
-        let cluster = json!({
-            "server": self.api.address(), "certificate-authority": self.api.authority_file(),
-        });
-        let document = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{ "name": "c", "cluster": cluster }],
-            "users": [{ "name": "c", "user": { "token": token } }],
-            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
-        });
-        private_file(user.home(), "with-token.json", &document.to_string())
-    }
+/// The same at any API server: its address, and the file of its authority.
+pub fn run_with_token(
+    kubectl: &Kubectl,
+    user: &User,
+    (address, authority): (&str, &str),
+    token: &str,
+    words: &[&str],
+) -> Ran {
+    let document = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": address, "certificate-authority": authority } }],
+        "users": [{ "name": "c", "user": { "token": token } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+    });
+    let file = private_file(user.home(), "with-token.json", &document.to_string()).display().to_string();
+    let words: Vec<&str> = ["--kubeconfig", &file].iter().chain(words).copied().collect();
+    kubectl.run(user, &words)
 }
