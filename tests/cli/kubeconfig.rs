@@ -134,7 +134,7 @@ fn other_clusters_stay_as_they_are_whoever_changes_the_file() {
 
 fn named<'a>(view: &'a Value, list: &str) -> &'a Value {
     let entries = view[list].as_array().expect("a list");
-    entries.iter().find(|entry| entry["name"] == "prod").unwrap_or_else(|| panic!("no prod in {view}"))
+    entries.iter().find(|entry| entry["name"] == "prod").expect("an entry that is called prod")
 }
 
 #[test]
@@ -181,6 +181,31 @@ fn what_is_new_goes_where_kubectl_would_put_it() {
             assert_eq!(named(&view, "contexts")["context"]["cluster"], "prod");
         }
     }
+}
+
+#[test]
+fn many_at_once_add_their_contexts_and_lose_none() {
+    const AT_ONCE: usize = 16;
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let file = alice.home().join("config");
+    std::fs::write(&file, OTHERS).expect("a kubeconfig");
+    let list = Some(file.as_os_str());
+    let running: Vec<_> = (0..AT_ONCE)
+        .map(|number| {
+            let name = format!("prod-{number}");
+            let words = ["kubernetes", "configure", "prod", "--api-server", SERVER, "--context", &name];
+            alice.infra(words).env(KUBECONFIG, &file).start()
+        })
+        .collect();
+    for running in running {
+        running.wait().expect(0);
+    }
+    let view = world.view(&alice, list);
+    for section in ["clusters", "users", "contexts"] {
+        assert_eq!(view[section].as_array().expect("a list").len(), AT_ONCE + 2, "{section}");
+    }
+    assert_eq!(view["current-context"], "old");
 }
 
 /// The files below a home that name our API server, and nothing of `infra`'s own or of a cache.

@@ -105,7 +105,7 @@ impl KubernetesApi {
 
     /// What it told of reviews that failed.
     pub fn log(&self) -> String {
-        lock(&self.world.authenticator).log.clone()
+        lock(&self.world.authenticator).log.join("\n")
     }
 
     /// What was asked since the last time: `METHOD PATH`, and the user, where it knew one.

@@ -23,7 +23,8 @@ pub(super) struct Authenticator {
     /// Of the webhook: a *yes* and a *no*, and no failure.
     answers: HashMap<String, Kept<Option<User>>>,
     pub(super) reviews: usize,
-    pub(super) log: String,
+    /// Of reviews that failed.
+    pub(super) log: Vec<String>,
 }
 
 struct Kept<T> {
@@ -46,7 +47,7 @@ impl Authenticator {
             accepted: HashMap::new(),
             answers: HashMap::new(),
             reviews: 0,
-            log: String::new(),
+            log: Vec::new(),
         }
     }
 
@@ -76,7 +77,7 @@ impl Authenticator {
                 answer
             }
             Err(reason) => {
-                self.log.push_str(&format!("Unable to authenticate the request: {reason}\n"));
+                self.log.push(format!("Unable to authenticate the request: {reason}"));
                 None
             }
         }

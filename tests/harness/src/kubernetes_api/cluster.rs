@@ -25,16 +25,16 @@ pub struct Cluster {
 impl Cluster {
     /// `None`, said loudly, where `kubectl` is not installed.
     pub fn start() -> Option<Self> {
-        Self::start_with(|services| services)
+        Self::start_with(str::to_owned)
     }
 
     /// The same, with the daemon's `services` changed first.
-    pub fn start_with(change: impl FnOnce(String) -> String) -> Option<Self> {
+    pub fn start_with(change: impl FnOnce(&str) -> String) -> Option<Self> {
         let kubectl = Kubectl::find()?;
         let provider = Provider::start();
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
         let services = documentation::services(&credential_in(daemon.directory()));
-        daemon.change(|configuration| configuration.more = change(services));
+        daemon.change(|configuration| configuration.more = change(&services));
         daemon.start_again();
         let authority = daemon.infrad(["ca", "print"]).wait().expect(0).stdout;
         let authority = private_file(daemon.directory(), "infra-ca.pem", &authority);
