@@ -308,7 +308,7 @@ impl DaemonError {
                 Failure::new(exit, "the identity provider cannot be reached by the daemon")
             }
             (Self::Problem { problem, .. }, Exit::Unreachable)
-                if problem.code == ProblemCode::Unavailable =>
+                if [ProblemCode::Unavailable, ProblemCode::TooManyRequests].contains(&problem.code) =>
             {
                 Failure::new(exit, format!("{origin} cannot do this now"))
             }

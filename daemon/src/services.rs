@@ -74,6 +74,8 @@ pub enum NotIssued {
     #[error("the service's rules do not admit the user")]
     NotAllowed,
     #[error(transparent)]
+    NotAClusterUser(#[from] NotAClusterUser),
+    #[error(transparent)]
     NotOpened(#[from] NotOpened),
 }
 
@@ -102,6 +104,10 @@ impl Services {
         let service = self.all.iter().find(is_meant).ok_or(NotIssued::NoService)?;
         if !service.settings.allow.admit(caller) {
             return Err(NotIssued::NotAllowed);
+        }
+        // The API server could not tell them why it refuses them.
+        if let Some(cluster) = service.cluster() {
+            cluster.user(caller)?;
         }
         let token = self.sessions.open_audience_token(caller, &service.settings.audience).await?;
         Ok((token, service))

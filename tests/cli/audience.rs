@@ -97,6 +97,18 @@ fn what_cannot_be_had_is_told_with_its_exit_code() {
 }
 
 #[test]
+fn too_many_tokens_are_told_as_such_and_not_as_a_server_that_is_away() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let (api, session) = (daemon.api(), login::token(&alice));
+    while services::ask_token(&api, &session, "wiki").status == 201 {}
+    let ran = alice.infra(["token", "--audience", WIKI]).run().expect(4).silent();
+    let ran = ran.telling(&["cannot do this now", "as many tokens as it may have", "again in"]);
+    assert!(!ran.stderr.contains("cannot be reached"), "{ran}");
+}
+
+#[test]
 fn the_token_of_the_environment_asks_for_itself_and_keeps_nothing() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);

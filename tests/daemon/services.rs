@@ -364,7 +364,7 @@ fn an_api_server_is_told_names_with_a_prefix_and_none_of_its_own() {
 
     // Whom nobody vouches for has no name where names are addresses.
     let unverified = sign_in(&daemon, &provider, "bob", &[("email_verified", json!(false))]);
-    assert!(!is_authenticated(&review(&api, "prod", &token(&api, &unverified, "prod"), &[])));
+    assert_eq!(ask_token(&api, &unverified, "prod").problem().code, ProblemCode::Forbidden);
     assert!(is_authenticated(&review(&api, "stage", &token(&api, &unverified, "stage"), &[])));
 
     // Only the API server may ask.

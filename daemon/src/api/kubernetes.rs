@@ -103,7 +103,7 @@ fn status(service: &Service, cluster: &Cluster, visitor: &Visitor, asked: &[Stri
         );
         return refused(Some("the token is for none of the audiences that were asked for"));
     };
-    let ClusterUser { username, groups } = match cluster.user(visitor) {
+    let ClusterUser { username, groups } = match cluster.user(visitor.caller()) {
         Ok(user) => user,
         Err(reason) => {
             tracing::warn!(service = name, %reason, "a user has no name in the cluster");

@@ -10,7 +10,7 @@ use infra_shared::api::{OpenAudienceToken, OpenedAudienceToken, ProblemCode};
 use super::Api;
 use super::body::{JSON, UnverifiedBearer};
 use super::problem::{Refusal, answer};
-use crate::services::NotIssued;
+use crate::services::{NotAClusterUser, NotIssued};
 use crate::sessions::{NotOpened, Use};
 
 pub(super) async fn issue(
@@ -38,6 +38,15 @@ impl From<NotIssued> for Refusal {
             ),
             NotIssued::NotAllowed => Self::new(ProblemCode::Forbidden, &reason)
                 .with_detail("this service does not admit you: an operator decides whom it does"),
+            NotIssued::NotAClusterUser(NotAClusterUser::NoVerifiedEmail) => {
+                Self::new(ProblemCode::Forbidden, &reason).with_detail(
+                    "your identity provider does not vouch for your e-mail, which would be your name in this cluster",
+                )
+            }
+            NotIssued::NotAClusterUser(NotAClusterUser::Reserved) => {
+                Self::new(ProblemCode::Forbidden, &reason)
+                    .with_detail("your name in this cluster would be one of Kubernetes' own")
+            }
             NotIssued::NotOpened(NotOpened::SessionOver) => Self::new(ProblemCode::NotAuthenticated, &reason),
             NotIssued::NotOpened(NotOpened::TooMany(wait)) => Self::too_many(
                 Duration::try_from(*wait).unwrap_or_default(),

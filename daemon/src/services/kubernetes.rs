@@ -1,6 +1,6 @@
 //! Who a user is in a cluster: names with a prefix, and none of Kubernetes' own.
 
-use crate::sessions::Visitor;
+use crate::sessions::Caller;
 
 /// What an API server is told of users, and calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +37,9 @@ const RESERVED: &str = "system:";
 impl Cluster {
     pub const DEFAULT_PREFIX: &str = "infra:";
 
-    /// What `visitor` is called in the cluster. A group that would get a reserved name is left out.
-    pub fn user(&self, visitor: &Visitor) -> Result<ClusterUser, NotAClusterUser> {
-        let (caller, user) = (visitor.caller(), visitor.caller().user());
+    /// What `caller` is called in the cluster. A group that would get a reserved name is left out.
+    pub fn user(&self, caller: &Caller) -> Result<ClusterUser, NotAClusterUser> {
+        let user = caller.user();
         let prefix = self.prefix.replace("{provider}", &user.provider);
         let name = if self.username_is_email {
             // Its case makes no difference to whoever gets the mail, and would to the cluster.

@@ -32,6 +32,7 @@ pub mod hostile_text;
 pub mod https;
 pub mod impostor;
 pub mod kubernetes;
+pub mod kubernetes_api;
 pub mod load;
 pub mod login;
 pub mod moto;

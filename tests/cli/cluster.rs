@@ -1,0 +1,355 @@
+//! `kubectl` with `infra` as its plugin, at an API server that asks the daemon: set up as `docs/kubernetes.md` says.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use infra_harness::api::Answered;
+use infra_harness::browser;
+use infra_harness::kubernetes_api::cluster::{Cluster, run_with_token};
+use infra_harness::kubernetes_api::documentation::{self, GROUP};
+use infra_harness::kubernetes_api::{ACCEPTED, private_file};
+use infra_harness::login;
+use infra_harness::program::{Ran, User, built};
+use infra_harness::services::token;
+use infra_harness::skip;
+use serde_json::{Value, json};
+
+const LIST: [&str; 5] = ["get", "configmaps", "--namespace", "web", "--output=name"];
+const ALICE: &str = "infra:alice@example.test";
+
+fn groups(groups: &[&str]) -> (&'static str, Value) {
+    ("groups", json!(groups))
+}
+
+/// The document's services, open to everybody.
+fn open_to_all(services: &str) -> String {
+    let rule = format!("[{{provider: okta, groups: [{GROUP}]}}]");
+    assert!(services.contains(&rule), "{services}");
+    services.replace(&rule, "everyone")
+}
+
+/// `kubectl` got what it asked for.
+#[track_caller]
+fn is_listed(ran: Ran) {
+    let ran = ran.expect(0);
+    assert_eq!(ran.stdout, "configmap/settings\n", "{ran}");
+}
+
+/// The API server knows who it is, and does not allow it.
+#[track_caller]
+fn is_forbidden(ran: Ran, user: &str) {
+    let words = ["Error from server (Forbidden)", "cannot list resource \"configmaps\"", user];
+    ran.expect(1).telling(&words).silent();
+}
+
+/// The API server does not know who it is.
+#[track_caller]
+fn is_unauthorized(ran: Ran) {
+    ran.expect(1).telling(&["You must be logged in to the server"]).silent();
+}
+
+#[test]
+fn kubectl_is_who_the_daemon_says_and_may_do_what_a_binding_of_a_group_says() {
+    let Some(cluster) = Cluster::start() else { return };
+    let alice = cluster.sign_in("alice", &[groups(&[GROUP, "Everyone"])]);
+    let who = cluster.whoami(&alice);
+    assert_eq!(who["username"], ALICE);
+    assert_eq!(who["groups"], json!(["infra:engineering", "infra:Everyone", "system:authenticated"]));
+    assert_eq!(who["uid"], format!("{}#sub-alice", cluster.provider.issuer()));
+    let session = alice.infra(["status", "--json"]).run().expect(0).json();
+    assert_eq!(who["extra"], json!({ "infra.session/id": [session["session"]["id"]] }), "{session}");
+
+    is_forbidden(cluster.run(&alice, &LIST), ALICE);
+    cluster.api.apply(&documentation::role_binding());
+    is_listed(cluster.run(&alice, &LIST));
+    cluster.run(&alice, &["create", "configmap", "more", "--namespace=web"]).expect(0);
+    is_forbidden(cluster.run(&alice, &["get", "configmaps", "--namespace=default"]), ALICE);
+    cluster.kubectl.run_helm(&alice, &["list", "--namespace=web"]).expect(0);
+
+    // The plugin alone made all of this one user's: nothing was asked without a token, and one review did for all.
+    let asked = cluster.api.take_asked();
+    let is_alice = |name: &str| name == ALICE;
+    assert!(
+        asked.iter().all(|(_, user)| user.as_ref().is_some_and(|user| is_alice(&user.name))),
+        "{asked:?}"
+    );
+    let names = [token_in(&alice), login::token(&alice)];
+    assert!(names.iter().all(|secret| !cluster.daemon.log().contains(secret)), "a token is logged");
+}
+
+/// The token for the cluster that `infra` keeps.
+fn token_in(user: &User) -> String {
+    let kept: Value = serde_json::from_str(&user.file("sessions.json").expect("a session")).expect("JSON");
+    let session = kept.get("sessions").and_then(|sessions| sessions.as_object()?.values().next());
+    let token = session.and_then(|session| session.pointer("/audienceTokens/prod/token"));
+    token.and_then(Value::as_str).expect("a token for the cluster").to_owned()
+}
+
+#[test]
+fn somebody_without_the_group_is_known_and_may_do_nothing() {
+    let Some(cluster) = Cluster::start_with(open_to_all) else { return };
+    cluster.api.apply(&documentation::role_binding());
+    let bob = cluster.sign_in("bob", &[groups(&["finance", "engineering2", "Engineering"])]);
+    assert_eq!(cluster.whoami(&bob)["username"], "infra:bob@example.test");
+    is_forbidden(cluster.run(&bob, &LIST), "infra:bob@example.test");
+    let alice = cluster.sign_in("alice", &[groups(&[GROUP])]);
+    is_listed(cluster.run(&alice, &LIST));
+}
+
+#[test]
+fn whom_the_service_does_not_admit_has_nothing_to_show_to_the_cluster() {
+    let Some(cluster) = Cluster::start() else { return };
+    let bob = cluster.sign_in("bob", &[groups(&["finance"])]);
+    cluster.run(&bob, &LIST).expect(1).telling(&["gives you no token for `prod`", "getting credentials"]);
+    assert_eq!(cluster.api.take_asked(), []);
+}
+
+#[test]
+fn a_group_of_the_provider_that_is_called_like_one_of_kubernetes_own_gives_nothing() {
+    let Some(cluster) = Cluster::start_with(open_to_all) else { return };
+    let mallory = [groups(&["system:masters", "system:authenticated", "masters"])];
+    let mallory = cluster.sign_in("mallory", &mallory);
+    is_forbidden(cluster.run(&mallory, &LIST), "infra:mallory@example.test");
+    let who = cluster.whoami(&mallory);
+    let expected =
+        ["infra:system:masters", "infra:system:authenticated", "infra:masters", "system:authenticated"];
+    assert_eq!(who["groups"], json!(expected));
+
+    // Nor does a name, where users are called by it.
+    let by_subject = |services: &str| format!("{}    username: subject\n", open_to_all(services));
+    let Some(cluster) = Cluster::start_with(by_subject) else { return };
+    let mallory = cluster.sign_in("mallory", &[("sub", json!("system:admin"))]);
+    assert_eq!(cluster.whoami(&mallory)["username"], "infra:system:admin");
+}
+
+#[test]
+fn an_address_that_nobody_vouches_for_is_nobodys_name() {
+    let by_subject = |services: &str| format!("{services}    username: subject\n");
+    let Some(mut cluster) = Cluster::start_with(by_subject) else { return };
+    let unverified = [("email", json!("alice@example.test")), ("email_verified", json!(false))];
+    let mallory = cluster.sign_in("mallory", &unverified);
+    assert_eq!(cluster.whoami(&mallory)["username"], "infra:sub-mallory");
+
+    // Where addresses are names, a token from before is refused.
+    cluster.daemon.change(|configuration| {
+        configuration.more = configuration.more.replace("    username: subject\n", "");
+    });
+    cluster.daemon.restart();
+    let binding = documentation::role_binding().replace("alice@example.com", "alice@example.test");
+    cluster.api.apply(&binding.replace("infra:engineering", "infra:nobody"));
+    cluster.api.let_pass(ACCEPTED);
+    is_unauthorized(cluster.run(&mallory, &LIST));
+    let reason = "the user has no name in this cluster";
+    assert!(cluster.api.log().contains(reason), "{}", cluster.api.log());
+    is_listed(cluster.run(&cluster.sign_in("alice", &[]), &LIST));
+
+    // And there is none anew, whatever a provider says in the place of vouching.
+    cluster.api.take_asked();
+    for vouched in [json!(false), Value::Null, json!("false"), json!(0)] {
+        let claims = [("email", json!("alice@example.test")), ("email_verified", vouched)];
+        let refused = cluster.run(&cluster.sign_in("mallory", &claims), &LIST).expect(1).silent();
+        refused.telling(&["gives you no token for `prod`", "does not vouch for your e-mail"]);
+    }
+    assert_eq!(cluster.api.take_asked(), []);
+}
+
+#[test]
+fn a_session_that_was_ended_is_refused_once_the_api_server_forgets_it() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    // What the webhook's cache lets in is kept once more, for ten seconds from then.
+    let still_let_in: [(Duration, &[u64]); 2] =
+        [(Duration::from_secs(1), &[0, 9]), (Duration::from_mins(2), &[0, 119, 9])];
+    for (ttl, pauses) in still_let_in {
+        cluster.restart_api(|flags| flags.cache_ttl = ttl);
+        cluster.api.apply(&documentation::role_binding());
+        let alice = cluster.sign_in("alice", &[]);
+        is_listed(cluster.run(&alice, &LIST));
+        let shown = token_in(&alice);
+        alice.infra(["logout"]).run().expect(0);
+
+        // `kubectl` has nothing to show any more.
+        cluster.api.take_asked();
+        cluster.run(&alice, &LIST).expect(1).telling(&["infra login", "failed with exit code 3"]);
+        assert_eq!(cluster.api.take_asked(), []);
+
+        // Who kept the token is let in until the API server asks again.
+        for seconds in pauses {
+            cluster.api.let_pass(Duration::from_secs(*seconds));
+            is_listed(cluster.run_with_token(&alice, &shown, &LIST));
+        }
+        cluster.api.let_pass(Duration::from_secs(1));
+        is_unauthorized(cluster.run_with_token(&alice, &shown, &LIST));
+    }
+}
+
+#[test]
+fn a_session_that_was_ended_elsewhere_is_refused_though_infra_still_has_the_token() {
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.api.apply(&documentation::role_binding());
+    let alice = cluster.sign_in("alice", &[]);
+    is_listed(cluster.run(&alice, &LIST));
+    let session = login::token(&alice);
+    assert_eq!(cluster.daemon.api().delete_as("/v1/session", &session).status, 204);
+    cluster.api.let_pass(ACCEPTED);
+    is_unauthorized(cluster.run(&alice, &LIST));
+    // It says itself what helps.
+    alice.infra(["status"]).run().expect(3);
+    login::succeed(&alice, &cluster.daemon, &cluster.provider);
+    is_listed(cluster.run(&alice, &LIST));
+}
+
+#[test]
+fn what_is_for_others_opens_no_cluster() {
+    let more = |services: &str| {
+        let stage = services.replace("services:\n", "").replace("name: prod", "name: stage");
+        format!("{services}{stage}  - {{name: wiki, allow: everyone}}\n")
+    };
+    let Some(cluster) = Cluster::start_with(more) else { return };
+    cluster.api.apply(&documentation::role_binding());
+    let alice = cluster.sign_in("alice", &[]);
+    is_listed(cluster.run(&alice, &LIST));
+
+    // A kubeconfig that names another cluster's service.
+    cluster.configure(&alice, "stage");
+    is_unauthorized(cluster.run(&alice, &LIST));
+    let (api, session) = (cluster.daemon.api(), login::token(&alice));
+    let for_wiki = token(&api, &session, "wiki");
+    let mut changed = token(&api, &session, "prod");
+    is_listed(cluster.run_with_token(&alice, &changed, &LIST));
+    changed.pop();
+    for refused in [&session, &for_wiki, &changed, "infra_aud_", "none"] {
+        is_unauthorized(cluster.run_with_token(&alice, refused, &LIST));
+    }
+    // Without any, somebody is nobody, and a token that is not good is worse than none.
+    let client = browser::client(&[cluster.api.authority_file()]).expect("a client");
+    let ask = |path: &str| client.get(format!("{}{path}", cluster.api.address()));
+    assert_eq!(Answered::of(ask("/version")).status, 200);
+    assert_eq!(Answered::of(ask("/api")).status, 403);
+    assert_eq!(Answered::of(ask("/version").bearer_auth(&changed)).status, 401);
+}
+
+#[test]
+fn a_daemon_that_is_away_leaves_nobody_signed_in_and_nobody_to_sign_in_again() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    cluster.api.apply(&documentation::role_binding());
+    let alice = cluster.sign_in("alice", &[]);
+    is_listed(cluster.run(&alice, &LIST));
+    cluster.daemon.kill();
+    // Whom the API server knows from a moment ago it still lets in.
+    is_listed(cluster.run(&alice, &LIST));
+    cluster.api.let_pass(ACCEPTED);
+    is_unauthorized(cluster.run(&alice, &LIST));
+    is_unauthorized(cluster.run(&alice, &["auth", "whoami"]));
+    assert!(cluster.api.log().contains("Connection refused"), "{}", cluster.api.log());
+
+    // A failure is not kept.
+    cluster.daemon.start_again();
+    is_listed(cluster.run(&alice, &LIST));
+}
+
+#[test]
+fn an_api_server_that_is_set_up_wrongly_lets_nobody_in_and_says_why() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let file = std::fs::read_to_string(&cluster.flags.webhook).expect("the webhook's file");
+    let foreign = cluster.provider.authority_file().display().to_string();
+    let own = cluster.daemon.directory().join("infra-ca.pem").display().to_string();
+    let alice = cluster.sign_in("alice", &[]);
+    let webhook = |name: &str, text: &str| private_file(cluster.daemon.directory(), name, text);
+    let wrong = [
+        (webhook("credential", &file.replace("canary-service", "wrong")), "401"),
+        (webhook("authority", &file.replace(&own, &foreign)), "UnknownIssuer"),
+        (webhook("cluster", &file.replace("/prod/", "/stage/")), "404"),
+    ];
+    let right = cluster.flags.webhook.clone();
+    // client-go's own judgement of the daemon's certificate.
+    cluster.kubectl.get(&right, "/v1/server").expect(0);
+    let authority = cluster.daemon.directory().join("authority");
+    let refused = cluster.kubectl.get(&authority, "/v1/server").expect(1);
+    refused.telling(&["certificate signed by unknown authority"]).silent();
+    for (file, reason) in wrong {
+        cluster.restart_api(|flags| flags.webhook = file);
+        cluster.configure(&alice, "prod");
+        is_unauthorized(cluster.run(&alice, &LIST));
+        assert!(cluster.api.log().contains(reason), "{reason}\n{}", cluster.api.log());
+    }
+    cluster.restart_api(|flags| {
+        flags.webhook = right;
+        flags.audiences = vec!["https://another.cluster".to_owned()];
+    });
+    cluster.configure(&alice, "prod");
+    is_unauthorized(cluster.run(&alice, &LIST));
+    assert!(cluster.api.log().contains("none of the audiences"), "{}", cluster.api.log());
+    assert!(cluster.daemon.log().contains("apiAudiences"));
+}
+
+#[test]
+fn the_plugin_is_found_by_its_name_and_its_absence_is_told() {
+    let Some(cluster) = Cluster::start() else { return };
+    let alice = cluster.sign_in("alice", &[]);
+    let folder = alice.home().join("programs");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::os::unix::fs::symlink(built("infra"), folder.join("infra")).expect("a link");
+    let configure = ["kubernetes", "configure", "prod", "--use", "--api-server", &cluster.api.address()];
+    alice.infra(configure).env("PATH", &folder).run().expect(0);
+    let kubeconfig = std::fs::read_to_string(alice.home().join(".kube/config")).expect("a kubeconfig");
+    assert!(kubeconfig.contains("command: infra\n"), "{kubeconfig}");
+
+    let list = |path: &OsStr| cluster.kubectl.start(&alice, &["auth", "whoami"], &[("PATH", path)]).wait();
+    list(folder.as_os_str()).expect(0);
+    let missing = list(OsStr::new("/nowhere")).expect(1).silent();
+    missing.telling(&["executable infra not found", "Install it, and sign in once with `infra login`"]);
+}
+
+#[test]
+fn many_at_once_find_a_token_where_the_kept_one_has_expired() {
+    const AT_ONCE: usize = 20;
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.api.apply(&documentation::role_binding());
+    let alice = cluster.sign_in("alice", &[]);
+    is_listed(cluster.run(&alice, &LIST));
+    let expired = token_in(&alice);
+    alice.edit_session(|session| {
+        session["audienceTokens"]["prod"]["expiresAt"] = json!("2026-01-01T00:00:00Z");
+    });
+    let running: Vec<_> = (0..AT_ONCE).map(|_| cluster.kubectl.start(&alice, &LIST, &[])).collect();
+    for running in running {
+        is_listed(running.wait());
+    }
+    assert_ne!(token_in(&alice), expired);
+    let before = cluster.api.reviews();
+    is_listed(cluster.run(&alice, &LIST));
+    assert_eq!(cluster.api.reviews(), before, "another token than the kept one is shown");
+}
+
+#[test]
+fn a_token_is_nothing_to_a_cluster_that_asks_another_daemon() {
+    let (Some(cluster), Some(other)) = (Cluster::start(), Cluster::start()) else { return };
+    let bob = other.sign_in("bob", &[]);
+    other.whoami(&bob);
+    let (address, authority) = other.place();
+    is_refused_there(&cluster, &address, &authority, &token_in(&bob));
+}
+
+#[test]
+fn a_real_api_server_is_reached_by_the_plugin_where_one_is_given() {
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where an API server is")]
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let names = ["INFRA_TEST_KUBERNETES_URL", "INFRA_TEST_KUBERNETES_TOKEN", "INFRA_TEST_KUBERNETES_CA"];
+    let [Some(address), Some(token), Some(authority)] = names.map(variable) else {
+        return skip::told("no API server is given in INFRA_TEST_KUBERNETES_URL, _TOKEN and _CA");
+    };
+    // It cannot ask a daemon that lives for this test.
+    let Some(cluster) = Cluster::start() else { return };
+    is_refused_there(&cluster, &address, &authority, &token);
+}
+
+/// The plugin's token reaches an API server that does not know this daemon, and is refused, where one of its own is taken.
+#[track_caller]
+fn is_refused_there(cluster: &Cluster, address: &str, authority: &str, own_token: &str) {
+    let whoami = ["auth", "whoami"];
+    let alice = cluster.sign_in("alice", &[]);
+    run_with_token(&cluster.kubectl, &alice, (address, authority), own_token, &whoami).expect(0);
+    let words = ["kubernetes", "configure", "prod", "--use", "--api-server", address];
+    alice.infra(words.iter().chain(&["--certificate-authority", authority])).run().expect(0);
+    is_unauthorized(cluster.run(&alice, &whoami));
+}

@@ -1,0 +1,157 @@
+//! A stand-in for an API server that asks the daemon whose token it was shown: configured as `docs/kubernetes.md` says,
+//! keeping answers as `kube-apiserver` keeps them, with RBAC. No real one can be installed from a package.
+
+mod authentication;
+mod authorization;
+pub mod cluster;
+pub mod documentation;
+mod kubectl;
+mod resources;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::authority::Authority;
+use crate::https::{Answer, Request, Server};
+use authentication::Authenticator;
+use authorization::{Binding, Wish};
+
+pub use kubectl::Kubectl;
+
+/// How long `kube-apiserver` keeps an accepted token, whatever its flags say.
+pub const ACCEPTED: Duration = Duration::from_secs(10);
+
+/// What `kube-apiserver` is told by its flags.
+#[derive(Debug, Clone)]
+pub struct Flags {
+    /// `--authentication-token-webhook-config-file`
+    pub webhook: PathBuf,
+    /// `--authentication-token-webhook-cache-ttl`, for a *yes* and for a *no*.
+    pub cache_ttl: Duration,
+    /// `--api-audiences`
+    pub audiences: Vec<String>,
+}
+
+/// A running API server; it ends with the value.
+pub struct KubernetesApi {
+    world: Arc<World>,
+    server: Server,
+    authority: Authority,
+}
+
+struct World {
+    kubectl: Kubectl,
+    authenticator: Mutex<Authenticator>,
+    bindings: Mutex<Vec<Binding>>,
+    /// What was asked: `METHOD PATH`, and the user, where there was one.
+    asked: Mutex<Vec<(String, Option<User>)>>,
+}
+
+/// A user, as the authenticator knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    pub name: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+    pub extra: Value,
+}
+
+impl KubernetesApi {
+    pub fn start(kubectl: &Kubectl, flags: Flags) -> Self {
+        let world = Arc::new(World {
+            kubectl: kubectl.clone(),
+            authenticator: Mutex::new(Authenticator::new(kubectl, flags)),
+            bindings: Mutex::default(),
+            asked: Mutex::default(),
+        });
+        let authority = Authority::new();
+        let asked = Arc::clone(&world);
+        let server = Server::start(authority.issue(), move |request| {
+            let world = Arc::clone(&asked);
+            async move {
+                let answered = tokio::task::spawn_blocking(move || world.answer(&request)).await;
+                answered.unwrap_or_else(|_| resources::status(500, "InternalError", "the stand-in failed"))
+            }
+        });
+        Self { world, server, authority }
+    }
+
+    pub fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.server.port())
+    }
+
+    pub fn authority_file(&self) -> PathBuf {
+        self.authority.file()
+    }
+
+    /// Makes a `RoleBinding` of a manifest in YAML.
+    pub fn apply(&self, manifest: &str) {
+        let manifest = self.world.kubectl.read_manifest(manifest);
+        lock(&self.world.bindings).push(Binding::of(&manifest));
+    }
+
+    /// Lets its clock go on, which stands still otherwise.
+    pub fn let_pass(&self, time: Duration) {
+        lock(&self.world.authenticator).let_pass(time);
+    }
+
+    /// How often the daemon was asked.
+    pub fn reviews(&self) -> usize {
+        lock(&self.world.authenticator).reviews
+    }
+
+    /// What it told of reviews that failed.
+    pub fn log(&self) -> String {
+        lock(&self.world.authenticator).log.join("\n")
+    }
+
+    /// What was asked since the last time: `METHOD PATH`, and the user, where it knew one.
+    pub fn take_asked(&self) -> Vec<(String, Option<User>)> {
+        std::mem::take(&mut *lock(&self.world.asked))
+    }
+}
+
+impl World {
+    fn answer(&self, request: &Request) -> Answer {
+        let user = self.authenticate(request);
+        let line = format!("{} {}", request.method, request.path);
+        lock(&self.asked).push((line, user.clone()));
+        let Some(user) = user else { return resources::status(401, "Unauthorized", "Unauthorized") };
+        let wish = Wish::of(request);
+        let bindings = lock(&self.bindings);
+        if !authorization::allows(&bindings, &user, &wish) {
+            return resources::status(403, "Forbidden", &wish.refusal(&user));
+        }
+        resources::answer(request, &wish, &user)
+    }
+
+    /// `None` where a token is shown that is not good: it never makes anybody anonymous.
+    fn authenticate(&self, request: &Request) -> Option<User> {
+        let token = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
+        let Some(token) = token else {
+            return Some(User {
+                name: "system:anonymous".to_owned(),
+                uid: String::new(),
+                groups: vec!["system:unauthenticated".to_owned()],
+                extra: Value::Null,
+            });
+        };
+        let mut user = lock(&self.authenticator).authenticate(token)?;
+        user.groups.push(authorization::AUTHENTICATED.to_owned());
+        Some(user)
+    }
+}
+
+/// Puts `text` into a file of `directory` that its owner alone can read.
+pub fn private_file(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    crate::services::write_private(&path, text);
+    path
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,203 @@
+//! RBAC: what a request wishes, and whether a binding, or what every cluster begins with, allows it.
+
+use serde_json::Value;
+
+use super::User;
+use crate::https::Request;
+
+/// Everybody whose credentials are good is in it.
+pub(super) const AUTHENTICATED: &str = "system:authenticated";
+/// May do everything, without a binding.
+const MASTERS: &str = "system:masters";
+
+/// What a request wishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) verb: &'static str,
+    pub(super) target: Target,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A path that is no resource: discovery, the version, health.
+    Path(String),
+    Resource {
+        group: String,
+        resource: String,
+        namespace: Option<String>,
+        name: Option<String>,
+    },
+}
+
+/// A `RoleBinding` of one of the roles that every cluster has.
+pub(super) struct Binding {
+    namespace: String,
+    role: String,
+    /// Kind and name.
+    subjects: Vec<(String, String)>,
+}
+
+impl Wish {
+    pub(super) fn of(request: &Request) -> Self {
+        let segments: Vec<&str> = request.path.split('/').skip(1).collect();
+        let (group, rest) = match segments.as_slice() {
+            ["api", "v1", rest @ ..] => ("", rest),
+            ["apis", group, _version, rest @ ..] => (*group, rest),
+            _ => ("", &[][..]),
+        };
+        let (namespace, rest) = match rest {
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
+            _ => (None, rest),
+        };
+        let name = rest.get(1).map(|name| (*name).to_owned());
+        let verb = match (request.method.as_str(), &name) {
+            ("GET", Some(_)) => "get",
+            ("GET", None) => "list",
+            ("POST", _) => "create",
+            ("DELETE", _) => "delete",
+            ("PUT", _) => "update",
+            _ => "patch",
+        };
+        match rest.first() {
+            Some(resource) => Self {
+                verb,
+                target: Target::Resource {
+                    group: group.to_owned(),
+                    resource: (*resource).to_owned(),
+                    namespace,
+                    name,
+                },
+            },
+            None => Self { verb: "get", target: Target::Path(request.path.clone()) },
+        }
+    }
+
+    /// How an API server says that it does not allow it.
+    pub(super) fn refusal(&self, user: &User) -> String {
+        let (name, verb) = (&user.name, self.verb);
+        match &self.target {
+            Target::Path(path) => format!("forbidden: User \"{name}\" cannot {verb} path \"{path}\""),
+            Target::Resource { group, resource, namespace, .. } => {
+                let place = namespace.as_ref().map_or_else(
+                    || "at the cluster scope".to_owned(),
+                    |namespace| format!("in the namespace \"{namespace}\""),
+                );
+                format!(
+                    "{resource} is forbidden: User \"{name}\" cannot {verb} resource \"{resource}\" in API group \
+                     \"{group}\" {place}"
+                )
+            }
+        }
+    }
+}
+
+impl Binding {
+    pub(super) fn of(manifest: &Value) -> Self {
+        let text = |value: &Value| value.as_str().expect("a text in a RoleBinding").to_owned();
+        assert_eq!(manifest["kind"], "RoleBinding", "{manifest}");
+        assert_eq!(manifest["roleRef"]["kind"], "ClusterRole", "{manifest}");
+        let subjects = manifest["subjects"].as_array().expect("subjects");
+        Self {
+            namespace: text(&manifest["metadata"]["namespace"]),
+            role: text(&manifest["roleRef"]["name"]),
+            subjects: subjects.iter().map(|it| (text(&it["kind"]), text(&it["name"]))).collect(),
+        }
+    }
+
+    fn names(&self, user: &User) -> bool {
+        self.subjects.iter().any(|(kind, name)| match kind.as_str() {
+            "Group" => user.groups.contains(name),
+            "User" => user.name == *name,
+            _ => false,
+        })
+    }
+
+    /// `view` reads what is no secret; `edit` changes it, and reads secrets.
+    fn allows(&self, verb: &str, resource: &str) -> bool {
+        let reads = ["get", "list", "watch"].contains(&verb);
+        match self.role.as_str() {
+            "view" => reads && resource == "configmaps",
+            "edit" => ["configmaps", "secrets"].contains(&resource),
+            _ => false,
+        }
+    }
+}
+
+pub(super) fn allows(bindings: &[Binding], user: &User, wish: &Wish) -> bool {
+    let is_in = |group: &str| user.groups.iter().any(|it| it == group);
+    if is_in(MASTERS) {
+        return true;
+    }
+    match &wish.target {
+        // `system:public-info-viewer` and `system:discovery`.
+        Target::Path(path) => path == "/version" || is_in(AUTHENTICATED),
+        // `system:basic-user`
+        Target::Resource { group, resource, namespace: None, .. } => {
+            let is_own_review = group == "authentication.k8s.io" && resource == "selfsubjectreviews";
+            is_own_review && wish.verb == "create" && is_in(AUTHENTICATED)
+        }
+        Target::Resource { resource, namespace: Some(namespace), group, .. } => bindings.iter().any(|it| {
+            group.is_empty() && it.namespace == *namespace && it.names(user) && it.allows(wish.verb, resource)
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes_api::authentication::texts;
+
+    fn wish(method: &str, path: &str) -> Wish {
+        Wish::of(&Request {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: String::new(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        })
+    }
+
+    fn user(name: &str, groups: &[&str]) -> User {
+        User {
+            name: name.to_owned(),
+            uid: String::new(),
+            groups: texts(&serde_json::json!(groups)),
+            extra: Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_binding_counts_for_its_namespace_its_subjects_and_its_role() {
+        let binding = Binding {
+            namespace: "web".to_owned(),
+            role: "view".to_owned(),
+            subjects: vec![("Group".to_owned(), "x:a".to_owned()), ("User".to_owned(), "x:u".to_owned())],
+        };
+        let bindings = [binding];
+        let list = wish("GET", "/api/v1/namespaces/web/configmaps");
+        assert!(allows(&bindings, &user("x:u", &[]), &list));
+        assert!(allows(&bindings, &user("x:b", &["x:a", AUTHENTICATED]), &list));
+        assert!(!allows(&bindings, &user("x:a", &["x:u", AUTHENTICATED]), &list), "a group is no user");
+        for other in [
+            wish("GET", "/api/v1/namespaces/default/configmaps"),
+            wish("GET", "/api/v1/configmaps"),
+            wish("GET", "/api/v1/namespaces/web/secrets"),
+            wish("POST", "/api/v1/namespaces/web/configmaps"),
+            wish("GET", "/apis/apps/v1/namespaces/web/configmaps"),
+        ] {
+            assert!(!allows(&bindings, &user("x:u", &[AUTHENTICATED]), &other), "{other:?}");
+            assert!(allows(&bindings, &user("root", &[MASTERS]), &other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn without_credentials_there_is_the_version_and_nothing_else() {
+        let anonymous = user("system:anonymous", &["system:unauthenticated"]);
+        assert!(allows(&[], &anonymous, &wish("GET", "/version")));
+        let review = wish("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews");
+        for refused in [wish("GET", "/api"), wish("GET", "/api/v1"), review.clone()] {
+            assert!(!allows(&[], &anonymous, &refused), "{refused:?}");
+        }
+        assert!(allows(&[], &user("x:u", &[AUTHENTICATED]), &review));
+    }
+}

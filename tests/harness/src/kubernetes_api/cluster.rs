@@ -1,0 +1,120 @@
+//! A whole cluster: a provider, a daemon and an API server, set up as the document says, and people who sign in there.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Flags, Kubectl, KubernetesApi, documentation, private_file};
+use crate::daemon::{Daemon, ProviderEntry};
+use crate::login;
+use crate::program::{Ran, User};
+use crate::provider::{Misbehaviour, Person, Provider};
+use crate::services::{CREDENTIAL, credential_in};
+
+/// What the document's flags say.
+const CACHE_TTL: Duration = Duration::from_secs(1);
+
+pub struct Cluster {
+    pub kubectl: Kubectl,
+    pub provider: Provider,
+    pub daemon: Daemon,
+    pub api: KubernetesApi,
+    pub flags: Flags,
+}
+
+impl Cluster {
+    /// `None`, said loudly, where `kubectl` is not installed.
+    pub fn start() -> Option<Self> {
+        Self::start_with(str::to_owned)
+    }
+
+    /// The same, with the daemon's `services` changed first.
+    pub fn start_with(change: impl FnOnce(&str) -> String) -> Option<Self> {
+        let kubectl = Kubectl::find()?;
+        let provider = Provider::start();
+        let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+        let services = documentation::services(&credential_in(daemon.directory()));
+        daemon.change(|configuration| configuration.more = change(&services));
+        daemon.start_again();
+        let authority = daemon.infrad(["ca", "print"]).wait().expect(0).stdout;
+        let authority = private_file(daemon.directory(), "infra-ca.pem", &authority);
+        let file = documentation::webhook(&daemon.origin(), &authority.display().to_string(), CREDENTIAL);
+        let webhook = private_file(daemon.directory(), "infra-webhook.yaml", &file);
+        let audiences = vec![documentation::AUDIENCE.to_owned()];
+        let flags = Flags { webhook, cache_ttl: CACHE_TTL, audiences };
+        let api = KubernetesApi::start(&kubectl, flags.clone());
+        Some(Self { kubectl, provider, daemon, api, flags })
+    }
+
+    /// Starts the API server anew, at another address, with other flags.
+    pub fn restart_api(&mut self, change: impl FnOnce(&mut Flags)) {
+        change(&mut self.flags);
+        self.api = KubernetesApi::start(&self.kubectl, self.flags.clone());
+    }
+
+    /// Signs `person` in with these claims beside the usual ones, and sets `kubectl` up for the cluster.
+    #[track_caller]
+    pub fn sign_in(&self, person: &str, claims: &[(&'static str, Value)]) -> User {
+        let user = User::new();
+        self.provider.person(Person::SignsIn(person.to_owned()));
+        let claims = claims.to_vec();
+        self.provider.misbehave(Misbehaviour::default().id_token(move |draft| {
+            for (name, value) in &claims {
+                draft.set_claim(name, value.clone());
+            }
+        }));
+        login::succeed(&user, &self.daemon, &self.provider);
+        self.provider.behave();
+        self.configure(&user, "prod");
+        user
+    }
+
+    /// Sets `kubectl` up for the API server, with tokens for this service.
+    #[track_caller]
+    pub fn configure(&self, user: &User, service: &str) -> Ran {
+        let (address, authority) = self.place();
+        let words = ["kubernetes", "configure", service, "--use", "--api-server", &address];
+        user.infra(words.iter().chain(&["--certificate-authority", &authority])).run().expect(0)
+    }
+
+    /// The address of the API server, and the file of its authority.
+    pub fn place(&self) -> (String, String) {
+        (self.api.address(), self.api.authority_file().display().to_string())
+    }
+
+    pub fn run(&self, user: &User, words: &[&str]) -> Ran {
+        self.kubectl.run(user, words)
+    }
+
+    /// Who the API server says that `user` is.
+    #[track_caller]
+    pub fn whoami(&self, user: &User) -> Value {
+        let ran = self.run(user, &["auth", "whoami", "--output", "json"]).expect(0);
+        ran.json()["status"]["userInfo"].clone()
+    }
+
+    /// Runs `kubectl` with a token in its kubeconfig, and no plugin.
+    pub fn run_with_token(&self, user: &User, token: &str, words: &[&str]) -> Ran {
+        let (address, authority) = self.place();
+        run_with_token(&self.kubectl, user, (&address, &authority), token, words)
+    }
+}
+
+/// The same at any API server: its address, and the file of its authority.
+pub fn run_with_token(
+    kubectl: &Kubectl,
+    user: &User,
+    (address, authority): (&str, &str),
+    token: &str,
+    words: &[&str],
+) -> Ran {
+    let document = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": address, "certificate-authority": authority } }],
+        "users": [{ "name": "c", "user": { "token": token } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+    });
+    let file = private_file(user.home(), "with-token.json", &document.to_string()).display().to_string();
+    let words: Vec<&str> = ["--kubeconfig", &file].iter().chain(words).copied().collect();
+    kubectl.run(user, &words)
+}
