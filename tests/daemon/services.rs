@@ -240,6 +240,20 @@ fn a_credential_is_replaced_without_a_restart_and_goes_on_while_its_file_is_away
 }
 
 #[test]
+fn a_credential_that_cannot_be_read_is_an_outage_for_which_no_api_server_waits() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    std::fs::remove_file(daemon.directory().join("service-credential")).expect("a file of the test");
+    daemon.restart();
+    let api = daemon.api();
+    let wiki = introspect(&api, "wiki", "any");
+    assert_eq!((wiki.problem().code, wiki.header("retry-after").is_some()), (ProblemCode::Unavailable, true));
+    // Its own client would wait for what is told to come back, and so would everybody who asks it.
+    let cluster = review(&api, "prod", "any", &[]);
+    assert_eq!((cluster.problem().code, cluster.header("retry-after")), (ProblemCode::Unavailable, None));
+}
+
+#[test]
 fn whom_the_rules_do_not_admit_gets_no_token_and_is_let_in_nowhere() {
     let provider = Provider::start();
     let daemon = daemon(&provider);

@@ -63,19 +63,25 @@ struct UserInfo<'a> {
     extra: std::collections::BTreeMap<&'static str, [&'a str; 1]>,
 }
 
+/// An API server that is told when to come back waits for that itself, up to ten times, and whoever asked it waits with it: what
+/// is away is told without.
 pub(super) async fn review(
     State(api): State<Api>,
     Path(cluster): Path<String>,
     headers: HeaderMap,
     JSON(asked): JSON<Asked>,
 ) -> Result<Response, Refusal> {
+    judge(&api, &cluster, &headers, &asked).await.map_err(Refusal::without_retry_after)
+}
+
+async fn judge(api: &Api, cluster: &str, headers: &HeaderMap, asked: &Asked) -> Result<Response, Refusal> {
     let no_cluster = || {
         Refusal::new(ProblemCode::NotFound, &"no such cluster")
             .with_detail("this daemon knows no service of that name and of `kind: kubernetes`")
     };
-    let service = api.services.find(&cluster).ok_or_else(no_cluster)?;
+    let service = api.services.find(cluster).ok_or_else(no_cluster)?;
     let cluster = service.cluster().ok_or_else(no_cluster)?;
-    this_service(&api, service, &headers).await?;
+    this_service(api, service, headers).await?;
     if asked.api_version != API_VERSION || asked.kind != KIND {
         return Err(Refusal::new(ProblemCode::BadRequest, &"another kind or version").with_detail(
             "send a TokenReview of authentication.k8s.io/v1: `--authentication-token-webhook-version=v1`",
@@ -91,7 +97,7 @@ pub(super) async fn review(
             return Ok(refused(None));
         }
     };
-    Ok(status(service, cluster, &visitor, &asked.spec.audiences.unwrap_or_default()))
+    Ok(status(service, cluster, &visitor, asked.spec.audiences.as_deref().unwrap_or_default()))
 }
 
 fn status(service: &Service, cluster: &Cluster, visitor: &Visitor, asked: &[String]) -> Response {

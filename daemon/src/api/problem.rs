@@ -75,6 +75,12 @@ impl Refusal {
         self
     }
 
+    /// Says nothing of when to ask again.
+    pub(super) fn without_retry_after(mut self) -> Self {
+        self.retry_after = None;
+        self
+    }
+
     /// Adds what the caller can do about it.
     pub(super) fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);

@@ -31,7 +31,7 @@ struct Fixture {
     sessions: Sessions,
     clock: ManualClock,
     ticket_key: TicketKey,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Fixture {
@@ -67,7 +67,7 @@ impl Fixture {
             Arc::new(clock.clone()),
             Audit::none(),
         );
-        Self { sessions, clock, ticket_key: keys.ticket_key(), _directory: directory }
+        Self { sessions, clock, ticket_key: keys.ticket_key(), directory }
     }
 
     /// Opens a session for alice as a login would, and answers its token.

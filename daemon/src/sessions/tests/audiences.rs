@@ -161,7 +161,7 @@ async fn a_token_for_one_audience_ends_with_its_session() {
 #[tokio::test]
 async fn tokens_that_are_not_good_are_counted_by_why() {
     let mut setup = Fixture::new().await;
-    let path = setup._directory.path().join("audit.jsonl");
+    let path = setup.directory.path().join("audit.jsonl");
     let settings = crate::audit::AuditSettings::File { path: path.clone(), max_bytes: 1 << 20, keep: 1 };
     setup.sessions.audit = Audit::open(&settings, Arc::new(setup.clock.clone())).expect("a log");
     let signed = Signed::in_with(setup).await;
