@@ -120,6 +120,7 @@ ROLES = {
     "no-network-policy": ([], False),
     "own-certificate": (["infra-keycloak"], True),
     "restore": (["infra-okta"], True),
+    "services": (["infra-cluster-prod", "infra-okta", "infra-wiki"], True),
     "vault": ([], False),
     "vault-app-role": (["infra-vault"], True),
 }
@@ -255,16 +256,24 @@ def keys():
         "limits": config["limits"]["properties"], "metrics": config["metrics"]["properties"],
         "audit": config["audit"]["properties"], "log": config["log"]["properties"],
     }
+    provider = "providers: [{name: a, kind: okta, issuer: \"https://a.test\", clientID: a, clientSecret: \"env:A\"}]\n"
     for section, properties in sections.items():
         text = "version: 1\nzzzzqqqqzzzzqqqq: 1\n" if not section else f"version: 1\n{section}: {{zzzzqqqqzzzzqqqq: 1}}\n"
         if section:
-            text += "providers: [{name: a, kind: okta, issuer: \"https://a.test\", clientID: a, clientSecret: \"env:A\"}]\n"
+            text += provider
         told = infrad_check(text).stderr
         told = " ".join(told.split())
         assert "write one of" in told, told
         known = set(re.findall(r"`([A-Za-z]+)`", told.split("write one of", 1)[1]))
         chosen = {"dataDir", "epochFile"} if not section else set()
         assert known - chosen == set(properties), f"{section}: {known ^ set(properties)}"
+    for section in ("providers", "services"):
+        text = f"version: 1\n{section}: [{{zzzzqqqqzzzzqqqq: 1}}]\n" + (provider if section != "providers" else "")
+        told = " ".join(infrad_check(text).stderr.split())
+        assert "write one of" in told, told
+        known = set(re.findall(r"`([A-Za-z]+)`", told.split("write one of", 1)[1]))
+        properties = set(config[section]["items"]["properties"])
+        assert known == properties, f"{section}: {known ^ properties}"
 
 
 def page():

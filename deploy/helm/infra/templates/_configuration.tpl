@@ -25,6 +25,11 @@
 {{- range $index, $provider := $config.providers -}}
 {{- $found = append $found (dict "at" (printf "config.providers[%d].clientSecret" $index) "text" $provider.clientSecret) -}}
 {{- end -}}
+{{- range $index, $service := $config.services -}}
+{{- range $number, $credential := $service.credentials -}}
+{{- $found = append $found (dict "at" (printf "config.services[%d].credentials[%d]" $index $number) "text" $credential) -}}
+{{- end -}}
+{{- end -}}
 {{- range $section := list "secrets" "keys" -}}
 {{- range $index, $item := index $config $section -}}
 {{- $settings := default dict $item.config -}}
