@@ -138,14 +138,17 @@ mod tests {
         let (slow, next) = (Activity::new(), Activity::new());
         let stalled = handshakes.enter(STALLING, &slow).await.expect("a place");
         let began = Instant::now();
-        let ((), entered) = tokio::join!(
-            async {
-                slow.is_cut_off().await;
-                assert!(began.elapsed() >= long, "it had no time");
-                drop(stalled);
-            },
-            handshakes.enter(HONEST, &next)
-        );
+        let both = async {
+            tokio::join!(
+                async {
+                    slow.is_cut_off().await;
+                    assert!(began.elapsed() >= long, "it had no time");
+                    drop(stalled);
+                },
+                handshakes.enter(HONEST, &next)
+            )
+        };
+        let ((), entered) = timeout(Duration::from_secs(10), both).await.expect("it gives way");
         drop(entered.expect("a place"));
         let under_way = handshakes.under_way();
         assert_eq!((under_way.handshakes.len(), under_way.waiting, under_way.giving_way), (0, 0, 0));
