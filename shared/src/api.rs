@@ -118,7 +118,7 @@ pub struct CurrentSession<S = Session, U = User> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewerSessions {
-    /// How many there are: 1 or more.
+    /// How many there are: 1 or more; no more than a hundred are counted.
     pub count: usize,
     pub newest: ListedSession,
 }

@@ -10,6 +10,9 @@ use crate::store::{EndReason, StoreError, StoredSession, Which};
 /// Sessions whose addresses are forgotten in one transaction.
 const FORGOTTEN_AT_ONCE: u32 = 1000;
 
+/// So many newer sessions are counted at most.
+const MOST_NEWER: u32 = 100;
+
 /// Whose sessions are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
@@ -22,15 +25,16 @@ impl Sessions {
     /// The caller's own live sessions, the newest first.
     pub fn list_own(&self, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
         let (user, now) = (caller.user(), self.clock.now());
-        let stored = self.store.sessions_of(&user.issuer, &user.subject, None, now)?;
+        let stored = self.store.sessions_of(&user.issuer, &user.subject, now)?;
         Ok(self.listed(stored, now, Some(caller)))
     }
 
-    /// The caller's other live sessions that were opened after the caller's.
+    /// The caller's other live sessions that were opened after the caller's. No more are counted than anybody would count:
+    /// whoever looks is not kept waiting for thousands.
     pub fn find_newer(&self, caller: &Caller) -> Result<Option<NewerSessions>, StoreError> {
         let (user, now) = (caller.user(), self.clock.now());
-        let after = Some(caller.stored().created_at);
-        let stored = self.store.sessions_of(&user.issuer, &user.subject, after, now)?;
+        let after = caller.stored().created_at;
+        let stored = self.store.sessions_after(&user.issuer, &user.subject, after, MOST_NEWER, now)?;
         let newer = self.listed(stored, now, Some(caller));
         let count = newer.len();
         Ok(newer.into_iter().next().map(|newest| NewerSessions { count, newest }))

@@ -141,9 +141,18 @@ async fn one_session_more_than_allowed_ends_the_users_oldest() {
     let live = store.live_sessions(at(3), |_| true).expect("rows");
     let live: Vec<_> = live.into_iter().map(|stored| stored.id).collect();
     assert_eq!(live.len(), 3);
-    let of_user = store.sessions_of("https://okta.test", &third.user.subject, None, at(3)).expect("rows");
+    let of_user = store.sessions_of("https://okta.test", &third.user.subject, at(3)).expect("rows");
     assert_eq!(of_user.iter().map(|stored| &stored.id).collect::<Vec<_>>(), [&third.id, &second.id]);
     assert_eq!(of_user.first().expect("a row").opening, third.opening);
+    let after = |opened: i64, at_most: u32| {
+        let user = &third.user.subject;
+        let found =
+            store.sessions_after("https://okta.test", user, at(opened), at_most, at(3)).expect("rows");
+        found.into_iter().map(|stored| stored.id).collect::<Vec<_>>()
+    };
+    assert_eq!(after(0, 1), std::slice::from_ref(&third.id));
+    assert_eq!(after(1, 100), std::slice::from_ref(&third.id));
+    assert_eq!(after(2, 100), []);
     assert!([second.id, third.id, of_another.id].iter().all(|id| live.contains(id)));
 }
 

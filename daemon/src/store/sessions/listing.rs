@@ -27,23 +27,46 @@ impl Store {
         })
     }
 
-    /// The sessions of a user that neither ended nor reached the end of their lifetime at `now`, the newest first; where
-    /// `after` is told, those alone that were opened later than that.
+    /// The sessions of a user that neither ended nor reached the end of their lifetime at `now`, the newest first.
     pub fn sessions_of(
         &self,
         issuer: &str,
         subject: &str,
-        after: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        let after = after.map_or(i64::MIN, time::to_database);
+        self.of_user(issuer, subject, i64::MIN, -1, now)
+    }
+
+    /// The newest `at_most` of those that were opened later than `after`.
+    pub fn sessions_after(
+        &self,
+        issuer: &str,
+        subject: &str,
+        after: Timestamp,
+        at_most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        self.of_user(issuer, subject, time::to_database(after), at_most.into(), now)
+    }
+
+    /// A limit below zero is none. In the order of the index `sessions_by_user`, so that no more rows are read than wanted.
+    fn of_user(
+        &self,
+        issuer: &str,
+        subject: &str,
+        after: i64,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Vec<StoredSession>, StoreError> {
         self.connections.read(|reader| {
             reader
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM sessions WHERE issuer = ?1 AND subject = ?2 AND ended_at IS NULL \
-                     AND expires_at > ?3 AND created_at > ?4 ORDER BY created_at DESC, id"
+                     AND expires_at > ?3 AND created_at > ?4 ORDER BY created_at DESC, id DESC LIMIT ?5"
                 ))?
-                .query_map(params![issuer, subject, time::to_database(now), after], |row| Ok(stored(row)))?
+                .query_map(params![issuer, subject, time::to_database(now), after, limit], |row| {
+                    Ok(stored(row))
+                })?
                 .map(|row| row?)
                 .collect()
         })
