@@ -17,6 +17,7 @@ mod serve;
 mod sessions;
 mod status;
 
+use std::error::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,8 +26,9 @@ use std::time::Duration;
 use crate::arguments::{Arguments, CertificateCommand, Command};
 use crate::assembly::AssemblyError;
 use crate::config::Config;
-use crate::control::ControlError;
+use crate::control::{ControlError, OperationFailure};
 use crate::failure::Failure;
+use crate::keys::KeyError;
 use crate::logging::Verbosity;
 use crate::platform::HandedSockets;
 use crate::terminal::Terminal;
@@ -115,9 +117,25 @@ fn run_on(
 
 /// `what` did not come about because of `error`.
 fn failure_of(what: &str, error: &AssemblyError) -> Failure {
-    match error {
-        AssemblyError::Key(key) if key.is_away() => Failure::away(what).because(error),
-        _ => Failure::new(what).because(error),
+    let key = if let AssemblyError::Key(key) = error { Some(key) } else { None };
+    failure_for_keys(what, error, key)
+}
+
+/// The failure of `error`, which is that of a root key where there is one.
+fn failure_for_keys(what: &str, error: &dyn Error, key: Option<&KeyError>) -> Failure {
+    failure_with(what, error, key.is_some_and(KeyError::is_away), key.and_then(KeyError::advice))
+}
+
+/// The failure of an operation, told by whoever was to do it.
+fn failure_of_operation(what: &str, error: &OperationFailure) -> Failure {
+    failure_with(what, error, error.is_away, error.advice.as_deref())
+}
+
+fn failure_with(what: &str, error: &dyn Error, is_away: bool, advice: Option<&str>) -> Failure {
+    let failure = if is_away { Failure::away(what) } else { Failure::new(what) }.because(error);
+    match advice {
+        Some(advice) => failure.hint(advice),
+        None => failure,
     }
 }
 
@@ -130,10 +148,9 @@ impl From<AssemblyError> for Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         match &error {
-            ControlError::Failed(failure) if failure.is_away => {
-                Self::away("the running infrad could not do it").because(&error)
+            ControlError::Failed(failure) => {
+                failure_of_operation("the running infrad could not do it", failure)
             }
-            ControlError::Failed(_) => Self::new("the running infrad could not do it").because(&error),
             _ => Self::new("another infrad holds the data directory, and it gave no answer").because(&error),
         }
     }

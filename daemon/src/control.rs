@@ -68,6 +68,9 @@ pub struct OperationFailure {
     pub cause: String,
     /// Whether somebody else is away, so that trying again later may help.
     pub is_away: bool,
+    /// What to try.
+    #[serde(default)]
+    pub advice: Option<String>,
 }
 
 /// By what users reach and prove the daemon.

@@ -154,6 +154,19 @@ impl KeyError {
     pub fn is_away(&self) -> bool {
         matches!(self, Self::RootKeyAway { .. })
     }
+
+    /// What to try, where a root key could not be used and the text itself does not say it.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::RootKeyAway { .. } => {
+                Some("the same again once the root key answers: `infrad check --live` tries it")
+            }
+            Self::RootKeyRefused { .. } | Self::DoesNotUnwrap { .. } => {
+                Some("put right what stands above, then `infrad check --live`, which tries every root key")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Keys {

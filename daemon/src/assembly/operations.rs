@@ -149,6 +149,7 @@ impl Operations {
         let config = Config::read(&self.config_path).map_err(|error| OperationFailure {
             cause: format!("the configuration cannot be read anew: {error}"),
             is_away: false,
+            advice: None,
         })?;
         Ok(config.root_keys)
     }
@@ -183,6 +184,7 @@ impl Stage {
             (_, Err(cause)) => Answered::Failed(OperationFailure {
                 cause: format!("the daemon is not ready: {cause}"),
                 is_away: true,
+                advice: None,
             }),
             (Operation::Identity, Ok(serving)) => Answered::json(&serving.identity()),
             (Operation::Authority, Ok(serving)) => serving.authority(),
@@ -217,6 +219,7 @@ impl Stage {
                 Answered::Failed(OperationFailure {
                     cause: "there is no such operation".to_owned(),
                     is_away: false,
+                    advice: None,
                 })
             }),
         }
@@ -281,30 +284,39 @@ impl Serving {
 }
 
 fn store_failed(error: &StoreError) -> Answered {
-    Answered::Failed(OperationFailure { cause: error.to_string(), is_away: false })
+    Answered::Failed(OperationFailure { cause: error.to_string(), is_away: false, advice: None })
 }
 
 fn failed(operation: &str, error: &TlsError) -> Answered {
     tracing::error!(operation, %error, "an operation failed");
-    Answered::Failed(OperationFailure { cause: error.to_string(), is_away: error.is_away() })
+    Answered::Failed(OperationFailure { cause: error.to_string(), is_away: error.is_away(), advice: None })
 }
 
 impl From<KeyError> for OperationFailure {
     fn from(error: KeyError) -> Self {
-        Self { cause: error.to_string(), is_away: error.is_away() }
+        failure_of(&error, Some(&error))
     }
 }
 
 impl From<BackupError> for OperationFailure {
     fn from(error: BackupError) -> Self {
-        let is_away = matches!(&error, BackupError::Key(error) if error.is_away());
-        Self { cause: error.to_string(), is_away }
+        let key = if let BackupError::Key(key) = &error { Some(key) } else { None };
+        failure_of(&error, key)
     }
 }
 
 impl From<AssemblyError> for OperationFailure {
     fn from(error: AssemblyError) -> Self {
-        let is_away = matches!(&error, AssemblyError::Key(error) if error.is_away());
-        Self { cause: error.to_string(), is_away }
+        let key = if let AssemblyError::Key(key) = &error { Some(key) } else { None };
+        failure_of(&error, key)
+    }
+}
+
+/// What failed, and the root key that it was for, where it was.
+fn failure_of(error: &dyn std::error::Error, key: Option<&KeyError>) -> OperationFailure {
+    OperationFailure {
+        cause: error.to_string(),
+        is_away: key.is_some_and(KeyError::is_away),
+        advice: key.and_then(KeyError::advice).map(ToOwned::to_owned),
     }
 }

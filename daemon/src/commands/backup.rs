@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use infra_shared::clock::{Clock, SystemClock};
 
-use super::Context;
 use super::key::ask_for_recovery_key;
 use super::operation::perform_to_file;
+use super::{Context, failure_for_keys};
 use crate::arguments::BackupCommand;
 use crate::assembly::{AssemblyError, lock, open_audit};
 use crate::audit::Event;
@@ -92,8 +92,6 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
 }
 
 fn failure(what: &str, error: &BackupError) -> Failure {
-    match error {
-        BackupError::Key(key) if key.is_away() => Failure::away(what).because(error),
-        _ => Failure::new(what).because(error),
-    }
+    let key = if let BackupError::Key(key) = error { Some(key) } else { None };
+    failure_for_keys(what, error, key)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use infra_shared::clock::SystemClock;
 use serde::de::DeserializeOwned;
 
-use super::Context;
+use super::{Context, failure_of_operation};
 use crate::assembly::{AssemblyError, DataDirectory, Operations, open_audit};
 use crate::config::Config;
 use crate::control::{self, Answered, ControlError, Operation};
@@ -25,7 +25,7 @@ pub(super) async fn perform<T: DeserializeOwned>(
         Some(Answered::Json(value)) => {
             serde_json::from_value(value).map_err(|_| ControlError::Unexpected.into())
         }
-        Some(Answered::Failed(failure)) => Err(ControlError::Failed(failure).into()),
+        Some(Answered::Failed(failure)) => Err(failure_of_operation("it could not be done", &failure)),
         Some(Answered::File(_)) => Err(ControlError::Unexpected.into()),
         None => Ok(control::ask(&config.data_dir, operation).await?),
     }
@@ -42,7 +42,7 @@ pub(super) async fn perform_to_file(
         Some(Answered::File(mut from)) => {
             copy(from.as_mut(), to).map_err(|error| ControlError::Write(error).into())
         }
-        Some(Answered::Failed(failure)) => Err(ControlError::Failed(failure).into()),
+        Some(Answered::Failed(failure)) => Err(failure_of_operation("it could not be done", &failure)),
         Some(Answered::Json(_)) => Err(ControlError::Unexpected.into()),
         None => Ok(control::ask_for_file(&config.data_dir, operation, to).await?),
     }

@@ -149,7 +149,7 @@ mod tests {
         match operation {
             Operation::KeyStatus => Answered::json(&"an answer"),
             Operation::Backup => Answered::File(Box::new(io::Cursor::new(vec![7; 300_000]))),
-            _ => Answered::Failed(OperationFailure { cause: "no".to_owned(), is_away: true }),
+            _ => Answered::Failed(OperationFailure { cause: "no".to_owned(), is_away: true, advice: None }),
         }
     }
 

@@ -37,9 +37,10 @@ impl KMSRootKey {
         let id = self.id();
         match error {
             AWSError::Unreachable(cause) => KeyError::RootKeyAway { id, cause },
-            AWSError::NotFound(cause) | AWSError::NotAllowed(cause) | AWSError::Refused(cause) => {
-                KeyError::RootKeyRefused { id, cause }
-            }
+            AWSError::NotFound(cause)
+            | AWSError::NotAllowed(cause)
+            | AWSError::NotTaken(cause)
+            | AWSError::Refused(cause) => KeyError::RootKeyRefused { id, cause },
         }
     }
 
@@ -110,7 +111,7 @@ impl RootKey for KMSRootKey {
             });
             let answer = self.access.call(DECRYPT, &body).await.map_err(|error| match error {
                 // What was not encrypted by this key, or for another context.
-                AWSError::Refused(_) => does_not_open(),
+                AWSError::NotTaken(_) => does_not_open(),
                 error => self.failure(error),
             })?;
             let opened = self.plaintext(&answer)?.open(context.as_bytes(), sealed);

@@ -47,9 +47,10 @@ impl TransitRootKey {
         let id = self.id();
         match error {
             VaultError::Unreachable(cause) => KeyError::RootKeyAway { id, cause },
-            VaultError::NotFound(cause) | VaultError::NotAllowed(cause) | VaultError::Refused(cause) => {
-                KeyError::RootKeyRefused { id, cause }
-            }
+            VaultError::NotFound(cause)
+            | VaultError::NotAllowed(cause)
+            | VaultError::NotTaken(cause)
+            | VaultError::Refused(cause) => KeyError::RootKeyRefused { id, cause },
         }
     }
 
@@ -99,7 +100,7 @@ impl RootKey for TransitRootKey {
                 self.call("decrypt", context, "ciphertext", ciphertext).await.map_err(
                     |error| match error {
                         // What was not encrypted by this key, or for another context.
-                        VaultError::Refused(_) => does_not_open(),
+                        VaultError::NotTaken(_) => does_not_open(),
                         error => self.failure(error),
                     },
                 )?;

@@ -23,6 +23,10 @@ pub enum VaultError {
     /// Not reached, sealed, or too busy: worth another try.
     #[error("{0}")]
     Unreachable(String),
+    /// The server looked at what it was given, and does not take it.
+    #[error("{0}")]
+    NotTaken(String),
+    /// Anything else: also an answer of somebody in between.
     #[error("{0}")]
     Refused(String),
 }
@@ -80,7 +84,7 @@ impl VaultClient {
                 Ok(value @ Value::Object(_)) => Ok(value),
                 _ => Err(VaultError::Refused(format!("{host}: the answer to {path} is not a JSON object"))),
             },
-            400 | 405 => Err(VaultError::Refused(format!("{host} does not take this request at {path}"))),
+            400 => Err(VaultError::NotTaken(format!("{host} does not take this request at {path}"))),
             401 | 403 => Err(VaultError::NotAllowed(format!(
                 "{host} denies {path}: the token has expired, or its policies do not allow this"
             ))),

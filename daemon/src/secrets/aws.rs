@@ -53,6 +53,10 @@ pub enum AWSError {
     /// Worth another try.
     #[error("{0}")]
     Unreachable(String),
+    /// The service looked at what it was given, and does not take it.
+    #[error("{0}")]
+    NotTaken(String),
+    /// Anything else: also an answer of somebody in between.
     #[error("{0}")]
     Refused(String),
 }
@@ -202,6 +206,7 @@ fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
             | "DisabledException"
             | "KMSInvalidStateException",
         ) => AWSError::NotAllowed(told),
+        (400, code) if !code.is_empty() => AWSError::NotTaken(told),
         _ => AWSError::Refused(told),
     })
 }
@@ -217,7 +222,7 @@ impl From<AWSError> for ReadError {
             AWSError::NotFound(cause) => Self::NotFound(cause),
             AWSError::NotAllowed(cause) => Self::NotAllowed(cause),
             AWSError::Unreachable(cause) => Self::Unreachable(cause),
-            AWSError::Refused(cause) => Self::Malformed(cause),
+            AWSError::NotTaken(cause) | AWSError::Refused(cause) => Self::Malformed(cause),
         }
     }
 }
@@ -234,7 +239,10 @@ mod tests {
     #[test]
     fn each_answer_is_told_by_what_it_is_and_nothing_else_of_it() {
         assert!(outcome(200, r#"{"a":1}"#).is_ok());
-        assert!(matches!(outcome(200, "<html>"), Err(AWSError::Refused(_))));
+        // What somebody in between answers says nothing of what the service was given.
+        for (status, body) in [(200, "<html>"), (302, ""), (400, "<html>")] {
+            assert!(matches!(outcome(status, body), Err(AWSError::Refused(_))), "{status} {body}");
+        }
         let code = |code: &str| format!(r#"{{"__type":"com.amazonaws#{code}","message":"canary"}}"#);
         for (status, name) in [(400, "ResourceNotFoundException"), (400, "ParameterNotFound")] {
             assert!(matches!(outcome(status, &code(name)), Err(AWSError::NotFound(_))), "{name}");
@@ -249,7 +257,7 @@ mod tests {
             assert!(matches!(outcome(status, &code(name)), Err(AWSError::Unreachable(_))), "{name}");
         }
         let error = outcome(400, &code("ValidationException")).expect_err("refused");
-        assert_eq!(error, AWSError::Refused("kms: ValidationException".to_owned()));
+        assert_eq!(error, AWSError::NotTaken("kms: ValidationException".to_owned()));
         // Authentication errors of some services are XML.
         let error =
             outcome(403, "<Error><Code>SignatureDoesNotMatch canary</Code></Error>").expect_err("refused");

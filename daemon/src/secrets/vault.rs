@@ -144,7 +144,7 @@ impl VaultAccess {
         let answer =
             self.client.call(Method::POST, &path, None, Some(&body)).await.map_err(|error| match error {
                 // A wrong role or secret is a 400, too.
-                VaultError::Refused(_) | VaultError::NotFound(_) => VaultError::NotAllowed(format!(
+                VaultError::NotTaken(_) | VaultError::NotFound(_) => VaultError::NotAllowed(format!(
                     "{} refuses the login at {path}: wrong credentials, or no such mount",
                     self.client.address().host_str().unwrap_or_default()
                 )),
@@ -182,7 +182,7 @@ impl From<VaultError> for ReadError {
             VaultError::NotFound(cause) => Self::NotFound(cause),
             VaultError::NotAllowed(cause) => Self::NotAllowed(cause),
             VaultError::Unreachable(cause) => Self::Unreachable(cause),
-            VaultError::Refused(cause) => Self::Malformed(cause),
+            VaultError::NotTaken(cause) | VaultError::Refused(cause) => Self::Malformed(cause),
         }
     }
 }

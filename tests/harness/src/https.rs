@@ -1,10 +1,11 @@
 //! A small HTTPS server in a thread of its own, for the peers that the tests play.
 
-use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::sync::oneshot;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
@@ -52,6 +54,56 @@ pub enum Delivery {
     Endless,
     /// Not even a status.
     Never,
+    /// Half of the body; then the connection breaks.
+    CutShort,
+    /// The connection breaks in the place of an answer.
+    Broken,
+}
+
+/// Who is let in to a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Door {
+    #[default]
+    Open,
+    /// The next so many connections are reset at once.
+    TurnsAway { connections: usize },
+    /// Nobody listens.
+    Shut,
+}
+
+/// The door of a server, for whoever opens and shuts it.
+#[derive(Debug, Default)]
+pub struct Gate {
+    door: watch::Sender<Door>,
+    turned_away: AtomicUsize,
+}
+
+impl Gate {
+    /// Counts for those, too, who have connected and were not served yet.
+    pub fn set(&self, door: Door) {
+        self.door.send_replace(door);
+    }
+
+    /// How many connections were reset.
+    pub fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::SeqCst)
+    }
+
+    /// Whether this connection is to be reset.
+    fn turns_away(&self) -> bool {
+        let turns_away = self.door.send_if_modified(|door| {
+            let Door::TurnsAway { connections } = *door else { return false };
+            *door = match connections {
+                0 | 1 => Door::Open,
+                more => Door::TurnsAway { connections: more - 1 },
+            };
+            true
+        });
+        if turns_away {
+            self.turned_away.fetch_add(1, Ordering::SeqCst);
+        }
+        turns_away
+    }
 }
 
 /// A running server; it ends with the value.
@@ -69,6 +121,19 @@ impl Server {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
+        Self::start_behind(Arc::default(), 0, leaf, respond)
+    }
+
+    /// The same behind a gate, on a port that stays free while nobody listens.
+    pub fn start_behind<F>(
+        gate: Arc<Gate>,
+        port: u16,
+        leaf: Leaf,
+        respond: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -76,7 +141,7 @@ impl Server {
             .with_no_client_auth()
             .with_single_cert(leaf.chain, leaf.key)
             .expect("the certificate that was just issued");
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         listener.set_nonblocking(true).expect("a socket can be asynchronous");
         let address = listener.local_addr().expect("a bound socket has an address");
 
@@ -86,9 +151,9 @@ impl Server {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).expect("a bound socket");
+                let listener = TcpListener::from_std(listener).expect("a bound socket");
                 tokio::select! {
-                    () = accept(listener, TlsAcceptor::from(Arc::new(tls)), respond) => {}
+                    () = accept(listener, &gate, TlsAcceptor::from(Arc::new(tls)), respond) => {}
                     _ = stopped => {}
                 }
             });
@@ -164,24 +229,49 @@ pub fn parameter(parameters: &[(String, String)], name: &str) -> Option<String> 
     parameters.iter().find(|(parameter, _)| parameter == name).map(|(_, value)| value.clone())
 }
 
-async fn accept(listener: tokio::net::TcpListener, tls: TlsAcceptor, respond: Arc<Respond>) {
+async fn accept(listener: TcpListener, gate: &Gate, tls: TlsAcceptor, respond: Arc<Respond>) {
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let (mut door, mut listener) = (gate.door.subscribe(), Some(listener));
     loop {
-        let Ok((connection, _)) = listener.accept().await else { continue };
-        let (tls, respond) = (tls.clone(), Arc::clone(&respond));
-        tokio::spawn(async move {
-            let Ok(connection) = tls.accept(connection).await else { return };
-            let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&respond)));
-            let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(connection), service)
-                .await;
-        });
+        let is_shut = *door.borrow_and_update() == Door::Shut;
+        if is_shut {
+            // Whoever has connected meanwhile is reset with it.
+            listener = None;
+        }
+        let listening = match &listener {
+            Some(listening) => listening,
+            None if is_shut => {
+                let _ = door.changed().await;
+                continue;
+            }
+            None => listener.insert(TcpListener::bind(address).await.expect("the port from before")),
+        };
+        tokio::select! {
+            biased;
+            Ok(()) = door.changed() => {}
+            Ok((connection, _)) = listening.accept() => {
+                if gate.turns_away() {
+                    connection.set_zero_linger().expect("a socket can be reset");
+                } else {
+                    tokio::spawn(serve(connection, tls.clone(), Arc::clone(&respond)));
+                }
+            }
+        }
     }
+}
+
+async fn serve(connection: TcpStream, tls: TlsAcceptor, respond: Arc<Respond>) {
+    let Ok(connection) = tls.accept(connection).await else { return };
+    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&respond)));
+    let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(connection), service)
+        .await;
 }
 
 async fn answer(
     request: hyper::Request<Incoming>,
     respond: Arc<Respond>,
-) -> Result<hyper::Response<Delivered>, Infallible> {
+) -> io::Result<hyper::Response<Delivered>> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
     let headers = parts.headers.iter().map(|(name, value)| {
@@ -199,7 +289,8 @@ async fn answer(
     match answer.delivery {
         Delivery::Never => std::future::pending().await,
         Delivery::After(while_) => tokio::time::sleep(while_).await,
-        Delivery::AtOnce | Delivery::Dripping { .. } | Delivery::Endless => {}
+        Delivery::Broken => return Err(broken()),
+        Delivery::AtOnce | Delivery::Dripping { .. } | Delivery::Endless | Delivery::CutShort => {}
     }
     let mut response = hyper::Response::builder().status(answer.status);
     for (name, value) in &answer.headers {
@@ -207,6 +298,10 @@ async fn answer(
     }
     let body = Delivered { body: Bytes::from(answer.body), delivery: answer.delivery, pause: None };
     Ok(response.body(body).expect("a status and headers that can be written"))
+}
+
+fn broken() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
 }
 
 /// A body that leaves as its [`Delivery`] says.
@@ -218,12 +313,12 @@ struct Delivered {
 
 impl Body for Delivered {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.body.is_empty() {
             return Poll::Ready(None);
         }
@@ -238,6 +333,13 @@ impl Body for Delivered {
                 let drop = self.body.split_to(1);
                 Poll::Ready(Some(Ok(Frame::data(drop))))
             }
+            // The first half once, and nothing of the second.
+            Delivery::CutShort => {
+                self.delivery = Delivery::Broken;
+                let half = self.body.len() / 2;
+                Poll::Ready(Some(Ok(Frame::data(self.body.split_to(half)))))
+            }
+            Delivery::Broken => Poll::Ready(Some(Err(broken()))),
             _ => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.body))))),
         }
     }

@@ -57,5 +57,6 @@ pub mod secret_service;
 pub mod services;
 pub mod skip;
 pub mod tmux;
+pub mod unreliable;
 pub mod view;
 pub mod wait;

@@ -1,0 +1,564 @@
+//! The service that keeps a root key fails at each request that an operation makes of it. What could not be done is told,
+//! nothing is half done, and it works once the service is back.
+
+#![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
+
+use std::any::Any;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use infra_harness::canaries::Canaries;
+use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
+use infra_harness::login;
+use infra_harness::moto::{Moto, REGION};
+use infra_harness::openbao::OpenBao;
+use infra_harness::program::Ran;
+use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_harness::unreliable::{Failure, Faults, Unreliable};
+use infra_harness::wait;
+use infra_shared::http::{Trust, authorities_from_pem};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// How a request fails: in the first run all of them take turns.
+const FAILURES: [Failure; 9] = [
+    Failure::Refused,
+    Failure::Status(403),
+    Failure::Lost,
+    Failure::Status(503),
+    // In both services it is an unwrapping whose turn this is.
+    Failure::Garbage,
+    Failure::Reset { times: 2 },
+    Failure::CutShort,
+    Failure::Status(500),
+    Failure::Reset { times: 1 },
+];
+/// No operation makes so many requests.
+const MOST_REQUESTS: usize = 20;
+const MOMENT: Duration = Duration::from_secs(20);
+
+/// How often it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// In one way at each request.
+    Turns,
+    /// In every way at each request.
+    All,
+}
+
+/// What is there before an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// A store with a session in it.
+    Store,
+    /// The same, and the daemon that serves it.
+    Daemon,
+}
+
+/// A command that asks for the root key.
+#[derive(Debug, Clone, Copy)]
+struct Operation {
+    words: &'static [&'static str],
+    before: Before,
+    /// What becomes of the session.
+    ends_sessions: bool,
+}
+
+const fn operation(words: &'static [&'static str], before: Before) -> Operation {
+    Operation { words, before, ends_sessions: false }
+}
+
+const OPERATIONS: [Operation; 11] = [
+    operation(&["key", "status"], Before::Store),
+    operation(&["key", "rewrap"], Before::Store),
+    operation(&["key", "rewrap"], Before::Daemon),
+    operation(&["key", "rotate"], Before::Store),
+    operation(&["key", "rotate"], Before::Daemon),
+    operation(&["key", "recovery", "create"], Before::Store),
+    operation(&["backup", "again"], Before::Store),
+    operation(&["backup", "verify", "kept.backup"], Before::Store),
+    operation(&["check", "--live"], Before::Store),
+    Operation { ends_sessions: true, ..operation(&["restore", "kept.backup"], Before::Store) },
+    Operation {
+        ends_sessions: true,
+        ..operation(&["restore", "kept.backup", "--recovery"], Before::Nothing)
+    },
+];
+
+/// A place for a root key: its entry in a configuration, what it is called, and what keeps it.
+struct Keeper {
+    entry: String,
+    id: &'static str,
+    secrets: Vec<String>,
+    _peers: Box<dyn Any>,
+}
+
+/// A daemon whose root key is behind servers that fail, with a store that can be put back as it was.
+struct Host {
+    daemon: Daemon,
+    provider: Provider,
+    faults: Arc<Faults>,
+    secrets: Vec<String>,
+    token: String,
+    recovery_key: String,
+    pace: Pace,
+    cases: usize,
+}
+
+/// A transit key of OpenBao, which is logged in to.
+fn vault(faults: &Arc<Faults>) -> Option<Keeper> {
+    let bao = OpenBao::start()?;
+    let policy = r#"path "transit/encrypt/infrad" { capabilities = ["update"] }
+path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
+    bao.call("sys/mounts/transit", Some(json!({"type": "transit"})));
+    bao.call("transit/keys/infrad", Some(json!({"type": "aes256-gcm96"})));
+    bao.call("sys/auth/approle", Some(json!({"type": "approle"})));
+    bao.call("sys/policies/acl/infrad", Some(json!({"policy": policy})));
+    bao.call("auth/approle/role/infrad", Some(json!({"token_policies": ["infrad"], "token_ttl": "1h"})));
+    let text = |answer: &Value, place: &str| {
+        answer.pointer(place).and_then(Value::as_str).expect("a text").to_owned()
+    };
+    let role = text(&bao.call("auth/approle/role/infrad/role-id", None), "/data/role_id");
+    let secret = text(&bao.call("auth/approle/role/infrad/secret-id", Some(json!({}))), "/data/secret_id");
+    let authority = fs::read(bao.authority_file()).expect("the certificate of OpenBao");
+    let trust = Trust::Authorities(authorities_from_pem(&authority).expect("a certificate"));
+    let server = Unreliable::before(bao.address(), &trust, faults);
+    let entry = format!(
+        "{{kind: vault, config: {{address: \"{}\", caFile: {}, key: infrad, appRole: {{roleID: \"plaintext:{role}\", \
+         secretID: \"plaintext:{secret}\"}}}}}}",
+        server.address(),
+        server.authority_file().display()
+    );
+    Some(Keeper {
+        entry,
+        id: "vault:https://127.0.0.1",
+        secrets: vec![secret],
+        _peers: Box::new((bao, server)),
+    })
+}
+
+/// A key of KMS in moto, which checks everything.
+fn kms(faults: &Arc<Faults>) -> Option<Keeper> {
+    let moto = Moto::start()?;
+    let key = moto.call("TrentService.CreateKey", &json!({}));
+    let id = key.pointer("/KeyMetadata/KeyId").and_then(Value::as_str).expect("a key");
+    moto.call("TrentService.CreateAlias", &json!({"AliasName": "alias/infrad", "TargetKeyId": id}));
+    let statement =
+        json!({"Effect": "Allow", "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*"});
+    let user = moto.user("infrad", &statement);
+    moto.check_signatures();
+    let server = Unreliable::before(moto.endpoint(), &Trust::Authorities(Vec::new()), faults);
+    let entry = format!(
+        "{{kind: awskms, config: {{keyID: alias/infrad, region: {REGION}, endpoint: \"{}\", caFile: {}, accessKeyID: \
+         \"plaintext:{}\", secretAccessKey: \"plaintext:{}\"}}}}",
+        server.address(),
+        server.authority_file().display(),
+        user.id,
+        user.secret
+    );
+    let secrets = vec![user.secret];
+    Some(Keeper { entry, id: "awskms:alias/infrad", secrets, _peers: Box::new((moto, server)) })
+}
+
+impl Host {
+    /// A host whose first root key is this one.
+    fn new(faults: &Arc<Faults>, keeper: &Keeper, pace: Pace) -> Self {
+        let provider = Provider::start();
+        let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |configuration| {
+            // All logins are of one user, and come from one address.
+            "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
+            MANY_LOGINS.clone_into(&mut configuration.more);
+        });
+        let epoch_file = format!("epochFile: {}\n", daemon.directory().join("epoch").display());
+        daemon.change(|configuration| configuration.more.push_str(&epoch_file));
+        let mut host = Self {
+            daemon,
+            provider,
+            faults: Arc::clone(faults),
+            secrets: keeper.secrets.clone(),
+            token: String::new(),
+            recovery_key: String::new(),
+            pace,
+            cases: 0,
+        };
+        host.begin_with(&keeper.entry);
+        host
+    }
+
+    /// Makes a new store under this root key, to be put back from then on.
+    fn begin_with(&mut self, entry: &str) {
+        self.use_keys(&[entry]);
+        let _ = fs::remove_dir_all(self.daemon.data_dir());
+        let _ = fs::remove_file(self.daemon.directory().join("kept.backup"));
+        self.daemon.start_again();
+        self.token = login::over_http(&self.daemon, &self.provider);
+        let created = self.daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
+        created.stdout.trim().clone_into(&mut self.recovery_key);
+        self.daemon.infrad(["backup", "kept.backup"]).wait().expect(0);
+        self.daemon.stop();
+        let _ = fs::remove_dir_all(self.kept());
+        copy(&self.daemon.data_dir(), &self.kept());
+    }
+
+    fn use_keys(&mut self, entries: &[&str]) {
+        let entries = format!("[{}]", entries.join(", "));
+        self.daemon.change(|configuration| configuration.root_keys = Some(entries));
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.daemon.directory().join("kept")
+    }
+
+    /// The file of the keys as it is, where it is there.
+    fn header(&self) -> Option<String> {
+        fs::read_to_string(self.daemon.data_dir().join("keys.json")).ok()
+    }
+
+    fn prepare(&mut self, before: Before) {
+        if self.daemon.is_running() {
+            self.daemon.kill();
+        }
+        let data_dir = self.daemon.data_dir();
+        let _ = fs::remove_dir_all(&data_dir);
+        // What a start noted of how new the data was.
+        let _ = fs::remove_file(self.daemon.directory().join("epoch"));
+        if before != Before::Nothing {
+            copy(&self.kept(), &data_dir);
+        }
+        if before == Before::Daemon {
+            self.daemon.start_again();
+        }
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        self.daemon.infrad_told_words(words, &self.recovery_key).wait()
+    }
+
+    /// Which failures to try at one request.
+    fn failures(&self) -> Vec<Failure> {
+        if self.pace == Pace::All {
+            return FAILURES.to_vec();
+        }
+        FAILURES.iter().cycle().skip(self.cases).take(1).copied().collect()
+    }
+
+    /// Lets one request after the other fail, until there is none left; how many there are.
+    fn at_every_request(
+        &mut self,
+        what: &str,
+        mut case: impl FnMut(&mut Self, usize, Failure) -> bool,
+    ) -> usize {
+        let beyond = (1..=MOST_REQUESTS).find(|n| {
+            self.failures().into_iter().any(|failure| {
+                let is_reached = case(self, *n, failure);
+                self.cases += usize::from(is_reached);
+                !is_reached
+            })
+        });
+        let requests = beyond.expect("an operation comes to its end") - 1;
+        assert!(requests > 0, "{what}: no root key was asked for");
+        requests
+    }
+
+    /// The operation with a failure at its `n`th request; `false` where it makes no such request.
+    fn fail(&mut self, operation: Operation, n: usize, failure: Failure) -> bool {
+        let told = format!("{operation:?}: {failure:?} at request {n}");
+        self.prepare(operation.before);
+        let header = self.header();
+        self.faults.plan(n, failure);
+        let ran = self.run(operation.words);
+        let is_reached = self.faults.is_reached() || ran.code != Some(0);
+        self.assert_silent(&format!("{ran}"));
+        if ran.code == Some(0) {
+            assert!(!is_reached || may_be_overcome(failure), "{told}: nobody noticed\n{ran}");
+        } else {
+            assert_told(&told, failure, &ran);
+            assert_eq!(self.header(), header, "{told}: the header is another one");
+            assert!(!self.daemon.directory().join("again").exists(), "{told}: half a backup");
+            self.assert_tidy(&told, usize::from(header.is_some()));
+            if operation.before == Before::Daemon {
+                // Who runs needs no root key.
+                self.assert_session(&told, 200);
+            }
+            self.faults.lift();
+            // What is there was not touched, so that one start tells for all.
+            if operation.before == Before::Store && (n == 1 || self.pace == Pace::All) {
+                self.daemon.start_again();
+                self.assert_session(&told, 200);
+                self.daemon.kill();
+            }
+            let ran = self.run(operation.words);
+            assert_eq!(ran.code, Some(0), "{told}: it does not work afterwards\n{ran}");
+        }
+        self.faults.lift();
+        let _ = fs::remove_file(self.daemon.directory().join("again"));
+        self.assert_tidy(&told, 1);
+        if operation.before == Before::Daemon {
+            self.assert_session(&told, 200);
+            self.daemon.kill();
+        }
+        self.daemon.start_again();
+        self.assert_session(&told, if operation.ends_sessions { 401 } else { 200 });
+        is_reached
+    }
+
+    /// A start with a failure at its `n`th request.
+    fn fail_start(&mut self, before: Before, n: usize, failure: Failure) -> bool {
+        let told = format!("a start with {before:?}: {failure:?} at request {n}");
+        self.prepare(before);
+        let header = self.header();
+        self.faults.plan(n, failure);
+        let mut running = self.daemon.infrad(["serve"]);
+        let came_to = wait::until(MOMENT, || {
+            let (is_running, output) = (running.is_running(), running.output());
+            let waits = output.contains("waiting for the root key").then_some(Start::Waits);
+            waits
+                .or_else(|| output.contains("sha256:").then_some(Start::Serves))
+                .or((!is_running).then_some(Start::Ends))
+        });
+        assert!(came_to.is_some(), "{told}: it does nothing\n{}", running.output());
+        let came_to = came_to.unwrap_or(Start::Waits);
+        let is_reached = self.faults.is_reached() || came_to != Start::Serves;
+        match came_to {
+            Start::Serves => {
+                assert!(
+                    !is_reached || may_be_overcome(failure),
+                    "{told}: nobody noticed\n{}",
+                    running.output()
+                );
+            }
+            Start::Waits => {
+                assert!(is_away(failure), "{told}: it waits for what does not come\n{}", running.output());
+                assert_eq!(self.header(), header, "{told}: the header is another one");
+                self.faults.lift();
+                running.wait_for("that it serves", |stdout, _| stdout.contains("sha256:").then_some(()));
+            }
+            Start::Ends => {
+                assert_eq!(self.header(), header, "{told}: the header is another one");
+                self.assert_tidy(&told, usize::from(header.is_some()));
+            }
+        }
+        if running.is_running() {
+            running.signal(Signal::TERM);
+        }
+        let ran = running.wait();
+        self.assert_silent(&format!("{ran}"));
+        match came_to {
+            Start::Ends => assert_told(&told, failure, &ran),
+            _ => assert_eq!(ran.code, Some(0), "{told}\n{ran}"),
+        }
+        self.faults.lift();
+        self.daemon.start_again();
+        if before != Before::Nothing {
+            self.assert_session(&told, 200);
+        }
+        login::over_http(&self.daemon, &self.provider);
+        self.assert_tidy(&told, 1);
+        is_reached
+    }
+
+    #[track_caller]
+    fn assert_session(&self, told: &str, expected: u16) {
+        let answered = self.daemon.api().get_as("/v1/session", &self.token);
+        assert_eq!(answered.status, expected, "{told}: {answered:?}\n{}", self.daemon.log());
+        let is_revoked = answered.body.contains("session_revoked");
+        assert!(expected == 200 || is_revoked, "{told}: the session is lost: {answered:?}");
+    }
+
+    /// So many databases, and nothing that a failed operation left.
+    #[track_caller]
+    fn assert_tidy(&self, told: &str, databases: usize) {
+        let entries = fs::read_dir(self.daemon.data_dir()).into_iter().flatten().flatten();
+        let names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let is_database = |name: &&String| Path::new(name).extension().is_some_and(|kind| kind == "db");
+        let strays = names.iter().filter(|name| name.starts_with(".new-")).count();
+        assert_eq!((names.iter().filter(is_database).count(), strays), (databases, 0), "{told}: {names:?}");
+    }
+
+    /// No key, and nothing that opens the way to one, is in what was said.
+    #[track_caller]
+    fn assert_silent(&self, said: &str) {
+        let mut canaries = Canaries::default();
+        for secret in self.secrets.iter().cloned().chain(self.faults.secrets()) {
+            canaries.add("a secret of the root key", &secret);
+        }
+        canaries.add("the client secret", CLIENT_SECRET);
+        assert_eq!(canaries.find(said.as_bytes()), Vec::<String>::new(), "{said}");
+    }
+
+    /// All that asks for this root key, failing at each of its requests.
+    fn fail_everything(&mut self, keeper: &Keeper) {
+        for before in [Before::Nothing, Before::Store] {
+            let what = format!("a start with {before:?}");
+            let requests =
+                self.at_every_request(&what, |host, n, failure| host.fail_start(before, n, failure));
+            println!("{}: {what}: {requests} requests", keeper.id);
+        }
+        for operation in OPERATIONS {
+            let what = format!("{:?} with {:?}", operation.words, operation.before);
+            let requests = self.at_every_request(&what, |host, n, failure| host.fail(operation, n, failure));
+            println!("{}: {what}: {requests} requests", keeper.id);
+        }
+        self.assert_silent(&self.daemon.log());
+        println!("{}: {} failures", keeper.id, self.cases);
+    }
+
+    /// A move from one root key to another, with the daemon at work and without.
+    fn fail_to_move(&mut self, from: (&str, &str), to: (&str, &str)) {
+        self.prepare(Before::Nothing);
+        self.begin_with(from.1);
+        self.use_keys(&[to.1, from.1]);
+        // A daemon that runs asks the new one alone.
+        let with_daemon = (to.0 != "native:").then_some(Before::Daemon);
+        for before in [Before::Store].into_iter().chain(with_daemon) {
+            let what = format!("a move from {} to {} with {before:?}", from.0, to.0);
+            let requests = self.at_every_request(&what, |host, n, failure| {
+                let is_reached = host.fail(operation(&["key", "rewrap"], before), n, failure);
+                let status = host.daemon.infrad(["key", "status", "--json"]).wait().expect(0).json();
+                let root_key = status.get("rootKey").and_then(Value::as_str).unwrap_or_default();
+                assert!(root_key.starts_with(to.0), "{what}: {status}");
+                is_reached
+            });
+            println!("{what}: {requests} requests");
+        }
+        self.prepare(Before::Nothing);
+    }
+}
+
+/// What a start comes to first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Serves,
+    Waits,
+    Ends,
+}
+
+/// Whether it is worth another try: others are for the operator to put right.
+fn is_away(failure: Failure) -> bool {
+    !matches!(failure, Failure::Status(403) | Failure::Garbage)
+}
+
+/// A connection that comes to nothing is tried once more, and a token that is refused is replaced.
+fn may_be_overcome(failure: Failure) -> bool {
+    matches!(failure, Failure::Reset { times: 1 } | Failure::Status(403))
+}
+
+/// The command says what failed and what to try, and its exit code whose turn it is.
+#[track_caller]
+fn assert_told(told: &str, failure: Failure, ran: &Ran) {
+    let (code, cause) = if is_away(failure) { (4, "cannot be reached") } else { (1, "cannot be used") };
+    assert_eq!(ran.code, Some(code), "{told}: another exit code\n{ran}");
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    for words in ["root key ", cause] {
+        assert!(said.contains(words), "{told}: it does not say {words:?}\n{ran}");
+    }
+    // A check is what others say to try.
+    assert!(said.contains("infrad check --live") || ran.name.contains("check"), "{told}: no advice\n{ran}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory").flatten() {
+        if entry.file_type().expect("a kind").is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+        }
+    }
+}
+
+fn fail_in_vault(pace: Pace) {
+    let faults = Arc::default();
+    let Some(vault) = vault(&faults) else { return };
+    Host::new(&faults, &vault, pace).fail_everything(&vault);
+}
+
+fn fail_in_kms(pace: Pace) {
+    let faults = Arc::default();
+    let Some(kms) = kms(&faults) else { return };
+    Host::new(&faults, &kms, pace).fail_everything(&kms);
+}
+
+fn fail_between_them(pace: Pace) {
+    let faults = Arc::default();
+    let (Some(vault), Some(kms)) = (vault(&faults), kms(&faults)) else { return };
+    let mut host = Host::new(&faults, &vault, pace);
+    host.secrets.extend(kms.secrets.clone());
+    let native = format!("{{kind: native, config: {{path: {}}}}}", host.daemon.root_key().display());
+    let (vault, kms, native) = ((vault.id, &*vault.entry), (kms.id, &*kms.entry), ("native:", &*native));
+    for (from, to) in [(native, vault), (vault, kms), (kms, vault), (kms, native)] {
+        host.fail_to_move(from, to);
+    }
+    println!("{} failures", host.cases);
+}
+
+#[test]
+fn a_root_key_in_vault_that_fails_at_a_request_leaves_everything_as_it_was() {
+    fail_in_vault(Pace::Turns);
+}
+
+#[test]
+#[ignore = "takes several minutes"]
+fn a_root_key_in_vault_that_fails_in_any_way_at_any_request_leaves_everything_as_it_was() {
+    fail_in_vault(Pace::All);
+}
+
+#[test]
+fn a_root_key_in_kms_that_fails_at_a_request_leaves_everything_as_it_was() {
+    fail_in_kms(Pace::Turns);
+}
+
+#[test]
+#[ignore = "takes several minutes"]
+fn a_root_key_in_kms_that_fails_in_any_way_at_any_request_leaves_everything_as_it_was() {
+    fail_in_kms(Pace::All);
+}
+
+#[test]
+fn a_move_between_root_keys_that_fail_at_a_request_leaves_the_old_one_or_the_new() {
+    fail_between_them(Pace::Turns);
+}
+
+#[test]
+#[ignore = "takes several minutes"]
+fn a_move_between_root_keys_that_fail_in_any_way_at_any_request_leaves_the_old_one_or_the_new() {
+    fail_between_them(Pace::All);
+}
+
+/// The whole time that a call may take passes here.
+#[test]
+fn users_do_not_wait_for_a_root_key_that_does_not_answer() {
+    let faults = Arc::default();
+    let Some(vault) = vault(&faults) else { return };
+    let mut host = Host::new(&faults, &vault, Pace::Turns);
+    host.prepare(Before::Daemon);
+    let header = host.header();
+    // The login is answered, and the first wrapping is not.
+    faults.plan(2, Failure::Stalled);
+    let mut rotating = host.daemon.infrad(["key", "rotate"]);
+    assert!(wait::until(MOMENT, || faults.is_reached().then_some(())).is_some(), "{}", rotating.output());
+    let mut served = 0;
+    while rotating.is_running() && served < 20 {
+        host.assert_session("while it stalls", 200);
+        login::over_http(&host.daemon, &host.provider);
+        served += 1;
+    }
+    assert!(rotating.is_running(), "so many were served meanwhile: {served}\n{}", rotating.output());
+    let ran = rotating.wait();
+    assert_told("a rotation that stalls", Failure::Stalled, &ran);
+    assert!(ran.stderr.contains("within 10 s"), "{ran}");
+    assert_eq!(host.header(), header);
+    faults.lift();
+    host.run(&["key", "rotate"]).expect(0);
+
+    // What needs no root key goes on without one.
+    faults.plan(1, Failure::Refused);
+    for words in [&["backup", "again"][..], &["key", "recovery", "create"], &["key", "status"], &["status"]] {
+        host.run(words).expect(0);
+    }
+    login::over_http(&host.daemon, &host.provider);
+    host.assert_session("while it is away", 200);
+}

@@ -1,0 +1,209 @@
+//! Servers between the daemon and those who keep its root keys. They pass every request on, but for the one that is to
+//! fail: the `n`th to any of them.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use infra_shared::http::{self, Limits, Trust};
+use serde_json::Value;
+
+use crate::authority::Authority;
+use crate::https::{Answer, Delivery, Door, Gate, Request, Server};
+use crate::ports::Ports;
+use crate::wait;
+
+const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
+/// A door is opened at once.
+const OPENED: Duration = Duration::from_secs(10);
+/// What belongs to a connection or to the transport, and not to the request.
+const OF_THE_CONNECTION: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
+
+/// How a request fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody listens, from then on.
+    Refused,
+    /// The connection is reset before anything can be sent, so many times.
+    Reset { times: usize },
+    /// It is done, and the connection breaks in the place of the answer.
+    Lost,
+    /// This status, and a text that says nothing.
+    Status(u16),
+    /// It is done, and the connection breaks in the middle of the answer.
+    CutShort,
+    /// 200, and a page for people.
+    Garbage,
+    /// No answer for as long as somebody waits.
+    Stalled,
+}
+
+/// What fails when, of all requests to the servers of one test.
+#[derive(Default)]
+pub struct Faults {
+    state: Mutex<State>,
+    gates: Mutex<Vec<(Arc<Gate>, String)>>,
+}
+
+#[derive(Default)]
+struct State {
+    requests: usize,
+    planned: Option<(usize, Failure)>,
+    is_reached: bool,
+    turned_away_before: usize,
+    /// Keys and tokens that went through.
+    secrets: Vec<String>,
+}
+
+/// A server between the daemon and another; it ends with the value.
+pub struct Unreliable {
+    authority: Authority,
+    ports: Ports,
+    _server: Server,
+}
+
+impl Faults {
+    /// Lets the `n`th request from now fail.
+    pub fn plan(&self, n: usize, failure: Failure) {
+        let turned_away_before = self.turned_away();
+        let mut state = self.state();
+        state.requests = 0;
+        state.planned = Some((n, failure));
+        state.is_reached = false;
+        state.turned_away_before = turned_away_before;
+        self.set_doors(&state);
+    }
+
+    /// Lets nothing fail any more; all of them listen again.
+    pub fn lift(&self) {
+        let mut state = self.state();
+        state.planned = None;
+        self.set_doors(&state);
+        drop(state);
+        for (_, address) in self.gates().iter() {
+            let listens = wait::until(OPENED, || TcpStream::connect(address).ok());
+            assert!(listens.is_some(), "nobody listens at {address} again");
+        }
+    }
+
+    /// Whether the planned failure happened; of one that is [`Failure::Refused`] nobody can see it.
+    pub fn is_reached(&self) -> bool {
+        let turned_away = self.turned_away();
+        let state = self.state();
+        state.is_reached || turned_away > state.turned_away_before
+    }
+
+    /// Keys and tokens that went through.
+    pub fn secrets(&self) -> Vec<String> {
+        self.state().secrets.clone()
+    }
+
+    /// Counts a request, and says how it fails.
+    fn next(&self) -> Option<Failure> {
+        let mut state = self.state();
+        state.requests += 1;
+        let failure = state.planned.filter(|(n, _)| *n == state.requests).map(|(_, failure)| failure);
+        // Whoever knocks when the doors are shut never comes so far.
+        let failure = failure.filter(|failure| !matches!(failure, Failure::Refused | Failure::Reset { .. }));
+        state.is_reached |= failure.is_some();
+        self.set_doors(&state);
+        failure
+    }
+
+    /// Before a request that finds no open door, the doors are shut. Every request has a connection of its own.
+    fn set_doors(&self, state: &State) {
+        let door = match state.planned {
+            Some((n, Failure::Refused)) if state.requests + 1 >= n => Door::Shut,
+            Some((n, Failure::Reset { times })) if state.requests + 1 == n => {
+                Door::TurnsAway { connections: times }
+            }
+            _ => Door::Open,
+        };
+        for (gate, _) in self.gates().iter() {
+            gate.set(door);
+        }
+    }
+
+    fn turned_away(&self) -> usize {
+        self.gates().iter().map(|(gate, _)| gate.turned_away()).sum()
+    }
+
+    fn note_secrets(&self, body: &[u8]) {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let secrets = ["/plaintext", "/data/plaintext", "/auth/client_token", "/Plaintext"]
+            .iter()
+            .filter_map(|place| body.pointer(place).and_then(Value::as_str).map(ToOwned::to_owned));
+        self.state().secrets.extend(secrets);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gates(&self) -> MutexGuard<'_, Vec<(Arc<Gate>, String)>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unreliable {
+    /// Passes on to `to`, which `trust` accepts.
+    pub fn before(to: String, trust: &Trust, faults: &Arc<Faults>) -> Self {
+        let client = http::async_client(trust, LIMITS, true).expect("a client");
+        let (authority, ports, gate) = (Authority::new(), Ports::reserve(1), Arc::new(Gate::default()));
+        let port = ports.all()[0];
+        faults.gates().push((Arc::clone(&gate), format!("127.0.0.1:{port}")));
+        let faults = Arc::clone(faults);
+        let server = Server::start_behind(gate, port, authority.issue(), move |request| {
+            let (client, faults, to) = (client.clone(), Arc::clone(&faults), to.clone());
+            async move { answer(&client, &faults, &to, request).await }
+        });
+        Self { authority, ports, _server: server }
+    }
+
+    pub fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.ports.all()[0])
+    }
+
+    /// The certificate of its authority, for `caFile`.
+    pub fn authority_file(&self) -> PathBuf {
+        self.authority.file()
+    }
+}
+
+async fn answer(client: &reqwest::Client, faults: &Faults, to: &str, request: Request) -> Answer {
+    let failure = faults.next();
+    match failure {
+        Some(Failure::Status(status)) => return Answer::text(status, "no"),
+        Some(Failure::Garbage) => return Answer::text(200, "<html><title>Welcome</title></html>"),
+        Some(Failure::Stalled) => return Answer { delivery: Delivery::Never, ..Answer::text(200, "") },
+        _ => {}
+    }
+    let mut answer = pass_on(client, faults, to, request).await;
+    match failure {
+        Some(Failure::Lost) => answer.delivery = Delivery::Broken,
+        Some(Failure::CutShort) => answer.delivery = Delivery::CutShort,
+        _ => {}
+    }
+    answer
+}
+
+async fn pass_on(client: &reqwest::Client, faults: &Faults, to: &str, request: Request) -> Answer {
+    let method = request.method.parse().expect("the method of a request");
+    faults.note_secrets(&request.body);
+    let mut passed_on = client.request(method, format!("{to}{}", request.path));
+    // The host, too: signatures cover it.
+    for (name, value) in &request.headers {
+        if !OF_THE_CONNECTION.contains(&name.as_str()) {
+            passed_on = passed_on.header(name, value);
+        }
+    }
+    let Ok(answered) = passed_on.body(request.body).send().await else {
+        return Answer::text(502, "the server behind is away");
+    };
+    let status = answered.status().as_u16();
+    let body = answered.bytes().await.map(|body| body.to_vec()).unwrap_or_default();
+    faults.note_secrets(&body);
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    Answer { status, headers, body, delivery: Delivery::AtOnce }
+}
