@@ -65,7 +65,9 @@ pub enum Untrusted {
     NotYetValid,
     #[error("its certificate was issued by an authority that is not trusted here")]
     UnknownAuthority,
-    #[error("its certificate cannot be accepted")]
+    #[error(
+        "its certificate cannot be accepted as a server's: one that signed itself is not, nor one that is for something else"
+    )]
     Unacceptable,
     #[error("it does not speak TLS, so it cannot prove who it is")]
     NoTLS,

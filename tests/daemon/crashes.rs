@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use infra_harness::daemon::{Daemon, MANY_LOGINS};
 use infra_harness::oracle::Oracle;
-use infra_harness::provider::Provider;
+use infra_harness::provider::{Person, Provider};
 use infra_harness::wait;
 use infra_shared::random;
 
@@ -23,7 +23,7 @@ const READY: Duration = Duration::from_secs(2);
 
 fn daemon_for_many(provider: &Provider) -> Daemon {
     Daemon::start_with(provider, |configuration| {
-        // Everybody is the same user here, and none of the sessions may end for it.
+        // Many are the same user here, and none of the sessions may end for it.
         "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
         // They all share an address, too.
         MANY_LOGINS.clone_into(&mut configuration.more);
@@ -37,6 +37,8 @@ fn kill(times: usize) -> Duration {
     let oracle = Oracle::new(&daemon, &provider);
     let (mut slowest, mut open) = (Duration::ZERO, 0);
     for time in 0..times {
+        // Nobody has so many that the oldest have to go.
+        provider.person(Person::SignsIn(format!("user{}", time / 100)));
         let (stop, first) = (AtomicBool::new(false), oracle.acknowledged());
         std::thread::scope(|scope| {
             scope.spawn(|| oracle.storm(CLIENTS, &stop));
