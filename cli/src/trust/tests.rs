@@ -1,10 +1,16 @@
 //! What proves a server and what does not: real authorities, and a server on loopback.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use infra_harness::authority::Authority;
 use infra_harness::https::{Answer, Server};
+use infra_shared::clock::{Clock, SystemClock};
+use infra_shared::succession::{HEADER, Statement};
 use serde_json::json;
 
 use super::*;
+use crate::home::Home;
 
 const TERMINAL: Terminal = Terminal { interactive: false, read_by_human: false, quiet: true, verbose: 0 };
 
@@ -218,4 +224,92 @@ fn a_server_that_is_known_and_no_longer_itself_is_not_met() {
     }
     let record = TrustRecord::CaFile { certificates: "none".to_owned(), pin: None };
     assert_eq!(fixture.meet(vec![record], None).expect_err("nobody can be it").exit(), Exit::Untrusted);
+}
+
+/// A server that announces something, known to a home for `trust`, and reached by its pin.
+struct Announcing {
+    authority: Authority,
+    origin: Origin,
+    asked: Arc<AtomicUsize>,
+    home: Home,
+    _directory: tempfile::TempDir,
+    _server: Server,
+}
+
+impl Announcing {
+    fn to_a_home_that_trusts(trust: impl FnOnce(Pin) -> TrustRecord) -> Self {
+        let authority = Authority::new();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (certificate, key, pin) = (authority.certificate(), authority.private_key(), authority.pin());
+        let count = asked.clone();
+        let server = Server::start(authority.issue(), move |request| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let now = SystemClock.now();
+            let statement = Statement {
+                servers: vec![request.header("host").expect("a host").parse().expect("an origin")],
+                public: Vec::new(),
+                pin: Some(Pin::of_public_key(b"the next one")),
+                sequence: 7,
+                iat: now.as_second(),
+                exp: now.as_second() + 3600,
+            };
+            let statement = statement.sign(&certificate, &key).expect("a P-256 key");
+            let mut answer = Answer::json(
+                200,
+                &json!({"version": "1", "now": now, "providers": [], "pins": [pin], "succession": statement}),
+            );
+            answer.set_header(HEADER, "7");
+            std::future::ready(answer)
+        });
+        let origin: Origin = format!("https://127.0.0.1:{}", server.port()).parse().expect("an address");
+        let directory = tempfile::tempdir().expect("a directory");
+        let home = Home::new(directory.path().join("infra"), TERMINAL);
+        let entry = crate::home::Server {
+            trust: trust(authority.pin()),
+            provider: None,
+            keyring: false,
+            succession: None,
+            formerly: Vec::new(),
+        };
+        home.update(|state| state.config.servers.insert(origin.clone(), entry)).expect("stored");
+        Self { authority, origin, asked, home, _directory: directory, _server: server }
+    }
+
+    /// Speaks with the server as one that is known by `record`, and heeds what it announced; how often it was asked.
+    fn heed_as(&self, record: TrustRecord) -> usize {
+        let before = self.asked.load(Ordering::Relaxed);
+        let trust = infra_shared::http::Trust::Pinned { pin: self.authority.pin(), authorities: None };
+        let client = DaemonClient::new(&self.origin, vec![trust]).expect("a client");
+        let reach = Reach { client, ways: vec![record] };
+        reach.client.server().expect("an answer");
+        heed(&self.home, &self.origin, &reach, SystemClock.now(), TERMINAL).expect("heeded");
+        self.asked.load(Ordering::Relaxed) - before
+    }
+
+    fn noted(&self) -> Option<u64> {
+        let state = self.home.read().expect("files");
+        let server = state.config.servers.get(&self.origin).expect("it is known");
+        server.succession.map(|announced| announced.sequence)
+    }
+}
+
+#[test]
+fn what_is_announced_is_asked_for_once_for_each_number() {
+    let announcing = Announcing::to_a_home_that_trusts(|pin| TrustRecord::Pinned { pin });
+    let record = || TrustRecord::Pinned { pin: announcing.authority.pin() };
+    assert_eq!((announcing.heed_as(record()), announcing.noted()), (2, Some(7)));
+    assert_eq!((announcing.heed_as(record()), announcing.noted()), (1, Some(7)));
+}
+
+#[test]
+fn who_is_not_known_by_an_authority_of_its_own_is_not_asked_what_it_announces() {
+    let announcing = Announcing::to_a_home_that_trusts(|_| TrustRecord::System);
+    assert_eq!((announcing.heed_as(TrustRecord::System), announcing.noted()), (1, None));
+}
+
+#[test]
+fn a_server_that_is_trusted_for_another_reason_meanwhile_is_not_asked_what_it_announces() {
+    let announcing = Announcing::to_a_home_that_trusts(|_| another());
+    let record = TrustRecord::Pinned { pin: announcing.authority.pin() };
+    assert_eq!((announcing.heed_as(record), announcing.noted()), (1, None));
 }
