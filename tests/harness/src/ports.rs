@@ -11,20 +11,23 @@ pub struct Ports {
     count: u16,
 }
 
+/// Blocks lie side by side: none begins within another, whose ports may be unbound for a moment while its daemon starts again.
+const BLOCK: u16 = 16;
+
 impl Ports {
     pub fn reserve(count: u16) -> Self {
-        let block = count + 1;
+        assert!(count < BLOCK, "a block has {} ports", BLOCK - 1);
         for _ in 0..1_000 {
             let [low, high] = infra_shared::random::bytes::<2>();
-            let base = 10_000 + u16::from_le_bytes([low, high]) % 20_000;
+            let base = 10_000 + u16::from_le_bytes([low, high]) % (20_000 / BLOCK) * BLOCK;
             let Ok(guard) = TcpListener::bind((Ipv4Addr::LOCALHOST, base)) else { continue };
             let free =
-                (base + 1..base + block).all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
+                (base + 1..=base + count).all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
             if free {
                 return Self { guard, count };
             }
         }
-        panic!("no block of {block} free ports was found on 127.0.0.1");
+        panic!("no {count} free ports were found on 127.0.0.1");
     }
 
     /// The ports of the block, without the guard.
