@@ -2,7 +2,7 @@
 //!
 //! When every place is taken, one that comes from a party with few takes the place of one from the party with most: who
 //! holds many connections open keeps nobody else out. Where all have few, the one gives way that has waited for its peer
-//! the longest: nor does whoever holds one from each of many addresses.
+//! the longest: nor does whoever holds one from each of many addresses. No place ever goes to who has as many already.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -106,7 +106,7 @@ impl Admission {
 
 impl Places {
     /// Cuts off a connection of the party with most, where that has at least two more than the `held` of who asks, or else
-    /// of whichever party: the one that waits for its peer the longest, and `long` or longer.
+    /// of any party with more than that: the one that waits for its peer the longest, and `long` or longer.
     fn make_room(&mut self, held: usize, long: Duration, is_limited: impl Fn(IpAddr) -> bool) -> bool {
         let limited = || self.of_party.iter().filter(|(party, _)| is_limited(**party));
         let most = limited().max_by_key(|(_, connections)| connections.len());
@@ -117,7 +117,8 @@ impl Places {
                 idle.or_else(|| connections.iter().next()).map(|(number, _)| (*party, *number))
             }
             _ => {
-                let waiting = limited().flat_map(|(party, connections)| {
+                let with_more = limited().filter(|(_, connections)| connections.len() > held);
+                let waiting = with_more.flat_map(|(party, connections)| {
                     connections.iter().filter_map(|(number, activity)| {
                         activity.waits_since().map(|since| (since, *party, *number))
                     })
@@ -256,6 +257,18 @@ mod tests {
         is_cut_off(&ninth).await;
         drop(held);
         assert_eq!(admission.places().all, 2, "the first goes; the seventh and the eighth stay");
+    }
+
+    #[test]
+    fn who_has_many_takes_no_place_of_who_has_as_few_or_fewer() {
+        let mut admission = admission(4, 3);
+        admission.long = Duration::ZERO;
+        let _honest: Vec<_> =
+            ["192.0.2.1", "192.0.2.2"].map(|address| admit(&admission, address).expect("a place")).into();
+        let _greedy: Vec<_> = (0..2).map(|_| admit(&admission, "192.0.2.9").expect("a place")).collect();
+        assert!(admit(&admission, "192.0.2.9").is_none());
+        let _second = admit(&admission, "192.0.2.1").expect("one of the two of the greedy");
+        assert!(admit(&admission, "192.0.2.2").is_some(), "one of the two that the first has now");
     }
 
     #[test]
