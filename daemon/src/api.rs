@@ -18,6 +18,7 @@ mod sessions;
 mod tokens;
 mod verification;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -54,13 +55,23 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/readyz", is_busy: false },
 ];
 
-/// What every route may use.
+/// What every route may use. It is cloned for each request.
 #[derive(Clone)]
-struct Api {
+struct Api(Arc<Parts>);
+
+struct Parts {
     sessions: Arc<Sessions>,
-    services: Arc<Services>,
+    services: Services,
     rates: Arc<Rates>,
     bodies: BodyLimits,
+}
+
+impl Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// What callers may do.
@@ -72,8 +83,8 @@ pub struct ApiLimits {
 
 /// The routes of design §4, over what the daemon has assembled; and those of them that may be answered from memory.
 pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, AtOnce) {
-    let services = Arc::new(services);
-    let api = Api { sessions, services, rates: Rates::new(&limits.rates), bodies: limits.bodies };
+    let (rates, bodies) = (Rates::new(&limits.rates), limits.bodies);
+    let api = Api(Arc::new(Parts { sessions, services, rates, bodies }));
     let quick = api.clone();
     let at_once: AtOnce = Arc::new(move |method, uri, headers| at_once::answer(&quick, method, uri, headers));
     let starts = from_fn_with_state(api.clone(), rates::limit_starts);

@@ -37,13 +37,17 @@ pub(super) struct JSON<T>(pub(super) T);
 pub(super) struct UnverifiedBearer(pub(super) String);
 
 /// The one `token` of a form (RFC 7662 §2.1): somebody's claim, not yet believed. What else stands in the form is not looked at.
-pub(super) struct UnverifiedToken(pub(super) String);
+pub(super) struct UnverifiedToken {
+    pub(super) token: String,
+    /// Who asks stands in them.
+    pub(super) headers: HeaderMap,
+}
 
 impl<T: DeserializeOwned> FromRequest<Api> for JSON<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
-        let bytes = read(request, api, "application/json").await?;
+        let (_, bytes) = read(request, api, "application/json").await?;
         if depth(&bytes) > MAX_DEPTH {
             return Err(Refusal::new(ProblemCode::BadRequest, &"JSON is nested too deeply"));
         }
@@ -62,18 +66,18 @@ impl FromRequest<Api> for UnverifiedToken {
             return Err(Refusal::new(ProblemCode::BadRequest, &"token in the query")
                 .with_detail("send the token in the body alone, as `token=…`"));
         }
-        let bytes = read(request, api, "application/x-www-form-urlencoded").await?;
+        let (headers, bytes) = read(request, api, "application/x-www-form-urlencoded").await?;
         let mut tokens = url::form_urlencoded::parse(&bytes).filter(|(name, _)| name == "token");
         match (tokens.next(), tokens.next()) {
-            (Some((_, token)), None) => Ok(Self(token.into_owned())),
+            (Some((_, token)), None) => Ok(Self { token: token.into_owned(), headers }),
             _ => Err(Refusal::new(ProblemCode::BadRequest, &"not one token")
                 .with_detail("send a body of exactly one `token=…`")),
         }
     }
 }
 
-/// The whole body, of one media type and within limits.
-async fn read(request: Request, api: &Api, media_type: &str) -> Result<Bytes, Refusal> {
+/// The headers and the whole body, of one media type and within limits.
+async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMap, Bytes), Refusal> {
     let limits = api.bodies;
     let (parts, body) = request.into_parts();
     refuse_web_pages(&parts)?;
@@ -97,7 +101,7 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<Bytes, Re
         .await
         .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time"))?;
     match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
+        Ok(collected) => Ok((parts.headers, collected.to_bytes())),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
             Err(Refusal::new(ProblemCode::BodyTooLarge, &"body is too large"))
         }

@@ -1,7 +1,7 @@
 //! `POST /v1/introspect`: whose token a service was shown (RFC 7662).
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use infra_shared::api::ProblemCode;
 use serde::Serialize;
@@ -44,8 +44,7 @@ struct Inactive {
 /// Unknown, expired, revoked, foreign tokens and those of users whom the service does not admit are answered alike.
 pub(super) async fn introspect(
     State(api): State<Api>,
-    headers: HeaderMap,
-    UnverifiedToken(token): UnverifiedToken,
+    UnverifiedToken { token, headers }: UnverifiedToken,
 ) -> Result<Response, Refusal> {
     let service = any_service(&api, &headers).await?;
     match api.services.let_in(service, &token).await {

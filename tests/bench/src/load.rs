@@ -161,7 +161,7 @@ async fn ask(
             Connection::Http2(sender) => sender.send_request(request).await,
         };
         let answer = answer.expect("an answer");
-        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.status(), 200, "{}", question.path);
         answer.into_body().collect().await.expect("a body");
         latencies.push(asked.elapsed());
     }

@@ -96,6 +96,9 @@ impl Canaille {
                 &now,
                 "--audience",
                 CLIENT,
+                // Without one its introspection fails.
+                "--scope",
+                "openid",
             ],
         ] {
             command(arguments).wait().expect(0);
