@@ -1616,7 +1616,7 @@ _infrad() {
             return 0
             ;;
         infrad__subcmd__key__subcmd__rewrap)
-            opts="-v -q -h -V --config --verbose --quiet --color --help --version"
+            opts="-v -q -h -V --recovery --config --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -117,6 +117,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
         &'infrad;key;rewrap'= {
             cand --config 'The configuration file'
             cand --color 'When to use colour'
+            cand --recovery 'Open the data with the recovery key, which is asked for, or read from standard input; while no daemon runs'
             cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
             cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
             cand -q 'Say nothing but errors'

@@ -101,6 +101,7 @@ complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subco
 complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -l color -d 'When to use colour' -r -f -a "auto\t''
 always\t''
 never\t''"
+complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -l recovery -d 'Open the data with the recovery key, which is asked for, or read from standard input; while no daemon runs'
 complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
 complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -s q -l quiet -d 'Say nothing but errors'
 complete -c infrad -n "__fish_infrad_using_subcommand key; and __fish_seen_subcommand_from rewrap" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -96,6 +96,7 @@ module completions {
 
   # Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
   export extern "infrad key rewrap" [
+    --recovery                # Open the data with the recovery key, which is asked for, or read from standard input; while no daemon runs
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors

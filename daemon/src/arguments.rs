@@ -202,7 +202,11 @@ pub enum KeyCommand {
 
     /// Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
     #[command(after_long_help = help::KEY_REWRAP)]
-    Rewrap,
+    Rewrap {
+        /// Open the data with the recovery key, which is asked for, or read from standard input; while no daemon runs
+        #[arg(long)]
+        recovery: bool,
+    },
 
     /// Move the store to a new data key, while the daemon runs or not
     #[command(after_long_help = help::KEY_ROTATE)]

@@ -117,8 +117,11 @@ fn run_on(
 
 /// `what` did not come about because of `error`.
 fn failure_of(what: &str, error: &AssemblyError) -> Failure {
-    let key = if let AssemblyError::Key(key) = error { Some(key) } else { None };
-    failure_for_keys(what, error, key)
+    match error {
+        AssemblyError::Key(key) => failure_for_keys(what, error, Some(key)),
+        AssemblyError::Platform(platform) => failure_with(what, error, false, platform.advice()),
+        _ => failure_with(what, error, false, None),
+    }
 }
 
 /// The failure of `error`, which is that of a root key where there is one.

@@ -75,16 +75,13 @@ pub enum KeyError {
          under `keys`"
     )]
     RootKeyBesideData { path: String },
+    #[error("root key: {path} is not there, and {origin} needs it: bring it back")]
+    RootKeyGone { path: String, origin: String },
     #[error(
-        "root key: {path} is not there, and the data in {data_dir} needs it: restore it, for without it nobody can \
-         read that data"
+        "root key: {origin} was written under the root key {expected}, and the configured one is {configured}: \
+         configure the right one, or bring it back"
     )]
-    RootKeyGone { path: String, data_dir: String },
-    #[error(
-        "root key: the data in {data_dir} was encrypted under the root key {expected}, and the configured one is \
-         {configured}: configure or restore the right one"
-    )]
-    OtherRootKey { data_dir: String, expected: String, configured: String },
+    OtherRootKey { origin: String, expected: String, configured: String },
     /// Worth another try.
     #[error("the root key {id} cannot be reached: {cause}")]
     RootKeyAway { id: String, cause: String },
@@ -164,6 +161,14 @@ impl KeyError {
             Self::RootKeyRefused { .. } | Self::DoesNotUnwrap { .. } => {
                 Some("put right what stands above, then `infrad check --live`, which tries every root key")
             }
+            Self::RootKeyGone { .. } | Self::OtherRootKey { .. } => Some(
+                "where it is lost for good, the recovery key: `infrad key rewrap --recovery` for the data that is \
+                 here, `infrad restore FILE --recovery` for a backup",
+            ),
+            Self::RootKeyFile(error) if error.is_permission_denied() => Some(
+                "the same as the user that may read the root key; where systemd hands it to the daemon, \
+                 `systemd-run` with `LoadCredential=`, as docs/install.md has it",
+            ),
             _ => None,
         }
     }
@@ -279,9 +284,27 @@ impl Keys {
 
 /// Whether the printed key opens the data key of `data_dir`. Changes nothing, and needs no root key.
 pub fn test_recovery(data_dir: &Path, key: &RecoveryKey) -> Result<(), KeyError> {
+    recover(data_dir, key).map(drop)
+}
+
+/// Wraps the data key of `data_dir`, which the printed key opens, under the first of `root_keys`: the one from before is
+/// needed no more. Whoever calls this holds the data directory's lock.
+pub async fn rewrap_recovered(
+    data_dir: &Path,
+    key: &RecoveryKey,
+    root_keys: &[RootKeySettings],
+) -> Result<KeyStatus, KeyError> {
+    let (header, data_key) = recover(data_dir, key)?;
+    let keys = Keys::of(data_dir, data_key, header);
+    keys.rewrap(root_keys).await?;
+    Ok(keys.status())
+}
+
+fn recover(data_dir: &Path, key: &RecoveryKey) -> Result<(Header, DataKey), KeyError> {
     let origin = header::path(data_dir).display().to_string();
     let header = Header::read(data_dir)?.ok_or_else(|| KeyError::NoRecovery { path: origin.clone() })?;
-    recovery::open(&header, &origin, key).map(drop)
+    let data_key = recovery::open(&header, &origin, key)?;
+    Ok((header, data_key))
 }
 
 /// Whether one of `root_keys` unwraps the data key of `data_dir`; `None` where there is no data yet.

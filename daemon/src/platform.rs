@@ -28,7 +28,7 @@ pub enum PlatformError {
     TooOpen { path: String, mode: u32 },
     #[error("{path} is a link: name the real place")]
     Link { path: String },
-    #[error("{path} belongs to another user (uid {owner}): run `chown` on it, or run infrad as that user")]
+    #[error("{path} belongs to another user (uid {owner}): {}", advice_on_owner(*owner))]
     OtherOwner { path: String, owner: u32 },
     #[error("{path} is not {expected}")]
     OtherKind { path: String, expected: &'static str },
@@ -42,10 +42,35 @@ pub enum PlatformError {
     Locked { path: String, process: String },
 }
 
+/// Changing the owner of what a daemon uses takes it from the daemon.
+fn advice_on_owner(owner: u32) -> &'static str {
+    if owner == 0 {
+        "infrad may have been run as root once; `chown` gives it to the user that infrad runs as"
+    } else {
+        "run infrad as that user, with `runuser -u` or `sudo -u`"
+    }
+}
+
 impl PlatformError {
     /// Whether the file or directory is simply not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
+    /// Whether this user may not use the file or directory.
+    pub fn is_permission_denied(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+
+    /// What to try, where the text itself does not say it.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Some(
+                "a place that may be written; what a unit of systemd may write beside its own directories, \
+                 `ReadWritePaths=` says: `systemctl edit infrad`",
+            ),
+            _ => None,
+        }
     }
 
     fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {

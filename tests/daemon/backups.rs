@@ -106,6 +106,55 @@ fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone()
 }
 
 #[test]
+fn data_whose_root_key_is_lost_opens_again_with_the_printed_key_and_nobody_is_signed_out() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let log = daemon.directory().join("audit.jsonl");
+    daemon.change(|configuration| configuration.more = format!("audit: {{file: {}}}\n", log.display()));
+    let token = login::over_http(&daemon, &provider);
+    let created = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
+    let key = created.stdout.trim().to_owned();
+    daemon
+        .infrad_told(["key", "rewrap", "--recovery"], &key)
+        .wait()
+        .expect(1)
+        .telling(&["in use by another infrad"]);
+    daemon.stop();
+    let root_key = daemon.root_key();
+    std::fs::remove_file(&root_key).expect("a root key");
+    for lost in [&["key", "rewrap"][..], &["serve"]] {
+        let words = ["is not there", "keys.json needs it", "`infrad key rewrap --recovery`"];
+        daemon.infrad_told_words(lost, "").wait().expect(1).telling(&words);
+    }
+
+    let header = daemon.data_dir().join("keys.json");
+    let before = std::fs::read(&header).expect("the header");
+    let strange = Daemon::start(&provider);
+    let other = strange.infrad(["key", "recovery", "create"]).wait().expect(0);
+    daemon
+        .infrad_told(["key", "rewrap", "--recovery"], other.stdout.trim())
+        .wait()
+        .expect(1)
+        .telling(&["does not open"]);
+    assert!(std::fs::read(&header).expect("the header") == before && !root_key.exists());
+
+    daemon
+        .infrad_told(["key", "rewrap", "--recovery"], &key)
+        .wait()
+        .expect(0)
+        .telling(&["the data key is now wrapped by native:"]);
+    let mode = root_key.metadata().expect("a root key").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o400);
+    daemon.start_again();
+    assert_live(&daemon, &token);
+    daemon.infrad_told(["key", "recovery", "test"], &key).wait().expect(0);
+    let log = std::fs::read_to_string(log).expect("the audit log");
+    let rewraps: Vec<&str> = log.lines().filter(|line| line.contains("\"rewrap\"")).collect();
+    let outcomes = rewraps.iter().map(|line| line.contains("\"done\"")).collect::<Vec<_>>();
+    assert_eq!(outcomes, [false, true], "{rewraps:?}");
+}
+
+#[test]
 fn a_backup_that_was_changed_anywhere_is_refused_and_nothing_is_replaced() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);

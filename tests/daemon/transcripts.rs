@@ -135,6 +135,14 @@ fn keys_and_backups() {
     transcript.add(&run(&daemon, ["key", "rotate"], 0));
     transcript.add(&run(&daemon, ["restore", "infra.backup"], 0));
     transcript.add(&told(&daemon, ["restore", "infra.backup", "--recovery"], &key, 0));
+    transcript.note("without its root key");
+    std::fs::remove_file(daemon.root_key()).expect("a root key");
+    transcript.add(&run(&daemon, ["key", "rewrap"], 1));
+    transcript.add(&run(&daemon, ["backup", "verify", "infra.backup"], 1));
+    let rewrapped = told(&daemon, ["key", "rewrap", "--recovery"], &key, 0);
+    let status = run(&daemon, ["key", "status", "--json"], 0).json();
+    transcript.replace(status["rootKey"].as_str().unwrap_or_default().to_owned(), "NEW-ROOT-KEY");
+    transcript.add(&rewrapped);
     transcript.compare("infrad-keys");
 }
 

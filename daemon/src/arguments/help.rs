@@ -73,7 +73,9 @@ Examples:
 pub(super) const KEY_REWRAP: &str = "\
 Examples:
   After another root key was put first in the configuration:
-    infrad key rewrap";
+    infrad key rewrap
+  Where the root key is lost, while no daemon runs on the data directory:
+    infrad key rewrap --recovery";
 
 pub(super) const KEY_ROTATE: &str = "\
 Examples:

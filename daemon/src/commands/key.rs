@@ -2,17 +2,22 @@
 
 use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use infra_shared::clock::SystemClock;
 use zeroize::Zeroizing;
 
-use super::Context;
-use super::operation::perform;
+use super::operation::{expect_store, perform};
+use super::{Context, failure_for_keys};
 use crate::arguments::{KeyCommand, RecoveryCommand};
+use crate::assembly::{AssemblyError, lock, open_audit};
+use crate::audit::Event;
 use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
 use crate::keys::{self, KeyStatus, RecoveryKey};
 
+const REWRAPPING: &str = "wrapping the data key under the first root key of the configuration …";
 /// A recovery key with all its dashes is shorter.
 const LONGEST_LINE: u64 = 1024;
 
@@ -28,9 +33,13 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
             };
             context.terminal.data(text).map_err(|error| Failure::output(&error))?;
         }
-        KeyCommand::Rewrap => {
-            context.terminal.say("wrapping the data key under the first root key of the configuration …");
-            let status: KeyStatus = perform(context, &config, Operation::Rewrap).await?;
+        KeyCommand::Rewrap { recovery } => {
+            let status = if recovery {
+                rewrap_recovered(context, &config).await?
+            } else {
+                context.terminal.say(REWRAPPING);
+                perform(context, &config, Operation::Rewrap).await?
+            };
             context.terminal.say(&format!("the data key is now wrapped by {}", status.root_key));
         }
         KeyCommand::Rotate => {
@@ -43,8 +52,9 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
                 Zeroizing::new(perform(context, &config, Operation::CreateRecovery).await?);
             context.terminal.say(
                 "This is the recovery key. It is shown this once: print it, and keep it where neither this host nor \
-                 your root key is.\nWith it and a backup from now on, `infrad restore --recovery` brings the store \
-                 back without the root key. Whoever has both can read the store.",
+                 your root key is.\nWithout the root key, `infrad key rewrap --recovery` opens the data with it, and \
+                 `infrad restore --recovery` a backup from now on. Whoever has it, and the data or a backup, can \
+                 read the store.",
             );
             let line = Zeroizing::new(format!("{}\n", *key));
             context.terminal.data(line.as_bytes()).map_err(|error| Failure::output(&error))?;
@@ -58,6 +68,19 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the data key, which the recovery key opens, wrapped by the first root key.
+async fn rewrap_recovered(context: &Context, config: &Config) -> Result<KeyStatus, Failure> {
+    expect_store(config)?;
+    let key = ask_for_recovery_key(context)?;
+    let _lock = lock(config)?;
+    let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
+    context.terminal.say(REWRAPPING);
+    let rewrapped = keys::rewrap_recovered(&config.data_dir, &key, &config.root_keys).await;
+    let outcome = if rewrapped.is_ok() { "done" } else { "failed" };
+    audit.record(&Event::KeyOperation { operation: "rewrap", outcome });
+    rewrapped.map_err(|error| failure_for_keys("the data key was not wrapped anew", &error, Some(&error)))
 }
 
 /// Reads a recovery key from standard input: of a person, who is asked, or of a script.

@@ -52,16 +52,22 @@ fn copy(from: &mut dyn Read, to: &mut impl Write) -> std::io::Result<()> {
     std::io::copy(from, to).map(drop)
 }
 
+/// Fails where there is no store: a command that only looks at one does not make it.
+pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
+    if config.data_dir.join("keys.json").exists() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("there is no store in {} yet", config.data_dir.display()))
+        .hint("`infrad serve` makes one, `infrad restore` brings one back"))
+}
+
 /// The answer, where no daemon holds the data directory.
 async fn at_hand(
     context: &Context,
     config: &Config,
     operation: Operation,
 ) -> Result<Option<Answered>, Failure> {
-    if !config.data_dir.join("keys.json").exists() {
-        return Err(Failure::new(format!("there is no store in {} yet", config.data_dir.display()))
-            .hint("`infrad serve` makes one, `infrad restore` brings one back"));
-    }
+    expect_store(config)?;
     match DataDirectory::open(config).await {
         Ok(data_directory) => {
             let clock = Arc::new(SystemClock);

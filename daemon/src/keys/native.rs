@@ -41,7 +41,7 @@ impl NativeRootKey {
         Ok(Some(Self { key: AEADKey::new(key), id }))
     }
 
-    /// Reads the key, or draws one and stores it. Only for data that is encrypted under no root key yet.
+    /// Reads the key, or draws one and stores it. Only for what is about to be wrapped.
     pub(super) fn open_or_create(path: &Path, data_dir: &Path) -> Result<Self, KeyError> {
         if let Some(found) = Self::open(path, data_dir)? {
             return Ok(found);

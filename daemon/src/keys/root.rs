@@ -114,11 +114,11 @@ pub(super) async fn unwrap(
     if let Some(error) = failed {
         return Err(error);
     }
-    let data_dir = data_dir.display().to_string();
+    let origin = origin.to_owned();
     Err(match gone {
-        Some(path) => KeyError::RootKeyGone { path, data_dir },
+        Some(path) => KeyError::RootKeyGone { path, origin },
         None => KeyError::OtherRootKey {
-            data_dir,
+            origin,
             expected: header.root_key.clone(),
             configured: configured.join(", "),
         },
