@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
-use super::serve::{StopSignals, until_stopped};
+use super::serve::{Signals, until_stopped};
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Daemon, Rollback};
 use crate::config::{Config, HttpsSettings, Limits, Sections};
@@ -54,13 +54,10 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     let environment = environment(directory.path(), &daemon)?;
     if command.is_empty() {
         let introduction = introduction::of(daemon.public_urls(), daemon.pin());
-        let signals = StopSignals::listen().map_err(failed("listen for signals"))?;
+        let signals = Signals::listen().map_err(failed("listen for signals"))?;
         let text = format!("{introduction}\n{}\n", instructions(&environment));
         context.terminal.data(text).map_err(|error| Failure::output(&error))?;
-        let stopped = until_stopped(daemon, context.terminal, None, signals)
-            .await
-            .map_err(failed("listen for signals"))?;
-        return Ok(stopped.into());
+        return Ok(until_stopped(daemon, context.terminal, None, signals).await.into());
     }
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -37,11 +37,12 @@ pub(super) async fn run(
     allow_open_files(config.limits.listener.connections);
     let rollback = if accept_rollback { Rollback::Accepted } else { Rollback::Refused };
     let clock = Arc::new(SystemClock);
-    let mut signals = listen_for_signals()?;
+    let mut signals = Signals::listen()
+        .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
     let daemon = select! {
         daemon = Daemon::assemble(config, context.config_path.clone(), handed, rollback, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
         // It may wait for a root key; nothing that would have to end is under way.
-        () = signals.next() => return Ok(Stopped::InOrder.into()),
+        () = signals.stop.next() => return Ok(Stopped::InOrder.into()),
     };
     let introduction = introduction::of(daemon.public_urls(), daemon.pin());
     let version = env!("CARGO_PKG_VERSION");
@@ -50,17 +51,7 @@ pub(super) async fn run(
         .data(format!("infrad {version} listens on {}\n{introduction}\n", daemon.address()))
         .map_err(|error| Failure::output(&error))?;
     tracing::info!(address = %daemon.address(), "ready");
-    let stopped = until_stopped(daemon, context.terminal, Some(configuration), signals)
-        .await
-        .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
-    Ok(stopped.into())
-}
-
-fn listen_for_signals() -> Result<StopSignals, Failure> {
-    // Told to reload before there is anything to reload, it must not end, as it would by default.
-    signal(SignalKind::hangup())
-        .and_then(|_| StopSignals::listen())
-        .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))
+    Ok(until_stopped(daemon, context.terminal, Some(configuration), signals).await.into())
 }
 
 /// Before there is a key in memory. Without the right to, the daemon runs all the same, and says what to do.
@@ -117,10 +108,9 @@ pub(super) async fn until_stopped(
     daemon: Daemon,
     terminal: Terminal,
     configuration: Option<Configuration>,
-    mut signals: StopSignals,
-) -> io::Result<Stopped> {
+    Signals { stop: mut signals, hangup }: Signals,
+) -> Stopped {
     let reloading = Reloading { certificates: daemon.certificates(), audit: daemon.audit(), configuration };
-    let hangup = signal(SignalKind::hangup())?;
     let _reloading = AbortOnDrop(tokio::spawn(reloading.reload_when_told(hangup)));
     ServiceManager::ready();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -129,7 +119,7 @@ pub(super) async fn until_stopped(
         let _ = stopped.await;
     }));
     select! {
-        () = &mut running => return Ok(Stopped::InOrder),
+        () = &mut running => return Stopped::InOrder,
         () = signals.next() => {}
     }
     terminal.say("stopping; what is under way may end, a second signal ends it at once");
@@ -138,8 +128,8 @@ pub(super) async fn until_stopped(
     // A daemon that ended meanwhile needs no telling.
     let _ = stop.send(());
     select! {
-        () = running => Ok(Stopped::InOrder),
-        () = signals.next() => Ok(Stopped::AtOnce),
+        () = running => Stopped::InOrder,
+        () = signals.next() => Stopped::AtOnce,
     }
 }
 
@@ -152,14 +142,27 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// SIGTERM and SIGINT, from the moment of [`StopSignals::listen`].
+/// What a daemon is told by signals, from the moment of [`Signals::listen`].
+pub(super) struct Signals {
+    pub(super) stop: StopSignals,
+    /// Told to reload before there is anything to reload, it must not end, as it would by default, and must not forget it.
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self { stop: StopSignals::listen()?, hangup: signal(SignalKind::hangup())? })
+    }
+}
+
+/// SIGTERM and SIGINT.
 pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    pub(super) fn listen() -> io::Result<Self> {
+    fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
