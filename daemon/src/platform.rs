@@ -78,3 +78,28 @@ impl PlatformError {
         move |source| Self::Io { path, source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_take_the_data_from_the_user_who_has_them() {
+        let told = |owner| PlatformError::OtherOwner { path: "/data".to_owned(), owner }.to_string();
+        assert!(
+            told(998).contains("run infrad as that user") && !told(998).contains("chown"),
+            "{}",
+            told(998)
+        );
+        assert!(told(0).contains("`chown`"), "{}", told(0));
+    }
+
+    #[test]
+    fn a_place_that_may_not_be_written_is_told_with_what_allows_it() {
+        let error =
+            |kind: std::io::ErrorKind| PlatformError::Io { path: "/data".to_owned(), source: kind.into() };
+        let advice = error(std::io::ErrorKind::ReadOnlyFilesystem).advice();
+        assert!(advice.is_some_and(|advice| advice.contains("ReadWritePaths=")));
+        assert_eq!(error(std::io::ErrorKind::NotFound).advice(), None);
+    }
+}

@@ -9,6 +9,7 @@ use infra_harness::login;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
 use infra_harness::wait;
 
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
 const MOMENT: Duration = Duration::from_secs(20);
 
 fn prepared(provider: &Provider) -> Daemon {
@@ -23,9 +24,9 @@ fn assert_live(daemon: &Daemon, token: &str) {
 
 /// The commands of the page's part on recovery: those of today, and those of the day when all is lost.
 fn drill() -> [Vec<String>; 2] {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
-    let page = std::fs::read_to_string(page).expect("the page");
+    let page = std::fs::read_to_string(PAGE).expect("the page");
     let (_, drill) = page.split_once("<!-- recovery drill").expect("the part on recovery");
+    let (drill, _) = drill.split_once("<!-- end").expect("its end");
     let (today, then) = drill.split_once("### When").expect("two parts");
     [today, then]
         .map(|part| part.lines().filter(|line| line.starts_with("infrad ")).map(ToOwned::to_owned).collect())
@@ -59,6 +60,26 @@ fn the_page_on_recovery_works_as_it_is_written() {
         follow(&mut host, line);
     }
     login::over_http(&host, &provider);
+}
+
+/// The same where the root key alone is lost.
+#[test]
+fn the_page_on_a_lost_root_key_works_as_it_is_written() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let created = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
+    daemon.stop();
+    std::fs::remove_file(daemon.root_key()).expect("a root key");
+    let page = std::fs::read_to_string(PAGE).expect("the page");
+    let (_, part) = page.split_once("<!-- recovery in place").expect("the part on a lost root key");
+    let (part, _) = part.split_once("<!-- end").expect("its end");
+    let lines: Vec<&str> = part.lines().filter(|line| line.starts_with("infrad ")).collect();
+    let [command, "infrad serve"] = lines.as_slice() else { panic!("other commands: {lines:?}") };
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    daemon.infrad_told_words(&words, created.stdout.trim()).wait().expect(0);
+    daemon.start_again();
+    assert_live(&daemon, &token);
 }
 
 /// In detail: make a recovery key, make a backup; the host and the root key are lost; restore on an empty host.

@@ -33,16 +33,42 @@ use unit::Unit;
 const SERVER: &str = "infra.example.com";
 const BOUND: Duration = Duration::from_mins(1);
 /// What the page is about, in its order; each is run below.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "The daemon on Debian",
     "Configuration",
     "Start",
     "Every day",
     "The client on Debian",
     "Upgrade",
+    "While the daemon is stopped",
     "Removal",
     "The units",
 ];
+
+/// Plays what the page uses of `systemd-run`.
+const SYSTEMD_RUN: &str = r#"#!/bin/sh -eu
+credentials=/run/credentials/played
+while :; do
+    case $1 in
+    --pty | --wait) ;;
+    --uid=*) user=${1#*=} ;;
+    --property=StateDirectory=*)
+        for name in ${1#*=*=}; do install -d -o "$user" -g "$user" -m 0700 "/var/lib/$name"; done
+        ;;
+    --property=LogsDirectory=*) install -d -o "$user" -g "$user" -m 0700 "/var/log/${1#*=*=}" ;;
+    --property=StateDirectoryMode=0700 | --property=LogsDirectoryMode=0700) ;;
+    --property=LoadCredential=*)
+        install -d -o "$user" -g "$user" -m 0500 "$credentials"
+        install -o "$user" -g "$user" -m 0400 "${1##*:}" "$credentials/root.key"
+        ;;
+    -*) echo "not played: $1" >&2 && exit 64 ;;
+    *) break ;;
+    esac
+    shift
+done
+runuser -u "$user" -- env CREDENTIALS_DIRECTORY="$credentials" "$@"
+rm -r "$credentials"
+"#;
 
 #[test]
 fn a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says() {
@@ -65,6 +91,7 @@ fn a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says(
     let session = sign_in(&root, &page, &provider, &fingerprint);
     operate(&root, &page, &unit);
     upgrade(&root, &page, &mut unit, &session);
+    restore(&root, &page, &mut unit);
     remove(&root, &page, &mut unit, &before);
 }
 
@@ -173,6 +200,24 @@ fn upgrade(root: &FreshRoot, page: &Page, unit: &mut Unit, session: &str) {
     assert_eq!(status(root)["session"]["id"], session, "another session than before the upgrade");
 }
 
+/// On a host that has the package, the configuration and the root key alone.
+fn restore(root: &FreshRoot, page: &Page, unit: &mut Unit) {
+    let blocks = page.blocks("While the daemon is stopped");
+    let [block] = blocks.as_slice() else { panic!("another restoring: {blocks:?}") };
+    let (stop, rest) = block.split_once('\n').expect("three commands");
+    let (command, start) = rest.trim().rsplit_once('\n').expect("three commands");
+    assert_eq!(stop, "systemctl stop infrad.socket infrad.service");
+    assert_eq!(start, "systemctl start infrad");
+    unit.stop();
+    root.run("rm -r /var/lib/infrad /var/lib/infrad-epoch").expect(0);
+    root.write_program("usr/local/bin/systemd-run", SYSTEMD_RUN);
+    root.run(command).expect(0).telling(&["ended the 1 sessions"]);
+    unit.start(root);
+    let ended = root.run("runuser -u alice -- env HOME=/home/alice infra status --json").expect(3).json();
+    assert_eq!(ended["state"], "revoked", "{ended}");
+    root.run("rm /usr/local/bin/systemd-run").expect(0);
+}
+
 fn remove(root: &FreshRoot, page: &Page, unit: &mut Unit, before: &[String]) {
     let blocks = page.blocks("Removal");
     let [remove, purge, last] = blocks.as_slice() else { panic!("another removal: {blocks:?}") };
@@ -191,6 +236,15 @@ fn remove(root: &FreshRoot, page: &Page, unit: &mut Unit, before: &[String]) {
     assert_eq!(left(before), ["/etc/infra", "/etc/infra/okta-client-secret", "/etc/infra/root.key"]);
     root.run(last).expect(0);
     assert_eq!(left(before), Vec::<String>::new());
+
+    // One that was configured may have its data elsewhere; one that never was has none.
+    for (set_up, kept) in [("touch /etc/infra/infrad.yaml", true), ("true", false)] {
+        root.run_blocks(page.blocks("Upgrade"));
+        root.run(set_up).expect(0);
+        root.run(purge).expect(0);
+        root.run(&format!("test {}-e /etc/infra/root.key", if kept { "" } else { "! " })).expect(0);
+        root.run("rm -rf /etc/infra").expect(0);
+    }
 }
 
 fn status(root: &FreshRoot) -> Value {

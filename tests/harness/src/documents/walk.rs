@@ -94,13 +94,7 @@ impl<'a> Walk<'a> {
         let (mut ran, mut pending) = (Vec::new(), String::new());
         for line in script.lines() {
             let code = line.split(" #").next().unwrap_or_default().trim_end();
-            let verb =
-                match code.strip_prefix("systemctl ").map(|rest| rest.split_whitespace().collect::<Vec<_>>())
-                {
-                    Some(words) if words.last() == Some(&"infrad") => words.first().copied(),
-                    _ => (code == "infrad serve").then_some("start"),
-                };
-            if let Some(verb) = verb {
+            if let Some(verb) = verb(code) {
                 ran.extend(self.run(&std::mem::take(&mut pending), daemon));
                 daemon.told(verb);
             } else {
@@ -139,5 +133,20 @@ impl<'a> Walk<'a> {
             .current_dir(self.user.home());
         self.browser.prepare(&mut shell);
         Some(Running::start(shell, script, None, LIMIT).wait().expect(0))
+    }
+}
+
+/// What a line has the service manager do with the daemon; `None` where it is something else.
+fn verb(line: &str) -> Option<&str> {
+    if line == "infrad serve" {
+        return Some("start");
+    }
+    let words: Vec<&str> = line.strip_prefix("systemctl ")?.split_whitespace().collect();
+    match words.as_slice() {
+        ["stop", "infrad"] => panic!("`{line}` leaves the socket, and the next connection starts the daemon"),
+        ["stop", "infrad.socket", "infrad.service"]
+        | ["disable", "--now", "infrad.socket", "infrad.service"] => Some("stop"),
+        [verb, "infrad"] => Some(verb),
+        _ => None,
     }
 }

@@ -1,0 +1,61 @@
+//! What a page in a user's browser could have the daemon do: nothing. Browsers name the page in `Origin`.
+
+use infra_daemon::api::ROUTES;
+use infra_harness::api::Answered;
+use infra_harness::daemon::Daemon;
+use infra_harness::login;
+use infra_harness::provider::Provider;
+use infra_harness::services::{CREDENTIAL, credential_in};
+use infra_shared::api::ProblemCode;
+use serde_json::json;
+
+/// What tells whoever asks nothing, or, of a proxy's routes, what a request that it holds back may bring along.
+const OPEN: [&str; 5] =
+    ["/v1/server", "/v1/verify/{service}", "/v1/verify/{service}/{*rest}", "/healthz", "/readyz"];
+
+#[test]
+fn no_page_asks_the_daemon_anything_and_no_answer_leaves_anything_in_a_browser() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let credential = credential_in(daemon.directory());
+    daemon.change(|configuration| {
+        configuration.more = format!(
+            "services:\n- {{name: wiki, credentials: ['{credential}'], allow: everyone}}\n\
+             - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"
+        );
+    });
+    daemon.restart();
+    let api = daemon.api();
+    let session = login::over_http(&daemon, &provider);
+    // Known from a moment ago: that is answered by another way.
+    assert_eq!(api.get_as("/v1/session", &session).status, 200);
+    let mut refused = 0;
+    for route in ROUTES {
+        let method = if route.method == "*" { "GET" } else { route.method };
+        let path =
+            route.path.replace("{service}", "wiki").replace("{*rest}", "a").replace("{cluster}", "prod");
+        let path = path.replace("{id}", "0123456789");
+        let mut request = api.request(method, &path).header("origin", "https://page.test");
+        request = match route.path {
+            "/v1/introspect" => request.basic_auth("wiki", Some(CREDENTIAL)).form(&[("token", &session)]),
+            path if path.ends_with("tokenreview") => request.bearer_auth(CREDENTIAL).json(&json!({})),
+            _ if method == "POST" => request.bearer_auth(&session).json(&json!({})),
+            _ => request.bearer_auth(&session),
+        };
+        let answered = Answered::of(request);
+        let names: Vec<&str> = answered.headers.keys().map(reqwest::header::HeaderName::as_str).collect();
+        let is_left = |name: &&str| *name == "set-cookie" || name.starts_with("access-control-");
+        assert!(!names.iter().any(is_left), "{method} {path}: {names:?}");
+        if OPEN.contains(&route.path) {
+            continue;
+        }
+        assert_eq!(answered.problem().code, ProblemCode::BadRequest, "{method} {path}");
+        refused += 1;
+    }
+    assert_eq!(refused + OPEN.len(), ROUTES.len());
+    assert_eq!(api.get_as("/v1/session", &session).status, 200, "a page ended the session");
+    // What browsers ask beforehand (Fetch, "CORS-preflight request") gets no leave either.
+    let preflight = api.request("OPTIONS", "/v1/session").header("origin", "https://page.test");
+    let answered = Answered::of(preflight.header("access-control-request-method", "DELETE"));
+    assert_eq!((answered.status, answered.header("access-control-allow-origin")), (405, None));
+}
