@@ -39,7 +39,23 @@ pub use requests::{Requests, Route, RouteCounts, answering, request_id};
 
 /// Answers a request by its method, its address and its headers, from what is known in memory; `None` where there is more
 /// to do. It neither waits nor blocks, for it runs in the place where bytes are read.
-pub type AtOnce = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Response> + Send + Sync>;
+pub type AtOnce = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Known> + Send + Sync>;
+
+/// What is known of a request when its head is there.
+pub enum Known {
+    Answer(Response),
+    /// What stands in its body decides.
+    ByBody(Awaited),
+}
+
+/// A body that is waited for.
+pub struct Awaited {
+    /// A longer one, or one of unknown length, is not.
+    pub most_bytes: usize,
+    pub time: Duration,
+    /// As [`AtOnce`], by the whole body.
+    pub answer: Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>,
+}
 
 /// Who answers, and where it is counted.
 pub struct Site {

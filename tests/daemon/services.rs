@@ -114,6 +114,39 @@ fn a_token_for_one_audience_is_good_there_and_nowhere_else() {
 }
 
 #[test]
+fn what_is_known_from_a_moment_ago_is_answered_as_what_is_looked_up() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let api = daemon.api();
+    let session = sign_in(&daemon, &provider, "alice", &[groups(&["engineering"])]);
+    let mine = token(&api, &session, "wiki");
+    // Nothing is known of the token, then of the token alone, then of the service's credential as well.
+    let answers: Vec<_> = (0..4).map(|_| introspect(&api, "wiki", &mine)).collect();
+    let [first, rest @ ..] = answers.as_slice() else { unreachable!() };
+    let seen = |answered: &Answered| {
+        let mut headers = answered.headers.clone();
+        headers.remove("date");
+        (answered.status, headers, answered.body.clone())
+    };
+    assert!(first.body.contains("\"active\":true"), "{first:?}");
+    assert!(rest.iter().all(|later| seen(later) == seen(first)), "{answers:?}");
+
+    let ask = |form: String| {
+        let request = api.request("POST", "/v1/introspect").basic_auth("wiki", Some(CREDENTIAL));
+        let media_type = "Application/X-WWW-Form-URLencoded; charset=utf-8";
+        Answered::of(request.header("content-type", media_type).body(form))
+    };
+    assert_eq!(seen(&ask(format!("token={mine}"))), seen(first));
+    assert_eq!(seen(&ask(format!("padding={}&token={mine}", "a".repeat(8192)))), seen(first));
+    for form in [format!("token={mine}&token={mine}"), "tokens=a".to_owned()] {
+        assert_eq!(ask(form).problem().code, ProblemCode::BadRequest);
+    }
+    assert_eq!(introspect(&api, "payroll", &mine).body, INACTIVE);
+    assert_eq!(api.delete_as("/v1/session", &session).status, 204);
+    assert_eq!(introspect(&api, "wiki", &mine).body, INACTIVE);
+}
+
+#[test]
 fn a_session_token_is_good_only_where_the_operator_says_so() {
     let provider = Provider::start();
     let daemon = daemon(&provider);

@@ -1,5 +1,6 @@
 //! What a request brings: a bounded JSON body, a bearer token, and nothing that only a web page would send.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -27,6 +28,8 @@ impl Default for BodyLimits {
     }
 }
 
+/// RFC 7662 §2.1.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// The deepest JSON that is read: twice as deep as anything that this API knows, and far from what a parser minds.
 const MAX_DEPTH: usize = 16;
 
@@ -66,14 +69,20 @@ impl FromRequest<Api> for UnverifiedToken {
             return Err(Refusal::new(ProblemCode::BadRequest, &"token in the query")
                 .with_detail("send the token in the body alone, as `token=…`"));
         }
-        let (headers, bytes) = read(request, api, "application/x-www-form-urlencoded").await?;
-        let mut tokens = url::form_urlencoded::parse(&bytes).filter(|(name, _)| name == "token");
-        match (tokens.next(), tokens.next()) {
-            (Some((_, token)), None) => Ok(Self { token: token.into_owned(), headers }),
-            _ => Err(Refusal::new(ProblemCode::BadRequest, &"not one token")
-                .with_detail("send a body of exactly one `token=…`")),
-        }
+        let (headers, bytes) = read(request, api, FORM).await?;
+        let token = token_in(&bytes).ok_or_else(|| {
+            Refusal::new(ProblemCode::BadRequest, &"not one token")
+                .with_detail("send a body of exactly one `token=…`")
+        })?;
+        Ok(Self { token: token.into_owned(), headers })
     }
+}
+
+/// The one `token` of a form.
+pub(super) fn token_in(form: &[u8]) -> Option<Cow<'_, str>> {
+    let mut tokens = url::form_urlencoded::parse(form).filter(|(name, _)| name == "token");
+    let (_, token) = tokens.next()?;
+    tokens.next().is_none().then_some(token)
 }
 
 /// The headers and the whole body, of one media type and within limits.
@@ -81,13 +90,7 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
     let limits = api.bodies;
     let (parts, body) = request.into_parts();
     refuse_web_pages(&parts)?;
-    let is_it = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|found| found.trim().eq_ignore_ascii_case(media_type));
-    if !is_it {
+    if !is_of(&parts.headers, media_type) {
         let is_json = media_type == "application/json";
         return Err(Refusal::new(ProblemCode::BadRequest, &"body is of another media type").with_detail(
             if is_json {
@@ -107,6 +110,15 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
         }
         Err(_) => Err(Refusal::new(ProblemCode::BadRequest, &"body was cut off")),
     }
+}
+
+/// Whether a body is of this media type.
+pub(super) fn is_of(headers: &HeaderMap, media_type: &str) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|found| found.trim().eq_ignore_ascii_case(media_type))
 }
 
 impl<S: Sync> FromRequestParts<S> for UnverifiedBearer {

@@ -10,7 +10,7 @@ use super::Api;
 use super::body::UnverifiedToken;
 use super::problem::{Refusal, answer};
 use super::service_credential::any_service;
-use crate::services::NotLetIn;
+use crate::services::{NotLetIn, Service};
 use crate::sessions::{NotAuthenticated, Visitor};
 
 /// RFC 7662 §2.2, with claims of OpenID Connect.
@@ -48,7 +48,7 @@ pub(super) async fn introspect(
 ) -> Result<Response, Refusal> {
     let service = any_service(&api, &headers).await?;
     match api.services.let_in(service, &token).await {
-        Ok(visitor) => Ok(answer(StatusCode::OK, &introspection(&visitor, &service.settings().audience))),
+        Ok(visitor) => Ok(describe(&visitor, service)),
         Err(NotLetIn::Token(NotAuthenticated::Store(error))) => {
             Err(Refusal::new(ProblemCode::Unavailable, &error))
         }
@@ -57,6 +57,11 @@ pub(super) async fn introspect(
             Ok(answer(StatusCode::OK, &Inactive { active: false }))
         }
     }
+}
+
+/// Who is behind a token that is active at `service`.
+pub(super) fn describe(visitor: &Visitor, service: &Service) -> Response {
+    answer(StatusCode::OK, &introspection(visitor, &service.settings().audience))
 }
 
 fn introspection<'a>(visitor: &'a Visitor, audience: &'a str) -> Introspection<'a> {

@@ -22,6 +22,13 @@ pub(super) async fn any_service<'a>(api: &'a Api, headers: &HeaderMap) -> Result
     prove(api, service, &secret).await
 }
 
+/// The name of the service that `headers` prove to be the one that asks, as far as that is known without a wait.
+pub(super) fn known_service(api: &Api, headers: &HeaderMap) -> Option<String> {
+    let (name, secret) = basic(headers)?;
+    let service = api.services.find(&name)?;
+    api.services.proves_at_once(service, &secret).then_some(name)
+}
+
 /// Has `headers` prove that it is `service` that asks.
 pub(super) async fn this_service<'a>(
     api: &'a Api,

@@ -8,7 +8,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Version, header};
 use axum::response::Response;
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -22,7 +23,7 @@ use tracing::Instrument;
 
 use super::activity::{Activity, Heard};
 use super::requests::{identified, request_id};
-use super::{AtOnce, ListenerLimits, PeerAddress, Proxies, Requests, Site};
+use super::{AtOnce, Awaited, Known, ListenerLimits, PeerAddress, Proxies, Requests, Site};
 
 /// What may have come and not been read yet, of one request and of a connection: a body of the usual size.
 const WINDOW: u32 = 64 * 1024;
@@ -159,8 +160,9 @@ impl Answerer {
         let at_once = self.at_once.as_ref();
         let known = at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers()));
         let mut response = match known {
-            Some(response) => response,
-            None => self.work_on(request, peer, self.requests.is_busy(route)).await,
+            Some(Known::Answer(response)) => response,
+            Some(Known::ByBody(awaited)) => self.wait_for(awaited, request, peer, route).await,
+            None => self.work_on(request.map(Body::new), peer, route).await,
         };
         if answering_it.is_last && is_serial {
             // RFC 9112 §9.6: nothing that is sent after it will be read.
@@ -170,10 +172,33 @@ impl Answerer {
         Ok(response)
     }
 
+    /// Answers what may be known from memory once the body is there.
+    async fn wait_for(
+        &self,
+        awaited: Awaited,
+        request: Request<Incoming>,
+        peer: PeerAddress,
+        route: usize,
+    ) -> Response {
+        let length = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        if length.is_none_or(|length| length > awaited.most_bytes) {
+            return self.work_on(request.map(Body::new), peer, route).await;
+        }
+        let (parts, body) = request.into_parts();
+        let Ok(Ok(body)) = tokio::time::timeout(awaited.time, body.collect()).await else {
+            return self.answer_too_late();
+        };
+        let body = body.to_bytes();
+        match (awaited.answer)(&body) {
+            Some(response) => response,
+            None => self.work_on(Request::from_parts(parts, Body::from(body)), peer, route).await,
+        }
+    }
+
     /// Answers what is not known from memory.
-    async fn work_on(&self, request: Request<Incoming>, peer: PeerAddress, is_busy: bool) -> Response {
+    async fn work_on(&self, mut request: Request<Body>, peer: PeerAddress, route: usize) -> Response {
+        let is_busy = self.requests.is_busy(route);
         let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
-        let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         let answering = tokio::time::timeout(self.request, self.router.clone().oneshot(request));
         let answer = identified(async {
@@ -186,11 +211,13 @@ impl Answerer {
         match answer.await {
             Ok(Ok(response)) => response,
             // Whatever it waited for is away for now.
-            Err(_) => {
-                let mut response = (self.too_late)();
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
+            Err(_) => self.answer_too_late(),
         }
+    }
+
+    fn answer_too_late(&self) -> Response {
+        let mut response = (self.too_late)();
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
     }
 }

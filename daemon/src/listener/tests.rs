@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use axum::Router;
 use axum::extract::Extension;
-use axum::routing::get;
+use axum::routing::{get, post};
 use infra_shared::clock::SystemClock;
 use infra_shared::http::{Limits, Trust, async_client};
 use infra_shared::pin::Pin;
@@ -35,6 +35,10 @@ impl Served {
     }
 
     async fn behind(proxies: Proxies, router: Router, limits: ListenerLimits) -> Self {
+        Self::with(None, proxies, router, limits).await
+    }
+
+    async fn with(at_once: Option<AtOnce>, proxies: Proxies, router: Router, limits: ListenerLimits) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data_dir = directory.path().join("data");
         std::fs::create_dir(&data_dir).expect("a directory");
@@ -65,8 +69,8 @@ impl Served {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
+        let site = Site { at_once, ..Site::uncounted(router, proxies) };
         let serving = tokio::spawn(async move {
-            let site = Site::uncounted(router, proxies);
             serve(listener, Transport::Tls(tls), site, limits, async { stopped.await.unwrap_or(()) }).await;
         });
         Self { address, pin, stop: Some(stop), serving }
@@ -124,6 +128,40 @@ async fn requests_are_answered_and_know_where_they_came_from() {
         assert_eq!(answer.version(), axum::http::Version::HTTP_11);
         assert_eq!(answer.text().await.expect("a body"), "127.0.0.1");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_decides_is_waited_for_and_goes_on_whole_where_it_does_not() {
+    let at_once: AtOnce = Arc::new(|_, _, headers| {
+        headers.contains_key("x-known").then(|| {
+            let answer = |body: &[u8]| (body == b"known").then(|| "from memory".into_response());
+            Known::ByBody(Awaited {
+                most_bytes: 8,
+                time: Duration::from_millis(200),
+                answer: Box::new(answer),
+            })
+        })
+    });
+    let router = Router::new().route("/", post(|body: String| async move { format!("worked on {body}") }));
+    let served = Served::with(Some(at_once), Proxies::default(), router, ListenerLimits::default()).await;
+    let client = served.client();
+    for (header, body, expected) in [
+        ("x-known", "known", "from memory"),
+        ("x-known", "other", "worked on other"),
+        ("x-known", "longer than it may be", "worked on longer than it may be"),
+        ("x-other", "known", "worked on known"),
+    ] {
+        let asking = client.post(served.url("/")).header(header, "1").body(body);
+        let answer = asking.send().await.expect("an answer");
+        assert_eq!(answer.text().await.expect("a body"), expected, "{header}: {body}");
+    }
+    let mut stream = try_tls(&served, served.connect().await, "http/1.1").await.expect("a handshake");
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nX-Known: 1\r\nContent-Length: 5\r\n\r\nkno";
+    stream.write_all(head).await.expect("sent");
+    let mut answer = Vec::new();
+    timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("closed in time").expect("an end");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
 
 #[tokio::test]

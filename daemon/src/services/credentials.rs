@@ -78,6 +78,11 @@ impl Credentials {
         Ok(known.include(&hash))
     }
 
+    /// Whether `secret` is one of those that were read a moment ago.
+    pub(super) fn are_known_to_include(&self, secret: &[u8]) -> bool {
+        matches!(self.ask_known(&Sha256::digest(secret).into()), Answer::Is)
+    }
+
     fn ask_known(&self, hash: &[u8; 32]) -> Answer {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let age = known.read_at.map(|moment| moment.elapsed());
