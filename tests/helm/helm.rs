@@ -73,6 +73,11 @@ fn the_page_on_kubernetes_works_as_it_is_written() {
 }
 
 #[test]
+fn a_restore_with_another_pod_is_another_job() {
+    holds("restore");
+}
+
+#[test]
 fn the_notes_tell_how_users_sign_in() {
     holds("notes");
 }
