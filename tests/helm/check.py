@@ -94,6 +94,27 @@ def lint():
     assert described["version"] == described["appVersion"] == version
 
 
+def package():
+    """What is published of the chart: the same bytes twice, whole, and without the values of the tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = []
+        for name in ("one", "two"):
+            packed = run(repository / "deploy/packages", "--chart", Path(folder) / name)
+            assert packed.returncode == 0, packed.stderr
+            (file,) = (Path(folder) / name).iterdir()
+            made.append(file.read_bytes())
+        assert made[0] == made[1]
+        version = yaml.safe_load((chart / "Chart.yaml").read_text())["version"]
+        assert file.name == f"infra-{version}.tgz"
+        names = run("tar", "--list", "--file", file).stdout.split()
+        expected = {f"infra/{path.relative_to(chart)}" for path in chart.rglob("*") if path.is_file()}
+        expected = {name for name in expected if not name.startswith(("infra/ci/", "infra/."))}
+        assert {name for name in names if not name.endswith("/")} == expected, names
+        values = chart / "ci/kubernetes-values.yaml"
+        packed = run(tools / "helm", "template", "infra", file, "--namespace", "infra", "--values", values)
+        assert packed.returncode == 0 and packed.stdout == render(values), packed.stderr
+
+
 def kubernetes():
     for values in combinations:
         judged = judge(render(values))
@@ -417,7 +438,7 @@ def notes():
 
 try:
     {function.__name__: function for function in (
-        lint, kubernetes, check, roles, restricted, secrets, refused, network, keys, page, restore, notes,
+        lint, package, kubernetes, check, roles, restricted, secrets, refused, network, keys, page, restore, notes,
     )}[part]()
 except AssertionError as error:
     sys.exit(f"{part}: {error or 'see the line'}\n" + "".join(__import__("traceback").format_exc()))

@@ -28,6 +28,11 @@ fn helm_finds_nothing_to_say_about_any_combination() {
 }
 
 #[test]
+fn the_chart_is_packed_whole_and_to_the_same_bytes() {
+    holds("package");
+}
+
+#[test]
 fn every_combination_is_valid_for_kubernetes() {
     holds("kubernetes");
 }
