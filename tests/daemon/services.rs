@@ -481,6 +481,15 @@ fn a_session_has_so_many_tokens_and_no_more() {
     assert_eq!(ask_token(&api, &other, WIKI).status, 201);
 }
 
+/// Sets it at the end of its life.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn an_ended_session_is_refused_on_every_path_within_a_second_while_thousands_are_answered() {
     let provider = Provider::start();
@@ -501,6 +510,8 @@ fn an_ended_session_is_refused_on_every_path_within_a_second_while_thousands_are
                 }
             });
         }
+        // However this ends: what it began does not go on.
+        let _ending = OnDrop(&is_over);
         let begun = Instant::now();
         let mut rounds = 0;
         while rounds < 5 || asked.load(Ordering::Relaxed) < 3_000 {
@@ -523,7 +534,6 @@ fn an_ended_session_is_refused_on_every_path_within_a_second_while_thousands_are
             assert_eq!(good(), [false; 4], "a token outlives its session");
             rounds += 1;
         }
-        is_over.store(true, Ordering::Relaxed);
         let rate = f64::from(u32::try_from(asked.load(Ordering::Relaxed)).unwrap_or(u32::MAX));
         eprintln!("{:.0} requests/s beside {rounds} endings", rate / begun.elapsed().as_secs_f64());
     });

@@ -94,6 +94,27 @@ def lint():
     assert described["version"] == described["appVersion"] == version
 
 
+def package():
+    """What is published of the chart: the same bytes twice, whole, and without the values of the tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = []
+        for name in ("one", "two"):
+            packed = run(repository / "deploy/packages", "--chart", Path(folder) / name)
+            assert packed.returncode == 0, packed.stderr
+            (file,) = (Path(folder) / name).iterdir()
+            made.append(file.read_bytes())
+        assert made[0] == made[1]
+        version = yaml.safe_load((chart / "Chart.yaml").read_text())["version"]
+        assert file.name == f"infra-{version}.tgz"
+        names = run("tar", "--list", "--file", file).stdout.split()
+        expected = {f"infra/{path.relative_to(chart)}" for path in chart.rglob("*") if path.is_file()}
+        expected = {name for name in expected if not name.startswith(("infra/ci/", "infra/."))}
+        assert {name for name in names if not name.endswith("/")} == expected, names
+        values = chart / "ci/kubernetes-values.yaml"
+        packed = run(tools / "helm", "template", "infra", file, "--namespace", "infra", "--values", values)
+        assert packed.returncode == 0 and packed.stdout == render(values), packed.stderr
+
+
 def kubernetes():
     for values in combinations:
         judged = judge(render(values))
@@ -191,6 +212,10 @@ def secrets():
         assert "5b1d0c" not in refused.stderr + refused.stdout, refused.stderr
 
 
+ACME = ["config.tls.acme.domains[0]=infra.example.com"]
+MOUNT = ["mounts[0].configMapName=a"]
+PRIVATE_FILE = ["privateFiles[0].secretName=a", "privateFiles[0].key=a"]
+
 REFUSED = [
     (["config.lisen=x"], "additional properties 'lisen' not allowed"),
     (["config.dataDir=/x"], "additional properties 'dataDir' not allowed"),
@@ -200,7 +225,27 @@ REFUSED = [
     (["config.publicURLs[0]=http://infra.example.com"], "/config/publicURLs/0"),
     (["config.metrics=null"], "missing property 'metrics'"),
     (["config.listen=0.0.0.0:443"], "config.listen must have a port from 1024 on"),
-    (["config.metrics.listen=127.0.0.1:9090"], "must not be loopback"),
+    (["config.metrics.listen=127.0.0.1:9090"], "config.metrics.listen must be every address of the pod, `[::]:9090`"),
+    (["config.listen=127.0.0.1:8443"], "config.listen must be every address of the pod"),
+    (["config.listen=[::1]:8443"], "config.listen must be every address of the pod"),
+    (["config.listen=192.0.2.1:8443"], "config.listen must be every address of the pod"),
+    (["config.tls.redirectHTTP=[::1]:8080"], "config.tls.redirectHTTP must be every address of the pod"),
+    (["service.type=LoadBalancer", "config.publicURLs[0]=https://infra.example.com:8443"], "has port 8443, and the load balancer is at `service.port`, 443"),
+    (["service.type=LoadBalancer", "service.port=8443"], "has port 443, and the load balancer is at `service.port`, 8443"),
+    (MOUNT + ["mounts[0].path=/etc/infra/tls"], "mounts[0].path is at, above or below /etc/infra,"),
+    (MOUNT + ["mounts[0].path=/etc//infra/"], "mounts[0].path is at, above or below /etc/infra,"),
+    (MOUNT + ["mounts[0].path=/etc"], "mounts[0].path is at, above or below /etc/infra,"),
+    (MOUNT + ["mounts[0].path=/"], "mounts[0].path is at, above or below /etc/infra,"),
+    (MOUNT + ["mounts[0].path=/var/lib/infrad"], "mounts[0].path is at, above or below /var/lib/infrad,"),
+    (MOUNT + ["mounts[0].path=/var/lib/infrad/data"], "mounts[0].path is at, above or below /var/lib/infrad,"),
+    (MOUNT + ["mounts[0].path=/run/secrets"], "mounts[0].path is at, above or below /run/secrets/infra/root.key,"),
+    (MOUNT + ["mounts[0].path=/tmp"], "mounts[0].path is at, above or below /tmp,"),
+    (MOUNT + ["mounts[0].path=/usr/bin"], "mounts[0].path is at, above or below /usr/bin/infrad,"),
+    (MOUNT + ["mounts[0].path=/a", "mounts[1].path=/a/b", "mounts[1].secretName=b"], "mounts[1].path is at, above or below /a,"),
+    (PRIVATE_FILE + ["privateFiles[0].path=/etc/infra/okta"], "privateFiles[0].path is at, above or below /etc/infra,"),
+    (MOUNT + PRIVATE_FILE + ["mounts[0].path=/a", "privateFiles[0].path=/a/b"], "privateFiles[0].path is at, above or below /a,"),
+    (ACME + ["networkPolicy.from[0].ipBlock.cidr=192.0.2.0/24"], "networkPolicy.from keeps out the authority of config.tls.acme"),
+    (ACME + ["service.type=LoadBalancer", "service.loadBalancerSourceRanges[0]=192.0.2.0/24"], "service.loadBalancerSourceRanges keeps out the authority"),
     (["rootKey.secretName="], "rootKey.secretName must name the Secret"),
     (["config.keys[0].kind=native", "config.keys[0].config.path=/var/lib/infrad/root.key"], "must be /run/secrets/infra/root.key"),
     (["ingress.enabled=true"], "pass TLS through"),
@@ -210,12 +255,31 @@ REFUSED = [
 ]
 
 
+# Next to what is refused.
+TAKEN = [
+    ["config.listen=0.0.0.0:8443", "config.metrics.listen=0.0.0.0:9090"],
+    # What is in front has a port of its own.
+    ["config.publicURLs[0]=https://infra.example.com:30443", "service.type=NodePort"],
+    ["config.publicURLs[0]=https://infra.example.com:8443"],
+    ["config.publicURLs[0]=https://infra.example.com:8443", "service.type=LoadBalancer", "service.port=8443"],
+    [*MOUNT, *PRIVATE_FILE, "mounts[0].path=/etc/infra-tls/", "privateFiles[0].path=/run/secrets/infra-files/a"],
+    [*ACME, "networkPolicy.enabled=false", "networkPolicy.from[0].ipBlock.cidr=192.0.2.0/24"],
+    [*ACME, *MOUNT, "mounts[0].path=/etc/infra-ca", "config.tls.acme.caFile=/etc/infra-ca/ca.crt", "networkPolicy.from[0].ipBlock.cidr=192.0.2.0/24"],
+]
+
+
+def settings(values):
+    return [word for value in values for word in ("--set", value)]
+
+
 def refused():
     values = chart / "ci/kubernetes-values.yaml"
-    for settings, told in REFUSED:
-        arguments = [word for setting in settings for word in ("--set", setting)]
-        answer = helm("template", "--namespace", "infra", "--values", values, *arguments)
-        assert answer.returncode != 0 and told in answer.stderr, f"{settings}: {answer.stderr}"
+    for chosen, told in REFUSED:
+        answer = helm("template", "--namespace", "infra", "--values", values, *settings(chosen))
+        assert answer.returncode != 0 and told in answer.stderr, f"{chosen}: {answer.stderr}"
+    for chosen in TAKEN:
+        answer = helm("template", "--namespace", "infra", "--values", values, *settings(chosen))
+        assert answer.returncode == 0, f"{chosen}: {answer.stderr}"
     answer = helm("template", "--namespace", "default", "--values", values)
     assert answer.returncode != 0 and "--namespace infra" in answer.stderr, answer.stderr
     answer = helm("template", "--namespace", "default", "--values", values, "--set", "allowDefaultNamespace=true")
@@ -228,7 +292,15 @@ PORTS = {
     "vault": {443, 8200},
     "aws": {443, 80},
     "own-certificate": {8443, 443, 6443},
-    "acme": {443, 6443},
+    # 8443: its own names, as the cluster leads them to its own pod.
+    "acme": {443, 6443, 8443},
+}
+ITSELF = {
+    "podSelector": {
+        "matchLabels": {
+            "app.kubernetes.io/name": "infra", "app.kubernetes.io/instance": "infra", "app.kubernetes.io/component": "daemon",
+        }
+    }
 }
 
 
@@ -246,6 +318,20 @@ def network():
         assert "egress" not in backup["spec"] and "ingress" not in backup["spec"], name
         assert backup["spec"]["policyTypes"] == ["Ingress", "Egress"], name
     assert not of_kind(manifests(render(chart / "ci/no-network-policy-values.yaml")), "NetworkPolicy")
+    # To itself, at the port where it listens, whatever else is narrowed; and nowhere without its own look at its names.
+    narrowed = ["networkPolicy.egress.acme.to[0].ipBlock.cidr=192.0.2.1/32", "config.listen=[::]:9443"]
+    for chosen, expected in (
+        ([], [{"ports": [{"port": 8443, "protocol": "TCP"}], "to": [ITSELF]}]),
+        (narrowed, [{"ports": [{"port": 9443, "protocol": "TCP"}], "to": [ITSELF]}]),
+        (["config.tls.acme.selfCheck=false"], []),
+    ):
+        policy, _ = of_kind(manifests(render(chart / "ci/acme-values.yaml", more=settings(chosen))), "NetworkPolicy")
+        found = [rule for rule in policy["spec"]["egress"] if ITSELF in rule.get("to", [])]
+        assert found == expected, f"{chosen}: {found}"
+    # Whose callers are narrowed, for an authority of its own, lets itself in.
+    chosen = ["config.tls.acme.caFile=/etc/infra-ca/ca.crt", "networkPolicy.from[0].ipBlock.cidr=192.0.2.0/24"]
+    policy, _ = of_kind(manifests(render(chart / "ci/acme-values.yaml", more=settings(chosen))), "NetworkPolicy")
+    assert policy["spec"]["ingress"][0]["from"] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}, ITSELF], policy
 
 
 def keys():
@@ -301,12 +387,45 @@ kubectl() {{ {tools}/kubectl "$@" --dry-run=client --output yaml; }}
 helm() {{ if [[ $1 == upgrade ]]; then shift 2; set -- template "$@"; fi; {tools}/helm "$@"; }}
 """
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "OKTA_CLIENT_SECRET": "canary-5b1d0c"}
-        for script in scripts:
+        def follow(script):
             ran = run("bash", "-c", prelude + script, cwd=folder, env=environment)
-            assert ran.returncode == 0, f"{script}: {ran.stdout}{ran.stderr}"
             assert "canary" not in ran.stdout + ran.stderr, script
-        assert len((folder / "root.key").read_bytes()) == 32
-        assert (folder / "root.key").stat().st_mode & 0o077 == 0
+            return ran
+
+        key, made = folder / "root.key", None
+        for script in scripts:
+            ran = follow(script)
+            assert ran.returncode == 0, f"{script}: {ran.stdout}{ran.stderr}"
+            if made is None and key.exists():
+                made = key.read_bytes()
+                assert len(made) == 32 and key.stat().st_mode & 0o077 == 0
+                # Who types it again keeps the key.
+                assert follow(script).returncode != 0 and key.read_bytes() == made, script
+        assert made and not key.exists() and not (folder / "clientSecret").exists()
+
+
+def restore():
+    """A Job's pod cannot be changed: another pod is another Job, and the notes name it."""
+    values = chart / "ci/restore-values.yaml"
+
+    def job(*chosen):
+        (found,) = of_kind(manifests(render(values, more=settings(chosen))), "Job")
+        return found["metadata"]["name"], found["spec"]["template"]
+
+    name, pod = job()
+    assert job() == (name, pod)
+    names = {name}
+    for chosen in (
+        "restore.file=another.backup", "restore.recovery=false", "image.digest=sha256:" + "a" * 64, "resources.limits.memory=1Gi",
+        "config.limits.connections=100", "rootKey.secretName=another", "priorityClassName=a", "persistence.epoch.enabled=true",
+    ):
+        another, other_pod = job(chosen)
+        assert other_pod != pod and another not in names, f"{chosen}: {another}"
+        names.add(another)
+    # What is none of the pod's leaves it.
+    assert job("backup.schedule=1 1 * * *") == (name, pod)
+    told = helm("install", "--namespace", "infra", "--values", values, "--dry-run=client").stdout.split("NOTES:")[1]
+    assert f"attach --stdin --tty job/{name}\n" in told, told
 
 
 def notes():
@@ -319,7 +438,7 @@ def notes():
 
 try:
     {function.__name__: function for function in (
-        lint, kubernetes, check, roles, restricted, secrets, refused, network, keys, page, notes,
+        lint, package, kubernetes, check, roles, restricted, secrets, refused, network, keys, page, restore, notes,
     )}[part]()
 except AssertionError as error:
     sys.exit(f"{part}: {error or 'see the line'}\n" + "".join(__import__("traceback").format_exc()))

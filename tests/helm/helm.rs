@@ -28,6 +28,11 @@ fn helm_finds_nothing_to_say_about_any_combination() {
 }
 
 #[test]
+fn the_chart_is_packed_whole_and_to_the_same_bytes() {
+    holds("package");
+}
+
+#[test]
 fn every_combination_is_valid_for_kubernetes() {
     holds("kubernetes");
 }
@@ -70,6 +75,11 @@ fn the_schema_has_the_keys_that_infrad_has() {
 #[test]
 fn the_page_on_kubernetes_works_as_it_is_written() {
     holds("page");
+}
+
+#[test]
+fn a_restore_with_another_pod_is_another_job() {
+    holds("restore");
 }
 
 #[test]

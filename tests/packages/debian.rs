@@ -1,5 +1,6 @@
 //! The Debian packages in a Debian without anything else, by the page that tells how: installed, configured, run as the unit runs
 //! them, used by another account, upgraded, removed, purged. systemd does not run there: what its unit says is done by hand.
+//! Beside them the tarball, what is not packed, and what a container holds.
 
 #![expect(
     clippy::panic,
@@ -8,7 +9,9 @@
 )]
 
 mod fresh_root;
+mod making;
 mod page;
+mod tarball;
 mod unit;
 
 use std::fs::Permissions;
@@ -32,8 +35,8 @@ use unit::Unit;
 
 const SERVER: &str = "infra.example.com";
 const BOUND: Duration = Duration::from_mins(1);
-/// What the page is about, in its order; each is run below.
-const PARTS: [&str; 9] = [
+/// What the page is about, in its order; each is run below, and the last by `tarball`.
+const PARTS: [&str; 10] = [
     "The daemon on Debian",
     "Configuration",
     "Start",
@@ -43,6 +46,7 @@ const PARTS: [&str; 9] = [
     "While the daemon is stopped",
     "Removal",
     "The units",
+    "From the tarball",
 ];
 
 /// Plays what the page uses of `systemd-run`.
@@ -107,7 +111,15 @@ fn install(root: &FreshRoot, page: &Page) {
     assert_eq!(ran.stderr, "", "{ran}");
     let judge = "systemd-analyze security --offline=true --no-pager";
     let ran = root.run(&format!("{judge} --threshold=20 infrad.service")).expect(0);
-    assert!(ran.stdout.contains("Overall exposure level for infrad.service: 1.1 OK"), "{ran}");
+    let rated = "Overall exposure level for infrad.service: ";
+    let (_, rating) = ran.stdout.split_once(rated).unwrap_or_else(|| panic!("no rating: {ran}"));
+    assert!(rating.starts_with("1.1 OK"), "{ran}");
+    let units = page.text("The units");
+    assert!(units.contains("`systemd-analyze security infrad.service` rates it 1.1 of 10"), "{units}");
+    // Made here, they can be had in every release that the page names: the oldest glibc of them is that of Ubuntu 22.04.
+    let newest = "dpkg -s infrad infra | sed -n 's/^Depends: .*libc6 (>= \\([0-9.]*\\)).*/\\1/p' | sort -V | tail -n 1";
+    root.run(&format!("dpkg --compare-versions \"$({newest})\" le 2.35")).expect(0);
+    root.run("dpkg -s infrad | grep -q '^Depends: .*libssl3'").expect(0);
     root.run(&format!("{judge} --threshold=5 infrad.service")).expect(1);
 }
 

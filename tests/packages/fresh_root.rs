@@ -120,13 +120,22 @@ impl FreshRoot {
 
     /// Packs the programs as they are built, under this version, into the home of root, where the page has them.
     pub(crate) fn make_package(&self, version: &str) {
+        self.pack(&["--debug", version]);
+    }
+
+    fn pack(&self, options: &[&str]) {
         let mut command = Command::new(workspace().join("deploy/packages"));
-        command.args(["--debug", version]).arg(self.path("root")).stdin(Stdio::null());
+        command.args(options).arg(self.path("root")).stdin(Stdio::null());
         if let Some(programs) = std::env::current_exe().ok().as_deref().and_then(built_in) {
             command.env("CARGO_TARGET_DIR", programs);
         }
         let ran = Running::start(command, "deploy/packages".to_owned(), None, COMMAND_LIMIT).wait();
         assert_eq!(ran.code, Some(0), "{ran}");
+    }
+
+    /// The same as a tarball.
+    pub(crate) fn make_tarball(&self) {
+        self.pack(&["--debug-tarball"]);
     }
 
     /// A command that runs these words in it.

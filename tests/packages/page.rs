@@ -1,8 +1,8 @@
-//! `docs/install.md`: the commands of its part on Debian, heading by heading.
+//! `docs/install.md`: its commands, heading by heading.
 
 use super::workspace;
 
-/// The part between its two marks.
+/// From the first mark on: the part on Debian, and what follows it.
 pub(crate) struct Page {
     parts: Vec<(String, String)>,
 }
@@ -11,11 +11,15 @@ impl Page {
     pub(crate) fn read() -> Self {
         let page = std::fs::read_to_string(workspace().join("docs/install.md")).expect("the page");
         let (_, part) = page.split_once("<!-- installation on Debian").expect("the part on Debian");
-        // One heading beyond it, so that nothing slips out of it unseen.
-        let (part, rest) = part.split_once("<!-- end of the installation").expect("its end");
-        let next = rest.lines().find(|line| line.starts_with("## ")).expect("a part after it");
+        // It is written for one architecture; this machine may be of another.
+        let (architecture, of_debian) = match std::env::consts::ARCH {
+            "aarch64" => ("aarch64", "arm64"),
+            _ => ("x86_64", "amd64"),
+        };
+        let part = part.replace("_amd64.deb", &format!("_{of_debian}.deb"));
+        let part = part.replace("x86_64-unknown", &format!("{architecture}-unknown"));
         let mut parts: Vec<(String, String)> = Vec::new();
-        for line in part.lines().chain([next]) {
+        for line in part.lines() {
             let heading = line.strip_prefix("### ").or_else(|| line.strip_prefix("## "));
             match (heading, parts.last_mut()) {
                 (Some(heading), _) => parts.push((heading.to_owned(), String::new())),
@@ -28,6 +32,12 @@ impl Page {
 
     pub(crate) fn headings(&self) -> Vec<&str> {
         self.parts.iter().map(|(heading, _)| heading.as_str()).collect()
+    }
+
+    /// What is told under a heading, its lines joined.
+    pub(crate) fn text(&self, heading: &str) -> String {
+        let (_, text) = self.parts.iter().find(|(found, _)| found == heading).expect("a heading of the page");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// The commands under a heading, block by block; there is one at least.

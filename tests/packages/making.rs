@@ -1,0 +1,53 @@
+//! What `deploy/packages` refuses to make, and what has to be changed before it makes another version.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use infra_harness::program::Running;
+use tempfile::TempDir;
+
+use super::workspace;
+
+const BOUND: Duration = Duration::from_mins(1);
+
+#[test]
+fn the_files_that_the_page_on_releases_names_hold_the_version() {
+    let page = std::fs::read_to_string(workspace().join("docs/releasing.md")).expect("the page");
+    let (_, list) = page.split_once("The same version stands in").expect("a list of files");
+    let (list, _) = list.split_once("manual pages").expect("its end");
+    let files: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+    assert!(files.len() > 8, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(workspace().join(file)).unwrap_or_else(|_| panic!("no {file}"));
+        assert!(text.contains(env!("CARGO_PKG_VERSION")), "{file}");
+    }
+}
+
+#[test]
+fn nothing_is_made_with_a_libcrypto_built_in() {
+    let folder = TempDir::with_prefix("infra-making-").expect("a temporary directory");
+    let tool = |name: &str, script: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a program");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    };
+    let built = folder.path().join("built");
+    tool("cargo", &format!("touch {}; exit 1", built.display()));
+    tool("cargo-deb", "exit 1");
+    // A machine without libcrypto's headers.
+    tool("pkg-config", "exit 1");
+    #[expect(clippy::disallowed_methods, reason = "programs that are none of these are the machine's")]
+    let path = std::env::var("PATH").expect("a path");
+    let mut command = Command::new(workspace().join("deploy/packages"));
+    command
+        .env("PATH", format!("{}:{path}", folder.path().display()))
+        .env("INFRA_PEERS", folder.path())
+        .env("CARGO_TARGET_DIR", folder.path().join("target"))
+        .env("CC", "false")
+        .env_remove("OPENSSL_DIR")
+        .stdin(Stdio::null());
+    let ran = Running::start(command, "deploy/packages".to_owned(), None, BOUND).wait();
+    ran.expect(1).telling(&["libcrypto's headers are not installed", "apt install libssl-dev"]);
+    assert!(!built.exists(), "something was built");
+}
