@@ -12,13 +12,26 @@ use infra_shared::token_text::AudienceToken;
 
 /// Of each kind and each route.
 const SAMPLES: usize = 100_000;
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1], [2, 1, 0], [1, 0, 2]];
 const KINDS: [&str; 3] = ["unknown id", "wrong secret", "ended session"];
 
 /// A way to ask.
 type Ask<'a> = (&'a str, Box<dyn Fn(&str) -> Answered + 'a>);
 
-/// Asks with tokens that are not good; `live` and `ended` are tokens for the service `wiki`, and those for `prod`.
-pub(crate) fn measure(api: &Api, (live, ended): (&str, &str), (live_prod, ended_prod): (&str, &str)) {
+/// Tokens of a service, so many of each kind of [`KINDS`]. They are made beforehand: what the client does just before it
+/// asks would be seen in the time of the answer.
+pub(crate) struct Tokens([Vec<String>; 3]);
+
+impl Tokens {
+    /// From tokens of sessions that live, and of sessions that have ended.
+    pub(crate) fn new(live: &[String], ended: Vec<String>) -> Self {
+        let unknown = live.iter().map(|_| AudienceToken::mint().expose().to_owned()).collect();
+        Self([unknown, live.iter().map(|token| wrong_secret(token)).collect(), ended])
+    }
+}
+
+/// Asks with tokens that are not good, of the services `wiki` and `prod`.
+pub(crate) fn measure(api: &Api, wiki: &Tokens, prod: &Tokens) {
     let ways: [Ask<'_>; 3] = [
         ("POST /v1/introspect", Box::new(|token| services::introspect(api, "wiki", token))),
         ("/v1/verify/wiki", Box::new(|token| services::verify(api, "wiki", token))),
@@ -26,25 +39,17 @@ pub(crate) fn measure(api: &Api, (live, ended): (&str, &str), (live_prod, ended_
     ];
     println!("| route | between | t of all | t of the quicker 90 % | medians |\n|---|---|---:|---:|---:|");
     for (route, ask) in &ways {
-        let (live, ended) = if *route == "tokenreview" { (live_prod, ended_prod) } else { (live, ended) };
+        let Tokens(tokens) = if *route == "tokenreview" { prod } else { wiki };
         let mut times: [Vec<Duration>; 3] = Default::default();
-        for _ in 0..SAMPLES {
+        for sample in 0..SAMPLES {
             // In another order each time, so that none always follows the same.
-            let first =
-                usize::from(random::alphanumeric(1).into_bytes().first().copied().unwrap_or_default()) % 3;
-            for kind in (0..3).map(|kind| (kind + first) % 3) {
-                let token = match kind {
-                    0 => AudienceToken::mint().expose().to_owned(),
-                    1 => wrong_secret(live),
-                    _ => ended.to_owned(),
-                };
+            for kind in ORDERS.get(sample % ORDERS.len()).copied().unwrap_or_default() {
+                let (Some(tokens), Some(times)) = (tokens.get(kind), times.get_mut(kind)) else { continue };
+                let Some(token) = tokens.get(sample / ORDERS.len() % tokens.len()) else { continue };
                 let begun = Instant::now();
-                let answered = ask(&token);
-                let time = begun.elapsed();
+                let answered = ask(token);
+                times.push(begun.elapsed());
                 assert!(!answered.body.contains("\"active\":true"), "{answered:?}");
-                if let Some(times) = times.get_mut(kind) {
-                    times.push(time);
-                }
             }
         }
         for times in &mut times {
