@@ -48,13 +48,15 @@ pub enum Known {
     ByBody(Awaited),
 }
 
+/// As [`AtOnce`], by the whole body.
+pub type ByBody = Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>;
+
 /// A body that is waited for.
 pub struct Awaited {
     /// A longer one, or one of unknown length, is not.
     pub most_bytes: usize,
     pub time: Duration,
-    /// As [`AtOnce`], by the whole body.
-    pub answer: Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>,
+    pub answer: ByBody,
 }
 
 /// Who answers, and where it is counted.
