@@ -99,7 +99,7 @@ fn sessions_live_through_a_move_from_native_to_vault_to_kms_and_back() {
     // What wrapped it before does not open it any more.
     daemon.stop();
     daemon.change(|configuration| configuration.root_keys = Some(format!("[{first}]")));
-    daemon.infrad(["serve"]).wait().expect(1).telling(&["encrypted under the root key native:"]);
+    daemon.infrad(["serve"]).wait().expect(1).telling(&["written under the root key native:"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::random;
+use rustix::process::Signal;
 use rustls::pki_types::CertificateDer;
 
 use crate::authority::Authority;
@@ -23,7 +24,7 @@ pub struct Canaille {
     authority: Authority,
     ports: Ports,
     token: String,
-    _running: Running,
+    running: Running,
 }
 
 impl Canaille {
@@ -110,7 +111,7 @@ impl Canaille {
             std::net::TcpStream::connect(&address).ok()
         });
         listens.expect("canaille listens");
-        Some(Self { authority, ports, token, _running: running })
+        Some(Self { authority, ports, token, running })
     }
 
     pub fn port(&self) -> u16 {
@@ -124,5 +125,15 @@ impl Canaille {
     /// A live token about which [`CLIENT`] may ask.
     pub fn token(&self) -> &str {
         &self.token
+    }
+}
+
+impl Drop for Canaille {
+    /// Its server is a child of it, which it ends when it is told to end, and not when it is killed.
+    fn drop(&mut self) {
+        if self.running.is_running() {
+            self.running.signal(Signal::TERM);
+            let _ = self.running.wait_for_end(READY);
+        }
     }
 }
