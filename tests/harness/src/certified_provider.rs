@@ -43,6 +43,7 @@ pub struct CertifiedProvider {
 impl CertifiedProvider {
     /// Starts it over HTTPS with a CA of its own, showing sign-in pages. `None`, said loudly, where it is not installed;
     /// in continuous integration (`CI=true`) that fails the test.
+    #[expect(clippy::print_stderr, reason = "a start that failed must be seen")]
     pub fn start(paths: Paths) -> Option<Self> {
         let folder = peers::find("openid-provider", "node_modules")?;
         let server = folder.join("server.mjs");
