@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use infra_shared::token_text::{AudienceToken, AudienceTokenID, SessionID};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::sessions::NOBODY;
 use super::{FoundToken, Store, StoreError, TokenHash, sessions, time};
 
 /// A token about to be opened.
@@ -56,17 +57,16 @@ impl Store {
         }
         let reading = self.recent.begin();
         let found = self.connections.read(|reader| {
-            let (session_id, token_hash, grant) = find_nearest(reader, token.id().as_str())?;
-            let session = sessions::find_nearest(reader, session_id.as_str())?;
-            // The hash is of the id, too.
-            let is_it = token_hash.equals(&hash);
-            if is_it && session.id != session_id {
-                return Err(StoreError::UnexpectedRow("audience token"));
-            }
-            // Made in any case: that takes time as well.
-            let found =
-                FoundToken { token_hash: hash, session: Arc::new(session), grant: Some(Arc::new(grant)) };
-            Ok(is_it.then_some(found))
+            let is_it = stored_hash(reader, token.id())?.equals(&hash);
+            let row = if is_it { token.id().as_str() } else { NOBODY };
+            let (session, grant) = grant(reader, row)?;
+            let session = sessions::find(reader, session.as_str())?
+                .ok_or(StoreError::UnexpectedRow("audience token"))?;
+            Ok(is_it.then(|| FoundToken {
+                token_hash: hash,
+                session: Arc::new(session),
+                grant: Some(Arc::new(grant)),
+            }))
         })?;
         if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
             self.recent.remember(found, reading);
@@ -118,19 +118,26 @@ pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(),
     Ok(())
 }
 
-/// The token with this id, or the one before it, as [`sessions::find_nearest`]: its session, its hash, and what it is for.
-fn find_nearest(reader: &Connection, id: &str) -> Result<(SessionID, TokenHash, AudienceGrant), StoreError> {
-    let (session, token_hash, audience, created_at, expires_at) = reader
+fn stored_hash(reader: &Connection, id: &AudienceTokenID) -> Result<TokenHash, StoreError> {
+    let hash = reader
         .prepare_cached(
-            "SELECT session_id, token_hash, audience, created_at, expires_at FROM audience_tokens WHERE id <= ?1 ORDER BY \
-             id DESC LIMIT 1",
+            "SELECT coalesce((SELECT token_hash FROM audience_tokens WHERE id = ?1), zeroblob(32))",
         )?
-        .query_row([id], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-        })?;
+        .query_row([id.as_str()], |row| row.get(0))?;
+    Ok(TokenHash(hash))
+}
+
+fn grant(reader: &Connection, id: &str) -> Result<(SessionID, AudienceGrant), StoreError> {
+    let row = reader
+        .prepare_cached(
+            "SELECT session_id, audience, created_at, expires_at FROM audience_tokens WHERE id = ?1",
+        )?
+        .query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    // Dropped between two look-ups, as it expired.
+    let (session, audience, created_at, expires_at) = row.ok_or(StoreError::Busy)?;
     Ok((
         sessions::session_id(&session)?,
-        TokenHash(token_hash),
         AudienceGrant {
             audience,
             created_at: time::from_database(created_at)?,

@@ -73,6 +73,9 @@ pub struct FoundToken {
 /// ticket.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
+/// What is read in the place of a session, or of a token, that is not there: rows of the first migration.
+pub(super) const NOBODY: &str = "0000000000";
+
 const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
                        opened_by, address, created_at, expires_at, last_used_at, ended_at, end_reason";
 
@@ -101,18 +104,22 @@ impl Store {
 
     /// The session of exactly this token, as it was within the last second; ended ones are told as soon as they have. The
     /// work and the answer are the same for an id that is not known and for a wrong secret, so that nobody learns which
-    /// ids exist: where there is no such row, the one before it is read.
+    /// ids exist: where it is not this token, the row of nobody is read.
     pub fn find_session_of(&self, token: &SessionToken) -> Result<Option<FoundToken>, StoreError> {
         let hash = TokenHash::of(token);
         if let Some(found) = self.recent.find(&hash) {
             return Ok(Some(found));
         }
         let reading = self.recent.begin();
-        let session = self.connections.read(|reader| find_nearest(reader, token.id().as_str()))?;
-        // The hash is of the id, too.
-        let is_it = session.token_hash.equals(&hash);
-        let session = Arc::new(session);
-        let found = is_it.then_some(FoundToken { token_hash: hash, session, grant: None });
+        let found = self.connections.read(|reader| {
+            let is_it = stored_hash(reader, token.id())?.equals(&hash);
+            let session = find(reader, if is_it { token.id().as_str() } else { NOBODY })?;
+            Ok(session.filter(|_| is_it).map(|session| FoundToken {
+                token_hash: hash,
+                session: Arc::new(session),
+                grant: None,
+            }))
+        })?;
         if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
             self.recent.remember(found, reading);
         }
@@ -296,20 +303,19 @@ fn end(
 }
 
 /// The hash of the token of session `id`; that of nobody where there is none.
+fn stored_hash(reader: &Connection, id: &SessionID) -> Result<TokenHash, StoreError> {
+    let hash = reader
+        .prepare_cached("SELECT coalesce((SELECT token_hash FROM sessions WHERE id = ?1), zeroblob(32))")?
+        .query_row([id.as_str()], |row| row.get(0))?;
+    Ok(TokenHash(hash))
+}
+
 pub(super) fn find(reader: &Connection, id: &str) -> Result<Option<StoredSession>, StoreError> {
     reader
         .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1"))?
         .query_row([id], |row| Ok(stored(row)))
         .optional()?
         .transpose()
-}
-
-/// The session with this id; where there is none, the one before it, which takes the same time. There is always one, if
-/// only that of nobody, which the first migration made: its id is the least.
-pub(super) fn find_nearest(reader: &Connection, id: &str) -> Result<StoredSession, StoreError> {
-    reader
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id <= ?1 ORDER BY id DESC LIMIT 1"))?
-        .query_row([id], |row| Ok(stored(row)))?
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
