@@ -57,6 +57,8 @@ pub struct Awaited {
     pub most_bytes: usize,
     pub time: Duration,
     pub answer: ByBody,
+    /// What is answered where it has not come whole in that time.
+    pub missing: fn() -> Response,
 }
 
 /// Who answers, and where it is counted.

@@ -3,11 +3,14 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use infra_harness::api::{Api, connect};
 use infra_harness::daemon::Daemon;
 use infra_harness::login::{self, Started};
 use infra_harness::program::User;
 use infra_harness::provider::Provider;
+use infra_harness::services::{self, CREDENTIAL, credential_in};
 use infra_harness::wait;
 use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
@@ -86,6 +89,35 @@ fn logins_that_fail_count_and_those_that_succeed_do_not() {
 fn tells(daemon: &Daemon, what: &str) {
     let told = wait::until(Duration::from_secs(10), || daemon.log().contains(what).then_some(()));
     assert!(told.is_some(), "{what}\n{}", daemon.log());
+}
+
+/// Of a service that is known its token is waited for in another place.
+#[test]
+fn the_token_of_a_service_that_is_known_is_there_in_time_too() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let credential = credential_in(daemon.directory());
+    daemon.change(|configuration| {
+        configuration.more = format!(
+            "limits: {{requestBodyTime: 1s}}\n\
+             services: [{{name: wiki, credentials: ['{credential}'], allow: everyone}}]\n"
+        );
+    });
+    daemon.restart();
+    let api = daemon.api();
+    assert_eq!(services::introspect(&api, "wiki", "unknown").status, 200);
+    let basic = BASE64_STANDARD.encode(format!("wiki:{CREDENTIAL}"));
+    let head = format!(
+        "POST /v1/introspect HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nContent-Type: \
+         application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\ntok"
+    );
+    let origin = daemon.parsed_origin();
+    let mut slow = connect(&origin, daemon.pin());
+    slow.write_all(head.as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 400");
+    tells(&daemon, "body did not arrive in time");
 }
 
 #[test]

@@ -2,14 +2,15 @@
 //! is routed, timed or written. Whatever is not plainly known here goes the long way, which decides.
 
 use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::IntoResponse;
 
-use super::body::{FORM, credentials, is_of, token_in};
+use super::body::{FORM, credentials, is_of, missing, token_in};
 use super::{Api, introspection, service_credential, session, verification};
 use crate::listener::{Awaited, Known};
 
 /// Where reverse proxies ask.
 const VERIFY: &str = "/v1/verify/";
-/// A token and what else belongs into the form.
+/// A token and what else belongs into the form: less than any configuration allows a body.
 const MOST_FORM_BYTES: usize = 4096;
 
 pub(super) fn answer(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Known> {
@@ -41,5 +42,6 @@ fn introspect(api: &Api, headers: &HeaderMap) -> Option<Awaited> {
         let visitor = api.services.let_in_at_once(service, &token_in(form)?)?;
         Some(introspection::describe(&visitor, service))
     };
-    Some(Awaited { most_bytes: MOST_FORM_BYTES, time, answer: Box::new(answer) })
+    let missing = || missing().into_response();
+    Some(Awaited { most_bytes: MOST_FORM_BYTES, time, answer: Box::new(answer), missing })
 }

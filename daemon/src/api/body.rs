@@ -102,7 +102,7 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
     }
     let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect())
         .await
-        .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time"))?;
+        .map_err(|_| missing())?;
     match collected {
         Ok(collected) => Ok((parts.headers, collected.to_bytes())),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
@@ -110,6 +110,11 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
         }
         Err(_) => Err(Refusal::new(ProblemCode::BadRequest, &"body was cut off")),
     }
+}
+
+/// A body that has not come whole in its time.
+pub(super) fn missing() -> Refusal {
+    Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time")
 }
 
 /// Whether a body is of this media type.

@@ -186,7 +186,7 @@ impl Answerer {
         }
         let (parts, body) = request.into_parts();
         let Ok(Ok(body)) = tokio::time::timeout(awaited.time, body.collect()).await else {
-            return self.answer_too_late();
+            return (awaited.missing)();
         };
         let body = body.to_bytes();
         match (awaited.answer)(&body) {
@@ -211,13 +211,11 @@ impl Answerer {
         match answer.await {
             Ok(Ok(response)) => response,
             // Whatever it waited for is away for now.
-            Err(_) => self.answer_too_late(),
+            Err(_) => {
+                let mut response = (self.too_late)();
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
         }
-    }
-
-    fn answer_too_late(&self) -> Response {
-        let mut response = (self.too_late)();
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        response
     }
 }

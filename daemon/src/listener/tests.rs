@@ -139,6 +139,7 @@ async fn a_body_that_decides_is_waited_for_and_goes_on_whole_where_it_does_not()
                 most_bytes: 8,
                 time: Duration::from_millis(200),
                 answer: Box::new(answer),
+                missing: || StatusCode::BAD_REQUEST.into_response(),
             })
         })
     });
@@ -161,7 +162,7 @@ async fn a_body_that_decides_is_waited_for_and_goes_on_whole_where_it_does_not()
     let mut answer = Vec::new();
     timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("closed in time").expect("an end");
     let answer = String::from_utf8_lossy(&answer);
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
 #[tokio::test]
