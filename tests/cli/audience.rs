@@ -28,7 +28,7 @@ fn printed(user: &User, audience: &str) -> String {
 
 /// How many tokens were opened at the daemon.
 fn opened(daemon: &Daemon) -> usize {
-    daemon.log().matches("a token was opened").count()
+    daemon.complete_log().matches("a token was opened").count()
 }
 
 /// Changes what is stored of the session.

@@ -138,7 +138,10 @@ fn a_wrong_client_secret_is_told_and_its_correction_needs_no_restart() {
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     let ran =
         login::call(&alice, &daemon).browser(&browser).run().expect(4).telling(&["client secret"]).silent();
-    assert!(!ran.to_string().contains(CANARY) && !daemon.log().contains(CANARY), "the secret is shown");
+    assert!(
+        !ran.to_string().contains(CANARY) && !daemon.complete_log().contains(CANARY),
+        "the secret is shown"
+    );
     alice.infra(["status", "--quiet"]).run().expect(3);
 
     daemon.change(|configuration| {
@@ -147,7 +150,7 @@ fn a_wrong_client_secret_is_told_and_its_correction_needs_no_restart() {
         }
     });
     login::succeed(&alice, &daemon, &provider);
-    assert!(!daemon.log().contains(CLIENT_SECRET), "the secret is in the log");
+    assert!(!daemon.complete_log().contains(CLIENT_SECRET), "the secret is in the log");
 }
 
 #[test]

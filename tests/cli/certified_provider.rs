@@ -42,6 +42,6 @@ fn signs_in(paths: Paths, client_authentication: &str) {
 
     alice.infra(["logout"]).run().expect(0);
     alice.infra(["status"]).run().expect(3);
-    let log = daemon.log();
+    let log = daemon.complete_log();
     assert!(!log.contains(CLIENT_SECRET) && !log.contains(&token), "a secret is in the log\n{log}");
 }

@@ -30,7 +30,7 @@ fn a_login_that_cannot_be_stored_is_ended_again_and_takes_no_session_away() {
     assert_eq!(alice.infra(["token"]).inside(&disk).run().expect(0).stdout, token);
     alice.infra(["status", "--quiet"]).inside(&disk).run().expect(0);
     // The session that nobody could keep is not left behind at the daemon.
-    let log = daemon.log();
+    let log = daemon.complete_log();
     assert_eq!(log.matches("logged in").count(), log.matches("logged out").count() + 1, "{log}");
 
     disk.empty();

@@ -108,7 +108,7 @@ fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
     provider.misbehave(Misbehaviour::default().claim("name", json!("\u{1b}]0;x\u{7}<b>Al\u{202e}ice</b>")));
     assert_inert_ran(&infra_harness::login::succeed(&alice, &daemon, &provider));
     assert_inert_ran(&alice.infra(["status"]).run().expect(0));
-    assert_inert(&daemon.log());
+    assert_inert(&daemon.complete_log());
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn what_a_provider_says_went_wrong_reaches_the_log_and_the_answer_as_text() {
         assert!(refused.status == 403 || refused.status == 502, "{refused:?}");
         assert_inert(&refused.body);
     }
-    assert_inert(&daemon.log());
+    assert_inert(&daemon.complete_log());
 }
 
 fn log_in(alice: &User, daemon: &HostileDaemon) -> Ran {

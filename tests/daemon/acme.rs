@@ -169,7 +169,7 @@ fn an_external_account_is_bound_with_its_key_and_with_no_other() {
     private_file(keys.path(), "hmac", &external.hmac_key);
     public.hurry();
     public.wait_for_certificate();
-    assert!(!public.daemon.log().contains(&external.hmac_key));
+    assert!(!public.daemon.complete_log().contains(&external.hmac_key));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn keys_and_chains_lie_in_no_file() {
     assert_eq!(canaries.find_in_files(&data, &[]), Vec::<String>::new());
     public.daemon.stop();
     assert_eq!(canaries.find_in_files(&data, &[]), Vec::<String>::new());
-    assert_eq!(canaries.find(public.daemon.log().as_bytes()), Vec::<String>::new());
+    assert_eq!(canaries.find(public.daemon.complete_log().as_bytes()), Vec::<String>::new());
 }
 
 /// How a private key for P-256 begins in PKCS #8 (RFC 5958, RFC 5915).

@@ -76,7 +76,8 @@ fn fail_at(every: usize, last: usize) {
                     daemon.kill();
                 } else {
                     not_started += 1;
-                    assert!(daemon.log().contains("error:"), "{injected}: it does not say why it ends");
+                    let log = daemon.complete_log();
+                    assert!(log.contains("error:"), "{injected}: it does not say why it ends\n{log}");
                 }
                 daemon.start_again();
                 let compared = oracle.compare(0);
@@ -156,7 +157,7 @@ fn fail_while_asking(every: usize, last: usize) {
                 let left = oracle.log_in(&api).expect("a login");
                 oracle.log_out(&api, left).expect("a logout");
                 daemon.stop();
-                let (before, log_before) = (provider.calls(Endpoint::Token), daemon.log().len());
+                let (before, log_before) = (provider.calls(Endpoint::Token), daemon.complete_log().len());
                 if daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}"))) {
                     let is_asked = || (provider.calls(Endpoint::Token) >= before + 4).then_some(());
                     // Where nothing can be written, nobody is asked.
@@ -169,7 +170,7 @@ fn fail_while_asking(every: usize, last: usize) {
                 let is_asked = || (provider.calls(Endpoint::Token) >= again + 4).then_some(());
                 let _ = wait::until(ASKED, is_asked);
                 let compared = oracle.compare(0);
-                let log = daemon.log().split_off(log_before);
+                let log = daemon.complete_log().split_off(log_before);
                 let is_told = log.contains("an answer of the provider was spent");
                 assert!(
                     compared.lost.is_empty() || (lasting == "+" && is_told),

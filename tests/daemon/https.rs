@@ -116,7 +116,7 @@ fn files_that_change_are_taken_up_and_broken_ones_are_told_and_refused() {
     assert!(metrics.contains("infrad_certificate_expiry_timestamp_seconds{source=\"files\"} "), "{metrics}");
     let text = daemon.infrad(["status"]).wait().expect(0).stdout;
     assert!(text.contains("certificate   from files, since") && text.contains("failed at"), "{text}");
-    assert!(!daemon.log().contains("PRIVATE KEY"));
+    assert!(!daemon.complete_log().contains("PRIVATE KEY"));
 }
 
 #[test]
@@ -167,7 +167,8 @@ fn plain_http_is_answered_with_the_way_to_https_and_nothing_else() {
     }
     let answer = daemon.api().get("/v1/server");
     assert_eq!(answer.headers["strict-transport-security"], "max-age=63072000");
-    assert!(!daemon.log().contains("canary"), "{}", daemon.log());
+    let log = daemon.complete_log();
+    assert!(!log.contains("canary"), "{log}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What one address may ask of a daemon, and what becomes of it that asks more.
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,7 +10,6 @@ use infra_harness::login::{self, Started};
 use infra_harness::program::User;
 use infra_harness::provider::Provider;
 use infra_harness::services::{self, CREDENTIAL, credential_in};
-use infra_harness::wait;
 use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 
@@ -84,13 +82,6 @@ fn logins_that_fail_count_and_those_that_succeed_do_not() {
     Started::at(&daemon);
 }
 
-/// Waits until the daemon's log has it: an answer may be here before.
-#[track_caller]
-fn tells(daemon: &Daemon, what: &str) {
-    let told = wait::until(Duration::from_secs(10), || daemon.log().contains(what).then_some(()));
-    assert!(told.is_some(), "{what}\n{}", daemon.log());
-}
-
 /// Of a service that is known its token is waited for in another place.
 #[test]
 fn the_token_of_a_service_that_is_known_is_there_in_time_too() {
@@ -117,7 +108,7 @@ fn the_token_of_a_service_that_is_known_is_there_in_time_too() {
     let mut answer = [0; 12];
     slow.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 400");
-    tells(&daemon, "body did not arrive in time");
+    daemon.wait_for_log("body did not arrive in time");
 }
 
 #[test]
@@ -134,7 +125,7 @@ fn a_body_is_small_shallow_and_there_in_time() {
     assert_eq!(status("a".repeat(16_384)), 400);
     assert_eq!(status("a".repeat(16_385)), 413);
     assert_eq!(status("[".repeat(17)), 400);
-    tells(&daemon, "JSON is nested too deeply");
+    daemon.wait_for_log("JSON is nested too deeply");
 
     let origin = daemon.parsed_origin();
     let mut slow = connect(&origin, daemon.pin());
@@ -143,7 +134,7 @@ fn a_body_is_small_shallow_and_there_in_time() {
     let mut answer = [0; 12];
     slow.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 400");
-    tells(&daemon, "body did not arrive in time");
+    daemon.wait_for_log("body did not arrive in time");
 }
 
 #[test]
@@ -157,5 +148,6 @@ fn too_few_open_files_are_told_at_start() {
     let [soft, hard] = [3, 4].map(|column| line.split_ascii_whitespace().nth(column).expect("a limit"));
     assert_eq!(soft, hard, "the soft limit is not as high as it may be");
     let is_too_low = soft.parse().is_ok_and(|files: u64| files < 65_536);
-    assert_eq!(daemon.log().contains("too low for `limits.connections`"), is_too_low, "{}", daemon.log());
+    let log = daemon.complete_log();
+    assert_eq!(log.contains("too low for `limits.connections`"), is_too_low, "{log}");
 }

@@ -193,24 +193,21 @@ fn the_service_manager_is_told_of_every_step() {
 fn a_reload_takes_over_the_level_of_the_log_and_names_what_needs_a_restart() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
-    let is_told = |daemon: &Daemon, text: &str| {
-        let log = || daemon.log().contains(text).then_some(());
-        assert!(wait::until(BOUND, log).is_some(), "`{text}` is not told\n{}", daemon.log());
-    };
     daemon.api().get("/healthz");
-    assert!(!daemon.log().contains("DEBUG"));
+    let log = daemon.complete_log();
+    assert!(!log.contains("DEBUG"), "{log}");
     daemon.change(|configuration| {
         configuration.sessions = "{lifetime: 1h}".to_owned();
         configuration.more = "log: {level: debug}\n".to_owned();
     });
     signal(&daemon, Signal::HUP);
-    is_told(&daemon, "these sections differ from what runs: they need a restart sections=\"sessions\"");
+    daemon.wait_for_log("these sections differ from what runs: they need a restart sections=\"sessions\"");
     drop(TcpStream::connect(("127.0.0.1", daemon.port())));
-    is_told(&daemon, "DEBUG");
+    daemon.wait_for_log("DEBUG");
 
     daemon.change(|configuration| configuration.more = "log: {level: lots}\n".to_owned());
     signal(&daemon, Signal::HUP);
-    is_told(&daemon, "the configuration has a fault: what runs goes on");
+    daemon.wait_for_log("the configuration has a fault: what runs goes on");
     login::over_http(&daemon, &provider);
 }
 
@@ -225,11 +222,8 @@ fn a_request_has_one_id_in_its_problem_and_in_all_that_is_logged_of_it() {
     assert_eq!(started.finish(&response).status, 201);
     let refused = started.finish(&response).problem();
     let unknown = daemon.api().get_as("/v1/session", "infra_unknown").problem();
-    let is_logged = || {
-        let log = daemon.log();
-        (log.contains(&refused.request_id) && log.contains(&unknown.request_id)).then_some(log)
-    };
-    let log = wait::until(BOUND, is_logged).unwrap_or_else(|| panic!("{}", daemon.log()));
+    daemon.wait_for_log(&refused.request_id);
+    let log = daemon.wait_for_log(&unknown.request_id);
     let lines: Vec<serde_json::Value> =
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let said = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();

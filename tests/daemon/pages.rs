@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use infra_daemon::arguments::Arguments;
@@ -11,9 +10,7 @@ use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::documents::{Block, Fate, Host, Page, calls, pages, unknown_name};
 use infra_harness::provider::Provider;
-use infra_harness::wait;
 
-const BOUND: Duration = Duration::from_secs(20);
 /// A key that nothing has, nor anything like it.
 const UNKNOWN: &str = "zzzzqqqqzzzzqqqq";
 
@@ -243,13 +240,12 @@ fn a_reload_takes_over_what_the_page_says_and_names_every_other_section() {
     );
     daemon.change(|configuration| configuration.verbatim = Some(text));
     daemon.told("reload");
-    let told = |daemon: &Daemon| {
-        let named = |line: &str| {
-            line.split_once("sections=\"").map(|(_, rest)| rest.trim_end_matches('"').to_owned())
-        };
-        daemon.log().lines().rev().find_map(named)
-    };
-    let named = wait::until(BOUND, || told(&daemon)).unwrap_or_else(|| panic!("{}", daemon.log()));
+    let log = daemon.wait_for_log_with("the sections that need a restart", |log| {
+        log.lines().any(|line| line.contains("sections=\"") && line.ends_with('"'))
+    });
+    let named =
+        |line: &str| line.split_once("sections=\"").map(|(_, rest)| rest.trim_end_matches('"').to_owned());
+    let named = log.lines().rev().find_map(named).expect("it was waited for");
     let named: BTreeSet<&str> = named.split(", ").collect();
     let sections: BTreeSet<&str> =
         known.keys().map(|key| key.split(['.', '[']).next().unwrap_or_default()).collect();

@@ -1,13 +1,10 @@
 //! The configurations of `docs/providers.md`, each at a provider that answers as the documents of the real one say: whoever
 //! they mean signs in, and nobody else. The real ones are out of reach.
 
-use std::time::Duration;
-
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::documents::Page;
 use infra_harness::login::{self, Started};
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
-use infra_harness::wait;
 use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 
@@ -48,8 +45,7 @@ fn entra_is_believed_about_pkce_and_names_groups_by_their_ids() {
     let body = json!({"provider": "okta", "redirectURI": redirect_uri(&daemon), "state": "s".repeat(43),
                       "codeChallenge": "c".repeat(43)});
     assert_eq!(daemon.api().post("/v1/logins", &body).status, 502);
-    let is_told = || daemon.log().contains("no PKCE with S256").then_some(());
-    assert!(wait::until(Duration::from_secs(20), is_told).is_some(), "{}", daemon.log());
+    daemon.wait_for_log("no PKCE with S256");
 }
 
 #[test]

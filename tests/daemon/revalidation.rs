@@ -61,8 +61,7 @@ fn the_certified_provider_takes_its_tokens_back_after_a_logout() {
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     login::call(&alice, &daemon).browser(&browser).run().expect(0);
     alice.infra(["logout"]).run().expect(0);
-    let is_given_back = || daemon.log().contains("gave the provider's tokens back").then_some(());
-    assert!(wait::until(BOUND, is_given_back).is_some(), "{}", daemon.log());
+    daemon.wait_for_log("gave the provider's tokens back");
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn a_new_data_key_and_a_kill_do_not_lose_what_the_provider_is_asked_with_and_it_
     let mut canaries = Canaries::default();
     provider.issued_refresh_tokens().iter().for_each(|token| canaries.add("a refresh token", token));
     assert_eq!(canaries.find_in_files(daemon.directory(), &[]), [""; 0]);
-    assert_eq!(canaries.find(daemon.log().as_bytes()), [""; 0]);
+    assert_eq!(canaries.find(daemon.complete_log().as_bytes()), [""; 0]);
 }
 
 #[test]

@@ -404,7 +404,7 @@ impl Host {
             let requests = self.at_every_request(&what, |host, n, failure| host.fail(operation, n, failure));
             println!("{}: {what}: {requests} requests", keeper.id);
         }
-        self.assert_silent(&self.daemon.log());
+        self.assert_silent(&self.daemon.complete_log());
         println!("{}: {} failures", keeper.id, self.cases);
     }
 

@@ -37,7 +37,7 @@ fn sign_in(
     let mut canaries = Canaries::default();
     canaries.add("client secret", CLIENT_SECRET);
     assert_eq!(
-        canaries.find(daemon.log().as_bytes()),
+        canaries.find(daemon.complete_log().as_bytes()),
         Vec::<String>::new(),
         "the log tells\n{}",
         daemon.log()
@@ -62,18 +62,18 @@ fn sign_in(
     daemon
 }
 
-/// Waits a moment for the log, which comes through a pipe.
 #[track_caller]
 fn assert_logs(daemon: &Daemon, words: &[&str]) {
-    let has_all = || words.iter().all(|word| daemon.log().contains(word)).then_some(());
-    assert!(wait::until(FORGOTTEN, has_all).is_some(), "{words:?} is not in the log\n{}", daemon.log());
+    for word in words {
+        daemon.wait_for_log(word);
+    }
 }
 
 #[test]
 fn a_login_with_the_secret_in_the_configuration() {
     let provider = Provider::start();
     let daemon = sign_in(&format!("plaintext:{CLIENT_SECRET}"), &provider, "", &[], |_| {});
-    assert!(daemon.log().contains("stands in the configuration itself"), "{}", daemon.log());
+    daemon.wait_for_log("stands in the configuration itself");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn a_token_in_a_url_is_refused() {
     assert_ne!(refused.status, 200);
     let both = daemon.api().get_as(&format!("/v1/session?access_token={token}"), &token);
     assert_eq!(both.problem().code, ProblemCode::BadRequest);
-    assert!(!daemon.log().contains(&token), "the log shows a token");
+    assert!(!daemon.complete_log().contains(&token), "the log shows a token");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn nothing_usable_is_left_in_log_or_files() {
     let secret = token.split_once('.').expect("two parts").1.to_owned();
     daemon.kill();
 
-    let log = daemon.log();
+    let log = daemon.complete_log();
     assert!(!log.contains(&secret) && !log.contains(CLIENT_SECRET), "a secret is in the log\n{log}");
     let files = files_of(&daemon);
     assert!(files.len() >= 2, "nothing was looked at\n{}", daemon.files());
@@ -211,7 +211,8 @@ fn its_memory_is_locked_where_it_may_be_and_a_warning_given_where_not() {
     };
     // Devices that are mapped cannot be locked, and are nobody's secret.
     let is_locked = kilobytes("VmLck:") >= kilobytes("RssAnon:");
-    assert_eq!(is_locked, !daemon.log().contains("memory is not locked"), "{status}\n{}", daemon.log());
+    let log = daemon.complete_log();
+    assert_eq!(is_locked, !log.contains("memory is not locked"), "{status}\n{log}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Stage {
     fn play_one(&self, case: &Case) {
         let Case { id, expected, .. } = case;
         let (kept, reads) = (self.kept(), self.secret_reads());
-        let (logged, audited) = (self.daemon.log().len(), self.audit().len());
+        let (logged, audited) = (self.daemon.complete_log().len(), self.audit().len());
         self.provider.forget_requests();
         self.provider.misbehave(case.misbehaviour.clone());
 
@@ -112,9 +112,10 @@ impl Stage {
         assert!(ran.stdout.is_empty(), "{id}: standard output is for data\n{ran}");
         assert!(took < BOUND, "{id}: it took {took:?}");
 
-        // What the daemon said is read by a thread of this test, at its own pace.
-        let said = || Some(self.daemon.log().split_off(logged)).filter(|log| log.ends_with('\n'));
-        let log = wait::until(Duration::from_secs(10), said).unwrap_or_default();
+        // It is written by the time that the last line of a login is.
+        let end = |line: &str| if code == 0 { line.contains("logged in") } else { is_refusal(line) };
+        let is_told = |log: &str| log.get(logged..).is_some_and(|log| log.lines().any(end));
+        let log = self.daemon.wait_for_log_with("the end of the login", is_told).split_off(logged);
         let audit = self.audit().split_off(audited);
         for (what, text) in [("standard error", &ran.stderr), ("the log", &log), ("the audit log", &audit)] {
             self.shows_no_secret(id, what, text);
@@ -179,6 +180,10 @@ impl Stage {
     }
 }
 
+fn is_refusal(line: &str) -> bool {
+    line.contains("refused") || line.contains("not answered")
+}
+
 /// One line in each log, with the reason.
 fn told_once(id: &str, expected: Expected, log: &str, audit: &str) {
     let (code, reason, detail) = match expected {
@@ -189,8 +194,7 @@ fn told_once(id: &str, expected: Expected, log: &str, audit: &str) {
         Expected::ClientRefused => ("unavailable", "client_refused", "invalid_client"),
         Expected::Accepted => unreachable!("nothing is told of it"),
     };
-    let lines: Vec<&str> =
-        log.lines().filter(|line| line.contains("refused") || line.contains("not answered")).collect();
+    let lines: Vec<&str> = log.lines().filter(|line| is_refusal(line)).collect();
     assert_eq!(lines.len(), 1, "{id}: one line tells of it\n{log}");
     assert!(log.contains(code) && log.contains(detail), "{id}: {code}, {detail:?}\n{log}");
 

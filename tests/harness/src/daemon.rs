@@ -25,6 +25,19 @@ const READY: Duration = Duration::from_secs(30);
 /// A graceful stop takes no longer.
 const STOP: Duration = Duration::from_secs(20);
 
+/// What a daemon logs when it gets SIGHUP.
+const RELOADED: &str = "told to reload";
+
+/// What a daemon has written when it was asked, for people to read: it may lack the last lines, so nothing else can be done
+/// with it.
+pub struct LogSoFar(String);
+
+impl std::fmt::Display for LogSoFar {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 /// A daemon with its directory, its ports and its configuration; killed when the value is dropped.
 pub struct Daemon {
     directory: TempDir,
@@ -181,7 +194,7 @@ impl Daemon {
         let mut running = self.running.take().expect("the daemon runs");
         running.signal(Signal::TERM);
         let code = running.wait_for_end(STOP);
-        self.log.push_str(&running.output());
+        self.log.push_str(&running.finished_output());
         code.unwrap_or_else(|| panic!("the daemon did not stop within {STOP:?}\n{}", self.log))
     }
 
@@ -194,7 +207,7 @@ impl Daemon {
         running.signal(Signal::INT);
         // Far less than what is under way may take.
         let code = running.wait_for_end(Duration::from_secs(5));
-        self.log.push_str(&running.output());
+        self.log.push_str(&running.finished_output());
         code.unwrap_or_else(|| panic!("the second signal was ignored\n{}", self.log))
     }
 
@@ -203,7 +216,7 @@ impl Daemon {
         let mut running = self.running.take().expect("the daemon runs");
         running.signal(Signal::KILL);
         running.wait_for_end(STOP).expect("nothing survives SIGKILL");
-        self.log.push_str(&running.output());
+        self.log.push_str(&running.finished_output());
     }
 
     /// Stops it and starts it again.
@@ -244,8 +257,37 @@ impl Daemon {
         Api::pinned(&self.parsed_origin(), self.pin())
     }
 
-    /// Everything it has said, in all its runs.
-    pub fn log(&self) -> String {
+    /// What it has written so far, in all its runs, to be shown by a test that fails. It answers requests before it has
+    /// written all lines about them: a test that expects something of the log waits for it or completes it.
+    pub fn log(&self) -> LogSoFar {
+        LogSoFar(self.output())
+    }
+
+    /// The log once it contains `text`; fails the test when that does not come within a bound.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) -> String {
+        self.wait_for_log_with(text, |log| log.contains(text))
+    }
+
+    /// The log once it `is_complete`; `what` names what is missing when that does not come within a bound.
+    #[track_caller]
+    pub fn wait_for_log_with(&self, what: &str, is_complete: impl Fn(&str) -> bool) -> String {
+        crate::wait::until(READY, || Some(self.output()).filter(|log| is_complete(log)))
+            .unwrap_or_else(|| panic!("the log never has {what:?}\n{}", self.log()))
+    }
+
+    /// Every line that it has logged until now, for tests of what must not be in the log. A daemon that runs is made to
+    /// reload, and the line about that is waited for: it is written after all others.
+    #[track_caller]
+    pub fn complete_log(&self) -> String {
+        let Some(running) = &self.running else { return self.log.clone() };
+        let reloads = |log: &str| log.matches(RELOADED).count();
+        let before = reloads(&self.output());
+        running.signal(Signal::HUP);
+        self.wait_for_log_with(RELOADED, |log| reloads(log) > before)
+    }
+
+    fn output(&self) -> String {
         let now = self.running.as_ref().map(Running::output).unwrap_or_default();
         format!("{}{now}", self.log)
     }

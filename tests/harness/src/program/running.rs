@@ -3,15 +3,17 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -40,10 +42,14 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// What comes out of a pipe, read as it comes.
-struct Output {
-    text: Arc<Mutex<Vec<u8>>>,
-    reader: Option<JoinHandle<()>>,
+/// What comes out of a pipe. A thread reads it, so that the program never waits for room.
+struct Output(Arc<Mutex<Source>>);
+
+struct Source {
+    pipe: File,
+    text: Vec<u8>,
+    /// Nobody holds the other side any more.
+    has_ended: bool,
 }
 
 impl Running {
@@ -112,11 +118,8 @@ impl Running {
     pub fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&str, &str) -> Option<T>) -> T {
         let limit = self.limit;
         let found = wait::until(limit, || {
-            // Whether it has ended is asked first: what it said before is then complete but for the reader's pace.
+            // Whether it has ended is asked first: what it said before is then complete.
             let ended = self.child.try_wait().expect("our own child").is_some();
-            if ended {
-                std::thread::sleep(Duration::from_millis(50));
-            }
             let found = look(&self.stdout.so_far(), &self.stderr.so_far());
             found.map(Some).or_else(|| ended.then_some(None))
         });
@@ -136,9 +139,14 @@ impl Running {
         self.child.id()
     }
 
-    /// Everything it has said so far.
+    /// Everything it has written so far.
     pub fn output(&self) -> String {
         format!("-- stdout\n{}\n-- stderr\n{}", self.stdout.so_far(), self.stderr.so_far())
+    }
+
+    /// Everything it wrote, once it has ended.
+    pub fn finished_output(&self) -> String {
+        format!("-- stdout\n{}\n-- stderr\n{}", self.stdout.finish(), self.stderr.finish())
     }
 }
 
@@ -201,28 +209,55 @@ impl std::fmt::Display for Ran {
 }
 
 impl Output {
-    fn of(mut pipe: impl Read + Send + 'static) -> Self {
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let collected = Arc::clone(&text);
-        let reader = std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
-                let read = buffer.get(..length).unwrap_or_default();
-                collected.lock().expect("nobody panics while reading").extend_from_slice(read);
-            }
-        });
-        Self { text, reader: Some(reader) }
+    fn of(pipe: impl Into<OwnedFd>) -> Self {
+        let pipe = File::from(pipe.into());
+        let watched = pipe.try_clone().expect("a file can be duplicated");
+        let source = Arc::new(Mutex::new(Source { pipe, text: Vec::new(), has_ended: false }));
+        let shared = Arc::clone(&source);
+        std::thread::spawn(move || while wait_for_input(&watched, None) && !lock(&shared).drain() {});
+        Self(source)
     }
 
+    /// Everything that the program has written so far: what is still in the pipe is read first.
     fn so_far(&self) -> String {
-        String::from_utf8_lossy(&self.text.lock().expect("nobody panics while reading")).into_owned()
+        let mut source = lock(&self.0);
+        source.drain();
+        String::from_utf8_lossy(&source.text).into_owned()
     }
 
     /// All of it, once the program has ended. A child of its own may still hold the pipe: that is not waited for.
-    fn finish(&mut self) -> String {
-        if let Some(reader) = self.reader.take() {
-            let _ = wait::until(Duration::from_secs(2), || reader.is_finished().then_some(()));
-        }
+    fn finish(&self) -> String {
+        let _ = wait::until(Duration::from_secs(2), || lock(&self.0).drain().then_some(()));
         self.so_far()
     }
+}
+
+impl Source {
+    /// Reads what is there, without waiting for more; whether that was the last of it.
+    fn drain(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        while !self.has_ended && wait_for_input(&self.pipe, Some(&Timespec::default())) {
+            match self.pipe.read(&mut buffer) {
+                Ok(length @ 1..) => self.text.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+                // A terminal that was closed answers with an error.
+                Ok(_) | Err(_) => self.has_ended = true,
+            }
+        }
+        self.has_ended
+    }
+}
+
+/// Whether there is something to read, or its end, within `limit`.
+fn wait_for_input(pipe: &File, limit: Option<&Timespec>) -> bool {
+    let mut watched = [PollFd::new(pipe, PollFlags::IN)];
+    loop {
+        match poll(&mut watched, limit) {
+            Err(Errno::INTR) => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
+        }
+    }
+}
+
+fn lock(source: &Mutex<Source>) -> MutexGuard<'_, Source> {
+    source.lock().expect("nobody panics while reading")
 }
