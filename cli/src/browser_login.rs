@@ -23,7 +23,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use infra_shared::api::{FinishLogin, Provider, StartLogin, StartedLogin};
-use infra_shared::login_binding::BoundVerifier;
+use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::random;
@@ -47,7 +47,7 @@ const STATE_CHARACTERS: usize = 43;
 /// What one login needs to know.
 #[derive(Debug)]
 pub struct Setup<'a> {
-    /// The daemon as it was dialled, and the pin by which it was proven, if any: the verifier is bound to both.
+    /// The daemon as it was dialled, and the pin by which it was proven, if any: the verifier is bound to both, and to the provider.
     pub origin: &'a Origin,
     pub pin: Option<&'a Pin>,
     pub provider: &'a Provider,
@@ -112,7 +112,9 @@ pub fn run<S, E>(
 ) -> Result<(), LoginError<E>> {
     let deadline = Instant::now() + setup.patience;
     let redirect = Redirect::bind(&setup.provider.redirect_uris, setup.terminal.interactive)?;
-    let verifier = BoundVerifier::mint(setup.origin, setup.pin);
+    let Provider { name: provider, issuer, .. } = setup.provider;
+    let verifier =
+        BoundVerifier::mint(&LoginBinding { origin: setup.origin, pin: setup.pin, provider, issuer });
     let request = Request {
         redirect_uri: redirect.uri(),
         state: random::alphanumeric(STATE_CHARACTERS),

@@ -1,7 +1,8 @@
-//! Binds a login to the one daemon that the user dialled, so that nobody can relay it to another.
+//! Binds a login to the daemon that the user dialled and to the identity provider that the user chose there, so that it can
+//! be relayed neither to another daemon nor to another provider.
 //!
-//! The PKCE code verifier (RFC 7636 §4.1) carries, behind its random part, a hash of the origin and of the pin through
-//! which the client reached the daemon. A daemon that is not the one dialled finds a binding that is not its own.
+//! The PKCE code verifier (RFC 7636 §4.1) carries, behind its random part, a hash of the [`LoginBinding`]. A daemon that is
+//! not the one dialled, or a ticket for another provider, finds a binding that does not match (RFC 9700 §4.4: mix-up).
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -16,16 +17,47 @@ use crate::random;
 /// Random characters in a verifier: 43 of 62, 256 bits (RFC 7636 §7.1 asks for 256).
 const RANDOM_CHARACTERS: usize = 43;
 
-/// A PKCE code verifier that is bound to one daemon.
+/// Separates this hash from every other, and this form of it from earlier ones.
+const LABEL: &str = "infra-login-v2";
+
+/// What a login is bound to: the daemon as it was dialled and proven, and one identity provider of it.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginBinding<'a> {
+    pub origin: &'a Origin,
+    /// The pin that proved the daemon, if one did.
+    pub pin: Option<&'a Pin>,
+    /// The provider's name at the daemon, and its issuer, byte for byte.
+    pub provider: &'a str,
+    pub issuer: &'a str,
+}
+
+/// A PKCE code verifier that is bound to one daemon and one provider.
 #[derive(Debug, Clone)]
 pub struct BoundVerifier(SecretString);
 
+impl LoginBinding<'_> {
+    /// base64url(SHA-256) over label, origin, pin or nothing, provider and issuer. Each is preceded by its length, so no two
+    /// bindings have the same input.
+    fn hash(&self) -> String {
+        let origin = self.origin.to_string();
+        let pin = self.pin.map_or(&[][..], |pin| pin.as_bytes());
+        let mut hash = Sha256::new();
+        for part in
+            [LABEL.as_bytes(), origin.as_bytes(), pin, self.provider.as_bytes(), self.issuer.as_bytes()]
+        {
+            hash.update(u64::try_from(part.len()).expect("a length fits 64 bits").to_be_bytes());
+            hash.update(part);
+        }
+        BASE64_URL_SAFE_NO_PAD.encode(hash.finalize())
+    }
+}
+
 impl BoundVerifier {
-    /// Draws a verifier for a login at the daemon reached as `origin`, proven by `pin` where one is held.
+    /// Draws a verifier for one login.
     #[must_use]
-    pub fn mint(origin: &Origin, pin: Option<&Pin>) -> Self {
+    pub fn mint(binding: &LoginBinding<'_>) -> Self {
         let random = random::alphanumeric(RANDOM_CHARACTERS);
-        Self(format!("{random}.{}", binding(origin, pin)).into())
+        Self(format!("{random}.{}", binding.hash()).into())
     }
 
     /// The verifier as a client sent it; `None` when it does not have the form of one.
@@ -51,24 +83,13 @@ impl BoundVerifier {
         BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.expose_secret().as_bytes()))
     }
 
-    /// Whether this verifier was minted for a login at `origin`, proven by `pin`.
+    /// Whether this verifier was minted for a login with this binding.
     #[must_use]
-    pub fn is_bound_to(&self, origin: &Origin, pin: Option<&Pin>) -> bool {
+    pub fn is_bound_to(&self, binding: &LoginBinding<'_>) -> bool {
         let text = self.0.expose_secret();
         text.split_once('.')
-            .is_some_and(|(_, bound)| bound.as_bytes().ct_eq(binding(origin, pin).as_bytes()).into())
+            .is_some_and(|(_, bound)| bound.as_bytes().ct_eq(binding.hash().as_bytes()).into())
     }
-}
-
-/// base64url(SHA-256(origin ‖ pin or nothing)). The origin has no control characters, so the zero byte ends it.
-fn binding(origin: &Origin, pin: Option<&Pin>) -> String {
-    let mut hash = Sha256::new();
-    hash.update(origin.to_string());
-    hash.update([0]);
-    if let Some(pin) = pin {
-        hash.update(pin.as_bytes());
-    }
-    BASE64_URL_SAFE_NO_PAD.encode(hash.finalize())
 }
 
 #[cfg(test)]
@@ -86,21 +107,43 @@ mod tests {
     }
 
     #[test]
-    fn a_verifier_is_bound_to_its_own_daemon_only() {
+    fn a_verifier_is_bound_to_its_own_daemon_and_provider() {
         let (pin, other_pin) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
-        let verifier = BoundVerifier::mint(&origin("a.test"), Some(&pin));
+        let (here, elsewhere, port) = (origin("a.test"), origin("b.test"), origin("a.test:8443"));
+        let bound =
+            LoginBinding { origin: &here, pin: Some(&pin), provider: "okta", issuer: "https://login.test" };
+        let verifier = BoundVerifier::mint(&bound);
 
-        assert!(verifier.is_bound_to(&origin("a.test"), Some(&pin)));
-        assert!(!verifier.is_bound_to(&origin("b.test"), Some(&pin)));
-        assert!(!verifier.is_bound_to(&origin("a.test:8443"), Some(&pin)));
-        assert!(!verifier.is_bound_to(&origin("a.test"), Some(&other_pin)));
-        assert!(!verifier.is_bound_to(&origin("a.test"), None));
-        assert!(!BoundVerifier::mint(&origin("a.test"), None).is_bound_to(&origin("a.test"), Some(&pin)));
+        assert!(verifier.is_bound_to(&bound));
+        for other in [
+            LoginBinding { origin: &elsewhere, ..bound },
+            LoginBinding { origin: &port, ..bound },
+            LoginBinding { pin: Some(&other_pin), ..bound },
+            LoginBinding { pin: None, ..bound },
+            LoginBinding { provider: "dex", ..bound },
+            LoginBinding { issuer: "https://login.test/", ..bound },
+            LoginBinding { provider: "oktahttps://login.test", issuer: "", ..bound },
+            LoginBinding { provider: "okt", issuer: "ahttps://login.test", ..bound },
+        ] {
+            assert!(!verifier.is_bound_to(&other), "{other:?}");
+            assert!(!BoundVerifier::mint(&other).is_bound_to(&bound), "{other:?}");
+        }
+    }
+
+    /// As `docs/api.md` describes it for other clients: computed with `sha256sum` from the bytes.
+    #[test]
+    fn the_binding_has_the_documented_form() {
+        let origin = origin("infra.example.com");
+        let bound =
+            LoginBinding { origin: &origin, pin: None, provider: "okta", issuer: "https://example.okta.com" };
+        assert_eq!(bound.hash(), "aJDjFf5zHW7j-XKm75myS6YNZIqOZDQUBUc1P3awgOo");
     }
 
     #[test]
     fn a_minted_verifier_has_the_form_that_is_parsed() {
-        let minted = BoundVerifier::mint(&origin("a.test"), None);
+        let origin = origin("a.test");
+        let minted =
+            BoundVerifier::mint(&LoginBinding { origin: &origin, pin: None, provider: "okta", issuer: "i" });
         let length = minted.expose().expose_secret().len();
         assert!((43..=128).contains(&length), "RFC 7636 §4.1 allows 43 to 128 characters, this is {length}");
         assert!(BoundVerifier::parse(minted.expose().clone()).is_some());

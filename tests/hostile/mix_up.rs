@@ -1,15 +1,18 @@
-//! Two providers of one daemon (RFC 9700 §4.4, RFC 9207): nothing of one ever counts at the other, and no code reaches it.
+//! Two providers of one daemon (RFC 9700 §4.4, RFC 9207): nothing of one ever counts at the other. No code of a provider that
+//! names itself reaches the other; a code of a provider that does not gives the other nothing.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
 
+use infra_harness::api::Answered;
 use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
-use infra_harness::https::parameters;
+use infra_harness::https::{parameter, parameters};
 use infra_harness::login::{self, Started};
 use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
-use infra_harness::program::User;
+use infra_harness::program::{Call, User};
 use infra_harness::provider::{Endpoint, Misbehaviour, Person, Provider};
 use infra_shared::api::ProblemCode;
+use infra_shared::login_binding::LoginBinding;
 use serde_json::json;
 
 struct Two {
@@ -33,7 +36,7 @@ impl Two {
 
     /// An honest login at each.
     fn both_work(&self) {
-        for (name, provider) in [("okta", &self.okta), ("other", &self.other)] {
+        for (name, provider) in self.both() {
             provider.behave();
             let started = Started::with_provider(&self.daemon, name);
             let finished = started.finish(&started.sign_in(provider));
@@ -41,6 +44,43 @@ impl Two {
             assert_eq!(finished.json()["user"]["provider"], name);
             assert_eq!(finished.json()["user"]["issuer"], provider.issuer());
         }
+    }
+
+    fn both(&self) -> [(&'static str, &Provider); 2] {
+        [("okta", &self.okta), ("other", &self.other)]
+    }
+
+    fn login<'a>(&self, user: &'a User, provider: &str) -> Call<'a> {
+        let (origin, fingerprint) = (self.daemon.origin(), self.daemon.fingerprint());
+        let arguments = [&origin, "--fingerprint", &fingerprint, "--no-keyring", "--provider", provider];
+        user.infra(["login"].into_iter().chain(arguments))
+    }
+
+    /// The attack of RFC 9700 §4.4.1. A user signs in with `hostile`, which starts a login for `honest` at the daemon with the
+    /// `state` and the code challenge that it was sent, has the user's browser sign in there, and finishes that login with
+    /// what the daemon sends to its token endpoint. What the daemon answers; `None` if nothing was sent there.
+    fn mix_up(
+        &self,
+        (hostile_name, hostile): (&str, &Provider),
+        (honest_name, honest): (&str, &Provider),
+    ) -> Option<Answered> {
+        let alice = User::new();
+        hostile.forget_requests();
+        let pending = PendingLogin::begin(self.login(&alice, hostile_name));
+        let (state, challenge) = (pending.parameter("state"), pending.parameter("code_challenge"));
+        let api = self.daemon.api();
+        let theirs = Started::with_challenge(&api, &self.daemon, honest_name, (&state, &challenge));
+        let response = theirs.sign_in(honest);
+        assert_eq!(response.redirect_uri, pending.redirect_uri(), "the browser came to somebody else");
+        pending.respond(&response);
+        pending.wait().expect(6).silent();
+
+        let received = hostile.requests(Endpoint::Token).pop()?.form_parameters();
+        let text = |name: &str| parameter(&received, name).expect("the daemon sent it");
+        let body = json!({
+            "ticket": theirs.ticket, "code": text("code"), "codeVerifier": text("code_verifier"),
+        });
+        Some(api.post("/v1/logins/finish", &body))
     }
 }
 
@@ -88,21 +128,73 @@ fn a_provider_that_sends_browsers_to_the_other_gets_no_code_of_it() {
         metadata["authorization_endpoint"] = json!(elsewhere);
     }));
     let alice = User::new();
-    let call = alice.infra([
-        "login",
-        &two.daemon.origin(),
-        "--fingerprint",
-        &two.daemon.fingerprint(),
-        "--no-keyring",
-        "--provider",
-        "other",
-    ]);
-    let pending = PendingLogin::begin(call);
+    let pending = PendingLogin::begin(two.login(&alice, "other"));
     let response = pending.sign_in(&two.okta);
     assert_eq!(response.parameter("iss"), two.okta.issuer());
     pending.respond(&response);
     pending.wait().expect(6).silent();
     assert_eq!(two.token_calls(), 0, "a code of one was sent to the other");
+}
+
+#[test]
+fn provider_cannot_redeem_a_code_of_another() {
+    for hostile in ["okta", "other"] {
+        for (hostile_sends_issuer, honest_sends_issuer) in
+            [(false, false), (false, true), (true, false), (true, true)]
+        {
+            let two = Two::start();
+            let [okta, other] = two.both();
+            let (hostile, honest) = if hostile == "okta" { (okta, other) } else { (other, okta) };
+            for ((_, provider), sends_issuer) in
+                [(hostile, hostile_sends_issuer), (honest, honest_sends_issuer)]
+            {
+                if !sends_issuer {
+                    provider.misbehave(Misbehaviour::default().without_response_issuer());
+                }
+            }
+            let answered = two.mix_up(hostile, honest);
+            assert_eq!(honest.1.calls(Endpoint::Token), 0, "the code of `{}` was redeemed", honest.0);
+            // A code reaches the hostile provider only if nobody promised to say where it comes from.
+            let is_sent = !hostile_sends_issuer && !honest_sends_issuer;
+            assert_eq!(answered.is_some(), is_sent, "{answered:?}\n{}", two.daemon.log());
+            if let Some(answered) = answered {
+                assert_eq!(answered.problem().code, ProblemCode::LoginRefused, "{answered:?}");
+                let reason =
+                    format!("bound to the provider `{}`, and its ticket is for `{}`", hostile.0, honest.0);
+                two.daemon.wait_for_log(&reason);
+            }
+            two.both_work();
+        }
+    }
+}
+
+#[test]
+fn login_bound_to_another_name_or_issuer_is_refused() {
+    let okta = Provider::start();
+    let again = ProviderEntry::of(&okta).named("again");
+    let daemon = Daemon::start_for(vec![ProviderEntry::of(&okta), again], |_| {});
+    let (origin, pin) = (daemon.parsed_origin(), daemon.pin());
+    let bound = LoginBinding { origin: &origin, pin: Some(&pin), provider: "okta", issuer: okta.issuer() };
+    for (elsewhere, reason) in [
+        (
+            LoginBinding { provider: "again", ..bound },
+            "bound to the provider `again`, and its ticket is for `okta`",
+        ),
+        (
+            LoginBinding { issuer: "https://other.example", ..bound },
+            "bound to another daemon, or to a provider",
+        ),
+    ] {
+        let started = Started::with_binding(&daemon, "okta", &elsewhere);
+        let refused = started.finish(&started.sign_in(&okta));
+        assert_eq!(refused.problem().code, ProblemCode::LoginRefused, "{elsewhere:?}");
+        daemon.wait_for_log(reason);
+    }
+    assert_eq!(okta.calls(Endpoint::Token), 0, "a code was redeemed");
+    for name in ["okta", "again"] {
+        let started = Started::with_provider(&daemon, name);
+        assert_eq!(started.finish(&started.sign_in(&okta)).status, 201, "{name}: {}", daemon.log());
+    }
 }
 
 #[test]

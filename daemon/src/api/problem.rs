@@ -194,6 +194,13 @@ impl From<LoginRefusal> for Refusal {
                      `infrad fingerprint`",
                 ),
             ),
+            Login::BoundToOtherProvider { .. } => (
+                ProblemCode::LoginRefused,
+                Some(
+                    "the login was started with one identity provider and finished with another: an operator finds both \
+                     names in the log of the daemon",
+                ),
+            ),
             Login::NotAdmitted => (
                 ProblemCode::LoginRefused,
                 Some("this account may not sign in here: an operator decides who may"),

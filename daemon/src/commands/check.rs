@@ -2,6 +2,7 @@
 //! `--live`, tries everything that it names.
 
 mod live;
+mod shared_ports;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ fn report_as_json(config: &Config) -> String {
     let report = serde_json::json!({
         "schema": 1,
         "providers": providers,
+        "sharedRedirectPorts": shared_ports::find(&config.providers),
         "https": https(config),
         "dataDir": config.data_dir.display().to_string(),
         "rootKeys": root_keys,
@@ -80,6 +82,7 @@ fn https(config: &Config) -> String {
 /// What the configuration means, without any value of a secret.
 fn report(config: &Config) -> String {
     let mut lines: Vec<String> = config.providers.iter().map(provider).collect();
+    lines.extend(shared_ports::find(&config.providers).iter().map(shared_ports::SharedPorts::text));
     lines.push(format!("https: {}", https(config)));
     lines.push(format!("data directory: {}", config.data_dir.display()));
     lines.extend(config.root_keys.iter().map(|root_key| format!("root key: {}", root_key.describe())));

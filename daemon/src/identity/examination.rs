@@ -1,6 +1,6 @@
 //! Tries everything that a login will need of a provider, as far as that goes without a person.
 
-use infra_shared::login_binding::BoundVerifier;
+use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::random;
 use reqwest::header::LOCATION;
 use secrecy::SecretString;
@@ -183,5 +183,5 @@ fn refresh_tokens(metadata: &Metadata) -> Outcome {
 /// One that no login uses.
 fn verifier() -> BoundVerifier {
     let origin = "https://infrad.invalid".parse().expect("an address");
-    BoundVerifier::mint(&origin, None)
+    BoundVerifier::mint(&LoginBinding { origin: &origin, pin: None, provider: "", issuer: "" })
 }

@@ -8,6 +8,7 @@ use infra_harness::https::{Answer, Delivery};
 use infra_harness::pending_login::AuthorizationResponse;
 use infra_harness::provider::{CLIENT_ID, CLIENT_SECRET, Endpoint, Misbehaviour, Provider as OpenIDProvider};
 use infra_shared::clock::{Clock, SystemClock};
+use infra_shared::login_binding::LoginBinding;
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -67,7 +68,9 @@ impl Fixture {
 
     async fn ready(&self) -> Ready {
         let origin = "https://infra.test".parse().expect("an origin");
-        let (verifier, nonce) = (BoundVerifier::mint(&origin, None), SecretString::from(random()));
+        let bound =
+            LoginBinding { origin: &origin, pin: None, provider: "okta", issuer: self.openid.issuer() };
+        let (verifier, nonce) = (BoundVerifier::mint(&bound), SecretString::from(random()));
         let (state, code_challenge) = (random(), verifier.challenge());
         let request = AuthorizationRequest {
             redirect_uri: REDIRECT_URI,

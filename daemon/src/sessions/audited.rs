@@ -108,6 +108,12 @@ impl Teller {
 }
 
 impl LoginRefusal {
+    /// Whether it used a ticket of this daemon, and with it a write or a call of the provider, for nothing: only that is
+    /// worth a limit. A caller who does it is to blame, not the provider or the store.
+    pub fn used_a_ticket(&self) -> bool {
+        matches!(self, Self::TicketUsed | Self::NotAdmitted | Self::Identity(IdentityError::Refused(_)))
+    }
+
     /// One of few words, which stay as they are.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -122,6 +128,7 @@ impl LoginRefusal {
             Self::TicketUsed => "ticket_used",
             Self::VerifierDiffers => "verifier_differs",
             Self::BoundElsewhere => "bound_elsewhere",
+            Self::BoundToOtherProvider { .. } => "bound_to_other_provider",
             Self::Identity(IdentityError::Unavailable(_)) => "provider_unavailable",
             Self::Identity(IdentityError::TooManyWait) => "too_many_wait",
             Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",

@@ -1,11 +1,12 @@
-//! Which logins were meant for this daemon: those bound to one of its public URLs and to its pin.
+//! Which logins were meant for this daemon and a provider of it: those bound to a public URL, to the pin and to the provider.
 
 use std::sync::Arc;
 
-use infra_shared::login_binding::BoundVerifier;
+use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use jiff::Timestamp;
 
+use crate::identity::ProviderSettings;
 use crate::tls::Proofs;
 
 /// The origins by which a client may have dialled this daemon, and what may have proven it there.
@@ -27,13 +28,14 @@ impl Bindings {
     }
 
     /// Whether the login of `verifier`, which is finished at `now`, was started by a client that dialled and proved this
-    /// daemon.
-    pub fn admit(&self, verifier: &BoundVerifier, now: Timestamp) -> bool {
+    /// daemon, and chose `provider` there.
+    pub fn admit(&self, verifier: &BoundVerifier, provider: &ProviderSettings, now: Timestamp) -> bool {
         let pins = self.proofs.pins_at(now);
+        let ProviderSettings { name, issuer, .. } = provider;
         self.origins.iter().any(|origin| {
             let is_public = self.proofs.is_public(origin.host());
-            pins.iter().any(|pin| verifier.is_bound_to(origin, Some(pin)))
-                || (is_public && verifier.is_bound_to(origin, None))
+            let is_bound = |pin| verifier.is_bound_to(&LoginBinding { origin, pin, provider: name, issuer });
+            pins.iter().any(|pin| is_bound(Some(pin))) || (is_public && is_bound(None))
         })
     }
 }
@@ -42,30 +44,53 @@ impl Bindings {
 mod tests {
     use infra_shared::pin::Pin;
 
+    use super::super::tests::settings;
     use super::*;
+    use crate::identity::Allow;
 
     fn origin(text: &str) -> Origin {
         text.parse().expect("an origin")
     }
+
+    /// Whether a login is admitted that was bound to this origin, pin, provider and issuer.
+    fn admits(
+        bindings: &Bindings,
+        (host, pin): (&str, Option<&Pin>),
+        (provider, issuer): (&str, &str),
+    ) -> bool {
+        let bound = LoginBinding { origin: &origin(host), pin, provider, issuer };
+        bindings.admit(&BoundVerifier::mint(&bound), &settings(Allow::Everyone), Timestamp::MIN)
+    }
+
+    const OKTA: (&str, &str) = ("okta", "https://okta.test");
 
     #[test]
     fn a_login_for_one_of_the_names_and_the_pin_is_admitted() {
         let pin = Pin::of_public_key(b"ours");
         let proofs = Arc::new(Proofs::new(pin));
         let bindings = Bindings::new(vec![origin("new.test"), origin("old.test")], proofs);
-        let admit = |host| bindings.admit(&BoundVerifier::mint(&origin(host), Some(&pin)), Timestamp::MIN);
-        assert!(admit("old.test"));
-        assert!(admit("new.test"));
+        assert!(admits(&bindings, ("old.test", Some(&pin)), OKTA));
+        assert!(admits(&bindings, ("new.test", Some(&pin)), OKTA));
     }
 
     #[test]
     fn a_login_for_another_daemon_is_not() {
         let (ours, theirs) = (Pin::of_public_key(b"ours"), Pin::of_public_key(b"theirs"));
         let bindings = Bindings::new(vec![origin("infra.test")], Arc::new(Proofs::new(ours)));
-        let admit = |host, pin| bindings.admit(&BoundVerifier::mint(&origin(host), pin), Timestamp::MIN);
-        assert!(!admit("infra.test", Some(&theirs)));
-        assert!(!admit("infra.test", None));
-        assert!(!admit("other.test", Some(&ours)));
+        assert!(!admits(&bindings, ("infra.test", Some(&theirs)), OKTA));
+        assert!(!admits(&bindings, ("infra.test", None), OKTA));
+        assert!(!admits(&bindings, ("other.test", Some(&ours)), OKTA));
+    }
+
+    #[test]
+    fn login_with_another_provider_or_issuer_is_not_admitted() {
+        let ours = Pin::of_public_key(b"ours");
+        let bindings = Bindings::new(vec![origin("infra.test")], Arc::new(Proofs::new(ours)));
+        for other in
+            [("other", "https://okta.test"), ("okta", "https://other.test"), ("okta", "https://okta.test/")]
+        {
+            assert!(!admits(&bindings, ("infra.test", Some(&ours)), other), "{other:?}");
+        }
     }
 
     #[test]
@@ -74,10 +99,9 @@ mod tests {
         let proofs = Arc::new(Proofs::new(ours));
         proofs.set_public(vec!["infra.test".to_owned()]);
         let bindings = Bindings::new(vec![origin("infra.test"), origin("10.0.0.1")], proofs);
-        let admit = |host, pin| bindings.admit(&BoundVerifier::mint(&origin(host), pin), Timestamp::MIN);
-        assert!(admit("infra.test", None));
-        assert!(admit("infra.test", Some(&ours)), "who pinned it goes on as before");
-        assert!(!admit("infra.test", Some(&theirs)));
-        assert!(!admit("10.0.0.1", None));
+        assert!(admits(&bindings, ("infra.test", None), OKTA));
+        assert!(admits(&bindings, ("infra.test", Some(&ours)), OKTA), "who pinned it goes on as before");
+        assert!(!admits(&bindings, ("infra.test", Some(&theirs)), OKTA));
+        assert!(!admits(&bindings, ("10.0.0.1", None), OKTA));
     }
 }

@@ -55,8 +55,11 @@ pub enum LoginRefusal {
     TicketUsed,
     #[error("code verifier does not match the challenge of the ticket")]
     VerifierDiffers,
-    #[error("login is bound to another daemon")]
+    #[error("login is bound to another daemon, or to a provider that is not configured here")]
     BoundElsewhere,
+    /// Somebody mixed up two logins (RFC 9700 §4.4), most likely the provider that the login was bound to.
+    #[error("login is bound to the provider `{bound_to}`, and its ticket is for `{ticket}`")]
+    BoundToOtherProvider { bound_to: String, ticket: String },
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("policy does not admit this user")]
@@ -97,7 +100,7 @@ impl Sessions {
     }
 
     /// Decides a login, in this order: is the ticket ours and in time; does the client hold the verifier, and was it
-    /// meant for us; did the right issuer answer; is it the first time. Only then is the code exchanged, the identity
+    /// meant for us and this provider; did the right issuer answer; is it the first time. Only then is the code exchanged, the identity
     /// proven, the policy asked and a session opened.
     pub(super) async fn decide_login(
         &self,
@@ -119,10 +122,8 @@ impl Sessions {
         if verifier.challenge() != ticket.code_challenge {
             return Err(LoginRefusal::VerifierDiffers);
         }
-        if !self.bindings.admit(&verifier, self.clock.now()) {
-            return Err(LoginRefusal::BoundElsewhere);
-        }
         let provider = self.find_provider(&ticket.provider).ok_or(LoginRefusal::UnknownProvider)?;
+        self.check_binding(&verifier, provider)?;
         provider.check_response_issuer(request.iss.as_deref()).await?;
         // Before the ticket is used: who has to come again later can.
         let turn = provider.take_turn(one_party(from)).await?;
@@ -160,6 +161,21 @@ impl Sessions {
             self.give_back_refused(provider, held);
         }
         opened
+    }
+
+    /// The client must have started its login at this daemon, and with the provider of the ticket (RFC 9700 §4.4): one
+    /// provider of several could otherwise redeem the code that another gave to its own user.
+    fn check_binding(&self, verifier: &BoundVerifier, provider: &Provider) -> Result<(), LoginRefusal> {
+        let now = self.clock.now();
+        let is_bound_to = |provider: &Provider| self.bindings.admit(verifier, provider.settings(), now);
+        if is_bound_to(provider) {
+            return Ok(());
+        }
+        let other = self.providers.iter().find(|other| is_bound_to(other));
+        Err(other.map_or(LoginRefusal::BoundElsewhere, |other| LoginRefusal::BoundToOtherProvider {
+            bound_to: other.settings().name.clone(),
+            ticket: provider.settings().name.clone(),
+        }))
     }
 
     /// Mints the token of a proven identity, and stores its hash.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use infra_harness::clock::ManualClock;
 use infra_shared::api::{EndedSessions, FinishLogin, OpenedBy, StartLogin, User};
-use infra_shared::login_binding::BoundVerifier;
+use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::token_text::{SessionID, SessionToken};
@@ -145,6 +145,15 @@ fn pin() -> Pin {
     Pin::of_public_key(b"the authority of this daemon")
 }
 
+/// What a login at this daemon with its one provider is bound to.
+fn binding<'a>(origin: &'a Origin, pin: &'a Pin) -> LoginBinding<'a> {
+    LoginBinding { origin, pin: Some(pin), provider: "okta", issuer: "https://okta.test" }
+}
+
+fn verifier() -> BoundVerifier {
+    BoundVerifier::mint(&binding(&origin(), &pin()))
+}
+
 fn alice() -> User {
     User {
         name: Some("Alice".to_owned()),
@@ -156,7 +165,7 @@ fn alice() -> User {
     }
 }
 
-fn settings(allow: Allow) -> ProviderSettings {
+pub(super) fn settings(allow: Allow) -> ProviderSettings {
     ProviderSettings {
         name: "okta".to_owned(),
         kind: ProviderKind::Okta,
@@ -308,7 +317,7 @@ async fn the_ends_of_32_bit_time_end_no_session() {
         let fixture = Fixture::new().await;
         fixture.clock.set(before.parse().expect("a time"));
         let token = fixture.open_session().await;
-        let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+        let verifier = verifier();
         let (in_time, late) = (fixture.ticket(&verifier), fixture.ticket(&verifier));
         // 2³¹ and 2³² seconds after 1970 are within the next five minutes.
         fixture.clock.advance(SignedDuration::from_secs(299));
@@ -371,7 +380,7 @@ async fn a_login_at_an_unregistered_address_is_not_started() {
         provider: "okta".to_owned(),
         redirect_uri: "http://127.0.0.1:9999/callback".to_owned(),
         state: "s".repeat(43),
-        code_challenge: BoundVerifier::mint(&origin(), Some(&pin())).challenge(),
+        code_challenge: verifier().challenge(),
     };
     let refusal = fixture.sessions.start_login(&request).await.expect_err("not registered");
     assert!(matches!(refusal, LoginRefusal::UnregisteredRedirectURI), "{refusal:?}");
@@ -386,7 +395,7 @@ async fn a_login_at_an_unregistered_address_is_not_started() {
 #[tokio::test]
 async fn a_ticket_that_was_changed_does_not_open() {
     let fixture = Fixture::new().await;
-    let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+    let verifier = verifier();
     let refusal = fixture.finish("not-a-ticket".into(), &verifier).await;
     assert!(matches!(refusal, LoginRefusal::Ticket(_)), "{refusal:?}");
 }
@@ -394,7 +403,7 @@ async fn a_ticket_that_was_changed_does_not_open() {
 #[tokio::test]
 async fn a_ticket_is_good_for_five_minutes() {
     let fixture = Fixture::new().await;
-    let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+    let verifier = verifier();
     let ticket = fixture.ticket(&verifier);
 
     fixture.clock.advance(SignedDuration::from_secs(300));
@@ -405,21 +414,26 @@ async fn a_ticket_is_good_for_five_minutes() {
 #[tokio::test]
 async fn the_verifier_of_another_login_does_not_finish_this_one() {
     let fixture = Fixture::new().await;
-    let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
-    let other = BoundVerifier::mint(&origin(), Some(&pin()));
+    let verifier = verifier();
+    let other = verifier();
     let refusal = fixture.finish(fixture.ticket(&verifier), &other).await;
     assert!(matches!(refusal, LoginRefusal::VerifierDiffers), "{refusal:?}");
 }
 
 #[tokio::test]
-async fn a_login_that_was_started_at_another_daemon_is_not_finished() {
+async fn login_bound_to_another_daemon_or_issuer_is_refused() {
     let fixture = Fixture::new().await;
     let relay: Origin = "relay.test".parse().expect("an origin");
-    for verifier in [
-        BoundVerifier::mint(&relay, Some(&pin())),
-        BoundVerifier::mint(&origin(), Some(&Pin::of_public_key(b"the relay's authority"))),
-        BoundVerifier::mint(&origin(), None),
+    let (origin, pin, other_pin) = (origin(), pin(), Pin::of_public_key(b"the relay's authority"));
+    let bound = binding(&origin, &pin);
+    for elsewhere in [
+        LoginBinding { origin: &relay, ..bound },
+        LoginBinding { pin: Some(&other_pin), ..bound },
+        LoginBinding { pin: None, ..bound },
+        LoginBinding { provider: "other", ..bound },
+        LoginBinding { issuer: "https://okta.test/", ..bound },
     ] {
+        let verifier = BoundVerifier::mint(&elsewhere);
         let refusal = fixture.finish(fixture.ticket(&verifier), &verifier).await;
         assert!(matches!(refusal, LoginRefusal::BoundElsewhere), "{refusal:?}");
     }

@@ -243,6 +243,13 @@ impl Daemon {
         self.ports.all().split_off(1)
     }
 
+    /// The issuer that its configuration has for the provider of this name.
+    #[track_caller]
+    pub fn issuer(&self, provider: &str) -> &str {
+        let named = self.configuration.providers.iter().find(|entry| entry.name == provider);
+        &named.unwrap_or_else(|| panic!("the daemon has no provider `{provider}`")).issuer
+    }
+
     /// The fingerprint that it printed at its last start.
     pub fn pin(&self) -> Pin {
         self.pin.expect("the daemon was started")
@@ -290,6 +297,13 @@ impl Daemon {
     fn output(&self) -> String {
         let now = self.running.as_ref().map(Running::output).unwrap_or_default();
         format!("{}{now}", self.log)
+    }
+
+    /// The log once it contains `text`; fails the test when that does not come within a bound.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) -> String {
+        crate::wait::until(READY, || Some(self.log()).filter(|log| log.contains(text)))
+            .unwrap_or_else(|| panic!("the log never has {text:?}\n{}", self.log()))
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -1,6 +1,6 @@
 //! Logins for tests that need one: through `infra`, and by hand over the daemon's interface.
 
-use infra_shared::login_binding::BoundVerifier;
+use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::random;
@@ -56,35 +56,60 @@ impl Started {
     /// The same over a client that there is already, and over its connections.
     #[track_caller]
     pub fn over(api: &Api, daemon: &Daemon, provider: &str) -> Self {
-        Self::start(api.clone(), daemon, provider, &daemon.parsed_origin(), Some(&daemon.pin()))
+        let bound = LoginBinding {
+            origin: &daemon.parsed_origin(),
+            pin: Some(&daemon.pin()),
+            provider,
+            issuer: daemon.issuer(provider),
+        };
+        Self::start(api, daemon, provider, &BoundVerifier::mint(&bound))
     }
 
     /// Starts a login with a verifier that is bound to this origin and pin.
     #[track_caller]
     pub fn bound_to(daemon: &Daemon, origin: &Origin, pin: Option<&Pin>) -> Self {
-        Self::start(daemon.api(), daemon, "okta", origin, pin)
+        let bound = LoginBinding { origin, pin, provider: "okta", issuer: daemon.issuer("okta") };
+        Self::with_binding(daemon, "okta", &bound)
+    }
+
+    /// Starts a login with `provider` whose verifier has this binding, whatever it names.
+    #[track_caller]
+    pub fn with_binding(daemon: &Daemon, provider: &str, binding: &LoginBinding<'_>) -> Self {
+        Self::start(&daemon.api(), daemon, provider, &BoundVerifier::mint(binding))
     }
 
     #[track_caller]
-    fn start(api: Api, daemon: &Daemon, provider: &str, origin: &Origin, pin: Option<&Pin>) -> Self {
-        let verifier = BoundVerifier::mint(origin, pin);
+    fn start(api: &Api, daemon: &Daemon, provider: &str, verifier: &BoundVerifier) -> Self {
+        let (state, challenge) = (random::alphanumeric(43), verifier.challenge());
+        let started = Self::with_challenge(api, daemon, provider, (&state, &challenge));
+        Self { code_verifier: verifier.expose().expose_secret().to_owned(), ..started }
+    }
+
+    /// Starts a login with the `state` and the code challenge of another one, whose verifier it does not have.
+    #[track_caller]
+    pub fn with_challenge(
+        api: &Api,
+        daemon: &Daemon,
+        provider: &str,
+        (state, code_challenge): (&str, &str),
+    ) -> Self {
         let port = *daemon.redirect_ports().first().expect("a port for redirects");
         let answered = api.post(
             "/v1/logins",
             &json!({
                 "provider": provider,
                 "redirectURI": format!("http://127.0.0.1:{port}/callback"),
-                "state": random::alphanumeric(43),
-                "codeChallenge": verifier.challenge(),
+                "state": state,
+                "codeChallenge": code_challenge,
             }),
         );
         assert_eq!(answered.status, 200, "the login was not started: {answered:?}");
         let text = |name: &str| answered.json()[name].as_str().expect("a text").to_owned();
         Self {
             ticket: text("ticket"),
-            code_verifier: verifier.expose().expose_secret().to_owned(),
+            code_verifier: String::new(),
             authorization_url: text("authorizationURL"),
-            api,
+            api: api.clone(),
         }
     }
 

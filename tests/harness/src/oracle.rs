@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use infra_shared::login_binding::BoundVerifier;
+use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::random;
@@ -95,7 +95,12 @@ impl<'a> Oracle<'a> {
 
     /// Signs in; the number of the session.
     pub fn log_in(&self, api: &Api) -> Result<usize, Stopped> {
-        let verifier = BoundVerifier::mint(&self.origin, Some(&self.pin));
+        let verifier = BoundVerifier::mint(&LoginBinding {
+            origin: &self.origin,
+            pin: Some(&self.pin),
+            provider: "okta",
+            issuer: self.provider.issuer(),
+        });
         let start = json!({
             "provider": "okta",
             "redirectURI": format!("http://127.0.0.1:{}/callback", self.redirect_port),

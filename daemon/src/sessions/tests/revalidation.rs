@@ -66,7 +66,9 @@ impl Asked {
     }
 
     async fn try_log_in(&self) -> Result<SessionID, LoginRefusal> {
-        let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+        let (origin, pin) = (origin(), pin());
+        let bound = LoginBinding { issuer: self.issuer.issuer(), ..binding(&origin, &pin) };
+        let verifier = BoundVerifier::mint(&bound);
         let started = self
             .sessions
             .start_login(&StartLogin {

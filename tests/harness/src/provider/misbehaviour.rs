@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use url::Url;
 
 use super::{Endpoint, Key};
 use crate::https::Answer;
@@ -60,6 +61,22 @@ impl Misbehaviour {
                 serde_json::from_slice(&answer.body).expect("an endpoint that answers JSON");
             edit(&mut body);
             answer.body = body.to_string().into_bytes();
+        })
+    }
+
+    /// Does not name itself in authorization responses, and promises nothing else, as providers without RFC 9207 do.
+    #[must_use]
+    pub fn without_response_issuer(self) -> Self {
+        let unnamed = self.json(Endpoint::Discovery, |metadata| {
+            metadata["authorization_response_iss_parameter_supported"] = json!(false);
+        });
+        unnamed.answer(Endpoint::Authorization, |answer| {
+            let location = answer.headers.iter().find(|(name, _)| name == "location");
+            let Some(mut location) = location.and_then(|(_, to)| Url::parse(to).ok()) else { return };
+            let kept: Vec<(String, String)> =
+                location.query_pairs().into_owned().filter(|(name, _)| name != "iss").collect();
+            location.query_pairs_mut().clear().extend_pairs(kept);
+            answer.set_header("location", location.as_str());
         })
     }
 
