@@ -414,8 +414,7 @@ async fn a_ticket_is_good_for_five_minutes() {
 #[tokio::test]
 async fn the_verifier_of_another_login_does_not_finish_this_one() {
     let fixture = Fixture::new().await;
-    let verifier = verifier();
-    let other = verifier();
+    let (verifier, other) = (verifier(), verifier());
     let refusal = fixture.finish(fixture.ticket(&verifier), &other).await;
     assert!(matches!(refusal, LoginRefusal::VerifierDiffers), "{refusal:?}");
 }

@@ -299,13 +299,6 @@ impl Daemon {
         format!("{}{now}", self.log)
     }
 
-    /// The log once it contains `text`; fails the test when that does not come within a bound.
-    #[track_caller]
-    pub fn wait_for_log(&self, text: &str) -> String {
-        crate::wait::until(READY, || Some(self.log()).filter(|log| log.contains(text)))
-            .unwrap_or_else(|| panic!("the log never has {text:?}\n{}", self.log()))
-    }
-
     pub fn is_running(&mut self) -> bool {
         self.running.as_mut().is_some_and(Running::is_running)
     }
