@@ -294,7 +294,7 @@ impl DaemonError {
     /// What to try where the daemon could not be asked.
     pub fn unreachable_hint(&self) -> &'static str {
         match self {
-            Self::Proxy(error) => error.hint(),
+            Self::Proxy(error) => proxy::hint(error),
             _ => UNREACHABLE_HINT,
         }
     }

@@ -121,29 +121,6 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// What the environment says about proxies, in the order in which the HTTP client reads it.
-#[derive(Debug, Default)]
-pub struct ProxyVariables {
-    /// The variable that names the proxy, and its value, which may hold a password.
-    pub proxy: Option<(&'static str, String)>,
-    /// `NO_PROXY`.
-    pub exempt: String,
-}
-
-impl ProxyVariables {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    pub fn read() -> Self {
-        let find = |names: [&'static str; 2]| {
-            let set = names.into_iter().find_map(|name| Some((name, env::var_os(name)?)));
-            set.filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
-        };
-        let proxy = find(["HTTPS_PROXY", "https_proxy"]).or_else(|| find(["ALL_PROXY", "all_proxy"]));
-        let exempt = find(["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
-        Self { proxy, exempt }
-    }
-}
-
 fn home(infra_home: Option<OsString>) -> Result<PathBuf, Failure> {
     match infra_home {
         Some(value) => absolute("INFRA_HOME", value),

@@ -23,6 +23,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use infra_shared::printable::printable;
+
 use crate::arguments::{Arguments, CertificateCommand, Command};
 use crate::assembly::AssemblyError;
 use crate::config::Config;
@@ -30,6 +32,7 @@ use crate::control::{ControlError, OperationFailure};
 use crate::failure::Failure;
 use crate::keys::KeyError;
 use crate::logging::Verbosity;
+use crate::outbound;
 use crate::platform::HandedSockets;
 use crate::terminal::Terminal;
 
@@ -55,6 +58,13 @@ impl Context {
     fn read_config(&self) -> Result<Config, Failure> {
         let config = Config::read(&self.config_path)?;
         config.warnings.iter().for_each(|warning| self.terminal.warn(warning));
+        let entries = outbound::ineffective_exemptions();
+        if !entries.is_empty() {
+            self.terminal.warn(&format!(
+                "NO_PROXY matches no server with {}: write names without port, scheme and `*`, addresses, or networks",
+                entries.iter().map(|entry| format!("`{}`", printable(entry, 100))).collect::<Vec<_>>().join(", ")
+            ));
+        }
         Ok(config)
     }
 }

@@ -4,9 +4,9 @@
 mod aws;
 mod vault;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use infra_shared::http::{self, BodyError, NoClient, Trust, Untrusted};
+use infra_shared::http::{self, BodyError, NoClient, Proxies, Proxy, Route, Trust, Untrusted};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
@@ -31,7 +31,8 @@ pub enum Authorization<'a> {
     Basic { user: &'a str, password: &'a SecretString },
 }
 
-/// Why a call brought no answer. `Display` names the host and the cause, never what the other end said.
+/// Why a call brought no answer. `Display` names the host, the proxy if one was used, and the cause, never what the other
+/// end said.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
     /// `may_have_asked`: whether the request may have reached the other end all the same.
@@ -77,6 +78,7 @@ pub struct Answer {
 pub struct Outbound {
     client: reqwest::Client,
     limits: Limits,
+    proxies: Proxies,
 }
 
 impl Request {
@@ -143,8 +145,21 @@ impl Outbound {
         authorities: Option<Vec<CertificateDer<'static>>>,
         limits: Limits,
     ) -> Result<Self, NoClient> {
+        Self::build(authorities, limits, Proxies::from_environment())
+    }
+
+    /// A client that uses no proxy, whatever the environment says.
+    pub fn without_proxy(authorities: Option<Vec<CertificateDer<'static>>>) -> Result<Self, NoClient> {
+        Self::build(authorities, LIMITS, Proxies::none())
+    }
+
+    fn build(
+        authorities: Option<Vec<CertificateDer<'static>>>,
+        limits: Limits,
+        proxies: Proxies,
+    ) -> Result<Self, NoClient> {
         let trust = authorities.map_or(Trust::System, Trust::Authorities);
-        Ok(Self { client: http::async_client(&trust, limits, true)?, limits })
+        Ok(Self { client: http::async_client(&trust, limits, true, &proxies)?, limits, proxies })
     }
 
     pub async fn get(
@@ -172,7 +187,8 @@ impl Outbound {
 
     /// One call, bounded as a whole, its second try included; at most `limit` bytes of body are taken.
     pub async fn send(&self, request: &Request, limit: usize) -> Result<Answer, OutboundError> {
-        let host = || request.url.host_str().unwrap_or_default().to_owned();
+        let peer = Peer::of(&request.url, self.proxies.route(&request.url))?;
+        let begun = Instant::now();
         let once = || {
             let mut headers = request.headers.clone();
             headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
@@ -189,39 +205,77 @@ impl Outbound {
                 }
                 sent => sent,
             };
-            let response = sent.map_err(|error| self.failure(&error, host()))?;
+            let response = sent.map_err(|error| peer.failure(&error, begun))?;
             let status = response.status().as_u16();
             let headers = response.headers().clone();
             let content_type =
                 headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
             let body = http::read_body(response, limit).await.map_err(|error| match error {
-                BodyError::TooLarge { limit } => OutboundError::TooLarge { host: host(), limit },
-                BodyError::Broken(error) => self.failure(&error, host()),
+                BodyError::TooLarge { limit } => OutboundError::TooLarge { host: peer.name(), limit },
+                BodyError::Broken(error) => peer.failure(&error, begun),
                 BodyError::Interrupted(_) => OutboundError::Unreachable {
-                    host: host(),
+                    host: peer.name(),
                     cause: "the connection broke".to_owned(),
                     may_have_asked: true,
                 },
             })?;
             Ok(Answer { status, content_type, headers, body })
         };
-        tokio::time::timeout(self.limits.total, call).await.unwrap_or_else(|_| Err(self.too_slow(host())))
+        tokio::time::timeout(self.limits.total, call).await.unwrap_or_else(|_| Err(peer.too_slow(begun)))
+    }
+}
+
+/// Who a request goes to, and through which proxy.
+struct Peer {
+    host: String,
+    proxy: Option<Proxy>,
+}
+
+impl Peer {
+    fn of(url: &Url, route: Route) -> Result<Self, OutboundError> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        match route {
+            Route::Direct => Ok(Self { host, proxy: None }),
+            Route::Through(proxy) => Ok(Self { host, proxy: Some(proxy) }),
+            Route::Barred(error) => {
+                Err(OutboundError::Unreachable { host, cause: error.to_string(), may_have_asked: false })
+            }
+        }
     }
 
-    fn failure(&self, error: &reqwest::Error, host: String) -> OutboundError {
+    /// The host, and the proxy in front of it.
+    fn name(&self) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("{} (through the proxy {})", self.host, proxy.address()),
+            None => self.host.clone(),
+        }
+    }
+
+    fn failure(&self, error: &reqwest::Error, begun: Instant) -> OutboundError {
         if let Some(cause) = http::untrusted(error) {
-            return OutboundError::Untrusted { host, cause };
+            return OutboundError::Untrusted { host: self.name(), cause };
         }
         if error.is_timeout() {
-            return self.too_slow(host);
+            return self.too_slow(begun);
         }
+        let cause = match &self.proxy {
+            Some(proxy) => proxy.explain(error).to_string(),
+            None => root_cause(error),
+        };
         let may_have_asked = !http::nothing_was_sent(error);
-        OutboundError::Unreachable { host, cause: root_cause(error), may_have_asked }
+        OutboundError::Unreachable { host: self.host.clone(), cause, may_have_asked }
     }
 
-    fn too_slow(&self, host: String) -> OutboundError {
-        OutboundError::TooSlow { host, seconds: self.limits.total.as_secs() }
+    /// The time that really passed: less than the limit of the whole call where nobody took the connection.
+    fn too_slow(&self, begun: Instant) -> OutboundError {
+        let seconds = (begun.elapsed() + Duration::from_millis(500)).as_secs().max(1);
+        OutboundError::TooSlow { host: self.name(), seconds }
     }
+}
+
+/// Entries of `NO_PROXY` that match no server, if a proxy is configured.
+pub fn ineffective_exemptions() -> Vec<String> {
+    Proxies::from_environment().ineffective_entries().to_vec()
 }
 
 /// The innermost reason that the operating system or the protocol gave: no URL, and nothing that was sent.

@@ -5,6 +5,8 @@
 mod body;
 mod client;
 mod failure;
+mod no_proxy;
+mod proxies;
 mod verifier;
 
 use std::time::Duration;
@@ -21,6 +23,8 @@ pub use body::read_body_blocking;
 pub use client::blocking_client;
 pub use client::{async_client, client_config};
 pub use failure::{nothing_was_sent, untrusted};
+pub use no_proxy::NoProxy;
+pub use proxies::{Proxies, Proxy, ProxyError, Route};
 
 /// Whom a client accepts at the other end. There is no way to accept anybody.
 #[derive(Debug, Clone)]

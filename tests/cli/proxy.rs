@@ -137,6 +137,69 @@ fn the_variables_count_in_upper_and_lower_case_and_all_proxy_where_there_is_no_o
     assert_eq!(proxy.targets().len(), before, "what was exempt went through the proxy");
 }
 
+/// Each list is tried with curl and with `infra`: either both go through the proxy, or both around it.
+#[test]
+fn no_proxy_is_read_as_curl_reads_it() {
+    let (organisation, open) = (Organisation::new(), Proxy::start(Manner::Tunnels));
+    organisation.login(&[("HTTPS_PROXY", &open.address())]).expect(0);
+    let proxy = Proxy::start(Manner::Refuses);
+    let (address, server) = (proxy.address(), organisation.server());
+    let with_port = server.clone();
+    let mut ways = Vec::new();
+    for list in [
+        NAME,
+        "test",
+        ".test",
+        "INFRA.Test",
+        "infra.test.",
+        ".infra.test",
+        "fra.test",
+        "other.test infra.test",
+        "other.test,  infra.test",
+        "other.test\tinfra.test,",
+        "*",
+        "localhost,*",
+        "*.test",
+        "inf*.test",
+        "https://infra.test",
+        &with_port,
+        "127.0.0.0/8",
+    ] {
+        let before = proxy.targets().len();
+        let mut curl = std::process::Command::new("curl");
+        curl.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HTTPS_PROXY", &address);
+        curl.env("NO_PROXY", list).args(["--silent", "--max-time", "10", &format!("https://{server}/")]);
+        if curl.status().is_err() {
+            return infra_harness::skip::told("curl is not installed");
+        }
+        let of_curl = proxy.targets().len() > before;
+        let before = proxy.targets().len();
+        organisation.infra(&["status"], &[("HTTPS_PROXY", &address), ("NO_PROXY", list)]).expect(4);
+        let of_infra = proxy.targets().len() > before;
+        assert_eq!(of_infra, of_curl, "NO_PROXY={list:?}: through the proxy?");
+        ways.push(of_infra);
+    }
+    assert!(ways.contains(&true) && ways.contains(&false), "{ways:?}");
+}
+
+#[test]
+fn doctor_names_entries_of_no_proxy_that_match_nothing() {
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
+    let doctor = |list: &str| {
+        let environment = [("HTTPS_PROXY", proxy.address()), ("NO_PROXY", list.to_owned())];
+        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+        organisation.infra(&["doctor", &organisation.server()], &environment)
+    };
+    let ran = doctor("localhost, *.test,infra.test:443").expect(1);
+    for words in
+        ["NO_PROXY matches no server with `*.test`, `infra.test:443`", "try: write names without port"]
+    {
+        assert!(ran.stdout.contains(words), "it does not say {words:?}\n{ran}");
+    }
+    let ran = doctor("localhost .corp.test,10.0.0.0/8");
+    assert!(!ran.stdout.contains("NO_PROXY"), "{ran}");
+}
+
 #[test]
 fn the_pin_decides_also_behind_a_proxy() {
     let organisation = Organisation::new();
@@ -203,7 +266,7 @@ fn a_proxy_that_refuses_closes_or_is_not_there_is_named() {
         told(&ran, &["HTTPS_PROXY holds no address of a proxy"]);
         assert!(!ran.stderr.contains("canary"), "{ran}");
     }
-    told(&organisation.fails_at("https://127.0.0.1:1", 4), &["wants TLS of its own", "http://HOST:PORT"]);
+    told(&organisation.fails_at("https://127.0.0.1:1", 4), &["needs TLS of its own", "http://HOST:PORT"]);
 }
 
 #[test]

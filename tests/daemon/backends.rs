@@ -2,11 +2,15 @@
 
 use infra_daemon::config::Config;
 use infra_daemon::secrets::{ReadError, ReadReason};
+use infra_harness::aws_metadata::AWSMetadata;
+use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::https::{Answer, Delivery};
 use infra_harness::kubernetes::{Kubernetes, NAMESPACE};
 use infra_harness::moto::{AccessKey, Moto, REGION};
 use infra_harness::openbao::OpenBao;
 use infra_harness::ports::Ports;
+use infra_harness::provider::Provider;
+use infra_harness::proxy::{Manner, Proxy};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;
@@ -365,6 +369,110 @@ fn a_real_api_server_is_read_from_where_one_is_given() {
     assert_kind(&place.read(&backend, "cluster:infra-okta/none"), "no such secret");
     let elsewhere = kubernetes(&server, token.trim_start_matches("file:"), &authority, "infra-elsewhere");
     assert_kind(&place.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
+}
+
+// Proxies
+
+/// `infrad check --live` of a daemon with this backend and reference, and with these variables; what it printed.
+fn check_live(more: &str, reference: &str, variables: &[(&str, &str)]) -> String {
+    let provider = Provider::start();
+    let entry =
+        ProviderEntry { client_secret_reference: Some(reference.to_owned()), ..ProviderEntry::of(&provider) };
+    let mut daemon = Daemon::prepare(vec![entry], |configuration| more.clone_into(&mut configuration.more));
+    for (name, value) in variables {
+        daemon.set_environment(name, value);
+    }
+    let ran = daemon.infrad(["check", "--live"]).wait();
+    format!("{}{}", ran.stdout, ran.stderr)
+}
+
+/// What `check --live` says of the client secret, its reason and its advice.
+#[track_caller]
+fn about_the_secret(said: &str) -> String {
+    let mut lines = said.lines().skip_while(|line| !line.contains("client secret "));
+    let first = lines.next().expect(said);
+    let more = lines.take_while(|line| line.starts_with("         "));
+    std::iter::once(first).chain(more).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn loopback_and_plain_http_never_use_a_proxy() {
+    let Some(moto) = Moto::start() else { return };
+    moto.call(
+        "AmazonSSM.PutParameter",
+        &json!({"Name": "/infra/okta", "Type": "SecureString", "Value": SECRET}),
+    );
+    let key = AccessKey { id: "AKIDCANARY".to_owned(), secret: "canary".to_owned() };
+    let instance = AWSMetadata::start(&key);
+    let nobody = Ports::reserve(1);
+    let vault = format!(
+        "secrets: [{{name: vault, kind: vault, config: {{address: \"http://127.0.0.1:{}\", token: env:VAULT_TOKEN}}}}]\n",
+        nobody.all()[0]
+    );
+    let aws =
+        format!("secrets: [{{name: aws, kind: awsssm, config: {{endpoint: \"{}\"}}}}]\n", moto.endpoint());
+    let proxy = Proxy::start(Manner::Refuses);
+    for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"] {
+        let variables = [
+            (variable, proxy.address()),
+            ("VAULT_TOKEN", "hvs.CANARY".to_owned()),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.address()),
+        ];
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let said = about_the_secret(&check_live(&vault, "vault:infra-okta#clientSecret", &variables));
+        assert!(said.contains("127.0.0.1 cannot be reached: Connection refused"), "{said}");
+        // Credentials from the metadata service, and a secret with them, both in the clear on loopback.
+        let said = about_the_secret(&check_live(&aws, "aws:/infra/okta", &variables));
+        assert!(said.starts_with("works"), "{said}");
+        assert_eq!(proxy.targets(), Vec::<String>::new(), "{variable}");
+    }
+}
+
+#[test]
+fn proxy_that_fails_is_named_in_the_error() {
+    let vault = "secrets: [{name: vault, kind: vault, config: {address: \"https://vault.test:8200\", token: plaintext:t}}]\n";
+    let said = |address: &str| {
+        let variables = [("HTTPS_PROXY", address)];
+        about_the_secret(&check_live(vault, "vault:infra-okta", &variables))
+    };
+    let refuses = Proxy::start(Manner::Refuses);
+    let text = said(&refuses.address());
+    let words = format!("vault.test cannot be reached: the proxy {} refused to connect", refuses.address());
+    assert!(text.contains(&words), "{text}");
+    assert_eq!(refuses.targets().first().map(String::as_str), Some("vault.test:8200"));
+    let asks = Proxy::start(Manner::AsksFor("alice:canary"));
+    let wrong = said(&asks.address().replace("//", "//alice:canary-of-mine@"));
+    assert!(wrong.contains(&format!("the proxy {} did not accept", asks.address())), "{wrong}");
+    assert!(!wrong.contains("canary"), "{wrong}");
+    let hangs = Proxy::start(Manner::Hangs);
+    let slow = said(&hangs.address());
+    assert!(
+        slow.contains(&format!("vault.test (through the proxy {}) did not answer", hangs.address())),
+        "{slow}"
+    );
+    assert!(said("https://127.0.0.1:1").contains("needs TLS of its own"));
+}
+
+#[test]
+fn api_server_is_reached_directly_unless_configured() {
+    let cluster = Kubernetes::start();
+    let proxy = Proxy::start(Manner::Tunnels);
+    let port = cluster.address().rsplit_once(':').expect("a port").1.to_owned();
+    for (more, through_proxy) in [("", false), (", useProxy: false", false), (", useProxy: true", true)] {
+        let before = proxy.targets().len();
+        // A name that only the proxy finds.
+        let backend = stand_in(&cluster, &format!("{NAMESPACE}{more}")).replace("127.0.0.1", "cluster.test");
+        let more = format!("secrets: [{backend}]\n");
+        let address = proxy.address();
+        let said = about_the_secret(&check_live(
+            &more,
+            "cluster:infra-okta/clientSecret",
+            &[("HTTPS_PROXY", &address)],
+        ));
+        let targets = proxy.targets().split_off(before);
+        let expected = vec![format!("cluster.test:{port}"); usize::from(through_proxy)];
+        assert_eq!(targets, expected, "{more}: {said}");
+    }
 }
 
 // All

@@ -251,6 +251,10 @@ REFUSED = [
     (["ingress.enabled=true"], "pass TLS through"),
     (["restore.file=x"], "set `backup.enabled`"),
     (["config.tls.acme.domains[0]=infra.example.com", "config.tls.files.certificate=/a", "config.tls.files.privateKey=/b"], "one of them"),
+    (["config.providers[0].clientSecret=kubernetes:Infra_Okta/x"], "must name a Secret and a key in it"),
+    (["config.providers[0].clientSecret=kubernetes:infra-okta"], "must name a Secret and a key in it"),
+    (["config.providers[0].clientSecret=env:A-B"], "must name a variable"),
+    (["config.providers[0].clientSecret=file:okta"], "must have an absolute path"),
     (["env[0].name=A", "env[0].value=x", "config.providers[0].clientSecret=env:A"], "take it from a Secret"),
 ]
 

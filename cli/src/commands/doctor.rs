@@ -54,6 +54,7 @@ pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure
     if servers.is_empty() {
         checks.push(Check::skipped("server", None, "no server is known here yet: `infra login SERVER`"));
     }
+    checks.extend(server::exemptions());
     checks.extend(met.into_iter().flat_map(|met| met.checks));
     checks.extend(reached);
     checks.extend(ports::check(&providers));

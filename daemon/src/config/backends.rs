@@ -11,7 +11,7 @@ const BACKEND: Keys = Keys(&["name", "kind", "config"]);
 const CONFIG: Keys = Keys(&["base64", "base64UrlEncoded", "base64Raw"]);
 const FILE_CONFIG: Keys = Keys(&["base64", "base64UrlEncoded", "base64Raw", "path"]);
 
-const KUBERNETES_CONFIG: Keys = Keys(&["server", "tokenFile", "caFile", "namespace"]);
+const KUBERNETES_CONFIG: Keys = Keys(&["server", "tokenFile", "caFile", "namespace", "useProxy"]);
 const VAULT_CONFIG: Keys = Keys(remote::vault_keys!("secretMount"));
 #[cfg(feature = "aws")]
 const SECRETS_MANAGER_CONFIG: Keys = Keys(remote::aws_keys!("versionStage"));

@@ -143,6 +143,7 @@ pub(super) fn kubernetes(section: Option<&Section<'_>>) -> Result<KubernetesSett
         token_file: path("tokenFile", SERVICE_ACCOUNT_TOKEN)?,
         ca_file: path("caFile", "/etc/infra/cluster-ca.pem")?,
         namespace: namespace.transpose()?,
+        use_proxy: section.find("useProxy").map_or(Ok(false), |field| field.boolean())?,
     })
 }
 

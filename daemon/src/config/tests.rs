@@ -199,7 +199,7 @@ fn backends_elsewhere_are_read_with_their_credentials() {
     let vault = "address: https://vault.test, secretMount: /kv/infra/, namespace: \"\"";
     for config in [
         "kind: kubernetes".to_owned(),
-        "kind: kubernetes, config: {server: https://k.test, tokenFile: /t, caFile: /c, namespace: infra}"
+        "kind: kubernetes, config: {server: https://k.test, tokenFile: /t, caFile: /c, namespace: infra, useProxy: true}"
             .to_owned(),
         format!("kind: vault, config: {{{vault}, token: env:VAULT_TOKEN}}"),
         format!(
@@ -251,6 +251,7 @@ fn a_backend_elsewhere_that_cannot_be_is_told_with_what_is_expected() {
         ("kind: awsssm, config: {endpoint: \"http://ssm.test\"}", "an https address"),
         ("kind: awsssm, config: {versionStage: A}", "unknown key `versionStage`"),
         ("kind: kubernetes, config: {namespace: In_fra}", "the name of a namespace"),
+        ("kind: kubernetes, config: {useProxy: often}", "`true` or `false`"),
         ("kind: kubernetes, config: {tokenFile: token}", "an absolute path"),
     ] {
         assert_says(

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::Extension;
 use axum::routing::{get, post};
 use infra_shared::clock::SystemClock;
-use infra_shared::http::{Limits, Trust, async_client};
+use infra_shared::http::{self, Limits, Trust, async_client};
 use infra_shared::pin::Pin;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
@@ -78,7 +78,8 @@ impl Served {
 
     fn client(&self) -> reqwest::Client {
         let trust = Trust::Pinned { pin: self.pin, authorities: None };
-        async_client(&trust, Limits { connect: BOUND, total: BOUND }, false).expect("a client")
+        async_client(&trust, Limits { connect: BOUND, total: BOUND }, false, &http::Proxies::none())
+            .expect("a client")
     }
 
     fn url(&self, path: &str) -> String {

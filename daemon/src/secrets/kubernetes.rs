@@ -30,6 +30,8 @@ pub struct KubernetesSettings {
     pub token_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
     pub namespace: Option<String>,
+    /// Whether `HTTPS_PROXY` counts for the API server, which is inside the cluster or near it as a rule.
+    pub use_proxy: bool,
 }
 
 pub(super) struct Kubernetes {
@@ -60,7 +62,8 @@ impl Kubernetes {
         };
         let server = settings.server.clone().map_or_else(server_of_pod, Ok)?;
 
-        let outbound = Outbound::new(Some(authorities))
+        let build = if settings.use_proxy { Outbound::new } else { Outbound::without_proxy };
+        let outbound = build(Some(authorities))
             .map_err(|error| ReadError::Malformed(format!("{}: {error}", authority_file.display())))?;
         let url = url(&server, &namespace, object);
         let answer =

@@ -10,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 #[cfg(feature = "blocking")]
 use super::Way;
 use super::verifier::{AuthoritiesVerifier, PinVerifier};
-use super::{Limits, NoClient, Trust};
+use super::{Limits, NoClient, Proxies, Trust};
 
 /// A TLS client configuration that accepts `trust` and nobody else (TLS 1.3; 1.2 where `allow_tls12`).
 pub fn client_config(trust: &Trust, allow_tls12: bool) -> Result<ClientConfig, NoClient> {
@@ -49,8 +49,14 @@ fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn Serv
 /// `allow_tls12` is for identity providers; a daemon is spoken to with TLS 1.3 unless its operator says otherwise.
 /// A connection ends with its one exchange: the buffers of one that waits for another would keep the secrets in it.
 #[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
-pub fn async_client(trust: &Trust, limits: Limits, allow_tls12: bool) -> Result<reqwest::Client, NoClient> {
+pub fn async_client(
+    trust: &Trust,
+    limits: Limits,
+    allow_tls12: bool,
+    proxies: &Proxies,
+) -> Result<reqwest::Client, NoClient> {
     Ok(reqwest::Client::builder()
+        .proxy(proxies.for_client())
         .tls_backend_preconfigured(client_config(trust, allow_tls12)?)
         .connect_timeout(limits.connect)
         .timeout(limits.total)
@@ -72,11 +78,12 @@ pub fn blocking_client(
     allow_tls12: bool,
     way: Way,
 ) -> Result<reqwest::blocking::Client, NoClient> {
-    let mut builder = reqwest::blocking::Client::builder();
-    if way == Way::Direct {
-        builder = builder.no_proxy();
-    }
-    Ok(builder
+    let proxies = match way {
+        Way::Direct => Proxies::none(),
+        Way::Proxy => Proxies::from_environment(),
+    };
+    Ok(reqwest::blocking::Client::builder()
+        .proxy(proxies.for_client())
         .tls_backend_preconfigured(client_config(trust, allow_tls12)?)
         .connect_timeout(limits.connect)
         .timeout(limits.total)

@@ -44,7 +44,7 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Seen {
-    /// `host:port`, as it was asked for.
+    /// `host:port`, as it was asked for; of any other request than one for a tunnel, its head.
     targets: Mutex<Vec<String>>,
     /// Everything that went through, in both directions.
     bytes: Mutex<Vec<u8>>,
@@ -78,7 +78,7 @@ impl Proxy {
         self.port
     }
 
-    /// Which tunnels it was asked for, in order.
+    /// Which tunnels it was asked for, in order, and the head of any other request.
     pub fn targets(&self) -> Vec<String> {
         self.seen.targets.lock().expect("nobody panics while writing").clone()
     }
@@ -141,7 +141,11 @@ fn connect_target(
         head.extend(byte);
     }
     let head = String::from_utf8(head).ok()?;
-    let target = head.strip_prefix("CONNECT ")?.split_once(' ')?.0.to_owned();
+    let Some(target) = head.strip_prefix("CONNECT ") else {
+        seen.targets.lock().expect("nobody panics while writing").push(head);
+        return None;
+    };
+    let target = target.split_once(' ')?.0.to_owned();
     let keep = || seen.targets.lock().expect("nobody panics while writing").push(target.clone());
     match manner {
         Manner::AsksFor(credentials) => {

@@ -149,7 +149,7 @@ impl Faults {
 impl Unreliable {
     /// Passes on to `to`, which `trust` accepts.
     pub fn before(to: String, trust: &Trust, faults: &Arc<Faults>) -> Self {
-        let client = http::async_client(trust, LIMITS, true).expect("a client");
+        let client = http::async_client(trust, LIMITS, true, &http::Proxies::none()).expect("a client");
         let (authority, ports, gate) = (Authority::new(), Ports::reserve(1), Arc::new(Gate::default()));
         let port = ports.all()[0];
         faults.gates().push((Arc::clone(&gate), format!("127.0.0.1:{port}")));

@@ -97,7 +97,7 @@ fn check(provider: &Provider, answer: Option<Answer>) -> Check {
             "where a proxy of your organisation opens TLS, its certification authority belongs into the system's store",
         ),
         Some(Answer::Failed(error)) => {
-            let hint = if let DaemonError::Proxy(error) = &error { error.hint() } else { HINT };
+            let hint = if let DaemonError::Proxy(error) = &error { proxy::hint(error) } else { HINT };
             wrong("it cannot be reached from here", Some(error.to_string()), hint)
         }
         None => {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use infra_shared::api::{Provider, Server};
+use infra_shared::http::Proxies;
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +19,9 @@ use crate::trust::{self, Offered, binding_pin};
 
 /// More than any version.
 const MAX_VERSION: usize = 40;
+const MAX_ENTRY: usize = 100;
+const EXEMPTIONS_HINT: &str = "write names without port, scheme and `*` (`corp.example.com` includes all names below it), addresses, or \
+                               networks such as `10.0.0.0/8`; `*` alone exempts everything";
 
 /// What came of meeting a server.
 pub(super) struct Met {
@@ -135,6 +139,18 @@ fn met(origin: &Origin, known: Option<&TrustRecord>, answer: Option<Result<Answe
     Met { checks, providers: server.providers }
 }
 
+/// Entries of `NO_PROXY` that match no server, if a proxy is configured.
+pub(super) fn exemptions() -> Option<Check> {
+    let proxies = Proxies::from_environment();
+    let entries = proxies.ineffective_entries();
+    let listed: Vec<String> =
+        entries.iter().map(|entry| format!("`{}`", printable(entry, MAX_ENTRY))).collect();
+    (!listed.is_empty()).then(|| {
+        let what = format!("NO_PROXY matches no server with {}", listed.join(", "));
+        Check::wrong("proxy", None, what, None, EXEMPTIONS_HINT)
+    })
+}
+
 /// Through which proxy it is reached, if through one.
 fn way(origin: &Origin) -> Check {
     let subject = Some(origin.to_string());
@@ -146,7 +162,7 @@ fn way(origin: &Origin) -> Check {
             subject,
             "there is no way through it",
             Some(error.to_string()),
-            error.hint(),
+            proxy::hint(&error),
         ),
     }
 }

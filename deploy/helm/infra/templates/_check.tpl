@@ -7,8 +7,10 @@
 {{- fail "infra wants a namespace of its own: add `--namespace infra --create-namespace` (or set `allowDefaultNamespace: true`)" -}}
 {{- end -}}
 {{- $backends := list "env" "file" "kubernetes" -}}
+{{- $clusters := list "kubernetes" -}}
 {{- range $values.config.secrets -}}
 {{- $backends = append $backends .name -}}
+{{- if eq .kind "kubernetes" -}}{{- $clusters = append $clusters .name -}}{{- end -}}
 {{- end -}}
 {{- $literal := list -}}
 {{- range $values.env -}}
@@ -18,6 +20,16 @@
 {{- $backend := regexFind "^[^:]*:" .text | trimSuffix ":" -}}
 {{- if not (has $backend $backends) -}}
 {{- fail (printf "%s must be `BACKEND:NAME` with one of the backends %s: it is written into a ConfigMap, where no secret belongs" .at (join ", " $backends)) -}}
+{{- end -}}
+{{- $name := trimPrefix (printf "%s:" $backend) .text -}}
+{{- if and (has $backend $clusters) (not (regexMatch "^[a-z0-9][a-z0-9.-]{0,252}/[A-Za-z0-9._-]{1,253}$" $name)) -}}
+{{- fail (printf "%s must name a Secret and a key in it, such as `%s:infra-okta/clientSecret`" .at $backend) -}}
+{{- end -}}
+{{- if and (eq $backend "env") (not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" $name)) -}}
+{{- fail (printf "%s must name a variable after `env:`, such as `env:OKTA_CLIENT_SECRET`" .at) -}}
+{{- end -}}
+{{- if and (eq $backend "file") (not (hasPrefix "/" $name)) -}}
+{{- fail (printf "%s must have an absolute path after `file:`, such as `file:/run/secrets/infra-files/okta`" .at) -}}
 {{- end -}}
 {{- if and (eq $backend "env") (has (trimPrefix "env:" .text) $literal) -}}
 {{- fail (printf "%s reads a variable that `env` writes out: take it from a Secret, with `valueFrom: {secretKeyRef: {…}}`" .at) -}}

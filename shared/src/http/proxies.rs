@@ -1,0 +1,317 @@
+//! Which proxy a server is reached through: that of `HTTPS_PROXY`, else of `ALL_PROXY`, unless `NO_PROXY` exempts the server;
+//! each in lower case, too. On macOS and Windows the system's settings count where neither is set.
+//!
+//! A proxy is asked for a tunnel (CONNECT, RFC 9110 §9.3.6) and sees a name, a port and TLS. What is sent in the clear never
+//! goes through one, and neither does what is meant for this machine or its link: at the other end of a proxy these
+//! addresses are another machine.
+
+use std::error::Error;
+use std::fmt;
+use std::net::IpAddr;
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use secrecy::{ExposeSecret, SecretString};
+use url::{Host, Url};
+
+use super::NoProxy;
+use crate::printable::printable;
+
+/// More of a cause than anybody reads.
+const MAX_REASON: usize = 200;
+
+/// What the environment says about proxies. `Debug` hides the proxy's address, which may hold a password.
+#[derive(Clone, Default)]
+pub struct Proxies {
+    /// The variable that names the proxy, and its value.
+    variable: Option<(&'static str, SecretString)>,
+    no_proxy: NoProxy,
+    /// Whether the system's settings count where there is no variable.
+    use_system: bool,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// Without a proxy.
+    Direct,
+    Through(Proxy),
+    /// A proxy is configured that cannot be used.
+    Barred(ProxyError),
+}
+
+/// A proxy by its address, without its credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    address: String,
+    has_credentials: bool,
+}
+
+/// Why a request did not get through a proxy. Nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// The value is not repeated: it may hold a password.
+    #[error("{variable} holds no address of a proxy")]
+    Malformed { variable: &'static str },
+    #[error("the proxy {address} needs TLS of its own, which is not supported")]
+    Scheme { address: String },
+    #[error("the proxy {address} asks for credentials (407)")]
+    AsksForCredentials { address: String },
+    #[error("the proxy {address} did not accept the credentials that it was given (407)")]
+    WrongCredentials { address: String },
+    #[error("the proxy {address} refused to connect to the server")]
+    Refused { address: String },
+    #[error("no answer in time through the proxy {address}")]
+    TimedOut { address: String },
+    #[error("the connection through the proxy {address} failed: {reason}")]
+    Failed { address: String, reason: String },
+}
+
+/// A route, and for the client the proxy's address with its credentials.
+struct Decision {
+    route: Route,
+    address: Option<SecretString>,
+}
+
+impl Proxies {
+    /// None: every server is reached directly.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Reads the environment of the process.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads what the environment says about proxies"
+    )]
+    pub fn from_environment() -> Self {
+        Self::from_variables(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    /// An empty variable is as good as none, and hides the one in lower case.
+    fn from_variables(find: impl Fn(&str) -> Option<String>) -> Self {
+        let find = |names: [&'static str; 2]| {
+            let set = names.into_iter().find_map(|name| Some((name, find(name)?)));
+            set.filter(|(_, value)| !value.trim().is_empty())
+        };
+        let variable = find(["HTTPS_PROXY", "https_proxy"]).or_else(|| find(["ALL_PROXY", "all_proxy"]));
+        let no_proxy = find(["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
+        Self {
+            variable: variable.map(|(name, value)| (name, value.into())),
+            no_proxy: NoProxy::parse(&no_proxy),
+            use_system: true,
+        }
+    }
+
+    /// How `url` is reached.
+    pub fn route(&self, url: &Url) -> Route {
+        self.decide(url).route
+    }
+
+    /// Entries of `NO_PROXY` that match no server, if there is a proxy that they should keep somebody from.
+    pub fn ineffective_entries(&self) -> &[String] {
+        if self.variable.is_some() { self.no_proxy.ineffective() } else { &[] }
+    }
+
+    /// The same decision for an HTTP client.
+    pub(super) fn for_client(&self) -> reqwest::Proxy {
+        let proxies = self.clone();
+        reqwest::Proxy::custom(move |url| {
+            proxies.decide(url).address.map(|address| address.expose_secret().to_owned())
+        })
+    }
+
+    fn decide(&self, url: &Url) -> Decision {
+        let direct = Decision { route: Route::Direct, address: None };
+        let Some(host) = url.host() else { return direct };
+        if url.scheme() != "https" || is_local(&host) || self.no_proxy.contains(&host) {
+            return direct;
+        }
+        let Ok(target) = url.as_str().parse::<Uri>() else { return direct };
+        let barred = |error| Decision { route: Route::Barred(error), address: None };
+        let Some((variable, value)) = &self.variable else {
+            let found = self.use_system.then(|| Matcher::from_system().intercept(&target)).flatten();
+            return found.map_or(direct, |found| {
+                let address = found.uri().to_string();
+                Decision::through(&found, address.into())
+            });
+        };
+        match Matcher::builder().all(value.expose_secret()).build().intercept(&target) {
+            Some(found) => Decision::through(&found, value.clone()),
+            // The client would ignore it, and connect around the proxy that somebody configured.
+            None => barred(ProxyError::Malformed { variable }),
+        }
+    }
+}
+
+impl Decision {
+    fn through(found: &Intercept, with_credentials: SecretString) -> Self {
+        let address = printable(found.uri().to_string().trim_end_matches('/'), MAX_REASON);
+        // Its certificate would be judged by the authorities of the server behind it.
+        if found.uri().scheme_str() == Some("https") {
+            return Self { route: Route::Barred(ProxyError::Scheme { address }), address: None };
+        }
+        let has_credentials = found.basic_auth().is_some() || found.raw_auth().is_some();
+        Self { route: Route::Through(Proxy { address, has_credentials }), address: Some(with_credentials) }
+    }
+}
+
+/// Whether `host` is this machine, or on a link of it (RFC 3927, RFC 4291 §2.5.6), where clouds have the services that give
+/// a machine its credentials.
+fn is_local(host: &Host<&str>) -> bool {
+    let address = match host {
+        // RFC 6761 §6.3: names that lead to this machine wherever they are looked up.
+        Host::Domain(name) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            return name == "localhost" || name.ends_with(".localhost");
+        }
+        Host::Ipv4(address) => IpAddr::from(*address),
+        Host::Ipv6(address) => IpAddr::from(*address).to_canonical(),
+    };
+    let is_on_link = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        // Amazon's own, beside the link-local ones: fd00:ec2::254 and fd00:ec2::23.
+        IpAddr::V6(address) => {
+            address.is_unicast_link_local() || address.segments().starts_with(&[0xfd00, 0xec2])
+        }
+    };
+    address.is_loopback() || address.is_unspecified() || is_on_link
+}
+
+impl Proxy {
+    /// Scheme, host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Why a request through it failed.
+    pub fn explain(&self, error: &reqwest::Error) -> ProxyError {
+        let address = self.address.clone();
+        if error.is_timeout() {
+            return ProxyError::TimedOut { address };
+        }
+        let mut causes = Vec::new();
+        let mut next = Some(error as &dyn Error);
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        // The client has no names for these but its words; the tests hold them.
+        let is = |words: &str| causes.iter().any(|cause| cause == words);
+        if is("tunnel error: proxy authorization required") {
+            return if self.has_credentials {
+                ProxyError::WrongCredentials { address }
+            } else {
+                ProxyError::AsksForCredentials { address }
+            };
+        }
+        if is("tunnel error: unsuccessful") {
+            return ProxyError::Refused { address };
+        }
+        let reason = printable(causes.last().map_or("", String::as_str), MAX_REASON);
+        ProxyError::Failed { address, reason }
+    }
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variable = self.variable.as_ref().map(|(name, _)| name);
+        formatter.debug_struct("Proxies").field("variable", &variable).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
+        Proxies::from_variables(|name| {
+            variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn route(variables: &[(&str, &str)], url: &str) -> Route {
+        proxies(variables).route(&url.parse().expect("a URL"))
+    }
+
+    #[test]
+    fn local_addresses_and_plain_http_never_use_a_proxy() {
+        let all = [
+            ("HTTP_PROXY", "http://proxy.test:1"),
+            ("HTTPS_PROXY", "http://proxy.test:2"),
+            ("ALL_PROXY", "http://proxy.test:3"),
+        ];
+        for direct in [
+            "https://localhost",
+            "https://localhost.:1",
+            "https://a.localhost:1",
+            "https://127.0.0.1",
+            "https://127.8.9.10",
+            "https://[::1]",
+            "https://[::ffff:127.0.0.1]",
+            "https://0.0.0.0",
+            "https://169.254.169.254/latest",
+            "https://169.254.170.2",
+            "https://169.254.170.23",
+            "https://[fe80::1]",
+            "https://[fd00:ec2::254]",
+            "http://127.0.0.1:8200",
+            "http://[::1]:8200",
+            "http://localhost:8200",
+            "http://vault.test:8200",
+            "http://169.254.169.254/latest",
+            "http://169.254.170.2/v2",
+        ] {
+            assert_eq!(route(&all, direct), Route::Direct, "{direct}");
+        }
+        for elsewhere in [
+            "https://localhost.test",
+            "https://notlocalhost",
+            "https://10.0.0.1",
+            "https://[2001:db8::1]",
+            "https://128.0.0.1",
+        ] {
+            assert!(matches!(route(&all, elsewhere), Route::Through(_)), "{elsewhere}");
+        }
+        // Of the three, that for plain HTTP alone names none that is used.
+        assert_eq!(route(&all[..1], "https://okta.test"), Route::Direct);
+    }
+
+    #[test]
+    fn proxy_is_shown_without_its_credentials() {
+        for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            let variables = [(variable, "http://user:canary@proxy.test:3128")];
+            let Route::Through(proxy) = route(&variables, "https://okta.test") else { panic!("{variable}") };
+            assert_eq!(proxy, Proxy { address: "http://proxy.test:3128".to_owned(), has_credentials: true });
+            assert!(!format!("{:?}", proxies(&variables)).contains("canary"));
+        }
+    }
+
+    #[test]
+    fn proxy_that_cannot_be_used_is_an_error_unless_exempt() {
+        for value in
+            ["http://proxy.test:3128", "proxy.test:3128", "http://user:pass@proxy.test", "socks5h://p:1"]
+        {
+            assert!(
+                matches!(route(&[("HTTPS_PROXY", value)], "https://infra.test"), Route::Through(_)),
+                "{value}"
+            );
+        }
+        for value in ["ftp://proxy.test", "http://", "http://canary :1", "/proxy", "https://proxy.test"] {
+            let Route::Barred(error) = route(&[("HTTPS_PROXY", value)], "https://infra.test") else {
+                panic!("{value}")
+            };
+            assert!(!error.to_string().contains("canary"), "{error}");
+            let exempt = [("HTTPS_PROXY", value), ("NO_PROXY", "other.test .test")];
+            assert_eq!(route(&exempt, "https://infra.test"), Route::Direct, "{value}");
+        }
+        assert_eq!(route(&[], "https://infra.test"), Route::Direct);
+    }
+
+    #[test]
+    fn ineffective_entries_count_only_beside_a_proxy() {
+        let list = ("NO_PROXY", "*.test");
+        assert!(proxies(&[list]).ineffective_entries().is_empty());
+        assert_eq!(proxies(&[list, ("HTTPS_PROXY", "http://p:1")]).ineffective_entries(), ["*.test"]);
+    }
+}
