@@ -43,6 +43,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('certificate', 'certificate', [CompletionResultType]::ParameterValue, 'The certificate that the running daemon serves with; `infrad status` shows it')
             [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'The sessions of users: see them, and end them')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'The audit log, which the configuration names')
+            [CompletionResult]::new('as-service', 'as-service', [CompletionResultType]::ParameterValue, 'Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the script that lets a shell complete this program''s arguments')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -519,6 +520,19 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
         'infrad;audit;help;help' {
             break
         }
+        'infrad;as-service' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'infrad;completions' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
@@ -545,6 +559,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('certificate', 'certificate', [CompletionResultType]::ParameterValue, 'The certificate that the running daemon serves with; `infrad status` shows it')
             [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'The sessions of users: see them, and end them')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'The audit log, which the configuration names')
+            [CompletionResult]::new('as-service', 'as-service', [CompletionResultType]::ParameterValue, 'Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the script that lets a shell complete this program''s arguments')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -635,6 +650,9 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             break
         }
         'infrad;help;audit;verify' {
+            break
+        }
+        'infrad;help;as-service' {
             break
         }
         'infrad;help;completions' {

@@ -16,6 +16,9 @@ _infrad() {
             ",$1")
                 cmd="infrad"
                 ;;
+            infrad,as-service)
+                cmd="infrad__subcmd__as__subcmd__service"
+                ;;
             infrad,audit)
                 cmd="infrad__subcmd__audit"
                 ;;
@@ -111,6 +114,9 @@ _infrad() {
                 ;;
             infrad__subcmd__certificate__subcmd__help,renew)
                 cmd="infrad__subcmd__certificate__subcmd__help__subcmd__renew"
+                ;;
+            infrad__subcmd__help,as-service)
+                cmd="infrad__subcmd__help__subcmd__as__subcmd__service"
                 ;;
             infrad__subcmd__help,audit)
                 cmd="infrad__subcmd__help__subcmd__audit"
@@ -272,8 +278,41 @@ _infrad() {
 
     case "${cmd}" in
         infrad)
-            opts="-v -q -h -V --config --verbose --quiet --color --help --version serve check status key backup restore dev fingerprint ca certificate sessions audit completions help"
+            opts="-v -q -h -V --config --verbose --quiet --color --help --version serve check status key backup restore dev fingerprint ca certificate sessions audit as-service completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__as__subcmd__service)
+            opts="-v -q -h -V --config --verbose --quiet --color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -924,8 +963,22 @@ _infrad() {
             return 0
             ;;
         infrad__subcmd__help)
-            opts="serve check status key backup restore dev fingerprint ca certificate sessions audit completions help"
+            opts="serve check status key backup restore dev fingerprint ca certificate sessions audit as-service completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        infrad__subcmd__help__subcmd__as__subcmd__service)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -40,6 +40,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand certificate 'The certificate that the running daemon serves with; `infrad status` shows it'
             cand sessions 'The sessions of users: see them, and end them'
             cand audit 'The audit log, which the configuration names'
+            cand as-service 'Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -461,6 +462,18 @@ set edit:completion:arg-completer[infrad] = {|@words|
         }
         &'infrad;audit;help;help'= {
         }
+        &'infrad;as-service'= {
+            cand --config 'The configuration file'
+            cand --color 'When to use colour'
+            cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
+            cand -q 'Say nothing but errors'
+            cand --quiet 'Say nothing but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'infrad;completions'= {
             cand --config 'The configuration file'
             cand --color 'When to use colour'
@@ -486,6 +499,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand certificate 'The certificate that the running daemon serves with; `infrad status` shows it'
             cand sessions 'The sessions of users: see them, and end them'
             cand audit 'The audit log, which the configuration names'
+            cand as-service 'Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox'
             cand completions 'Print the script that lets a shell complete this program''s arguments'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -551,6 +565,8 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand verify 'Say whether the log is whole: no line changed, taken out, put in or moved'
         }
         &'infrad;help;audit;verify'= {
+        }
+        &'infrad;help;as-service'= {
         }
         &'infrad;help;completions'= {
         }

@@ -502,6 +502,21 @@ module completions {
   export extern "infrad audit help help" [
   ]
 
+  def "nu-complete infrad as-service color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox
+  export extern "infrad as-service" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
+    --quiet(-q)               # Say nothing but errors
+    --color: string@"nu-complete infrad as-service color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...words: string          # The command, with its options
+  ]
+
   def "nu-complete infrad completions shell" [] {
     [ "bash" "elvish" "fish" "powershell" "zsh" ]
   }
@@ -623,6 +638,10 @@ module completions {
 
   # Say whether the log is whole: no line changed, taken out, put in or moved
   export extern "infrad help audit verify" [
+  ]
+
+  # Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox
+  export extern "infrad help as-service" [
   ]
 
   # Print the script that lets a shell complete this program's arguments

@@ -181,6 +181,17 @@ pub enum Command {
         command: AuditCommand,
     },
 
+    /// Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox
+    ///
+    /// For the host of infrad.service, as root. Settings of the unit and its drop-ins hold; input, output and the exit code are
+    /// those of COMMAND. A command with a file (`backup`, `restore`, `audit verify --file`) sees the host's files as that user does.
+    #[command(after_long_help = help::AS_SERVICE)]
+    AsService {
+        /// The command, with its options
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        words: Vec<std::ffi::OsString>,
+    },
+
     /// Print the script that lets a shell complete this program's arguments
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {

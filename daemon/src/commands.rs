@@ -1,5 +1,6 @@
 //! What the program does for each command line.
 
+mod as_service;
 mod audit;
 mod backup;
 mod ca;
@@ -12,6 +13,7 @@ mod fingerprint;
 mod introduction;
 mod key;
 mod operation;
+mod outside;
 mod reload;
 mod serve;
 mod sessions;
@@ -93,6 +95,7 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
         Command::Certificate { command: CertificateCommand::Renew } => block_on(certificate::renew(context)),
         Command::Sessions { command } => block_on(sessions::run(context, command)),
         Command::Audit { command } => audit::run(context, command),
+        Command::AsService { words } => block_on(as_service::run(context, words)),
         Command::Completions { shell } => completions::run(context, *shell),
     }
 }

@@ -105,7 +105,7 @@ impl Config {
     /// Reads the file, and the certificates that it names; no secret and no network.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = file::read(path)?;
-        let config = Self::parse(&text, &Directories::of_this_process());
+        let config = Self::parse(&text, &Directories::for_configuration(path));
         let config = config.map_err(|FaultAt { place, fault }| {
             let (line, column) = (place.line, place.column);
             ConfigError::Faulty { path: path.to_owned(), line, column, fault: Box::new(fault) }

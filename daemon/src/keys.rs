@@ -77,6 +77,9 @@ pub enum KeyError {
     RootKeyBesideData { path: String },
     #[error("root key: {path} is not there, and {origin} needs it: bring it back")]
     RootKeyGone { path: String, origin: String },
+    /// A credential of systemd that this process was not handed: nothing is lost.
+    #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]
+    RootKeyNotHanded { name: String, is_in_unit: bool },
     #[error(
         "root key: {origin} was written under the root key {expected}, and the configured one is {configured}: \
          configure the right one, or bring it back"
@@ -165,13 +168,23 @@ impl KeyError {
                 "where it is lost for good, the recovery key: `infrad key rewrap --recovery` for the data that is \
                  here, `infrad restore FILE --recovery` for a backup",
             ),
+            Self::RootKeyNotHanded { is_in_unit: true, .. } => Some(
+                "`systemctl edit infrad`, and under `[Service]` a `LoadCredential=NAME:FILE` for each key of `keys`",
+            ),
+            Self::RootKeyNotHanded { is_in_unit: false, .. } => Some(
+                "the same command as root after `infrad as-service`, which runs it as the unit runs the daemon",
+            ),
             Self::RootKeyFile(error) if error.is_permission_denied() => Some(
-                "the same as the user that may read the root key; where systemd hands it to the daemon, \
-                 `systemd-run` with `LoadCredential=`, as docs/install.md has it",
+                "the same as the user that may read the root key; where systemd runs the daemon, `infrad as-service` \
+                 before the command, as root",
             ),
             _ => None,
         }
     }
+}
+
+fn reason_for_no_credential(is_in_unit: bool) -> &'static str {
+    if is_in_unit { "the unit does not hand it over" } else { "this command does not run inside the unit" }
 }
 
 impl Keys {

@@ -1,24 +1,33 @@
 //! What differs by operating system: private files and directories, the lock of the data directory, locked memory.
 
+mod access;
+mod accounts;
+mod credentials;
 mod files;
 mod handed_sockets;
 mod lock;
 mod memory;
 mod private;
 mod service_manager;
+mod typing;
+mod unit;
 mod usage;
 
 use std::path::Path;
 
+pub use access::{Access, Purpose};
+pub use accounts::Account;
+pub use credentials::{credential_name, credentials_directory, handed, is_credential};
 pub use files::allow_open_files;
 pub use handed_sockets::HandedSockets;
 pub use lock::{DataDirectoryLock, lock_data_directory};
 pub use memory::lock_memory;
 pub use private::{
-    BESIDE, create_file, ensure_private_directory, is_credential, read_private_file, replace_file,
-    sync_directory,
+    BESIDE, create_file, ensure_private_directory, read_private_file, replace_file, sync_directory,
 };
 pub use service_manager::ServiceManager;
+pub use typing::HiddenTyping;
+pub use unit::{UNIT, Unit};
 pub use usage::ProcessUsage;
 
 /// Why a file or directory cannot be used.
@@ -47,7 +56,7 @@ fn advice_on_owner(owner: u32) -> &'static str {
     if owner == 0 {
         "infrad may have been run as root once; `chown` gives it to the user that infrad runs as"
     } else {
-        "run infrad as that user, with `runuser -u` or `sudo -u`"
+        "run infrad as that user: where systemd runs the daemon, `infrad as-service` does, else `runuser -u`"
     }
 }
 

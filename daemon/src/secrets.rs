@@ -46,6 +46,11 @@ pub trait SecretBackend: Send + Sync {
     /// Checks the form of `name` without any access to the secret.
     fn check_name(&self, name: &str) -> Result<(), String>;
 
+    /// The file that keeps the secret, if one on this machine does.
+    fn file(&self, _name: &str) -> Option<PathBuf> {
+        None
+    }
+
     fn read<'a>(
         &'a self,
         name: &'a str,
@@ -213,6 +218,11 @@ impl Backends {
             return Err(ReadError::Malformed(format!("{reference} is empty")));
         }
         Ok(secret)
+    }
+
+    /// The file that keeps the secret, if one on this machine does: its owner and mode can be looked at without reading it.
+    pub fn file_of(&self, reference: &Reference) -> Option<PathBuf> {
+        self.find(&reference.backend)?.backend.file(reference.name.expose_secret())
     }
 
     /// How often secrets were read for `reason` since the start.

@@ -187,7 +187,7 @@ fn serve_with_files(daemon: &mut Daemon, authority: &Authority) {
     let (certificate, key) = (daemon.directory().join("tls.crt"), daemon.directory().join("tls.key"));
     let leaf = authority.issue();
     std::fs::write(&certificate, leaf.chain_pem).expect("a file");
-    std::fs::write(&key, leaf.key_pem).expect("a file");
+    infra_harness::services::write_private(&key, &leaf.key_pem);
     daemon.change(|configuration| {
         configuration.more = format!(
             "tls: {{files: {{certificate: {}, privateKey: {}, public: true}}}}\n",

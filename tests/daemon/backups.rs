@@ -62,6 +62,19 @@ fn the_page_on_recovery_works_as_it_is_written() {
     login::over_http(&host, &provider);
 }
 
+#[test]
+fn recovery_key_is_not_shown_while_it_is_typed() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let created = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
+    let key = created.stdout.trim();
+    let mut running = daemon.infrad_in_terminal(["key", "recovery", "test"]);
+    running.wait_for("a question", |_, told| told.contains("recovery key (").then_some(()));
+    running.enter(key);
+    let ran = running.wait().expect(0).telling(&["the recovery key opens the store"]);
+    assert!(!ran.to_string().contains(key), "the terminal shows it\n{ran}");
+}
+
 /// The same where the root key alone is lost.
 #[test]
 fn the_page_on_a_lost_root_key_works_as_it_is_written() {
@@ -116,7 +129,7 @@ fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone()
     host.infrad_told(["restore", "kept.backup", "--recovery"], &key)
         .wait()
         .expect(0)
-        .telling(&["ended the 1 sessions"]);
+        .telling(&["ended 1 session in it"]);
     host.start_again();
     assert_eq!(host.pin(), pin, "users would be asked anew");
     let answered = host.api().get_as("/v1/session", &token);

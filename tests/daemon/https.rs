@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use infra_harness::authority::{Authority, Leaf};
 use infra_harness::daemon::Daemon;
 use infra_harness::ports::Ports;
 use infra_harness::provider::Provider;
+use infra_harness::services::write_private;
 use infra_harness::wait;
 use infra_shared::http::{Limits, Trust, Way, authorities_from_pem, blocking_client};
 use rustix::process::{Pid, Signal, kill_process};
@@ -37,7 +39,7 @@ fn with_files(provider: &Provider, leaf: &Leaf, more: &str) -> Daemon {
 
 fn replace(daemon: &Daemon, leaf: &Leaf) {
     std::fs::write(daemon.directory().join("tls.crt"), &leaf.chain_pem).expect("written");
-    std::fs::write(daemon.directory().join("tls.key"), &leaf.key_pem).expect("written");
+    write_private(&daemon.directory().join("tls.key"), &leaf.key_pem);
 }
 
 /// The certificate that somebody is shown who trusts `authority`.
@@ -103,7 +105,7 @@ fn files_that_change_are_taken_up_and_broken_ones_are_told_and_refused() {
     let is_third = || (shown(&daemon, &authority).as_deref() == Some(third.chain[0].as_ref())).then_some(());
     assert!(wait::until(BOUND, is_third).is_some(), "{}", daemon.log());
 
-    std::fs::write(daemon.directory().join("tls.key"), &first.key_pem).expect("written");
+    write_private(&daemon.directory().join("tls.key"), &first.key_pem);
     hang_up(&daemon);
     let is_told = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
     let told = wait::until(BOUND, is_told).unwrap_or_else(|| panic!("{}", daemon.log()));
@@ -125,10 +127,48 @@ fn broken_files_are_found_by_check_and_keep_the_daemon_from_starting() {
     let mut daemon = with_files(&provider, &authority.issue(), "");
     daemon.stop();
     daemon.infrad(["check"]).wait().expect(0);
-    std::fs::write(daemon.directory().join("tls.key"), other.issue().key_pem).expect("written");
+    write_private(&daemon.directory().join("tls.key"), &other.issue().key_pem);
     daemon.infrad(["check"]).wait().expect(2).telling(&["does not belong to the certificate", "tls.crt"]);
     daemon.infrad(["check", "--live"]).wait().expect(1);
     daemon.infrad(["serve"]).wait().expect(1).telling(&["the daemon cannot start", "does not belong"]);
+}
+
+#[test]
+fn tls_key_that_others_can_read_is_refused_and_named() {
+    let (provider, authority) = (Provider::start(), Authority::new());
+    let mut daemon = with_files(&provider, &authority.issue(), "");
+    daemon.stop();
+    let key = daemon.directory().join("tls.key");
+    let mode = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    mode(0o644);
+    let told = format!("this private key can be read by others: run `chmod 640 {}`", key.display());
+    daemon.infrad(["check"]).wait().expect(2).telling(&[&told]);
+    daemon.infrad(["serve"]).wait().expect(1).telling(&["the daemon cannot start", &told]);
+    // A group of the host may have it.
+    mode(0o640);
+    daemon.infrad(["check"]).wait().expect(0);
+    daemon.start_again();
+
+    // While it runs, the certificate before goes on serving.
+    replace(&daemon, &authority.issue());
+    mode(0o644);
+    hang_up(&daemon);
+    let is_told = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
+    let told = wait::until(BOUND, is_told).unwrap_or_else(|| panic!("{}", daemon.log()));
+    assert!(told.contains("can be read by others"), "{told}");
+}
+
+#[test]
+fn renewal_without_acme_says_that_there_is_nothing_to_renew() {
+    let (provider, authority) = (Provider::start(), Authority::new());
+    let own = Daemon::start(&provider);
+    own.infrad(["certificate", "renew"])
+        .wait()
+        .expect(0)
+        .telling(&["without ACME there is nothing to order"]);
+    let files = with_files(&provider, &authority.issue(), "");
+    let ran = files.infrad(["certificate", "renew"]).wait().expect(2).silent();
+    ran.telling(&["there is nothing to renew", "the files of `tls.files`"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::documents::{Block, Fate, Host, Page, calls, pages, unknown_name};
 use infra_harness::provider::Provider;
+use infra_harness::services::write_private;
 
 /// A key that nothing has, nor anything like it.
 const UNKNOWN: &str = "zzzzqqqqzzzzqqqq";
@@ -36,7 +37,7 @@ fn every_configuration_of_the_pages_is_taken() {
     let authority = Authority::new();
     let leaf = authority.issue();
     for (name, text) in [("tls.crt", &leaf.chain_pem), ("tls.key", &leaf.key_pem)] {
-        fs::write(directory.join(name), text).expect("a file");
+        write_private(&directory.join(name), text);
     }
     fs::copy(authority.file(), directory.join("cluster-ca.pem")).expect("a file");
     fs::copy(authority.file(), directory.join("provider-ca.pem")).expect("a file");

@@ -83,7 +83,7 @@ fn a_hundred_replacements_of_the_certificate_files_fail_no_request() {
         let (leaf, version) = (authority.issue(), folder.join(format!("..{number}")));
         std::fs::create_dir(&version).expect("a directory");
         std::fs::write(version.join("tls.crt"), &leaf.chain_pem).expect("a chain");
-        std::fs::write(version.join("tls.key"), &leaf.key_pem).expect("a key");
+        infra_harness::services::write_private(&version.join("tls.key"), &leaf.key_pem);
         let fresh = folder.join("..fresh");
         symlink(&version, &fresh).expect("a link");
         std::fs::rename(&fresh, folder.join("..data")).expect("the link is replaced");

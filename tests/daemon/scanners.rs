@@ -145,7 +145,7 @@ fn reload(scanned: &Scanned) -> Authority {
 fn write(daemon: &Daemon, leaf: &Leaf) {
     let (certificate, key) = files(daemon);
     std::fs::write(certificate, &leaf.chain_pem).expect("a chain");
-    std::fs::write(key, &leaf.key_pem).expect("a key");
+    infra_harness::services::write_private(&key, &leaf.key_pem);
 }
 
 fn files(daemon: &Daemon) -> (PathBuf, PathBuf) {

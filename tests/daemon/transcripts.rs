@@ -1,5 +1,9 @@
 //! What operators see: every command of `infrad` with every exit code, compared with `tests/transcripts`.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::program::{Ran, Transcript};
 use infra_harness::provider::{CLIENT_SECRET, Provider};
@@ -59,6 +63,28 @@ fn check() {
     transcript.note("there is no configuration");
     transcript.add(&run(&daemon, ["check"], 2));
     transcript.compare("infrad-check");
+}
+
+#[test]
+fn check_names_a_secret_that_cannot_be_used() {
+    let provider = Provider::start();
+    let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let configuration = std::fs::read_to_string(daemon.configuration_file()).expect("the configuration");
+    let (_, secret) = configuration.split_once("clientSecret: file:").expect("a secret in a file");
+    let secret = Path::new(secret.lines().next().expect("a path"));
+    std::fs::set_permissions(secret, Permissions::from_mode(0o644)).expect("a mode");
+    let ran = run(&daemon, ["check"], 1);
+    for told in ["FAILS    provider ", "others may read ", "mode 0644", "try: `chmod 0400 "] {
+        assert!(ran.stdout.contains(told), "{told}: {ran}");
+    }
+    assert!(!ran.stdout.contains("configuration is good"), "{ran}");
+    let ran = run(&daemon, ["check", "--json"], 1).json();
+    assert_eq!(ran.pointer("/problems/0/result").and_then(|result| result.as_str()), Some("fails"), "{ran}");
+
+    // The daemon may be meant for another machine.
+    std::fs::remove_file(secret).expect("the secret");
+    let ran = run(&daemon, ["check"], 0);
+    assert!(ran.stdout.contains("is missing on this machine") && ran.stdout.contains("as far as"), "{ran}");
 }
 
 #[test]

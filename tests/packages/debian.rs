@@ -8,6 +8,7 @@
     reason = "a program of tests, whose helpers say what went wrong"
 )]
 
+mod booted;
 mod fresh_root;
 mod making;
 mod page;
@@ -36,42 +37,45 @@ use unit::Unit;
 const SERVER: &str = "infra.example.com";
 const BOUND: Duration = Duration::from_mins(1);
 /// What the page is about, in its order; each is run below, and the last by `tarball`.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "The daemon on Debian",
     "Configuration",
     "Start",
     "Every day",
     "The client on Debian",
     "Upgrade",
+    "As the service",
     "While the daemon is stopped",
     "Removal",
     "The units",
     "From the tarball",
 ];
 
-/// Plays what the page uses of `systemd-run`.
+/// Plays what `infrad as-service` needs of `systemd-run`; the real one runs in `booted`.
 const SYSTEMD_RUN: &str = r#"#!/bin/sh -eu
 credentials=/run/credentials/played
 while :; do
     case $1 in
-    --pty | --wait) ;;
-    --uid=*) user=${1#*=} ;;
+    --property=User=*) user=${1#*=*=} ;;
     --property=StateDirectory=*)
         for name in ${1#*=*=}; do install -d -o "$user" -g "$user" -m 0700 "/var/lib/$name"; done
         ;;
     --property=LogsDirectory=*) install -d -o "$user" -g "$user" -m 0700 "/var/log/${1#*=*=}" ;;
-    --property=StateDirectoryMode=0700 | --property=LogsDirectoryMode=0700) ;;
     --property=LoadCredential=*)
         install -d -o "$user" -g "$user" -m 0500 "$credentials"
         install -o "$user" -g "$user" -m 0400 "${1##*:}" "$credentials/root.key"
         ;;
-    -*) echo "not played: $1" >&2 && exit 64 ;;
-    *) break ;;
+    --quiet | --collect | --wait | --pipe | --service-type=exec | --unit=* | --description=* | --property=*) ;;
+    --) break ;;
+    *) echo "not played: $1" >&2 && exit 64 ;;
     esac
     shift
 done
-runuser -u "$user" -- env CREDENTIALS_DIRECTORY="$credentials" "$@"
+shift
+code=0
+runuser -u "$user" -- env CREDENTIALS_DIRECTORY="$credentials" "$@" || code=$?
 rm -r "$credentials"
+exit "$code"
 "#;
 
 #[test]
@@ -152,6 +156,7 @@ fn start(root: &FreshRoot, page: &Page, unit: &mut Unit) -> String {
     assert_eq!(told("NoNewPrivs:"), Some("1"), "{status}");
     let user = root.run("id -u infrad").expect(0).stdout.trim().to_owned();
     assert_eq!(told("Uid:"), Some([user.as_str(); 4].join("\t").as_str()), "{status}");
+    root.write_program("usr/local/bin/systemd-run", SYSTEMD_RUN);
     let ran = root.run(fingerprint).expect(0);
     let words: Vec<&str> = ran.stdout.split_whitespace().collect();
     let found = words.iter().find(|word| word.starts_with("sha256:"));
@@ -188,8 +193,20 @@ fn operate(root: &FreshRoot, page: &Page, unit: &Unit) {
     let blocks = page.blocks("Every day");
     let said: String = blocks.iter().map(|block| root.run(block).expect(0).stdout).collect();
     assert!(said.contains("ready") && said.contains("alice"), "{said}");
-    // With the root key, which is root's.
-    root.run("infrad backup verify /var/backups/infrad/infrad.backup").expect(0);
+    root.run_blocks(page.blocks("As the service"));
+    // The root key is root's, and the data are not: neither user alone sees what the daemon sees.
+    for typed in ["infrad backup verify /var/backups/infrad/infrad.backup", "infrad check --live"] {
+        for user in ["", "runuser -u infrad -- "] {
+            let ran = root.run(&format!("{user}{typed}")).expect(1);
+            ran.telling(&[
+                "is a systemd credential of infrad.service",
+                &format!("`sudo infrad as-service {}`", &typed[7..]),
+            ]);
+        }
+    }
+    for typed in ["status", "key status", "fingerprint", "ca print"] {
+        root.run(&format!("infrad {typed}")).expect(0);
+    }
     root.run("grep -q login_finished /var/log/infrad/audit.jsonl").expect(0);
     // The account that signed in reads nothing of the daemon's.
     for place in
@@ -222,8 +239,13 @@ fn restore(root: &FreshRoot, page: &Page, unit: &mut Unit) {
     assert_eq!(start, "systemctl start infrad");
     unit.stop();
     root.run("rm -r /var/lib/infrad /var/lib/infrad-epoch").expect(0);
-    root.write_program("usr/local/bin/systemd-run", SYSTEMD_RUN);
-    root.run(command).expect(0).telling(&["ended the 1 sessions"]);
+    root.run(command).expect(0).telling(&["ended 1 session in it"]);
+    // Nothing is lost, and nothing is made, by a user who does not see the root key.
+    for user in ["", "runuser -u infrad -- "] {
+        let ran = root.run(&format!("{user}infrad fingerprint")).expect(1);
+        let ran = ran.telling(&["this command has to run as the service does"]);
+        assert!(!ran.stderr.contains("recovery"), "{ran}");
+    }
     unit.start(root);
     let ended = root.run("runuser -u alice -- env HOME=/home/alice infra status --json").expect(3).json();
     assert_eq!(ended["state"], "revoked", "{ended}");

@@ -36,6 +36,21 @@ fn the_tarball_installs_as_the_page_says_and_never_writes_over_a_root_key() {
     assert_eq!(ran.stderr, "", "{ran}");
     root.run("grep -qx 'ExecStart=/usr/local/bin/infrad serve' /etc/systemd/system/infrad.service").expect(0);
 
+    // The pages are there with what they show.
+    let pages = root.path(&format!("root/{}/share/doc/docs", folder.trim_start_matches("cd ")));
+    let mut led = 0;
+    for entry in std::fs::read_dir(&pages).expect("the pages").flatten() {
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            // Out of the pages lie the sources, which are not in it.
+            if !link.is_empty() && !link.contains(':') && !link.starts_with("../") {
+                assert!(pages.join(link).exists(), "{}: {link}", entry.path().display());
+                led += 1;
+            }
+        }
+    }
+    assert!(led > 100, "{led}");
+
     // Its example configuration is where the page has it.
     assert!(page.text("From the tarball").contains("the example is `share/doc/infrad.yaml` here"));
     root.write("root/client-secret", "a-client-secret");

@@ -46,6 +46,8 @@ Examples:
     infrad check
   Also whether secrets, keys and providers can be reached from here:
     infrad check --live
+  The same for the service of this host, as root:
+    infrad as-service check --live
   For a script:
     infrad check --live --json | jq .";
 
@@ -63,7 +65,16 @@ Examples:
   After another root key was put first in the configuration:
     infrad key rewrap
   Before a root key can be lost:
-    infrad key recovery create";
+    infrad key recovery create
+
+Another root key where systemd hands over the first one (`systemctl edit infrad`, `systemctl restart infrad`):
+  [Service]
+  LoadCredential=root2.key:/etc/infra/root2.key
+
+and in the configuration, the new one first:
+  keys:
+    - {kind: native, config: {path: /run/credentials/infrad.service/root2.key}}
+    - {kind: native, config: {path: /run/credentials/infrad.service/root.key}}";
 
 pub(super) const KEY_STATUS: &str = "\
 Examples:
@@ -193,6 +204,15 @@ Examples:
     infrad sessions end --user alice@example.com
   Everybody's:
     infrad sessions end --all";
+
+pub(super) const AS_SERVICE: &str = "\
+Examples:
+  Whether the service can use everything that its configuration names:
+    infrad as-service check --live
+  While the daemon is stopped, too:
+    infrad as-service key status
+  Output goes where you send it:
+    infrad as-service ca print > ca.pem";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

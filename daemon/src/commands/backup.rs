@@ -9,6 +9,7 @@ use infra_shared::clock::{Clock, SystemClock};
 
 use super::key::ask_for_recovery_key;
 use super::operation::perform_to_file;
+use super::outside::expect_inside;
 use super::{Context, failure_for_keys};
 use crate::arguments::BackupCommand;
 use crate::assembly::{AssemblyError, lock, open_audit};
@@ -16,6 +17,7 @@ use crate::audit::Event;
 use crate::control::Operation;
 use crate::failure::Failure;
 use crate::keys::Opener;
+use crate::platform::Account;
 use crate::upkeep::{self, BackupError, EpochFile, open_backup};
 
 pub(super) async fn run(
@@ -36,8 +38,13 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
     if file.symlink_metadata().is_ok() {
         return Err(Failure::usage(format!("{name} is there already")).hint("name another file"));
     }
-    let failed =
-        |error: &dyn std::error::Error| Failure::new(format!("{name} cannot be written")).because(error);
+    let failed = |error: &dyn std::error::Error| {
+        let user = Account::of_this_process().name;
+        Failure::new(format!("{name} cannot be written")).because(error).hint(format!(
+            "a directory that the user {user} may write, with room in it: `install -d -o {user} -m 0700 \
+             /var/backups/infrad`, as root"
+        ))
+    };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut beside = tempfile::Builder::new()
         .prefix(".infrad-backup-")
@@ -58,6 +65,7 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
 
 async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
+    expect_inside(context, &config)?;
     let key = recovery.then(|| ask_for_recovery_key(context)).transpose()?;
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);
     context.terminal.say("reading the backup …");
@@ -73,6 +81,7 @@ async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCo
 
 pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
+    expect_inside(context, &config)?;
     let key = recovery.then(|| ask_for_recovery_key(context)).transpose()?;
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);
     let _lock = lock(&config)?;
@@ -85,8 +94,10 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
     let restored = restored.map_err(|error| failure("the backup was not restored", &error))?;
     context.terminal.say(&format!(
-        "restored the store as it was at {}; ended the {} sessions in it: users sign in again",
-        restored.description.created_at, restored.ended
+        "restored the store as it was at {}; ended {} {} in it: users sign in again",
+        restored.description.created_at,
+        restored.ended,
+        if restored.ended == 1 { "session" } else { "sessions" }
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,8 @@ use infra_shared::clock::SystemClock;
 use jiff::SignedDuration;
 
 use super::Context;
+use super::operation::ask_holder;
+use super::outside::why_outside;
 use crate::arguments::CaCommand;
 use crate::assembly::{AssemblyError, DataDirectory, expected_public_urls};
 use crate::config::Config;
@@ -18,7 +20,7 @@ pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCod
     let config = context.read_config()?;
     match command {
         CaCommand::Print { next } => {
-            let certificates = ask(&config, Operation::Authority).await?;
+            let certificates = ask(context, &config, Operation::Authority).await?;
             let pem = match (next, certificates.next) {
                 (false, _) => certificates.certificate_pem,
                 (true, Some(next)) => next.certificate_pem,
@@ -31,7 +33,7 @@ pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCod
         }
         CaCommand::Rotate { overlap, replace } => {
             let operation = Operation::RotateAuthority { overlap_seconds: overlap, replaces: replace };
-            let certificates = ask(&config, operation).await?;
+            let certificates = ask(context, &config, operation).await?;
             context.terminal.say(&describe(&certificates));
         }
     }
@@ -55,7 +57,14 @@ fn describe(certificates: &AuthorityCertificates) -> String {
 }
 
 /// Asks the running daemon, or opens its data directory where none runs.
-async fn ask(config: &Config, operation: Operation) -> Result<AuthorityCertificates, Failure> {
+async fn ask(
+    context: &Context,
+    config: &Config,
+    operation: Operation,
+) -> Result<AuthorityCertificates, Failure> {
+    if why_outside(context, config).is_some() {
+        return ask_holder(context, config, operation).await;
+    }
     let data_directory = match DataDirectory::open(config).await {
         Ok(data_directory) => data_directory,
         Err(AssemblyError::Platform(PlatformError::Locked { .. })) => {

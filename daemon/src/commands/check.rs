@@ -1,6 +1,7 @@
-//! `infrad check`: reads the configuration and says what it means, without a network and without reading a secret; with
-//! `--live`, tries everything that it names.
+//! `infrad check`: reads the configuration and says what it means, and whether the service can use the files that it names,
+//! without a network and without reading a secret; with `--live`, tries everything that it names.
 
+mod access;
 mod live;
 mod shared_ports;
 
@@ -13,27 +14,37 @@ use crate::assembly::expected_public_urls;
 use crate::commands::Context;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::identity::ProviderSettings;
+use crate::identity::{Finding, Outcome, ProviderSettings};
 use crate::tls::{CertificateFiles, FilesError, OtherSource};
+use live::Tried;
 
 pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     if live {
         return live::run(context, &config, json).await;
     }
-    if let OtherSource::Files(files) = &config.https.source {
-        certificate_until(&config, files).map_err(|error| {
-            Failure::usage("the certificate files cannot be served with").because(&error).hint(
+    let mut found = access::judge(context, &config);
+    let is_refused = |tried: &Tried| tried.about == "https" && fails(tried);
+    // What is wrong with the files themselves has no meaning while nobody can read them.
+    if !found.iter().any(is_refused)
+        && let OtherSource::Files(files) = &config.https.source
+        && let Err(error) = certificate_until(&config, files)
+    {
+        if !(matches!(error, FilesError::File { .. }) && access::is_for_another_user(context)) {
+            return Err(Failure::usage("the certificate files cannot be served with").because(&error).hint(
                 "a chain, the server's own certificate first, and its key, for the first of `publicURLs`",
-            )
-        })?;
+            ));
+        }
+        let (what, cause) = ("certificate files".to_owned(), format!("this user cannot read them: {error}"));
+        let outcome = Outcome::Unknown { cause };
+        found.push(Tried { about: "https".to_owned(), finding: Finding { what, outcome } });
     }
-    let text = if json { report_as_json(&config) } else { report(&config) };
+    let text = if json { report_as_json(&config, &found) } else { report(&config, &found) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(live::exit_code(&found))
 }
 
-fn report_as_json(config: &Config) -> String {
+fn report_as_json(config: &Config, found: &[Tried]) -> String {
     let providers: Vec<_> = config
         .providers
         .iter()
@@ -55,6 +66,7 @@ fn report_as_json(config: &Config) -> String {
         "dataDir": config.data_dir.display().to_string(),
         "rootKeys": root_keys,
         "warnings": config.warnings,
+        "problems": live::checks_as_json(found),
     });
     format!("{report:#}\n")
 }
@@ -80,14 +92,25 @@ fn https(config: &Config) -> String {
 }
 
 /// What the configuration means, without any value of a secret.
-fn report(config: &Config) -> String {
+fn report(config: &Config, found: &[Tried]) -> String {
     let mut lines: Vec<String> = config.providers.iter().map(provider).collect();
     lines.extend(shared_ports::find(&config.providers).iter().map(shared_ports::SharedPorts::text));
     lines.push(format!("https: {}", https(config)));
     lines.push(format!("data directory: {}", config.data_dir.display()));
     lines.extend(config.root_keys.iter().map(|root_key| format!("root key: {}", root_key.describe())));
-    lines.push("configuration is good".to_owned());
-    lines.join("\n") + "\n"
+    let text = lines.join("\n") + "\n" + &live::as_table(found);
+    let last = match (found.is_empty(), found.iter().any(fails)) {
+        (true, _) => "configuration is good",
+        (false, true) => {
+            "the configuration can be read, and the service cannot run as it says: see FAILS above"
+        }
+        (false, false) => "configuration is good, as far as this user can see: see unknown above",
+    };
+    text + last + "\n"
+}
+
+fn fails(tried: &Tried) -> bool {
+    matches!(tried.finding.outcome, Outcome::Fails { .. })
 }
 
 fn provider(provider: &ProviderSettings) -> String {
@@ -119,7 +142,7 @@ providers:
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("infrad.yaml");
         std::fs::write(&path, FILE).expect("a file");
-        let report = report(&Config::read(&path).expect("a good configuration"));
+        let report = report(&Config::read(&path).expect("a good configuration"), &[]);
         for part in [
             "provider okta: issuer https://example.okta.com, client secret ",
             "data directory: /srv/infrad\n",

@@ -4,7 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use infra_shared::clock::SystemClock;
+use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
 
+use super::operation::ask_holder;
+use super::outside::why_outside;
 use super::{Context, introduction};
 use crate::assembly::{AssemblyError, DataDirectory, expected_public_urls};
 use crate::control::{self, Identity, Operation};
@@ -15,6 +19,10 @@ use crate::platform::PlatformError;
 /// authority here, so that users can be told before the first start.
 pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
+    if why_outside(context, &config).is_some() {
+        let identity: Identity = ask_holder(context, &config, Operation::Identity).await?;
+        return print(context, &identity.public_urls, identity.pin);
+    }
     let (public_urls, pin) = match DataDirectory::open(&config).await {
         Ok(data_directory) => {
             let public_urls = expected_public_urls(&config);
@@ -27,7 +35,11 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let introduction = introduction::of(&public_urls, pin);
+    print(context, &public_urls, pin)
+}
+
+fn print(context: &Context, public_urls: &[Origin], pin: Pin) -> Result<ExitCode, Failure> {
+    let introduction = introduction::of(public_urls, pin);
     context.terminal.data(format!("{introduction}\n")).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
 }

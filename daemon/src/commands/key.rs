@@ -8,6 +8,7 @@ use infra_shared::clock::SystemClock;
 use zeroize::Zeroizing;
 
 use super::operation::{expect_store, perform};
+use super::outside::expect_inside;
 use super::{Context, failure_for_keys};
 use crate::arguments::{KeyCommand, RecoveryCommand};
 use crate::assembly::{AssemblyError, lock, open_audit};
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
 use crate::keys::{self, KeyStatus, RecoveryKey};
+use crate::platform::HiddenTyping;
 
 const REWRAPPING: &str = "wrapping the data key under the first root key of the configuration …";
 /// A recovery key with all its dashes is shorter.
@@ -61,6 +63,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
             context.terminal.say("check what you wrote down: `infrad key recovery test`; then make a backup");
         }
         KeyCommand::Recovery { command: RecoveryCommand::Test } => {
+            expect_inside(context, &config)?;
             let key = ask_for_recovery_key(context)?;
             keys::test_recovery(&config.data_dir, &key)
                 .map_err(|error| Failure::new("the recovery key does not open the store").because(&error))?;
@@ -72,6 +75,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
 
 /// Has the data key, which the recovery key opens, wrapped by the first root key.
 async fn rewrap_recovered(context: &Context, config: &Config) -> Result<KeyStatus, Failure> {
+    expect_inside(context, config)?;
     expect_store(config)?;
     let key = ask_for_recovery_key(context)?;
     let _lock = lock(config)?;
@@ -83,18 +87,20 @@ async fn rewrap_recovered(context: &Context, config: &Config) -> Result<KeyStatu
     rewrapped.map_err(|error| failure_for_keys("the data key was not wrapped anew", &error, Some(&error)))
 }
 
-/// Reads a recovery key from standard input: of a person, who is asked, or of a script.
+/// Reads a recovery key from standard input: of a person, who is asked and whose typing is not shown, or of a script.
 pub(super) fn ask_for_recovery_key(context: &Context) -> Result<RecoveryKey, Failure> {
     let input = std::io::stdin();
-    if input.is_terminal() {
-        context.terminal.say("recovery key (case, spaces and dashes do not matter):");
+    // Before the question: what is typed at once is not shown either.
+    let hidden = input.is_terminal().then(HiddenTyping::start);
+    if hidden.is_some() {
+        context
+            .terminal
+            .say("recovery key (case, spaces and dashes do not matter; it is not shown while you type):");
     }
     let mut line = Zeroizing::new(String::with_capacity(usize::try_from(LONGEST_LINE).unwrap_or_default()));
-    input
-        .lock()
-        .take(LONGEST_LINE)
-        .read_line(&mut line)
-        .map_err(|error| Failure::new("standard input cannot be read").because(&error))?;
+    let read = input.lock().take(LONGEST_LINE).read_line(&mut line);
+    drop(hidden);
+    read.map_err(|error| Failure::new("standard input cannot be read").because(&error))?;
     RecoveryKey::parse(line.trim())
         .map_err(|error| Failure::usage("this is not a recovery key").because(&error))
 }

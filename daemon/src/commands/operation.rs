@@ -8,6 +8,7 @@ use std::sync::Arc;
 use infra_shared::clock::SystemClock;
 use serde::de::DeserializeOwned;
 
+use super::outside::{self, why_outside};
 use super::{Context, failure_of_operation};
 use crate::assembly::{AssemblyError, DataDirectory, Operations, open_audit};
 use crate::config::Config;
@@ -27,7 +28,7 @@ pub(super) async fn perform<T: DeserializeOwned>(
         }
         Some(Answered::Failed(failure)) => Err(failure_of_operation("it could not be done", &failure)),
         Some(Answered::File(_)) => Err(ControlError::Unexpected.into()),
-        None => Ok(control::ask(&config.data_dir, operation).await?),
+        None => ask_holder(context, config, operation).await,
     }
 }
 
@@ -44,12 +45,32 @@ pub(super) async fn perform_to_file(
         }
         Some(Answered::Failed(failure)) => Err(failure_of_operation("it could not be done", &failure)),
         Some(Answered::Json(_)) => Err(ControlError::Unexpected.into()),
-        None => Ok(control::ask_for_file(&config.data_dir, operation, to).await?),
+        None => control::ask_for_file(&config.data_dir, operation, to)
+            .await
+            .map_err(|error| failure_of_holder(context, config, error)),
     }
 }
 
 fn copy(from: &mut dyn Read, to: &mut impl Write) -> std::io::Result<()> {
     std::io::copy(from, to).map(drop)
+}
+
+/// Asks the daemon that holds the data directory.
+pub(super) async fn ask_holder<T: DeserializeOwned>(
+    context: &Context,
+    config: &Config,
+    operation: Operation,
+) -> Result<T, Failure> {
+    let answer = control::ask(&config.data_dir, operation).await;
+    answer.map_err(|error| failure_of_holder(context, config, error))
+}
+
+/// If no daemon answers, the command would have to do it, and cannot as somebody else than the service.
+fn failure_of_holder(context: &Context, config: &Config, error: ControlError) -> Failure {
+    match (&error, why_outside(context, config)) {
+        (ControlError::Unreachable(_), Some(cause)) => outside::failure(cause),
+        _ => error.into(),
+    }
 }
 
 /// Fails where there is no store: a command that only looks at one does not make it.
@@ -67,6 +88,9 @@ async fn at_hand(
     config: &Config,
     operation: Operation,
 ) -> Result<Option<Answered>, Failure> {
+    if why_outside(context, config).is_some() {
+        return Ok(None);
+    }
     expect_store(config)?;
     match DataDirectory::open(config).await {
         Ok(data_directory) => {

@@ -8,6 +8,7 @@ use super::Context;
 use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
+use crate::platform::Unit;
 use crate::tls::{CertificateState, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
@@ -31,7 +32,10 @@ pub(super) async fn ask_daemon<T: DeserializeOwned>(
     match control::ask(&config.data_dir, operation).await {
         Err(ControlError::Unreachable(error)) => {
             let what = format!("no infrad runs with the data in {}", config.data_dir.display());
-            Err(Failure::new(what).because(&error).hint("`infrad serve` starts it"))
+            let by_unit = Unit::find().is_some();
+            let hint =
+                if by_unit { "`systemctl start infrad` starts it" } else { "`infrad serve` starts it" };
+            Err(Failure::new(what).because(&error).hint(hint))
         }
         status => Ok(status?),
     }

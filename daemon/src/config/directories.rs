@@ -2,11 +2,17 @@
 //!
 //! A daemon of the system (root) keeps them in `/var/lib/infrad` and `/etc/infra/root.key`; a user's own in the
 //! platform's directories for data and for configuration, as `directories` knows them. A service that is handed its root
-//! key uses that one (`LoadCredential=root.key:…`).
+//! key uses that one (`LoadCredential=root.key:…`). A command that reads the configuration of a unit has the unit's places,
+//! whichever user types it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::directories::ProjectDirs;
+
+use crate::platform::{self, Account, UNIT, Unit};
+
+/// The name of the credential that is the root key if the configuration names none.
+const ROOT_KEY: &str = "root.key";
 
 /// The defaults; `None` where there is no home directory to derive them from.
 #[derive(Debug, Clone, Default)]
@@ -16,17 +22,38 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    pub(super) fn of_this_process() -> Self {
-        let directories = Self::of_this_user();
+    /// The defaults for the configuration at `path`: those of the unit that reads it, or of this process.
+    pub(super) fn for_configuration(path: &Path) -> Self {
+        let unit = Unit::find().filter(|unit| unit.configuration() == path);
+        let directories = match unit {
+            Some(unit) => Self::of_unit(&unit, unit.account().as_ref()),
+            None => Self::of_this_user(),
+        };
         Self { root_key: handed_root_key().or(directories.root_key), ..directories }
+    }
+
+    /// What the daemon of `unit` finds as its defaults.
+    fn of_unit(unit: &Unit, account: Option<&Account>) -> Self {
+        let is_handed = unit.credentials().iter().any(|(name, _)| *name == ROOT_KEY);
+        let handed = is_handed.then(|| Path::new("/run/credentials").join(UNIT).join(ROOT_KEY));
+        let directories = match account {
+            Some(account) if account.uid == 0 => Self::of_system(),
+            Some(account) => Self {
+                data: Some(account.home.join(".local/share/infrad/data")),
+                root_key: Some(account.home.join(".config/infrad/key").join(ROOT_KEY)),
+            },
+            None => Self::of_this_user(),
+        };
+        Self { root_key: handed.or(directories.root_key), ..directories }
+    }
+
+    fn of_system() -> Self {
+        Self { data: Some("/var/lib/infrad".into()), root_key: Some("/etc/infra/root.key".into()) }
     }
 
     fn of_this_user() -> Self {
         if is_root() {
-            return Self {
-                data: Some("/var/lib/infrad".into()),
-                root_key: Some("/etc/infra/root.key".into()),
-            };
+            return Self::of_system();
         }
         // macOS has one directory for both, hence a folder in it for each.
         let directories = ProjectDirs::from("", "", "infrad");
@@ -39,11 +66,9 @@ impl Directories {
     }
 }
 
-/// The credential `root.key`, where the service manager hands one over (systemd.exec(5), `LoadCredential=`).
-#[expect(clippy::disallowed_methods, reason = "systemd says where by the environment alone")]
+/// The credential `root.key`, if the service manager hands one over (systemd.exec(5), `LoadCredential=`).
 fn handed_root_key() -> Option<PathBuf> {
-    let credentials = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?);
-    Some(credentials.join("root.key")).filter(|path| path.exists())
+    Some(platform::credentials_directory()?.join(ROOT_KEY)).filter(|path| path.exists())
 }
 
 #[cfg(unix)]
@@ -54,4 +79,24 @@ fn is_root() -> bool {
 #[cfg(not(unix))]
 fn is_root() -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unit_that_hands_over_the_root_key_decides_the_default() {
+        let unit = Unit::of_text(include_str!("../../../deploy/systemd/infrad.service"));
+        let account =
+            Account { name: "infrad".to_owned(), uid: 997, gids: vec![997], home: "/nonexistent".into() };
+        let directories = Directories::of_unit(&unit, Some(&account));
+        assert_eq!(directories.root_key, Some("/run/credentials/infrad.service/root.key".into()));
+        assert_eq!(directories.data, Some("/nonexistent/.local/share/infrad/data".into()));
+
+        let unit = Unit::of_text("[Service]\nExecStart=/usr/bin/infrad serve\n");
+        let root = Account { name: "root".to_owned(), uid: 0, gids: vec![0], home: "/root".into() };
+        let directories = Directories::of_unit(&unit, Some(&root));
+        assert_eq!(directories.root_key, Some("/etc/infra/root.key".into()));
+    }
 }

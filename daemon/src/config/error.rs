@@ -32,6 +32,8 @@ pub enum Fault {
         "this is not YAML: look for a bracket or quote left open, or indentation that differs, here or just above"
     )]
     NotYaml,
+    #[error("a tab indents this line, and YAML allows spaces only: replace the tab with spaces")]
+    Tab,
     #[error("this key is here for the second time; remove one of the two")]
     DuplicateKey,
     #[error("a second document starts here; the configuration is one document: remove the `---`")]

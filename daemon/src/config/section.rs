@@ -94,10 +94,13 @@ impl<'a> Field<'a> {
     pub(super) fn text(&self, expected: &str) -> Result<&'a str, FaultAt> {
         match &self.node.value {
             Value::Text(text) if !text.trim().is_empty() => Ok(text),
-            Value::Whole(_) | Value::Fraction(_) | Value::Boolean(_) => Err(self
-                .wrong(format!("{expected}; put it in quotes, YAML takes it for a number or a truth value"))),
+            Value::Whole(_) | Value::Fraction(_) | Value::Boolean(_) => Err(self.in_quotes(expected)),
             _ => Err(self.wrong(expected)),
         }
+    }
+
+    fn in_quotes(&self, expected: &str) -> FaultAt {
+        self.wrong(format!("{expected}; put it in quotes, YAML takes it for a number or a truth value"))
     }
 
     /// Text that `read` makes something of.
@@ -106,7 +109,13 @@ impl<'a> Field<'a> {
         expected: &str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, FaultAt> {
-        read(self.text(expected)?).ok_or_else(|| self.wrong(expected))
+        let number = match &self.node.value {
+            Value::Whole(number) => number.to_string(),
+            Value::Fraction(number) => number.to_string(),
+            _ => return read(self.text(expected)?).ok_or_else(|| self.wrong(expected)),
+        };
+        // Quotes help only if the text in them would be right.
+        Err(read(&number).map_or_else(|| self.wrong(expected), |_| self.in_quotes(expected)))
     }
 
     /// One of some words.

@@ -251,7 +251,7 @@ fn epoch_file(
 
 fn metrics(field: &Field<'_>) -> Result<Option<SocketAddr>, FaultAt> {
     let listen = field.section(METRICS)?.find("listen");
-    let expected = "an address and a port, such as `127.0.0.1:9090`";
+    let expected = "an address and a port, such as `127.0.0.1:9464`";
     listen.map(|field| field.parsed(expected, |text| text.parse().ok())).transpose()
 }
 

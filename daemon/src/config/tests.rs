@@ -297,7 +297,7 @@ fn a_wrong_value_is_told_with_what_is_expected() {
         ("tls: yes please", "a section with keys such as `acme:`"),
         ("sessions: {lifetime: 31d}", "a time from 1m to 30d, such as `12h`"),
         ("sessions: {lifetime: 59s}", "a time from 1m to 30d"),
-        ("sessions: {lifetime: 12}", "put it in quotes"),
+        ("sessions: {lifetime: 12}", "must be a time from 1m to 30d, such as `12h` or `1h30m`"),
         ("sessions: {lifetime: 1h, inactivityTimeout: 2h}", "a time from 1m to the `lifetime`"),
         ("sessions: {maxPerUser: 0}", "a whole number from 1 to 10000, such as 48"),
         ("sessions: {maxPerUser: many}", "a whole number"),

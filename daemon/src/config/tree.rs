@@ -14,6 +14,9 @@ pub(super) struct Place {
     pub(super) column: u64,
 }
 
+/// How many lines may be between a tab and the place where the parser gave up.
+const FARTHEST_TAB: u64 = 3;
+
 /// No `Debug`: any text may be a secret.
 pub(super) struct Node {
     pub(super) place: Place,
@@ -38,20 +41,37 @@ pub(super) struct Key {
 impl Node {
     /// Reads one YAML document.
     pub(super) fn parse(text: &str) -> Result<Self, FaultAt> {
-        let tree: Spanned<Value> = serde_saphyr::from_str(text).map_err(|error| fault(&error))?;
+        let tree: Spanned<Value> = serde_saphyr::from_str(text).map_err(|error| fault(&error, text))?;
         Ok(tree.into())
     }
 }
 
 /// The parser's error without its words: they quote the file, where the next line may be a secret.
-fn fault(error: &Error) -> FaultAt {
+fn fault(error: &Error, text: &str) -> FaultAt {
     let error = error.without_snippet();
     let fault = match error {
         Error::DuplicateMappingKey { .. } => Fault::DuplicateKey,
         Error::MultipleDocuments { .. } => Fault::SeveralDocuments,
         _ => Fault::NotYaml,
     };
-    FaultAt { place: error.location().map_or(Place { line: 1, column: 1 }, Place::from), fault }
+    let place = error.location().map_or(Place { line: 1, column: 1 }, Place::from);
+    // The parser points at what the tab made of the lines around it.
+    match find_tab(text, place.line).filter(|_| fault == Fault::NotYaml) {
+        Some(place) => FaultAt { place, fault: Fault::Tab },
+        None => FaultAt { place, fault },
+    }
+}
+
+/// The tab in the indentation of a line (YAML 1.2 §6.1), the one nearest to `line`.
+fn find_tab(text: &str, line: u64) -> Option<Place> {
+    let tabs = (1..).zip(text.lines()).filter_map(|(number, content): (u64, &str)| {
+        let indentation = content.chars().take_while(|character| character.is_whitespace());
+        let column =
+            indentation.zip(1..).find_map(|(character, column)| (character == '\t').then_some(column));
+        column.filter(|_| !content.trim().is_empty()).map(|column| Place { line: number, column })
+    });
+    let tabs = tabs.filter(|place| place.line.abs_diff(line) <= FARTHEST_TAB);
+    tabs.min_by_key(|place| place.line.abs_diff(line))
 }
 
 impl From<Location> for Place {
@@ -139,5 +159,24 @@ impl<'de> Visitor<'de> for ValueVisitor {
             entries.push((Key { place: key.referenced.into(), text: key.value }, node.into()));
         }
         Ok(Value::Section(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tab_in_the_indentation_is_named_at_its_place() {
+        for (text, line, column) in [
+            ("version: 1\nproviders:\n\t- name: okta\n", 3, 1),
+            ("version: 1\nproviders:\n  - name: okta\n  \tkind: okta\n", 4, 3),
+            ("version: 1\nlog:\n\tlevel: debug\nmetrics: {listen: \"127.0.0.1:9090\"}\n", 3, 1),
+        ] {
+            let Err(fault) = Node::parse(text) else { panic!("taken: {text:?}") };
+            assert_eq!(fault, FaultAt { place: Place { line, column }, fault: Fault::Tab }, "{text:?}");
+        }
+        let Err(fault) = Node::parse("version: [1\n") else { panic!("taken") };
+        assert_eq!(fault.fault, Fault::NotYaml);
     }
 }

@@ -30,7 +30,16 @@ impl NativeRootKey {
         }
         let contents = match platform::read_private_file(path, 4096) {
             Ok(contents) => contents,
-            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_not_found() || error.is_permission_denied() => {
+                if let Some(name) = platform::credential_name(path) {
+                    let is_in_unit = platform::credentials_directory().is_some();
+                    return Err(KeyError::RootKeyNotHanded { name: name.display().to_string(), is_in_unit });
+                }
+                if error.is_not_found() {
+                    return Ok(None);
+                }
+                return Err(KeyError::RootKeyFile(error));
+            }
             Err(error) => return Err(KeyError::RootKeyFile(error)),
         };
         let key: &[u8; BYTES] = contents
@@ -103,4 +112,25 @@ fn resolved(path: &Path) -> PathBuf {
         }
     }
     path.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credential_that_was_not_handed_is_never_lost_or_made() {
+        let data_dir = tempfile::tempdir().expect("a directory");
+        let path = Path::new("/run/credentials/infrad.service/none.key");
+        let open = NativeRootKey::open(path, data_dir.path()).map(|key| key.is_some());
+        let made = NativeRootKey::open_or_create(path, data_dir.path()).map(drop);
+        for error in [open.map(drop).expect_err("not handed"), made.expect_err("not handed")] {
+            assert!(
+                matches!(&error, KeyError::RootKeyNotHanded { name, .. } if name == "none.key"),
+                "{error}"
+            );
+            assert!(error.to_string().contains("none.key is a systemd credential"), "{error}");
+            assert!(error.advice().is_some_and(|advice| !advice.contains("recovery")), "{error}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::header::{self, Header};
 use super::native::NativeRootKey;
 use super::vault_transit::TransitRootKey;
 use super::{DataKey, KeyError, RootKey, RootKeySettings};
+use crate::platform;
 
 impl RootKeySettings {
     /// The root key, for unwrapping; `None` for a native one whose file is not there.
@@ -49,7 +50,10 @@ impl RootKeySettings {
     /// Which key this is, for people.
     pub fn describe(&self) -> String {
         match self {
-            Self::Native { path } => path.display().to_string(),
+            Self::Native { path } => match platform::credential_name(path) {
+                Some(name) => format!("systemd credential {}", name.display()),
+                None => path.display().to_string(),
+            },
             #[cfg(feature = "aws")]
             Self::AWSKMS { key_id, .. } => format!("awskms:{key_id}"),
             Self::Vault { server, transit_mount, key } => {
@@ -89,7 +93,16 @@ pub(super) async fn unwrap(
     let (mut configured, mut gone, mut failed) = (Vec::new(), None, None::<KeyError>);
     for settings in root_keys {
         // One that is not there may be the next one, which nothing is wrapped by yet.
-        let Some(root_key) = settings.open(data_dir)? else {
+        let root_key = match settings.open(data_dir) {
+            Ok(root_key) => root_key,
+            // Another key may unwrap; if none does, this one may be the right one.
+            Err(error @ KeyError::RootKeyNotHanded { .. }) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(root_key) = root_key else {
             gone.get_or_insert_with(|| settings.describe());
             continue;
         };

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::PlatformError;
+use super::{PlatformError, credentials};
 
 /// Makes sure that `path` is a directory of this user that nobody else can enter (0700), creating it if needed.
 pub fn ensure_private_directory(path: &Path) -> Result<(), PlatformError> {
@@ -36,7 +36,8 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
     let name = || path.display().to_string();
     // Not to follow, and not to wait for a writer where the file is a pipe.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(
+    let place = credentials::handed(path);
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(place).map_err(
         |error| {
             if rustix::io::Errno::from_io_error(&error) == Some(rustix::io::Errno::LOOP) {
                 PlatformError::Link { path: name() }
@@ -70,14 +71,9 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
 /// Whether others than `owner` and its reader may use a file of this mode. Nobody but root can give root's file to a group,
 /// and it is the only way in which Kubernetes (a Secret with `fsGroup`) and systemd (a credential with an access list) hand
 /// one to a program that is not root: then the group may read, and that is all. For root itself it is of no use.
-fn is_too_open(mode: u32, owner: u32, reader: u32) -> bool {
+pub(super) fn is_too_open(mode: u32, owner: u32, reader: u32) -> bool {
     let handed_to_group = owner == 0 && reader != 0 && mode & 0o077 == 0o040;
     mode & 0o077 != 0 && !handed_to_group
-}
-
-/// Whether `path` is a file that systemd hands to its unit (`LoadCredential=`), read-only and gone with it.
-pub fn is_credential(path: &Path) -> bool {
-    path.starts_with("/run/credentials")
 }
 
 /// Creates the file `path`, which must not be there yet, whole or not at all, and makes it durable; `mode` from creation.

@@ -36,6 +36,10 @@ impl SecretBackend for File {
         }
     }
 
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        Some(self.directory.as_ref().map_or_else(|| name.into(), |directory| directory.join(name)))
+    }
+
     fn read<'a>(
         &'a self,
         name: &'a str,

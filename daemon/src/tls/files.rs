@@ -1,7 +1,7 @@
 //! The operator's own certificate files, taken up again whenever they change.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::chain::{ChainError, CheckedChain, covers};
 use super::journal::Journal;
 use super::resolver::Resolver;
+use crate::platform;
 
 /// How often the files are looked at. Both are small, and reading them finds every way in which they can be replaced:
 /// written over, renamed, linked elsewhere, below a directory that is, on a file system that tells nobody.
@@ -82,7 +83,10 @@ impl CertificateFiles {
     }
 
     fn read(&self) -> Result<Contents, FilesError> {
-        Ok(Contents { certificate: read(&self.certificate)?.to_vec(), private_key: read(&self.private_key)? })
+        Ok(Contents {
+            certificate: read(&self.certificate, false)?.to_vec(),
+            private_key: read(&self.private_key, true)?,
+        })
     }
 
     fn check(
@@ -228,8 +232,9 @@ impl FilesError {
     }
 }
 
-/// A file, which may be a link: Kubernetes mounts both so.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FilesError> {
+/// A file, which may be a link: Kubernetes mounts both so. A private key that others can read is refused; its group may read
+/// it, as the group of a host's certificates does.
+fn read(path: &Path, is_private: bool) -> Result<Zeroizing<Vec<u8>>, FilesError> {
     use std::io::Read;
 
     let failed = |cause: String| FilesError::File { path: path.display().to_string(), cause };
@@ -240,10 +245,19 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FilesError> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
+        .open(platform::handed(path))
         .map_err(|error| failed(error.to_string()))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+    // Asked of the open file, so that it is the one that is read.
+    let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
+    if !metadata.is_file() {
         return Err(failed("it is not a file".to_owned()));
+    }
+    if is_private && metadata.mode() & 0o007 != 0 {
+        let mode = metadata.mode() & 0o640;
+        return Err(failed(format!(
+            "this private key can be read by others: run `chmod {mode:o} {}`",
+            path.display()
+        )));
     }
     file.take(LARGEST_FILE + 1).read_to_end(&mut contents).map_err(|error| failed(error.to_string()))?;
     if contents.len() as u64 > LARGEST_FILE {

@@ -140,6 +140,12 @@ impl Daemon {
         Running::start(command, format!("infrad {}", arguments.join(" ")), Some(input), READY)
     }
 
+    /// Starts `infrad` in a terminal of its own.
+    pub fn infrad_in_terminal<const N: usize>(&self, arguments: [&str; N]) -> Running {
+        let command = self.command(self.program(), &arguments);
+        Running::start_in_terminal(command, format!("infrad {}", arguments.join(" ")), READY)
+    }
+
     /// Starts `infrad` under another program, which is given it with its arguments.
     pub fn infrad_under(&self, mut program: Command, arguments: &[&str]) -> Running {
         program.arg(built("infrad"));

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use infra_shared::clock::SystemClock;
 use serde_json::{Value, json};
 
-use super::certificate_until;
+use super::{access, certificate_until};
 use crate::commands::Context;
+use crate::commands::outside::expect_inside;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::identity::{Finding, Outcome, Provider};
@@ -18,14 +19,16 @@ use crate::services;
 use crate::tls::{Examined, OtherSource, TlsError};
 
 /// A finding, and what it is about: the root keys, or one provider.
-struct Tried {
-    about: String,
-    finding: Finding,
+pub(super) struct Tried {
+    pub(super) about: String,
+    pub(super) finding: Finding,
 }
 
 pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Result<ExitCode, Failure> {
+    expect_inside(context, config)?;
     context.terminal.say("trying root keys, certificates, secrets and providers; each has up to 10 s …");
-    let mut tried = try_root_keys(config).await;
+    let mut tried = access::judge_directories(context, config);
+    tried.extend(try_root_keys(config).await);
     tried.extend(try_certificates(config).await);
     tried.extend(try_credentials(config).await);
     for settings in &config.providers {
@@ -126,7 +129,7 @@ fn failed(error: &KeyError, advice: &str) -> Outcome {
 }
 
 /// What fails for good counts more than what may come back.
-fn exit_code(tried: &[Tried]) -> ExitCode {
+pub(super) fn exit_code(tried: &[Tried]) -> ExitCode {
     let failures: Vec<bool> = tried
         .iter()
         .filter_map(|tried| match &tried.finding.outcome {
@@ -141,7 +144,7 @@ fn exit_code(tried: &[Tried]) -> ExitCode {
     }
 }
 
-fn as_table(tried: &[Tried]) -> String {
+pub(super) fn as_table(tried: &[Tried]) -> String {
     let mut text = String::new();
     for Tried { about, finding } in tried {
         let (word, cause, advice) = match &finding.outcome {
@@ -160,7 +163,11 @@ fn as_table(tried: &[Tried]) -> String {
 }
 
 fn as_json(tried: &[Tried]) -> String {
-    let checks: Vec<Value> = tried
+    format!("{:#}\n", json!({ "schema": 1, "checks": checks_as_json(tried) }))
+}
+
+pub(super) fn checks_as_json(tried: &[Tried]) -> Vec<Value> {
+    tried
         .iter()
         .map(|Tried { about, finding }| {
             let (result, cause, advice, is_away) = match &finding.outcome {
@@ -173,6 +180,5 @@ fn as_json(tried: &[Tried]) -> String {
                 "away": is_away,
             })
         })
-        .collect();
-    format!("{:#}\n", json!({ "schema": 1, "checks": checks }))
+        .collect()
 }

@@ -33,8 +33,18 @@ impl Pair {
 
     fn write(&self, directory: &Path) {
         std::fs::write(directory.join("tls.crt"), &self.certificate).expect("written");
-        std::fs::write(directory.join("tls.key"), &self.key).expect("written");
+        write_key(&directory.join("tls.key"), &self.key);
     }
+}
+
+/// A key that others cannot read.
+fn write_key(path: &Path, key: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.expect("a key").write_all(key.as_bytes()).expect("written");
 }
 
 struct Served {
@@ -181,7 +191,7 @@ async fn nothing_is_said_of_files_between_two_writes() {
     let directory = served.path("files");
     std::fs::write(directory.join("tls.crt"), &second.certificate).expect("written");
     served.files.look(&served.resolver, SystemClock.now()).await;
-    std::fs::write(directory.join("tls.key"), &second.key).expect("written");
+    write_key(&directory.join("tls.key"), &second.key);
     served.look().await;
     assert!(served.serves(&second));
     assert_eq!(served.files.journal.read().failures, 0);

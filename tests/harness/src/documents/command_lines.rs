@@ -136,6 +136,10 @@ fn call(mut words: Vec<String>) -> Option<Call> {
     let program = words.first()?.rsplit('/').next().unwrap_or_default().to_owned();
     ["infra", "infrad"].contains(&program.as_str()).then(|| {
         words[0].clone_from(&program);
+        // The rest is a command of its own.
+        if words.get(1).is_some_and(|word| word == "as-service") && words.len() > 2 {
+            words.remove(1);
+        }
         Call { program, words }
     })
 }
@@ -155,6 +159,7 @@ mod tests {
             ("printf '%s' \"$(infra token)\" | curl @-", vec!["infra token"]),
             ("if ! infra status --quiet; then infra login; fi", vec!["infra status --quiet", "infra login"]),
             ("runuser -u infrad -- infrad status", vec!["infrad status"]),
+            ("infrad as-service ca print >ca.pem", vec!["infrad ca print"]),
             ("kubectl exec x -- /usr/bin/infrad check --live", vec!["infrad check --live"]),
             ("A=1 INFRA_SERVER=b infra token 2>/dev/null >t || exit", vec!["infra token"]),
             ("infrad ca print >ca.pem 2>&1 && echo infra done", vec!["infrad ca print"]),

@@ -40,6 +40,12 @@ const LISTED: &[(&str, &str, Fate)] = &[
     ("docs/keys.md", "root key   a file", Shown("a picture")),
     ("docs/keys.md", "infrad key recovery create", Elsewhere("tests/daemon/backups.rs")),
     ("docs/keys.md", "infrad backup verify", Elsewhere("tests/daemon/backups.rs")),
+    ("docs/keys.md", "(umask 377", Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots")),
+    (
+        "docs/keys.md",
+        "infrad as-service check --live",
+        Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots"),
+    ),
     ("docs/keys.md", "infrad key rewrap --recovery", Elsewhere("tests/daemon/backups.rs")),
     (
         "docs/kubernetes-install.md",

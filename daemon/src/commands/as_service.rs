@@ -1,0 +1,284 @@
+//! `infrad as-service`: runs another command of infrad as the systemd unit runs the daemon.
+//!
+//! systemd-run starts it with every setting of infrad.service and its drop-ins: the user, the credentials, the environment, the
+//! directories and the sandbox. Standard streams are passed through as they are, and the exit code is that of the command.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, ExitCode, ExitStatus, Stdio};
+
+use clap::{CommandFactory, Parser};
+use infra_shared::command_line::Misuse;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Context, outside};
+use crate::arguments::{Arguments, AuditCommand, BackupCommand, Command};
+use crate::failure::Failure;
+use crate::platform::{UNIT, Unit};
+
+/// What makes a service of a unit: how it is started, watched and ended.
+const OF_THE_DAEMON: [&str; 17] = [
+    "Type",
+    "NotifyAccess",
+    "WatchdogSec",
+    "TimeoutSec",
+    "TimeoutStartSec",
+    "TimeoutStopSec",
+    "TimeoutAbortSec",
+    "RemainAfterExit",
+    "PIDFile",
+    "Sockets",
+    "FileDescriptorStoreMax",
+    "StandardInput",
+    "StandardOutput",
+    "StandardError",
+    "SuccessExitStatus",
+    "RuntimeMaxSec",
+    "OOMPolicy",
+];
+/// With these, a file that the operator names would be another one, or none.
+const HIDES_FILES: [&str; 3] = ["PrivateTmp=no", "ProtectHome=no", "ProtectSystem=no"];
+/// From here on, exit codes are those of systemd: a step before the program failed (systemd.exec(5)).
+const FIRST_OF_SYSTEMD: i32 = 200;
+const INTERRUPTED: u8 = 130;
+
+pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCode, Failure> {
+    let typed: Vec<OsString> = [OsString::from("infrad")].iter().chain(words).cloned().collect();
+    let arguments = match Arguments::try_parse_from(&typed) {
+        Ok(arguments) => arguments,
+        Err(answer) => return misuse(&answer, &typed),
+    };
+    expect_command(&arguments.command)?;
+    let Some(unit) = Unit::find() else {
+        return Err(Failure::usage(format!("this host has no {UNIT}"))
+            .hint("run the command as the user that runs the daemon; docs/install.md has the units"));
+    };
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::usage("only root can have systemd run a command as the service does")
+            .hint(format!("`sudo infrad as-service {}`", outside::line(words))));
+    }
+    expect_credentials(&unit)?;
+    let name = format!("infrad-command-{}.service", std::process::id());
+    let mut process = Process::new("systemd-run");
+    process.args(["--quiet", "--collect", "--wait", "--pipe", "--service-type=exec"]);
+    process.arg(format!("--unit={name}")).arg(format!("--description=infrad {}", outside::line(words)));
+    process.args(
+        properties(&unit, &arguments.command).into_iter().map(|property| format!("--property={property}")),
+    );
+    process.arg("--").arg(unit.program().unwrap_or("/usr/bin/infrad"));
+    process.args(with_absolute_paths(words, &arguments));
+    // What the unit's command line says holds for its commands too, unless the operator says otherwise.
+    if arguments.global.config == context.config_path {
+        process.arg("--config").arg(unit.configuration());
+    }
+    match wait(process, &name).await? {
+        Some(status) => explain(status, &unit, &name),
+        None => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+/// What is wrong with the command, as if it was typed alone.
+fn misuse(answer: &clap::Error, typed: &[OsString]) -> Result<ExitCode, Failure> {
+    let Some(Misuse { what, because, hint }) = Misuse::of(answer, &Arguments::command(), typed) else {
+        return Ok(crate::terminal::show_usage(answer));
+    };
+    Err(Failure::usage(what).because_text(because).hint(hint))
+}
+
+/// The unit itself does the rest.
+fn expect_command(command: &Command) -> Result<(), Failure> {
+    let refused = match command {
+        Command::Serve { .. } => "`serve` is what the unit runs",
+        Command::AsService { .. } => "the command would be run as the service twice",
+        Command::Completions { .. } => "completions do not depend on the service",
+        #[cfg(feature = "dev")]
+        Command::Dev { .. } => "`dev` has a daemon of its own",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage("this command cannot run as the service does")
+        .because_text(refused.to_owned())
+        .hint("`systemctl start infrad` starts the daemon; name another command, such as `infrad as-service status`"))
+}
+
+/// systemd would end with a number and no word about it.
+fn expect_credentials(unit: &Unit) -> Result<(), Failure> {
+    let credentials = unit.credentials();
+    let missing =
+        credentials.iter().find(|(_, source)| source.starts_with('/') && !Path::new(source).exists());
+    let Some((name, source)) = missing else { return Ok(()) };
+    Err(Failure::new(format!("{UNIT} cannot start: systemd cannot hand over its credential {name}"))
+        .because_text(format!("{source} is missing, and LoadCredential= names it"))
+        .hint(format!(
+            "restore {source} from where you keep its copy; if it is lost, docs/keys.md says how the recovery key opens \
+             the data"
+        )))
+}
+
+/// The unit's settings that decide what a command sees and may do.
+fn properties(unit: &Unit, command: &Command) -> Vec<String> {
+    let is_of_the_daemon =
+        |key: &str| OF_THE_DAEMON.contains(&key) || key.starts_with("Exec") || key.starts_with("Restart");
+    let settings = unit.settings().iter().filter(|(key, _)| !is_of_the_daemon(key));
+    let mut properties: Vec<String> = settings.map(|(key, value)| format!("{key}={value}")).collect();
+    if properties.iter().any(|property| property.starts_with("RuntimeDirectory=")) {
+        // It is the daemon's, which goes on.
+        properties.push("RuntimeDirectoryPreserve=yes".to_owned());
+    }
+    if named_file(command).is_some() {
+        properties.extend(HIDES_FILES.map(ToOwned::to_owned));
+    }
+    properties
+}
+
+/// The file of the operator that a command reads or writes.
+fn named_file(command: &Command) -> Option<&Path> {
+    match command {
+        Command::Backup { command: Some(BackupCommand::Verify { file, .. }), .. }
+        | Command::Restore { file, .. } => Some(file),
+        Command::Backup { file, .. } => file.as_deref(),
+        Command::Audit { command: AuditCommand::Verify { file, .. } } => file.as_deref(),
+        _ => None,
+    }
+}
+
+/// The words, with paths that do not depend on the directory that the operator is in.
+fn with_absolute_paths(words: &[OsString], arguments: &Arguments) -> Vec<OsString> {
+    let named = [named_file(&arguments.command), Some(arguments.global.config.as_path())];
+    let absolute = |word: &OsString| {
+        for path in named.iter().flatten() {
+            let whole = || std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+            if word.as_os_str() == path.as_os_str() {
+                return whole().into_os_string();
+            }
+            for option in ["--file=", "--config="] {
+                if word.to_str().and_then(|word| word.strip_prefix(option)).map(OsStr::new)
+                    == Some(path.as_os_str())
+                {
+                    let mut whole_word = OsString::from(option);
+                    whole_word.push(whole());
+                    return whole_word;
+                }
+            }
+        }
+        word.clone()
+    };
+    words.iter().map(absolute).collect()
+}
+
+/// Waits for the command; `None` if it was interrupted, which ends its unit too and leaves the terminal as it was.
+async fn wait(mut process: Process, name: &str) -> Result<Option<ExitStatus>, Failure> {
+    let failed = |error: &std::io::Error| {
+        Failure::new("systemd-run cannot be started").because(error).hint("`apt install systemd dbus`")
+    };
+    let input = std::io::stdin();
+    let terminal = rustix::termios::tcgetattr(&input).ok();
+    let listen = |kind| signal(kind).map_err(|error| failed(&error));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let mut child = process.spawn().map_err(|error| failed(&error))?;
+    let mut waiting = tokio::task::spawn_blocking(move || child.wait());
+    let status = tokio::select! {
+        status = &mut waiting => Some(status),
+        () = async { tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () } } => None,
+    };
+    // systemd-run may have had the same signal, which ends it and not the unit.
+    let is_over = matches!(&status, Some(Ok(Ok(status))) if status.code().is_some());
+    if !is_over {
+        let _ = Process::new("systemctl").args(["stop", name]).stderr(Stdio::null()).status();
+    }
+    if let Some(terminal) = terminal {
+        let _ = rustix::termios::tcsetattr(&input, rustix::termios::OptionalActions::Now, &terminal);
+    }
+    let Some(status) = status.filter(|_| is_over) else { return Ok(None) };
+    let status = status.map_err(|error| Failure::new("the command was not waited for").because(&error))?;
+    status.map(Some).map_err(|error| failed(&error))
+}
+
+/// The exit code of the command, or why it was not started.
+fn explain(status: ExitStatus, unit: &Unit, name: &str) -> Result<ExitCode, Failure> {
+    let journal = format!("`journalctl -u {name}` has what systemd says");
+    let code = status.code().unwrap_or_default();
+    if code < FIRST_OF_SYSTEMD {
+        return Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from));
+    }
+    let step = match code {
+        200 => "its directory cannot be entered",
+        203 => "the unit's program cannot be started",
+        216 | 217 => "the unit's user or group does not exist",
+        226 => "its sandbox cannot be set up: a path of the unit is missing",
+        238..=240 => "a directory of the unit cannot be made",
+        243 => "a credential of the unit cannot be handed over",
+        _ => "a step before the program failed",
+    };
+    Err(Failure::new(format!("systemd cannot start a command as {UNIT} does"))
+        .because_text(format!("{step} (exit status {code}, user {})", unit.user()))
+        .hint(journal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> (Vec<OsString>, Arguments) {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let arguments = Arguments::try_parse_from([OsString::from("infrad")].iter().chain(&words));
+        (words, arguments.expect("good arguments"))
+    }
+
+    fn packaged() -> Unit {
+        Unit::of_text(include_str!("../../../deploy/systemd/infrad.service"))
+    }
+
+    #[test]
+    fn command_has_user_credential_and_sandbox_of_the_unit() {
+        let properties = properties(&packaged(), &parse("check --live").1.command);
+        for property in [
+            "User=infrad",
+            "LoadCredential=root.key:/etc/infra/root.key",
+            "StateDirectory=infrad infrad-epoch",
+            "ProtectSystem=strict",
+            "SystemCallFilter=~@privileged @resources",
+            "MemorySwapMax=0",
+        ] {
+            assert!(properties.iter().any(|found| found == property), "{property}: {properties:?}");
+        }
+        for of_the_daemon in ["Type=", "ExecStart=", "ExecReload=", "WatchdogSec=", "Restart"] {
+            assert!(!properties.iter().any(|found| found.starts_with(of_the_daemon)), "{of_the_daemon}");
+        }
+        assert!(!properties.contains(&"PrivateTmp=no".to_owned()));
+    }
+
+    #[test]
+    fn command_with_a_file_sees_the_files_of_the_host() {
+        for line in ["backup a", "backup verify a", "restore a --recovery", "audit verify --file=a"] {
+            let (words, arguments) = parse(line);
+            let properties = properties(&packaged(), &arguments.command);
+            assert!(properties.ends_with(&HIDES_FILES.map(ToOwned::to_owned)), "{line}: {properties:?}");
+            let words = with_absolute_paths(&words, &arguments);
+            let whole = std::path::absolute("a").expect("a directory").into_os_string();
+            let mut as_option = OsString::from("--file=");
+            as_option.push(&whole);
+            let expected = [whole, as_option];
+            assert!(words.iter().any(|word| expected.contains(word)), "{line}: {words:?}");
+        }
+    }
+
+    #[test]
+    fn commands_that_are_not_of_the_service_are_refused() {
+        for line in ["serve", "as-service status", "completions bash"] {
+            assert!(expect_command(&parse(line).1.command).is_err(), "{line}");
+        }
+        assert!(expect_command(&parse("key status --json").1.command).is_ok());
+    }
+
+    #[test]
+    fn exit_code_of_systemd_is_explained() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let explained =
+            |code: i32| explain(ExitStatus::from_raw(code << 8), &packaged(), "infrad-command-1.service");
+        assert!(explained(4).is_ok());
+        let failure = format!("{:?}", explained(243).expect_err("a failure"));
+        assert!(failure.contains("a credential of the unit cannot be handed over"), "{failure}");
+        assert!(failure.contains("journalctl -u infrad-command-1.service"), "{failure}");
+    }
+}

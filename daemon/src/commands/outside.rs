@@ -1,0 +1,83 @@
+//! Whether a command sees what the service sees: its user's files, and the credentials that systemd hands to the unit alone.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::Context;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::keys::RootKeySettings;
+use crate::platform::{self, Account, UNIT, Unit};
+
+/// The unit that reads the configuration at `path` on this host.
+pub(super) fn unit_of(path: &Path) -> Option<Unit> {
+    Unit::find().filter(|unit| unit.configuration() == path)
+}
+
+/// Why this process cannot do what the service can; `None` if it can, or if no unit reads this configuration here.
+pub(super) fn why_outside(context: &Context, config: &Config) -> Option<String> {
+    let unit = unit_of(&context.config_path)?;
+    let own = Account::of_this_process();
+    let mut causes = Vec::new();
+    if unit.account().is_some_and(|account| account.uid != own.uid) {
+        causes.push(format!(
+            "{UNIT} runs as the user {}, who owns the data, and this command runs as {}",
+            unit.user(),
+            own.name
+        ));
+    }
+    if platform::credentials_directory().is_none() {
+        causes.extend(config.root_keys.iter().find_map(|root_key| match root_key {
+            RootKeySettings::Native { path } => platform::credential_name(path),
+            _ => None,
+        }).map(|name| {
+            format!(
+                "the root key {} is a systemd credential of {UNIT}, and this command does not run inside the unit",
+                name.display()
+            )
+        }));
+    }
+    (!causes.is_empty()).then(|| causes.join("; "))
+}
+
+/// Fails if this process cannot do what the service can, before anything is opened or made.
+pub(super) fn expect_inside(context: &Context, config: &Config) -> Result<(), Failure> {
+    why_outside(context, config).map_or(Ok(()), |cause| Err(failure(cause)))
+}
+
+/// The failure of a command that has to run as the service does.
+pub(super) fn failure(cause: String) -> Failure {
+    Failure::new("this command has to run as the service does").because_text(cause).hint(as_service())
+}
+
+/// The line to type instead of the one that was typed.
+pub(super) fn as_service() -> String {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    format!("`sudo infrad as-service {}`", line(&words))
+}
+
+/// The words as one line, as a shell reads it.
+pub(super) fn line(words: &[OsString]) -> String {
+    words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// `word`, as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:@,+%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typed_word_is_quoted_if_a_shell_would_change_it() {
+        for (word, expected) in [("--live", "--live"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

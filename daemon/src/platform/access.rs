@@ -1,0 +1,269 @@
+//! Judges what a user can do with a file, from the outside: by owner, modes and the directories above it.
+
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::accounts::Account;
+use super::private::is_too_open;
+
+/// What a file is for, which decides how closed it has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A secret that nobody else may read: see [`super::read_private_file`].
+    Secret,
+    /// A private key of a certificate: its group may read it, others may not.
+    CertificateKey,
+    /// A file that everybody may read.
+    Public,
+    /// A directory that its user alone may enter.
+    PrivateDirectory,
+}
+
+/// What a user can do with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    Usable,
+    /// Nothing is there.
+    Missing,
+    /// What is wrong, and the command that corrects it.
+    Unusable {
+        cause: String,
+        advice: String,
+    },
+    /// It cannot be told from here.
+    Unknown {
+        cause: String,
+    },
+}
+
+const READ: u32 = 0o4;
+const SEARCH: u32 = 0o1;
+
+impl Access {
+    /// What `account` can do with `path`.
+    pub fn judge(path: &Path, purpose: Purpose, account: &Account) -> Self {
+        let above =
+            path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect::<Vec<_>>();
+        for directory in above.into_iter().rev() {
+            match std::fs::metadata(directory) {
+                Ok(metadata) if !metadata.is_dir() => return Self::Missing,
+                Ok(metadata) => match grants(directory, &metadata, SEARCH, account) {
+                    Some(true) => {}
+                    Some(false) => {
+                        return Self::Unusable {
+                            cause: format!(
+                                "{} may not enter {}",
+                                who(account),
+                                describe(directory, &metadata)
+                            ),
+                            advice: format!(
+                                "`chmod a+x {0}`, or a place outside of {0}",
+                                directory.display()
+                            ),
+                        };
+                    }
+                    None => return has_access_list(directory),
+                },
+                Err(error) => return failed(directory, &error),
+            }
+        }
+        match path.symlink_metadata() {
+            Ok(metadata) => judge_entry(path, &metadata, purpose, account),
+            Err(error) => failed(path, &error),
+        }
+    }
+}
+
+fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Account) -> Access {
+    let name = path.display();
+    let unusable = |cause: String, advice: String| Access::Unusable { cause, advice };
+    let is_private = matches!(purpose, Purpose::Secret | Purpose::PrivateDirectory);
+    if is_private && entry.is_symlink() {
+        return unusable(format!("{name} is a link"), format!("name the place that {name} leads to"));
+    }
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return failed(path, &error),
+    };
+    let described = describe(path, &metadata);
+    if metadata.is_dir() != (purpose == Purpose::PrivateDirectory) {
+        let expected = if metadata.is_dir() { "a directory where a file belongs" } else { "not a directory" };
+        return unusable(format!("{name} is {expected}"), format!("name another place than {name}"));
+    }
+    if purpose == Purpose::PrivateDirectory {
+        if metadata.uid() != account.uid {
+            let advice = format!("`chown -R {}: {name}`", account.name);
+            return unusable(format!("{} does not own {described}", who(account)), advice);
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return unusable(format!("others may enter {described}"), format!("`chmod 0700 {name}`"));
+        }
+        return Access::Usable;
+    }
+    let others = match purpose {
+        Purpose::Secret => is_too_open(metadata.mode(), metadata.uid(), account.uid),
+        Purpose::CertificateKey => metadata.mode() & 0o007 != 0,
+        _ => false,
+    };
+    if others {
+        return unusable(
+            format!("others may read {described}"),
+            format!(
+                "`chmod {:04o} {name}`",
+                if purpose == Purpose::Secret { 0o400 } else { 0o640 } & metadata.mode()
+            ),
+        );
+    }
+    // Root's files are handed to a group; those of other users could change under the daemon.
+    if purpose == Purpose::Secret && metadata.uid() != account.uid && metadata.uid() != 0 {
+        let advice = format!("`chown {}: {name}`", account.name);
+        return unusable(format!("{} does not own {described}", who(account)), advice);
+    }
+    match grants(path, &metadata, READ, account) {
+        Some(true) => Access::Usable,
+        Some(false) => {
+            let advice = if purpose == Purpose::Public {
+                format!("`chmod a+r {name}`")
+            } else {
+                format!("`chown {}: {name}`", account.name)
+            };
+            unusable(format!("{} cannot read {described}", who(account)), advice)
+        }
+        None => has_access_list(path),
+    }
+}
+
+/// Whether the mode lets `account` do `what`; `None` if an access list decides instead.
+fn grants(path: &Path, metadata: &Metadata, what: u32, account: &Account) -> Option<bool> {
+    if account.uid == 0 {
+        return Some(true);
+    }
+    if metadata.uid() == account.uid {
+        return Some(metadata.mode() >> 6 & what == what);
+    }
+    let mut list = [0; 1024];
+    // An entry that no list is in, or a file system that knows none, answers with an error.
+    if rustix::fs::getxattr(path, "system.posix_acl_access", &mut list).is_ok() {
+        return None;
+    }
+    let class = if account.gids.contains(&metadata.gid()) { 3 } else { 0 };
+    Some(metadata.mode() >> class & what == what)
+}
+
+fn has_access_list(path: &Path) -> Access {
+    Access::Unknown {
+        cause: format!("an access list decides who may use {0}: `getfacl {0}`", path.display()),
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Access {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Access::Missing,
+        _ => Access::Unknown { cause: format!("{}: {error}", path.display()) },
+    }
+}
+
+fn who(account: &Account) -> String {
+    format!("the user {}", account.name)
+}
+
+/// The path with its owner, its group and its mode.
+fn describe(path: &Path, metadata: &Metadata) -> String {
+    let (owner, mode) = (Account::name_of(metadata.uid()), metadata.mode() & 0o7777);
+    format!(
+        "{} (owner {owner}, group {}, mode {mode:04o})",
+        path.display(),
+        Account::group_name_of(metadata.gid())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    /// A user that owns none of the files, in the group of the test's files.
+    fn stranger(gids: Vec<u32>) -> Account {
+        Account { name: "infrad".to_owned(), uid: 4_000_000, gids, home: "/nonexistent".into() }
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir();
+        folder.expect("a directory")
+    }
+
+    fn file(folder: &Path, mode: u32) -> std::path::PathBuf {
+        let path = folder.join(format!("{mode:o}"));
+        fs::write(&path, "x").expect("a file");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
+        path
+    }
+
+    fn cause(access: Access) -> String {
+        match access {
+            Access::Unusable { cause, advice } => format!("{cause}; {advice}"),
+            other => panic!("expected an unusable file: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn file_of_another_owner_is_judged_by_mode_and_group() {
+        let folder = folder();
+        let own = Account::of_this_process();
+        let judge =
+            |mode, purpose, account: &Account| Access::judge(&file(folder.path(), mode), purpose, account);
+        let (other, member) = (stranger(vec![4_000_000]), stranger(own.gids.clone()));
+
+        assert_eq!(judge(0o400, Purpose::CertificateKey, &own), Access::Usable);
+        assert_eq!(judge(0o640, Purpose::CertificateKey, &member), Access::Usable);
+        assert_eq!(judge(0o644, Purpose::Public, &other), Access::Usable);
+        let told = cause(judge(0o600, Purpose::CertificateKey, &other));
+        assert!(told.contains("the user infrad cannot read") && told.contains("mode 0600"), "{told}");
+        assert!(told.contains("`chown infrad: "), "{told}");
+        let told = cause(judge(0o644, Purpose::CertificateKey, &own));
+        assert!(told.contains("others may read") && told.contains("`chmod 0640 "), "{told}");
+        let told = cause(judge(0o604, Purpose::Secret, &own));
+        assert!(told.contains("others may read") && told.contains("`chmod 0400 "), "{told}");
+    }
+
+    #[test]
+    fn directory_above_that_cannot_be_entered_is_named() {
+        let folder = folder();
+        let closed = folder.path().join("closed");
+        fs::create_dir(&closed).expect("a directory");
+        let path = file(&closed, 0o644);
+        fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("a mode");
+        let told = cause(Access::judge(&path, Purpose::Public, &stranger(vec![])));
+        assert!(told.contains("may not enter") && told.contains("closed (owner "), "{told}");
+        assert_eq!(Access::judge(&path, Purpose::Public, &Account::of_this_process()), Access::Usable);
+    }
+
+    #[test]
+    fn data_directory_of_another_owner_or_open_to_others_is_unusable() {
+        let folder = folder();
+        let (own, other) = (Account::of_this_process(), stranger(vec![]));
+        let judge = |account| Access::judge(folder.path(), Purpose::PrivateDirectory, account);
+        assert!(cause(judge(&other)).contains("`chown -R infrad: "));
+        assert!(cause(judge(&own)).contains("`chmod 0700 "));
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("a mode");
+        assert_eq!(judge(&own), Access::Usable);
+    }
+
+    #[test]
+    fn missing_file_link_and_directory_are_told_apart() {
+        let folder = folder();
+        let own = Account::of_this_process();
+        let judge = |name: &str, purpose| Access::judge(&folder.path().join(name), purpose, &own);
+        assert_eq!(judge("none", Purpose::Secret), Access::Missing);
+        assert_eq!(judge("none/below", Purpose::Secret), Access::Missing);
+        symlink(file(folder.path(), 0o600), folder.path().join("link")).expect("a link");
+        assert!(cause(judge("link", Purpose::Secret)).contains("is a link"));
+        assert_eq!(judge("link", Purpose::CertificateKey), Access::Usable);
+        fs::create_dir(folder.path().join("folder")).expect("a directory");
+        assert!(cause(judge("folder", Purpose::Public)).contains("a directory where a file belongs"));
+    }
+}

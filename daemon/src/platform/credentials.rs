@@ -1,0 +1,59 @@
+//! The files that systemd hands to a unit (systemd.exec(5), `LoadCredential=`): read-only, and gone with the unit.
+//!
+//! Each unit has a directory of its own, so a command that runs as the service does finds the same credential under another
+//! path. A path of any unit therefore means the credential of that name that this process was handed.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+const PLACE: &str = "/run/credentials";
+
+/// Whether `path` is the credential of a unit.
+pub fn is_credential(path: &Path) -> bool {
+    path.starts_with(PLACE)
+}
+
+/// The name of a credential, from its path.
+pub fn credential_name(path: &Path) -> Option<&Path> {
+    let below = path.strip_prefix(PLACE).ok()?;
+    let mut parts = below.components();
+    parts.next()?;
+    Some(parts.as_path()).filter(|name| !name.as_os_str().is_empty())
+}
+
+/// Where systemd put the credentials of this process; `None` if it was handed none.
+#[expect(clippy::disallowed_methods, reason = "systemd names the directory in the environment only")]
+pub fn credentials_directory() -> Option<&'static Path> {
+    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    DIRECTORY.get_or_init(|| std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)).as_deref()
+}
+
+/// The file to open for `path`.
+pub fn handed(path: &Path) -> Cow<'_, Path> {
+    handed_in(path, credentials_directory())
+}
+
+fn handed_in<'a>(path: &'a Path, directory: Option<&Path>) -> Cow<'a, Path> {
+    match (credential_name(path), directory) {
+        (Some(name), Some(directory)) => Cow::Owned(directory.join(name)),
+        _ => Cow::Borrowed(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credential_of_another_unit_means_the_one_that_was_handed() {
+        let own = Some(Path::new("/run/credentials/run-u7.service"));
+        let named = Path::new("/run/credentials/infrad.service/root2.key");
+        assert_eq!(handed_in(named, own), Path::new("/run/credentials/run-u7.service/root2.key"));
+        assert_eq!(handed_in(named, None), named);
+        let other = Path::new("/etc/infra/root.key");
+        assert_eq!(handed_in(other, own), other);
+        assert_eq!(credential_name(named), Some(Path::new("root2.key")));
+        assert_eq!(credential_name(Path::new("/run/credentials/infrad.service")), None);
+    }
+}

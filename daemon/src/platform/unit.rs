@@ -1,0 +1,261 @@
+//! The systemd unit that runs infrad on this host, read from its files and drop-ins: its user, its credentials, its paths.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::accounts::Account;
+
+/// The unit of the packages.
+pub const UNIT: &str = "infrad.service";
+/// What the unit reads if its command line does not name another.
+const CONFIGURATION: &str = "/etc/infra/infrad.yaml";
+
+/// Where systemd looks for units, the first one that has it wins (systemd.unit(5)).
+const PLACES: [&str; 5] = [
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+];
+
+/// The `[Service]` section of infrad.service with its drop-ins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Every assignment, in the order in which systemd reads them.
+    settings: Vec<(String, String)>,
+}
+
+impl Unit {
+    /// The unit of this host, if there is one.
+    pub fn find() -> Option<Self> {
+        Self::find_below(Path::new("/"))
+    }
+
+    fn find_below(root: &Path) -> Option<Self> {
+        let text =
+            PLACES.iter().find_map(|place| std::fs::read_to_string(root.join(place).join(UNIT)).ok())?;
+        let mut settings = service_settings(&text);
+        // A file in an earlier place replaces one of the same name in a later place; the names decide the order.
+        let mut drop_ins: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
+        for place in PLACES {
+            let folder = root.join(place).join(format!("{UNIT}.d"));
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.path().extension().is_some_and(|extension| extension == "conf") {
+                    drop_ins.entry(entry.file_name()).or_insert(entry.path());
+                }
+            }
+        }
+        let texts = drop_ins.values().filter_map(|path| std::fs::read_to_string(path).ok());
+        texts.for_each(|text| settings.extend(service_settings(&text)));
+        // A masked unit is an empty one.
+        let unit = Self { settings };
+        unit.command_line().is_some().then_some(unit)
+    }
+
+    /// The unit of this text, without drop-ins.
+    #[cfg(test)]
+    pub fn of_text(text: &str) -> Self {
+        Self { settings: service_settings(text) }
+    }
+
+    /// Every assignment, in order.
+    pub fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
+    /// The program that the unit runs.
+    pub fn program(&self) -> Option<&str> {
+        Some(
+            self.command_line()?
+                .split_whitespace()
+                .next()?
+                .trim_start_matches(['@', '-', ':', '+', '!', '|']),
+        )
+    }
+
+    /// The configuration that the unit's command line names, or the usual one.
+    pub fn configuration(&self) -> PathBuf {
+        let mut words = self.command_line().unwrap_or_default().split_whitespace();
+        while let Some(word) = words.next() {
+            if let Some(path) = word.strip_prefix("--config=") {
+                return path.into();
+            }
+            if let Some(path) = words.clone().next().filter(|_| word == "--config") {
+                return path.into();
+            }
+        }
+        let environment = self.list("Environment").into_iter().flat_map(str::split_whitespace);
+        let named = environment.filter_map(|word| word.trim_matches('"').strip_prefix("INFRAD_CONFIG="));
+        named.last().unwrap_or(CONFIGURATION).into()
+    }
+
+    /// The user that the unit runs as.
+    pub fn user(&self) -> &str {
+        self.last("User").unwrap_or("root")
+    }
+
+    /// The user with its groups; `None` if this machine's files do not list it.
+    pub fn account(&self) -> Option<Account> {
+        let mut account = Account::find(self.user())?;
+        let named = self.last("Group").into_iter();
+        let groups = self.list("SupplementaryGroups").into_iter().flat_map(str::split_whitespace);
+        named.chain(groups).for_each(|group| account.join(group));
+        Some(account)
+    }
+
+    /// The credentials that systemd hands to the unit: their names, and the files that they come from.
+    pub fn credentials(&self) -> Vec<(&str, &str)> {
+        let kinds = ["LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted"];
+        let values = kinds.iter().flat_map(|kind| {
+            let is_file = kind.starts_with("Load");
+            self.list(kind).into_iter().map(move |value| (value, is_file))
+        });
+        values
+            .map(|(value, is_file)| {
+                let (name, source) = value.split_once(':').unwrap_or((value, ""));
+                (name, if is_file { source } else { "" })
+            })
+            .collect()
+    }
+
+    /// Whether the unit's sandbox lets it write to `path`: its own directories and `ReadWritePaths=`.
+    pub fn may_write(&self, path: &Path) -> bool {
+        if self.protection() != "strict" {
+            return true;
+        }
+        let words = |key| self.list(key).into_iter().flat_map(str::split_whitespace);
+        let own =
+            [("StateDirectory", "/var/lib"), ("LogsDirectory", "/var/log"), ("CacheDirectory", "/var/cache")];
+        let own =
+            own.into_iter().flat_map(|(key, parent)| words(key).map(|name| Path::new(parent).join(name)));
+        let listed = words("ReadWritePaths").map(|path| PathBuf::from(path.trim_start_matches(['-', '+'])));
+        own.chain(listed).any(|place| path.starts_with(place))
+    }
+
+    /// How much of the system the unit may write.
+    pub fn protection(&self) -> &str {
+        self.last("ProtectSystem").unwrap_or("no")
+    }
+
+    /// The directories that systemd makes for the unit before it starts.
+    pub fn makes(&self, path: &Path) -> bool {
+        let words = |key| self.list(key).into_iter().flat_map(str::split_whitespace);
+        let state = words("StateDirectory").any(|name| path == Path::new("/var/lib").join(name));
+        state || words("LogsDirectory").any(|name| path == Path::new("/var/log").join(name))
+    }
+
+    fn command_line(&self) -> Option<&str> {
+        self.list("ExecStart").into_iter().next_back()
+    }
+
+    fn last(&self, key: &str) -> Option<&str> {
+        let found = self.settings.iter().rev().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The values of a setting that is a list: an empty assignment starts it again.
+    fn list(&self, key: &str) -> Vec<&str> {
+        let values = self.settings.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        let mut list = Vec::new();
+        for value in values {
+            if value.is_empty() {
+                list.clear();
+            } else {
+                list.push(value);
+            }
+        }
+        list
+    }
+}
+
+/// The assignments of the sections `[Service]`; a line that ends with a backslash continues (systemd.syntax(7)).
+fn service_settings(text: &str) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    let (mut in_service, mut held) = (false, String::new());
+    for line in text.lines() {
+        let is_comment = line.trim_start().starts_with(['#', ';']);
+        if is_comment {
+            continue;
+        }
+        if let Some(part) = line.strip_suffix('\\') {
+            held.push_str(part.trim());
+            held.push(' ');
+            continue;
+        }
+        held.push_str(line.trim());
+        let whole = std::mem::take(&mut held);
+        if whole.starts_with('[') {
+            in_service = whole == "[Service]";
+        } else if let Some((key, value)) = whole.split_once('=').filter(|_| in_service) {
+            settings.push((key.trim().to_owned(), value.trim().to_owned()));
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKAGED: &str = include_str!("../../../deploy/systemd/infrad.service");
+
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            std::fs::write(path, text).expect("a file");
+        }
+        root
+    }
+
+    #[test]
+    fn packaged_unit_is_read_with_its_user_credential_and_paths() {
+        let root = root(&[("usr/lib/systemd/system/infrad.service", PACKAGED)]);
+        let unit = Unit::find_below(root.path()).expect("a unit");
+        assert_eq!((unit.user(), unit.program()), ("infrad", Some("/usr/bin/infrad")));
+        assert_eq!(unit.configuration(), Path::new(CONFIGURATION));
+        assert_eq!(unit.credentials(), [("root.key", "/etc/infra/root.key")]);
+        assert!(
+            unit.may_write(Path::new("/var/lib/infrad/infrad.db"))
+                && unit.makes(Path::new("/var/lib/infrad"))
+        );
+        assert!(!unit.may_write(Path::new("/srv/infrad")) && !unit.makes(Path::new("/srv/infrad")));
+    }
+
+    #[test]
+    fn drop_ins_override_in_the_order_of_their_names() {
+        let root = root(&[
+            ("lib/systemd/system/infrad.service", PACKAGED),
+            (
+                "etc/systemd/system/infrad.service.d/override.conf",
+                "[Service]\nUser=other\nReadWritePaths=/opt \\\n  -/srv\n",
+            ),
+            (
+                "run/systemd/system/infrad.service.d/50-key.conf",
+                "[Unit]\nUser=nobody\n[Service]\nLoadCredential=\nLoadCredentialEncrypted=root.key:/etc/infra/root.cred\n",
+            ),
+            ("run/systemd/system/infrad.service.d/override.conf", "[Service]\nUser=hidden\n"),
+            (
+                "etc/systemd/system/infrad.service.d/60.conf",
+                "[Service]\nExecStart=\nExecStart=/opt/infrad serve --config /opt/infrad.yaml\n",
+            ),
+        ]);
+        let unit = Unit::find_below(root.path()).expect("a unit");
+        assert_eq!((unit.user(), unit.program()), ("other", Some("/opt/infrad")));
+        assert_eq!(unit.credentials(), [("root.key", "/etc/infra/root.cred")]);
+        assert_eq!(unit.configuration(), Path::new("/opt/infrad.yaml"));
+        assert!(unit.may_write(Path::new("/srv/infrad")));
+    }
+
+    #[test]
+    fn host_without_the_unit_or_with_a_masked_one_has_none() {
+        assert_eq!(Unit::find_below(root(&[]).path()), None);
+        let masked = root(&[
+            ("etc/systemd/system/infrad.service", ""),
+            ("lib/systemd/system/infrad.service", PACKAGED),
+        ]);
+        assert_eq!(Unit::find_below(masked.path()), None);
+    }
+}

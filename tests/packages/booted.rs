@@ -1,0 +1,277 @@
+//! The walk of an operator on a Debian that systemd boots (systemd-nspawn): install, one mistake of each kind, start, rotate,
+//! back up, restore, recover, remove. What was typed and what came of it goes to `target/operators-walk.txt`, for a reader.
+
+use std::fmt::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
+use infra_harness::program::{Ran, Running};
+use infra_harness::{peers, wait};
+
+use super::fresh_root::{FreshRoot, Isolation};
+use super::page::Page;
+use super::{SERVER, workspace};
+
+const BOOT: Duration = Duration::from_mins(1);
+const COMMAND: Duration = Duration::from_mins(1);
+const RESTART: &str = "systemctl reset-failed; systemctl restart infrad";
+
+/// A Debian that systemd has booted, and what was typed in it.
+struct Booted {
+    machine: std::process::Child,
+    /// The first process inside, as this name space counts.
+    first: String,
+    transcript: String,
+}
+
+impl Booted {
+    fn boot(root: &FreshRoot) -> Self {
+        let mut command = Command::new("systemd-nspawn");
+        command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe", "--directory"]);
+        command.arg(root.path("")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let machine = command.spawn().expect("systemd-nspawn starts");
+        let children = format!("/proc/{0}/task/{0}/children", machine.id());
+        let first = wait::until(BOOT, || {
+            let children = std::fs::read_to_string(&children).ok()?;
+            children.split_whitespace().next().map(ToOwned::to_owned)
+        });
+        let booted = Self { machine, first: first.expect("a first process"), transcript: String::new() };
+        let is_up = wait::until(BOOT, || {
+            let ran = booted.run("systemctl is-system-running");
+            ["running", "degraded"].contains(&ran.stdout.trim()).then_some(())
+        });
+        assert!(is_up.is_some(), "systemd did not boot: {}", booted.run("systemctl list-jobs"));
+        booted
+    }
+
+    fn run(&self, typed: &str) -> Ran {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.first, "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--"]);
+        command.args(["sh", "-c", &format!("cd /root\n{typed}")]);
+        command.env_clear().env("HOME", "/root").env("DEBIAN_FRONTEND", "noninteractive");
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        Running::start(command, typed.to_owned(), None, COMMAND).wait()
+    }
+
+    fn note(&mut self, what: &str) {
+        let _ = writeln!(self.transcript, "\n### {what}\n");
+        self.save();
+    }
+
+    /// Types a line as root, and notes what came of it.
+    #[track_caller]
+    fn typed(&mut self, line: &str, code: i32) -> Ran {
+        let ran = self.run(line);
+        let both = format!("{}{}", ran.stdout, ran.stderr);
+        let _ = writeln!(self.transcript, "# {line}\n{both}[{}]\n", ran.code.unwrap_or(-1));
+        self.save();
+        ran.expect(code)
+    }
+
+    /// The same, where both streams together hold these words.
+    #[track_caller]
+    fn told(&mut self, line: &str, code: i32, words: &[&str]) -> Ran {
+        let ran = self.typed(line, code);
+        let both = format!("{}{}", ran.stdout, ran.stderr);
+        for word in words {
+            assert!(both.contains(word), "{word:?} is not told: {ran}");
+        }
+        ran
+    }
+
+    fn save(&self) {
+        let path = workspace().join("target/operators-walk.txt");
+        std::fs::write(path, &self.transcript).expect("the transcript");
+    }
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        let _ = self.machine.kill();
+        let _ = self.machine.wait();
+    }
+}
+
+#[test]
+#[ignore = "it boots a system, which takes a minute"]
+fn operator_walks_through_a_booted_debian() {
+    let name = "booted::operator_walks_through_a_booted_debian";
+    if peers::find_program("systemd-nspawn").is_none() {
+        return;
+    }
+    let Isolation::Inside(root) = Isolation::enter(name) else { return };
+    let provider = CertifiedProvider::start(Paths::Custom).expect("it was there outside");
+    root.make_package("0.1.0-1");
+    root.resolve(SERVER, "127.0.0.1");
+    root.trust(&std::fs::read_to_string(provider.authority_file()).expect("the provider's authority"));
+    root.write("root/client-secret", CLIENT_SECRET);
+    let mut host = Booted::boot(&root);
+
+    install(&mut host, &provider);
+    mistakes(&mut host, &root);
+    start(&mut host);
+    let recovery = keys_and_backups(&mut host);
+    restore_and_recover(&mut host, &recovery);
+    remove(&mut host);
+}
+
+fn install(host: &mut Booted, provider: &CertifiedProvider) {
+    host.note("install and configure");
+    host.typed("apt install ./infrad_0.1.0-1_amd64.deb 2>/dev/null | tail -n 1", 0);
+    host.told("infrad check", 2, &["/etc/infra/infrad.yaml"]);
+    for block in Page::read().blocks("Configuration") {
+        let values = "server=infra.example.com issuer=https://example.okta.com client=0oa1b2c3";
+        let ours = format!("server={SERVER} issuer={} client=infra-basic", provider.issuer());
+        host.typed(block.replace(values, &ours).trim(), 0);
+    }
+    host.typed("cp -a /etc/infra/infrad.yaml /root/sound.yaml", 0);
+}
+
+/// One mistake of each kind: each is named by a command before the daemon fails for it, with what corrects it.
+fn mistakes(host: &mut Booted, root: &FreshRoot) {
+    const SOUND: &str = "cp -a /root/sound.yaml /etc/infra/infrad.yaml";
+    host.note("a client secret that the service cannot read");
+    host.typed("chown root: /etc/infra/okta-client-secret", 0);
+    let told = ["the user infrad cannot read /etc/infra/okta-client-secret", "owner root", "`chown infrad: "];
+    host.told("infrad check", 1, &told);
+    host.told("runuser -u infrad -- infrad check", 1, &told);
+    host.told("infrad as-service check --live", 1, &["FAILS    provider okta: client secret"]);
+    host.typed("chown infrad: /etc/infra/okta-client-secret", 0);
+    host.told("infrad check", 0, &["configuration is good", "root key: systemd credential root.key"]);
+
+    host.note("a TLS key that others can read, then one that the service cannot read");
+    let leaf = infra_harness::authority::Authority::new().issue_as_in_public(&[SERVER]);
+    root.write("etc/infra/tls.crt", &leaf.chain_pem);
+    root.write("etc/infra/tls.key", &leaf.key_pem);
+    host.typed(
+        "printf 'tls: {files: {certificate: /etc/infra/tls.crt, privateKey: /etc/infra/tls.key}}\\n' >>/etc/infra/infrad.yaml",
+        0,
+    );
+    host.typed("chmod 0644 /etc/infra/tls.key", 0);
+    host.told("infrad check", 1, &["others may read /etc/infra/tls.key", "`chmod 0640 "]);
+    host.typed("chmod 0600 /etc/infra/tls.key", 0);
+    host.told("infrad check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
+    host.told("infrad as-service check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
+    host.told(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
+    host.told("journalctl -u infrad -o cat -n 5", 0, &["/etc/infra/tls.key"]);
+    host.typed("chown infrad: /etc/infra/tls.key", 0);
+    host.told("infrad check", 0, &["the certificate in /etc/infra/tls.crt"]);
+    host.typed(SOUND, 0);
+
+    host.note("a tab in the configuration");
+    host.typed("printf 'limits:\\n\\tconnections: 100\\n' >>/etc/infra/infrad.yaml", 0);
+    host.told("infrad check", 2, &["a tab indents this line"]);
+    host.typed(SOUND, 0);
+
+    host.note("another issuer than the provider's");
+    host.typed("sed -i 's|issuer: \\(.*\\)|issuer: \\1/other|' /etc/infra/infrad.yaml", 0);
+    host.told("infrad check", 0, &["configuration is good"]);
+    let ran = host.typed("infrad as-service check --live; test $? != 0", 0);
+    assert!(ran.stdout.contains("FAILS    provider okta: discovery"), "{ran}");
+    host.typed(SOUND, 0);
+
+    host.note("a data directory that nobody made");
+    host.typed("sed -i 's|dataDir: .*|dataDir: /srv/infrad|' /etc/infra/infrad.yaml", 0);
+    host.told(
+        "infrad check",
+        1,
+        &["FAILS    data directory: /srv/infrad", "install -d -o infrad", "ReadWritePaths=/srv/infrad"],
+    );
+    host.typed("install -d -o infrad -g infrad -m 0700 /srv/infrad", 0);
+    host.told("infrad check", 1, &["infrad.service may not write to /srv/infrad"]);
+    host.typed(SOUND, 0);
+
+    host.note("a root key that is not there");
+    host.typed("mv /etc/infra/root.key /root/root.key", 0);
+    host.told("infrad check", 1, &["/etc/infra/root.key is missing, from which systemd hands over"]);
+    host.told("infrad as-service status", 1, &["systemd cannot hand over its credential root.key"]);
+    host.told(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
+    host.typed("mv /root/root.key /etc/infra/root.key", 0);
+}
+
+fn start(host: &mut Booted) {
+    host.note("start, and what to give to users");
+    host.typed("systemctl reset-failed; systemctl enable --now infrad.socket infrad.service", 0);
+    host.told("systemctl is-active infrad", 0, &["active"]);
+    host.told("infrad as-service fingerprint", 0, &["infra login infra.example.com --fingerprint sha256:"]);
+    for typed in ["status", "key status", "fingerprint"] {
+        host.typed(&format!("infrad {typed}"), 0);
+        host.typed(&format!("runuser -u infrad -- infrad {typed}"), 0);
+    }
+    host.told("infrad check --live", 1, &["`sudo infrad as-service check --live`"]);
+    host.told("infrad as-service check --live", 0, &["works    root key: unwraps the store's data key"]);
+    host.told("infrad certificate renew", 0, &["without ACME there is nothing to order"]);
+    host.typed("infrad ca print >/root/ca.pem && infrad as-service ca print >/root/again.pem", 0);
+    host.typed("test -s /root/ca.pem && cmp /root/ca.pem /root/again.pem", 0);
+    host.told("infrad as-service serve", 2, &["this command cannot run as the service does"]);
+    host.typed("infrad as-service sessions list --json | grep -c sessions", 0);
+}
+
+fn keys_and_backups(host: &mut Booted) -> String {
+    host.note("another root key, as docs/keys.md has it");
+    let page = std::fs::read_to_string(workspace().join("docs/keys.md")).expect("the page");
+    let (_, part) = page.split_once("## Another root key on a Debian host").expect("a part of the page");
+    let block = |after: &str, language: &str| {
+        let (_, rest) = part.split_once(&format!("```{language}\n{after}")).expect("a block");
+        format!("{after}{}", rest.split_once("```").expect("its end").0)
+    };
+    host.typed(block("(umask", "sh").trim(), 0);
+    let keys = block("epochFile", "yaml").replace("epochFile: /var/lib/infrad-epoch/infrad.epoch\n", "");
+    host.typed(&format!("cat >>/etc/infra/infrad.yaml <<'END'\n{keys}END"), 0);
+    host.typed(block("infrad as-service check", "sh").trim(), 0);
+    host.told("infrad as-service key status", 0, &["systemd credential root2.key (wraps)"]);
+
+    host.note("recovery key, rotation, backup");
+    let key =
+        host.run("infrad as-service key recovery create 2>/dev/null").expect(0).stdout.trim().to_owned();
+    host.typed("infrad as-service key rotate", 0);
+    host.typed("install -d -o infrad -g infrad -m 0700 /var/backups/infrad", 0);
+    host.told(
+        "cd /var/backups/infrad && infrad as-service backup a.backup",
+        0,
+        &["is a backup of the store"],
+    );
+    host.told("infrad as-service backup verify /var/backups/infrad/a.backup", 0, &["the backup is whole"]);
+    host.told("infrad as-service backup /root/b.backup", 1, &["cannot be written", "install -d -o infrad"]);
+    host.note("a full disk");
+    host.typed(
+        "install -d /mnt/small && mount -t tmpfs -o size=16k,mode=0700,uid=infrad small /mnt/small",
+        0,
+    );
+    host.told("infrad as-service backup /mnt/small/b.backup", 1, &["No space left on device"]);
+    host.typed("test -z \"$(ls -A /mnt/small)\" && umount /mnt/small", 0);
+    key
+}
+
+fn restore_and_recover(host: &mut Booted, recovery: &str) {
+    host.note("restore");
+    host.told("infrad as-service restore /var/backups/infrad/a.backup", 1, &["is in use by another infrad"]);
+    host.typed("systemctl stop infrad.socket infrad.service", 0);
+    host.told("infrad key status", 1, &["`sudo infrad as-service key status`"]);
+    host.told("infrad as-service key status", 0, &["wrapped by"]);
+    host.typed("infrad as-service restore /var/backups/infrad/a.backup | cat; systemctl start infrad", 0);
+    host.told("infrad as-service status", 0, &["ready"]);
+
+    host.note("the root keys are lost, and the recovery key is at hand");
+    host.typed("systemctl stop infrad.socket infrad.service; rm /etc/infra/root.key /etc/infra/root2.key", 0);
+    host.typed("(umask 377; head -c 32 /dev/urandom >/etc/infra/root.key)", 0);
+    host.typed("rm -r /etc/systemd/system/infrad.service.d; systemctl daemon-reload", 0);
+    host.typed("cp -a /root/sound.yaml /etc/infra/infrad.yaml", 0);
+    host.told(
+        "infrad as-service key status",
+        1,
+        &["was written under the root key", "infrad key rewrap --recovery"],
+    );
+    let typed = format!("printf '%s\\n' {recovery} | infrad as-service key rewrap --recovery");
+    host.run(&typed).expect(0).telling(&["the data key is now wrapped by"]);
+    host.told("systemctl start infrad && infrad as-service check --live", 0, &["works    root key: unwraps"]);
+    host.typed("infrad as-service fingerprint >/root/after && grep -q sha256 /root/after", 0);
+}
+
+fn remove(host: &mut Booted) {
+    host.note("remove");
+    host.typed("apt purge infrad 2>&1 | grep 'is left'", 0);
+    host.typed("systemctl is-active infrad.service infrad.socket; test $? != 0", 0);
+    host.typed("! getent passwd infrad && test ! -e /var/lib/infrad", 0);
+}
