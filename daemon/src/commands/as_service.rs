@@ -135,8 +135,9 @@ fn named_file(command: &Command) -> Option<&Path> {
     match command {
         Command::Backup { command: Some(BackupCommand::Verify { file, .. }), .. }
         | Command::Restore { file, .. } => Some(file),
-        Command::Backup { file, .. } => file.as_deref(),
-        Command::Audit { command: AuditCommand::Verify { file, .. } } => file.as_deref(),
+        Command::Backup { file, .. } | Command::Audit { command: AuditCommand::Verify { file, .. } } => {
+            file.as_deref()
+        }
         _ => None,
     }
 }

@@ -86,8 +86,8 @@ impl Unit {
             }
         }
         let environment = self.list("Environment").into_iter().flat_map(str::split_whitespace);
-        let named = environment.filter_map(|word| word.trim_matches('"').strip_prefix("INFRAD_CONFIG="));
-        named.last().unwrap_or(CONFIGURATION).into()
+        let mut named = environment.filter_map(|word| word.trim_matches('"').strip_prefix("INFRAD_CONFIG="));
+        named.next_back().unwrap_or(CONFIGURATION).into()
     }
 
     /// The user that the unit runs as.
