@@ -167,6 +167,10 @@ impl From<ControlError> for Failure {
             ControlError::Failed(failure) => {
                 failure_of_operation("the running infrad could not do it", failure)
             }
+            // What was asked for came, and has no place here.
+            ControlError::Write(source) => Self::new("the file cannot be written")
+                .because(source)
+                .hint("free space on its file system, or name a file on another one"),
             _ => Self::new("another infrad holds the data directory, and it gave no answer").because(&error),
         }
     }
