@@ -1,6 +1,6 @@
 //! Addresses of callers: who counts as one party, and which networks are known.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -30,11 +30,33 @@ impl Networks {
     }
 }
 
-/// What one party can be expected to have: an IPv4 address, or the /64 network of an IPv6 address.
+/// What one party can be expected to have: an IPv4 address, also where it is carried in an IPv6 address, or the /64 network of
+/// any other IPv6 address.
 pub fn one_party(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        IpAddr::V6(address) => embedded(address).map_or_else(
+            || Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+            IpAddr::from,
+        ),
+    }
+}
+
+/// The IPv4 address of the client that a translator or a tunnel put into an IPv6 address. With NAT64 and Teredo all clients
+/// share a /64; with 6to4 one client has 65,536 of them.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = address.to_bits();
+    // Only the wanted bits are left.
+    let from =
+        |shift: u32| Ipv4Addr::from_bits(u32::try_from((bits >> shift) & u128::from(u32::MAX)).unwrap_or(0));
+    match address.segments() {
+        // RFC 6052 §2.1, and RFC 8215 with its usual prefix of 96 bits.
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => Some(from(0)),
+        // 6to4: RFC 3056 §2.
+        [0x2002, ..] => Some(from(80)),
+        // Teredo: RFC 4380 §4, with the bits of the client's address inverted.
+        [0x2001, 0, ..] => Some(Ipv4Addr::from_bits(!from(0).to_bits())),
+        _ => None,
     }
 }
 
@@ -67,5 +89,22 @@ mod tests {
         assert_ne!(one_party(address("2001:db8::1")), one_party(address("2001:db8:0:1::1")));
         assert_eq!(one_party(address("::ffff:192.0.2.1")), address("192.0.2.1"));
         assert_ne!(one_party(address("192.0.2.1")), one_party(address("192.0.2.2")));
+    }
+
+    #[test]
+    fn embedded_ipv4_address_is_the_party() {
+        for (carried, client) in [
+            ("64:ff9b::192.0.2.1", "192.0.2.1"),
+            ("64:ff9b:1::192.0.2.1", "192.0.2.1"),
+            ("2002:c000:0201:7::1", "192.0.2.1"),
+            ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(one_party(address(carried)), address(client), "{carried}");
+        }
+        // Neighbours of these prefixes are networks like any other.
+        for other in ["64:ff9b:0:0:1::192.0.2.1", "64:ff9b:2::1", "2001:1::1", "2003:c000:201::1"] {
+            assert!(one_party(address(other)).is_ipv6(), "{other}");
+        }
     }
 }

@@ -22,7 +22,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{any, delete, get, post};
 
 use crate::listener::{AtOnce, Route};
@@ -87,12 +86,10 @@ pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits
     let api = Api(Arc::new(Parts { sessions, services, rates, bodies }));
     let quick = api.clone();
     let at_once: AtOnce = Arc::new(move |method, uri, headers| at_once::answer(&quick, method, uri, headers));
-    let starts = from_fn_with_state(api.clone(), rates::limit_starts);
-    let failed_finishes = from_fn_with_state(api.clone(), rates::limit_failed_finishes);
     let router = Router::new()
         .route("/v1/server", get(server::describe))
-        .route("/v1/logins", post(logins::start).layer(starts))
-        .route("/v1/logins/finish", post(logins::finish).layer(failed_finishes))
+        .route("/v1/logins", post(logins::start))
+        .route("/v1/logins/finish", post(logins::finish))
         .route("/v1/session", get(session::show).delete(session::end))
         .route("/v1/sessions", get(sessions::list).delete(sessions::end_others))
         .route("/v1/sessions/{id}", delete(sessions::end))

@@ -4,82 +4,157 @@ use std::io::{Read, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use infra_harness::api::{Api, connect};
+use infra_harness::api::{Answered, Api, connect};
 use infra_harness::daemon::Daemon;
 use infra_harness::login::{self, Started};
+use infra_harness::pending_login::PendingLogin;
 use infra_harness::program::User;
-use infra_harness::provider::Provider;
+use infra_harness::provider::{Endpoint, Provider};
 use infra_harness::services::{self, CREDENTIAL, credential_in};
 use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 
-fn start(api: &Api) -> infra_harness::api::Answered {
+fn start_of(api: &Api, redirect_uri: &str) -> Answered {
     let body = json!({
         "provider": "okta",
-        "redirectURI": "http://127.0.0.1:1/callback",
+        "redirectURI": redirect_uri,
         "state": "s".repeat(43),
         "codeChallenge": "c".repeat(43),
     });
     api.post("/v1/logins", &body)
 }
 
+fn start(daemon: &Daemon, api: &Api) -> Answered {
+    let port = *daemon.redirect_ports().first().expect("a port for redirects");
+    start_of(api, &format!("http://127.0.0.1:{port}/callback"))
+}
+
 #[test]
-fn one_address_starts_so_many_logins_and_infra_says_how_long_to_wait() {
+fn one_connection_starts_so_many_logins_and_the_next_is_accepted() {
     let (provider, alice) = (Provider::start(), User::new());
     let audit = tempfile::tempdir().expect("a directory");
     let log = audit.path().join("audit.jsonl");
-    let daemon = Daemon::start_with(&provider, |configuration| {
+    let mut daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more =
             format!("limits: {{loginStartsPerMinute: 3}}\naudit: {{file: {}}}\n", log.display());
     });
     let token = login::over_http(&daemon, &provider);
     let api = daemon.api();
-    for _ in 0..2 {
-        assert_eq!(start(&api).status, 400, "it counts, whatever is wrong with it");
+    for _ in 0..20 {
+        assert_eq!(
+            start_of(&api, "http://127.0.0.1:1/callback").status,
+            400,
+            "what is refused does not count"
+        );
+    }
+    // Two more of the address, and three of the connection.
+    for _ in 0..5 {
+        assert_eq!(start(&daemon, &api).status, 200);
     }
     for _ in 0..5 {
-        let refused = start(&api);
+        let refused = start(&daemon, &api);
         assert_eq!(refused.problem().code, ProblemCode::TooManyRequests);
         let wait: u64 = refused.header("retry-after").expect("when again").parse().expect("seconds");
         assert!((1..=60).contains(&wait), "{wait}");
     }
-    let refused = login::call(&alice, &daemon).run().expect(4);
-    assert!(refused.stderr.contains("too many logins were tried from your address"), "{}", refused.stderr);
-    assert!(refused.stderr.contains(" s"), "how long to wait is not told: {}", refused.stderr);
     assert_eq!(api.get_as("/v1/session", &token).status, 200, "validation has no part in it");
+    login::succeed(&alice, &daemon, &provider);
 
     // In the audit log they are counted, not told one by one.
-    let mut daemon = daemon;
     daemon.stop();
     let lines = std::fs::read_to_string(&log).expect("the audit log");
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
-    assert_eq!(of("login_refused").len(), 2, "{lines}");
+    assert_eq!(of("login_refused").len(), 20, "{lines}");
     let counted: u64 = of("logins_counted").iter().filter_map(|event| event["startTooOften"].as_u64()).sum();
-    assert!(counted >= 6, "{lines}");
+    assert!(counted >= 5, "{lines}");
+}
+
+#[test]
+fn refused_requests_do_not_keep_an_address_from_signing_in() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.more = "limits: {loginStartsPerMinute: 2, failedLoginsPerMinute: 2}\n".to_owned();
+    });
+    let api = daemon.api();
+    let (first, second) = (Started::at(&daemon), Started::at(&daemon));
+    let response = first.sign_in(&provider);
+    let good = first.finish_body(&response);
+    let with = |name: &str, value: &str| {
+        let mut body = good.clone();
+        body[name] = value.into();
+        body
+    };
+    let page = |path: &str, body: &Value| {
+        Answered::of(api.request("POST", path).header("origin", "https://page.test").json(body))
+    };
+    for _ in 0..50 {
+        assert_eq!(page("/v1/logins", &json!({})).status, 400);
+        assert_eq!(page("/v1/logins/finish", &good).status, 400);
+        assert_eq!(api.post("/v1/logins", &json!({"provider": "okta"})).status, 400);
+        assert_eq!(api.post("/v1/logins/finish", &json!([])).status, 400);
+        for forged in [
+            with("ticket", "forged"),
+            with("ticket", &second.ticket),
+            with("codeVerifier", &second.code_verifier),
+            with("codeVerifier", "short"),
+            with("code", ""),
+        ] {
+            let status = api.post("/v1/logins/finish", &forged).status;
+            assert!(status == 400 || status == 403, "{status}: {forged}");
+        }
+    }
+    assert_eq!(provider.calls(Endpoint::Token), 0, "one of them reached the provider");
+    // None of them used the ticket up either.
+    assert_eq!(first.finish(&response).status, 201);
+    login::succeed(&alice, &daemon, &provider);
 }
 
 #[test]
 fn logins_that_fail_count_and_those_that_succeed_do_not() {
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
-        configuration.more = "limits: {failedLoginsPerMinute: 2}\n".to_owned();
+        configuration.more = "limits: {failedLoginsPerMinute: 8}\n".to_owned();
     });
-    for _ in 0..5 {
-        login::over_http(&daemon, &provider);
+    let api = daemon.api();
+    let over = || Started::over(&api, &daemon, "okta");
+    for _ in 0..10 {
+        let started = over();
+        assert_eq!(started.finish(&started.sign_in(&provider)).status, 201);
     }
-    let pending = Started::at(&daemon);
-    let response = pending.sign_in(&provider);
+    let fail = || {
+        let started = over();
+        started.finish(&started.sign_in(&provider).with("code", "unknown"))
+    };
+    // A quarter of what the address has.
     for _ in 0..2 {
-        let mut body = pending.finish_body(&response);
-        body["ticket"] = "forged".into();
-        assert_eq!(daemon.api().post("/v1/logins/finish", &body).problem().code, ProblemCode::LoginRefused);
+        assert_eq!(fail().problem().code, ProblemCode::LoginRefused);
     }
-    let refused = pending.finish(&response);
+    let calls = provider.calls(Endpoint::Token);
+    let refused = fail();
     assert_eq!(refused.problem().code, ProblemCode::TooManyRequests);
     assert!(refused.header("retry-after").is_some());
-    // Starting is another matter.
-    Started::at(&daemon);
+    assert_eq!(provider.calls(Endpoint::Token), calls, "it reached the provider");
+    // A neighbour has a connection of its own.
+    login::over_http(&daemon, &provider);
+}
+
+#[test]
+fn login_that_was_rate_limited_is_finished_later() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.more = "limits: {failedLoginsPerMinute: 12}\n".to_owned();
+    });
+    let pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let response = pending.sign_in(&provider);
+    // A neighbour behind the same address uses up what it has, a connection for each few failures.
+    let exhausted = (0..40).any(|_| {
+        let started = Started::at(&daemon);
+        started.finish(&response.with("code", "unknown")).status == 429
+    });
+    assert!(exhausted, "the limit was never reached\n{}", daemon.log());
+    assert_eq!(pending.respond(&response).0, 200);
+    pending.wait().expect(0);
 }
 
 /// Of a service that is known its token is waited for in another place.
@@ -121,7 +196,7 @@ fn a_body_is_small_shallow_and_there_in_time() {
     let body = |text: String| {
         api.request("POST", "/v1/logouts").header("content-type", "application/json").body(text)
     };
-    let status = |text: String| infra_harness::api::Answered::of(body(text)).status;
+    let status = |text: String| Answered::of(body(text)).status;
     assert_eq!(status("a".repeat(16_384)), 400);
     assert_eq!(status("a".repeat(16_385)), 413);
     assert_eq!(status("[".repeat(17)), 400);

@@ -9,13 +9,18 @@ use tracing::Instrument;
 use super::Api;
 use super::body::JSON;
 use super::problem::{Refusal, answer};
+use super::rates;
 use crate::listener::PeerAddress;
+use crate::sessions::LoginRefusal;
 
 pub(super) async fn start(
     State(api): State<Api>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     JSON(request): JSON<StartLogin>,
 ) -> Result<Response, Refusal> {
+    rates::check_start(&api, from)?;
     let started = api.sessions.start_login(&request).await?;
+    rates::count_start(&api, from);
     Ok(answer(StatusCode::OK, &started))
 }
 
@@ -24,7 +29,14 @@ pub(super) async fn finish(
     Extension(PeerAddress(from)): Extension<PeerAddress>,
     JSON(request): JSON<FinishLogin>,
 ) -> Result<Response, Refusal> {
-    let finishing = async move { api.sessions.finish_login(&request, from.ip()).await };
+    rates::check_finish(&api, from)?;
+    let finishing = async move {
+        let finished = api.sessions.finish_login(&request, from.ip()).await;
+        if finished.as_ref().is_err_and(LoginRefusal::used_a_ticket) {
+            rates::count_failed_finish(&api, from);
+        }
+        finished
+    };
     // A client that goes away does not undo half a login: once begun, it is brought to its end.
     let finished = tokio::spawn(finishing.in_current_span()).await.map_err(|_| {
         Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing a login panicked")

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::lines::{Line, Lines};
 use crate::identity::IdentityError;
 use crate::listener::{answering, request_id};
+use crate::secrets::ReadError;
 use crate::sessions::{LoginRefusal, NotAuthenticated};
 use crate::store::StoreError;
 
@@ -225,11 +226,25 @@ impl From<LoginRefusal> for Refusal {
             ),
             Login::Store(_) => (ProblemCode::Unavailable, None),
         };
-        let answer = Self::new(code, &refusal);
+        let mut answer = Self::new(code, &refusal);
+        if needs_an_operator(&refusal) {
+            answer = answer.without_retry_after();
+        }
         match detail {
             Some(detail) => answer.with_detail(detail),
             None => answer,
         }
+    }
+}
+
+/// Whether another try is refused for the same reason until an operator has corrected something.
+fn needs_an_operator(refusal: &LoginRefusal) -> bool {
+    match refusal {
+        LoginRefusal::Identity(IdentityError::ClientRefused { .. }) => true,
+        LoginRefusal::Identity(IdentityError::ClientSecret(error)) => {
+            !matches!(error, ReadError::Unreachable(_))
+        }
+        _ => false,
     }
 }
 

@@ -1,22 +1,23 @@
 //! How often one address may start logins, and fail to finish them.
+//!
+//! A request counts only once it has cost something: a start when it is answered with a ticket, a finish when it used a ticket
+//! of this daemon and was refused all the same. Anything that is refused earlier counts for nothing, so a web page, or a
+//! neighbour behind the same address, cannot use up the limits of others with it.
+//!
+//! One connection may use a quarter of the failures of its address; and where an address has used up its starts, each
+//! connection still has a few, because a new connection costs its client more than a start costs the daemon.
 
 mod buckets;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::problem::{Refusal, TOO_MANY_LOGINS};
 use crate::addresses::one_party;
-use crate::listener::PeerAddress;
 use crate::sessions::TooOften;
-use buckets::Buckets;
+use buckets::{Buckets, Room};
 
 /// How often, for each address (IPv6: each /64) and minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,62 +33,139 @@ impl Default for RateLimits {
     }
 }
 
-/// What each address has used of its limits.
+/// Login starts in a minute that each connection has when those of its address are used up.
+const STARTS_OF_CONNECTION: u32 = 3;
+/// The part of an address's failures that one connection may use.
+const SHARE_OF_CONNECTION: u32 = 4;
+
+/// What each address and each connection has used of its limits.
 pub(super) struct Rates {
     begun: Instant,
     starts: Buckets,
+    starts_of_connections: Buckets,
     failed_finishes: Buckets,
+    failed_finishes_of_connections: Buckets,
 }
 
 impl Rates {
     pub(super) fn new(limits: &RateLimits) -> Arc<Self> {
+        let failed = limits.failed_login_finishes;
         Arc::new(Self {
             begun: Instant::now(),
-            starts: Buckets::new(limits.login_starts),
-            failed_finishes: Buckets::new(limits.failed_login_finishes),
+            starts: Buckets::new(limits.login_starts, Room::Addresses),
+            starts_of_connections: Buckets::new(STARTS_OF_CONNECTION, Room::Connections),
+            failed_finishes: Buckets::new(failed, Room::Addresses),
+            failed_finishes_of_connections: Buckets::new(
+                failed.div_ceil(SHARE_OF_CONNECTION),
+                Room::Connections,
+            ),
         })
     }
 
     fn now(&self) -> Duration {
         self.begun.elapsed()
     }
-}
 
-/// Lets a login start, where its address has not started too many.
-pub(super) async fn limit_starts(State(api): State<Api>, request: Request, next: Next) -> Response {
-    if let Some(party) = party(&request)
-        && let Err(wait) = api.rates.starts.take(party, api.rates.now())
-    {
-        return too_often(&api, TooOften::Start, wait);
+    fn may_start(&self, peer: SocketAddr) -> Result<(), Duration> {
+        let now = self.now();
+        self.starts.look(one_party(peer.ip()), now).or_else(|wait| match connection(peer) {
+            Some(connection) => self.starts_of_connections.look(connection, now),
+            None => Err(wait),
+        })
     }
-    next.run(request).await
-}
 
-/// Lets a login be finished, where too many did not fail from its address before.
-pub(super) async fn limit_failed_finishes(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let party = party(&request);
-    if let Some(party) = party
-        && let Err(wait) = api.rates.failed_finishes.look(party, api.rates.now())
-    {
-        return too_often(&api, TooOften::Finish, wait);
+    fn count_start(&self, peer: SocketAddr) {
+        let now = self.now();
+        if self.starts.take(one_party(peer.ip()), now).is_err()
+            && let Some(connection) = connection(peer)
+        {
+            // However many came at once: what is used up is used up.
+            let _ = self.starts_of_connections.take(connection, now);
+        }
     }
-    let response = next.run(request).await;
-    let status = response.status();
-    if let Some(party) = party
-        && status.is_client_error()
-        && status != StatusCode::TOO_MANY_REQUESTS
-    {
-        // However many came at once: what is used up is used up.
-        let _ = api.rates.failed_finishes.take(party, api.rates.now());
+
+    fn may_finish(&self, peer: SocketAddr) -> Result<(), Duration> {
+        let now = self.now();
+        if let Some(connection) = connection(peer) {
+            self.failed_finishes_of_connections.look(connection, now)?;
+        }
+        self.failed_finishes.look(one_party(peer.ip()), now)
     }
-    response
+
+    fn count_failed_finish(&self, peer: SocketAddr) {
+        let now = self.now();
+        if let Some(connection) = connection(peer) {
+            let _ = self.failed_finishes_of_connections.take(connection, now);
+        }
+        let _ = self.failed_finishes.take(one_party(peer.ip()), now);
+    }
 }
 
-fn party(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| one_party(peer.ip()))
+/// What tells one connection from another. Nothing does behind a proxy that names clients in `X-Forwarded-For`.
+fn connection(peer: SocketAddr) -> Option<SocketAddr> {
+    Some(peer).filter(|peer| peer.port() != 0)
 }
 
-fn too_often(api: &Api, what: TooOften, wait: Duration) -> Response {
+/// Refuses a login start if its address has started too many. Nothing is counted yet.
+pub(super) fn check_start(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
+    api.rates.may_start(peer).map_err(|wait| too_often(api, TooOften::Start, wait))
+}
+
+/// Counts a login that was started.
+pub(super) fn count_start(api: &Api, peer: SocketAddr) {
+    api.rates.count_start(peer);
+}
+
+/// Refuses to finish a login if too many failed from its address. Its ticket stays unused.
+pub(super) fn check_finish(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
+    api.rates.may_finish(peer).map_err(|wait| too_often(api, TooOften::Finish, wait))
+}
+
+/// Counts a login that used its ticket and failed.
+pub(super) fn count_failed_finish(api: &Api, peer: SocketAddr) {
+    api.rates.count_failed_finish(peer);
+}
+
+fn too_often(api: &Api, what: TooOften, wait: Duration) -> Refusal {
     api.sessions.count_too_often(what);
-    Refusal::too_many(wait, TOO_MANY_LOGINS).into_response()
+    Refusal::too_many(wait, TOO_MANY_LOGINS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates() -> Arc<Rates> {
+        Rates::new(&RateLimits { login_starts: 2, failed_login_finishes: 8 })
+    }
+
+    fn peer(text: &str) -> SocketAddr {
+        text.parse().expect("an address and a port")
+    }
+
+    #[test]
+    fn start_on_a_new_connection_is_accepted_when_its_address_used_all() {
+        let rates = rates();
+        let flood = peer("192.0.2.1:1000");
+        let accepted = (0..100).filter(|_| rates.may_start(flood).map(|()| rates.count_start(flood)).is_ok());
+        assert_eq!(accepted.count(), 5, "two of the address and three of the connection");
+        assert_eq!(rates.may_start(peer("192.0.2.1:1001")), Ok(()));
+        assert!(rates.may_start(peer("192.0.2.1:0")).is_err(), "behind a proxy the address alone counts");
+        assert_eq!(rates.may_start(peer("192.0.2.2:0")), Ok(()));
+    }
+
+    #[test]
+    fn failures_of_one_connection_leave_others_of_its_address_alone() {
+        let rates = rates();
+        let flood = peer("192.0.2.1:1000");
+        let accepted =
+            (0..100).filter(|_| rates.may_finish(flood).map(|()| rates.count_failed_finish(flood)).is_ok());
+        assert_eq!(accepted.count(), 2, "a quarter of the address");
+        assert_eq!(rates.may_finish(peer("192.0.2.1:1001")), Ok(()));
+        for port in 2000..2100 {
+            rates.count_failed_finish(peer(&format!("192.0.2.1:{port}")));
+        }
+        assert!(rates.may_finish(peer("192.0.2.1:1001")).is_err(), "all of the address");
+        assert_eq!(rates.may_finish(peer("192.0.2.2:1001")), Ok(()));
+    }
 }

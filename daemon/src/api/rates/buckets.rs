@@ -3,13 +3,11 @@
 //! Written out: what a keyed limiter of a library remembers grows with the addresses that ask, until it is pruned. Here a
 //! table of fixed size forgets who has used least when it needs room, so that a crowd of addresses costs nobody else.
 
-use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const SHARDS: usize = 64;
-const SETS_OF_A_SHARD: usize = 256;
 const WAYS: usize = 8;
 const PERIOD: Duration = Duration::from_mins(1);
 
@@ -19,7 +17,17 @@ pub(super) struct Buckets {
     interval: Duration,
     /// Unknown to strangers, so that nobody picks whose bucket to share.
     hasher: RandomState,
+    sets_of_a_shard: usize,
     shards: Vec<Mutex<Box<[Set]>>>,
+}
+
+/// How many parties are remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Room {
+    /// 131,072: for addresses of the internet.
+    Addresses = 256,
+    /// 16,384: there are fewer connections.
+    Connections = 32,
 }
 
 type Set = [Bucket; WAYS];
@@ -32,17 +40,19 @@ struct Bucket {
 }
 
 impl Buckets {
-    pub(super) fn new(a_minute: u32) -> Self {
-        let shard = || Mutex::new(vec![Set::default(); SETS_OF_A_SHARD].into_boxed_slice());
+    pub(super) fn new(a_minute: u32, room: Room) -> Self {
+        let sets_of_a_shard = room as usize;
+        let shard = || Mutex::new(vec![Set::default(); sets_of_a_shard].into_boxed_slice());
         Self {
             interval: PERIOD / a_minute.max(1),
             hasher: RandomState::new(),
+            sets_of_a_shard,
             shards: (0..SHARDS).map(|_| shard()).collect(),
         }
     }
 
     /// Takes one for `party`; how long to wait where there is none.
-    pub(super) fn take(&self, party: IpAddr, now: Duration) -> Result<(), Duration> {
+    pub(super) fn take(&self, party: impl Hash, now: Duration) -> Result<(), Duration> {
         self.with_bucket(party, now, |bucket| {
             let empty_at = bucket.empty_at.max(now) + self.interval;
             wait(empty_at, now)?;
@@ -52,18 +62,18 @@ impl Buckets {
     }
 
     /// Whether `party` could take one.
-    pub(super) fn look(&self, party: IpAddr, now: Duration) -> Result<(), Duration> {
+    pub(super) fn look(&self, party: impl Hash, now: Duration) -> Result<(), Duration> {
         self.with_bucket(party, now, |bucket| wait(bucket.empty_at.max(now) + self.interval, now))
     }
 
     fn with_bucket<T>(
         &self,
-        party: IpAddr,
+        party: impl Hash,
         now: Duration,
         act: impl FnOnce(&mut Bucket) -> Result<T, Duration>,
     ) -> Result<T, Duration> {
         let hash = self.hasher.hash_one(party);
-        let (shard, set) = (part(hash, 0, SHARDS), part(hash, 16, SETS_OF_A_SHARD));
+        let (shard, set) = (part(hash, 0, SHARDS), part(hash, 16, self.sets_of_a_shard));
         // Neither fails: both are remainders of the sizes.
         let mut shard = match self.shards.get(shard) {
             Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
@@ -104,7 +114,7 @@ fn part(hash: u64, shift: u32, size: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
@@ -118,7 +128,7 @@ mod tests {
 
     #[test]
     fn so_many_at_once_and_then_one_after_the_other() {
-        let buckets = Buckets::new(60);
+        let buckets = Buckets::new(60, Room::Addresses);
         for count in 0..60 {
             assert_eq!(buckets.take(party(1), at(0)), Ok(()), "{count}");
         }
@@ -135,7 +145,7 @@ mod tests {
 
     #[test]
     fn looking_takes_nothing() {
-        let buckets = Buckets::new(1);
+        let buckets = Buckets::new(1, Room::Addresses);
         for _ in 0..10 {
             assert_eq!(buckets.look(party(1), at(0)), Ok(()));
         }
@@ -146,7 +156,7 @@ mod tests {
     #[test]
     fn any_number_a_minute_is_kept() {
         for a_minute in [1, 7, 20, 59, 1_000, 60_000] {
-            let buckets = Buckets::new(a_minute);
+            let buckets = Buckets::new(a_minute, Room::Addresses);
             let taken = (0..=a_minute).filter(|_| buckets.take(party(1), at(0)).is_ok()).count();
             assert_eq!(u32::try_from(taken), Ok(a_minute));
         }
@@ -155,13 +165,13 @@ mod tests {
     /// 10⁶ addresses use the memory that there is from the beginning, and do not free who has used all of it.
     #[test]
     fn a_crowd_of_addresses_takes_no_memory_and_frees_nobody() {
-        let buckets = Buckets::new(60);
+        let buckets = Buckets::new(60, Room::Addresses);
         assert!((0..60).all(|_| buckets.take(party(0), at(0)).is_ok()));
         for number in 1..=1_000_000 {
             assert_eq!(buckets.take(party(number), at(0)), Ok(()), "a newcomer is refused");
         }
         assert!(buckets.take(party(0), at(0)).is_err(), "it was forgotten what the first one used");
-        let bytes = SHARDS * SETS_OF_A_SHARD * size_of::<Set>();
+        let bytes = SHARDS * buckets.sets_of_a_shard * size_of::<Set>();
         assert!(bytes <= 4 * 1024 * 1024, "{bytes}");
         assert_eq!(
             buckets.shards.iter().map(|shard| shard.lock().expect("unharmed").len()).sum::<usize>(),
