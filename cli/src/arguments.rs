@@ -234,7 +234,6 @@ pub struct Status {
 }
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Sessions {
     #[command(subcommand)]
     pub command: Option<SessionsCommand>,

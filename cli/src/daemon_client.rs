@@ -1,5 +1,6 @@
 //! Calls to the daemon, each told apart by what its failure means to the user.
 
+mod answers;
 mod ways;
 
 use std::cell::Cell;
@@ -9,7 +10,10 @@ use infra_shared::api::{
     CurrentSession, EndedSessions, FinishLogin, FinishedLogin, ListedSessions, Logout, OpenAudienceToken,
     OpenedAudienceToken, Problem, ProblemCode, Server, StartLogin, StartedLogin,
 };
-use infra_shared::http::{BodyError, Limits, NoClient, Trust, Untrusted, Way, read_body_blocking, untrusted};
+use infra_shared::http::{
+    BodyError, KeyExchange, Limits, NoClient, Trust, Untrusted, Way, closed_in_handshake, read_body_blocking,
+    untrusted,
+};
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 use infra_shared::succession;
@@ -18,10 +22,11 @@ use jiff::Timestamp;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::RETRY_AFTER;
 use secrecy::ExposeSecret;
-use serde::de::DeserializeOwned;
 
 use crate::failure::{Exit, Failure};
 use crate::proxy::{self, ProxyError, Route};
+use crate::settings;
+use answers::Answer;
 use ways::{Tries, Ways};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
@@ -36,12 +41,15 @@ pub enum DaemonError {
     Untrusted(Untrusted),
     #[error("{0}")]
     Unreachable(String),
+    /// The server, or something on the way to it, ended the connection before it proved itself.
+    #[error("the connection was closed during the TLS handshake")]
+    HandshakeClosed,
     /// There was no way through the proxy on the way to the daemon.
     #[error(transparent)]
     Proxy(ProxyError),
     /// The daemon answered with a problem.
     #[error("{}", describe(.problem))]
-    Problem { problem: Box<Problem>, retry_after: Option<String> },
+    Problem { problem: Box<Problem>, retry_after: Option<Duration> },
     #[error("what answers there is not infrad, or of a version that this `infra` does not understand")]
     NotADaemon,
     #[error(transparent)]
@@ -88,17 +96,7 @@ impl DaemonClient {
     }
 
     pub fn server(&self) -> Result<Server, DaemonError> {
-        let server: Server = self.get("/v1/server", None)?;
-        // Names are shown, and typed: whatever a daemon calls a provider otherwise is not one's name.
-        let is_name = |name: &str| {
-            (1..=64).contains(&name.len())
-                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        };
-        if server.providers.iter().all(|provider| is_name(&provider.name)) {
-            Ok(server)
-        } else {
-            Err(DaemonError::NotADaemon)
-        }
+        self.get("/v1/server", None)
     }
 
     pub fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, DaemonError> {
@@ -167,7 +165,7 @@ impl DaemonClient {
     }
 
     /// Tried a second time where nothing was sent the first time.
-    fn get<T: DeserializeOwned>(&self, path: &str, token: Option<&SessionToken>) -> Result<T, DaemonError> {
+    fn get<T: Answer>(&self, path: &str, token: Option<&SessionToken>) -> Result<T, DaemonError> {
         let request = |client: &Client| {
             let request = client.get(self.origin.url(path));
             match token {
@@ -178,7 +176,7 @@ impl DaemonClient {
         self.read(request, Tries::Two)
     }
 
-    fn read<T: DeserializeOwned>(
+    fn read<T: Answer>(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
         tries: Tries,
@@ -188,10 +186,11 @@ impl DaemonClient {
                 |error| match error {
                     BodyError::TooLarge { .. } => DaemonError::NotADaemon,
                     BodyError::Broken(error) => failure(&error),
-                    BodyError::Interrupted(error) => DaemonError::Unreachable(error.to_string()),
+                    BodyError::Interrupted(error) => interrupted(&error),
                 },
             )?;
-        serde_json::from_slice(&body).map_err(|_| DaemonError::NotADaemon)
+        let answer: T = serde_json::from_slice(&body).map_err(|_| DaemonError::NotADaemon)?;
+        if answer.is_sound() { Ok(answer) } else { Err(DaemonError::NotADaemon) }
     }
 
     /// A good answer. `request` is made anew for each connection that is tried, and sent on the last one alone.
@@ -224,6 +223,9 @@ pub fn failure(error: &reqwest::Error) -> DaemonError {
     if error.is_timeout() {
         return DaemonError::Unreachable("no answer in time".to_owned());
     }
+    if closed_in_handshake(error) {
+        return DaemonError::HandshakeClosed;
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -231,9 +233,19 @@ pub fn failure(error: &reqwest::Error) -> DaemonError {
     DaemonError::Unreachable(printable(&cause.to_string(), 200))
 }
 
+/// What a body that was not read to its end means.
+fn interrupted(error: &std::io::Error) -> DaemonError {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
+    cause.map_or_else(|| DaemonError::Unreachable(printable(&error.to_string(), 200)), failure)
+}
+
 /// What to look at when a server does not answer.
 const UNREACHABLE_HINT: &str =
     "again in a while; if it stays so, the address and the network, or the server's operator";
+
+/// Old middleboxes reset a connection whose first message takes more than one packet.
+const HANDSHAKE_HINT: &str = "again; if it stays so, a middlebox may not accept the large first message of the handshake: \
+    `INFRA_KEY_EXCHANGE=classical` makes it small, without protection against quantum computers";
 
 /// A good answer, or the problem that it describes.
 fn check(response: Response) -> Result<Response, DaemonError> {
@@ -247,7 +259,8 @@ fn check(response: Response) -> Result<Response, DaemonError> {
         .and_then(|value| value.to_str().ok())
         // RFC 9110 §10.2.3 also allows a date, which the daemon never sends.
         .filter(|text| (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()))
-        .map(ToOwned::to_owned);
+        .and_then(|text| text.parse().ok())
+        .map(Duration::from_secs);
     let body = read_body_blocking(response, MAX_ANSWER_BYTES).unwrap_or_default();
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => Err(DaemonError::Problem { problem: Box::new(problem), retry_after }),
@@ -273,10 +286,18 @@ impl DaemonError {
         }
     }
 
+    /// How long the daemon asks to wait before another try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Problem { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     pub fn exit(&self) -> Exit {
         match self {
             Self::Untrusted(_) => Exit::Untrusted,
-            Self::Unreachable(_) | Self::Proxy(_) => Exit::Unreachable,
+            Self::Unreachable(_) | Self::HandshakeClosed | Self::Proxy(_) => Exit::Unreachable,
             Self::NotADaemon | Self::NoClient(_) => Exit::Failed,
             Self::Problem { problem, .. } => match problem.code {
                 ProblemCode::LoginExpired | ProblemCode::LoginRefused => Exit::Refused,
@@ -295,6 +316,7 @@ impl DaemonError {
     pub fn unreachable_hint(&self) -> &'static str {
         match self {
             Self::Proxy(error) => proxy::hint(error),
+            Self::HandshakeClosed if settings::key_exchange() == KeyExchange::Hybrid => HANDSHAKE_HINT,
             _ => UNREACHABLE_HINT,
         }
     }
@@ -322,8 +344,16 @@ impl DaemonError {
         };
         let failure = failure.because(self);
         match self {
-            Self::Problem { retry_after: Some(seconds), .. } => failure.hint(format!("again in {seconds} s")),
-            Self::Unreachable(_) | Self::Proxy(_) => failure.hint(self.unreachable_hint()),
+            Self::Problem { retry_after: Some(wait), .. } => {
+                failure.hint(format!("again in {} s", wait.as_secs()))
+            }
+            // Without a time there is nothing to wait for: somebody has to mend it.
+            Self::Problem { problem, .. } if problem.code == ProblemCode::Unavailable => {
+                failure.hint(format!("ask the operator of {origin}, with the request ID"))
+            }
+            Self::Unreachable(_) | Self::HandshakeClosed | Self::Proxy(_) => {
+                failure.hint(self.unreachable_hint())
+            }
             _ if exit == Exit::LoginNeeded => failure.hint("`infra login`"),
             _ => failure,
         }

@@ -41,11 +41,12 @@ pub struct Failure {
     what: String,
     causes: Vec<String>,
     hint: Option<String>,
+    note: Option<String>,
 }
 
 impl Failure {
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), causes: Vec::new(), hint: None }
+        Self { exit, what: what.into(), causes: Vec::new(), hint: None, note: None }
     }
 
     /// Adds `error` and the causes below it.
@@ -74,6 +75,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what has not changed by the failure.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
         self
     }
 
@@ -106,6 +114,10 @@ impl Failure {
         if let Some(hint) = &self.hint {
             text.push_str("\n  try: ");
             text.push_str(hint);
+        }
+        if let Some(note) = &self.note {
+            text.push_str("\n  note: ");
+            text.push_str(note);
         }
         text
     }

@@ -6,6 +6,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use infra_shared::http::KeyExchange;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::token_text::SessionToken;
@@ -68,6 +69,7 @@ impl Settings {
         // On Linux a desktop announces itself; elsewhere there is one.
         let has_desktop =
             cfg!(not(target_os = "linux")) || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set);
+        parse_key_exchange(find(KEY_EXCHANGE))?;
         Ok(Self {
             home: home(find("INFRA_HOME"))?,
             server: text("INFRA_SERVER")?.map(|text| parse("INFRA_SERVER", &text)).transpose()?,
@@ -86,6 +88,23 @@ impl Settings {
 /// Where this process runs. Only a login has to know, so that only a login looks.
 pub fn place() -> Place {
     Place::find(Path::new("/"), variable)
+}
+
+/// Makes the first message of a connection fit into one packet, for middleboxes that accept no other.
+const KEY_EXCHANGE: &str = "INFRA_KEY_EXCHANGE";
+
+/// How connections agree on keys. An attacker on the network must not be able to choose it, so nothing falls back to it.
+pub fn key_exchange() -> KeyExchange {
+    // Another value was refused before.
+    parse_key_exchange(variable(KEY_EXCHANGE)).unwrap_or_default()
+}
+
+fn parse_key_exchange(value: Option<OsString>) -> Result<KeyExchange, Failure> {
+    match value.as_ref().map(|value| value.to_str()) {
+        None | Some(Some("hybrid")) => Ok(KeyExchange::Hybrid),
+        Some(Some("classical")) => Ok(KeyExchange::Classical),
+        _ => Err(Failure::new(Exit::Usage, format!("{KEY_EXCHANGE} is neither `hybrid` nor `classical`"))),
+    }
 }
 
 /// What the environment says of the user's kubeconfig.
@@ -190,6 +209,7 @@ mod tests {
             ("INFRA_SERVER", "http://canary.test"),
             ("INFRA_TOKEN", "canary"),
             ("INFRA_FINGERPRINT", "md5:canary"),
+            (KEY_EXCHANGE, "canary"),
         ] {
             let failure = read(&[(name, value)]).expect_err(name);
             assert_eq!(failure.exit(), Exit::Usage);

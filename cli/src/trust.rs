@@ -5,7 +5,7 @@ mod succession;
 use std::path::Path;
 
 use infra_shared::api;
-use infra_shared::http::{Untrusted, authorities_from_pem};
+use infra_shared::http::{Untrusted, authorities_from_pem, others_in_pem};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 
@@ -77,6 +77,19 @@ impl Offered {
         self.0.is_none()
     }
 
+    /// Says which certificates of a CA file are not trusted for anything.
+    fn tell_ignored(&self, terminal: Terminal) {
+        let Some(TrustRecord::CaFile { certificates, .. }) = &self.0 else { return };
+        match others_in_pem(certificates.as_bytes()) {
+            0 => {}
+            1 => terminal
+                .say("the CA file holds 1 certificate that is not a certification authority's: ignored"),
+            others => terminal.say(&format!(
+                "the CA file holds {others} certificates that are not certification authorities': ignored"
+            )),
+        }
+    }
+
     fn pin(&self) -> Option<Pin> {
         match self.0 {
             Some(TrustRecord::Pinned { pin } | TrustRecord::CaFile { pin: Some(pin), .. }) => Some(pin),
@@ -85,7 +98,7 @@ impl Offered {
     }
 }
 
-/// The certificates of `file` as PEM, checked to be some.
+/// The certificates of `file` as PEM, checked to hold certification authorities.
 fn read_authorities(file: &Path) -> Result<String, Failure> {
     use std::io::Read;
 
@@ -120,6 +133,7 @@ pub fn meet(
     terminal: Terminal,
 ) -> Result<Proven, Failure> {
     check_offer(origin, ways.first(), formerly, &offered)?;
+    offered.tell_ignored(terminal);
     let is_first_contact = ways.is_empty() && offered.0.is_none();
     let given = if ways.is_empty() { offered.pin() } else { None };
     match contact(origin, ways, offered) {

@@ -2,27 +2,30 @@
 //!
 //! One place builds TLS client configurations and HTTP clients for both programs.
 
+mod authorities;
 mod body;
 mod client;
 mod failure;
 mod no_proxy;
 mod proxies;
+#[cfg(feature = "blocking")]
+mod resolver;
 mod verifier;
 
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use crate::pin::Pin;
 
+pub use authorities::{NoAuthorities, authorities_from_pem, is_authority, others_in_pem};
 pub use body::read_body;
 #[cfg(feature = "blocking")]
 pub use body::read_body_blocking;
-#[cfg(feature = "blocking")]
-pub use client::blocking_client;
 pub use client::{async_client, client_config};
-pub use failure::{nothing_was_sent, untrusted};
+#[cfg(feature = "blocking")]
+pub use client::{blocking_client, blocking_client_with};
+pub use failure::{closed_in_handshake, nothing_was_sent, untrusted};
 pub use no_proxy::NoProxy;
 pub use proxies::{Proxies, Proxy, ProxyError, Route};
 
@@ -52,6 +55,16 @@ pub enum Way {
     Direct,
     /// Through the proxy that the environment names, where it names one.
     Proxy,
+}
+
+/// How a client of the command line agrees on keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KeyExchange {
+    /// X25519MLKEM768 first: safe against quantum computers, in a first message of more than one packet.
+    #[default]
+    Hybrid,
+    /// Without it: for middleboxes that reset connections with a first message of more than one packet.
+    Classical,
 }
 
 /// Why a peer was not accepted.
@@ -95,20 +108,6 @@ pub enum BodyError {
     Broken(#[from] reqwest::Error),
     #[error(transparent)]
     Interrupted(std::io::Error),
-}
-
-/// Why a text holds no certification authorities.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it holds no certificate in PEM form")]
-pub struct NoAuthorities;
-
-/// The certificates in a PEM text.
-pub fn authorities_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NoAuthorities> {
-    let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| NoAuthorities)?;
-    let all_are_certificates =
-        certificates.iter().all(|certificate| pin_of_certificate(certificate).is_some());
-    if certificates.is_empty() || !all_are_certificates { Err(NoAuthorities) } else { Ok(certificates) }
 }
 
 /// The pin of the key that a certificate certifies: the SHA-256 of its SubjectPublicKeyInfo. `None` when it is not one.

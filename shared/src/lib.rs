@@ -7,6 +7,7 @@ pub mod command_line;
 pub mod dumps;
 pub mod http;
 pub mod login_binding;
+pub mod names;
 pub mod origin;
 pub mod pin;
 pub mod printable;

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use crate::http::pin_of_certificate;
+use crate::http::{is_authority, pin_of_certificate};
 use crate::origin::Origin;
 use crate::pin::Pin;
 
@@ -145,7 +145,7 @@ fn authenticate(text: &str, trusted: &[Pin]) -> Result<Statement, NotBelieved> {
     let certificate = BASE64_STANDARD.decode(certificate).map_err(|_| NotBelieved::Malformed)?;
     let certificate = CertificateDer::from(certificate);
     let pin = pin_of_certificate(&certificate).ok_or(NotBelieved::Malformed)?;
-    if !trusted.contains(&pin) {
+    if !trusted.contains(&pin) || !is_authority(&certificate) {
         return Err(NotBelieved::OtherAuthority);
     }
     let (_, parsed) =
@@ -159,7 +159,7 @@ fn authenticate(text: &str, trusted: &[Pin]) -> Result<Statement, NotBelieved> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
 
     use super::*;
 
@@ -170,8 +170,14 @@ mod tests {
 
     impl Authority {
         fn new() -> Self {
+            Self::with(IsCa::Ca(BasicConstraints::Unconstrained))
+        }
+
+        fn with(is_ca: IsCa) -> Self {
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
-            let certificate = CertificateParams::default().self_signed(&key).expect("a certificate");
+            let mut parameters = CertificateParams::default();
+            parameters.is_ca = is_ca;
+            let certificate = parameters.self_signed(&key).expect("a certificate");
             Self { certificate: certificate.der().to_vec(), key: key.serialize_der() }
         }
 
@@ -228,6 +234,14 @@ mod tests {
         let (signed, _) = ours.rsplit_once('.').expect("three parts");
         let (_, signature) = theirs.rsplit_once('.').expect("three parts");
         assert_eq!(verify(&format!("{signed}.{signature}")), Err(NotBelieved::Signature));
+    }
+
+    #[test]
+    fn statement_signed_by_a_leaf_is_not_believed() {
+        let leaf = Authority::with(IsCa::NoCa);
+        let text = leaf.sign(&statement());
+        let verified = Succession::verify(&text, &[leaf.pin()], &origin("a.test"), at(1_500_000), 0);
+        assert_eq!(verified, Err(NotBelieved::OtherAuthority));
     }
 
     #[test]

@@ -1,9 +1,15 @@
-//! Logging out while the daemon is away: the token is gone here, and the session ends as soon as the daemon is back.
+//! A daemon that is away, or that cannot be found: a session is not known to be invalid, a logout is told later, and nobody waits
+//! for long.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::time::Duration;
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
-use infra_harness::program::User;
+use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::Provider;
+use infra_harness::skip;
+use infra_harness::view::View;
 use infra_shared::api::ProblemCode;
 
 #[test]
@@ -106,4 +112,43 @@ fn a_session_that_was_seen_to_be_over_is_not_handed_out_while_the_daemon_is_away
     alice.infra(["token"]).run().expect(3).silent();
     let offline = alice.infra(["status", "--offline", "--json"]).run().expect(3);
     assert_eq!(offline.json()["state"], "revoked", "{offline}");
+}
+
+/// A name server that is asked and never answers.
+fn silent_name_server() -> Option<(UdpSocket, IpAddr)> {
+    let [a, b, ..] = std::process::id().to_le_bytes();
+    let address = Ipv4Addr::new(127, 53, a, b.max(1));
+    // An address of its own: resolvers know no other port.
+    let socket = UdpSocket::bind((address, 53)).ok();
+    if socket.is_none() {
+        skip::told("this user cannot listen as a name server (port 53)");
+    }
+    Some((socket?, address.into()))
+}
+
+#[test]
+fn silent_name_server_does_not_hold_a_command() {
+    const NAME: &str = "infra.example.test";
+    // The resolver itself would wait for minutes.
+    const BOUND: Duration = Duration::from_secs(40);
+    let Some(view) = View::new() else { return };
+    let Some((_silent, address)) = silent_name_server() else { return };
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start(&provider);
+    let origin = format!("https://{NAME}:{}", daemon.port());
+    daemon.change(|configuration| configuration.public_urls.push(origin.clone()));
+    daemon.restart();
+    view.resolve(&[(NAME, "127.0.0.1")]);
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let arguments = ["login", &origin, "--fingerprint", &daemon.fingerprint(), "--no-keyring"];
+    alice.infra(arguments).browser(&browser).inside(&view).run().expect(0);
+
+    view.resolve(&[]);
+    view.ask(address);
+    let bounded = |words: &[&str]| alice.infra(words).inside(&view).limit(BOUND);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bounded(&["status"]).run().expect(4));
+        scope.spawn(|| bounded(&["login"]).run().expect(4));
+    });
+    bounded(&["logout"]).run().expect(7);
 }

@@ -97,6 +97,22 @@ fn what_cannot_be_had_is_told_with_its_exit_code() {
 }
 
 #[test]
+fn kept_token_of_a_session_revoked_elsewhere_is_not_printed() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let kept = printed(&alice, WIKI);
+    // Nobody knows better while the daemon is away.
+    daemon.stop();
+    assert_eq!(printed(&alice, WIKI), kept);
+    daemon.start_again();
+    assert_eq!(printed(&alice, WIKI), kept);
+    assert_eq!(daemon.api().delete_as("/v1/session", &login::token(&alice)).status, 204);
+    let ran = alice.infra(["token", "--audience", WIKI]).run().expect(3);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("infra login"), "{ran}");
+}
+
+#[test]
 fn too_many_tokens_are_told_as_such_and_not_as_a_server_that_is_away() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);

@@ -139,6 +139,18 @@ fn what_a_provider_says_went_wrong_reaches_the_log_and_the_answer_as_text() {
     assert_inert(&daemon.complete_log());
 }
 
+/// A server that always answers 429 is asked again only until the login's own time is over.
+#[test]
+fn endless_rate_limit_ends_with_the_login() {
+    let (daemon, alice) = (HostileDaemon::start(), User::new());
+    let limited = Answers::Problems { code: "too_many_requests", status: 429 };
+    daemon.say(Words::from(&["1".to_owned()], 0), limited);
+    let (origin, fingerprint) = (daemon.origin(), daemon.fingerprint());
+    let arguments = ["login", &origin, "--fingerprint", &fingerprint, "--no-browser", "--timeout", "3s"];
+    let ran = alice.infra(arguments).run().expect(4).silent();
+    assert_inert_ran(&ran.telling(&["limits logins from your address: trying again in 1 s"]));
+}
+
 fn log_in(alice: &User, daemon: &HostileDaemon) -> Ran {
     let (origin, fingerprint) = (daemon.origin(), daemon.fingerprint());
     let arguments =

@@ -1,8 +1,13 @@
 //! Whoever stands between a user and a trusted server learns nothing: not one byte of application data.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
 use infra_harness::authority::Authority;
+use infra_harness::daemon::Daemon;
 use infra_harness::impostor::{Disguise, Impostor};
 use infra_harness::program::{Call, RecordingBrowser, User};
+use infra_harness::provider::Provider;
 use infra_shared::token_text::SessionToken;
 
 #[test]
@@ -65,4 +70,48 @@ fn an_honest_server_is_sent_something() {
 fn refused(call: Call<'_>, disguise: Disguise) {
     let ran = call.run();
     assert_eq!(ran.code, Some(5), "{disguise:?}\n{ran}");
+}
+
+/// An old middlebox: it reads one packet, resets the connection if that is not a whole ClientHello, and passes on anything else.
+fn middlebox(listener: TcpListener, target: u16) {
+    const PACKET: usize = 1380;
+    for client in listener.incoming() {
+        let Ok(mut client) = client else { continue };
+        std::thread::spawn(move || {
+            let mut first = [0; PACKET];
+            let read = client.read(&mut first).unwrap_or_default();
+            let length =
+                first.iter().skip(3).take(2).fold(0, |length, byte| length * 256 + usize::from(*byte));
+            // What is not read when it closes makes the system reset the connection.
+            if length + 5 > read {
+                return;
+            }
+            let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)) else { return };
+            let (Ok(mut back), Ok(mut from)) = (client.try_clone(), server.try_clone()) else { return };
+            if server.write_all(first.get(..read).unwrap_or_default()).is_ok() {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut back));
+                let _ = std::io::copy(&mut client, &mut server);
+            }
+        });
+    }
+}
+
+#[test]
+fn middlebox_that_resets_large_handshakes_is_named_and_avoided() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let origin = format!("https://{}", listener.local_addr().expect("an address"));
+    let daemon =
+        Daemon::start_with(&provider, |configuration| configuration.public_urls.push(origin.clone()));
+    let target = daemon.port();
+    std::thread::spawn(move || middlebox(listener, target));
+    let fingerprint = daemon.fingerprint();
+    let login = || alice.infra(["login", &origin, "--fingerprint", &fingerprint, "--no-keyring"]);
+    login().run().expect(4).telling(&[
+        "closed during the TLS handshake",
+        "middlebox",
+        "INFRA_KEY_EXCHANGE=classical",
+    ]);
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    login().env("INFRA_KEY_EXCHANGE", "classical").browser(&browser).run().expect(0);
 }

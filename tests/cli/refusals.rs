@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use infra_harness::daemon::Daemon;
+use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::https::Delivery;
 use infra_harness::login::{self, Started};
 use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
 use infra_harness::program::{RecordingBrowser, User};
-use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_harness::provider::{Endpoint, Misbehaviour, Person, Provider};
 use infra_harness::relay::Relay;
 use infra_harness::wait;
 use infra_shared::api::ProblemCode;
@@ -268,4 +268,52 @@ fn stays_logged_out_until_an_honest_login(alice: &User, daemon: &Daemon, provide
     provider.behave();
     login::succeed(alice, daemon, provider);
     assert_eq!(daemon.api().get_as("/v1/session", &login::token(alice)).status, 200);
+}
+
+#[test]
+fn refused_forced_login_says_that_the_session_is_still_valid() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    provider.person(Person::Cancels);
+    let refused = alice.infra(["login", "--force"]).browser(&browser).run().expect(6);
+    refused.telling(&["note: you are still signed in to https://127.0.0.1", "as Alice"]);
+    alice.infra(["status", "--quiet"]).run().expect(0);
+    // Where there is no session, there is nothing to say.
+    alice.infra(["logout"]).run().expect(0);
+    let refused = alice.infra(["login", "--force"]).browser(&browser).run().expect(6);
+    assert!(!refused.stderr.contains("note:"), "{refused}");
+}
+
+#[test]
+fn environment_token_with_a_wrong_secret_is_not_called_expired() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let mut token = login::token(&alice);
+    let last = token.pop().expect("a character");
+    token.push(if last == 'a' { 'b' } else { 'a' });
+    let script = |words: &[&str]| {
+        alice.infra(words).env("INFRA_TOKEN", &token).env("INFRA_SERVER", daemon.origin()).run().expect(3)
+    };
+    for words in [&["status"][..], &["token", "--min-left", "1m"]] {
+        let ran = script(words);
+        let told = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(told.contains("the token of INFRA_TOKEN is not valid"), "{ran}");
+        assert!(!told.contains("expired"), "{ran}");
+    }
+    assert_eq!(script(&["status", "--json"]).json()["state"], "logged_out");
+}
+
+#[test]
+fn client_secret_that_is_wrong_is_a_matter_for_the_operator() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let entry = ProviderEntry { client_secret: "wrong".to_owned(), ..ProviderEntry::of(&provider) };
+    let daemon = Daemon::start_for(vec![entry], |_| {});
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let refused = login::call(&alice, &daemon).browser(&browser).run().expect(4);
+    let refused =
+        refused.telling(&["an operator has to correct it", "try: ask the operator of", "request ID"]);
+    assert!(!refused.stderr.contains("again in"), "{refused}");
 }

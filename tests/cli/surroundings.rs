@@ -48,7 +48,11 @@ fn each_place_is_told_how_the_browser_gets_back() {
 fn a_container_without_a_terminal_is_told_that_it_needs_one() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
-    let mut running = login::call(&alice, &daemon).env("container", "docker").start();
+    let call = || login::call(&alice, &daemon).env("container", "docker");
+    call().run().expect(2).telling(&["cannot open a browser", "docker run -it", "--no-browser"]).silent();
+    // Whoever wants the address has it.
+    let arguments = ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-browser"];
+    let mut running = alice.infra(arguments).env("container", "docker").start();
     running.wait_for("what to do", |_, told| told.contains("docker run -it").then_some(()));
     running.signal(Signal::TERM);
     running.wait().expect(130).silent();

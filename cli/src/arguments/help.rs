@@ -35,6 +35,7 @@ Environment:
   INFRA_CA_FILE      its certification authority, as with --ca-file
   INFRA_TOKEN        a session token that stands in for the stored one; needs INFRA_SERVER
   INFRA_HOME         where servers and sessions are kept, instead of ~/.infra
+  INFRA_KEY_EXCHANGE `classical`: a small first message in handshakes, for old middleboxes
   HTTPS_PROXY        the proxy for servers that are not this machine; ALL_PROXY, NO_PROXY
   BROWSER            the program that opens pages
   KUBECONFIG         the files that `infra kubernetes configure` changes, instead of ~/.kube/config

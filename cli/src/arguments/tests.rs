@@ -57,3 +57,18 @@ fn what_is_not_understood_exits_with_2() {
         assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
     }
 }
+
+/// An option of every command is one wherever it stands, also between a command and its subcommand.
+#[test]
+fn global_options_are_accepted_before_subcommands() {
+    for line in [
+        "infra sessions --server a.test revoke --others",
+        "infra sessions revoke --others --server a.test",
+        "infra --server a.test sessions revoke --others",
+        "infra sessions -v revoke --all",
+        "infra kubernetes --server a.test token --cluster prod",
+    ] {
+        let parsed = parse(line);
+        assert!(parsed.is_ok(), "{line}: {:?}", parsed.err().map(|error| error.to_string()));
+    }
+}

@@ -1,4 +1,5 @@
-//! Tokens for one service each: kept with the session, and asked for anew when they are about to end.
+//! Tokens for one service each: kept with the session while the daemon says that it is live, and replaced when they are about
+//! to expire.
 
 use infra_shared::api::ProblemCode;
 use infra_shared::origin::Origin;
@@ -6,6 +7,7 @@ use infra_shared::printable::printable;
 use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 
+use super::status::{Look, State as SessionState, look};
 use super::{Context, times, token};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
@@ -48,6 +50,7 @@ pub(super) fn obtain(
         && left(kept.expires_at, stored.clock_offset_seconds) >= needed
     {
         let kept = kept.clone();
+        check_session(context, &origin, &state)?;
         return Ok((origin, state, kept));
     }
 
@@ -65,6 +68,20 @@ pub(super) fn obtain(
     }
     context.heed(&origin, &reach);
     Ok((origin, state, opened))
+}
+
+/// Refuses a kept token whose session the daemon has ended: services would reject it. If the daemon cannot be reached, nobody
+/// can say that, and the token is used.
+fn check_session(context: &Context, origin: &Origin, state: &State) -> Result<(), Failure> {
+    let report = look(context, origin, state, None, Look::Online);
+    match report.state {
+        SessionState::Active => Ok(()),
+        SessionState::Unreachable => {
+            context.terminal.explain(&format!("{origin} cannot be reached: using the token that is kept"));
+            Ok(())
+        }
+        _ => Err(report.failure()),
+    }
 }
 
 /// What to tell of a token that the daemon did not open.

@@ -1,9 +1,11 @@
 //! `infra login`: from the question which server, to the session that is stored.
 
 mod outcome;
+mod rate_limit;
 mod turn;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use infra_shared::api::{self, FinishLogin, FinishedLogin, StartLogin};
 use infra_shared::command_line::nearest;
@@ -151,20 +153,57 @@ fn log_in(
         patience: arguments.timeout,
         terminal: context.terminal,
     };
+    let (client, deadline) = (&proven.reach.client, Instant::now() + arguments.timeout);
+    let speaker = (origin, context.terminal);
     let start = |request: StartLogin| {
-        proven.reach.client.start_login(&request).map_err(|error| error.to_failure(origin))
+        let started = rate_limit::repeat(speaker, deadline, || client.start_login(&request))
+            .map_err(|error| error.to_failure(origin))?;
+        if is_without_browser(arguments, &setup) {
+            return Err(outcome::no_browser());
+        }
+        Ok(started)
     };
     let finish = |request: FinishLogin| {
-        let finished =
-            proven.reach.client.finish_login(&request).map_err(|error| error.to_failure(origin))?;
+        let finished = rate_limit::repeat(speaker, deadline, || client.finish_login(&request))
+            .map_err(|error| error.to_failure(origin))?;
         let token = SessionToken::parse(finished.token.expose_secret())
             .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
-        Ok(Opened { client: &proven.reach.client, token, finished, is_stored: false })
+        // Ended again when it is dropped.
+        let opened = Opened { client, token, finished, is_stored: false };
+        let user = &opened.finished.user;
+        if (user.provider.as_str(), user.issuer.as_str())
+            != (provider.name.as_str(), provider.issuer.as_str())
+        {
+            return Err(outcome::of_another_provider(origin, &provider, user));
+        }
+        Ok(opened)
     };
     let save = |opened: Opened<'_>| save(context, origin, mirror, &proven, opened);
-    browser_login::run(&setup, start, |url| turn.note(url), finish, save)
-        .map(|()| Exit::Done)
-        .map_err(|error| outcome::failure(error, origin, &provider.name))
+    browser_login::run(&setup, start, |url| turn.note(url), finish, save).map(|()| Exit::Done).map_err(
+        |error| {
+            let failure = outcome::failure(error, origin, &provider.name);
+            match still_signed_in(context, origin) {
+                Some(account) if failure.exit() == Exit::Refused => {
+                    failure.note(format!("you are still signed in to {origin} as {account}"))
+                }
+                _ => failure,
+            }
+        },
+    )
+}
+
+/// Nobody can come back from a browser: none can be opened, and no person reads the address or chose to have it printed.
+fn is_without_browser(arguments: &Login, setup: &Setup<'_>) -> bool {
+    setup.browser == Browser::Elsewhere && !arguments.no_browser && !setup.terminal.interactive
+}
+
+/// Who is signed in by the session that a login would have replaced, as far as it is known here.
+fn still_signed_in(context: &Context, origin: &Origin) -> Option<String> {
+    let state = context.home.read().ok()?;
+    let stored = state.sessions.sessions.get(origin).filter(|stored| stored.ended.is_none())?;
+    let now = times::daemon_time(context.now(), stored.clock_offset_seconds);
+    let ends = stored.session.expires_at.min(stored.session.idle_expires_at);
+    (ends > now).then(|| account(&stored.user))
 }
 
 /// The provider that was named, the last one that was used here, the only one, or the one that a human chooses.

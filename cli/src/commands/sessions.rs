@@ -29,6 +29,10 @@ struct Json<'a> {
 }
 
 pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failure> {
+    if arguments.command.is_some() && (arguments.user.is_some() || arguments.json) {
+        return Err(Failure::new(Exit::Usage, "`--user` and `--json` before `revoke` have no meaning")
+            .hint("`infra sessions revoke --all --user USER`"));
+    }
     let asking = Asking::begin(context)?;
     if let Some(SessionsCommand::Revoke(arguments)) = &arguments.command {
         return revoke::run(context, &asking, arguments);

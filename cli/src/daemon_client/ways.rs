@@ -3,11 +3,12 @@
 use std::cell::{Cell, OnceCell};
 
 use infra_shared::http::{
-    NoClient, Trust, Untrusted, Way as Route, blocking_client, nothing_was_sent, untrusted,
+    NoClient, Trust, Untrusted, Way as Route, blocking_client_with, nothing_was_sent, untrusted,
 };
 use reqwest::blocking::{Client, RequestBuilder, Response};
 
 use super::{DaemonError, LIMITS, failure};
+use crate::settings;
 
 /// The first is how the server is known; the others are what it announced by the first, for when that is no more.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Way {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = blocking_client(&self.trust, LIMITS, false, route)?;
+        let client = blocking_client_with(&self.trust, LIMITS, false, (route, settings::key_exchange()))?;
         Ok(self.client.get_or_init(|| client))
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use infra_harness::authority::Authority;
+use infra_harness::authority::{Authority, Leaf};
 use infra_harness::https::{Answer, Server};
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::succession::{HEADER, Statement};
+use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
 use super::*;
@@ -140,6 +141,16 @@ fn a_file_with_many_authorities_is_taken_whole_and_one_with_none_is_refused() {
 }
 
 #[test]
+fn leaf_in_a_ca_file_cannot_announce_a_rollover() {
+    let announcing = Announcing::signed_by_the_leaf();
+    let certificates = announcing.certificates.clone();
+    let record = TrustRecord::CaFile { certificates, pin: None };
+    assert_eq!(record.pins(), [announcing.authority.pin()], "the leaf is no authority");
+    announcing.heed_as(record);
+    assert_eq!(announcing.noted(), None, "the key of the leaf announced something");
+}
+
+#[test]
 fn other_proof_than_what_a_server_is_known_by_is_refused() {
     let origin: Origin = "gate.test".parse().expect("an origin");
     let [known, former, other] =
@@ -232,6 +243,8 @@ struct Announcing {
     origin: Origin,
     asked: Arc<AtomicUsize>,
     home: Home,
+    /// The server's chain in PEM.
+    certificates: String,
     _directory: tempfile::TempDir,
     _server: Server,
 }
@@ -239,10 +252,30 @@ struct Announcing {
 impl Announcing {
     fn to_a_home_that_trusts(trust: impl FnOnce(Pin) -> TrustRecord) -> Self {
         let authority = Authority::new();
+        let (trust, leaf) = (trust(authority.pin()), authority.issue());
+        let signer = (authority.certificate(), authority.private_key());
+        Self::start(authority, leaf, signer, trust)
+    }
+
+    /// What it announces is signed by the key of its leaf; it is known by a file that holds its whole chain.
+    fn signed_by_the_leaf() -> Self {
+        let authority = Authority::new();
+        let leaf = authority.issue();
+        let signer = (leaf.chain.first().expect("a leaf").clone(), leaf.key.secret_der().to_vec());
+        let trust = TrustRecord::CaFile { certificates: leaf.chain_pem.clone(), pin: None };
+        Self::start(authority, leaf, signer, trust)
+    }
+
+    fn start(
+        authority: Authority,
+        leaf: Leaf,
+        (certificate, key): (CertificateDer<'static>, Vec<u8>),
+        trust: TrustRecord,
+    ) -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
-        let (certificate, key, pin) = (authority.certificate(), authority.private_key(), authority.pin());
+        let (certificates, pin) = (leaf.chain_pem.clone(), authority.pin());
         let count = asked.clone();
-        let server = Server::start(authority.issue(), move |request| {
+        let server = Server::start(leaf, move |request| {
             count.fetch_add(1, Ordering::Relaxed);
             let now = SystemClock.now();
             let statement = Statement {
@@ -265,14 +298,14 @@ impl Announcing {
         let directory = tempfile::tempdir().expect("a directory");
         let home = Home::new(directory.path().join("infra"), TERMINAL);
         let entry = crate::home::Server {
-            trust: trust(authority.pin()),
+            trust,
             provider: None,
             keyring: false,
             succession: None,
             formerly: Vec::new(),
         };
         home.update(|state| state.config.servers.insert(origin.clone(), entry)).expect("stored");
-        Self { authority, origin, asked, home, _directory: directory, _server: server }
+        Self { authority, origin, asked, home, certificates, _directory: directory, _server: server }
     }
 
     /// Speaks with the server as one that is known by `record`, and heeds what it announced; how often it was asked.

@@ -1,5 +1,7 @@
 //! `secrets`: backends under names of one's own.
 
+use infra_shared::names::is_name;
+
 use crate::secrets::{BackendSettings, Encoding};
 
 use super::error::FaultAt;
@@ -42,9 +44,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Vec<Declared>, FaultAt> {
 
 /// A name for people and references: lower-case letters, digits, dashes.
 pub(super) fn name(text: &str) -> Option<String> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let good = (1..=32).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-');
-    good.then(|| text.to_owned())
+    is_name(text).then(|| text.to_owned())
 }
 
 fn settings(section: &Section<'_>) -> Result<BackendSettings, FaultAt> {

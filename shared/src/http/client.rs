@@ -3,18 +3,37 @@
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+#[cfg(feature = "blocking")]
+use rustls::NamedGroup;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
 #[cfg(feature = "blocking")]
-use super::Way;
+use super::resolver::Resolver;
 use super::verifier::{AuthoritiesVerifier, PinVerifier};
+#[cfg(feature = "blocking")]
+use super::{KeyExchange, Way};
 use super::{Limits, NoClient, Proxies, Trust};
 
 /// A TLS client configuration that accepts `trust` and nobody else (TLS 1.3; 1.2 where `allow_tls12`).
 pub fn client_config(trust: &Trust, allow_tls12: bool) -> Result<ClientConfig, NoClient> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    config_with(Arc::new(aws_lc_rs::default_provider()), trust, allow_tls12)
+}
+
+/// The same without the hybrid key exchange.
+#[cfg(feature = "blocking")]
+fn classical_config(trust: &Trust, allow_tls12: bool) -> Result<ClientConfig, NoClient> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() != NamedGroup::X25519MLKEM768);
+    config_with(Arc::new(provider), trust, allow_tls12)
+}
+
+fn config_with(
+    provider: Arc<CryptoProvider>,
+    trust: &Trust,
+    allow_tls12: bool,
+) -> Result<ClientConfig, NoClient> {
     // RFC 9852: a new protocol speaks TLS 1.3. Identity providers may be older.
     let versions: &[_] = if allow_tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
     let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -71,26 +90,45 @@ pub fn async_client(
 
 /// As [`async_client`], for a program without an asynchronous runtime.
 #[cfg(feature = "blocking")]
-#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
 pub fn blocking_client(
     trust: &Trust,
     limits: Limits,
     allow_tls12: bool,
     way: Way,
 ) -> Result<reqwest::blocking::Client, NoClient> {
+    blocking_client_with(trust, limits, allow_tls12, (way, KeyExchange::default()))
+}
+
+/// The same with a key exchange. Names are looked up on threads that nobody waits for.
+#[cfg(feature = "blocking")]
+#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
+pub fn blocking_client_with(
+    trust: &Trust,
+    limits: Limits,
+    allow_tls12: bool,
+    (way, key_exchange): (Way, KeyExchange),
+) -> Result<reqwest::blocking::Client, NoClient> {
+    let tls = match key_exchange {
+        KeyExchange::Hybrid => client_config(trust, allow_tls12)?,
+        KeyExchange::Classical => classical_config(trust, allow_tls12)?,
+    };
+    // The limit of a blocking client counts anew for each read of the body; that of the asynchronous one inside does not.
     let proxies = match way {
         Way::Direct => Proxies::none(),
         Way::Proxy => Proxies::from_environment(),
     };
-    Ok(reqwest::blocking::Client::builder()
-        .proxy(proxies.for_client())
-        .tls_backend_preconfigured(client_config(trust, allow_tls12)?)
-        .connect_timeout(limits.connect)
+    let builder = reqwest::Client::builder()
         .timeout(limits.total)
+        .proxy(proxies.for_client())
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(limits.connect)
+        .dns_resolver(Resolver::default())
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .user_agent(USER_AGENT)
+        .user_agent(USER_AGENT);
+    Ok(reqwest::blocking::ClientBuilder::from(builder)
+        .timeout(limits.total)
         .build()
         .expect("a client of fixed settings can be built"))
 }

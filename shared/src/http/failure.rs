@@ -42,6 +42,28 @@ fn meaning(reason: &CertificateError) -> Untrusted {
     }
 }
 
+/// Whether the peer, or something on the way to it, closed the connection during the handshake.
+#[must_use]
+pub fn closed_in_handshake(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> =
+        Some(error).filter(|error| error.is_connect()).map(|error| error as _);
+    while let Some(current) = next {
+        let kind = current.downcast_ref::<io::Error>().map(io::Error::kind);
+        // A refused connection has another kind.
+        if matches!(
+            kind,
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
+        ) {
+            return true;
+        }
+        next = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => current.source(),
+        };
+    }
+    false
+}
+
 /// Whether `error` happened before any byte of the request was sent, so that another try cannot do a thing twice.
 pub fn nothing_was_sent(error: &reqwest::Error) -> bool {
     error.is_connect()

@@ -58,6 +58,14 @@ struct Server {
 
 impl Server {
     fn start(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, answer: &'static str) -> Self {
+        Self::start_with(chain, key, move |stream| stream.write_all(answer.as_bytes()))
+    }
+
+    fn start_with(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        answer: impl Fn(&mut dyn Write) -> std::io::Result<()> + Clone + Send + 'static,
+    ) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -72,8 +80,8 @@ impl Server {
         let counter = received.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut tcp, config, counter) =
-                    (stream.expect("a connection"), config.clone(), counter.clone());
+                let (mut tcp, config, counter, answer) =
+                    (stream.expect("a connection"), config.clone(), counter.clone(), answer.clone());
                 tcp.set_read_timeout(Some(BOUND)).expect("a limit");
                 thread::spawn(move || {
                     let mut tls = ServerConnection::new(config).expect("a connection");
@@ -82,7 +90,7 @@ impl Server {
                     let Ok(count) = stream.read(&mut bytes) else { return };
                     counter.fetch_add(count, Ordering::SeqCst);
                     // Whether the client is still there is for the client to say.
-                    let _ = stream.write_all(answer.as_bytes());
+                    let _ = answer(&mut stream);
                     stream.conn.send_close_notify();
                     let _ = stream.flush();
                 });
@@ -251,6 +259,36 @@ fn a_redirect_is_an_answer_and_is_not_followed() {
 #[test]
 fn a_text_without_certificates_is_no_authority() {
     for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        assert_eq!(authorities_from_pem(text.as_bytes()), Err(NoAuthorities), "{text}");
+        assert_eq!(authorities_from_pem(text.as_bytes()), Err(NoAuthorities::NoCertificate), "{text}");
+    }
+}
+
+/// A total limit is total: neither headers nor a body that come a byte at a time are waited for any longer.
+#[test]
+fn answer_that_drips_is_given_up_at_the_total_limit() {
+    const DRIPS: usize = 60;
+    let authority = Authority::new(IN_DATE);
+    let limits = Limits { connect: BOUND, total: Duration::from_secs(1) };
+    let client = blocking_client(&pinned(&authority), limits, false, Way::Direct).expect("a client");
+    let body = format!("HTTP/1.1 200 OK\r\nContent-Length: {DRIPS}\r\nConnection: close\r\n\r\n");
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nX: ".to_owned();
+    for (at_once, end) in [(body, ""), (head, "\r\nContent-Length: 0\r\n\r\n")] {
+        let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+        let chain = vec![leaf, authority.certificate.clone()];
+        let server = Server::start_with(chain, key, move |stream| {
+            stream.write_all(at_once.as_bytes())?;
+            for _ in 0..DRIPS {
+                stream.write_all(b"a")?;
+                stream.flush()?;
+                thread::sleep(Duration::from_millis(100));
+            }
+            stream.write_all(end.as_bytes())
+        });
+        let sent = client.get(format!("https://127.0.0.1:{}/", server.port)).send();
+        let is_given_up = match sent {
+            Ok(answer) => read_body_blocking(answer, 1024).is_err(),
+            Err(error) => error.is_timeout(),
+        };
+        assert!(is_given_up, "it was waited for the last byte");
     }
 }

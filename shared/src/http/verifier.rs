@@ -12,6 +12,7 @@ use rustls::{
 };
 use x509_parser::certificate::X509Certificate;
 
+use super::authorities::may_sign_certificates;
 use super::{NoClient, Untrusted, pin_of_certificate};
 use crate::pin::Pin;
 
@@ -129,11 +130,11 @@ impl Peer<'_> {
     }
 }
 
-/// Whether `certificate` is a certification authority's (RFC 5280 §4.2.1.9), and in date (§4.1.2.5).
+/// Whether `certificate` is a certification authority's, and in date (RFC 5280 §4.1.2.5).
 fn check_authority(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Untrusted> {
     let (_, parsed): (_, X509Certificate<'_>) =
         x509_parser::parse_x509_certificate(certificate).map_err(|_| Untrusted::Unacceptable)?;
-    if !parsed.is_ca() {
+    if !may_sign_certificates(&parsed) {
         return Err(Untrusted::Unacceptable);
     }
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);

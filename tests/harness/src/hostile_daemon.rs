@@ -17,6 +17,13 @@ use crate::{browser, wait};
 /// How long `infra` may take to answer its last page.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// Four bytes each at most: `infra` accepts 1024.
+const MOST_CHARACTERS: usize = 256;
+
+/// The one provider of it.
+const PROVIDER: &str = "okta";
+const ISSUER: &str = "https://login.test";
+
 /// A running daemon of the other side; it ends with the value.
 pub struct HostileDaemon {
     authority: Authority,
@@ -61,11 +68,16 @@ impl Words {
         text
     }
 
-    /// A user whose every field is another text.
+    /// A text as long as a daemon may send it.
+    fn take_short(&mut self) -> String {
+        self.take().chars().take(MOST_CHARACTERS).collect()
+    }
+
+    /// A user whose every field is another text, but for those that `infra` accepts in one form only.
     pub fn user(&mut self) -> Value {
-        let groups: Vec<String> = (0..8).map(|_| self.take()).collect();
-        json!({"name": self.take(), "email": self.take(), "groups": groups, "provider": self.take(),
-               "issuer": self.take(), "subject": self.take()})
+        let groups: Vec<String> = (0..8).map(|_| self.take_short()).collect();
+        json!({"name": self.take_short(), "email": self.take_short(), "groups": groups, "provider": PROVIDER,
+               "issuer": ISSUER, "subject": "00u1"})
     }
 }
 
@@ -123,9 +135,9 @@ fn answer(shared: &Arc<Mutex<State>>, request: &Request, pin: &str) -> Answer {
     match path {
         ("GET", "/v1/server") => {
             let uris = state.redirect_uris.clone();
-            let provider = json!({"name": "okta", "kind": state.words.take(), "issuer": state.words.take(),
+            let provider = json!({"name": PROVIDER, "kind": "okta", "issuer": ISSUER,
                                   "redirectURIs": uris});
-            let version = state.words.take();
+            let version = state.words.take_short();
             Answer::json(
                 200,
                 &json!({"version": version, "now": now, "providers": [provider], "pins": [pin]}),

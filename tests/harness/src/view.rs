@@ -1,5 +1,6 @@
 //! What programs see of this machine: host names and trusted authorities of their own. The machine's stay as they are.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -39,6 +40,17 @@ impl View {
         // Written in its place: what is mounted is this very file.
         std::fs::write(self.directory.path().join("hosts"), format!("{HOSTS}{}", lines.concat()))
             .expect("the hosts file");
+    }
+
+    /// Asks this name server, and no other, for names that it does not know.
+    pub fn ask(&self, name_server: IpAddr) {
+        let write = |name: &str, text: String| {
+            std::fs::write(self.directory.path().join(name), text).expect("a file of the view");
+        };
+        write("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned());
+        // As patient as a resolver may be.
+        write("resolv.conf", format!("nameserver {name_server}\noptions timeout:30 attempts:5\n"));
+        self.run("mount --bind \"$1/resolv.conf\" /etc/resolv.conf", self.directory.path());
     }
 
     /// The system trusts this authority as well from now on.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use infra_shared::api::Provider;
-use infra_shared::http::{Limits, Trust, Way, blocking_client, read_body_blocking};
+use infra_shared::http::{Limits, Trust, Way, blocking_client_with, read_body_blocking};
 use infra_shared::printable::printable;
 use serde::Deserialize;
 use url::Url;
@@ -12,6 +12,7 @@ use super::network::ask_all;
 use super::{Check, PATIENCE};
 use crate::daemon_client::{DaemonError, failure};
 use crate::proxy::{self, Route};
+use crate::settings;
 
 const NAME: &str = "provider";
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(10) };
@@ -25,17 +26,27 @@ struct Metadata {
     issuer: String,
 }
 
-/// Reaches each provider once, all at the same time.
+/// Providers that are asked. A server chooses their addresses, so it must not make this machine connect to many.
+const MOST_ASKED: usize = 16;
+
+/// Reaches each provider once, a few at the same time.
 pub(super) fn reach(providers: &[Provider]) -> Vec<Check> {
     let mut once: Vec<&Provider> = providers.iter().collect();
     once.sort_by_key(|provider| (&provider.name, &provider.issuer));
     once.dedup_by_key(|provider| (&provider.name, &provider.issuer));
+    let left_out = once.len().saturating_sub(MOST_ASKED);
+    once.truncate(MOST_ASKED);
     let questions = once.iter().map(|provider| {
         let issuer = provider.issuer.clone();
         Box::new(move || fetch(&issuer)) as Box<dyn FnOnce() -> _ + Send>
     });
     let answers = ask_all(questions.collect());
-    once.into_iter().zip(answers).map(|(provider, answer)| check(provider, answer)).collect()
+    let asked = once.into_iter().zip(answers).map(|(provider, answer)| check(provider, answer));
+    let not_asked = || {
+        let what = format!("{left_out} more are not asked: {MOST_ASKED} at most are");
+        Check::skipped(NAME, None, what)
+    };
+    asked.chain((left_out > 0).then(not_asked)).collect()
 }
 
 /// What came of asking a provider.
@@ -62,7 +73,7 @@ fn fetch(issuer: &str) -> Answer {
         Route::Through(_) => Way::Proxy,
         Route::Barred(error) => return Answer::Failed(DaemonError::Proxy(error)),
     };
-    let client = match blocking_client(&Trust::System, LIMITS, true, way) {
+    let client = match blocking_client_with(&Trust::System, LIMITS, true, (way, settings::key_exchange())) {
         Ok(client) => client,
         Err(error) => return Answer::Failed(DaemonError::NoClient(error)),
     };

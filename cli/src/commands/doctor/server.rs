@@ -96,7 +96,7 @@ fn met(origin: &Origin, known: Option<&TrustRecord>, answer: Option<Result<Answe
                     Check::ok("server", subject(), "something answers there"),
                     untrusted(origin, known, &error),
                 ],
-                DaemonError::Unreachable(_) | DaemonError::Proxy(_) => [
+                DaemonError::Unreachable(_) | DaemonError::HandshakeClosed | DaemonError::Proxy(_) => [
                     Check::wrong(
                         "server",
                         subject(),

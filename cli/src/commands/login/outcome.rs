@@ -1,10 +1,15 @@
 //! What a login that came to nothing means to the user.
 
+use infra_shared::api::{Provider, User};
 use infra_shared::origin::Origin;
+use infra_shared::printable::printable;
 
 use super::super::times;
 use crate::browser_login::{LoginError, Refusal};
 use crate::failure::{Exit, Failure};
+
+/// More of an address than anybody reads.
+const MAX_CHARACTERS: usize = 256;
 
 /// The failure of the caller's own steps as it is; those of the browser by their kind.
 pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &str) -> Failure {
@@ -42,6 +47,31 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
             Failure::new(Exit::Failed, "this machine cannot listen for the browser").because(&error)
         }
     }
+}
+
+/// There is no terminal, and nothing says how a browser is opened.
+pub(super) fn no_browser() -> Failure {
+    Failure::new(Exit::Usage, "cannot open a browser: there is no terminal, and BROWSER is not set").hint(
+        "run `infra login` in a terminal (in a container: `docker run -it`, `docker exec -it`); or set BROWSER; or \
+         `infra login --no-browser` prints the address and waits",
+    )
+}
+
+/// The daemon opened a session of somebody at another provider than the one that was chosen.
+pub(super) fn of_another_provider(origin: &Origin, chosen: &Provider, user: &User) -> Failure {
+    let reason = format!(
+        "the login was for {} ({}), and the session is one of {} ({})",
+        chosen.name,
+        printable(&chosen.issuer, MAX_CHARACTERS),
+        user.provider,
+        printable(&user.issuer, MAX_CHARACTERS)
+    );
+    Failure::new(
+        Exit::Refused,
+        format!("cannot use the session that {origin} opened: another identity provider"),
+    )
+    .because_text(reason)
+    .hint("tell the operator of the server")
 }
 
 fn ports_taken(ports: &[u16], origin: &Origin, provider: &str) -> Failure {

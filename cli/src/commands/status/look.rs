@@ -278,7 +278,9 @@ impl Report {
             // was made to.
             (_, Some(ProblemCode::NotAuthenticated)) => match &self.session {
                 Some(session) if self.now < session.expires_at => State::Revoked,
-                _ => State::Expired,
+                Some(_) => State::Expired,
+                // Of the token of INFRA_TOKEN nothing is known here: the daemon may never have issued it.
+                None => State::LoggedOut,
             },
             // Its lifetime is over, whatever the daemon would say.
             _ if self.session.as_ref().is_some_and(|session| self.now >= session.expires_at) => {
@@ -286,7 +288,12 @@ impl Report {
             }
             _ => State::Unreachable,
         };
-        Self { state, cause: Some(error), ..self }
+        let login = if state == State::LoggedOut {
+            "a valid token in INFRA_TOKEN, or unset it and `infra login`".to_owned()
+        } else {
+            self.login
+        };
+        Self { state, cause: Some(error), login, ..self }
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -312,6 +319,9 @@ impl Report {
                 return cause.to_failure(server);
             }
             State::Active => Failure::new(Exit::Failed, format!("the session at {server} is live")),
+            State::LoggedOut if self.cause.is_some() => {
+                Failure::new(self.exit(), format!("the token of INFRA_TOKEN is not valid at {server}"))
+            }
             State::LoggedOut => Failure::new(self.exit(), format!("you are not signed in ({server})")),
             State::Expired => Failure::new(self.exit(), format!("the session at {server} has expired")),
             State::Revoked => Failure::new(self.exit(), format!("the session at {server} was ended")),

@@ -18,6 +18,9 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
     };
     let mut lines = vec![match report.state {
         State::Active => format!("signed in to {server}"),
+        State::LoggedOut if report.cause.is_some() => {
+            format!("not signed in to {server}: the token of INFRA_TOKEN is not valid there")
+        }
         State::LoggedOut => format!("not signed in to {server}"),
         State::Expired => format!("signed out of {server}: the session has expired"),
         State::Revoked => format!("signed out of {server}: the session was ended"),

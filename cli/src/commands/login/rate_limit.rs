@@ -1,0 +1,40 @@
+//! Repeats a call that the daemon refused for its rate. Such a refusal leaves a ticket unused, so a login is not lost by it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use infra_shared::api::ProblemCode;
+use infra_shared::origin::Origin;
+
+use crate::daemon_client::DaemonError;
+use crate::terminal::Terminal;
+
+/// A server that names a shorter wait is not called more often.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// Repeats `call` as often as the server asks for it with `Retry-After`, until `deadline`.
+pub(super) fn repeat<T>(
+    (origin, terminal): (&Origin, Terminal),
+    deadline: Instant,
+    call: impl Fn() -> Result<T, DaemonError>,
+) -> Result<T, DaemonError> {
+    let mut is_told = false;
+    loop {
+        let error = match call() {
+            Err(error) if error.problem() == Some(ProblemCode::TooManyRequests) => error,
+            other => return other,
+        };
+        let Some(wait) = error.retry_after().map(|wait| wait.max(SHORTEST)) else { return Err(error) };
+        if wait >= deadline.saturating_duration_since(Instant::now()) {
+            return Err(error);
+        }
+        if !is_told {
+            terminal.say(&format!(
+                "{origin} limits logins from your address: trying again in {} s",
+                wait.as_secs()
+            ));
+            is_told = true;
+        }
+        thread::sleep(wait);
+    }
+}
