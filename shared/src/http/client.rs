@@ -112,12 +112,12 @@ pub fn blocking_client_with(
         KeyExchange::Hybrid => client_config(trust, allow_tls12)?,
         KeyExchange::Classical => classical_config(trust, allow_tls12)?,
     };
-    // The limit of a blocking client counts anew for each read of the body; that of the asynchronous one inside does not.
     let proxies = match way {
         Way::Direct => Proxies::none(),
         Way::Proxy => Proxies::from_environment(),
     };
     let builder = reqwest::Client::builder()
+        // Total: that of the blocking client below counts anew for each read of the body.
         .timeout(limits.total)
         .proxy(proxies.for_client())
         .tls_backend_preconfigured(tls)
