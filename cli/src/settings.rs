@@ -3,7 +3,7 @@
 mod place;
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use infra_shared::http::KeyExchange;
@@ -69,7 +69,7 @@ impl Settings {
         // On Linux a desktop announces itself; elsewhere there is one.
         let has_desktop =
             cfg!(not(target_os = "linux")) || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set);
-        parse_key_exchange(find(KEY_EXCHANGE))?;
+        parse_key_exchange(find(KEY_EXCHANGE).as_deref())?;
         Ok(Self {
             home: home(find("INFRA_HOME"))?,
             server: text("INFRA_SERVER")?.map(|text| parse("INFRA_SERVER", &text)).transpose()?,
@@ -96,11 +96,11 @@ const KEY_EXCHANGE: &str = "INFRA_KEY_EXCHANGE";
 /// How connections agree on keys. An attacker on the network must not be able to choose it, so nothing falls back to it.
 pub fn key_exchange() -> KeyExchange {
     // Another value was refused before.
-    parse_key_exchange(variable(KEY_EXCHANGE)).unwrap_or_default()
+    parse_key_exchange(variable(KEY_EXCHANGE).as_deref()).unwrap_or_default()
 }
 
-fn parse_key_exchange(value: Option<OsString>) -> Result<KeyExchange, Failure> {
-    match value.as_ref().map(|value| value.to_str()) {
+fn parse_key_exchange(value: Option<&OsStr>) -> Result<KeyExchange, Failure> {
+    match value.map(OsStr::to_str) {
         None | Some(Some("hybrid")) => Ok(KeyExchange::Hybrid),
         Some(Some("classical")) => Ok(KeyExchange::Classical),
         _ => Err(Failure::new(Exit::Usage, format!("{KEY_EXCHANGE} is neither `hybrid` nor `classical`"))),

@@ -11,6 +11,8 @@ use super::PATIENCE;
 const AT_ONCE: usize = 8;
 
 type Question<T> = Box<dyn FnOnce() -> T + Send>;
+/// Each question with its number.
+type Queue<T> = Arc<Mutex<VecDeque<(usize, Question<T>)>>>;
 
 /// Asks `questions` on a few threads; `None` where no answer came in time. Threads that still wait then are left behind, and
 /// end with the process.
@@ -18,8 +20,7 @@ pub(super) fn ask_all<T: Send + 'static>(questions: Vec<Question<T>>) -> Vec<Opt
     let deadline = Instant::now() + PATIENCE;
     let mut answers: Vec<Option<T>> = questions.iter().map(|_| None).collect();
     let workers = questions.len().min(AT_ONCE);
-    let queue: Arc<Mutex<VecDeque<(usize, Question<T>)>>> =
-        Arc::new(Mutex::new(questions.into_iter().enumerate().collect()));
+    let queue: Queue<T> = Arc::new(Mutex::new(questions.into_iter().enumerate().collect()));
     let (sender, receiver) = mpsc::channel();
     for _ in 0..workers {
         let (queue, sender) = (Arc::clone(&queue), sender.clone());
