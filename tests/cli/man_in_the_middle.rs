@@ -73,7 +73,7 @@ fn refused(call: Call<'_>, disguise: Disguise) {
 }
 
 /// An old middlebox: it reads one packet, resets the connection if that is not a whole ClientHello, and passes on anything else.
-fn middlebox(listener: TcpListener, target: u16) {
+fn middlebox(listener: &TcpListener, target: u16) {
     const PACKET: usize = 1380;
     for client in listener.incoming() {
         let Ok(mut client) = client else { continue };
@@ -104,7 +104,7 @@ fn middlebox_that_resets_large_handshakes_is_named_and_avoided() {
     let daemon =
         Daemon::start_with(&provider, |configuration| configuration.public_urls.push(origin.clone()));
     let target = daemon.port();
-    std::thread::spawn(move || middlebox(listener, target));
+    std::thread::spawn(move || middlebox(&listener, target));
     let fingerprint = daemon.fingerprint();
     let login = || alice.infra(["login", &origin, "--fingerprint", &fingerprint, "--no-keyring"]);
     login().run().expect(4).telling(&[
