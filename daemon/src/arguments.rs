@@ -74,6 +74,9 @@ pub enum Command {
         /// Start with data that is older than this host has seen, and end all sessions in it
         #[arg(long)]
         accept_rollback: bool,
+        /// Create a new store in an empty data directory, although this host has seen another store
+        #[arg(long)]
+        new_store: bool,
 
         /// Serve this DNS name, with a certificate of Let's Encrypt as soon as it leads here; may be repeated
         ///

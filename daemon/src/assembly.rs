@@ -32,10 +32,10 @@ use crate::services::{self, Services};
 use crate::sessions::{Bindings, Sessions};
 use crate::store::{ProviderRow, StoreError};
 use crate::tls::{Certificates, TlsError, TlsServer};
-use crate::upkeep::{LiveSessions, Upkeep, ask_providers};
+use crate::upkeep::{LiveSessions, Supervision, Upkeep, ask_providers};
 use operations::{Serving, Stage};
 
-pub use data_directory::{DataDirectory, Rollback, lock};
+pub use data_directory::{Accepted, DataDirectory, lock};
 pub use operations::Operations;
 
 /// The longest pause before a root key is asked for again.
@@ -59,6 +59,11 @@ pub enum AssemblyError {
          put the newer data back, or start once with `--accept-rollback`, which ends all sessions"
     )]
     RolledBack { data_dir: String },
+    #[error(
+        "{data_dir} holds no store, and {epoch_file} knows one: check that `dataDir` is the right directory and that its volume \
+         is mounted; to create a new store, with another fingerprint, start once with `infrad serve --new-store`"
+    )]
+    NewStore { data_dir: String, epoch_file: String },
     #[error("provider `{name}`: {source}")]
     Provider { name: String, source: IdentityError },
     #[error("cannot listen on {address}: {source}")]
@@ -90,6 +95,7 @@ pub struct Daemon {
     audit: Audit,
     requests: Arc<Requests>,
     live_sessions: LiveSessions,
+    supervision: Supervision,
     limits: Limits,
     proxies: Proxies,
     services: Services,
@@ -105,7 +111,7 @@ impl Daemon {
         config: Config,
         config_path: PathBuf,
         mut handed: HandedSockets,
-        rollback: Rollback,
+        accepted: Accepted,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssemblyError> {
         check_addresses(&handed, &config)?;
@@ -113,14 +119,16 @@ impl Daemon {
         let (stopping, stopped) = watch::channel(false);
         let stage = Arc::new(Stage::new(config.backends.clone(), clock.clone()));
         let for_operators = answer_operators(&config, &mut handed, &stage, &stopped)?;
+        let is_new = data_directory::check_new_store(&config, accepted)?;
         let keys = wait_for_keys(&config, &stage).await?;
-        let data_directory = DataDirectory::open_with(lock, keys, &config, rollback).await?;
+        let data_directory = DataDirectory::open_with(lock, keys, &config, accepted).await?;
         let audit = open_audit(config.audit.as_ref(), clock.clone())?;
         let (listener, address) = bind(config.listen, &mut handed)?;
         let public_urls = public_urls::of(&config, address);
         let redirecting = config.https.redirect_http.map(|address| bind(address, &mut handed)).transpose()?;
         let redirecting = redirecting.map(|(listener, _)| listener);
         let authority = data_directory.authority(&public_urls, clock.clone()).await?;
+        data_directory::warn_of_new_store(is_new, &config, authority.pin());
         let sealer = data_directory.keys.field_sealer();
         let certificates = Certificates::open(
             authority,
@@ -176,12 +184,14 @@ impl Daemon {
         });
         let services = Services::new(sessions.clone(), config.services.clone(), config.backends.clone());
         let (requests, live_sessions) = (Arc::new(Requests::new(api::ROUTES)), LiveSessions::default());
+        let supervision = Supervision::new(audit.clone());
         stage.serve(Serving {
             public_urls: public_urls.clone(),
             certificates: certificates.clone(),
             sessions: sessions.clone(),
             requests: requests.clone(),
             live_sessions: live_sessions.clone(),
+            supervision: supervision.clone(),
             operations: Operations::new(&data_directory, config_path, clock.clone(), audit.clone()),
         });
         Ok(Self {
@@ -199,6 +209,7 @@ impl Daemon {
             audit,
             requests,
             live_sessions,
+            supervision,
             limits: config.limits,
             proxies: config.proxies,
             service_networks: services::networks(&config.services),
@@ -249,9 +260,10 @@ impl Daemon {
             audit: self.audit.clone(),
             live_sessions: self.live_sessions,
         };
-        let upkeep = tokio::spawn(upkeep.run());
+        let upkeep = tokio::spawn(upkeep.run(self.supervision.clone()));
         let drain = self.limits.listener.drain;
-        let asking = tokio::spawn(ask_providers(self.sessions.clone(), stopped.clone(), drain));
+        let asking =
+            tokio::spawn(ask_providers(self.sessions.clone(), self.supervision, stopped.clone(), drain));
         let stopping = self.stopping;
         let waiting = tokio::spawn(async move {
             stop.await;

@@ -28,7 +28,7 @@ use std::time::Duration;
 use infra_shared::printable::printable;
 
 use crate::arguments::{Arguments, CertificateCommand, Command};
-use crate::assembly::AssemblyError;
+use crate::assembly::{Accepted, AssemblyError};
 use crate::config::Config;
 use crate::control::{ControlError, OperationFailure};
 use crate::failure::Failure;
@@ -74,12 +74,13 @@ impl Context {
 /// Does what `command` asks.
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve { accept_rollback, domain } => {
+        Command::Serve { accept_rollback, new_store, domain } => {
             // Here, while there is one thread.
             let handed = HandedSockets::take().map_err(|error| {
                 Failure::new("a socket of the service manager cannot be used").because(&error)
             })?;
-            serve_on(serve::run(context, handed, *accept_rollback, domain))
+            let accepted = Accepted { rollback: *accept_rollback, new_store: *new_store };
+            serve_on(serve::run(context, handed, accepted, domain))
         }
         Command::Check { live, json } => block_on(check::run(context, *live, *json)),
         Command::Status { json } => block_on(status::run(context, *json)),

@@ -129,7 +129,7 @@ pub struct DaemonStatus {
 pub enum DaemonState {
     /// It answers users.
     Ready,
-    /// It waits for its root key, and does not listen yet.
+    /// It waits for its root key and does not listen yet, or it listens and its store cannot be used.
     Waiting,
 }
 

@@ -120,8 +120,15 @@ pub enum KeyError {
 /// 32 random bytes from which every key of a store is derived.
 pub struct DataKey(Zeroizing<[u8; 32]>);
 
-/// The raw key of the database file.
-pub struct DatabaseKey(Zeroizing<[u8; 32]>);
+/// The keys of one database: the raw key of its file, and that of the digests in it.
+pub struct DatabaseKey {
+    file: Zeroizing<[u8; 32]>,
+    digest: DigestKey,
+}
+
+/// Authenticates the state of sessions, so that a state that was put back is noticed.
+#[derive(Clone)]
+pub struct DigestKey(aws_lc_rs::hmac::Key);
 
 /// The keys of one store, open for use. What is derived from them follows a rotation by itself.
 pub struct Keys {
@@ -230,7 +237,7 @@ impl Keys {
     }
 
     pub fn database_key(&self) -> DatabaseKey {
-        DatabaseKey(derivation::database_key(&self.state().data_key))
+        DatabaseKey::of(&self.state().data_key)
     }
 
     pub fn ticket_key(&self) -> TicketKey {
@@ -295,6 +302,11 @@ impl Keys {
     }
 }
 
+/// Whether `data_dir` holds neither keys nor a database, so that both would be created.
+pub fn is_unused(data_dir: &Path) -> Result<bool, KeyError> {
+    Ok(Header::read(data_dir)?.is_none() && header::find_databases(data_dir)?.is_empty())
+}
+
 /// Whether the printed key opens the data key of `data_dir`. Changes nothing, and needs no root key.
 pub fn test_recovery(data_dir: &Path, key: &RecoveryKey) -> Result<(), KeyError> {
     recover(data_dir, key).map(drop)
@@ -328,9 +340,29 @@ pub async fn test_unwrapping(data_dir: &Path, root_keys: &[RootKeySettings]) -> 
 }
 
 impl DatabaseKey {
+    fn of(data_key: &DataKey) -> Self {
+        Self { file: derivation::database_key(data_key), digest: derivation::digest_key(data_key) }
+    }
+
+    /// The same database in a backup: another key for the file, the same digests.
+    fn of_backup(data_key: &DataKey) -> Self {
+        Self { file: derivation::backup_key(data_key), digest: derivation::digest_key(data_key) }
+    }
+
     /// The raw bytes, for the one place that opens the database.
     pub fn expose(&self) -> &[u8; 32] {
-        &self.0
+        &self.file
+    }
+
+    pub fn digest_key(&self) -> &DigestKey {
+        &self.digest
+    }
+}
+
+impl DigestKey {
+    /// The HMAC-SHA-256 of `text`.
+    pub fn mac(&self, text: &[u8]) -> [u8; 32] {
+        derivation::tag(&self.0, text)
     }
 }
 

@@ -54,6 +54,10 @@ pub struct Observed {
     /// As counted within the last minute.
     pub live_sessions: u64,
     pub writes: WriteCounts,
+    /// Whether part of the database was found to be older than it was.
+    pub is_rolled_back: bool,
+    /// How often a task of the daemon panicked.
+    pub task_failures: u64,
 }
 
 /// OpenMetrics 1.0, which Prometheus reads.

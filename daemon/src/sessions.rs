@@ -91,8 +91,16 @@ impl Sessions {
         self.bindings.proofs()
     }
 
+    /// The time as it is shown and stored: never before the latest time that the store has seen.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.store.not_before_latest(self.clock.now())
+    }
+
+    /// The time by which tokens and tickets are judged. Fails while the clock is clearly behind the latest time that the store
+    /// has seen: what is decided then would be decided by a guess.
+    fn time(&self) -> Result<Timestamp, StoreError> {
+        self.store.check_clock(self.clock.now())?;
+        Ok(self.now())
     }
 
     /// How logins and sessions ended since the start.
@@ -100,9 +108,10 @@ impl Sessions {
         self.counts.now()
     }
 
-    /// Whether the store answers.
+    /// Whether tokens can be validated and sessions stored.
     pub fn check_store(&self) -> Result<(), StoreError> {
-        self.store.check()
+        self.store.check()?;
+        self.store.check_clock(self.clock.now())
     }
 
     fn find_provider(&self, name: &str) -> Option<&Arc<Provider>> {

@@ -7,6 +7,8 @@ mod connections;
 mod copy;
 mod encryption;
 mod epoch;
+mod guard;
+mod probe;
 mod providers;
 mod recent;
 mod refresh_tokens;
@@ -20,12 +22,15 @@ mod writes;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::keys::DatabaseKey;
 use crate::platform::PlatformError;
 use connections::Connections;
+use guard::Guard;
 use recent::Recent;
 
-pub use acme::BegunOrder;
+pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceGrant, NewAudienceToken, OpenedToken};
 pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
@@ -64,6 +69,17 @@ pub enum StoreError {
     Database(#[from] rusqlite::Error),
     #[error("nothing can be written: {0}")]
     NotWritten(String),
+    /// Part of the database is an earlier version of itself.
+    #[error(
+        "the database was changed from outside, and part of it is older than it was ({0}): find out who can write to \
+         `dataDir`, then restart infrad with `--accept-rollback`, which ends all sessions"
+    )]
+    Older(String),
+    #[error(
+        "the clock of this host shows {now} and showed {latest} before, so that nothing can be said of what expires: correct \
+         the clock; if it was ahead before, restart infrad once with `--accept-rollback`, which ends all sessions"
+    )]
+    ClockBehind { now: Timestamp, latest: Timestamp },
     #[error("the database is busy: no reader became free in time")]
     Busy,
 }
@@ -73,6 +89,7 @@ pub enum StoreError {
 pub struct Store {
     connections: Arc<Connections>,
     recent: Arc<Recent>,
+    guard: Arc<Guard>,
 }
 
 impl Store {
@@ -82,16 +99,27 @@ impl Store {
         encryption::prepare_file(path)?;
         let mut writer = encryption::open(path, key)?;
         schema::migrate(&schema::MIGRATIONS, &mut writer, path, key)?;
-        let readers = copy::open_readers(path, key)?;
-        Ok(Self { connections: Arc::new(Connections::new(writer, readers)), recent: Arc::default() })
+        let guard = Arc::new(Guard::open(&writer, key.digest_key())?);
+        let (readers, background) = copy::open_readers(path, key)?;
+        Ok(Self {
+            connections: Arc::new(Connections::new(writer, readers, background)),
+            recent: Arc::default(),
+            guard,
+        })
     }
 
-    /// Whether the store answers: reads from it. What was to be written last must have been, too: something is written
-    /// every minute, so that a disk with room again is noticed.
+    /// Whether the store answers: reads from it. Everything that was to be written must have been, or the probe since then; and
+    /// nothing may be older than it was.
     pub fn check(&self) -> Result<(), StoreError> {
+        self.guard.check()?;
         self.connections.writes.check()?;
         self.connections
             .read(|reader| Ok(reader.query_row("SELECT count(*) FROM providers", [], |_| Ok(()))?))
+    }
+
+    /// Fails while the last write failed, and the probe was not written since.
+    pub fn check_writes(&self) -> Result<(), StoreError> {
+        self.connections.writes.check()
     }
 
     /// What was written since the start.

@@ -7,14 +7,16 @@ mod live_sessions;
 mod providers;
 mod restore;
 mod rotation;
+mod supervision;
 mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::clock::Clock;
+use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Event};
 use crate::keys::Keys;
 use crate::platform::PlatformError;
 use crate::sessions::Sessions;
@@ -27,11 +29,17 @@ pub use live_sessions::LiveSessions;
 pub use providers::ask_providers;
 pub use restore::{Restored, restore};
 pub use rotation::rotate;
+pub use supervision::Supervision;
 
 /// How often is looked whether something is due.
 const INTERVAL: Duration = Duration::from_mins(1);
 /// How soon the end of a session is noted outside the data directory.
-const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
+const GUARD_INTERVAL: Duration = Duration::from_secs(1);
+/// How often all sessions are compared with the rollback guard.
+const VERIFICATION_INTERVAL: Duration = Duration::from_mins(10);
+/// How often a store that could not be written is tried, and every how many of these turns one that could.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const PROBED_EVERY: u32 = 60;
 
 /// What is looked after.
 pub struct Upkeep {
@@ -55,22 +63,33 @@ pub enum EpochError {
 }
 
 impl Upkeep {
-    /// Runs until it is dropped. A failure is logged and tried again at the next turn.
-    pub async fn run(self) {
+    /// Runs until it is dropped. Each task is on its own: a failure is logged and tried again at the next turn, and a task that
+    /// panics is started again.
+    pub async fn run(self, supervision: Supervision) {
+        let this = Arc::new(self);
+        let (expiry, guard, verification) = (this.clone(), this.clone(), this.clone());
+        let (probe, certificates, watched) = (this.clone(), this.certificates.clone(), this.store.clone());
         tokio::join!(
-            self.look_after(),
-            self.note_epochs(),
-            self.certificates.look_after(),
-            watchdog::keep_alive(&self.store),
+            supervision.keep_running("expiry", || expiry.clone().drop_expired()),
+            supervision.keep_running("rollback guard", || guard.clone().watch_guard()),
+            supervision.keep_running("verification", || verification.clone().verify_sessions()),
+            supervision.keep_running("write probe", || probe.clone().probe_writes()),
+            supervision.keep_running("certificates", || {
+                let certificates = certificates.clone();
+                async move { certificates.look_after().await }
+            }),
+            supervision.keep_running("watchdog", || watchdog::keep_alive(watched.clone())),
         );
     }
 
-    async fn look_after(&self) {
-        let mut turns = tokio::time::interval(INTERVAL);
-        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    async fn drop_expired(self: Arc<Self>) {
+        let mut turns = turns(INTERVAL);
         loop {
             turns.tick().await;
             self.audit.tell_refused();
+            if let Err(error) = self.store.check_clock(self.clock.now()) {
+                tracing::error!(%error, "sessions are not validated");
+            }
             match self.store.purge(self.clock.now()).await {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(count, "dropped sessions that ended long ago"),
@@ -94,12 +113,20 @@ impl Upkeep {
         }
     }
 
-    async fn note_epochs(&self) {
-        let mut turns = tokio::time::interval(EPOCH_INTERVAL);
-        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut noted, mut is_failing) = (None, false);
+    async fn watch_guard(self: Arc<Self>) {
+        let mut turns = turns(GUARD_INTERVAL);
+        let (mut noted, mut is_failing, mut is_reported) = (None, false, false);
         loop {
             turns.tick().await;
+            if let Err(error) = self.store.check_age()
+                && !is_reported
+            {
+                is_reported = true;
+                self.report_rollback(&error);
+            }
+            if is_reported {
+                continue;
+            }
             match self.note_epoch(noted) {
                 Ok(epoch) => (noted, is_failing) = (Some(epoch), false),
                 // Once, not every second.
@@ -107,6 +134,57 @@ impl Upkeep {
                 Err(error) => {
                     is_failing = true;
                     tracing::error!(%error, "cannot note how new the data is: a rollback would not be noticed");
+                }
+            }
+        }
+    }
+
+    /// Part of the database is older than it was. The next start refuses it also where everything was put right meanwhile:
+    /// what was read and written in between is not known.
+    fn report_rollback(&self, error: &StoreError) {
+        self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
+        let noted = self.store.epoch().map_err(EpochError::from).and_then(|epoch| {
+            Ok(self.epoch_file.raise(&self.keys.status().store, epoch.saturating_add(1))?)
+        });
+        if let Err(error) = noted {
+            tracing::error!(%error, "cannot note that the data was rolled back: the next start looks at it as if it was not");
+        }
+    }
+
+    async fn verify_sessions(self: Arc<Self>) {
+        let mut turns = turns(VERIFICATION_INTERVAL);
+        loop {
+            turns.tick().await;
+            match self.store.verify_sessions().await {
+                // That was logged when it was found.
+                Ok(()) | Err(StoreError::Older(_)) => {}
+                Err(error) => tracing::error!(%error, "cannot verify the sessions"),
+            }
+        }
+    }
+
+    /// Learns whether anything can be written: often while a write has failed, now and then while none has.
+    async fn probe_writes(self: Arc<Self>) {
+        let mut turns = turns(PROBE_INTERVAL);
+        let mut is_failing = false;
+        let mut left = 0;
+        loop {
+            turns.tick().await;
+            if left > 0 && self.store.check_writes().is_ok() {
+                left -= 1;
+                continue;
+            }
+            left = PROBED_EVERY;
+            match self.store.probe().await {
+                Ok(()) if is_failing => {
+                    is_failing = false;
+                    tracing::info!("the store can be written again");
+                }
+                Ok(()) => {}
+                Err(_) if is_failing => {}
+                Err(error) => {
+                    is_failing = true;
+                    tracing::error!(%error, "the store cannot be written: nobody can sign in or out");
                 }
             }
         }
@@ -120,4 +198,10 @@ impl Upkeep {
         }
         Ok(epoch)
     }
+}
+
+fn turns(interval: Duration) -> Interval {
+    let mut turns = tokio::time::interval(interval);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
 }

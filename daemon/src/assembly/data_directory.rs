@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
+use infra_shared::pin::Pin;
 
 use super::{AssemblyError, public_urls};
 use crate::config::Config;
-use crate::keys::Keys;
+use crate::keys::{self, Keys};
 use crate::platform::{self, DataDirectoryLock};
-use crate::store::{self, EndReason, Store};
+use crate::store::{self, Store};
 use crate::tls::LocalAuthority;
 use crate::upkeep::EpochFile;
 
@@ -23,13 +24,13 @@ pub struct DataDirectory {
     pub(super) epoch_file: EpochFile,
 }
 
-/// What to do with data that is older than the epoch file says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rollback {
-    /// It brings back sessions that were ended since.
-    Refused,
-    /// All its sessions are ended.
-    Accepted,
+/// What an operator said about the data at a start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// It may be older than it was: all its sessions are ended.
+    pub rollback: bool,
+    /// A new store may be created where the rollback guard knows another one.
+    pub new_store: bool,
 }
 
 /// Takes the data directory for this process alone, creating it where it is not there.
@@ -38,12 +39,47 @@ pub fn lock(config: &Config) -> Result<DataDirectoryLock, AssemblyError> {
     Ok(platform::lock_data_directory(&config.data_dir)?)
 }
 
+/// Whether a new store would be created. Refuses that where the rollback guard knows another one: more often than not `dataDir`
+/// is the wrong directory then, or its volume is not mounted, and users would find a daemon with another fingerprint.
+pub(super) fn check_new_store(config: &Config, accepted: Accepted) -> Result<bool, AssemblyError> {
+    if !keys::is_unused(&config.data_dir)? {
+        return Ok(false);
+    }
+    let known = EpochFile::new(config.epoch_file.clone()).knows_any()?;
+    match &config.epoch_file {
+        Some(epoch_file) if known && !accepted.new_store => Err(AssemblyError::NewStore {
+            data_dir: config.data_dir.display().to_string(),
+            epoch_file: epoch_file.display().to_string(),
+        }),
+        _ => Ok(true),
+    }
+}
+
+pub(super) fn warn_of_new_store(is_new: bool, config: &Config, fingerprint: Pin) {
+    if is_new {
+        let data_dir = config.data_dir.display();
+        tracing::warn!(%data_dir, %fingerprint, "created a new store, with a certification authority of its own");
+    }
+}
+
+/// A store that was started before is known to the rollback guard, unless its file was removed or is another one.
+fn warn_of_missing_record(epoch_file: &EpochFile, seen: Option<u64>, epoch: u64) {
+    if let (Some(path), None, 1..) = (epoch_file.path(), seen, epoch) {
+        tracing::warn!(
+            epoch_file = %path.display(),
+            "the rollback guard has no record of this store, which was started before: its file was removed or is another one, \
+             and older data would not be noticed at this start"
+        );
+    }
+}
+
 impl DataDirectory {
     /// Takes the data directory, and opens what is in it, or creates it.
     pub async fn open(config: &Config) -> Result<Self, AssemblyError> {
         let lock = lock(config)?;
+        check_new_store(config, Accepted::default())?;
         let keys = Keys::open_or_create(&config.data_dir, &config.root_keys).await?;
-        Self::open_with(lock, keys, config, Rollback::Refused).await
+        Self::open_with(lock, keys, config, Accepted::default()).await
     }
 
     /// Opens the store of a data directory whose keys are open.
@@ -51,7 +87,7 @@ impl DataDirectory {
         lock: DataDirectoryLock,
         keys: Keys,
         config: &Config,
-        rollback: Rollback,
+        accepted: Accepted,
     ) -> Result<Self, AssemblyError> {
         // Only now: a header that authenticates says which database counts.
         let current = keys.database_file();
@@ -59,17 +95,17 @@ impl DataDirectory {
         let store = Store::open(&config.data_dir.join(current), &keys.database_key())?;
         let epoch_file = EpochFile::new(config.epoch_file.clone());
         let name = keys.status().store;
-        let seen = epoch_file.read(&name)?.unwrap_or(0);
-        let epoch = store.epoch()?;
-        if epoch < seen {
-            if rollback == Rollback::Refused {
-                return Err(AssemblyError::RolledBack { data_dir: config.data_dir.display().to_string() });
-            }
-            let now = infra_shared::clock::SystemClock.now();
-            let ended = store.end_all_sessions(now, EndReason::Restored).await?;
-            let epoch = store.raise_epoch(seen).await?;
-            epoch_file.raise(&name, epoch)?;
-            tracing::warn!(ended, "the data was rolled back: ended all sessions in it");
+        let (seen, epoch) = (epoch_file.read(&name)?, store.epoch()?);
+        warn_of_missing_record(&epoch_file, seen, epoch);
+        let seen = seen.unwrap_or(0);
+        let now = infra_shared::clock::SystemClock.now();
+        let is_older = epoch < seen || store.check_age().is_err();
+        if accepted.rollback && (is_older || store.check_clock(now).is_err()) {
+            let ended = store.accept_rollback(seen, now).await?;
+            epoch_file.raise(&name, store.epoch()?)?;
+            tracing::warn!(ended, "the data was rolled back or its time was ahead: ended all sessions in it");
+        } else if is_older {
+            return Err(AssemblyError::RolledBack { data_dir: config.data_dir.display().to_string() });
         }
         Ok(Self { _lock: lock, path: config.data_dir.clone(), keys: Arc::new(keys), store, epoch_file })
     }

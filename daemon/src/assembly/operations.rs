@@ -25,7 +25,7 @@ use crate::secrets::{Backends, ReadReason};
 use crate::sessions::{Sessions, Whose};
 use crate::store::{Store, StoreError};
 use crate::tls::{Certificates, TlsError};
-use crate::upkeep::{BackupError, LiveSessions, create_backup, rotate};
+use crate::upkeep::{BackupError, LiveSessions, Supervision, create_backup, rotate};
 
 /// The operations on an open data directory. One that changes something waits for the one before it.
 pub struct Operations {
@@ -60,6 +60,7 @@ pub(super) struct Serving {
     pub(super) sessions: Arc<Sessions>,
     pub(super) requests: Arc<Requests>,
     pub(super) live_sessions: LiveSessions,
+    pub(super) supervision: Supervision,
     pub(super) operations: Operations,
 }
 
@@ -173,7 +174,7 @@ impl Stage {
     pub(super) fn not_ready_because(&self) -> Option<String> {
         match self.progress() {
             Err(cause) => Some(cause),
-            Ok(serving) => serving.operations.store.check().err().map(|error| error.to_string()),
+            Ok(serving) => serving.sessions.check_store().err().map(|error| error.to_string()),
         }
     }
 
@@ -235,6 +236,8 @@ impl Stage {
             sessions: serving.sessions.counts(),
             live_sessions: serving.live_sessions.last(),
             writes: serving.operations.store.writes(),
+            is_rolled_back: serving.operations.store.check_age().is_err(),
+            task_failures: serving.supervision.failures(),
         })
     }
 
@@ -247,7 +250,11 @@ impl Stage {
 
     fn status(&self, progress: Result<Arc<Serving>, String>) -> Answered {
         let (serving, waiting_for) = match progress {
-            Ok(serving) => (Some(serving), None),
+            // The same as `/readyz` says.
+            Ok(serving) => {
+                let cause = serving.sessions.check_store().err().map(|error| error.to_string());
+                (Some(serving), cause)
+            }
             Err(cause) => (None, Some(cause)),
         };
         let serving = serving.as_deref();

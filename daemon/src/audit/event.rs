@@ -74,6 +74,14 @@ pub enum Event<'a> {
         operation: &'a str,
         outcome: &'a str,
     },
+    /// Part of the database was older than it had been.
+    RollbackDetected {
+        detail: &'a str,
+    },
+    /// A task of the daemon panicked, and was started again.
+    TaskFailed {
+        task: &'a str,
+    },
     /// `source` as in `infrad status`; `outcome` is `obtained`, `failed`, `authority_announced` or `authority_replaced`.
     Certificate {
         source: &'a str,

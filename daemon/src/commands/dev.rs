@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::serve::{Signals, until_stopped};
 use super::{Context, failure_of, introduction};
-use crate::assembly::{Daemon, Rollback};
+use crate::assembly::{Accepted, Daemon};
 use crate::config::{Config, HttpsSettings, Limits, Sections};
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
@@ -48,9 +48,10 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     logging::start(config.log, context.verbosity, context.terminal);
     context.terminal.warn("FOR DEVELOPMENT ONLY: the identity provider of this daemon believes whoever says to be alice or bob.");
     let (path, handed, clock) = (PathBuf::new(), HandedSockets::default(), Arc::new(SystemClock));
-    let daemon = Daemon::assemble(config, path, handed, Rollback::Refused, clock)
-        .await
-        .map_err(|error| failure_of("the daemon cannot start", &error))?;
+    let daemon =
+        Daemon::assemble(config, path, handed, Accepted { new_store: true, ..Accepted::default() }, clock)
+            .await
+            .map_err(|error| failure_of("the daemon cannot start", &error))?;
     let environment = environment(directory.path(), &daemon)?;
     if command.is_empty() {
         let introduction = introduction::of(daemon.public_urls(), daemon.pin());

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::reload::{Configuration, Reloading};
 use super::{Context, failure_of, introduction};
-use crate::assembly::{Daemon, Rollback};
+use crate::assembly::{Accepted, Daemon};
 use crate::failure::Failure;
 use crate::logging;
 use crate::platform::{self, HandedSockets, ServiceManager, lock_memory};
@@ -21,7 +21,7 @@ use crate::terminal::Terminal;
 pub(super) async fn run(
     context: &Context,
     handed: HandedSockets,
-    accept_rollback: bool,
+    accepted: Accepted,
     domains: &[String],
 ) -> Result<ExitCode, Failure> {
     let mut config = context.read_config()?;
@@ -35,12 +35,11 @@ pub(super) async fn run(
     };
     keep_memory_from_swap();
     allow_open_files(config.limits.listener.connections);
-    let rollback = if accept_rollback { Rollback::Accepted } else { Rollback::Refused };
     let clock = Arc::new(SystemClock);
     let mut signals = Signals::listen()
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
     let daemon = select! {
-        daemon = Daemon::assemble(config, context.config_path.clone(), handed, rollback, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
+        daemon = Daemon::assemble(config, context.config_path.clone(), handed, accepted, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
         // It may wait for a root key; nothing that would have to end is under way.
         () = signals.stop.next() => return Ok(Stopped::InOrder.into()),
     };

@@ -5,7 +5,7 @@ use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
-use super::DataKey;
+use super::{DataKey, DigestKey};
 
 pub(super) fn database_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
     derive(&data_key.0, b"infra database key v1")
@@ -24,6 +24,14 @@ pub(super) fn backup_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
     derive(&data_key.0, b"infra backup key v1")
 }
 
+/// The key of the digests over the state of sessions.
+pub(super) fn digest_key(data_key: &DataKey) -> DigestKey {
+    DigestKey(hmac::Key::new(
+        hmac::HMAC_SHA256,
+        derive(&data_key.0, b"infra session digest key v1").as_slice(),
+    ))
+}
+
 /// A keyed hash of a header: by it the data key is recognised, and that nothing in the header was changed.
 pub(super) fn header_check(data_key: &DataKey, header: &[u8]) -> [u8; 32] {
     authenticate(&derive(&data_key.0, b"infra header check key v1"), header)
@@ -35,8 +43,11 @@ pub(super) fn backup_check(data_key: &DataKey, text: &[u8]) -> [u8; 32] {
 }
 
 fn authenticate(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
-    *tag.as_ref().first_chunk().expect("HMAC-SHA256 has 32 bytes")
+    tag(&hmac::Key::new(hmac::HMAC_SHA256, key), text)
+}
+
+pub(super) fn tag(key: &hmac::Key, text: &[u8]) -> [u8; 32] {
+    *hmac::sign(key, text).as_ref().first_chunk().expect("HMAC-SHA256 has 32 bytes")
 }
 
 /// A public name of a native root key.
@@ -74,7 +85,8 @@ mod tests {
     fn no_two_derived_keys_are_equal_and_each_depends_on_the_data_key() {
         let derived = |key: [u8; 32]| {
             let key = DataKey(Zeroizing::new(key));
-            let checks = [header_check(&key, b"text"), backup_check(&key, b"text")];
+            let checks =
+                [header_check(&key, b"text"), backup_check(&key, b"text"), digest_key(&key).mac(b"text")];
             let keys = [*database_key(&key), *ticket_key(&key), *sealed_field_key(&key), *backup_key(&key)];
             [keys.as_slice(), checks.as_slice()].concat()
         };
@@ -82,7 +94,7 @@ mod tests {
         all.extend(others);
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 12);
+        assert_eq!(all.len(), 14);
         assert_eq!(derived([1; 32]), derived([1; 32]));
     }
 }

@@ -111,7 +111,7 @@ impl Succession {
     }
 
     pub fn database_key(&self) -> DatabaseKey {
-        DatabaseKey(derivation::database_key(&self.data_key))
+        DatabaseKey::of(&self.data_key)
     }
 
     /// Which store it is.
@@ -155,7 +155,7 @@ impl BackupKeys {
 
     /// The key of the database in a backup.
     pub fn database_key(&self) -> DatabaseKey {
-        DatabaseKey(derivation::backup_key(&self.data_key))
+        DatabaseKey::of_backup(&self.data_key)
     }
 
     /// Opens what was sealed when the backup was made.

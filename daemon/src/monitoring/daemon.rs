@@ -30,11 +30,13 @@ impl Collector for DaemonCollector {
         requests::encode(&mut encoder, &observed.requests)?;
         encode_sessions(&mut encoder, &observed)?;
         encode_store(&mut encoder, &observed)?;
+        counter(&mut encoder, "task_failures", TASK_FAILURES, observed.task_failures)?;
         counter(&mut encoder, "audit_failures", AUDIT_FAILURES, observed.audit_failures)
     }
 }
 
 const READY: &str = "1 when users are served, 0 while something is missing";
+const TASK_FAILURES: &str = "How often a task of the daemon panicked and was started again";
 const AUDIT_FAILURES: &str = "How many lines of the audit log could not be written";
 
 fn encode_sessions(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> Result<(), fmt::Error> {
@@ -64,9 +66,13 @@ fn encode_sessions(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> 
 fn encode_store(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> Result<(), fmt::Error> {
     const WRITES: &str = "Transactions that were written";
     const FAILURES: &str = "Transactions that could not be written";
+    const ROLLED_BACK: &str = "1 once part of the database was found to be older than it was";
     const TIME: &str = "What transactions took together";
     counter(encoder, "store_writes", WRITES, observed.writes.done)?;
     counter(encoder, "store_write_failures", FAILURES, observed.writes.failed)?;
+    let is_rolled_back = ConstGauge::new(i64::from(observed.is_rolled_back));
+    let kind = is_rolled_back.metric_type();
+    is_rolled_back.encode(encoder.encode_descriptor("store_rolled_back", ROLLED_BACK, None, kind)?)?;
     let time = ConstCounter::new(observed.writes.seconds);
     time.encode(encoder.encode_descriptor("store_write", TIME, Some(&Unit::Seconds), time.metric_type())?)
 }

@@ -33,7 +33,7 @@ pub enum NotOpened {
 impl Sessions {
     /// Opens a token of the caller's session for `audience`. It lasts ten minutes at most, and ends with the session.
     pub async fn open_audience_token(&self, caller: &Caller, audience: &str) -> Result<NewToken, NotOpened> {
-        let (token, now) = (AudienceToken::mint(), self.clock.now());
+        let (token, now) = (AudienceToken::mint(), self.time()?);
         let expires_at = whole_second(add(now, LIFETIME)).min(caller.session().expires_at);
         let new = NewAudienceToken {
             id: token.id().clone(),

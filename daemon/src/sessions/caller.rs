@@ -173,7 +173,7 @@ impl Sessions {
         let found = self.store.recall(text)?;
         let grant = found.grant.clone();
         let is_accepted = match &grant {
-            Some(grant) => grant.audience == accepted.audience && self.clock.now() < grant.expires_at,
+            Some(grant) => grant.audience == accepted.audience && self.time().ok()? < grant.expires_at,
             None => accepted.session_token,
         };
         if !is_accepted {
@@ -189,7 +189,7 @@ impl Sessions {
 
     /// Whether a session that was read a moment ago goes on, and its use need not be written down.
     fn goes_on(&self, stored: &StoredSession) -> bool {
-        let now = self.clock.now();
+        let Ok(now) = self.time() else { return false };
         stored.ended.is_none()
             && now < self.idle_expires_at(stored.last_used_at, stored.expires_at)
             && now.duration_since(stored.last_used_at) < self.use_interval()
@@ -221,7 +221,7 @@ impl Sessions {
         if grant.audience != accepted.audience {
             return Err(NotAuthenticated::OtherAudience);
         }
-        if self.clock.now() >= grant.expires_at {
+        if self.time()? >= grant.expires_at {
             return Err(NotAuthenticated::Expired);
         }
         let caller = self.judge(found, use_).await?;
@@ -231,7 +231,7 @@ impl Sessions {
     /// Whether the session of a right token goes on.
     async fn judge(&self, found: FoundToken, use_: Use) -> Result<Caller, NotAuthenticated> {
         let FoundToken { token_hash, session: mut stored, .. } = found;
-        let now = self.clock.now();
+        let now = self.time()?;
         let is_over =
             |stored: &StoredSession| now >= self.idle_expires_at(stored.last_used_at, stored.expires_at);
         // It may be known from a moment ago, and have been used at another daemon since.

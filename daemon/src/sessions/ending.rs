@@ -42,7 +42,7 @@ impl Sessions {
                 teller.ended(session, reason, by.as_ref());
             }
         };
-        Ok(self.store.end_sessions(which, self.clock.now(), reason, tell).await?.len())
+        Ok(self.store.end_sessions(which, self.now(), reason, tell).await?.len())
     }
 
     /// Ends the session `id` for whoever can prove to have held its token. Whether there was one is not told.
@@ -59,7 +59,7 @@ impl Sessions {
 
     /// Ends the sessions whose provider, or whose user's admission, left the configuration; answers how many.
     pub async fn end_sessions_outside_configuration(&self) -> Result<usize, StoreError> {
-        let now = self.clock.now();
+        let now = self.now();
         let mut count = 0;
         for stored in self.store.live_sessions(now, |stored| !self.is_configured(stored))? {
             if self.end(&stored.id, EndReason::ConfigurationChanged).await? {

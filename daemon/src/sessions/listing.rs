@@ -10,6 +10,9 @@ use crate::store::{EndReason, StoreError, StoredSession, Which};
 /// Sessions whose addresses are forgotten in one transaction.
 const FORGOTTEN_AT_ONCE: u32 = 1000;
 
+/// So many sessions of a user are listed at most, the newest: far more than `maxPerUser` lets live.
+const MOST_OF_USER: u32 = 1000;
+
 /// So many newer sessions are counted at most.
 const MOST_NEWER: u32 = 100;
 
@@ -24,7 +27,7 @@ pub enum Whose {
 impl Sessions {
     /// The caller's own live sessions, the newest first.
     pub fn list_own(&self, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
-        let (user, now) = (caller.user(), self.clock.now());
+        let (user, now) = (caller.user(), self.now());
         let stored = self.store.sessions_of(&user.issuer, &user.subject, now)?;
         Ok(self.listed(stored, now, Some(caller)))
     }
@@ -32,7 +35,7 @@ impl Sessions {
     /// The caller's other live sessions that were opened after the caller's. No more are counted than anybody would count:
     /// whoever looks is not kept waiting for thousands.
     pub fn find_newer(&self, caller: &Caller) -> Result<Option<NewerSessions>, StoreError> {
-        let (user, now) = (caller.user(), self.clock.now());
+        let (user, now) = (caller.user(), self.now());
         let after = caller.stored().created_at;
         let stored = self.store.sessions_after(&user.issuer, &user.subject, after, MOST_NEWER, now)?;
         let newer = self.listed(stored, now, Some(caller));
@@ -49,13 +52,13 @@ impl Sessions {
         if !self.admins.include(caller) {
             return Ok(None);
         }
-        let now = self.clock.now();
+        let now = self.now();
         Ok(Some(self.listed(self.find(whose).await?, now, Some(caller))))
     }
 
     /// The live sessions, for an operator.
     pub async fn list_as_operator(&self, whose: Whose) -> Result<Vec<ListedSession>, StoreError> {
-        let now = self.clock.now();
+        let now = self.now();
         Ok(self.listed(self.find(whose).await?, now, None))
     }
 
@@ -130,15 +133,13 @@ impl Sessions {
     }
 
     async fn find(&self, whose: Whose) -> Result<Vec<StoredSession>, StoreError> {
-        let (store, now) = (self.store.clone(), self.clock.now());
-        let is_wanted = move |stored: &StoredSession| match &whose {
-            Whose::Everybody => true,
-            Whose::User(name) => is_of(stored, name),
+        let (store, now) = (self.store.clone(), self.now());
+        // Many sessions may be read: not on a thread that serves requests.
+        let reading = move || match whose {
+            Whose::Everybody => store.live_sessions(now, |_| true),
+            Whose::User(name) => store.sessions_named(&name, MOST_OF_USER, now),
         };
-        // Every session is read: not on a thread that serves requests.
-        tokio::task::spawn_blocking(move || store.live_sessions(now, is_wanted))
-            .await
-            .expect("reading sessions neither panics nor is aborted")
+        tokio::task::spawn_blocking(reading).await.expect("reading sessions neither panics nor is aborted")
     }
 
     /// What people see of `stored`, without those that nobody used for too long.

@@ -83,7 +83,7 @@ impl Sessions {
         }
 
         let ticket =
-            Ticket::mint(&request.provider, &request.redirect_uri, &request.code_challenge, self.clock.now());
+            Ticket::mint(&request.provider, &request.redirect_uri, &request.code_challenge, self.time()?);
         let authorization_url = provider
             .authorization_url(&AuthorizationRequest {
                 redirect_uri: &request.redirect_uri,
@@ -113,7 +113,7 @@ impl Sessions {
             return Err(LoginRefusal::MalformedCode);
         }
         let ticket = Ticket::open(&request.ticket, &self.ticket_key)?;
-        if self.clock.now() >= ticket.expires_at {
+        if self.time()? >= ticket.expires_at {
             return Err(LoginRefusal::TicketExpired);
         }
         let verifier =
@@ -154,7 +154,7 @@ impl Sessions {
             opened_by: request.opened_by,
             address: self.recorded(from),
         };
-        let now = self.clock.now();
+        let now = self.time()?;
         let refresh_token = self.to_be_kept(provider, held.as_ref(), now);
         let opened = self.open_session(provider, &identity, (opening, refresh_token), now).await;
         if let (Err(_), Some(held)) = (&opened, held) {

@@ -99,7 +99,7 @@ impl Sessions {
             .take_due_refresh_tokens(Taking {
                 provider: places.provider().to_owned(),
                 sealer: self.sealer.clone(),
-                now: self.clock.now(),
+                now: self.now(),
                 lease: LEASE,
                 longest: every.max(FIRST_PAUSE),
                 limit,
@@ -119,14 +119,14 @@ impl Sessions {
             return Ok(Came::NotAsked);
         };
         // Who is not there any more need not be asked about.
-        if self.clock.now() >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
+        if self.now() >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
             self.end(id, EndReason::Expired).await?;
             return Ok(Came::NotAsked);
         }
         // A provider that left the configuration took its sessions along at the start.
         let Some(provider) = self.find_provider(&row.provider) else { return Ok(Came::NotAsked) };
         let mut held = held(&row.held).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
-        let asked_at = self.clock.now();
+        let asked_at = self.now();
         let answered = match provider.refresh(&held).await {
             Ok(answered) => answered,
             Err(error) => return self.not_confirmed(&row, every, asked_at, error).await,
@@ -200,7 +200,7 @@ impl Sessions {
                 return Ok(());
             }
         }
-        let due_at = next(self.clock.now(), every);
+        let due_at = next(self.now(), every);
         self.store.release_refresh_token(id, Released { due_at, failures: 0, lost_since: None }).await
     }
 
@@ -239,7 +239,7 @@ impl Sessions {
             tracing::warn!(session = %id, provider, reason = %error, "the provider could not be asked again");
         }
         self.counts.revalidation(provider, "unavailable");
-        let now = self.clock.now();
+        let now = self.now();
         let is_forgiven = |since: Timestamp| {
             (SignedDuration::ZERO..=FORGIVEN).contains(&add(now, SOON).duration_since(since))
         };

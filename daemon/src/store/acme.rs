@@ -9,11 +9,15 @@ use crate::keys::Sealed;
 
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
+/// An order that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderID(i64);
+
 /// Whether an order may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BegunOrder {
     /// It counts as one that failed until [`Store::settle_orders`] or [`Store::release_order`] says otherwise.
-    Begun(i64),
+    Begun(OrderID),
     /// So many brought nothing of late.
     Spent { until: Timestamp },
     /// The authority asked to be left alone.
@@ -85,13 +89,13 @@ impl Store {
                 }
                 transaction.execute("DELETE FROM acme_orders WHERE begun_at <= ?1", [since])?;
                 transaction.execute("INSERT INTO acme_orders (begun_at) VALUES (?1)", [to_database(now)])?;
-                Ok(BegunOrder::Begun(transaction.last_insert_rowid()))
+                Ok(BegunOrder::Begun(OrderID(transaction.last_insert_rowid())))
             })
             .await
     }
 
     /// The order never came to be: it does not count.
-    pub async fn release_order(&self, id: i64) -> Result<(), StoreError> {
+    pub async fn release_order(&self, OrderID(id): OrderID) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute("DELETE FROM acme_orders WHERE id = ?1", [id])?;

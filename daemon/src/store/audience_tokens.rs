@@ -52,6 +52,7 @@ impl Store {
     /// answer are the same for an id that is not known and for a wrong secret.
     pub fn find_audience_token(&self, token: &AudienceToken) -> Result<Option<FoundToken>, StoreError> {
         let hash = TokenHash::of_audience_token(token);
+        self.guard.check()?;
         if let Some(found) = self.recent.find(&hash) {
             return Ok(Some(found));
         }
@@ -60,8 +61,10 @@ impl Store {
             let is_it = stored_hash(reader, token.id())?.equals(&hash);
             let row = if is_it { token.id().as_str() } else { NOBODY };
             let (session, grant) = grant(reader, row)?;
+            let expected = self.guard.expected(session.as_str());
             let session = sessions::find(reader, session.as_str())?
                 .ok_or(StoreError::UnexpectedRow("audience token"))?;
+            self.guard.check_session(&session, expected)?;
             Ok(is_it.then(|| FoundToken {
                 token_hash: hash,
                 session: Arc::new(session),

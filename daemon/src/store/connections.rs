@@ -18,6 +18,8 @@ pub(super) struct Connections {
     pub(super) writer: Arc<Mutex<Connection>>,
     readers: Mutex<Readers>,
     reader_is_back: Condvar,
+    /// For what reads everything: it keeps no look-up waiting.
+    background: Mutex<Arc<Mutex<Connection>>>,
     pub(super) writes: Arc<Writes>,
 }
 
@@ -29,11 +31,12 @@ struct Readers {
 }
 
 impl Connections {
-    pub(super) fn new(writer: Connection, readers: Vec<Connection>) -> Self {
+    pub(super) fn new(writer: Connection, readers: Vec<Connection>, background: Connection) -> Self {
         Self {
             writer: Arc::new(Mutex::new(writer)),
             readers: Mutex::new(Readers { idle: readers, generation: 0 }),
             reader_is_back: Condvar::new(),
+            background: Mutex::new(Arc::new(Mutex::new(background))),
             writes: Arc::default(),
         }
     }
@@ -47,19 +50,31 @@ impl Connections {
         look_up(reader.connection())
     }
 
+    /// Reads for long, as the only one that does.
+    pub(super) fn read_in_background<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = self.background.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&connection)
+    }
+
     /// Runs one transaction on the writer, away from the threads that serve requests. It begins as a writing one, so
     /// that what it reads is still so when it writes. Durable when it returns.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.write_then(operation, |_| ()).await
+        self.write_then(operation, |written| written, |_| ()).await
     }
 
-    /// The same, and `then` with what was written: also where nobody waits for it any more.
-    pub(super) async fn write_then<T: Send + 'static>(
+    /// The same; `committed` with what was written, before anybody else writes, and then `then`: also where nobody waits for
+    /// it any more.
+    pub(super) async fn write_then<W: Send + 'static, T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+        operation: impl FnOnce(&Transaction<'_>) -> Result<W, StoreError> + Send + 'static,
+        committed: impl FnOnce(W) -> T + Send + 'static,
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (writer, watch) = (self.writer.clone(), self.writes.clone());
@@ -71,7 +86,7 @@ impl Connections {
                     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
                     let result = operation(&transaction)?;
                     transaction.commit()?;
-                    Ok(result)
+                    Ok(committed(result))
                 })
             };
             written.inspect(then)
@@ -91,7 +106,8 @@ impl Connections {
     }
 
     /// From now on these read. Whoever reads at the moment does so to the end with what it has.
-    pub(super) fn replace_readers(&self, idle: Vec<Connection>) {
+    pub(super) fn replace_readers(&self, idle: Vec<Connection>, background: Connection) {
+        *self.background.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mutex::new(background));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         *readers = Readers { idle, generation: readers.generation + 1 };
         self.reader_is_back.notify_all();

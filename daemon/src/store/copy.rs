@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use rusqlite::{Connection, params};
 use zeroize::Zeroizing;
 
-use super::{Store, StoreError, connections, encryption, schema};
+use super::{Store, StoreError, connections, encryption, guard, schema};
 use crate::keys::{DatabaseKey, DoesNotOpen, FieldSealer, Place, Sealed};
 use crate::platform;
 
@@ -38,20 +38,23 @@ impl Store {
         new: FieldSealer,
         commit: impl FnOnce() -> Result<(), E> + Send + 'static,
     ) -> Result<(), E> {
-        let connections = self.connections.clone();
+        let (connections, guard) = (self.connections.clone(), self.guard.clone());
         blocking(move || {
+            guard.check()?;
             let mut writer = connections.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let (fresh, readers) = (|| {
+            let (fresh, row, (readers, background)) = (|| {
                 remove(&path)?;
                 export(&writer, &path, &key)?;
                 let mut fresh = encryption::open(&path, &key)?;
                 reseal(&mut fresh, &old, &new)?;
+                let row = guard::rekey(&mut fresh, &guard.key(), key.digest_key())?;
                 verify(&fresh, &path)?;
-                Ok::<_, StoreError>((fresh, open_readers(&path, &key)?))
+                Ok::<_, StoreError>((fresh, row, open_readers(&path, &key)?))
             })()?;
             commit()?;
             *writer = fresh;
-            connections.replace_readers(readers);
+            guard.moved(key.digest_key().clone(), row);
+            connections.replace_readers(readers, background);
             Ok(())
         })
         .await
@@ -68,14 +71,23 @@ pub async fn copy_file(
         export(&encryption::open(&from, &from_key)?, &to, &to_key)?;
         let mut fresh = encryption::open(&to, &to_key)?;
         reseal(&mut fresh, &old, &new)?;
+        guard::rekey(&mut fresh, from_key.digest_key(), to_key.digest_key())?;
         verify(&fresh, &to)
     })
     .await
 }
 
-/// Reads every page of the database at `path`, and says what is wrong with it.
+/// Reads every page of the database at `path`, compares its sessions with their digests, and says what is wrong with it.
 pub async fn verify_file(path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
-    blocking(move || verify(&encryption::open(&path, &key)?, &path)).await
+    blocking(move || {
+        let database = encryption::open(&path, &key)?;
+        verify(&database, &path)?;
+        match guard::verify(&database, key.digest_key(), || ())? {
+            (_, None) => Ok(()),
+            (_, Some(what)) => Err(StoreError::Older(what.to_owned())),
+        }
+    })
+    .await
 }
 
 /// Removes a database and what lies beside it. What is not there is as good.
@@ -114,8 +126,16 @@ pub fn remove_strays(data_dir: &Path, current: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn open_readers(path: &Path, key: &DatabaseKey) -> Result<Vec<Connection>, StoreError> {
-    (0..connections::READERS).map(|_| encryption::open(path, key)).collect()
+/// Those for look-ups, and the one for what reads everything.
+pub(super) fn open_readers(
+    path: &Path,
+    key: &DatabaseKey,
+) -> Result<(Vec<Connection>, Connection), StoreError> {
+    let readers = (0..connections::READERS).map(|_| encryption::open(path, key)).collect::<Result<_, _>>()?;
+    let background = encryption::open(path, key)?;
+    // It reads each page once.
+    background.pragma_update(None, "cache_size", -512)?;
+    Ok((readers, background))
 }
 
 pub(super) fn export(from: &Connection, to: &Path, key: &DatabaseKey) -> Result<(), StoreError> {

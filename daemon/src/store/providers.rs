@@ -39,17 +39,25 @@ impl Store {
 
     /// Replaces the rows of all providers.
     pub async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
-        self.connections
-            .write(move |transaction| {
-                transaction.execute("DELETE FROM providers", [])?;
+        self.change(
+            move |transaction, change| {
+                let mut delete = transaction.prepare_cached("DELETE FROM providers RETURNING name, issuer, admission")?;
+                let mut deleted = delete.query([])?;
+                while let Some(row) = deleted.next()? {
+                    let (name, issuer, admission): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                    change.remove_provider(&name, &issuer, &admission);
+                }
                 let mut insert = transaction.prepare_cached(
                     "INSERT INTO providers (name, issuer, admission, client_secret_reference) VALUES (?1, ?2, ?3, ?4)",
                 )?;
                 for row in &rows {
+                    change.add_provider(row);
                     insert.execute(params![row.name, row.issuer, row.admission, row.client_secret_reference.as_bytes()])?;
                 }
                 Ok(())
-            })
-            .await
+            },
+            |()| (),
+        )
+        .await
     }
 }

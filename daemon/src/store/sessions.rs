@@ -13,9 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
 
+use super::guard::{Change, GUARDED, SessionState};
 use super::{
-    AudienceGrant, NewRefreshToken, Store, StoreError, TokenHash, audience_tokens, epoch, refresh_tokens,
-    time,
+    AudienceGrant, NewRefreshToken, Store, StoreError, TokenHash, audience_tokens, refresh_tokens, time,
 };
 
 pub use end_reason::{EndReason, Ended};
@@ -49,6 +49,8 @@ pub struct StoredSession {
     pub expires_at: Timestamp,
     pub last_used_at: Timestamp,
     pub ended: Option<Ended>,
+    /// How often it was changed since it was opened.
+    pub(super) revision: u32,
     /// What is told of it again and again, made when it is told first.
     pub told: OnceLock<Told>,
 }
@@ -69,15 +71,17 @@ pub struct FoundToken {
     pub grant: Option<Arc<AudienceGrant>>,
 }
 
-/// How long the row of a session outlives the session, so that its holder can be told how it ended, and that of a ticket the
-/// ticket.
+/// How long the row of a session outlives the session, so that its holder can be told how it ended.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Sessions that are dropped in one transaction.
+const DROPPED_AT_ONCE: u32 = 1000;
 
 /// What is read in the place of a session, or of a token, that is not there: rows of the first migration.
 pub(super) const NOBODY: &str = "0000000000";
 
 const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
-                       opened_by, address, created_at, expires_at, last_used_at, ended_at, end_reason";
+                       opened_by, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision";
 
 impl Store {
     /// Stores a session and ends the user's oldest ones beyond `max_per_user` (1 or more); answers which were ended.
@@ -87,19 +91,20 @@ impl Store {
         max_per_user: u32,
     ) -> Result<Vec<SessionID>, StoreError> {
         let recent = self.recent.clone();
-        let open = move |transaction: &Transaction<'_>| {
-            insert(transaction, &session)?;
+        let open = move |transaction: &Transaction<'_>, change: &mut Change<'_>| {
+            change.see_time(session.created_at);
+            insert(transaction, change, &session)?;
             if let Some(refresh_token) = &session.refresh_token {
                 refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
             }
-            end_oldest(transaction, &session, max_per_user)
+            end_oldest(transaction, change, &session, max_per_user)
         };
         let known = move |ended: &Vec<SessionID>| {
             if !ended.is_empty() {
                 recent.changed(ended);
             }
         };
-        self.connections.write_then(open, known).await
+        self.change(open, known).await
     }
 
     /// The session of exactly this token, as it was within the last second; ended ones are told as soon as they have. The
@@ -107,10 +112,12 @@ impl Store {
     /// ids exist: where it is not this token, the row of nobody is read.
     pub fn find_session_of(&self, token: &SessionToken) -> Result<Option<FoundToken>, StoreError> {
         let hash = TokenHash::of(token);
+        self.guard.check()?;
         if let Some(found) = self.recent.find(&hash) {
             return Ok(Some(found));
         }
         let reading = self.recent.begin();
+        let expected = self.guard.expected(token.id().as_str());
         let found = self.connections.read(|reader| {
             let is_it = stored_hash(reader, token.id())?.equals(&hash);
             let session = find(reader, if is_it { token.id().as_str() } else { NOBODY })?;
@@ -120,20 +127,32 @@ impl Store {
                 grant: None,
             }))
         })?;
-        if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
-            self.recent.remember(found, reading);
+        if let Some(found) = &found {
+            self.guard.check_session(&found.session, expected)?;
+            if found.session.ended.is_none() {
+                self.recent.remember(found, reading);
+            }
         }
         Ok(found)
     }
 
     /// What exactly this token stands for, where that is known from the last second. Nothing is read.
     pub fn recall(&self, token: &str) -> Option<FoundToken> {
+        if !self.guard.is_intact() {
+            return None;
+        }
         self.recent.find(&TokenHash::of_text(token))
     }
 
     /// Looks a session up by its id, as it is now; in-line and fast, for the validation path.
     pub fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
-        self.connections.read(|reader| find(reader, id.as_str()))
+        self.guard.check()?;
+        let expected = self.guard.expected(id.as_str());
+        let found = self.connections.read(|reader| find(reader, id.as_str()))?;
+        if let Some(session) = &found {
+            self.guard.check_session(session, expected)?;
+        }
+        Ok(found)
     }
 
     /// Moves `last_used_at` forward to `at`, never back, after the token with this hash was used.
@@ -175,21 +194,34 @@ impl Store {
         email_verified: bool,
     ) -> Result<(), StoreError> {
         let (row, id, recent) = (id.clone(), id.clone(), self.recent.clone());
-        self.connections
-            .write_then(
-                move |transaction| {
-                    let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
-                    transaction
-                        .prepare_cached(
-                            "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5 \
-                         WHERE id = ?1 AND ended_at IS NULL",
-                        )?
-                        .execute(params![row.as_str(), user.name, user.email, email_verified, groups])?;
-                    Ok(())
-                },
-                move |()| recent.changed(&[id]),
-            )
-            .await
+        self.change(
+            move |transaction, change| {
+                let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
+                transaction
+                    .prepare_cached(&format!(
+                        "SELECT {GUARDED} FROM sessions WHERE id = ?1 AND ended_at IS NULL"
+                    ))?
+                    .query_and_then([row.as_str()], |row| change.state(row))?
+                    .collect::<Result<Vec<_>, _>>()?
+                    .iter()
+                    .try_for_each(|before| change.remove(before))?;
+                transaction
+                    .prepare_cached(&format!(
+                        "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5, \
+                         revision = revision + 1 WHERE id = ?1 AND ended_at IS NULL RETURNING {GUARDED}"
+                    ))?
+                    .query_and_then(
+                        params![row.as_str(), user.name, user.email, email_verified, groups],
+                        |row| change.state(row),
+                    )?
+                    .collect::<Result<Vec<_>, _>>()?
+                    .iter()
+                    .for_each(|after| change.add(after));
+                Ok(())
+            },
+            move |()| recent.changed(&[id]),
+        )
+        .await
     }
 
     /// Forgets the addresses that up to `at_most` sessions came from; answers of how many.
@@ -210,32 +242,66 @@ impl Store {
         Ok(self.end_sessions(Which::All, at, reason, |_| ()).await?.len())
     }
 
-    /// Drops consumed tickets and sessions more than 24 h past their expiry; answers how many sessions. Tickets are kept for so
-    /// long because a clock that steps back would make them good a second time.
+    /// Drops tickets that expired, and sessions that did so more than 24 h ago; answers how many sessions. All of it is as of
+    /// `now`, which is the latest time that was seen from then on: a clock that is set back brings nothing back.
     pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let now = self.not_before_latest(now);
         let before = time::to_database(now.checked_sub(KEPT).unwrap_or(Timestamp::MIN));
-        self.connections
-            .write(move |transaction| {
-                transaction.execute("DELETE FROM consumed_tickets WHERE expires_at <= ?1", [before])?;
-                refresh_tokens::purge(transaction, now)?;
-                audience_tokens::purge(transaction, now)?;
-                Ok(transaction.execute("DELETE FROM sessions WHERE expires_at <= ?1", [before])?)
-            })
-            .await
+        let drop_expired = move |transaction: &Transaction<'_>, change: &mut Change<'_>| {
+            change.see_time(now);
+            transaction
+                .prepare_cached("DELETE FROM consumed_tickets WHERE expires_at <= ?1 RETURNING id")?
+                .query_map([time::to_database(now)], |row| row.get(0))?
+                .try_for_each(|id| id.map(|id| change.drop_ticket(id)))?;
+            refresh_tokens::purge(transaction, now)?;
+            audience_tokens::purge(transaction, now)?;
+            Ok(())
+        };
+        self.change(drop_expired, |()| ()).await?;
+        let mut count = 0;
+        // Others write between one part and the next.
+        loop {
+            let dropped = self
+                .change(move |transaction, change| drop_sessions(transaction, change, before), |_| ())
+                .await?;
+            count += dropped;
+            if dropped < DROPPED_AT_ONCE as usize {
+                return Ok(count);
+            }
+        }
     }
 }
 
-fn insert(transaction: &Transaction<'_>, session: &NewSession) -> Result<(), StoreError> {
+fn drop_sessions(
+    transaction: &Transaction<'_>,
+    change: &mut Change<'_>,
+    before: i64,
+) -> Result<usize, StoreError> {
+    let dropped: Vec<SessionState> = transaction
+        .prepare_cached(&format!(
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= ?1 LIMIT ?2) RETURNING {GUARDED}"
+        ))?
+        .query_and_then(params![before, DROPPED_AT_ONCE], |row| change.state(row))?
+        .collect::<Result<_, _>>()?;
+    dropped.iter().try_for_each(|state| change.drop_session(state))?;
+    Ok(dropped.len())
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    change: &mut Change<'_>,
+    session: &NewSession,
+) -> Result<(), StoreError> {
     let user = &session.user;
     let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
     let created_at = time::to_database(session.created_at);
-    transaction
-        .prepare_cached(
+    let inserted = transaction
+        .prepare_cached(&format!(
             "INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, \
              device, opened_by, address, created_at, expires_at, last_used_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?13)",
-        )?
-        .execute(params![
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?13) RETURNING {GUARDED}"
+        ))?
+        .query_and_then(params![
             session.id.as_str(),
             session.token_hash.0,
             user.issuer,
@@ -250,13 +316,18 @@ fn insert(transaction: &Transaction<'_>, session: &NewSession) -> Result<(), Sto
             session.opening.address.map(|address| address.to_string()),
             created_at,
             time::to_database(session.expires_at),
-        ])?;
+        ], |row| change.state(row))?
+        .collect::<Result<Vec<_>, _>>()?;
+    for state in &inserted {
+        change.add(state);
+    }
     Ok(())
 }
 
 /// Ends what `session`'s user has beyond `max_per_user`, oldest first; the new session counts and stays.
 fn end_oldest(
     transaction: &Transaction<'_>,
+    change: &mut Change<'_>,
     session: &NewSession,
     max_per_user: u32,
 ) -> Result<Vec<SessionID>, StoreError> {
@@ -278,28 +349,12 @@ fn end_oldest(
             |row| row.get(0),
         )?
         .collect::<Result<_, _>>()?;
+    let surplus = surplus.iter().map(|id| session_id(id)).collect::<Result<Vec<_>, _>>()?;
     for id in &surplus {
-        end(transaction, id, session.created_at, EndReason::TooMany)?;
+        let which = Which::One(id.clone());
+        ending::end(transaction, change, &which, session.created_at, EndReason::TooMany)?;
     }
-    surplus.iter().map(|id| session_id(id)).collect()
-}
-
-fn end(
-    transaction: &Transaction<'_>,
-    id: &str,
-    at: Timestamp,
-    reason: EndReason,
-) -> Result<bool, StoreError> {
-    let ended = transaction
-        .prepare_cached(
-            "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL",
-        )?
-        .execute(params![id, time::to_database(at), reason.as_str()])?;
-    if ended == 1 {
-        refresh_tokens::end(transaction, id)?;
-        epoch::raise(transaction)?;
-    }
-    Ok(ended == 1)
+    Ok(surplus)
 }
 
 /// The hash of the token of session `id`; that of nobody where there is none.
@@ -345,6 +400,7 @@ fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
         expires_at: time::from_database(row.get("expires_at")?)?,
         last_used_at: time::from_database(row.get("last_used_at")?)?,
         ended,
+        revision: row.get("revision")?,
         told: OnceLock::new(),
     })
 }

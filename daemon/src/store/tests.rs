@@ -2,6 +2,7 @@
 
 mod acme;
 mod audience_tokens;
+mod rollback;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -202,14 +203,23 @@ async fn rows_are_dropped_when_nobody_can_ask_for_them_any_more() {
 }
 
 #[tokio::test]
-async fn a_ticket_that_was_used_stays_used_when_the_clock_steps_back() {
+async fn ticket_that_expired_is_dropped_and_its_time_never_returns() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::First);
-    store.purge(at(300) + SignedDuration::from_hours(23)).await.expect("tidied");
+    store.purge(at(299)).await.expect("tidied");
     assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::Before);
-    store.purge(at(300) + SignedDuration::from_hours(24)).await.expect("tidied");
-    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::First);
+    store.purge(at(300)).await.expect("tidied");
+    for store in [store, fixture.open().expect("the same store")] {
+        assert_eq!(
+            store.not_before_latest(at(0)),
+            at(300),
+            "it is judged as expired, whatever the clock shows"
+        );
+        store.check_clock(at(0)).expect("a small correction of the clock");
+        let refusal = store.check_clock(at(-1)).expect_err("a clock that was set back");
+        assert!(matches!(refusal, StoreError::ClockBehind { .. }), "{refusal}");
+    }
 }
 
 #[tokio::test]

@@ -13,15 +13,22 @@ pub enum Consumed {
 }
 
 impl Store {
-    /// Records that the ticket `id` was used; durable when it returns. Rows are dropped after `expires_at`.
+    /// Records that the ticket `id` was used; durable when it returns. Rows are dropped after `expires_at`, by the latest time
+    /// that was seen: a clock that is set back brings none of them back.
     pub async fn consume_ticket(&self, id: [u8; 16], expires_at: Timestamp) -> Result<Consumed, StoreError> {
-        self.connections
-            .write(move |transaction| {
+        self.change(
+            move |transaction, change| {
                 let inserted = transaction
                     .prepare_cached("INSERT INTO consumed_tickets (id, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
                     .execute(params![id, time::to_database(expires_at)])?;
-                Ok(if inserted == 1 { Consumed::First } else { Consumed::Before })
-            })
-            .await
+                if inserted == 0 {
+                    return Ok(Consumed::Before);
+                }
+                change.use_ticket(id)?;
+                Ok(Consumed::First)
+            },
+            |_| (),
+        )
+        .await
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Writes {
     done: AtomicU64,
     failed: AtomicU64,
     microseconds: AtomicU64,
-    /// Why the last transaction was not written; `None` where it was.
+    /// Why a transaction was not written; `None` once the probe was after that.
     failing: Mutex<Option<String>>,
 }
 
@@ -38,11 +38,18 @@ impl Writes {
         };
         let count = if failure.is_some() { &self.failed } else { &self.done };
         count.fetch_add(1, Ordering::Relaxed);
-        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        if failure.is_some() {
+            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        }
         written
     }
 
-    /// Fails as the last transaction did, where it did.
+    /// The probe was written: what failed before need not fail again.
+    pub(super) fn succeeded(&self) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Fails as a transaction did, until the probe is written.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match &*self.failing.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(cause) => Err(StoreError::NotWritten(cause.clone())),
@@ -64,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_counts_until_something_is_written_again() {
+    fn failure_counts_until_the_probe_is_written() {
         let writes = Writes::default();
         writes.over(|| Ok(())).expect("written");
         let failure =
@@ -72,7 +79,10 @@ mod tests {
         writes.over(|| Err::<(), _>(failure.into())).expect_err("not written");
         assert!(matches!(writes.check(), Err(StoreError::NotWritten(cause)) if cause.contains("full")));
         writes.over(|| Err::<(), _>(StoreError::UnexpectedRow("a row"))).expect_err("not as expected");
-        writes.check().expect("the database did as it was told");
-        assert_eq!((writes.counts().done, writes.counts().failed), (2, 1));
+        writes.over(|| Ok(())).expect("a transaction that wrote nothing");
+        writes.check().expect_err("it is not known to be over");
+        writes.succeeded();
+        writes.check().expect("the probe was written");
+        assert_eq!((writes.counts().done, writes.counts().failed), (3, 1));
     }
 }

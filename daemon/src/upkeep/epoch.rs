@@ -2,7 +2,7 @@
 //! so that a data directory that was rolled back is noticed at the next start.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::platform::{self, PlatformError};
 
@@ -17,6 +17,16 @@ pub struct EpochFile {
 impl EpochFile {
     pub fn new(path: Option<PathBuf>) -> Self {
         Self { path }
+    }
+
+    /// The file, where there is to be one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Whether any store was ever seen.
+    pub fn knows_any(&self) -> Result<bool, PlatformError> {
+        Ok(!self.read_all()?.is_empty())
     }
 
     /// The epoch at which this store was last seen; `None` where it never was.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::Supervision;
 use crate::sessions::{Places, Sessions};
 use crate::store::StoreError;
 
@@ -23,13 +24,42 @@ enum Work {
     GiveBack,
 }
 
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ask => "revalidation",
+            Self::GiveBack => "revocation",
+        }
+    }
+
+    fn places(self, sessions: &Sessions) -> Vec<Places> {
+        match self {
+            Self::Ask => sessions.places_to_ask(),
+            Self::GiveBack => sessions.places_to_give_back(),
+        }
+    }
+}
+
 /// Works with the providers, with each beside the others, until `stopped` says so. Then nothing more is begun, and what is
 /// under way has `drain` to end: an answer that nobody waits for costs its session.
-pub async fn ask_providers(sessions: Arc<Sessions>, mut stopped: watch::Receiver<bool>, drain: Duration) {
+pub async fn ask_providers(
+    sessions: Arc<Sessions>,
+    supervision: Supervision,
+    mut stopped: watch::Receiver<bool>,
+    drain: Duration,
+) {
     let mut working = JoinSet::new();
-    let all = [(Work::Ask, sessions.places_to_ask()), (Work::GiveBack, sessions.places_to_give_back())];
-    for (work, places) in all.into_iter().flat_map(|(work, all)| all.into_iter().map(move |it| (work, it))) {
-        working.spawn(work_with(sessions.clone(), work, places, stopped.clone()));
+    for work in [Work::Ask, Work::GiveBack] {
+        for provider in 0..sessions.providers().len() {
+            let (sessions, supervision, stopped) = (sessions.clone(), supervision.clone(), stopped.clone());
+            working.spawn(async move {
+                let begin = || {
+                    let places = work.places(&sessions).into_iter().nth(provider);
+                    work_with(sessions.clone(), work, places, stopped.clone())
+                };
+                supervision.keep_running(work.name(), begin).await;
+            });
+        }
     }
     let _ = stopped.wait_for(|stopped| *stopped).await;
     let ending = async { while working.join_next().await.is_some() {} };
@@ -41,9 +71,10 @@ pub async fn ask_providers(sessions: Arc<Sessions>, mut stopped: watch::Receiver
 async fn work_with(
     sessions: Arc<Sessions>,
     work: Work,
-    mut places: Places,
+    places: Option<Places>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let Some(mut places) = places else { return };
     let mut turns = interval(INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_failing = false;

@@ -9,7 +9,7 @@ use crate::store::Store;
 
 /// Says so twice in each interval that there is, for as long as it is so. A store that answers with an error does answer:
 /// to be started anew would not give a disk more room.
-pub(super) async fn keep_alive(store: &Store) {
+pub(super) async fn keep_alive(store: Store) {
     let Some(period) = ServiceManager::watchdog_interval().map(|allowed| allowed / 2) else { return };
     let mut turns = interval(period.max(Duration::from_millis(1)));
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -19,11 +19,18 @@ CREATE TABLE sessions (
     last_used_at   INTEGER NOT NULL,
     ended_at       INTEGER,
     end_reason     TEXT,
+    -- How often it was changed since it was opened; its end is the last change.
+    revision       INTEGER NOT NULL DEFAULT 0,
     CHECK ((ended_at IS NULL) = (end_reason IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- Finds a user's sessions, oldest first.
 CREATE INDEX sessions_by_user ON sessions (issuer, subject, created_at);
+-- Finds a user's sessions by e-mail or by subject.
+CREATE INDEX sessions_by_email ON sessions (email COLLATE NOCASE, created_at);
+CREATE INDEX sessions_by_subject ON sessions (subject, created_at);
+-- Finds all that must not come undone, without a look at the rest.
+CREATE INDEX sessions_changed ON sessions (id, revision, ended_at) WHERE revision > 0;
 -- Finds what is to be dropped.
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 -- Finds what is to be forgotten where addresses are not recorded any more.
@@ -97,13 +104,26 @@ CREATE TABLE certificates (
     private_key BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Grows with every start and every session that is ended before its time; never falls.
-CREATE TABLE epoch (
-    only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
-    value INTEGER NOT NULL
+-- How new all this is. `epoch` grows with every start and with every change of a session; it never falls. The digests are over
+-- the state of all sessions, and over what must not come undone: changes and ends of sessions, used tickets, providers.
+CREATE TABLE rollback_guard (
+    only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    epoch       INTEGER NOT NULL,
+    sessions    BLOB    NOT NULL CHECK (length(sessions) = 32),
+    changes     BLOB    NOT NULL CHECK (length(changes) = 32),
+    -- The latest time that was seen: nothing is judged by an earlier one.
+    latest_time INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO epoch (only, value) VALUES (1, 0);
+INSERT INTO rollback_guard (only, epoch, sessions, changes, latest_time) VALUES (1, 0, zeroblob(32), zeroblob(32), 0);
+
+-- Written to learn whether anything can be: as much as a login writes.
+CREATE TABLE write_probe (
+    only     INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    contents BLOB    NOT NULL
+) STRICT;
+
+INSERT INTO write_probe (only, contents) VALUES (1, x'');
 
 -- Accounts at certification authorities, by the URL of their ACME directory.
 CREATE TABLE acme_accounts (

@@ -4,7 +4,8 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
 
-use super::{EndReason, Store, StoreError, epoch, refresh_tokens, session_id, time};
+use super::{EndReason, Store, StoreError, refresh_tokens, session_id, time};
+use crate::store::guard::{Change, GUARDED};
 
 /// Which sessions are meant. Whether they could still be used does not matter: a clock that steps back, or another
 /// configuration, may not bring one of them back.
@@ -49,12 +50,16 @@ impl Store {
             }
             then(ended);
         };
-        self.connections.write_then(move |transaction| end(transaction, &which, at, reason), known).await
+        let end = move |transaction: &Transaction<'_>, change: &mut Change<'_>| {
+            end(transaction, change, &which, at, reason)
+        };
+        self.change(end, known).await
     }
 }
 
-fn end(
+pub(super) fn end(
     transaction: &Transaction<'_>,
+    change: &mut Change<'_>,
     which: &Which,
     at: Timestamp,
     reason: EndReason,
@@ -71,27 +76,39 @@ fn end(
         }
         Which::All => ("?3 = '' AND ?4 IS NULL", "", None),
     };
-    let update = format!(
-        "UPDATE sessions SET ended_at = ?1, end_reason = ?2 WHERE ended_at IS NULL AND {condition} \
-         RETURNING id, issuer, subject"
-    );
-    let ended: Vec<EndedSession> = transaction
-        .prepare_cached(&update)?
-        .query_map(
-            params![time::to_database(at), reason.as_str(), named, but.map(SessionID::as_str)],
-            |row| Ok(ended(row)),
-        )?
-        .map(|row| row?)
-        .collect::<Result<_, _>>()?;
+    let (named, but) = (named, but.map(SessionID::as_str));
+    let mut select = transaction.prepare_cached(&format!(
+        "SELECT {GUARDED} FROM sessions WHERE ?1 = ?1 AND ?2 = ?2 AND ended_at IS NULL AND {condition}"
+    ))?;
+    let (mut rows, mut count) = (select.query(params![0, 0, named, but])?, 0_usize);
+    while let Some(row) = rows.next()? {
+        let before = change.state(row)?;
+        change.remove(&before)?;
+        count += 1;
+    }
+    let mut update = transaction.prepare_cached(&format!(
+        "UPDATE sessions SET ended_at = ?1, end_reason = ?2, revision = revision + 1 \
+         WHERE ended_at IS NULL AND {condition} RETURNING {GUARDED}"
+    ))?;
+    let mut rows = update.query(params![time::to_database(at), reason.as_str(), named, but])?;
+    let mut ended_sessions = Vec::with_capacity(count);
+    while let Some(row) = rows.next()? {
+        let after = change.state(row)?;
+        change.add(&after);
+        ended_sessions.push(ended(row)?);
+    }
+    if ended_sessions.len() != count {
+        return Err(StoreError::UnexpectedRow("a session that is found in one way only"));
+    }
     if *which == Which::All {
         refresh_tokens::end_all(transaction)?;
+        change.raise_above(0);
     } else {
-        ended.iter().try_for_each(|session| refresh_tokens::end(transaction, session.id.as_str()))?;
+        ended_sessions
+            .iter()
+            .try_for_each(|session| refresh_tokens::end(transaction, session.id.as_str()))?;
     }
-    if !ended.is_empty() || *which == Which::All {
-        epoch::raise(transaction)?;
-    }
-    Ok(ended)
+    Ok(ended_sessions)
 }
 
 fn ended(row: &Row<'_>) -> Result<EndedSession, StoreError> {

@@ -12,7 +12,7 @@ impl Store {
         now: Timestamp,
         mut is_wanted: impl FnMut(&StoredSession) -> bool,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.connections.read(|reader| {
+        let found = self.connections.read(|reader| {
             let mut select = reader.prepare(&format!(
                 "SELECT {COLUMNS} FROM sessions WHERE ended_at IS NULL AND expires_at > ?1"
             ))?;
@@ -24,7 +24,40 @@ impl Store {
                 }
             }
             Ok(wanted)
-        })
+        })?;
+        self.as_they_are(found)
+    }
+
+    /// The newest `at_most` of the sessions that neither ended nor reached the end of their lifetime at `now`, of users with
+    /// this e-mail, verified or not, or this subject.
+    pub fn sessions_named(
+        &self,
+        name: &str,
+        at_most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        let found = self.connections.read(|reader| {
+            reader
+                .prepare_cached(&named())?
+                .query_map(params![name, time::to_database(now), at_most], |row| Ok(stored(row)))?
+                .map(|row| row?)
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        self.as_they_are(found)
+    }
+
+    /// `sessions` without those that were ended since they were read. Fails where one is not as it was left.
+    fn as_they_are(&self, sessions: Vec<StoredSession>) -> Result<Vec<StoredSession>, StoreError> {
+        self.guard.check()?;
+        let mut current = Vec::with_capacity(sessions.len());
+        for session in sessions {
+            let is_current =
+                self.guard.expected(session.id.as_str()).allows(session.revision, session.ended.is_some());
+            // Changed while it was read, or set back: read again, it tells which.
+            let session = if is_current { Some(session) } else { self.find_session(&session.id)? };
+            current.extend(session.filter(|session| session.ended.is_none()));
+        }
+        Ok(current)
     }
 
     /// The sessions of a user that neither ended nor reached the end of their lifetime at `now`, the newest first.
@@ -58,7 +91,7 @@ impl Store {
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.connections.read(|reader| {
+        let found = self.connections.read(|reader| {
             reader
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM sessions WHERE issuer = ?1 AND subject = ?2 AND ended_at IS NULL \
@@ -69,7 +102,8 @@ impl Store {
                 })?
                 .map(|row| row?)
                 .collect()
-        })
+        })?;
+        self.as_they_are(found)
     }
 
     /// How many sessions are neither ended nor at the end of their lifetime.
@@ -82,5 +116,34 @@ impl Store {
             )?;
             u64::try_from(count).map_err(|_| StoreError::UnexpectedRow("a count"))
         })
+    }
+}
+
+/// ?1: the name, ?2: now, ?3: how many at most. Each side of the OR has an index of its own.
+fn named() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM sessions WHERE (subject = ?1 OR email = ?1 COLLATE NOCASE) AND ended_at IS NULL \
+         AND +expires_at > ?2 ORDER BY created_at DESC, id DESC LIMIT ?3"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_of_a_name_are_found_by_indexes_alone() {
+        let database = rusqlite::Connection::open_in_memory().expect("a database");
+        database.execute_batch(include_str!("../migrations/0001_first.sql")).expect("the schema");
+        let plan: Vec<String> = database
+            .prepare(&format!("EXPLAIN QUERY PLAN {}", named()))
+            .and_then(|mut explain| {
+                explain.query_map(params!["alice", 1, 2], |row| row.get("detail"))?.collect()
+            })
+            .expect("a plan");
+        for index in ["sessions_by_subject", "sessions_by_email"] {
+            assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+        }
+        assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
     }
 }

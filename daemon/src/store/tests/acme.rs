@@ -8,7 +8,7 @@ async fn begin(store: &Store, second: i64) -> BegunOrder {
     store.begin_order(at(second), 3, HOUR).await.expect("an answer")
 }
 
-fn id(begun: BegunOrder) -> i64 {
+fn id(begun: BegunOrder) -> OrderID {
     match begun {
         BegunOrder::Begun(id) => id,
         hindered => panic!("{hindered:?}"),

@@ -1,0 +1,124 @@
+//! One change of what is guarded, in one transaction.
+
+use jiff::Timestamp;
+use rusqlite::Transaction;
+
+use super::known::{Effect, number};
+use super::row::GuardRow;
+use super::{Guard, SessionState, digest};
+use crate::keys::DigestKey;
+use crate::store::{ProviderRow, StoreError, time};
+
+/// A change that has begun.
+pub(in crate::store) struct Change<'a> {
+    guard: &'a Guard,
+    key: DigestKey,
+    row: GuardRow,
+    is_changed: bool,
+    effects: Vec<Effect>,
+    buffer: Vec<u8>,
+}
+
+/// A change that was written, to be taken over once it is committed.
+pub(in crate::store) struct Changed {
+    pub(super) row: GuardRow,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(guard: &'a Guard, key: DigestKey, row: GuardRow) -> Self {
+        Self { guard, key, row, is_changed: false, effects: Vec::new(), buffer: Vec::with_capacity(512) }
+    }
+
+    /// The state in a row of [`super::GUARDED`].
+    pub(in crate::store) fn state(&mut self, row: &rusqlite::Row<'_>) -> Result<SessionState, StoreError> {
+        SessionState::read(row, &self.key, &mut self.buffer)
+    }
+
+    /// A session has this state from now on.
+    pub(in crate::store) fn add(&mut self, state: &SessionState) {
+        self.is_changed = true;
+        self.row.sessions.add(&state.mac);
+        if let Some(change) = state.change(&self.key) {
+            self.row.changes.add(&change);
+            self.effects.push(Effect::Session {
+                id: number(&state.id),
+                revision: state.revision,
+                is_ended: state.is_ended,
+            });
+        }
+    }
+
+    /// A session had this state. Fails where that was not its last one.
+    pub(in crate::store) fn remove(&mut self, state: &SessionState) -> Result<(), StoreError> {
+        self.is_changed = true;
+        if !self.guard.expected(&state.id).allows(state.revision, state.is_ended) {
+            let what = format!("session {} is stored as it was before its last change", state.id);
+            return Err(self.guard.report(what));
+        }
+        self.row.sessions.subtract(&state.mac);
+        if let Some(change) = state.change(&self.key) {
+            self.row.changes.subtract(&change);
+        }
+        Ok(())
+    }
+
+    /// The same for a session whose row is gone.
+    pub(in crate::store) fn drop_session(&mut self, state: &SessionState) -> Result<(), StoreError> {
+        self.remove(state)?;
+        self.effects.push(Effect::SessionDropped(number(&state.id)));
+        Ok(())
+    }
+
+    /// A ticket was stored as used. Fails where it had been before, and its row was set back.
+    pub(in crate::store) fn use_ticket(&mut self, id: [u8; 16]) -> Result<(), StoreError> {
+        if self.guard.known().has_ticket(&id) {
+            return Err(self.guard.report("a login ticket that was used is not stored as such".to_owned()));
+        }
+        self.is_changed = true;
+        self.row.changes.add(&digest::used_ticket(&self.key, &id));
+        self.effects.push(Effect::TicketUsed(id));
+        Ok(())
+    }
+
+    pub(in crate::store) fn drop_ticket(&mut self, id: [u8; 16]) {
+        self.is_changed = true;
+        self.row.changes.subtract(&digest::used_ticket(&self.key, &id));
+        self.effects.push(Effect::TicketDropped(id));
+    }
+
+    pub(in crate::store) fn add_provider(&mut self, provider: &ProviderRow) {
+        self.is_changed = true;
+        let member = digest::provider(&self.key, &provider.name, &provider.issuer, &provider.admission);
+        self.row.changes.add(&member);
+    }
+
+    pub(in crate::store) fn remove_provider(&mut self, name: &str, issuer: &str, admission: &str) {
+        self.is_changed = true;
+        self.row.changes.subtract(&digest::provider(&self.key, name, issuer, admission));
+    }
+
+    /// The clock showed `now`: from now on it is never judged by an earlier time.
+    pub(in crate::store) fn see_time(&mut self, now: Timestamp) {
+        let now = time::to_database(now);
+        if now > self.row.latest {
+            self.is_changed = true;
+            self.row.latest = now;
+        }
+    }
+
+    /// Whatever is changed, the number grows, and above `seen`.
+    pub(in crate::store) fn raise_above(&mut self, seen: u64) {
+        self.is_changed = true;
+        self.row.epoch = self.row.epoch.max(seen);
+    }
+
+    /// Writes the guard's row, where anything was changed.
+    pub(in crate::store) fn save(mut self, transaction: &Transaction<'_>) -> Result<Changed, StoreError> {
+        if self.is_changed {
+            self.row.epoch += 1;
+            self.row.write(transaction)?;
+        }
+        Ok(Changed { row: self.row, effects: self.effects })
+    }
+}

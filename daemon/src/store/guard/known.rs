@@ -1,0 +1,117 @@
+//! What this process knows of sessions that were changed or ended, and of tickets that were used.
+
+use std::collections::{HashMap, HashSet};
+
+/// Most sessions are as they were opened, and are not here.
+#[derive(Default)]
+pub(in crate::store) struct Known {
+    /// By their number: a set of these takes about ten bytes for each.
+    ended: HashSet<u64>,
+    /// Those that were changed and have not ended, and how often.
+    changed: HashMap<u64, u32>,
+    tickets: HashSet<[u8; 16]>,
+}
+
+/// What is to be taken over once it is committed.
+#[derive(Clone, Copy)]
+pub(super) enum Effect {
+    Session { id: u64, revision: u32, is_ended: bool },
+    SessionDropped(u64),
+    TicketUsed([u8; 16]),
+    TicketDropped([u8; 16]),
+}
+
+/// What the row of a session must at least say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct Expected {
+    revision: u32,
+    is_ended: bool,
+}
+
+impl Expected {
+    pub(in crate::store) fn allows(self, revision: u32, is_ended: bool) -> bool {
+        revision >= self.revision && (is_ended || !self.is_ended)
+    }
+}
+
+impl Known {
+    pub(super) fn expected(&self, id: &str) -> Expected {
+        let id = number(id);
+        Expected {
+            is_ended: self.ended.contains(&id),
+            revision: self.changed.get(&id).copied().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn has_ticket(&self, id: &[u8; 16]) -> bool {
+        self.tickets.contains(id)
+    }
+
+    pub(super) fn apply(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.apply_one(effect);
+        }
+    }
+
+    pub(super) fn apply_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Session { id, is_ended: true, .. } => {
+                self.changed.remove(&id);
+                self.ended.insert(id);
+            }
+            Effect::Session { id, revision, is_ended: false } => {
+                self.changed.insert(id, revision);
+            }
+            Effect::SessionDropped(id) => {
+                self.ended.remove(&id);
+                self.changed.remove(&id);
+            }
+            Effect::TicketUsed(id) => {
+                self.tickets.insert(id);
+            }
+            Effect::TicketDropped(id) => {
+                self.tickets.remove(&id);
+            }
+        }
+    }
+}
+
+/// The id of a session, ten characters of `0-9A-Za-z`, as a number: each has one of its own, below 62¹⁰.
+pub(super) fn number(id: &str) -> u64 {
+    id.bytes().fold(0, |number, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'A'..=b'Z' => byte - b'A' + 10,
+            _ => byte.wrapping_sub(b'a').wrapping_add(36),
+        };
+        number.wrapping_mul(62).wrapping_add(digit.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_is_unique_to_the_id() {
+        assert_eq!(number("0000000000"), 0);
+        assert_eq!(number("000000000z"), 61);
+        assert_eq!(number("0000000010"), 62);
+        assert_eq!(number("zzzzzzzzzz"), 62_u64.pow(10) - 1);
+    }
+
+    #[test]
+    fn earlier_state_is_not_allowed() {
+        let mut known = Known::default();
+        let id = number("aaaaaaaaaa");
+        assert!(known.expected("aaaaaaaaaa").allows(0, false));
+        known.apply_one(Effect::Session { id, revision: 1, is_ended: false });
+        let expected = known.expected("aaaaaaaaaa");
+        assert!(!expected.allows(0, false) && expected.allows(1, false) && expected.allows(2, true));
+        known.apply_one(Effect::Session { id, revision: 2, is_ended: true });
+        let expected = known.expected("aaaaaaaaaa");
+        assert!(!expected.allows(2, false) && expected.allows(2, true));
+        known.apply_one(Effect::SessionDropped(id));
+        assert!(known.expected("aaaaaaaaaa").allows(0, false));
+    }
+}

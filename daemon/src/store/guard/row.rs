@@ -1,0 +1,53 @@
+//! The one row of the rollback guard.
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::digest::Digest;
+use crate::store::StoreError;
+
+/// How new the database is, and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) struct GuardRow {
+    /// Grows with every change.
+    pub(super) epoch: u64,
+    /// Over the state of all sessions.
+    pub(super) sessions: Digest,
+    /// Over what must not come undone: sessions that were changed or ended, tickets that were used, providers.
+    pub(super) changes: Digest,
+    /// The latest time that was seen, in milliseconds.
+    pub(super) latest: i64,
+}
+
+impl GuardRow {
+    pub(super) fn read(connection: &Connection) -> Result<Self, StoreError> {
+        connection
+            .prepare_cached("SELECT epoch, sessions, changes, latest_time FROM rollback_guard")?
+            .query_row([], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, [u8; 32]>(1)?,
+                    row.get::<_, [u8; 32]>(2)?,
+                    row.get(3)?,
+                ))
+            })
+            .map_err(StoreError::from)
+            .and_then(|(epoch, sessions, changes, latest)| {
+                Ok(Self {
+                    epoch: u64::try_from(epoch).map_err(|_| StoreError::UnexpectedRow("rollback guard"))?,
+                    sessions: Digest::from_bytes(&sessions),
+                    changes: Digest::from_bytes(&changes),
+                    latest,
+                })
+            })
+    }
+
+    pub(super) fn write(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let epoch = i64::try_from(self.epoch).map_err(|_| StoreError::UnexpectedRow("rollback guard"))?;
+        transaction
+            .prepare_cached(
+                "UPDATE rollback_guard SET epoch = ?1, sessions = ?2, changes = ?3, latest_time = ?4",
+            )?
+            .execute(params![epoch, self.sessions.to_bytes(), self.changes.to_bytes(), self.latest])?;
+        Ok(())
+    }
+}

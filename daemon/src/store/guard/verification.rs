@@ -1,0 +1,144 @@
+//! Compares the digests with what is stored.
+
+use rusqlite::{Connection, Transaction};
+
+use super::digest::{self, Digest, GUARDED, SessionState};
+use super::known::{Effect, Known, number};
+use super::row::GuardRow;
+use crate::keys::DigestKey;
+use crate::store::StoreError;
+use crate::store::sessions::NOBODY;
+
+/// Sessions that are read at a time.
+const BATCH: usize = 256;
+
+/// What is stored, as far as the digests go.
+struct Stored {
+    sessions: Digest,
+    /// Of the sessions that were changed, by the table.
+    changes: Digest,
+}
+
+/// The guard's row, what was changed, and whether they agree. Reads only what was changed, which is in an index of its own:
+/// no request is served before.
+pub(super) fn load(connection: &Connection, key: &DigestKey) -> Result<(GuardRow, Known, bool), StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    load_in(&snapshot, key)
+}
+
+fn load_in(snapshot: &Connection, key: &DigestKey) -> Result<(GuardRow, Known, bool), StoreError> {
+    let row = GuardRow::read(snapshot)?;
+    let (mut known, mut changes) = (Known::default(), Digest::default());
+    let mut select = snapshot.prepare(
+        "SELECT id, revision, ended_at IS NOT NULL FROM sessions INDEXED BY sessions_changed WHERE revision > 0",
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, revision, is_ended) =
+            (row.get_ref(0)?.as_str().unwrap_or_default(), row.get(1)?, row.get(2)?);
+        changes.add(&digest::changed_session(key, id, revision, is_ended));
+        known.apply_one(Effect::Session { id: number(id), revision, is_ended });
+    }
+    add_others(snapshot, key, &mut changes, &mut known)?;
+    let agrees = changes == row.changes;
+    Ok((row, known, agrees))
+}
+
+/// Adds tickets that were used, and providers.
+fn add_others(
+    connection: &Connection,
+    key: &DigestKey,
+    changes: &mut Digest,
+    known: &mut Known,
+) -> Result<(), StoreError> {
+    let mut select = connection.prepare("SELECT id FROM consumed_tickets")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: [u8; 16] = row.get(0)?;
+        changes.add(&digest::used_ticket(key, &id));
+        known.apply_one(Effect::TicketUsed(id));
+    }
+    let mut select = connection.prepare("SELECT name, issuer, admission FROM providers")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, issuer, admission): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        changes.add(&digest::provider(key, &name, &issuer, &admission));
+    }
+    Ok(())
+}
+
+/// Reads all sessions; calls `pause` between a few of them and the next.
+fn read_all(connection: &Connection, key: &DigestKey, mut pause: impl FnMut()) -> Result<Stored, StoreError> {
+    let mut stored = Stored { sessions: Digest::default(), changes: Digest::default() };
+    let mut select = connection.prepare(&format!("SELECT {GUARDED} FROM sessions WHERE id <> '{NOBODY}'"))?;
+    let (mut rows, mut buffer, mut count) = (select.query([])?, Vec::with_capacity(512), 0_usize);
+    while let Some(row) = rows.next()? {
+        let state = SessionState::read(row, key, &mut buffer)?;
+        stored.sessions.add(&state.mac);
+        if let Some(change) = state.change(key) {
+            stored.changes.add(&change);
+        }
+        count += 1;
+        if count.is_multiple_of(BATCH) {
+            pause();
+        }
+    }
+    Ok(stored)
+}
+
+/// Compares all sessions with the digests, as of one moment. Answers what does not agree, and the number of that moment.
+pub(in crate::store) fn verify(
+    connection: &Connection,
+    key: &DigestKey,
+    pause: impl FnMut(),
+) -> Result<(u64, Option<&'static str>), StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    let (row, _, agrees) = load_in(&snapshot, key)?;
+    let mut stored = read_all(&snapshot, key, pause)?;
+    add_others(&snapshot, key, &mut stored.changes, &mut Known::default())?;
+    let found = if !agrees || stored.changes != row.changes {
+        Some("what was changed or ended does not agree with the rollback guard")
+    } else if stored.sessions != row.sessions {
+        Some("the sessions do not agree with the rollback guard")
+    } else {
+        None
+    };
+    Ok((row.epoch, found))
+}
+
+/// Computes the digests under another key, where they agree under `old`.
+pub(in crate::store) fn rekey(
+    connection: &mut Connection,
+    old: &DigestKey,
+    new: &DigestKey,
+) -> Result<GuardRow, StoreError> {
+    if let (_, Some(what)) = verify(connection, old, || ())? {
+        return Err(StoreError::Older(what.to_owned()));
+    }
+    let transaction = connection.transaction()?;
+    let row = recompute(&transaction, new, &GuardRow::read(&transaction)?)?;
+    row.write(&transaction)?;
+    transaction.commit()?;
+    Ok(row)
+}
+
+/// `row` with the digests of what is stored.
+fn recompute(transaction: &Transaction<'_>, key: &DigestKey, row: &GuardRow) -> Result<GuardRow, StoreError> {
+    let mut stored = read_all(transaction, key, || ())?;
+    add_others(transaction, key, &mut stored.changes, &mut Known::default())?;
+    Ok(GuardRow { sessions: stored.sessions, changes: stored.changes, ..row.clone() })
+}
+
+/// Computes the digests of what is stored, whatever they were, and a number above `seen`. Answers what is known from now on.
+pub(in crate::store) fn accept(
+    transaction: &Transaction<'_>,
+    key: &DigestKey,
+    seen: u64,
+    latest: i64,
+) -> Result<(GuardRow, Known), StoreError> {
+    let before = GuardRow::read(transaction)?;
+    let row = GuardRow { epoch: before.epoch.max(seen) + 1, latest, ..before };
+    recompute(transaction, key, &row)?.write(transaction)?;
+    let (row, known, _) = load_in(transaction, key)?;
+    Ok((row, known))
+}
