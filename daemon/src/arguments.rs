@@ -264,14 +264,19 @@ pub enum CaCommand {
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum AuditCommand {
-    /// Say whether the log is whole: no line changed, taken out, put in or moved
+    /// Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
     ///
-    /// What was cut off at the end shows only beside something kept elsewhere, such as the `head` that this printed before.
+    /// A changed last line, lines cut off at the end, and a log that was written again as a whole show only against a head that
+    /// was kept elsewhere: this prints the head, and `--head` looks for it.
     #[command(after_long_help = help::AUDIT)]
     Verify {
         /// The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
+
+        /// The head that an earlier run printed: check that the log is unchanged up to that line
+        #[arg(long, value_name = "HEX")]
+        head: Option<String>,
 
         /// Print the result as JSON
         #[arg(long)]

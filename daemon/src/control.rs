@@ -7,7 +7,8 @@ mod client;
 mod server;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use infra_shared::origin::Origin;
@@ -17,10 +18,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::KeyStatus;
+use crate::platform;
 use crate::tls::{CertificateState, LocalAuthority};
 
 pub use client::{ControlError, ask, ask_for_file};
 pub use server::ControlSocket;
+
+const SOCKET: &str = "control.sock";
 
 /// What the daemon can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +160,26 @@ impl NextAuthority {
     }
 }
 
-fn socket_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("control.sock")
+/// The longest path that a socket can have: `sun_path` of unix(7), without the zero at its end.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Where the socket is, and a path to it that the system accepts.
+struct SocketPath {
+    real: PathBuf,
+    short: PathBuf,
+    /// What `short` leads through.
+    _directory: Option<OwnedFd>,
+}
+
+impl SocketPath {
+    /// Where the real path is too long, the short one leads through a descriptor of the directory.
+    fn of(data_dir: &Path) -> io::Result<Self> {
+        let real = data_dir.join(SOCKET);
+        if real.as_os_str().len() <= MAX_SOCKET_PATH {
+            return Ok(Self { short: real.clone(), real, _directory: None });
+        }
+        let directory = platform::open_directory(data_dir)?;
+        let short = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()).into();
+        Ok(Self { real, short, _directory: Some(directory) })
+    }
 }

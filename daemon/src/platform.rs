@@ -23,7 +23,7 @@ pub use handed_sockets::HandedSockets;
 pub use lock::{DataDirectoryLock, lock_data_directory};
 pub use memory::lock_memory;
 pub use private::{
-    BESIDE, create_file, ensure_private_directory, read_private_file, replace_file, sync_directory,
+    BESIDE, create_file, ensure_private_directory, open_directory, read_private_file, replace_file, sync_directory,
 };
 pub use service_manager::ServiceManager;
 pub use typing::HiddenTyping;
@@ -49,6 +49,11 @@ pub enum PlatformError {
         "{path} is in use by another infrad (process {process}): stop that one first, or name another `dataDir`"
     )]
     Locked { path: String, process: String },
+    #[error(
+        "cannot lock {path}: {source}; the file system of `dataDir` needs locks (flock), which keep a second daemon from the \
+         same store: name a `dataDir` on a local file system"
+    )]
+    NoLocks { path: String, source: std::io::Error },
 }
 
 /// Changing the owner of what a daemon uses takes it from the daemon.

@@ -94,12 +94,27 @@ fn the_log_of_every_start_is_one_chain_and_a_changed_line_shows() {
     let report = daemon.infrad(["audit", "verify", "--json"]).wait().expect(0).json();
     assert_eq!((&report["lines"], &report["first"]), (&6.into(), &1.into()));
     let text = daemon.infrad(["audit", "verify"]).wait().expect(0).stdout;
-    assert!(text.contains("is whole: 6 lines") && text.contains("head: "), "{text}");
+    assert!(text.contains("an unbroken chain of 6 lines in 1 file,") && text.contains("head: "), "{text}");
 
     let path = daemon.directory().join("audit.jsonl");
     let log = std::fs::read_to_string(&path).expect("a log");
+    let head = report["head"].as_str().expect("a head");
+    let text = daemon.infrad(["audit", "verify", "--head", head]).wait().expect(0).stdout;
+    assert!(text.contains("unchanged up to line number 6"), "{text}");
     std::fs::write(&path, log.replacen("alice", "mallory", 1)).expect("written");
-    daemon.infrad(["audit", "verify"]).wait().expect(1).telling(&["not whole", "line 4", "try"]);
+    // The third line was changed; that the fourth does not follow it shows it.
+    let words = ["not an unbroken chain", "line 4", "that line was changed", "from the line before"];
+    daemon.infrad(["audit", "verify"]).wait().expect(1).telling(&words);
+    // The last line, which no other covers.
+    let last = log.lines().last().expect("a line");
+    std::fs::write(&path, log.replace(last, &last.replacen("alice", "mallory", 1))).expect("written");
+    let text = daemon.infrad(["audit", "verify"]).wait().expect(0).stdout;
+    assert!(text.contains("no line shows whether the last one was changed"), "{text}");
+    let words = ["was changed since this head was printed", head];
+    daemon.infrad(["audit", "verify", "--head", head]).wait().expect(1).telling(&words);
+    std::fs::remove_file(&path).expect("removed");
+    let words = ["cannot verify the audit log", "cannot read", "--file FILE"];
+    daemon.infrad(["audit", "verify"]).wait().expect(1).telling(&words);
 }
 
 #[test]

@@ -272,6 +272,141 @@ fn a_data_directory_that_was_rolled_back_is_refused_and_accepted_without_its_ses
     assert!(wait::until(MOMENT, || (noted() != before).then_some(())).is_some(), "{}", daemon.log());
 }
 
+const DATABASE_PAGE: usize = 4096;
+
+/// Puts the pages of `before` back into the database, each page that differs or the one of these with this number.
+fn put_back(database: &Path, before: &[u8], only: Option<usize>) -> usize {
+    use std::os::unix::fs::FileExt;
+    let now = std::fs::read(database).expect("the database");
+    let differing: Vec<usize> = (0..before.len() / DATABASE_PAGE)
+        .map(|page| page * DATABASE_PAGE)
+        .filter(|start| now[*start..start + DATABASE_PAGE] != before[*start..start + DATABASE_PAGE])
+        .collect();
+    let file = std::fs::File::options().write(true).open(database).expect("the database");
+    for start in differing.iter().enumerate().filter(|(number, _)| only.is_none_or(|only| only == *number)) {
+        file.write_all_at(&before[*start.1..start.1 + DATABASE_PAGE], *start.1 as u64).expect("written");
+    }
+    differing.len()
+}
+
+/// The attacker can write `dataDir`, has no key, and holds a token that was revoked.
+#[test]
+fn revoked_token_stays_refused_when_a_page_is_put_back() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let log = daemon.directory().join("audit.jsonl");
+    daemon.change(|configuration| configuration.more = format!("audit: {{file: {}}}\n", log.display()));
+    daemon.restart();
+    let token = login::over_http(&daemon, &provider);
+    let other = login::over_http(&daemon, &provider);
+    let database = daemon.data_dir().join("infrad.db");
+    daemon.stop();
+    let before = std::fs::read(&database).expect("the database");
+    daemon.start_again();
+    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
+    daemon.stop();
+    let after = std::fs::read(&database).expect("the database");
+
+    let count = put_back(&database, &before, None);
+    let (mut refused_starts, mut found) = (0, 0);
+    for only in (0..count).map(Some).chain([None]) {
+        // Before a start.
+        std::fs::write(&database, &after).expect("the database");
+        put_back(&database, &before, only);
+        let mut starting = daemon.infrad(["serve"]);
+        let end = starting.wait_for("its address or an error", |stdout, stderr| {
+            if stdout.contains("listens on") {
+                Some(false)
+            } else {
+                stderr.contains("error:").then_some(true)
+            }
+        });
+        starting.signal(rustix::process::Signal::TERM);
+        starting.wait_for_end(MOMENT).expect("it ends");
+        refused_starts += usize::from(end);
+        if !end {
+            // What it wrote at that start is newer than `after`.
+            std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
+            put_back_whole(&daemon, &after);
+            put_back(&database, &before, only);
+            daemon.start_again();
+            let status = daemon.api().get_as("/v1/session", &token).status;
+            assert!(status == 401 || status == 503, "{only:?}, before a start: {status}\n{}", daemon.log());
+            daemon.stop();
+        }
+
+        // While it runs.
+        let _ = std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch"));
+        put_back_whole(&daemon, &after);
+        daemon.start_again();
+        put_back(&database, &before, only);
+        let status = daemon.api().get_as("/v1/session", &token).status;
+        assert!(status == 401 || status == 503, "{only:?}, while it runs: {status}\n{}", daemon.log());
+        found += usize::from(status == 503);
+        if status == 503 && found == 1 {
+            assert_eq!(
+                daemon.api().get_as("/v1/session", &other).status,
+                503,
+                "what else was put back is not known"
+            );
+            assert_eq!(daemon.api().get("/readyz").status, 503);
+            let status = daemon.infrad(["status"]).wait().expect(4);
+            assert!(status.stdout.contains("part of it is older than it was"), "{status}");
+            let is_told =
+                || std::fs::read_to_string(&log).ok().filter(|log| log.contains("rollback_detected"));
+            assert!(wait::until(MOMENT, is_told).is_some(), "{}", daemon.log());
+            daemon.stop();
+            // Refused also where the page is put right again.
+            let words = ["older than what this host has seen", "--accept-rollback"];
+            daemon.infrad(["serve"]).wait().expect(1).telling(&words);
+            let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);
+            accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
+            accepted.signal(rustix::process::Signal::TERM);
+            accepted.wait_for_end(MOMENT).expect("it ends");
+            daemon.start_again();
+            for token in [&token, &other] {
+                assert_eq!(daemon.api().get_as("/v1/session", token).status, 401);
+            }
+            login::over_http(&daemon, &provider);
+        }
+        daemon.stop();
+    }
+    assert!(refused_starts > 0 && found > 0, "{refused_starts} starts refused, {found} found while it ran");
+}
+
+fn put_back_whole(daemon: &Daemon, database: &[u8]) {
+    for companion in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(daemon.data_dir().join(format!("infrad.db{companion}")));
+    }
+    std::fs::write(daemon.data_dir().join("infrad.db"), database).expect("the database");
+}
+
+#[test]
+fn empty_data_directory_is_refused_where_a_store_is_known() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    assert!(daemon.wait_for_log("created a new store").contains(&daemon.fingerprint()));
+    daemon.stop();
+    let (data, aside) = (daemon.data_dir(), daemon.directory().join("aside"));
+    std::fs::rename(&data, &aside).expect("moved");
+    for command in [&["serve"][..], &["fingerprint"], &["key", "status"]] {
+        let words = ["holds no store", "infrad.epoch knows one", "--new-store"];
+        daemon.infrad_told_words(command, "").wait().expect(1).telling(&words);
+        assert!(!data.join("keys.json").exists(), "{command:?}");
+    }
+    let mut new = daemon.infrad(["serve", "--new-store"]);
+    new.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
+    new.wait_for("that it is a new store", |_, log| log.contains("created a new store").then_some(()));
+    new.signal(rustix::process::Signal::TERM);
+    new.wait_for_end(MOMENT).expect("it ends");
+
+    std::fs::remove_dir_all(&data).expect("the new store");
+    std::fs::rename(&aside, &data).expect("moved back");
+    std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
+    daemon.start_again();
+    daemon.wait_for_log("has no record of this store");
+}
+
 fn copy_files(from: &Path, to: &Path) {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().mode(0o700).create(to).expect("a directory");

@@ -145,6 +145,14 @@ fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
     assert_eq!(api.get("/readyz").status, 503, "the same to those who come over HTTPS");
     assert_eq!(watched.ask("/healthz").0, 204, "to start it anew would not help");
     assert_eq!(watched.metric("infrad_ready"), Some(0.0));
+    // What writes nothing, and what finds room for little, is no sign of room for a login.
+    for _ in 0..5 {
+        assert_eq!(api.delete_as("/v1/sessions?which=others", &token).status, 200);
+        assert_eq!(watched.ask("/readyz").0, 503, "logins fail");
+        let status = watched.daemon.infrad(["status"]).wait().expect(4);
+        assert!(status.stdout.contains("nothing can be written"), "{status}");
+        assert_eq!(watched.metric("infrad_ready"), Some(0.0));
+    }
     assert!(watched.metric("infrad_store_write_failures_total").is_some_and(|count| count >= 1.0));
     assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "who is signed in stays so");
 
@@ -157,8 +165,10 @@ fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
     assert!(wait::until(BOUND, is_used).is_some(), "a use is never written down");
 
     view.empty_disk(&disk);
+    let is_ready = || (watched.ask("/readyz").0 == 204).then_some(());
+    assert!(wait::until(BOUND, is_ready).is_some(), "{}", watched.daemon.log());
+    watched.daemon.infrad(["status"]).wait().expect(0);
     assert_eq!(api.delete_as("/v1/session", &token).status, 204);
-    assert_eq!(watched.ask("/readyz").0, 204);
 }
 
 #[test]

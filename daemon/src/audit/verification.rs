@@ -1,4 +1,5 @@
-//! Whether a log is whole: every line names the one before it.
+//! Whether a log is an unbroken chain: every line has the hash of the one before it. The hash of the last line, the head, is in
+//! no line: only where it was kept elsewhere does it show a last line that was changed, or lines that were cut off.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use super::chain::{Chain, digest};
 use super::file::{aside, set_aside};
 
-/// A log that is whole.
+/// A log that is an unbroken chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     pub files: usize,
@@ -22,21 +23,29 @@ pub struct Verified {
     pub beginnings: u64,
     /// Of the files that were set aside, the numbers that are not there although later ones are.
     pub gaps: Vec<u32>,
-    /// By what the next line would name the last: kept elsewhere, it shows a log that was cut short.
+    /// The hash of the last line: kept elsewhere, it shows whether the log up to here is unchanged.
     pub head: String,
+    /// The number of the line with the head that was looked for.
+    pub kept_head_at: Option<u64>,
     /// Lines that a crash cut off.
     pub cut_off: u64,
 }
 
-/// Why a log is not whole.
+/// Why a log is not an unbroken chain.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    #[error("{path}: {source}")]
+    #[error("cannot read {path}: {source}")]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error(
-        "{path}, line {line}: it does not follow the line before it: one of them was changed, or lines between them are gone"
+        "{path}, line {line}: it does not follow the line before it: that line was changed, or lines between them were removed or \
+         inserted"
     )]
     Broken { path: PathBuf, line: u64 },
+    #[error(
+        "no line has the head {head}: the line that it was printed for was changed or removed, or a line before it was changed \
+         and all that follow were written again"
+    )]
+    HeadMissing { head: String },
     #[error("{path}, line {line}: it is not a line of an audit log")]
     Foreign { path: PathBuf, line: u64 },
     #[error("there is no line in it")]
@@ -53,7 +62,7 @@ struct Link {
 const TRIES: usize = 16;
 
 /// Verifies the log at `path`, with what was set aside of it, from the oldest line that is there.
-pub fn verify(path: &Path) -> Result<Verified, VerifyError> {
+pub fn verify(path: &Path, kept_head: Option<&str>) -> Result<Verified, VerifyError> {
     let unreadable = |source| VerifyError::Unreadable { path: path.to_owned(), source };
     let mut tries = 0;
     let opened = loop {
@@ -64,7 +73,8 @@ pub fn verify(path: &Path) -> Result<Verified, VerifyError> {
             break opened.map_err(unreadable)?;
         }
     };
-    let mut verification = Verification::default();
+    let mut verification =
+        Verification { kept_head: kept_head.map(str::to_ascii_lowercase), ..Verification::default() };
     for (path, file) in &opened {
         verification.file(path, file)?;
     }
@@ -90,6 +100,8 @@ fn listed(path: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
 
 #[derive(Default)]
 struct Verification {
+    kept_head: Option<String>,
+    kept_head_at: Option<u64>,
     chain: Option<Chain>,
     first: Option<u64>,
     beginnings: u64,
@@ -141,14 +153,31 @@ impl Verification {
         }
         self.lines += 1;
         self.cut_off += u64::from(is_cut_off);
-        self.chain = Some(Chain { sequence, previous: digest(text) });
+        let previous = digest(text);
+        if self.kept_head.as_deref() == Some(&previous) {
+            self.kept_head_at = Some(sequence);
+        }
+        self.chain = Some(Chain { sequence, previous });
         Ok(())
     }
 
     fn done(self, files: usize, gaps: Vec<u32>) -> Result<Verified, VerifyError> {
         let head = self.chain.ok_or(VerifyError::Empty)?.previous;
+        if let (Some(head), None) = (self.kept_head, self.kept_head_at) {
+            return Err(VerifyError::HeadMissing { head });
+        }
+        let kept_head_at = self.kept_head_at;
         let (lines, cut_off, beginnings) = (self.lines, self.cut_off, self.beginnings);
-        Ok(Verified { files, lines, first: self.first.unwrap_or(0), beginnings, gaps, head, cut_off })
+        Ok(Verified {
+            files,
+            lines,
+            first: self.first.unwrap_or(0),
+            beginnings,
+            gaps,
+            head,
+            kept_head_at,
+            cut_off,
+        })
     }
 }
 

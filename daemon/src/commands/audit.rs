@@ -1,4 +1,4 @@
-//! `infrad audit verify`: whether the audit log is whole.
+//! `infrad audit verify`: whether the audit log is an unbroken chain, and what that shows.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,42 @@ use serde_json::json;
 
 use super::Context;
 use crate::arguments::AuditCommand;
-use crate::audit::{AuditSettings, Verified, verify};
+use crate::audit::{AuditSettings, Verified, VerifyError, verify};
 use crate::failure::Failure;
 
 pub(super) fn run(context: &Context, command: &AuditCommand) -> Result<ExitCode, Failure> {
-    let AuditCommand::Verify { file, json } = command;
+    let AuditCommand::Verify { file, head, json } = command;
     let path = match file {
         Some(file) => file.clone(),
         None => configured(context)?,
     };
-    let verified = verify(&path).map_err(|error| {
-        Failure::new("the audit log is not whole").because(&error).hint(
-            "compare it with a copy that was kept elsewhere; what stands before that line is as it was written",
-        )
-    })?;
+    let verified = verify(&path, head.as_deref()).map_err(|error| failure(&error))?;
     let text = if *json { as_json(&path, &verified) } else { describe(&path, &verified) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn failure(error: &VerifyError) -> Failure {
+    let (what, hint) = match error {
+        VerifyError::Unreadable { .. } => (
+            "cannot verify the audit log",
+            "name the right file with `--file FILE`, or run this as a user that can read it",
+        ),
+        VerifyError::Empty => (
+            "cannot verify the audit log",
+            "if it should have lines, they were removed: compare it with a copy that was kept elsewhere",
+        ),
+        VerifyError::HeadMissing { .. } => (
+            "the audit log was changed since this head was printed",
+            "compare it with a copy that was kept elsewhere",
+        ),
+        VerifyError::Broken { .. } | VerifyError::Foreign { .. } => (
+            "the audit log is not an unbroken chain",
+            "compare it with a copy that was kept elsewhere, from the line before the one that is named: nothing shows which of \
+             both was changed, and lines further up are covered by the chain alone",
+        ),
+    };
+    Failure::new(what).because(error).hint(hint)
 }
 
 fn configured(context: &Context) -> Result<PathBuf, Failure> {
@@ -39,9 +58,12 @@ fn configured(context: &Context) -> Result<PathBuf, Failure> {
 }
 
 fn describe(path: &Path, verified: &Verified) -> String {
-    let Verified { files, lines, first, beginnings, gaps, head, cut_off } = verified;
-    let mut text =
-        format!("{} is whole: {lines} lines in {files} files, from number {first} on\n", path.display());
+    let Verified { files, lines, first, beginnings, gaps, head, kept_head_at, cut_off } = verified;
+    let mut text = format!(
+        "{}: an unbroken chain of {}, from number {first}\n",
+        path.display(),
+        counted(*lines, *files)
+    );
     if *beginnings == 0 {
         text.push_str(
             "its beginning is not there any more: what stood before the first line is not vouched for\n",
@@ -65,15 +87,30 @@ fn describe(path: &Path, verified: &Verified) -> String {
     if *cut_off > 0 {
         let _ = writeln!(text, "cut off by a crash: {cut_off} lines");
     }
+    let _ = match kept_head_at {
+        Some(number) => {
+            writeln!(text, "unchanged up to line number {number}, which has the head that was given")
+        }
+        None => writeln!(
+            text,
+            "no line shows whether the last one was changed, lines after it were cut off, or all were written again: keep the head \
+             elsewhere, and give it to `--head` the next time"
+        ),
+    };
     let _ = writeln!(text, "head: {head}");
     text
 }
 
+fn counted(lines: u64, files: usize) -> String {
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    format!("{lines} line{} in {files} file{}", plural(lines), plural(files as u64))
+}
+
 fn as_json(path: &Path, verified: &Verified) -> String {
-    let Verified { files, lines, first, beginnings, gaps, head, cut_off } = verified;
+    let Verified { files, lines, first, beginnings, gaps, head, kept_head_at, cut_off } = verified;
     let report = json!({
         "schema": 1, "file": path.display().to_string(), "files": files, "lines": lines, "first": first,
-        "beginnings": beginnings, "gaps": gaps, "cutOff": cut_off, "head": head,
+        "beginnings": beginnings, "gaps": gaps, "cutOff": cut_off, "head": head, "keptHeadAt": kept_head_at,
     });
     format!("{report:#}\n")
 }

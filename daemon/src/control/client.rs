@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::{Operation, OperationFailure, socket_path};
+use super::{Operation, OperationFailure, SocketPath};
 
 /// A rotation writes every row anew, and a backup reads every one; all else takes a moment.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -79,7 +79,8 @@ impl Drop for Answer {
 }
 
 async fn post(data_dir: &Path, operation: Operation) -> Result<Answer, ControlError> {
-    let stream = UnixStream::connect(socket_path(data_dir)).await.map_err(ControlError::Unreachable)?;
+    let path = SocketPath::of(data_dir).map_err(ControlError::Unreachable)?;
+    let stream = UnixStream::connect(&path.short).await.map_err(ControlError::Unreachable)?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|_| ControlError::Unexpected)?;
     let connection = tokio::spawn(connection).abort_handle();

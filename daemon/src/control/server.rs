@@ -19,7 +19,7 @@ use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use super::{Answered, Operation, socket_path};
+use super::{Answered, Operation, SocketPath};
 
 const PART_BYTES: usize = 64 * 1024;
 const PARTS_AHEAD: usize = 4;
@@ -33,15 +33,15 @@ pub struct ControlSocket {
 impl ControlSocket {
     /// Binds the socket. Only the holder of the lock of `data_dir` may: what an earlier daemon left there is replaced.
     pub fn bind(data_dir: &Path) -> io::Result<Self> {
-        let path = socket_path(data_dir);
-        match std::fs::remove_file(&path) {
+        let SocketPath { real: path, short, .. } = &SocketPath::of(data_dir)?;
+        match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         // The directory is 0700: nobody else reaches the socket before its own mode is set.
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path })
+        let listener = UnixListener::bind(short)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path: path.clone() })
     }
 
     /// Answers with what `perform` says until `stop` is done.
@@ -174,6 +174,22 @@ mod tests {
         stop.send(()).expect("the server waits for it");
         serving.await.expect("a clean end");
         assert!(!directory.path().join("control.sock").exists());
+    }
+
+    #[tokio::test]
+    async fn socket_in_a_directory_with_a_long_path_is_reached() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let long = directory.path().join("d".repeat(120)).join("e".repeat(120));
+        std::fs::create_dir_all(&long).expect("a directory");
+        let socket = ControlSocket::bind(&long).expect("a socket");
+        assert!(long.join("control.sock").exists());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = tokio::spawn(socket.serve(perform, async { stopped.await.unwrap_or(()) }));
+        let answer: String = ask(&long, Operation::KeyStatus).await.expect("an answer");
+        assert_eq!(answer, "an answer");
+        stop.send(()).expect("the server waits for it");
+        serving.await.expect("a clean end");
+        assert!(!long.join("control.sock").exists());
     }
 
     #[tokio::test]

@@ -35,7 +35,9 @@ pub fn lock_data_directory(data_dir: &Path) -> Result<DataDirectoryLock, Platfor
                 process: holder(&mut file),
             });
         }
-        Err(TryLockError::Error(error)) => return Err(PlatformError::io(&path)(error)),
+        Err(TryLockError::Error(source)) => {
+            return Err(PlatformError::NoLocks { path: path.display().to_string(), source });
+        }
     }
     write_holder(&mut file).map_err(PlatformError::io(&path))?;
     Ok(DataDirectoryLock { _file: file })

@@ -2,10 +2,12 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::{PlatformError, credentials};
@@ -114,7 +116,26 @@ pub fn sync_directory(path: &Path) -> Result<(), PlatformError> {
 }
 
 fn sync_directory_of(path: &Path) -> std::io::Result<()> {
-    File::open(directory_of(path))?.sync_all()
+    File::open(directory_of(path))?.sync_all().or_else(unless_unsupported)
+}
+
+/// A file system that syncs no directories says so; there a file that was replaced just before a power loss may be the one of
+/// before, which nothing can change.
+fn unless_unsupported(error: std::io::Error) -> std::io::Result<()> {
+    static WARNED: std::sync::Once = std::sync::Once::new();
+    let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP].map(Errno::raw_os_error);
+    if !error.raw_os_error().is_some_and(|code| unsupported.contains(&code)) {
+        return Err(error);
+    }
+    WARNED.call_once(|| {
+        tracing::warn!(%error, "a file system cannot sync directories: what is replaced just before a power loss may be lost");
+    });
+    Ok(())
+}
+
+/// A descriptor of a directory, to reach what is in it.
+pub fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The directory that `path` is in; the present one for a bare name.

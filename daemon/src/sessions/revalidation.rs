@@ -99,7 +99,7 @@ impl Sessions {
             .take_due_refresh_tokens(Taking {
                 provider: places.provider().to_owned(),
                 sealer: self.sealer.clone(),
-                now: self.now(),
+                now: self.clock.now(),
                 lease: LEASE,
                 longest: every.max(FIRST_PAUSE),
                 limit,
@@ -126,7 +126,7 @@ impl Sessions {
         // A provider that left the configuration took its sessions along at the start.
         let Some(provider) = self.find_provider(&row.provider) else { return Ok(Came::NotAsked) };
         let mut held = held(&row.held).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
-        let asked_at = self.now();
+        let asked_at = self.clock.now();
         let answered = match provider.refresh(&held).await {
             Ok(answered) => answered,
             Err(error) => return self.not_confirmed(&row, every, asked_at, error).await,
@@ -200,7 +200,7 @@ impl Sessions {
                 return Ok(());
             }
         }
-        let due_at = next(self.now(), every);
+        let due_at = next(self.clock.now(), every);
         self.store.release_refresh_token(id, Released { due_at, failures: 0, lost_since: None }).await
     }
 
@@ -239,7 +239,7 @@ impl Sessions {
             tracing::warn!(session = %id, provider, reason = %error, "the provider could not be asked again");
         }
         self.counts.revalidation(provider, "unavailable");
-        let now = self.now();
+        let now = self.clock.now();
         let is_forgiven = |since: Timestamp| {
             (SignedDuration::ZERO..=FORGIVEN).contains(&add(now, SOON).duration_since(since))
         };

@@ -39,7 +39,7 @@ impl Sessions {
             .take_refresh_tokens_to_revoke(Taking {
                 provider: places.provider().to_owned(),
                 sealer: self.sealer.clone(),
-                now: self.now(),
+                now: self.clock.now(),
                 lease: LEASE,
                 longest: PAUSE,
                 limit,
@@ -71,7 +71,7 @@ impl Sessions {
                 if row.failures == 0 {
                     tracing::warn!(session = %id, provider = name, %error, "the provider's tokens are given back later");
                 }
-                self.store.postpone_revocation(id, add(self.now(), PAUSE)).await?;
+                self.store.postpone_revocation(id, add(self.clock.now(), PAUSE)).await?;
                 return Ok(Came::NoAnswer);
             }
         }

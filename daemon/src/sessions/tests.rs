@@ -265,7 +265,31 @@ async fn a_clock_that_steps_back_revives_nothing_that_was_used_and_ended() {
     fixture.clock.advance(SignedDuration::from_hours(-2));
 
     let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("ended");
+    assert!(matches!(refusal, NotAuthenticated::Store(StoreError::ClockBehind { .. })), "{refusal:?}");
+    let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+    let refusal = fixture.finish(fixture.ticket(&verifier), &verifier).await;
+    assert!(matches!(refusal, LoginRefusal::Store(StoreError::ClockBehind { .. })), "{refusal:?}");
+    fixture.sessions.check_store().expect_err("the daemon is not ready");
+
+    fixture.clock.advance(SignedDuration::from_hours(2));
+
+    let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
+    fixture.sessions.check_store().expect("the daemon is ready");
+}
+
+#[tokio::test]
+async fn expired_session_stays_expired_when_the_clock_is_corrected() {
+    let fixture = Fixture::new().await;
+    let token = fixture.open_session().await;
+    fixture.clock.advance(SignedDuration::from_hours(13));
+    fixture.sessions.store.purge(fixture.clock.now()).await.expect("the latest time");
+    // Within what a running clock is corrected by: judged by the latest time, not by the clock.
+    fixture.clock.advance(SignedDuration::from_mins(-4));
+    let refusal = fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("expired");
+    assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
+    let newer = fixture.open_session().await;
+    fixture.sessions.authenticate(newer.expose(), Use::Counts).await.expect("a caller");
 }
 
 #[tokio::test]
@@ -582,6 +606,7 @@ async fn what_idled_out_is_ended_for_good_with_the_others() {
         let stored = setup.sessions.store.find_session(&caller.session().id).expect("an answer");
         assert!(stored.expect("a row").ended.is_some());
     }
+    setup.clock.advance(SignedDuration::from_mins(240));
     let other = setup.caller(alice(), true).await;
     setup.clock.advance(SignedDuration::from_hours(13));
     assert_eq!(setup.sessions.end_all_as_operator(Whose::Everybody).await.expect("an answer"), 1);

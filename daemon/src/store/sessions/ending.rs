@@ -4,7 +4,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
 
-use super::{EndReason, Store, StoreError, refresh_tokens, session_id, time};
+use super::{EndReason, Store, StoreError, listing, refresh_tokens, session_id, time};
 use crate::store::guard::{Change, GUARDED};
 
 /// Which sessions are meant. Whether they could still be used does not matter: a clock that steps back, or another
@@ -64,6 +64,7 @@ pub(super) fn end(
     at: Timestamp,
     reason: EndReason,
 ) -> Result<Vec<EndedSession>, StoreError> {
+    let of_name = format!("{} AND id IS NOT ?4", listing::of_name("?3"));
     let (condition, named, but) = match which {
         Which::One(id) => ("id = ?3 AND ?4 IS NULL", id.as_str(), None),
         Which::Beside(id) => (
@@ -71,9 +72,7 @@ pub(super) fn end(
             id.as_str(),
             Some(id),
         ),
-        Which::User { name, but } => {
-            ("(subject = ?3 OR email = ?3 COLLATE NOCASE) AND id IS NOT ?4", name.as_str(), but.as_ref())
-        }
+        Which::User { name, but } => (of_name.as_str(), name.as_str(), but.as_ref()),
         Which::All => ("?3 = '' AND ?4 IS NULL", "", None),
     };
     let (named, but) = (named, but.map(SessionID::as_str));

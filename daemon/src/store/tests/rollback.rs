@@ -180,6 +180,13 @@ async fn rolled_back_store_serves_nothing_until_it_is_accepted() {
         assert!(store.check().is_err());
     }
 
+    store
+        .connections
+        .writer
+        .lock()
+        .expect("the writer")
+        .execute_batch("PRAGMA shrink_memory")
+        .expect("no pages");
     let seen = store.epoch().expect("a number") + 1;
     assert_eq!(store.accept_rollback(seen, at(20)).await.expect("accepted"), 2);
     assert!(store.epoch().expect("a number") > seen);

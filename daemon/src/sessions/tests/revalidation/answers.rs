@@ -140,6 +140,7 @@ async fn a_clock_that_steps_back_does_not_keep_providers_from_being_asked() {
     asked.ask().await;
     assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused));
     // A lease of the time before.
+    let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     let taking = Taking {
         provider: "okta".to_owned(),
