@@ -154,7 +154,7 @@ impl Sessions {
             opened_by: request.opened_by,
             address: self.recorded(from),
         };
-        let now = self.time()?;
+        let now = self.now();
         let refresh_token = self.to_be_kept(provider, held.as_ref(), now);
         let opened = self.open_session(provider, &identity, (opening, refresh_token), now).await;
         if let (Err(_), Some(held)) = (&opened, held) {
@@ -166,7 +166,7 @@ impl Sessions {
     /// The client must have started its login at this daemon, and with the provider of the ticket (RFC 9700 §4.4): one
     /// provider of several could otherwise redeem the code that another gave to its own user.
     fn check_binding(&self, verifier: &BoundVerifier, provider: &Provider) -> Result<(), LoginRefusal> {
-        let now = self.clock.now();
+        let now = self.now();
         let is_bound_to = |provider: &Provider| self.bindings.admit(verifier, provider.settings(), now);
         if is_bound_to(provider) {
             return Ok(());
