@@ -278,13 +278,14 @@ const DATABASE_PAGE: usize = 4096;
 fn put_back(database: &Path, before: &[u8], only: Option<usize>) -> usize {
     use std::os::unix::fs::FileExt;
     let now = std::fs::read(database).expect("the database");
-    let differing: Vec<usize> = (0..before.len() / DATABASE_PAGE)
-        .map(|page| page * DATABASE_PAGE)
-        .filter(|start| now[*start..start + DATABASE_PAGE] != before[*start..start + DATABASE_PAGE])
-        .collect();
+    let pages = before.chunks(DATABASE_PAGE).zip(now.chunks(DATABASE_PAGE)).enumerate();
+    let differing: Vec<(usize, &[u8])> =
+        pages.filter(|(_, (before, now))| before != now).map(|(page, (before, _))| (page, before)).collect();
     let file = std::fs::File::options().write(true).open(database).expect("the database");
-    for start in differing.iter().enumerate().filter(|(number, _)| only.is_none_or(|only| only == *number)) {
-        file.write_all_at(&before[*start.1..start.1 + DATABASE_PAGE], *start.1 as u64).expect("written");
+    for (number, (page, contents)) in differing.iter().enumerate() {
+        if only.is_none_or(|only| only == number) {
+            file.write_all_at(contents, (page * DATABASE_PAGE) as u64).expect("written");
+        }
     }
     differing.len()
 }

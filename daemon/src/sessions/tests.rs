@@ -266,7 +266,7 @@ async fn a_clock_that_steps_back_revives_nothing_that_was_used_and_ended() {
 
     let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Store(StoreError::ClockBehind { .. })), "{refusal:?}");
-    let verifier = BoundVerifier::mint(&origin(), Some(&pin()));
+    let verifier = BoundVerifier::mint(&binding(&origin(), &pin()));
     let refusal = fixture.finish(fixture.ticket(&verifier), &verifier).await;
     assert!(matches!(refusal, LoginRefusal::Store(StoreError::ClockBehind { .. })), "{refusal:?}");
     fixture.sessions.check_store().expect_err("the daemon is not ready");
