@@ -3,13 +3,15 @@
 
 #![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
 
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use infra_harness::api::Api;
 use infra_harness::daemon::{Configuration, Daemon, MANY_LOGINS, ProviderEntry};
+use infra_harness::login;
 use infra_harness::oracle::{Oracle, Stopped};
 use infra_harness::peers;
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
@@ -120,6 +122,42 @@ fn files(daemon: &Daemon) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// A program that lets these calls fail, where they are about `path` if there is one.
+fn injecting(calls: &str, error: &str, path: Option<&Path>) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
+    if let Some(path) = path {
+        strace.arg("-P").arg(path);
+    }
+    strace.arg("-e").arg(format!("trace={calls}")).arg("-e").arg(format!("inject={calls}:error={error}"));
+    strace
+}
+
+#[test]
+fn data_directory_without_locks_is_refused_with_the_reason() {
+    if peers::find_program("strace").is_none() {
+        return;
+    }
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    assert!(!daemon.start_under(injecting("flock", "ENOLCK", None)), "it started");
+    daemon.wait_for_log("name a `dataDir` on a local file system");
+}
+
+#[test]
+fn daemon_runs_where_directories_cannot_be_synced_and_says_so() {
+    if peers::find_program("strace").is_none() {
+        return;
+    }
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let data = daemon.data_dir();
+    std::fs::DirBuilder::new().mode(0o700).create(&data).expect("a directory");
+    assert!(daemon.start_under(injecting("fsync", "EINVAL", Some(&data))), "{}", daemon.log());
+    daemon.wait_for_log("a file system cannot sync directories");
+    login::over_http(&daemon, &provider);
 }
 
 #[test]
