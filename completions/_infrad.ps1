@@ -53,6 +53,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
             [CompletionResult]::new('--accept-rollback', '--accept-rollback', [CompletionResultType]::ParameterName, 'Start with data that is older than this host has seen, and end all sessions in it')
+            [CompletionResult]::new('--new-store', '--new-store', [CompletionResultType]::ParameterName, 'Create a new store in an empty data directory, although this host has seen another store')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more than the configuration says: once for `debug`, twice for `trace`')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
@@ -490,12 +491,13 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
-            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Say whether the log is whole: no line changed, taken out, put in or moved')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
         'infrad;audit;verify' {
             [CompletionResult]::new('--file', '--file', [CompletionResultType]::ParameterName, 'The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it')
+            [CompletionResult]::new('--head', '--head', [CompletionResultType]::ParameterName, 'The head that an earlier run printed: check that the log is unchanged up to that line')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the result as JSON')
@@ -510,7 +512,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             break
         }
         'infrad;audit;help' {
-            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Say whether the log is whole: no line changed, taken out, put in or moved')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -646,7 +648,7 @@ Register-ArgumentCompleter -Native -CommandName 'infrad' -ScriptBlock {
             break
         }
         'infrad;help;audit' {
-            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Say whether the log is whole: no line changed, taken out, put in or moved')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself')
             break
         }
         'infrad;help;audit;verify' {

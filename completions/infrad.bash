@@ -419,13 +419,17 @@ _infrad() {
             return 0
             ;;
         infrad__subcmd__audit__subcmd__verify)
-            opts="-v -q -h -V --file --json --config --verbose --quiet --color --help --version"
+            opts="-v -q -h -V --file --head --json --config --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --head)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1801,7 +1805,7 @@ _infrad() {
             return 0
             ;;
         infrad__subcmd__serve)
-            opts="-v -q -h -V --accept-rollback --domain --config --verbose --quiet --color --help --version"
+            opts="-v -q -h -V --accept-rollback --new-store --domain --config --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -49,6 +49,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand --config 'The configuration file'
             cand --color 'When to use colour'
             cand --accept-rollback 'Start with data that is older than this host has seen, and end all sessions in it'
+            cand --new-store 'Create a new store in an empty data directory, although this host has seen another store'
             cand -v 'Log more than the configuration says: once for `debug`, twice for `trace`'
             cand --verbose 'Log more than the configuration says: once for `debug`, twice for `trace`'
             cand -q 'Say nothing but errors'
@@ -437,11 +438,12 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
-            cand verify 'Say whether the log is whole: no line changed, taken out, put in or moved'
+            cand verify 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'infrad;audit;verify'= {
             cand --file 'The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it'
+            cand --head 'The head that an earlier run printed: check that the log is unchanged up to that line'
             cand --config 'The configuration file'
             cand --color 'When to use colour'
             cand --json 'Print the result as JSON'
@@ -455,7 +457,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
             cand --version 'Print version'
         }
         &'infrad;audit;help'= {
-            cand verify 'Say whether the log is whole: no line changed, taken out, put in or moved'
+            cand verify 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'infrad;audit;help;verify'= {
@@ -562,7 +564,7 @@ set edit:completion:arg-completer[infrad] = {|@words|
         &'infrad;help;sessions;end'= {
         }
         &'infrad;help;audit'= {
-            cand verify 'Say whether the log is whole: no line changed, taken out, put in or moved'
+            cand verify 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself'
         }
         &'infrad;help;audit;verify'= {
         }

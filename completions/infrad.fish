@@ -53,6 +53,7 @@ complete -c infrad -n "__fish_infrad_using_subcommand serve" -l color -d 'When t
 always\t''
 never\t''"
 complete -c infrad -n "__fish_infrad_using_subcommand serve" -l accept-rollback -d 'Start with data that is older than this host has seen, and end all sessions in it'
+complete -c infrad -n "__fish_infrad_using_subcommand serve" -l new-store -d 'Create a new store in an empty data directory, although this host has seen another store'
 complete -c infrad -n "__fish_infrad_using_subcommand serve" -s v -l verbose -d 'Log more than the configuration says: once for `debug`, twice for `trace`'
 complete -c infrad -n "__fish_infrad_using_subcommand serve" -s q -l quiet -d 'Say nothing but errors'
 complete -c infrad -n "__fish_infrad_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -272,9 +273,10 @@ complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s q -l quiet -d 'Say nothing but errors'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s V -l version -d 'Print version'
-complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -f -a "verify" -d 'Say whether the log is whole: no line changed, taken out, put in or moved'
+complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -f -a "verify" -d 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -l file -d 'The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it' -r -F
+complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -l head -d 'The head that an earlier run printed: check that the log is unchanged up to that line' -r
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -l config -d 'The configuration file' -r -F
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -l color -d 'When to use colour' -r -f -a "auto\t''
 always\t''
@@ -284,7 +286,7 @@ complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_sub
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Say nothing but errors'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from verify" -s V -l version -d 'Print version'
-complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Say whether the log is whole: no line changed, taken out, put in or moved'
+complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself'
 complete -c infrad -n "__fish_infrad_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c infrad -n "__fish_infrad_using_subcommand as-service" -l config -d 'The configuration file' -r -F
 complete -c infrad -n "__fish_infrad_using_subcommand as-service" -l color -d 'When to use colour' -r -f -a "auto\t''
@@ -327,4 +329,4 @@ complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subc
 complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from certificate" -f -a "renew" -d 'Get a new one now, whether one is due or not; by ACME, this counts against the authority\'s limits'
 complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from sessions" -f -a "list" -d 'The live sessions, the newest first for each user'
 complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from sessions" -f -a "end" -d 'End sessions: refused within a second, on connections that are open, too'
-complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Say whether the log is whole: no line changed, taken out, put in or moved'
+complete -c infrad -n "__fish_infrad_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself'

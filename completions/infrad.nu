@@ -21,6 +21,7 @@ module completions {
   # Run the daemon
   export extern "infrad serve" [
     --accept-rollback         # Start with data that is older than this host has seen, and end all sessions in it
+    --new-store               # Create a new store in an empty data directory, although this host has seen another store
     --domain: string          # Serve this DNS name, with a certificate of Let's Encrypt as soon as it leads here; may be repeated
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
@@ -478,9 +479,10 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Say whether the log is whole: no line changed, taken out, put in or moved
+  # Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
   export extern "infrad audit verify" [
     --file: path              # The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
+    --head: string            # The head that an earlier run printed: check that the log is unchanged up to that line
     --json                    # Print the result as JSON
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
@@ -494,7 +496,7 @@ module completions {
   export extern "infrad audit help" [
   ]
 
-  # Say whether the log is whole: no line changed, taken out, put in or moved
+  # Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
   export extern "infrad audit help verify" [
   ]
 
@@ -636,7 +638,7 @@ module completions {
   export extern "infrad help audit" [
   ]
 
-  # Say whether the log is whole: no line changed, taken out, put in or moved
+  # Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
   export extern "infrad help audit verify" [
   ]
 
