@@ -23,7 +23,8 @@ pub use handed_sockets::HandedSockets;
 pub use lock::{DataDirectoryLock, lock_data_directory};
 pub use memory::lock_memory;
 pub use private::{
-    BESIDE, create_file, ensure_private_directory, open_directory, read_private_file, replace_file, sync_directory,
+    BESIDE, create_file, ensure_private_directory, open_directory, read_private_file, replace_file,
+    sync_directory,
 };
 pub use service_manager::ServiceManager;
 pub use typing::HiddenTyping;

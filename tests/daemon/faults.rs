@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use infra_harness::api::Api;
 use infra_harness::daemon::{Configuration, Daemon, MANY_LOGINS, ProviderEntry};
-use infra_harness::login;
 use infra_harness::oracle::{Oracle, Stopped};
 use infra_harness::peers;
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
@@ -157,7 +156,7 @@ fn daemon_runs_where_directories_cannot_be_synced_and_says_so() {
     std::fs::DirBuilder::new().mode(0o700).create(&data).expect("a directory");
     assert!(daemon.start_under(injecting("fsync", "EINVAL", Some(&data))), "{}", daemon.log());
     daemon.wait_for_log("a file system cannot sync directories");
-    login::over_http(&daemon, &provider);
+    daemon.infrad(["status"]).wait().expect(0);
 }
 
 #[test]

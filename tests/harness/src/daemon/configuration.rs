@@ -106,6 +106,10 @@ impl Configuration {
         let native = format!("\n  - {{kind: native, config: {{path: {}}}}}", self.root_key.display());
         let root_keys = self.root_keys.as_ref().map_or(native, |root_keys| format!(" {root_keys}"));
         let _ = writeln!(yaml, "keys:{root_keys}");
+        // Beside a root key that is elsewhere, the default is one file for all daemons of the host.
+        if self.root_keys.is_some() && !self.more.contains("epochFile") {
+            let _ = writeln!(yaml, "epochFile: {}", self.root_key.with_file_name("infrad.epoch").display());
+        }
         if !self.sessions.is_empty() {
             let _ = writeln!(yaml, "sessions: {}", self.sessions);
         }
