@@ -520,7 +520,7 @@ module completions {
   ]
 
   def "nu-complete infrad completions shell" [] {
-    [ "bash" "elvish" "fish" "powershell" "zsh" ]
+    [ "bash" "elvish" "fish" "nushell" "powershell" "zsh" ]
   }
 
   def "nu-complete infrad completions color" [] {

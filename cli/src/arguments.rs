@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::ArgValueCompleter;
+use infra_shared::completion::Shell;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::token_text::SessionID;
@@ -154,8 +155,8 @@ pub enum Command {
 
     /// Print the script that lets a shell complete this program's arguments
     ///
-    /// The script asks `infra` what can stand at the cursor, so that known servers and providers are completed, too.
-    /// Nushell's holds commands and options only.
+    /// The script asks `infra` what can stand at the cursor, so that known servers and providers are completed, too; names of
+    /// files are completed by the shell. Nushell's holds commands and options only.
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {
         /// The shell
@@ -338,24 +339,12 @@ pub struct Trust {
 #[derive(Debug, Clone, Args)]
 pub struct Proof {
     /// The fingerprint of its certification authority, as its operator printed it
-    #[arg(long, value_name = "sha256:HEX")]
+    #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<Pin>,
 
     /// A PEM file with its certification authority
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
-}
-
-/// The shells that have completions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Shell {
-    Bash,
-    Elvish,
-    Fish,
-    Nushell,
-    #[value(name = "powershell")]
-    PowerShell,
-    Zsh,
 }
 
 /// An id has a form, so that a typing error is not taken for a session that ended.

@@ -332,7 +332,7 @@ impl DaemonError {
             (Self::Problem { problem, .. }, Exit::Unreachable)
                 if [ProblemCode::Unavailable, ProblemCode::TooManyRequests].contains(&problem.code) =>
             {
-                Failure::new(exit, format!("{origin} cannot do this now"))
+                Failure::new(exit, format!("the request to {origin} failed"))
             }
             (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::Forbidden => {
                 Failure::new(exit, format!("{origin} does not allow it"))

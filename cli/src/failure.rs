@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use crate::terminal::Terminal;
@@ -26,6 +27,8 @@ pub enum Exit {
     NotTold = 7,
     /// Interrupted by the user.
     Interrupted = 130,
+    /// The reader of standard output has had enough. As of a program that SIGPIPE ended.
+    PipeClosed = 141,
 }
 
 impl From<Exit> for ExitCode {
@@ -99,9 +102,17 @@ impl Failure {
         self.exit
     }
 
+    /// Standard output cannot be written. Where its reader has had enough, nothing went wrong, and nothing is told.
+    pub fn of_output(error: &std::io::Error) -> Self {
+        let exit = if error.kind() == ErrorKind::BrokenPipe { Exit::PipeClosed } else { Exit::Failed };
+        Self::new(exit, "standard output cannot be written").because(error)
+    }
+
     /// Tells the user, and answers with the exit code.
     pub fn tell(&self, terminal: Terminal) -> Exit {
-        terminal.error(&self.text());
+        if self.exit != Exit::PipeClosed {
+            terminal.error(&self.text());
+        }
         self.exit
     }
 

@@ -50,6 +50,8 @@ pub enum HomeError {
     TooLarge { path: String },
     #[error("{path} was locked by another `infra` for {seconds} s: is one of them hanging?")]
     Locked { path: String, seconds: u64 },
+    #[error("{path} was there for {seconds} s: another `infra` is at work, or died while it was")]
+    Held { path: String, seconds: u64 },
     #[error("{path}: {source}")]
     Io { path: String, source: std::io::Error },
 }
@@ -112,7 +114,7 @@ impl Home {
     /// Takes the turn to log in, or tells who has it.
     pub fn take_login_turn(&self) -> Result<LoginTurn, HomeError> {
         directory::ensure(&self.path, self.terminal)?;
-        lock::take_login_turn(&self.path.join("login.lock"))
+        lock::take_login_turn(&self.path.join("login.lock"), self.terminal)
     }
 
     fn config(&self) -> Document<Config> {
@@ -206,6 +208,14 @@ impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         let failure = Self::new(Exit::Failed, "what is stored here cannot be used").because(&error);
         match error {
+            // A volume of a container, for example, which its group may write.
+            HomeError::OtherOwner { path, owner: 0 } if is_writable_directory(&path) => failure.hint(format!(
+                "set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` makes it"
+            )),
+            HomeError::Held { path, .. } => failure.hint(format!("once no `infra` runs, remove {path}")),
+            HomeError::Io { source, .. } if is_not_allowed(&source) => {
+                failure.hint("set `INFRA_HOME` to a directory of your own that can be written")
+            }
             HomeError::OtherOwner { .. } | HomeError::OtherPlace { .. } => failure.hint(
                 "`infra` as that user (without `sudo`), or `HOME` or `INFRA_HOME` set to a directory of your own",
             ),
@@ -217,6 +227,17 @@ impl From<HomeError> for Failure {
 fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> HomeError + use<> {
     let path = path.display().to_string();
     move |source| HomeError::Io { path, source }
+}
+
+fn is_not_allowed(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+}
+
+fn is_writable_directory(path: &str) -> bool {
+    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    Path::new(path).is_dir() && rustix::fs::access(path, access).is_ok()
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
 //! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` `kubeconfig` · `proxy`
-//! `settings` `terminal` `failure`.
+//! `settings` `terminal` `failure` · `durable`.
 
 pub mod arguments;
 pub mod browser_login;
 pub mod commands;
 pub mod completion;
 pub mod daemon_client;
+pub mod durable;
 pub mod failure;
 pub mod home;
 pub mod keyring;
@@ -39,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let dumps = infra_shared::dumps::forbid();
     // Before anything else: somebody is typing.
     if let Some(shell) = settings::completing_shell() {
-        return completion::answer(&shell, &words);
+        return terminal::answer_shell(&completion::PROGRAM.answer(&shell, &words));
     }
     let arguments = match understand(&words) {
         Ok(arguments) => arguments,

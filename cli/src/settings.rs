@@ -16,12 +16,16 @@ use crate::failure::{Exit, Failure};
 pub use place::{Destination, Place};
 /// Names the shell for which words are to be completed.
 pub const COMPLETE: &str = "INFRA_COMPLETE";
+/// Names the directory of this program's files.
+pub const HOME: &str = "INFRA_HOME";
 
 /// What the environment says.
 #[derive(Debug)]
 pub struct Settings {
     /// `INFRA_HOME`, or `~/.infra`.
     pub home: PathBuf,
+    /// Whether `INFRA_HOME` says so.
+    pub is_home_set: bool,
     /// `INFRA_SERVER`.
     pub server: Option<Origin>,
     /// `INFRA_TOKEN`.
@@ -71,7 +75,8 @@ impl Settings {
             cfg!(not(target_os = "linux")) || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set);
         parse_key_exchange(find(KEY_EXCHANGE).as_deref())?;
         Ok(Self {
-            home: home(find("INFRA_HOME"))?,
+            home: home(find(HOME))?,
+            is_home_set: is_set(HOME),
             server: text("INFRA_SERVER")?.map(|text| parse("INFRA_SERVER", &text)).transpose()?,
             token: text("INFRA_TOKEN")?.map(|text| token(&text)).transpose()?,
             fingerprint: text("INFRA_FINGERPRINT")?
@@ -142,7 +147,7 @@ fn variable(name: &str) -> Option<OsString> {
 
 fn home(infra_home: Option<OsString>) -> Result<PathBuf, Failure> {
     match infra_home {
-        Some(value) => absolute("INFRA_HOME", value),
+        Some(value) => absolute(HOME, value),
         None => dirs::home_dir()
             .filter(|home| home.is_absolute())
             .map(|home| home.join(".infra"))

@@ -112,7 +112,7 @@ impl Terminal {
         output
             .write_all(text.as_bytes())
             .and_then(|()| output.flush())
-            .map_err(|error| Failure::new(Exit::Failed, "standard output cannot be written").because(&error))
+            .map_err(|error| Failure::of_output(&error))
     }
 
     /// Writes one JSON object in a line to standard output. What a server said is in it as it was said, and harmless to show.
@@ -239,9 +239,17 @@ fn interrupted(error: &dialoguer::Error) -> Failure {
     Failure::new(Exit::Interrupted, "nothing was chosen").because(error)
 }
 
+/// Answers a shell that completes a line. One that does not read on needs no answer.
+pub fn answer_shell(answer: &str) -> ExitCode {
+    let _ = io::stdout().write_all(answer.as_bytes());
+    ExitCode::SUCCESS
+}
+
 /// Shows clap's own answer (help, version, or what was not understood) on the stream that is meant for it.
 pub fn show_usage(answer: &clap::Error) -> ExitCode {
-    // A closed stream leaves nobody to tell.
-    let _ = answer.print();
-    u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+    match answer.print() {
+        Err(error) if !answer.use_stderr() => Failure::of_output(&error).exit().into(),
+        // A closed standard error leaves nobody to tell.
+        _ => u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
 }

@@ -203,6 +203,16 @@ fn not_as_given(origin: &Origin, given: Option<Pin>, error: &DaemonError) -> Fai
             "compare both with its operator, by another way than this one; if the given one is right, somebody may \
              stand between you and the server\n  given:    {given}\n  received: {received}"
         )),
+        // It was never known here: it cannot have changed.
+        (DaemonError::Untrusted(Untrusted::NoAuthoritySent), Some(given)) => Failure::new(
+            Exit::Untrusted,
+            format!("{origin} does not prove itself by the fingerprint that was given, and nothing was sent to it"),
+        )
+        .because_text(format!("it sent a certificate alone, without an authority that could have {given}"))
+        .hint(
+            "ask its operator what proves it: without `--fingerprint` where it has a public certificate, or with \
+             `--ca-file FILE` where an authority of your organisation issued it",
+        ),
         _ => error.to_failure(origin),
     }
 }

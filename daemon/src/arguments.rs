@@ -5,12 +5,16 @@ mod sessions;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use clap_complete::Shell;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use infra_shared::completion::{Program, Shell};
 
 use crate::config::parse_duration;
 
 pub use sessions::SessionsCommand;
+
+/// This program, as shells ask it at TAB.
+pub const PROGRAM: Program =
+    Program { name: "infrad", variable: "INFRAD_COMPLETE", arguments: Arguments::command };
 
 /// Signs users in with your OpenID Provider, keeps their sessions, and answers whose token it was shown
 #[derive(Debug, Parser)]
@@ -148,7 +152,7 @@ pub enum Command {
     #[command(after_long_help = help::DEV)]
     Dev {
         /// The command to run, after `--`
-        #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
+        #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
         command: Vec<std::ffi::OsString>,
     },
 
@@ -271,7 +275,7 @@ pub enum AuditCommand {
     #[command(after_long_help = help::AUDIT)]
     Verify {
         /// The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
 
         /// The head that an earlier run printed: check that the log is unchanged up to that line
@@ -339,8 +343,6 @@ pub enum Colour {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Arguments, clap::Error> {

@@ -24,6 +24,8 @@ enum Turn {
     Usage = 2,
     /// A remote party must come back.
     Away = 4,
+    /// Nobody's: the reader of standard output has had enough. As of a program that SIGPIPE ended.
+    PipeClosed = 141,
 }
 
 impl Failure {
@@ -42,9 +44,11 @@ impl Failure {
         Self::with(what, Turn::Away)
     }
 
-    /// Standard output could not be written.
+    /// Standard output cannot be written. Where its reader has had enough, nothing went wrong, and nothing is told.
     pub fn output(error: &std::io::Error) -> Self {
-        Self::new("standard output cannot be written").because(error)
+        let turn =
+            if error.kind() == std::io::ErrorKind::BrokenPipe { Turn::PipeClosed } else { Turn::Failed };
+        Self::with("standard output cannot be written", turn).because(error)
     }
 
     /// Adds `error` and the causes below it.
@@ -78,7 +82,9 @@ impl Failure {
 
     /// Tells the user, and answers with the exit code.
     pub fn tell(&self, terminal: Terminal) -> ExitCode {
-        terminal.error(&self.text());
+        if self.turn != Turn::PipeClosed {
+            terminal.error(&self.text());
+        }
         self.exit_code()
     }
 

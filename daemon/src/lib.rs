@@ -52,6 +52,10 @@ pub fn fuzzed() -> Vec<(&'static str, fn(&[u8]))> {
 /// The program: does what `arguments` (its own name first) ask, and answers with the exit code of design §2.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
+    // Before anything else: somebody is typing.
+    if let Some(shell) = completing_shell() {
+        return terminal::answer_shell(&arguments::PROGRAM.answer(&shell, &words));
+    }
     let arguments = match understand(&words) {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
@@ -66,6 +70,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// The shell that asks for completions, if one does.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a shell asks by the environment, before there is a configuration"
+)]
+fn completing_shell() -> Option<String> {
+    std::env::var(arguments::PROGRAM.variable).ok().filter(|shell| !shell.is_empty())
+}
+
 /// What `words` ask, or the exit code once help was shown, or what was not understood.
 fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
     let choice = command_line::colour(words);
@@ -75,7 +88,8 @@ fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
         .and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
     understood.map_err(|answer| {
         let Some(Misuse { what, because, hint }) = Misuse::of(&answer, &program, words) else {
-            return terminal::show_usage(&answer);
+            let shown = terminal::show_usage(&answer);
+            return shown.unwrap_or_else(|error| Failure::output(&error).exit_code());
         };
         let failure = Failure::usage(what).because_text(because).hint(hint);
         failure.tell(Terminal::new(false, Colour::of(choice).choice()))

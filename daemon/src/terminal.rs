@@ -60,9 +60,17 @@ impl Terminal {
     }
 }
 
+/// Answers a shell that completes a line. One that does not read on needs no answer.
+pub fn answer_shell(answer: &str) -> ExitCode {
+    let _ = io::stdout().write_all(answer.as_bytes());
+    ExitCode::SUCCESS
+}
+
 /// Shows clap's own answer (help, version, or what was not understood) on the stream that is meant for it.
-pub fn show_usage(answer: &clap::Error) -> ExitCode {
-    // A closed stream leaves nobody to tell.
-    let _ = answer.print();
-    u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+pub fn show_usage(answer: &clap::Error) -> io::Result<ExitCode> {
+    match answer.print() {
+        Err(error) if !answer.use_stderr() => Err(error),
+        // A closed standard error leaves nobody to tell.
+        _ => Ok(u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)),
+    }
 }

@@ -39,7 +39,9 @@ impl Misuse {
                 format!("`{argument}` is not an option of `{command}`")
             }
             (ErrorKind::UnknownArgument, [argument], _) => format!("`{command}` does not take `{argument}`"),
-            (ErrorKind::MissingRequiredArgument, missing, _) => format!("{} is missing", names(missing)),
+            (ErrorKind::MissingRequiredArgument, missing, _) => {
+                format!("{} {} missing", names(missing), if missing.len() == 1 { "is" } else { "are" })
+            }
             (ErrorKind::ArgumentConflict, [argument], _) => {
                 match texts(error, ContextKind::PriorArg)
                     .iter()

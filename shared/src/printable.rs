@@ -10,6 +10,15 @@ pub fn printable(text: &str, limit: usize) -> String {
     text.chars().filter(|character| is_printable(*character)).take(limit).collect()
 }
 
+/// A number of things: `1 session`, `2 sessions`.
+#[must_use]
+pub fn counted(count: impl TryInto<u64>, thing: &str) -> String {
+    // What does not fit is many.
+    let count = count.try_into().unwrap_or(u64::MAX);
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 /// Whether a character can be shown as it is.
 #[must_use]
 pub fn is_printable(character: char) -> bool {
@@ -48,6 +57,11 @@ fn is_format(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_singular_and_none_are_plural() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "file")), ["0 files", "1 file", "2 files"]);
+    }
 
     #[test]
     fn plain_text_of_any_language_stays() {

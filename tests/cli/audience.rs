@@ -120,7 +120,7 @@ fn too_many_tokens_are_told_as_such_and_not_as_a_server_that_is_away() {
     let (api, session) = (daemon.api(), login::token(&alice));
     while services::ask_token(&api, &session, "wiki").status == 201 {}
     let ran = alice.infra(["token", "--audience", WIKI]).run().expect(4).silent();
-    let ran = ran.telling(&["cannot do this now", "as many tokens as it may have", "again in"]);
+    let ran = ran.telling(&["the request to", "as many tokens as it may have", "again in"]);
     assert!(!ran.stderr.contains("cannot be reached"), "{ran}");
 }
 

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use infra_harness::program::{User, built, files_with_modes};
 use infra_harness::tmux::Screen;
-use infra_harness::{generated, peers};
+use infra_harness::{generated, peers, wait};
 
 const PROMPT: &str = "ready>";
 
@@ -25,6 +26,7 @@ const LINES: [(&str, &str); 7] = [
 fn bash_completes_what_is_known_here() {
     let shell = bash("").installed("bash");
     complete(&shell, &LINES);
+    complete(&shell, &COMMANDS);
     complete(
         &shell,
         &[
@@ -53,35 +55,62 @@ fn bash_with_its_completion_package_loads_the_script_when_it_is_needed() {
 #[test]
 fn zsh_completes_what_is_known_here() {
     complete(&zsh("").installed("zsh"), &LINES);
+    complete(&zsh("").installed("zsh"), &COMMANDS);
 }
 
 #[test]
 fn fish_completes_what_is_known_here() {
     complete(&fish("").installed("fish"), &LINES);
+    complete(&fish("").installed("fish"), &COMMANDS);
 }
 
 #[test]
 fn elvish_completes_what_is_known_here() {
     complete(&elvish("").installed("elvish"), &LINES);
+    complete(&elvish("").installed("elvish"), &COMMANDS);
 }
 
-/// What packages install: it knows commands and options, and runs nothing.
+/// A command that `infra` runs is completed as one, and so are its files.
+const COMMANDS: [(&str, &str); 2] = [
+    ("infra exec --audience a -- sha256s", "infra exec --audience a -- sha256sum"),
+    ("infra exec --audience a -- ls /sr", "infra exec --audience a -- ls /srv/"),
+];
+
+/// What packages install, of both programs.
 const WRITTEN: [(&str, &str); 2] =
     [("infra status --off", "infra status --offline"), ("infrad check --li", "infrad check --live")];
 
 #[test]
 fn the_scripts_of_packages_complete_both_programs() {
-    let file = |name: &str| {
-        let files = generated::files_of("completions");
-        let file = files.into_iter().find(|file| file.ends_with(name)).expect(name);
-        file.canonicalize().expect(name).display().to_string()
-    };
-    let folder = Path::new(&file("_infra")).parent().expect("a folder").display().to_string();
-    complete(&bash(&format!("source {}\nsource {}\n", file("infra.bash"), file("infrad.bash"))), &WRITTEN);
-    complete(&zsh(&format!("fpath=({folder} $fpath)\ncompinit -u -D\n")), &WRITTEN);
-    complete(&fish(&format!("source {}\nsource {}\n", file("infra.fish"), file("infrad.fish"))), &WRITTEN);
-    let load = |name| format!("eval (slurp < {})\n", file(name));
-    complete(&elvish(&[load("infra.elv"), load("infrad.elv")].concat()), &WRITTEN);
+    for shell in [packaged_bash(), packaged_zsh(), packaged_fish(), packaged_elvish()] {
+        complete(&shell, &WRITTEN);
+    }
+}
+
+/// A script that packages install.
+fn script(name: &str) -> String {
+    let files = generated::files_of("completions");
+    let file = files.into_iter().find(|file| file.ends_with(name)).expect(name);
+    file.canonicalize().expect(name).display().to_string()
+}
+
+fn packaged_bash() -> Shell {
+    bash(&format!("source {}\nsource {}\n", script("infra.bash"), script("infrad.bash")))
+}
+
+fn packaged_zsh() -> Shell {
+    let folder = script("_infra");
+    let folder = Path::new(&folder).parent().expect("a folder").display();
+    zsh(&format!("fpath=({folder} $fpath)\ncompinit -u -D\n"))
+}
+
+fn packaged_fish() -> Shell {
+    fish(&format!("source {}\nsource {}\n", script("infra.fish"), script("infrad.fish")))
+}
+
+fn packaged_elvish() -> Shell {
+    let load = |name| format!("eval (slurp < {})\n", script(name));
+    elvish(&[load("infra.elv"), load("infrad.elv")].concat())
 }
 
 #[test]
@@ -101,7 +130,7 @@ fn a_completion_asks_nobody_and_changes_nothing() {
         .output()
         .expect("strace starts");
     let (offered, calls) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert_eq!(offered, "infra.example.com\tcurrent\n", "{calls}");
+    assert_eq!(offered, "names\ninfra.example.com\tcurrent\n", "{calls}");
     assert!(calls.contains("config.json"), "nothing was traced\n{calls}");
     for never in
         ["socket(", "O_WRONLY", "O_RDWR", "O_CREAT", "mkdir(", "rename(", "unlink(", "chmod(", "/etc/ssl"]
@@ -114,12 +143,7 @@ fn a_completion_asks_nobody_and_changes_nothing() {
 #[test]
 fn what_cannot_be_completed_says_nothing_into_the_line_that_is_typed() {
     let user = acquainted();
-    for (shell, words) in [
-        ("bash", &["--", "infra", "nonsense", "x"][..]),
-        ("tcsh", &["--", "infra", ""]),
-        ("bash", &["login"]),
-        ("bash", &[]),
-    ] {
+    for (shell, words) in [("tcsh", &["--", "infra", ""][..]), ("bash", &["login"]), ("bash", &[])] {
         let ran = user.infra(words).env("INFRA_COMPLETE", shell).run();
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{shell} {words:?}");
     }
@@ -162,6 +186,29 @@ impl Shell {
         fs::create_dir_all(path.parent().expect("a folder")).expect("the user's own folder");
         fs::write(&path, format!("{configuration}\n{text}")).expect("the user's own file");
         Self { command: command(&path.display().to_string()), user }
+    }
+
+    /// The file of its program; `None`, said loudly, where it is not installed.
+    fn program(&self) -> Option<String> {
+        let name = self.command.first()?;
+        if name.starts_with('/') {
+            return Some(name.clone());
+        }
+        Some(peers::find_program(name)?.display().to_string())
+    }
+
+    /// Starts it as its user.
+    fn screen(&self, command: &[&str], path: &str) -> Option<Screen> {
+        let home = self.user.home().display().to_string();
+        let variables = [
+            ("HOME", home.as_str()),
+            ("ZDOTDIR", &home),
+            ("XDG_RUNTIME_DIR", &home),
+            ("PATH", path),
+            ("TZ", "UTC"),
+            ("LS_COLORS", ""),
+        ];
+        Screen::start(command, &variables, 100, 30)
     }
 
     /// With the one line that `infra completions --help` has for this shell.
@@ -212,26 +259,36 @@ fn elvish(text: &str) -> Shell {
     Shell::new(&configuration, ".config/elvish/rc.elv", text, |file| words(&["elvish", "-rc", file]))
 }
 
+fn nushell(program: &str) -> Shell {
+    let configuration = format!(
+        "$env.config.show_banner = false\n$env.PROMPT_COMMAND = {{|| '{PROMPT}' }}\n$env.PROMPT_COMMAND_RIGHT = ''\n\
+         $env.PROMPT_INDICATOR = ' '\nsource completions.nu"
+    );
+    let shell = Shell::new(&configuration, "config.nu", "", |file| words(&[program, "--config", file]));
+    let script = shell.user.infra(["completions", "nushell"]).run().expect(0).stdout;
+    fs::write(shell.user.home().join("completions.nu"), script).expect("the user's own file");
+    shell
+}
+
+fn powershell() -> Shell {
+    let configuration =
+        format!("function prompt {{ '{PROMPT} ' }}\nSet-PSReadLineKeyHandler -Key Tab -Function Complete");
+    let load = "infra completions powershell | Out-String | Invoke-Expression";
+    Shell::new(&configuration, "profile.ps1", load, |file| {
+        words(&["pwsh", "-NoProfile", "-NoExit", "-File", file])
+    })
+}
+
 /// Types each line, presses TAB, and waits for what the line has to be then; where nothing is added, for both commands
 /// that it can become.
 #[track_caller]
 fn complete(shell: &Shell, lines: &[(&str, &str)]) {
-    let Shell { user, command } = shell;
-    let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    let Some(program) = command.first().and_then(|name| peers::find_program(name)) else { return };
-    let program = program.display().to_string();
-    let command: Vec<&str> = std::iter::once(program.as_str()).chain(command.into_iter().skip(1)).collect();
+    let Some(program) = shell.program() else { return };
+    let command: Vec<&str> =
+        std::iter::once(program.as_str()).chain(shell.command.iter().skip(1).map(String::as_str)).collect();
     let folder = built("infra").parent().expect("a folder").display().to_string();
-    let (home, path) = (user.home().display().to_string(), format!("{folder}:/usr/local/bin:/usr/bin:/bin"));
-    let variables = [
-        ("HOME", home.as_str()),
-        ("ZDOTDIR", &home),
-        ("XDG_RUNTIME_DIR", &home),
-        ("PATH", &path),
-        ("TZ", "UTC"),
-        ("LS_COLORS", ""),
-    ];
-    let Some(screen) = Screen::start(&command, &variables, 100, 30) else { return };
+    let path = format!("{folder}:/usr/local/bin:/usr/bin:/bin");
+    let Some(screen) = shell.screen(&command, &path) else { return };
     for (typed, completed) in lines {
         wait_for_prompt(&screen);
         screen.enter(typed);
@@ -270,4 +327,215 @@ fn wait_for_prompt(screen: &Screen) {
 fn shows_line(text: &str, line: &str) -> bool {
     let expected = format!("{PROMPT} {line}");
     text.lines().any(|shown| shown.trim_end() == expected)
+}
+
+/// What each name would make, were any part of it run.
+const RAN: &str = "ran";
+
+/// Names of files, which anybody may have made where somebody works.
+const HOSTILE: [&str; 17] = [
+    "$(touch ran)",
+    "`touch ran`",
+    "a;touch ran;",
+    "a&touch ran&",
+    "a|touch ran",
+    "'$(touch ran)'",
+    "\"$(touch ran)\"",
+    "two words",
+    "#$(touch ran)",
+    "-x;touch ran",
+    "*;touch ran",
+    "[a]{b,c}?",
+    "a:b=$(touch ran)",
+    "~;touch ran",
+    "(touch ran)",
+    "!touch ran",
+    "\u{1b}[2J$(touch ran)",
+];
+
+/// What is followed by the name of a file.
+const FILES: [&str; 4] = [
+    "infra login --ca-file ",
+    "infra kubernetes configure x --kubeconfig ",
+    "infrad restore ",
+    "infra exec --audience a -- cat ",
+];
+
+/// What a server may have called its identity providers, as it is stored.
+const PROVIDERS: [&str; 5] = ["$(touch ran)", "`touch ran`", "a;touch ran;", "\nline", "(touch ran)"];
+
+#[test]
+fn bash_runs_nothing_of_a_hostile_name() {
+    runs_nothing_hostile(&packaged_bash(), &FILES, true);
+}
+
+#[test]
+fn zsh_runs_nothing_of_a_hostile_name() {
+    runs_nothing_hostile(&packaged_zsh(), &FILES, true);
+}
+
+#[test]
+fn fish_runs_nothing_of_a_hostile_name() {
+    runs_nothing_hostile(&packaged_fish(), &FILES, true);
+}
+
+#[test]
+fn elvish_runs_nothing_of_a_hostile_name() {
+    runs_nothing_hostile(&packaged_elvish(), &FILES, true);
+}
+
+#[test]
+fn nushell_runs_nothing_of_a_hostile_name() {
+    let Some(folder) = peers::find("nushell", "nu") else { return };
+    let shell = nushell(&folder.join("nu").display().to_string());
+    runs_nothing_hostile(&shell, &FILES[..1], true);
+}
+
+#[test]
+fn powershell_runs_nothing_of_a_hostile_name() {
+    if peers::find_unusual_program("pwsh").is_some() {
+        runs_nothing_hostile(&powershell(), &FILES[..1], false);
+    }
+}
+
+#[test]
+fn zsh_asks_for_a_fingerprint_without_a_word() {
+    let shell = packaged_zsh();
+    let Some(session) = Session::start(&shell) else { return };
+    session.press_tab_and_enter("infra login --fingerprint ");
+    session.assert_nothing_ran("--fingerprint");
+    assert!(!session.screen.text().contains("not found"), "{}", session.screen.text());
+}
+
+/// A shell in a folder of its own, with programs in `PATH` that write down what they are given.
+struct Session {
+    screen: Screen,
+    folder: tempfile::TempDir,
+    prompts: std::cell::Cell<usize>,
+}
+
+impl Session {
+    fn start(shell: &Shell) -> Option<Self> {
+        let program = shell.program()?;
+        let folder = tempfile::TempDir::with_prefix("infra-hostile-").expect("a temporary directory");
+        let programs = folder.path().join("programs");
+        fs::create_dir(&programs).expect("a folder");
+        let given = folder.path().join("given").display().to_string();
+        for (name, variable) in [("infra", "INFRA_COMPLETE"), ("infrad", "INFRAD_COMPLETE")] {
+            let real = built(name).display().to_string();
+            let text = format!(
+                "#!/bin/sh\n[ -z \"${variable}\" ] || exec {real} \"$@\"\nprintf '%s\\0' \"$@\" >{given}.new\nmv {given}.new {given}\n"
+            );
+            executable(&programs.join(name), &text);
+        }
+        // A value's name in the help was run as a program, once.
+        executable(
+            &programs.join("HEX"),
+            &format!("#!/bin/sh\ntouch {}\n", folder.path().join(RAN).display()),
+        );
+        let here = folder.path().join("here");
+        for (number, name) in HOSTILE.iter().enumerate() {
+            let folder = here.join(number.to_string());
+            fs::create_dir_all(&folder).expect("a folder");
+            fs::write(folder.join(name), "").expect("a file");
+        }
+        let mut command = vec!["env".to_owned(), "-C".to_owned(), here.display().to_string(), program];
+        command.extend(shell.command.iter().skip(1).cloned());
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display());
+        let screen = shell.screen(&command, &path)?;
+        let session = Self { screen, folder, prompts: std::cell::Cell::new(0) };
+        wait_for_prompt(&session.screen);
+        Some(session)
+    }
+
+    /// Types a line, presses TAB and Enter, and answers with what the program was given, if it was started.
+    fn press_tab_and_enter(&self, typed: &str) -> Option<Vec<String>> {
+        wait_for_prompt(&self.screen);
+        self.screen.enter(typed);
+        self.screen.wait_for("what was typed", |text| text.contains(typed.trim_end()).then_some(()));
+        self.screen.press("Tab");
+        // Where there is a candidate it is seen; a shell that is given all keys at once may take Enter for the line alone.
+        let _ = wait::until(Duration::from_secs(2), || {
+            (!shows_line(&self.screen.text(), typed.trim_end())).then_some(())
+        });
+        // Some shells have one candidate chosen from a list first.
+        self.screen.press("Enter");
+        self.screen.press("Enter");
+        let number = self.prompts.replace(self.prompts.get() + 1);
+        let end = self.folder.path().join(format!("end-{number}"));
+        let line = format!("touch {}", end.display());
+        let given = self.folder.path().join("given");
+        let is_over = (0..5).any(|_| {
+            self.screen.enter(&line);
+            self.screen.press("Enter");
+            let is_over = wait::until(Duration::from_secs(4), || end.exists().then_some(())).is_some();
+            if !is_over {
+                // The shell waits for more of the line.
+                self.screen.press("C-c");
+            }
+            is_over
+        });
+        assert!(is_over, "{typed}: the shell does not come back\n{}", self.screen.text());
+        let text = fs::read_to_string(&given).ok()?;
+        fs::remove_file(&given).expect("our own file");
+        Some(text.split_terminator('\0').map(ToOwned::to_owned).collect())
+    }
+
+    #[track_caller]
+    fn assert_nothing_ran(&self, why: &str) {
+        assert!(!holds(self.folder.path(), RAN), "{why}\n{}", self.screen.text());
+    }
+}
+
+/// Whether a file of this name is in a folder, or in one below it.
+fn holds(folder: &Path, name: &str) -> bool {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries
+        .into_iter()
+        .any(|path| path.file_name().is_some_and(|file| file == name) || path.is_dir() && holds(&path, name))
+}
+
+fn executable(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::write(path, text).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("our own file");
+}
+
+/// TAB and Enter after what completes files, and after what completes names of a server. With `exactly`, the program is
+/// given the names as they are.
+#[track_caller]
+fn runs_nothing_hostile(shell: &Shell, lines: &[&str], exactly: bool) {
+    plant_providers(&shell.user);
+    let Some(session) = Session::start(shell) else { return };
+    for line in lines {
+        for (number, name) in HOSTILE.iter().enumerate() {
+            let typed = format!("{line}{number}/");
+            let given = session.press_tab_and_enter(&typed);
+            session.assert_nothing_ran(&format!("{typed} {name:?}"));
+            let last = given.and_then(|words| words.last().cloned());
+            if exactly {
+                assert_eq!(last, Some(format!("{number}/{name}")), "{typed}\n{}", session.screen.text());
+            }
+        }
+    }
+    session.press_tab_and_enter("infra login --provider ");
+    session.assert_nothing_ran("--provider");
+}
+
+/// Servers whose providers have hostile names, beside the one that is known already.
+fn plant_providers(user: &User) {
+    let path = user.infra_home().join("config.json");
+    let text = fs::read_to_string(&path).expect("the user's own file");
+    let mut config: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let servers = config.get_mut("servers").and_then(serde_json::Value::as_object_mut).expect("servers");
+    let known =
+        servers.get("https://infra.example.com").and_then(|server| server.as_object()).expect("one").clone();
+    for (number, provider) in PROVIDERS.iter().enumerate() {
+        let mut server = known.clone();
+        server.insert("provider".to_owned(), (*provider).into());
+        servers.insert(format!("https://hostile-{number}.example.com"), server.into());
+    }
+    fs::write(&path, config.to_string()).expect("the user's own file");
 }

@@ -239,7 +239,9 @@ fn a_provider_is_told_as_what_it_is() {
 #[test]
 fn the_browser_that_a_login_would_open_is_looked_for() {
     let scene = Scene::new();
-    scene.only_wrong("browser", &["`firefoxx`", "BROWSER"], |call| call.env("BROWSER", "firefoxx"));
+    for named in ["firefoxx", "/nowhere/firefox", "/etc/passwd", "/usr"] {
+        scene.only_wrong("browser", &[&format!("`{named}`"), "BROWSER"], |call| call.env("BROWSER", named));
+    }
     scene.only_wrong("browser", &["no program that opens addresses", "xdg-open"], |call| {
         call.env("DISPLAY", ":9").env("PATH", scene.alice.home())
     });

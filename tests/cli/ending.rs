@@ -75,7 +75,7 @@ fn times_are_those_of_the_users_zone() {
     let shown = |zone: &str| {
         let text = alice.infra(["status", "--offline"]).env("TZ", zone).run().expect(0).stdout;
         let line =
-            text.lines().find(|line| line.contains("at last")).expect("the end of the session").to_owned();
+            text.lines().find(|line| line.contains("at most")).expect("the end of the session").to_owned();
         let session: Value = alice.infra(["status", "--offline", "--json"]).run().expect(0).json();
         let end: Timestamp =
             session["session"]["expiresAt"].as_str().expect("a time").parse().expect("a time");

@@ -2,11 +2,12 @@
 
 use clap::CommandFactory;
 use infra_cli::arguments::Arguments;
+use infra_cli::completion::PROGRAM;
 use infra_harness::generated;
 
 #[test]
 fn completion_scripts_are_those_of_the_arguments() {
-    generated::compare("completions", "infra", &generated::completions(&Arguments::command()));
+    generated::compare("completions", "infra", &generated::completions(&PROGRAM));
 }
 
 #[test]

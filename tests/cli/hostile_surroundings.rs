@@ -5,11 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
+use infra_harness::odd_file_system::OddFileSystem;
 use infra_harness::planted::planted;
-use infra_harness::program::{Ran, RecordingBrowser, User, files_with_modes};
+use infra_harness::program::{Ran, RecordingBrowser, User, built, files_with_modes};
 use infra_harness::provider::Provider;
 use infra_harness::{peers, skip};
 
@@ -262,4 +265,146 @@ fn a_user_without_a_home_is_told_so_and_without_a_variable_it_is_the_account_tha
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+#[test]
+fn status_says_why_in_a_line_although_it_is_quiet() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let alice = User::new();
+    let line = |user: &User, words: &[&str], code: i32, told: &str| {
+        let ran = user.infra([&["status", "--quiet"], words].concat()).run().expect(code).silent();
+        assert_eq!((ran.stderr.lines().count(), ran.stderr.contains(told)), (1, true), "{told}\n{ran}");
+    };
+    line(&alice, &[], 3, "no server is known here: `infra login SERVER`");
+    line(&alice, &["--all"], 3, "no server is known here");
+    login::succeed(&alice, &daemon, &provider);
+    for words in [&["status", "--quiet"][..], &["status", "--quiet", "--all"]] {
+        let ran = alice.infra(words).run().expect(0);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    }
+    daemon.stop();
+    line(&alice, &[], 4, "cannot be asked about the session");
+    line(&alice, &["--all"], 4, "cannot be asked about the session");
+    alice.infra(["logout"]).run().expect(7);
+    line(&alice, &[], 3, "you are not signed in");
+}
+
+/// Runs its words with a standard output whose reader is gone before they start.
+const CLOSED_PIPE: &str = "exec 3> >(:); wait $!; exec \"$@\" >&3";
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let scene = Scene::signed_in();
+    for words in [
+        &["status"][..],
+        &["status", "--json"],
+        &["status", "--all"],
+        &["token"],
+        &["sessions"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["completions", "bash"],
+        &["--help"],
+        &["login", "--help"],
+        &["--version"],
+    ] {
+        let ran = scene.alice.infra(words).under(["bash", "-c", CLOSED_PIPE, "bash"]).run().expect(141);
+        assert_eq!(ran.stderr, "", "{words:?}");
+    }
+    for words in [&["completions", "zsh"][..], &["--help"], &["key", "status", "--help"], &["--version"]] {
+        let ran = Command::new("bash")
+            .args(["-c", CLOSED_PIPE, "bash"])
+            .arg(built("infrad"))
+            .args(words)
+            .output()
+            .expect("bash starts");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!((ran.status.code(), said.as_str()), (Some(141), ""), "{words:?}");
+    }
+}
+
+#[test]
+fn a_home_without_modes_is_said_to_be_open_once() {
+    let scene = Scene::signed_in();
+    let Some(odd) = OddFileSystem::build() else { return };
+    for what in ["no-modes", "no-chmod"] {
+        for (path, mode) in [("", 0o777), ("config.json", 0o666), ("sessions.json", 0o666)] {
+            let path = scene.alice.infra_home().join(path);
+            fs::set_permissions(path, Permissions::from_mode(mode)).expect("the user's own file");
+        }
+        let ran = odd.without(what, scene.alice.infra(["status"])).run().expect(0);
+        let told = (ran.stderr.matches("cannot be made private").count(), ran.stderr.contains("yours alone"));
+        assert_eq!(told, (1, false), "{what}\n{ran}");
+        assert!(ran.stderr.contains("INFRA_HOME"), "{ran}");
+    }
+    let ran = scene.alice.infra(["status"]).run().expect(0);
+    assert_eq!(ran.stderr.matches("yours alone now").count(), 3, "{ran}");
+}
+
+#[test]
+fn a_home_without_locks_or_synced_directories_works() {
+    let Some(odd) = OddFileSystem::build() else { return };
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let what = "no-locks no-directory-sync";
+    let ran = odd.without(what, login::call(&alice, &daemon)).browser(&browser).run().expect(0);
+    assert!(ran.stderr.contains("one `infra login` at a time"), "{ran}");
+    // Changes at the same time keep the files whole.
+    let running: Vec<_> = (0..8)
+        .map(|number| {
+            let origin = daemon.origin();
+            let words = if number % 2 == 0 { vec!["status"] } else { vec!["use", &origin] };
+            odd.without(what, alice.infra(words)).start()
+        })
+        .collect();
+    for running in running {
+        running.wait().expect(0);
+    }
+    alice.infra(["status"]).run().expect(0);
+    let files = alice.files();
+    assert!(!files.contains("held") && !files.contains("damaged"), "{files}");
+    odd.without(what, alice.infra(["logout"])).run().expect(0);
+}
+
+#[test]
+fn a_home_that_cannot_be_made_is_told_with_infra_home() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    // Nobody makes directories there, whoever asks.
+    let ran = login::call(&alice, &daemon).env("INFRA_HOME", "/sys/infra").run().expect(1);
+    assert!(ran.stderr.contains("/sys/infra") && ran.stderr.contains("set `INFRA_HOME` to"), "{ran}");
+    if !rustix::process::geteuid().is_root() {
+        return skip::told("only root can be another user");
+    }
+    // A volume of a pod: root's, and its group's to write.
+    let volume = tempfile::tempdir().expect("a directory");
+    let (place, program) = (volume.path().join("volume"), volume.path().join("infra"));
+    fs::copy(built("infra"), &program).expect("a copy");
+    fs::set_permissions(volume.path(), Permissions::from_mode(0o755)).expect("our own directory");
+    fs::create_dir(&place).expect("a directory");
+    chown(&place, None, Some(NOBODY)).expect("root may");
+    fs::set_permissions(&place, Permissions::from_mode(0o2775)).expect("our own directory");
+    let nobody = NOBODY.to_string();
+    let attempt = |home: &Path| {
+        let ran = Command::new("setpriv")
+            .args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"])
+            .arg(&program)
+            .args(["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-keyring"])
+            .args(["--no-browser", "--timeout", "1s"])
+            .env_clear()
+            .env("HOME", "/")
+            .env("INFRA_HOME", home)
+            .output()
+            .expect("setpriv starts");
+        (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    };
+    let (code, said) = attempt(&place);
+    assert!(
+        code == Some(1) && said.contains(&format!("{}/infra: `infra` makes it", place.display())),
+        "{said}"
+    );
+    let (code, said) = attempt(&place.join("infra"));
+    assert_eq!(code, Some(6), "{said}");
 }

@@ -150,3 +150,15 @@ fn the_token_of_the_environment_goes_to_the_server_that_was_named_with_it_alone(
     assert!(!log.contains("not_authenticated"), "{log}");
     alice.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).telling(&["INFRA_SERVER"]);
 }
+
+#[test]
+fn a_leaf_alone_is_told_what_may_prove_it() {
+    let authority = Authority::new();
+    let impostor = Impostor::start(Disguise::LeafAlone, &authority);
+    let given = authority.pin().to_string();
+    let ran =
+        User::new().infra(["login", &impostor.origin(), "--fingerprint", &given]).run().expect(5).silent();
+    let told = "does not prove itself by the fingerprint that was given, and nothing was sent to it";
+    assert!(ran.stderr.contains(told) && ran.stderr.contains(&given), "{ran}");
+    assert!(ran.stderr.contains("--ca-file") && !ran.stderr.contains("infra trust"), "{ran}");
+}

@@ -4,12 +4,12 @@
 #![cfg(feature = "dev")]
 
 use clap::CommandFactory;
-use infra_daemon::arguments::Arguments;
+use infra_daemon::arguments::{Arguments, PROGRAM};
 use infra_harness::generated;
 
 #[test]
 fn completion_scripts_are_those_of_the_arguments() {
-    generated::compare("completions", "infrad", &generated::completions(&Arguments::command()));
+    generated::compare("completions", "infrad", &generated::completions(&PROGRAM));
 }
 
 #[test]
@@ -20,4 +20,17 @@ fn manual_pages_are_those_of_the_arguments() {
 #[test]
 fn mandoc_and_groff_have_nothing_to_say_about_the_manual_pages() {
     generated::lint(&generated::manual_pages(&Arguments::command(), "8"));
+}
+
+/// Shells split what completes them at colons: what comes after one was a program to run, once.
+#[test]
+fn names_of_values_have_no_colon() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments() {
+            let names = argument.get_value_names().unwrap_or_default();
+            assert!(names.iter().all(|name| !name.contains(':')), "{} {argument}", command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Arguments::command());
 }

@@ -28,6 +28,7 @@ Exit codes:
   6    the login was refused, or not completed in time
   7    logged out here, but the daemon could not be told
   130  interrupted
+  141  the reader of its output has closed the pipe
 
 Environment:
   INFRA_SERVER       the server, as with --server

@@ -72,3 +72,16 @@ fn global_options_are_accepted_before_subcommands() {
         assert!(parsed.is_ok(), "{line}: {:?}", parsed.err().map(|error| error.to_string()));
     }
 }
+
+/// Shells split what completes them at colons: what comes after one was a program to run, once.
+#[test]
+fn names_of_values_have_no_colon() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments() {
+            let names = argument.get_value_names().unwrap_or_default();
+            assert!(names.iter().all(|name| !name.contains(':')), "{} {argument}", command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Arguments::command());
+}

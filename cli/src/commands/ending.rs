@@ -57,11 +57,11 @@ fn left(stored: &Session, now: Timestamp) -> Option<SignedDuration> {
 
 fn tell(context: &Context, state: &State, origin: &Origin, left: SignedDuration) {
     let now = context.now();
-    let end = times::local(now.checked_add(left).unwrap_or(now), now);
+    let end = times::at(now.checked_add(left).unwrap_or(now), now);
     let server =
         if state.config.current.as_ref() == Some(origin) { String::new() } else { format!(" {origin}") };
     context.terminal.warn(&format!(
-        "the session at {origin} ends at {end} ({} left): `infra login --force{server}` starts a new one",
+        "the session at {origin} ends {end} ({} left): `infra login --force{server}` starts a new one",
         times::left(left)
     ));
 }

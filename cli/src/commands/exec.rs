@@ -13,9 +13,7 @@ use crate::failure::{Exit, Failure};
 const SESSION_TOKEN: &str = "INFRA_TOKEN";
 
 pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> {
-    let Some((program, rest)) = arguments.command.split_first() else {
-        return Err(Failure::new(Exit::Usage, "no command is named"));
-    };
+    let (program, rest) = arguments.command.split_first().expect("the arguments have a command");
     let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
         .map_err(|_| Failure::new(Exit::Usage, "--min-left is too long"))?;
     let wanted = Wanted { server: None, audience: &arguments.audience, min_left };

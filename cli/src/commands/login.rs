@@ -329,9 +329,9 @@ fn leave(
     is_mirrored: bool,
 ) -> Result<(), Failure> {
     if let Some(error) = context.settle_logouts(origin, &proven.reach.client, state)? {
-        let ends = times::local(before.session.expires_at, context.now());
+        let ends = times::at(before.session.expires_at, context.now());
         context.terminal.warn(&format!(
-            "the session before could not be ended: {error}; the next command tries again, and it ends at {ends}"
+            "the session before could not be ended: {error}; the next command tries again, and it ends {ends}"
         ));
     }
     if before.storage == Storage::FileAndKeyring && !is_mirrored {

@@ -82,16 +82,16 @@ pub(super) fn log_out(
     let pending = (!is_untrusted && !forget).then(|| PendingLogout::of(origin, stored));
     let is_kept = pending.is_some();
     forget_here(context, origin, Some(stored), forget, pending)?;
-    let ends = times::local(stored.session.expires_at.min(stored.session.idle_expires_at), context.now());
+    let ends = times::at(stored.session.expires_at.min(stored.session.idle_expires_at), context.now());
     hindrance.to_failure(origin).tell(context.terminal);
     context.terminal.warn(&if is_kept {
         format!(
             "logged out here, but {origin} could not be told; the next `infra status`, `login` or `logout` tells it, \
-             else the session ends by itself at {ends}"
+             else the session ends by itself {ends}"
         )
     } else {
         format!(
-            "logged out here, but {origin} was not told; the session ends by itself at {ends}, unless a service \
+            "logged out here, but {origin} was not told; the session ends by itself {ends}, unless a service \
              still uses its token"
         )
     });

@@ -63,6 +63,11 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             }
             context.terminal.report(&texts.join("\n"))?;
         }
+        if context.terminal.quiet {
+            let none = Report::of_no_server();
+            let deciding = reports.iter().find(|report| report.exit() != Exit::Done);
+            tell_shortly(context, deciding.or(reports.is_empty().then_some(&none)));
+        }
         for report in reports {
             tell_aside(context, report);
         }
@@ -83,9 +88,26 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     } else if !context.terminal.quiet {
         context.terminal.report(&text::of(&report, context.now()))?;
     }
+    if context.terminal.quiet {
+        tell_shortly(context, Some(&report));
+    }
     let exit = report.exit();
     tell_aside(context, report);
     Ok(exit)
+}
+
+/// Why nobody is signed in, and what to do, in a line: a script that ends because of it has told why, even with `-q`.
+fn tell_shortly(context: &Context, report: Option<&Report>) {
+    let Some(report) = report.filter(|report| report.exit() != Exit::Done) else { return };
+    // What was offered to prove the server could not be used, and that was told already.
+    if report.state == State::Untrusted && report.cause.is_none() {
+        return;
+    }
+    let failure = report.failure();
+    context.terminal.error(&match report.exit() {
+        Exit::LoginNeeded => format!("{failure}: {}", report.login),
+        _ => failure.to_string(),
+    });
 }
 
 /// What has to be said whatever form the report has: that a clock is wrong, and why a server is not trusted.

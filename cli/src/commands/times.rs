@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use infra_shared::printable::counted;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
@@ -15,9 +16,10 @@ pub(super) const SKEW_TOLD: i64 = 60;
 pub(super) fn left(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     match (seconds / 3600, seconds % 3600 / 60, seconds) {
-        (48.., _, seconds) => format!("{} days", seconds / 86400),
+        (48.., _, seconds) => counted(seconds / 86400, "day"),
         (0, 0, seconds) => format!("{seconds} s"),
         (0, minutes, _) => format!("{minutes} min"),
+        (hours, 0, _) => format!("{hours} h"),
         (hours, minutes, _) => format!("{hours} h {minutes} min"),
     }
 }
@@ -27,12 +29,26 @@ pub(super) fn local(moment: Timestamp, now: Timestamp) -> String {
     local_in(&ZONE, moment, now)
 }
 
+/// The same in a sentence: `at 16:02 UTC`, `tomorrow at 16:02 UTC`.
+pub(super) fn at(moment: Timestamp, now: Timestamp) -> String {
+    in_a_sentence(&local(moment, now))
+}
+
+fn in_a_sentence(local: &str) -> String {
+    match local.split_once(" at ") {
+        None => format!("at {local}"),
+        Some((day, _)) if day.starts_with(|first: char| first.is_ascii_digit()) => format!("on {local}"),
+        Some(_) => local.to_owned(),
+    }
+}
+
 fn local_in(zone: &TimeZone, moment: Timestamp, now: Timestamp) -> String {
     let (moment, now) = (ZonedDateTime::new(moment, zone.clone()), ZonedDateTime::new(now, zone.clone()));
     let format = match moment.date() {
         date if date == now.date() => "%H:%M %Z",
-        date if now.date().tomorrow().is_ok_and(|tomorrow| date == tomorrow) => "tomorrow %H:%M %Z",
-        _ => "%Y-%m-%d %H:%M %Z",
+        date if now.date().yesterday().is_ok_and(|yesterday| date == yesterday) => "yesterday at %H:%M %Z",
+        date if now.date().tomorrow().is_ok_and(|tomorrow| date == tomorrow) => "tomorrow at %H:%M %Z",
+        _ => "%Y-%m-%d at %H:%M %Z",
     };
     moment.strftime(format).to_string()
 }
@@ -80,13 +96,24 @@ mod tests {
         let tokyo = TimeZone::posix("JST-9").expect("a zone");
         for (moment, utc, there) in [
             ("2026-11-23T13:05:00Z", "13:05 UTC", "22:05 JST"),
-            ("2026-11-23T16:00:00Z", "16:00 UTC", "tomorrow 01:00 JST"),
-            ("2026-11-24T00:00:00Z", "tomorrow 00:00 UTC", "tomorrow 09:00 JST"),
-            ("2026-11-25T14:59:00Z", "2026-11-25 14:59 UTC", "2026-11-25 23:59 JST"),
-            ("2026-11-22T14:59:00Z", "2026-11-22 14:59 UTC", "2026-11-22 23:59 JST"),
+            ("2026-11-23T16:00:00Z", "16:00 UTC", "tomorrow at 01:00 JST"),
+            ("2026-11-24T00:00:00Z", "tomorrow at 00:00 UTC", "tomorrow at 09:00 JST"),
+            ("2026-11-25T14:59:00Z", "2026-11-25 at 14:59 UTC", "2026-11-25 at 23:59 JST"),
+            ("2026-11-22T14:59:00Z", "yesterday at 14:59 UTC", "yesterday at 23:59 JST"),
         ] {
             assert_eq!(local_in(&TimeZone::UTC, at(moment), now), utc);
             assert_eq!(local_in(&tokyo, at(moment), now), there);
+        }
+    }
+
+    #[test]
+    fn a_moment_stands_in_a_sentence() {
+        for (local, sentence) in [
+            ("16:02 UTC", "at 16:02 UTC"),
+            ("tomorrow at 16:02 UTC", "tomorrow at 16:02 UTC"),
+            ("2026-11-25 at 14:59 UTC", "on 2026-11-25 at 14:59 UTC"),
+        ] {
+            assert_eq!(in_a_sentence(local), sentence);
         }
     }
 
@@ -96,7 +123,7 @@ mod tests {
             (172_800, "2 days"),
             (172_799, "47 h 59 min"),
             (14_392, "3 h 59 min"),
-            (3600, "1 h 0 min"),
+            (3600, "1 h"),
             (3599, "59 min"),
             (60, "1 min"),
             (59, "59 s"),

@@ -74,8 +74,7 @@ fn providers_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
     let names: BTreeSet<_> = of_servers.chain(of_sessions).collect();
     names
         .into_iter()
-        // They came from a server: one that could do something to a terminal is not offered.
-        .filter(|name| name.starts_with(&*typed) && printable(name, name.len()) == **name)
+        .filter(|name| name.starts_with(&*typed) && is_plain(name))
         .map(CompletionCandidate::new)
         .collect()
 }
@@ -86,9 +85,15 @@ fn audiences_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
     let names: BTreeSet<_> = sessions.flat_map(|session| session.audience_tokens.keys()).collect();
     names
         .into_iter()
-        .filter(|name| name.starts_with(&*typed) && printable(name, name.len()) == **name)
+        .filter(|name| name.starts_with(&*typed) && is_plain(name))
         .map(CompletionCandidate::new)
         .collect()
+}
+
+/// Whether a name means nothing to any shell or terminal: a server chose it, and another one is not offered.
+fn is_plain(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@%+=".contains(&byte);
+    name.bytes().all(is_inner) && name.starts_with(|first: char| first.is_ascii_alphanumeric())
 }
 
 fn sessions_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
@@ -113,8 +118,15 @@ mod tests {
 
     fn state() -> State {
         let mut state = State::default();
-        for (server, provider) in [("a.test", "okta"), ("b.test:8443", "evil\u{1b}[2J"), ("c.test", "github")]
-        {
+        for (server, provider) in [
+            ("a.test", "okta"),
+            ("b.test:8443", "evil\u{1b}[2J"),
+            ("c.test", "github"),
+            ("d.test", "$(id>x)"),
+            ("e.test", "-rf"),
+            ("f.test", "~root"),
+            ("g.test", "two words"),
+        ] {
             let trust = TrustRecord::Pinned { pin: Pin::of_public_key(b"a") };
             let server_record = Server {
                 trust,
@@ -136,7 +148,7 @@ mod tests {
     #[test]
     fn servers_are_offered_as_they_are_typed() {
         let servers = |typed: &str| values(&servers_in(&state(), OsStr::new(typed)));
-        assert_eq!(servers(""), ["a.test", "b.test:8443", "c.test"]);
+        assert_eq!(servers(""), ["a.test", "b.test:8443", "c.test", "d.test", "e.test", "f.test", "g.test"]);
         assert_eq!(servers("b"), ["b.test:8443"]);
         assert_eq!(servers("b.test:8"), ["b.test:8443"]);
         assert_eq!(servers("https://c"), ["https://c.test"]);

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{HomeError, io_error};
 use crate::terminal::Terminal;
@@ -19,12 +20,29 @@ pub(super) fn check(path: &Path, terminal: Terminal) -> Result<bool, HomeError> 
     if !metadata.is_dir() {
         return Err(HomeError::OtherKind { path: path.display().to_string(), expected: "a directory" });
     }
-    if metadata.mode() & 0o077 != 0 {
-        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io_error(path))?;
-        terminal
-            .warn(&format!("{} could be entered by others: it is yours alone now (0700)", path.display()));
+    if metadata.mode() & OTHERS != 0 {
+        let tightened = fs::set_permissions(path, Permissions::from_mode(0o700));
+        let now = tightened.and_then(|()| path.symlink_metadata());
+        tell_tightened(path, "could be entered by others: it is yours alone now (0700)", now, terminal);
     }
     Ok(true)
+}
+
+/// What others may do with a file or directory.
+pub(super) const OTHERS: u32 = 0o077;
+
+/// Says that `path` was taken from others, or, where the file system keeps no modes, that it cannot be: once in a run.
+pub(super) fn tell_tightened(path: &Path, what: &str, now: io::Result<Metadata>, terminal: Terminal) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if now.is_ok_and(|metadata| metadata.mode() & OTHERS == 0) {
+        terminal.warn(&format!("{} {what}", path.display()));
+    } else if !TOLD.swap(true, Ordering::Relaxed) {
+        terminal.warn(&format!(
+            "{} cannot be made private: its file system keeps no modes, so other users of this machine may read your \
+             sessions; set INFRA_HOME to a directory on one that does",
+            path.display()
+        ));
+    }
 }
 
 /// As [`check`], and creates the directory where there is none.

@@ -10,8 +10,9 @@ use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::directory::check_owner;
+use super::directory::{OTHERS, check_owner, tell_tightened};
 use super::{HomeError, io_error};
+use crate::durable::sync_directory;
 use crate::terminal::Terminal;
 
 /// Thousands of servers fit in.
@@ -119,7 +120,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         beside.write_all(b"\n")?;
         beside.as_file().sync_all()?;
         beside.persist(&self.path)?;
-        File::open(directory)?.sync_all()
+        sync_directory(directory)
     }
 
     fn read_text(&self) -> Result<Option<Vec<u8>>, HomeError> {
@@ -137,10 +138,11 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         if !metadata.is_file() {
             return Err(HomeError::OtherKind { path: self.name(), expected: "a file" });
         }
-        if metadata.mode() & 0o077 != 0 {
-            file.set_permissions(Permissions::from_mode(0o600)).map_err(io_error(&self.path))?;
-            self.terminal
-                .warn(&format!("{} could be read by others: it is yours alone now (0600)", self.name()));
+        if metadata.mode() & OTHERS != 0 {
+            let tightened = file.set_permissions(Permissions::from_mode(0o600));
+            let now = tightened.and_then(|()| file.metadata());
+            let what = "could be read by others: it is yours alone now (0600)";
+            tell_tightened(&self.path, what, now, self.terminal);
         }
         let mut text = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(io_error(&self.path))?;

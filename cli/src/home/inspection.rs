@@ -27,7 +27,9 @@ pub struct Inspection {
 pub enum Problem {
     #[error(transparent)]
     Unusable(#[from] HomeError),
-    #[error("{path} is open to others ({mode:04o} instead of {expected:04o}): the next command tightens it")]
+    #[error(
+        "{path} is open to others ({mode:04o} instead of {expected:04o}): the next command tightens it, where the file system keeps modes"
+    )]
     Open { path: String, mode: u32, expected: u32 },
     #[error("{path} is damaged: the next command sets it aside and begins a new one")]
     Damaged { path: String },

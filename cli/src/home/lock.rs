@@ -1,15 +1,18 @@
-//! Locks between processes. The kernel frees them with the process that held them.
+//! Locks between processes. The kernel frees them with the process that held them; on a file system without such locks a
+//! file that only one process can make takes their place.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::{HomeError, io_error};
+use crate::terminal::Terminal;
 
 /// A change takes milliseconds, even when a hundred processes wait for theirs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,8 +22,14 @@ const MAX_NOTE: u64 = 16 * 1024;
 
 /// The lock of the files.
 #[derive(Debug)]
-pub(super) struct Lock {
-    _file: File,
+pub(super) enum Lock {
+    OfKernel {
+        _file: File,
+    },
+    /// Removed when it is dropped; a process that is killed leaves it behind.
+    OfFile {
+        path: PathBuf,
+    },
 }
 
 /// Whose turn it is to log in.
@@ -46,22 +55,64 @@ impl Lock {
         let begin = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self::OfKernel { _file: file }),
                 Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => {
                     let path = path.display().to_string();
                     return Err(HomeError::Locked { path, seconds: PATIENCE.as_secs() });
                 }
+                Err(TryLockError::Error(error)) if has_no_locks(&error) => return Self::take_file(path),
                 Err(TryLockError::Error(error)) => return Err(io_error(path)(error)),
+            }
+        }
+    }
+
+    /// Waits until the file beside `path` can be made, with an end.
+    fn take_file(path: &Path) -> Result<Self, HomeError> {
+        let path = path.with_extension("held");
+        let begin = Instant::now();
+        loop {
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(_) => return Ok(Self::OfFile { path }),
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io_error(&path)(error)),
+                Err(_) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(_) => {
+                    let path = path.display().to_string();
+                    return Err(HomeError::Held { path, seconds: PATIENCE.as_secs() });
+                }
             }
         }
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Self::OfFile { path } = self {
+            // One that cannot be removed is told by the next that waits for it.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Whether the file system has no locks, as some over a network or in user space.
+fn has_no_locks(error: &io::Error) -> bool {
+    let without = [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::INVAL];
+    without.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// Takes the turn to log in, or tells who has it. Does not wait.
-pub(super) fn take_login_turn(path: &Path) -> Result<LoginTurn, HomeError> {
+///
+/// Without locks nobody has a turn: a login takes minutes, and a file that a killed one left would end all later ones.
+pub(super) fn take_login_turn(path: &Path, terminal: Terminal) -> Result<LoginTurn, HomeError> {
     let mut file = open(path)?;
     match file.try_lock() {
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+            terminal.say(&format!(
+                "{} cannot be locked ({error}): run one `infra login` at a time",
+                path.display()
+            ));
+            Ok(LoginTurn::Mine(LoginLock { file }))
+        }
         Ok(()) => {
             file.set_len(0).map_err(io_error(path))?;
             Ok(LoginTurn::Mine(LoginLock { file }))

@@ -20,6 +20,8 @@ pub struct Wanted {
     /// The program that gets the user's token, and its arguments.
     pub command: String,
     pub arguments: Vec<String>,
+    /// The variable that the program needs, and its value: client-go runs it with those of whatever program asks.
+    pub variable: (&'static str, Option<String>),
     /// What to do where the program is missing.
     pub install_hint: String,
     /// Whether the context becomes the current one.
@@ -166,15 +168,23 @@ impl<'a> Kubeconfig<'a> {
         let Some((document, old)) = old else { return Ok(Some(fresh())) };
         // Joined with what is there: `proxy-url`, say, is the user's own.
         let mut joined = old.clone();
-        let body = wanted.body(section);
+        let mut body = wanted.body(section);
+        if let Some(exec) = body.find_mut("exec") {
+            exec.remove("env");
+        }
         if section == Section::Clusters
             && body.find(AUTHORITY_DATA).is_some()
-            && let Some(cluster) = body_of(&mut joined, section)
+            && let Some(cluster) = joined.find_mut(section.body())
         {
             cluster.remove("certificate-authority");
             cluster.remove("insecure-skip-tls-verify");
         }
         joined.set(section.body(), body);
+        if section == Section::Users
+            && let Some(exec) = joined.find_mut(section.body()).and_then(|user| user.find_mut("exec"))
+        {
+            wanted.set_variable(exec);
+        }
         if joined == *old {
             return Ok(None);
         }
@@ -240,17 +250,18 @@ impl Wanted {
                 }
                 cluster
             }
-            Section::Users => Node::map([(
-                "exec",
-                Node::map([
+            Section::Users => {
+                let mut exec = Node::map([
                     ("apiVersion", Node::text(EXEC_API_VERSION)),
                     ("command", Node::text(&self.command)),
                     ("args", Node::list(self.arguments.iter().map(|word| Node::text(word)).collect())),
                     ("installHint", Node::text(&self.install_hint)),
                     ("interactiveMode", Node::text("Never")),
                     ("provideClusterInfo", Node::boolean(false)),
-                ]),
-            )]),
+                ]);
+                self.set_variable(&mut exec);
+                Node::map([("exec", exec)])
+            }
             Section::Contexts => {
                 let mut context =
                     Node::map([("cluster", Node::text(&self.name)), ("user", Node::text(&self.name))]);
@@ -263,14 +274,27 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Sets or removes the variable among those of an entry, which may have others of its user's.
+    fn set_variable(&self, exec: &mut Node) {
+        let (name, value) = &self.variable;
+        let is_other = |item: &&Node| item.find("name").and_then(Node::as_text) != Some(name);
+        let before = exec.find("env").map_or(&[][..], Node::items);
+        let others = before.iter().filter(is_other).cloned();
+        let ours =
+            value.iter().map(|value| Node::map([("name", Node::text(name)), ("value", Node::text(value))]));
+        let variables: Vec<Node> = others.chain(ours).collect();
+        if variables.is_empty() {
+            exec.remove("env");
+        } else {
+            exec.set("env", Node::list(variables));
+        }
+    }
+}
+
 /// What an entry says under a key.
 fn said<'a>(entry: &'a Node, section: Section, key: &str) -> Option<&'a str> {
     entry.find(section.body())?.find(key)?.as_text()
-}
-
-fn body_of(entry: &mut Node, section: Section) -> Option<&mut Node> {
-    let Kind::Map(pairs) = &mut entry.kind else { return None };
-    pairs.iter_mut().find(|(key, _)| key.as_text() == Some(section.body())).map(|(_, value)| value)
 }
 
 fn is_our_user(entry: &Node) -> bool {

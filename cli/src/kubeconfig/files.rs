@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::KubeconfigError;
+use crate::durable::sync_directory;
 
 /// A change takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -142,10 +143,11 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), KubeconfigError> {
             .tempfile_in(folder)?;
         beside.write_all(text.as_bytes())?;
         // What the process makes is narrowed by its umask; the old file's mode was somebody's choice.
-        beside.as_file().set_permissions(Permissions::from_mode(mode))?;
+        // Where that is refused, as on a file system without modes, the narrow one stays.
+        let _ = beside.as_file().set_permissions(Permissions::from_mode(mode));
         beside.as_file().sync_all()?;
         beside.persist(path)?;
-        File::open(folder)?.sync_all()
+        sync_directory(folder)
     };
     write().map_err(io_error(path))
 }

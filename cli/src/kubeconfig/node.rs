@@ -100,6 +100,11 @@ impl Node {
         self.pairs().iter().find(|(name, _)| name.as_text() == Some(key)).map(|(_, value)| value)
     }
 
+    pub(super) fn find_mut(&mut self, key: &str) -> Option<&mut Node> {
+        let Kind::Map(pairs) = &mut self.kind else { return None };
+        pairs.iter_mut().find(|(name, _)| name.as_text() == Some(key)).map(|(_, value)| value)
+    }
+
     /// Sets a key of a map; maps below are joined, everything else is replaced.
     pub(super) fn set(&mut self, key: &str, value: Node) {
         let Kind::Map(pairs) = &mut self.kind else { return };

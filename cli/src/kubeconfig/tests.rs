@@ -14,6 +14,7 @@ fn wanted() -> Wanted {
         namespace: None,
         command: "infra".to_owned(),
         arguments: ["kubernetes", "token", "--cluster", "prod"].map(ToOwned::to_owned).to_vec(),
+        variable: ("INFRA_HOME", None),
         install_hint: "install it".to_owned(),
         is_current: false,
         is_forced: false,
@@ -63,6 +64,29 @@ fn what_the_user_added_to_our_entries_stays_and_the_mode_too() {
     );
     assert!(!text.contains("insecure") && !text.contains("k8s.test"), "{text}");
     assert_eq!(mode(&path), 0o640);
+}
+
+#[test]
+fn the_variable_follows_the_home_and_others_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("config");
+    let text = || fs::read_to_string(&path).expect("a file");
+    let in_home = |home: &str| Wanted { variable: ("INFRA_HOME", Some(home.to_owned())), ..wanted() };
+    add(&at(&path), &wanted()).expect("entries");
+    assert!(!text().contains("env"), "{}", text());
+    add(&at(&path), &in_home("/first")).expect("entries");
+    assert!(text().contains("name: INFRA_HOME") && text().contains("value: /first"), "{}", text());
+    let with_own = text().replace(
+        "value: /first",
+        "value: /first\n      - name: HTTPS_PROXY\n        value: http://proxy.test",
+    );
+    fs::write(&path, with_own).expect("a file");
+    add(&at(&path), &in_home("/second")).expect("entries");
+    assert!(text().contains("/second") && text().contains("HTTPS_PROXY"), "{}", text());
+    assert!(!text().contains("/first"), "{}", text());
+    assert!(add(&at(&path), &in_home("/second")).expect("entries").changed.is_empty());
+    add(&at(&path), &wanted()).expect("entries");
+    assert!(!text().contains("INFRA_HOME") && text().contains("HTTPS_PROXY"), "{}", text());
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn another() -> TrustRecord {
 fn settings(fingerprint: Option<Pin>, ca_file: Option<&Path>) -> Settings {
     Settings {
         home: "/nowhere".into(),
+        is_home_set: false,
         server: None,
         token: None,
         fingerprint,

@@ -80,7 +80,7 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
 /// What is wrong with the command, as if it was typed alone.
 fn misuse(answer: &clap::Error, typed: &[OsString]) -> Result<ExitCode, Failure> {
     let Some(Misuse { what, because, hint }) = Misuse::of(answer, &Arguments::command(), typed) else {
-        return Ok(crate::terminal::show_usage(answer));
+        return crate::terminal::show_usage(answer).map_err(|error| Failure::output(&error));
     };
     Err(Failure::usage(what).because_text(because).hint(hint))
 }

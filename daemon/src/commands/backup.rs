@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use infra_shared::clock::{Clock, SystemClock};
+use infra_shared::printable::counted;
 
 use super::key::ask_for_recovery_key;
 use super::operation::perform_to_file;
@@ -94,10 +95,9 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
     let restored = restored.map_err(|error| failure("the backup was not restored", &error))?;
     context.terminal.say(&format!(
-        "restored the store as it was at {}; ended {} {} in it: users sign in again",
+        "restored the store as it was at {}; ended {} in it: users sign in again",
         restored.description.created_at,
-        restored.ended,
-        if restored.ended == 1 { "session" } else { "sessions" }
+        counted(restored.ended, "session")
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -59,7 +59,12 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
                  read the store.",
             );
             let line = Zeroizing::new(format!("{}\n", *key));
-            context.terminal.data(line.as_bytes()).map_err(|error| Failure::output(&error))?;
+            // However the output was lost, the key is.
+            context.terminal.data(line.as_bytes()).map_err(|error| {
+                Failure::new("cannot print the recovery key, which is lost: it has replaced the one before")
+                    .because(&error)
+                    .hint("`infrad key recovery create` once more, where it can be printed")
+            })?;
             context.terminal.say("check what you wrote down: `infrad key recovery test`; then make a backup");
         }
         KeyCommand::Recovery { command: RecoveryCommand::Test } => {

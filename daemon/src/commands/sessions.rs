@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use infra_shared::api::{ListedSession, ListedSessions};
-use infra_shared::printable::printable;
+use infra_shared::printable::{counted, printable};
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -81,7 +81,7 @@ async fn end(context: &Context, config: &Config, ids: &[SessionID]) -> Result<Ex
 }
 
 fn told(ended: usize) -> String {
-    format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })
+    format!("ended {}", counted(ended, "session"))
 }
 
 fn table(listed: &ListedSessions) -> String {

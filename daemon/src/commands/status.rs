@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use infra_shared::printable::counted;
 use serde::de::DeserializeOwned;
 
 use super::Context;
@@ -96,7 +97,7 @@ fn describe_certificate(state: &CertificateState) -> Vec<String> {
     let until = match (state.expires_at, state.days_left) {
         (Some(expires_at), Some(days)) => {
             let since = state.issued_at.map(|issued_at| format!("since {issued_at} ")).unwrap_or_default();
-            format!("{since}until {expires_at} ({days} days left)")
+            format!("{since}until {expires_at} ({} left)", counted(days.max(0), "day"))
         }
         _ => "none yet".to_owned(),
     };
@@ -105,8 +106,10 @@ fn describe_certificate(state: &CertificateState) -> Vec<String> {
         lines.push(format!("              waiting: {what}"));
     }
     if let (Some(error), Some(at)) = (&state.last_error, state.last_error_at) {
-        lines
-            .push(format!("              failed at {at}, {} times since the start: {error}", state.failures));
+        lines.push(format!(
+            "              failed at {at}, {} since the start: {error}",
+            counted(state.failures, "time")
+        ));
     }
     lines
 }

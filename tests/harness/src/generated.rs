@@ -8,9 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use clap::Command;
-use clap_complete::{Generator, shells};
-use clap_complete_nushell::Nushell;
+use clap::{Command, ValueEnum};
+use infra_shared::completion::{Program, Shell};
 use tempfile::TempDir;
 
 use crate::peers;
@@ -18,24 +17,17 @@ use crate::peers;
 /// The contents of files, by their names.
 pub type Files = BTreeMap<String, String>;
 
-/// The completion scripts of a program, one a shell: with every command and option in them, to be installed by packages.
-pub fn completions(program: &Command) -> Files {
-    let mut files = Files::new();
-    let mut add = |shell: &dyn Generator| {
-        let (mut command, mut script) = (program.clone(), Vec::new());
-        let name = command.get_name().to_owned();
-        command.set_bin_name(&name);
-        command.build();
-        shell.generate(&command, &mut script);
-        files.insert(shell.file_name(&name), String::from_utf8(script).expect("scripts are text"));
+/// The completion scripts of a program, one a shell, under the names that packages install.
+pub fn completions(program: &Program) -> Files {
+    let file = |shell| match shell {
+        Shell::Bash => format!("{}.bash", program.name),
+        Shell::Elvish => format!("{}.elv", program.name),
+        Shell::Fish => format!("{}.fish", program.name),
+        Shell::Nushell => format!("{}.nu", program.name),
+        Shell::PowerShell => format!("_{}.ps1", program.name),
+        Shell::Zsh => format!("_{}", program.name),
     };
-    add(&shells::Bash);
-    add(&shells::Elvish);
-    add(&shells::Fish);
-    add(&shells::PowerShell);
-    add(&shells::Zsh);
-    add(&Nushell);
-    files
+    Shell::value_variants().iter().map(|shell| (file(*shell), program.script(*shell))).collect()
 }
 
 /// The manual pages of a program, one a command.

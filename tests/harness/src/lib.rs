@@ -37,6 +37,7 @@ pub mod load;
 pub mod login;
 pub mod moto;
 pub mod namespace;
+pub mod odd_file_system;
 pub mod openbao;
 pub mod oracle;
 pub mod pebble;

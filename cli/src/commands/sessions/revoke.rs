@@ -1,6 +1,6 @@
 //! `infra sessions revoke`: ends sessions, the own one last.
 
-use infra_shared::printable::printable;
+use infra_shared::printable::{counted, printable};
 use infra_shared::token_text::SessionID;
 
 use super::super::{Ended, end_session, logout};
@@ -84,5 +84,5 @@ fn end_own(context: &Context, asking: &Asking) -> Result<Exit, Failure> {
 }
 
 fn told(ended: usize) -> String {
-    if ended == 1 { "ended 1 other session".to_owned() } else { format!("ended {ended} other sessions") }
+    format!("ended {}", counted(ended, "other session"))
 }

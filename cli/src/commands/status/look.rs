@@ -322,6 +322,9 @@ impl Report {
             State::LoggedOut if self.cause.is_some() => {
                 Failure::new(self.exit(), format!("the token of INFRA_TOKEN is not valid at {server}"))
             }
+            State::LoggedOut if server.is_empty() => {
+                Failure::new(self.exit(), "you are not signed in, and no server is known here")
+            }
             State::LoggedOut => Failure::new(self.exit(), format!("you are not signed in ({server})")),
             State::Expired => Failure::new(self.exit(), format!("the session at {server} has expired")),
             State::Revoked => Failure::new(self.exit(), format!("the session at {server} was ended")),

@@ -27,7 +27,7 @@ pub(crate) fn tell_of_newer(context: &Context, report: &Report) {
     if told.as_ref() == Some(id) {
         return;
     }
-    let (opened, from) = (times::local(newest.session.created_at, context.now()), from(newest));
+    let (opened, from) = (times::at(newest.session.created_at, context.now()), from(newest));
     context.terminal.warn(&if *count > 1 {
         format!(
             "{count} other sessions of yours were opened at {origin} since you signed in, the newest one {opened}, {from}; \

@@ -45,7 +45,7 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
         // By the local clock, which is the one that the reader looks at.
         let ends = now.checked_add(left).unwrap_or(now);
         let idle = session.idle_expires_at < session.expires_at;
-        let condition = if idle { " unless it is used before" } else { "" };
+        let condition = if idle { ", longer if it is used" } else { "" };
         lines.push(format!(
             "  until     {} ({} left){condition}",
             times::local(ends, now),
@@ -53,8 +53,12 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
         ));
         if idle {
             let rest = session.expires_at.duration_since(session.idle_expires_at) + left;
-            let at_last = now.checked_add(rest).unwrap_or(now);
-            lines.push(format!("  at last   {} ({} left)", times::local(at_last, now), times::left(rest)));
+            let latest = now.checked_add(rest).unwrap_or(now);
+            lines.push(format!(
+                "  at most   until {} ({} left)",
+                times::local(latest, now),
+                times::left(rest)
+            ));
         }
     }
     // Where it is else is what everybody expects.
@@ -91,7 +95,7 @@ fn why_not_known(report: &Report, now: Timestamp) -> Option<String> {
         (Some(cause), _) => Some(cause.to_string()),
         (None, Some(session)) => {
             let idle = now.checked_sub(report.not_heard_of_for(session)).unwrap_or(now);
-            Some(format!("unless a service has used it since, it ended at {}", times::local(idle, now)))
+            Some(format!("unless a service has used it since, it ended {}", times::at(idle, now)))
         }
         (None, None) => Some("nothing of the session of INFRA_TOKEN is stored here".to_owned()),
     }

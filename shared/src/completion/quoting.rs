@@ -1,0 +1,104 @@
+//! Names as they can stand in a command line.
+
+use std::borrow::Cow;
+
+use super::Shell;
+use super::typed::unquoted;
+
+/// `value` as `shell` has to be given it, where `word` is typed already. Elvish, fish and zsh quote what they insert. `None`
+/// where it cannot be quoted.
+pub(super) fn quoted<'a>(shell: Shell, value: &'a str, word: &str) -> Option<Cow<'a, str>> {
+    match shell {
+        Shell::Bash => bash(value, word),
+        Shell::PowerShell => Some(powershell(value)),
+        Shell::Elvish | Shell::Fish | Shell::Nushell | Shell::Zsh => Some(Cow::Borrowed(value)),
+    }
+}
+
+/// Bash replaces what is within an open quote; else what is after the last colon or equals sign, at which it splits a line.
+fn bash<'a>(value: &'a str, word: &str) -> Option<Cow<'a, str>> {
+    // In quotes nothing can be done about these: the one ends them, the other is read before they are.
+    let fits = !value.contains(['\'', '!']);
+    match word.chars().next() {
+        Some('\'') => fits.then_some(Cow::Borrowed(value)),
+        Some('"') => {
+            let is_special = |character| matches!(character, '$' | '`' | '"' | '\\');
+            fits.then(|| escaped(value, |character| Some('\\').filter(|_| is_special(character))))
+        }
+        _ => {
+            let before = word.rfind([':', '=']).and_then(|at| word.get(..=at)).unwrap_or_default();
+            let before = unquoted(&before.into());
+            let rest = before.to_str().and_then(|before| value.strip_prefix(before)).unwrap_or(value);
+            Some(escaped(rest, |character| Some('\\').filter(|_| !is_plain(character))))
+        }
+    }
+}
+
+/// In single quotes, in which only they mean something; the typographic ones count as such, too.
+fn powershell(value: &str) -> Cow<'_, str> {
+    if value.chars().all(|character| is_plain(character) && !matches!(character, ',' | '@' | '%')) {
+        return Cow::Borrowed(value);
+    }
+    let is_quote = |character| matches!(character, '\'' | '\u{2018}'..='\u{201b}');
+    let inner = escaped(value, |character| Some(character).filter(|character| is_quote(*character)));
+    Cow::Owned(format!("'{inner}'"))
+}
+
+fn escaped(value: &str, before: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
+    if !value.chars().any(|character| before(character).is_some()) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(value.chars().flat_map(|character| before(character).into_iter().chain([character])).collect())
+}
+
+/// Characters that mean nothing in the middle of a word.
+fn is_plain(character: char) -> bool {
+    character.is_ascii_alphanumeric()
+        || matches!(character, '-' | '.' | '_' | '/' | ':' | '@' | '%' | '+' | ',' | '=')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bash_is_given_what_it_replaces_with_backslashes() {
+        for (value, word, inserted) in [
+            ("infra.test:8443", "infra.test:8", "8443"),
+            ("--server=a.test", "--server=a", "a.test"),
+            ("[::1]:8443", "[", "\\[::1\\]:8443"),
+            ("[::1]:8443", "[::1]:8", "8443"),
+            ("$(id>x)", "", "\\$\\(id\\>x\\)"),
+            ("a'b;c d", "", "a\\'b\\;c\\ d"),
+            ("[::1]:8443", "\"[::1]:8", "[::1]:8443"),
+            ("[::1]:8443", "\\[::1\\]:8", "8443"),
+            ("$(id)\"", "\"$", "\\$(id)\\\""),
+            ("a b", "'a", "a b"),
+        ] {
+            assert_eq!(quoted(Shell::Bash, value, word).as_deref(), Some(inserted), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_would_end_an_open_quote_is_left_out() {
+        for value in ["a'b", "!a"] {
+            assert_eq!(
+                (quoted(Shell::Bash, value, "'"), quoted(Shell::Bash, value, "\"")),
+                (None, None),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn powershell_is_given_quotes_where_they_are_needed() {
+        for (value, inserted) in [
+            ("infra.test:8443", "infra.test:8443"),
+            ("$(id>x)", "'$(id>x)'"),
+            ("a'b\u{2019}c", "'a''b\u{2019}\u{2019}c'"),
+            ("@a", "'@a'"),
+        ] {
+            assert_eq!(quoted(Shell::PowerShell, value, "").as_deref(), Some(inserted), "{value}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Words as they stand in the line, for a shell that hands them over with their quotes.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// `word` without its quotes, as bash would read it; what bash would replace or run stays as it is typed. A quote that is
+/// not closed yet is one.
+pub(super) fn unquoted(word: &OsString) -> OsString {
+    let mut plain = Vec::new();
+    let mut quote = None;
+    let mut bytes = word.as_bytes().iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match (quote, byte) {
+            (Some(open), byte) if byte == open => quote = None,
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (None, b'\\') => plain.extend(bytes.next()),
+            (Some(b'"'), b'\\') => match bytes.next_if(|next| b"$`\"\\".contains(next)) {
+                Some(next) => plain.push(next),
+                None => plain.push(byte),
+            },
+            (_, byte) => plain.push(byte),
+        }
+    }
+    OsString::from_vec(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_without_their_quotes() {
+        for (typed, read) in [
+            ("plain", "plain"),
+            ("\\[::1\\]:84", "[::1]:84"),
+            ("'a b'c", "a bc"),
+            ("\"a \\\" \\x\"", "a \" \\x"),
+            ("'open", "open"),
+            ("$(id)", "$(id)"),
+            ("end\\", "end"),
+        ] {
+            assert_eq!(unquoted(&OsString::from(typed)), OsString::from(read), "{typed}");
+        }
+    }
+}
