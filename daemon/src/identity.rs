@@ -6,120 +6,54 @@ mod authorization_url;
 mod claims;
 mod code_exchange;
 mod discovery;
+mod ed25519;
+mod email;
+mod endpoints;
+mod error;
 mod examination;
+mod freshness;
 #[cfg(test)]
 mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
 pub(crate) mod fuzzing;
+mod groups;
 mod id_token;
 mod json;
 mod refresh;
+mod settings;
 mod signing_keys;
 mod user_info;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
-use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
 
 use crate::outbound::{Limits, Outbound};
-use crate::secrets::{Backends, ReadError, ReadReason, Reference};
-use crate::turns::{NoTurn, Turn, TurnLimits, Turns};
+use crate::secrets::{Backends, ReadReason};
+use crate::turns::{NoTurn, Turn, Turns};
+use claims::Answers;
 use discovery::{Discovery, Metadata};
 use id_token::{Expected, IDToken, Occasion};
 use signing_keys::SigningKeys;
 
 pub use allow::Allow;
-pub use claims::{Told, ToldEmail};
+pub use claims::{Source, Sources, Told, ToldEmail};
+pub use email::{Email, is_domain};
+pub use endpoints::is_endpoint_host;
+pub use error::IdentityError;
 pub use examination::{Finding, Outcome};
+pub use groups::{ToldGroups, TooManyGroups};
 pub use refresh::{Answered, HeldGrant, Judged, RefreshError};
+pub use settings::{ClientAuthentication, ExchangeLimits, ProviderKind, ProviderSettings, SigningAlgorithm};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
-
-/// Waiting exchanges of all parties together.
-const MOST_WAITING: usize = 4096;
-
-/// How exchanges with one provider are limited.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExchangeLimits {
-    /// Exchanges at a time. One party gets three quarters of them at most.
-    pub at_once: usize,
-    /// Waiting exchanges of one party.
-    pub waiting_of_party: usize,
-    /// For everything from the code to the proven identity, the wait for a turn included. A person waits for it.
-    pub time: Duration,
-}
-
-impl Default for ExchangeLimits {
-    fn default() -> Self {
-        Self { at_once: 32, waiting_of_party: 256, time: Duration::from_secs(10) }
-    }
-}
-
-impl ExchangeLimits {
-    fn turns(&self) -> Turns {
-        let Self { at_once, waiting_of_party, time } = *self;
-        Turns::new(TurnLimits { at_once, waiting_of_party, waiting: MOST_WAITING, time })
-    }
-}
-
-/// A provider as the configuration describes it.
-#[derive(Debug, Clone)]
-pub struct ProviderSettings {
-    pub name: String,
-    pub kind: ProviderKind,
-    /// Byte for byte as the provider writes it.
-    pub issuer: String,
-    pub client_id: String,
-    pub client_secret: Reference,
-    pub client_authentication: ClientAuthentication,
-    /// `http://127.0.0.1:PORT/callback`, in the order in which they are tried.
-    pub redirect_uris: Vec<String>,
-    pub scopes: Vec<String>,
-    pub groups_claim: String,
-    pub signing_algorithms: Vec<SigningAlgorithm>,
-    /// Its metadata do not mention PKCE, and the operator knows from elsewhere that it checks it.
-    pub assumes_pkce: bool,
-    pub allow: Allow,
-    /// The certification authorities of the provider, where not the operating system's.
-    pub authorities: Option<Vec<CertificateDer<'static>>>,
-    /// `http` issuers on loopback: the development provider's only; no configuration can say so.
-    pub development: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProviderKind {
-    Okta,
-    Oidc,
-}
-
-/// How the daemon proves itself at the token endpoint (OpenID Connect Core §9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientAuthentication {
-    ClientSecretBasic,
-    ClientSecretPost,
-}
-
-/// The algorithms that an ID token may be signed with (RFC 7518 §3.1, RFC 8037). There is no `none` and no HMAC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SigningAlgorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
-}
 
 /// The parameters of an authorization request that differ from login to login.
 #[derive(Debug)]
@@ -139,29 +73,6 @@ pub struct CodeGrant<'a> {
     pub nonce: &'a SecretString,
 }
 
-/// Why there is no identity. `Display` is for the log: precise, without any text or secret from the provider.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// The provider cannot be reached or does not answer as one: worth another try.
-    #[error("provider unavailable: {0}")]
-    Unavailable(String),
-    /// One caller has as many exchanges waiting as it may have.
-    #[error("too many exchanges of one address wait")]
-    TooManyWait,
-    /// The provider does not take the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
-    #[error(
-        "invalid_client: the provider refused the client secret that was just read from {reference}; was it replaced \
-         there or at the provider, or is `clientID` or `clientAuthentication` wrong?"
-    )]
-    ClientRefused { reference: String },
-    /// The client secret cannot be read.
-    #[error("client secret: {0}")]
-    ClientSecret(#[from] ReadError),
-    /// The provider refused the code, or what it sent does not prove anybody. The text is a reason code of our own.
-    #[error("refused: {0}")]
-    Refused(String),
-}
-
 /// One provider, with what was learned of it.
 pub struct Provider {
     settings: ProviderSettings,
@@ -171,15 +82,6 @@ pub struct Provider {
     discovery: Discovery,
     signing_keys: SigningKeys,
     turns: Turns,
-}
-
-impl ProviderSettings {
-    /// Asks for a refresh token with every login (OpenID Connect Core §11).
-    pub fn ask_for_refresh_tokens(&mut self) {
-        if !self.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
-            self.scopes.push(OFFLINE_ACCESS.to_owned());
-        }
-    }
 }
 
 impl Provider {
@@ -267,6 +169,7 @@ impl Provider {
         let expected = Expected {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
+            additional_audiences: &self.settings.additional_audiences,
             nonce: grant.nonce,
             occasion: Occasion::Login,
             algorithms: &self.settings.signing_algorithms,
@@ -281,6 +184,7 @@ impl Provider {
             nonce: grant.nonce.clone(),
             auth_time: id_token::seconds(&id_token.claims, "auth_time"),
             subject: id_token.subject,
+            sources: identity.sources,
         });
         Ok(Exchanged { identity, held })
     }
@@ -294,12 +198,14 @@ impl Provider {
         metadata: &Metadata,
         access_token: &SecretString,
     ) -> Result<VerifiedIdentity, IdentityError> {
-        let user_info = if claims::are_missing(claims, &self.settings) {
+        let asks = claims::are_missing(Some(claims), Sources::default(), &self.settings);
+        let user_info = if asks {
             user_info::fetch(&self.outbound, metadata, access_token, subject).await?
         } else {
             None
         };
-        claims::identity(subject, claims, user_info.as_ref(), &self.settings)
+        let answers = Answers { id_token: Some(claims), user_info: user_info.as_ref() };
+        claims::identity(subject, answers, &self.settings)
     }
 
     /// Verifies with the keys at hand, and once more with fresh ones when the provider may have changed them.
@@ -322,7 +228,7 @@ impl Provider {
             }
             verified => verified,
         };
-        verified.map_err(|error| IdentityError::Refused(format!("ID token: {error}")))
+        verified.map_err(|error| error::of_id_token(error, token, expected.now))
     }
 }
 
@@ -342,7 +248,8 @@ pub struct VerifiedIdentity {
     name: Option<String>,
     email: Option<String>,
     email_verified: bool,
-    groups: Vec<String>,
+    groups: ToldGroups,
+    sources: Sources,
 }
 
 impl VerifiedIdentity {
@@ -368,16 +275,12 @@ impl VerifiedIdentity {
     }
 
     pub fn groups(&self) -> &[String] {
-        &self.groups
+        self.groups.names()
     }
-}
 
-impl std::fmt::Display for ProviderKind {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Okta => "okta",
-            Self::Oidc => "oidc",
-        })
+    /// The same, with what to tell of a claim that is missing or cannot be used.
+    pub fn told_groups(&self) -> &ToldGroups {
+        &self.groups
     }
 }
 
@@ -387,12 +290,6 @@ fn refused(reason: &str) -> IdentityError {
 
 fn unavailable(reason: &str) -> IdentityError {
     IdentityError::Unavailable(reason.to_owned())
-}
-
-impl From<crate::outbound::OutboundError> for IdentityError {
-    fn from(error: crate::outbound::OutboundError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod login_binding;
 pub mod names;
 pub mod origin;
 pub mod pin;
+pub mod plain_url;
 pub mod printable;
 pub mod random;
 pub mod succession;

@@ -99,8 +99,8 @@ fn token_responses_that_are_none_are_refused() {
         answer("TE-08 1e309", malformed, |answer| {
             answer.body.splice(1..1, b"\"x\":1e309,".iter().copied());
         }),
-        answer("TE-18 100 kB", Unavailable("more than"), |answer| {
-            let long = format!("\"a\":\"{}\",", "a".repeat(100_000));
+        answer("TE-18 1.1 MB", Unavailable("more than"), |answer| {
+            let long = format!("\"a\":\"{}\",", "a".repeat(1_100_000));
             answer.body.splice(1..1, long.into_bytes());
         }),
         answer("TE-19 201", Unavailable("status 201"), |answer| answer.status = 201),

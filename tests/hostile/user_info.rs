@@ -55,8 +55,8 @@ fn what_is_said_of_somebody_else_or_in_another_form_refuses_the_login() {
         }),
         answer("UI-06 401", Unavailable("status 401"), |answer| answer.status = 401),
         answer("UI-06 500", Unavailable("status 500"), |answer| answer.status = 500),
-        answer("UI-07 100 kB", Unavailable("more than"), |answer| {
-            let long = format!("\"a\":\"{}\",", "a".repeat(100_000));
+        answer("UI-07 300 kB", Unavailable("more than"), |answer| {
+            let long = format!("\"a\":\"{}\",", "a".repeat(300_000));
             answer.body.splice(1..1, long.into_bytes());
         }),
     ]);

@@ -1,6 +1,7 @@
 //! The URL that the daemon wants the browser to open: https, and for this login. Whose host it names is the daemon's
 //! word, as it is the daemon that knows its provider.
 
+use infra_shared::plain_url;
 use url::{Host, Url};
 
 /// No identity provider needs a longer one.
@@ -35,7 +36,7 @@ impl Request {
         if url.len() > MAX_BYTES {
             return Err(UnacceptableURL::TooLong);
         }
-        let url = Url::parse(url).map_err(|_| UnacceptableURL::NoURL)?;
+        let url = plain_url::parse(url).ok_or(UnacceptableURL::NoURL)?;
         let is_development =
             || is_http_on_loopback(&url) && Url::parse(issuer).is_ok_and(|url| is_http_on_loopback(&url));
         if url.scheme() != "https" && !is_development() {

@@ -210,6 +210,27 @@ impl From<LoginRefusal> for Refusal {
                 ProblemCode::LoginRefused,
                 Some("the identity provider's answer does not prove who signed in"),
             ),
+            Login::Identity(IdentityError::ClocksDiffer(_)) => (
+                ProblemCode::LoginRefused,
+                Some(
+                    "the clocks of this server and of the identity provider differ too much: an operator has to set them, \
+                     and finds both times in the log under the request ID",
+                ),
+            ),
+            Login::Identity(IdentityError::TooMuch(_)) => (
+                ProblemCode::LoginRefused,
+                Some(
+                    "the identity provider says more about you than this server accepts, such as too many groups: an \
+                     operator has to filter the groups claim",
+                ),
+            ),
+            Login::Identity(IdentityError::Unusable(_)) => (
+                ProblemCode::ProviderUnavailable,
+                Some(
+                    "the daemon cannot use the identity provider's answers, and another try does not change that: an \
+                     operator has to correct it, and finds the reason in the log under the request ID",
+                ),
+            ),
             Login::Identity(IdentityError::Unavailable(_) | IdentityError::TooManyWait) => (
                 ProblemCode::ProviderUnavailable,
                 Some("the daemon got no usable answer from the identity provider: try again in a while"),
@@ -220,6 +241,9 @@ impl From<LoginRefusal> for Refusal {
                     "the identity provider does not accept the daemon's client secret: an operator has to correct it",
                 ),
             ),
+            Login::Identity(IdentityError::ClientSecret(ReadError::Unreachable(_))) => {
+                (ProblemCode::Unavailable, Some("the daemon cannot reach the place of its client secret"))
+            }
             Login::Identity(IdentityError::ClientSecret(_)) => (
                 ProblemCode::Unavailable,
                 Some("the daemon cannot read its client secret: an operator has to correct it"),
@@ -240,7 +264,7 @@ impl From<LoginRefusal> for Refusal {
 /// Whether another try is refused for the same reason until an operator has corrected something.
 fn needs_an_operator(refusal: &LoginRefusal) -> bool {
     match refusal {
-        LoginRefusal::Identity(IdentityError::ClientRefused { .. }) => true,
+        LoginRefusal::Identity(IdentityError::ClientRefused { .. } | IdentityError::Unusable(_)) => true,
         LoginRefusal::Identity(IdentityError::ClientSecret(error)) => {
             !matches!(error, ReadError::Unreachable(_))
         }

@@ -101,6 +101,8 @@ fn configuration(
         authorities: Some(Vec::new()),
         development: true,
         assumes_pkce: false,
+        additional_audiences: Vec::new(),
+        endpoint_hosts: None,
     };
     Config {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

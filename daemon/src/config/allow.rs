@@ -1,6 +1,6 @@
 //! `allow`: who is admitted, by group and by e-mail.
 
-use crate::identity::Allow;
+use crate::identity::{Allow, Email, is_domain};
 
 use super::error::FaultAt;
 use super::section::{Field, Section};
@@ -33,12 +33,5 @@ pub(super) fn listed(section: &Section<'_>) -> Result<Option<Allow>, FaultAt> {
 
 /// One address of one person: no pattern, and nothing around it.
 pub(super) fn is_email(text: &str) -> bool {
-    let good = |character: char| !character.is_whitespace() && !character.is_control() && character != '*';
-    text.rsplit_once('@')
-        .is_some_and(|(local, domain)| !local.is_empty() && local.chars().all(good) && is_domain(domain))
-}
-
-fn is_domain(text: &str) -> bool {
-    let good = |character: char| !character.is_whitespace() && !character.is_control() && character != '@';
-    text.chars().all(good) && text.split('.').all(|label| !label.is_empty())
+    !text.contains('*') && Email::parse(text).is_some()
 }

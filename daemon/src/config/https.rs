@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use infra_shared::origin::Origin;
+use infra_shared::plain_url;
 use url::Url;
 
 use crate::tls::{AcmeSettings, CertificateFiles, ExternalAccount, MinimumVersion, OtherSource};
@@ -93,7 +94,7 @@ fn read_acme(field: &Field<'_>, public_urls: &[Origin]) -> Result<AcmeSettings, 
     if let Some(directory) = section.find("directory") {
         let expected = format!("the https address of an ACME directory, such as `{LETS_ENCRYPT}`");
         settings.directory = directory.parsed(&expected, |text| {
-            let url = Url::parse(text).ok()?;
+            let url = plain_url::parse(text)?;
             let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
             (url.scheme() == "https" && is_bare).then_some(url)
         })?;

@@ -1,8 +1,8 @@
 //! `providers`: who vouches for users, and how the daemon proves itself there.
 
-use url::Url;
+use infra_shared::plain_url;
 
-use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
+use crate::identity::{self, Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
 use crate::secrets::{Backends, Reference};
 
 use super::allow;
@@ -24,6 +24,8 @@ const PROVIDER: Keys = Keys(&[
     "groupsClaim",
     "signingAlgorithms",
     "assumePKCE",
+    "additionalAudiences",
+    "endpointHosts",
     "allow",
     "caFile",
 ]);
@@ -45,6 +47,10 @@ const ALGORITHMS: [(&str, SigningAlgorithm); 9] = [
     ("ES384", SigningAlgorithm::ES384),
     ("EdDSA", SigningAlgorithm::EdDSA),
 ];
+
+const MAX_ENDPOINT_HOSTS: usize = 32;
+const MAX_AUDIENCES: usize = 32;
+const MAX_AUDIENCE_BYTES: usize = 256;
 
 /// A provider whose reference to the client secret still has to be understood.
 struct Draft<'a> {
@@ -121,6 +127,9 @@ fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
         .find("signingAlgorithms")
         .map_or(Ok(DEFAULT_ALGORITHMS.to_vec()), |field| signing_algorithms(&field))?;
     let assumes_pkce = section.find("assumePKCE").map_or(Ok(false), |field| field.boolean())?;
+    let additional_audiences =
+        section.find("additionalAudiences").map_or(Ok(Vec::new()), |field| additional_audiences(&field))?;
+    let endpoint_hosts = section.find("endpointHosts").map(|field| endpoint_hosts(&field)).transpose()?;
     let allow = allow(section, kind)?;
     let authorities = section.find("caFile").map(|field| remote::authorities(&field)).transpose()?;
 
@@ -140,6 +149,8 @@ fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
             groups_claim,
             signing_algorithms,
             assumes_pkce,
+            additional_audiences,
+            endpoint_hosts,
             allow,
             authorities,
             development: false,
@@ -153,12 +164,32 @@ fn issuer(field: &Field<'_>) -> Result<String, FaultAt> {
     let expected = "the provider's https address without `?` or `#`, written exactly as the provider writes it, \
                     such as `https://example.okta.com`";
     field.parsed(expected, |text| {
-        let url = Url::parse(text).ok()?;
-        let bare =
-            url.username().is_empty() && url.password().is_none() && !text.contains(['?', '#', '@', '\\']);
-        let plain = text.starts_with("https://") && text.bytes().all(|byte| byte.is_ascii_graphic());
-        (plain && bare && url.host().is_some()).then(|| text.to_owned())
+        let url = plain_url::parse(text)?;
+        let bare = url.username().is_empty() && url.password().is_none() && !text.contains(['?', '#', '@']);
+        (text.starts_with("https://") && bare && url.host().is_some()).then(|| text.to_owned())
     })
+}
+
+/// Client IDs and the like: compared byte for byte with what the provider writes.
+fn additional_audiences(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
+    let expected = "a list of audiences that are trusted besides `clientID`, exactly as the provider writes them, such as \
+                    `[\"318490123456789012\"]`";
+    let audiences = field.texts(expected)?;
+    let is_plain = |audience: &String| {
+        (1..=MAX_AUDIENCE_BYTES).contains(&audience.len())
+            && audience.trim() == audience
+            && !audience.contains(char::is_control)
+    };
+    let good = audiences.len() <= MAX_AUDIENCES && audiences.iter().all(is_plain);
+    good.then_some(audiences).ok_or_else(|| field.wrong(expected))
+}
+
+fn endpoint_hosts(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
+    let expected = "a list of hosts besides the issuer's own, with the port if it is not 443, such as \
+                    `[oauth2.example.com, \"keys.example.com:8443\"]`";
+    let hosts = field.texts(expected)?;
+    let good = hosts.len() <= MAX_ENDPOINT_HOSTS && hosts.iter().all(|host| identity::is_endpoint_host(host));
+    good.then_some(hosts).ok_or_else(|| field.wrong(expected))
 }
 
 fn redirect_ports(field: &Field<'_>) -> Result<Vec<u16>, FaultAt> {

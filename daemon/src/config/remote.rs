@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use infra_shared::http::authorities_from_pem;
+use infra_shared::plain_url;
 use rustls::pki_types::CertificateDer;
 use url::{Host, Url};
 
@@ -160,7 +161,7 @@ fn server_address(field: &Field<'_>, example: &str) -> Result<Url, FaultAt> {
         "an https address without user, `?` or `#`, such as `{example}` (`http` only to 127.0.0.1 or [::1])"
     );
     field.parsed(&expected, |text| {
-        let url = Url::parse(text).ok()?;
+        let url = plain_url::parse(text)?;
         let is_bare = url.username().is_empty() && url.password().is_none() && !text.contains(['?', '#']);
         let is_private = match url.host()? {
             Host::Ipv4(address) => address.is_loopback(),

@@ -1,21 +1,38 @@
 //! From verified claims to a person: only texts of sane size and shape are taken over.
 
 use infra_shared::printable::is_printable;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{IdentityError, ProviderSettings, VerifiedIdentity, refused};
+use super::{Email, IdentityError, ProviderSettings, ToldGroups, VerifiedIdentity, refused};
 
-const MAX_GROUPS: usize = 256;
 const MAX_BYTES: usize = 256;
 
-/// Whether something that was asked for is not in the ID token and may be at the userinfo endpoint.
-pub(super) fn are_missing(id_token: &Map<String, Value>, settings: &ProviderSettings) -> bool {
-    let is_asked_for = |scope: &str| settings.scopes.iter().any(|asked| asked == scope);
-    let is_missing = |claim: &str| !id_token.contains_key(claim);
-    (is_asked_for("email") && is_missing("email"))
-        || (is_asked_for("profile") && is_missing("name"))
-        || (is_asked_for("groups") && is_missing(&settings.groups_claim))
+/// What a provider said of somebody, each part where it was said and verified.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answers<'a> {
+    /// `None` if the answer brought no ID token.
+    pub(super) id_token: Option<&'a Map<String, Value>>,
+    /// `None` if the userinfo endpoint was not asked.
+    pub(super) user_info: Option<&'a Map<String, Value>>,
+}
+
+/// Where a claim was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    #[serde(rename = "id_token")]
+    IDToken,
+    UserInfo,
+}
+
+/// Where the claims that rules use were found last: a source that carried one and is silent now has withdrawn it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    pub email: Option<Source>,
+    pub groups: Option<Source>,
 }
 
 /// What a provider says of somebody. `None` is what it does not mention: OpenID Connect Core §5.3.2 has a claim left out
@@ -24,27 +41,41 @@ pub(super) fn are_missing(id_token: &Map<String, Value>, settings: &ProviderSett
 pub struct Told {
     pub name: Option<Option<String>>,
     pub email: Option<ToldEmail>,
-    pub groups: Option<Vec<String>>,
+    pub groups: ToldGroups,
+    pub sources: Sources,
 }
 
 /// An e-mail as a provider tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToldEmail {
-    /// `None` where what it says is no e-mail that could be shown.
+    /// `None` if what it says is no e-mail address.
     pub address: Option<String>,
     /// Whether it vouches for it; `None` where it does not mention that.
     pub is_verified: Option<bool>,
 }
 
-/// The person `subject`, of whom an ID token says `id_token`. What that does not say may be taken from `user_info`, whose
-/// subject is the same.
+/// Whether something that was asked for, or was found there `before`, is not in the ID token and may be at the userinfo
+/// endpoint.
+pub(super) fn are_missing(
+    id_token: Option<&Map<String, Value>>,
+    before: Sources,
+    settings: &ProviderSettings,
+) -> bool {
+    let is_asked_for = |scope: &str| settings.scopes.iter().any(|asked| asked == scope);
+    let is_missing = |claim: &str| id_token.and_then(|claims| mentioned(claims, claim)).is_none();
+    let was_there = |source| source == Some(Source::UserInfo);
+    ((is_asked_for("email") || was_there(before.email)) && is_missing("email"))
+        || (is_asked_for("profile") && is_missing("name"))
+        || ((is_asked_for("groups") || was_there(before.groups)) && is_missing(&settings.groups_claim))
+}
+
+/// The person `subject`, of whom the answers speak.
 pub(super) fn identity(
     subject: &str,
-    id_token: &Map<String, Value>,
-    user_info: Option<&Map<String, Value>>,
+    answers: Answers<'_>,
     settings: &ProviderSettings,
 ) -> Result<VerifiedIdentity, IdentityError> {
-    let Told { name, email, groups } = told(id_token, user_info, settings)?;
+    let Told { name, email, groups, sources } = told(answers, settings)?;
     let email_verified = email.as_ref().is_some_and(|email| email.is_verified == Some(true));
     Ok(VerifiedIdentity {
         issuer: settings.issuer.clone(),
@@ -52,35 +83,76 @@ pub(super) fn identity(
         name: name.flatten(),
         email: email.and_then(|email| email.address),
         email_verified,
-        groups: groups.unwrap_or_default(),
+        groups,
+        sources,
     })
 }
 
-/// What an ID token and the userinfo endpoint mention; the ID token counts before the other.
-pub(super) fn told(
-    id_token: &Map<String, Value>,
-    user_info: Option<&Map<String, Value>>,
+/// What the answers mention; the ID token counts before userinfo.
+pub(super) fn told(answers: Answers<'_>, settings: &ProviderSettings) -> Result<Told, IdentityError> {
+    let find = |name: &str| {
+        let in_id_token = answers.id_token.and_then(|claims| mentioned(claims, name));
+        in_id_token.map(|value| (Source::IDToken, value)).or_else(|| {
+            let value = answers.user_info.and_then(|claims| mentioned(claims, name))?;
+            Some((Source::UserInfo, value))
+        })
+    };
+    let (email_from, groups_from) = (find("email"), find(&settings.groups_claim));
+    // E-mail and whether it is verified are from one source: the one's `true` says nothing of the other's address.
+    let of_email = email_from.and_then(|(source, _)| match source {
+        Source::IDToken => answers.id_token,
+        Source::UserInfo => answers.user_info,
+    });
+    Ok(Told {
+        name: find("name").map(|(_, value)| text(value)),
+        email: of_email.and_then(email),
+        groups: ToldGroups::read(groups_from.map(|(_, value)| value), &settings.name)?,
+        sources: Sources {
+            email: email_from.map(|(source, _)| source),
+            groups: groups_from.map(|(source, _)| source),
+        },
+    })
+}
+
+/// What a later answer says. A claim that the source of `before` carried, and that nobody mentions although that source
+/// was verified again, is withdrawn (OpenID Connect Core §5.3.2, §12.2): it is told as empty. Groups that cannot be read
+/// prove nothing.
+pub(super) fn told_again(
+    answers: Answers<'_>,
+    before: Sources,
     settings: &ProviderSettings,
 ) -> Result<Told, IdentityError> {
-    let find = |name: &str| {
-        let found = id_token.get(name).or_else(|| user_info.and_then(|claims| claims.get(name)));
-        found.filter(|value| !value.is_null())
+    let mut told = told(answers, settings)?;
+    if let ToldGroups::WrongType(kind) = told.groups {
+        return Err(refused(&format!("groups: neither a text nor a list ({kind})")));
+    }
+    let is_silent = |source: Option<Source>| match source {
+        Some(Source::IDToken) => answers.id_token.is_some(),
+        Some(Source::UserInfo) => answers.user_info.is_some(),
+        None => false,
     };
-    // E-mail and whether it is verified are from one source: the one's `true` says nothing of the other's address.
-    let of_email = if id_token.contains_key("email") { Some(id_token) } else { user_info };
-    Ok(Told {
-        name: find("name").map(text),
-        email: of_email.and_then(email),
-        groups: find(&settings.groups_claim).map(|value| groups(value, settings)).transpose()?,
-    })
+    if told.groups == ToldGroups::Missing && is_silent(before.groups) {
+        told.groups = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
+    }
+    if told.email.is_none() && is_silent(before.email) {
+        told.email = Some(ToldEmail { address: None, is_verified: None });
+    }
+    told.sources.groups = told.sources.groups.or(before.groups);
+    told.sources.email = told.sources.email.or(before.email);
+    Ok(told)
+}
+
+/// A claim that is there. Null means the same as left out.
+fn mentioned<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    claims.get(name).filter(|value| !value.is_null())
 }
 
 fn email(claims: &Map<String, Value>) -> Option<ToldEmail> {
-    let value = claims.get("email").filter(|value| !value.is_null())?;
-    let address = text(value);
+    let value = mentioned(claims, "email")?;
+    let address = text(value).filter(|address| Email::parse(address).is_some());
     // Some providers write it as text.
     let says_verified = |verified: &Value| *verified == Value::Bool(true) || *verified == "true";
-    let is_verified = claims.get("email_verified").filter(|verified| !verified.is_null()).map(says_verified);
+    let is_verified = mentioned(claims, "email_verified").map(says_verified);
     // Rules compare byte for byte: what was vouched for is what was sent, and not what Unicode makes of it.
     let is_as_sent = address.is_some() && address.as_deref() == value.as_str();
     Some(ToldEmail { address, is_verified: if is_as_sent { is_verified } else { Some(false) } })
@@ -93,67 +165,21 @@ fn text(value: &Value) -> Option<String> {
     is_good.then_some(text)
 }
 
-/// The names of groups. One that cannot be taken over refuses the login: leaving it out could change who may do what. One
-/// that is not in composed form is no group here: composed, it could be the name of another one (U+212A, the sign for
-/// kelvin, becomes a plain K), and two groups would be one.
-fn groups(value: &Value, settings: &ProviderSettings) -> Result<Vec<String>, IdentityError> {
-    let names = match value {
-        name @ Value::String(_) => std::slice::from_ref(name),
-        Value::Array(names) => names.as_slice(),
-        _ => return Err(refused("groups: neither a text nor a list")),
-    };
-    if names.len() > MAX_GROUPS {
-        return Err(refused("groups: more than 256"));
-    }
-    let mut taken = Vec::with_capacity(names.len());
-    for name in names {
-        let group = text(name).ok_or_else(|| refused("groups: malformed name"))?;
-        if name.as_str() == Some(&group) {
-            taken.push(group);
-        }
-    }
-    let left_out = names.len() - taken.len();
-    if left_out > 0 {
-        tracing::warn!(
-            provider = settings.name,
-            left_out,
-            "groups whose names are not in Unicode's form NFC do not count"
-        );
-    }
-    Ok(taken)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::identity::{Allow, ClientAuthentication, ProviderKind};
-    use crate::secrets::Backends;
+    use crate::identity::settings::tests::settings;
 
-    fn settings() -> ProviderSettings {
-        ProviderSettings {
-            name: "okta".to_owned(),
-            kind: ProviderKind::Okta,
-            issuer: "https://okta.test".to_owned(),
-            client_id: "0oa1".to_owned(),
-            client_secret: Backends::built_in().parse("env:SECRET").expect("a reference"),
-            client_authentication: ClientAuthentication::ClientSecretBasic,
-            redirect_uris: Vec::new(),
-            scopes: Vec::new(),
-            groups_claim: "groups".to_owned(),
-            signing_algorithms: Vec::new(),
-            allow: Allow::Everyone,
-            authorities: None,
-            development: false,
-            assumes_pkce: false,
-        }
+    fn asking(scopes: &[&str]) -> ProviderSettings {
+        ProviderSettings { scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(), ..settings() }
     }
 
     fn identity_of(id_token: &Value, user_info: &Value) -> Result<VerifiedIdentity, IdentityError> {
         let settings = settings();
-        let claims = id_token.as_object().expect("an object");
-        identity("00u1", claims, user_info.as_object(), &settings)
+        let answers = Answers { id_token: id_token.as_object(), user_info: user_info.as_object() };
+        identity("00u1", answers, &settings)
     }
 
     #[test]
@@ -195,14 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn two_groups_that_unicode_makes_one_stay_two() {
-        let claims = json!({"groups": ["\u{212a}8s-admins", "plain", "Zoe\u{308}", "Zo\u{eb}"]});
-        assert_eq!(identity_of(&claims, &json!(null)).expect("one").groups(), ["plain", "Zo\u{eb}"]);
-        let alone = identity_of(&json!({"groups": "\u{212a}8s-admins"}), &json!(null)).expect("one");
-        assert!(alone.groups().is_empty());
-    }
-
-    #[test]
     fn an_email_that_unicode_changes_is_not_the_one_that_was_vouched_for() {
         let claims = json!({"email": "\u{212a}im@b.test", "email_verified": true});
         let identity = identity_of(&claims, &json!(null)).expect("one");
@@ -214,7 +232,8 @@ mod tests {
     #[test]
     fn what_is_not_mentioned_is_told_from_what_is_empty() {
         let told_of = |claims: Value| {
-            told(claims.as_object().expect("an object"), None, &settings()).expect("something is told")
+            let answers = Answers { id_token: claims.as_object(), user_info: None };
+            told(answers, &settings()).expect("something is told")
         };
         for nothing in
             [json!({}), json!({"name": null, "email": null, "groups": null, "email_verified": true})]
@@ -222,18 +241,77 @@ mod tests {
             assert_eq!(told_of(nothing), Told::default());
         }
         let told = told_of(json!({"name": "", "email": "a@b.test", "groups": []}));
-        assert_eq!((told.name, told.groups), (Some(None), Some(Vec::new())));
+        let no_groups = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
+        assert_eq!((told.name, told.groups), (Some(None), no_groups));
         let unverified = ToldEmail { address: Some("a@b.test".to_owned()), is_verified: None };
         assert_eq!(told.email, Some(unverified));
     }
 
     #[test]
-    fn groups_are_a_list_or_one_text_and_nothing_else() {
-        assert_eq!(identity_of(&json!({"groups": "one"}), &json!(null)).expect("one").groups(), ["one"]);
-        assert!(identity_of(&json!({"groups": null}), &json!(null)).expect("one").groups().is_empty());
-        for groups in [json!({}), json!(7), json!([7]), json!([""]), json!(["a\nb"]), json!(vec!["g"; 257])] {
-            let refused = identity_of(&json!({"groups": groups}), &json!(null));
-            assert!(matches!(refused, Err(IdentityError::Refused(_))), "{groups}");
+    fn an_email_that_is_no_address_is_left_out() {
+        for address in ["a@evil@example.com", "\"a@evil.test\"@example.com", "alice@example.com.", "alice"] {
+            let claims = json!({"email": address, "email_verified": true});
+            let identity = identity_of(&claims, &json!(null)).expect("one");
+            assert_eq!((identity.email(), identity.verified_email()), (None, None), "{address}");
         }
+    }
+
+    #[test]
+    fn null_in_the_id_token_leaves_the_word_to_userinfo() {
+        let id_token = json!({"email": null, "groups": null});
+        let user_info = json!({"email": "a@b.test", "email_verified": true, "groups": ["a"]});
+        assert!(are_missing(id_token.as_object(), Sources::default(), &asking(&["groups"])));
+        let identity = identity_of(&id_token, &user_info).expect("one");
+        assert_eq!((identity.verified_email(), identity.groups()), (Some("a@b.test"), &["a".to_owned()][..]));
+    }
+
+    #[test]
+    fn groups_of_the_wrong_type_are_none_at_a_login_and_prove_nothing_later() {
+        for groups in [json!({"no": "list"}), json!(7)] {
+            let claims = json!({"groups": groups});
+            assert!(identity_of(&claims, &json!(null)).expect("one").groups().is_empty());
+            let answers = Answers { id_token: claims.as_object(), user_info: None };
+            assert!(told_again(answers, Sources::default(), &settings()).is_err(), "{groups}");
+        }
+        let too_many = json!({"groups": vec!["g"; 257]});
+        assert!(matches!(identity_of(&too_many, &json!(null)), Err(IdentityError::TooMuch(_))));
+    }
+
+    #[test]
+    fn a_source_that_is_silent_withdraws_what_it_carried() {
+        let (silent, null) = (json!({"sub": "a"}), json!({"groups": null, "email": null}));
+        let groups = |source, id_token: Option<&Value>, user_info: Option<&Value>| {
+            let before = Sources { email: source, groups: source };
+            let answers = Answers {
+                id_token: id_token.and_then(Value::as_object),
+                user_info: user_info.and_then(Value::as_object),
+            };
+            let told = told_again(answers, before, &settings()).expect("something");
+            assert_eq!(told.groups == ToldGroups::Missing, told.email.is_none());
+            assert_eq!(told.sources, before, "the source stays where it was");
+            told.groups
+        };
+        let none = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
+        for nothing in [&silent, &null] {
+            let (id_token, user_info) = (Some(Source::IDToken), Some(Source::UserInfo));
+            assert_eq!(groups(id_token, Some(nothing), None), none);
+            assert_eq!(groups(id_token, Some(nothing), Some(nothing)), none);
+            assert_eq!(groups(user_info, Some(nothing), Some(nothing)), none);
+            assert_eq!(groups(user_info, None, Some(nothing)), none);
+            // The source did not answer: nothing is withdrawn.
+            assert_eq!(groups(id_token, None, Some(nothing)), ToldGroups::Missing);
+            assert_eq!(groups(user_info, Some(nothing), None), ToldGroups::Missing);
+            assert_eq!(groups(None, Some(nothing), Some(nothing)), ToldGroups::Missing);
+        }
+    }
+
+    #[test]
+    fn userinfo_is_asked_again_if_it_carried_the_groups() {
+        let id_token = json!({"email": "a@b.test", "name": "A"});
+        let before = Sources { email: None, groups: Some(Source::UserInfo) };
+        let settings = asking(&["openid"]);
+        assert!(!are_missing(id_token.as_object(), Sources::default(), &settings));
+        assert!(are_missing(id_token.as_object(), before, &settings));
+        assert!(are_missing(None, before, &settings));
     }
 }

@@ -7,14 +7,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
-use zeroize::Zeroizing;
 
 use super::discovery::Metadata;
 use super::{ClientAuthentication, CodeGrant, IdentityError, ProviderSettings, json, refused, unavailable};
 use crate::outbound::{Answer, Authorization, Outbound, OutboundError};
 use crate::secrets::{Backends, ReadReason, Reference};
 
-const MAX_BYTES: usize = 64 * 1024;
+/// Room for an ID token of the longest kind, for an access token with the same claims, and for the rest.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// What the provider answered. Nothing of it is proven yet.
 #[expect(clippy::struct_field_names, reason = "these are their names in the standard")]
@@ -80,9 +80,7 @@ pub(super) async fn post_with(
 }
 
 fn form(settings: &ProviderSettings, fields: &[(&str, &str)], secret: Option<&SecretString>) -> SecretString {
-    // Room for everything from the start: a text that grows leaves copies behind.
-    let text = Zeroizing::new(String::with_capacity(16 * 1024));
-    let mut form = Serializer::new((*text).clone());
+    let mut form = Serializer::new(String::new());
     form.extend_pairs(fields);
     if let Some(secret) = secret {
         form.append_pair("client_id", &settings.client_id);

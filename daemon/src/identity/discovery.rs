@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use infra_shared::plain_url;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
@@ -185,7 +186,7 @@ fn strings<'a>(document: &'a Map<String, Value>, name: &str) -> Vec<&'a str> {
 
 /// HTTPS, or for the development provider HTTP to this machine; nothing in it that would carry a password along.
 fn endpoint(text: &str, development: bool) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "an endpoint is not a URL")?;
+    let url = plain_url::parse(text).ok_or("an endpoint is not a URL")?;
     let is_loopback = matches!(url.host(), Some(Host::Ipv4(address)) if address.is_loopback());
     if url.scheme() != "https" && !(development && url.scheme() == "http" && is_loopback) {
         return Err("an endpoint is not HTTPS");
@@ -204,27 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::identity::{Allow, ProviderKind};
-    use crate::secrets::Backends;
-
-    fn settings() -> ProviderSettings {
-        ProviderSettings {
-            name: "okta".to_owned(),
-            kind: ProviderKind::Okta,
-            issuer: "https://okta.test".to_owned(),
-            client_id: "0oa1".to_owned(),
-            client_secret: Backends::built_in().parse("env:SECRET").expect("a reference"),
-            client_authentication: ClientAuthentication::ClientSecretBasic,
-            redirect_uris: Vec::new(),
-            scopes: Vec::new(),
-            groups_claim: "groups".to_owned(),
-            signing_algorithms: Vec::new(),
-            allow: Allow::Everyone,
-            authorities: None,
-            development: false,
-            assumes_pkce: false,
-        }
-    }
+    use crate::identity::settings::tests::settings;
 
     fn good() -> Value {
         json!({
@@ -263,6 +244,12 @@ mod tests {
             ("token_endpoint", json!("file:///etc/passwd")),
             ("token_endpoint", json!("https://user:pass@okta.test/token")),
             ("token_endpoint", json!(null)),
+            ("token_endpoint", json!("https://okta.test/to\r\nken")),
+            ("token_endpoint", json!("https://okta.te\tst/token")),
+            ("token_endpoint", json!(" https://okta.test/token")),
+            ("token_endpoint", json!("https:\\\\okta.test/token")),
+            ("jwks_uri", json!("https://okta.test/keys\n")),
+            ("authorization_endpoint", json!("https://okta.test/a b")),
             ("jwks_uri", json!(7)),
             ("userinfo_endpoint", json!("http://okta.test/userinfo")),
             ("authorization_endpoint", json!("https://okta.test/authorize#x")),

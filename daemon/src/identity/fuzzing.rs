@@ -49,6 +49,7 @@ fn id_token(input: &[u8]) {
     let expected = Expected {
         issuer: ISSUER,
         client_id: "client",
+        additional_audiences: &[],
         nonce: &nonce,
         occasion: Occasion::Login,
         algorithms: &[SigningAlgorithm::EdDSA, SigningAlgorithm::RS256],
@@ -155,7 +156,11 @@ fn user_info(input: &[u8]) {
         Err(error) => return is_our_own_text(&error.to_string()),
     };
     assert_eq!(claims["sub"], "alice");
-    let identity = match claims::identity("alice", &Map::new(), Some(&claims), &settings()) {
+    let identity = match claims::identity(
+        "alice",
+        claims::Answers { id_token: None, user_info: Some(&claims) },
+        &settings(),
+    ) {
         Ok(identity) => identity,
         Err(error) => return is_our_own_text(&error.to_string()),
     };
@@ -192,6 +197,8 @@ fn settings() -> ProviderSettings {
         authorities: None,
         development: false,
         assumes_pkce: false,
+        additional_audiences: Vec::new(),
+        endpoint_hosts: None,
     }
 }
 

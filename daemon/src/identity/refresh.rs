@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::claims::{self, Told};
+use super::claims::{self, Answers, Sources, Told};
 use super::discovery::Metadata;
 use super::id_token::{self, Expected, IDToken, IDTokenError, Occasion};
 use super::signing_keys::SigningKey;
@@ -25,6 +25,8 @@ pub struct HeldGrant {
     pub nonce: SecretString,
     pub auth_time: Option<i64>,
     pub subject: String,
+    /// Where the claims that rules use were found last.
+    pub sources: Sources,
 }
 
 /// What the provider answered. That it answered is its *yes*; nothing else of it is proven yet.
@@ -108,10 +110,10 @@ impl Provider {
     async fn judge_in_time(&self, held: &HeldGrant, answered: &Answered) -> Result<Told, NotTold> {
         let metadata = self.metadata().await.map_err(|error| unproven(&error))?;
         let claims = match &answered.id_token {
-            Some(id_token) => self.claims_of(held, answered, id_token, &metadata).await?,
-            None => Map::new(),
+            Some(id_token) => Some(self.claims_of(held, answered, id_token, &metadata).await?),
+            None => None,
         };
-        let user_info = if claims::are_missing(&claims, &self.settings) {
+        let user_info = if claims::are_missing(claims.as_ref(), held.sources, &self.settings) {
             user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject).await.map_err(
                 |error| match error {
                     // Core §5.3.2: the provider itself, at a place that was proven, speaks of somebody else.
@@ -122,7 +124,8 @@ impl Provider {
         } else {
             None
         };
-        claims::told(&claims, user_info.as_ref(), &self.settings).map_err(|error| unproven(&error))
+        let answers = Answers { id_token: claims.as_ref(), user_info: user_info.as_ref() };
+        claims::told_again(answers, held.sources, &self.settings).map_err(|error| unproven(&error))
     }
 
     async fn claims_of(
@@ -135,6 +138,7 @@ impl Provider {
         let expected = Expected {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
+            additional_audiences: &self.settings.additional_audiences,
             nonce: &held.nonce,
             occasion: Occasion::Refresh { subject: &held.subject, auth_time: held.auth_time },
             algorithms: &self.settings.signing_algorithms,

@@ -12,12 +12,11 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::discovery::{PATIENCE, is_within};
-use super::{IdentityError, SigningAlgorithm, json, unavailable};
+use super::{IdentityError, SigningAlgorithm, ed25519, freshness, json, unavailable};
 use crate::outbound::{Authorization, Outbound};
 
 const MAX_BYTES: usize = 256 * 1024;
 const MAX_KEYS: usize = 32;
-const FRESH: SignedDuration = SignedDuration::from_hours(1);
 const USABLE: SignedDuration = SignedDuration::from_hours(24);
 /// However many tokens name keys that are not known, the provider is asked again at most this often.
 const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
@@ -52,6 +51,8 @@ pub(super) struct SigningKeys {
 #[derive(Default)]
 struct Known {
     keys: Option<(Arc<Vec<SigningKey>>, Timestamp)>,
+    /// For how long they count without being asked for again, as the provider said within bounds.
+    fresh_for: SignedDuration,
     fetched_at: Option<Instant>,
     refetched_at: Option<Timestamp>,
     /// Why the last fetch failed, and when.
@@ -68,7 +69,7 @@ impl SigningKeys {
         let asked_at = Instant::now();
         let mut known = self.known.lock().await;
         if let Some((keys, fetched_at)) = &known.keys
-            && is_within(*fetched_at, now, FRESH)
+            && is_within(*fetched_at, now, known.fresh_for)
         {
             return Ok(keys.clone());
         }
@@ -121,8 +122,9 @@ impl SigningKeys {
 }
 
 impl Known {
-    fn replace(&mut self, keys: Vec<SigningKey>, now: Timestamp) -> Arc<Vec<SigningKey>> {
+    fn replace(&mut self, (keys, fresh_for): Fetched, now: Timestamp) -> Arc<Vec<SigningKey>> {
         let keys = Arc::new(keys);
+        self.fresh_for = fresh_for;
         self.keys = Some((keys.clone(), now));
         self.fetched_at = Some(Instant::now());
         self.failure = None;
@@ -149,13 +151,16 @@ impl SigningKey {
     }
 }
 
-async fn fetch_in_time(outbound: &Outbound, jwks_uri: &Url) -> Result<Vec<SigningKey>, IdentityError> {
+/// Keys, and for how long they are fresh.
+type Fetched = (Vec<SigningKey>, SignedDuration);
+
+async fn fetch_in_time(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
     tokio::time::timeout(PATIENCE, fetch(outbound, jwks_uri))
         .await
         .unwrap_or_else(|_| Err(unavailable("signing keys: no answer in time")))
 }
 
-async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Vec<SigningKey>, IdentityError> {
+async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
     let answer = outbound.get(jwks_uri, Authorization::None, MAX_BYTES).await?;
     if answer.status != 200 || !json::is_json(answer.content_type.as_deref()) {
         return Err(IdentityError::Unavailable(format!(
@@ -164,7 +169,9 @@ async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Vec<SigningKey>, I
         )));
     }
     let document = json::object(&answer.body).ok_or_else(|| unavailable("signing keys: malformed"))?;
-    read(&document).map_err(|reason| IdentityError::Unavailable(format!("signing keys: {reason}")))
+    let keys =
+        read(&document).map_err(|reason| IdentityError::Unavailable(format!("signing keys: {reason}")))?;
+    Ok((keys, freshness::of(&answer.headers)))
 }
 
 /// The keys of a set that can verify signatures. RFC 7517 §5: what is not understood is passed over.
@@ -218,7 +225,7 @@ fn read_key(key: &Map<String, Value>) -> Option<SigningKey> {
             }
             (kind, DecodingKey::from_ec_components(text("x")?, text("y")?).ok()?)
         }
-        "OKP" if text("crv") == Some("Ed25519") && bytes("x")?.len() == 32 => {
+        "OKP" if text("crv") == Some("Ed25519") && ed25519::is_key(&bytes("x")?) => {
             (KeyKind::Ed25519, DecodingKey::from_ed_components(text("x")?).ok()?)
         }
         _ => return None,

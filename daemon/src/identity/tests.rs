@@ -48,6 +48,8 @@ impl Fixture {
             authorities: Some(vec![openid.authority_certificate()]),
             development: false,
             assumes_pkce: false,
+            additional_audiences: Vec::new(),
+            endpoint_hosts: None,
         };
         let provider = Provider::new(settings, Backends::built_in(), Arc::new(clock.clone()));
         Self { openid, provider: Arc::new(provider.expect("a provider")), clock }

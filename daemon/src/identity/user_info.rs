@@ -7,7 +7,8 @@ use super::discovery::Metadata;
 use super::{IdentityError, json, refused, unavailable};
 use crate::outbound::{Answer, Authorization, Outbound};
 
-const MAX_BYTES: usize = 64 * 1024;
+/// 256 groups of 256 bytes, each byte pair written as `\u0000`, and the rest.
+const MAX_BYTES: usize = 256 * 1024;
 
 /// The claims about the subject whom the ID token names; `None` where the provider has no such endpoint.
 pub(super) async fn fetch(
@@ -22,12 +23,18 @@ pub(super) async fn fetch(
 }
 
 pub(super) fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>, IdentityError> {
-    if answer.status != 200 {
-        return Err(IdentityError::Unavailable(format!("userinfo: status {}", answer.status)));
+    match answer.status {
+        200 => {}
+        status @ (408 | 429 | 500..) => {
+            return Err(IdentityError::Unavailable(format!("userinfo: status {status}")));
+        }
+        // The access token was issued a moment ago: the same request would get the same answer.
+        status => return Err(IdentityError::Unusable(format!("userinfo: status {status}"))),
     }
-    // A signed answer (`application/jwt`) was not asked for.
     if !json::is_json(answer.content_type.as_deref()) {
-        return Err(unavailable("userinfo: not JSON"));
+        let is_signed = answer.content_type.as_deref().is_some_and(|kind| kind.contains("application/jwt"));
+        let signed = if is_signed { ", but a signed answer (application/jwt)" } else { "" };
+        return Err(IdentityError::Unusable(format!("userinfo: not JSON{signed}")));
     }
     let claims = json::object(&answer.body).ok_or_else(|| unavailable("userinfo: malformed"))?;
     // §5.3.2: the subject must be exactly that of the ID token, or nothing of it may be used.
@@ -57,6 +64,30 @@ mod tests {
     #[test]
     fn claims_of_the_same_subject_are_taken() {
         assert_eq!(read_json(r#"{"sub":"00u1","name":"Alice"}"#).expect("claims")["name"], "Alice");
+    }
+
+    #[test]
+    fn an_answer_that_stays_the_same_is_told_from_an_outage() {
+        let read_status = |status, content_type: &str| {
+            let answer = Answer {
+                status,
+                content_type: Some(content_type.to_owned()),
+                headers: reqwest::header::HeaderMap::new(),
+                body: b"{}".to_vec(),
+            };
+            read(&answer, "00u1")
+        };
+        for (status, kind) in
+            [(403, "application/json"), (401, "text/html"), (302, "text/html"), (200, "application/jwt")]
+        {
+            assert!(matches!(read_status(status, kind), Err(IdentityError::Unusable(_))), "{status} {kind}");
+        }
+        for status in [408, 429, 500, 502, 503] {
+            assert!(
+                matches!(read_status(status, "text/html"), Err(IdentityError::Unavailable(_))),
+                "{status}"
+            );
+        }
     }
 
     #[test]

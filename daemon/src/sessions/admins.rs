@@ -1,6 +1,7 @@
 //! Who may see and end the sessions of others.
 
 use super::Caller;
+use crate::identity::Email;
 
 /// Administrators, by provider: whoever one of the lists names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +24,8 @@ impl Admins {
             let by_group = user.groups.iter().any(|group| admins.groups.contains(group));
             let by_email = caller
                 .verified_email()
-                .is_some_and(|email| admins.emails.iter().any(|listed| listed.eq_ignore_ascii_case(email)));
+                .and_then(Email::parse)
+                .is_some_and(|email| admins.emails.iter().any(|listed| email.is(listed)));
             by_group || by_email
         })
     }

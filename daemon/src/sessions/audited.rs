@@ -129,11 +129,15 @@ impl LoginRefusal {
             Self::VerifierDiffers => "verifier_differs",
             Self::BoundElsewhere => "bound_elsewhere",
             Self::BoundToOtherProvider { .. } => "bound_to_other_provider",
-            Self::Identity(IdentityError::Unavailable(_)) => "provider_unavailable",
+            Self::Identity(IdentityError::Unavailable(_) | IdentityError::Unusable(_)) => {
+                "provider_unavailable"
+            }
             Self::Identity(IdentityError::TooManyWait) => "too_many_wait",
             Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",
             Self::Identity(IdentityError::ClientSecret(_)) => "client_secret",
-            Self::Identity(IdentityError::Refused(_)) => "identity_refused",
+            Self::Identity(
+                IdentityError::Refused(_) | IdentityError::ClocksDiffer(_) | IdentityError::TooMuch(_),
+            ) => "identity_refused",
             Self::NotAdmitted => "not_admitted",
             Self::Store(_) => "store",
         }

@@ -10,6 +10,7 @@ use serde_json::value::to_raw_value;
 
 use super::{Sessions, whole_second};
 use crate::audit::RefusedToken;
+use crate::identity::Email;
 use crate::store::{AudienceGrant, EndReason, Ended, FoundToken, StoreError, StoredSession, TokenHash, Told};
 
 /// Whether a request counts as use of the session.
@@ -85,7 +86,8 @@ impl Caller {
 
     /// The user's e-mail, where the provider vouches for it.
     pub fn verified_email(&self) -> Option<&str> {
-        self.user().email.as_deref().filter(|_| self.stored.email_verified)
+        let email = self.user().email.as_deref().filter(|_| self.stored.email_verified)?;
+        Email::parse(email).map(|_| email)
     }
 
     pub(super) fn stored(&self) -> &StoredSession {

@@ -18,7 +18,9 @@ use zeroize::Zeroizing;
 
 use super::places::{Came, Places};
 use super::{Sessions, add};
-use crate::identity::{Answered, HeldGrant, Judged, Provider, RefreshError, Told, ToldEmail};
+use crate::identity::{
+    Answered, HeldGrant, Judged, Provider, RefreshError, Sources, Told, ToldEmail, ToldGroups,
+};
 use crate::store::{
     EndReason, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession, Taking,
 };
@@ -44,6 +46,7 @@ struct Contents<'a> {
     nonce: &'a str,
     auth_time: Option<i64>,
     subject: &'a str,
+    sources: Sources,
 }
 
 /// The same, as it is read.
@@ -54,6 +57,8 @@ struct OwnedContents {
     nonce: SecretString,
     auth_time: Option<i64>,
     subject: String,
+    #[serde(default)]
+    sources: Sources,
 }
 
 impl Sessions {
@@ -113,7 +118,7 @@ impl Sessions {
         Ok(count)
     }
 
-    async fn revalidate(&self, row: RefreshTokenRow, every: SignedDuration) -> Result<Came, StoreError> {
+    async fn revalidate(&self, mut row: RefreshTokenRow, every: SignedDuration) -> Result<Came, StoreError> {
         let id = &row.session_id;
         let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
             return Ok(Came::NotAsked);
@@ -137,8 +142,9 @@ impl Sessions {
                 tracing::warn!(session = %id, "somebody else asked about this session at the same time");
                 return Ok(Came::Answer);
             }
+            row.version += 1;
         }
-        self.follow(&row, stored, provider, (&held, &answered), every).await?;
+        self.follow(&row, stored, provider, (held, &answered), every).await?;
         Ok(Came::Answer)
     }
 
@@ -164,12 +170,19 @@ impl Sessions {
         row: &RefreshTokenRow,
         stored: StoredSession,
         provider: &Provider,
-        (held, answered): (&HeldGrant, &Answered),
+        (mut held, answered): (HeldGrant, &Answered),
         every: SignedDuration,
     ) -> Result<(), StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
-        match provider.judge(held, answered).await {
+        match provider.judge(&held, answered).await {
             Ok(Judged::Told(told)) => {
+                if told.sources != held.sources {
+                    held.sources = told.sources;
+                    if !self.keep(row, &held).await? {
+                        tracing::warn!(session = %id, "somebody else asked about this session at the same time");
+                        return Ok(());
+                    }
+                }
                 let (user, email_verified) = as_told_now(&stored, told);
                 let verified_email = user.email.as_deref().filter(|_| email_verified);
                 if !provider.settings().allow.admits(&user.groups, verified_email) {
@@ -279,8 +292,8 @@ fn as_told_now(stored: &StoredSession, told: Told) -> (User, bool) {
         email_verified = address.is_some() && is_verified.unwrap_or(is_the_same && email_verified);
         user.email = address;
     }
-    if let Some(groups) = told.groups {
-        user.groups = groups;
+    if let ToldGroups::Listed { names, .. } = told.groups {
+        user.groups = names;
     }
     (user, email_verified)
 }
@@ -291,6 +304,7 @@ fn contents(held: &HeldGrant) -> Zeroizing<Vec<u8>> {
         nonce: held.nonce.expose_secret(),
         auth_time: held.auth_time,
         subject: &held.subject,
+        sources: held.sources,
     };
     Zeroizing::new(serde_json::to_vec(&contents).expect("a grant is plain JSON"))
 }
@@ -303,12 +317,14 @@ pub(super) fn held(contents: &[u8]) -> Option<HeldGrant> {
         nonce: contents.nonce,
         auth_time: contents.auth_time,
         subject: contents.subject,
+        sources: contents.sources,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Source;
 
     #[test]
     fn a_provider_is_asked_within_the_interval_and_at_moments_that_differ() {
@@ -338,10 +354,12 @@ mod tests {
             nonce: "n".into(),
             auth_time: Some(7),
             subject: "00u1".to_owned(),
+            sources: Sources { email: None, groups: Some(Source::UserInfo) },
         };
         let read = held(&contents(&grant)).expect("a grant");
         assert_eq!(read.refresh_token.expose_secret(), grant.refresh_token.expose_secret());
         assert_eq!((read.auth_time, read.subject), (Some(7), "00u1".to_owned()));
+        assert_eq!(read.sources, grant.sources);
         assert!(held(b"{}").is_none() && held(b"\xff").is_none());
     }
 }

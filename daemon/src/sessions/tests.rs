@@ -182,6 +182,8 @@ pub(super) fn settings(allow: Allow) -> ProviderSettings {
         authorities: Some(Vec::new()),
         development: false,
         assumes_pkce: false,
+        additional_audiences: Vec::new(),
+        endpoint_hosts: None,
     }
 }
 

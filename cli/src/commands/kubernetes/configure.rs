@@ -5,9 +5,9 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use infra_shared::plain_url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use url::Url;
 
 use crate::arguments::Configure;
 use crate::commands::Context;
@@ -63,7 +63,7 @@ pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Fail
 
 /// The API server's URL, as it was typed. Over plain HTTP, anybody on the way would get the token.
 fn server(text: &str) -> Result<String, Failure> {
-    let is_good = Url::parse(text).is_ok_and(|url| {
+    let is_good = plain_url::parse(text).is_some_and(|url| {
         url.scheme() == "https"
             && url.host().is_some()
             && url.username().is_empty()

@@ -220,3 +220,73 @@ async fn an_id_token_may_be_missing_and_so_may_its_auth_time_and_a_new_refresh_t
     asked.ask().await;
     assert_eq!(asked.ended(&id), None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_are_withdrawn_by_a_silent_source() {
+    let allow =
+        Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
+    let silent = |value: Value| {
+        let in_user_info = value.clone();
+        Misbehaviour::default()
+            .id_token(move |draft| {
+                let claims = draft.claims.as_object_mut().expect("an object");
+                claims.remove("groups");
+                if !value.is_null() {
+                    claims.insert("groups".to_owned(), Value::Null);
+                }
+            })
+            .json(Endpoint::UserInfo, move |body| {
+                body["groups"] = Value::Null;
+                if in_user_info.is_null() {
+                    body.as_object_mut().expect("an object").remove("groups");
+                }
+            })
+    };
+    let asked = Asked::new(allow.clone()).await;
+    for value in [Value::Null, json!("null instead of nothing")] {
+        let id = asked.log_in().await;
+        asked.issuer.misbehave(silent(value.clone()));
+        asked.advance(MINUTE * 55);
+        asked.ask().await;
+        assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted), "{value}");
+        asked.issuer.behave();
+    }
+    // Whoever may sign in all the same goes on without groups, and services see none.
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    asked.issuer.misbehave(silent(Value::Null));
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!((asked.ended(&id), asked.stored(&id).user.groups), (None, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_follow_the_source_that_carried_them_last() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    let step = async |misbehaviour: Misbehaviour| {
+        asked.issuer.misbehave(misbehaviour);
+        asked.advance(MINUTE * 55);
+        asked.ask().await;
+        assert_eq!(asked.ended(&id), None);
+        asked.stored(&id).user.groups
+    };
+    let without_id_token = |it: Misbehaviour| {
+        it.json(Endpoint::Token, |body| {
+            body.as_object_mut().expect("an object").remove("id_token");
+        })
+    };
+    let honest = ["Everyone", "engineering"];
+    let only_in_user_info = || Misbehaviour::default().claim("groups", Value::Null);
+    let nowhere = || only_in_user_info().json(Endpoint::UserInfo, |body| body["groups"] = Value::Null);
+    let not_in_user_info =
+        || Misbehaviour::default().json(Endpoint::UserInfo, |body| body["groups"] = Value::Null);
+    // They came in the ID token: an answer without one says nothing of them.
+    assert_eq!(step(without_id_token(not_in_user_info())).await, honest);
+    // Now from userinfo, which from here on has to repeat them; the session remembers that.
+    assert_eq!(step(only_in_user_info()).await, honest);
+    assert_eq!(step(without_id_token(not_in_user_info())).await, [""; 0]);
+    assert_eq!(step(only_in_user_info()).await, honest);
+    assert_eq!(step(nowhere()).await, [""; 0]);
+    assert_eq!(step(Misbehaviour::default()).await, honest);
+}

@@ -1,0 +1,113 @@
+//! Why there is no identity.
+
+use infra_shared::printable::printable;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::TooManyGroups;
+use super::id_token::{self, IDTokenError};
+use crate::outbound::OutboundError;
+use crate::secrets::ReadError;
+
+/// For messages: audiences, and characters of each.
+const MAX_SHOWN: usize = 8;
+const MAX_SHOWN_CHARACTERS: usize = 100;
+
+/// Why there is no identity. `Display` is for the log: precise, without any text or secret from the provider.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The provider cannot be reached or does not answer as one: worth another try.
+    #[error("provider unavailable: {0}")]
+    Unavailable(String),
+    /// The provider answers, and not as is needed: an operator has to change something here or there.
+    #[error("provider unusable: {0}")]
+    Unusable(String),
+    /// One caller has as many exchanges waiting as it may have.
+    #[error("too many exchanges of one address wait")]
+    TooManyWait,
+    /// The provider does not take the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
+    #[error(
+        "invalid_client: the provider refused the client secret that was just read from {reference}; was it replaced \
+         there or at the provider, or is `clientID` or `clientAuthentication` wrong?"
+    )]
+    ClientRefused { reference: String },
+    /// The client secret cannot be read.
+    #[error("client secret: {0}")]
+    ClientSecret(#[from] ReadError),
+    /// The provider refused the code, or what it sent does not prove anybody. The text is a reason code of our own.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The times in an ID token do not fit the clock here, which is said with both.
+    #[error("refused: {0}")]
+    ClocksDiffer(String),
+    /// More than is accepted, said with the size.
+    #[error("refused: {0}")]
+    TooMuch(String),
+}
+
+impl From<OutboundError> for IdentityError {
+    fn from(error: OutboundError) -> Self {
+        match error {
+            OutboundError::TooLarge { .. } | OutboundError::Untrusted { .. } => {
+                Self::Unusable(error.to_string())
+            }
+            OutboundError::Unreachable { .. } | OutboundError::TooSlow { .. } => {
+                Self::Unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<TooManyGroups> for IdentityError {
+    fn from(error: TooManyGroups) -> Self {
+        Self::TooMuch(error.to_string())
+    }
+}
+
+/// Why `token` proves nobody, with the values that differ where an operator needs them.
+pub(super) fn of_id_token(error: IDTokenError, token: &SecretString, now: Timestamp) -> IdentityError {
+    let reason = format!("ID token: {error}");
+    if matches!(error, IDTokenError::TooLarge { .. }) {
+        return IdentityError::TooMuch(reason);
+    }
+    let claims = id_token::unverified_claims(token).unwrap_or_default();
+    if error.is_of_clocks()
+        && let Some(times) = times(&claims, now)
+    {
+        return IdentityError::ClocksDiffer(format!("{reason}: {times}"));
+    }
+    match (error, claims.get("aud")) {
+        (IDTokenError::AudienceDiffers, Some(audience)) => {
+            IdentityError::Refused(format!("{reason}: the token is for {}", audiences(audience)))
+        }
+        _ => IdentityError::Refused(reason),
+    }
+}
+
+/// When a token says that it was issued and expires, beside the time here. `None` if it does not say so.
+fn times(claims: &Map<String, Value>, now: Timestamp) -> Option<String> {
+    let time = |name| Timestamp::from_second(id_token::seconds(claims, name)?).ok();
+    let (issued_at, expires_at) = (time("iat")?, time("exp")?);
+    let seconds = now.as_second() - issued_at.as_second();
+    let (seconds, side) = if seconds < 0 { (-seconds, "behind") } else { (seconds, "ahead of") };
+    Some(format!(
+        "issued at {issued_at} until {expires_at}, and this clock says {now:.0}, {seconds} s {side} the provider's"
+    ))
+}
+
+fn audiences(audience: &Value) -> String {
+    let listed = audience.as_array().map_or(std::slice::from_ref(audience), Vec::as_slice);
+    let shown: Vec<String> = listed
+        .iter()
+        .take(MAX_SHOWN)
+        .map(|audience| {
+            audience
+                .as_str()
+                .map_or_else(|| "no text".to_owned(), |text| printable(text, MAX_SHOWN_CHARACTERS))
+        })
+        .collect();
+    let more = listed.len().saturating_sub(MAX_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("[{}]{more}", shown.join(", "))
+}

@@ -1,0 +1,87 @@
+//! The rules that an ID token can break.
+
+use super::MAX_BYTES;
+
+/// The rule that a token breaks. `Display` is its name in logs and vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::identity) enum IDTokenError {
+    #[error("too_large: {bytes} bytes, at most {MAX_BYTES}")]
+    TooLarge { bytes: usize },
+    #[error("malformed")]
+    Malformed,
+    #[error("encrypted")]
+    Encrypted,
+    #[error("other_type")]
+    OtherType,
+    #[error("critical_extension")]
+    CriticalExtension,
+    #[error("algorithm_not_allowed")]
+    AlgorithmNotAllowed,
+    #[error("issuer_differs")]
+    IssuerDiffers,
+    #[error("audience_differs")]
+    AudienceDiffers,
+    #[error("authorized_party_differs")]
+    AuthorizedPartyDiffers,
+    #[error("unknown_key")]
+    UnknownKey,
+    #[error("ambiguous_key")]
+    AmbiguousKey,
+    #[error("key_does_not_fit")]
+    KeyDoesNotFit,
+    #[error("key_too_short")]
+    KeyTooShort,
+    #[error("signature_invalid")]
+    SignatureInvalid,
+    #[error("expired")]
+    Expired,
+    #[error("issued_in_the_future")]
+    IssuedInTheFuture,
+    #[error("issued_too_long_ago")]
+    IssuedTooLongAgo,
+    #[error("not_yet_valid")]
+    NotYetValid,
+    #[error("nonce_differs")]
+    NonceDiffers,
+    #[error("access_token_hash_differs")]
+    AccessTokenHashDiffers,
+    #[error("subject_malformed")]
+    SubjectMalformed,
+    #[error("subject_differs")]
+    SubjectDiffers,
+    #[error("auth_time_differs")]
+    AuthTimeDiffers,
+}
+
+impl IDTokenError {
+    /// Whether other keys of the provider could make the token good.
+    pub(in crate::identity) fn is_of_keys(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownKey
+                | Self::AmbiguousKey
+                | Self::KeyDoesNotFit
+                | Self::KeyTooShort
+                | Self::SignatureInvalid
+        )
+    }
+
+    /// Whether other clocks could make the token good.
+    pub(in crate::identity) fn is_of_clocks(self) -> bool {
+        matches!(self, Self::Expired | Self::IssuedInTheFuture | Self::IssuedTooLongAgo | Self::NotYetValid)
+    }
+
+    /// Whether the token is of another issuer, for another client or about another sign-in. Only a signature makes it the
+    /// provider's word that it is: [`super::check_is_signed`].
+    pub(in crate::identity) fn is_of_another(self) -> bool {
+        matches!(
+            self,
+            Self::IssuerDiffers
+                | Self::AudienceDiffers
+                | Self::AuthorizedPartyDiffers
+                | Self::NonceDiffers
+                | Self::SubjectDiffers
+                | Self::AuthTimeDiffers
+        )
+    }
+}
