@@ -327,7 +327,7 @@ impl DaemonError {
         let failure = match (self, exit) {
             (Self::Untrusted(reason), _) => return untrusted_failure(origin, reason),
             (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::ProviderUnavailable => {
-                Failure::new(exit, "the identity provider cannot be reached by the daemon")
+                Failure::new(exit, "the daemon cannot use the identity provider")
             }
             (Self::Problem { problem, .. }, Exit::Unreachable)
                 if [ProblemCode::Unavailable, ProblemCode::TooManyRequests].contains(&problem.code) =>
@@ -348,7 +348,12 @@ impl DaemonError {
                 failure.hint(format!("again in {} s", wait.as_secs()))
             }
             // Without a time there is nothing to wait for: somebody has to mend it.
-            Self::Problem { problem, .. } if problem.code == ProblemCode::Unavailable => {
+            Self::Problem { problem, .. }
+                if matches!(
+                    problem.code,
+                    ProblemCode::LoginRefused | ProblemCode::ProviderUnavailable | ProblemCode::Unavailable
+                ) =>
+            {
                 failure.hint(format!("ask the operator of {origin}, with the request ID"))
             }
             Self::Unreachable(_) | Self::HandshakeClosed | Self::Proxy(_) => {

@@ -1,8 +1,12 @@
 //! Addresses of callers: who counts as one party, and which networks are known.
 
+mod place;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+
+pub use place::Place;
 
 /// Addresses and networks, such as those of trusted proxies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -151,6 +151,7 @@ impl Daemon {
                 let name = settings.name.clone();
                 Provider::new(settings, config.backends.clone(), clock.clone())
                     .and_then(|it| it.limited(&config.limits.exchanges, config.limits.provider_calls))
+                    .map(|it| it.remembering(data_directory.store.clone(), audit.clone()))
                     .map_err(|source| AssemblyError::Provider { name, source })
             })
             .collect::<Result<Vec<_>, _>>()?;

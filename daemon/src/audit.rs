@@ -20,7 +20,7 @@ use chain::Chain;
 use file::AuditFile;
 use journal::Journal;
 
-pub use event::Event;
+pub use event::{Event, RefusedUser};
 pub use verification::{Verified, VerifyError, verify};
 
 /// Where the audit log goes.

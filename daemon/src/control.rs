@@ -52,6 +52,8 @@ pub enum Operation {
     RenewCertificate,
     /// The live sessions of a user, by e-mail or subject, or of everybody: [`infra_shared::api::ListedSessions`].
     Sessions { user: Option<String> },
+    /// The hosts of each provider's endpoints, by its name: [`crate::store::RememberedEndpoints`] for those that were asked.
+    ProviderEndpoints,
     /// Ends a session; whether there was one that had not ended.
     EndSession { id: SessionID },
     /// Ends those of a user, by e-mail or subject, or of everybody; how many.

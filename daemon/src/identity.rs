@@ -20,6 +20,7 @@ mod groups;
 mod id_token;
 mod json;
 mod refresh;
+mod refused_codes;
 mod settings;
 mod signing_keys;
 mod user_info;
@@ -34,18 +35,22 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::outbound::{Limits, Outbound};
+use crate::audit::Audit;
+use crate::outbound::{Guard, LIMITS, Limits, Outbound};
 use crate::secrets::{Backends, ReadReason};
+use crate::store::Store;
 use crate::turns::{NoTurn, Turn, Turns};
 use claims::Answers;
 use discovery::{Discovery, Metadata};
+use endpoints::Endpoints;
 use id_token::{Expected, IDToken, Occasion};
+use refused_codes::{RefusedCodes, Try};
 use signing_keys::SigningKeys;
 
 pub use allow::Allow;
 pub use claims::{Source, Sources, Told, ToldEmail};
 pub use email::{Email, is_domain};
-pub use endpoints::is_endpoint_host;
+pub use endpoints::{describe_change, is_endpoint_host};
 pub use error::IdentityError;
 pub use examination::{Finding, Outcome};
 pub use groups::{ToldGroups, TooManyGroups};
@@ -82,6 +87,13 @@ pub struct Provider {
     discovery: Discovery,
     signing_keys: SigningKeys,
     turns: Turns,
+    refused_codes: RefusedCodes,
+}
+
+/// The right to exchange a code now.
+pub struct ExchangeTurn {
+    turn: Turn,
+    attempt: Try,
 }
 
 impl Provider {
@@ -91,23 +103,35 @@ impl Provider {
         backends: Backends,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
-        let outbound = Outbound::new(settings.authorities.clone())
+        // The development provider alone is reached without HTTPS, and is on this machine.
+        let issuer = Url::parse(&settings.issuer).ok();
+        let guard = issuer.filter(|_| !settings.development).and_then(|issuer| Guard::of(&issuer));
+        let outbound = Outbound::guarded(settings.authorities.clone(), LIMITS, guard.clone())
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
         Ok(Self {
             settings,
             backends,
             clock,
             outbound,
-            discovery: Discovery::default(),
+            discovery: Discovery::of(Endpoints::guarded_by(guard)),
             signing_keys: SigningKeys::default(),
             turns: ExchangeLimits::default().turns(),
+            refused_codes: RefusedCodes::default(),
         })
+    }
+
+    /// The same, with a memory of the hosts at which the provider's endpoints are.
+    #[must_use]
+    pub fn remembering(mut self, store: Store, audit: Audit) -> Self {
+        self.discovery.endpoints.remember_in(store, audit);
+        self
     }
 
     /// The same with other limits of exchanges, and of each call.
     pub fn limited(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
         self.turns = exchanges.turns();
-        self.outbound = Outbound::limited(self.settings.authorities.clone(), calls)
+        let guard = self.discovery.endpoints.guard();
+        self.outbound = Outbound::guarded(self.settings.authorities.clone(), calls, guard)
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
         Ok(self)
     }
@@ -141,22 +165,33 @@ impl Provider {
     }
 
     /// Waits until `party` may exchange a code. Its time runs from now.
-    pub async fn take_turn(&self, party: IpAddr) -> Result<Turn, IdentityError> {
-        self.turns.take(party).await.map_err(|error| match error {
+    pub async fn take_turn(&self, party: IpAddr) -> Result<ExchangeTurn, IdentityError> {
+        let turn = self.turns.take(party).await.map_err(|error| match error {
             NoTurn::TooManyWait => IdentityError::TooManyWait,
             NoTurn::NotInTime => unavailable("too many exchanges were under way"),
-        })
+        })?;
+        let attempt = self.refused_codes.admit(party).map_err(IdentityError::TooManyRefused)?;
+        Ok(ExchangeTurn { turn, attempt })
     }
 
     /// Exchanges a code and verifies everything that comes back, within one limit for all of it and the wait before.
-    pub async fn exchange(&self, turn: Turn, grant: CodeGrant<'_>) -> Result<Exchanged, IdentityError> {
-        tokio::time::timeout_at(turn.end, self.exchange_in_turn(grant))
+    pub async fn exchange(
+        &self,
+        turn: ExchangeTurn,
+        grant: CodeGrant<'_>,
+    ) -> Result<Exchanged, IdentityError> {
+        let ExchangeTurn { turn, mut attempt } = turn;
+        tokio::time::timeout_at(turn.end, self.exchange_in_turn(grant, &mut attempt))
             .await
             .unwrap_or_else(|_| Err(unavailable("the exchange took too long")))
     }
 
     /// The client secret is read here, and only here.
-    async fn exchange_in_turn(&self, grant: CodeGrant<'_>) -> Result<Exchanged, IdentityError> {
+    async fn exchange_in_turn(
+        &self,
+        grant: CodeGrant<'_>,
+        attempt: &mut Try,
+    ) -> Result<Exchanged, IdentityError> {
         let metadata = self.metadata().await?;
         let tokens = code_exchange::exchange(
             &self.outbound,
@@ -165,7 +200,12 @@ impl Provider {
             (&self.backends, ReadReason::Exchange),
             &grant,
         )
-        .await?;
+        .await
+        .inspect_err(|error| {
+            if matches!(error, IdentityError::Refused(_)) {
+                attempt.refused();
+            }
+        })?;
         let expected = Expected {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+mod guard;
 mod vault;
 
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ pub use reqwest::Method;
 
 #[cfg(feature = "aws")]
 pub use aws::{AWSCredentials, AWSOperation, AWSSigner};
+pub use guard::{Guard, GuardError};
 pub use vault::{VaultClient, VaultError};
 
 /// How long a call may take, where nobody says otherwise.
@@ -160,6 +162,23 @@ impl Outbound {
     ) -> Result<Self, NoClient> {
         let trust = authorities.map_or(Trust::System, Trust::Authorities);
         Ok(Self { client: http::async_client(&trust, limits, true, &proxies)?, limits, proxies })
+    }
+
+    /// The same with `guard` over the names that are connected to.
+    pub fn guarded(
+        authorities: Option<Vec<CertificateDer<'static>>>,
+        limits: Limits,
+        guard: Option<Guard>,
+    ) -> Result<Self, NoClient> {
+        let Some(guard) = guard else { return Self::limited(authorities, limits) };
+        let proxies = Proxies::from_environment();
+        let trust = authorities.map_or(Trust::System, Trust::Authorities);
+        Ok(Self { client: http::resolving_client(&trust, limits, true, &proxies, guard)?, limits, proxies })
+    }
+
+    /// Whether `url` is connected to without a proxy, which would look the name up itself.
+    pub fn is_direct(&self, url: &Url) -> bool {
+        self.proxies.route(url) == Route::Direct
     }
 
     pub async fn get(

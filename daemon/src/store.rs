@@ -9,6 +9,7 @@ mod encryption;
 mod epoch;
 mod guard;
 mod probe;
+mod provider_endpoints;
 mod providers;
 mod recent;
 mod refresh_tokens;
@@ -34,6 +35,7 @@ pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceGrant, NewAudienceToken, OpenedToken};
 pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
+pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{NewRefreshToken, RefreshTokenRow, Released, Taking};
 pub use sessions::{

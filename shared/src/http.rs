@@ -22,7 +22,7 @@ pub use authorities::{NoAuthorities, authorities_from_pem, is_authority, others_
 pub use body::read_body;
 #[cfg(feature = "blocking")]
 pub use body::read_body_blocking;
-pub use client::{async_client, client_config};
+pub use client::{async_client, client_config, resolving_client};
 #[cfg(feature = "blocking")]
 pub use client::{blocking_client, blocking_client_with};
 pub use failure::{closed_in_handshake, nothing_was_sent, untrusted};

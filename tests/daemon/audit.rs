@@ -3,9 +3,9 @@
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
-use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Provider};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn with_audit(provider: &Provider) -> Daemon {
     let mut daemon = Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {});
@@ -81,6 +81,41 @@ fn a_life_with_logins_refusals_and_keys_is_told_and_nothing_secret_is() {
     canaries.add("session secret", token.split_once('.').expect("two parts").1);
     let log = std::fs::read(daemon.directory().join("audit.jsonl")).expect("a log");
     assert_eq!(canaries.find(&log), Vec::<String>::new());
+}
+
+#[test]
+fn a_user_who_is_not_admitted_is_found_by_request() {
+    let provider = Provider::start();
+    let mut daemon = with_audit(&provider);
+    daemon.change(|configuration| configuration.providers[0].allow = "{groups: [of-nobody]}".to_owned());
+    daemon.start_again();
+    let long: Vec<String> = (0..100).map(|number| format!("group-{number}")).collect();
+    for (claim, told) in [
+        (json!(["Everyone", "engineering"]), "[Everyone, engineering]".to_owned()),
+        (json!(null), "missing from the answer".to_owned()),
+        (json!({"a": 1}), "of the wrong type (object)".to_owned()),
+        (json!(["a\u{1b}[31m", "b"]), "[b], 1 left out".to_owned()),
+        (json!(long), format!("[{}] and 80 more", long[..20].join(", "))),
+    ] {
+        let in_user_info = claim.clone();
+        provider.misbehave(
+            Misbehaviour::default()
+                .claim("groups", claim)
+                .json(Endpoint::UserInfo, move |body| body["groups"] = in_user_info.clone()),
+        );
+        let started = login::Started::at(&daemon);
+        let refused = started.finish(&started.sign_in(&provider));
+        assert_eq!(refused.status, 403, "{told}");
+        let request = refused.json()["requestID"].as_str().expect("an ID").to_owned();
+        let lines = lines(&daemon);
+        let line = lines.iter().find(|line| line["request"] == request.as_str()).expect("a line");
+        assert_eq!((&line["event"], &line["reason"]), (&"login_refused".into(), &"not_admitted".into()));
+        assert_eq!((&line["subject"], &line["email"]), (&"sub-alice".into(), &"alice@example.test".into()));
+        assert_eq!(line["groups"], told.as_str(), "{line}");
+        daemon.wait_for_log(&format!(
+            "policy does not admit this user: subject sub-alice, e-mail alice@example.test (verified), groups {told}"
+        ));
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::documents::Page;
+use infra_harness::https::Answer;
 use infra_harness::login::{self, Started};
-use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_harness::provider::{CLIENT_ID, Endpoint, Misbehaviour, Provider};
 use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 
@@ -99,6 +100,109 @@ fn dex_tells_the_groups_of_its_connector() {
     login::over_http(&daemon, &provider);
     answers(&provider, dex, &[("groups", json!(["engineering"]))]);
     assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+}
+
+#[test]
+fn zitadel_names_further_audiences_that_are_trusted() {
+    let (provider, daemon) = configured("Zitadel", |entry| {
+        entry.allow = entry.allow.replace("{emailDomains: [example.com]}", "everyone");
+    });
+    let audience = |audiences: &[&str], party: Value| {
+        answers(&provider, |it| it, &[("aud", json!(audiences)), ("azp", party)]);
+    };
+    audience(&[CLIENT_ID, "318490123456789012"], json!(CLIENT_ID));
+    login::over_http(&daemon, &provider);
+    for (audiences, party) in [
+        (&[CLIENT_ID, "318490123456789012", "stranger"][..], json!(CLIENT_ID)),
+        (&["318490123456789012"], json!(CLIENT_ID)),
+        (&[CLIENT_ID, "318490123456789012"], json!(null)),
+        (&[CLIENT_ID, "318490123456789012"], json!("318490123456789012")),
+    ] {
+        audience(audiences, party.clone());
+        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused, "{audiences:?} {party}");
+    }
+    daemon.wait_for_log("the token is for [infra-test-client, 318490123456789012, stranger]");
+}
+
+#[test]
+fn endpoint_hosts_are_remembered_and_can_be_pinned() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let audit = daemon.directory().join("audit.jsonl");
+    daemon.change(|configuration| configuration.more = format!("audit: {{file: {}}}\n", audit.display()));
+    daemon.start_again();
+    login::over_http(&daemon, &provider);
+    let check = |daemon: &Daemon| daemon.infrad(["check", "--live"]).wait().stdout;
+    assert!(!check(&daemon).contains("they changed"), "nothing changed yet");
+
+    provider.misbehave(Misbehaviour::default().json(Endpoint::Discovery, |metadata| {
+        metadata["revocation_endpoint"] = json!("https://localhost:9/revoke");
+    }));
+    daemon.stop();
+    daemon.start_again();
+    login::over_http(&daemon, &provider);
+    daemon.wait_for_log("the provider's endpoints are at other hosts than before");
+    let checked = check(&daemon);
+    assert!(checked.contains("they changed on ") && checked.contains(" to localhost:9"), "{checked}");
+    daemon.stop();
+    let audited = std::fs::read_to_string(&audit).expect("a log");
+    let changes: Vec<Value> = audited
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .filter(|line: &Value| line["event"] == "endpoints_changed")
+        .collect();
+    assert_eq!(changes.len(), 1, "{audited}");
+    assert!(changes[0]["change"].as_str().is_some_and(|it| it.ends_with(" to localhost:9")), "{audited}");
+
+    // Pinned, the issuer's own host alone is left.
+    daemon.change(|configuration| {
+        configuration.providers[0].allow = "everyone\n    endpointHosts: []".to_owned()
+    });
+    daemon.start_again();
+    let body = json!({"provider": "okta", "redirectURI": redirect_uri(&daemon), "state": "s".repeat(43),
+                      "codeChallenge": "c".repeat(43)});
+    assert_eq!(daemon.api().post("/v1/logins", &body).status, 502);
+    daemon.wait_for_log("revocation_endpoint is at localhost:9, which is neither the issuer's host nor in");
+    daemon.change(|configuration| {
+        configuration.providers[0].allow = "everyone\n    endpointHosts: [\"localhost:9\"]".to_owned();
+    });
+    daemon.stop();
+    daemon.start_again();
+    login::over_http(&daemon, &provider);
+    let checked = check(&daemon);
+    assert!(checked.contains("localhost:9") && !checked.contains("they changed"), "{checked}");
+}
+
+#[test]
+fn a_check_compares_clocks_and_asks_as_a_browser_does() {
+    let provider = Provider::start();
+    let daemon = Daemon::start_for(vec![ProviderEntry::of(&provider)], |_| {});
+    let check = |code| daemon.infrad(["check", "--live"]).wait().expect(code).stdout;
+    provider.misbehave(
+        Misbehaviour::default()
+            .answer(Endpoint::Authorization, |answer| *answer = Answer::text(401, "sign in"))
+            .json(Endpoint::Discovery, |metadata| {
+                metadata["grant_types_supported"] = json!(["authorization_code"])
+            }),
+    );
+    let checked = check(0);
+    assert!(checked.contains("unknown  provider okta: redirect URI "), "{checked}");
+    let asked = provider.requests(Endpoint::Authorization);
+    assert!(asked.iter().all(|it| it.header("accept").is_some_and(|kinds| kinds.starts_with("text/html"))));
+
+    provider.misbehave(Misbehaviour::default().answer(Endpoint::Discovery, |answer| {
+        answer.set_header("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+    }));
+    let checked = check(1);
+    assert!(checked.contains("FAILS    provider okta: clock") && checked.contains("s ahead of"), "{checked}");
+
+    provider.misbehave(
+        Misbehaviour::default()
+            .json(Endpoint::Discovery, |metadata| metadata["issuer"] = json!("https://a.test/")),
+    );
+    let checked = check(1);
+    let both = format!("configured `{}`, the provider says `https://a.test/`", provider.issuer());
+    assert!(checked.contains(&both), "{checked}");
 }
 
 fn as_entra(answers: Misbehaviour) -> Misbehaviour {

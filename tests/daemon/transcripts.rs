@@ -13,6 +13,7 @@ fn transcript_of(provider: &Provider, daemon: &Daemon) -> Transcript {
     transcript.replace(daemon.origin(), "SERVER");
     transcript.replace(format!("127.0.0.1:{}", daemon.port()), "ADDRESS");
     transcript.replace(provider.issuer(), "ISSUER");
+    transcript.replace(provider.issuer().trim_start_matches("https://"), "ISSUER-HOST");
     for port in daemon.redirect_ports() {
         transcript.replace(format!("127.0.0.1:{port}"), "127.0.0.1:PORT");
     }

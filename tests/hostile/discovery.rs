@@ -25,6 +25,8 @@ fn answer(id: &'static str, expected: Expected, edit: fn(&mut Answer)) -> Case {
 
 #[test]
 fn metadata_of_somebody_else_or_with_endpoints_that_are_none_starts_no_login() {
+    let internal = NotStarted("which is no public address");
+    let no_url = NotStarted("an endpoint is not a URL");
     let not_https = NotStarted("an endpoint is not HTTPS");
     let sets = NotStarted("authorization_endpoint sets parameters of the login");
     Stage::set().play_afresh([
@@ -46,6 +48,17 @@ fn metadata_of_somebody_else_or_with_endpoints_that_are_none_starts_no_login() {
         member("DS-03 javascript", not_https, "authorization_endpoint", json!("javascript:alert(1)")),
         member("DS-03 file", not_https, "jwks_uri", json!("file:///etc/passwd")),
         member("DS-03 data", not_https, "jwks_uri", json!("data:application/json,{}")),
+        member("DS-16 metadata service", internal, "token_endpoint", json!("https://169.254.169.254/token")),
+        member("DS-16 as an integer", internal, "token_endpoint", json!("https://2852039166/token")),
+        member("DS-16 in hexadecimal", internal, "jwks_uri", json!("https://0xa9fea9fe/keys")),
+        member("DS-16 private", internal, "userinfo_endpoint", json!("https://10.0.0.1/userinfo")),
+        member("DS-16 private, short", internal, "revocation_endpoint", json!("https://10.1/revoke")),
+        member("DS-16 mapped", internal, "token_endpoint", json!("https://[::ffff:10.0.0.1]/token")),
+        member("DS-16 for the browser", internal, "authorization_endpoint", json!("https://192.168.0.1/a")),
+        member("DS-17 line breaks", no_url, "token_endpoint", json!("https://127.0.0.1:9/to\r\nken")),
+        member("DS-17 a tab in the host", no_url, "jwks_uri", json!("https://127.0.\t0.1:9/keys")),
+        member("DS-17 a space before it", no_url, "token_endpoint", json!(" https://127.0.0.1:9/token")),
+        member("DS-17 a backslash", no_url, "authorization_endpoint", json!("https:\\\\127.0.0.1:9/a")),
         member("DS-04 no token endpoint", NotStarted("no token_endpoint"), "token_endpoint", json!(null)),
         member(
             "DS-04 no authorization endpoint",

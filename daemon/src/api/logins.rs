@@ -10,7 +10,7 @@ use super::Api;
 use super::body::JSON;
 use super::problem::{Refusal, answer};
 use super::rates;
-use crate::listener::PeerAddress;
+use crate::listener::{PeerAddress, request_id};
 use crate::sessions::LoginRefusal;
 
 pub(super) async fn start(
@@ -30,8 +30,9 @@ pub(super) async fn finish(
     JSON(request): JSON<FinishLogin>,
 ) -> Result<Response, Refusal> {
     rates::check_finish(&api, from)?;
+    let request_id = request_id();
     let finishing = async move {
-        let finished = api.sessions.finish_login(&request, from.ip()).await;
+        let finished = api.sessions.finish_login(&request, from.ip(), &request_id).await;
         if finished.as_ref().is_err_and(LoginRefusal::used_a_ticket) {
             rates::count_failed_finish(&api, from);
         }

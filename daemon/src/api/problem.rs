@@ -169,6 +169,9 @@ impl From<LoginRefusal> for Refusal {
         if let Login::Identity(IdentityError::TooManyWait) = refusal {
             return Self::too_many(RETRY_AFTER, TOO_MANY_LOGINS);
         }
+        if let Login::Identity(IdentityError::TooManyRefused(wait)) = refusal {
+            return Self::too_many(wait, TOO_MANY_LOGINS);
+        }
         let (code, detail) = match &refusal {
             Login::UnknownProvider => {
                 (ProblemCode::BadRequest, Some("this daemon has no provider of that name"))
@@ -202,7 +205,7 @@ impl From<LoginRefusal> for Refusal {
                      names in the log of the daemon",
                 ),
             ),
-            Login::NotAdmitted => (
+            Login::NotAdmitted(_) => (
                 ProblemCode::LoginRefused,
                 Some("this account may not sign in here: an operator decides who may"),
             ),
@@ -231,7 +234,9 @@ impl From<LoginRefusal> for Refusal {
                      operator has to correct it, and finds the reason in the log under the request ID",
                 ),
             ),
-            Login::Identity(IdentityError::Unavailable(_) | IdentityError::TooManyWait) => (
+            Login::Identity(
+                IdentityError::Unavailable(_) | IdentityError::TooManyWait | IdentityError::TooManyRefused(_),
+            ) => (
                 ProblemCode::ProviderUnavailable,
                 Some("the daemon got no usable answer from the identity provider: try again in a while"),
             ),

@@ -98,6 +98,7 @@ impl Operations {
             | Operation::RotateAuthority { .. }
             | Operation::RenewCertificate
             | Operation::Sessions { .. }
+            | Operation::ProviderEndpoints
             | Operation::EndSession { .. }
             | Operation::EndSessions { .. } => return None,
             Operation::KeyStatus => Ok(Answered::json(&self.keys.status())),
@@ -202,6 +203,13 @@ impl Stage {
                     |error| store_failed(&error),
                     |sessions| Answered::json(&ListedSessions { sessions, now: self.clock.now() }),
                 )
+            }
+            (Operation::ProviderEndpoints, Ok(serving)) => {
+                let names = serving.sessions.providers().iter().map(|it| it.settings().name.clone());
+                let read =
+                    |name: String| Ok((name.clone(), serving.operations.store.provider_endpoints(&name)?));
+                let endpoints: Result<BTreeMap<_, _>, StoreError> = names.map(read).collect();
+                endpoints.map_or_else(|error| store_failed(&error), |endpoints| Answered::json(&endpoints))
             }
             (Operation::EndSession { id }, Ok(serving)) => {
                 let ended = serving.sessions.end_as_operator(&id).await;

@@ -39,6 +39,18 @@ pub enum Event<'a> {
         provider: Option<&'a str>,
         reason: &'a str,
         detail: &'a str,
+        /// As the user saw it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<&'a str>,
+        /// Whom the provider proved, if the policy alone kept them out.
+        #[serde(flatten)]
+        user: Option<&'a RefusedUser>,
+    },
+    /// The endpoints of a provider are at other hosts than before.
+    EndpointsChanged {
+        provider: &'a str,
+        issuer: &'a str,
+        change: &'a str,
     },
     SessionEnded {
         session: &'a str,
@@ -88,4 +100,15 @@ pub enum Event<'a> {
         outcome: &'a str,
         detail: Option<&'a str>,
     },
+}
+
+/// A user who was proven and is not admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedUser {
+    pub subject: String,
+    pub email: Option<String>,
+    pub email_verified: bool,
+    /// What the provider said of groups: bounded, and printable.
+    pub groups: String,
 }

@@ -4,18 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use infra_shared::plain_url;
+use infra_shared::printable::printable;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::{Host, Url};
 
+use super::endpoints::Endpoints;
 use super::{
     ClientAuthentication, IdentityError, OFFLINE_ACCESS, ProviderSettings, authorization_url, json,
     unavailable,
 };
-use crate::outbound::{Authorization, Outbound};
+use crate::outbound::{Answer, Authorization, Outbound};
 
 const MAX_BYTES: usize = 256 * 1024;
+/// Of an issuer, for messages.
+const MAX_SHOWN_CHARACTERS: usize = 200;
 /// RFC 8414 §2: the ways of PKCE that a provider checks.
 const PKCE_METHODS: &str = "code_challenge_methods_supported";
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
@@ -38,23 +42,36 @@ pub(super) struct Metadata {
     pub(super) gives_refresh_tokens: Option<bool>,
     /// It promised to name itself in authorization responses (RFC 9207 §3).
     pub(super) sends_response_issuer: bool,
+    /// Whether it signs ID tokens with an algorithm that the configuration allows; `None` if it does not say.
+    pub(super) signs_as_allowed: Option<bool>,
 }
 
 /// The metadata of one provider. One fetch at a time; who comes meanwhile waits for its result, whatever that is: a
 /// provider that stalls must not make a queue of those who ask.
-#[derive(Default)]
 pub(super) struct Discovery {
     known: Mutex<Known>,
+    pub(super) endpoints: Endpoints,
 }
 
 #[derive(Default)]
 struct Known {
     metadata: Option<(Arc<Metadata>, Timestamp)>,
     /// Why the last fetch failed, and when.
-    failure: Option<(String, Instant)>,
+    failure: Option<(Failure, Instant)>,
+}
+
+/// Why there are no metadata, for those who waited for the same fetch.
+#[derive(Clone)]
+struct Failure {
+    reason: String,
+    is_lasting: bool,
 }
 
 impl Discovery {
+    pub(super) fn of(endpoints: Endpoints) -> Self {
+        Self { known: Mutex::default(), endpoints }
+    }
+
     pub(super) async fn metadata(
         &self,
         outbound: &Outbound,
@@ -68,22 +85,33 @@ impl Discovery {
         {
             return Ok(metadata.clone());
         }
-        if let Some((reason, failed_at)) = &known.failure
+        if let Some((failure, failed_at)) = &known.failure
             && *failed_at >= asked_at
         {
-            return known.usable(now).ok_or_else(|| IdentityError::Unavailable(reason.clone()));
+            return known.usable(now).ok_or_else(|| failure.clone().into());
         }
-        let fetched = tokio::time::timeout(PATIENCE, fetch(outbound, settings))
+        let fetching = async {
+            let metadata = fetch(outbound, settings).await?;
+            self.endpoints.check(&metadata, settings, outbound).await?;
+            Ok(metadata)
+        };
+        let fetched = tokio::time::timeout(PATIENCE, fetching)
             .await
             .unwrap_or_else(|_| Err(unavailable("discovery: no answer in time")));
         match fetched {
             Ok(metadata) => {
+                self.endpoints.remember(&metadata, settings, now).await;
                 let metadata = Arc::new(metadata);
                 *known = Known { metadata: Some((metadata.clone(), now)), failure: None };
                 Ok(metadata)
             }
             Err(error) => {
-                known.failure = Some((error.to_string(), Instant::now()));
+                let is_lasting = matches!(error, IdentityError::Unusable(_));
+                let reason = match &error {
+                    IdentityError::Unavailable(reason) | IdentityError::Unusable(reason) => reason.clone(),
+                    error => error.to_string(),
+                };
+                known.failure = Some((Failure { reason, is_lasting }, Instant::now()));
                 let usable = known.usable(now);
                 if usable.is_some() {
                     tracing::warn!(provider = settings.name, %error, "the provider's metadata could not be renewed");
@@ -91,6 +119,12 @@ impl Discovery {
                 usable.ok_or(error)
             }
         }
+    }
+}
+
+impl From<Failure> for IdentityError {
+    fn from(Failure { reason, is_lasting }: Failure) -> Self {
+        if is_lasting { Self::Unusable(reason) } else { Self::Unavailable(reason) }
     }
 }
 
@@ -108,26 +142,46 @@ pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) ->
 }
 
 async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metadata, IdentityError> {
+    let answer = ask(outbound, settings).await?;
+    let unusable = |reason: &str| IdentityError::Unusable(format!("discovery: {reason}"));
+    match answer.status {
+        200 if json::is_json(answer.content_type.as_deref()) => {}
+        status @ (408 | 429 | 500..) => {
+            return Err(IdentityError::Unavailable(format!("discovery: status {status} or not JSON")));
+        }
+        status => return Err(unusable(&format!("status {status} or not JSON"))),
+    }
+    let document = json::object(&answer.body).ok_or_else(|| unusable("malformed"))?;
+    read(&document, settings).map_err(|reason| unusable(&reason))
+}
+
+/// Asks for the metadata, whatever comes back.
+pub(super) async fn ask(outbound: &Outbound, settings: &ProviderSettings) -> Result<Answer, IdentityError> {
     // Discovery §4.1: a slash at the issuer's end is dropped before the well-known path is added.
     let url = format!("{}/.well-known/openid-configuration", settings.issuer.trim_end_matches('/'));
     let url = Url::parse(&url).map_err(|_| unavailable("the issuer is not a URL"))?;
-    let answer = outbound.get(&url, Authorization::None, MAX_BYTES).await?;
-    if answer.status != 200 || !json::is_json(answer.content_type.as_deref()) {
-        return Err(IdentityError::Unavailable(format!("discovery: status {} or not JSON", answer.status)));
-    }
-    let document = json::object(&answer.body).ok_or_else(|| unavailable("discovery: malformed"))?;
-    read(&document, settings).map_err(|reason| IdentityError::Unavailable(format!("discovery: {reason}")))
+    Ok(outbound.get(&url, Authorization::None, MAX_BYTES).await?)
 }
 
 /// Reads a metadata document; the reason where it cannot be used.
-pub(super) fn read(
+pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, String> {
+    // Discovery §4.3: exactly the issuer that was asked for. Anything else is another issuer's document.
+    if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
+        let said = match document.get("issuer") {
+            None | Some(Value::Null) => "none".to_owned(),
+            Some(Value::String(text)) => format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)),
+            Some(_) => "something that is no text".to_owned(),
+        };
+        return Err(format!("issuer differs: configured `{}`, the provider says {said}", settings.issuer));
+    }
+    read_of_issuer(document, settings).map_err(ToOwned::to_owned)
+}
+
+/// The rest of it.
+fn read_of_issuer(
     document: &Map<String, Value>,
     settings: &ProviderSettings,
 ) -> Result<Metadata, &'static str> {
-    // Discovery §4.3: exactly the issuer that was asked for. Anything else is another issuer's document.
-    if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
-        return Err("issuer differs");
-    }
     let endpoint = |name: &'static str| match document.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => endpoint(text, settings.development).map(Some),
@@ -168,6 +222,7 @@ pub(super) fn read(
         gives_refresh_tokens: gives_refresh_tokens(document),
         sends_response_issuer: document.get("authorization_response_iss_parameter_supported")
             == Some(&Value::Bool(true)),
+        signs_as_allowed: signs_as_allowed(document, settings),
     })
 }
 
@@ -177,6 +232,12 @@ fn gives_refresh_tokens(document: &Map<String, Value>) -> Option<bool> {
     // Discovery §3: both lists may leave out what is there all the same.
     (!grants.is_empty())
         .then(|| grants.contains(&"refresh_token") && (scopes.is_empty() || scopes.contains(&OFFLINE_ACCESS)))
+}
+
+fn signs_as_allowed(document: &Map<String, Value>, settings: &ProviderSettings) -> Option<bool> {
+    let offered = strings(document, "id_token_signing_alg_values_supported");
+    let is_allowed = |name: &&str| settings.signing_algorithms.iter().any(|it| it.name() == *name);
+    (!offered.is_empty()).then(|| offered.iter().any(is_allowed))
 }
 
 /// The strings of a list; none where there is no list.
@@ -221,7 +282,7 @@ mod tests {
         })
     }
 
-    fn read_value(document: &Value, settings: &ProviderSettings) -> Result<Metadata, &'static str> {
+    fn read_value(document: &Value, settings: &ProviderSettings) -> Result<Metadata, String> {
         read(document.as_object().expect("an object"), settings)
     }
 
@@ -269,15 +330,35 @@ mod tests {
     }
 
     #[test]
+    fn both_issuers_are_shown_if_they_differ() {
+        let mut document = good();
+        for (said, shown) in [
+            (json!("https://okta.test/"), "`https://okta.test/`"),
+            (json!("https://a\u{1b}[2J"), "`https://a[2J`"),
+            (json!(null), "none"),
+            (json!(7), "something that is no text"),
+        ] {
+            document["issuer"] = said;
+            let expected =
+                format!("issuer differs: configured `https://okta.test`, the provider says {shown}");
+            assert_eq!(read_value(&document, &settings()).err(), Some(expected));
+        }
+    }
+
+    #[test]
     fn pkce_is_assumed_where_the_operator_says_so_and_the_provider_says_nothing() {
         let mut document = good();
         document.as_object_mut().expect("an object").remove("code_challenge_methods_supported");
-        assert_eq!(read_value(&document, &settings()).err(), Some("no PKCE with S256"));
+        assert_eq!(read_value(&document, &settings()).err().as_deref(), Some("no PKCE with S256"));
         let settings = ProviderSettings { assumes_pkce: true, ..settings() };
         assert!(read_value(&document, &settings).is_ok() && read_value(&good(), &settings).is_ok());
         for said in [json!(["plain"]), json!([]), json!(null)] {
             document["code_challenge_methods_supported"] = said.clone();
-            assert_eq!(read_value(&document, &settings).err(), Some("no PKCE with S256"), "{said}");
+            assert_eq!(
+                read_value(&document, &settings).err().as_deref(),
+                Some("no PKCE with S256"),
+                "{said}"
+            );
         }
     }
 

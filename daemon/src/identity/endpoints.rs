@@ -1,14 +1,210 @@
-//! Where a provider's endpoints may be: the addresses that are read from its metadata are never taken on trust.
+//! Where a provider's endpoints may be: code and client secret are sent there, so that metadata alone cannot choose it.
+//!
+//! An address that is not public is refused unless the issuer is at such a place, hosts can be pinned by the
+//! configuration, and a change is logged and audited.
 
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use infra_shared::plain_url;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
 use url::Url;
 
-/// Whether a text is a host as configurations name it: `HOST`, or `HOST:PORT` where the port is not that of HTTPS.
+use super::discovery::Metadata;
+use super::{IdentityError, ProviderSettings};
+use crate::audit::{Audit, Event};
+use crate::outbound::{Guard, Outbound};
+use crate::store::{EndpointHosts, RememberedEndpoints, Store, StoreError};
+
+/// Whether a text is a host as configurations name it: `HOST`, or `HOST:PORT` if the port is not that of HTTPS.
 pub fn is_endpoint_host(text: &str) -> bool {
-    Url::parse(&format!("https://{text}/")).is_ok_and(|url| host_and_port(&url).as_deref() == Some(text))
+    let url = plain_url::parse(&format!("https://{text}/"));
+    url.is_some_and(|url| host_and_port(&url).as_deref() == Some(text))
 }
 
 /// The host of a URL as configurations and logs name it.
-pub(super) fn host_and_port(url: &Url) -> Option<String> {
+fn host_and_port(url: &Url) -> Option<String> {
     let host = url.host_str().filter(|host| !host.is_empty())?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+/// What `now` has other than `before`, for people: `token_endpoint from a.example to b.example`.
+pub fn describe_change(before: &EndpointHosts, now: &EndpointHosts) -> String {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let mut text = String::new();
+    for name in names {
+        let (before, now) = (before.get(name), now.get(name));
+        if before != now {
+            let shown = |host: Option<&String>| host.map_or("none", String::as_str).to_owned();
+            let separator = if text.is_empty() { "" } else { ", " };
+            let _ = write!(text, "{separator}{name} from {} to {}", shown(before), shown(now));
+        }
+    }
+    text
+}
+
+/// What is known of the endpoints of one provider.
+#[derive(Default)]
+pub(super) struct Endpoints {
+    /// `None` for the development provider, which is on this machine.
+    guard: Option<Guard>,
+    /// Where they were last; without a store, nobody asks.
+    memory: Option<Memory>,
+}
+
+struct Memory {
+    store: Store,
+    audit: Audit,
+    /// What the store holds, once it was read.
+    known: Mutex<Option<RememberedEndpoints>>,
+}
+
+impl Metadata {
+    fn endpoints(&self) -> impl Iterator<Item = (&'static str, &Url)> {
+        let required = [
+            ("authorization_endpoint", Some(&self.authorization_endpoint)),
+            ("token_endpoint", Some(&self.token_endpoint)),
+            ("jwks_uri", Some(&self.jwks_uri)),
+            ("userinfo_endpoint", self.userinfo_endpoint.as_ref()),
+            ("revocation_endpoint", self.revocation_endpoint.as_ref()),
+        ];
+        required.into_iter().filter_map(|(name, url)| Some((name, url?)))
+    }
+
+    /// The hosts of all endpoints.
+    pub(super) fn hosts(&self) -> EndpointHosts {
+        let hosts =
+            self.endpoints().map(|(name, url)| (name.to_owned(), host_and_port(url).unwrap_or_default()));
+        hosts.collect()
+    }
+}
+
+impl Endpoints {
+    pub(super) fn guarded_by(guard: Option<Guard>) -> Self {
+        Self { guard, memory: None }
+    }
+
+    pub(super) fn guard(&self) -> Option<Guard> {
+        self.guard.clone()
+    }
+
+    /// Remembers hosts in `store` from now on.
+    pub(super) fn remember_in(&mut self, store: Store, audit: Audit) {
+        self.memory = Some(Memory { store, audit, known: Mutex::default() });
+    }
+
+    /// Refuses metadata with an endpoint where none may be.
+    pub(super) async fn check(
+        &self,
+        metadata: &Metadata,
+        settings: &ProviderSettings,
+        outbound: &Outbound,
+    ) -> Result<(), IdentityError> {
+        let unusable = |reason: String| IdentityError::Unusable(format!("discovery: {reason}"));
+        let issuer = Url::parse(&settings.issuer).ok();
+        let issuer_host = issuer.as_ref().and_then(Url::host);
+        for (name, url) in metadata.endpoints() {
+            let host = host_and_port(url).unwrap_or_default();
+            let is_pinned = settings.endpoint_hosts.as_ref().is_none_or(|pinned| pinned.contains(&host));
+            if !is_pinned && url.host() != issuer_host {
+                return Err(unusable(format!(
+                    "{name} is at {host}, which is neither the issuer's host nor in `endpointHosts`"
+                )));
+            }
+            if let Some(guard) = &self.guard {
+                let admitted = guard.admit(url, outbound.is_direct(url)).await;
+                admitted.map_err(|error| unusable(format!("{name}: {error}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares metadata with what they were before, and remembers them. A store that cannot be used is told of, and keeps
+    /// nobody from signing in.
+    pub(super) async fn remember(&self, metadata: &Metadata, settings: &ProviderSettings, now: Timestamp) {
+        let Some(memory) = &self.memory else { return };
+        if let Err(error) = memory.compare(metadata.hosts(), settings, now).await {
+            tracing::error!(provider = settings.name, %error, "the hosts of a provider cannot be remembered");
+        }
+    }
+}
+
+impl Memory {
+    async fn compare(
+        &self,
+        hosts: EndpointHosts,
+        settings: &ProviderSettings,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (name, issuer) = (&settings.name, &settings.issuer);
+        let mut known = self.known.lock().await;
+        if known.is_none() {
+            *known = self.store.provider_endpoints(name)?;
+        }
+        // Another issuer is the operator's own change.
+        let before = known.take().filter(|known| known.issuer == *issuer);
+        let next = match before {
+            Some(before) if before.hosts == hosts => {
+                *known = Some(before);
+                return Ok(());
+            }
+            Some(before) => {
+                let change = describe_change(&before.hosts, &hosts);
+                tracing::warn!(
+                    provider = name,
+                    change,
+                    "the provider's endpoints are at other hosts than before: if nobody announced that, sign-ins may go to \
+                     somebody else; `endpointHosts` pins them"
+                );
+                self.audit.record(&Event::EndpointsChanged { provider: name, issuer, change: &change });
+                RememberedEndpoints { issuer: issuer.clone(), hosts, changed: Some((now, before.hosts)) }
+            }
+            None => RememberedEndpoints { issuer: issuer.clone(), hosts, changed: None },
+        };
+        *known = Some(next.clone());
+        self.store.remember_provider_endpoints(name.clone(), next).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_named_with_its_port_unless_that_is_443() {
+        for good in ["login.example.com", "10.0.0.1", "keys.example.com:8443", "[2001:db8::1]", "[::1]:8443"]
+        {
+            assert!(is_endpoint_host(good), "{good}");
+        }
+        for bad in [
+            "",
+            "LOGIN.example.com",
+            "https://a.test",
+            "a.test/",
+            "a.test/path",
+            "a.test:443",
+            "a b",
+            "user@a.test",
+            "a.test?b",
+            "*.a.test",
+            "2130706433",
+        ] {
+            assert!(!is_endpoint_host(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_change_names_what_differs() {
+        let hosts = |pairs: &[(&str, &str)]| -> EndpointHosts {
+            pairs.iter().map(|(name, host)| ((*name).to_owned(), (*host).to_owned())).collect()
+        };
+        let before = hosts(&[("jwks_uri", "a"), ("token_endpoint", "a"), ("userinfo_endpoint", "a")]);
+        let now = hosts(&[("jwks_uri", "a"), ("token_endpoint", "b"), ("revocation_endpoint", "c")]);
+        assert_eq!(
+            describe_change(&before, &now),
+            "revocation_endpoint from none to c, token_endpoint from a to b, userinfo_endpoint from a to none"
+        );
+        assert_eq!(describe_change(&now, &now), "");
+    }
 }

@@ -1,5 +1,7 @@
 //! Why there is no identity.
 
+use std::time::Duration;
+
 use infra_shared::printable::printable;
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -26,6 +28,9 @@ pub enum IdentityError {
     /// One caller has as many exchanges waiting as it may have.
     #[error("too many exchanges of one address wait")]
     TooManyWait,
+    /// The provider refused so many codes of late that one caller has to wait for so long.
+    #[error("too many codes were refused lately")]
+    TooManyRefused(Duration),
     /// The provider does not take the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
     #[error(
         "invalid_client: the provider refused the client secret that was just read from {reference}; was it replaced \

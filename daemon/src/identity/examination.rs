@@ -2,17 +2,19 @@
 
 use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::random;
-use reqwest::header::LOCATION;
+use jiff::fmt::rfc2822;
+use reqwest::header::{ACCEPT, AGE, DATE, HeaderValue, LOCATION};
 use secrecy::SecretString;
 use url::Url;
 
-use super::discovery::Metadata;
+use super::discovery::{self, Metadata};
 use super::{
     AuthorizationRequest, CodeGrant, IdentityError, OFFLINE_ACCESS, Provider, authorization_url,
     code_exchange,
 };
-use crate::outbound::Authorization;
+use crate::outbound::{Method, Request};
 use crate::secrets::ReadReason;
+use crate::store::EndpointHosts;
 
 /// What was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,12 @@ pub enum Outcome {
         is_away: bool,
     },
 }
+
+/// RFC 9110 §12.5.1: as a browser asks. Some providers refuse a sign-in page to programs.
+const ACCEPTED_BY_BROWSERS: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+/// How far apart clocks may be: an ID token is accepted within this (`id_token`).
+const CLOCK_LEEWAY: i64 = 60;
 
 /// No page of a provider that matters here is longer.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -66,10 +74,14 @@ impl Provider {
         let metadata = match metadata {
             Ok(metadata) => {
                 findings.push(Finding { what: "discovery".to_owned(), outcome: Outcome::Works });
+                findings.push(self.compare_clocks().await);
                 metadata
             }
             Err(error) => {
-                let outcome = failed(&error, "check `issuer`, `caFile`, and the way to the provider");
+                let outcome = failed(
+                    &error,
+                    "compare `issuer` and `caFile` with the provider's, and this machine's clock; check the network",
+                );
                 findings.push(Finding { what: "discovery".to_owned(), outcome });
                 return findings;
             }
@@ -78,6 +90,15 @@ impl Provider {
         let outcome = keys
             .map_or_else(|error| failed(&error, "check the way to the provider's keys"), |_| Outcome::Works);
         findings.push(Finding { what: "signing keys".to_owned(), outcome });
+        if metadata.signs_as_allowed == Some(false) {
+            let outcome = Outcome::Fails {
+                cause: "the provider lists none of the algorithms of `signingAlgorithms`".to_owned(),
+                advice: "add one that its metadata list as `id_token_signing_alg_values_supported`"
+                    .to_owned(),
+                is_away: false,
+            };
+            findings.push(Finding { what: "signing algorithms".to_owned(), outcome });
+        }
         if self.settings.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
             findings.push(Finding { what: "refresh tokens".to_owned(), outcome: refresh_tokens(&metadata) });
         }
@@ -90,6 +111,30 @@ impl Provider {
             findings.push(Finding { what: format!("redirect URI {uri}"), outcome });
         }
         findings
+    }
+
+    /// The hosts of the provider's endpoints, where it can be asked.
+    pub async fn endpoint_hosts(&self) -> Option<EndpointHosts> {
+        Some(self.metadata().await.ok()?.hosts())
+    }
+
+    /// Compares the `Date` of an answer with the clock here, after the way that both had.
+    async fn compare_clocks(&self) -> Finding {
+        let what = "clock".to_owned();
+        let answer = match discovery::ask(&self.outbound, &self.settings).await {
+            Ok(answer) => answer,
+            Err(error) => return Finding { what, outcome: Outcome::Unknown { cause: error.to_string() } },
+        };
+        let text = |name| answer.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let date = text(DATE).and_then(|text| rfc2822::parse(text).ok());
+        // RFC 9111 §5.1: what a cache kept for so long.
+        let age = text(AGE).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
+        let Some(date) = date else {
+            let cause = "the provider's answer has no date".to_owned();
+            return Finding { what, outcome: Outcome::Unknown { cause } };
+        };
+        let theirs = date.timestamp().as_second().saturating_add(age);
+        Finding { what, outcome: clocks(self.clock.now().as_second().saturating_sub(theirs)) }
     }
 
     /// Exchanges a code that nobody issued: whoever is not the client is told so before the code is looked at.
@@ -134,7 +179,8 @@ impl Provider {
         let mut url: Url =
             authorization_url::build(&metadata.authorization_endpoint, &self.settings, &request);
         url.query_pairs_mut().append_pair("prompt", "none");
-        let answer = match self.outbound.get(&url, Authorization::None, MAX_BYTES).await {
+        let request = Request::new(Method::GET, url).header(ACCEPT, ACCEPTED_BY_BROWSERS);
+        let answer = match self.outbound.send(&request, MAX_BYTES).await {
             Ok(answer) => answer,
             Err(error) => {
                 return Outcome::Fails {
@@ -151,8 +197,9 @@ impl Provider {
         let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
         match (answer.status, location) {
             (300..=399, Some(location)) if leads_there(location) => Outcome::Works,
-            (400..=499, _) => Outcome::Fails {
-                cause: format!("the provider refuses it (status {})", answer.status),
+            // RFC 6749 §4.1.2.1 has the person told; 400 is how that is done without one.
+            (400, _) => Outcome::Fails {
+                cause: "the provider refuses it (status 400)".to_owned(),
                 advice: "register exactly this redirect URI at the provider, or correct `redirectPorts`"
                     .to_owned(),
                 is_away: false,
@@ -164,17 +211,28 @@ impl Provider {
     }
 }
 
+/// What follows from how many seconds this clock is ahead of the provider's.
+fn clocks(ahead: i64) -> Outcome {
+    if ahead.abs() <= CLOCK_LEEWAY {
+        return Outcome::Works;
+    }
+    let side = if ahead < 0 { "behind" } else { "ahead of" };
+    Outcome::Fails {
+        cause: format!("this machine's clock is {} s {side} the provider's", ahead.abs()),
+        advice: "set this machine's clock by NTP, such as with `timedatectl set-ntp true`".to_owned(),
+        is_away: false,
+    }
+}
+
 /// Whether sessions can be asked about again, as far as the provider says so without a person.
 fn refresh_tokens(metadata: &Metadata) -> Outcome {
     match metadata.gives_refresh_tokens {
         Some(true) => Outcome::Works,
-        Some(false) => Outcome::Fails {
-            cause: "the provider does not say that it gives them".to_owned(),
-            advice:
-                "allow the grant type `refresh_token` and the scope `offline_access` for this client, or set \
-                     `sessions.revalidateEvery` to null"
-                    .to_owned(),
-            is_away: false,
+        // Discovery §3: both lists may leave out what is there all the same.
+        Some(false) => Outcome::Unknown {
+            cause: "the provider does not say that it gives them: allow the grant type `refresh_token` and the scope \
+                    `offline_access` for this client; the log has a warning if a login brings none"
+                .to_owned(),
         },
         None => Outcome::Unknown { cause: "the provider does not say whether it gives them".to_owned() },
     }
@@ -184,4 +242,28 @@ fn refresh_tokens(metadata: &Metadata) -> Outcome {
 fn verifier() -> BoundVerifier {
     let origin = "https://infrad.invalid".parse().expect("an address");
     BoundVerifier::mint(&LoginBinding { origin: &origin, pin: None, provider: "", issuer: "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_by_more_than_the_leeway_are_told() {
+        for (ahead, told) in [
+            (0, None),
+            (-60, None),
+            (60, None),
+            (61, Some("61 s ahead of")),
+            (-172_800, Some("172800 s behind")),
+        ] {
+            match (clocks(ahead), told) {
+                (Outcome::Works, None) => {}
+                (Outcome::Fails { cause, is_away: false, .. }, Some(told)) => {
+                    assert!(cause.contains(told), "{cause}");
+                }
+                (outcome, _) => panic!("{ahead}: {outcome:?}"),
+            }
+        }
+    }
 }

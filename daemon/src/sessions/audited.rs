@@ -30,7 +30,7 @@ impl Sessions {
             (Ok(_), Some(provider)) => {
                 self.audit.record_or_count(&Event::LoginStarted { provider }, Counted::Started);
             }
-            (Err(refusal), provider) => self.tell_refused(provider, refusal),
+            (Err(refusal), provider) => self.tell_refused(provider, refusal, None),
             (Ok(_), None) => {}
         }
         started
@@ -41,6 +41,7 @@ impl Sessions {
         &self,
         request: &FinishLogin,
         from: IpAddr,
+        request_id: &str,
     ) -> Result<FinishedLogin, LoginRefusal> {
         let finished = self.decide_login(request, from).await;
         match &finished {
@@ -57,7 +58,8 @@ impl Sessions {
             }
             Err(refusal) => {
                 let ticket = Ticket::open(&request.ticket, &self.ticket_key).ok();
-                self.tell_refused(ticket.as_ref().map(|ticket| ticket.provider.as_str()), refusal);
+                let provider = ticket.as_ref().map(|ticket| ticket.provider.as_str());
+                self.tell_refused(provider, refusal, Some(request_id));
             }
         }
         finished
@@ -82,11 +84,18 @@ impl Sessions {
         Some(from.to_canonical()).filter(|_| self.limits.record_addresses)
     }
 
-    fn tell_refused(&self, provider: Option<&str>, refusal: &LoginRefusal) {
+    fn tell_refused(&self, provider: Option<&str>, refusal: &LoginRefusal, request: Option<&str>) {
         self.counts.login(provider, refusal.reason());
         let detail = refusal.to_string();
-        let event = Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail };
-        self.audit.record_or_count(&event, Counted::Refused);
+        let user = if let LoginRefusal::NotAdmitted(user) = refusal { Some(&user.0) } else { None };
+        let event =
+            Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail, request, user };
+        // Somebody whom the provider knows is no stranger: an operator must find them.
+        if user.is_some() {
+            self.audit.record(&event);
+        } else {
+            self.audit.record_or_count(&event, Counted::Refused);
+        }
     }
 }
 
@@ -111,7 +120,7 @@ impl LoginRefusal {
     /// Whether it used a ticket of this daemon, and with it a write or a call of the provider, for nothing: only that is
     /// worth a limit. A caller who does it is to blame, not the provider or the store.
     pub fn used_a_ticket(&self) -> bool {
-        matches!(self, Self::TicketUsed | Self::NotAdmitted | Self::Identity(IdentityError::Refused(_)))
+        matches!(self, Self::TicketUsed | Self::NotAdmitted(_) | Self::Identity(IdentityError::Refused(_)))
     }
 
     /// One of few words, which stay as they are.
@@ -133,12 +142,13 @@ impl LoginRefusal {
                 "provider_unavailable"
             }
             Self::Identity(IdentityError::TooManyWait) => "too_many_wait",
+            Self::Identity(IdentityError::TooManyRefused(_)) => "too_many_refused",
             Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",
             Self::Identity(IdentityError::ClientSecret(_)) => "client_secret",
             Self::Identity(
                 IdentityError::Refused(_) | IdentityError::ClocksDiffer(_) | IdentityError::TooMuch(_),
             ) => "identity_refused",
-            Self::NotAdmitted => "not_admitted",
+            Self::NotAdmitted(_) => "not_admitted",
             Self::Store(_) => "store",
         }
     }

@@ -1,5 +1,6 @@
 //! Where a login is decided: `prepare_login` promises nothing and stores nothing, `decide_login` checks everything.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use infra_shared::api::{FinishLogin, FinishedLogin, Session, StartLogin, StartedLogin, User};
@@ -12,6 +13,7 @@ use secrecy::ExposeSecret;
 use super::ticket::Ticket;
 use super::{Sessions, add, whole_second};
 use crate::addresses::one_party;
+use crate::audit::RefusedUser;
 use crate::identity::{
     AuthorizationRequest, CodeGrant, Exchanged, IdentityError, Provider, VerifiedIdentity,
 };
@@ -62,10 +64,34 @@ pub enum LoginRefusal {
     BoundToOtherProvider { bound_to: String, ticket: String },
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("policy does not admit this user")]
-    NotAdmitted,
+    #[error("policy does not admit this user: {0}")]
+    NotAdmitted(Box<NotAdmitted>),
     #[error("store: {0}")]
     Store(#[from] StoreError),
+}
+
+/// Whom the policy does not admit, as far as an operator needs it to find out why.
+#[derive(Debug)]
+pub struct NotAdmitted(pub(super) RefusedUser);
+
+impl NotAdmitted {
+    fn of(identity: &VerifiedIdentity) -> Self {
+        Self(RefusedUser {
+            subject: identity.subject().to_owned(),
+            email: identity.email().map(ToOwned::to_owned),
+            email_verified: identity.verified_email().is_some(),
+            groups: identity.told_groups().to_string(),
+        })
+    }
+}
+
+impl fmt::Display for NotAdmitted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RefusedUser { subject, email, email_verified, groups } = &self.0;
+        let verified = if *email_verified { "verified" } else { "not verified" };
+        let email = email.as_ref().map_or("none".to_owned(), |email| format!("{email} ({verified})"));
+        write!(formatter, "subject {subject}, e-mail {email}, groups {groups}")
+    }
 }
 
 impl Sessions {
@@ -147,7 +173,7 @@ impl Sessions {
             if let Some(held) = held {
                 self.give_back_refused(provider, held);
             }
-            return Err(LoginRefusal::NotAdmitted);
+            return Err(LoginRefusal::NotAdmitted(Box::new(NotAdmitted::of(&identity))));
         }
         let opening = Opening {
             device: request.device.as_deref().and_then(device),

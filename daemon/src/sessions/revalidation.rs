@@ -183,10 +183,19 @@ impl Sessions {
                         return Ok(());
                     }
                 }
+                let groups = told.groups.to_string();
                 let (user, email_verified) = as_told_now(&stored, told);
                 let verified_email = user.email.as_deref().filter(|_| email_verified);
                 if !provider.settings().allow.admits(&user.groups, verified_email) {
                     self.counts.revalidation(name, "not_admitted");
+                    tracing::info!(
+                        session = %id,
+                        provider = name,
+                        subject = user.subject,
+                        email = user.email,
+                        groups = %groups,
+                        "policy does not admit this user any more"
+                    );
                     self.end(id, EndReason::NotAdmitted).await?;
                     return Ok(());
                 }

@@ -125,7 +125,7 @@ impl Fixture {
             opened_by: OpenedBy::Browser,
         };
         let from = std::net::Ipv4Addr::LOCALHOST.into();
-        self.sessions.finish_login(&request, from).await.expect_err("no provider can be reached")
+        self.sessions.finish_login(&request, from, "request").await.expect_err("no provider can be reached")
     }
 }
 

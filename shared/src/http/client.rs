@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use reqwest::dns::Resolve;
+
 use rustls::ClientConfig;
 #[cfg(feature = "blocking")]
 use rustls::NamedGroup;
@@ -67,13 +69,38 @@ fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn Serv
 /// A client that follows no redirect, retries nothing, and sends nothing to a peer that `trust` does not accept.
 /// `allow_tls12` is for identity providers; a daemon is spoken to with TLS 1.3 unless its operator says otherwise.
 /// A connection ends with its one exchange: the buffers of one that waits for another would keep the secrets in it.
-#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
 pub fn async_client(
     trust: &Trust,
     limits: Limits,
     allow_tls12: bool,
     proxies: &Proxies,
 ) -> Result<reqwest::Client, NoClient> {
+    Ok(built(async_builder(trust, limits, allow_tls12, proxies)?))
+}
+
+/// As [`async_client`], with names looked up by `resolver`: those of servers that are reached directly, and of proxies.
+pub fn resolving_client(
+    trust: &Trust,
+    limits: Limits,
+    allow_tls12: bool,
+    proxies: &Proxies,
+    resolver: impl Resolve + 'static,
+) -> Result<reqwest::Client, NoClient> {
+    let builder = async_builder(trust, limits, allow_tls12, proxies)?;
+    Ok(built(builder.dns_resolver(Arc::new(resolver))))
+}
+
+fn built(builder: reqwest::ClientBuilder) -> reqwest::Client {
+    builder.build().expect("a client of fixed settings can be built")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
+fn async_builder(
+    trust: &Trust,
+    limits: Limits,
+    allow_tls12: bool,
+    proxies: &Proxies,
+) -> Result<reqwest::ClientBuilder, NoClient> {
     Ok(reqwest::Client::builder()
         .proxy(proxies.for_client())
         .tls_backend_preconfigured(client_config(trust, allow_tls12)?)
@@ -83,9 +110,7 @@ pub fn async_client(
         .retry(reqwest::retry::never())
         .referer(false)
         .pool_max_idle_per_host(0)
-        .user_agent(USER_AGENT)
-        .build()
-        .expect("a client of fixed settings can be built"))
+        .user_agent(USER_AGENT))
 }
 
 /// As [`async_client`], for a program without an asynchronous runtime.

@@ -1,8 +1,10 @@
 //! Tries what a configuration names: every root key, every secret, every provider.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_shared::clock::SystemClock;
 use serde_json::{Value, json};
@@ -11,12 +13,17 @@ use super::{access, certificate_until};
 use crate::commands::Context;
 use crate::commands::outside::expect_inside;
 use crate::config::Config;
+use crate::control::{self, Operation};
 use crate::failure::Failure;
-use crate::identity::{Finding, Outcome, Provider};
+use crate::identity::{Finding, Outcome, Provider, ProviderSettings, describe_change};
 use crate::keys::{self, KeyError};
 use crate::secrets::ReadError;
 use crate::services;
+use crate::store::{EndpointHosts, RememberedEndpoints};
 use crate::tls::{Examined, OtherSource, TlsError};
+
+/// The running daemon answers from memory.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A finding, and what it is about: the root keys, or one provider.
 pub(super) struct Tried {
@@ -31,12 +38,19 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     tried.extend(try_root_keys(config).await);
     tried.extend(try_certificates(config).await);
     tried.extend(try_credentials(config).await);
+    let remembered = remembered_endpoints(config).await;
     for settings in &config.providers {
         let about = format!("provider {}", settings.name);
         match Provider::new(settings.clone(), config.backends.clone(), Arc::new(SystemClock)) {
-            Ok(provider) => tried.extend(
-                provider.examine().await.into_iter().map(|finding| Tried { about: about.clone(), finding }),
-            ),
+            Ok(provider) => {
+                let findings = provider.examine().await.into_iter();
+                tried.extend(findings.map(|finding| Tried { about: about.clone(), finding }));
+                if let Some(hosts) = provider.endpoint_hosts().await {
+                    let before = remembered.get(&settings.name).and_then(Option::as_ref);
+                    let finding = compare_hosts(settings, &hosts, before);
+                    tried.push(Tried { about, finding });
+                }
+            }
             Err(error) => {
                 let advice = "correct `caFile`".to_owned();
                 let outcome = Outcome::Fails { cause: error.to_string(), advice, is_away: false };
@@ -47,6 +61,41 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     let text = if json { as_json(&tried) } else { as_table(&tried) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(exit_code(&tried))
+}
+
+/// The hosts that the running daemon remembers of each provider; nothing if none runs.
+async fn remembered_endpoints(config: &Config) -> BTreeMap<String, Option<RememberedEndpoints>> {
+    let asking = control::ask(&config.data_dir, Operation::ProviderEndpoints);
+    tokio::time::timeout(CONTROL_TIMEOUT, asking).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// Where the endpoints are, and whether that changed since the running daemon asked first.
+fn compare_hosts(
+    settings: &ProviderSettings,
+    hosts: &EndpointHosts,
+    remembered: Option<&RememberedEndpoints>,
+) -> Finding {
+    let distinct: BTreeSet<&str> = hosts.values().map(String::as_str).collect();
+    let what = format!("endpoint hosts {}", Vec::from_iter(distinct).join(", "));
+    let remembered = remembered.filter(|it| it.issuer == settings.issuer);
+    let change = match remembered {
+        Some(it) if it.hosts != *hosts => Some(format!("now: {}", describe_change(&it.hosts, hosts))),
+        Some(RememberedEndpoints { changed: Some((at, before)), .. }) => {
+            Some(format!("on {at:.0}: {}", describe_change(before, hosts)))
+        }
+        _ => None,
+    };
+    let outcome = match change {
+        // Pinned hosts are the operator's own choice.
+        Some(change) if settings.endpoint_hosts.is_none() => Outcome::Unknown {
+            cause: format!(
+                "they changed {change}; if the provider announced that, write the new ones as `endpointHosts`, else ask \
+                 who changed them"
+            ),
+        },
+        _ => Outcome::Works,
+    };
+    Finding { what, outcome }
 }
 
 async fn try_credentials(config: &Config) -> Vec<Tried> {

@@ -91,7 +91,7 @@ impl Asked {
             opened_by: OpenedBy::Browser,
         };
         let from = std::net::Ipv4Addr::LOCALHOST.into();
-        self.sessions.finish_login(&request, from).await.map(|finished| finished.session.id)
+        self.sessions.finish_login(&request, from, "request").await.map(|finished| finished.session.id)
     }
 
     fn advance(&self, by: SignedDuration) {

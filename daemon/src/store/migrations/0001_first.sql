@@ -98,6 +98,18 @@ CREATE TABLE providers (
     client_secret_reference BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Where the endpoints of a provider were found last.
+CREATE TABLE provider_endpoints (
+    provider     TEXT NOT NULL PRIMARY KEY,
+    issuer       TEXT NOT NULL,
+    -- JSON: the names of the endpoints, and their hosts.
+    hosts        TEXT NOT NULL,
+    -- When that changed last, and what it was before.
+    changed_at   INTEGER,
+    hosts_before TEXT,
+    CHECK ((changed_at IS NULL) = (hosts_before IS NULL))
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE certificates (
     name        TEXT NOT NULL PRIMARY KEY,
     certificate BLOB NOT NULL,

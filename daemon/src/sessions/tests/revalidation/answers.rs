@@ -188,7 +188,7 @@ async fn what_nobody_mentions_stays_and_what_is_empty_replaces_it() {
 async fn a_login_that_the_policy_refuses_gives_its_tokens_back() {
     let allow = Allow::Listed { groups: vec!["of-nobody".to_owned()], email_domains: vec![], emails: vec![] };
     let asked = Asked::new(allow).await;
-    assert!(matches!(asked.try_log_in().await, Err(LoginRefusal::NotAdmitted)));
+    assert!(matches!(asked.try_log_in().await, Err(LoginRefusal::NotAdmitted(_))));
     let given_back = async {
         while asked.issuer.revoked().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;

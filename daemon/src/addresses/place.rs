@@ -1,0 +1,101 @@
+//! Where an address is: anywhere on the Internet, or at a place that only some machines reach.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The kinds of places. Two addresses of one kind other than [`Place::Public`] are as near to each other as can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Public,
+    /// RFC 1918 and unique local addresses (RFC 4193).
+    Private,
+    /// Behind a carrier's translation (RFC 6598).
+    Shared,
+    Loopback,
+    LinkLocal,
+    /// Metadata services of clouds, and what no host has: documentation, multicast, reserved.
+    Special,
+}
+
+/// Metadata services that are outside of the link (AWS over IPv6, Alibaba, Oracle, Azure).
+const METADATA_SERVICES: [&str; 4] = ["fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"];
+
+impl Place {
+    /// The place of an address, and of the IPv4 address that an IPv6 address holds (RFC 4291 §2.5.5, RFC 6052 §2.1).
+    pub fn of(address: IpAddr) -> Self {
+        if METADATA_SERVICES.iter().any(|service| service.parse() == Ok(address.to_canonical())) {
+            return Self::Special;
+        }
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::of_v4(address),
+            IpAddr::V6(address) => Self::of_v6(address),
+        }
+    }
+
+    fn of_v4(address: Ipv4Addr) -> Self {
+        match address.octets() {
+            [127, ..] => Self::Loopback,
+            [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Self::Private,
+            [100, 64..=127, ..] => Self::Shared,
+            [169, 254, ..] => Self::LinkLocal,
+            // RFC 6890 §2.2.2, RFC 5737, RFC 2544, RFC 7526, multicast and reserved.
+            [0 | 224..=255, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 88, 99, _]
+            | [198, 18 | 19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _] => Self::Special,
+            _ => Self::Public,
+        }
+    }
+
+    fn of_v6(address: Ipv6Addr) -> Self {
+        match address.segments() {
+            [0, 0, 0, 0, 0, 0, 0, 1] => Self::Loopback,
+            [0xfc00..=0xfdff, ..] => Self::Private,
+            [0xfe80..=0xfebf, ..] => Self::LinkLocal,
+            // RFC 6052: what a network without IPv4 reaches IPv4 by.
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                Self::of(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into())
+            }
+            // RFC 6890 §2.2.3, RFC 3849, RFC 9637, RFC 3056: of the rest, 2000::/3 alone is given to hosts.
+            [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => Self::Special,
+            [0x2000..=0x3fff, ..] => Self::Public,
+            _ => Self::Special,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_by_their_places() {
+        for (place, addresses) in [
+            (
+                Place::Public,
+                "1.1.1.1 172.15.0.1 172.32.0.1 192.169.0.1 100.63.0.1 100.128.0.1 169.253.0.1 2606:4700::1111 64:ff9b::101:101",
+            ),
+            (
+                Place::Private,
+                "10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 fd12::1 fc00::1 ::ffff:10.0.0.1 64:ff9b::a00:1",
+            ),
+            (Place::Shared, "100.64.0.1 100.127.255.255"),
+            (Place::Loopback, "127.0.0.1 127.255.255.255 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1"),
+            (
+                Place::LinkLocal,
+                "169.254.169.254 169.254.0.1 fe80::1 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe",
+            ),
+            (
+                Place::Special,
+                "0.0.0.0 0.1.2.3 192.0.2.1 192.0.0.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 255.255.255.255 :: \
+                 ::10.0.0.1 fd00:ec2::254 100.100.100.200 168.63.129.16 2001:db8::1 2001::1 2002:a00:1:: ff02::1 3fff::1 \
+                 64:ff9b:1::1 fec0::1 ::ffff:0:10.0.0.1",
+            ),
+        ] {
+            for address in addresses.split_whitespace() {
+                assert_eq!(Place::of(address.parse().expect("an address")), place, "{address}");
+            }
+        }
+    }
+}
