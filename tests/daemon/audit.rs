@@ -88,6 +88,7 @@ fn a_user_who_is_not_admitted_is_found_by_request() {
     let provider = Provider::start();
     let mut daemon = with_audit(&provider);
     daemon.change(|configuration| configuration.providers[0].allow = "{groups: [of-nobody]}".to_owned());
+    daemon.stop();
     daemon.start_again();
     let long: Vec<String> = (0..100).map(|number| format!("group-{number}")).collect();
     for (claim, told) in [

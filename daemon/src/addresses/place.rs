@@ -55,7 +55,7 @@ impl Place {
             [0xfe80..=0xfebf, ..] => Self::LinkLocal,
             // RFC 6052: what a network without IPv4 reaches IPv4 by.
             [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-                Self::of(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into())
+                Self::of(Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low)).into())
             }
             // RFC 6890 §2.2.3, RFC 3849, RFC 9637, RFC 3056: of the rest, 2000::/3 alone is given to hosts.
             [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => Self::Special,

@@ -170,7 +170,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::identity::settings::tests::settings;
+
+    fn settings() -> ProviderSettings {
+        ProviderSettings::unreachable()
+    }
 
     fn asking(scopes: &[&str]) -> ProviderSettings {
         ProviderSettings { scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(), ..settings() }

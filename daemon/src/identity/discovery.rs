@@ -266,7 +266,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::identity::settings::tests::settings;
+
+    fn settings() -> ProviderSettings {
+        ProviderSettings::unreachable()
+    }
 
     fn good() -> Value {
         json!({

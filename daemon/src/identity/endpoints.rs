@@ -19,7 +19,7 @@ use crate::store::{EndpointHosts, RememberedEndpoints, Store, StoreError};
 
 /// Whether a text is a host as configurations name it: `HOST`, or `HOST:PORT` if the port is not that of HTTPS.
 pub fn is_endpoint_host(text: &str) -> bool {
-    let url = plain_url::parse(&format!("https://{text}/"));
+    let url = plain_url::parse(&format!("https://{text}/")).filter(|_| !text.contains('*'));
     url.is_some_and(|url| host_and_port(&url).as_deref() == Some(text))
 }
 

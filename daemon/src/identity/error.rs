@@ -116,3 +116,52 @@ fn audiences(audience: &Value) -> String {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("[{}]{more}", shown.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(error: IDTokenError, claims: &Value) -> IdentityError {
+        let token = format!("e30.{}.AA", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
+        of_id_token(error, &token.into(), Timestamp::from_second(1_000_000).expect("a time"))
+    }
+
+    #[test]
+    fn clocks_that_differ_are_shown_with_both_times() {
+        for (issued_at, told) in [(827_200, "172800 s ahead of"), (1_000_600, "600 s behind")] {
+            let error =
+                of(IDTokenError::Expired, &json!({"iat": issued_at, "exp": issued_at + 300, "aud": "a"}));
+            let text = error.to_string();
+            assert!(matches!(error, IdentityError::ClocksDiffer(_)), "{text}");
+            assert!(text.starts_with("refused: ID token: expired: issued at 1970-01-1"), "{text}");
+            assert!(text.contains(told) && text.contains("1970-01-12T13:46:40Z"), "{text}");
+        }
+        for claims in [json!({}), json!({"iat": 1, "exp": "soon"}), json!({"iat": i64::MAX, "exp": 1})] {
+            assert!(matches!(of(IDTokenError::Expired, &claims), IdentityError::Refused(_)), "{claims}");
+        }
+    }
+
+    #[test]
+    fn audiences_that_differ_are_shown_bounded_and_printable() {
+        for (audience, told) in [
+            (json!("other"), "[other]".to_owned()),
+            (json!(["a", "b\u{1b}[2J", 7]), "[a, b[2J, no text]".to_owned()),
+            (json!(vec!["x"; 20]), format!("[{}] and 12 more", ["x"; 8].join(", "))),
+        ] {
+            let error = of(IDTokenError::AudienceDiffers, &json!({"aud": audience}));
+            let expected = format!("refused: ID token: audience_differs: the token is for {told}");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_too_large_is_too_much() {
+        let error = of(IDTokenError::TooLarge { bytes: 400_000 }, &json!({}));
+        assert!(matches!(&error, IdentityError::TooMuch(_)), "{error}");
+        assert_eq!(error.to_string(), "refused: ID token: too_large: 400000 bytes, at most 393216");
+    }
+}

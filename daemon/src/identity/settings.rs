@@ -109,18 +109,15 @@ impl std::fmt::Display for ProviderKind {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::secrets::Backends;
-
+impl ProviderSettings {
     /// Of a provider that no test reaches.
-    pub(in crate::identity) fn settings() -> ProviderSettings {
-        ProviderSettings {
+    pub(super) fn unreachable() -> Self {
+        Self {
             name: "okta".to_owned(),
             kind: ProviderKind::Okta,
             issuer: "https://okta.test".to_owned(),
             client_id: "0oa1".to_owned(),
-            client_secret: Backends::built_in().parse("env:SECRET").expect("a reference"),
+            client_secret: crate::secrets::Backends::built_in().parse("env:SECRET").expect("a reference"),
             client_authentication: ClientAuthentication::ClientSecretBasic,
             redirect_uris: Vec::new(),
             scopes: Vec::new(),

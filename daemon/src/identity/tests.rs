@@ -205,6 +205,6 @@ async fn keys_come_in_json_with_status_200_and_at_most_256_kib_and_count_not_oth
         let fixture = Fixture::new();
         fixture.misbehave(misbehaviour);
         let refused = fixture.log_in().await.expect_err("no keys");
-        assert!(matches!(refused, IdentityError::Unavailable(_)), "{refused}");
+        assert!(matches!(refused, IdentityError::Unavailable(_) | IdentityError::Unusable(_)), "{refused}");
     }
 }
