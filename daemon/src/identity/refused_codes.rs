@@ -45,7 +45,7 @@ impl RefusedCodes {
         } else if window.refused >= BUDGET {
             let is_full = window.parties.len() >= MAX_PARTIES;
             if is_full || !window.parties.insert(party) {
-                return Err(WINDOW - age);
+                return Err(WINDOW.saturating_sub(age));
             }
         }
         Ok(Try { codes: self.clone(), party, is_refused: false })
