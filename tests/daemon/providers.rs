@@ -156,7 +156,7 @@ fn endpoint_hosts_are_remembered_and_can_be_pinned() {
 
     // Pinned, the issuer's own host alone is left.
     daemon.change(|configuration| {
-        configuration.providers[0].allow = "everyone\n    endpointHosts: []".to_owned()
+        configuration.providers[0].allow = "everyone\n    endpointHosts: []".to_owned();
     });
     daemon.start_again();
     let body = json!({"provider": "okta", "redirectURI": redirect_uri(&daemon), "state": "s".repeat(43),
@@ -182,7 +182,7 @@ fn a_check_compares_clocks_and_asks_as_a_browser_does() {
         Misbehaviour::default()
             .answer(Endpoint::Authorization, |answer| *answer = Answer::text(401, "sign in"))
             .json(Endpoint::Discovery, |metadata| {
-                metadata["grant_types_supported"] = json!(["authorization_code"])
+                metadata["grant_types_supported"] = json!(["authorization_code"]);
             }),
     );
     let checked = check(0);

@@ -194,7 +194,7 @@ mod tests {
         assert!(resolve(&guard).await.is_ok_and(|count| count > 0), "nobody chose it from afar");
         // As if it had been public a moment ago.
         guard.names.write().expect("a lock").insert("localhost".to_owned());
-        let refused = resolve(&guard).await.err().expect("no address is left");
+        let refused = resolve(&guard).await.expect_err("no address is left");
         assert!(refused.to_string().starts_with("localhost is at "), "{refused}");
     }
 
