@@ -15,6 +15,7 @@ use super::{SERVER, workspace};
 
 const BOOT: Duration = Duration::from_mins(1);
 const COMMAND: Duration = Duration::from_mins(1);
+const STOP: &str = "systemctl stop infrad.socket infrad.service; systemctl reset-failed";
 const RESTART: &str = "systemctl reset-failed; systemctl restart infrad";
 
 /// A Debian that systemd has booted, and what was typed in it.
@@ -27,9 +28,16 @@ struct Booted {
 
 impl Booted {
     fn boot(root: &FreshRoot) -> Self {
+        // The system that boots mounts its own.
+        let unmounted = Command::new("umount").arg(root.path("proc")).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "/proc cannot be unmounted");
+        let folder = root.path("");
+        let name =
+            folder.parent().and_then(|parent| parent.file_name()).expect("a name").display().to_string();
         let mut command = Command::new("systemd-nspawn");
+        command.arg(format!("--machine={name}"));
         command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe", "--directory"]);
-        command.arg(root.path("")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(&folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let machine = command.spawn().expect("systemd-nspawn starts");
         let children = format!("/proc/{0}/task/{0}/children", machine.id());
         let first = wait::until(BOOT, || {
@@ -154,7 +162,8 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.told("infrad check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
     host.told("infrad as-service check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
     host.told(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
-    host.told("journalctl -u infrad -o cat -n 5", 0, &["/etc/infra/tls.key"]);
+    host.told("journalctl -u infrad -o cat -n 20", 0, &["/etc/infra/tls.key"]);
+    host.typed(STOP, 0);
     host.typed("chown infrad: /etc/infra/tls.key", 0);
     host.told("infrad check", 0, &["the certificate in /etc/infra/tls.crt"]);
     host.typed(SOUND, 0);
@@ -187,6 +196,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.told("infrad check", 1, &["/etc/infra/root.key is missing, from which systemd hands over"]);
     host.told("infrad as-service status", 1, &["systemd cannot hand over its credential root.key"]);
     host.told(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
+    host.typed(STOP, 0);
     host.typed("mv /root/root.key /etc/infra/root.key", 0);
 }
 

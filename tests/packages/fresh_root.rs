@@ -42,7 +42,7 @@ impl Isolation {
             .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
             .arg(std::env::current_exe().expect("a running program has a path"))
-            .args(["--exact", name, "--nocapture"])
+            .args(["--exact", name, "--nocapture", "--include-ignored"])
             .env(INSIDE, folder.path())
             .stdin(Stdio::null());
         let ran = Running::start(command, format!("{name}, inside"), None, LIMIT).wait();
