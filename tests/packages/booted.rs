@@ -40,12 +40,11 @@ impl Booted {
         command.arg(&folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let machine = command.spawn().expect("systemd-nspawn starts");
         let children = format!("/proc/{0}/task/{0}/children", machine.id());
-        let first = wait::until(BOOT, || {
-            let children = std::fs::read_to_string(&children).ok()?;
-            children.split_whitespace().next().map(ToOwned::to_owned)
-        });
-        let booted = Self { machine, first: first.expect("a first process"), transcript: String::new() };
+        let mut booted = Self { machine, first: String::new(), transcript: String::new() };
+        // The first child prepares the system, and makes way for the one that is its first process.
         let is_up = wait::until(BOOT, || {
+            let children = std::fs::read_to_string(&children).ok()?;
+            children.split_whitespace().next()?.clone_into(&mut booted.first);
             let ran = booted.run("systemctl is-system-running");
             ["running", "degraded"].contains(&ran.stdout.trim()).then_some(())
         });
