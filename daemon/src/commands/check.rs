@@ -31,9 +31,17 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
         && let Err(error) = certificate_until(&config, files)
     {
         if !(matches!(error, FilesError::File { .. }) && access::is_for_another_user(context)) {
-            return Err(Failure::usage("the certificate files cannot be served with").because(&error).hint(
-                "a chain, the server's own certificate first, and its key, for the first of `publicURLs`",
-            ));
+            let hint = match &error {
+                FilesError::File { .. } => {
+                    "correct that file: docs/https.md says what it holds, and which user must be able to read it"
+                }
+                FilesError::Chain { .. } => {
+                    "a chain, the server's own certificate first, and its key, for the first of `publicURLs`"
+                }
+            };
+            return Err(Failure::usage("the certificate files cannot be served with")
+                .because(&error)
+                .hint(hint));
         }
         let (what, cause) = ("certificate files".to_owned(), format!("this user cannot read them: {error}"));
         let outcome = Outcome::Unknown { cause };
