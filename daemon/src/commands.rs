@@ -35,7 +35,7 @@ use crate::failure::Failure;
 use crate::keys::KeyError;
 use crate::logging::Verbosity;
 use crate::outbound;
-use crate::platform::HandedSockets;
+use crate::platform::{HandedSockets, PlatformError, Unit};
 use crate::terminal::Terminal;
 
 /// What every command is given.
@@ -133,6 +133,12 @@ fn run_on(
 fn failure_of(what: &str, error: &AssemblyError) -> Failure {
     match error {
         AssemblyError::Key(key) => failure_for_keys(what, error, Some(key)),
+        AssemblyError::Platform(PlatformError::Locked { .. }) if Unit::find().is_some() => failure_with(
+            what,
+            error,
+            false,
+            Some("`systemctl stop infrad.socket infrad.service` stops the one of the unit"),
+        ),
         AssemblyError::Platform(platform) => failure_with(what, error, false, platform.advice()),
         _ => failure_with(what, error, false, None),
     }

@@ -101,7 +101,7 @@ impl Drop for Booted {
 }
 
 #[test]
-#[ignore = "it boots a system, which takes a minute"]
+#[ignore = "it boots a system"]
 fn operator_walks_through_a_booted_debian() {
     let name = "booted::operator_walks_through_a_booted_debian";
     if peers::find_program("systemd-nspawn").is_none() {
@@ -156,7 +156,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
         0,
     );
     host.typed("chmod 0644 /etc/infra/tls.key", 0);
-    host.told("infrad check", 1, &["others may read /etc/infra/tls.key", "`chmod 0640 "]);
+    host.told("infrad check", 1, &["others may read /etc/infra/tls.key", "`chown infrad: ", "`chmod 0640 "]);
     host.typed("chmod 0600 /etc/infra/tls.key", 0);
     host.told("infrad check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
     host.told("infrad as-service check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
@@ -259,7 +259,11 @@ fn keys_and_backups(host: &mut Booted) -> String {
 
 fn restore_and_recover(host: &mut Booted, recovery: &str) {
     host.note("restore");
-    host.told("infrad as-service restore /var/backups/infrad/a.backup", 1, &["is in use by another infrad"]);
+    host.told(
+        "infrad as-service restore /var/backups/infrad/a.backup",
+        1,
+        &["is in use by another infrad", "`systemctl stop infrad.socket"],
+    );
     host.typed("systemctl stop infrad.socket infrad.service", 0);
     host.told("infrad key status", 1, &["`sudo infrad as-service key status`"]);
     host.told("infrad as-service key status", 0, &["wrapped by"]);

@@ -108,13 +108,13 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
         _ => false,
     };
     if others {
-        return unusable(
-            format!("others may read {described}"),
-            format!(
-                "`chmod {:04o} {name}`",
-                if purpose == Purpose::Secret { 0o400 } else { 0o640 } & metadata.mode()
-            ),
-        );
+        let mode = metadata.mode() & if purpose == Purpose::Secret { 0o400 } else { 0o640 };
+        let close = format!("`chmod {mode:04o} {name}`");
+        // Without the rights of others, only its owner and its group read it.
+        let is_own =
+            account.uid == 0 || metadata.uid() == account.uid || account.gids.contains(&metadata.gid());
+        let advice = if is_own { close } else { format!("`chown {}: {name}`, then {close}", account.name) };
+        return unusable(format!("others may read {described}"), advice);
     }
     // Root's files are handed to a group; those of other users could change under the daemon.
     if purpose == Purpose::Secret && metadata.uid() != account.uid && metadata.uid() != 0 {
@@ -226,6 +226,8 @@ mod tests {
         assert!(told.contains("`chown infrad: "), "{told}");
         let told = cause(judge(0o644, Purpose::CertificateKey, &own));
         assert!(told.contains("others may read") && told.contains("`chmod 0640 "), "{told}");
+        let told = cause(judge(0o644, Purpose::CertificateKey, &other));
+        assert!(told.contains("; `chown infrad: ") && told.contains(", then `chmod 0640 "), "{told}");
         let told = cause(judge(0o604, Purpose::Secret, &own));
         assert!(told.contains("others may read") && told.contains("`chmod 0400 "), "{told}");
     }
