@@ -30,7 +30,7 @@ use crate::sessions::Sessions;
 use rates::Rates;
 
 pub use body::BodyLimits;
-pub use problem::too_late;
+pub use problem::refusals;
 pub use rates::RateLimits;
 pub use redirect::redirect;
 

@@ -26,6 +26,7 @@ use crate::control::ControlSocket;
 use crate::identity::{IdentityError, Provider};
 use crate::keys::{FieldSealer, KeyError, Keys, Place};
 use crate::listener::{self, Proxies, Requests, Site, Transport};
+use crate::logging;
 use crate::monitoring::{Watched, serve_monitoring};
 use crate::platform::{HandedSockets, PlatformError, ServiceManager};
 use crate::services::{self, Services};
@@ -273,7 +274,7 @@ impl Daemon {
 
         let redirecting = self.redirecting.map(|listener| {
             let site = Site::uncounted(api::redirect(self.public_urls), self.proxies.clone());
-            let (limits, stopped) = (self.limits.listener.clone(), stopped.clone());
+            let (limits, stopped) = (self.limits.listener.of_a_redirect(), stopped.clone());
             tokio::spawn(async move {
                 listener::serve(listener, Transport::Plain, site, limits, until(stopped)).await;
             })
@@ -285,7 +286,7 @@ impl Daemon {
             requests: self.requests,
             proxies: self.proxies,
             services: self.service_networks,
-            too_late: api::too_late,
+            refusals: api::refusals(),
         };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
@@ -329,6 +330,7 @@ fn answer_operators(
             secrets: config.backends.clone(),
             observe: Arc::new(move || observed.observe()),
             readiness: Arc::new(move || asked.not_ready_because()),
+            dropped_lines: logging::dropped_lines,
         };
         let limits = config.limits.listener.of_a_side_door();
         let serving = serve_monitoring(listener, watched, limits, until(stopped.clone()));

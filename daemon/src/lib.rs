@@ -64,7 +64,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Err(error) = infra_shared::dumps::forbid() {
         return Failure::new("core dumps cannot be forbidden").because(&error).tell(context.terminal);
     }
-    match commands::run(&context, &arguments.command) {
+    let outcome = commands::run(&context, &arguments.command);
+    logging::finish();
+    match outcome {
         Ok(code) => code,
         Err(failure) => failure.tell(context.terminal),
     }

@@ -4,14 +4,18 @@ mod activity;
 mod admission;
 mod connection;
 mod handshakes;
+mod host;
 mod limits;
+mod memory;
+mod places;
 mod proxies;
 mod proxy_protocol;
 mod requests;
+mod streams;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +32,13 @@ use activity::Activity;
 use admission::{Admission, Admitted};
 use connection::Protocol;
 use handshakes::Handshakes;
+use streams::Bounded;
 
 use crate::addresses::Networks;
 use crate::tls::{Purpose, TlsServer};
 
+pub use admission::NoMemory;
+pub use host::is_clear as names_one_host;
 pub use limits::ListenerLimits;
 pub use proxies::Proxies;
 pub use proxy_protocol::{NoHeader, Origin, parse as parse_proxy_header};
@@ -71,8 +78,27 @@ pub struct Site {
     pub proxies: Proxies,
     /// Where services ask from: not bound by what one address may have.
     pub services: Networks,
-    /// What is answered in the place of an answer that took too long.
+    pub refusals: Refusals,
+}
+
+/// What is answered where the site itself is not asked, or has no answer.
+pub struct Refusals {
+    /// In the place of an answer that took too long.
     pub too_late: fn() -> Response,
+    /// Where requests hold as much memory as they may.
+    pub no_memory: fn() -> Response,
+    /// To a request that does not say whom it is for.
+    pub unclear: fn() -> Response,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self {
+            too_late: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            no_memory: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            unclear: || StatusCode::BAD_REQUEST.into_response(),
+        }
+    }
 }
 
 impl Site {
@@ -81,7 +107,7 @@ impl Site {
         Self {
             at_once: None,
             router,
-            too_late: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            refusals: Refusals::default(),
             requests: Arc::new(Requests::new(&[])),
             proxies,
             services: Networks::default(),
@@ -105,8 +131,32 @@ const BACKLOG: u32 = 1024;
 /// Until others have closed some files.
 const PAUSE_AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 
-/// Binds `address`; `[::]` takes IPv4 as well.
+/// Binds `address`; `[::]` takes IPv4 as well, and on a host without IPv6 that alone.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_or_fall_back(address, bind_exactly)
+}
+
+fn bind_or_fall_back<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    match bind(address) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && lacks_ipv6(&error) => {
+            let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            let bound = bind(instead)?;
+            tracing::warn!(%address, %instead, "IPv6 is not available on this host: listening on IPv4 only");
+            Ok(bound)
+        }
+        bound => bound,
+    }
+}
+
+/// Whether an address could not be bound because its family is disabled on this host.
+pub fn lacks_ipv6(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    errno.is_some_and(|errno| {
+        [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL].contains(&errno)
+    })
+}
+
+fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if address.is_ipv6() {
         rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
@@ -190,15 +240,19 @@ impl Door {
             Ok::<_, io::Error>(spoken.map(|spoken| (spoken, peer, admitted)))
         };
         let begun = tokio::time::timeout(self.protocol.limits().handshake, beginning).await;
-        let (spoken, peer, _admitted) = match begun {
+        let (spoken, peer, admitted) = match begun {
             Ok(Ok(Some(begun))) => begun,
             Ok(Ok(None)) => return tracing::debug!(%peer, "it has nothing to ask, or no place"),
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS handshake"),
             Err(_) => return tracing::debug!(%peer, "no TLS handshake in time"),
         };
         match spoken {
-            Spoken::Tls(stream) => self.protocol.speak(*stream, PeerAddress(peer), activity, stopped).await,
-            Spoken::Plain(stream) => self.protocol.speak(stream, PeerAddress(peer), activity, stopped).await,
+            Spoken::Tls(stream) => {
+                self.protocol.speak(*stream, PeerAddress(peer), (admitted, activity), stopped).await;
+            }
+            Spoken::Plain(stream) => {
+                self.protocol.speak(stream, PeerAddress(peer), (admitted, activity), stopped).await;
+            }
         }
     }
 
@@ -220,12 +274,18 @@ impl Door {
         tls: &TlsServer,
         peer: SocketAddr,
         activity: &Arc<Activity>,
-    ) -> io::Result<Option<Box<TlsStream<TcpStream>>>> {
-        let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    ) -> io::Result<Option<Box<TlsStream<Bounded>>>> {
+        let acceptor = rustls::server::Acceptor::default();
+        let mut begun = LazyConfigAcceptor::new(acceptor, Bounded::new(stream)).await?;
+        // What follows is read by one of a bounded number of handshakes, or belongs to requests already.
+        begun.io.lift();
         // Only now: who sends nothing keeps nobody waiting.
         let _handshake = self.handshakes.enter(peer.ip(), activity).await.map_err(io::Error::other)?;
         let (purpose, config) = tls.accept(&begun.client_hello());
-        let mut stream = begun.into_stream(config).await?;
+        let bound = |connection: &mut rustls::ServerConnection| {
+            connection.set_buffer_limit(Some(memory::TLS_OUTPUT));
+        };
+        let mut stream = begun.into_stream_with(config, bound).await?;
         if purpose == Purpose::Challenge {
             // RFC 8737 §3: the certificate was all that was asked for.
             stream.shutdown().await?;
@@ -237,7 +297,7 @@ impl Door {
 
 /// What HTTP is spoken over.
 enum Spoken {
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Bounded>>),
     Plain(TcpStream),
 }
 

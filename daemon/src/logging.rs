@@ -1,8 +1,12 @@
-//! The log, on standard error: text for people, or one JSON object a line for machines.
+//! The log, on standard error: text for people, or one JSON object a line for machines. Whether somebody reads it makes no
+//! difference to the daemon.
 
 mod one_line;
+mod queue;
 
 use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -14,6 +18,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::terminal::Terminal;
 use one_line::OneLine;
+use queue::Queue;
 
 /// How the configuration wants the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +69,36 @@ impl Log {
     }
 }
 
+/// The queue of this process, once its log was started.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// How long the last lines may take at the end of the process.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// Starts the log of this process. A second start changes nothing.
-pub fn start(settings: LogSettings, verbosity: Verbosity, terminal: Terminal) -> Log {
-    let (subscriber, filter) = subscriber(settings, verbosity, terminal.colours_talk(), io::stderr);
-    // It fails only where a log was started before, which then goes on.
-    let _ = subscriber.try_init();
-    Log { filter, verbosity }
+pub fn start(settings: LogSettings, verbosity: Verbosity, terminal: Terminal) -> io::Result<Log> {
+    let queue = Queue::start(io::stderr(), report_dropped)?;
+    let (subscriber, filter) = subscriber(settings, verbosity, terminal.colours_talk(), queue.clone());
+    // Both fail only where a log was started before, which then goes on.
+    if subscriber.try_init().is_ok() {
+        let _ = QUEUE.set(queue);
+    }
+    Ok(Log { filter, verbosity })
+}
+
+/// Writes what is left of the log at the end of the process, within a second.
+pub fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LAST_LINES);
+    }
+}
+
+/// How many lines were lost since the start because their reader was too slow.
+pub fn dropped_lines() -> u64 {
+    QUEUE.get().map_or(0, Queue::dropped)
+}
+
+fn report_dropped(dropped: u64) {
+    tracing::error!(dropped, "lines of the log were dropped: the reader of standard error was too slow");
 }
 
 fn subscriber<W>(

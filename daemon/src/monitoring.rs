@@ -42,6 +42,8 @@ pub struct Watched {
     pub secrets: Backends,
     pub observe: Observe,
     pub readiness: Readiness,
+    /// Lines of the log that were lost.
+    pub dropped_lines: fn() -> u64,
 }
 
 /// A daemon that serves, as it is at one moment.
@@ -93,8 +95,8 @@ fn registries(watched: Watched) -> [Registry; 2] {
     let build = Family::<[(&str, &str); 1], Gauge>::default();
     build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
     own.register("build_info", "Which infrad this is", build);
-    own.register_collector(Box::new(SecretReads(watched.secrets)));
-    own.register_collector(Box::new(DaemonCollector::new(watched.observe, watched.readiness)));
+    own.register_collector(Box::new(SecretReads(watched.secrets.clone())));
+    own.register_collector(Box::new(DaemonCollector::new(watched)));
     let mut of_process = Registry::with_prefix("process");
     of_process.register_collector(Box::new(ProcessCollector));
     [own, of_process]

@@ -69,6 +69,7 @@ impl Sessions {
         audit: Audit,
     ) -> Self {
         Self {
+            counts: Counts::of(providers.iter().map(|provider| provider.settings().name.clone())),
             store,
             ticket_key,
             sealer,
@@ -78,7 +79,6 @@ impl Sessions {
             admins,
             clock,
             audit,
-            counts: Counts::default(),
         }
     }
 

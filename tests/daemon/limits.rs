@@ -1,6 +1,9 @@
 //! What one address may ask of a daemon, and what becomes of it that asks more.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,6 +11,7 @@ use infra_harness::api::{Answered, Api, connect};
 use infra_harness::daemon::Daemon;
 use infra_harness::login::{self, Started};
 use infra_harness::pending_login::PendingLogin;
+use infra_harness::ports::Ports;
 use infra_harness::program::User;
 use infra_harness::provider::{Endpoint, Provider};
 use infra_harness::services::{self, CREDENTIAL, credential_in};
@@ -210,6 +214,55 @@ fn a_body_is_small_shallow_and_there_in_time() {
     slow.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 400");
     daemon.wait_for_log("body did not arrive in time");
+}
+
+/// The status of the answer to a request that is sent as it is.
+fn status_of(mut stream: impl Read + Write, request: &str) -> String {
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    String::from_utf8_lossy(answer.get(9..).expect("a status")).into_owned()
+}
+
+#[test]
+fn host_is_required_by_every_listener() {
+    let provider = Provider::start();
+    let ports = Ports::reserve(2);
+    let [metrics, redirecting] = ports.all()[..] else { panic!("two ports were reserved") };
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.more = format!(
+            "metrics: {{listen: \"127.0.0.1:{metrics}\"}}\ntls: {{redirectHTTP: \"127.0.0.1:{redirecting}\"}}\n"
+        );
+    });
+    let token = login::over_http(&daemon, &provider);
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200, "it is known from now on");
+    let (origin, known) = (daemon.parsed_origin(), format!("Authorization: Bearer {token}\r\n"));
+    let plain = |port: u16| {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        stream
+    };
+    let control = || UnixStream::connect(daemon.data_dir().join("control.sock")).expect("it listens");
+    for hosts in [
+        "",
+        "Host: a\r\nHost: a\r\n",
+        "Host: a\r\nHost: b\r\n",
+        "Host:\r\n",
+        "Host: a/b\r\n",
+        "Host: a@b\r\n",
+    ] {
+        let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\n{hosts}{more}\r\n");
+        let main = || connect(&origin, daemon.pin());
+        assert_eq!(status_of(main(), &get("/healthz", "")), "400", "{hosts:?}");
+        assert_eq!(status_of(main(), &get("/v1/session", &known)), "400", "from memory: {hosts:?}");
+        assert_eq!(status_of(plain(metrics), &get("/healthz", "")), "400", "metrics: {hosts:?}");
+        assert_eq!(status_of(plain(redirecting), &get("/", "")), "400", "redirect: {hosts:?}");
+        let post = format!("POST /operations HTTP/1.1\r\n{hosts}Content-Length: 0\r\n\r\n");
+        assert_eq!(status_of(control(), &post), "400", "control: {hosts:?}");
+    }
+    let one = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status_of(plain(metrics), &one("/healthz")), "204");
+    assert_eq!(status_of(plain(redirecting), &one("/")), "308");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What operators and their machines are told: metrics, health, the log, and the service manager.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use infra_harness::ports::Ports;
 use infra_harness::provider::Provider;
 use infra_harness::view::View;
 use infra_harness::wait;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -244,6 +247,80 @@ fn a_request_has_one_id_in_its_problem_and_in_all_that_is_logged_of_it() {
     assert_eq!(refusals[0]["span"]["request"], refused.request_id.as_str());
     assert_eq!(refusals[1]["span"]["request"], unknown.request_id.as_str());
     assert_ne!(login["span"]["request"], refusals[0]["span"]["request"]);
+}
+
+/// As `2>FIFO` of a shell would: a program that gives the daemon a standard error of this name.
+fn logging_to(path: &Path) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(format!("exec \"$@\" 2>'{}'", path.display())).arg("sh");
+    shell
+}
+
+#[test]
+fn daemon_serves_and_stops_while_reader_of_its_log_stalls() {
+    let provider = Provider::start();
+    let mut watched = Watched::start(&provider);
+    watched.daemon.stop();
+    let fifo = watched.daemon.directory().join("log");
+    mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).expect("a FIFO");
+    // Open for both, so that neither end waits for the other. Nothing reads it.
+    let mut log = File::options().read(true).write(true).open(&fifo).expect("the FIFO");
+    assert!(watched.daemon.start_under(logging_to(&fifo)), "{}", watched.daemon.log());
+
+    let (api, path) = (watched.daemon.api(), "x".repeat(64));
+    // Each refusal is a line of more than 100 bytes; a pipe holds 64 kB.
+    for _ in 0..1000 {
+        assert_eq!(api.get_as("/v1/session", &path).status, 401);
+    }
+    login::over_http(&watched.daemon, &provider);
+    assert_eq!(watched.ask("/readyz").0, 204);
+    assert_eq!(watched.metric("infrad_log_lines_dropped_total"), Some(0.0), "the queue holds these lines");
+    assert_eq!(watched.daemon.stop(), Some(0));
+
+    let mut written = [0; 4096];
+    let length = log.read(&mut written).expect("what was written before");
+    assert!(String::from_utf8_lossy(&written[..length]).contains("ready"));
+}
+
+#[test]
+fn log_in_json_is_json_from_the_first_line() {
+    let provider = Provider::start();
+    let mut entry = ProviderEntry::of(&provider);
+    // The configuration is warned about.
+    entry.client_secret_reference = Some(format!("plaintext:{}", entry.client_secret));
+    let mut daemon = Daemon::start_for(vec![entry], |configuration| {
+        configuration.more = "log: {format: json}\n".to_owned();
+    });
+    daemon.stop();
+    let log = daemon.complete_log();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty() && !line.starts_with("-- ")).collect();
+    for line in &lines {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    assert!(log.contains("stands in the configuration itself"), "{log}");
+    let ready = lines.iter().find(|line| line.contains("\"ready\"")).expect("it says that it is ready");
+    assert!(ready.contains(&daemon.fingerprint()) && ready.contains(&daemon.origin()), "{ready}");
+}
+
+#[test]
+fn counters_of_alerts_exist_before_the_first_event() {
+    let provider = Provider::start();
+    let watched = Watched::start(&provider);
+    for series in [
+        "infrad_logins_total{provider=\"okta\",outcome=\"client_refused\"}",
+        "infrad_logins_total{provider=\"okta\",outcome=\"client_secret\"}",
+        "infrad_logins_total{provider=\"okta\",outcome=\"provider_unavailable\"}",
+        "infrad_logins_total{provider=\"okta\",outcome=\"finished\"}",
+        "infrad_revalidations_total{provider=\"okta\",outcome=\"unavailable\"}",
+        "infrad_revalidations_total{provider=\"okta\",outcome=\"confirmed\"}",
+        "infrad_sessions_ended_total{reason=\"provider_refused\"}",
+        "infrad_certificate_failures_total{source=\"own_authority\"}",
+        "infrad_audit_failures_total",
+        "infrad_store_write_failures_total",
+        "infrad_log_lines_dropped_total",
+    ] {
+        assert_eq!(watched.metric(series), Some(0.0), "{series}\n{}", watched.metrics());
+    }
 }
 
 /// The names of metrics in a text: of a dashboard, of rules, of the metrics themselves.

@@ -50,7 +50,7 @@ fn check() {
         ("    redirectPorts: [", "    redirectPorts: [80, "),
         ("version: 1", "version: 1\nsessions: {lifetime: 10s}"),
         ("version: 1", "version: 1\nsessions: {lifetime: 1h, inactivityTimeout: 2h}"),
-        ("version: 1", "version: 1\nmetrics: {listen: \"127.0.0.1:9090\"}"),
+        ("version: 1", "version: 1\nmetrics: {listen: \"127.0.0.1:9464\"}"),
     ] {
         assert!(sound.contains(from), "nothing to break: {from}");
         let broken = sound.replacen(from, to, 1);

@@ -225,7 +225,7 @@ REFUSED = [
     (["config.publicURLs[0]=http://infra.example.com"], "/config/publicURLs/0"),
     (["config.metrics=null"], "missing property 'metrics'"),
     (["config.listen=0.0.0.0:443"], "config.listen must have a port from 1024 on"),
-    (["config.metrics.listen=127.0.0.1:9090"], "config.metrics.listen must be every address of the pod, `[::]:9090`"),
+    (["config.metrics.listen=127.0.0.1:9464"], "config.metrics.listen must be every address of the pod, `[::]:9464`"),
     (["config.listen=127.0.0.1:8443"], "config.listen must be every address of the pod"),
     (["config.listen=[::1]:8443"], "config.listen must be every address of the pod"),
     (["config.listen=192.0.2.1:8443"], "config.listen must be every address of the pod"),
@@ -261,7 +261,7 @@ REFUSED = [
 
 # Next to what is refused.
 TAKEN = [
-    ["config.listen=0.0.0.0:8443", "config.metrics.listen=0.0.0.0:9090"],
+    ["config.listen=0.0.0.0:8443", "config.metrics.listen=0.0.0.0:9464"],
     # What is in front has a port of its own.
     ["config.publicURLs[0]=https://infra.example.com:30443", "service.type=NodePort"],
     ["config.publicURLs[0]=https://infra.example.com:8443"],

@@ -1,6 +1,7 @@
 //! What a request brings: a bounded JSON body, a bearer token, and nothing that only a web page would send.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -12,7 +13,8 @@ use infra_shared::api::ProblemCode;
 use serde::de::DeserializeOwned;
 
 use super::Api;
-use super::problem::Refusal;
+use super::problem::{Refusal, no_memory};
+use crate::listener::NoMemory;
 
 /// What is read of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,8 +110,13 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
             Err(Refusal::new(ProblemCode::BodyTooLarge, &"body is too large"))
         }
+        Err(error) if is_no_memory(error.as_ref()) => Err(no_memory()),
         Err(_) => Err(Refusal::new(ProblemCode::BadRequest, &"body was cut off")),
     }
+}
+
+fn is_no_memory(error: &(dyn Error + 'static)) -> bool {
+    error.is::<NoMemory>() || error.source().is_some_and(is_no_memory)
 }
 
 /// A body that has not come whole in its time.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::lines::{Line, Lines};
 use crate::identity::IdentityError;
-use crate::listener::{answering, request_id};
+use crate::listener::{NoMemory, Refusals, answering, request_id};
 use crate::secrets::ReadError;
 use crate::sessions::{LoginRefusal, NotAuthenticated};
 use crate::store::StoreError;
@@ -114,9 +114,23 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What is answered in the place of an answer that took too long.
-pub fn too_late() -> Response {
-    Refusal::new(ProblemCode::Unavailable, &"it took too long").into_response()
+/// What is answered where no route is asked, or has no answer.
+pub fn refusals() -> Refusals {
+    Refusals {
+        too_late: || Refusal::new(ProblemCode::Unavailable, &"it took too long").into_response(),
+        no_memory: || no_memory().into_response(),
+        unclear: || {
+            let reason = "`Host` or `:authority` is missing, given twice, contradictory or malformed";
+            Refusal::new(ProblemCode::BadRequest, &reason)
+                .with_detail("send exactly one `Host` header, with the name or address of this server")
+                .into_response()
+        },
+    }
+}
+
+/// What is answered where requests hold as much memory as they may.
+pub(super) fn no_memory() -> Refusal {
+    Refusal::new(ProblemCode::Unavailable, &NoMemory)
 }
 
 /// A JSON answer with the headers that every answer carries.
@@ -317,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_took_too_long_is_a_problem_like_any_other() {
-        let response = too_late();
+        let response = (refusals().too_late)();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         for (name, value) in [
             (header::CONTENT_TYPE, MEDIA_TYPE),

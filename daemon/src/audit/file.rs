@@ -167,7 +167,13 @@ fn with_suffix(path: &Path, suffix: impl std::fmt::Display) -> PathBuf {
 }
 
 fn open(path: &Path, how: &mut OpenOptions) -> io::Result<File> {
-    how.read(true).append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = how.read(true).append(true).mode(0o600).custom_flags(flags).open(path)?;
+    // A pipe whose reader stalls would lose lines, or stop every login.
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
 }
 
 fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {

@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
-use super::serve::{Signals, until_stopped};
+use super::serve::{Signals, no_log, until_stopped};
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Accepted, Daemon};
 use crate::config::{Config, HttpsSettings, Limits, Sections};
@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         // The command's own words are what is to be read.
         config.log.level = LogLevel::Warn;
     }
-    logging::start(config.log, context.verbosity, context.terminal);
+    logging::start(config.log, context.verbosity, context.terminal).map_err(|error| no_log(&error))?;
     context.terminal.warn("FOR DEVELOPMENT ONLY: the identity provider of this daemon believes whoever says to be alice or bob.");
     let (path, handed, clock) = (PathBuf::new(), HandedSockets::default(), Arc::new(SystemClock));
     let daemon =
@@ -58,7 +58,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         let signals = Signals::listen().map_err(failed("listen for signals"))?;
         let text = format!("{introduction}\n{}\n", instructions(&environment));
         context.terminal.data(text).map_err(|error| Failure::output(&error))?;
-        return Ok(until_stopped(daemon, context.terminal, None, signals).await.into());
+        return Ok(until_stopped(daemon, None, signals).await.into());
     }
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 use super::reload::{Configuration, Reloading};
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Accepted, Daemon};
+use crate::config::Config;
 use crate::failure::Failure;
-use crate::logging;
+use crate::logging::{self, LogFormat};
 use crate::platform::{self, HandedSockets, ServiceManager, lock_memory};
-use crate::terminal::Terminal;
 
 pub(super) async fn run(
     context: &Context,
@@ -24,9 +24,16 @@ pub(super) async fn run(
     accepted: Accepted,
     domains: &[String],
 ) -> Result<ExitCode, Failure> {
-    let mut config = context.read_config()?;
+    let mut config = Config::read(&context.config_path)?;
     config.add_domains(domains).map_err(|error| Failure::usage(error.to_string()))?;
-    let log = logging::start(config.log, context.verbosity, context.terminal);
+    let log =
+        logging::start(config.log, context.verbosity, context.terminal).map_err(|error| no_log(&error))?;
+    for warning in &config.warnings {
+        match config.log.format {
+            LogFormat::Text => context.terminal.warn(warning),
+            LogFormat::Json => tracing::warn!("{warning}"),
+        }
+    }
     let configuration = Configuration {
         path: context.config_path.clone(),
         sections: config.sections.clone(),
@@ -43,14 +50,31 @@ pub(super) async fn run(
         // It may wait for a root key; nothing that would have to end is under way.
         () = signals.stop.next() => return Ok(Stopped::InOrder.into()),
     };
+    introduce(context, &daemon, configuration.log_format)?;
+    Ok(until_stopped(daemon, Some(configuration), signals).await.into())
+}
+
+/// Why there is no log, and so no daemon.
+pub(super) fn no_log(error: &io::Error) -> Failure {
+    Failure::new("cannot start the thread that writes the log").because(error)
+}
+
+/// Tells people on standard output where the daemon is, and machines in the log alone.
+fn introduce(context: &Context, daemon: &Daemon, format: LogFormat) -> Result<(), Failure> {
+    let (version, address) = (env!("CARGO_PKG_VERSION"), daemon.address());
+    if format == LogFormat::Json {
+        let urls: Vec<String> = daemon.public_urls().iter().map(ToString::to_string).collect();
+        let urls = urls.join(" ");
+        tracing::info!(%address, version, urls, fingerprint = %daemon.pin(), "ready");
+        return Ok(());
+    }
     let introduction = introduction::of(daemon.public_urls(), daemon.pin());
-    let version = env!("CARGO_PKG_VERSION");
     context
         .terminal
-        .data(format!("infrad {version} listens on {}\n{introduction}\n", daemon.address()))
+        .data(format!("infrad {version} listens on {address}\n{introduction}\n"))
         .map_err(|error| Failure::output(&error))?;
-    tracing::info!(address = %daemon.address(), "ready");
-    Ok(until_stopped(daemon, context.terminal, Some(configuration), signals).await.into())
+    tracing::info!(%address, "ready");
+    Ok(())
 }
 
 /// Before there is a key in memory. Without the right to, the daemon runs all the same, and says what to do.
@@ -105,7 +129,6 @@ impl From<Stopped> for ExitCode {
 /// Runs `daemon` until one of `signals`, which were listened for from before it was ready; a second one does not wait for what is under way.
 pub(super) async fn until_stopped(
     daemon: Daemon,
-    terminal: Terminal,
     configuration: Option<Configuration>,
     Signals { stop: mut signals, hangup }: Signals,
 ) -> Stopped {
@@ -121,8 +144,8 @@ pub(super) async fn until_stopped(
         () = &mut running => return Stopped::InOrder,
         () = signals.next() => {}
     }
-    terminal.say("stopping; what is under way may end, a second signal ends it at once");
-    tracing::info!("stopping");
+    // In the log alone: to write to a standard error that is not read would block.
+    tracing::info!("stopping; what is under way may end, a second signal ends it at once");
     ServiceManager::stopping();
     // A daemon that ended meanwhile needs no telling.
     let _ = stop.send(());

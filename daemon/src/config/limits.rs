@@ -29,6 +29,7 @@ const LIMITS: Keys = Keys(&[
     "requestsAtOncePerConnection",
     "connections",
     "connectionsPerAddress",
+    "memoryBytes",
     "loginStartsPerMinute",
     "failedLoginsPerMinute",
     "exchanges",
@@ -110,6 +111,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
                 1..=u32::try_from(connections).unwrap_or(u32::MAX),
                 listener.connections_per_address.min(connections),
             )?,
+            memory: number(&section, "memoryBytes", 16_777_216..=1_073_741_824, listener.memory)?,
             drain: listener.drain,
         },
         api: ApiLimits {

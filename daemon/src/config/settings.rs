@@ -67,8 +67,8 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let top = Section::top(tree, TOP)?;
     top.require("version", "version: 1")?.whole(&(1..=1), "1")?;
     let listen = top.find("listen").map_or(Ok(EVERYWHERE), |field| {
-        field
-            .parsed("an address and a port, such as `[::]:443` or `127.0.0.1:8443`", |text| text.parse().ok())
+        let expected = "an address and a port, such as `\"[::]:443\"` or `127.0.0.1:8443`";
+        field.parsed(expected, |text| text.parse().ok())
     })?;
     let public_urls = top.find("publicURLs").map_or(Ok(Vec::new()), |field| public_urls(&field))?;
     let data_dir = data_dir(&top, directories)?;

@@ -279,14 +279,14 @@ fn root_keys_elsewhere_are_read_and_the_epoch_lies_beside_the_native_one() {
     assert_eq!(epoch_file(native), Some("/srv/keys/infrad.epoch".into()));
     assert_eq!(epoch_file("epochFile: none"), None);
     assert_eq!(epoch_file("epochFile: /srv/epoch"), Some("/srv/epoch".into()));
-    let config = parse(&with_section("metrics: {listen: \"127.0.0.1:9090\"}")).expect("a good configuration");
-    assert_eq!(config.metrics, Some("127.0.0.1:9090".parse().expect("an address")));
+    let config = parse(&with_section("metrics: {listen: \"127.0.0.1:9464\"}")).expect("a good configuration");
+    assert_eq!(config.metrics, Some("127.0.0.1:9464".parse().expect("an address")));
 }
 
 #[test]
 fn a_wrong_value_is_told_with_what_is_expected() {
     for (section, expected) in [
-        ("listen: 443", "an address and a port, such as `[::]:443`"),
+        ("listen: 443", "an address and a port, such as `\"[::]:443\"`"),
         ("listen: infra.example.com:443", "an address and a port"),
         ("publicURLs: https://infra.example.com", "a list of https addresses"),
         ("publicURLs: [http://infra.example.com]", "an https address"),
@@ -313,7 +313,7 @@ fn a_wrong_value_is_told_with_what_is_expected() {
             "the name of a key",
         ),
         ("epochFile: /var/lib/infrad/epoch", "a file outside `dataDir`"),
-        ("metrics: {listen: 9090}", "an address and a port"),
+        ("metrics: {listen: 9464}", "an address and a port, such as `127.0.0.1:9464`"),
         ("keys: [{kind: native, config: {path: /var/lib/infrad/root.key}}]", "a file outside `dataDir`"),
         ("secrets: [{name: env, kind: env}]", "a name that no other backend has"),
         ("secrets: [{name: a, kind: env, config: {base64: true, base64Raw: true}}]", "the only encoding"),

@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::serve::Listener;
@@ -20,9 +22,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::{Answered, Operation, SocketPath};
+use crate::listener::names_one_host;
 
 const PART_BYTES: usize = 64 * 1024;
 const PARTS_AHEAD: usize = 4;
+/// An operation is a word and a name.
+const OPERATION_BYTES: usize = 64 * 1024;
 
 /// The bound socket. Its file goes once it is no longer served.
 pub struct ControlSocket {
@@ -56,12 +61,24 @@ impl ControlSocket {
             let answered = perform(operation);
             async move { respond(answered.await) }
         };
-        let router = Router::new().route("/operations", post(operations));
+        let router = Router::new()
+            .route("/operations", post(operations))
+            .layer(DefaultBodyLimit::max(OPERATION_BYTES))
+            .layer(from_fn(refuse_unclear));
         if let Err(error) = axum::serve(SameUser(self.listener), router).with_graceful_shutdown(stop).await {
             tracing::error!(%error, "the control socket failed");
         }
         // Gone already is as good.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Refuses a request that does not name one host, as every listener does.
+async fn refuse_unclear(request: Request, next: Next) -> Response {
+    if names_one_host(request.version(), request.uri(), request.headers()) {
+        next.run(request).await
+    } else {
+        StatusCode::BAD_REQUEST.into_response()
     }
 }
 

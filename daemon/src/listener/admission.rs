@@ -1,16 +1,19 @@
-//! How many connections there may be, in all and from one address.
+//! How many connections there may be, in all and from one address, and how many bytes they may hold together.
 //!
 //! When every place is taken, one that comes from a party with few takes the place of one from the party with most: who
 //! holds many connections open keeps nobody else out. Where all have few, the one gives way that has waited for its peer
 //! the longest: nor does whoever holds one from each of many addresses. No place ever goes to who has as many already.
+//!
+//! Memory is shared in the same way: when it is used up, the address that holds most loses its heaviest connection.
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::ListenerLimits;
 use super::activity::Activity;
+use super::memory::HANDSHAKE;
+use super::places::Places;
 use crate::addresses::{Networks, one_party};
 
 /// A connection that waits for its peer keeps its place for this time, whoever else wants it: for a handshake, or for the next
@@ -23,18 +26,8 @@ pub(super) struct Admission {
     connections: usize,
     connections_per_address: usize,
     long: Duration,
-    /// Proxies and services: counted with all others, and not by their address.
-    exempt: Networks,
     /// Services alone: whoever a proxy brings is never taken for a proxy.
     services: Networks,
-}
-
-#[derive(Default)]
-struct Places {
-    all: usize,
-    /// The next connection's number: older ones have smaller ones.
-    next: u64,
-    of_party: HashMap<IpAddr, BTreeMap<u64, Arc<Activity>>>,
 }
 
 /// A connection's place, given back when dropped.
@@ -44,36 +37,45 @@ pub(super) struct Admitted {
     number: u64,
 }
 
+/// There is no memory for what a connection brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("connections hold as much memory as they may")]
+pub struct NoMemory;
+
 impl Admission {
     pub(super) fn new(limits: &ListenerLimits, proxies: &Networks, services: &Networks) -> Self {
+        let places = Places::new(limits.memory, proxies.and(services));
         Self {
-            places: Arc::default(),
+            places: Arc::new(Mutex::new(places)),
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
             long: LONG,
-            exempt: proxies.and(services),
             services: services.clone(),
         }
     }
 
     /// A place for a connection from `peer`; `None` when there is none.
     pub(super) fn admit(&self, peer: IpAddr, activity: &Arc<Activity>) -> Option<Admitted> {
-        self.admit_as(peer, self.is_limited(peer), activity)
+        let is_limited = self.places().is_limited(peer);
+        self.admit_as(peer, is_limited, activity)
     }
 
     fn admit_as(&self, peer: IpAddr, is_limited: bool, activity: &Arc<Activity>) -> Option<Admitted> {
         let party = one_party(peer);
         let mut places = self.places();
-        let held = places.of_party.get(&party).map_or(0, BTreeMap::len);
+        let held = places.of_party.get(&party).map_or(0, |party| party.connections.len());
         if is_limited && held >= self.connections_per_address {
             return None;
         }
-        if places.all >= self.connections
-            && !places.make_room(held, self.long, |party| self.is_limited(party))
-        {
+        if places.all >= self.connections && !places.make_room(held, self.long) {
             return None;
         }
-        Some(self.place(places, party, activity))
+        if !places.make_memory(party, HANDSHAKE) {
+            return None;
+        }
+        let number = places.add(party, activity);
+        drop(places);
+        Some(Admitted { places: self.places.clone(), party, number })
     }
 
     /// The place of a connection whose caller is told by its proxy: `caller` is who has it from now on.
@@ -87,73 +89,61 @@ impl Admission {
         self.admit_as(caller, !self.services.contains(caller), activity)
     }
 
-    fn place(&self, mut places: MutexGuard<'_, Places>, party: IpAddr, activity: &Arc<Activity>) -> Admitted {
-        let number = places.next;
-        places.next += 1;
-        places.all += 1;
-        places.of_party.entry(party).or_default().insert(number, activity.clone());
-        Admitted { places: self.places.clone(), party, number }
-    }
-
-    fn is_limited(&self, address: IpAddr) -> bool {
-        !self.exempt.contains(address)
-    }
-
     fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places)
     }
 }
 
-impl Places {
-    /// Cuts off a connection of the party with most, where that has at least two more than the `held` of who asks, or else
-    /// of any party with more than that: the one that waits for its peer the longest, and `long` or longer.
-    fn make_room(&mut self, held: usize, long: Duration, is_limited: impl Fn(IpAddr) -> bool) -> bool {
-        let limited = || self.of_party.iter().filter(|(party, _)| is_limited(**party));
-        let most = limited().max_by_key(|(_, connections)| connections.len());
-        let chosen = match most {
-            // The oldest that has nothing to do; where all are busy, the oldest.
-            Some((party, connections)) if connections.len() >= held + 2 => {
-                let idle = connections.iter().find(|(_, activity)| activity.waits_since().is_some());
-                idle.or_else(|| connections.iter().next()).map(|(number, _)| (*party, *number))
-            }
-            _ => {
-                let with_more = limited().filter(|(_, connections)| connections.len() > held);
-                let waiting = with_more.flat_map(|(party, connections)| {
-                    connections.iter().filter_map(|(number, activity)| {
-                        activity.waits_since().map(|since| (since, *party, *number))
-                    })
-                });
-                let longest = waiting.min_by_key(|(since, ..)| *since);
-                longest
-                    .filter(|(since, ..)| since.elapsed() >= long)
-                    .map(|(_, party, number)| (party, number))
-            }
-        };
-        let Some((party, number)) = chosen else { return false };
-        if let Some(activity) = self.of_party.get(&party).and_then(|connections| connections.get(&number)) {
-            activity.cut_off();
+impl Admitted {
+    /// Counts `bytes` more as held by the connection. Where there is no room for them it is cut off, but for one of a proxy
+    /// or a service, which brings the requests of others.
+    pub(super) fn take(&self, bytes: usize) -> Result<(), NoMemory> {
+        let mut places = lock(&self.places);
+        // It may have been cut off before.
+        if places.find(self.party, self.number).is_none() {
+            return Err(NoMemory);
         }
-        self.remove(party, number);
-        true
+        if places.make_memory(self.party, bytes) {
+            places.count(self.party, self.number, bytes);
+            return Ok(());
+        }
+        if places.is_limited(self.party) {
+            places.cut_off(self.party, self.number);
+        }
+        Err(NoMemory)
     }
 
-    fn remove(&mut self, party: IpAddr, number: u64) {
-        let Some(connections) = self.of_party.get_mut(&party) else { return };
-        // It may have been cut off before.
-        if connections.remove(&number).is_some() {
-            self.all -= 1;
+    /// Gives `bytes` back, once what was sent has left.
+    pub(super) fn give_back(&self, bytes: usize) {
+        let mut places = lock(&self.places);
+        let Some(connection) = places.find(self.party, self.number) else { return };
+        if connection.is_blocked {
+            connection.unsent += bytes;
+        } else {
+            places.uncount(self.party, self.number, bytes);
         }
-        if connections.is_empty() {
-            self.of_party.remove(&party);
+    }
+
+    /// Whether the peer takes what is sent.
+    pub(super) fn is_blocked(&self, is_blocked: bool) {
+        let mut places = lock(&self.places);
+        let Some(connection) = places.find(self.party, self.number) else { return };
+        connection.is_blocked = is_blocked;
+        if !is_blocked {
+            let sent = std::mem::take(&mut connection.unsent);
+            places.uncount(self.party, self.number, sent);
         }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.remove(self.party, self.number);
+        lock(&self.places).remove(self.party, self.number);
     }
+}
+
+fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -277,5 +267,68 @@ mod tests {
         admission.long = Duration::ZERO;
         let _proxied: Vec<_> = (0..3).map(|_| admit(&admission, "203.0.113.9").expect("a place")).collect();
         assert!(admit(&admission, "192.0.2.1").is_none(), "there are no more places");
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// An admission with this memory, on top of what the connections hold from the start.
+    fn with_memory(connections: usize, memory: usize) -> Admission {
+        let limits = ListenerLimits { memory: connections * HANDSHAKE + memory, ..ListenerLimits::default() };
+        let proxies = Networks::new(vec!["203.0.113.0/24".parse().expect("a network")]);
+        Admission::new(&limits, &proxies, &Networks::default())
+    }
+
+    #[tokio::test]
+    async fn address_that_holds_most_memory_gives_way_to_others() {
+        let admission = with_memory(4, 100);
+        let heavy: Vec<_> = (0..3).map(|_| Activity::new()).collect();
+        let held: Vec<_> =
+            heavy.iter().map(|it| admission.admit(address("192.0.2.1"), it).expect("a place")).collect();
+        for (held, bytes) in held.iter().zip([20, 50, 30]) {
+            held.take(bytes).expect("there is memory");
+        }
+        let other = admit(&admission, "192.0.2.2").expect("a place");
+        other.take(40).expect("the heaviest connection of the other goes");
+        is_cut_off(&heavy[1]).await;
+        assert_eq!(held[1].take(1), Err(NoMemory), "it was cut off");
+        assert_eq!(admission.places().bytes, 3 * HANDSHAKE + 90);
+    }
+
+    #[tokio::test]
+    async fn address_that_holds_most_memory_gets_no_more_and_is_cut_off() {
+        let admission = with_memory(2, 100);
+        let activity = Activity::new();
+        let heavy = admission.admit(address("192.0.2.1"), &activity).expect("a place");
+        let light = admit(&admission, "192.0.2.2").expect("a place");
+        heavy.take(90).expect("there is memory");
+        assert_eq!(heavy.take(11), Err(NoMemory));
+        is_cut_off(&activity).await;
+        light.take(100).expect("all of it is free again");
+        drop((heavy, light));
+        assert_eq!(admission.places().bytes, 0);
+    }
+
+    #[test]
+    fn proxy_without_memory_is_refused_and_keeps_its_connection() {
+        let admission = with_memory(1, 100);
+        let proxy = admit(&admission, "203.0.113.9").expect("a place");
+        assert_eq!(proxy.take(101), Err(NoMemory));
+        proxy.take(100).expect("its connection is still there");
+        proxy.give_back(100);
+        proxy.take(100).expect("it was given back");
+    }
+
+    #[test]
+    fn answers_count_until_the_peer_takes_them() {
+        let admission = with_memory(1, 100);
+        let stalled = admit(&admission, "192.0.2.1").expect("a place");
+        stalled.take(60).expect("there is memory");
+        stalled.is_blocked(true);
+        stalled.give_back(60);
+        assert_eq!(admission.places().bytes, HANDSHAKE + 60);
+        stalled.is_blocked(false);
+        assert_eq!(admission.places().bytes, HANDSHAKE);
     }
 }

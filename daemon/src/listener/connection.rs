@@ -4,15 +4,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Request, Version, header};
 use axum::response::Response;
+use axum::{BoxError, Router};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::select;
@@ -21,14 +22,23 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use super::activity::{Activity, Heard};
+use super::activity::Activity;
+use super::admission::Admitted;
+use super::memory::{Charge, Counted, HANDSHAKE, HTTP1, HTTP2, Held};
 use super::requests::{identified, request_id};
-use super::{AtOnce, Awaited, Known, ListenerLimits, PeerAddress, Proxies, Requests, Site};
+use super::streams::{Bounded, Heard};
+use super::{
+    AtOnce, Awaited, Known, ListenerLimits, PeerAddress, Proxies, Refusals, Requests, Site, host, memory,
+};
 
-/// What may have come and not been read yet, of one request and of a connection: a body of the usual size.
-const WINDOW: u32 = 64 * 1024;
-/// What may have been written and not been taken yet.
-const MAX_SEND_BUFFER: usize = 64 * 1024;
+/// What may have come of one request and not been read yet: a body of the usual size.
+const STREAM_WINDOW: u32 = 16 * 1024;
+/// The same of a connection, which cannot begin with less (RFC 9113 §6.9.2).
+const CONNECTION_WINDOW: u32 = 65_535;
+/// What may have been written of one answer and not been taken yet.
+const MAX_SEND_BUFFER: usize = 16 * 1024;
+/// Connections begin with as much (RFC 7541 §4.2): a table for the usual fields of requests.
+const HEADER_TABLE: u32 = 4096;
 /// Requests that were given up, and are not forgotten yet; a peer with more is cut off (CVE-2023-44487, CVE-2025-8671).
 const MAX_RESETS: usize = 20;
 /// Streams that a peer may begin before it is told how many it may have (RFC 9113 §6.5.2 recommends no fewer): those beyond
@@ -39,7 +49,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How connections are spoken on.
 pub(super) struct Protocol {
-    builder: Builder<TokioExecutor>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
     answerer: Arc<Answerer>,
     limits: ListenerLimits,
 }
@@ -52,28 +63,28 @@ struct Answerer {
     proxies: Proxies,
     request: Duration,
     requests_per_connection: usize,
-    too_late: fn() -> Response,
+    refusals: Refusals,
 }
 
 impl Protocol {
     pub(super) fn new(site: Site, limits: &ListenerLimits) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
+        let mut http1 = http1::Builder::new();
+        http1
             .timer(TokioTimer::new())
             // The wait for a head's first byte included: the rest is this room's own to watch.
             .header_read_timeout(limits.idle + limits.request_head)
             .max_headers(limits.headers)
             // hyper's own least.
             .max_buf_size(limits.head_bytes.max(8192));
-        builder
-            .http2()
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(MAX_SEND_BUFFER)
+            .header_table_size(HEADER_TABLE)
             .max_pending_accept_reset_streams(MAX_RESETS)
             .max_local_error_reset_streams(limits.streams.max(STREAMS_AHEAD))
             .keep_alive_interval(PING_INTERVAL)
@@ -85,28 +96,50 @@ impl Protocol {
             proxies: site.proxies,
             request: limits.request,
             requests_per_connection: limits.requests_per_connection,
-            too_late: site.too_late,
+            refusals: site.refusals,
         };
-        Self { builder, answerer: Arc::new(answerer), limits: limits.clone() }
+        Self { http1, http2, answerer: Arc::new(answerer), limits: limits.clone() }
     }
 
     pub(super) fn limits(&self) -> &ListenerLimits {
         &self.limits
     }
 
-    /// Answers requests until the peer leaves, breaks the protocol, does nothing for too long, or all are asked to end.
+    /// Answers requests over the protocol that was agreed upon, and no other.
     pub(super) async fn speak(
         &self,
         stream: impl Spoken,
         peer: PeerAddress,
+        (place, activity): (Admitted, &Arc<Activity>),
+        stopped: watch::Receiver<bool>,
+    ) {
+        let (place, is_http2) = (Arc::new(place), stream.is_http2());
+        // It counted for its handshake before, which is over.
+        let whole = if is_http2 { HTTP2 } else { HTTP1 };
+        if place.take(whole - HANDSHAKE).is_err() {
+            return tracing::debug!(peer = %peer.0, "no memory for a connection");
+        }
+        activity.begin(!is_http2);
+        let (answerer, seen, held) = (self.answerer.clone(), activity.clone(), place.clone());
+        let service =
+            service_fn(move |request| answerer.clone().answer(request, peer, seen.clone(), held.clone()));
+        let stream = TokioIo::new(Heard::new(stream, activity.clone(), place, is_http2));
+        if is_http2 {
+            self.drive(self.http2.serve_connection(stream, service), peer, activity, stopped).await;
+        } else {
+            self.drive(self.http1.serve_connection(stream, service), peer, activity, stopped).await;
+        }
+    }
+
+    /// Has `connection` go on until the peer leaves, breaks the protocol, does nothing for too long, or all are asked to end.
+    async fn drive(
+        &self,
+        connection: impl GracefulConnection<Error: std::fmt::Display>,
+        peer: PeerAddress,
         activity: &Arc<Activity>,
         mut stopped: watch::Receiver<bool>,
     ) {
-        activity.begin(!stream.is_http2());
-        let (answerer, seen) = (self.answerer.clone(), activity.clone());
-        let service = service_fn(move |request| answerer.clone().answer(request, peer, seen.clone()));
-        let stream = TokioIo::new(Heard { stream, activity: activity.clone() });
-        let mut connection = std::pin::pin!(self.builder.serve_connection(stream, service));
+        let mut connection = std::pin::pin!(connection);
         let mut overdue = std::pin::pin!(activity.is_overdue(&self.limits));
         let mut is_ending = false;
         loop {
@@ -140,7 +173,7 @@ impl Spoken for TcpStream {
     }
 }
 
-impl Spoken for TlsStream<TcpStream> {
+impl Spoken for TlsStream<Bounded> {
     fn is_http2(&self) -> bool {
         self.get_ref().1.alpn_protocol() == Some(b"h2")
     }
@@ -152,17 +185,20 @@ impl Answerer {
         request: Request<Incoming>,
         peer: PeerAddress,
         activity: Arc<Activity>,
+        place: Arc<Admitted>,
     ) -> Result<Response, Infallible> {
         let begun = Instant::now();
         let answering_it = activity.answering(self.requests_per_connection);
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
         let at_once = self.at_once.as_ref();
-        let known = at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers()));
-        let mut response = match known {
-            Some(Known::Answer(response)) => response,
-            Some(Known::ByBody(awaited)) => self.wait_for(awaited, request, peer, route).await,
-            None => self.work_on(request.map(Body::new), peer, route).await,
+        let is_clear = host::is_clear(request.version(), request.uri(), request.headers());
+        let known = || at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers()));
+        let mut response = match is_clear.then(known) {
+            None => closing((self.refusals.unclear)()),
+            Some(Some(Known::Answer(response))) => response,
+            Some(Some(Known::ByBody(awaited))) => self.wait_for(awaited, request, peer, route, &place).await,
+            Some(None) => self.work_on(request, peer, route, &place).await,
         };
         if answering_it.is_last && is_serial {
             // RFC 9112 §9.6: nothing that is sent after it will be read.
@@ -179,10 +215,11 @@ impl Answerer {
         request: Request<Incoming>,
         peer: PeerAddress,
         route: usize,
+        place: &Arc<Admitted>,
     ) -> Response {
         let length = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
         if length.is_none_or(|length| length > awaited.most_bytes) {
-            return self.work_on(request.map(Body::new), peer, route).await;
+            return self.work_on(request, peer, route, place).await;
         }
         let (parts, body) = request.into_parts();
         let Ok(Ok(body)) = tokio::time::timeout(awaited.time, body.collect()).await else {
@@ -191,12 +228,40 @@ impl Answerer {
         let body = body.to_bytes();
         match (awaited.answer)(&body) {
             Some(response) => response,
-            None => self.work_on(Request::from_parts(parts, Body::from(body)), peer, route).await,
+            None => self.work_on(Request::from_parts(parts, Body::from(body)), peer, route, place).await,
         }
     }
 
-    /// Answers what is not known from memory.
-    async fn work_on(&self, mut request: Request<Body>, peer: PeerAddress, route: usize) -> Response {
+    /// Answers what is not known from memory, within what there is room for.
+    async fn work_on<B>(
+        &self,
+        request: Request<B>,
+        peer: PeerAddress,
+        route: usize,
+        place: &Arc<Admitted>,
+    ) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        let is_http2 = request.version() >= Version::HTTP_2;
+        let Ok(charge) = Charge::of_head(place, request.headers()) else {
+            return closing((self.refusals.no_memory)());
+        };
+        let (mut head, body) = request.into_parts();
+        if is_http2 && !body.is_end_stream() {
+            memory::copy(&mut head);
+        }
+        let body = Body::new(Counted { body, charge: charge.clone() });
+        let request = Request::from_parts(head, body);
+        let response = self.decide(request, peer, route).await;
+        let length = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
+        if charge.grow(length).is_err() {
+            return closing((self.refusals.no_memory)());
+        }
+        response.map(|body| Body::new(Held::new(body, charge, is_http2)))
+    }
+
+    async fn decide(&self, mut request: Request<Body>, peer: PeerAddress, route: usize) -> Response {
         let is_busy = self.requests.is_busy(route);
         let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
         request.extensions_mut().insert(peer);
@@ -211,11 +276,13 @@ impl Answerer {
         match answer.await {
             Ok(Ok(response)) => response,
             // Whatever it waited for is away for now.
-            Err(_) => {
-                let mut response = (self.too_late)();
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
+            Err(_) => closing((self.refusals.too_late)()),
         }
     }
+}
+
+/// A refusal after which nothing more is read (RFC 9112 §9.6).
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }

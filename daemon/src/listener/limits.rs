@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// What auxiliary listeners may hold.
+const SIDE_DOOR_MEMORY: usize = 4 * 1024 * 1024;
+
 /// The limits of one connection and of all of them together (times are whole waits, not gaps between bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerLimits {
@@ -23,6 +26,8 @@ pub struct ListenerLimits {
     pub connections: usize,
     /// Connections that one address (IPv6: one /64) may hold at a time.
     pub connections_per_address: usize,
+    /// Bytes that all connections and their unfinished requests may hold together.
+    pub memory: usize,
     /// How long requests under way may take to end after a stop was asked for.
     pub drain: Duration,
 }
@@ -41,6 +46,7 @@ impl Default for ListenerLimits {
             streams: 100,
             connections: 4096,
             connections_per_address: 64,
+            memory: 64 * 1024 * 1024,
             drain: Duration::from_secs(10),
         }
     }
@@ -53,7 +59,14 @@ impl ListenerLimits {
         Self {
             connections: self.connections.min(64),
             connections_per_address: self.connections_per_address.min(16),
+            memory: SIDE_DOOR_MEMORY,
             ..self.clone()
         }
+    }
+
+    /// For what answers without work: as many connections as everywhere, and little memory.
+    #[must_use]
+    pub fn of_a_redirect(&self) -> Self {
+        Self { memory: 2 * SIDE_DOOR_MEMORY, ..self.clone() }
     }
 }

@@ -415,6 +415,106 @@ async fn a_connection_that_does_nothing_is_closed_and_one_that_is_used_is_not() 
 }
 
 #[tokio::test]
+async fn connection_speaks_only_what_alpn_agreed_upon() {
+    // Nothing here ends for its time.
+    let hour = Duration::from_hours(1);
+    let limits = ListenerLimits { request_head: hour, idle: hour, ..ListenerLimits::default() };
+    let served = Served::new(whoami(), limits).await;
+    let mut stream = try_tls(&served, served.connect().await, "h2").await.expect("a handshake");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.expect("sent");
+    is_closed(stream).await;
+    let mut stream = try_tls(&served, served.connect().await, "http/1.1").await.expect("a handshake");
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sent");
+    is_closed(stream).await;
+}
+
+#[tokio::test]
+async fn silence_after_the_handshake_ends_with_the_head_time_in_every_protocol() {
+    let (request_head, idle) = (Duration::from_millis(50), Duration::from_hours(1));
+    let served =
+        Served::new(whoami(), ListenerLimits { request_head, idle, ..ListenerLimits::default() }).await;
+    for protocol in ["h2", "http/1.1"] {
+        is_closed(try_tls(&served, served.connect().await, protocol).await.expect("a handshake")).await;
+    }
+}
+
+#[tokio::test]
+async fn client_hello_that_is_too_large_is_closed() {
+    let hour = Duration::from_hours(1);
+    let served = Served::new(whoami(), ListenerLimits { handshake: hour, ..ListenerLimits::default() }).await;
+    let mut stream = served.connect().await;
+    // A ClientHello of 64 kB, in records as large as there may be.
+    let first = [&b"\x16\x03\x01\x40\x00\x01\x00\xff\xfc\x03\x03"[..], &[7; 16_378]].concat();
+    stream.write_all(&first).await.expect("sent");
+    is_closed(stream).await;
+}
+
+#[tokio::test]
+async fn request_that_does_not_name_one_host_is_refused_also_from_memory() {
+    let at_once: AtOnce = Arc::new(|_, _, _| Some(Known::Answer("from memory".into_response())));
+    for at_once in [None, Some(at_once)] {
+        let served = Served::with(at_once, Proxies::default(), whoami(), ListenerLimits::default()).await;
+        for (hosts, status) in [
+            ("Host: a\r\n", "200"),
+            ("", "400"),
+            ("Host: a\r\nHost: a\r\n", "400"),
+            ("Host: a\r\nhOsT: b\r\n", "400"),
+            ("Host: \r\n", "400"),
+            ("Host: a@b\r\n", "400"),
+            ("Host: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n", "400"),
+            ("Host: a\r\nTransfer-Encoding: gzip\r\n", "400"),
+        ] {
+            let mut stream = try_tls(&served, served.connect().await, "http/1.1").await.expect("a handshake");
+            stream
+                .write_all(format!("GET / HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n").as_bytes())
+                .await
+                .expect("sent");
+            let mut answer = String::new();
+            let _ = timeout(BOUND, stream.read_to_string(&mut answer)).await.expect("closed in time");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{hosts:?}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn body_beyond_the_memory_budget_ends_its_connection_and_no_other() {
+    let limits = ListenerLimits { memory: 512 * 1024, ..ListenerLimits::default() };
+    let is_read = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let reading = is_read.clone();
+    let read = move |_: axum::body::Bytes| async move {
+        reading.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    let router = Router::new()
+        .route("/", get(|| async { "hello" }).post(read))
+        .layer(axum::extract::DefaultBodyLimit::disable());
+    let served = Served::new(router, limits).await;
+    let mut honest = speak_http1(&served, served.connect_from(2).await).await;
+    let mut greedy = try_tls(&served, served.connect().await, "http/1.1").await.expect("a handshake");
+    greedy.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await.expect("sent");
+    let part = [b'x'; 10_000];
+    let sending = async { while greedy.write_all(&part).await.is_ok() {} };
+    timeout(BOUND, sending).await.expect("cut off");
+    assert!(!is_read.load(std::sync::atomic::Ordering::Relaxed), "all of it was kept");
+    honest.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    let mut answer = [0; 12];
+    timeout(BOUND, honest.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[test]
+fn bind_falls_back_to_ipv4_where_ipv6_is_disabled() {
+    let disabled = |address: SocketAddr| {
+        let errno = rustix::io::Errno::AFNOSUPPORT;
+        if address.is_ipv6() { Err(errno.into()) } else { Ok(address) }
+    };
+    let bind = |text: &str| bind_or_fall_back(text.parse().expect("an address"), disabled);
+    assert_eq!(bind("[::]:443").expect("IPv4"), "0.0.0.0:443".parse().expect("an address"));
+    assert!(lacks_ipv6(&bind("[::1]:443").expect_err("one address alone was wanted")));
+    let taken = |_: SocketAddr| Err::<(), _>(rustix::io::Errno::ADDRINUSE.into());
+    assert!(bind_or_fall_back("[::]:443".parse().expect("an address"), taken).is_err());
+}
+
+#[tokio::test]
 async fn a_connection_has_only_so_many_requests() {
     let limits = ListenerLimits { requests_per_connection: 3, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;

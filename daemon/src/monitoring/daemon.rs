@@ -8,24 +8,22 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use super::{Observe, Observed, Readiness, certificates, requests};
+use super::{Observed, Watched, certificates, requests};
 
-pub(super) struct DaemonCollector {
-    observe: Observe,
-    readiness: Readiness,
-}
+pub(super) struct DaemonCollector(Watched);
 
 impl DaemonCollector {
-    pub(super) fn new(observe: Observe, readiness: Readiness) -> Self {
-        Self { observe, readiness }
+    pub(super) fn new(watched: Watched) -> Self {
+        Self(watched)
     }
 }
 
 impl Collector for DaemonCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let is_ready = ConstGauge::new(i64::from((self.readiness)().is_none()));
+        let is_ready = ConstGauge::new(i64::from((self.0.readiness)().is_none()));
         is_ready.encode(encoder.encode_descriptor("ready", READY, None, is_ready.metric_type())?)?;
-        let Some(observed) = (self.observe)() else { return Ok(()) };
+        counter(&mut encoder, "log_lines_dropped", DROPPED_LINES, (self.0.dropped_lines)())?;
+        let Some(observed) = (self.0.observe)() else { return Ok(()) };
         certificates::encode(&mut encoder, &observed.certificates)?;
         requests::encode(&mut encoder, &observed.requests)?;
         encode_sessions(&mut encoder, &observed)?;
@@ -37,6 +35,7 @@ impl Collector for DaemonCollector {
 
 const READY: &str = "1 when users are served, 0 while something is missing";
 const TASK_FAILURES: &str = "How often a task of the daemon panicked and was started again";
+const DROPPED_LINES: &str = "How many lines of the log were lost because their reader was too slow";
 const AUDIT_FAILURES: &str = "How many lines of the audit log could not be written";
 
 fn encode_sessions(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> Result<(), fmt::Error> {

@@ -123,6 +123,24 @@ impl LoginRefusal {
         matches!(self, Self::TicketUsed | Self::NotAdmitted(_) | Self::Identity(IdentityError::Refused(_)))
     }
 
+    /// All of them, so that each is counted from the start.
+    pub(super) const REASONS: [&str; 14] = [
+        "bad_request",
+        "ticket_not_ours",
+        "ticket_expired",
+        "ticket_used",
+        "verifier_differs",
+        "bound_elsewhere",
+        "bound_to_other_provider",
+        "provider_unavailable",
+        "too_many_wait",
+        "client_refused",
+        "client_secret",
+        "identity_refused",
+        "not_admitted",
+        "store",
+    ];
+
     /// One of few words, which stay as they are.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -38,7 +38,7 @@ impl Populated {
         daemon.change(|configuration| {
             // What is measured is an answer, not the making of connections.
             configuration.more = format!(
-                "limits: {{requestsPerConnection: 1000000, connectionsPerAddress: 4096}}\n\
+                "limits: {{requestsPerConnection: 1000000, connectionsPerAddress: 4096, memoryBytes: 1073741824}}\n\
                  services:\n\
                  - {{name: wiki, credentials: ['{credential}'], allow: everyone, acceptSessionToken: true}}\n\
                  - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"

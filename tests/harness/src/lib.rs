@@ -14,6 +14,7 @@
 
 pub mod acme_authority;
 pub mod api;
+pub mod attacks;
 pub mod authority;
 pub mod aws_metadata;
 pub mod browser;

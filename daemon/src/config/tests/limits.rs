@@ -21,6 +21,7 @@ fn limits_that_are_left_out_are_those_of_the_table() {
     assert_eq!((listener.request_head, listener.head_bytes, listener.headers), (seconds(5), 16 * 1024, 64));
     assert_eq!((listener.idle, listener.requests_per_connection), (seconds(30), 1000));
     assert_eq!((listener.connections, listener.connections_per_address), (4096, 64));
+    assert_eq!(listener.memory, 64 * 1024 * 1024);
     assert_eq!(listener.request, seconds(30));
     assert_eq!(limits.api.rates, RateLimits { login_starts: 60, failed_login_finishes: 20 });
     assert_eq!(limits.api.bodies, BodyLimits { bytes: 64 * 1024, time: seconds(10) });
@@ -33,7 +34,7 @@ fn every_limit_can_be_written() {
     let limits = limits(
         "handshakeTime: 2s, handshakes: 3, requestHeadTime: 4s, requestHeadBytes: 8192, requestHeaders: 16, \
          requestBodyTime: 5s, requestBodyBytes: 16384, idleTime: 1m, requestsPerConnection: 7, \
-         requestsAtOncePerConnection: 8, connections: 99, connectionsPerAddress: 9, loginStartsPerMinute: 10, \
+         requestsAtOncePerConnection: 8, connections: 99, connectionsPerAddress: 9, memoryBytes: 16777216, loginStartsPerMinute: 10, \
          failedLoginsPerMinute: 11, exchanges: 12, exchangesWaitingPerAddress: 13, exchangeTime: 14s, \
          providerConnectTime: 2s, providerCallTime: 6s",
     );
@@ -50,6 +51,7 @@ fn every_limit_can_be_written() {
         streams: 8,
         connections: 99,
         connections_per_address: 9,
+        memory: 16_777_216,
         drain: ListenerLimits::default().drain,
     };
     assert_eq!(limits.listener, listener);

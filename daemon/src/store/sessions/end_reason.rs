@@ -39,6 +39,20 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    pub const ALL: [Self; 11] = [
+        Self::Logout,
+        Self::Revoked,
+        Self::Administrator,
+        Self::Operator,
+        Self::TooMany,
+        Self::ProviderRefused,
+        Self::AnswerLost,
+        Self::NotAdmitted,
+        Self::ConfigurationChanged,
+        Self::Expired,
+        Self::Restored,
+    ];
+
     /// The word that the database and the audit log keep; it never changes.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,21 +71,9 @@ impl EndReason {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
-        [
-            Self::Logout,
-            Self::Revoked,
-            Self::Administrator,
-            Self::Operator,
-            Self::TooMany,
-            Self::ProviderRefused,
-            Self::AnswerLost,
-            Self::NotAdmitted,
-            Self::ConfigurationChanged,
-            Self::Expired,
-            Self::Restored,
-        ]
-        .into_iter()
-        .find(|reason| reason.as_str() == text)
-        .ok_or(StoreError::UnexpectedRow("end reason"))
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or(StoreError::UnexpectedRow("end reason"))
     }
 }

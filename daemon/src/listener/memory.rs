@@ -1,0 +1,182 @@
+//! What connections and requests hold in memory, counted before it is spent.
+//!
+//! A connection counts with the most that its buffers may grow to: whoever fills them gets no more than was counted. A
+//! request counts with its head, its body as it arrives, and its answer until that is sent. What is answered from memory is
+//! for callers with a valid token or credential, and counts nothing.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use axum::BoxError;
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use super::admission::{Admitted, NoMemory};
+
+/// A connection before its handshake is done: what it may send until then, and the state of the handshake.
+pub(super) const HANDSHAKE: usize = 24 * 1024;
+/// Bytes that a ClientHello may have: eight times what clients send.
+pub(super) const HELLO: usize = 16 * 1024;
+/// What TLS may keep of answers that the peer does not take.
+pub(super) const TLS_OUTPUT: usize = 16 * 1024;
+/// A connection that speaks HTTP/1.1: records of TLS in both directions, one head, one answer.
+pub(super) const HTTP1: usize = 80 * 1024;
+/// One that speaks HTTP/2: besides, a frame, a header block of as many small fields as fit, two tables of HPACK.
+pub(super) const HTTP2: usize = 112 * 1024;
+/// How much of what a connection of HTTP/2 sent is counted at a time.
+pub(super) const INPUT_STEP: usize = 16 * 1024;
+/// And how much in all. An entry of HPACK's table may keep alive the buffer that it was read into: 4096 bytes hold 124 entries
+/// of at least 33 (RFC 7541 §4.1), and a frame has 16 kB.
+pub(super) const MOST_INPUT: usize = 2 * 1024 * 1024;
+/// A request besides what it brings: its task, its stream, the head of its answer.
+const REQUEST: usize = 8 * 1024;
+/// A field of a head besides its text, with the spare room of the table that it stands in.
+const FIELD: usize = 160;
+/// A part of a body besides its bytes.
+const PART: usize = 128;
+
+/// What a request holds; given back when the last of those who share it is gone.
+pub(super) struct Charge {
+    place: Arc<Admitted>,
+    bytes: AtomicUsize,
+}
+
+impl Charge {
+    /// Counts a request with this head.
+    pub(super) fn of_head(place: &Arc<Admitted>, headers: &HeaderMap) -> Result<Arc<Self>, NoMemory> {
+        let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+        let charge = Self { place: place.clone(), bytes: AtomicUsize::new(0) };
+        charge.grow(REQUEST + fields.sum::<usize>())?;
+        Ok(Arc::new(charge))
+    }
+
+    /// Counts `bytes` more.
+    pub(super) fn grow(&self, bytes: usize) -> Result<(), NoMemory> {
+        self.place.take(bytes)?;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.place.give_back(*self.bytes.get_mut());
+    }
+}
+
+/// Puts a head into memory of its own. As it arrived it keeps the buffer from being freed that it was read into, which may
+/// be many times larger (HTTP/2).
+pub(super) fn copy(head: &mut Parts) {
+    let copied = |value: &HeaderValue| {
+        let mut copied = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        copied.set_sensitive(value.is_sensitive());
+        copied
+    };
+    let name =
+        |name: &HeaderName| HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
+    head.headers = head.headers.iter().map(|(it, value)| (name(it), copied(value))).collect();
+    if let Ok(uri) = head.uri.to_string().parse() {
+        head.uri = uri;
+    }
+}
+
+/// A request's body, counted as it arrives, in memory of its own like its head.
+pub(super) struct Counted<B> {
+    pub(super) body: B,
+    pub(super) charge: Arc<Charge>,
+}
+
+impl<B> HttpBody for Counted<B>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        polled.map(|frame| {
+            frame.map(|frame| {
+                let frame = frame.map_err(Into::into)?;
+                let Some(data) = frame.data_ref() else { return Ok(frame) };
+                self.charge.grow(data.len() + PART)?;
+                Ok(Frame::data(Bytes::copy_from_slice(data)))
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body, counted until it is sent. Over HTTP/2 its last byte goes alone: that is asked for only when the stream
+/// has sent what was before it, so that an answer which nobody takes stays counted.
+pub(super) struct Held {
+    body: Body,
+    is_http2: bool,
+    last: Option<Bytes>,
+    _charge: Arc<Charge>,
+}
+
+impl Held {
+    pub(super) fn new(body: Body, charge: Arc<Charge>, is_http2: bool) -> Self {
+        Self { body, is_http2, last: None, _charge: charge }
+    }
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(last) = self.last.take() {
+            return Poll::Ready(Some(Ok(Frame::data(last))));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if !self.is_http2 {
+            return polled;
+        }
+        polled.map(|frame| {
+            frame.map(|frame| {
+                frame.map(|frame| match frame.into_data() {
+                    Ok(mut data) if data.len() > 1 => {
+                        self.last = Some(data.split_off(data.len() - 1));
+                        Frame::data(data)
+                    }
+                    Ok(data) => Frame::data(data),
+                    Err(frame) => frame,
+                })
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.last.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (hint, last) = (self.body.size_hint(), self.last.as_ref().map_or(0, Bytes::len));
+        let last = u64::try_from(last).unwrap_or_default();
+        let mut whole = SizeHint::new();
+        whole.set_lower(hint.lower() + last);
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper + last);
+        }
+        whole
+    }
+}

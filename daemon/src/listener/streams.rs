@@ -1,0 +1,174 @@
+//! The streams between a socket and HTTP: what a handshake may bring, and what is seen of a connection while it is used.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::activity::Activity;
+use super::admission::Admitted;
+use super::memory::{HELLO, INPUT_STEP, MOST_INPUT};
+
+/// A socket from which no more is read than a ClientHello needs, until that is there.
+pub(super) struct Bounded {
+    stream: TcpStream,
+    /// Bytes that may still come; `None` without a bound.
+    left: Option<usize>,
+}
+
+impl Bounded {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, left: Some(HELLO) }
+    }
+
+    /// The ClientHello is there.
+    pub(super) fn lift(&mut self) {
+        self.left = None;
+    }
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == Some(0) {
+            let error = "more came than a ClientHello needs";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let came = buffer.filled().len() - before;
+        self.left = self.left.map(|left| left.saturating_sub(came));
+        read
+    }
+}
+
+/// A stream whose bytes are noticed. While its peer takes none, nothing more is read: no answers are made to be kept.
+pub(super) struct Heard<S> {
+    stream: S,
+    activity: Arc<Activity>,
+    place: Arc<Admitted>,
+    is_blocked: bool,
+    /// Wants to read once the peer takes something.
+    reader: Option<Waker>,
+    /// Of HTTP/2: bytes that came and are not counted yet, and those that were.
+    input: Option<(usize, usize)>,
+}
+
+impl<S> Heard<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>, place: Arc<Admitted>, is_http2: bool) -> Self {
+        let input = is_http2.then_some((0, 0));
+        Self { stream, activity, place, is_blocked: false, reader: None, input }
+    }
+
+    fn heard(&mut self, bytes: usize) {
+        self.activity.heard();
+        let Some((uncounted, counted)) = &mut self.input else { return };
+        *uncounted += bytes;
+        while *uncounted >= INPUT_STEP && *counted < MOST_INPUT {
+            (*uncounted, *counted) = (*uncounted - INPUT_STEP, *counted + INPUT_STEP);
+            // Where there is no room, the connection is cut off; a trusted proxy goes on.
+            let _ = self.place.take(INPUT_STEP);
+        }
+    }
+
+    /// Notices whether the peer takes what is written.
+    fn wrote<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        if self.is_blocked != written.is_pending() {
+            self.is_blocked = written.is_pending();
+            self.place.is_blocked(self.is_blocked);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_blocked {
+            self.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let came = buffer.filled().len() - before;
+        if came > 0 {
+            self.heard(came);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.wrote(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
