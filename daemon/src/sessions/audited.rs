@@ -124,7 +124,7 @@ impl LoginRefusal {
     }
 
     /// All of them, so that each is counted from the start.
-    pub(super) const REASONS: [&str; 14] = [
+    pub(super) const REASONS: [&str; 15] = [
         "bad_request",
         "ticket_not_ours",
         "ticket_expired",
@@ -134,6 +134,7 @@ impl LoginRefusal {
         "bound_to_other_provider",
         "provider_unavailable",
         "too_many_wait",
+        "too_many_refused",
         "client_refused",
         "client_secret",
         "identity_refused",
