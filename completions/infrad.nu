@@ -35,7 +35,7 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Check the configuration and the certificate files, without a network and without reading a client secret
+  # Check the configuration, and the files and variables that it names, without a network
   export extern "infrad check" [
     --live                    # Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown
     --json                    # Print the result as JSON
@@ -546,7 +546,7 @@ module completions {
   export extern "infrad help serve" [
   ]
 
-  # Check the configuration and the certificate files, without a network and without reading a client secret
+  # Check the configuration, and the files and variables that it names, without a network
   export extern "infrad help check" [
   ]
 

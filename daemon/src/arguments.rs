@@ -89,7 +89,7 @@ pub enum Command {
         domain: Vec<String>,
     },
 
-    /// Check the configuration and the certificate files, without a network and without reading a client secret
+    /// Check the configuration, and the files and variables that it names, without a network
     #[command(after_long_help = help::CHECK)]
     Check {
         /// Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown

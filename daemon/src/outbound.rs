@@ -206,6 +206,16 @@ impl Outbound {
 
     /// One call, bounded as a whole, its second try included; at most `limit` bytes of body are taken.
     pub async fn send(&self, request: &Request, limit: usize) -> Result<Answer, OutboundError> {
+        self.send_within(request, limit, self.limits.total).await
+    }
+
+    /// The same within `time`, if that is less.
+    pub async fn send_within(
+        &self,
+        request: &Request,
+        limit: usize,
+        time: Duration,
+    ) -> Result<Answer, OutboundError> {
         let peer = Peer::of(&request.url, self.proxies.route(&request.url))?;
         let begun = Instant::now();
         let once = || {
@@ -240,7 +250,9 @@ impl Outbound {
             })?;
             Ok(Answer { status, content_type, headers, body })
         };
-        tokio::time::timeout(self.limits.total, call).await.unwrap_or_else(|_| Err(peer.too_slow(begun)))
+        tokio::time::timeout(time.min(self.limits.total), call)
+            .await
+            .unwrap_or_else(|_| Err(peer.too_slow(begun)))
     }
 }
 
@@ -304,4 +316,26 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = inner;
     }
     if std::ptr::addr_eq(cause, error) { "the request failed".to_owned() } else { cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_really_passed_is_reported() {
+        let address = "https://k8s.test/api".parse().expect("an address");
+        let peer = Peer::of(&address, Route::Direct).expect("a peer");
+        let begun = Instant::now().checked_sub(Duration::from_secs(6)).expect("a moment ago");
+        assert_eq!(peer.too_slow(begun).to_string(), "k8s.test did not answer within 6 s");
+    }
+
+    #[test]
+    fn proxy_that_cannot_be_used_fails_before_anything_is_sent() {
+        let address = "https://okta.test/".parse().expect("an address");
+        let barred = infra_shared::http::ProxyError::Malformed { variable: "HTTPS_PROXY" };
+        let error = Peer::of(&address, Route::Barred(barred)).err().expect("no way");
+        assert!(!error.may_have_asked());
+        assert_eq!(error.to_string(), "okta.test cannot be reached: HTTPS_PROXY holds no address of a proxy");
+    }
 }

@@ -8,6 +8,7 @@ mod environment;
 mod file;
 mod kubernetes;
 mod plaintext;
+mod value;
 mod vault;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use vault::KeyValue;
 pub use aws::{AWSAccess, AWSAccessKey, AWSError, AWSSettings};
 pub use encoding::Encoding;
 pub use kubernetes::KubernetesSettings;
+pub use value::Stored;
 pub use vault::{VaultAccess, VaultAuthentication, VaultSettings};
 
 /// For a whole read: a login to the backend, and the second try where nothing was sent, included.
@@ -41,7 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A place that keeps secrets.
 ///
 /// An implementation reads at each call and keeps nothing between calls; it never puts a secret into an error; it
-/// bounds every wait; and it says truthfully which of the [`ReadError`]s it met, because an operator acts on it.
+/// bounds every wait; and it says truthfully which of the [`ReadError`]s it met, because an operator acts on it. It returns
+/// what is stored, byte for byte: what is dropped from that, and what is refused, is decided in one place for all.
 pub trait SecretBackend: Send + Sync {
     /// Checks the form of `name` without any access to the secret.
     fn check_name(&self, name: &str) -> Result<(), String>;
@@ -54,7 +57,12 @@ pub trait SecretBackend: Send + Sync {
     fn read<'a>(
         &'a self,
         name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>>;
+
+    /// Whether it reads without a network.
+    fn is_local(&self) -> bool {
+        false
+    }
 }
 
 /// Why a secret is read; reads are counted by it.
@@ -94,10 +102,42 @@ pub enum ReadError {
     NotFound(String),
     #[error("reading the secret is not allowed: {0}")]
     NotAllowed(String),
-    #[error("the backend cannot be reached: {0}")]
+    /// What the daemon itself authenticates with is missing, cannot be used, or is not accepted.
+    #[error("cannot authenticate to the secret backend: {0}")]
+    Credential(String),
+    /// Not reached, sealed, a standby, throttled: worth another try.
+    #[error("the secret backend is unavailable: {0}")]
     Unreachable(String),
+    /// An answer that is neither the secret nor any of the above.
+    #[error("the secret backend did not return the secret: {0}")]
+    Unexpected(String),
     #[error("the secret cannot be used: {0}")]
     Malformed(String),
+}
+
+impl ReadError {
+    /// Whether it may pass without anybody's doing.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+
+    /// What an operator can try.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "correct the reference, or create what it names",
+            Self::NotAllowed(_) => {
+                "allow infrad to read it: the file's owner and mode, or the role and policy of its token"
+            }
+            Self::Credential(_) => "correct what infrad authenticates with at the backend",
+            Self::Unreachable(_) => {
+                "check the backend, its address, and the network; the next use of the secret reads it again"
+            }
+            Self::Unexpected(_) => "check the address of the backend, and what answers there",
+            Self::Malformed(_) => {
+                "store the secret again: one line of UTF-8 text, without white space around it"
+            }
+        }
+    }
 }
 
 /// Why a text in the configuration is not a reference.
@@ -210,14 +250,19 @@ impl Backends {
     pub async fn resolve(&self, reference: &Reference) -> Result<SecretString, ReadError> {
         let declared = self.find(&reference.backend).expect("a reference names a backend that was there");
         let reading = declared.backend.read(reference.name.expose_secret());
-        let secret = tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
+        let stored = tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
             let cause = format!("{reference} did not come within {} s", PATIENCE.as_secs());
             Err(ReadError::Unreachable(cause))
         })?;
-        if secret.expose_secret().is_empty() {
-            return Err(ReadError::Malformed(format!("{reference} is empty")));
-        }
-        Ok(secret)
+        value::secret(&stored, reference)
+    }
+
+    /// What is wrong with the form of a secret that can be read without a network; `None` also where it cannot be read.
+    pub async fn find_local_fault(&self, reference: &Reference) -> Option<ReadError> {
+        let declared = self.find(&reference.backend).filter(|declared| declared.backend.is_local())?;
+        let stored = declared.backend.read(reference.name.expose_secret()).await;
+        let read = stored.and_then(|stored| value::secret(&stored, reference));
+        read.err().filter(|error| matches!(error, ReadError::Malformed(_)))
     }
 
     /// The file that keeps the secret, if one on this machine does: its owner and mode can be looked at without reading it.
@@ -265,12 +310,12 @@ fn split_field(name: &str) -> (&str, Option<&str>) {
 }
 
 /// The text that the JSON object `origin` holds under `field`.
-fn text_field(object: &serde_json::Value, field: &str, origin: &str) -> Result<SecretString, ReadError> {
+fn text_field(object: &serde_json::Value, field: &str, origin: &str) -> Result<Stored, ReadError> {
     use serde_json::Value;
 
     match object.get(field) {
         None | Some(Value::Null) => Err(ReadError::NotFound(format!("{origin} has no field `{field}`"))),
-        Some(Value::String(text)) => Ok(text.as_str().into()),
+        Some(Value::String(text)) => Ok(Stored::new(text.as_bytes().to_vec())),
         Some(_) => Err(ReadError::Malformed(format!("the field `{field}` of {origin} is not text"))),
     }
 }

@@ -92,6 +92,12 @@ impl Services {
         self.all.iter().find(|service| service.settings.name == name)
     }
 
+    /// The names of those that are API servers.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let clusters = self.all.iter().filter(|service| service.cluster().is_some());
+        clusters.map(|service| service.settings.name.as_str())
+    }
+
     /// Whether `secret` is one of the service's credentials. An error says nothing of it.
     pub async fn proves(&self, service: &Service, secret: &[u8]) -> Result<bool, ReadError> {
         service.credentials.include(secret, &self.backends).await

@@ -213,7 +213,9 @@ fn examples(help: &str) -> Vec<String> {
                 before.pop();
                 before.push_str(line.trim_start());
             }
-            Some(before) if before.ends_with('|') => *before = format!("{before} {}", line.trim_start()),
+            Some(before) if before.ends_with(['|', '&']) => {
+                *before = format!("{before} {}", line.trim_start());
+            }
             _ => lines.push(line.to_owned()),
         }
     }

@@ -161,8 +161,46 @@ fn the_files_that_the_pages_name_are_there() {
 fn the_readme_works_as_it_is_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
-    let ran = place.follow("README.md", typed("README.md"));
-    assert!(ran.iter().any(|ran| ran.stdout.contains("sub-alice")), "{ran:?}");
+    place.follow("README.md", typed("README.md"));
+}
+
+/// The one way in which the pages send a request stops where there is no session, with `set -e` and without.
+#[test]
+fn request_of_a_script_is_not_sent_without_a_token() {
+    let (nobody, snippet) = (User::new(), "token=$(infra token --audience grafana) || exit\n");
+    let folder = infra_harness::program::built("infra").parent().expect("a folder").display().to_string();
+    for page in ["README.md", "docs/scripts.md"] {
+        let block = typed(page).find(|block| block.text.contains(snippet)).expect("the snippet");
+        let sends = block.typed().replace("curl", "tee sent");
+        for options in ["", "set -euo pipefail\n"] {
+            let mut shell = std::process::Command::new("bash");
+            shell.args(["-c", &format!("{options}{sends}")]).env_clear().current_dir(nobody.home());
+            shell.env("HOME", nobody.home()).env("INFRA_SERVER", "infra.example.com");
+            shell.env("PATH", format!("{folder}:/usr/local/bin:/usr/bin:/bin"));
+            let ran = shell.output().expect("a shell");
+            assert_eq!(ran.status.code(), Some(3), "{page} {options}: {ran:?}");
+            assert!(!nobody.home().join("sent").exists(), "{page} {options}: a request without a token");
+        }
+    }
+    // A page that sets a proxy says what is reached without it.
+    for page in pages().into_iter().filter(|page| page.text.contains("HTTPS_PROXY")) {
+        assert!(page.text.contains("NO_PROXY"), "{}: HTTPS_PROXY without NO_PROXY", page.path);
+    }
+    // No page puts a token or a credential into arguments, or sends what a failed command printed.
+    for page in pages() {
+        for block in page.blocks().into_iter().filter(|block| block.text.contains("curl")) {
+            for bad in [
+                "curl --user",
+                "curl -u ",
+                "--user \"",
+                "\"$(infra token",
+                "--data-urlencode \"token=",
+                "Bearer $(",
+            ] {
+                assert!(!block.text.contains(bad), "{}: {bad}\n{}", page.path, block.text);
+            }
+        }
+    }
 }
 
 #[test]
@@ -346,10 +384,6 @@ impl<'a> Place<'a> {
         walk.install("deploy", "#!/bin/sh\n");
         walk.replace("https://service.example.com", &format!("{}/v1/session", daemon.origin()));
         walk.replace("@- https://grafana.example.com", &format!("@- {}/v1/verify/grafana", daemon.origin()));
-        walk.replace(
-            "--config - https://grafana.example.com",
-            &format!("--config - {}/v1/verify/grafana", daemon.origin()),
-        );
         walk.replace("alice@example.com", "alice@example.test");
         Self { daemon, walk, provider }
     }

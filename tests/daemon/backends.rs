@@ -2,9 +2,14 @@
 
 use infra_daemon::config::Config;
 use infra_daemon::secrets::{ReadError, ReadReason};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use base64::Engine;
+use infra_harness::authority::Authority;
 use infra_harness::aws_metadata::AWSMetadata;
 use infra_harness::daemon::{Daemon, ProviderEntry};
-use infra_harness::https::{Answer, Delivery};
+use infra_harness::https::{Answer, Delivery, Server};
 use infra_harness::kubernetes::{Kubernetes, NAMESPACE};
 use infra_harness::moto::{AccessKey, Moto, REGION};
 use infra_harness::openbao::OpenBao;
@@ -63,13 +68,15 @@ fn read(config: &Config) -> Result<String, ReadError> {
     })
 }
 
-/// Which of the four reasons it is.
+/// Which of the reasons it is.
 fn kind<T>(read: &Result<T, ReadError>) -> &'static str {
     match read {
         Ok(_) => "read",
         Err(ReadError::NotFound(_)) => "no such secret",
         Err(ReadError::NotAllowed(_)) => "not allowed",
+        Err(ReadError::Credential(_)) => "credential",
         Err(ReadError::Unreachable(_)) => "unreachable",
+        Err(ReadError::Unexpected(_)) => "unexpected",
         Err(ReadError::Malformed(_)) => "malformed",
     }
 }
@@ -168,11 +175,11 @@ fn vault_is_logged_in_to_with_an_app_role_and_again_when_the_login_is_revoked() 
     assert_eq!(read(&config).expect("a secret"), SECRET);
 
     let wrong = place.file("wrong", "8f6a1d1e-0000-4000-8000-000000000000");
-    assert_kind(&place.read(&vault(&bao, &app_role(&wrong)), "vault:okta"), "not allowed");
+    assert_kind(&place.read(&vault(&bao, &app_role(&wrong)), "vault:okta"), "credential");
     let elsewhere = app_role(&secret_id).replace("mount: machines", "mount: nowhere");
-    assert_kind(&place.read(&vault(&bao, &elsewhere), "vault:okta"), "not allowed");
+    assert_kind(&place.read(&vault(&bao, &elsewhere), "vault:okta"), "credential");
     let missing = app_role("file:/nonexistent/secret-id");
-    assert_kind(&place.read(&vault(&bao, &missing), "vault:okta"), "not allowed");
+    assert_kind(&place.read(&vault(&bao, &missing), "vault:okta"), "credential");
 }
 
 #[test]
@@ -193,7 +200,7 @@ fn vault_reads_in_the_namespace_that_is_named() {
 fn vault_gets_nothing_when_its_certificate_is_not_trusted() {
     let Some(bao) = OpenBao::start() else { return };
     let place = Place::new();
-    let authority = infra_harness::authority::Authority::new();
+    let authority = Authority::new();
     let token = place.file("token", infra_harness::openbao::ROOT_TOKEN);
     let backend = format!(
         "{{name: vault, kind: vault, config: {{address: \"{}\", caFile: {}, token: \"{token}\"}}}}",
@@ -317,17 +324,17 @@ fn kubernetes_reads_a_key_and_tells_refusals_apart() {
         ("cluster:none/clientSecret", "no such secret"),
         ("cluster:forbidden/clientSecret", "not allowed"),
         ("cluster:infra-okta/bytes", "malformed"),
-        ("cluster:infra-okta/broken", "malformed"),
+        ("cluster:infra-okta/broken", "unexpected"),
     ] {
         assert_kind(&place.read(&backend, reference), expected);
     }
     let elsewhere = stand_in(&cluster, "other");
     assert_kind(&place.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
     for (answer, expected) in [
-        (Answer::text(200, "<html>"), "malformed"),
+        (Answer::text(200, "<html>"), "unexpected"),
         (Answer::text(503, ""), "unreachable"),
-        (Answer::redirect("https://127.0.0.1:1/"), "malformed"),
-        (Answer { delivery: Delivery::Endless, ..Answer::text(200, &"x".repeat(4096)) }, "malformed"),
+        (Answer::redirect("https://127.0.0.1:1/"), "unexpected"),
+        (Answer { delivery: Delivery::Endless, ..Answer::text(200, &"x".repeat(4096)) }, "unexpected"),
     ] {
         cluster.misbehave(Some(answer));
         assert_kind(&place.read(&backend, "cluster:infra-okta/clientSecret"), expected);
@@ -345,9 +352,18 @@ fn kubernetes_reads_the_token_anew_when_it_rotates() {
         cluster.rotate_token();
     }
     std::fs::write(cluster.token_file(), "another token").expect("the token file");
-    assert_kind(&read(&config), "not allowed");
+    assert_kind(&read(&config), "credential");
+    // An API server would take the request for one of nobody, and speak of what nobody may.
+    for (contents, what) in [("", "is empty"), ("\n", "is empty"), ("a token \n", "ends with white space")] {
+        std::fs::write(cluster.token_file(), contents).expect("the token file");
+        let requests = cluster.requests();
+        let error = read(&config).expect_err(what).to_string();
+        assert!(error.contains("cannot authenticate") && error.contains(what), "{error}");
+        assert_eq!(cluster.requests(), requests, "{what}");
+    }
     std::fs::remove_file(cluster.token_file()).expect("the token file");
-    assert_kind(&read(&config), "no such secret");
+    let error = read(&config).expect_err("no token").to_string();
+    assert!(error.contains("cannot authenticate") && error.contains("token does not exist"), "{error}");
 }
 
 #[test]
@@ -369,6 +385,157 @@ fn a_real_api_server_is_read_from_where_one_is_given() {
     assert_kind(&place.read(&backend, "cluster:infra-okta/none"), "no such secret");
     let elsewhere = kubernetes(&server, token.trim_start_matches("file:"), &authority, "infra-elsewhere");
     assert_kind(&place.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
+}
+
+// What is stored
+
+/// What each backend holds, and what becomes of it everywhere.
+const STORED: [(&str, Result<(), &str>); 6] = [
+    ("\n", Ok(())),
+    ("\r\n", Ok(())),
+    (" ", Err("ends with white space")),
+    ("\n\n", Err("ends with more than one line break")),
+    ("\u{200b}", Err("contains an invisible character")),
+    ("\u{7}", Err("contains a control character")),
+];
+
+#[track_caller]
+fn assert_ruled(what: &str, expected: Result<(), &str>, read: &Result<String, ReadError>) {
+    match expected {
+        Ok(()) => assert_eq!(read.as_deref().expect(what), SECRET, "{what}"),
+        Err(fault) => {
+            assert_kind(read, "malformed");
+            assert!(read.as_ref().is_err_and(|error| error.to_string().contains(fault)), "{what}: {read:?}");
+        }
+    }
+}
+
+#[test]
+fn one_rule_decides_what_is_dropped_from_a_stored_secret() {
+    let place = Place::new();
+    let cluster = Kubernetes::start();
+    let (bao, moto) = (OpenBao::start(), Moto::start());
+    for (number, (end, expected)) in STORED.into_iter().enumerate() {
+        let stored = format!("{SECRET}{end}");
+        let none = "{name: none, kind: env}";
+        assert_ruled("file", expected, &place.read(none, &place.file("secret", &stored)));
+        // YAML has the escapes of JSON.
+        let plaintext = json!(format!("plaintext:{stored}")).to_string();
+        assert_ruled("plaintext", expected, &place.read(none, plaintext.trim_matches('"')));
+        let encoded = base64::prelude::BASE64_STANDARD.encode(&stored);
+        let backend = "{name: encoded, kind: plaintext, config: {base64: true}}";
+        assert_ruled("encoded", expected, &place.read(backend, &format!("encoded:{encoded}")));
+        cluster.put("infra-okta", "clientSecret", &stored);
+        let read = place.read(&stand_in(&cluster, NAMESPACE), "cluster:infra-okta/clientSecret");
+        assert_ruled("kubernetes", expected, &read);
+        if let Some(bao) = &bao {
+            bao.call("secret/data/okta", Some(json!({"data": {"value": stored}})));
+            let token = place.file("token", infra_harness::openbao::ROOT_TOKEN);
+            let backend = vault(bao, &format!("token: \"{token}\""));
+            assert_ruled("vault", expected, &place.read(&backend, "vault:okta"));
+        }
+        if let Some(moto) = &moto {
+            let key = AccessKey { id: "AKIDEXAMPLE".to_owned(), secret: "secret".to_owned() };
+            let (secret, parameter) = (format!("okta{number}"), format!("/infra/okta{number}"));
+            moto.call("secretsmanager.CreateSecret", &json!({"Name": secret, "SecretString": stored}));
+            let put = json!({"Name": parameter, "Type": "SecureString", "Value": stored});
+            moto.call("AmazonSSM.PutParameter", &put);
+            let backend = aws(moto, "awssecretsmanager", &key, &place, "");
+            assert_ruled("awssm", expected, &place.read(&backend, &format!("aws:{secret}")));
+            let backend = aws(moto, "awsssm", &key, &place, "");
+            assert_ruled("awsssm", expected, &place.read(&backend, &format!("aws:{parameter}")));
+        }
+        let variables = [("OKTA_SECRET", stored.as_str())];
+        let said = about_the_secret(&check_live("", "env:OKTA_SECRET", &variables));
+        match expected {
+            Ok(()) => assert!(said.starts_with("works"), "{said}"),
+            Err(fault) => {
+                assert!(said.contains(fault) && said.contains("try: store the secret again"), "{said}");
+            }
+        }
+        assert!(!said.contains("canary"), "{said}");
+    }
+}
+
+#[test]
+fn check_names_a_local_secret_that_cannot_be_used() {
+    let place = Place::new();
+    let reference = place.file("secret", "\u{feff}canary-of-windows\r\n");
+    let provider = Provider::start();
+    let entry =
+        ProviderEntry { client_secret_reference: Some(reference.clone()), ..ProviderEntry::of(&provider) };
+    let daemon = Daemon::prepare(vec![entry], |_| {});
+    let ran = daemon.infrad(["check"]).wait().expect(2);
+    for words in [
+        "the client secret of provider `okta` cannot be used".to_owned(),
+        format!("{reference} begins with a byte-order mark"),
+        "try: store the secret again".to_owned(),
+    ] {
+        assert!(ran.stderr.contains(&words), "it does not say {words:?}\n{ran}");
+    }
+    assert!(!ran.to_string().contains("canary"), "{ran}");
+    place.file("secret", "canary-of-windows\r\n");
+    daemon.infrad(["check"]).wait().expect(0);
+}
+
+// Outages
+
+#[test]
+fn vault_that_cannot_serve_is_an_outage_by_name() {
+    let status = Arc::new(AtomicU16::new(0));
+    let answers = Arc::clone(&status);
+    let authority = Authority::new();
+    let server = Server::start(authority.issue(), move |_| {
+        let status = answers.load(Ordering::SeqCst);
+        let mut answer = Answer::json(status, &json!({"errors": ["canary"]}));
+        answer.set_header("location", "https://active.test:8200/v1/secret/data/okta?canary");
+        std::future::ready(answer)
+    });
+    let more = format!(
+        "secrets: [{{name: vault, kind: vault, config: {{address: \"https://127.0.0.1:{}\", caFile: {}, token: plaintext:t}}}}]\n",
+        server.port(),
+        authority.file().display()
+    );
+    for (answered, word, is_outage) in [
+        (307, "is a standby, and redirects to https://active.test:8200", true),
+        (429, "limits the rate of requests", true),
+        (472, "standby for disaster recovery", true),
+        (473, "performance standby", true),
+        (503, "sealed", true),
+        (403, "denies", false),
+        (302, "follows no redirect", false),
+    ] {
+        status.store(answered, Ordering::SeqCst);
+        let said = about_the_secret(&check_live(&more, "vault:okta", &[]));
+        assert!(said.contains(word) && !said.contains("canary"), "{answered}: {said}");
+        assert_eq!(said.contains("the secret backend is unavailable"), is_outage, "{answered}: {said}");
+        assert!(!said.contains("clientSecret"), "{answered}: {said}");
+    }
+}
+
+#[test]
+fn metadata_service_that_is_silent_is_named_with_the_hop_limit() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = format!("http://{}", silent.local_addr().expect("an address"));
+    for region in ["region: us-west-2, ", ""] {
+        let more = format!(
+            "secrets: [{{name: aws, kind: awsssm, config: {{{region}endpoint: \"http://127.0.0.1:9\"}}}}]\n"
+        );
+        let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.as_str())];
+        let said = about_the_secret(&check_live(&more, "aws:/infra/okta", &variables));
+        for words in
+            ["the secret backend is unavailable", "metadata service 127.0.0.1 did not answer", "hop limit"]
+        {
+            assert!(said.contains(words), "it does not say {words:?}: {said}");
+        }
+    }
+    // A machine that is not Amazon's says so at once.
+    let nobody = format!("http://127.0.0.1:{}", Ports::reserve(1).all()[0]);
+    let more =
+        "secrets: [{name: aws, kind: awsssm, config: {region: r, endpoint: \"http://127.0.0.1:9\"}}]\n";
+    let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", nobody.as_str())];
+    let said = about_the_secret(&check_live(more, "aws:/infra/okta", &variables));
+    assert!(said.contains("no AWS credentials were found") && !said.contains("hop limit"), "{said}");
 }
 
 // Proxies
@@ -451,6 +618,10 @@ fn proxy_that_fails_is_named_in_the_error() {
         "{slow}"
     );
     assert!(said("https://127.0.0.1:1").contains("needs TLS of its own"));
+    let address = refuses.address();
+    let list = [("HTTPS_PROXY", address.as_str()), ("NO_PROXY", "*.test,localhost")];
+    let warned = check_live(vault, "vault:infra-okta", &list);
+    assert!(warned.contains("warning: NO_PROXY matches no server with `*.test`:"), "{warned}");
 }
 
 #[test]

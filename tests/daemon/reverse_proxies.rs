@@ -41,6 +41,7 @@ through_each_proxy! {
     whoever_may_not_is_refused_also_on_a_connection_that_was_good
     forged_identity_headers_never_reach_the_service_as_ours
     nobody_gets_through_while_the_daemon_is_away_or_another_answers
+    user_in_many_groups_reaches_the_service
 }
 
 /// The audience of the service behind the proxies.
@@ -220,6 +221,10 @@ fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
         let status = status(&mut connection, "/away", &headers);
         assert!(status.is_some_and(|status| status >= 500), "{status:?}\n{}", proxy.output());
     }
+    // What asks on behalf of a gRPC request may be answered as one: 200, with the outage in another header.
+    let fields = Fields { fields: grpc_fields(), ..Fields::default() };
+    let _ = ask_http2(&proxy, "/grpc", &token, &fields);
+    assert_eq!(world.service.received_at("/grpc"), [], "a gRPC request got through\n{}", proxy.output());
     world.daemon.start_again();
     let back = wait::until(Duration::from_secs(15), || {
         (status(&mut proxy.connect(), "/back", &bearer(&token)) == Some(200)).then_some(())
@@ -253,6 +258,21 @@ fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
         assert_eq!(world.service.received_at(path), [], "{path}");
     }
     assert_eq!(world.service.received_at("/played").len(), 1);
+}
+
+/// The answer to the proxy has a header of 12 kB, more than a page of memory or the usual buffer.
+fn user_in_many_groups_reaches_the_service(kind: Kind) {
+    let world = World::start();
+    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
+    let groups: Vec<String> =
+        (0..200).map(|number| format!("grp-{number:04}-engineering-platform-production-readers")).collect();
+    let groups: Vec<&str> = std::iter::once(GROUP).chain(groups.iter().map(String::as_str)).collect();
+    let session = world.sign_in("alice", &groups);
+    let token = services::token(&world.daemon.api(), &session, ECHO);
+    let answered = status(&mut proxy.connect(), "/many", &bearer(&token));
+    assert_eq!(answered, Some(200), "{}", proxy.output());
+    let reached = world.service.received_at("/many");
+    assert_eq!(first(&reached).header("x-infra-groups"), Some(groups.join(",")));
 }
 
 impl World {
@@ -316,6 +336,11 @@ fn played(request: &Request) -> Answer {
         answer.delivery = Delivery::Never;
     }
     answer
+}
+
+fn grpc_fields() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let fields = [("content-type", "application/grpc"), ("te", "trailers")];
+    fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).to_vec()
 }
 
 fn bearer(token: &str) -> String {

@@ -147,7 +147,16 @@ fn a_login_with_the_secret_in_vault_which_is_rotated_and_goes_away() {
     bao.stop();
     let away = finish();
     assert_eq!((away.status, away.problem().code), (503, ProblemCode::Unavailable));
-    assert_logs(&daemon, &["the backend cannot be reached"]);
+    // Time helps with an outage alone.
+    for (answered, retries, words) in [
+        (&refused, false, "an operator has to correct it"),
+        (&away, true, "cannot reach the place of its client secret"),
+    ] {
+        assert_eq!(answered.headers.get("retry-after").is_some(), retries, "{answered:?}");
+        let detail = answered.problem().detail.unwrap_or_default();
+        assert!(detail.contains(words), "{detail}");
+    }
+    assert_logs(&daemon, &["the secret backend is unavailable"]);
 }
 
 fn aws_entry(moto: &Moto, kind: &str) -> String {

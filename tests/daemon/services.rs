@@ -433,6 +433,15 @@ fn an_api_server_is_told_names_with_a_prefix_and_none_of_its_own() {
     for cluster in ["wiki", "nobody"] {
         assert_eq!(review(&api, cluster, &mine, &[]).status, 404, "{cluster}");
     }
+    // Each mistake in the API server's configuration is a warning with its remedy.
+    for (mistake, remedy) in [
+        ("a TokenReview comes without the cluster's credential", "compare `token`"),
+        ("no TokenReview of authentication.k8s.io/v1", "--authentication-token-webhook-version=v1"),
+        ("is for a cluster that is not configured", "asked_for=\"nobody\" clusters=\"prod, stage\""),
+    ] {
+        let is_warned = |line: &str| line.contains("WARN") && line.contains(mistake) && line.contains(remedy);
+        daemon.wait_for_log_with(mistake, |log| log.lines().any(is_warned));
+    }
 }
 
 #[test]

@@ -12,9 +12,10 @@ Examples:
       sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   See who is signed in, and until when:
     infra status
-  Sign a request, without the token in anybody's process list:
-    printf 'Authorization: Bearer %s\\n' \"$(infra token)\" |
-      curl -H @- https://service.example.com
+  Send a request to a service, with a token that only this service accepts:
+    token=$(infra token --audience grafana) &&
+      printf 'Authorization: Bearer %s\\n' \"$token\" |
+      curl --fail -H @- https://grafana.example.com
   Sign out:
     infra logout
 
@@ -100,15 +101,16 @@ Examples:
 
 pub(super) const TOKEN: &str = "\
 Examples:
-  Sign a request, without the token in anybody's process list:
-    printf 'Authorization: Bearer %s\\n' \"$(infra token)\" |
-      curl -H @- https://service.example.com
+  Send a request to a service, with a token that only this service accepts:
+    token=$(infra token --audience grafana) &&
+      printf 'Authorization: Bearer %s\\n' \"$token\" |
+      curl --fail -H @- https://grafana.example.com
+  The same with the session token, for a service that accepts it:
+    token=$(infra token) &&
+      printf 'Authorization: Bearer %s\\n' \"$token\" |
+      curl --fail -H @- https://service.example.com
   Begin something long only with a session that lasts as long:
-    infra token --min-left 30m >/dev/null && ./deploy
-  A token that only one service takes, which cannot use it elsewhere:
-    printf 'Authorization: Bearer %s\\n' \\
-      \"$(infra token --audience https://grafana.example.com)\" |
-      curl -H @- https://grafana.example.com";
+    infra token --min-left 30m >/dev/null && ./deploy";
 
 pub(super) const EXEC: &str = "\
 Examples:

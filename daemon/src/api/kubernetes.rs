@@ -5,10 +5,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use infra_shared::api::ProblemCode;
+use infra_shared::printable::printable;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::body::JSON;
+use super::lines::Lines;
 use super::problem::{Refusal, answer};
 use super::service_credential::this_service;
 use crate::services::{Cluster, ClusterUser, NotLetIn, Service};
@@ -18,6 +20,11 @@ const API_VERSION: &str = "authentication.k8s.io/v1";
 const KIND: &str = "TokenReview";
 /// `user.extra` names what else is known by names of this form.
 const SESSION: &str = "infra.session/id";
+/// More than any name of a cluster or version of an API.
+const MAX_NAME: usize = 60;
+
+/// Warnings about API servers that are configured wrongly. Anybody who sends a request like theirs can cause one.
+static MISCONFIGURED: Lines = Lines::new();
 
 /// What is read of a `TokenReview`.
 #[derive(Deserialize)]
@@ -76,13 +83,38 @@ pub(super) async fn review(
 
 async fn judge(api: &Api, cluster: &str, headers: &HeaderMap, asked: &Asked) -> Result<Response, Refusal> {
     let no_cluster = || {
+        if MISCONFIGURED.take().is_some() {
+            tracing::warn!(
+                asked_for = printable(cluster, MAX_NAME),
+                clusters = api.services.clusters().collect::<Vec<_>>().join(", "),
+                "a TokenReview is for a cluster that is not configured: correct the last part but one of the URL in the API \
+                 server's webhook file, or add a service of that name and of `kind: kubernetes`"
+            );
+        }
         Refusal::new(ProblemCode::NotFound, &"no such cluster")
             .with_detail("this daemon knows no service of that name and of `kind: kubernetes`")
     };
     let service = api.services.find(cluster).ok_or_else(no_cluster)?;
+    let name = &service.settings().name;
     let cluster = service.cluster().ok_or_else(no_cluster)?;
-    this_service(api, service, headers).await?;
+    this_service(api, service, headers).await.inspect_err(|refusal| {
+        if refusal.code() == ProblemCode::NotAuthenticated && MISCONFIGURED.take().is_some() {
+            tracing::warn!(
+                service = name,
+                "a TokenReview comes without the cluster's credential: compare `token` in the API server's webhook file with \
+                 `credentials` of the service"
+            );
+        }
+    })?;
     if asked.api_version != API_VERSION || asked.kind != KIND {
+        if MISCONFIGURED.take().is_some() {
+            tracing::warn!(
+                service = name,
+                sent = printable(&asked.api_version, MAX_NAME),
+                "the API server sends no TokenReview of authentication.k8s.io/v1, so nobody can sign in to the cluster: start \
+                 kube-apiserver with `--authentication-token-webhook-version=v1`"
+            );
+        }
         return Err(Refusal::new(ProblemCode::BadRequest, &"another kind or version").with_detail(
             "send a TokenReview of authentication.k8s.io/v1: `--authentication-token-webhook-version=v1`",
         ));
@@ -93,7 +125,7 @@ async fn judge(api: &Api, cluster: &str, headers: &HeaderMap, asked: &Asked) -> 
             return Err(Refusal::new(ProblemCode::Unavailable, &error));
         }
         Err(reason) => {
-            tracing::debug!(service = service.settings().name, %reason, "a token is not good for the cluster");
+            tracing::debug!(service = name, %reason, "a token is not good for the cluster");
             return Ok(refused(None));
         }
     };

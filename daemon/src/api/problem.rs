@@ -82,6 +82,10 @@ impl Refusal {
         self
     }
 
+    pub(super) fn code(&self) -> ProblemCode {
+        self.code
+    }
+
     /// Adds what the caller can do about it.
     pub(super) fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);

@@ -1,5 +1,5 @@
 //! `infrad check`: reads the configuration and says what it means, and whether the service can use the files that it names,
-//! without a network and without reading a secret; with `--live`, tries everything that it names.
+//! without a network; with `--live`, tries everything that it names.
 
 mod access;
 mod live;
@@ -47,9 +47,27 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
         let outcome = Outcome::Unknown { cause };
         found.push(Tried { about: "https".to_owned(), finding: Finding { what, outcome } });
     }
+    check_local_secrets(&config).await?;
     let text = if json { report_as_json(&config, &found) } else { report(&config, &found) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(live::exit_code(&found))
+}
+
+/// Looks at secrets in files, variables and the configuration itself. One that is not there may be there for the service.
+async fn check_local_secrets(config: &Config) -> Result<(), Failure> {
+    let client_secrets = config.providers.iter().map(|provider| {
+        (format!("the client secret of provider `{}` cannot be used", provider.name), &provider.client_secret)
+    });
+    let credentials = config.services.iter().flat_map(|service| {
+        let what = format!("a credential of service `{}` cannot be used", service.name);
+        service.credentials.iter().map(move |credential| (what.clone(), credential))
+    });
+    for (what, reference) in client_secrets.chain(credentials) {
+        if let Some(error) = config.backends.find_local_fault(reference).await {
+            return Err(Failure::usage(&what).because(&error).hint(error.advice()));
+        }
+    }
+    Ok(())
 }
 
 fn report_as_json(config: &Config, found: &[Tried]) -> String {

@@ -13,7 +13,7 @@ use super::{
     code_exchange,
 };
 use crate::outbound::{Method, Request};
-use crate::secrets::{ReadError, ReadReason};
+use crate::secrets::ReadReason;
 use crate::store::EndpointHosts;
 
 /// What was tried.
@@ -58,21 +58,10 @@ impl Provider {
             what: format!("client secret {secret_reference}"),
             outcome: match &secret {
                 Ok(_) => Outcome::Works,
-                Err(error @ ReadError::Unreachable(_)) => Outcome::Fails {
-                    cause: error.to_string(),
-                    advice: "check the network and the backend, then try again".to_owned(),
-                    is_away: true,
-                },
-                Err(error @ ReadError::NotAllowed(_)) => Outcome::Fails {
-                    cause: error.to_string(),
-                    advice: "allow infrad to read it, in the backend or by the file's owner and mode"
-                        .to_owned(),
-                    is_away: false,
-                },
                 Err(error) => Outcome::Fails {
                     cause: error.to_string(),
-                    advice: "correct `clientSecret`, or what it refers to".to_owned(),
-                    is_away: false,
+                    advice: error.advice().to_owned(),
+                    is_away: error.is_away(),
                 },
             },
         });

@@ -39,6 +39,7 @@ impl KMSRootKey {
             AWSError::Unreachable(cause) => KeyError::RootKeyAway { id, cause },
             AWSError::NotFound(cause)
             | AWSError::NotAllowed(cause)
+            | AWSError::Credential(cause)
             | AWSError::NotTaken(cause)
             | AWSError::Refused(cause) => KeyError::RootKeyRefused { id, cause },
         }

@@ -49,6 +49,7 @@ impl TransitRootKey {
             VaultError::Unreachable(cause) => KeyError::RootKeyAway { id, cause },
             VaultError::NotFound(cause)
             | VaultError::NotAllowed(cause)
+            | VaultError::Credential(cause)
             | VaultError::NotTaken(cause)
             | VaultError::Refused(cause) => KeyError::RootKeyRefused { id, cause },
         }

@@ -1,14 +1,15 @@
 //! Requests to a server with Vault's HTTP interface: HashiCorp Vault, OpenBao.
 
 use infra_shared::http::NoClient;
+use infra_shared::printable::printable;
 use reqwest::Method;
-use reqwest::header::HeaderName;
+use reqwest::header::{HeaderName, LOCATION};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use super::{Outbound, OutboundError, Request};
+use super::{Answer, Outbound, OutboundError, Request};
 
 /// Larger than any secret of a key-value engine can be (512 kB in Vault), smaller than what would hurt.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -20,7 +21,10 @@ pub enum VaultError {
     NotFound(String),
     #[error("{0}")]
     NotAllowed(String),
-    /// Not reached, sealed, or too busy: worth another try.
+    /// What the daemon itself authenticates with cannot be used, or is not accepted.
+    #[error("{0}")]
+    Credential(String),
+    /// Not reached, sealed, a standby, or too busy: worth another try.
     #[error("{0}")]
     Unreachable(String),
     /// The server looked at what it was given, and does not take it.
@@ -89,12 +93,7 @@ impl VaultClient {
                 "{host} denies {path}: the token has expired, or its policies do not allow this"
             ))),
             404 => Err(VaultError::NotFound(format!("{host} has nothing at {path}"))),
-            // https://developer.hashicorp.com/vault/api-docs#http-status-codes
-            503 => Err(VaultError::Unreachable(format!("{host} is sealed, or down for maintenance"))),
-            status @ (429 | 472 | 473 | 500..=599) => {
-                Err(VaultError::Unreachable(format!("{host} answered with status {status}")))
-            }
-            status => Err(VaultError::Refused(format!("{host} answered {path} with status {status}"))),
+            _ => Err(not_served(host, path, &answer)),
         }
     }
 
@@ -105,6 +104,41 @@ impl VaultClient {
         }
         url
     }
+}
+
+/// What a status means that is about the server and not about the request.
+fn not_served(host: &str, path: &str, answer: &Answer) -> VaultError {
+    // https://developer.hashicorp.com/vault/api-docs#http-status-codes and /system/health
+    let what = match answer.status {
+        307 => format!(
+            "is a standby, and redirects to {}: set `address` to the active node, or to a load balancer that finds it",
+            redirect_target(answer)
+        ),
+        412 => "is a standby that is behind the active node".to_owned(),
+        429 => "limits the rate of requests, or is a standby".to_owned(),
+        472 => "is a standby for disaster recovery".to_owned(),
+        473 => "is a performance standby".to_owned(),
+        503 => "is sealed, or down for maintenance".to_owned(),
+        500..=599 => "failed".to_owned(),
+        status @ 300..=399 => {
+            let target = redirect_target(answer);
+            return VaultError::Refused(format!(
+                "{host} redirects {path} to {target} (status {status}), and infrad follows no redirect"
+            ));
+        }
+        status => return VaultError::Refused(format!("{host} answered {path} with status {status}")),
+    };
+    VaultError::Unreachable(format!("{host} {what} (status {})", answer.status))
+}
+
+/// Scheme, host and port: the rest of the address could hold anything.
+fn redirect_target(answer: &Answer) -> String {
+    let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    let url = location.and_then(|location| Url::parse(location).ok()).filter(Url::has_host);
+    url.map_or_else(
+        || "another address".to_owned(),
+        |url| printable(&url.origin().ascii_serialization(), 200),
+    )
 }
 
 #[cfg(test)]
@@ -121,6 +155,40 @@ mod tests {
             let address = address.parse().expect("an address");
             let client = VaultClient::new(address, None, Some(Vec::new())).expect("a client");
             assert_eq!(client.url(path).as_str(), url);
+        }
+    }
+
+    #[test]
+    fn server_that_cannot_serve_is_an_outage_by_name() {
+        let answered = |status, location: Option<&str>| {
+            let mut headers = reqwest::header::HeaderMap::new();
+            if let Some(location) = location {
+                headers.insert(LOCATION, location.parse().expect("a header"));
+            }
+            not_served(
+                "vault.test",
+                "secret/okta",
+                &Answer { status, content_type: None, headers, body: Vec::new() },
+            )
+        };
+        for (status, word) in [
+            (307, "standby"),
+            (412, "standby"),
+            (429, "limits the rate"),
+            (472, "disaster recovery"),
+            (473, "performance standby"),
+            (500, "failed"),
+            (502, "failed"),
+            (503, "sealed"),
+        ] {
+            let VaultError::Unreachable(cause) = answered(status, None) else { panic!("{status}") };
+            assert!(cause.starts_with("vault.test ") && cause.contains(word), "{cause}");
+            assert!(cause.ends_with(&format!("(status {status})")), "{cause}");
+        }
+        let standby = answered(307, Some("https://active.test:8200/v1/secret?canary#canary")).to_string();
+        assert!(standby.contains("redirects to https://active.test:8200:") && !standby.contains("canary"));
+        for status in [301, 302, 308, 404, 418] {
+            assert!(matches!(answered(status, Some("/relative")), VaultError::Refused(_)), "{status}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Access to AWS, and its two services for secrets as backends.
 
 mod chain;
+mod failures;
 mod parameter_store;
 mod secrets_manager;
 
@@ -14,6 +15,7 @@ use url::Url;
 use super::{Backends, PATIENCE, ReadError, Reference};
 use crate::outbound::{AWSCredentials, AWSOperation, AWSSigner, Answer, Outbound, OutboundError};
 use chain::Chain;
+use failures::Failures;
 
 pub(super) use parameter_store::ParameterStore;
 pub(super) use secrets_manager::SecretsManager;
@@ -50,6 +52,9 @@ pub enum AWSError {
     NotFound(String),
     #[error("{0}")]
     NotAllowed(String),
+    /// What the daemon itself authenticates with is missing, cannot be used, or is not accepted.
+    #[error("{0}")]
+    Credential(String),
     /// Worth another try.
     #[error("{0}")]
     Unreachable(String),
@@ -68,6 +73,7 @@ pub struct AWSAccess {
     outbound: Outbound,
     built_in: Backends,
     chain: OnceCell<Chain>,
+    failures: Failures,
 }
 
 impl AWSAccess {
@@ -77,6 +83,7 @@ impl AWSAccess {
             settings,
             built_in: Backends::built_in(),
             chain: OnceCell::new(),
+            failures: Failures::default(),
         })
     }
 
@@ -86,9 +93,10 @@ impl AWSAccess {
         let call = self.call_unbounded(operation, body);
         tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| {
             let (service, seconds) = (operation.service, PATIENCE.as_secs());
-            Err(AWSError::Unreachable(format!(
-                "{service}: no answer within {seconds} s, credentials included"
-            )))
+            let cause = self.failures.of_metadata().unwrap_or_else(|| {
+                format!("{service}: no answer within {seconds} s, the search for credentials included")
+            });
+            Err(AWSError::Unreachable(cause))
         })
     }
 
@@ -115,11 +123,12 @@ impl AWSAccess {
         if let Some(region) = &self.settings.region {
             return Ok(region.clone());
         }
-        self.chain().await.region().ok_or_else(|| {
-            AWSError::NotAllowed(
+        self.chain().await.region().ok_or_else(|| match self.failures.of_metadata() {
+            Some(cause) => AWSError::Unreachable(format!("no AWS region is set, and {cause}")),
+            None => AWSError::Credential(
                 "no AWS region is set: write `config: {region: us-west-2}`, or set AWS_REGION for infrad"
                     .to_owned(),
-            )
+            ),
         })
     }
 
@@ -128,7 +137,7 @@ impl AWSAccess {
         let read = async |reference| {
             self.built_in.resolve(reference).await.map_err(|error| match error {
                 ReadError::Unreachable(cause) => AWSError::Unreachable(cause),
-                error => AWSError::NotAllowed(format!("the access key: {error}")),
+                error => AWSError::Credential(format!("the access key: {error}")),
             })
         };
         let access_key_id = read(&key.access_key_id).await?;
@@ -144,7 +153,7 @@ impl AWSAccess {
     }
 
     async fn chain(&self) -> &Chain {
-        self.chain.get_or_init(|| Chain::load(&self.outbound, &self.settings)).await
+        self.chain.get_or_init(|| Chain::load(&self.outbound, &self.settings, &self.failures)).await
     }
 }
 
@@ -182,9 +191,25 @@ fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
         (429 | 500..=599, _)
         | (
             _,
-            "ThrottlingException"
+            // What AWS's own programs take for throttling.
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "EC2ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "RequestLimitExceeded"
+            | "LimitExceededException"
+            | "BandwidthLimitExceeded"
+            | "PriorRequestNotComplete"
+            | "ProvisionedThroughputExceededException"
+            | "SlowDown"
             | "TooManyRequestsException"
+            | "TransactionInProgressException"
+            | "ServiceUnavailable"
+            | "ServiceUnavailableException"
             | "RequestTimeout"
+            | "RequestTimeoutException"
             | "RequestExpired"
             | "InternalServiceError"
             | "InternalServerError"
@@ -192,19 +217,21 @@ fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
             | "DependencyTimeoutException"
             | "KeyUnavailableException",
         ) => AWSError::Unreachable(told),
-        (401 | 403, _)
-        | (
+        (
             _,
-            "AccessDeniedException"
-            | "UnrecognizedClientException"
+            "UnrecognizedClientException"
             | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
             | "IncompleteSignatureException"
             | "InvalidClientTokenId"
             | "MissingAuthenticationTokenException"
-            | "ExpiredTokenException"
-            | "DecryptionFailure"
-            | "DisabledException"
-            | "KMSInvalidStateException",
+            | "ExpiredToken"
+            | "ExpiredTokenException",
+        ) => AWSError::Credential(told),
+        (401 | 403, _)
+        | (
+            _,
+            "AccessDeniedException" | "DecryptionFailure" | "DisabledException" | "KMSInvalidStateException",
         ) => AWSError::NotAllowed(told),
         (400, code) if !code.is_empty() => AWSError::NotTaken(told),
         _ => AWSError::Refused(told),
@@ -222,7 +249,8 @@ impl From<AWSError> for ReadError {
             AWSError::NotFound(cause) => Self::NotFound(cause),
             AWSError::NotAllowed(cause) => Self::NotAllowed(cause),
             AWSError::Unreachable(cause) => Self::Unreachable(cause),
-            AWSError::NotTaken(cause) | AWSError::Refused(cause) => Self::Malformed(cause),
+            AWSError::Credential(cause) => Self::Credential(cause),
+            AWSError::NotTaken(cause) | AWSError::Refused(cause) => Self::Unexpected(cause),
         }
     }
 }
@@ -247,13 +275,21 @@ mod tests {
         for (status, name) in [(400, "ResourceNotFoundException"), (400, "ParameterNotFound")] {
             assert!(matches!(outcome(status, &code(name)), Err(AWSError::NotFound(_))), "{name}");
         }
-        for (status, name) in
-            [(400, "AccessDeniedException"), (403, "Whatever"), (400, "ExpiredTokenException")]
-        {
+        for (status, name) in [(400, "AccessDeniedException"), (403, "Whatever")] {
             assert!(matches!(outcome(status, &code(name)), Err(AWSError::NotAllowed(_))), "{name}");
         }
-        for (status, name) in [(400, "ThrottlingException"), (500, "InternalServiceError"), (503, "Whatever")]
-        {
+        for (status, name) in [(400, "ExpiredTokenException"), (403, "InvalidSignatureException")] {
+            assert!(matches!(outcome(status, &code(name)), Err(AWSError::Credential(_))), "{name}");
+        }
+        for (status, name) in [
+            (400, "ThrottlingException"),
+            (400, "TooManyRequestsException"),
+            (400, "RequestLimitExceeded"),
+            (400, "LimitExceededException"),
+            (500, "InternalServiceError"),
+            (503, "Whatever"),
+            (429, "Whatever"),
+        ] {
             assert!(matches!(outcome(status, &code(name)), Err(AWSError::Unreachable(_))), "{name}");
         }
         let error = outcome(400, &code("ValidationException")).expect_err("refused");

@@ -1,31 +1,37 @@
 //! Files that a platform mounts for the programs in it, such as the token of a service account.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
-use super::ReadError;
+use super::{ReadError, Stored, value};
 
-/// Reads a small text file as it is now. It may be a link, and others may read it: Kubernetes mounts both so, and
-/// replaces what is behind the link when the token rotates.
-pub(super) fn read_mounted(path: &Path, limit: usize) -> Result<SecretString, ReadError> {
+/// The token in the file at `path`, as it is now.
+pub(super) fn read_token(path: &Path, limit: usize) -> Result<SecretString, ReadError> {
+    let stored = read_mounted(path, limit)?;
+    value::secret(&stored, &path.display()).map_err(|error| match error {
+        ReadError::Malformed(cause) => ReadError::Credential(cause),
+        error => error,
+    })
+}
+
+/// Reads a small file as it is now. It may be a link, and others may read it: Kubernetes mounts both so, and replaces what
+/// is behind the link when the token rotates.
+pub(super) fn read_mounted(path: &Path, limit: usize) -> Result<Stored, ReadError> {
     let name = path.display();
     let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => ReadError::NotFound(format!("{name} is not there")),
-        std::io::ErrorKind::PermissionDenied => ReadError::NotAllowed(format!("{name}: {error}")),
-        _ => ReadError::Unreachable(format!("{name}: {error}")),
+        ErrorKind::NotFound => ReadError::Credential(format!("{name} does not exist")),
+        ErrorKind::PermissionDenied => ReadError::Credential(format!("cannot read {name}: {error}")),
+        _ => ReadError::Unreachable(format!("cannot read {name}: {error}")),
     };
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     // Its whole size at once: a buffer that grows leaves copies behind.
-    let mut contents = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+    let mut contents = Stored::new(Vec::with_capacity(limit.saturating_add(1)));
     File::open(path).map_err(failed)?.take(most).read_to_end(&mut contents).map_err(failed)?;
     if contents.len() > limit {
-        return Err(ReadError::Malformed(format!("{name} is larger than {limit} bytes")));
+        return Err(ReadError::Credential(format!("{name} is larger than {limit} bytes")));
     }
-    let text =
-        std::str::from_utf8(&contents).map_err(|_| ReadError::Malformed(format!("{name} is not text")))?;
-    Ok(text.trim_end().into())
+    Ok(contents)
 }

@@ -1,11 +1,9 @@
 //! How a secret is written down where it is kept.
 
+use super::value::without_line_break;
+use super::{ReadError, Stored};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
-use secrecy::SecretString;
-use zeroize::Zeroizing;
-
-use super::ReadError;
 
 /// How a secret is written down where it is kept (RFC 4648 §4 and §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,24 +15,16 @@ pub enum Encoding {
     Base64Raw,
 }
 
-/// The secret in `bytes`. `origin` says in errors where they are from.
-pub(super) fn decode(
-    bytes: &[u8],
-    encoding: Option<Encoding>,
-    origin: &str,
-) -> Result<SecretString, ReadError> {
-    let malformed = |what: &str| ReadError::Malformed(format!("{origin} is not {what}"));
-    let decoded = match encoding {
-        None => Zeroizing::new(bytes.to_vec()),
-        Some(encoding) => {
-            let engine = match encoding {
-                Encoding::Base64 => BASE64_STANDARD,
-                Encoding::Base64UrlEncoded => BASE64_URL_SAFE,
-                Encoding::Base64Raw => BASE64_STANDARD_NO_PAD,
-            };
-            Zeroizing::new(engine.decode(bytes).map_err(|_| malformed("in the declared encoding"))?)
-        }
+/// What `bytes` stand for. `origin` says in errors where they are from.
+pub(super) fn decode(bytes: &[u8], encoding: Option<Encoding>, origin: &str) -> Result<Stored, ReadError> {
+    let engine = match encoding {
+        None => return Ok(Stored::new(bytes.to_vec())),
+        Some(Encoding::Base64) => BASE64_STANDARD,
+        Some(Encoding::Base64UrlEncoded) => BASE64_URL_SAFE,
+        Some(Encoding::Base64Raw) => BASE64_STANDARD_NO_PAD,
     };
-    let text = std::str::from_utf8(&decoded).map_err(|_| malformed("text"))?;
-    Ok(text.into())
+    let decoded = engine.decode(without_line_break(bytes));
+    decoded
+        .map(Stored::new)
+        .map_err(|_| ReadError::Malformed(format!("{origin} is not in the declared encoding")))
 }

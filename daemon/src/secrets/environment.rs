@@ -1,14 +1,13 @@
 //! `env:NAME`: a variable of the daemon's environment.
 
-use std::env::{self, VarError};
+use std::env;
 use std::future::{Future, ready};
 use std::pin::Pin;
 
-use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::encoding::{Encoding, decode};
-use super::{ReadError, SecretBackend};
+use super::{ReadError, SecretBackend, Stored};
 
 pub(super) struct Environment {
     pub(super) encoding: Option<Encoding>,
@@ -29,17 +28,20 @@ impl SecretBackend for Environment {
     fn read<'a>(
         &'a self,
         name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
         Box::pin(ready(read(name, self.encoding)))
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this backend is the environment")]
-fn read(name: &str, encoding: Option<Encoding>) -> Result<SecretString, ReadError> {
+fn read(name: &str, encoding: Option<Encoding>) -> Result<Stored, ReadError> {
     let origin = format!("the variable {name}");
-    match env::var(name).map(Zeroizing::new) {
-        Ok(value) => decode(value.as_bytes(), encoding, &origin),
-        Err(VarError::NotPresent) => Err(ReadError::NotFound(format!("{origin} is not set for infrad"))),
-        Err(VarError::NotUnicode(_)) => Err(ReadError::Malformed(format!("{origin} is not text"))),
+    match env::var_os(name) {
+        Some(value) => decode(&Zeroizing::new(value.into_encoded_bytes()), encoding, &origin),
+        None => Err(ReadError::NotFound(format!("{origin} is not set for infrad"))),
     }
 }

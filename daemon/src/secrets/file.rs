@@ -4,10 +4,8 @@ use std::future::Future;
 use std::path::{Component, Path, PathBuf};
 use std::pin::Pin;
 
-use secrecy::SecretString;
-
 use super::encoding::{Encoding, decode};
-use super::{ReadError, SecretBackend};
+use super::{ReadError, SecretBackend, Stored};
 use crate::platform::{self, PlatformError};
 
 /// Larger than any client secret.
@@ -43,16 +41,20 @@ impl SecretBackend for File {
     fn read<'a>(
         &'a self,
         name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
         let path = self.directory.as_ref().map_or_else(|| name.into(), |directory| directory.join(name));
         let encoding = self.encoding;
         // A file system may be slow, a network's above all.
         let reading = tokio::task::spawn_blocking(move || read(&path, encoding));
         Box::pin(async { reading.await.expect("reading a file neither panics nor is aborted") })
     }
+
+    fn is_local(&self) -> bool {
+        true
+    }
 }
 
-fn read(path: &Path, encoding: Option<Encoding>) -> Result<SecretString, ReadError> {
+fn read(path: &Path, encoding: Option<Encoding>) -> Result<Stored, ReadError> {
     let contents = platform::read_private_file(path, MAX_BYTES).map_err(|error| match &error {
         _ if error.is_not_found() => ReadError::NotFound(error.to_string()),
         PlatformError::Io { source, .. } if source.kind() != std::io::ErrorKind::PermissionDenied => {
@@ -61,7 +63,5 @@ fn read(path: &Path, encoding: Option<Encoding>) -> Result<SecretString, ReadErr
         PlatformError::TooLarge { .. } => ReadError::Malformed(error.to_string()),
         _ => ReadError::NotAllowed(error.to_string()),
     })?;
-    // Editors end the last line; one newline is theirs, more would be the secret's.
-    let line = contents.strip_suffix(b"\n").unwrap_or(&contents);
-    decode(line, encoding, &path.display().to_string())
+    decode(&contents, encoding, &path.display().to_string())
 }

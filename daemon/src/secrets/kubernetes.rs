@@ -11,10 +11,9 @@ use infra_shared::http::authorities_from_pem;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
-use zeroize::Zeroizing;
 
-use super::credential::read_mounted;
-use super::{ReadError, SecretBackend};
+use super::credential::{read_mounted, read_token};
+use super::{ReadError, SecretBackend, Stored};
 use crate::outbound::{Answer, Authorization, Outbound, OutboundError};
 
 /// A Secret has at most 1 MiB, which Base64 makes a third larger.
@@ -47,29 +46,29 @@ struct Object {
 
 impl Kubernetes {
     /// Token, authority and namespace are read at each call: the cluster rotates the first two.
-    async fn read_key(&self, object: &str, key: &str) -> Result<SecretString, ReadError> {
+    async fn read_key(&self, object: &str, key: &str) -> Result<Stored, ReadError> {
         let settings = &self.settings;
         let mounted = |name| Path::new(SERVICE_ACCOUNT).join(name);
         let file = |path: &Option<PathBuf>, name| path.clone().unwrap_or_else(|| mounted(name));
-        let token = read_mounted(&file(&settings.token_file, "token"), MAX_FILE_BYTES)?;
+        let server = settings.server.clone().map_or_else(server_of_pod, Ok)?;
+        let token = read_token(&file(&settings.token_file, "token"), MAX_FILE_BYTES)?;
         let authority_file = file(&settings.ca_file, "ca.crt");
         let authorities = read_mounted(&authority_file, MAX_FILE_BYTES)?;
-        let authorities = authorities_from_pem(authorities.expose_secret().as_bytes())
-            .map_err(|error| ReadError::Malformed(format!("{}: {error}", authority_file.display())))?;
+        let authorities = authorities_from_pem(&authorities)
+            .map_err(|error| ReadError::Credential(format!("{}: {error}", authority_file.display())))?;
         let namespace = match &settings.namespace {
             Some(namespace) => namespace.clone(),
-            None => read_mounted(&mounted("namespace"), MAX_FILE_BYTES)?.expose_secret().to_owned(),
+            None => read_token(&mounted("namespace"), MAX_FILE_BYTES)?.expose_secret().to_owned(),
         };
-        let server = settings.server.clone().map_or_else(server_of_pod, Ok)?;
 
         let build = if settings.use_proxy { Outbound::new } else { Outbound::without_proxy };
         let outbound = build(Some(authorities))
-            .map_err(|error| ReadError::Malformed(format!("{}: {error}", authority_file.display())))?;
+            .map_err(|error| ReadError::Credential(format!("{}: {error}", authority_file.display())))?;
         let url = url(&server, &namespace, object);
         let answer =
             outbound.get(&url, Authorization::Bearer(&token), MAX_BYTES).await.map_err(
                 |error| match error {
-                    OutboundError::TooLarge { .. } => ReadError::Malformed(error.to_string()),
+                    OutboundError::TooLarge { .. } => ReadError::Unexpected(error.to_string()),
                     error => ReadError::Unreachable(error.to_string()),
                 },
             )?;
@@ -83,7 +82,7 @@ fn server_of_pod() -> Result<Url, ReadError> {
     let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
     let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
     let (Some(host), Some(port)) = (host, port) else {
-        return Err(ReadError::NotFound(
+        return Err(ReadError::Credential(
             "infrad does not run in a pod (KUBERNETES_SERVICE_HOST is not set): declare a backend of kind \
              `kubernetes` with `config: {server, tokenFile, caFile, namespace}`"
                 .to_owned(),
@@ -92,7 +91,7 @@ fn server_of_pod() -> Result<Url, ReadError> {
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     format!("https://{host}:{port}")
         .parse()
-        .map_err(|_| ReadError::Malformed("KUBERNETES_SERVICE_HOST and _PORT are not an address".to_owned()))
+        .map_err(|_| ReadError::Credential("KUBERNETES_SERVICE_HOST and _PORT are not an address".to_owned()))
 }
 
 fn url(server: &Url, namespace: &str, object: &str) -> Url {
@@ -103,13 +102,13 @@ fn url(server: &Url, namespace: &str, object: &str) -> Url {
     url
 }
 
-fn find(answer: &Answer, namespace: &str, object: &str, key: &str) -> Result<SecretString, ReadError> {
+fn find(answer: &Answer, namespace: &str, object: &str, key: &str) -> Result<Stored, ReadError> {
     let name = format!("the Secret {object} in the namespace {namespace}");
     match answer.status {
         200 => {}
         401 => {
-            return Err(ReadError::NotAllowed(
-                "the API server does not accept the account's token".to_owned(),
+            return Err(ReadError::Credential(
+                "the API server does not accept the account's token (401)".to_owned(),
             ));
         }
         403 => {
@@ -122,18 +121,15 @@ fn find(answer: &Answer, namespace: &str, object: &str, key: &str) -> Result<Sec
             return Err(ReadError::Unreachable(format!("the API server answered with status {status}")));
         }
         status => {
-            return Err(ReadError::Malformed(format!("the API server answered with status {status}")));
+            return Err(ReadError::Unexpected(format!("the API server answered with status {status}")));
         }
     }
     let parsed: Object = serde_json::from_slice(&answer.body)
-        .map_err(|_| ReadError::Malformed("the API server's answer is not a Secret".to_owned()))?;
+        .map_err(|_| ReadError::Unexpected("the API server's answer is not a Secret".to_owned()))?;
     let encoded =
         parsed.data.get(key).ok_or_else(|| ReadError::NotFound(format!("{name} has no key `{key}`")))?;
-    let malformed = |what: &str| ReadError::Malformed(format!("the key `{key}` of {name} is not {what}"));
-    let decoded = BASE64_STANDARD.decode(encoded.expose_secret()).map(Zeroizing::new);
-    let decoded = decoded.map_err(|_| malformed("Base64"))?;
-    let text = std::str::from_utf8(&decoded).map_err(|_| malformed("text"))?;
-    Ok(text.into())
+    let decoded = BASE64_STANDARD.decode(encoded.expose_secret()).map(Stored::new);
+    decoded.map_err(|_| ReadError::Unexpected(format!("the key `{key}` of {name} is not Base64")))
 }
 
 impl SecretBackend for Kubernetes {
@@ -159,7 +155,7 @@ impl SecretBackend for Kubernetes {
     fn read<'a>(
         &'a self,
         name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
         Box::pin(async move {
             let (object, key) = name.split_once('/').unwrap_or((name, ""));
             self.read_key(object, key).await

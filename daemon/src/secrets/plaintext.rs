@@ -3,10 +3,8 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 
-use secrecy::SecretString;
-
 use super::encoding::{Encoding, decode};
-use super::{ReadError, SecretBackend};
+use super::{ReadError, SecretBackend, Stored};
 
 pub(super) struct Plaintext {
     pub(super) encoding: Option<Encoding>,
@@ -20,7 +18,11 @@ impl SecretBackend for Plaintext {
     fn read<'a>(
         &'a self,
         name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
         Box::pin(ready(decode(name.as_bytes(), self.encoding, "the plaintext secret")))
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 }

@@ -136,18 +136,20 @@ impl VaultAccess {
                 (mount, body)
             }
             VaultAuthentication::Kubernetes { mount, role, token_file } => {
-                let token = credential::read_mounted(token_file, MAX_TOKEN_BYTES).map_err(unread)?;
+                let token = credential::read_token(token_file, MAX_TOKEN_BYTES).map_err(unread)?;
                 (mount, json!({ "role": role, "jwt": token.expose_secret() }))
             }
         };
         let path = format!("auth/{mount}/login");
         let answer =
             self.client.call(Method::POST, &path, None, Some(&body)).await.map_err(|error| match error {
-                // A wrong role or secret is a 400, too.
-                VaultError::NotTaken(_) | VaultError::NotFound(_) => VaultError::NotAllowed(format!(
-                    "{} refuses the login at {path}: wrong credentials, or no such mount",
-                    self.client.address().host_str().unwrap_or_default()
-                )),
+                // A wrong role or secret is a 400, no such mount a 403.
+                VaultError::NotTaken(_) | VaultError::NotFound(_) | VaultError::NotAllowed(_) => {
+                    VaultError::Credential(format!(
+                        "{} refuses the login at {path}: wrong credentials, or no such mount",
+                        self.client.address().host_str().unwrap_or_default()
+                    ))
+                }
                 error => error,
             })?;
         let auth = answer.get("auth");
@@ -172,7 +174,8 @@ impl VaultAccess {
 fn unread(error: ReadError) -> VaultError {
     match error {
         ReadError::Unreachable(cause) => VaultError::Unreachable(cause),
-        error => VaultError::NotAllowed(format!("the credentials for it: {error}")),
+        ReadError::Credential(cause) => VaultError::Credential(cause),
+        error => VaultError::Credential(error.to_string()),
     }
 }
 
@@ -182,7 +185,8 @@ impl From<VaultError> for ReadError {
             VaultError::NotFound(cause) => Self::NotFound(cause),
             VaultError::NotAllowed(cause) => Self::NotAllowed(cause),
             VaultError::Unreachable(cause) => Self::Unreachable(cause),
-            VaultError::NotTaken(cause) | VaultError::Refused(cause) => Self::Malformed(cause),
+            VaultError::Credential(cause) => Self::Credential(cause),
+            VaultError::NotTaken(cause) | VaultError::Refused(cause) => Self::Unexpected(cause),
         }
     }
 }

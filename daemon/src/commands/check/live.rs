@@ -17,7 +17,6 @@ use crate::control::{self, Operation};
 use crate::failure::Failure;
 use crate::identity::{Finding, Outcome, Provider, ProviderSettings, describe_change};
 use crate::keys::{self, KeyError};
-use crate::secrets::ReadError;
 use crate::services;
 use crate::store::{EndpointHosts, RememberedEndpoints};
 use crate::tls::{Examined, OtherSource, TlsError};
@@ -105,9 +104,9 @@ async fn try_credentials(config: &Config) -> Vec<Tried> {
             let outcome = match services::check_credential(credential, &config.backends).await {
                 Ok(()) => Outcome::Works,
                 Err(error) => Outcome::Fails {
-                    is_away: matches!(error, ReadError::Unreachable(_)),
+                    is_away: error.is_away(),
                     cause: error.to_string(),
-                    advice: "correct `credentials`, or what its backend holds".to_owned(),
+                    advice: error.advice().to_owned(),
                 },
             };
             let about = format!("service {}", service.name);

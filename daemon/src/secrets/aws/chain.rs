@@ -2,7 +2,7 @@
 //! container, instance. It is AWS's own library, which speaks through the daemon's bounded HTTP.
 
 use std::fmt;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use aws_config::BehaviorVersion;
 use aws_credential_types::provider::error::CredentialsError;
@@ -18,7 +18,7 @@ use reqwest::Method;
 use reqwest::header::HeaderName;
 use tokio::sync::Mutex;
 
-use super::{AWSError, AWSSettings, MAX_BYTES};
+use super::{AWSError, AWSSettings, Failures, MAX_BYTES};
 use crate::outbound::{AWSCredentials, Outbound, OutboundError, Request};
 
 /// Credentials are fetched anew so many seconds before they end.
@@ -30,12 +30,22 @@ pub(super) struct Chain {
     region: Option<String>,
     /// Credentials that end, and when they do, in seconds since 1970.
     kept: Mutex<Option<(AWSCredentials, i64)>>,
+    failures: Failures,
 }
 
 impl Chain {
-    pub(super) async fn load(outbound: &Outbound, settings: &AWSSettings) -> Self {
-        let connector = SharedHttpConnector::new(Connector(outbound.clone()));
-        let client = http_client_fn(move |_, _| connector.clone());
+    pub(super) async fn load(outbound: &Outbound, settings: &AWSSettings, failures: &Failures) -> Self {
+        let (outbound, noted) = (outbound.clone(), failures.clone());
+        let client = http_client_fn(move |settings, _| {
+            // The library knows how soon each of its services answers: the metadata service within a second.
+            let patience = settings.connect_timeout().zip(settings.read_timeout());
+            let patience = patience.map(|(connect, read)| connect + read);
+            SharedHttpConnector::new(Connector {
+                outbound: outbound.clone(),
+                patience,
+                failures: noted.clone(),
+            })
+        });
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
         if let Some(profile) = &settings.profile {
             loader = loader.profile_name(profile);
@@ -48,6 +58,7 @@ impl Chain {
             provider: config.credentials_provider(),
             region: config.region().map(ToString::to_string),
             kept: Mutex::new(None),
+            failures: failures.clone(),
         }
     }
 
@@ -62,17 +73,8 @@ impl Chain {
             return Ok(credentials.clone());
         }
         let provider = self.provider.as_ref().ok_or_else(none_found)?;
-        let found = provider.provide_credentials().await.map_err(|error| match error {
-            CredentialsError::CredentialsNotLoaded(_) => none_found(),
-            CredentialsError::ProviderTimedOut(_) => {
-                AWSError::Unreachable("AWS credentials were not given in time".to_owned())
-            }
-            CredentialsError::InvalidConfiguration(_) => AWSError::NotAllowed(
-                "the AWS configuration of infrad (environment or profile) is not valid".to_owned(),
-            ),
-            // The provider's own words could hold anything.
-            _ => AWSError::Unreachable("whoever gives AWS credentials here did not give any".to_owned()),
-        })?;
+        self.failures.clear();
+        let found = provider.provide_credentials().await.map_err(|error| self.failure(&error))?;
         let credentials = AWSCredentials {
             access_key_id: found.access_key_id().to_owned(),
             secret_access_key: found.secret_access_key().into(),
@@ -82,10 +84,28 @@ impl Chain {
         *kept = end.and_then(|end| Some((credentials.clone(), i64::try_from(end.as_secs()).ok()?)));
         Ok(credentials)
     }
+
+    /// The library's own words could hold anything: they are not repeated.
+    fn failure(&self, error: &CredentialsError) -> AWSError {
+        if let Some(cause) = self.failures.of_metadata() {
+            return AWSError::Unreachable(format!("no AWS credentials were found, and {cause}"));
+        }
+        let because = self.failures.last().map(|cause| format!(": {cause}")).unwrap_or_default();
+        match error {
+            CredentialsError::CredentialsNotLoaded(_) => none_found(),
+            CredentialsError::ProviderTimedOut(_) => {
+                AWSError::Unreachable(format!("AWS credentials did not come in time{because}"))
+            }
+            CredentialsError::InvalidConfiguration(_) => AWSError::Credential(
+                "the AWS configuration of infrad (environment or profile) is not valid".to_owned(),
+            ),
+            _ => AWSError::Unreachable(format!("the AWS service for credentials gave none{because}")),
+        }
+    }
 }
 
 fn none_found() -> AWSError {
-    AWSError::NotAllowed(
+    AWSError::Credential(
         "no AWS credentials were found: give infrad a role (instance, container or web identity), a profile, or \
          `accessKeyID` and `secretAccessKey`"
             .to_owned(),
@@ -100,17 +120,30 @@ impl fmt::Debug for Chain {
 
 /// The daemon's HTTP for AWS's library.
 #[derive(Debug)]
-struct Connector(Outbound);
+struct Connector {
+    outbound: Outbound,
+    /// How long the library would wait.
+    patience: Option<Duration>,
+    failures: Failures,
+}
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let outbound = self.0.clone();
+        let (outbound, failures, patience) = (self.outbound.clone(), self.failures.clone(), self.patience);
         HttpConnectorFuture::new(async move {
+            let url = request.uri().to_owned();
             let request = translate(&request)
                 .ok_or_else(|| ConnectorError::user("the request cannot be sent".into()))?;
-            let answer = outbound.send(&request, MAX_BYTES).await.map_err(|error| match error {
-                OutboundError::TooSlow { .. } => ConnectorError::timeout(error.into()),
-                error => ConnectorError::io(error.into()),
+            let sent = match patience {
+                Some(patience) => outbound.send_within(&request, MAX_BYTES, patience).await,
+                None => outbound.send(&request, MAX_BYTES).await,
+            };
+            let answer = sent.map_err(|error| {
+                failures.note(&url, &error);
+                match error {
+                    OutboundError::TooSlow { .. } => ConnectorError::timeout(error.into()),
+                    error => ConnectorError::io(error.into()),
+                }
             })?;
             let status =
                 answer.status.try_into().map_err(|_| ConnectorError::other("no such status".into(), None))?;

@@ -3,12 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::AWSAccess;
 use crate::outbound::AWSOperation;
-use crate::secrets::{ReadError, SecretBackend};
+use crate::secrets::{ReadError, SecretBackend, Stored};
 
 const GET: AWSOperation = AWSOperation { service: "ssm", target: "AmazonSSM.GetParameter" };
 
@@ -17,12 +16,12 @@ pub(in crate::secrets) struct ParameterStore {
 }
 
 impl ParameterStore {
-    async fn read_parameter(&self, name: &str) -> Result<SecretString, ReadError> {
+    async fn read_parameter(&self, name: &str) -> Result<Stored, ReadError> {
         let answer = self.access.call(GET, &json!({ "Name": name, "WithDecryption": true })).await?;
         let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
         let value =
-            value.ok_or_else(|| ReadError::Malformed(format!("the parameter {name} has no value")))?;
-        Ok(value.into())
+            value.ok_or_else(|| ReadError::Unexpected(format!("the parameter {name} has no value")))?;
+        Ok(Stored::new(value.as_bytes().to_vec()))
     }
 }
 
@@ -41,7 +40,7 @@ impl SecretBackend for ParameterStore {
     fn read<'a>(
         &'a self,
         name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
         Box::pin(self.read_parameter(name))
     }
 }

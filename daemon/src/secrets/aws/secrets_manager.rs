@@ -5,13 +5,11 @@ use std::pin::Pin;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use secrecy::SecretString;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::AWSAccess;
 use crate::outbound::AWSOperation;
-use crate::secrets::{ReadError, SecretBackend, split_field, text_field};
+use crate::secrets::{ReadError, SecretBackend, Stored, split_field, text_field};
 
 const GET: AWSOperation = AWSOperation { service: "secretsmanager", target: "secretsmanager.GetSecretValue" };
 
@@ -22,34 +20,32 @@ pub(in crate::secrets) struct SecretsManager {
 }
 
 impl SecretsManager {
-    async fn read_secret(&self, name: &str) -> Result<SecretString, ReadError> {
+    async fn read_secret(&self, name: &str) -> Result<Stored, ReadError> {
         let (id, field) = split_field(name);
         let mut body = json!({ "SecretId": id });
         if let (Some(stage), Some(body)) = (&self.version_stage, body.as_object_mut()) {
             body.insert("VersionStage".to_owned(), json!(stage));
         }
         let answer = self.access.call(GET, &body).await?;
-        let secret = text(&answer, id)?;
+        let secret = value(&answer, id)?;
         match field {
             Some(field) => find_field(&secret, id, field),
-            None => Ok(secret.as_str().into()),
+            None => Ok(secret),
         }
     }
 }
 
-fn text(answer: &Value, id: &str) -> Result<Zeroizing<String>, ReadError> {
+fn value(answer: &Value, id: &str) -> Result<Stored, ReadError> {
     if let Some(text) = answer.get("SecretString").and_then(Value::as_str) {
-        return Ok(Zeroizing::new(text.to_owned()));
+        return Ok(Stored::new(text.as_bytes().to_vec()));
     }
-    let malformed = || ReadError::Malformed(format!("the secret {id} is not text"));
-    let binary = answer.get("SecretBinary").and_then(Value::as_str).ok_or_else(malformed)?;
-    let bytes = Zeroizing::new(BASE64_STANDARD.decode(binary).map_err(|_| malformed())?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
-    Ok(Zeroizing::new(text.to_owned()))
+    let binary = answer.get("SecretBinary").and_then(Value::as_str);
+    let bytes = binary.and_then(|binary| BASE64_STANDARD.decode(binary).ok()).map(Stored::new);
+    bytes.ok_or_else(|| ReadError::Unexpected(format!("the secret {id} has no value")))
 }
 
-fn find_field(secret: &str, id: &str, field: &str) -> Result<SecretString, ReadError> {
-    let object: Value = serde_json::from_str(secret)
+fn find_field(secret: &[u8], id: &str, field: &str) -> Result<Stored, ReadError> {
+    let object: Value = serde_json::from_slice(secret)
         .ok()
         .filter(Value::is_object)
         .ok_or_else(|| ReadError::Malformed(format!("the secret {id} is not a JSON object with fields")))?;
@@ -76,7 +72,7 @@ impl SecretBackend for SecretsManager {
     fn read<'a>(
         &'a self,
         name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
         Box::pin(self.read_secret(name))
     }
 }

@@ -5,12 +5,11 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use reqwest::Method;
-use secrecy::SecretString;
 use serde_json::Value;
 
 use super::VaultAccess;
 use crate::outbound::VaultError;
-use crate::secrets::{ReadError, SecretBackend, split_field, text_field};
+use crate::secrets::{ReadError, SecretBackend, Stored, split_field, text_field};
 
 /// The field where a reference names none.
 const DEFAULT_FIELD: &str = "value";
@@ -28,7 +27,7 @@ impl KeyValue {
         Self { access, mount: mount.trim_matches('/').to_owned(), version: AtomicU8::new(0) }
     }
 
-    async fn read_field(&self, name: &str) -> Result<SecretString, ReadError> {
+    async fn read_field(&self, name: &str) -> Result<Stored, ReadError> {
         let (path, field) = split_field(name);
         let version = match self.version.load(Ordering::Relaxed) {
             0 => self.find_version(path).await?,
@@ -86,7 +85,7 @@ impl SecretBackend for KeyValue {
     fn read<'a>(
         &'a self,
         name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<SecretString, ReadError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
         Box::pin(self.read_field(name))
     }
 }
