@@ -9,6 +9,7 @@ mod authorization_url;
 mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
 pub(crate) mod fuzzing;
+mod handover;
 mod listener;
 mod opener;
 mod pages;
@@ -19,6 +20,7 @@ mod wait;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,7 @@ use infra_shared::random;
 use crate::settings::Place;
 use crate::terminal::Terminal;
 use authorization_url::Request;
+use handover::Way;
 use listener::{Listener, Outcome};
 use pages::SignedIn;
 use redirect::Redirect;
@@ -55,6 +58,8 @@ pub struct Setup<'a> {
     /// Where this process runs, and `PATH`, in which the browser's opener is looked for.
     pub place: Place,
     pub path: Option<OsString>,
+    /// A private directory, for a file that leads the browser here where no other way is safe.
+    pub home: &'a Path,
     /// How long to wait for the person, at most 5 minutes.
     pub patience: Duration,
     pub terminal: Terminal,
@@ -90,8 +95,6 @@ pub enum LoginError<E> {
     Refused(Refusal),
     /// The response came from another issuer than the login was for (RFC 9207 §2.4).
     OtherIssuer,
-    /// The single-use address was fetched twice: somebody else may have followed it.
-    OpenedTwice,
     NotInTime(Duration),
     Interrupted,
     /// The listener cannot run.
@@ -101,7 +104,7 @@ pub enum LoginError<E> {
 
 /// Runs a login: binds a registered port, `start`s it at the daemon, opens the browser, waits for the awaited
 /// response, has it `finish`ed by the daemon, and has what came of it `save`d, which answers who is signed in; only then
-/// do browser and terminal say so. What `finish` answered is dropped when the login turns out not to be safe.
+/// do browser and terminal say so.
 /// `pending` is told the URL that other callers may show while they wait.
 pub fn run<S, E>(
     setup: &Setup<'_>,
@@ -135,10 +138,18 @@ pub fn run<S, E>(
     let expected = Expected { state: request.state, issuer: setup.provider.issuer.clone() };
     let (sender, arrivals) = mpsc::channel();
     let (port, listens) = (redirect.port, redirect.socket.is_some());
-    let listener = Listener::start(redirect.socket, port, expected.clone(), url.as_str(), sender.clone())
-        .map_err(LoginError::Listener)?;
-    let wait =
-        Wait::begin(setup, expected, url, listens.then_some(&listener), port, deadline, (sender, arrivals));
+    let way = Way::find(&setup.browser, &setup.place);
+    let listener = Listener::start(
+        redirect.socket,
+        port,
+        way.admitted(),
+        expected.clone(),
+        url.as_str(),
+        sender.clone(),
+    )
+    .map_err(LoginError::Listener)?;
+    let listening = listens.then_some((&listener, way));
+    let wait = Wait::begin(setup, expected, url, listening, port, deadline, (sender, arrivals));
     let outcome = wait.for_code().and_then(|response| {
         wait.show("asking for a session");
         let request = FinishLogin {
@@ -149,12 +160,7 @@ pub fn run<S, E>(
             device: Some(advice::host_name()).filter(|name| !name.is_empty()),
             opened_by: response.opened_by,
         };
-        let opened = finish(request).map_err(LoginError::Caller)?;
-        // Meanwhile the browser may have come, and somebody else may have been there before it.
-        if wait.was_opened_twice() {
-            return Err(LoginError::OpenedTwice);
-        }
-        save(opened).map_err(LoginError::Caller)
+        finish(request).and_then(save).map_err(LoginError::Caller)
     });
     drop(wait);
     match outcome {

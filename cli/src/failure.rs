@@ -52,6 +52,11 @@ impl Failure {
         Self { exit, what: what.into(), causes: Vec::new(), hint: None, note: None }
     }
 
+    /// What to try, where something helps.
+    pub fn what_to_try(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Adds `error` and the causes below it.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {

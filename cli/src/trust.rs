@@ -19,6 +19,8 @@ use crate::terminal::Terminal;
 pub use succession::heed;
 
 /// More than any file of certification authorities that one would pick for one server.
+/// How many of a server's own addresses a message shows.
+const MAX_ADDRESSES_SHOWN: usize = 5;
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
 /// What the user brought along to prove a server, from options or the environment.
@@ -251,6 +253,23 @@ pub fn binding_pin(origin: &Origin, record: &TrustRecord, announced: &[Pin]) -> 
         )));
     }
     Ok(pin)
+}
+
+/// Checks that the server accepts logins at the address that was dialled. It refuses one at another address (the port of
+/// a tunnel, for example) only at its end, after the person has signed in.
+pub fn check_address(origin: &Origin, server: &api::Server) -> Result<(), Failure> {
+    let known = &server.public_urls;
+    let Some(first) = known.first().filter(|_| !known.contains(origin)) else { return Ok(()) };
+    let port = known.iter().find(|known| known.host() == origin.host()).unwrap_or(first).port();
+    let shown: Vec<String> = known.iter().take(MAX_ADDRESSES_SHOWN).map(ToString::to_string).collect();
+    Err(Failure::new(
+        Exit::Refused,
+        format!("the server accepts no login at {origin}, only at {}", shown.join(", ")),
+    )
+    .hint(format!(
+        "sign in at one of these; through a tunnel, forward the same port (`ssh -L {port}:127.0.0.1:{port}`, `kubectl \
+         port-forward … {port}`), or ask the server's operator to add {origin} to `publicURLs`"
+    )))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod ticket;
 use std::sync::Arc;
 
 use infra_shared::clock::Clock;
+use infra_shared::origin::Origin;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Audit;
@@ -89,6 +90,11 @@ impl Sessions {
     /// By what users prove this daemon, and what it announces of that.
     pub fn proofs(&self) -> &Proofs {
         self.bindings.proofs()
+    }
+
+    /// The addresses at which logins are accepted.
+    pub fn public_urls(&self) -> &[Origin] {
+        self.bindings.origins()
     }
 
     /// The time as it is shown and stored: never before the latest time that the store has seen.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::origin::Origin;
 use crate::pin::Pin;
 use crate::token_text::SessionID;
 
@@ -21,6 +22,9 @@ pub struct Server {
     /// The pins of the daemon's own certification authority; empty when it does not serve with one.
     #[serde(default)]
     pub pins: Vec<Pin>,
+    /// The addresses at which the daemon accepts logins. Empty from a daemon that does not list them.
+    #[serde(default, rename = "publicURLs", skip_serializing_if = "Vec::is_empty")]
+    pub public_urls: Vec<Origin>,
     /// What will prove the daemon next, signed by its certification authority, where it announces something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succession: Option<String>,

@@ -89,6 +89,12 @@ impl FromStr for Origin {
         if !bare {
             return Err(MalformedOrigin::MoreThanAnOrigin);
         }
+        // A URL reads `100200300`, `0x7f.1` and `10.7` as addresses: nobody meant the machines that have them.
+        let typed = with_scheme.split("://").nth(1).unwrap_or_default().split(['/', ':']).next();
+        let is_typed_address = |address| typed.is_some_and(|typed| typed.trim_end_matches('.') == address);
+        if matches!(url.host(), Some(Host::Ipv4(_))) && !is_typed_address(host.as_str()) {
+            return Err(MalformedOrigin::NotAnAddress);
+        }
         Ok(Self { host, port: url.port().unwrap_or(443) })
     }
 }
@@ -168,6 +174,18 @@ mod tests {
     fn what_is_no_address_is_refused() {
         for text in ["", "https://", ":443", "a b", "host:notaport", "host:70000", "\u{7}host", "."] {
             assert_eq!(text.parse::<Origin>(), Err(MalformedOrigin::NotAnAddress), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn name_of_digits_is_no_address() {
+        for text in
+            ["100200300", "https://100200300:8443", "0x7f000001", "10.7", "0177.0.0.1", "127.1/", "%31.2.3.4"]
+        {
+            assert_eq!(text.parse::<Origin>(), Err(MalformedOrigin::NotAnAddress), "{text:?}");
+        }
+        for text in ["10.0.0.7", "https://10.0.0.7:8443/", "10.0.0.7.", "7.example.com"] {
+            assert!(text.parse::<Origin>().is_ok(), "{text:?}");
         }
     }
 }

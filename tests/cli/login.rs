@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::https::Delivery;
 use infra_harness::login;
+use infra_harness::pending_login::PendingLogin;
 use infra_harness::program::{RecordingBrowser, Transcript, User};
-use infra_harness::provider::{Endpoint, Provider};
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_shared::api::ProblemCode;
 use infra_shared::token_text::SessionToken;
 
@@ -131,6 +133,41 @@ fn what_the_browser_is_given_shows_no_parameter_of_the_login() {
     assert!(opened.iter().all(|url| !url.contains('?')), "{opened:?}");
     let page = browser.last_page(Duration::from_secs(10)).expect("a last page");
     assert!(page.to_lowercase().contains("logged in"), "{page}");
+}
+
+#[test]
+fn address_that_desktops_fetch_twice_works_in_each_browser() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
+    // As an opener that looks at the address first, or one that starts two browsers.
+    let client = infra_harness::browser::client(&[]).expect("no authorities, nothing to fail");
+    let second = client.get(&pending.local_url).send().expect("an answer");
+    assert_eq!(second.headers()["location"], pending.authorization_url.as_str());
+    assert!(pending.is_waiting(), "{}", pending.running.output());
+    assert_eq!(pending.respond(&pending.sign_in(&provider)).0, 200);
+    pending.wait().expect(0).telling(&["logged in"]);
+}
+
+#[test]
+fn callback_that_is_reloaded_meanwhile_gets_the_result() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let response = pending.sign_in(&provider);
+    provider.misbehave(
+        Misbehaviour::default()
+            .answer(Endpoint::Token, |answer| answer.delivery = Delivery::After(Duration::from_secs(2))),
+    );
+    std::thread::scope(|scope| {
+        let pages = [(); 2].map(|()| scope.spawn(|| pending.respond(&response)));
+        for page in pages {
+            let (status, page) = page.join().expect("the listener answers");
+            assert!(status == 200 && page.contains("Logged in"), "{status} {page}");
+        }
+    });
+    pending.wait().expect(0).telling(&["logged in"]);
+    assert_eq!(provider.calls(Endpoint::Token), 1);
 }
 
 #[test]

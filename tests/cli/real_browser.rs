@@ -1,11 +1,14 @@
 //! A login as a person sees it: Chromium on the sign-in page of the certified provider, and on the last page.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use infra_harness::certified_provider::{CertifiedProvider, Paths};
 use infra_harness::daemon::Daemon;
+use infra_harness::https::Delivery;
 use infra_harness::login;
 use infra_harness::program::User;
+use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::real_browser::RealBrowser;
 use serde_json::Value;
 use url::Url;
@@ -41,6 +44,25 @@ fn a_person_cancels_and_the_last_page_does_not_say_that_they_are_signed_in() {
     assert_eq!(report["title"], "Not logged in - infra", "{report:#}");
     assert!(report["text"].as_str().is_some_and(|text| text.contains("terminal says why")), "{report:#}");
     alice.infra(["status", "--quiet"]).run().expect(3);
+}
+
+#[test]
+fn reloaded_callback_with_large_cookies_shows_the_result() {
+    let provider = Provider::start();
+    let Some(browser) = RealBrowser::trusting(&provider.authority_pin()) else { return };
+    let daemon = Daemon::start(&provider);
+    // So long that both tabs wait for the result.
+    provider.misbehave(
+        Misbehaviour::default()
+            .answer(Endpoint::Token, |answer| answer.delivery = Delivery::After(Duration::from_secs(3))),
+    );
+    let browser = browser.without_a_form().with_cookies(40_000).coming_again();
+    let alice = User::new();
+    browser.give(login::call(&alice, &daemon)).run().expect(0).telling(&["logged in", "alice"]).silent();
+    let report = browser.report();
+    assert!(report["error"].is_null(), "the browser got stuck: {report:#}");
+    assert_eq!(report["title"], "Logged in - infra", "{report:#}");
+    assert_eq!(provider.calls(Endpoint::Token), 1);
 }
 
 fn scene() -> Option<(CertifiedProvider, RealBrowser)> {

@@ -1,17 +1,25 @@
 //! Logins that must not succeed: each is refused with its exit code, leaves nothing, and the next honest one works.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
+use infra_harness::browser::{self, Browser};
 use infra_harness::daemon::{Daemon, ProviderEntry};
-use infra_harness::https::Delivery;
 use infra_harness::login::{self, Started};
+use infra_harness::namespace::Namespace;
+use infra_harness::peers;
 use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::{Endpoint, Misbehaviour, Person, Provider};
 use infra_harness::relay::Relay;
 use infra_harness::wait;
 use infra_shared::api::ProblemCode;
-use serde_json::json;
+use serde_json::{Value, json};
+use url::Url;
+
+/// How long anything here may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_response_with_a_wrong_missing_or_doubled_state_does_not_end_the_wait() {
@@ -62,41 +70,81 @@ fn a_response_that_names_another_issuer_is_refused() {
     stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
 }
 
+/// The user `nobody` of most systems.
+const NOBODY: u32 = 65534;
+
 #[test]
-fn a_second_fetch_of_the_single_use_address_voids_the_login() {
+fn another_user_who_follows_the_address_first_gets_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        return infra_harness::skip::told("only root can become another user");
+    }
+    let Some(curl) = peers::find_program("curl") else { return };
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
-    let pending = PendingLogin::begin(login::call(&alice, &daemon));
-    let (_, page) = pending.get(&pending.local_url);
-    assert!(!page.contains(provider.issuer()), "the address was told twice\n{page}");
-    pending.wait().expect(6).silent();
-    stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
+    let recording = RecordingBrowser::recording();
+    let mut running = login::call(&alice, &daemon).browser(&recording).start();
+    let opened = wait::until(LIMIT, || recording.opened().first().cloned()).expect("a browser was opened");
+    // As it stands in the arguments of the opener, which every user can read.
+    let mut attacker = Command::new(curl);
+    let answered = attacker.args(["-s", "-i", &opened]).current_dir("/").uid(NOBODY).gid(NOBODY).output();
+    let answered = String::from_utf8_lossy(&answered.expect("curl").stdout).into_owned();
+    assert!(answered.starts_with("HTTP/1.1 403"), "{answered}");
+    assert!(!answered.contains("ocation:") && !answered.contains(provider.issuer()), "{answered}");
+    running.wait_for("that another user was refused", |_, told| told.contains("another user").then_some(()));
+
+    // Neither does it keep the user who started the login from it.
+    let browser =
+        Browser { user: "alice".to_owned(), cancel: false, authorities: vec![provider.authority_file()] };
+    let followed = browser::follow(&opened, &browser).expect("a last page");
+    assert!(followed.page.contains("Logged in"), "{}", followed.page);
+    running.wait().expect(0).telling(&["logged in", "alice"]);
 }
 
 #[test]
-fn a_second_fetch_while_the_daemon_is_asked_ends_the_session_that_came_of_it() {
+fn address_lies_in_a_private_file_where_owners_are_unknown() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
-    let pending = PendingLogin::begin(login::call(&alice, &daemon));
-    let response = pending.sign_in(&provider);
-    provider.misbehave(
-        Misbehaviour::default()
-            .answer(Endpoint::Token, |answer| answer.delivery = Delivery::After(Duration::from_secs(2))),
+    // Nothing lists the owners of sockets there.
+    let Some(view) = Namespace::new("mount -t tmpfs none /proc", &[]) else {
+        return infra_harness::skip::told("this machine mounts nothing");
+    };
+    let recording = RecordingBrowser::recording();
+    let mut running = login::call(&alice, &daemon).browser(&recording).inside(&view).start();
+    let opened = wait::until(LIMIT, || recording.opened().first().cloned()).expect("a browser was opened");
+    let file = Url::parse(&opened).expect("a URL").to_file_path().expect("the URL of a file");
+    assert!(file.starts_with(alice.infra_home()), "{opened}");
+    assert!(alice.files().contains("0600 file browser-"), "{}", alice.files());
+    let page = std::fs::read_to_string(&file).expect("our own file");
+    let (_, rest) = page.split_once("0;url=").expect("a page that leads on");
+    let address = rest.split('"').next().expect("an end").to_owned();
+    let browser =
+        Browser { user: "alice".to_owned(), cancel: false, authorities: vec![provider.authority_file()] };
+    assert!(browser::follow(&address, &browser).expect("a last page").page.contains("Logged in"));
+    assert!(
+        running.wait_for_end(LIMIT).is_some() && !alice.files().contains("browser-"),
+        "{}",
+        alice.files()
     );
-    std::thread::scope(|scope| {
-        let page = scope.spawn(|| pending.respond(&response).1);
-        let asked =
-            wait::until(Duration::from_secs(10), || (provider.calls(Endpoint::Token) == 1).then_some(()));
-        asked.expect("the daemon exchanges the code");
-        pending.get(&pending.local_url);
-        let page = page.join().expect("the listener answers");
-        assert!(!page.contains("Logged in"), "{page}");
+    running.wait().expect(0);
+}
+
+#[test]
+fn a_port_that_the_server_does_not_have_is_refused_at_once() {
+    let (provider, alice) = (Provider::start(), User::new());
+    // As through a forwarded port: the name is the server's, the port is not.
+    let elsewhere = "https://127.0.0.1:9";
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.public_urls = vec![elsewhere.to_owned()];
     });
-    pending.wait().expect(6).silent();
-    // No session stays that nobody holds.
-    daemon.wait_for_log("logged in");
-    daemon.wait_for_log("logged out");
-    stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
+    let origin = format!("https://127.0.0.1:{}", daemon.port());
+    let browser = RecordingBrowser::recording();
+    let login = alice.infra(["login", &origin, "--fingerprint", &daemon.fingerprint(), "--no-keyring"]);
+    login.browser(&browser).run().expect(6).telling(&[&origin, elsewhere, "publicURLs"]).silent();
+    assert!(browser.opened().is_empty(), "a person was asked to sign in: {:?}", browser.opened());
+    let doctor = alice.infra(["doctor", &origin, "--json"]).env("INFRA_FINGERPRINT", daemon.fingerprint());
+    let checks = doctor.run().expect(1).json()["checks"].clone();
+    let is_found = |check: &Value| check["name"] == "server" && check["status"] == "wrong";
+    assert!(checks.as_array().is_some_and(|checks| checks.iter().any(is_found)), "{checks:#}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
-use infra_harness::pending_login::PendingLogin;
+use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
 use infra_harness::program::User;
 use infra_harness::provider::{Endpoint, Provider};
 use infra_harness::wait;
@@ -130,6 +130,72 @@ fn an_endless_header_is_cut_off_and_does_not_disturb_a_login() {
     let cut_off = (0..1024).any(|_| stream.write_all(&piece).is_err());
     assert!(cut_off, "64 MiB of one header were taken");
     completes(pending, &provider, &alice);
+}
+
+#[test]
+fn half_closed_callback_is_answered_and_completes_a_login() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let target = target(&pending.sign_in(&provider));
+    let head = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n");
+    let mut stream = send(port(&pending), &head).expect("a listener");
+    stream.shutdown(Shutdown::Write).expect("a connection");
+    let answer = read_all(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    pending.wait().expect(0).telling(&["logged in"]);
+}
+
+#[test]
+fn callback_with_the_cookies_of_other_programs_completes_a_login() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
+    let target = target(&pending.sign_in(&provider));
+    let callback = |cookies: usize| {
+        let cookie = "a".repeat(cookies);
+        let head = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nCookie: {cookie}\r\n\r\n");
+        read_all(&mut send(port(&pending), &head).expect("a listener"))
+    };
+    // More than is kept is refused with a page and a line in the terminal, and the wait goes on.
+    let refused = callback(200_000);
+    assert!(refused.starts_with("HTTP/1.1 431") && refused.contains("Too many cookies"), "{refused}");
+    let answered = callback(60_000);
+    assert!(answered.starts_with("HTTP/1.1 303"), "{answered}");
+    assert!(pending.running.wait_for_end(Duration::from_secs(30)).is_some(), "it waits for more");
+    pending.wait().expect(0).telling(&["64 kB of headers", "logged in"]);
+}
+
+#[test]
+fn browser_that_insists_on_tls_is_told_of_and_does_not_end_a_login() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
+    for _ in 0..2 {
+        let mut stream = send(port(&pending), "\u{16}\u{3}\u{1}\u{2}\0\u{1}").expect("a listener");
+        let mut alert = Vec::new();
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+        let _ = stream.read_to_end(&mut alert);
+        assert_eq!(alert.first(), Some(&0x15), "no alert came: {alert:?}");
+    }
+    pending.running.wait_for("that the browser came with TLS", |_, told| {
+        (told.matches("came with https://").count() == 1).then_some(())
+    });
+    completes(pending, &provider, &alice);
+}
+
+/// The path and query of an authorization response.
+fn target(response: &AuthorizationResponse) -> String {
+    let url = response.url();
+    let (_, target) = url.split_once("/callback").expect("the path of the response");
+    format!("/callback{target}")
+}
+
+fn read_all(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// The honest response comes through, and is answered.

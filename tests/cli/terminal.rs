@@ -54,6 +54,17 @@ fn a_pasted_address_also_does_while_the_port_is_listened_on() {
 }
 
 #[test]
+fn address_pasted_with_marks_and_another_scheme_is_accepted() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut running = login::call(&alice, &daemon).start_in_terminal();
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
+    let address = response.url().replace("http://", "https://");
+    running.enter(&format!("\u{1b}[200~\"<{address}>\"\u{1b}[201~ "));
+    running.wait().expect(0).telling(&["logged in"]);
+}
+
+#[test]
 fn a_pasted_address_also_does_while_a_browser_is_open_and_enter_shows_what_to_open() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use infra_shared::printable::printable;
 
+use super::listener::Notice;
 use crate::settings::{Destination, Place};
 
 /// POSIX knows no longer host name.
@@ -62,11 +63,36 @@ pub(super) fn paste(place: &Place, port: u16, listens: bool, left: Duration) -> 
     )
 }
 
+/// What the person should know of what came to the listener.
+pub(super) fn of_notice(notice: Notice, may_paste: bool) -> &'static str {
+    match (notice, may_paste) {
+        (Notice::Foreign, _) => "ignored the response of another login: still waiting",
+        (Notice::AnotherUser, _) => {
+            "refused another user of this machine, who opened the address of this login: still waiting"
+        }
+        (Notice::TLS, true) => {
+            "a browser came with https://, and this port speaks http:// only: if its page stays empty, change https:// to \
+             http:// in its address, or paste that address here"
+        }
+        (Notice::TLS, false) => {
+            "a browser came with https://, and this port speaks http:// only: if its page stays empty, change https:// to \
+             http:// in its address"
+        }
+        (Notice::TooLarge, true) => {
+            "a browser came with more than 64 kB of headers: paste the address of its page here, or delete its cookies of \
+             127.0.0.1"
+        }
+        (Notice::TooLarge, false) => {
+            "a browser came with more than 64 kB of headers: delete its cookies of 127.0.0.1, and reload its page"
+        }
+    }
+}
+
 /// The line that forwards `port`, and opens no second shell.
 fn ssh(port: u16, destination: Option<&Destination>) -> String {
     let mut line = format!("ssh -L {port}:127.0.0.1:{port} -N ");
     match destination {
-        None => line.push_str(&host_name()),
+        None => line.push_str(&dialled_name(&host_name())),
         Some(Destination { user, address, port }) => {
             if *port != SSH {
                 let _ = write!(line, "-p {port} ");
@@ -78,6 +104,12 @@ fn ssh(port: u16, destination: Option<&Destination>) -> String {
         }
     }
     line
+}
+
+/// A host name as an argument of `ssh`, which reads a name of digits as an address, of another machine.
+fn dialled_name(host_name: &str) -> String {
+    let is_address = matches!(url::Host::parse(host_name), Ok(url::Host::Ipv4(address)) if address.to_string() != host_name);
+    if is_address || host_name.is_empty() { "THIS-HOST".to_owned() } else { host_name.to_owned() }
 }
 
 /// What this machine calls itself.
@@ -109,6 +141,21 @@ mod tests {
         let told = way_back(&Place::Pod { namespace }, 8301, true).expect("a line");
         assert!(told.contains("kubectl port-forward --namespace dev pod/"), "{told}");
         assert!(told.ends_with(" 8301:8301\n"), "{told}");
+    }
+
+    #[test]
+    fn host_name_of_digits_is_left_out() {
+        for (name, dialled) in [
+            ("gate", "gate"),
+            ("gate-7.example.com", "gate-7.example.com"),
+            ("10.0.0.2", "10.0.0.2"),
+            ("100200300", "THIS-HOST"),
+            ("0x7f000001", "THIS-HOST"),
+            ("10.7", "THIS-HOST"),
+            ("", "THIS-HOST"),
+        ] {
+            assert_eq!(dialled_name(name), dialled);
+        }
     }
 
     #[test]

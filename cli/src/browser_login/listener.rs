@@ -1,36 +1,45 @@
 //! The loopback listener: a thread that answers whoever comes, and tells what came. Strangers never end the wait.
 
 mod desk;
+mod head;
 mod interrupt;
+mod peer;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task;
 
-use super::pages::SignedIn;
+use super::pages::{Page, SignedIn};
 use super::response::{Expected, Response};
 use desk::Desk;
+use head::{Head, MAX_HEAD};
 use interrupt::Interrupts;
+use peer::Peer;
+
+pub(super) use peer::is_told as owners_are_told;
 
 /// How long a connection may take, but for the one whose answer is held.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(2);
-/// The bytes of a request that are kept before it is refused.
-const MAX_REQUEST: usize = 8 * 1024;
 const MAX_CONNECTIONS: usize = 32;
 /// How long the browser may take to fetch the last page.
 const LAST_PAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// A request whose head is not kept is answered as if it had been this one: every answer to it is the same.
+const ANY_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+/// The alert `handshake_failure` (RFC 8446 §6), in a record of its own: the browser stops waiting.
+const NO_TLS: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 40];
 /// When no connection can be accepted, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,13 +52,49 @@ pub(super) enum Arrival {
     Pasted(String),
     /// The return key alone.
     EmptyLine,
-    /// The response of another login; told once.
-    Foreign,
-    /// The single-use address was fetched a second time.
-    OpenedTwice,
+    /// Something that the person should know while the wait goes on.
+    Notice(Notice),
     NotOpened,
     /// SIGINT, SIGTERM or SIGHUP.
     Interrupted,
+}
+
+/// What came to the listener and is worth a line in the terminal, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// The response of another login.
+    Foreign,
+    /// Another user of this machine followed the login's address.
+    AnotherUser,
+    /// A browser that insists on TLS.
+    TLS,
+    /// A request whose head is larger than what is kept of one.
+    TooLarge,
+}
+
+impl Notice {
+    const COUNT: usize = 4;
+}
+
+/// Whose connections may fetch the login's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// Those of this user.
+    ThisUser,
+    /// In WSL also those that come from Windows: root relays them, or no socket here belongs to them.
+    ThisUserAndWindows,
+    /// All, because only this user knows the address.
+    All,
+}
+
+impl Admitted {
+    fn includes(self, peer: Peer) -> bool {
+        match self {
+            Self::ThisUser => peer == Peer::ThisUser,
+            Self::ThisUserAndWindows => peer != Peer::AnotherUser,
+            Self::All => true,
+        }
+    }
 }
 
 /// How the login ended, as the browser is told.
@@ -77,17 +122,18 @@ struct Connection {
 }
 
 impl Listener {
-    /// Serves `socket`, where there is one, and sends on what comes. The single-use address leads to `url`.
+    /// Serves `socket`, where there is one, and sends on what comes. The login's address leads those `admitted` to `url`.
     pub(super) fn start(
         socket: Option<net::TcpListener>,
         port: u16,
+        admitted: Admitted,
         expected: Expected,
         url: &str,
         arrivals: Sender<Arrival>,
     ) -> io::Result<Self> {
         let (outcome, outcome_known) = watch::channel(None);
         let (sent, last_page_sent) = mpsc::channel();
-        let desk = Arc::new(Desk::new(port, expected, url, arrivals.clone(), outcome_known, sent));
+        let desk = Arc::new(Desk::new(port, admitted, expected, url, arrivals.clone(), outcome_known, sent));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (socket, interrupts) = {
@@ -117,12 +163,12 @@ impl Listener {
         Ok(Self { port, desk, outcome, last_page_sent, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The single-use address for the browser. It holds no parameter of the login: command lines are public.
+    /// The login's address for the browser. It holds no parameter of the login: command lines are public.
     pub(super) fn address(&self) -> String {
         format!("http://127.0.0.1:{}{}", self.port, self.desk.start_path())
     }
 
-    /// Tells, at any later time, whether the single-use address was fetched.
+    /// Whether the login's address was fetched, to be asked at any later time.
     pub(super) fn was_fetched(&self) -> impl Fn() -> bool + Clone + Send + 'static {
         let desk = Arc::clone(&self.desk);
         move || desk.is_started()
@@ -132,9 +178,15 @@ impl Listener {
     pub(super) fn conclude(self, outcome: Outcome) {
         // A send fails when no request is held by now.
         let _ = self.outcome.send(Some(outcome));
-        if self.desk.has_response() {
-            // A browser that has gone gets no page.
-            let _ = self.last_page_sent.recv_timeout(LAST_PAGE_PATIENCE);
+        // Each tab gets its page, unless it has gone.
+        let deadline = Instant::now() + LAST_PAGE_PATIENCE;
+        let mut sent = 0;
+        while sent < self.desk.held() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.last_page_sent.recv_timeout(left).is_err() {
+                break;
+            }
+            sent += 1;
         }
     }
 }
@@ -152,10 +204,10 @@ async fn accept(socket: TcpListener, desk: Arc<Desk>) {
     let mut connections = VecDeque::new();
     loop {
         match socket.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 make_room(&mut connections);
                 let is_held = Arc::new(AtomicBool::new(false));
-                let task = task::spawn(serve(stream, Arc::clone(&desk), Arc::clone(&is_held)));
+                let task = task::spawn(serve(stream, from, Arc::clone(&desk), Arc::clone(&is_held)));
                 connections.push_back(Connection { task, is_held });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -177,22 +229,158 @@ fn make_room(connections: &mut VecDeque<Connection>) {
     }
 }
 
-async fn serve(stream: TcpStream, desk: Arc<Desk>, is_held: Arc<AtomicBool>) {
-    let held = Arc::clone(&is_held);
-    let service = service_fn(move |request| Arc::clone(&desk).answer(request, Arc::clone(&held)));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(CONNECTION_PATIENCE)
-        .max_buf_size(MAX_REQUEST)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
+async fn serve(stream: TcpStream, from: SocketAddr, desk: Arc<Desk>, is_held: Arc<AtomicBool>) {
+    let exchange = exchange(stream, from, desk, Arc::clone(&is_held));
+    tokio::pin!(exchange);
     tokio::select! {
         // However it ended, it is over.
-        _ = &mut connection => return,
+        _ = &mut exchange => return,
         () = tokio::time::sleep(CONNECTION_PATIENCE) => {}
     }
     if is_held.load(Ordering::Relaxed) {
-        let _ = connection.await;
+        let _ = exchange.await;
+    }
+}
+
+async fn exchange(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    desk: Arc<Desk>,
+    is_held: Arc<AtomicBool>,
+) -> io::Result<()> {
+    let to = stream.local_addr()?;
+    let (head, is_too_large) = match head::read(&mut stream).await {
+        Head::Whole(head) => (head, false),
+        Head::TooLarge => {
+            desk.notice(Notice::TooLarge);
+            (ANY_REQUEST.to_vec(), true)
+        }
+        Head::TLS => {
+            desk.notice(Notice::TLS);
+            stream.write_all(&NO_TLS).await?;
+            return stream.shutdown().await;
+        }
+        Head::Unfinished => return Ok(()),
+    };
+    let service = service_fn(move |request| {
+        let (front, slot) = (Arc::clone(&desk), Arc::clone(&is_held));
+        async move {
+            if is_too_large {
+                Ok(Page::TooLarge.response())
+            } else {
+                front.answer(request, from, to, slot).await
+            }
+        }
+    });
+    let (reader, writer) = stream.into_split();
+    let stream = tokio::io::join(io::Cursor::new(head).chain(reader), writer);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(CONNECTION_PATIENCE)
+        // It has the whole head to look at, and a little behind it.
+        .max_buf_size(2 * MAX_HEAD)
+        .keep_alive(false)
+        // A client may close its own side once it has sent its request, and still wait for the answer.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    served.await.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+
+    use super::super::response;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+    const URL: &str = "https://login.test/authorize";
+
+    fn listener(admitted: Admitted) -> (Listener, Receiver<Arrival>) {
+        let socket = net::TcpListener::bind((net::Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = socket.local_addr().expect("an address").port();
+        let expected = Expected { state: "right".to_owned(), issuer: "https://login.test".to_owned() };
+        let (sender, arrivals) = mpsc::channel();
+        let listener = Listener::start(Some(socket), port, admitted, expected, URL, sender);
+        (listener.expect("a listener"), arrivals)
+    }
+
+    fn send(listener: &Listener, target: &str) -> net::TcpStream {
+        let mut stream = net::TcpStream::connect(("127.0.0.1", listener.port)).expect("it listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", listener.port);
+        stream.write_all(request.as_bytes()).expect("it is read");
+        stream
+    }
+
+    fn answer(mut stream: net::TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    #[track_caller]
+    fn assert_code_came(arrivals: &Receiver<Arrival>) {
+        let arrival = arrivals.recv_timeout(LIMIT);
+        assert!(matches!(arrival, Ok(Arrival::Response(response::Response::Code { .. }))), "{arrival:?}");
+    }
+
+    #[test]
+    fn half_closed_callback_is_taken_and_answered() {
+        for _ in 0..50 {
+            let (listener, arrivals) = listener(Admitted::ThisUser);
+            let stream = send(&listener, "/callback?code=a&state=right");
+            stream.shutdown(Shutdown::Write).expect("a connection");
+            assert_code_came(&arrivals);
+            let client = thread::spawn(move || answer(stream));
+            // The client asks for the last page no more: nothing but the answer to its first request is at stake.
+            let _ = listener.outcome.send(Some(Outcome::NotLoggedIn));
+            let answer = client.join().expect("an answer");
+            assert!(answer.contains("303 See Other") && answer.contains("location: /done/"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn callback_that_comes_again_gets_the_result_too() {
+        let (listener, arrivals) = listener(Admitted::ThisUser);
+        let first = send(&listener, "/callback?code=a&state=right");
+        assert_code_came(&arrivals);
+        // A reload hangs up the first request.
+        drop(first);
+        let again =
+            ["/callback?code=a&state=right", "/callback?code=b&state=right", listener.desk.start_path()];
+        let again: Vec<_> = again.into_iter().map(|target| send(&listener, target)).collect();
+        let _ = listener.outcome.send(Some(Outcome::NotLoggedIn));
+        for stream in again {
+            let answer = answer(stream);
+            assert!(answer.contains("location: /done/"), "{answer}");
+        }
+        assert!(arrivals.try_iter().next().is_none(), "a response is taken once");
+    }
+
+    #[test]
+    fn login_address_redirects_every_fetch_of_this_user() {
+        let (listener, arrivals) = listener(Admitted::ThisUser);
+        assert!(!listener.was_fetched()());
+        for _ in 0..3 {
+            let answer = answer(send(&listener, listener.desk.start_path()));
+            assert!(answer.contains(&format!("location: {URL}")), "{answer}");
+        }
+        assert!(listener.was_fetched()() && arrivals.try_iter().next().is_none());
+    }
+
+    #[test]
+    fn only_peers_that_may_be_the_users_browser_are_admitted() {
+        use Peer::{AnotherUser, Root, ThisUser, Unknown};
+        for (admitted, peers) in [
+            (Admitted::ThisUser, &[ThisUser][..]),
+            (Admitted::ThisUserAndWindows, &[ThisUser, Root, Unknown]),
+            (Admitted::All, &[ThisUser, AnotherUser, Root, Unknown]),
+        ] {
+            for peer in [ThisUser, AnotherUser, Root, Unknown] {
+                assert_eq!(admitted.includes(peer), peers.contains(&peer), "{admitted:?} {peer:?}");
+            }
+        }
     }
 }

@@ -15,6 +15,9 @@ use super::listener::Arrival;
 pub(super) use commands::candidates;
 
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long the browser of a program that reported a failure may take: `xdg-open` and its like report one for browsers
+/// that come all the same, only later.
+const SLOW_BROWSER: Duration = Duration::from_secs(3);
 /// How long a program may take to end once it is asked to.
 const PARTING: Duration = Duration::from_millis(500);
 
@@ -33,7 +36,7 @@ struct Attempt {
 
 impl Opening {
     /// Tries `commands` in a thread of its own. Once the address `was_fetched` there is nothing left to try, whatever the
-    /// command said when it ended.
+    /// command said when it ended, and the next one is tried only if no browser follows a command that failed.
     pub(super) fn begin(
         commands: Vec<Command>,
         was_fetched: impl Fn() -> bool + Clone + Send + 'static,
@@ -42,7 +45,11 @@ impl Opening {
         let attempt = Arc::new(Mutex::new(Attempt::default()));
         let (ours, fetched) = (Arc::clone(&attempt), was_fetched.clone());
         thread::spawn(move || {
-            let is_done = commands.into_iter().any(|command| try_one(command, &ours) || was_fetched());
+            let is_done = commands.into_iter().any(|command| match try_one(command, &ours) {
+                Tried::Worked => true,
+                Tried::Failed => comes_late(&was_fetched, &ours),
+                Tried::NotStarted => was_fetched(),
+            });
             if !is_done && !lock(&ours).is_over {
                 // Nobody waits any more when this fails.
                 let _ = arrivals.send(Arrival::NotOpened);
@@ -62,8 +69,27 @@ impl Drop for Opening {
     }
 }
 
-/// Runs `command` to its end; whether it succeeded.
-fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> bool {
+/// What came of a command. One that the end of the login cut short has nothing left to do.
+enum Tried {
+    Worked,
+    Failed,
+    NotStarted,
+}
+
+/// Waits for the browser of a command that failed; whether it came, or is needed no more.
+fn comes_late(was_fetched: &impl Fn() -> bool, attempt: &Mutex<Attempt>) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < SLOW_BROWSER {
+        if was_fetched() || lock(attempt).is_over {
+            return true;
+        }
+        thread::sleep(PAUSE);
+    }
+    false
+}
+
+/// Runs `command` to its end.
+fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> Tried {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // The working directory is nobody's business, and Ctrl-C is for the login, not for the browser.
     command.current_dir("/");
@@ -72,9 +98,9 @@ fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> bool {
     {
         let mut attempt = lock(attempt);
         if attempt.is_over {
-            return true;
+            return Tried::Worked;
         }
-        let Ok(child) = command.spawn() else { return false };
+        let Ok(child) = command.spawn() else { return Tried::NotStarted };
         attempt.child = Some(child);
     }
     loop {
@@ -84,9 +110,9 @@ fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> bool {
             Some(Ok(None)) if !attempt.is_over => {}
             Some(Ok(Some(status))) => {
                 attempt.child = None;
-                return status.success();
+                return if status.success() { Tried::Worked } else { Tried::Failed };
             }
-            _ => return attempt.is_over,
+            _ => return if attempt.is_over { Tried::Worked } else { Tried::Failed },
         }
         drop(attempt);
         thread::sleep(PAUSE);
@@ -144,6 +170,23 @@ mod tests {
             let told = arrivals.recv_timeout(LIMIT);
             assert!(matches!(told, Err(RecvTimeoutError::Disconnected)), "{named}: {told:?}");
         }
+    }
+
+    #[test]
+    fn next_command_waits_for_the_browser_of_one_that_failed() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let second = folder.path().join("second");
+        let (sender, arrivals) = mpsc::channel();
+        let browser = Browser::Named(format!("sh -c 'exit 4' %s:touch '{}'", second.display()));
+        let commands = candidates(&browser, "http://127.0.0.1:8301/go/x", Some(OsStr::new("/usr/bin:/bin")));
+        assert_eq!(commands.len(), 2);
+        // The browser comes while it is waited for: not at the first look, but at the third.
+        let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let was_fetched = move || looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 2;
+        let _opening = Opening::begin(commands, was_fetched, sender);
+        let told = arrivals.recv_timeout(LIMIT);
+        assert!(matches!(told, Err(RecvTimeoutError::Disconnected)), "{told:?}");
+        assert!(!second.exists(), "a second browser was opened");
     }
 
     #[test]

@@ -16,13 +16,16 @@ use html::{Mark, POLICY};
 pub(super) enum Page<'a> {
     LoggedIn(&'a SignedIn),
     NotLoggedIn,
-    /// A response that is not of this login, or comes a second time.
+    /// A response that is not of this login.
     NotAwaited,
     NotFound,
     /// Anything but a plain GET of this host.
     BadRequest,
     MethodNotAllowed,
-    OpenedTwice,
+    /// More headers than are read.
+    TooLarge,
+    /// The login's address, followed by a user who did not start the login.
+    AnotherUser,
 }
 
 /// Who is signed in where, once it is true.
@@ -38,18 +41,18 @@ impl Page<'_> {
     fn status(self) -> StatusCode {
         match self {
             Self::LoggedIn(_) => StatusCode::OK,
-            Self::NotLoggedIn => StatusCode::FORBIDDEN,
+            Self::NotLoggedIn | Self::AnotherUser => StatusCode::FORBIDDEN,
             Self::NotAwaited | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::OpenedTwice => StatusCode::GONE,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
 
     fn mark(self) -> Mark {
         match self {
             Self::LoggedIn(_) => Mark::Good,
-            Self::NotLoggedIn | Self::OpenedTwice => Mark::Bad,
+            Self::NotLoggedIn | Self::TooLarge | Self::AnotherUser => Mark::Bad,
             _ => Mark::Other,
         }
     }
@@ -61,7 +64,8 @@ impl Page<'_> {
             Self::NotAwaited => "Not the login that is awaited",
             Self::NotFound => "Nothing here",
             Self::BadRequest | Self::MethodNotAllowed => "Not a request for this page",
-            Self::OpenedTwice => "This address works once",
+            Self::TooLarge => "Too many cookies",
+            Self::AnotherUser => "Login of another user",
         }
     }
 
@@ -81,9 +85,17 @@ impl Page<'_> {
             Self::BadRequest | Self::MethodNotAllowed => {
                 "<p>A terminal on this machine waits for a login, and not for this.</p>"
             }
-            Self::OpenedTwice => {
-                "<p>It was opened a second time, so the login is given up.</p>\
-                 <p class=\"aside\">Run <code>infra login</code> again.</p>"
+            Self::TooLarge => {
+                "<p>This browser sent more than 64 kB of headers with the login, mostly cookies that other programs on \
+                 127.0.0.1 have set.</p>\
+                 <p>Copy the address of this page and paste it into the terminal that waits for the login.</p>\
+                 <p class=\"aside\">Delete the cookies of 127.0.0.1 in this browser, and the next login works \
+                 again.</p>"
+            }
+            Self::AnotherUser => {
+                "<p>Another user of this machine started this login, and it continues only in that user's browser.</p>\
+                 <p class=\"aside\">Is it your own login? Press Enter in the terminal that waits for it: it shows the \
+                 address to open here.</p>"
             }
         };
         fixed.to_owned()

@@ -14,12 +14,20 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
-use url::Url;
+use url::{ParseError, Url};
 
 use super::listener::Arrival;
 use super::response::{Expected, Response};
 
 const PAUSE: Duration = Duration::from_millis(50);
+const HOST: &str = "127.0.0.1";
+/// Quotes, brackets, and characters without a width.
+const AROUND: [char; 13] = [
+    '"', '\'', '`', '<', '>', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{200b}',
+    '\u{2060}', '\u{feff}',
+];
+/// What a terminal puts around pasted text (bracketed paste), once its escape character is gone.
+const PASTE_MARKS: [&str; 2] = ["[200~", "[201~"];
 /// More than any terminal gives at once: Linux cuts a line at 4,096 bytes, macOS at 1,024.
 const MAX_LINE: usize = 8 * 1024;
 
@@ -124,16 +132,53 @@ pub(super) fn shortest(port: u16, expected: &Expected) -> usize {
     format!("http://127.0.0.1:{port}/callback?code=c&state={}", expected.state).len()
 }
 
-/// The response in a pasted address, checked like one that the browser brings.
+/// The response in a pasted address, checked like one that the browser brings. The scheme does not matter, and may be
+/// missing, as may everything in front of the query: only the code and the `state` are used.
 pub(super) fn response(line: &str, port: u16, expected: &Expected) -> Option<Response> {
-    let url = Url::parse(line.trim()).ok()?;
-    let is_ours = url.scheme() == "http"
-        && url.host_str() == Some("127.0.0.1")
-        && url.port_or_known_default() == Some(port)
+    let text = bare(line);
+    let address = match text {
+        _ if text.starts_with(HOST) => format!("http://{text}"),
+        _ if text.starts_with('/') => format!("http://{HOST}:{port}{text}"),
+        _ => text.to_owned(),
+    };
+    let url = match Url::parse(&address) {
+        Ok(url) => url,
+        Err(ParseError::RelativeUrlWithoutBase) => {
+            let query = text.split('#').next().unwrap_or_default();
+            let query = query.strip_prefix('?').unwrap_or(query);
+            // An address of another host without its scheme is none.
+            let first = query.split('=').next().unwrap_or_default();
+            let is_query = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            return expected.judge(Some(query).filter(|_| is_query)?);
+        }
+        Err(_) => return None,
+    };
+    // Without a port, the URL would have another one for each scheme.
+    let is_ours = ["http", "https"].contains(&url.scheme())
+        && url.host_str() == Some(HOST)
+        && url.port() == Some(port)
         && url.path() == "/callback"
         && url.username().is_empty()
         && url.password().is_none();
     expected.judge(url.query().filter(|_| is_ours)?)
+}
+
+/// The text without what terminals, mails and chats put around an address.
+fn bare(line: &str) -> &str {
+    let mut text = line;
+    loop {
+        let before = text;
+        text = text.trim_matches(|character: char| {
+            character.is_whitespace() || character.is_control() || AROUND.contains(&character)
+        });
+        for mark in PASTE_MARKS {
+            text = text.strip_prefix(mark).unwrap_or(text);
+            text = text.strip_suffix(mark).unwrap_or(text);
+        }
+        if text == before {
+            return text;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -141,19 +186,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_whole_address_of_this_login_is_taken() {
+    fn address_is_accepted_in_every_form_in_which_it_is_pasted() {
         let expected = Expected { state: "s".to_owned(), issuer: "https://login.test".to_owned() };
         let taken = |line: &str| response(line, 8301, &expected).is_some();
-        assert!(taken("  http://127.0.0.1:8301/callback?code=a&state=s\r\n"));
         for line in [
-            "code=a&state=s",
+            "  http://127.0.0.1:8301/callback?code=a&state=s\r\n",
+            "HTTP://127.0.0.1:8301/callback?code=a&state=s#",
+            "https://127.0.0.1:8301/callback?code=a&state=s",
+            "\u{1b}[200~http://127.0.0.1:8301/callback?code=a&state=s\u{1b}[201~",
+            "[200~http://127.0.0.1:8301/callback?code=a&state=s[201~",
+            "\"http://127.0.0.1:8301/callback?code=a&state=s\"",
+            "\u{201c}http://127.0.0.1:8301/callback?code=a&state=s\u{201d} ",
+            "'<http://127.0.0.1:8301/callback?code=a&state=s>'\u{a0}",
+            "\u{200b}\thttp://127.0.0.1:8301/callback?code=a&state=s",
+            "127.0.0.1:8301/callback?code=a&state=s",
+            "/callback?code=a&state=s",
+            "?code=a&state=s",
+            "code=a&state=s&session_state=x#",
+            "state=s&code=4/0b:c//d?e",
+        ] {
+            assert!(taken(line), "{line}");
+        }
+        for line in [
+            "",
+            "code=a&state=other",
+            "state=s",
+            "a code=a&state=s",
+            "callback?code=a&state=s",
+            "evil.test/callback?x&code=a&state=s",
             "http://127.0.0.1:8301/callback?code=a&state=other",
             "http://127.0.0.1:8302/callback?code=a&state=s",
+            "https://127.0.0.1/callback?code=a&state=s",
+            "//127.0.0.1:8301/callback?code=a&state=s",
             "http://localhost:8301/callback?code=a&state=s",
-            "https://127.0.0.1:8301/callback?code=a&state=s",
+            "ftp://127.0.0.1:8301/callback?code=a&state=s",
             "http://127.0.0.1:8301/other?code=a&state=s",
+            "/other?code=a&state=s",
             "http://a@127.0.0.1:8301/callback?code=a&state=s",
+            "127.0.0.1:8301@evil.test/callback?code=a&state=s",
             "http://127.0.0.1:8301/callback",
+            "$ http://127.0.0.1:8301/callback?code=a&state=s",
         ] {
             assert!(!taken(line), "{line}");
         }

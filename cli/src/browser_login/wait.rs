@@ -8,6 +8,7 @@ use infra_shared::api::OpenedBy;
 use secrecy::SecretString;
 use url::Url;
 
+use super::handover::{Handover, Way};
 use super::listener::{Arrival, Listener};
 use super::opener::{self, Opening};
 use super::pasted::{self, Keyboard};
@@ -40,18 +41,19 @@ pub(super) struct Wait<'a> {
     /// Whether the browser asked for its address, and until when it should have.
     was_fetched: Box<dyn Fn() -> bool>,
     browser_due: Cell<Option<Instant>>,
-    /// Whether the person was asked to paste.
+    /// Whether the person was asked to paste, and whether the URL was shown.
     is_asked: Cell<bool>,
-    _opening: Option<Opening>,
+    is_shown: Cell<bool>,
+    _opening: Option<(Opening, Handover)>,
 }
 
 impl<'a> Wait<'a> {
-    /// Opens the browser, or asks for one elsewhere. Without a `listener` every port is taken.
+    /// Opens the browser, or asks for one elsewhere. Without a listener every port is taken.
     pub(super) fn begin(
         setup: &'a Setup<'a>,
         expected: Expected,
         url: Url,
-        listener: Option<&Listener>,
+        listening: Option<(&Listener, Way)>,
         port: u16,
         deadline: Instant,
         (sender, arrivals): (Sender<Arrival>, Receiver<Arrival>),
@@ -59,21 +61,23 @@ impl<'a> Wait<'a> {
         let terminal = setup.terminal;
         let keyboard =
             terminal.interactive.then(|| Keyboard::watch(pasted::shortest(port, &expected), sender.clone()));
-        let opened = listener.filter(|_| setup.browser != Browser::Elsewhere);
-        let opening = opened.map(|listener| {
+        let opened = listening.filter(|_| setup.browser != Browser::Elsewhere);
+        let opening = opened.and_then(|(listener, way)| {
             terminal.explain(&format!("opening the browser for {url}"));
-            let commands = opener::candidates(&setup.browser, &listener.address(), setup.path.as_deref());
-            Opening::begin(commands, listener.was_fetched(), sender)
+            let handover = way.hand_over(&listener.address(), setup.home).ok()?;
+            let commands = opener::candidates(&setup.browser, handover.argument(), setup.path.as_deref());
+            Some((Opening::begin(commands, listener.was_fetched(), sender), handover))
         });
+        let opened = opened.filter(|_| opening.is_some());
         let was_fetched: Box<dyn Fn() -> bool> = match opened {
-            Some(listener) => Box::new(listener.was_fetched()),
+            Some((listener, _)) => Box::new(listener.was_fetched()),
             None => Box::new(|| false),
         };
         let wait = Self {
             setup,
             expected,
             port,
-            listens: listener.is_some(),
+            listens: listening.is_some(),
             url,
             arrivals,
             deadline,
@@ -82,6 +86,7 @@ impl<'a> Wait<'a> {
             was_fetched,
             browser_due: Cell::new(opening.as_ref().map(|_| Instant::now() + BROWSER_COMES)),
             is_asked: Cell::new(false),
+            is_shown: Cell::new(false),
             _opening: opening,
         };
         match (opened, terminal.interactive) {
@@ -95,11 +100,6 @@ impl<'a> Wait<'a> {
     /// Says what is waited for now.
     pub(super) fn show(&self, what: &'static str) {
         self.progress.show(what);
-    }
-
-    /// Whether the single-use address was fetched a second time while the daemon was asked.
-    pub(super) fn was_opened_twice(&self) -> bool {
-        self.arrivals.try_iter().any(|arrival| matches!(arrival, Arrival::OpenedTwice))
     }
 
     /// Waits until the awaited response comes.
@@ -122,15 +122,14 @@ impl<'a> Wait<'a> {
                     self.ask_for_another_browser();
                     continue;
                 }
-                Ok(Arrival::Foreign) => {
-                    terminal.say("the response of another login came, and was ignored: still waiting");
+                Ok(Arrival::Notice(notice)) => {
+                    terminal.say(advice::of_notice(notice, self.keyboard.is_some()));
                     continue;
                 }
                 Ok(Arrival::NotOpened) => {
                     self.give_up_the_browser("no browser could be opened");
                     continue;
                 }
-                Ok(Arrival::OpenedTwice) => return Err(LoginError::OpenedTwice),
                 Ok(Arrival::Interrupted) => {
                     if self.is_asked.get() {
                         // Behind the `^C` that the terminal shows.
@@ -158,6 +157,9 @@ impl<'a> Wait<'a> {
     }
 
     fn give_up_the_browser(&self, why: &str) {
+        if self.is_shown.get() {
+            return;
+        }
         // What is typed must not be drawn over.
         self.progress.clear();
         self.setup.terminal.warn(why);
@@ -167,6 +169,7 @@ impl<'a> Wait<'a> {
     /// Tells the URL, how a browser elsewhere gets back here, and takes the address of the page that did not.
     fn ask_for_another_browser(&self) {
         self.browser_due.set(None);
+        self.is_shown.set(true);
         self.progress.clear();
         let Setup { place, terminal, .. } = self.setup;
         terminal.tell(&format!("Open this address in a browser:\n\n  {}\n", self.url));

@@ -22,7 +22,7 @@ use crate::failure::{Exit, Failure};
 use crate::home::{LoginLock, PendingLogout, Server, Session, State, Storage};
 use crate::keyring::Held;
 use crate::settings::{self, Place};
-use crate::trust::{Offered, Proven, binding_pin, check_offer, meet};
+use crate::trust::{Offered, Proven, binding_pin, check_address, check_offer, meet};
 
 pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure> {
     if context.settings.token.is_some() {
@@ -135,6 +135,7 @@ fn log_in(
     let proven = meet(origin, state.ways(origin), state.formerly(origin), offered, context.terminal)
         .map_err(|failure| meant::asked(failure, &state, origin))?;
     context.settle_logouts(origin, &proven.reach.client, &state)?;
+    check_address(origin, &proven.server)?;
     let provider = choose_provider(context, arguments, known, &proven.server)?;
     let pin = binding_pin(origin, proven.reach.record(), &proven.server.pins)?;
     let mirror = match (arguments.keyring, arguments.no_keyring) {
@@ -150,6 +151,7 @@ fn log_in(
         browser: browser(context, arguments.no_browser, context.terminal.interactive, &place),
         place,
         path: context.settings.path.clone(),
+        home: context.home.path(),
         patience: arguments.timeout,
         terminal: context.terminal,
     };

@@ -25,6 +25,7 @@ pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMa
         now: api.sessions.now(),
         providers: providers.collect(),
         pins: api.sessions.proofs().pins_of(dialled_host(&uri, &headers).as_deref()),
+        public_urls: api.sessions.public_urls().to_vec(),
         succession: api.sessions.proofs().statement(),
     };
     announcing(&api, answer(StatusCode::OK, &server))

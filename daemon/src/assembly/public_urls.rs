@@ -52,7 +52,7 @@ fn expected(bound: SocketAddr, host_name: &str) -> Vec<Origin> {
     } else {
         vec![host_name.to_owned(), address.to_string()]
     };
-    // A host name that is none (with an underscore, say) cannot be in a certificate either.
+    // A host name that is none (with an underscore, or of digits alone) cannot be in a certificate either.
     hosts
         .iter()
         .filter_map(
@@ -90,6 +90,13 @@ mod tests {
     #[test]
     fn a_daemon_on_one_address_is_reached_by_name_and_address() {
         assert_eq!(expected_of("10.1.2.3:443"), ["https://gate", "https://10.1.2.3"]);
+    }
+
+    #[test]
+    fn host_name_of_digits_is_left_out() {
+        let bound = "0.0.0.0:443".parse().expect("an address");
+        let expected: Vec<String> = expected(bound, "100200300").iter().map(ToString::to_string).collect();
+        assert_eq!(expected, ["https://localhost", "https://127.0.0.1", "https://[::1]"]);
     }
 
     #[test]

@@ -27,6 +27,10 @@ impl Bindings {
         &self.proofs
     }
 
+    pub fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
     /// Whether the login of `verifier`, which is finished at `now`, was started by a client that dialled and proved this
     /// daemon, and chose `provider` there.
     pub fn admit(&self, verifier: &BoundVerifier, provider: &ProviderSettings, now: Timestamp) -> bool {

@@ -58,6 +58,12 @@ impl Namespace {
     }
 }
 
+impl AsRef<Self> for Namespace {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = self.keeper.kill();

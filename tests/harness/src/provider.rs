@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use infra_shared::pin::Pin;
 use jiff::SignedDuration;
 use rustls::pki_types::CertificateDer;
 
@@ -145,6 +146,11 @@ impl Provider {
     /// The file for `caFile`.
     pub fn authority_file(&self) -> PathBuf {
         self.authority.file()
+    }
+
+    /// SHA-256 of the public key of its authority.
+    pub fn authority_pin(&self) -> Pin {
+        self.authority.pin()
     }
 
     pub fn authority_certificate(&self) -> CertificateDer<'static> {

@@ -47,6 +47,27 @@ impl RealBrowser {
         self
     }
 
+    /// The provider asks the person for nothing.
+    #[must_use]
+    pub fn without_a_form(mut self) -> Self {
+        self.environment.push(("DRIVE_NO_FORM", "1".into()));
+        self
+    }
+
+    /// Other programs on 127.0.0.1 have set this many bytes of cookies.
+    #[must_use]
+    pub fn with_cookies(mut self, bytes: usize) -> Self {
+        self.environment.push(("DRIVE_COOKIES", bytes.to_string().into()));
+        self
+    }
+
+    /// A second tab brings the response too, as a reload does. It is the one that is reported.
+    #[must_use]
+    pub fn coming_again(mut self) -> Self {
+        self.environment.push(("DRIVE_AGAIN", "1".into()));
+        self
+    }
+
     /// With `UPDATE=1` keeps pictures of the last page in `folder`: wide and narrow, light and dark.
     #[must_use]
     pub fn picturing_on_update(mut self, folder: &Path, name: &str) -> Self {

@@ -68,6 +68,7 @@ fn relay(api: &Api, request: &Request, pin: Pin) -> Answer {
         let mut server: Value = serde_json::from_str(&body).unwrap_or_default();
         if let Some(server) = server.as_object_mut() {
             server.insert("pins".to_owned(), json!([pin]));
+            server.remove("publicURLs");
         }
         body = server.to_string();
     }

@@ -5,6 +5,9 @@
 // DRIVE_AUTHORITY  SHA-256 of the public key of the provider's authority, in base64
 // DRIVE_REPORT     a file that appears at the end, with JSON
 // DRIVE_CANCEL     set: presses "Cancel"
+// DRIVE_NO_FORM    set: the provider asks for nothing
+// DRIVE_COOKIES    bytes of cookies that other programs on 127.0.0.1 have set
+// DRIVE_AGAIN      set: a second tab brings the response too, as a reload does; it is the one that is reported
 // DRIVE_PICTURES   set: a folder for pictures of the last page
 // DRIVE_NAME       the first part of their names
 
@@ -29,17 +32,32 @@ try {
   context.on('request', (request) => seen.requests.push(request.url()));
   context.on('requestfailed', (request) => seen.failures.push(`${request.url()}: ${request.failure()?.errorText}`));
   context.on('console', (message) => seen.console.push({ text: message.text(), at: message.location().url }));
-  const page = await context.newPage();
+  let page = await context.newPage();
   page.on('framenavigated', (frame) => seen.addresses.push(frame.url()));
+  const full = 4000;
+  for (let left = Number(env.DRIVE_COOKIES ?? 0); left > 0; left -= full) {
+    // For the listener alone: the provider of the tests is on 127.0.0.1 too.
+    await context.addCookies([{ name: `c${left}`, value: 'a'.repeat(Math.min(left, full)), domain: '127.0.0.1', path: '/callback' }]);
+  }
+  const first = page;
+  if (env.DRIVE_AGAIN) {
+    page = await context.newPage();
+    first.on('request', (request) => {
+      if (request.url().includes('/callback?')) page.goto(request.url()).catch(() => {});
+    });
+  }
 
-  await page.goto(process.argv[2]);
-  if (env.DRIVE_CANCEL) {
+  await first.goto(process.argv[2]);
+  if (env.DRIVE_NO_FORM) {
+    // It has sent the browser back already.
+  } else if (env.DRIVE_CANCEL) {
     await page.click('button[name=deny]');
   } else {
     await page.fill('input[name=username]', 'alice');
     await page.fill('input[name=password]', 'password');
     await page.click('button[name=go]');
   }
+  await first.waitForURL(/^http:\/\/127\.0\.0\.1:\d+\/done\//);
   await page.waitForURL(/^http:\/\/127\.0\.0\.1:\d+\/done\//);
 
   const inside = await context.newCDPSession(page);

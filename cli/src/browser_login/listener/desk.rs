@@ -1,8 +1,9 @@
 //! Who is answered what: one response is awaited, everybody else gets a fixed page.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 
 use http_body_util::Full;
@@ -11,23 +12,29 @@ use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response};
 use infra_shared::random;
 use tokio::sync::watch;
+use tokio::task;
 
 use super::super::pages::{Page, see_other};
 use super::super::response::Expected;
-use super::{Arrival, Outcome};
+use super::peer::{self, Peer};
+use super::{Admitted, Arrival, Notice, Outcome};
 
 /// Nobody guesses a path of the listener: 190 bits.
 const PATH_CHARACTERS: usize = 32;
 
 pub(super) struct Desk {
     host: String,
+    admitted: Admitted,
     expected: Expected,
     url: HeaderValue,
     start_path: String,
     last_path: String,
     is_started: AtomicBool,
-    is_foreign_told: AtomicBool,
     has_response: AtomicBool,
+    /// How many requests wait for the end of the login, or have.
+    held: AtomicUsize,
+    /// Which notices were sent: each is sent once.
+    noticed: [AtomicBool; Notice::COUNT],
     arrivals: Sender<Arrival>,
     outcome: watch::Receiver<Option<Outcome>>,
     last_page_sent: Sender<()>,
@@ -36,6 +43,7 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(
         port: u16,
+        admitted: Admitted,
         expected: Expected,
         url: &str,
         arrivals: Sender<Arrival>,
@@ -44,20 +52,22 @@ impl Desk {
     ) -> Self {
         Self {
             host: format!("127.0.0.1:{port}"),
+            admitted,
             expected,
             url: HeaderValue::from_str(url).expect("a parsed URL is visible ASCII"),
             start_path: format!("/go/{}", random::alphanumeric(PATH_CHARACTERS)),
             last_path: format!("/done/{}", random::alphanumeric(PATH_CHARACTERS)),
             is_started: AtomicBool::new(false),
-            is_foreign_told: AtomicBool::new(false),
             has_response: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+            noticed: Default::default(),
             arrivals,
             outcome,
             last_page_sent,
         }
     }
 
-    /// Whether the single-use address was fetched.
+    /// Whether a browser of this user fetched the login's address.
     pub(super) fn is_started(&self) -> bool {
         self.is_started.load(Ordering::SeqCst)
     }
@@ -71,9 +81,25 @@ impl Desk {
         self.has_response.load(Ordering::SeqCst)
     }
 
+    /// How many requests are led to the last page.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Sends a notice to the login, once.
+    pub(super) fn notice(&self, notice: Notice) {
+        let is_sent = self.noticed.get(notice as usize).is_none_or(|sent| sent.swap(true, Ordering::SeqCst));
+        if !is_sent {
+            // A login that has ended needs none.
+            let _ = self.arrivals.send(Arrival::Notice(notice));
+        }
+    }
+
     pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
+        from: SocketAddr,
+        to: SocketAddr,
         is_held: Arc<AtomicBool>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         if request.method() != Method::GET {
@@ -86,7 +112,7 @@ impl Desk {
         Ok(if path == "/callback" {
             self.take(request.uri().query().unwrap_or_default(), &is_held).await
         } else if path == self.start_path {
-            self.start()
+            self.start(from, to, &is_held).await
         } else if path == self.last_path {
             self.last_page()
         } else {
@@ -109,30 +135,53 @@ impl Desk {
             && !headers.contains_key("sec-purpose")
     }
 
-    /// Sends the first one to the identity provider. Who comes second may be an onlooker who got hold of the address, or
-    /// the browser after an onlooker: either way the login is not safe to go on.
-    fn start(&self) -> Response<Full<Bytes>> {
-        if !self.is_started.swap(true, Ordering::SeqCst) {
-            return see_other(self.url.clone());
+    /// Sends a browser of this user to the identity provider. The address stands in the arguments of the program that
+    /// opens the browser, where every user of this machine reads it: another user who followed it would sign in here with
+    /// an account of their own. Openers and browsers of this user may fetch it as often as they like.
+    async fn start(&self, from: SocketAddr, to: SocketAddr, is_held: &AtomicBool) -> Response<Full<Bytes>> {
+        if self.admitted != Admitted::All {
+            // The tables of a machine with many connections take a while to read.
+            let owner = task::spawn_blocking(move || peer::owner(from, to)).await.unwrap_or(Peer::Unknown);
+            if !self.admitted.includes(owner) {
+                // A client that has hung up meanwhile belongs to nobody.
+                if owner != Peer::Unknown {
+                    self.notice(Notice::AnotherUser);
+                }
+                return Page::AnotherUser.response();
+            }
         }
-        // Also when a response is here: the onlooker may have been quicker than the browser.
-        let _ = self.arrivals.send(Arrival::OpenedTwice);
-        Page::OpenedTwice.response()
+        if self.has_response() {
+            self.hold(is_held);
+            return self.result().await;
+        }
+        self.is_started.store(true, Ordering::SeqCst);
+        see_other(self.url.clone())
     }
 
-    /// Takes the awaited response, and holds the browser until the login has ended.
+    /// Takes the awaited response. A browser that brings it again, after a reload or from a second tab, gets the result too.
     async fn take(&self, query: &str, is_held: &AtomicBool) -> Response<Full<Bytes>> {
         let Some(response) = self.expected.judge(query) else {
-            if query.contains("state=") && !self.is_foreign_told.swap(true, Ordering::SeqCst) {
-                let _ = self.arrivals.send(Arrival::Foreign);
+            if query.contains("state=") {
+                self.notice(Notice::Foreign);
             }
             return Page::NotAwaited.response();
         };
-        if self.has_response.swap(true, Ordering::SeqCst) {
-            return Page::NotAwaited.response();
+        // Before the login hears of it, and may end.
+        self.hold(is_held);
+        if !self.has_response.swap(true, Ordering::SeqCst) {
+            let _ = self.arrivals.send(Arrival::Response(response));
         }
+        self.result().await
+    }
+
+    /// Notes that a request waits for the end of the login.
+    fn hold(&self, is_held: &AtomicBool) {
         is_held.store(true, Ordering::SeqCst);
-        let _ = self.arrivals.send(Arrival::Response(response));
+        self.held.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Holds the browser until the login has ended, and leads it to the page that says how.
+    async fn result(&self) -> Response<Full<Bytes>> {
         let mut outcome = self.outcome.clone();
         // An error means that the login is gone without a word: the last page says that it did not succeed.
         let _ = outcome.wait_for(Option::is_some).await;

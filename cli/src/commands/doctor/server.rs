@@ -15,7 +15,7 @@ use crate::daemon_client::DaemonError;
 use crate::failure::Failure;
 use crate::home::{State, TrustRecord};
 use crate::proxy::{self, Route};
-use crate::trust::{self, Offered, binding_pin};
+use crate::trust::{self, Offered, binding_pin, check_address};
 
 /// More than any version.
 const MAX_VERSION: usize = 40;
@@ -129,11 +129,15 @@ fn met(origin: &Origin, known: Option<&TrustRecord>, answer: Option<Result<Answe
     };
     let Answered { record, server, before, took } = answered;
     let version = printable(&server.version, MAX_VERSION);
-    checks.push(Check::ok(
-        "server",
-        subject(),
-        format!("infrad {version} answers in {} ms", took.as_millis()),
-    ));
+    checks.push(match check_address(origin, &server) {
+        Ok(()) => {
+            Check::ok("server", subject(), format!("infrad {version} answers in {} ms", took.as_millis()))
+        }
+        Err(failure) => {
+            let hint = failure.what_to_try().unwrap_or_default();
+            Check::wrong("server", subject(), failure.to_string(), None, hint)
+        }
+    });
     checks.push(trusted(origin, &record, &server));
     checks.push(clock(origin, server.now, before, took));
     Met { checks, providers: server.providers }

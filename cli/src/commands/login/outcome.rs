@@ -21,26 +21,25 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
         )
         .hint("its operator sets `redirectPorts`"),
         LoginError::PortsTaken(ports) => ports_taken(&ports, origin, provider),
-        LoginError::UnacceptableURL(reason) => {
-            Failure::new(Exit::Refused, format!("the address that {origin} wants the browser to open is not for this login"))
-                .because(&reason)
-                .hint("tell the operator of the server: it does not do what it should")
-        }
+        LoginError::UnacceptableURL(reason) => Failure::new(
+            Exit::Refused,
+            format!("the address that {origin} wants the browser to open is not for this login"),
+        )
+        .because(&reason)
+        .hint("tell the operator of the server: it does not do what it should"),
         LoginError::Refused(refusal) => refused(refusal, provider),
         LoginError::OtherIssuer => Failure::new(
             Exit::Refused,
             format!("the response came from another identity provider than `{provider}`, and was not used"),
         )
         .hint("`infra login` again; if it happens again, tell the operator of the server"),
-        LoginError::OpenedTwice => Failure::new(
-            Exit::Refused,
-            "the address of this login was opened twice: somebody else may have followed it, so it was given up",
-        )
-        .hint("`infra login` again, without a reload"),
         LoginError::NotInTime(patience) => {
             let waited = jiff::SignedDuration::try_from(patience).unwrap_or_default();
             Failure::new(Exit::Refused, format!("nobody signed in within {}", times::left(waited)))
-                .hint("`infra login` again; `--no-browser` prints the address instead of opening it")
+                .hint(
+                    "`infra login` again; `--no-browser` prints the address instead of opening it, and the variable \
+                     `BROWSER` names another browser",
+                )
         }
         LoginError::Interrupted => Failure::new(Exit::Interrupted, "interrupted: nothing has changed"),
         LoginError::Listener(error) => {
