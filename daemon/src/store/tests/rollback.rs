@@ -245,3 +245,16 @@ async fn dropped_and_ended_sessions_leave_digests_that_agree() {
     drop(store);
     fixture.open().expect("a store").check().expect("as it was left");
 }
+
+#[tokio::test]
+async fn guard_row_that_went_backwards_stops_the_next_write() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    store.open_session(session("00u1", 0), 48).await.expect("stored");
+    let writer = store.connections.writer.lock().expect("the writer");
+    writer.execute("UPDATE rollback_guard SET epoch = epoch - 1", []).expect("set back");
+    drop(writer);
+    let refusal = store.open_session(session("00u3", 20), 48).await.expect_err("an earlier guard");
+    assert!(matches!(refusal, StoreError::Older(_)), "{refusal}");
+    assert!(store.check().is_err());
+}
