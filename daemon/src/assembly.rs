@@ -1,6 +1,7 @@
 //! Puts a daemon together from its configuration: the one place that knows every room.
 
 mod data_directory;
+mod error;
 mod operations;
 mod public_urls;
 
@@ -23,60 +24,25 @@ use crate::api;
 use crate::audit::{Audit, AuditError, AuditSettings, Event};
 use crate::config::{Config, Limits};
 use crate::control::ControlSocket;
-use crate::identity::{IdentityError, Provider};
-use crate::keys::{FieldSealer, KeyError, Keys, Place};
+use crate::identity::Provider;
+use crate::keys::{FieldSealer, Keys, Place};
 use crate::listener::{self, Proxies, Requests, Site, Transport};
 use crate::logging;
 use crate::monitoring::{Watched, serve_monitoring};
-use crate::platform::{HandedSockets, PlatformError, ServiceManager};
+use crate::platform::{HandedSockets, ServiceManager};
 use crate::services::{self, Services};
 use crate::sessions::{Bindings, Sessions};
-use crate::store::{ProviderRow, StoreError};
-use crate::tls::{Certificates, TlsError, TlsServer};
+use crate::store::ProviderRow;
+use crate::tls::{Certificates, TlsServer};
 use crate::upkeep::{LiveSessions, Supervision, Upkeep, ask_providers};
 use operations::{Serving, Stage};
 
 pub use data_directory::{Accepted, DataDirectory, lock};
+pub use error::AssemblyError;
 pub use operations::Operations;
 
 /// The longest pause before a root key is asked for again.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-
-/// Why a daemon cannot be put together.
-#[derive(Debug, thiserror::Error)]
-pub enum AssemblyError {
-    #[error(transparent)]
-    Platform(#[from] PlatformError),
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    #[error(
-        "the data in {data_dir} is older than what this host has seen, and brings back sessions that were ended since: \
-         put the newer data back, or start once with `--accept-rollback`, which ends all sessions"
-    )]
-    RolledBack { data_dir: String },
-    #[error(
-        "{data_dir} holds no store, and {epoch_file} knows one: check that `dataDir` is the right directory and that its volume \
-         is mounted; to create a new store, with another fingerprint, start once with `infrad serve --new-store`"
-    )]
-    NewStore { data_dir: String, epoch_file: String },
-    #[error("provider `{name}`: {source}")]
-    Provider { name: String, source: IdentityError },
-    #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
-    #[error(
-        "the service manager listens on {address}, which stands nowhere in the configuration: write it as `listen`, or take it \
-         out of `infrad.socket`"
-    )]
-    Handed { address: SocketAddr },
-    #[error("cannot open the control socket in {data_dir}: {source}")]
-    ControlSocket { data_dir: String, source: std::io::Error },
-}
 
 /// A daemon that listens, and is ready to [`run`](Self::run).
 pub struct Daemon {

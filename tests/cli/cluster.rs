@@ -184,15 +184,16 @@ fn a_session_that_was_ended_is_refused_once_the_api_server_forgets_it() {
 }
 
 #[test]
-fn a_session_that_was_ended_elsewhere_is_refused_though_infra_still_has_the_token() {
+fn session_that_was_ended_elsewhere_opens_no_cluster() {
     let Some(cluster) = Cluster::start() else { return };
     cluster.api.apply(&documentation::role_binding());
     let alice = cluster.sign_in("alice", &[]);
     is_listed(cluster.run(&alice, &LIST));
-    let session = login::token(&alice);
+    let (session, kept) = (login::token(&alice), token_in(&alice));
     assert_eq!(cluster.daemon.api().delete_as("/v1/session", &session).status, 204);
     cluster.api.let_pass(ACCEPTED);
-    is_unauthorized(cluster.run(&alice, &LIST));
+    cluster.run(&alice, &LIST).expect(1).telling(&["was ended", "infra login", "failed with exit code 3"]);
+    is_unauthorized(cluster.run_with_token(&alice, &kept, &LIST));
     // It says itself what helps.
     alice.infra(["status"]).run().expect(3);
     login::succeed(&alice, &cluster.daemon, &cluster.provider);

@@ -114,11 +114,15 @@ fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
 #[test]
 fn what_a_provider_says_went_wrong_reaches_the_log_and_the_answer_as_text() {
     let provider = Provider::start();
-    let daemon = Daemon::start_with(&provider, |configuration| {
+    let mut daemon = Daemon::start_with(&provider, |configuration| {
         MANY_LOGINS.clone_into(&mut configuration.more);
     });
     let texts = all();
-    for texts in texts.chunks(10) {
+    for (number, texts) in texts.chunks(10).enumerate() {
+        // No more refused codes are sent to a provider in a minute.
+        if number > 0 && number % 25 == 0 {
+            daemon.restart();
+        }
         let texts = texts.to_vec();
         provider.misbehave(Misbehaviour::default().answer(Endpoint::Token, move |answer| {
             let text = |position: usize| texts[position % texts.len()].as_str();

@@ -110,7 +110,10 @@ fn who_heard_of_the_public_certificate_goes_on_when_the_own_authority_is_gone() 
     // Another host in its place, with the same certificate and a store of its own.
     daemon.stop();
     let directory = daemon.directory().to_owned();
-    daemon.change(|configuration| configuration.data_dir = directory.join("other-data"));
+    daemon.change(|configuration| {
+        configuration.data_dir = directory.join("other-data");
+        configuration.root_key = directory.join("other-keys").join("root.key");
+    });
     daemon.start_again();
 
     // The sessions were of the store that is gone; that the daemon could say so is what counts.

@@ -1,0 +1,46 @@
+//! What keeps a daemon from being put together.
+
+use std::net::SocketAddr;
+
+use crate::audit::AuditError;
+use crate::identity::IdentityError;
+use crate::keys::KeyError;
+use crate::platform::PlatformError;
+use crate::store::StoreError;
+use crate::tls::TlsError;
+
+/// Why a daemon cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(
+        "the data in {data_dir} is older than what this host has seen, and brings back sessions that were ended since: \
+         put the newer data back, or start once with `--accept-rollback`, which ends all sessions"
+    )]
+    RolledBack { data_dir: String },
+    #[error(
+        "{data_dir} holds no store, and {epoch_file} knows one: check that `dataDir` is the right directory and that its volume \
+         is mounted; to create a new store, with another fingerprint, start once with `infrad serve --new-store`"
+    )]
+    NewStore { data_dir: String, epoch_file: String },
+    #[error("provider `{name}`: {source}")]
+    Provider { name: String, source: IdentityError },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "the service manager listens on {address}, which stands nowhere in the configuration: write it as `listen`, or take it \
+         out of `infrad.socket`"
+    )]
+    Handed { address: SocketAddr },
+    #[error("cannot open the control socket in {data_dir}: {source}")]
+    ControlSocket { data_dir: String, source: std::io::Error },
+}
