@@ -6,6 +6,7 @@ pub mod api;
 pub mod clock;
 pub mod command_line;
 pub mod completion;
+pub mod digest;
 pub mod dumps;
 pub mod http;
 pub mod login_binding;

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::digest::sha256;
 use crate::origin::Origin;
 use crate::pin::Pin;
 use crate::random;
@@ -80,7 +81,7 @@ impl BoundVerifier {
     /// The `S256` code challenge of this verifier (RFC 7636 §4.2).
     #[must_use]
     pub fn challenge(&self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.expose_secret().as_bytes()))
+        BASE64_URL_SAFE_NO_PAD.encode(sha256(&[self.0.expose_secret().as_bytes()]))
     }
 
     /// Whether this verifier was minted for a login with this binding.

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::random;
 
 pub use audience::{AudienceToken, AudienceTokenID};
@@ -89,7 +90,7 @@ impl SessionToken {
     /// The SHA-256 of the whole text, which is what the daemon keeps.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(self.expose().as_bytes()).into()
+        sha256(&[self.expose().as_bytes()])
     }
 
     #[must_use]

@@ -4,11 +4,11 @@
 //! stays in the header, so that a new data key can be wrapped for it without the printed half.
 
 use data_encoding::{Encoding, Specification};
+use infra_shared::digest::sha256;
 use jiff::Timestamp;
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::header::{Bytes, Header, RecoveryWrapping};
@@ -93,8 +93,7 @@ fn encoding() -> Encoding {
 }
 
 fn checksum(key: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let hash = Sha256::new().chain_update(b"infra recovery key v1").chain_update(key).finalize();
-    *hash.first_chunk().expect("a hash has 32 bytes")
+    *sha256(&[b"infra recovery key v1", key]).first_chunk().expect("a hash has 32 bytes")
 }
 
 /// Makes a recovery key, and the wrapping of `data_key` for it.

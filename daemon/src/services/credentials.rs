@@ -6,8 +6,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use infra_shared::digest::sha256;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
@@ -54,7 +54,7 @@ impl Credentials {
         if self.references.is_empty() {
             return Ok(false);
         }
-        let hash: [u8; 32] = Sha256::digest(secret).into();
+        let hash = sha256(&[secret]);
         if let Some(answer) = self.ask_known(&hash).settled() {
             return answer;
         }
@@ -80,7 +80,7 @@ impl Credentials {
 
     /// Whether `secret` is one of those that were read a moment ago.
     pub(super) fn are_known_to_include(&self, secret: &[u8]) -> bool {
-        matches!(self.ask_known(&Sha256::digest(secret).into()), Answer::Is)
+        matches!(self.ask_known(&sha256(&[secret])), Answer::Is)
     }
 
     fn ask_known(&self, hash: &[u8; 32]) -> Answer {
@@ -102,7 +102,7 @@ impl Credentials {
         for reference in &self.references {
             // One that is gone does not take the others along.
             match read(reference, backends, ReadReason::Service).await {
-                Ok(secret) => hashes.push(Sha256::digest(secret.expose_secret().as_bytes()).into()),
+                Ok(secret) => hashes.push(sha256(&[secret.expose_secret().as_bytes()])),
                 Err(error) => failed = Some(error),
             }
         }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use infra_shared::digest::sha256;
 use infra_shared::token_text::{AudienceToken, LogoutProof, SessionToken};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// The SHA-256 of a whole token. Compared in constant time.
@@ -21,7 +21,7 @@ impl TokenHash {
 
     /// That of a text, which is a token where something is found by it.
     pub(super) fn of_text(text: &str) -> Self {
-        Self(Sha256::digest(text.as_bytes()).into())
+        Self(sha256(&[text.as_bytes()]))
     }
 
     /// Whether both are of the same token, in constant time.

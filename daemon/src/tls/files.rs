@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use infra_shared::digest::sha256;
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 use rustls::pki_types::pem::PemObject;
@@ -221,8 +222,7 @@ impl OwnFiles {
 impl Contents {
     fn digest(&self) -> [u8; 32] {
         let length = (self.certificate.len() as u64).to_be_bytes();
-        let digest = Sha256::new().chain_update(length).chain_update(&self.certificate);
-        digest.chain_update(&*self.private_key).finalize().into()
+        sha256(&[&length, &self.certificate, &self.private_key])
     }
 }
 

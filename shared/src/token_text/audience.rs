@@ -6,7 +6,8 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+
+use crate::digest::sha256;
 
 const PREFIX: &str = "infra_aud_";
 
@@ -50,7 +51,7 @@ impl AudienceToken {
     /// The SHA-256 of the whole text, which is what the daemon keeps.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(self.expose().as_bytes()).into()
+        sha256(&[self.expose().as_bytes()])
     }
 }
 
@@ -83,7 +84,7 @@ mod tests {
         let token = AudienceToken::mint();
         let read = AudienceToken::parse(token.expose()).expect("the form of a token");
         assert_eq!((token.expose().len(), read.id()), (45, token.id()));
-        let hash: [u8; 32] = Sha256::digest(token.expose().as_bytes()).into();
+        let hash = sha256(&[token.expose().as_bytes()]);
         assert_eq!(read.sha256(), hash);
         assert_ne!(AudienceToken::mint().sha256(), hash);
     }
