@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod blocking;
 mod credentials;
 mod files;
 mod handed_sockets;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 pub use access::{Access, Purpose};
 pub use accounts::Account;
+pub use blocking::blocking;
 pub use credentials::{credential_name, credentials_directory, handed, is_credential};
 pub use files::allow_open_files;
 pub use handed_sockets::HandedSockets;

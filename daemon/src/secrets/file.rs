@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use super::encoding::{Encoding, decode};
 use super::{ReadError, SecretBackend, Stored};
-use crate::platform::{self, PlatformError};
+use crate::platform::{self, PlatformError, blocking};
 
 /// Larger than any client secret.
 const MAX_BYTES: usize = 64 * 1024;
@@ -45,8 +45,7 @@ impl SecretBackend for File {
         let path = self.directory.as_ref().map_or_else(|| name.into(), |directory| directory.join(name));
         let encoding = self.encoding;
         // A file system may be slow, a network's above all.
-        let reading = tokio::task::spawn_blocking(move || read(&path, encoding));
-        Box::pin(async { reading.await.expect("reading a file neither panics nor is aborted") })
+        Box::pin(blocking(move || read(&path, encoding)))
     }
 
     fn is_local(&self) -> bool {

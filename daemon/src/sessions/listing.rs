@@ -5,6 +5,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 
 use super::{Caller, Sessions, whole_second};
+use crate::platform::blocking;
 use crate::store::{EndReason, StoreError, StoredSession, Which};
 
 /// Sessions whose addresses are forgotten in one transaction.
@@ -139,7 +140,7 @@ impl Sessions {
             Whose::Everybody => store.live_sessions(now, |_| true),
             Whose::User(name) => store.sessions_named(&name, MOST_OF_USER, now),
         };
-        tokio::task::spawn_blocking(reading).await.expect("reading sessions neither panics nor is aborted")
+        blocking(reading).await
     }
 
     /// What people see of `stored`, without those that nobody used for too long.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreError;
 use super::writes::Writes;
+use crate::platform::blocking;
 
 /// Look-ups take microseconds: a few connections serve all cores, and each has a page cache to pay for.
 pub(super) const READERS: usize = 4;
@@ -78,7 +79,7 @@ impl Connections {
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (writer, watch) = (self.writer.clone(), self.writes.clone());
-        tokio::task::spawn_blocking(move || {
+        blocking(move || {
             // A panic inside a transaction rolled it back: the connection is as good as before.
             let written = {
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +93,6 @@ impl Connections {
             written.inspect(then)
         })
         .await
-        .expect("a transaction neither panics nor is aborted")
     }
 
     fn take_reader(&self) -> Result<Reader<'_>, StoreError> {

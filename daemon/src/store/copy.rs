@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Store, StoreError, connections, encryption, guard, schema};
 use crate::keys::{DatabaseKey, DoesNotOpen, FieldSealer, Place, Sealed};
-use crate::platform;
+use crate::platform::{self, blocking};
 
 /// Every sealed column: its table, the column that names the row, its own name, and the version of what is sealed.
 const SEALED: [(&str, &str, &str, u32); 4] = [
@@ -190,8 +190,4 @@ fn verify(database: &Connection, path: &Path) -> Result<(), StoreError> {
         return Err(damaged());
     }
     schema::check(database, path)
-}
-
-async fn blocking<T: Send + 'static>(operation: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(operation).await.expect("copying neither panics nor is aborted")
 }

@@ -8,6 +8,7 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::guard::{self, Change};
 use super::{EndReason, Store, StoreError, refresh_tokens, time};
+use crate::platform::blocking;
 
 /// The pause after a few sessions were read: verifying takes a small part of one core.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -56,7 +57,7 @@ impl Store {
                 None => Ok(()),
             }
         };
-        tokio::task::spawn_blocking(verifying).await.expect("verifying neither panics nor is aborted")
+        blocking(verifying).await
     }
 
     /// The later of `now` and the latest time that was seen: nothing that expired comes back with the clock.
@@ -90,7 +91,7 @@ impl Store {
             store.recent.all_changed();
             Ok(ended)
         };
-        tokio::task::spawn_blocking(accepting).await.expect("a transaction neither panics nor is aborted")
+        blocking(accepting).await
     }
 
     /// Runs one transaction that changes what is guarded, and then `then`. Durable when it returns.

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{Store, StoreError, time};
 use crate::keys::{DoesNotOpen, FieldSealer, Place, Sealed};
+use crate::platform::blocking;
 
 /// How long after the end of a session its provider is asked to take the token back.
 const GIVEN_BACK_WITHIN: SignedDuration = SignedDuration::from_hours(24);
@@ -104,7 +105,7 @@ impl Store {
                 Ok(select.exists(params![provider, now, longest, leased])?)
             })
         };
-        if !tokio::task::spawn_blocking(looking).await.expect("a look-up neither panics nor is aborted")? {
+        if !blocking(looking).await? {
             return Ok(Vec::new());
         }
         self.connections

@@ -251,9 +251,8 @@ async fn guard_row_that_went_backwards_stops_the_next_write() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     store.open_session(session("00u1", 0), 48).await.expect("stored");
-    let writer = store.connections.writer.lock().expect("the writer");
-    writer.execute("UPDATE rollback_guard SET epoch = epoch - 1", []).expect("set back");
-    drop(writer);
+    let set_back = "UPDATE rollback_guard SET epoch = epoch - 1";
+    store.connections.writer.lock().expect("the writer").execute(set_back, []).expect("set back");
     let refusal = store.open_session(session("00u3", 20), 48).await.expect_err("an earlier guard");
     assert!(matches!(refusal, StoreError::Older(_)), "{refusal}");
     assert!(store.check().is_err());

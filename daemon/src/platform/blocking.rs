@@ -1,0 +1,48 @@
+//! Operations that block, on threads of their own.
+
+use std::future::pending;
+
+/// Runs an operation that may block. If the runtime ends before the operation began, this never returns: its caller ends
+/// with the runtime, too. A panic of the operation is one of its caller.
+pub async fn blocking<T: Send + 'static>(operation: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(operation).await {
+        Ok(outcome) => outcome,
+        Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+        Err(_) => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn operation_answers_and_its_panic_is_the_callers() {
+        assert_eq!(blocking(|| 7).await, 7);
+        let panicked = tokio::spawn(blocking(|| std::panic::resume_unwind(Box::new(())))).await;
+        assert!(panicked.expect_err("it panicked").is_panic());
+    }
+
+    #[test]
+    fn operation_that_never_began_ends_with_the_runtime() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(1)
+            .build()
+            .expect("a runtime");
+        let (begun, waits) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        // The only thread is taken until the runtime ends.
+        runtime.spawn_blocking(move || {
+            let _ = begun.send(());
+            let _ = released.recv();
+        });
+        waits.recv().expect("it began");
+        let waiting = runtime.spawn(blocking(|| ()));
+        runtime.shutdown_background();
+        drop(release);
+        let outcome =
+            tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(waiting);
+        assert!(outcome.is_err_and(|ended| ended.is_cancelled()), "it neither answered nor panicked");
+    }
+}
