@@ -113,9 +113,10 @@ fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
             let (target, body, started) = (target.clone(), body.clone(), started.clone());
             clients.spawn(async move {
                 let stream = target.shake_hands(address(16, number)).await?;
-                let handshake =
-                    hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-                let (connection, driver) = handshake.await.ok()?;
+                let mut http2 = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+                // More wait until the daemon has said how many it allows.
+                http2.initial_max_send_streams(1);
+                let (connection, driver) = http2.handshake(TokioIo::new(stream)).await.ok()?;
                 let driver = tokio::spawn(driver);
                 let mut requests = JoinSet::new();
                 for _ in 0..STARTS_OF_ADDRESS {
@@ -370,6 +371,9 @@ fn honest_users_go_on_under_5000_slow_connections_and_1000_handshakes_a_second()
 /// More than any load without credentials may take: of the design's figures.
 const MOST_MEMORY: u64 = 160;
 
+/// What a daemon may keep resident of that, a minute later.
+const KEPT: u64 = 16;
+
 /// A limit on the memory of one process, where this machine has cgroups that can be written.
 struct Confined(std::path::PathBuf);
 
@@ -411,8 +415,10 @@ enum Attack {
     Bodies,
     /// A header block of many small fields that never ends.
     Block,
-    /// Requests with as many small fields as there may be, and bodies that never end.
+    /// Requests with more small fields than there may be, and bodies that never end.
     Fields,
+    /// The same with as many as there may be.
+    AllowedFields,
     /// A frame that never ends, after a table of HPACK was filled.
     Frame,
     /// A table of HPACK with small entries, each in a buffer of its own.
@@ -430,11 +436,12 @@ enum Attack {
 }
 
 impl Attack {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Hello,
         Self::Bodies,
         Self::Block,
         Self::Fields,
+        Self::AllowedFields,
         Self::Frame,
         Self::Table,
         Self::Window,
@@ -468,10 +475,11 @@ impl Attack {
         match self {
             Self::Hello => {}
             Self::Bodies => return bodies(stream).await,
-            Self::Fields => {
+            Self::Fields | Self::AllowedFields => {
+                let small = if self == Self::Fields { &small[..] } else { &small[..60 * 5] };
                 attacks::send(&mut stream, &attacks::preface(65_535)).await.then_some(())?;
                 for stream_id in (1..200).step_by(2) {
-                    let head = attacks::frame(1, 4, stream_id, &block(&[&post, &json, &small]));
+                    let head = attacks::frame(1, 4, stream_id, &block(&[&post, &json, small]));
                     let body = attacks::frame(0, 0, stream_id, &[b' '; 600]);
                     attacks::send(&mut stream, &block(&[&head, &body])).await.then_some(())?;
                 }
@@ -625,16 +633,38 @@ fn attacked(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
         seen
     });
     let most = peak(daemon.process());
+    let over = Instant::now();
+    let is_given_back = infra_harness::wait::until(Duration::from_mins(1), || {
+        (resident(daemon.process()) <= before + KEPT).then_some(())
+    });
+    let (afterwards, took) = (resident(daemon.process()), over.elapsed());
     println!(
-        "{attack:?} from {addresses} addresses: memory {before}, then at most {most}, then {} MiB; validations {} (failed {}), logins {} (failed {})",
-        resident(daemon.process()),
+        "{attack:?} from {addresses} addresses: memory {before}, then at most {most}, then {afterwards} MiB after {took:.1?}; validations {} (failed {}), logins {} (failed {})",
         seen.validations.len(),
         seen.failed_validations,
         seen.logins,
         seen.failed_logins,
     );
     login::over_http(&daemon, &provider);
+    assert!(
+        is_given_back.is_some(),
+        "{attack:?}: {afterwards} MiB resident a minute later, {before} MiB before"
+    );
     (most, seen)
+}
+
+#[test]
+fn header_blocks_of_many_addresses_stay_within_the_memory_budget() {
+    let (most, seen) = attacked(Attack::Block, 16, Duration::from_secs(4));
+    assert!(most <= MOST_MEMORY, "{most} MiB");
+    assert!(!seen.validations.is_empty(), "the honest user saw nothing");
+}
+
+#[test]
+fn repeated_fields_of_one_address_stay_within_the_memory_budget() {
+    let (most, seen) = attacked(Attack::Fields, 1, Duration::from_secs(4));
+    assert!(most <= MOST_MEMORY, "{most} MiB");
+    assert!(!seen.validations.is_empty(), "the honest user saw nothing");
 }
 
 #[test]
@@ -656,4 +686,70 @@ fn attacks_of_many_addresses_stay_within_the_memory_budget() {
         })
         .collect();
     assert!(over.is_empty(), "{over:?}");
+}
+
+/// A connection of HTTP, to send requests on.
+enum Kept {
+    Http1(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
+    Http2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
+}
+
+impl Kept {
+    async fn open(target: &Target, from: Ipv4Addr, is_http2: bool) -> Option<Self> {
+        let stream = TokioIo::new(target.shake_hands(from).await?);
+        if is_http2 {
+            let (sender, driver) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.ok()?;
+            tokio::spawn(driver);
+            return Some(Self::Http2(sender));
+        }
+        let (sender, driver) = hyper::client::conn::http1::handshake(stream).await.ok()?;
+        tokio::spawn(driver);
+        Some(Self::Http1(sender))
+    }
+
+    /// Whether a token is said to be valid.
+    async fn validate(&mut self, token: &str) -> bool {
+        let request = |url: &str| {
+            let request = Request::get(url).header("host", "127.0.0.1");
+            let request = request.header("authorization", format!("Bearer {token}"));
+            request.body(Full::new(Bytes::new())).expect("a request of known parts")
+        };
+        let answer = match self {
+            Self::Http1(sender) => sender.send_request(request("/v1/session")).await,
+            Self::Http2(sender) => sender.send_request(request("https://127.0.0.1/v1/session")).await,
+        };
+        let Ok(answer) = answer else { return false };
+        let is_valid = answer.status() == 200;
+        answer.into_body().collect().await.is_ok() && is_valid
+    }
+}
+
+#[test]
+fn idle_connections_of_services_fit_into_the_memory_budget() {
+    const CONNECTIONS: usize = 2_000;
+    allow_files();
+    let provider = Provider::start();
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        "limits: {idleTime: 600s}\n".clone_into(&mut configuration.more);
+    });
+    let token = login::over_http(&daemon, &provider);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut kept = Vec::new();
+        for (protocol, is_http2) in [("http/1.1", false), ("h2", true)] {
+            let (target, before) = (Target::of(&daemon, protocol), resident(daemon.process()));
+            for number in 0..CONNECTIONS / 2 {
+                let from = address(if is_http2 { 20 } else { 21 }, number / 50);
+                let mut connection = Kept::open(&target, from, is_http2).await.expect("a connection");
+                assert!(connection.validate(&token).await, "{protocol}: connection {number}");
+                kept.push(connection);
+            }
+            let resident = resident(daemon.process());
+            println!("{} idle connections of {protocol}: {before}, then {resident} MiB", CONNECTIONS / 2);
+        }
+        for (number, connection) in kept.iter_mut().enumerate() {
+            assert!(connection.validate(&token).await, "connection {number} was closed");
+        }
+    });
 }

@@ -7,6 +7,7 @@
 //! Memory is shared in the same way: when it is used up, the address that holds most loses its heaviest connection.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ pub(super) struct Admitted {
     places: Arc<Mutex<Places>>,
     party: IpAddr,
     number: u64,
+    /// It has carried valid credentials.
+    is_authenticated: AtomicBool,
+    /// Bytes that count until it has.
+    until_authenticated: AtomicUsize,
 }
 
 /// There is no memory for what a connection brings.
@@ -75,7 +80,13 @@ impl Admission {
         }
         let number = places.add(party, activity);
         drop(places);
-        Some(Admitted { places: self.places.clone(), party, number })
+        Some(Admitted {
+            places: self.places.clone(),
+            party,
+            number,
+            is_authenticated: AtomicBool::new(false),
+            until_authenticated: AtomicUsize::new(0),
+        })
     }
 
     /// The place of a connection whose caller is told by its proxy: `caller` is who has it from now on.
@@ -111,6 +122,27 @@ impl Admitted {
             places.cut_off(self.party, self.number);
         }
         Err(NoMemory)
+    }
+
+    /// As [`Self::take`], for what only an unauthenticated peer would fill on purpose.
+    pub(super) fn take_until_authenticated(&self, bytes: usize) -> Result<(), NoMemory> {
+        if self.is_authenticated.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.take(bytes)?;
+        self.until_authenticated.fetch_add(bytes, Ordering::SeqCst);
+        if self.is_authenticated.load(Ordering::SeqCst) {
+            self.give_back(self.until_authenticated.swap(0, Ordering::SeqCst));
+        }
+        Ok(())
+    }
+
+    /// The connection carried a request with valid credentials.
+    pub(super) fn authenticated(&self) {
+        if !self.is_authenticated.load(Ordering::Relaxed) {
+            self.is_authenticated.store(true, Ordering::SeqCst);
+            self.give_back(self.until_authenticated.swap(0, Ordering::SeqCst));
+        }
     }
 
     /// Gives `bytes` back, once what was sent has left.
@@ -318,6 +350,18 @@ mod tests {
         proxy.take(100).expect("its connection is still there");
         proxy.give_back(100);
         proxy.take(100).expect("it was given back");
+    }
+
+    #[test]
+    fn authenticated_connection_counts_less() {
+        let admission = with_memory(1, 100);
+        let place = admit(&admission, "192.0.2.1").expect("a place");
+        place.take(10).expect("there is memory");
+        place.take_until_authenticated(90).expect("there is memory");
+        assert_eq!(admission.places().bytes, HANDSHAKE + 100);
+        place.authenticated();
+        place.take_until_authenticated(200).expect("it counts nothing now");
+        assert_eq!(admission.places().bytes, HANDSHAKE + 10);
     }
 
     #[test]

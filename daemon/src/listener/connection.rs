@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Request, Version, header};
-use axum::response::Response;
+use axum::http::{HeaderValue, Request, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Incoming};
@@ -24,7 +24,7 @@ use tracing::Instrument;
 
 use super::activity::Activity;
 use super::admission::Admitted;
-use super::memory::{Charge, Counted, HANDSHAKE, HTTP1, HTTP2, Held};
+use super::memory::{Charge, Counted, HANDSHAKE, HTTP1, HTTP2, Held, IDLE};
 use super::requests::{identified, request_id};
 use super::streams::{Bounded, Heard};
 use super::{
@@ -63,6 +63,7 @@ struct Answerer {
     proxies: Proxies,
     request: Duration,
     requests_per_connection: usize,
+    headers: usize,
     refusals: Refusals,
 }
 
@@ -96,6 +97,7 @@ impl Protocol {
             proxies: site.proxies,
             request: limits.request,
             requests_per_connection: limits.requests_per_connection,
+            headers: limits.headers,
             refusals: site.refusals,
         };
         Self { http1, http2, answerer: Arc::new(answerer), limits: limits.clone() }
@@ -116,13 +118,14 @@ impl Protocol {
         let (place, is_http2) = (Arc::new(place), stream.is_http2());
         // It counted for its handshake before, which is over.
         let whole = if is_http2 { HTTP2 } else { HTTP1 };
-        if place.take(whole - HANDSHAKE).is_err() {
+        let counted =
+            place.take(IDLE - HANDSHAKE).and_then(|()| place.take_until_authenticated(whole - IDLE));
+        if counted.is_err() {
             return tracing::debug!(peer = %peer.0, "no memory for a connection");
         }
         activity.begin(!is_http2);
         let (answerer, seen, held) = (self.answerer.clone(), activity.clone(), place.clone());
-        let service =
-            service_fn(move |request| answerer.clone().answer(request, peer, seen.clone(), held.clone()));
+        let service = service_fn(move |request| answerer.clone().answer(request, peer, &seen, &held));
         let stream = TokioIo::new(Heard::new(stream, activity.clone(), place, is_http2));
         if is_http2 {
             self.drive(self.http2.serve_connection(stream, service), peer, activity, stopped).await;
@@ -179,33 +182,68 @@ impl Spoken for TlsStream<Bounded> {
     }
 }
 
+/// What there is to do about a request.
+enum Step {
+    Refuse(Response),
+    Answer(Response),
+    WaitFor(Awaited, Request<Incoming>),
+    Work(Request<Incoming>, Arc<Charge>),
+}
+
 impl Answerer {
-    async fn answer(
+    /// Decides about a request before anything waits: of those that wait for their turn there may be very many.
+    fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         peer: PeerAddress,
-        activity: Arc<Activity>,
-        place: Arc<Admitted>,
-    ) -> Result<Response, Infallible> {
+        activity: &Arc<Activity>,
+        place: &Arc<Admitted>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let begun = Instant::now();
         let answering_it = activity.answering(self.requests_per_connection);
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
-        let at_once = self.at_once.as_ref();
-        let is_clear = host::is_clear(request.version(), request.uri(), request.headers());
-        let known = || at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers()));
-        let mut response = match is_clear.then(known) {
-            None => closing((self.refusals.unclear)()),
-            Some(Some(Known::Answer(response))) => response,
-            Some(Some(Known::ByBody(awaited))) => self.wait_for(awaited, request, peer, route, &place).await,
-            Some(None) => self.work_on(request, peer, route, &place).await,
-        };
-        if answering_it.is_last && is_serial {
-            // RFC 9112 §9.6: nothing that is sent after it will be read.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let (step, place) = (self.step(request, place), place.clone());
+        async move {
+            let mut response = match step {
+                Step::Refuse(response) => closing(response),
+                Step::Answer(response) => response,
+                Step::WaitFor(awaited, request) => self.wait_for(awaited, request, peer, route, &place).await,
+                Step::Work(request, charge) => self.work_on(request, charge, peer, route).await,
+            };
+            if self.requests.needs_credentials(route) && response.status().is_success() {
+                place.authenticated();
+            }
+            if answering_it.is_last && is_serial {
+                // RFC 9112 §9.6: nothing that is sent after it will be read.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            self.requests.observe(route, response.status(), begun.elapsed());
+            Ok(response)
         }
-        self.requests.observe(route, response.status(), begun.elapsed());
-        Ok(response)
+    }
+
+    fn step(&self, mut request: Request<Incoming>, place: &Arc<Admitted>) -> Step {
+        // HTTP/1 is refused by its parser.
+        if request.headers().len() > self.headers {
+            return Step::Refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+        }
+        if !host::is_clear(request.version(), request.uri(), request.headers()) {
+            return Step::Refuse((self.refusals.unclear)());
+        }
+        let at_once = self.at_once.as_ref();
+        match at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers())) {
+            Some(Known::Answer(response)) => return Step::Answer(response),
+            Some(Known::ByBody(awaited)) => return Step::WaitFor(awaited, request),
+            None => {}
+        }
+        let Ok(charge) = Charge::of_head(place, request.headers()) else {
+            return Step::Refuse((self.refusals.no_memory)());
+        };
+        if request.version() >= Version::HTTP_2 && !request.body().is_end_stream() {
+            memory::copy_head(&mut request);
+        }
+        Step::Work(request, charge)
     }
 
     /// Answers what may be known from memory once the body is there.
@@ -219,40 +257,39 @@ impl Answerer {
     ) -> Response {
         let length = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
         if length.is_none_or(|length| length > awaited.most_bytes) {
-            return self.work_on(request, peer, route, place).await;
+            let Ok(charge) = Charge::of_head(place, request.headers()) else {
+                return closing((self.refusals.no_memory)());
+            };
+            return self.work_on(request, charge, peer, route).await;
         }
         let (parts, body) = request.into_parts();
         let Ok(Ok(body)) = tokio::time::timeout(awaited.time, body.collect()).await else {
             return (awaited.missing)();
         };
         let body = body.to_bytes();
-        match (awaited.answer)(&body) {
-            Some(response) => response,
-            None => self.work_on(Request::from_parts(parts, Body::from(body)), peer, route, place).await,
+        if let Some(response) = (awaited.answer)(&body) {
+            return response;
         }
+        let Ok(charge) = Charge::of_head(place, &parts.headers) else {
+            return closing((self.refusals.no_memory)());
+        };
+        self.work_on(Request::from_parts(parts, Body::from(body)), charge, peer, route).await
     }
 
     /// Answers what is not known from memory, within what there is room for.
     async fn work_on<B>(
         &self,
         request: Request<B>,
+        charge: Arc<Charge>,
         peer: PeerAddress,
         route: usize,
-        place: &Arc<Admitted>,
     ) -> Response
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         let is_http2 = request.version() >= Version::HTTP_2;
-        let Ok(charge) = Charge::of_head(place, request.headers()) else {
-            return closing((self.refusals.no_memory)());
-        };
-        let (mut head, body) = request.into_parts();
-        if is_http2 && !body.is_end_stream() {
-            memory::copy(&mut head);
-        }
-        let body = Body::new(Counted { body, charge: charge.clone() });
-        let request = Request::from_parts(head, body);
+        let counted = charge.clone();
+        let request = request.map(|body| Body::new(Counted { body, charge: counted }));
         let response = self.decide(request, peer, route).await;
         let length = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
         if charge.grow(length).is_err() {

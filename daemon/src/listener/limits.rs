@@ -43,7 +43,7 @@ impl Default for ListenerLimits {
             request: Duration::from_secs(30),
             idle: Duration::from_secs(30),
             requests_per_connection: 1000,
-            streams: 100,
+            streams: 32,
             connections: 4096,
             connections_per_address: 64,
             memory: 64 * 1024 * 1024,

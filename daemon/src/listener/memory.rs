@@ -1,8 +1,9 @@
 //! What connections and requests hold in memory, counted before it is spent.
 //!
-//! A connection counts with the most that its buffers may grow to: whoever fills them gets no more than was counted. A
-//! request counts with its head, its body as it arrives, and its answer until that is sent. What is answered from memory is
-//! for callers with a valid token or credential, and counts nothing.
+//! An unauthenticated connection counts with the most that its buffers can grow to: filling them gets an attacker no more than
+//! was counted. Once it has carried valid credentials, it counts with what an idle connection holds. A request counts with its
+//! head, its body as it arrives, and its answer until that is sent. What is answered from memory is for callers with a valid
+//! token or credential, and counts nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +12,7 @@ use std::task::{Context, Poll};
 
 use axum::BoxError;
 use axum::body::{Body, Bytes};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::admission::{Admitted, NoMemory};
@@ -23,7 +23,9 @@ pub(super) const HANDSHAKE: usize = 24 * 1024;
 pub(super) const HELLO: usize = 16 * 1024;
 /// What TLS may keep of answers that the peer does not take.
 pub(super) const TLS_OUTPUT: usize = 16 * 1024;
-/// A connection that speaks HTTP/1.1: records of TLS in both directions, one head, one answer.
+/// What an idle connection holds, over either protocol.
+pub(super) const IDLE: usize = 32 * 1024;
+/// The most that a connection of HTTP/1.1 can hold: records of TLS in both directions, one head, one answer.
 pub(super) const HTTP1: usize = 80 * 1024;
 /// One that speaks HTTP/2: besides, a frame, a header block of as many small fields as fit, two tables of HPACK.
 pub(super) const HTTP2: usize = 112 * 1024;
@@ -35,7 +37,7 @@ pub(super) const MOST_INPUT: usize = 2 * 1024 * 1024;
 /// A request besides what it brings: its task, its stream, the head of its answer.
 const REQUEST: usize = 8 * 1024;
 /// A field of a head besides its text, with the spare room of the table that it stands in.
-const FIELD: usize = 160;
+const FIELD: usize = 320;
 /// A part of a body besides its bytes.
 const PART: usize = 128;
 
@@ -70,7 +72,7 @@ impl Drop for Charge {
 
 /// Puts a head into memory of its own. As it arrived it keeps the buffer from being freed that it was read into, which may
 /// be many times larger (HTTP/2).
-pub(super) fn copy(head: &mut Parts) {
+pub(super) fn copy_head<B>(request: &mut Request<B>) {
     let copied = |value: &HeaderValue| {
         let mut copied = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
         copied.set_sensitive(value.is_sensitive());
@@ -78,9 +80,10 @@ pub(super) fn copy(head: &mut Parts) {
     };
     let name =
         |name: &HeaderName| HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
-    head.headers = head.headers.iter().map(|(it, value)| (name(it), copied(value))).collect();
-    if let Ok(uri) = head.uri.to_string().parse() {
-        head.uri = uri;
+    let headers = request.headers().iter().map(|(it, value)| (name(it), copied(value))).collect();
+    *request.headers_mut() = headers;
+    if let Ok(uri) = request.uri().to_string().parse() {
+        *request.uri_mut() = uri;
     }
 }
 

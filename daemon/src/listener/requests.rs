@@ -23,7 +23,7 @@ const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
-    /// Asked thousands of times a second: there is nothing to tell of an answer but that it is a refusal.
+    /// Asked thousands of times a second, with credentials: there is nothing to tell of an answer but that it is a refusal.
     pub is_busy: bool,
 }
 
@@ -78,6 +78,11 @@ impl Requests {
     /// Whether `route` is asked thousands of times a second.
     pub(super) fn is_busy(&self, route: usize) -> bool {
         self.routes.get(route).is_some_and(|route| route.is_busy)
+    }
+
+    /// Whether `route` succeeds with valid credentials alone: what services ask thousands of times a second.
+    pub(super) fn needs_credentials(&self, route: usize) -> bool {
+        self.is_busy(route)
     }
 
     /// A request for `route` was answered with `status` after `time`.

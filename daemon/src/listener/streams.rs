@@ -73,7 +73,7 @@ impl<S> Heard<S> {
         while *uncounted >= INPUT_STEP && *counted < MOST_INPUT {
             (*uncounted, *counted) = (*uncounted - INPUT_STEP, *counted + INPUT_STEP);
             // Where there is no room, the connection is cut off; a trusted proxy goes on.
-            let _ = self.place.take(INPUT_STEP);
+            let _ = self.place.take_until_authenticated(INPUT_STEP);
         }
     }
 
