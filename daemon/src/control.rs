@@ -60,6 +60,28 @@ pub enum Operation {
     EndSessions { user: Option<String> },
 }
 
+impl Operation {
+    /// Whether it may take minutes: it waits for somebody else, or reads or writes all that is stored.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Rewrap
+            | Self::Rotate
+            | Self::Backup
+            | Self::RenewCertificate
+            | Self::Sessions { .. }
+            | Self::EndSessions { .. } => true,
+            Self::Identity
+            | Self::Status
+            | Self::KeyStatus
+            | Self::CreateRecovery
+            | Self::Authority
+            | Self::RotateAuthority { .. }
+            | Self::ProviderEndpoints
+            | Self::EndSession { .. } => false,
+        }
+    }
+}
+
 /// The answer to an operation.
 pub enum Answered {
     Json(serde_json::Value),

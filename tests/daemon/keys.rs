@@ -3,6 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test panics whenever it has to fail")]
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,7 +13,7 @@ use infra_harness::login::{self, Started};
 use infra_harness::moto::{AccessKey, Moto, REGION};
 use infra_harness::openbao::OpenBao;
 use infra_harness::provider::Provider;
-use infra_harness::{ports::Ports, wait};
+use infra_harness::{ports::Ports, skip, wait};
 use serde_json::{Value, json};
 
 const MOMENT: Duration = Duration::from_secs(20);
@@ -323,4 +324,23 @@ fn a_check_tries_everything_and_says_what_to_do() {
     });
     let ran = check(&daemon, 4);
     assert_eq!(result(&ran, "discovery"), ["fails"], "{ran}");
+}
+
+#[test]
+fn store_that_may_not_be_seen_is_not_called_missing() {
+    if !rustix::process::geteuid().is_root() {
+        return skip::told("only root can be kept from files of its own machine");
+    }
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    daemon.stop();
+    std::os::unix::fs::chown(daemon.data_dir(), Some(65534), Some(65534)).expect("another owner");
+    for arguments in [&["key", "status"][..], &["status"]] {
+        // Root without its privileges: it may see what others may see.
+        let mut confined = Command::new("setpriv");
+        confined.args(["--bounding-set=-all", "--inh-caps=-all"]);
+        let ran = daemon.infrad_under(confined, arguments).wait().expect(1);
+        let ran = ran.telling(&["cannot look into", "permission denied", "run it as root"]);
+        assert!(!ran.stderr.contains("infrad serve"), "{ran}");
+    }
 }

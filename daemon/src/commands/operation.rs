@@ -1,8 +1,8 @@
 //! Has an operation done by whoever holds the data directory: the running daemon, or this command where none runs.
 
 use std::fs::File;
-use std::io::Read;
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use infra_shared::clock::SystemClock;
@@ -75,11 +75,19 @@ fn failure_of_holder(context: &Context, config: &Config, error: ControlError) ->
 
 /// Fails where there is no store: a command that only looks at one does not make it.
 pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
-    if config.data_dir.join("keys.json").exists() {
-        return Ok(());
+    match config.data_dir.join("keys.json").try_exists() {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        Err(error) => return Err(cannot_look(&config.data_dir, &error)),
     }
     Err(Failure::new(format!("there is no store in {} yet", config.data_dir.display()))
         .hint("`infrad serve` makes one, `infrad restore` brings one back"))
+}
+
+/// What cannot be seen is not said to be missing.
+pub(super) fn cannot_look(data_dir: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot look into {}: {error}", data_dir.display()))
+        .hint("run it as root, or as the user that infrad runs as")
 }
 
 /// The answer, where no daemon holds the data directory.

@@ -1,11 +1,12 @@
 //! `infrad status`: how the running daemon is.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use infra_shared::printable::counted;
 use serde::de::DeserializeOwned;
 
-use super::Context;
+use super::{Context, operation};
 use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
@@ -31,6 +32,9 @@ pub(super) async fn ask_daemon<T: DeserializeOwned>(
     operation: Operation,
 ) -> Result<T, Failure> {
     match control::ask(&config.data_dir, operation).await {
+        Err(ControlError::Unreachable(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(operation::cannot_look(&config.data_dir, &error))
+        }
         Err(ControlError::Unreachable(error)) => {
             let what = format!("no infrad runs with the data in {}", config.data_dir.display());
             let by_unit = Unit::find().is_some();

@@ -15,8 +15,10 @@ use tokio::time::timeout;
 
 use super::{Operation, OperationFailure, SocketPath};
 
-/// A rotation writes every row anew, and a backup reads every one; all else takes a moment.
+/// A rotation writes every row anew, and a backup reads every one.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// All else takes a moment.
+const SHORT_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two parts of a file.
 const PART_PATIENCE: Duration = Duration::from_secs(30);
 /// The sessions of a hundred thousand users.
@@ -39,12 +41,13 @@ pub enum ControlError {
 
 /// Has the daemon that holds `data_dir` do `operation`.
 pub async fn ask<T: DeserializeOwned>(data_dir: &Path, operation: Operation) -> Result<T, ControlError> {
+    let patience = if operation.is_long() { PATIENCE } else { SHORT_PATIENCE };
     let asking = async {
         let mut answer = post(data_dir, operation).await?;
         let body = Limited::new(&mut answer.body, MAX_ANSWER_BYTES);
         body.collect().await.map(http_body_util::Collected::to_bytes).map_err(|_| ControlError::Unexpected)
     };
-    let body = timeout(PATIENCE, asking).await.map_err(|_| ControlError::TooSlow)??;
+    let body = timeout(patience, asking).await.map_err(|_| ControlError::TooSlow)??;
     serde_json::from_slice(&body).map_err(|_| ControlError::Unexpected)
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Email, IdentityError, ProviderSettings, ToldGroups, VerifiedIdentity, refused};
+use super::{Email, IdentityError, ProviderSettings, ToldGroups, TooManyGroups, VerifiedIdentity};
 
 const MAX_BYTES: usize = 256;
 
@@ -90,6 +90,12 @@ pub(super) fn identity(
 
 /// What the answers mention; the ID token counts before userinfo.
 pub(super) fn told(answers: Answers<'_>, settings: &ProviderSettings) -> Result<Told, IdentityError> {
+    let (told, groups) = parts(answers, settings);
+    Ok(Told { groups: groups?, ..told })
+}
+
+/// The same, with the groups apart.
+fn parts(answers: Answers<'_>, settings: &ProviderSettings) -> (Told, Result<ToldGroups, TooManyGroups>) {
     let find = |name: &str| {
         let in_id_token = answers.id_token.and_then(|claims| mentioned(claims, name));
         in_id_token.map(|value| (Source::IDToken, value)).or_else(|| {
@@ -103,29 +109,32 @@ pub(super) fn told(answers: Answers<'_>, settings: &ProviderSettings) -> Result<
         Source::IDToken => answers.id_token,
         Source::UserInfo => answers.user_info,
     });
-    Ok(Told {
+    let told = Told {
         name: find("name").map(|(_, value)| text(value)),
         email: of_email.and_then(email),
-        groups: ToldGroups::read(groups_from.map(|(_, value)| value), &settings.name)?,
+        groups: ToldGroups::Missing,
         sources: Sources {
             email: email_from.map(|(source, _)| source),
             groups: groups_from.map(|(source, _)| source),
         },
-    })
+    };
+    (told, ToldGroups::read(groups_from.map(|(_, value)| value), &settings.name))
 }
 
 /// What a later answer says. A claim that the source of `before` carried, and that nobody mentions although that source
-/// was verified again, is withdrawn (OpenID Connect Core §5.3.2, §12.2): it is told as empty. Groups that cannot be read
-/// prove nothing.
-pub(super) fn told_again(
-    answers: Answers<'_>,
-    before: Sources,
-    settings: &ProviderSettings,
-) -> Result<Told, IdentityError> {
-    let mut told = told(answers, settings)?;
-    if let ToldGroups::WrongType(kind) = told.groups {
-        return Err(refused(&format!("groups: neither a text nor a list ({kind})")));
-    }
+/// was verified again, is withdrawn (OpenID Connect Core §5.3.2, §12.2): it is told as empty, and so are groups
+/// that cannot be read or are too many: the answer confirms none of them.
+pub(super) fn told_again(answers: Answers<'_>, before: Sources, settings: &ProviderSettings) -> Told {
+    let (mut told, groups) = parts(answers, settings);
+    let no_groups = |reason: &dyn std::fmt::Display| {
+        tracing::warn!(provider = settings.name, %reason, "the provider confirms no group of a session");
+        ToldGroups::Listed { names: Vec::new(), left_out: 0 }
+    };
+    told.groups = match groups {
+        Err(too_many) => no_groups(&too_many),
+        Ok(unreadable @ ToldGroups::WrongType(_)) => no_groups(&format!("groups: {unreadable}")),
+        Ok(groups) => groups,
+    };
     let is_silent = |source: Option<Source>| match source {
         Some(Source::IDToken) => answers.id_token.is_some(),
         Some(Source::UserInfo) => answers.user_info.is_some(),
@@ -134,12 +143,17 @@ pub(super) fn told_again(
     if told.groups == ToldGroups::Missing && is_silent(before.groups) {
         told.groups = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
     }
+    // The source that vouched for the address before has the address, and does not vouch for it any longer.
+    let is_of_the_source = told.sources.email == before.email;
+    if let Some(email) = told.email.as_mut().filter(|email| is_of_the_source && email.is_verified.is_none()) {
+        email.is_verified = Some(false);
+    }
     if told.email.is_none() && is_silent(before.email) {
         told.email = Some(ToldEmail { address: None, is_verified: None });
     }
     told.sources.groups = told.sources.groups.or(before.groups);
     told.sources.email = told.sources.email.or(before.email);
-    Ok(told)
+    told
 }
 
 /// A claim that is there. Null means the same as left out.
@@ -269,14 +283,19 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_the_wrong_type_are_none_at_a_login_and_prove_nothing_later() {
-        for groups in [json!({"no": "list"}), json!(7)] {
+    fn groups_that_cannot_be_read_are_none_at_a_login_and_later() {
+        let none = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
+        let again = |claims: &Value| {
+            let answers = Answers { id_token: claims.as_object(), user_info: None };
+            told_again(answers, Sources::default(), &settings()).groups
+        };
+        for groups in [json!({"no": "list"}), json!(7), json!(true)] {
             let claims = json!({"groups": groups});
             assert!(identity_of(&claims, &json!(null)).expect("one").groups().is_empty());
-            let answers = Answers { id_token: claims.as_object(), user_info: None };
-            assert!(told_again(answers, Sources::default(), &settings()).is_err(), "{groups}");
+            assert_eq!(again(&claims), none, "{groups}");
         }
         let too_many = json!({"groups": vec!["g"; 257]});
+        assert_eq!(again(&too_many), none);
         assert!(matches!(identity_of(&too_many, &json!(null)), Err(IdentityError::TooMuch(_))));
     }
 
@@ -289,7 +308,7 @@ mod tests {
                 id_token: id_token.and_then(Value::as_object),
                 user_info: user_info.and_then(Value::as_object),
             };
-            let told = told_again(answers, before, &settings()).expect("something");
+            let told = told_again(answers, before, &settings());
             assert_eq!(told.groups == ToldGroups::Missing, told.email.is_none());
             assert_eq!(told.sources, before, "the source stays where it was");
             told.groups
@@ -306,6 +325,20 @@ mod tests {
             assert_eq!(groups(user_info, Some(nothing), None), ToldGroups::Missing);
             assert_eq!(groups(None, Some(nothing), Some(nothing)), ToldGroups::Missing);
         }
+    }
+
+    #[test]
+    fn address_without_a_word_on_it_is_verified_by_its_source_alone() {
+        let claims = json!({"email": "a@b.test"});
+        let again = |answers, source| {
+            let before = Sources { email: source, groups: None };
+            told_again(answers, before, &settings()).email.and_then(|email| email.is_verified)
+        };
+        let in_id_token = Answers { id_token: claims.as_object(), user_info: None };
+        let in_user_info = Answers { id_token: None, user_info: claims.as_object() };
+        assert_eq!(again(in_id_token, Some(Source::IDToken)), Some(false));
+        assert_eq!(again(in_user_info, Some(Source::UserInfo)), Some(false));
+        assert_eq!(again(in_user_info, Some(Source::IDToken)), None, "nobody withdrew it");
     }
 
     #[test]

@@ -114,18 +114,24 @@ impl Provider {
             None => None,
         };
         let user_info = if claims::are_missing(claims.as_ref(), held.sources, &self.settings) {
-            user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject).await.map_err(
-                |error| match error {
-                    // Core §5.3.2: the provider itself, at a place that was proven, speaks of somebody else.
-                    IdentityError::Refused(reason) => NotTold::OfAnother(reason),
-                    error => unproven(&error),
-                },
-            )?
+            let fetched =
+                user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject).await;
+            match fetched {
+                Ok(user_info) => user_info,
+                // Core §5.3.2: the provider itself, at a place that was proven, speaks of somebody else.
+                Err(IdentityError::Refused(reason)) => return Err(NotTold::OfAnother(reason)),
+                // What the ID token says is proven without it.
+                Err(error) if claims.is_some() => {
+                    tracing::warn!(provider = self.settings.name, %error, "only the ID token is taken over");
+                    None
+                }
+                Err(error) => return Err(unproven(&error)),
+            }
         } else {
             None
         };
         let answers = Answers { id_token: claims.as_ref(), user_info: user_info.as_ref() };
-        claims::told_again(answers, held.sources, &self.settings).map_err(|error| unproven(&error))
+        Ok(claims::told_again(answers, held.sources, &self.settings))
     }
 
     async fn claims_of(

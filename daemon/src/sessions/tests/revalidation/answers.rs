@@ -57,7 +57,6 @@ async fn an_answer_that_does_not_prove_what_it_says_keeps_the_session_and_change
         ("signature", other_signer(with(vec![]))),
         ("of another by a bad signature", other_signer(with(vec![("sub", json!("sub-bob"))]))),
         ("another issuer by a bad signature", other_signer(with(vec![("iss", json!("https://other.test"))]))),
-        ("groups", with(vec![("groups", json!({"no": "list"}))])),
         (
             "not a token",
             Misbehaviour::default().json(Endpoint::Token, |body| body["id_token"] = json!("not.a.token")),
