@@ -476,7 +476,8 @@ impl Attack {
             Self::Hello => {}
             Self::Bodies => return bodies(stream).await,
             Self::Fields | Self::AllowedFields => {
-                let small = if self == Self::Fields { &small[..] } else { &small[..60 * 5] };
+                let few = small.get(..60 * 5).expect("400 fields");
+                let small = if self == Self::Fields { &small[..] } else { few };
                 attacks::send(&mut stream, &attacks::preface(65_535)).await.then_some(())?;
                 for stream_id in (1..200).step_by(2) {
                     let head = attacks::frame(1, 4, stream_id, &block(&[&post, &json, small]));
