@@ -16,6 +16,7 @@ mod token;
 mod trust_server;
 mod use_server;
 
+use infra_shared::api::ProblemCode;
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::origin::Origin;
 use infra_shared::token_text::{LogoutProof, SessionToken};
@@ -165,6 +166,8 @@ impl ClientError {
 enum Ended {
     /// The daemon ended it, or it had ended before.
     AtDaemon,
+    /// The daemon does not know the token: there was nothing to end.
+    Unknown,
     /// The daemon could not be told.
     NotTold(DaemonError),
 }
@@ -173,9 +176,16 @@ enum Ended {
 fn end_session(client: &DaemonClient, token: &SessionToken) -> Ended {
     match client.log_out(token) {
         Ok(()) => Ended::AtDaemon,
+        Err(error) if error.problem() == Some(ProblemCode::NotAuthenticated) => Ended::Unknown,
         Err(error) if error.exit() == Exit::LoginNeeded => Ended::AtDaemon,
         Err(error) => Ended::NotTold(error),
     }
+}
+
+/// Nothing was ended, which whoever wants a token dead has to know.
+fn unknown_token(origin: &Origin) -> Failure {
+    Failure::new(Exit::Failed, "the daemon does not know this token: no session was ended")
+        .because_text(format!("INFRA_TOKEN was never issued at {origin}, was changed, or ended long ago"))
 }
 
 /// What is told of an entry in the keyring that is not ours to remove.

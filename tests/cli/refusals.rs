@@ -355,6 +355,20 @@ fn environment_token_with_a_wrong_secret_is_not_called_expired() {
 }
 
 #[test]
+fn logout_with_a_token_nobody_knows_ends_nothing_and_says_so() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let mut token = login::token(&alice);
+    let last = token.pop().expect("a character");
+    token.push(if last == 'a' { 'b' } else { 'a' });
+    let call = alice.infra(["logout"]).env("INFRA_TOKEN", &token).env("INFRA_SERVER", daemon.origin());
+    let ran = call.run().expect(1).telling(&["no session was ended"]);
+    assert!(!ran.stderr.contains("is ended"), "{ran}");
+    alice.infra(["status"]).run().expect(0);
+}
+
+#[test]
 fn client_secret_that_is_wrong_is_a_matter_for_the_operator() {
     let (provider, alice) = (Provider::start(), User::new());
     let entry = ProviderEntry { client_secret: "wrong".to_owned(), ..ProviderEntry::of(&provider) };

@@ -2,7 +2,7 @@
 
 use infra_shared::origin::Origin;
 
-use super::{ClientError, Context, Ended, end_session, left_alone, meant, times};
+use super::{ClientError, Context, Ended, end_session, left_alone, meant, times, unknown_token};
 use crate::arguments::Logout;
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
@@ -59,7 +59,8 @@ pub(super) fn log_out(
     };
     let hindrance = match context.reach(origin, state) {
         Ok(reach) => match end_session(&reach.client, &stored.token) {
-            Ended::AtDaemon => {
+            // One that is gone needs no end.
+            Ended::AtDaemon | Ended::Unknown => {
                 let forgotten = context
                     .settle_logouts(origin, &reach.client, state)
                     .and_then(|_| forget_here(context, origin, Some(stored), forget, None));
@@ -134,7 +135,7 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
     }
 }
 
-/// Ends the session of `INFRA_TOKEN`. There is nothing here to forget.
+/// Ends the session of `INFRA_TOKEN`.
 fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> Result<Exit, Failure> {
     let origin = context.server(arguments.server.as_ref(), state)?.expect("INFRA_TOKEN names its server");
     let token = context.settings.token.as_ref().expect("it was there a moment ago");
@@ -144,6 +145,7 @@ fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> 
             context.terminal.say(&format!("the session of INFRA_TOKEN at {origin} is ended"));
             Ok(Exit::Done)
         }
+        Ended::Unknown => Err(unknown_token(&origin)),
         Ended::NotTold(error) => Err(error.to_failure(&origin)),
     }
 }

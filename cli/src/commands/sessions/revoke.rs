@@ -3,7 +3,7 @@
 use infra_shared::printable::{counted, printable};
 use infra_shared::token_text::SessionID;
 
-use super::super::{Ended, end_session, logout};
+use super::super::{Ended, end_session, logout, unknown_token};
 use super::{Asking, Context, MAX_CHARACTERS};
 use crate::arguments::Revoke;
 use crate::failure::{Exit, Failure};
@@ -79,6 +79,7 @@ fn end_own(context: &Context, asking: &Asking) -> Result<Exit, Failure> {
             context.terminal.say(&format!("the session of INFRA_TOKEN at {} is ended", asking.origin));
             Ok(Exit::Done)
         }
+        Ended::Unknown => Err(unknown_token(&asking.origin)),
         Ended::NotTold(error) => Err(asking.failure(&error)),
     }
 }
