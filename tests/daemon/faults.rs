@@ -156,7 +156,8 @@ fn daemon_runs_where_directories_cannot_be_synced_and_says_so() {
     std::fs::DirBuilder::new().mode(0o700).create(&data).expect("a directory");
     assert!(daemon.start_under(injecting("fsync", "EINVAL", Some(&data))), "{}", daemon.log());
     daemon.wait_for_log("a file system cannot sync directories");
-    daemon.infrad(["status"]).wait().expect(0);
+    let is_ready = || (daemon.infrad(["status"]).wait().code == Some(0)).then_some(());
+    assert!(wait::until(Duration::from_secs(20), is_ready).is_some(), "{}", daemon.log());
 }
 
 #[test]
