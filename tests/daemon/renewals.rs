@@ -15,6 +15,8 @@ use infra_harness::wait;
 const OPEN: usize = 1_000;
 const BUSY: usize = 4;
 const SWAPS: usize = 100;
+/// For so many connections that carry no credentials.
+const ROOM: &str = "limits: {memoryBytes: 268435456}\n";
 /// More than the opening of all connections takes on a busy machine, or any swap.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -30,7 +32,7 @@ fn three_renewals_of_a_certificate_of_two_minutes_fail_no_request() {
 }
 
 fn renew_three_times(certificates_live: Duration) {
-    let Some(public) = PublicDaemon::start(Options { certificates_live, ..Options::default() }) else {
+    let Some(public) = start(Options { certificates_live, ..Options::default() }) else {
         return;
     };
     let load = Load::start(&public.target(), OPEN, BUSY);
@@ -58,7 +60,7 @@ fn a_hundred_renewals_on_demand_fail_no_request() {
 }
 
 fn renew_on_demand(renewals: usize) {
-    let Some(public) = PublicDaemon::start(Options::default()) else { return };
+    let Some(public) = start(Options::default()) else { return };
     let load = Load::start(&public.target(), OPEN, BUSY);
     wait_for_open(&load);
     let mut before = public.shown_for(NAME);
@@ -92,7 +94,7 @@ fn a_hundred_replacements_of_the_certificate_files_fail_no_request() {
     replace(0);
     let data = folder.join("..data");
     let files = format!(
-        "tls: {{files: {{certificate: {}, privateKey: {}}}}}\n",
+        "tls: {{files: {{certificate: {}, privateKey: {}}}}}\n{ROOM}",
         data.join("tls.crt").display(),
         data.join("tls.key").display()
     );
@@ -118,6 +120,15 @@ fn a_hundred_replacements_of_the_certificate_files_fail_no_request() {
     }
     assert_undisturbed(&load.stop());
     assert_eq!(status(&daemon, "files")["failures"], 0);
+}
+
+fn start(options: Options) -> Option<PublicDaemon> {
+    let mut public = PublicDaemon::prepare(options, "")?;
+    public.daemon.change(|configuration| configuration.more.push_str(ROOM));
+    public.lead_to("127.0.0.1");
+    public.daemon.start_again();
+    public.wait_for_certificate();
+    Some(public)
 }
 
 /// Waits until all connections are there.
