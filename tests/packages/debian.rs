@@ -163,13 +163,20 @@ fn start(root: &FreshRoot, page: &Page, unit: &mut Unit) -> String {
     (*found.unwrap_or_else(|| panic!("no fingerprint: {ran}"))).to_owned()
 }
 
+/// Asks for the address as the user who runs it, and keeps where it leads to.
+const FIRST_STEP: &str = r#"#!/bin/bash
+address=${1#http://}
+host=${address%%/*}
+exec 3<>"/dev/tcp/${host%:*}/${host#*:}"
+printf 'GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "${address#*/}" "$host" >&3
+sed -n 's/^[Ll]ocation: //p' <&3 | tr -d '\r\n' >"$HOME/url.new" && mv "$HOME/url.new" "$HOME/url"
+"#;
+
 /// Another account of the machine signs in with the line of the page; the id of the session.
 fn sign_in(root: &FreshRoot, page: &Page, provider: &CertifiedProvider, fingerprint: &str) -> String {
     root.run_blocks(page.blocks("The client on Debian"));
-    root.write_program(
-        "usr/local/bin/browser",
-        "#!/bin/sh\nprintf %s \"$1\" >\"$HOME/url.new\" && mv \"$HOME/url.new\" \"$HOME/url\"\n",
-    );
+    // The address of `infra` is for its own user alone: where it leads to is what this test's browser gets.
+    root.write_program("usr/local/bin/browser", FIRST_STEP);
     let line = page.console("The client on Debian").replace("sha256:…", fingerprint);
     let url = root.path("home/alice/url");
     let browser = Browser {
