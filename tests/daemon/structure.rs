@@ -44,6 +44,23 @@ fn rooms_are_doors_and_folders_and_files_tell_one_story() {
     }
 }
 
+/// A file that no `mod` names would be no error, and its tests would never run.
+#[test]
+fn every_file_of_a_test_program_is_part_of_it() {
+    for folder in ["tests/cli", "tests/daemon", "tests/hostile", "tests/packages"] {
+        let files = rust_files(folder);
+        let (_, main) =
+            files.iter().find(|(path, _)| path == Path::new("main.rs")).expect("the program's first file");
+        let forgotten: Vec<&Path> = files
+            .iter()
+            .map(|(path, _)| path.as_path())
+            .filter(|path| *path != Path::new("main.rs"))
+            .filter(|path| !main.contains(&format!("\nmod {};", room(path))))
+            .collect();
+        assert!(files.len() > 5 && forgotten.is_empty(), "{folder}: {forgotten:?}");
+    }
+}
+
 #[test]
 fn a_use_of_a_room_above_or_beside_is_found() {
     for (path, text) in [

@@ -9,9 +9,9 @@ use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths}
 use infra_harness::program::{Ran, Running};
 use infra_harness::{peers, wait};
 
+use super::debian::{SERVER, workspace};
 use super::fresh_root::{FreshRoot, Isolation};
 use super::page::Page;
-use super::{SERVER, workspace};
 
 const BOOT: Duration = Duration::from_mins(1);
 const COMMAND: Duration = Duration::from_mins(1);

@@ -2,19 +2,6 @@
 //! them, used by another account, upgraded, removed, purged. systemd does not run there: what its unit says is done by hand.
 //! Beside them the tarball, what is not packed, and what a container holds.
 
-#![expect(
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a program of tests, whose helpers say what went wrong"
-)]
-
-mod booted;
-mod fresh_root;
-mod making;
-mod page;
-mod tarball;
-mod unit;
-
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -30,11 +17,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use fresh_root::{FreshRoot, Isolation};
-use page::Page;
-use unit::Unit;
+use super::fresh_root::{FreshRoot, Isolation};
+use super::page::Page;
+use super::unit::Unit;
 
-const SERVER: &str = "infra.example.com";
+pub(crate) const SERVER: &str = "infra.example.com";
 const BOUND: Duration = Duration::from_mins(1);
 /// What the page is about, in its order; each is run below, and the last by `tarball`.
 const PARTS: [&str; 11] = [
@@ -80,7 +67,7 @@ exit "$code"
 
 #[test]
 fn a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says() {
-    let name = "a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says";
+    let name = "debian::a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says";
     let Isolation::Inside(root) = Isolation::enter(name) else { return };
     let page = Page::read();
     assert_eq!(page.headings(), PARTS, "a part of the page is not run here");
@@ -348,6 +335,6 @@ fn what_the_container_holds_runs_as_its_user_and_there_is_no_shell_in_it() {
 }
 
 /// The workspace, from a test of one of its packages.
-fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }

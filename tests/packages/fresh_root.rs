@@ -9,7 +9,7 @@ use infra_harness::program::{Ran, Running};
 use infra_harness::{peers, skip};
 use tempfile::TempDir;
 
-use super::workspace;
+use super::debian::workspace;
 
 const INSIDE: &str = "INFRA_TEST_FRESH_ROOT";
 /// The whole test, and one command of it.

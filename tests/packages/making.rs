@@ -6,7 +6,7 @@ use std::time::Duration;
 use infra_harness::program::Running;
 use tempfile::TempDir;
 
-use super::workspace;
+use super::debian::workspace;
 
 const BOUND: Duration = Duration::from_mins(1);
 

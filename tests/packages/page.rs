@@ -1,6 +1,6 @@
 //! `docs/install.md`: its commands, heading by heading.
 
-use super::workspace;
+use super::debian::workspace;
 
 /// From the first mark on: the part on Debian, and what follows it.
 pub(crate) struct Page {

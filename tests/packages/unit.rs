@@ -11,7 +11,7 @@ use std::time::Duration;
 use infra_harness::program::Running;
 use rustix::process::Signal;
 
-use super::FreshRoot;
+use super::fresh_root::FreshRoot;
 
 const BOUND: Duration = Duration::from_secs(30);
 

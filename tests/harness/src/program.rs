@@ -49,15 +49,32 @@ pub struct RecordingBrowser {
     environment: Vec<(OsString, OsString)>,
 }
 
-/// The path of a program of this workspace, built beside the test or the program that runs.
+/// The path of a program of this workspace, built beside the test or the program that runs, of the sources as they are.
 pub fn built(name: &str) -> PathBuf {
     let running = std::env::current_exe().expect("a running program has a path");
     let folder = running.parent().expect("a program lies in a folder");
     // Tests are built in `deps`, one folder below.
     let folder = if folder.ends_with("deps") { folder.parent().expect("it is in another") } else { folder };
     let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.exists(), "{} is missing: run `cargo build --workspace --bins` first", program.display());
+    let newer =
+        newer_source(&program).expect("`cargo build --workspace --bins` makes the programs of the tests");
+    assert_eq!(
+        newer,
+        None,
+        "{} is older than that: `cargo build --workspace --bins` first",
+        program.display()
+    );
     program
+}
+
+/// A source that was changed after this program was built, by the list that Cargo writes beside it.
+fn newer_source(program: &Path) -> std::io::Result<Option<PathBuf>> {
+    let built_at = program.metadata()?.modified()?;
+    let list = std::fs::read_to_string(program.with_extension("d"))?.replace("\\ ", "\0");
+    let sources = list.split_once(": ").map_or("", |(_, sources)| sources).split_whitespace();
+    Ok(sources.map(|source| PathBuf::from(source.replace('\0', " "))).find(|source| {
+        source.metadata().and_then(|data| data.modified()).is_ok_and(|changed| changed > built_at)
+    }))
 }
 
 impl User {

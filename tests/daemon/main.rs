@@ -1,0 +1,32 @@
+//! `infrad` as its operators and clients meet it.
+
+mod acme;
+mod acme_authority;
+mod audit;
+mod backends;
+mod backups;
+mod canaries;
+mod crashes;
+mod faults;
+mod floods;
+mod generated;
+mod hostile_provider;
+mod https;
+mod keys;
+mod killed;
+mod limits;
+mod monitoring;
+mod pages;
+mod providers;
+mod renewals;
+mod revalidation;
+mod reverse_proxies;
+mod root_key_faults;
+mod scanners;
+mod secret_kinds;
+mod services;
+mod session_listing;
+mod sessions;
+mod structure;
+mod transcripts;
+mod web_pages;

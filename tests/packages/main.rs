@@ -1,0 +1,17 @@
+//! Packages, chart and tarball as they are installed.
+
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a program of tests, whose helpers say what went wrong"
+)]
+
+mod booted;
+mod debian;
+mod fresh_root;
+#[path = "../helm/helm.rs"]
+mod helm;
+mod making;
+mod page;
+mod tarball;
+mod unit;
