@@ -12,20 +12,20 @@ use crate::token_text::SessionID;
 
 pub use problem::{MEDIA_TYPE, Problem, ProblemCode};
 
-/// `GET /v1/server`: what a client has to know before it logs in.
+/// Response to `GET /v1/server`: what a client needs before it logs in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
     pub version: String,
     pub now: Timestamp,
     pub providers: Vec<Provider>,
-    /// The pins of the daemon's own certification authority; empty when it does not serve with one.
+    /// Pins of the daemon's own CA. Empty if the daemon serves no certificate from that CA.
     #[serde(default)]
     pub pins: Vec<Pin>,
-    /// The addresses at which the daemon accepts logins. Empty from a daemon that does not list them.
+    /// Addresses at which the daemon accepts logins. Empty if the daemon does not list them.
     #[serde(default, rename = "publicURLs", skip_serializing_if = "Vec::is_empty")]
     pub public_urls: Vec<Origin>,
-    /// What will prove the daemon next, signed by its certification authority, where it announces something.
+    /// Signed announcement of a CA rollover, if the daemon has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succession: Option<String>,
 }
@@ -37,12 +37,12 @@ pub struct Provider {
     pub name: String,
     pub kind: String,
     pub issuer: String,
-    /// The loopback addresses that are registered at the provider, in the order in which they are tried.
+    /// Loopback redirect URIs registered at the provider, in the order in which a client tries them.
     #[serde(rename = "redirectURIs")]
     pub redirect_uris: Vec<String>,
 }
 
-/// `POST /v1/logins`.
+/// Body of `POST /v1/logins`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartLogin {
@@ -53,7 +53,7 @@ pub struct StartLogin {
     pub code_challenge: String,
 }
 
-/// The answer to [`StartLogin`]. The daemon has stored nothing: the ticket holds all that it will need.
+/// Response to [`StartLogin`]. The daemon stores nothing, because the ticket holds everything it needs later.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartedLogin {
@@ -64,7 +64,7 @@ pub struct StartedLogin {
     pub expires_at: Timestamp,
 }
 
-/// `POST /v1/logins/finish`. Sent once: whatever comes back, it is not sent again.
+/// Body of `POST /v1/logins/finish`. The client sends it once and never retries.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FinishLogin {
@@ -74,28 +74,28 @@ pub struct FinishLogin {
     pub code: SecretString,
     #[serde(serialize_with = "expose")]
     pub code_verifier: SecretString,
-    /// The issuer named by the authorization response, where it named one (RFC 9207).
+    /// Issuer named in the authorization response, if any (RFC 9207).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
-    /// What the user calls the machine that signs in: for people to read, and believed by nothing.
+    /// Name that the user gave to the machine. Display only: no decision depends on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     #[serde(default)]
     pub opened_by: OpenedBy,
 }
 
-/// How the authorization response came back to the client, in the client's own words.
+/// How the authorization response reached the client, as the client reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OpenedBy {
-    /// A browser brought it to the loopback listener.
+    /// The browser delivered it to the loopback listener.
     #[default]
     Browser,
-    /// A person pasted it into the terminal.
+    /// The user pasted it into the terminal.
     Paste,
 }
 
-/// The answer to [`FinishLogin`], and the only time that the token is shown.
+/// Response to [`FinishLogin`]. The token is never shown again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FinishedLogin {
@@ -106,28 +106,29 @@ pub struct FinishedLogin {
     pub now: Timestamp,
 }
 
-/// `GET /v1/session`: whose token this is, and until when. Who answers it borrows both: it is the busiest route.
+/// Response to `GET /v1/session`: the session, its user and its expiry. Generic so that the daemon can serialize
+/// borrowed values on its busiest route.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentSession<S = Session, U = User> {
     pub session: S,
     pub user: U,
     pub now: Timestamp,
-    /// What was opened after this session. Told to who only looks.
+    /// Sessions opened after this one. Present only in answers to `?use=false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newer: Option<NewerSessions>,
 }
 
-/// The user's other live sessions that were opened after the one that asks.
+/// The user's other live sessions that were opened after the caller's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewerSessions {
-    /// How many there are: 1 or more; no more than a hundred are counted.
+    /// Number of sessions, 1 to 100. Counting stops at 100.
     pub count: usize,
     pub newest: ListedSession,
 }
 
-/// `GET /v1/sessions`: the live sessions of a user, the newest first.
+/// Response to `GET /v1/sessions`: a user's live sessions, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedSessions {
@@ -135,24 +136,24 @@ pub struct ListedSessions {
     pub now: Timestamp,
 }
 
-/// A session as its user, or an administrator, sees it.
+/// A session as its user or an administrator sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedSession {
     #[serde(flatten)]
     pub session: Session,
     pub last_used_at: Timestamp,
-    /// What the client called its machine: nobody vouches for it.
+    /// Machine name that the client reported. Not verified.
     pub device: Option<String>,
     pub opened_by: OpenedBy,
-    /// Where the login came from, where the operator has it recorded.
+    /// Client address at login, if the operator records addresses.
     pub address: Option<String>,
-    /// Whether it is the one that asks.
+    /// Whether this is the caller's own session.
     pub current: bool,
     pub user: ListedUser,
 }
 
-/// Whose a listed session is. Not with the groups: there may be hundreds, and they are the same in each session.
+/// User of a listed session. Leaves out the groups: there may be hundreds, and they are the same in every session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedUser {
@@ -163,17 +164,17 @@ pub struct ListedUser {
     pub subject: String,
 }
 
-/// The answer to `DELETE /v1/sessions?which=others`.
+/// Response to `DELETE /v1/sessions?which=others`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndedSessions {
-    /// How many were ended, and had not ended before.
+    /// Number of sessions that this request revoked.
     pub ended: usize,
-    /// Whether the one that asked is among those that were meant: it is not ended.
+    /// Whether the caller's own session matched the selection. It is never revoked.
     pub includes_current: bool,
 }
 
-/// Who is signed in. The identity is (`issuer`, `subject`); the rest is for people to read.
+/// The signed-in user. (`issuer`, `subject`) is the identity; the other fields are for display.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
@@ -191,7 +192,7 @@ impl From<User> for ListedUser {
     }
 }
 
-/// A session and its two limits, by the daemon's clock.
+/// A session and its two expiry times, by the daemon's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
@@ -201,28 +202,28 @@ pub struct Session {
     pub idle_expires_at: Timestamp,
 }
 
-/// `POST /v1/tokens`: asks for a token that one service alone takes.
+/// Body of `POST /v1/tokens`: requests an audience token for one service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenAudienceToken {
-    /// The audience, or the name, of a service in the daemon's configuration.
+    /// Audience or name of a service in the daemon's configuration.
     pub audience: String,
 }
 
-/// The answer to [`OpenAudienceToken`], and the only time that the token is shown.
+/// Response to [`OpenAudienceToken`]. The token is never shown again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenedAudienceToken {
     #[serde(serialize_with = "expose")]
     pub token: SecretString,
-    /// The service's audience, whatever it was asked for by.
+    /// The service's audience, even if the client requested it by name.
     pub audience: String,
-    /// At most ten minutes from `now`, and never after the session's own end.
+    /// At most ten minutes after `now`, and never after the session expires.
     pub expires_at: Timestamp,
     pub now: Timestamp,
 }
 
-/// `POST /v1/logouts`: ends a session without its token.
+/// Body of `POST /v1/logouts`: revokes a session without its token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Logout {

@@ -1,15 +1,15 @@
-//! The time, handed to whoever needs it, so that a test can move it.
+//! The clock, passed in so that tests can set the time.
 
 use jiff::Timestamp;
 
-/// Tells the time of day.
+/// A source of the current time.
 ///
-/// An implementation must be cheap (it is asked for each request) and must not block.
+/// Implementations must be cheap, because every request reads the clock, and must not block.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// The clock of the machine.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

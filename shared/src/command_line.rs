@@ -1,4 +1,4 @@
-//! What was typed and not understood, in the three parts of every error: what happened, because of what, what to try.
+//! Explains command-line errors in three parts: what happened, why, and what to try.
 
 use std::ffi::OsString;
 
@@ -6,10 +6,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::printable::printable;
 
-/// More of an argument than anybody reads again.
+/// Longest text quoted from an argument.
 const MAX_CHARACTERS: usize = 200;
 
-/// A command line that was not understood.
+/// A command-line error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misuse {
     pub what: String,
@@ -18,8 +18,8 @@ pub struct Misuse {
 }
 
 impl Misuse {
-    /// What clap says of `arguments`, as `program` understands them. `None` where it was an answer that was asked for:
-    /// help or the version.
+    /// Translates clap's error about `arguments` of `program`. Returns `None` for `--help` and `--version`, which are
+    /// not errors.
     pub fn of(error: &clap::Error, program: &clap::Command, arguments: &[OsString]) -> Option<Self> {
         use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
 
@@ -74,7 +74,7 @@ impl Misuse {
     }
 }
 
-/// What is probably meant, and where everything that can be typed stands.
+/// Suggests the likely intended word and the matching `--help`.
 fn hint(error: &clap::Error, valid: &[String], help: &str) -> String {
     let typed = typed_text(error);
     let mut suggested: Vec<String> =
@@ -94,7 +94,7 @@ fn hint(error: &clap::Error, valid: &[String], help: &str) -> String {
     }
 }
 
-/// What was not understood.
+/// The text that clap rejected.
 fn typed_text(error: &clap::Error) -> String {
     [ContextKind::InvalidSubcommand, ContextKind::InvalidValue, ContextKind::InvalidArg]
         .into_iter()
@@ -102,9 +102,9 @@ fn typed_text(error: &clap::Error) -> String {
         .unwrap_or_default()
 }
 
-/// The command that was typed, as far as it is one.
+/// The subcommand named by the arguments, as far as they match one.
 struct Typed {
-    /// `infra login`
+    /// Full name, such as `infra login`.
     name: String,
     command: clap::Command,
 }
@@ -134,14 +134,14 @@ impl Typed {
     }
 }
 
-/// A name as people say it: `SERVER`, not `[SERVER]`; `--verbose`, not `--verbose...`.
+/// An argument's bare name: `SERVER` for `[SERVER]`, `--verbose` for `--verbose...`.
 fn plain(argument: &str) -> String {
     let name = argument.trim_end_matches('.');
     let is_positional = name.starts_with(['[', '<']);
     if is_positional { name.trim_matches(['[', ']', '<', '>']) } else { name }.to_owned()
 }
 
-/// The texts of a kind, safe to be shown again.
+/// Texts of one kind from clap's error, made safe to print.
 fn texts(error: &clap::Error, kind: ContextKind) -> Vec<String> {
     let show = |text: &String| printable(text, MAX_CHARACTERS);
     match error.get(kind) {
@@ -161,7 +161,7 @@ fn first_line(error: &clap::Error) -> String {
     printable(line.strip_prefix("error: ").unwrap_or(line), MAX_CHARACTERS)
 }
 
-/// When `--color` asks for colour, looked for by hand: help and errors are shown before anything else is understood.
+/// Reads `--color` before clap parses the arguments, because clap may print help or errors first.
 pub fn colour(arguments: &[OsString]) -> clap::ColorChoice {
     let mut words =
         arguments.iter().take_while(|argument| *argument != "--").filter_map(|word| word.to_str());
@@ -182,8 +182,7 @@ pub fn colour(arguments: &[OsString]) -> clap::ColorChoice {
     choice
 }
 
-/// The name among `known` that is probably meant by `typed`: at most one letter in three is another, or one is the
-/// beginning of the other.
+/// The closest match for `typed` in `known`. A match differs in at most one letter in three, or starts with `typed`.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     known

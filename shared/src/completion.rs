@@ -1,9 +1,9 @@
-//! What a shell offers at TAB. Its script asks the program itself, with the shell's name in a variable, so that commands,
-//! options and known names are those of this very version.
+//! Shell completion. The generated script calls the program and names the shell in a variable, so that candidates
+//! always match the installed version.
 //!
-//! Names of files and commands are never offered here: the shell completes those itself and quotes them as it needs. What
-//! is offered here is quoted where the shell does not do that, and left out where it could not be typed in one line. An
-//! attacker who chooses a name (of a file, or of a provider at a server) runs nothing by it.
+//! The shell itself completes and quotes names of files and commands. Other candidates are quoted here for shells that
+//! insert text unquoted. A candidate that cannot be typed on one line is left out. An attacker who chooses a name (of a
+//! file, or of a provider at a server) therefore cannot run code with it.
 
 mod nushell;
 mod quoting;
@@ -17,7 +17,7 @@ use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate};
 
 use crate::printable::is_printable;
 
-/// The shells that have completions.
+/// Shells with completion support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
     Bash,
@@ -29,21 +29,21 @@ pub enum Shell {
     Zsh,
 }
 
-/// A program that can be asked.
+/// A program that completes its own command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
     pub name: &'static str,
-    /// The variable that names the shell that asks.
+    /// Environment variable in which the script names the shell.
     pub variable: &'static str,
     pub arguments: fn() -> Command,
 }
 
-/// Marks a place where the shell completes a file, or a command with its arguments.
+/// Tags arguments that the shell completes itself: a file, or a command with its arguments.
 const FILE: &str = "file";
 const COMMAND: &str = "command";
 
 impl Program {
-    /// The script for `shell`. Nushell's holds commands and options alone.
+    /// Returns the script for `shell`. Nushell's script holds commands and options only.
     pub fn script(&self, shell: Shell) -> String {
         let template = match shell {
             Shell::Bash => include_str!("completion/script.bash"),
@@ -56,10 +56,12 @@ impl Program {
         template.replace("PROGRAM", self.name).replace("VARIABLE", self.variable)
     }
 
-    /// What `shell` is answered at the end of `words` (all before the first `--` is ours, and the last is being typed). The
-    /// first line says who completes: `names` are those that follow, `files` are the shell's, and so is `command N`, where
-    /// N words stand before the command. Empty where nothing can be completed: a message would land in the middle of a
-    /// line that somebody types.
+    /// Answers a completion request from `shell`. The command line follows the first `--` in `words`; its last word is
+    /// incomplete.
+    ///
+    /// The first line of the answer is one of: `names`, followed by candidates; `files`, if the shell completes a file
+    /// name; `command N`, if the shell completes a command that follows N words. The answer is empty if nothing
+    /// matches, because an error message would land in the line being typed.
     pub fn answer(&self, shell: &str, words: &[OsString]) -> String {
         let Ok(shell) = Shell::from_str(shell, false) else { return String::new() };
         let typed = words.iter().skip_while(|word| *word != "--").skip(1);
@@ -71,7 +73,7 @@ impl Program {
         self.answer_words(shell, &typed, words).unwrap_or_default()
     }
 
-    /// With the last word once more, as it is `typed`.
+    /// Answers for `words` without quotes. `typed` is the last word as the user typed it.
     fn answer_words(&self, shell: Shell, typed: &str, mut words: Vec<OsString>) -> Option<String> {
         let last = words.len().checked_sub(1)?;
         if let Some(dashes) = words.iter().take(last).position(|word| word == "--") {
@@ -93,7 +95,7 @@ impl Program {
             let Some(value) = value.and_then(|value| quoting::quoted(shell, value, typed)) else { continue };
             let help = name.get_help().map(ToString::to_string).unwrap_or_default();
             let help = help.lines().next().unwrap_or_default();
-            // Memory can be written.
+            // Writing to a string cannot fail.
             let _ = writeln!(answer, "{value}\t{help}");
         }
         Some(answer)
@@ -105,8 +107,8 @@ impl Program {
     }
 }
 
-/// The arguments as a shell offers them: options only after a `-`, so that a command or a server is what TAB gives; files
-/// and commands as marks.
+/// Adapts the arguments for completion: options appear only after a `-`, and arguments that the shell completes are
+/// tagged.
 fn offered(mut command: Command) -> Command {
     fn marked(argument: Arg) -> Arg {
         let mark = match argument.get_value_hint() {

@@ -3,8 +3,9 @@
 use sha2::digest::FixedOutputReset;
 use sha2::{Digest, Sha256};
 
-/// Hashes a secret in parts, one after the other, and leaves nothing of it behind: the hash keeps its last block in memory, so it is used in one place, never
-/// moved, and wiped (the feature `zeroize` of `sha2`).
+/// Hashes the concatenated parts of a secret and wipes the hash state.
+///
+/// The state holds the last block of input. It is never moved, and the `zeroize` feature of `sha2` clears it.
 #[must_use]
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();

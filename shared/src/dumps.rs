@@ -1,22 +1,22 @@
-//! Keeps secrets in memory out of core dumps, and out of the hands of other processes of the same user.
+//! Keeps secrets in memory out of core dumps and away from other processes of the same user.
 
 use std::io;
 
-/// Forbids core dumps of this process, and on Linux also that another process without privileges reads its memory or
-/// traces it (`PR_SET_DUMPABLE`).
+/// Disables core dumps of this process. On Linux it also stops unprivileged processes from reading its memory or
+/// tracing it (`PR_SET_DUMPABLE`).
 #[cfg(unix)]
 pub fn forbid() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    // The soft limit alone: a program that is started from here may want its own dumps.
+    // Only the soft limit, so that child processes can raise it again for their own dumps.
     let maximum = getrlimit(Resource::Core).maximum;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum })?;
     Ok(())
 }
 
-/// Nothing is known to be needed here. Not built on Windows yet.
+/// Does nothing: no other system needs it so far. Windows is not built yet.
 #[cfg(not(unix))]
 pub fn forbid() -> io::Result<()> {
     Ok(())

@@ -1,6 +1,6 @@
-//! HTTP over TLS whose peer is proven before anything is sent.
+//! HTTP over TLS that authenticates the server before it sends anything.
 //!
-//! One place builds TLS client configurations and HTTP clients for both programs.
+//! Builds the TLS client configurations and HTTP clients of both programs.
 
 mod authorities;
 mod body;
@@ -29,45 +29,45 @@ pub use failure::{closed_in_handshake, nothing_was_sent, untrusted};
 pub use no_proxy::NoProxy;
 pub use proxies::{Proxies, Proxy, ProxyError, Route};
 
-/// Whom a client accepts at the other end. There is no way to accept anybody.
+/// Which servers a client accepts. Verification cannot be turned off.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Whoever the operating system's roots vouch for.
+    /// Servers with a certificate from one of the operating system's root CAs.
     System,
-    /// Whoever these certification authorities vouch for, and nobody else.
+    /// Servers with a certificate from one of these CAs only.
     Authorities(Vec<CertificateDer<'static>>),
-    /// The authority with this public key, sent in the chain and matched inside the handshake, and nobody else. With
-    /// `authorities`, the chain must lead to one of those as well.
+    /// Servers with a certificate from the CA with this public key only. The server must send that CA in its chain.
+    /// With `authorities`, the chain must also lead to one of those.
     Pinned { pin: Pin, authorities: Option<Vec<CertificateDer<'static>>> },
 }
 
-/// How long a client waits.
+/// Timeouts of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub connect: Duration,
-    /// From the start of the request to the last byte of the answer.
+    /// From the start of the request to the last byte of the response.
     pub total: Duration,
 }
 
-/// How the peer is reached. Whom a client accepts is the same either way.
+/// Whether requests may use a proxy. The server is authenticated the same way in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Direct,
-    /// Through the proxy that the environment names, where it names one.
+    /// Through the proxy from the environment, if it names one.
     Proxy,
 }
 
-/// How a client of the command line agrees on keys.
+/// Key exchange groups that a command-line client offers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum KeyExchange {
-    /// X25519MLKEM768 first: safe against quantum computers, in a first message of more than one packet.
+    /// X25519MLKEM768 first: resistant to quantum computers, but its ClientHello needs more than one packet.
     #[default]
     Hybrid,
-    /// Without it: for middleboxes that reset connections with a first message of more than one packet.
+    /// Without X25519MLKEM768, for middleboxes that reset connections whose ClientHello spans several packets.
     Classical,
 }
 
-/// Why a peer was not accepted.
+/// Why a server's certificate was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
     #[error("its certification authority has the fingerprint {received}")]
@@ -90,7 +90,7 @@ pub enum Untrusted {
     NoTLS,
 }
 
-/// Why no client can be built.
+/// Why a client cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoClient {
     #[error("the operating system's certification authorities cannot be used: {0}")]
@@ -99,7 +99,7 @@ pub enum NoClient {
     Authority(String),
 }
 
-/// Why an answer's body was not read to its end.
+/// Why a response body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     #[error("it is larger than {limit} bytes")]
@@ -110,7 +110,8 @@ pub enum BodyError {
     Interrupted(std::io::Error),
 }
 
-/// The pin of the key that a certificate certifies: the SHA-256 of its SubjectPublicKeyInfo. `None` when it is not one.
+/// Pin of a certificate's public key: the SHA-256 of its SubjectPublicKeyInfo. Returns `None` if the certificate cannot
+/// be parsed.
 pub fn pin_of_certificate(certificate: &CertificateDer<'_>) -> Option<Pin> {
     let (rest, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     rest.is_empty().then(|| Pin::of_public_key(parsed.public_key().raw))

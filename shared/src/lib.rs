@@ -1,6 +1,5 @@
-//! What `infra` and `infrad` both have to know: the wire format, the text of a session token, how a login is bound to
-//! one daemon, HTTP over TLS whose peer is proven, what to say of a command line that was not understood, and what
-//! shells offer at TAB.
+//! Code shared by `infra` and `infrad`: the wire format, token formats, login binding, HTTP over authenticated TLS,
+//! command-line errors and shell completion.
 
 pub mod api;
 pub mod clock;

@@ -1,8 +1,8 @@
-//! Binds a login to the daemon that the user dialled and to the identity provider that the user chose there, so that it can
-//! be relayed neither to another daemon nor to another provider.
+//! Binds a login to the daemon and the identity provider that the user chose, so that an attacker cannot relay it to
+//! another daemon or provider.
 //!
-//! The PKCE code verifier (RFC 7636 §4.1) carries, behind its random part, a hash of the [`LoginBinding`]. A daemon that is
-//! not the one dialled, or a ticket for another provider, finds a binding that does not match (RFC 9700 §4.4: mix-up).
+//! The PKCE code verifier (RFC 7636 §4.1) consists of a random part and a hash of the [`LoginBinding`]. If another
+//! daemon receives it, or the ticket is for another provider, the hash does not match (RFC 9700 §4.4: mix-up).
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -15,30 +15,30 @@ use crate::origin::Origin;
 use crate::pin::Pin;
 use crate::random;
 
-/// Random characters in a verifier: 43 of 62, 256 bits (RFC 7636 §7.1 asks for 256).
+/// Random characters in a verifier: 43 out of an alphabet of 62, 256 bits (RFC 7636 §7.1 recommends 256).
 const RANDOM_CHARACTERS: usize = 43;
 
-/// Separates this hash from every other, and this form of it from earlier ones.
+/// Domain separation: distinguishes this hash from all others and from earlier versions.
 const LABEL: &str = "infra-login-v2";
 
-/// What a login is bound to: the daemon as it was dialled and proven, and one identity provider of it.
+/// What a login is bound to: the daemon as dialled and authenticated, and one of its identity providers.
 #[derive(Debug, Clone, Copy)]
 pub struct LoginBinding<'a> {
     pub origin: &'a Origin,
-    /// The pin that proved the daemon, if one did.
+    /// Pin that authenticated the daemon, if any.
     pub pin: Option<&'a Pin>,
-    /// The provider's name at the daemon, and its issuer, byte for byte.
+    /// The provider's name at the daemon and its issuer, byte for byte.
     pub provider: &'a str,
     pub issuer: &'a str,
 }
 
-/// A PKCE code verifier that is bound to one daemon and one provider.
+/// A PKCE code verifier bound to one daemon and one provider.
 #[derive(Debug, Clone)]
 pub struct BoundVerifier(SecretString);
 
 impl LoginBinding<'_> {
-    /// base64url(SHA-256) over label, origin, pin or nothing, provider and issuer. Each is preceded by its length, so no two
-    /// bindings have the same input.
+    /// base64url(SHA-256) of label, origin, pin (may be empty), provider and issuer. Each part is prefixed with its
+    /// length, so different bindings never have the same input.
     fn hash(&self) -> String {
         let origin = self.origin.to_string();
         let pin = self.pin.map_or(&[][..], |pin| pin.as_bytes());
@@ -54,14 +54,14 @@ impl LoginBinding<'_> {
 }
 
 impl BoundVerifier {
-    /// Draws a verifier for one login.
+    /// Generates a verifier for one login.
     #[must_use]
     pub fn mint(binding: &LoginBinding<'_>) -> Self {
         let random = random::alphanumeric(RANDOM_CHARACTERS);
         Self(format!("{random}.{}", binding.hash()).into())
     }
 
-    /// The verifier as a client sent it; `None` when it does not have the form of one.
+    /// Parses a verifier from a client. Returns `None` if it is malformed.
     #[must_use]
     pub fn parse(text: SecretString) -> Option<Self> {
         let (random, binding) = text.expose_secret().split_once('.')?;
@@ -72,7 +72,7 @@ impl BoundVerifier {
         well_formed.then_some(Self(text))
     }
 
-    /// The text that goes to the token endpoint as `code_verifier`.
+    /// The text for the token endpoint's `code_verifier`.
     #[must_use]
     pub fn expose(&self) -> &SecretString {
         &self.0
@@ -84,7 +84,7 @@ impl BoundVerifier {
         BASE64_URL_SAFE_NO_PAD.encode(sha256(&[self.0.expose_secret().as_bytes()]))
     }
 
-    /// Whether this verifier was minted for a login with this binding.
+    /// Whether this verifier was minted with this binding.
     #[must_use]
     pub fn is_bound_to(&self, binding: &LoginBinding<'_>) -> bool {
         let text = self.0.expose_secret();
@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// As `docs/api.md` describes it for other clients: computed with `sha256sum` from the bytes.
+    /// The form that `docs/api.md` describes for other clients. The expected value was computed with `sha256sum`.
     #[test]
     fn the_binding_has_the_documented_form() {
         let origin = origin("infra.example.com");

@@ -1,9 +1,9 @@
-//! Names that an operator gives to providers, services and backends.
+//! Validates the names that an operator gives to providers, services and backends.
 
 const MOST_CHARACTERS: usize = 32;
 
-/// Whether a text is a name: 1 to 32 lower-case letters, digits and dashes, and no dash in front. Such a name means itself in
-/// every shell, file and URL.
+/// Whether a text is a name: 1 to 32 lower-case letters, digits and dashes, without a leading dash. Such a name needs
+/// no escaping in shells, files and URLs.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -1,4 +1,4 @@
-//! The address of a daemon as people type it, brought to one form: `https://host[:port]`.
+//! A daemon's address as people type it, normalized to `https://host[:port]`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::{Host, Url};
 
-/// An HTTPS origin (RFC 6454 §4): lower-case host, and a port where it is not 443.
+/// An HTTPS origin (RFC 6454 §4): lower-case host, and a port unless it is 443.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     host: String,
     port: u16,
 }
 
-/// Why a text is not the address of a daemon.
+/// Why a text is not a daemon's address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedOrigin {
     #[error("a server's address is `host`, `host:port` or `https://host[:port]`")]
@@ -38,17 +38,17 @@ impl Origin {
         self.port
     }
 
-    /// This origin with another port, for a daemon that learns its port when it binds.
+    /// Replaces the port, for a daemon that learns its port when it binds.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Self {
         Self { host: self.host.clone(), port }
     }
 
-    /// The URL of `path`, which starts with a slash.
+    /// The URL of `path`.
     ///
     /// # Panics
     ///
-    /// When `path` does not start with a slash: a mistake in this program.
+    /// If `path` does not start with a slash, which is a programming error.
     #[must_use]
     pub fn url(&self, path: &str) -> Url {
         assert!(path.starts_with('/'), "a path starts with a slash");
@@ -75,7 +75,8 @@ impl FromStr for Origin {
             Some(Host::Ipv6(address)) => format!("[{address}]"),
             _ => return Err(MalformedOrigin::NotAnAddress),
         };
-        // `1%2e%2e` is a name, and without its dots it would be an address that nobody typed.
+        // `1%2e%2e` is a valid name, but without its trailing dots it would turn into an address that the user did not
+        // type.
         let is_the_same_again =
             Url::parse(&format!("https://{host}")).is_ok_and(|again| again.host_str() == Some(&host));
         if has_control_character || !is_the_same_again || url.port() == Some(0) {
@@ -89,7 +90,7 @@ impl FromStr for Origin {
         if !bare {
             return Err(MalformedOrigin::MoreThanAnOrigin);
         }
-        // A URL reads `100200300`, `0x7f.1` and `10.7` as addresses: nobody meant the machines that have them.
+        // URL parsers read `100200300`, `0x7f.1` and `10.7` as IPv4 addresses. Users never mean those machines.
         let typed = with_scheme.split("://").nth(1).unwrap_or_default().split(['/', ':']).next();
         let is_typed_address = |address| typed.is_some_and(|typed| typed.trim_end_matches('.') == address);
         if matches!(url.host(), Some(Host::Ipv4(_))) && !is_typed_address(host.as_str()) {

@@ -1,4 +1,4 @@
-//! A pin: the SHA-256 of a certification authority's public key, written `sha256:HEX`.
+//! A pin: the SHA-256 of a CA's public key, written `sha256:HEX`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 of the DER `SubjectPublicKeyInfo` (RFC 5280 §4.1) of a certification authority.
+/// The SHA-256 of a CA's DER `SubjectPublicKeyInfo` (RFC 5280 §4.1).
 ///
-/// It is public: it is printed, compared by people, and stored in the clear.
+/// Pins are public: programs print them, people compare them, and both sides store them unencrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin([u8; 32]);
 
@@ -18,14 +18,16 @@ pub struct Pin([u8; 32]);
 pub struct MalformedPin;
 
 impl Pin {
-    /// The pin of the key in `subject_public_key_info`, a complete DER structure.
+    /// Pin of the key in `subject_public_key_info`, a complete DER structure.
     #[must_use]
     pub fn of_public_key(subject_public_key_info: &[u8]) -> Self {
         Self(Sha256::digest(subject_public_key_info).into())
     }
 
-    /// The common name of an `infrad`'s own certification authority with this pin: clients that hold no more than the pin
-    /// can name the authority by it. Authorities of different daemons are not mistaken for each other.
+    /// Common name of the daemon CA with this pin.
+    ///
+    /// It contains part of the pin, so a client that stores only the pin can name the CA in its hint, and CAs of
+    /// different daemons have different names.
     #[must_use]
     pub fn authority_name(&self) -> String {
         let text = self.to_string();
@@ -41,7 +43,7 @@ impl Pin {
 impl FromStr for Pin {
     type Err = MalformedPin;
 
-    /// Takes upper and lower case, and colons between the bytes, as people paste what other tools print.
+    /// Accepts upper and lower case, and colons between bytes, as other tools print fingerprints.
     fn from_str(text: &str) -> Result<Self, MalformedPin> {
         let text = text.trim();
         let Some((name, digits)) = text.split_once(':') else { return Err(MalformedPin) };

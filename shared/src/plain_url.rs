@@ -1,10 +1,11 @@
-//! URLs that are read as they are written.
+//! Parses URLs only if every parser reads them the same way.
 
 use url::Url;
 
-/// Parses `text` if it is printable ASCII without spaces and backslashes (RFC 3986 §2). The parser of browsers drops line
-/// breaks and tabs, trims the ends, reads a backslash as a slash and maps letters of other scripts: what it makes of such a
-/// text may not be what somebody else makes of it.
+/// Parses `text` if it is printable ASCII without spaces and backslashes (RFC 3986 §2).
+///
+/// The WHATWG parser drops line breaks and tabs, trims the ends, reads a backslash as a slash and maps non-ASCII
+/// letters. Another program may read such a text as a different URL.
 #[must_use]
 pub fn parse(text: &str) -> Option<Url> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');

@@ -1,32 +1,34 @@
-//! Text from elsewhere, made safe to show: nothing in it can move a cursor, change a title or forge a line.
+//! Makes text from remote sources safe to print: it cannot move the cursor, change a title or forge a line.
 
 use std::fmt::Write;
 
-/// `text` without control, format and line-separating characters (Unicode Cc, Cf, Zl, Zp), cut at `limit` characters.
+/// Removes control, format and line-separating characters (Unicode Cc, Cf, Zl, Zp) from `text` and cuts it at `limit`
+/// characters.
 ///
-/// Terminal escapes begin with a control character; bidirectional overrides are format characters.
+/// Terminal escapes start with a control character; bidirectional overrides are format characters.
 #[must_use]
 pub fn printable(text: &str, limit: usize) -> String {
     text.chars().filter(|character| is_printable(*character)).take(limit).collect()
 }
 
-/// A number of things: `1 session`, `2 sessions`.
+/// Formats a count: `1 session`, `2 sessions`.
 #[must_use]
 pub fn counted(count: impl TryInto<u64>, thing: &str) -> String {
-    // What does not fit is many.
+    // A count that does not fit is plural.
     let count = count.try_into().unwrap_or(u64::MAX);
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{plural}")
 }
 
-/// Whether a character can be shown as it is.
+/// Whether a character is safe to print.
 #[must_use]
 pub fn is_printable(character: char) -> bool {
     !character.is_control() && !is_format(character) && !matches!(character, '\u{2028}' | '\u{2029}')
 }
 
-/// `json`, which stands in one line, with everything that [`printable`] leaves out written as an escape (RFC 8259 §7): the
-/// same value, and as safe to show. JSON itself asks that of the first 32 characters alone.
+/// Escapes in one-line `json` every character that [`printable`] removes (RFC 8259 §7).
+///
+/// The value stays the same and is safe to print. JSON itself requires escapes only for the first 32 characters.
 #[must_use]
 pub fn printable_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
@@ -34,7 +36,7 @@ pub fn printable_json(json: &str) -> String {
         if is_printable(character) {
             shown.push(character);
         } else {
-            // Outside of texts JSON is ASCII: what is met here stands in a text.
+            // JSON is ASCII outside of strings, so this character is inside a string.
             for unit in character.encode_utf16(&mut [0; 2]) {
                 let _ = write!(shown, "\\u{unit:04x}");
             }
@@ -43,7 +45,7 @@ pub fn printable_json(json: &str) -> String {
     shown
 }
 
-/// General category Cf, as of Unicode 16, and what else is not seen by default (Default_Ignorable_Code_Point), but for the
+/// Whether a character is in category Cf of Unicode 16 or is invisible (Default_Ignorable_Code_Point). Excludes the
 /// variation selectors, which emoji need.
 fn is_format(character: char) -> bool {
     matches!(character,

@@ -1,6 +1,6 @@
-//! Random bytes and random text, straight from the operating system.
+//! Random bytes and text from the operating system's generator.
 //!
-//! A failing generator aborts the operation by panicking: there is nothing safe to continue with.
+//! Panics if the generator fails, because there is no safe way to continue.
 
 use rand::Rng;
 use rand::distr::{Alphanumeric, SampleString};
@@ -15,7 +15,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// `length` characters of `0-9A-Za-z`, each equally likely (5.95 bits a character).
+/// `length` characters of `0-9A-Za-z`, uniformly distributed (5.95 bits a character).
 #[must_use]
 pub fn alphanumeric(length: usize) -> String {
     Alphanumeric.sample_string(&mut UnwrapErr(SysRng), length)
@@ -39,7 +39,7 @@ mod tests {
             .map(|byte| (f64::from(counts[usize::from(byte)]) - expected).powi(2) / expected)
             .sum();
 
-        // 61 degrees of freedom: 142.4 is passed by chance once in 10^8 runs.
+        // 61 degrees of freedom: a fair generator exceeds 142.4 once in 10^8 runs.
         assert!(chi_squared < 142.4, "chi squared is {chi_squared}");
         let drawn: u32 =
             (0..128_u8).filter(u8::is_ascii_alphanumeric).map(|byte| counts[usize::from(byte)]).sum();

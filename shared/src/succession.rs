@@ -1,7 +1,7 @@
-//! Succession: what a daemon's certification authority says will prove the daemon next.
+//! CA rollover: a signed announcement of what will authenticate the daemon next.
 //!
-//! A statement is a JWS (RFC 7515 §3.1) with ES256, signed by the authority's own key: whoever has no more than the key of
-//! a leaf cannot make one. Clients take it over a connection that the authority vouched for, and from nowhere else.
+//! A statement is a JWS (RFC 7515 §3.1) with ES256, signed by the CA's own key. An attacker with only a leaf's key
+//! cannot create one. Clients accept statements only over a connection that the CA authenticated.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -17,44 +17,44 @@ use crate::http::{is_authority, pin_of_certificate};
 use crate::origin::Origin;
 use crate::pin::Pin;
 
-/// The answer header that says that there is a statement, by its number: what it says is at `/v1/server`.
+/// Response header with the sequence number of the current statement. `/v1/server` returns the statement itself.
 pub const HEADER: &str = "infra-succession";
 
 const TYPE: &str = "infra-succession+jwt";
 const ALGORITHM: &str = "ES256";
-/// A hundred addresses, each named twice, are half of it.
+/// A statement with 100 addresses, each listed twice, takes half of this.
 const MAX_CHARACTERS: usize = 64 * 1024;
-/// Clocks differ.
+/// Tolerated clock difference.
 const LEEWAY: SignedDuration = SignedDuration::from_hours(1);
 
-/// What an authority says.
+/// The claims of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
-    /// The daemon's addresses: it holds for these and no other.
+    /// Addresses of the daemon that the statement covers.
     pub servers: Vec<Origin>,
-    /// Those among them that will be proven by a certificate of a public authority.
+    /// The addresses among `servers` that will use a certificate from a public CA.
     pub public: Vec<Origin>,
-    /// The pin of the authority that takes over, where one does.
+    /// Pin of the new CA, if there is one.
     pub pin: Option<Pin>,
-    /// Grows with every other thing that is said.
+    /// Increases with every new statement.
     pub sequence: u64,
-    /// Seconds since 1970 (RFC 7519 §4.1.6).
+    /// Issue time in seconds since 1970 (RFC 7519 §4.1.6).
     pub iat: i64,
-    /// Seconds since 1970 (RFC 7519 §4.1.4): it is not taken later. What was taken stays.
+    /// Expiry in seconds since 1970 (RFC 7519 §4.1.4). Clients keep what they accepted before it.
     pub exp: i64,
 }
 
-/// What a pinned authority said of one server. There is none without its signature.
+/// A verified statement about one server. Can only be created by verifying a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Succession {
     pub sequence: u64,
-    /// The pin of the authority that takes over.
+    /// Pin of the new CA, if there is one.
     pub pin: Option<Pin>,
-    /// Whether the operating system's authorities may vouch for the server from now on.
+    /// Whether the client may accept the operating system's CAs for the server from now on.
     pub public: bool,
 }
 
-/// Why a statement is not believed.
+/// Why a statement is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotBelieved {
     #[error("it cannot be read")]
@@ -75,12 +75,13 @@ pub enum NotBelieved {
 struct Header {
     alg: String,
     typ: String,
-    /// RFC 7515 §4.1.6: the certificate of the authority alone, in standard Base64.
+    /// RFC 7515 §4.1.6: only the CA's certificate, in standard Base64.
     x5c: Vec<String>,
 }
 
 impl Statement {
-    /// Signs with the key (PKCS #8, P-256) of the authority with this certificate (DER). `None` when it is not such a key.
+    /// Signs with the private key (PKCS #8, P-256) of the CA with this certificate (DER). Returns `None` if the key is
+    /// of another kind.
     #[must_use]
     pub fn sign(&self, certificate: &[u8], private_key: &[u8]) -> Option<String> {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private_key).ok()?;
@@ -99,8 +100,10 @@ impl Statement {
 }
 
 impl Succession {
-    /// What `text` says of `server`, when one of the authorities in `trusted` signed it, it is in date at `now`, and it is
-    /// not older than what was seen before (`seen`, 0 where nothing was).
+    /// Verifies a statement about `server`.
+    ///
+    /// It must be signed by a CA in `trusted`, in date at `now`, and not older than `seen`, the highest sequence number
+    /// accepted so far (0 if none).
     pub fn verify(
         text: &str,
         trusted: &[Pin],
@@ -129,7 +132,7 @@ impl Succession {
     }
 }
 
-/// The statement in `text`, when its signer is one of `trusted`.
+/// Parses the statement if one of `trusted` signed it.
 fn authenticate(text: &str, trusted: &[Pin]) -> Result<Statement, NotBelieved> {
     if text.len() > MAX_CHARACTERS {
         return Err(NotBelieved::Malformed);

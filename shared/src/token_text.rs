@@ -1,7 +1,7 @@
-//! The text of a session token: `infra_` + id (10 characters) + `.` + secret (24 characters).
+//! Format of a session token: `infra_` + ID (10 characters) + `.` + secret (24 characters).
 //!
-//! Both parts are drawn from `0-9A-Za-z`; the secret carries 142.9 bits. The daemon keeps the id and the SHA-256 of the
-//! whole text, so a stolen store holds no token.
+//! Both parts are drawn from `0-9A-Za-z`; the secret has 142.9 bits of entropy. The daemon stores the ID and the
+//! SHA-256 of the whole text, so a stolen store contains no token.
 
 mod audience;
 
@@ -22,36 +22,36 @@ const PREFIX: &str = "infra_";
 const ID_CHARACTERS: usize = 10;
 const SECRET_CHARACTERS: usize = 24;
 
-/// Sets the logout proof apart from every other hash of a token.
+/// Domain separation for the logout proof.
 const LOGOUT_CONTEXT: &[u8] = b"infra-logout-v1";
 
-/// A well-formed session token. That it is well-formed says nothing of whether it is good.
+/// A well-formed session token. It may not be valid.
 #[derive(Debug, Clone)]
 pub struct SessionToken {
     text: SecretString,
     id: SessionID,
 }
 
-/// The public part of a token: it names a session and opens nothing.
+/// The public part of a token. It names a session but grants no access.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct SessionID(String);
 
-/// Ends a session, and can do nothing else: SHA-256(context ‖ SHA-256(token)).
+/// Proof that allows signing out, and nothing else: SHA-256(context ‖ SHA-256(token)).
 ///
-/// A client keeps it after a logout that the daemon could not be told of. Whoever steals it learns neither the token nor
-/// the hash that the daemon keeps.
+/// A client keeps it if the daemon is unreachable at logout. A thief learns neither the token nor the hash that the
+/// daemon stores.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LogoutProof([u8; 32]);
 
-/// Draws a token of a kind: its id, and the whole text.
+/// Generates a token with this prefix and returns its ID and its text.
 fn mint(prefix: &str) -> (String, SecretString) {
     let id = random::alphanumeric(ID_CHARACTERS);
     let text = format!("{prefix}{id}.{}", random::alphanumeric(SECRET_CHARACTERS)).into();
     (id, text)
 }
 
-/// The id in `text`, where that is a token of a kind.
+/// Returns the ID in `text` if it is a token with this prefix.
 fn id_in<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (id, secret) = text.strip_prefix(prefix)?.split_once('.')?;
     (is_alphanumeric(id, ID_CHARACTERS) && is_alphanumeric(secret, SECRET_CHARACTERS)).then_some(id)
@@ -62,14 +62,14 @@ fn is_alphanumeric(text: &str, length: usize) -> bool {
 }
 
 impl SessionToken {
-    /// Draws a new token from the operating system's generator.
+    /// Generates a token from the operating system's random generator.
     #[must_use]
     pub fn mint() -> Self {
         let (id, text) = mint(PREFIX);
         Self { text, id: SessionID(id) }
     }
 
-    /// The token in `text`; `None` when it is not one.
+    /// Parses a token. Returns `None` if it is malformed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let id = SessionID(id_in(text, PREFIX)?.to_owned());
@@ -87,7 +87,7 @@ impl SessionToken {
         self.text.expose_secret()
     }
 
-    /// The SHA-256 of the whole text, which is what the daemon keeps.
+    /// The SHA-256 of the whole text, which the daemon stores.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         sha256(&[self.expose().as_bytes()])
@@ -131,13 +131,13 @@ impl<'de> Deserialize<'de> for SessionID {
 }
 
 impl LogoutProof {
-    /// The proof for the token whose SHA-256 is `token_hash`.
+    /// Derives the proof from the SHA-256 of a token.
     #[must_use]
     pub fn of_hash(token_hash: &[u8; 32]) -> Self {
         Self(Sha256::new().chain_update(LOGOUT_CONTEXT).chain_update(token_hash).finalize().into())
     }
 
-    /// The proof in base64url, as it stands in JSON.
+    /// Parses the base64url form used in JSON.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
@@ -148,7 +148,7 @@ impl LogoutProof {
         &self.0
     }
 
-    /// base64url, for JSON.
+    /// The base64url form used in JSON.
     #[must_use]
     pub fn to_text(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.0)

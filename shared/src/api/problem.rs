@@ -1,4 +1,4 @@
-//! Errors on the wire: RFC 9457 problem details with a stable code.
+//! Error responses: RFC 9457 problem details with a stable code.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The media type of a [`Problem`] (RFC 9457 §3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What went wrong, as a caller may know it. The precise reason is in the daemon's log under `request_id`.
+/// An error as the client may see it. The daemon logs the precise reason under `request_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
@@ -18,48 +18,48 @@ pub struct Problem {
     pub code: ProblemCode,
     #[serde(rename = "requestID")]
     pub request_id: String,
-    /// What to do about it, where there is something to say beyond the title.
+    /// What to do, if there is more to say than the title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// The codes that programs may rely on.
+/// Error codes that programs may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemCode {
-    /// 410: the login was not finished in time, or was finished before.
+    /// 410: the login expired or was already finished.
     LoginExpired,
     /// 403: the identity provider, the policy or a check refused the login.
     LoginRefused,
-    /// 502: the identity provider did not answer, or not sensibly.
+    /// 502: the identity provider did not respond, or its response was unusable.
     ProviderUnavailable,
-    /// 503: the daemon cannot do this now.
+    /// 503: the daemon is temporarily unable to handle the request.
     Unavailable,
-    /// 401: no token, or none that is good.
+    /// 401: the token is missing or not valid.
     NotAuthenticated,
-    /// 401: the right token of a session that ended by itself.
+    /// 401: the token is correct, but its session expired.
     SessionExpired,
-    /// 401: the right token of a session that was ended.
+    /// 401: the token is correct, but its session was revoked.
     SessionRevoked,
-    /// 429: too often; the `Retry-After` header says when again.
+    /// 429: rate limit exceeded; the `Retry-After` header says when to retry.
     TooManyRequests,
-    /// 400: the request is not one.
+    /// 400: the request is malformed.
     BadRequest,
-    /// 403: the caller is known, and may not do this.
+    /// 403: the caller is authenticated but not authorized.
     Forbidden,
     /// 404: no such resource.
     NotFound,
-    /// 405: not with this method.
+    /// 405: the resource does not support this method.
     MethodNotAllowed,
-    /// 413: the body is larger than any that is expected.
+    /// 413: the body exceeds the size limit.
     BodyTooLarge,
-    /// A code that this version does not know.
+    /// A code unknown to this version.
     #[serde(other)]
     Unknown,
 }
 
 impl ProblemCode {
-    /// The HTTP status that goes with the code.
+    /// HTTP status of the code.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -79,7 +79,7 @@ impl ProblemCode {
 }
 
 impl fmt::Display for ProblemCode {
-    /// As it stands on the wire.
+    /// Writes the code as it appears in JSON.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(formatter)
     }

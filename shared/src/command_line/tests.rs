@@ -1,4 +1,4 @@
-//! What is said of command lines that were not understood.
+//! Tests of command-line errors.
 
 use clap::{Arg, ArgAction, Command};
 

@@ -1,4 +1,4 @@
-//! Nushell, whose scripts hold commands and options, and ask nobody.
+//! Nushell completion: a static script of commands and options that never calls the program.
 
 use clap::Command;
 use clap_complete_nushell::Nushell;

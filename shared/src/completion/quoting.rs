@@ -1,12 +1,12 @@
-//! Names as they can stand in a command line.
+//! Quotes completion candidates for the shell.
 
 use std::borrow::Cow;
 
 use super::Shell;
 use super::typed::unquoted;
 
-/// `value` as `shell` has to be given it, where `word` is typed already. Elvish, fish and zsh quote what they insert. `None`
-/// where it cannot be quoted.
+/// Quotes `value` for `shell`, after the user typed `word`. Elvish, fish and zsh quote candidates themselves. Returns
+/// `None` if `value` cannot be quoted.
 pub(super) fn quoted<'a>(shell: Shell, value: &'a str, word: &str) -> Option<Cow<'a, str>> {
     match shell {
         Shell::Bash => bash(value, word),
@@ -15,9 +15,10 @@ pub(super) fn quoted<'a>(shell: Shell, value: &'a str, word: &str) -> Option<Cow
     }
 }
 
-/// Bash replaces what is within an open quote; else what is after the last colon or equals sign, at which it splits a line.
+/// Bash splits words at colons and equals signs and replaces only the part after the last one. Inside an open quote it
+/// replaces the quoted text.
 fn bash<'a>(value: &'a str, word: &str) -> Option<Cow<'a, str>> {
-    // In quotes nothing can be done about these: the one ends them, the other is read before they are.
+    // Neither can be escaped inside quotes: `'` may end the quote, and bash expands `!` before it reads quotes.
     let fits = !value.contains(['\'', '!']);
     match word.chars().next() {
         Some('\'') => fits.then_some(Cow::Borrowed(value)),
@@ -34,7 +35,7 @@ fn bash<'a>(value: &'a str, word: &str) -> Option<Cow<'a, str>> {
     }
 }
 
-/// In single quotes, in which only they mean something; the typographic ones count as such, too.
+/// Single quotes, doubled inside. PowerShell also treats typographic single quotes as quotes.
 fn powershell(value: &str) -> Cow<'_, str> {
     if value.chars().all(|character| is_plain(character) && !matches!(character, ',' | '@' | '%')) {
         return Cow::Borrowed(value);
@@ -51,7 +52,7 @@ fn escaped(value: &str, before: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
     Cow::Owned(value.chars().flat_map(|character| before(character).into_iter().chain([character])).collect())
 }
 
-/// Characters that mean nothing in the middle of a word.
+/// Whether a character needs no escape in the middle of a word.
 fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric()
         || matches!(character, '-' | '.' | '_' | '/' | ':' | '@' | '%' | '+' | ',' | '=')

@@ -1,4 +1,4 @@
-//! What a shell is answered, and that every script asks.
+//! Tests of the answers to shells and of the scripts.
 
 use clap::{Arg, ArgAction};
 
@@ -25,7 +25,7 @@ fn arguments() -> Command {
 
 const PROGRAM: Program = Program { name: "gate", variable: "GATE_COMPLETE", arguments };
 
-/// The answer to `shell` for these words, the last of which is being typed.
+/// The answer to `shell` for `words`, the last of which is incomplete.
 fn answer(shell: &str, words: &[&str]) -> String {
     let words: Vec<OsString> = ["gate", "--", "gate"].iter().chain(words).map(OsString::from).collect();
     PROGRAM.answer(shell, &words)

@@ -1,10 +1,9 @@
-//! Words as they stand in the line, for a shell that hands them over with their quotes.
+//! Removes quotes from typed words, for shells that pass words with their quotes.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// `word` without its quotes, as bash would read it; what bash would replace or run stays as it is typed. A quote that is
-/// not closed yet is one.
+/// Removes quotes from `word` as bash would, but expands nothing. An unclosed quote counts as a quote.
 pub(super) fn unquoted(word: &OsString) -> OsString {
     let mut plain = Vec::new();
     let mut quote = None;

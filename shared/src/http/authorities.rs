@@ -1,10 +1,10 @@
-//! Certification authorities in PEM files, and what makes a certificate one.
+//! Reads CA certificates from PEM files and decides which certificates are CAs.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
 
-/// Why a text holds no certification authorities.
+/// Why a PEM text holds no CA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoAuthorities {
     #[error("it holds no certificate in PEM form")]
@@ -13,15 +13,15 @@ pub enum NoAuthorities {
     NoAuthority,
 }
 
-/// The certification authorities in a PEM text. Other certificates in it, such as that of a server, are left out: the key of
-/// a server must never vouch for anything.
+/// Returns the CA certificates in a PEM text. Skips all others, such as a server's certificate, because a server's key
+/// must never vouch for another certificate.
 pub fn authorities_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NoAuthorities> {
     let certificates = certificates_from_pem(pem)?;
     let authorities: Vec<_> = certificates.into_iter().filter(is_authority).collect();
     if authorities.is_empty() { Err(NoAuthorities::NoAuthority) } else { Ok(authorities) }
 }
 
-/// How many certificates in a PEM text [`authorities_from_pem`] leaves out.
+/// Number of certificates in a PEM text that [`authorities_from_pem`] skips.
 #[must_use]
 pub fn others_in_pem(pem: &[u8]) -> usize {
     let certificates = certificates_from_pem(pem).unwrap_or_default();
@@ -40,18 +40,19 @@ fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NoA
     }
 }
 
-/// Whether a certificate is that of a certification authority.
+/// Whether a certificate belongs to a CA.
 #[must_use]
 pub fn is_authority(certificate: &CertificateDer<'_>) -> bool {
     parse(certificate).is_some_and(|parsed| may_sign_certificates(&parsed))
 }
 
-/// RFC 5280 §4.2.1.9: `cA` in the basic constraints, and §4.2.1.3: `keyCertSign` if there is a key usage.
+/// Whether a certificate may sign others. RFC 5280 §4.2.1.9: `cA` in the basic constraints; §4.2.1.3: `keyCertSign` if
+/// there is a key usage.
 pub(super) fn may_sign_certificates(certificate: &X509Certificate<'_>) -> bool {
     let has_right_usage = match certificate.key_usage() {
         Ok(Some(usage)) => usage.value.key_cert_sign(),
         Ok(None) => true,
-        // The extension is there twice, or cannot be read.
+        // The extension is duplicated or malformed.
         Err(_) => false,
     };
     certificate.is_ca() && has_right_usage

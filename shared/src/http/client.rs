@@ -18,12 +18,12 @@ use super::verifier::{AuthoritiesVerifier, PinVerifier};
 use super::{KeyExchange, Way};
 use super::{Limits, NoClient, Proxies, Trust};
 
-/// A TLS client configuration that accepts `trust` and nobody else (TLS 1.3; 1.2 where `allow_tls12`).
+/// Builds a TLS client configuration that accepts only `trust`. Requires TLS 1.3, or 1.2 with `allow_tls12`.
 pub fn client_config(trust: &Trust, allow_tls12: bool) -> Result<ClientConfig, NoClient> {
     config_with(Arc::new(aws_lc_rs::default_provider()), trust, allow_tls12)
 }
 
-/// The same without the hybrid key exchange.
+/// Like [`client_config`], without the hybrid key exchange.
 #[cfg(feature = "blocking")]
 fn classical_config(trust: &Trust, allow_tls12: bool) -> Result<ClientConfig, NoClient> {
     let mut provider = aws_lc_rs::default_provider();
@@ -36,7 +36,7 @@ fn config_with(
     trust: &Trust,
     allow_tls12: bool,
 ) -> Result<ClientConfig, NoClient> {
-    // RFC 9852: a new protocol speaks TLS 1.3. Identity providers may be older.
+    // RFC 9852: new protocols require TLS 1.3. Identity providers may be older.
     let versions: &[_] = if allow_tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
@@ -44,7 +44,7 @@ fn config_with(
         .dangerous()
         .with_custom_certificate_verifier(verifier(trust, provider)?)
         .with_no_client_auth();
-    // A connection carries one exchange: HTTP/2 would only make the programs larger.
+    // A connection carries one exchange, so HTTP/2 would only make the programs larger.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -66,9 +66,10 @@ fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn Serv
     })
 }
 
-/// A client that follows no redirect, retries nothing, and sends nothing to a peer that `trust` does not accept.
-/// `allow_tls12` is for identity providers; a daemon is spoken to with TLS 1.3 unless its operator says otherwise.
-/// A connection ends with its one exchange: the buffers of one that waits for another would keep the secrets in it.
+/// Builds a client that follows no redirects, never retries, and sends nothing to a server that `trust` rejects.
+///
+/// `allow_tls12` is for identity providers; daemons use TLS 1.3 unless the operator configures otherwise. A connection
+/// closes after one exchange, because the buffers of an idle connection would keep secrets in memory.
 pub fn async_client(
     trust: &Trust,
     limits: Limits,
@@ -78,7 +79,7 @@ pub fn async_client(
     Ok(built(async_builder(trust, limits, allow_tls12, proxies)?))
 }
 
-/// As [`async_client`], with names looked up by `resolver`: those of servers that are reached directly, and of proxies.
+/// Like [`async_client`], but `resolver` looks up the names of proxies and of servers reached directly.
 pub fn resolving_client(
     trust: &Trust,
     limits: Limits,
@@ -113,7 +114,7 @@ fn async_builder(
         .user_agent(USER_AGENT))
 }
 
-/// As [`async_client`], for a program without an asynchronous runtime.
+/// Like [`async_client`], for a program without an asynchronous runtime.
 #[cfg(feature = "blocking")]
 pub fn blocking_client(
     trust: &Trust,
@@ -124,7 +125,7 @@ pub fn blocking_client(
     blocking_client_with(trust, limits, allow_tls12, (way, KeyExchange::default()))
 }
 
-/// The same with a key exchange. Names are looked up on threads that nobody waits for.
+/// Like [`blocking_client`], with a choice of key exchange. DNS lookups run on threads that can be abandoned.
 #[cfg(feature = "blocking")]
 #[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
 pub fn blocking_client_with(
@@ -142,7 +143,7 @@ pub fn blocking_client_with(
         Way::Proxy => Proxies::from_environment(),
     };
     let builder = reqwest::Client::builder()
-        // Total: that of the blocking client below counts anew for each read of the body.
+        // Covers the whole exchange. The blocking client's own timeout below restarts with every read of the body.
         .timeout(limits.total)
         .proxy(proxies.for_client())
         .tls_backend_preconfigured(tls)

@@ -1,4 +1,4 @@
-//! Tells apart the ways in which a call fails.
+//! Classifies failed HTTP requests.
 
 use std::error::Error;
 use std::io;
@@ -7,7 +7,7 @@ use rustls::CertificateError;
 
 use super::Untrusted;
 
-/// Finds, anywhere below `error`, that the peer was not accepted; `None` when it failed for another reason.
+/// Returns why the server's certificate was rejected, if that caused `error`.
 pub fn untrusted(error: &(dyn Error + 'static)) -> Option<Untrusted> {
     let mut next = Some(error);
     while let Some(current) = next {
@@ -17,7 +17,7 @@ pub fn untrusted(error: &(dyn Error + 'static)) -> Option<Untrusted> {
             Some(rustls::Error::InvalidMessage(_)) => return Some(Untrusted::NoTLS),
             _ => {}
         }
-        // An I/O error keeps its cause inside, where `source` looks one level too deep.
+        // An I/O error wraps its cause, and `source` skips one level.
         next = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => current.source(),
@@ -36,20 +36,20 @@ fn meaning(reason: &CertificateError) -> Untrusted {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Untrusted::WrongName
         }
-        // A signature that does not fit is that of another authority of the same name.
+        // A bad signature means another CA with the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => Untrusted::UnknownAuthority,
         _ => Untrusted::Unacceptable,
     }
 }
 
-/// Whether the peer, or something on the way to it, closed the connection during the handshake.
+/// Whether the server or a middlebox closed the connection during the handshake.
 #[must_use]
 pub fn closed_in_handshake(error: &reqwest::Error) -> bool {
     let mut next: Option<&(dyn Error + 'static)> =
         Some(error).filter(|error| error.is_connect()).map(|error| error as _);
     while let Some(current) = next {
         let kind = current.downcast_ref::<io::Error>().map(io::Error::kind);
-        // A refused connection has another kind.
+        // A refused connection has a different kind.
         if matches!(
             kind,
             Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
@@ -64,7 +64,7 @@ pub fn closed_in_handshake(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Whether `error` happened before any byte of the request was sent, so that another try cannot do a thing twice.
+/// Whether `error` happened before any byte of the request was sent, so that a retry cannot repeat its effect.
 pub fn nothing_was_sent(error: &reqwest::Error) -> bool {
     error.is_connect()
 }

@@ -1,15 +1,15 @@
-//! `NO_PROXY`: the servers that are reached without the proxy. The rules are curl's.
+//! `NO_PROXY`: servers reached without the proxy, by curl's rules.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use url::Host;
 
-/// The entries of `NO_PROXY`, between commas or blanks.
+/// Entries of `NO_PROXY`, separated by commas or white space.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NoProxy {
     entries: Vec<Entry>,
-    /// Entries that match no server, as they were written.
+    /// Entries that match no server, as written.
     ineffective: Vec<String>,
 }
 
@@ -17,14 +17,14 @@ pub struct NoProxy {
 enum Entry {
     /// `*`, if it is the only entry.
     Everything,
-    /// An address is a network of one.
+    /// A network. A single address is a network of size one.
     Network(IpNet),
-    /// A name and all names below it, in lower case, without dots around it.
+    /// A name and all its subdomains, in lower case, without leading or trailing dots.
     Name(String),
 }
 
 impl NoProxy {
-    /// An entry that matches nothing is kept apart, so that somebody can be told.
+    /// Parses `NO_PROXY`. Keeps entries that match nothing separately, for warnings.
     pub fn parse(text: &str) -> Self {
         let words: Vec<&str> = text
             .split(|character: char| character == ',' || character.is_whitespace())
@@ -60,7 +60,7 @@ impl NoProxy {
         })
     }
 
-    /// Entries that match no server: with a port, a scheme, brackets or a `*`, or a network that is none.
+    /// Entries that match no server: those with a port, scheme, brackets or `*`, and invalid networks.
     pub fn ineffective(&self) -> &[String] {
         &self.ineffective
     }
@@ -78,7 +78,7 @@ fn entry(word: &str) -> Option<Entry> {
     if name.is_empty() || name.contains('*') {
         return None;
     }
-    // In the form that a URL gives it: lower case, and letters beyond ASCII encoded.
+    // Normalize as in a URL: lower case, IDNs in Punycode.
     match Host::parse(name).ok()? {
         Host::Domain(name) => Some(Entry::Name(name)),
         Host::Ipv4(_) | Host::Ipv6(_) => None,

@@ -1,9 +1,8 @@
-//! Which proxy a server is reached through: that of `HTTPS_PROXY`, else of `ALL_PROXY`, unless `NO_PROXY` exempts the server;
-//! each in lower case, too. On macOS and Windows the system's settings count where neither is set.
+//! Selects the proxy for a server: `HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` exempts the server. Lower-case
+//! names work too. On macOS and Windows the system's settings apply if neither variable is set.
 //!
-//! A proxy is asked for a tunnel (CONNECT, RFC 9110 §9.3.6) and sees a name, a port and TLS. What is sent in the clear never
-//! goes through one, and neither does what is meant for this machine or its link: at the other end of a proxy these
-//! addresses are another machine.
+//! Requests use a CONNECT tunnel (RFC 9110 §9.3.6), so a proxy sees only a name, a port and TLS. Plain HTTP never uses
+//! a proxy. Neither do loopback and link-local addresses, because beyond the proxy they belong to other machines.
 
 use std::error::Error;
 use std::fmt;
@@ -17,40 +16,40 @@ use url::{Host, Url};
 use super::NoProxy;
 use crate::printable::printable;
 
-/// More of a cause than anybody reads.
+/// Longest cause included in an error.
 const MAX_REASON: usize = 200;
 
-/// What the environment says about proxies. `Debug` hides the proxy's address, which may hold a password.
+/// Proxy settings from the environment. `Debug` hides the proxy's address, which may contain a password.
 #[derive(Clone, Default)]
 pub struct Proxies {
-    /// The variable that names the proxy, and its value.
+    /// Name and value of the variable that sets the proxy.
     variable: Option<(&'static str, SecretString)>,
     no_proxy: NoProxy,
-    /// Whether the system's settings count where there is no variable.
+    /// Whether the system's settings apply if no variable is set.
     use_system: bool,
 }
 
-/// How a server is reached.
+/// How to reach a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// Without a proxy.
     Direct,
     Through(Proxy),
-    /// A proxy is configured that cannot be used.
+    /// Blocked, because the configured proxy is unusable.
     Barred(ProxyError),
 }
 
-/// A proxy by its address, without its credentials.
+/// A proxy's address without its credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     address: String,
     has_credentials: bool,
 }
 
-/// Why a request did not get through a proxy. Nothing in it is secret.
+/// Why a request through a proxy failed. Contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// The value is not repeated: it may hold a password.
+    /// Omits the value, which may contain a password.
     #[error("{variable} holds no address of a proxy")]
     Malformed { variable: &'static str },
     #[error("the proxy {address} needs TLS of its own, which is not supported")]
@@ -67,19 +66,19 @@ pub enum ProxyError {
     Failed { address: String, reason: String },
 }
 
-/// A route, and for the client the proxy's address with its credentials.
+/// A route, plus the proxy's address with credentials for the HTTP client.
 struct Decision {
     route: Route,
     address: Option<SecretString>,
 }
 
 impl Proxies {
-    /// None: every server is reached directly.
+    /// No proxy: every server is reached directly.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Reads the environment of the process.
+    /// Reads the proxy settings from the process environment.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads what the environment says about proxies"
@@ -88,7 +87,7 @@ impl Proxies {
         Self::from_variables(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
-    /// An empty variable is as good as none, and hides the one in lower case.
+    /// Reads the variables. An empty variable counts as unset and hides its lower-case variant.
     fn from_variables(find: impl Fn(&str) -> Option<String>) -> Self {
         let find = |names: [&'static str; 2]| {
             let set = names.into_iter().find_map(|name| Some((name, find(name)?)));
@@ -103,17 +102,17 @@ impl Proxies {
         }
     }
 
-    /// How `url` is reached.
+    /// How to reach `url`.
     pub fn route(&self, url: &Url) -> Route {
         self.decide(url).route
     }
 
-    /// Entries of `NO_PROXY` that match no server, if there is a proxy that they should keep somebody from.
+    /// Entries of `NO_PROXY` that match no server, if a proxy is configured.
     pub fn ineffective_entries(&self) -> &[String] {
         if self.variable.is_some() { self.no_proxy.ineffective() } else { &[] }
     }
 
-    /// The same decision for an HTTP client.
+    /// The same decision as a `reqwest` proxy.
     pub(super) fn for_client(&self) -> reqwest::Proxy {
         let proxies = self.clone();
         reqwest::Proxy::custom(move |url| {
@@ -138,7 +137,7 @@ impl Proxies {
         };
         match Matcher::builder().all(value.expose_secret()).build().intercept(&target) {
             Some(found) => Decision::through(&found, value.clone()),
-            // The client would ignore it, and connect around the proxy that somebody configured.
+            // The HTTP client would ignore the value and bypass the proxy that the operator requires.
             None => barred(ProxyError::Malformed { variable }),
         }
     }
@@ -147,7 +146,7 @@ impl Proxies {
 impl Decision {
     fn through(found: &Intercept, with_credentials: SecretString) -> Self {
         let address = printable(found.uri().to_string().trim_end_matches('/'), MAX_REASON);
-        // Its certificate would be judged by the authorities of the server behind it.
+        // The server's trusted CAs would also have to verify the proxy's own certificate.
         if found.uri().scheme_str() == Some("https") {
             return Self { route: Route::Barred(ProxyError::Scheme { address }), address: None };
         }
@@ -156,11 +155,11 @@ impl Decision {
     }
 }
 
-/// Whether `host` is this machine, or on a link of it (RFC 3927, RFC 4291 §2.5.6), where clouds have the services that give
-/// a machine its credentials.
+/// Whether `host` is this machine or link-local (RFC 3927, RFC 4291 §2.5.6). Cloud metadata services, which hand out
+/// credentials, have link-local addresses.
 fn is_local(host: &Host<&str>) -> bool {
     let address = match host {
-        // RFC 6761 §6.3: names that lead to this machine wherever they are looked up.
+        // RFC 6761 §6.3: these names always resolve to loopback.
         Host::Domain(name) => {
             let name = name.strip_suffix('.').unwrap_or(name);
             return name == "localhost" || name.ends_with(".localhost");
@@ -170,7 +169,7 @@ fn is_local(host: &Host<&str>) -> bool {
     };
     let is_on_link = match address {
         IpAddr::V4(address) => address.is_link_local(),
-        // Amazon's own, beside the link-local ones: fd00:ec2::254 and fd00:ec2::23.
+        // AWS also uses fd00:ec2::254 and fd00:ec2::23.
         IpAddr::V6(address) => {
             address.is_unicast_link_local() || address.segments().starts_with(&[0xfd00, 0xec2])
         }
@@ -184,7 +183,7 @@ impl Proxy {
         &self.address
     }
 
-    /// Why a request through it failed.
+    /// Explains why a request through this proxy failed.
     pub fn explain(&self, error: &reqwest::Error) -> ProxyError {
         let address = self.address.clone();
         if error.is_timeout() {
@@ -196,7 +195,7 @@ impl Proxy {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        // The client has no names for these but its words; the tests hold them.
+        // The HTTP client exposes these cases only as text. Tests pin the text.
         let is = |words: &str| causes.iter().any(|cause| cause == words);
         if is("tunnel error: proxy authorization required") {
             return if self.has_credentials {
@@ -273,7 +272,7 @@ mod tests {
         ] {
             assert!(matches!(route(&all, elsewhere), Route::Through(_)), "{elsewhere}");
         }
-        // Of the three, that for plain HTTP alone names none that is used.
+        // `HTTP_PROXY` alone has no effect.
         assert_eq!(route(&all[..1], "https://okta.test"), Route::Direct);
     }
 

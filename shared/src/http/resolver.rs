@@ -1,7 +1,7 @@
-//! Looks up host names on threads that nobody waits for.
+//! Looks up host names on threads that can be abandoned.
 //!
-//! The system's resolver cannot be interrupted: name servers that never answer hold it for as long as the system's configuration
-//! says. The client's limit for connecting ends the wait; a thread that is still busy ends with the process.
+//! The system resolver cannot be interrupted: if name servers never answer, it blocks for as long as the system's
+//! configuration says. The client's connect timeout ends the wait. A blocked thread lives until the process exits.
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -12,7 +12,7 @@ use std::thread;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
 
-/// Lookups at a time, those included that nobody waits for any longer.
+/// Maximum concurrent lookups, including abandoned ones.
 const AT_ONCE: usize = 32;
 
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Resolver {
     busy: Arc<AtomicUsize>,
 }
 
-/// A lookup under way.
+/// Counts one lookup for as long as it runs.
 struct Busy(Arc<AtomicUsize>);
 
 impl Drop for Busy {
@@ -36,7 +36,7 @@ impl Resolve for Resolver {
         let (sender, addresses) = oneshot::channel();
         let look_up = move || {
             let _busy = busy;
-            // The client fills in the port. Nobody may be waiting any longer.
+            // The client fills in the port. Sending fails if the caller has given up.
             let _ = sender.send((name.as_str(), 0).to_socket_addrs());
         };
         let started = if is_too_many {

@@ -1,4 +1,4 @@
-//! Clients against real TLS servers on loopback, which count the bytes that reach them.
+//! Tests clients against real TLS servers on loopback that count the bytes they receive.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use super::*;
 
 const BOUND: Duration = Duration::from_secs(10);
 
-/// Years of validity that hold today, and that do not.
+/// Validity periods in years, relative to today.
 const IN_DATE: (i32, i32) = (2020, 2099);
 const EXPIRED: (i32, i32) = (2020, 2021);
 const NOT_YET: (i32, i32) = (2098, 2099);
@@ -39,7 +39,7 @@ impl Authority {
         pin_of_certificate(&self.certificate).expect("a certificate")
     }
 
-    /// A server certificate for `name`, with its key.
+    /// Issues a server certificate for `name` and returns it with its key.
     fn issue(&self, name: &str, (from, to): (i32, i32)) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().expect("a key");
         let mut parameters = CertificateParams::new(vec![name.to_owned()]).expect("a name");
@@ -50,7 +50,7 @@ impl Authority {
     }
 }
 
-/// Serves one chain, answers every request with `answer`, and counts what arrives inside TLS.
+/// A server with one chain that sends `answer` to every request and counts the bytes received inside TLS.
 struct Server {
     port: u16,
     received: Arc<AtomicUsize>,
@@ -89,7 +89,7 @@ impl Server {
                     let mut bytes = [0; 4096];
                     let Ok(count) = stream.read(&mut bytes) else { return };
                     counter.fetch_add(count, Ordering::SeqCst);
-                    // Whether the client is still there is for the client to say.
+                    // The client may have closed the connection already.
                     let _ = answer(&mut stream);
                     stream.conn.send_close_notify();
                     let _ = stream.flush();
@@ -115,7 +115,7 @@ fn pinned(authority: &Authority) -> Trust {
     Trust::Pinned { pin: authority.pin(), authorities: None }
 }
 
-/// Asserts that `trust` refuses a server with this chain for `reason`, and sends it nothing.
+/// Asserts that `trust` rejects a server with this chain for `reason` and sends it nothing.
 fn assert_refused(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -162,7 +162,7 @@ fn another_authority_is_refused() {
 fn a_self_signed_chain_is_nothing_to_the_operating_system() {
     let authority = Authority::new(IN_DATE);
     let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
-    // A machine without any roots cannot even build the client, which refuses as well.
+    // On a machine without root CAs the client cannot be built, which also refuses the connection.
     if client_config(&Trust::System, false).is_ok() {
         let chain = vec![leaf, authority.certificate.clone()];
         assert_refused(chain, key, &Trust::System, &Untrusted::UnknownAuthority);
@@ -263,7 +263,7 @@ fn a_text_without_certificates_is_no_authority() {
     }
 }
 
-/// A total limit is total: neither headers nor a body that come a byte at a time are waited for any longer.
+/// The total timeout also covers headers and bodies that arrive one byte at a time.
 #[test]
 fn answer_that_drips_is_given_up_at_the_total_limit() {
     const DRIPS: usize = 60;

@@ -1,4 +1,4 @@
-//! Decides inside the handshake whether the peer is the one that is trusted.
+//! Verifies the server's certificate during the TLS handshake.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::authorities::may_sign_certificates;
 use super::{NoClient, Untrusted, pin_of_certificate};
 use crate::pin::Pin;
 
-/// Accepts whoever certain certification authorities vouch for, while those are themselves in date.
+/// Accepts servers with a certificate from one of these CAs, as long as the CA itself is in date.
 #[derive(Debug)]
 pub(super) struct AuthoritiesVerifier {
     authorities: Vec<CertificateDer<'static>>,
@@ -24,11 +24,11 @@ pub(super) struct AuthoritiesVerifier {
     provider: Arc<CryptoProvider>,
 }
 
-/// Accepts whoever the one authority with the pinned key vouches for.
+/// Accepts servers with a certificate from the CA with the pinned key.
 #[derive(Debug)]
 pub(super) struct PinVerifier {
     pin: Pin,
-    /// The chain must lead to one of these as well.
+    /// If set, the chain must also lead to one of these.
     authorities: Option<AuthoritiesVerifier>,
     names: Vec<DistinguishedName>,
     provider: Arc<CryptoProvider>,
@@ -45,14 +45,14 @@ impl AuthoritiesVerifier {
                 .map_err(|error| NoClient::Authority(error.to_string()))?;
         }
         let names: Vec<DistinguishedName> = authorities.iter().filter_map(subject).collect();
-        // A hint, which has to fit into the first message: whoever trusts very many gives none.
+        // The hint must fit into the ClientHello, so it is left out if the list is too long.
         let size: usize = names.iter().map(|name| name.as_ref().len()).sum();
         let names = if size > MOST_HINT_BYTES { Vec::new() } else { names };
         Ok(Self { authorities: authorities.to_vec(), names, provider })
     }
 
-    /// The first of the authorities that vouches for the peer decides; else the reason of the last, or of one that
-    /// says more than that it is another authority.
+    /// Accepts the peer if one of the CAs vouches for it. Otherwise returns the most specific error, which is any other
+    /// than "unknown issuer".
     fn verify(&self, peer: &Peer<'_>) -> Result<ServerCertVerified, Error> {
         let mut refusal = invalid(Untrusted::UnknownAuthority);
         for authority in &self.authorities {
@@ -79,13 +79,13 @@ impl PinVerifier {
 
 const MOST_HINT_BYTES: usize = 4096;
 
-/// The name of an authority, as it stands in its certificate.
+/// Subject name in a CA's certificate.
 fn subject(authority: &CertificateDer<'_>) -> Option<DistinguishedName> {
     let (_, parsed) = x509_parser::parse_x509_certificate(authority).ok()?;
     Some(parsed.subject().as_raw().to_vec().into())
 }
 
-/// A name that is a common name alone (X.520 §6.2.2, in DER): short enough for lengths of one byte.
+/// DER encoding of a name with only a common name (X.520 §6.2.2). Short enough for one-byte lengths.
 fn common_name(text: &str) -> DistinguishedName {
     const OBJECT_IDENTIFIER: [u8; 5] = [0x06, 3, 0x55, 4, 3];
     let tagged = |tag: u8, contents: &[u8]| {
@@ -97,7 +97,7 @@ fn common_name(text: &str) -> DistinguishedName {
     tagged(sequence, &tagged(set, &tagged(sequence, &attribute))).into()
 }
 
-/// What the peer presented, for which name, and when.
+/// The certificates that the server presented, and the name and time to verify them for.
 struct Peer<'a> {
     end_entity: &'a CertificateDer<'a>,
     intermediates: &'a [CertificateDer<'a>],
@@ -107,8 +107,9 @@ struct Peer<'a> {
 }
 
 impl Peer<'_> {
-    /// Chain, host name and dates, with `authority` as the only root. WebPKI takes a root's dates for granted, and any
-    /// certificate for a root: both are checked here.
+    /// Verifies chain, host name and dates with `authority` as the only root.
+    ///
+    /// WebPKI accepts any certificate as a root and ignores its dates, so both are checked here first.
     fn verify_by(
         &self,
         authority: &CertificateDer<'_>,
@@ -130,7 +131,7 @@ impl Peer<'_> {
     }
 }
 
-/// Whether `certificate` is a certification authority's, and in date (RFC 5280 §4.1.2.5).
+/// Checks that `certificate` belongs to a CA and is in date (RFC 5280 §4.1.2.5).
 fn check_authority(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Untrusted> {
     let (_, parsed): (_, X509Certificate<'_>) =
         x509_parser::parse_x509_certificate(certificate).map_err(|_| Untrusted::Unacceptable)?;
@@ -188,15 +189,17 @@ impl ServerCertVerifier for AuthoritiesVerifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 
-    /// Tells a daemon that has several certificates by which of them it can prove itself here.
+    /// Lets a daemon with several certificates choose one that this client accepts.
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
         (!self.names.is_empty()).then_some(&self.names)
     }
 }
 
 impl ServerCertVerifier for PinVerifier {
-    /// The pinned authority must be among what the peer sent: bytes that anybody can copy, which prove nothing by
-    /// themselves. That the chain leads to it, and that the peer has the leaf's key, is what proves the peer.
+    /// Requires the pinned CA in the chain that the server sent.
+    ///
+    /// Anyone can copy that certificate, so its presence alone proves nothing. The chain must lead to it, and the
+    /// server must hold the leaf's key.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -244,7 +247,7 @@ impl ServerCertVerifier for PinVerifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 
-    /// Tells a daemon that has several certificates by which of them it can prove itself here.
+    /// Lets a daemon with several certificates choose one that this client accepts.
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
         (!self.names.is_empty()).then_some(&self.names)
     }

@@ -1,7 +1,7 @@
-//! The text of a token for one audience: `infra_aud_` + id (10 characters) + `.` + secret (24 characters).
+//! Format of an audience token: `infra_aud_` + ID (10 characters) + `.` + secret (24 characters).
 //!
-//! It is shown to services. That it differs from a session token at its beginning keeps each from being taken for the other,
-//! by programs and by people.
+//! Services see audience tokens. The different prefix keeps programs and people from confusing them with session
+//! tokens.
 
 use std::fmt;
 
@@ -11,26 +11,26 @@ use crate::digest::sha256;
 
 const PREFIX: &str = "infra_aud_";
 
-/// A well-formed token for one audience. That it is well-formed says nothing of whether it is good, or for whom.
+/// A well-formed audience token. It may not be valid, or may be for another service.
 #[derive(Debug, Clone)]
 pub struct AudienceToken {
     text: SecretString,
     id: AudienceTokenID,
 }
 
-/// The public part of a token for one audience: it names the token and opens nothing.
+/// The public part of an audience token. It names the token but grants no access.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct AudienceTokenID(String);
 
 impl AudienceToken {
-    /// Draws a new token from the operating system's generator.
+    /// Generates a token from the operating system's random generator.
     #[must_use]
     pub fn mint() -> Self {
         let (id, text) = super::mint(PREFIX);
         Self { text, id: AudienceTokenID(id) }
     }
 
-    /// The token in `text`; `None` when it is not one.
+    /// Parses a token. Returns `None` if it is malformed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let id = AudienceTokenID(super::id_in(text, PREFIX)?.to_owned());
@@ -48,7 +48,7 @@ impl AudienceToken {
         self.text.expose_secret()
     }
 
-    /// The SHA-256 of the whole text, which is what the daemon keeps.
+    /// The SHA-256 of the whole text, which the daemon stores.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         sha256(&[self.expose().as_bytes()])
