@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digest_is_that_of_fips_180_4() {
+    fn digest_matches_fips_180_4_vector() {
         let encoded = BASE64_STANDARD.encode(sha256(&[b"a", b"bc"]));
         assert_eq!(encoded, "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
     }

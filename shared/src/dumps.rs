@@ -27,7 +27,7 @@ mod tests {
     use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
 
     #[test]
-    fn dumps_are_forbidden_and_so_is_tracing() {
+    fn core_dumps_and_tracing_are_disabled() {
         assert_ne!(dumpable_behavior().expect("Linux"), DumpableBehavior::NotDumpable);
         super::forbid().expect("it is allowed");
         assert_eq!(dumpable_behavior().expect("Linux"), DumpableBehavior::NotDumpable);

@@ -102,13 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn the_challenge_is_that_of_rfc_7636_appendix_b() {
+    fn challenge_matches_rfc_7636_appendix_b() {
         let verifier = BoundVerifier("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into());
         assert_eq!(verifier.challenge(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     }
 
     #[test]
-    fn a_verifier_is_bound_to_its_own_daemon_and_provider() {
+    fn verifier_is_bound_to_its_daemon_and_provider() {
         let (pin, other_pin) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
         let (here, elsewhere, port) = (origin("a.test"), origin("b.test"), origin("a.test:8443"));
         let bound =
@@ -133,7 +133,7 @@ mod tests {
 
     /// The form that `docs/api.md` describes for other clients. The expected value was computed with `sha256sum`.
     #[test]
-    fn the_binding_has_the_documented_form() {
+    fn binding_matches_documented_form() {
         let origin = origin("infra.example.com");
         let bound =
             LoginBinding { origin: &origin, pin: None, provider: "okta", issuer: "https://example.okta.com" };
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minted_verifier_has_the_form_that_is_parsed() {
+    fn minted_verifier_is_parsed_again() {
         let origin = origin("a.test");
         let minted =
             BoundVerifier::mint(&LoginBinding { origin: &origin, pin: None, provider: "okta", issuer: "i" });
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn another_form_is_refused() {
+    fn malformed_verifier_is_rejected() {
         let binding = "a".repeat(43);
         for text in [
             String::new(),

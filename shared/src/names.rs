@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_means_itself_everywhere() {
+    fn name_needs_no_escaping() {
         for name in ["okta", "a", "0", "dex-2", &"a".repeat(32)] {
             assert!(is_name(name), "{name}");
         }

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_of_a_server_is_the_same_origin() {
+    fn spellings_of_one_server_are_normalized() {
         for text in [
             "infra.example.com",
             "INFRA.example.com:443",
@@ -154,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_refused() {
+    fn plain_http_is_rejected() {
         assert_eq!("http://infra.example.com".parse::<Origin>(), Err(MalformedOrigin::NotHttps));
     }
 
     #[test]
-    fn more_than_an_origin_is_refused() {
+    fn path_query_fragment_and_user_are_rejected() {
         for text in [
             "https://a@infra.example.com",
             "infra.example.com/x",
@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn malformed_address_is_rejected() {
         for text in ["", "https://", ":443", "a b", "host:notaport", "host:70000", "\u{7}host", "."] {
             assert_eq!(text.parse::<Origin>(), Err(MalformedOrigin::NotAnAddress), "{text:?}");
         }
     }
 
     #[test]
-    fn name_of_digits_is_no_address() {
+    fn numeric_form_of_ipv4_address_is_rejected() {
         for text in
             ["100200300", "https://100200300:8443", "0x7f000001", "10.7", "0177.0.0.1", "127.1/", "%31.2.3.4"]
         {

@@ -96,13 +96,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_read_back_as_it_was_written() {
+    fn pin_is_parsed_as_displayed() {
         let pin = Pin::of_public_key(b"key");
         assert_eq!(pin.to_string().parse(), Ok(pin));
     }
 
     #[test]
-    fn capitals_colons_and_surrounding_space_are_taken() {
+    fn capitals_colons_and_outer_space_are_accepted() {
         let pin = Pin::of_public_key(b"key");
         let digits = pin.to_string()["sha256:".len()..].to_uppercase();
         let pairs: Vec<&str> = (0..32).map(|index| &digits[index * 2..index * 2 + 2]).collect();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn malformed_pin_is_rejected() {
         let short = "sha256:abcd".to_owned();
         let long = format!("sha256:{}", "a".repeat(66));
         let foreign = format!("sha256:{}", "g".repeat(64));

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_parser_would_change_is_no_url() {
+    fn text_that_parser_would_change_is_rejected() {
         assert!(parse("https://idp.test/a?b=c").is_some());
         for text in [
             "https://idp.test/to\r\nken",

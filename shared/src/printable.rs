@@ -61,22 +61,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_thing_is_singular_and_none_are_plural() {
+    fn count_is_plural_unless_one() {
         assert_eq!([0, 1, 2].map(|count| counted(count, "file")), ["0 files", "1 file", "2 files"]);
     }
 
     #[test]
-    fn plain_text_of_any_language_stays() {
+    fn plain_text_in_any_language_is_kept() {
         assert_eq!(printable("Zoë Müller 王", 100), "Zoë Müller 王");
     }
 
     #[test]
-    fn escapes_overrides_and_line_breaks_go() {
+    fn escapes_overrides_and_line_breaks_are_removed() {
         assert_eq!(printable("\u{1b}]0;evil\u{7}\u{9b}31m\u{202e}a\r\nb\u{2028}c\0", 100), "]0;evil31mabc");
     }
 
     #[test]
-    fn json_keeps_its_value_and_shows_nothing_but_letters() {
+    fn json_keeps_its_value_when_escaped() {
         let text = "\u{1b}]0;x\u{7}\u{9b}31m\u{202e}a\r\nb\u{2028}\0\u{e0041}\u{7f}\"\\ Zoë 王";
         let json = printable_json(&serde_json::to_string(text).expect("a text"));
         assert!(json.chars().all(is_printable), "{json}");
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut() {
+    fn long_text_is_truncated() {
         assert_eq!(printable(&"x".repeat(1_000_000), 5), "xxxxx");
     }
 }

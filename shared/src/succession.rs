@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_authority_said_of_a_server_is_believed() {
+    fn statement_is_accepted_for_the_servers_it_names() {
         let authority = Authority::new();
         let text = authority.sign(&statement());
         let verify =
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn another_authority_is_not_believed_nor_is_one_that_borrows_the_certificate() {
+    fn statement_with_foreign_key_or_signature_is_rejected() {
         let (authority, thief) = (Authority::new(), Authority::new());
         let verify = |text: &str| {
             Succession::verify(text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0).map(|_| ())
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn statement_signed_by_a_leaf_is_not_believed() {
+    fn statement_signed_by_leaf_is_rejected() {
         let leaf = Authority::with(IsCa::NoCa);
         let text = leaf.sign(&statement());
         let verified = Succession::verify(&text, &[leaf.pin()], &origin("a.test"), at(1_500_000), 0);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_of_another_time_is_not_believed() {
+    fn statement_out_of_date_or_superseded_is_rejected() {
         let authority = Authority::new();
         let text = authority.sign(&statement());
         let verify = |now, seen| {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_or_is_no_statement_is_not_believed() {
+    fn changed_or_malformed_statement_is_rejected() {
         let authority = Authority::new();
         let text = authority.sign(&statement());
         for index in (0..text.len()).step_by(7) {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn another_algorithm_or_type_is_not_believed() {
+    fn other_algorithm_or_type_is_rejected() {
         let authority = Authority::new();
         let text = authority.sign(&statement());
         let header = text.split('.').next().expect("a header");

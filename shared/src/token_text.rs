@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minted_token_is_read_back() {
+    fn minted_token_is_parsed_again() {
         let token = SessionToken::mint();
         let read = SessionToken::parse(token.expose()).expect("the form of a token");
         assert_eq!(token.expose().len(), 41);
@@ -177,13 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn no_two_tokens_are_alike() {
+    fn minted_tokens_are_distinct() {
         let minted: HashSet<String> = (0..10_000).map(|_| SessionToken::mint().expose().to_owned()).collect();
         assert_eq!(minted.len(), 10_000);
     }
 
     #[test]
-    fn another_form_is_refused() {
+    fn malformed_token_is_rejected() {
         let (id, secret) = ("a".repeat(10), "b".repeat(24));
         for text in [
             String::new(),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_never_printed() {
+    fn token_is_redacted_in_debug() {
         let token = SessionToken::mint();
         let (_, secret) = token.expose().split_once('.').expect("two parts");
         assert!(!format!("{token:?}").contains(secret));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proof_is_neither_the_token_nor_the_stored_hash() {
+    fn logout_proof_differs_from_token_and_stored_hash() {
         let token = SessionToken::mint();
         assert_ne!(token.logout_proof().as_bytes(), &token.sha256());
         assert_eq!(LogoutProof::parse(&token.logout_proof().to_text()), Some(token.logout_proof()));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn hash_and_proof_are_those_of_the_whole_text() {
+    fn hash_and_proof_cover_the_whole_text() {
         let token = SessionToken::parse("infra_3De8gPGcmq.abcdefghijklmnopqrstuvwx").expect("a token");
         let hash: [u8; 32] = Sha256::digest(b"infra_3De8gPGcmq.abcdefghijklmnopqrstuvwx").into();
         assert_eq!(token.sha256(), hash);

@@ -90,12 +90,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_shown_as_it_stands_on_the_wire() {
+    fn code_is_displayed_as_in_json() {
         assert_eq!(ProblemCode::SessionRevoked.to_string(), "session_revoked");
     }
 
     #[test]
-    fn a_code_of_a_later_version_is_read_as_unknown() {
+    fn code_of_later_version_is_read_as_unknown() {
         let problem: Problem = serde_json::from_str(
             r#"{"type":"about:blank","title":"t","status":418,"code":"brewed_tea","requestID":"r","later":1}"#,
         )

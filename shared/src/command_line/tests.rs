@@ -22,7 +22,7 @@ fn misuse(line: &str) -> Misuse {
 }
 
 #[test]
-fn every_misuse_says_what_why_and_what_to_try() {
+fn every_misuse_has_message_reason_and_hint() {
     for (line, what, because, hint) in [
         (
             "tool logni",
@@ -68,14 +68,14 @@ fn every_misuse_says_what_why_and_what_to_try() {
 }
 
 #[test]
-fn help_that_was_asked_for_is_no_misuse() {
+fn requested_help_is_not_a_misuse() {
     let command = Command::new("tool");
     let error = command.clone().try_get_matches_from(["tool", "--help"]).expect_err("help");
     assert_eq!(Misuse::of(&error, &command, &["tool".into(), "--help".into()]), None);
 }
 
 #[test]
-fn colour_is_found_before_anything_is_understood() {
+fn colour_is_read_before_arguments_are_parsed() {
     use clap::ColorChoice::{Always, Auto, Never};
 
     for (line, choice) in [
@@ -91,7 +91,7 @@ fn colour_is_found_before_anything_is_understood() {
 }
 
 #[test]
-fn the_nearest_name_is_near() {
+fn nearest_name_is_similar_or_none() {
     let known = ["okta", "github", "infra.example.com"];
     for (typed, name) in [
         ("otka", Some("okta")),

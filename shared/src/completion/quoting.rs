@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bash_is_given_what_it_replaces_with_backslashes() {
+    fn bash_candidate_is_escaped_and_cut_at_word_break() {
         for (value, word, inserted) in [
             ("infra.test:8443", "infra.test:8", "8443"),
             ("--server=a.test", "--server=a", "a.test"),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_end_an_open_quote_is_left_out() {
+    fn candidate_that_ends_open_quote_is_omitted() {
         for value in ["a'b", "!a"] {
             assert_eq!(
                 (quoted(Shell::Bash, value, "'"), quoted(Shell::Bash, value, "\"")),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn powershell_is_given_quotes_where_they_are_needed() {
+    fn powershell_candidate_is_quoted_if_special() {
         for (value, inserted) in [
             ("infra.test:8443", "infra.test:8443"),
             ("$(id>x)", "'$(id>x)'"),

@@ -32,7 +32,7 @@ fn answer(shell: &str, words: &[&str]) -> String {
 }
 
 #[test]
-fn every_shell_asks_the_program_or_knows_every_command() {
+fn every_script_calls_program_or_lists_all_commands() {
     for shell in Shell::value_variants() {
         let script = PROGRAM.script(*shell);
         let knows = |command| script.contains(command);
@@ -42,7 +42,7 @@ fn every_shell_asks_the_program_or_knows_every_command() {
 }
 
 #[test]
-fn commands_are_offered_first_and_options_after_a_dash() {
+fn options_are_offered_only_after_dash() {
     assert_eq!(answer("fish", &["o"]), "names\nopen\t\n");
     assert!(!answer("fish", &[""]).contains('-'));
     assert_eq!(answer("fish", &["open", "--qu"]), "names\n--quiet\t\n");
@@ -50,7 +50,7 @@ fn commands_are_offered_first_and_options_after_a_dash() {
 }
 
 #[test]
-fn files_and_commands_are_left_to_the_shell() {
+fn files_and_commands_are_completed_by_shell() {
     for words in [&["open", "--file", ""][..], &["open", "--file=a"], &["copy", ""], &["copy", "a"]] {
         assert_eq!(answer("bash", words), "files\n", "{words:?}");
     }
@@ -62,7 +62,7 @@ fn files_and_commands_are_left_to_the_shell() {
 }
 
 #[test]
-fn hostile_names_are_quoted_or_left_out() {
+fn hostile_names_are_quoted_or_omitted() {
     let bash = "names\nplain\t\n\\$\\(id\\>x\\)\t\ntwo\\ words\t\n";
     assert_eq!(answer("bash", &["open", "--name", ""]), bash);
     let quoted_by_the_shell = "names\nplain\t\n$(id>x)\t\ntwo words\t\n";
@@ -74,7 +74,7 @@ fn hostile_names_are_quoted_or_left_out() {
 }
 
 #[test]
-fn what_is_no_question_has_no_answer() {
+fn invalid_completion_request_has_no_answer() {
     assert_eq!(answer("tcsh", &[""]), "");
     assert_eq!(answer("bash", &["nonsense", "x"]), "");
     assert_eq!(PROGRAM.answer("bash", &["gate".into(), "open".into()]), "");

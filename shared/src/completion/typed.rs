@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_read_without_their_quotes() {
+    fn quotes_are_removed_as_in_bash() {
         for (typed, read) in [
             ("plain", "plain"),
             ("\\[::1\\]:84", "[::1]:84"),

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn only_certificates_that_may_sign_others_are_authorities() {
+    fn only_signing_certificates_are_authorities() {
         let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = pem(ca(), &[KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]);
         let without_usage = pem(ca(), &[]);

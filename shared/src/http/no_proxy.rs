@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn entry_matches_a_name_and_all_below_it() {
+    fn entry_matches_name_and_subdomains() {
         for list in [
             "infra.corp.test",
             "corp.test",
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn entry_that_matches_nothing_is_named() {
+    fn ineffective_entry_is_reported() {
         for word in [
             "*.corp.test",
             "infra.corp.test:8443",

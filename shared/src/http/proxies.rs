@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn proxy_that_cannot_be_used_is_an_error_unless_exempt() {
+    fn unusable_proxy_is_an_error_unless_server_is_exempt() {
         for value in
             ["http://proxy.test:3128", "proxy.test:3128", "http://user:pass@proxy.test", "socks5h://p:1"]
         {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn ineffective_entries_count_only_beside_a_proxy() {
+    fn ineffective_entries_are_reported_only_with_proxy() {
         let list = ("NO_PROXY", "*.test");
         assert!(proxies(&[list]).ineffective_entries().is_empty());
         assert_eq!(proxies(&[list, ("HTTPS_PROXY", "http://p:1")]).ineffective_entries(), ["*.test"]);

@@ -130,7 +130,7 @@ fn assert_refused(
 }
 
 #[test]
-fn the_pinned_authority_is_accepted_and_so_is_its_file() {
+fn pinned_or_listed_authority_is_accepted() {
     let authority = Authority::new(IN_DATE);
     let both = Trust::Pinned { pin: authority.pin(), authorities: Some(vec![authority.certificate.clone()]) };
     for trust in [pinned(&authority), Trust::Authorities(vec![authority.certificate.clone()]), both] {
@@ -143,7 +143,7 @@ fn the_pinned_authority_is_accepted_and_so_is_its_file() {
 }
 
 #[test]
-fn another_authority_is_refused() {
+fn other_authority_is_rejected() {
     let (ours, other) = (Authority::new(IN_DATE), Authority::new(IN_DATE));
     let chain = |leaf| vec![leaf, other.certificate.clone()];
     let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
@@ -159,7 +159,7 @@ fn another_authority_is_refused() {
 }
 
 #[test]
-fn a_self_signed_chain_is_nothing_to_the_operating_system() {
+fn private_authority_is_rejected_by_system_trust() {
     let authority = Authority::new(IN_DATE);
     let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
     // On a machine without root CAs the client cannot be built, which also refuses the connection.
@@ -170,7 +170,7 @@ fn a_self_signed_chain_is_nothing_to_the_operating_system() {
 }
 
 #[test]
-fn the_pinned_bytes_prove_nothing_without_a_chain_to_them() {
+fn pinned_authority_outside_the_chain_is_rejected() {
     let (ours, other) = (Authority::new(IN_DATE), Authority::new(IN_DATE));
     let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
     let chain = vec![leaf, other.certificate.clone(), ours.certificate.clone()];
@@ -181,7 +181,7 @@ fn the_pinned_bytes_prove_nothing_without_a_chain_to_them() {
 }
 
 #[test]
-fn a_leaf_alone_and_a_pinned_leaf_are_refused() {
+fn chain_without_authority_and_pinned_leaf_are_rejected() {
     let authority = Authority::new(IN_DATE);
     let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
     assert_refused(vec![leaf], key, &pinned(&authority), &Untrusted::NoAuthoritySent);
@@ -194,7 +194,7 @@ fn a_leaf_alone_and_a_pinned_leaf_are_refused() {
 }
 
 #[test]
-fn the_name_and_every_date_count() {
+fn wrong_name_and_date_out_of_range_are_rejected() {
     let authority = Authority::new(IN_DATE);
     for (name, dates, reason) in [
         ("localhost", IN_DATE, Untrusted::WrongName),
@@ -214,7 +214,7 @@ fn the_name_and_every_date_count() {
 }
 
 #[test]
-fn nobody_listening_is_not_a_matter_of_trust() {
+fn refused_connection_is_not_a_trust_failure() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
     let client =
         blocking_client(&Trust::Authorities(Vec::new()), limits(), false, Way::Direct).expect("a client");
@@ -224,7 +224,7 @@ fn nobody_listening_is_not_a_matter_of_trust() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_came_after_something_was_sent() {
+fn truncated_response_counts_as_request_sent() {
     let authority = Authority::new(IN_DATE);
     let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
     let server = Server::start(vec![leaf, authority.certificate.clone()], key, "");
@@ -233,7 +233,7 @@ fn an_answer_that_breaks_off_came_after_something_was_sent() {
 }
 
 #[test]
-fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
+fn body_over_limit_is_rejected_with_and_without_length() {
     const UNANNOUNCED: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello";
     let authority = Authority::new(IN_DATE);
     for answer in [HELLO, UNANNOUNCED] {
@@ -247,7 +247,7 @@ fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
 }
 
 #[test]
-fn a_redirect_is_an_answer_and_is_not_followed() {
+fn redirect_is_not_followed() {
     const REDIRECT: &str =
         "HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
     let authority = Authority::new(IN_DATE);
@@ -257,7 +257,7 @@ fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[test]
-fn a_text_without_certificates_is_no_authority() {
+fn text_without_certificates_has_no_authority() {
     for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         assert_eq!(authorities_from_pem(text.as_bytes()), Err(NoAuthorities::NoCertificate), "{text}");
     }
@@ -265,7 +265,7 @@ fn a_text_without_certificates_is_no_authority() {
 
 /// The total timeout also covers headers and bodies that arrive one byte at a time.
 #[test]
-fn answer_that_drips_is_given_up_at_the_total_limit() {
+fn slow_response_is_aborted_at_total_timeout() {
     const DRIPS: usize = 60;
     let authority = Authority::new(IN_DATE);
     let limits = Limits { connect: BOUND, total: Duration::from_secs(1) };

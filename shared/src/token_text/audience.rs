@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minted_token_is_read_back() {
+    fn minted_audience_token_is_parsed_again() {
         let token = AudienceToken::mint();
         let read = AudienceToken::parse(token.expose()).expect("the form of a token");
         assert_eq!((token.expose().len(), read.id()), (45, token.id()));
@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn neither_kind_of_token_is_taken_for_the_other() {
+    fn session_and_audience_tokens_are_distinguished() {
         assert!(AudienceToken::parse(SessionToken::mint().expose()).is_none());
         assert!(SessionToken::parse(AudienceToken::mint().expose()).is_none());
     }
 
     #[test]
-    fn another_form_is_refused() {
+    fn malformed_audience_token_is_rejected() {
         let (id, secret) = ("a".repeat(10), "b".repeat(24));
         for text in [
             String::new(),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_never_printed() {
+    fn audience_token_is_redacted_in_debug() {
         let token = AudienceToken::mint();
         let (_, secret) = token.expose().split_once('.').expect("two parts");
         assert!(!format!("{token:?}").contains(secret));
