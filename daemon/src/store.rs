@@ -1,4 +1,4 @@
-//! The encrypted store. Each operation is one transaction that several daemons could run at once.
+//! The encrypted store. Every operation is one transaction, safe to run from several daemons.
 
 mod acme;
 mod audience_tokens;
@@ -86,7 +86,7 @@ pub enum StoreError {
     Busy,
 }
 
-/// The SQLCipher store: one writer, a few bounded readers. Clones are the same store.
+/// The SQLCipher store with one writer and a few bounded readers. Clones share it.
 #[derive(Clone)]
 pub struct Store {
     connections: Arc<Connections>,
@@ -95,7 +95,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database, creating it when it is not there, and brings its schema up to date.
+    /// Opens the database and migrates its schema. Creates the database if it is missing.
     pub fn open(path: &Path, key: &DatabaseKey) -> Result<Self, StoreError> {
         encryption::check_library()?;
         encryption::prepare_file(path)?;
@@ -110,8 +110,8 @@ impl Store {
         })
     }
 
-    /// Whether the store answers: reads from it. Everything that was to be written must have been, or the probe since then; and
-    /// nothing may be older than it was.
+    /// Checks that the store can serve requests. Fails if a read fails, if the last write failed, or if the rollback
+    /// guard found older data.
     pub fn check(&self) -> Result<(), StoreError> {
         self.guard.check()?;
         self.connections.writes.check()?;
@@ -119,12 +119,12 @@ impl Store {
             .read(|reader| Ok(reader.query_row("SELECT count(*) FROM providers", [], |_| Ok(()))?))
     }
 
-    /// Fails while the last write failed, and the probe was not written since.
+    /// Fails if the last write failed and no probe has succeeded since.
     pub fn check_writes(&self) -> Result<(), StoreError> {
         self.connections.writes.check()
     }
 
-    /// What was written since the start.
+    /// Returns the number of transactions since the start.
     pub fn writes(&self) -> WriteCounts {
         self.connections.writes.counts()
     }

@@ -1,4 +1,4 @@
-//! Accounts at certification authorities, and how often they may be asked: kept, so that a restart forgets nothing.
+//! ACME accounts and order limits. They are stored, so that a restart does not reset the limits.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, params};
@@ -9,23 +9,23 @@ use crate::keys::Sealed;
 
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
-/// An order that was begun.
+/// The id of an order that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderID(i64);
 
-/// Whether an order may be made.
+/// Whether an order may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BegunOrder {
-    /// It counts as one that failed until [`Store::settle_orders`] or [`Store::release_order`] says otherwise.
+    /// Counts as failed until [`Store::settle_orders`] or [`Store::release_order`] is called.
     Begun(OrderID),
-    /// So many brought nothing of late.
+    /// Too many recent orders failed.
     Spent { until: Timestamp },
-    /// The authority asked to be left alone.
+    /// The certification authority asked for a pause.
     Paused { until: Timestamp },
 }
 
 impl Store {
-    /// The sealed credentials of the account at the authority with this directory.
+    /// Looks up the sealed credentials of the account at the directory URL `directory`.
     pub fn find_acme_account(&self, directory: &str) -> Result<Option<Sealed>, StoreError> {
         self.connections.read(|reader| {
             let mut select = reader.prepare("SELECT credentials FROM acme_accounts WHERE directory = ?1")?;
@@ -46,7 +46,7 @@ impl Store {
             .await
     }
 
-    /// Forgets the account at the authority with this directory, which does not know it any more.
+    /// Deletes the account at `directory`, after the authority reported it as unknown.
     pub async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
@@ -56,7 +56,7 @@ impl Store {
             .await
     }
 
-    /// Begins an order, unless `limit` orders of the last `window` brought nothing, or the authority asked for a pause.
+    /// Starts an order, unless `limit` orders failed within `window` or the authority asked for a pause.
     pub async fn begin_order(
         &self,
         now: Timestamp,
@@ -65,7 +65,7 @@ impl Store {
     ) -> Result<BegunOrder, StoreError> {
         self.connections
             .write(move |transaction| {
-                // A pause is never longer: a clock that was ahead when it was asked for must not keep it for ever.
+                // Cap the pause: it may have been stored when the clock was ahead.
                 transaction
                     .execute("UPDATE acme_pause SET until = min(until, ?1)", [to_database(now + LONGEST_PAUSE)])?;
                 let pause: Option<i64> = transaction
@@ -76,7 +76,7 @@ impl Store {
                 if let Some(until) = pause {
                     return Ok(BegunOrder::Paused { until: from_database(until)? });
                 }
-                // Those of the future were begun before the clock was set back: they count from now.
+                // Orders in the future were started before the clock was set back: count them from now.
                 transaction
                     .execute("UPDATE acme_orders SET begun_at = ?1 WHERE begun_at > ?1", [to_database(now)])?;
                 let since = to_database(now - window);
@@ -94,7 +94,7 @@ impl Store {
             .await
     }
 
-    /// The order never came to be: it does not count.
+    /// Removes an order that never reached the authority, so that it does not count.
     pub async fn release_order(&self, OrderID(id): OrderID) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
@@ -104,7 +104,7 @@ impl Store {
             .await
     }
 
-    /// An order at the authority with this directory brought a certificate: what failed before does not count any more.
+    /// Records that `directory` issued a certificate. Earlier failures no longer count.
     pub async fn settle_orders(&self, directory: String, now: Timestamp) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
@@ -120,7 +120,7 @@ impl Store {
             .await
     }
 
-    /// When the last order brought a certificate, of the authority with this directory.
+    /// Returns when `directory` last issued a certificate.
     pub fn find_obtained_at(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
         self.connections.read(|reader| {
             let mut select = reader.prepare("SELECT obtained_at FROM acme_successes WHERE directory = ?1")?;
@@ -129,7 +129,7 @@ impl Store {
         })
     }
 
-    /// No order before `until`, a day from now at most: the authority said so.
+    /// Blocks orders until `until`, at the authority's request. [`Store::begin_order`] caps the pause at one day.
     pub async fn pause_orders(&self, until: Timestamp) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {

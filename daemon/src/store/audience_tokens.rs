@@ -1,4 +1,4 @@
-//! Tokens of a session for one service each: opened, found, dropped. They end with their session.
+//! Audience tokens of sessions: insert, look up, delete. They end with their session.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::sessions::NOBODY;
 use super::{FoundToken, Store, StoreError, TokenHash, sessions, time};
 
-/// A token about to be opened.
+/// An audience token to store.
 #[derive(Debug, Clone)]
 pub struct NewAudienceToken {
     pub id: AudienceTokenID,
@@ -20,7 +20,7 @@ pub struct NewAudienceToken {
     pub expires_at: Timestamp,
 }
 
-/// For whom a token is, and until when.
+/// The audience and lifetime of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudienceGrant {
     pub audience: String,
@@ -28,18 +28,18 @@ pub struct AudienceGrant {
     pub expires_at: Timestamp,
 }
 
-/// What came of opening a token.
+/// The result of storing an audience token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenedToken {
     Opened,
     /// Its session has ended.
     SessionOver,
-    /// The session has as many as it may have: the first of them expires after this time.
+    /// The session has too many. The first of them expires after this duration.
     TooMany(SignedDuration),
 }
 
 impl Store {
-    /// Stores a token of a session that has not ended, and that has fewer than `max_per_session` live ones.
+    /// Stores a token if its session is live and has fewer than `max_per_session` live tokens.
     pub async fn open_audience_token(
         &self,
         token: NewAudienceToken,
@@ -48,8 +48,8 @@ impl Store {
         self.connections.write(move |transaction| open(transaction, &token, max_per_session)).await
     }
 
-    /// What exactly this token stands for, as it was within the last second. As with [`Self::find_session_of`], work and
-    /// answer are the same for an id that is not known and for a wrong secret.
+    /// Looks up a token; the result may be one second old. As in [`Self::find_session_of`], an unknown id and a wrong
+    /// secret cost the same work and give the same result.
     pub fn find_audience_token(&self, token: &AudienceToken) -> Result<Option<FoundToken>, StoreError> {
         let hash = TokenHash::of_audience_token(token);
         self.guard.check()?;
@@ -115,7 +115,7 @@ fn open(
     Ok(OpenedToken::Opened)
 }
 
-/// Drops those that expired: one that is not there and one that expired are answered alike.
+/// Deletes expired tokens. Validation rejects an expired and a deleted token alike.
 pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM audience_tokens WHERE expires_at <= ?1", [time::to_database(now)])?;
     Ok(())
@@ -137,7 +137,7 @@ fn grant(reader: &Connection, id: &str) -> Result<(SessionID, AudienceGrant), St
         )?
         .query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    // Dropped between two look-ups, as it expired.
+    // Deleted between two look-ups because it expired.
     let (session, audience, created_at, expires_at) = row.ok_or(StoreError::Busy)?;
     Ok((
         sessions::session_id(&session)?,

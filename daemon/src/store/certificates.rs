@@ -1,4 +1,4 @@
-//! The daemon's certificates with their sealed keys.
+//! The daemon's certificates with their sealed private keys.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -7,16 +7,16 @@ use super::time::{from_database, to_database};
 use super::{Store, StoreError};
 use crate::keys::Sealed;
 
-/// A certificate of the daemon's, with its key sealed.
+/// A certificate with its sealed private key.
 pub struct CertificateRow {
     pub name: String,
-    /// DER; of a whole chain, PEM.
+    /// DER for one certificate, PEM for a chain.
     pub certificate: Vec<u8>,
     pub private_key: Sealed,
 }
 
 impl Store {
-    /// A certificate with its sealed key by its name.
+    /// Looks up a certificate by name.
     pub fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
         self.connections.read(|reader| {
             let row = reader
@@ -36,12 +36,12 @@ impl Store {
         })
     }
 
-    /// Stores a certificate in the place of the one of the same name.
+    /// Stores a certificate, replacing one with the same name.
     pub async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
         self.connections.write(move |transaction| save(transaction, &row)).await
     }
 
-    /// When the next authority takes over; `None` where none is to come.
+    /// Returns when the next CA takes over; `None` if no rollover is announced.
     pub fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
         self.connections.read(|reader| {
             let takeover_at: Option<i64> =
@@ -50,8 +50,10 @@ impl Store {
         })
     }
 
-    /// The number of an announcement: a higher one than before where it says something else, and one that no earlier state
-    /// of this store, restored since, can have given out. 0 until anything was announced.
+    /// Returns the sequence number of an announcement; 0 until the first one.
+    ///
+    /// A changed announcement gets a number that is higher than before and at least the current time in seconds. A
+    /// store restored from a backup therefore does not reuse a number.
     pub async fn number_announcement(&self, announced: String, now: Timestamp) -> Result<u64, StoreError> {
         self.connections
             .write(move |transaction| {
@@ -66,7 +68,7 @@ impl Store {
             .await
     }
 
-    /// Stores the next authority, in the place of one that was to come, and when it takes over.
+    /// Stores the next CA and when it takes over, replacing one announced before.
     pub async fn save_next_authority(
         &self,
         next: CertificateRow,
@@ -81,7 +83,7 @@ impl Store {
             .await
     }
 
-    /// The authority and its leaf in the place of those before, all at once; `next` is forgotten.
+    /// Replaces the CA and its leaf certificate in one transaction, and deletes `next`.
     pub async fn replace_authority(
         &self,
         authority: CertificateRow,

@@ -1,4 +1,4 @@
-//! One connection that writes and a few that read, each used by one thread at a time.
+//! One write connection and a few read connections, each used by one thread at a time.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,25 +9,25 @@ use super::StoreError;
 use super::writes::Writes;
 use crate::platform::blocking;
 
-/// Look-ups take microseconds: a few connections serve all cores, and each has a page cache to pay for.
+/// Look-ups take microseconds, so a few connections serve all cores. Each costs a page cache.
 pub(super) const READERS: usize = 4;
 
-/// Longer than any look-up takes, shorter than a caller waits.
+/// Longer than any look-up, shorter than a caller's timeout.
 const READER_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Connections {
     pub(super) writer: Arc<Mutex<Connection>>,
     readers: Mutex<Readers>,
     reader_is_back: Condvar,
-    /// For what reads everything: it keeps no look-up waiting.
+    /// For full scans, so that they do not block look-ups.
     background: Mutex<Arc<Mutex<Connection>>>,
     pub(super) writes: Arc<Writes>,
 }
 
-/// The readers that nobody uses at the moment.
+/// The idle readers.
 struct Readers {
     idle: Vec<Connection>,
-    /// How often they were replaced: a reader of an earlier generation does not come back.
+    /// Counts replacements. Readers of an earlier generation are dropped when returned.
     generation: u64,
 }
 
@@ -42,7 +42,7 @@ impl Connections {
         }
     }
 
-    /// Reads in-line: a look-up is faster than a change of threads would be.
+    /// Reads in-line, because a look-up is faster than a thread switch.
     pub(super) fn read<T>(
         &self,
         look_up: impl FnOnce(&Connection) -> Result<T, StoreError>,
@@ -51,7 +51,7 @@ impl Connections {
         look_up(reader.connection())
     }
 
-    /// Reads for long, as the only one that does.
+    /// Runs a long read. Long reads run one at a time.
     pub(super) fn read_in_background<T>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
@@ -61,8 +61,8 @@ impl Connections {
         read(&connection)
     }
 
-    /// Runs one transaction on the writer, away from the threads that serve requests. It begins as a writing one, so
-    /// that what it reads is still so when it writes. Durable when it returns.
+    /// Runs one transaction on the writer, off the request threads. It starts as a write transaction, so what it
+    /// reads stays true until it writes. Durable when it returns.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -70,8 +70,8 @@ impl Connections {
         self.write_then(operation, |written| written, |_| ()).await
     }
 
-    /// The same; `committed` with what was written, before anybody else writes, and then `then`: also where nobody waits for
-    /// it any more.
+    /// Runs one transaction, then `committed` under the writer's lock, then `then` without it. All of it runs even if
+    /// the caller has been cancelled.
     pub(super) async fn write_then<W: Send + 'static, T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Transaction<'_>) -> Result<W, StoreError> + Send + 'static,
@@ -80,7 +80,7 @@ impl Connections {
     ) -> Result<T, StoreError> {
         let (writer, watch) = (self.writer.clone(), self.writes.clone());
         blocking(move || {
-            // A panic inside a transaction rolled it back: the connection is as good as before.
+            // A panic inside a transaction rolled it back, so the connection is still usable.
             let written = {
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                 watch.over(|| {
@@ -105,7 +105,7 @@ impl Connections {
         Ok(Reader { connection: Some(connection), generation: readers.generation, connections: self })
     }
 
-    /// From now on these read. Whoever reads at the moment does so to the end with what it has.
+    /// Replaces all readers. Reads in progress finish on the old connections.
     pub(super) fn replace_readers(&self, idle: Vec<Connection>, background: Connection) {
         *self.background.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mutex::new(background));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +114,7 @@ impl Connections {
     }
 }
 
-/// A reader on loan.
+/// A borrowed read connection.
 struct Reader<'a> {
     connection: Option<Connection>,
     generation: u64,

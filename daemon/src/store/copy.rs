@@ -1,4 +1,4 @@
-//! Copies of the whole database under another key: for a backup, for a rotation, and back from a backup.
+//! Copies the whole database under another key, for backup, rotation and restore.
 
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -10,7 +10,7 @@ use super::{Store, StoreError, connections, encryption, guard, schema};
 use crate::keys::{DatabaseKey, DoesNotOpen, FieldSealer, Place, Sealed};
 use crate::platform::{self, blocking};
 
-/// Every sealed column: its table, the column that names the row, its own name, and the version of what is sealed.
+/// Every sealed column: table, key column, column, version of the sealed content.
 const SEALED: [(&str, &str, &str, u32); 4] = [
     ("acme_accounts", "directory", "credentials", 1),
     ("certificates", "name", "private_key", 1),
@@ -18,18 +18,20 @@ const SEALED: [(&str, &str, &str, u32); 4] = [
     ("refresh_tokens", "session_id", "held", 1),
 ];
 
-/// What lies beside a database file while it is used, or after a crash.
+/// Suffixes of a database file and of the files SQLite keeps with it.
 const COMPANIONS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 impl Store {
-    /// Writes a copy as of now to `path`, where nothing may be, under another key. Others read and write meanwhile.
+    /// Writes a snapshot to the new file `path` under another key. Reads and writes continue meanwhile.
     pub async fn copy_to(&self, path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
         let connections = self.connections.clone();
         blocking(move || connections.read(|reader| export(reader, &path, &key))).await
     }
 
-    /// Moves to a copy at `path` under another key, whose sealed fields are sealed anew. Nobody writes from the moment
-    /// of the copy on; `commit` makes it the one that counts, and where it fails the old one stays.
+    /// Moves the store to a copy at `path` under another key, and reseals its sealed fields.
+    ///
+    /// Writes are blocked from the start of the copy. `commit` makes the copy current; if it fails, the store keeps
+    /// the old database.
     pub async fn move_to<E: From<StoreError> + Send + 'static>(
         &self,
         path: PathBuf,
@@ -61,7 +63,7 @@ impl Store {
     }
 }
 
-/// Copies the database at `from` to `to`, where nothing may be, with its sealed fields sealed anew.
+/// Copies the database `from` to the new file `to` and reseals its sealed fields.
 pub async fn copy_file(
     from: (PathBuf, DatabaseKey, FieldSealer),
     to: (PathBuf, DatabaseKey, FieldSealer),
@@ -77,7 +79,7 @@ pub async fn copy_file(
     .await
 }
 
-/// Reads every page of the database at `path`, compares its sessions with their digests, and says what is wrong with it.
+/// Verifies the database at `path`: every page, and all sessions against their digests.
 pub async fn verify_file(path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
     blocking(move || {
         let database = encryption::open(&path, &key)?;
@@ -90,7 +92,7 @@ pub async fn verify_file(path: PathBuf, key: DatabaseKey) -> Result<(), StoreErr
     .await
 }
 
-/// Removes a database and what lies beside it. What is not there is as good.
+/// Removes a database and its companion files. Missing files are fine.
 pub fn remove(path: &Path) -> Result<(), StoreError> {
     for companion in COMPANIONS {
         let mut name = path.as_os_str().to_owned();
@@ -105,8 +107,8 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes what a change of keys that was killed left in `data_dir`: databases other than `current`, and files that
-/// never came into their place.
+/// Removes files that an interrupted key rotation left in `data_dir`: databases other than `current`, and unfinished
+/// temporary files.
 pub fn remove_strays(data_dir: &Path, current: &str) -> Result<(), StoreError> {
     let failed = |source| platform::PlatformError::Io { path: data_dir.display().to_string(), source };
     for entry in std::fs::read_dir(data_dir).map_err(failed)? {
@@ -126,14 +128,14 @@ pub fn remove_strays(data_dir: &Path, current: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Those for look-ups, and the one for what reads everything.
+/// Opens the readers for look-ups and the one for full scans.
 pub(super) fn open_readers(
     path: &Path,
     key: &DatabaseKey,
 ) -> Result<(Vec<Connection>, Connection), StoreError> {
     let readers = (0..connections::READERS).map(|_| encryption::open(path, key)).collect::<Result<_, _>>()?;
     let background = encryption::open(path, key)?;
-    // It reads each page once.
+    // It reads each page only once.
     background.pragma_update(None, "cache_size", -512)?;
     Ok((readers, background))
 }
@@ -142,7 +144,7 @@ pub(super) fn export(from: &Connection, to: &Path, key: &DatabaseKey) -> Result<
     platform::create_file(to, &[], 0o600)?;
     let raw_key: Zeroizing<String> = encryption::raw_key(key);
     from.execute("ATTACH DATABASE ?1 AS copy KEY ?2", params![to.to_string_lossy(), raw_key.as_str()])?;
-    // One transaction: all tables are copied as they were at one moment.
+    // One transaction, so that all tables are from one snapshot.
     let exported = (|| {
         let version: u32 = from.query_row("PRAGMA main.user_version", [], |row| row.get(0))?;
         from.execute_batch("BEGIN")?;
@@ -150,7 +152,7 @@ pub(super) fn export(from: &Connection, to: &Path, key: &DatabaseKey) -> Result<
         from.execute_batch(&format!("PRAGMA copy.user_version = {version}; COMMIT"))
     })();
     if exported.is_err() {
-        // The first error is the one to tell.
+        // Report the first error, not this one.
         let _ = from.execute_batch("ROLLBACK");
     }
     let detached = from.execute_batch("DETACH DATABASE copy");
@@ -178,7 +180,7 @@ fn reseal(database: &mut Connection, old: &FieldSealer, new: &FieldSealer) -> Re
     Ok(transaction.commit()?)
 }
 
-/// Every page authenticates, every index fits its table, and this infrad knows the schema.
+/// Checks every page, every index and the schema version.
 fn verify(database: &Connection, path: &Path) -> Result<(), StoreError> {
     let damaged = || StoreError::Damaged { path: path.display().to_string() };
     let found: Vec<String> = database

@@ -1,4 +1,4 @@
-//! Opens SQLCipher connections, and refuses whatever would leave a row in the clear.
+//! Opens SQLCipher connections and rejects any setup that would leave a row unencrypted.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -13,13 +13,13 @@ use super::StoreError;
 use crate::keys::DatabaseKey;
 use crate::platform::{self, PlatformError};
 
-/// How every SQLite file that is not encrypted begins (SQLite file format §1.3).
+/// The first bytes of every unencrypted SQLite file (SQLite file format §1.3).
 const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
 
-/// How long a connection waits for another one's write.
+/// How long a connection waits for another connection's write.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Refuses an SQLite that ignores keys: it would write everything in the clear without a word.
+/// Rejects an SQLite without encryption, which ignores keys and would write plaintext without an error.
 pub(super) fn check_library() -> Result<(), StoreError> {
     let version: Result<String, _> =
         Connection::open_in_memory()?.query_row("PRAGMA cipher_version", [], |row| row.get(0));
@@ -29,7 +29,7 @@ pub(super) fn check_library() -> Result<(), StoreError> {
     }
 }
 
-/// Makes sure that the file is one nobody else can read, and none that was never encrypted.
+/// Creates a missing file with mode 0600 and rejects an unencrypted one.
 pub(super) fn prepare_file(path: &Path) -> Result<(), StoreError> {
     let name = || path.display().to_string();
     let mut file = match File::open(path) {
@@ -47,16 +47,16 @@ pub(super) fn prepare_file(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A connection that has proven its key by reading.
+/// Opens a connection and proves the key by reading.
 pub(super) fn open(path: &Path, key: &DatabaseKey) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    // NOFOLLOW looks at every folder of the path; the data directory itself was checked already.
+    // NOFOLLOW checks every folder of the path. The data directory itself was checked before.
     let real = path
         .canonicalize()
         .map_err(|source| PlatformError::Io { path: path.display().to_string(), source })?;
     let connection = Connection::open_with_flags(real, flags)?;
-    // No parameter can stand in a PRAGMA.
+    // PRAGMA accepts no bound parameters.
     connection.execute_batch(&Zeroizing::new(format!("PRAGMA key = \"{}\"", *raw_key(key))))?;
     connection.busy_timeout(BUSY)?;
     match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
@@ -71,7 +71,7 @@ pub(super) fn open(path: &Path, key: &DatabaseKey) -> Result<Connection, StoreEr
     Ok(connection)
 }
 
-/// A raw key needs no stretching: it is 32 random bytes already.
+/// Formats the key as an SQLCipher raw key. It is 32 random bytes, so it needs no key stretching.
 pub(super) fn raw_key(key: &DatabaseKey) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(72));
     text.push_str("x'");
@@ -82,7 +82,7 @@ pub(super) fn raw_key(key: &DatabaseKey) -> Zeroizing<String> {
     text
 }
 
-/// A commit is on the disk when it returns; what is deleted is overwritten; nothing spills into temporary files.
+/// Commits are durable, deleted content is overwritten, and no temporary files are written.
 const SETTINGS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;

@@ -1,4 +1,4 @@
-//! Operations on the rollback guard: how new the data is, and what to do where it is not as new as it was.
+//! Operations on the rollback guard: read and raise the counter, verify the data, accept a rollback.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use super::guard::{self, Change};
 use super::{EndReason, Store, StoreError, refresh_tokens, time};
 use crate::platform::blocking;
 
-/// The pause after a few sessions were read: verifying takes a small part of one core.
+/// The pause between batches. Keeps verification to a small part of one core.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Store {
-    /// A number that grows with every change of a session.
+    /// Returns the counter, which grows with every guarded change.
     pub fn epoch(&self) -> Result<u64, StoreError> {
         Ok(self.guard.epoch())
     }
 
-    /// Raises the epoch above what it was, and above `seen`; answers the new one.
+    /// Raises the counter above its value and above `seen`. Returns the new value.
     pub async fn raise_epoch(&self, seen: u64) -> Result<u64, StoreError> {
         self.change(
             move |_, change| {
@@ -32,13 +32,13 @@ impl Store {
         self.epoch()
     }
 
-    /// Fails once part of the database was found to be older than it was.
+    /// Fails if the rollback guard has found older data.
     pub fn check_age(&self) -> Result<(), StoreError> {
         self.guard.check()
     }
 
-    /// Compares all sessions with the digests, a few at a time; fails where anything is older than it was. For as long as
-    /// this takes the write-ahead log grows.
+    /// Compares all sessions with the digests, in batches. Fails if any data is older than it was. The write-ahead
+    /// log grows while it runs.
     pub async fn verify_sessions(&self) -> Result<(), StoreError> {
         let store = self.clone();
         let verifying = move || {
@@ -48,7 +48,7 @@ impl Store {
                 .connections
                 .read_in_background(|reader| guard::verify(reader, &key, || std::thread::sleep(PAUSE)))?;
             match found {
-                // The next time.
+                // The key or the state was replaced meanwhile: the next run decides.
                 _ if store.guard.replaced() != replaced => Ok(()),
                 Some(what) => Err(store.guard.report(what.to_owned())),
                 None if epoch < known => {
@@ -60,23 +60,23 @@ impl Store {
         blocking(verifying).await
     }
 
-    /// The later of `now` and the latest time that was seen: nothing that expired comes back with the clock.
+    /// Returns the later of `now` and the latest time seen, so that setting the clock back revives nothing.
     pub fn not_before_latest(&self, now: Timestamp) -> Timestamp {
         self.guard.not_before_latest(now)
     }
 
-    /// Fails where `now` is clearly before the latest time that was seen.
+    /// Fails if `now` is clearly before the latest time seen.
     pub fn check_clock(&self, now: Timestamp) -> Result<(), StoreError> {
         self.guard.check_clock(now)
     }
 
-    /// Ends all sessions, and takes everything else as it is stored, with an epoch above `seen` and `now` as the latest time;
-    /// answers how many it ended.
+    /// Ends all sessions and accepts all other data as stored. Raises the counter above `seen` and sets the latest
+    /// time to `now`. Returns the number of sessions ended.
     pub async fn accept_rollback(&self, seen: u64, now: Timestamp) -> Result<usize, StoreError> {
         let store = self.clone();
         let accepting = move || {
             let mut writer = store.connections.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            // An index may be of another time than its table.
+            // After a rollback an index may be older than its table.
             writer.execute_batch("REINDEX")?;
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let ended = transaction.execute(
@@ -94,7 +94,7 @@ impl Store {
         blocking(accepting).await
     }
 
-    /// Runs one transaction that changes what is guarded, and then `then`. Durable when it returns.
+    /// Runs one transaction on guarded data, then `then`. Durable when it returns.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Transaction<'_>, &mut Change<'_>) -> Result<T, StoreError> + Send + 'static,

@@ -1,9 +1,10 @@
-//! The rollback guard: notices when a part of the database is older than it was.
+//! The rollback guard: detects when a part of the database is older than it was.
 //!
-//! Pages of the database are authentic, whatever wrote the file, but an earlier version of a page is authentic, too. So one
-//! row holds a number that grows with every change, and digests over what must not come undone. The digests and the number
-//! are also kept in memory, and the number outside of the data directory. A session that was changed or ended is known in
-//! memory by its revision: an earlier state of its row is rejected at the moment when it is read.
+//! SQLCipher authenticates each page, but an earlier version of a page is authentic too. The guard's row therefore
+//! holds a counter that grows with every change, and digests over all data that must not be undone.
+//!
+//! Memory holds the counter and digests as well, and the counter is also kept outside the data directory. Memory also
+//! holds the revision of each changed or ended session, so an earlier row is rejected when it is read.
 
 mod change;
 mod digest;
@@ -27,25 +28,25 @@ pub(super) use digest::{GUARDED, SessionState};
 pub(super) use known::Expected;
 pub(super) use verification::{accept, rekey, verify};
 
-/// How far behind the latest time that the store has seen a clock may be: corrections of a running clock are smaller.
+/// How far a clock may be behind the latest time seen. Normal corrections of a running clock are smaller.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// What this process knows of how new the database is.
+/// What this process knows about the age of the data.
 pub(super) struct Guard {
     key: RwLock<DigestKey>,
     row: Mutex<GuardRow>,
     known: RwLock<Known>,
-    /// The latest time that was seen, in milliseconds.
+    /// The latest time seen, in milliseconds.
     latest: AtomicI64,
-    /// How often the key or all that is known was replaced.
+    /// Counts replacements of the key or of all known state.
     replaced: AtomicU64,
     is_older: AtomicBool,
-    /// What was found to be older than it should be, first.
+    /// The first older data found.
     found: Mutex<Option<String>>,
 }
 
 impl Guard {
-    /// Reads the guard's row and all that was changed, and compares them.
+    /// Loads the guard's row and all changes, and compares them.
     pub(super) fn open(connection: &Connection, key: &DigestKey) -> Result<Self, StoreError> {
         let (row, known, agrees) = verification::load(connection, key)?;
         let guard = Self {
@@ -64,7 +65,7 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Fails once anything was found to be older than it should be.
+    /// Fails if older data was found.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if !self.is_older.load(Ordering::Acquire) {
             return Ok(());
@@ -73,12 +74,12 @@ impl Guard {
         Err(StoreError::Older(found.clone().unwrap_or_default()))
     }
 
-    /// Whether nothing was found so far: cheap, for the fast path.
+    /// Whether no older data was found. Cheap enough for the fast path.
     pub(super) fn is_intact(&self) -> bool {
         !self.is_older.load(Ordering::Acquire)
     }
 
-    /// From now on nothing is read or changed: what else was put back cannot be known.
+    /// Stops all reads and changes, because the extent of the rollback is unknown.
     pub(super) fn report(&self, what: String) -> StoreError {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if found.is_none() {
@@ -93,12 +94,12 @@ impl Guard {
         StoreError::Older(what)
     }
 
-    /// What is known of a session, to be asked before its row is read.
+    /// Returns the known state of a session. Call it before reading the row.
     pub(super) fn expected(&self, id: &str) -> Expected {
         self.known().expected(id)
     }
 
-    /// Fails where a row that was read after `expected` is an earlier state of the session.
+    /// Fails if `session` is older than `expected`.
     pub(super) fn check_session(
         &self,
         session: &StoredSession,
@@ -110,12 +111,12 @@ impl Guard {
         Err(self.report(format!("session {} is stored as it was before its last change", session.id)))
     }
 
-    /// Begins a change, where the guard's row is what it was left as.
+    /// Starts a change. Fails if the guard's row is older than in memory.
     pub(super) fn begin(&self, transaction: &Transaction<'_>) -> Result<Change<'_>, StoreError> {
         self.check()?;
         let stored = GuardRow::read(transaction)?;
         let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
-        // One writer alone is served at a time; another one on the same file would be ahead, never behind.
+        // Changes of this process are serialised. Another process on the same file would be ahead, never behind.
         if stored.epoch < row.epoch || (stored.epoch == row.epoch && stored != *row) {
             return Err(self.report("the rollback guard was set back".to_owned()));
         }
@@ -124,21 +125,21 @@ impl Guard {
         Ok(Change::new(self, key, stored))
     }
 
-    /// Takes over what was committed. To be called before another change begins.
+    /// Applies a committed change in memory. Call it before the next change starts.
     pub(super) fn committed(&self, changed: Changed) {
         self.latest.fetch_max(changed.row.latest, Ordering::AcqRel);
         *self.row.lock().unwrap_or_else(PoisonError::into_inner) = changed.row;
         self.known.write().unwrap_or_else(PoisonError::into_inner).apply(changed.effects);
     }
 
-    /// The database was moved under another key, and `row` was computed under it.
+    /// Switches to another key and to the `row` computed under it.
     pub(super) fn moved(&self, key: DigestKey, row: GuardRow) {
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
         *self.row.lock().unwrap_or_else(PoisonError::into_inner) = row;
         self.replaced.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// All of it was accepted as it is now: `row` and `known` were computed from what is stored.
+    /// Accepts the data as stored. `row` and `known` were computed from it.
     pub(super) fn accepted(&self, row: GuardRow, known: Known) {
         self.latest.store(row.latest, Ordering::Release);
         *self.row.lock().unwrap_or_else(PoisonError::into_inner) = row;
@@ -152,22 +153,22 @@ impl Guard {
         self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How often the key or all that is known was replaced: what was begun before does not count.
+    /// Counts replacements, so that a result that started before one can be discarded.
     pub(super) fn replaced(&self) -> u64 {
         self.replaced.load(Ordering::Acquire)
     }
 
-    /// The number that this process has seen last.
+    /// Returns the last counter seen by this process.
     pub(super) fn epoch(&self) -> u64 {
         self.row.lock().unwrap_or_else(PoisonError::into_inner).epoch
     }
 
-    /// The later of `now` and the latest time that the store has seen: nothing that expired comes back with the clock.
+    /// Returns the later of `now` and the latest time seen, so that setting the clock back revives nothing.
     pub(super) fn not_before_latest(&self, now: Timestamp) -> Timestamp {
         time::from_database(self.latest.load(Ordering::Acquire)).map_or(now, |latest| now.max(latest))
     }
 
-    /// Fails where `now` is clearly before the latest time that the store has seen.
+    /// Fails if `now` is clearly before the latest time seen.
     pub(super) fn check_clock(&self, now: Timestamp) -> Result<(), StoreError> {
         let latest = self.not_before_latest(now);
         if latest.duration_since(now) <= CLOCK_TOLERANCE {

@@ -1,18 +1,18 @@
-//! Whether anything can be written: learnt by writing.
+//! Tests by writing that the store can be written.
 
 use infra_shared::random;
 
 use super::{Store, StoreError};
 
-/// 64 KiB, more than a login writes: what has room for this has room for the next login.
+/// 64 KiB, more than a login writes: if the probe fits, the next login does too.
 const PARTS: usize = 256;
 
 impl Store {
-    /// Writes, and waits until it is on the disk. A write that failed counts until this succeeds again: a transaction that
-    /// wrote little, or nothing, found room where a login finds none.
+    /// Writes a probe and waits until it is durable. Only a successful probe clears a failed write, because small
+    /// transactions may fit on a disk that a login would fill.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let writes = self.connections.writes.clone();
-        // Nothing that a file system could leave out.
+        // Random, so that the file system cannot compress it away.
         let contents = random_bytes();
         self.connections
             .write_then(

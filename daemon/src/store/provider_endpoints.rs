@@ -1,4 +1,4 @@
-//! The hosts at which the endpoints of providers were found last, so that a change shows after a restart, too.
+//! The last known hosts of the providers' endpoints, stored so that a restart does not hide a change.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, time};
 
-/// Hosts by the names of endpoints in the metadata.
+/// Hosts by endpoint name in the provider metadata.
 pub type EndpointHosts = BTreeMap<String, String>;
 
-/// What is remembered of one provider.
+/// The stored endpoint hosts of one provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedEndpoints {
     pub issuer: String,
     pub hosts: EndpointHosts,
-    /// When they changed last, and what they were before.
+    /// When the hosts last changed, and the hosts before.
     pub changed: Option<(Timestamp, EndpointHosts)>,
 }
 

@@ -1,23 +1,23 @@
-//! The rows of the providers, as the last start found them in the configuration.
+//! The provider rows, as configured at the last start.
 
 use rusqlite::params;
 
 use super::{Store, StoreError};
 use crate::keys::Sealed;
 
-/// A provider's row.
+/// The stored row of a provider.
 pub struct ProviderRow {
     pub name: String,
     pub issuer: String,
-    /// Who may sign in, in a text that is the same as long as the rule is.
+    /// The sign-in policy as text. Equal policies have equal texts.
     pub admission: String,
-    /// For `plaintext` the secret itself; for every other kind, only where it is.
+    /// The secret itself for `plaintext`, only its reference for every other kind.
     pub client_secret_reference: Sealed,
 }
 
 impl Store {
-    /// Whether every provider of the last start is among `rows`, for the same issuer and with the same admission: its
-    /// sessions are then as good as they were.
+    /// Whether `rows` contain every provider of the last start with the same issuer and policy. If so, its sessions
+    /// stay valid.
     pub fn has_no_other_providers_than(&self, rows: &[ProviderRow]) -> Result<bool, StoreError> {
         self.connections.read(|reader| {
             let mut select = reader.prepare("SELECT name, issuer, admission FROM providers")?;

@@ -1,7 +1,6 @@
-//! Live sessions that were read a moment ago: a token that is asked about all the time is not read from the database each
-//! time, however many others lie there.
+//! A cache of live sessions, so that a busy token is not read from the database on every request.
 //!
-//! What another daemon does to a session is seen a second later at most. What this one ends is ended at once.
+//! Changes by another daemon are seen within one second, changes by this one at once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,27 +12,27 @@ use jiff::Timestamp;
 
 use super::{FoundToken, TokenHash};
 
-/// How long a *yes* may be repeated.
+/// How long an entry stays valid.
 const LIFE: Duration = Duration::from_secs(1);
-/// Threads that ask about different tokens seldom wait for each other.
+/// Sharded to reduce lock contention between tokens.
 const SHARDS: usize = 16;
-/// Some hundred bytes each.
+/// A few hundred bytes per token.
 const TOKENS_OF_A_SHARD: usize = 512;
 
 #[derive(Default)]
 pub(super) struct Recent {
     shards: [Mutex<HashMap<[u8; 32], Remembered>>; SHARDS],
-    /// How often sessions were changed: what was read before the last time, and comes late, is not remembered.
+    /// The number of session changes. A read that overlaps a change is not cached.
     changes: AtomicU64,
 }
 
-/// What a token stands for, and when it was read.
+/// A cached token and when it was read.
 struct Remembered {
     found: FoundToken,
     at: Instant,
 }
 
-/// The moment before a token is looked up in the database.
+/// The state before a database read starts.
 #[derive(Clone, Copy)]
 pub(super) struct Reading {
     at: Instant,
@@ -41,22 +40,21 @@ pub(super) struct Reading {
 }
 
 impl Recent {
-    /// What the token with this hash stands for. Only who has the token finds anything, so nothing is learnt from the time
-    /// that it takes.
+    /// Looks up a token by hash. Timing reveals nothing, because only the holder of a token can compute its hash.
     pub(super) fn find(&self, hash: &TokenHash) -> Option<FoundToken> {
         let shard = self.shard(hash);
         shard.get(&hash.0).filter(|remembered| remembered.counts()).map(|remembered| remembered.found.clone())
     }
 
-    /// To be called before the database is read.
+    /// Call before reading the database.
     pub(super) fn begin(&self) -> Reading {
         Reading { at: Instant::now(), changes: self.changes.load(Ordering::SeqCst) }
     }
 
-    /// Remembers a token of a live session that was read after `reading` began.
+    /// Caches a live session's token that was read after `reading` began.
     pub(super) fn remember(&self, found: &FoundToken, reading: Reading) {
         let mut shard = self.shard(&found.token_hash);
-        // Looked at under the lock: whoever changes a session after this finds what is remembered here.
+        // Check under the lock: a change that comes later removes this entry.
         if reading.changes != self.changes.load(Ordering::SeqCst) {
             return;
         }
@@ -68,7 +66,7 @@ impl Recent {
         }
     }
 
-    /// The token was used at `at`.
+    /// Records that the token was used at `at`.
     pub(super) fn touched(&self, hash: &TokenHash, at: Timestamp) {
         if let Some(remembered) = self.shard(hash).get_mut(&hash.0) {
             let session = Arc::make_mut(&mut remembered.found.session);
@@ -77,18 +75,18 @@ impl Recent {
         }
     }
 
-    /// These sessions were ended or changed, durably: nothing that was read of them before counts any more.
+    /// Removes cached tokens of sessions whose change is durable.
     pub(super) fn changed(&self, ids: &[SessionID]) {
         self.forget(|found| ids.contains(&found.session.id));
     }
 
-    /// All sessions were ended or changed.
+    /// Removes all cached tokens.
     pub(super) fn all_changed(&self) {
         self.forget(|_| true);
     }
 
     fn forget(&self, is_meant: impl Fn(&FoundToken) -> bool) {
-        // First: what is being read at the moment is not remembered.
+        // Count first, so that reads in progress are not cached.
         self.changes.fetch_add(1, Ordering::SeqCst);
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
-//! What providers can be asked with again: taken by one at a time, and changed by whoever saw the last change.
+//! Refresh tokens: leased to one worker, updated by compare-and-set.
 //!
-//! It is sealed and opened inside of transactions, so that a change of keys in between harms nothing.
+//! Values are sealed and opened inside transactions, so a concurrent key rotation is safe.
 
 use infra_shared::token_text::SessionID;
 use jiff::{SignedDuration, Timestamp};
@@ -11,32 +11,32 @@ use super::{Store, StoreError, time};
 use crate::keys::{DoesNotOpen, FieldSealer, Place, Sealed};
 use crate::platform::blocking;
 
-/// How long after the end of a session its provider is asked to take the token back.
+/// How long after a session ends the daemon keeps trying to revoke its refresh token at the provider.
 const GIVEN_BACK_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// A refresh token to be kept with a session that is opened.
+/// A refresh token to store with a new session.
 #[derive(Clone)]
 pub struct NewRefreshToken {
     pub provider: String,
     pub sealer: FieldSealer,
-    /// What is sealed.
+    /// The plaintext, sealed when it is stored.
     pub held: Zeroizing<Vec<u8>>,
-    /// When the provider is to be asked.
+    /// When the session is due for revalidation.
     pub due_at: Timestamp,
 }
 
-/// A refresh token that somebody has taken, to ask its provider or to give it back.
+/// A refresh token leased to one worker, for revalidation or for revocation at the provider.
 pub struct RefreshTokenRow {
     pub session_id: SessionID,
     pub provider: String,
     pub held: Zeroizing<Vec<u8>>,
     pub version: i64,
     pub failures: u32,
-    /// Since when it may be spent, as it was before it was taken.
+    /// Since when the token may have been consumed by a request without an answer. The value from before this lease.
     pub lost_since: Option<Timestamp>,
 }
 
-/// What a provider is to be asked again with, and what is known of it then.
+/// The new state of a refresh token when its lease ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Released {
     pub due_at: Timestamp,
@@ -44,44 +44,44 @@ pub struct Released {
     pub lost_since: Option<Timestamp>,
 }
 
-/// Who takes refresh tokens, when, and how many.
+/// A request for leases: which provider, when, and how many.
 #[derive(Clone)]
 pub struct Taking {
     pub provider: String,
     pub sealer: FieldSealer,
     pub now: Timestamp,
-    /// For so long nobody else takes them.
+    /// How long other workers cannot lease the tokens.
     pub lease: SignedDuration,
-    /// The longest that one is put off. What is to wait for longer was put off by a clock that has stepped back since.
+    /// The longest pause between attempts. A due time further away was set before the clock stepped back.
     pub longest: SignedDuration,
     pub limit: u32,
 }
 
 const COLUMNS: &str = "session_id, provider, held, version, failures, lost_since";
 
-/// Those to ask with. ?1: the provider, ?2: now, ?3: the longest wait from now, ?4: the longest lease from now. The `+`
-/// keeps SQLite from looking through all that is not over.
+/// Tokens due for revalidation. ?1: provider, ?2: now, ?3: now plus the longest pause, ?4: now plus the lease. The
+/// `+` stops SQLite from scanning the index of `give_back_at`.
 const DUE: &str = "((provider = ?1 AND due_at <= ?2) OR (provider = ?1 AND due_at > ?3)) \
                    AND (leased_until <= ?2 OR leased_until > ?4) AND +give_back_at > ?2";
 
-/// Those to give back, once nobody asks with them any more.
+/// Tokens of ended sessions, due for revocation at the provider once no lease is held.
 const OVER: &str = "provider = ?1 AND (give_back_at <= ?2 OR (due_at IS NULL AND give_back_at > ?3)) \
                     AND (leased_until <= ?2 OR leased_until > ?4)";
 
 impl Store {
-    /// Takes those of live sessions that are due. Until they are released, they may be spent.
+    /// Leases tokens of live sessions that are due. Until released, a leased token counts as possibly consumed.
     pub async fn take_due_refresh_tokens(&self, taking: Taking) -> Result<Vec<RefreshTokenRow>, StoreError> {
         const TAKE: &str = "UPDATE refresh_tokens SET leased_until = ?2, lost_since = coalesce(lost_since, ?3) \
                             WHERE session_id = ?1";
         self.take((DUE, TAKE), taking).await
     }
 
-    /// The same for sessions that are over, whose tokens are to be given back.
+    /// Leases tokens of ended sessions for revocation at the provider.
     pub async fn take_refresh_tokens_to_revoke(
         &self,
         taking: Taking,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
-        // A session that reached the end of its lifetime ends here, as far as its provider is concerned.
+        // Clear `due_at`: a session at the end of its lifetime is not revalidated again.
         const TAKE: &str =
             "UPDATE refresh_tokens SET give_back_at = ?2, due_at = NULL WHERE session_id = ?1 AND ?3 = ?3";
         self.take((OVER, TAKE), taking).await
@@ -95,7 +95,7 @@ impl Store {
         let add = |duration| taking.now.checked_add(duration).unwrap_or(Timestamp::MAX);
         let until = add(taking.lease);
         let bounds = [taking.now, add(taking.longest), until].map(time::to_database);
-        // Most of the time there is nothing, and nobody has to wait for the writer to learn that.
+        // Usually nothing is due. Check on a reader, so that an idle poll does not take the writer.
         let (connections, provider) = (self.connections.clone(), taking.provider.clone());
         let looking = move || {
             connections.read(|reader| {
@@ -131,8 +131,8 @@ impl Store {
             .await
     }
 
-    /// Keeps `held` in the place of what was seen as `version`; durable when it returns. `false` where somebody else has
-    /// changed it meanwhile.
+    /// Replaces the token if it is still at `version`; durable when it returns. Returns `false` if another worker has
+    /// changed it.
     pub async fn swap_refresh_token(
         &self,
         session_id: &SessionID,
@@ -155,7 +155,7 @@ impl Store {
             .await
     }
 
-    /// Has the provider asked again, where the session is not over meanwhile.
+    /// Ends the lease and schedules the next revalidation, unless the session has ended.
     pub async fn release_refresh_token(
         &self,
         session_id: &SessionID,
@@ -180,7 +180,7 @@ impl Store {
             .await
     }
 
-    /// Has the provider asked to take it back at `at`, and not before.
+    /// Postpones the revocation at the provider until `at`.
     pub async fn postpone_revocation(&self, session_id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
         let id = session_id.clone();
         self.connections
@@ -195,7 +195,7 @@ impl Store {
             .await
     }
 
-    /// It was given back as it was seen as `version`, or never can be. One that took its place meanwhile stays.
+    /// Deletes the token if it is still at `version`: it was revoked at the provider, or never can be.
     pub async fn forget_refresh_token(&self, session_id: &SessionID, version: i64) -> Result<(), StoreError> {
         let id = session_id.clone();
         self.connections
@@ -209,7 +209,7 @@ impl Store {
     }
 }
 
-/// A session is over: what it was asked about with is to be given back, and nobody asks again.
+/// Marks the token of an ended session for revocation and stops its revalidation.
 pub(super) fn end(transaction: &Transaction<'_>, session_id: &str) -> Result<(), StoreError> {
     transaction
         .prepare_cached("UPDATE refresh_tokens SET due_at = NULL, give_back_at = 0 WHERE session_id = ?1")?
@@ -217,7 +217,7 @@ pub(super) fn end(transaction: &Transaction<'_>, session_id: &str) -> Result<(),
     Ok(())
 }
 
-/// The same for all sessions.
+/// Marks the tokens of all sessions for revocation.
 pub(super) fn end_all(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     transaction.execute("UPDATE refresh_tokens SET due_at = NULL, give_back_at = 0", [])?;
     Ok(())
@@ -245,8 +245,8 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Drops what nobody will take back any more, what belongs to no session, and what a provider that left the configuration
-/// would have to be given: there is no client secret any more that it could be asked with.
+/// Deletes tokens whose revocation period has passed and tokens without a session. Also deletes revocations for
+/// providers that left the configuration, because the daemon no longer has their client secret.
 pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
     let before = time::to_database(now.checked_sub(GIVEN_BACK_WITHIN).unwrap_or(Timestamp::MIN));
     transaction.execute(
@@ -288,7 +288,7 @@ impl std::fmt::Debug for NewRefreshToken {
 mod tests {
     use super::*;
 
-    /// It is asked every second, on a machine that may hold many sessions.
+    /// The query runs every second, on stores that may hold many sessions.
     #[test]
     fn what_is_due_is_found_by_indexes_alone() {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
@@ -304,7 +304,7 @@ mod tests {
                 .expect("a plan");
             assert!(plan.iter().any(|step| step.starts_with("SEARCH")), "{plan:?}");
             assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
-            // Each end of time by itself: one bound alone would find everything that waits.
+            // Both time bounds must use the index: one bound alone would match every waiting row.
             let bounded = plan.iter().filter(|step| step.contains("_at<?") || step.contains("_at>?")).count();
             assert_eq!(bounded, 2, "{plan:?}");
         }

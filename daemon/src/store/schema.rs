@@ -1,4 +1,4 @@
-//! Brings the schema up to date by numbered SQL files, each in a transaction of its own.
+//! Migrates the schema with numbered SQL files, each in its own transaction.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{StoreError, copy};
 use crate::keys::DatabaseKey;
 
-/// In order; the number of those applied is the database's `user_version`.
+/// The migrations in order. `user_version` holds the number of the last one applied.
 pub(super) const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
 
-/// Applies what is new in `migrations`. Before a database that holds something changes its form, a copy of it is kept, for
-/// the infrad that wrote it.
+/// Applies the new `migrations`. First keeps a copy of an existing database, for the infrad that wrote it.
 pub(super) fn migrate(
     migrations: &[&str],
     connection: &mut Connection,
@@ -22,13 +21,14 @@ pub(super) fn migrate(
     let before: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if (1..known).contains(&before) {
         let kept = copy_before(path, before);
-        // One that was not finished is worth nothing.
+        // Left over from an interrupted migration.
         copy::remove(&kept)?;
         copy::export(connection, &kept, key)?;
         tracing::info!(copy = %kept.display(), "a copy of the database is kept in the form that it had");
     }
     for (number, migration) in (1..).zip(migrations) {
-        // Taken for writing before the version is read: two daemons that start at once migrate one after the other.
+        // Lock for writing before reading the version, so that two daemons starting together migrate one after the
+        // other.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if found > known {
@@ -43,14 +43,14 @@ pub(super) fn migrate(
     Ok(())
 }
 
-/// Where the copy in the form of `schema` is kept. It does not end like a database: those that no header names are removed.
+/// The path of the copy at version `schema`. It does not end in `.db`, because stray databases are removed.
 pub(super) fn copy_before(path: &Path, schema: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".schema-{schema}"));
     name.into()
 }
 
-/// Whether this infrad knows the schema.
+/// Rejects a schema newer than this infrad.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let known = u32::try_from(MIGRATIONS.len()).expect("few migrations");
     let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! The rows of sessions: opened, found, used, ended, dropped.
+//! Session rows: insert, look up, record use, end, delete.
 
 mod end_reason;
 mod ending;
@@ -21,22 +21,22 @@ pub use end_reason::{EndReason, Ended};
 pub use ending::{EndedSession, Which};
 pub use opening::Opening;
 
-/// A session about to be opened.
+/// A session to store.
 #[derive(Debug, Clone)]
 pub struct NewSession {
     pub id: SessionID,
     pub token_hash: TokenHash,
     pub user: User,
-    /// Whether the provider vouched for the user's e-mail: only then may a rule use it.
+    /// Whether the provider verified the user's email. Policy rules may use only verified addresses.
     pub email_verified: bool,
     pub opening: Opening,
-    /// What the provider can be asked with again, where that is wanted.
+    /// The refresh token, if revalidation is on.
     pub refresh_token: Option<NewRefreshToken>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
 }
 
-/// A session as it is stored, ended ones included until they are purged.
+/// A stored session. Ended sessions stay until they are purged.
 #[derive(Debug, Clone)]
 pub struct StoredSession {
     pub id: SessionID,
@@ -48,9 +48,9 @@ pub struct StoredSession {
     pub expires_at: Timestamp,
     pub last_used_at: Timestamp,
     pub ended: Option<Ended>,
-    /// How often it was changed since it was opened.
+    /// The number of changes since the session was opened.
     pub(super) revision: u32,
-    /// What is told of it again and again, made when it is told first.
+    /// The session as JSON, rendered on first use.
     pub told: OnceLock<Told>,
 }
 
@@ -61,23 +61,24 @@ pub struct Told {
     pub user: Box<RawValue>,
 }
 
-/// A token that is known: its session, and for a token for one audience whose it is.
+/// A valid token: its session and, for an audience token, its grant.
 #[derive(Debug, Clone)]
 pub struct FoundToken {
     pub token_hash: TokenHash,
     pub session: Arc<StoredSession>,
-    /// `None` for the session's own token.
+    /// `None` for the session token.
     pub grant: Option<Arc<AudienceGrant>>,
 }
 
-/// What is read in the place of a session, or of a token, that is not there: rows of the first migration.
+/// The id of the dummy row, read if a session or token does not exist. The first migration inserts it.
 pub(super) const NOBODY: &str = "0000000000";
 
 const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
                        opened_by, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision";
 
 impl Store {
-    /// Stores a session and ends the user's oldest ones beyond `max_per_user` (1 or more); answers which were ended.
+    /// Stores a session and ends the user's oldest sessions beyond `max_per_user` (1 or more). Returns the ended
+    /// sessions.
     pub async fn open_session(
         &self,
         session: NewSession,
@@ -100,9 +101,11 @@ impl Store {
         self.change(open, known).await
     }
 
-    /// The session of exactly this token, as it was within the last second; ended ones are told as soon as they have. The
-    /// work and the answer are the same for an id that is not known and for a wrong secret, so that nobody learns which
-    /// ids exist: where it is not this token, the row of nobody is read.
+    /// Looks up a session by token; the result may be one second old. Sessions that this daemon ends are seen at
+    /// once.
+    ///
+    /// An unknown id and a wrong secret cost the same work and give the same result, so timing does not reveal which
+    /// ids exist. In both cases a dummy row is read.
     pub fn find_session_of(&self, token: &SessionToken) -> Result<Option<FoundToken>, StoreError> {
         let hash = TokenHash::of(token);
         self.guard.check()?;
@@ -129,7 +132,7 @@ impl Store {
         Ok(found)
     }
 
-    /// What exactly this token stands for, where that is known from the last second. Nothing is read.
+    /// Looks up a token in the cache only. `None` means not cached, not invalid.
     pub fn recall(&self, token: &str) -> Option<FoundToken> {
         if !self.guard.is_intact() {
             return None;
@@ -137,7 +140,7 @@ impl Store {
         self.recent.find(&TokenHash::of_text(token))
     }
 
-    /// Looks a session up by its id, as it is now; in-line and fast, for the validation path.
+    /// Looks up a session by id without the cache. Runs in-line, because the validation path calls it.
     pub fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
         self.guard.check()?;
         let expected = self.guard.expected(id.as_str());
@@ -148,7 +151,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Moves `last_used_at` forward to `at`, never back, after the token with this hash was used.
+    /// Records a use of the token: moves `last_used_at` forward to `at`, never back.
     pub async fn touch_session(
         &self,
         id: &SessionID,
@@ -156,7 +159,7 @@ impl Store {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let id = id.clone();
-        // Known before it is written: who asks meanwhile does not write it again.
+        // Update the cache first, so that concurrent requests do not write again.
         self.recent.touched(token_hash, at);
         self.connections
             .write(move |transaction| {
@@ -168,7 +171,7 @@ impl Store {
             .await
     }
 
-    /// Ends a session; durable when it returns. `false` when there is none that was not ended before.
+    /// Ends a session; durable when it returns. Returns `false` if the session does not exist or has already ended.
     pub async fn end_session(
         &self,
         id: &SessionID,
@@ -179,7 +182,7 @@ impl Store {
         Ok(!ended.is_empty())
     }
 
-    /// Keeps what the provider says of a user now, for a session that has not ended; known at once.
+    /// Stores new user claims from the provider for a live session. The cache drops the old ones.
     pub async fn update_user(
         &self,
         id: &SessionID,
@@ -217,7 +220,7 @@ impl Store {
         .await
     }
 
-    /// Forgets the addresses that up to `at_most` sessions came from; answers of how many.
+    /// Deletes the client addresses of up to `at_most` sessions. Returns the number changed.
     pub async fn forget_addresses(&self, at_most: u32) -> Result<usize, StoreError> {
         self.connections
             .write(move |transaction| {
@@ -230,7 +233,7 @@ impl Store {
             .await
     }
 
-    /// Ends every session; answers how many.
+    /// Ends all sessions. Returns the number ended.
     pub async fn end_all_sessions(&self, at: Timestamp, reason: EndReason) -> Result<usize, StoreError> {
         Ok(self.end_sessions(Which::All, at, reason, |_| ()).await?.len())
     }
@@ -273,7 +276,7 @@ fn insert(
     Ok(())
 }
 
-/// Ends what `session`'s user has beyond `max_per_user`, oldest first; the new session counts and stays.
+/// Ends the user's oldest sessions beyond `max_per_user`. The new session counts and stays.
 fn end_oldest(
     transaction: &Transaction<'_>,
     change: &mut Change<'_>,
@@ -306,7 +309,7 @@ fn end_oldest(
     Ok(surplus)
 }
 
-/// The hash of the token of session `id`; that of nobody where there is none.
+/// Reads the token hash of session `id`, or zeros if it does not exist.
 fn stored_hash(reader: &Connection, id: &SessionID) -> Result<TokenHash, StoreError> {
     let hash = reader
         .prepare_cached("SELECT coalesce((SELECT token_hash FROM sessions WHERE id = ?1), zeroblob(32))")?

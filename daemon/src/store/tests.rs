@@ -48,7 +48,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("a time")
 }
 
-/// A session of the user `subject`, opened at `second`, for an hour.
+/// A session of the user `subject`, opened at `second`, valid for one hour.
 fn session(subject: &str, second: i64) -> NewSession {
     let token = SessionToken::mint();
     NewSession {
@@ -168,7 +168,7 @@ async fn an_expired_session_takes_nobodys_place() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_ticket_is_consumed_once_whoever_races_for_it() {
     let fixture = Fixture::new().await;
-    // Two stores on one file stand for two daemons.
+    // Two stores on one file act as two daemons.
     let stores = [fixture.open().expect("a store"), fixture.open().expect("the same store")];
     let tasks: Vec<_> = (0..16)
         .map(|number| {
@@ -346,7 +346,7 @@ async fn before_a_migration_a_copy_is_kept_that_the_older_infrad_opens() {
     let (path, key) = (fixture.path(), fixture.keys.database_key());
     let kept = schema::copy_before(&path, 1);
     assert!(!kept.exists(), "nothing was in the new database");
-    // A start that was killed in the middle of it.
+    // Left over from a start that was killed during the copy.
     fs::write(&kept, "half a copy").expect("a file");
 
     let [first] = schema::MIGRATIONS;
@@ -359,7 +359,7 @@ async fn before_a_migration_a_copy_is_kept_that_the_older_infrad_opens() {
     assert_eq!(fs::metadata(&kept).expect("a copy").permissions().mode() & 0o777, 0o600);
     assert!(!fs::read(&kept).expect("a copy").starts_with(b"SQLite format 3"), "it is encrypted");
 
-    // As `docs/upgrading.md` has it: the copy in the place of the database.
+    // As in `docs/upgrading.md`: replace the database with the copy.
     remove(&path).expect("removed");
     fs::rename(&kept, &path).expect("renamed");
     fixture.open().expect("a store in the form that this infrad knows").check().expect("an answer");
@@ -376,7 +376,7 @@ fn session_with_token(subject: &str, second: i64) -> (SessionToken, NewSession) 
 #[tokio::test]
 async fn a_session_that_was_found_a_moment_ago_is_ended_at_once_here_and_within_a_second_elsewhere() {
     let fixture = Fixture::new().await;
-    // Two stores on one file stand for two daemons.
+    // Two stores on one file act as two daemons.
     let (here, elsewhere) = (fixture.open().expect("a store"), fixture.open().expect("the same store"));
     for ended_here in [true, false] {
         let (token, new) = session_with_token("00u1", 0);

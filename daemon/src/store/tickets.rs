@@ -1,11 +1,11 @@
-//! Which tickets were used.
+//! Used login tickets.
 
 use jiff::Timestamp;
 use rusqlite::params;
 
 use super::{Store, StoreError, time};
 
-/// What consuming a ticket found.
+/// Whether a ticket was used before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consumed {
     First,
@@ -13,8 +13,8 @@ pub enum Consumed {
 }
 
 impl Store {
-    /// Records that the ticket `id` was used; durable when it returns. Rows are dropped after `expires_at`, by the latest time
-    /// that was seen: a clock that is set back brings none of them back.
+    /// Records that the ticket `id` was used; durable when it returns. The row stays until `expires_at`, measured by
+    /// the latest time seen, so that setting the clock back revives no ticket.
     pub async fn consume_ticket(&self, id: [u8; 16], expires_at: Timestamp) -> Result<Consumed, StoreError> {
         self.change(
             move |transaction, change| {

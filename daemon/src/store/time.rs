@@ -1,4 +1,4 @@
-//! Times as the database keeps them: milliseconds since 1970, so that they compare as numbers.
+//! Timestamps in the database: milliseconds since 1970, so that they compare as numbers.
 
 use jiff::Timestamp;
 

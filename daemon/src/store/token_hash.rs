@@ -1,4 +1,4 @@
-//! The only trace of a token in the store.
+//! The hash of a token, its only trace in the store.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use infra_shared::digest::sha256;
 use infra_shared::token_text::{AudienceToken, LogoutProof, SessionToken};
 use subtle::ConstantTimeEq;
 
-/// The SHA-256 of a whole token. Compared in constant time.
+/// The SHA-256 of a whole token, compared in constant time.
 #[derive(Clone)]
 pub struct TokenHash(pub(super) [u8; 32]);
 
@@ -19,12 +19,12 @@ impl TokenHash {
         Self(token.sha256())
     }
 
-    /// That of a text, which is a token where something is found by it.
+    /// Hashes any text. A match proves that it is a token.
     pub(super) fn of_text(text: &str) -> Self {
         Self(sha256(&[text.as_bytes()]))
     }
 
-    /// Whether both are of the same token, in constant time.
+    /// Compares two hashes in constant time.
     pub(super) fn equals(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }

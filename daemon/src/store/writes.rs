@@ -1,4 +1,4 @@
-//! How writing goes: a disk that is full lets everybody look, and nobody sign in or out.
+//! Tracks the writer's health. On a full disk, reads still work, while sign-in and sign-out fail.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::StoreError;
 
-/// Watches over the writer.
+/// Counts transactions and remembers the last failure.
 #[derive(Default)]
 pub(super) struct Writes {
     done: AtomicU64,
     failed: AtomicU64,
     microseconds: AtomicU64,
-    /// Why a transaction was not written; `None` once the probe was after that.
+    /// Why the last write failed; `None` once a probe has succeeded.
     failing: Mutex<Option<String>>,
 }
 
@@ -21,12 +21,12 @@ pub(super) struct Writes {
 pub struct WriteCounts {
     pub done: u64,
     pub failed: u64,
-    /// That all of them took together, from the moment when they had the writer.
+    /// Total time spent in transactions, in seconds. Waiting for the writer is not included.
     pub seconds: f64,
 }
 
 impl Writes {
-    /// Counts what `write` does. An answer of the database's is a failure to write; a row that is not as expected is not.
+    /// Runs and counts `write`. Database errors count as failures; an unexpected row does not.
     pub(super) fn over<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let begun = Instant::now();
         let written = write();
@@ -44,12 +44,12 @@ impl Writes {
         written
     }
 
-    /// The probe was written: what failed before need not fail again.
+    /// Clears the failure after a successful probe.
     pub(super) fn succeeded(&self) {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Fails as a transaction did, until the probe is written.
+    /// Fails if the last write failed and no probe has succeeded since.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match &*self.failing.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(cause) => Err(StoreError::NotWritten(cause.clone())),

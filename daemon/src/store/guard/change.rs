@@ -1,4 +1,4 @@
-//! One change of what is guarded, in one transaction.
+//! A change of guarded data within one transaction.
 
 use jiff::Timestamp;
 use rusqlite::Transaction;
@@ -9,7 +9,7 @@ use super::{Guard, SessionState, digest};
 use crate::keys::DigestKey;
 use crate::store::{ProviderRow, StoreError, time};
 
-/// A change that has begun.
+/// A change in progress.
 pub(in crate::store) struct Change<'a> {
     guard: &'a Guard,
     key: DigestKey,
@@ -19,7 +19,7 @@ pub(in crate::store) struct Change<'a> {
     buffer: Vec<u8>,
 }
 
-/// A change that was written, to be taken over once it is committed.
+/// A written change, to apply in memory after the commit.
 pub(in crate::store) struct Changed {
     pub(super) row: GuardRow,
     pub(super) effects: Vec<Effect>,
@@ -30,12 +30,12 @@ impl<'a> Change<'a> {
         Self { guard, key, row, is_changed: false, effects: Vec::new(), buffer: Vec::with_capacity(512) }
     }
 
-    /// The state in a row of [`super::GUARDED`].
+    /// Reads a session's state from a row of [`super::GUARDED`].
     pub(in crate::store) fn state(&mut self, row: &rusqlite::Row<'_>) -> Result<SessionState, StoreError> {
         SessionState::read(row, &self.key, &mut self.buffer)
     }
 
-    /// A session has this state from now on.
+    /// Adds a session's new state.
     pub(in crate::store) fn add(&mut self, state: &SessionState) {
         self.is_changed = true;
         self.row.sessions.add(&state.mac);
@@ -49,7 +49,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// A session had this state. Fails where that was not its last one.
+    /// Removes a session's old state. Fails if it is not the latest one.
     pub(in crate::store) fn remove(&mut self, state: &SessionState) -> Result<(), StoreError> {
         self.is_changed = true;
         if !self.guard.expected(&state.id).allows(state.revision, state.is_ended) {
@@ -63,14 +63,14 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// The same for a session whose row is gone.
+    /// Removes a session whose row was deleted.
     pub(in crate::store) fn drop_session(&mut self, state: &SessionState) -> Result<(), StoreError> {
         self.remove(state)?;
         self.effects.push(Effect::SessionDropped(number(&state.id)));
         Ok(())
     }
 
-    /// A ticket was stored as used. Fails where it had been before, and its row was set back.
+    /// Records a used ticket. Fails if memory knows it as used, because its row was then rolled back.
     pub(in crate::store) fn use_ticket(&mut self, id: [u8; 16]) -> Result<(), StoreError> {
         if self.guard.known().has_ticket(&id) {
             return Err(self.guard.report("a login ticket that was used is not stored as such".to_owned()));
@@ -98,7 +98,7 @@ impl<'a> Change<'a> {
         self.row.changes.subtract(&digest::provider(&self.key, name, issuer, admission));
     }
 
-    /// The clock showed `now`: from now on it is never judged by an earlier time.
+    /// Records the time `now`.
     pub(in crate::store) fn see_time(&mut self, now: Timestamp) {
         let now = time::to_database(now);
         if now > self.row.latest {
@@ -107,13 +107,13 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Whatever is changed, the number grows, and above `seen`.
+    /// Raises the counter above `seen`, even if nothing else changes.
     pub(in crate::store) fn raise_above(&mut self, seen: u64) {
         self.is_changed = true;
         self.row.epoch = self.row.epoch.max(seen);
     }
 
-    /// Writes the guard's row, where anything was changed.
+    /// Writes the guard's row if anything changed.
     pub(in crate::store) fn save(mut self, transaction: &Transaction<'_>) -> Result<Changed, StoreError> {
         if self.is_changed {
             self.row.epoch += 1;

@@ -1,7 +1,7 @@
-//! Digests of sets that grow and shrink: the sum of the HMACs of all members, modulo 2²⁵⁶.
+//! Digests of changing sets: the sum of the HMACs of all members, modulo 2²⁵⁶.
 //!
-//! An attacker without the key can put back earlier states and cannot choose new ones, so each sum that a set of earlier
-//! states has is as good as drawn: it fits with a probability of 2⁻²⁵⁶.
+//! An attacker without the key can restore earlier states but cannot choose new ones. The sum over a set of earlier
+//! states is then random and matches with probability 2⁻²⁵⁶.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -9,14 +9,15 @@ use rusqlite::types::ValueRef;
 use crate::keys::DigestKey;
 use crate::store::StoreError;
 
-/// What decides about a session, in the order in which it is authenticated. `id`, `revision` and `ended_at` come first.
+/// The columns that decide about a session, in the order they are authenticated. `id`, `revision` and `ended_at` must
+/// come first.
 pub(in crate::store) const GUARDED: &str = "id, revision, ended_at, token_hash, issuer, subject, provider, email, \
                                             email_verified, groups, created_at, expires_at, end_reason";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Digest([u64; 4]);
 
-/// One state of a session: what tells it from its others, and its authentic sum.
+/// One state of a session and its HMAC.
 pub(in crate::store) struct SessionState {
     pub(super) id: String,
     pub(super) revision: u32,
@@ -25,7 +26,7 @@ pub(in crate::store) struct SessionState {
 }
 
 impl Digest {
-    /// The lowest word first.
+    /// Little-endian, lowest word first.
     pub(super) fn from_bytes(bytes: &[u8; 32]) -> Self {
         let (words, _) = bytes.as_chunks::<8>();
         let mut digest = Self::default();
@@ -71,7 +72,7 @@ fn borrowing_sub(left: u64, right: u64, borrow: bool) -> (u64, bool) {
 }
 
 impl SessionState {
-    /// The state in a row of [`GUARDED`]. `buffer` is only there to be used again.
+    /// Reads the state from a row of [`GUARDED`]. `buffer` is reused to avoid allocations.
     pub(in crate::store) fn read(
         row: &Row<'_>,
         key: &DigestKey,
@@ -91,8 +92,7 @@ impl SessionState {
         })
     }
 
-    /// What authenticates that the session was changed so often, and whether it has ended; nothing for one that is as it
-    /// was opened.
+    /// The HMAC of the session's revision and end; `None` if it never changed.
     pub(super) fn change(&self, key: &DigestKey) -> Option<[u8; 32]> {
         (self.revision > 0).then(|| changed_session(key, &self.id, self.revision, self.is_ended))
     }
@@ -118,7 +118,7 @@ pub(super) fn provider(key: &DigestKey, name: &str, issuer: &str, admission: &st
     key.mac(&text)
 }
 
-/// The kind of a value, its length and its bytes: no two rows read the same.
+/// Appends type, length and bytes, so that different rows never encode the same.
 fn append(text: &mut Vec<u8>, value: ValueRef<'_>) {
     let number;
     let (kind, bytes): (u8, &[u8]) = match value {

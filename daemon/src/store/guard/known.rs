@@ -1,18 +1,18 @@
-//! What this process knows of sessions that were changed or ended, and of tickets that were used.
+//! In-memory state of changed and ended sessions and used tickets.
 
 use std::collections::{HashMap, HashSet};
 
-/// Most sessions are as they were opened, and are not here.
+/// Does not contain sessions that never changed, which are most of them.
 #[derive(Default)]
 pub(in crate::store) struct Known {
-    /// By their number: a set of these takes about ten bytes for each.
+    /// Ended sessions by number, about ten bytes each.
     ended: HashSet<u64>,
-    /// Those that were changed and have not ended, and how often.
+    /// Revisions of live sessions that changed.
     changed: HashMap<u64, u32>,
     tickets: HashSet<[u8; 16]>,
 }
 
-/// What is to be taken over once it is committed.
+/// An update to apply after the commit.
 #[derive(Clone, Copy)]
 pub(super) enum Effect {
     Session { id: u64, revision: u32, is_ended: bool },
@@ -21,7 +21,7 @@ pub(super) enum Effect {
     TicketDropped([u8; 16]),
 }
 
-/// What the row of a session must at least say.
+/// The minimum state that a session's row must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Expected {
     revision: u32,
@@ -76,7 +76,7 @@ impl Known {
     }
 }
 
-/// The id of a session, ten characters of `0-9A-Za-z`, as a number: each has one of its own, below 62¹⁰.
+/// Encodes a session id (ten characters of `0-9A-Za-z`) as a unique number below 62¹⁰.
 pub(super) fn number(id: &str) -> u64 {
     id.bytes().fold(0, |number, byte| {
         let digit = match byte {

@@ -1,20 +1,20 @@
-//! The one row of the rollback guard.
+//! The row of the rollback guard.
 
 use rusqlite::{Connection, Transaction, params};
 
 use super::digest::Digest;
 use crate::store::StoreError;
 
-/// How new the database is, and what belongs to it.
+/// The counter and digests of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct GuardRow {
     /// Grows with every change.
     pub(super) epoch: u64,
     /// Over the state of all sessions.
     pub(super) sessions: Digest,
-    /// Over what must not come undone: sessions that were changed or ended, tickets that were used, providers.
+    /// Over data that must not be undone: changed and ended sessions, used tickets, providers.
     pub(super) changes: Digest,
-    /// The latest time that was seen, in milliseconds.
+    /// The latest time seen, in milliseconds.
     pub(super) latest: i64,
 }
 

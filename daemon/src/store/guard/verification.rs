@@ -1,4 +1,4 @@
-//! Compares the digests with what is stored.
+//! Compares the digests with the stored data.
 
 use rusqlite::{Connection, Transaction};
 
@@ -9,18 +9,18 @@ use crate::keys::DigestKey;
 use crate::store::StoreError;
 use crate::store::sessions::NOBODY;
 
-/// Sessions that are read at a time.
+/// Sessions read between pauses.
 const BATCH: usize = 256;
 
-/// What is stored, as far as the digests go.
+/// Digests computed from the stored data.
 struct Stored {
     sessions: Digest,
-    /// Of the sessions that were changed, by the table.
+    /// Over changed sessions, read from the table instead of the index.
     changes: Digest,
 }
 
-/// The guard's row, what was changed, and whether they agree. Reads only what was changed, which is in an index of its own:
-/// no request is served before.
+/// Loads the guard's row and all changes, and compares them. Runs before the first request, so it reads only changed
+/// sessions, through an index.
 pub(super) fn load(connection: &Connection, key: &DigestKey) -> Result<(GuardRow, Known, bool), StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     load_in(&snapshot, key)
@@ -44,7 +44,7 @@ fn load_in(snapshot: &Connection, key: &DigestKey) -> Result<(GuardRow, Known, b
     Ok((row, known, agrees))
 }
 
-/// Adds tickets that were used, and providers.
+/// Adds used tickets and providers.
 fn add_others(
     connection: &Connection,
     key: &DigestKey,
@@ -67,7 +67,7 @@ fn add_others(
     Ok(())
 }
 
-/// Reads all sessions; calls `pause` between a few of them and the next.
+/// Reads all sessions. Calls `pause` between batches.
 fn read_all(connection: &Connection, key: &DigestKey, mut pause: impl FnMut()) -> Result<Stored, StoreError> {
     let mut stored = Stored { sessions: Digest::default(), changes: Digest::default() };
     let mut select = connection.prepare(&format!("SELECT {GUARDED} FROM sessions WHERE id <> '{NOBODY}'"))?;
@@ -86,7 +86,7 @@ fn read_all(connection: &Connection, key: &DigestKey, mut pause: impl FnMut()) -
     Ok(stored)
 }
 
-/// Compares all sessions with the digests, as of one moment. Answers what does not agree, and the number of that moment.
+/// Compares all sessions with the digests in one snapshot. Returns the snapshot's counter and any mismatch.
 pub(in crate::store) fn verify(
     connection: &Connection,
     key: &DigestKey,
@@ -106,7 +106,7 @@ pub(in crate::store) fn verify(
     Ok((row.epoch, found))
 }
 
-/// Computes the digests under another key, where they agree under `old`.
+/// Recomputes the digests under the key `new`, if they match under `old`.
 pub(in crate::store) fn rekey(
     connection: &mut Connection,
     old: &DigestKey,
@@ -122,14 +122,14 @@ pub(in crate::store) fn rekey(
     Ok(row)
 }
 
-/// `row` with the digests of what is stored.
+/// Returns `row` with digests of the stored data.
 fn recompute(transaction: &Transaction<'_>, key: &DigestKey, row: &GuardRow) -> Result<GuardRow, StoreError> {
     let mut stored = read_all(transaction, key, || ())?;
     add_others(transaction, key, &mut stored.changes, &mut Known::default())?;
     Ok(GuardRow { sessions: stored.sessions, changes: stored.changes, ..row.clone() })
 }
 
-/// Computes the digests of what is stored, whatever they were, and a number above `seen`. Answers what is known from now on.
+/// Replaces the digests with those of the stored data and raises the counter above `seen`. Returns the new state.
 pub(in crate::store) fn accept(
     transaction: &Transaction<'_>,
     key: &DigestKey,

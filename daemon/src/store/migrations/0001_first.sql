@@ -10,7 +10,7 @@ CREATE TABLE sessions (
     email          TEXT,
     email_verified INTEGER NOT NULL CHECK (email_verified IN (0, 1)),
     groups         TEXT    NOT NULL,
-    -- What the client called its machine, and how the code came back to it: for people to read.
+    -- The client's name for its machine and how the login code reached it, for people to read.
     device         TEXT,
     opened_by      TEXT    NOT NULL CHECK (opened_by IN ('browser', 'paste')),
     address        TEXT,
@@ -19,30 +19,30 @@ CREATE TABLE sessions (
     last_used_at   INTEGER NOT NULL,
     ended_at       INTEGER,
     end_reason     TEXT,
-    -- How often it was changed since it was opened; its end is the last change.
+    -- The number of changes since the session was opened. Its end is the last change.
     revision       INTEGER NOT NULL DEFAULT 0,
     CHECK ((ended_at IS NULL) = (end_reason IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- Finds a user's sessions, oldest first.
+-- Finds a user's sessions by age.
 CREATE INDEX sessions_by_user ON sessions (issuer, subject, created_at);
--- Finds a user's sessions by e-mail or by subject.
+-- Finds a user's sessions by email or by subject.
 CREATE INDEX sessions_by_email ON sessions (email COLLATE NOCASE, created_at);
 CREATE INDEX sessions_by_subject ON sessions (subject, created_at);
--- Finds all that must not come undone, without a look at the rest.
+-- Finds changed and ended sessions without reading the others.
 CREATE INDEX sessions_changed ON sessions (id, revision, ended_at) WHERE revision > 0;
--- Finds what is to be dropped.
+-- Finds expired sessions.
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
--- Finds what is to be forgotten where addresses are not recorded any more.
+-- Finds addresses to delete when the configuration no longer records them.
 CREATE INDEX sessions_with_address ON sessions (id) WHERE address IS NOT NULL;
 
--- What is read in the place of a session that is not there, so that both take the same time. No token has this hash.
+-- The dummy row: read if a session does not exist, so that timing reveals nothing. No token has this hash.
 INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, opened_by,
     created_at, expires_at, last_used_at, ended_at, end_reason)
 VALUES ('0000000000', zeroblob(32), '', '', '', 'Nobody of that name', 'nobody@nowhere.invalid', 1,
     '["nobody","engineering"]', 'no-machine', 'browser', 0, 253402207200000, 0, 0, 'expired');
 
--- Tokens of a session for one service each. They end with their session.
+-- Audience tokens. They end with their session.
 CREATE TABLE audience_tokens (
     id         TEXT    NOT NULL PRIMARY KEY,
     token_hash BLOB    NOT NULL CHECK (length(token_hash) = 32),
@@ -58,7 +58,7 @@ CREATE INDEX audience_tokens_by_expiry ON audience_tokens (expires_at);
 INSERT INTO audience_tokens (id, token_hash, session_id, audience, created_at, expires_at)
 VALUES ('0000000000', zeroblob(32), '0000000000', 'https://nowhere.invalid', 0, 253402207200000);
 
--- Tickets that were used, until they could not be used any more.
+-- Used login tickets, kept until they expire.
 CREATE TABLE consumed_tickets (
     id         BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     expires_at INTEGER NOT NULL
@@ -66,23 +66,23 @@ CREATE TABLE consumed_tickets (
 
 CREATE INDEX consumed_tickets_by_expiry ON consumed_tickets (expires_at);
 
--- What providers can be asked with again, one for a session, until it was given back after the session's end.
+-- Refresh tokens, one per session, kept until they are revoked at the provider after the session's end.
 CREATE TABLE refresh_tokens (
     session_id   TEXT    NOT NULL PRIMARY KEY,
     provider     TEXT    NOT NULL,
     -- Sealed.
     held         BLOB    NOT NULL,
-    -- Grows with every change of `held`: who changes it must have seen the last one.
+    -- Grows with every change of `held`, for compare-and-set.
     version      INTEGER NOT NULL,
-    -- When to ask; null once the session is known to be over.
+    -- When to revalidate; null once the session is known to have ended.
     due_at       INTEGER,
-    -- When to give it back: at the end of the session's lifetime, or as soon as it is known to be over.
+    -- When to revoke it at the provider: when the session expires, or at once if it ended early.
     give_back_at INTEGER NOT NULL,
-    -- Until then somebody is at it.
+    -- The end of the current lease.
     leased_until INTEGER NOT NULL,
-    -- How often it failed since it worked last.
+    -- Failures since the last success.
     failures     INTEGER NOT NULL,
-    -- Since when the provider may have used it up without an answer that was kept.
+    -- Since when a request without a stored response may have consumed it.
     lost_since   INTEGER
 ) STRICT, WITHOUT ROWID;
 
@@ -93,18 +93,18 @@ CREATE INDEX refresh_tokens_of_the_over ON refresh_tokens (provider, give_back_a
 CREATE TABLE providers (
     name                    TEXT NOT NULL PRIMARY KEY,
     issuer                  TEXT NOT NULL,
-    -- Who may sign in, as JSON: compared, never read.
+    -- The sign-in policy as JSON, for comparison only.
     admission               TEXT NOT NULL,
     client_secret_reference BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Where the endpoints of a provider were found last.
+-- The last known hosts of the providers' endpoints.
 CREATE TABLE provider_endpoints (
     provider     TEXT NOT NULL PRIMARY KEY,
     issuer       TEXT NOT NULL,
-    -- JSON: the names of the endpoints, and their hosts.
+    -- JSON: hosts by endpoint name.
     hosts        TEXT NOT NULL,
-    -- When that changed last, and what it was before.
+    -- When the hosts last changed, and the hosts before.
     changed_at   INTEGER,
     hosts_before TEXT,
     CHECK ((changed_at IS NULL) = (hosts_before IS NULL))
@@ -116,20 +116,20 @@ CREATE TABLE certificates (
     private_key BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- How new all this is. `epoch` grows with every start and with every change of a session; it never falls. The digests are over
--- the state of all sessions, and over what must not come undone: changes and ends of sessions, used tickets, providers.
+-- The rollback guard. `epoch` grows with every start and every change of a session, and never falls. `sessions` is the digest of
+-- all session states. `changes` is the digest of changed and ended sessions, used tickets and providers.
 CREATE TABLE rollback_guard (
     only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     epoch       INTEGER NOT NULL,
     sessions    BLOB    NOT NULL CHECK (length(sessions) = 32),
     changes     BLOB    NOT NULL CHECK (length(changes) = 32),
-    -- The latest time that was seen: nothing is judged by an earlier one.
+    -- The latest time seen. Expiry never uses an earlier one.
     latest_time INTEGER NOT NULL
 ) STRICT;
 
 INSERT INTO rollback_guard (only, epoch, sessions, changes, latest_time) VALUES (1, 0, zeroblob(32), zeroblob(32), 0);
 
--- Written to learn whether anything can be: as much as a login writes.
+-- Written to test whether the store can be written. At least as large as a login's writes.
 CREATE TABLE write_probe (
     only     INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     contents BLOB    NOT NULL
@@ -137,33 +137,32 @@ CREATE TABLE write_probe (
 
 INSERT INTO write_probe (only, contents) VALUES (1, x'');
 
--- Accounts at certification authorities, by the URL of their ACME directory.
+-- ACME accounts by directory URL.
 CREATE TABLE acme_accounts (
     directory   TEXT NOT NULL PRIMARY KEY,
     credentials BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Orders that were begun and have brought no certificate. They count against the budget of failures.
+-- Orders that were started and have issued no certificate. They count as failures.
 CREATE TABLE acme_orders (
     id       INTEGER NOT NULL PRIMARY KEY,
     begun_at INTEGER NOT NULL
 ) STRICT;
 
--- When an order brought a certificate last, by the URL of the directory.
+-- When each directory last issued a certificate.
 CREATE TABLE acme_successes (
     directory   TEXT    NOT NULL PRIMARY KEY,
     obtained_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Until when the authority asked to be left alone.
+-- The pause that the authority asked for.
 CREATE TABLE acme_pause (
     only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     until INTEGER NOT NULL
 ) STRICT;
 
--- What the certification authority announces, as JSON, with its number, at least the time in seconds when it was said: a
--- restored backup goes on above what was announced before. And when the next authority takes over, where
--- there is one.
+-- The daemon CA's current announcement as JSON and its sequence number. The number is at least the time of the change in
+-- seconds, so a restored backup does not reuse one. `takeover_at` is when the next CA takes over, if any.
 CREATE TABLE succession (
     only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     sequence    INTEGER NOT NULL,

@@ -1,40 +1,40 @@
-//! That a session was ended, and why.
+//! When and why a session ended.
 
 use jiff::Timestamp;
 
 use super::StoreError;
 
-/// That a session was ended, and why.
+/// When and why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub at: Timestamp,
     pub reason: EndReason,
 }
 
-/// Why a session was ended before its time.
+/// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
     Logout,
-    /// Its user ended it from another session.
+    /// The user revoked it from another session.
     Revoked,
-    /// An administrator ended it.
+    /// An administrator revoked it.
     Administrator,
-    /// An operator of the daemon ended it.
+    /// An operator revoked it.
     Operator,
     /// The user opened more sessions than `maxPerUser`.
     TooMany,
-    /// Its provider, asked again, said that this person may not go on, or spoke of another one.
+    /// At revalidation, the provider refused the user or returned claims for a different subject.
     ProviderRefused,
-    /// An answer of its provider was lost, and the refresh token counted no more when it was asked again.
+    /// A provider response was lost, and the provider then rejected the refresh token.
     AnswerLost,
-    /// What its provider says of the user now is not admitted by the policy.
+    /// The policy rejects the user's new claims.
     NotAdmitted,
     /// The provider or the user left the configuration.
     ConfigurationChanged,
-    /// It reached one of its limits, and somebody was told so: neither a later configuration nor a clock that steps back
-    /// may take that back.
+    /// It reached one of its limits and was reported as expired. A later configuration or a clock that steps back
+    /// cannot revive it.
     Expired,
-    /// The store was restored from a backup, or rolled back.
+    /// The store was restored from a backup or rolled back.
     Restored,
 }
 
@@ -53,7 +53,7 @@ impl EndReason {
         Self::Restored,
     ];
 
-    /// The word that the database and the audit log keep; it never changes.
+    /// The stable name in the database and the audit log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",

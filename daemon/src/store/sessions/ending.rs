@@ -1,4 +1,4 @@
-//! The end of sessions before their time: of one, of a user's, of all.
+//! Ends sessions early: one, those of a user, or all.
 
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
@@ -7,14 +7,14 @@ use rusqlite::{Row, Transaction, params};
 use super::{EndReason, Store, StoreError, listing, refresh_tokens, session_id, time};
 use crate::store::guard::{Change, GUARDED};
 
-/// Which sessions are meant. Whether they could still be used does not matter: a clock that steps back, or another
-/// configuration, may not bring one of them back.
+/// Which sessions to end. Expired ones are included, so that neither a clock that steps back nor another
+/// configuration can revive them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
     One(SessionID),
-    /// Those of the same user as this one, and not this one.
+    /// The same user's other sessions.
     Beside(SessionID),
-    /// Those with this e-mail, verified or not, or with this subject; not the one of an administrator who asks for it.
+    /// Sessions with this email, verified or not, or this subject, except the requesting administrator's session.
     User {
         name: String,
         but: Option<SessionID>,
@@ -22,7 +22,7 @@ pub enum Which {
     All,
 }
 
-/// A session that was ended, and whose it was.
+/// A session that was ended, and its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedSession {
     pub id: SessionID,
@@ -31,8 +31,9 @@ pub struct EndedSession {
 }
 
 impl Store {
-    /// Ends those that were not ended before, in one transaction; durable when it returns, and when `then` is called with
-    /// them. That happens also where nobody waits for it any more.
+    /// Ends the selected sessions in one transaction. Durable when it returns.
+    ///
+    /// Calls `then` with the ended sessions after the commit, even if the caller has been cancelled.
     pub async fn end_sessions(
         &self,
         which: Which,

@@ -1,4 +1,4 @@
-//! Drops what has expired.
+//! Deletes expired rows.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Transaction, params};
@@ -7,15 +7,16 @@ use super::{Store, StoreError, time};
 use crate::store::guard::{Change, GUARDED, SessionState};
 use crate::store::{audience_tokens, refresh_tokens};
 
-/// How long the row of a session outlives the session, so that its holder can be told how it ended.
+/// How long a session's row outlives it, so that the client can learn how the session ended.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
-/// Sessions that are dropped in one transaction.
+/// Sessions deleted per transaction.
 const DROPPED_AT_ONCE: u32 = 1000;
 
 impl Store {
-    /// Drops tickets that expired, and sessions that did so more than 24 h ago; answers how many sessions. All of it is as of
-    /// `now`, which is the latest time that was seen from then on: a clock that is set back brings nothing back.
+    /// Deletes expired tickets, and sessions that expired more than 24 h ago. Returns the number of sessions.
+    ///
+    /// Uses the later of `now` and the latest time seen, so that setting the clock back revives nothing.
     pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
         let now = self.not_before_latest(now);
         let before = time::to_database(now.checked_sub(KEPT).unwrap_or(Timestamp::MIN));
@@ -31,7 +32,7 @@ impl Store {
         };
         self.change(drop_expired, |()| ()).await?;
         let mut count = 0;
-        // Others write between one part and the next.
+        // Separate transactions let other writes run in between.
         loop {
             let dropped = self
                 .change(move |transaction, change| drop_sessions(transaction, change, before), |_| ())

@@ -1,4 +1,4 @@
-//! Live sessions: all of them, those of a user, and how many there are.
+//! Lists and counts live sessions.
 
 use jiff::Timestamp;
 use rusqlite::params;
@@ -6,7 +6,7 @@ use rusqlite::params;
 use super::{COLUMNS, Store, StoreError, StoredSession, stored, time};
 
 impl Store {
-    /// Those sessions, neither ended nor at the end of their lifetime at `now`, that `is_wanted` picks.
+    /// Returns the live sessions at `now` that `is_wanted` accepts.
     pub fn live_sessions(
         &self,
         now: Timestamp,
@@ -28,8 +28,7 @@ impl Store {
         self.as_they_are(found)
     }
 
-    /// The newest `at_most` of the sessions that neither ended nor reached the end of their lifetime at `now`, of users with
-    /// this e-mail, verified or not, or this subject.
+    /// Returns the newest `at_most` live sessions of users with this email, verified or not, or this subject.
     pub fn sessions_named(
         &self,
         name: &str,
@@ -46,21 +45,21 @@ impl Store {
         self.as_they_are(found)
     }
 
-    /// `sessions` without those that were ended since they were read. Fails where one is not as it was left.
+    /// Drops sessions that ended since they were read. Fails if the rollback guard finds an older row.
     fn as_they_are(&self, sessions: Vec<StoredSession>) -> Result<Vec<StoredSession>, StoreError> {
         self.guard.check()?;
         let mut current = Vec::with_capacity(sessions.len());
         for session in sessions {
             let is_current =
                 self.guard.expected(session.id.as_str()).allows(session.revision, session.ended.is_some());
-            // Changed while it was read, or set back: read again, it tells which.
+            // Changed while it was read, or rolled back: a second read decides.
             let session = if is_current { Some(session) } else { self.find_session(&session.id)? };
             current.extend(session.filter(|session| session.ended.is_none()));
         }
         Ok(current)
     }
 
-    /// The sessions of a user that neither ended nor reached the end of their lifetime at `now`, the newest first.
+    /// Returns a user's live sessions at `now`, newest first.
     pub fn sessions_of(
         &self,
         issuer: &str,
@@ -70,7 +69,7 @@ impl Store {
         self.of_user(issuer, subject, i64::MIN, -1, now)
     }
 
-    /// The newest `at_most` of those that were opened later than `after`.
+    /// Returns a user's newest `at_most` live sessions opened after `after`.
     pub fn sessions_after(
         &self,
         issuer: &str,
@@ -82,7 +81,8 @@ impl Store {
         self.of_user(issuer, subject, time::to_database(after), at_most.into(), now)
     }
 
-    /// A limit below zero is none. In the order of the index `sessions_by_user`, so that no more rows are read than wanted.
+    /// A negative limit means no limit. The order matches the index `sessions_by_user`, so only returned rows are
+    /// read.
     fn of_user(
         &self,
         issuer: &str,
@@ -106,7 +106,7 @@ impl Store {
         self.as_they_are(found)
     }
 
-    /// How many sessions are neither ended nor at the end of their lifetime.
+    /// Counts the live sessions at `now`.
     pub fn count_live_sessions(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.connections.read(|reader| {
             let count: i64 = reader.query_row(
@@ -119,7 +119,7 @@ impl Store {
     }
 }
 
-/// ?1: the name, ?2: now, ?3: how many at most.
+/// ?1: the name, ?2: now, ?3: the limit.
 fn named() -> String {
     format!(
         "SELECT {COLUMNS} FROM sessions WHERE {} AND ended_at IS NULL \
@@ -128,7 +128,7 @@ fn named() -> String {
     )
 }
 
-/// The condition that a session is of a user with this e-mail or this subject. SQLite would scan for an OR.
+/// The SQL condition for sessions of a user with this email or subject. A UNION, because SQLite would scan for an OR.
 pub(super) fn of_name(parameter: &str) -> String {
     format!(
         "id IN (SELECT id FROM sessions WHERE subject = {parameter} \

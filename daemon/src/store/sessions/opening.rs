@@ -1,4 +1,4 @@
-//! How a session was opened, for people to recognise it by.
+//! How a session was opened, so that people can recognise it.
 
 use std::net::IpAddr;
 
@@ -10,10 +10,10 @@ use super::StoreError;
 /// How a session was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opening {
-    /// What the client called its machine: for people to read.
+    /// The client's name for its machine, for people to read.
     pub device: Option<String>,
     pub opened_by: OpenedBy,
-    /// Where the login came from; `None` where that is not recorded.
+    /// The client address; `None` if not recorded.
     pub address: Option<IpAddr>,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn of(row: &Row<'_>) -> Result<Opening, StoreError> {
     })
 }
 
-/// The word that the database keeps; it never changes.
+/// The stable name in the database.
 pub(super) fn opened_by_text(opened_by: OpenedBy) -> &'static str {
     match opened_by {
         OpenedBy::Browser => "browser",

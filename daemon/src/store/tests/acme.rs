@@ -1,4 +1,4 @@
-//! How often an authority is asked, also by a daemon that is started again and again.
+//! Order limits, which hold across restarts.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tokens for one audience, and the row of nobody.
+//! Audience tokens and the dummy row.
 
 use infra_shared::token_text::AudienceToken;
 
@@ -92,7 +92,7 @@ async fn expired_ones_are_dropped_and_the_row_of_nobody_stays() {
     store.purge(at(100_000_000)).await.expect("stored");
     drop(store);
     let store = fixture.open().expect("the store");
-    // Both look the row of nobody up.
+    // Both look-ups read the dummy row.
     assert!(store.find_audience_token(&late).expect("an answer").is_none());
     let unknown = SessionToken::mint();
     assert!(store.find_session_of(&unknown).expect("an answer").is_none());
@@ -111,7 +111,7 @@ async fn what_one_session_goes_through_leaves_what_is_known_of_others() {
         here.find_session_of(token).expect("an answer").expect("a row").session.ended.is_some()
     };
     assert!(!ended(&token) && !ended(&other_token));
-    // Behind the back of the one that remembers it: within the second it answers from memory.
+    // Ended through the other store: this one answers from its cache for up to one second.
     elsewhere.end_session(&other.id, at(1), EndReason::Logout).await.expect("stored");
     here.end_session(&new.id, at(1), EndReason::Logout).await.expect("stored");
     assert!(ended(&token));

@@ -1,4 +1,4 @@
-//! Earlier pages that are put back into the database: what was ended stays ended, and it is noticed.
+//! Earlier pages put back into the database: ended sessions stay ended, and the guard detects the rollback.
 
 use std::os::unix::fs::FileExt;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const PAGE: usize = 4096;
 
-/// The database file, with all that was written in it.
+/// The database file after a checkpoint, so that it contains every write.
 fn checkpointed(fixture: &Fixture, store: &Store) -> Vec<u8> {
     let writer = store.connections.writer.lock().expect("the writer");
     let (busy, left): (i64, i64) = writer
@@ -23,7 +23,7 @@ fn differing(before: &[u8], after: &[u8]) -> Vec<usize> {
     pages.filter(|(_, (before, after))| before != after).map(|(number, _)| number).collect()
 }
 
-/// Each page alone, all but each, and all of them.
+/// Each page alone, all pages but one, and all pages.
 fn choices(pages: &[usize]) -> Vec<Vec<usize>> {
     let alone = pages.iter().map(|page| vec![*page]);
     let but = pages.iter().map(|left| pages.iter().copied().filter(|page| page != left).collect());
@@ -42,11 +42,11 @@ fn forget_pages(store: &Store) {
     store.connections.read(|reader| Ok(reader.execute_batch("PRAGMA shrink_memory")?)).expect("no pages");
 }
 
-/// What `change` did to a session stays done, whichever of the pages that it wrote are put back.
+/// Asserts that `change` survives any choice of its pages being put back.
 async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl Fn(&StoredSession) -> bool) {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
-    // Enough of them for more than one page.
+    // Enough sessions for more than one page.
     let others: Vec<NewSession> = (0..60).map(|second| session("00u1", second)).collect();
     for other in &others {
         store.open_session(other.clone(), 100).await.expect("stored");
@@ -225,7 +225,7 @@ async fn copy_of_store_agrees_with_its_digests() {
         put_back(&fixture, &before, &[*page]);
         refused += usize::from(verify_file(fixture.path(), fixture.keys.database_key()).await.is_err());
     }
-    // One of them holds the header of the file alone.
+    // One page may hold only the header of the file.
     assert!(refused + 1 >= pages.len(), "{refused} of {}", pages.len());
 }
 
