@@ -290,7 +290,7 @@ mod tests {
 
     /// The query runs every second, on stores that may hold many sessions.
     #[test]
-    fn what_is_due_is_found_by_indexes_alone() {
+    fn due_tokens_are_found_by_index_only() {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
         database.execute_batch(include_str!("migrations/0001_first.sql")).expect("the schema");
         for which in [DUE, OVER] {

@@ -75,7 +75,7 @@ fn session(subject: &str, second: i64) -> NewSession {
 }
 
 #[tokio::test]
-async fn a_session_is_found_as_it_was_opened_also_after_the_store_was_opened_again() {
+async fn session_survives_reopening_of_store() {
     let fixture = Fixture::new().await;
     let new = session("00u1", 0);
     let store = fixture.open().expect("a store");
@@ -90,14 +90,14 @@ async fn a_session_is_found_as_it_was_opened_also_after_the_store_was_opened_aga
 }
 
 #[tokio::test]
-async fn a_hash_matches_its_own_token_only() {
+async fn token_hash_matches_only_its_own_token() {
     let (token, other) = (SessionToken::mint(), SessionToken::mint());
     assert!(TokenHash::of(&token).equals(&TokenHash::of(&token)));
     assert!(!TokenHash::of(&token).equals(&TokenHash::of(&other)));
 }
 
 #[tokio::test]
-async fn use_moves_forward_and_never_back() {
+async fn last_used_at_never_moves_back() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let new = session("00u1", 0);
@@ -111,7 +111,7 @@ async fn use_moves_forward_and_never_back() {
 }
 
 #[tokio::test]
-async fn a_session_ends_once_and_keeps_its_first_reason() {
+async fn session_ends_once_and_keeps_first_reason() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let new = session("00u1", 0);
@@ -126,7 +126,7 @@ async fn a_session_ends_once_and_keeps_its_first_reason() {
 }
 
 #[tokio::test]
-async fn one_session_more_than_allowed_ends_the_users_oldest() {
+async fn oldest_session_ends_when_limit_is_exceeded() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let (first, second, third) = (session("00u1", 0), session("00u1", 1), session("00u1", 2));
@@ -158,7 +158,7 @@ async fn one_session_more_than_allowed_ends_the_users_oldest() {
 }
 
 #[tokio::test]
-async fn an_expired_session_takes_nobodys_place() {
+async fn expired_session_does_not_count_towards_limit() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     store.open_session(session("00u1", 0), 1).await.expect("stored");
@@ -166,7 +166,7 @@ async fn an_expired_session_takes_nobodys_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_ticket_is_consumed_once_whoever_races_for_it() {
+async fn ticket_is_consumed_once_under_race() {
     let fixture = Fixture::new().await;
     // Two stores on one file act as two daemons.
     let stores = [fixture.open().expect("a store"), fixture.open().expect("the same store")];
@@ -188,7 +188,7 @@ async fn a_ticket_is_consumed_once_whoever_races_for_it() {
 }
 
 #[tokio::test]
-async fn rows_are_dropped_when_nobody_can_ask_for_them_any_more() {
+async fn purge_deletes_session_one_day_after_expiry() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let new = session("00u1", 0);
@@ -203,7 +203,7 @@ async fn rows_are_dropped_when_nobody_can_ask_for_them_any_more() {
 }
 
 #[tokio::test]
-async fn ticket_that_expired_is_dropped_and_its_time_never_returns() {
+async fn expired_ticket_stays_expired_when_clock_is_set_back() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::First);
@@ -271,7 +271,7 @@ async fn certificates_and_providers_are_replaced_by_name() {
 }
 
 #[tokio::test]
-async fn nothing_that_was_stored_can_be_read_in_the_files() {
+async fn files_contain_no_plaintext() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let new = session("subject-canary", 0);
@@ -302,7 +302,7 @@ async fn nothing_that_was_stored_can_be_read_in_the_files() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_encrypted_is_refused() {
+async fn unencrypted_database_is_rejected() {
     let fixture = Fixture::new().await;
     let plain = rusqlite::Connection::open(fixture.path()).expect("a database");
     plain.execute_batch("CREATE TABLE sessions (id TEXT)").expect("a table");
@@ -311,7 +311,7 @@ async fn a_database_that_is_not_encrypted_is_refused() {
 }
 
 #[tokio::test]
-async fn another_key_is_told_as_such() {
+async fn wrong_database_key_is_reported_as_such() {
     let (fixture, other) = (Fixture::new().await, Fixture::new().await);
     drop(fixture.open().expect("a store"));
     let error = Store::open(&fixture.path(), &other.keys.database_key()).err().expect("refused");
@@ -320,7 +320,7 @@ async fn another_key_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_damaged_database_is_refused() {
+async fn damaged_database_is_rejected() {
     let fixture = Fixture::new().await;
     drop(fixture.open().expect("a store"));
     let mut bytes = fs::read(fixture.path()).expect("a file");
@@ -330,7 +330,7 @@ async fn a_damaged_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_by_its_number() {
+async fn newer_schema_is_rejected() {
     let fixture = Fixture::new().await;
     drop(fixture.open().expect("a store"));
     let connection = encryption::open(&fixture.path(), &fixture.keys.database_key()).expect("a connection");
@@ -340,7 +340,7 @@ async fn a_newer_schema_is_refused_by_its_number() {
 }
 
 #[tokio::test]
-async fn before_a_migration_a_copy_is_kept_that_the_older_infrad_opens() {
+async fn migration_keeps_copy_for_older_infrad() {
     let fixture = Fixture::new().await;
     drop(fixture.open().expect("a store"));
     let (path, key) = (fixture.path(), fixture.keys.database_key());
@@ -374,7 +374,7 @@ fn session_with_token(subject: &str, second: i64) -> (SessionToken, NewSession) 
 }
 
 #[tokio::test]
-async fn a_session_that_was_found_a_moment_ago_is_ended_at_once_here_and_within_a_second_elsewhere() {
+async fn cached_session_ends_at_once_here_and_soon_elsewhere() {
     let fixture = Fixture::new().await;
     // Two stores on one file act as two daemons.
     let (here, elsewhere) = (fixture.open().expect("a store"), fixture.open().expect("the same store"));
@@ -397,7 +397,7 @@ async fn a_session_that_was_found_a_moment_ago_is_ended_at_once_here_and_within_
 }
 
 #[tokio::test]
-async fn one_session_too_many_is_not_found_from_a_moment_ago() {
+async fn session_ended_by_limit_leaves_cache() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let (token, new) = session_with_token("00u1", 0);
@@ -409,7 +409,7 @@ async fn one_session_too_many_is_not_found_from_a_moment_ago() {
 }
 
 #[tokio::test]
-async fn the_id_of_a_session_that_was_found_does_not_find_it_without_its_secret() {
+async fn cached_session_is_not_found_with_wrong_secret() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let (token, new) = session_with_token("00u1", 0);

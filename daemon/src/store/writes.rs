@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failure_counts_until_the_probe_is_written() {
+    fn write_failure_lasts_until_probe_succeeds() {
         let writes = Writes::default();
         writes.over(|| Ok(())).expect("written");
         let failure =

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_read_alike_are_told_apart() {
+    fn append_encodes_similar_values_differently() {
         let text = |values: &[ValueRef<'_>]| {
             let mut text = Vec::new();
             for value in values {

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sessions_of_a_name_are_found_by_indexes_alone() {
+    fn sessions_named_uses_indexes_only() {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
         database.execute_batch(include_str!("../migrations/0001_first.sql")).expect("the schema");
         let plan: Vec<String> = database

@@ -16,7 +16,7 @@ fn id(begun: BegunOrder) -> OrderID {
 }
 
 #[tokio::test]
-async fn three_orders_an_hour_may_bring_nothing_however_often_the_daemon_starts() {
+async fn order_limit_survives_restarts() {
     let fixture = Fixture::new().await;
     for second in [0, 60, 120] {
         id(begin(&fixture.open().expect("a store"), second).await);
@@ -31,7 +31,7 @@ async fn three_orders_an_hour_may_bring_nothing_however_often_the_daemon_starts(
 }
 
 #[tokio::test]
-async fn an_order_that_brought_a_certificate_settles_those_before_it() {
+async fn successful_order_clears_earlier_failures() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     for second in [0, 1, 2] {
@@ -44,7 +44,7 @@ async fn an_order_that_brought_a_certificate_settles_those_before_it() {
 }
 
 #[tokio::test]
-async fn an_order_that_never_came_to_be_does_not_count() {
+async fn released_order_does_not_count() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     for second in 0..10 {
@@ -55,7 +55,7 @@ async fn an_order_that_never_came_to_be_does_not_count() {
 }
 
 #[tokio::test]
-async fn the_pause_that_an_authority_asks_for_is_kept_for_a_day_at_most() {
+async fn order_pause_is_capped_at_one_day() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     store.pause_orders(at(7_200)).await.expect("stored");
@@ -72,7 +72,7 @@ async fn the_pause_that_an_authority_asks_for_is_kept_for_a_day_at_most() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_ahead_blocks_no_orders_for_longer_than_an_hour() {
+async fn clock_set_back_blocks_orders_for_at_most_one_hour() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     for _ in 0..3 {
@@ -83,7 +83,7 @@ async fn a_clock_that_was_ahead_blocks_no_orders_for_longer_than_an_hour() {
 }
 
 #[tokio::test]
-async fn an_account_is_kept_for_each_directory_until_it_is_forgotten() {
+async fn acme_account_is_stored_by_directory() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let sealer = fixture.keys.field_sealer();

@@ -19,7 +19,7 @@ fn token(session: &NewSession, second: i64) -> (AudienceToken, NewAudienceToken)
 }
 
 #[tokio::test]
-async fn a_token_is_found_with_its_session_and_ends_with_it() {
+async fn audience_token_ends_with_its_session() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let session = session("00u1", 0);
@@ -42,7 +42,7 @@ async fn a_token_is_found_with_its_session_and_ends_with_it() {
 }
 
 #[tokio::test]
-async fn another_secret_under_the_same_id_finds_nothing() {
+async fn audience_token_is_not_found_with_wrong_secret() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let session = session("00u1", 0);
@@ -58,7 +58,7 @@ async fn another_secret_under_the_same_id_finds_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_has_so_many_live_ones_and_none_once_it_ended() {
+async fn audience_tokens_are_limited_per_live_session() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let session = session("00u1", 0);
@@ -76,7 +76,7 @@ async fn a_session_has_so_many_live_ones_and_none_once_it_ended() {
 }
 
 #[tokio::test]
-async fn expired_ones_are_dropped_and_the_row_of_nobody_stays() {
+async fn purge_deletes_expired_tokens_but_not_dummy_row() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let session = session("00u1", 0);
@@ -100,7 +100,7 @@ async fn expired_ones_are_dropped_and_the_row_of_nobody_stays() {
 }
 
 #[tokio::test]
-async fn what_one_session_goes_through_leaves_what_is_known_of_others() {
+async fn ending_one_session_keeps_others_in_cache() {
     let fixture = Fixture::new().await;
     let (here, elsewhere) = (fixture.open().expect("a store"), fixture.open().expect("the same store"));
     let ((token, new), (other_token, other)) = (session_with_token("00u1", 0), session_with_token("00u2", 0));

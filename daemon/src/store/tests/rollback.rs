@@ -109,7 +109,7 @@ async fn removed_group_stays_removed_when_pages_are_put_back() {
 }
 
 #[tokio::test]
-async fn session_whose_row_is_hidden_is_found_by_verification() {
+async fn verification_detects_missing_session() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let before = checkpointed(&fixture, &store);
@@ -158,7 +158,7 @@ async fn used_ticket_stays_used_when_pages_are_put_back() {
 }
 
 #[tokio::test]
-async fn rolled_back_store_serves_nothing_until_it_is_accepted() {
+async fn rolled_back_store_rejects_requests_until_accepted() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let (token, new) = session_with_token("00u1", 0);
@@ -204,7 +204,7 @@ async fn rolled_back_store_serves_nothing_until_it_is_accepted() {
 }
 
 #[tokio::test]
-async fn copy_of_store_agrees_with_its_digests() {
+async fn copy_of_store_matches_its_digests() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let (_, new) = session_with_token("00u1", 0);
@@ -230,7 +230,7 @@ async fn copy_of_store_agrees_with_its_digests() {
 }
 
 #[tokio::test]
-async fn dropped_and_ended_sessions_leave_digests_that_agree() {
+async fn digests_match_after_sessions_end_and_are_purged() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     for second in 0..5 {
@@ -247,7 +247,7 @@ async fn dropped_and_ended_sessions_leave_digests_that_agree() {
 }
 
 #[tokio::test]
-async fn guard_row_that_went_backwards_stops_the_next_write() {
+async fn older_guard_row_stops_next_write() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     store.open_session(session("00u1", 0), 48).await.expect("stored");
