@@ -1,4 +1,4 @@
-//! Sessions: how a login becomes one, how a token is recognised, and how it ends.
+//! Sessions: how a login opens one, how its token is validated, and how it ends.
 
 mod admins;
 mod audience;
@@ -45,7 +45,7 @@ pub use listing::Whose;
 pub use login::LoginRefusal;
 pub use places::Places;
 
-/// Everything that logins and sessions need, shared by all requests.
+/// State that logins and sessions need, shared by all requests.
 pub struct Sessions {
     store: Store,
     ticket_key: TicketKey,
@@ -87,34 +87,34 @@ impl Sessions {
         &self.providers
     }
 
-    /// By what users prove this daemon, and what it announces of that.
+    /// What proves this daemon's identity to clients, and which rollover it announces.
     pub fn proofs(&self) -> &Proofs {
         self.bindings.proofs()
     }
 
-    /// The addresses at which logins are accepted.
+    /// Addresses at which the daemon accepts logins.
     pub fn public_urls(&self) -> &[Origin] {
         self.bindings.origins()
     }
 
-    /// The time as it is shown and stored: never before the latest time that the store has seen.
+    /// Current time for display and storage: never earlier than the latest time that the store has seen.
     pub fn now(&self) -> Timestamp {
         self.store.not_before_latest(self.clock.now())
     }
 
-    /// The time by which tokens and tickets are judged. Fails while the clock is clearly behind the latest time that the store
-    /// has seen: what is decided then would be decided by a guess.
+    /// Current time for validating tokens and tickets. Fails while the clock is clearly behind the latest time that the
+    /// store has seen, because expiry cannot be decided then.
     fn time(&self) -> Result<Timestamp, StoreError> {
         self.store.check_clock(self.clock.now())?;
         Ok(self.now())
     }
 
-    /// How logins and sessions ended since the start.
+    /// Outcomes of logins and sessions since the daemon started.
     pub fn counts(&self) -> SessionCounts {
         self.counts.now()
     }
 
-    /// Whether tokens can be validated and sessions stored.
+    /// Checks that the daemon can validate tokens and store sessions.
     pub fn check_store(&self) -> Result<(), StoreError> {
         self.store.check()?;
         self.store.check_clock(self.clock.now())
@@ -124,18 +124,19 @@ impl Sessions {
         self.providers.iter().find(|provider| provider.settings().name == name)
     }
 
-    /// When a session that was last used at `last_used_at` ends for want of use, or by its lifetime if that is sooner.
+    /// When a session last used at `last_used_at` expires: by the inactivity timeout or its lifetime, whichever is
+    /// earlier.
     fn idle_expires_at(&self, last_used_at: Timestamp, expires_at: Timestamp) -> Timestamp {
         whole_second(add(last_used_at, self.limits.inactivity_timeout)).min(expires_at)
     }
 }
 
-/// `moment` + `duration`, at most the end of time.
+/// `moment` + `duration`, capped at the maximum timestamp.
 fn add(moment: Timestamp, duration: SignedDuration) -> Timestamp {
     moment.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-/// `moment` without its fraction of a second: limits that people read are whole seconds.
+/// Truncates to a whole second, because people read these times.
 fn whole_second(moment: Timestamp) -> Timestamp {
     Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }

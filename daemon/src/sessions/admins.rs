@@ -1,19 +1,19 @@
-//! Who may see and end the sessions of others.
+//! Administrators: users who may see and revoke the sessions of other users.
 
 use super::Caller;
 use crate::identity::Email;
 
-/// Administrators, by provider: whoever one of the lists names.
+/// Administrators by provider. A user needs a match in one of the lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Admins(pub Vec<AdminsOfProvider>);
 
-/// The administrators among the users of one provider.
+/// Administrators among the users of one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminsOfProvider {
-    /// The name of the provider: the same group or e-mail at another one is somebody else's.
+    /// Name of the provider. The same group or e-mail at another provider does not match.
     pub provider: String,
     pub groups: Vec<String>,
-    /// They count only where the provider vouches for them.
+    /// Only e-mail addresses that the provider has verified match.
     pub emails: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Tokens of a session for one service each.
+//! Issues audience tokens: short-lived tokens of a session for one service.
 
 use infra_shared::token_text::AudienceToken;
 use jiff::{SignedDuration, Timestamp};
@@ -7,19 +7,19 @@ use super::{Caller, Sessions, add, whole_second};
 use crate::audit::Event;
 use crate::store::{NewAudienceToken, OpenedToken, StoreError, TokenHash};
 
-/// How long a token for one audience is good.
+/// Maximum lifetime of an audience token.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
-/// Live tokens of a session: more than a build with many jobs needs, few enough not to fill a disk with.
+/// Maximum number of live tokens per session: enough for a build with many jobs, too few to fill the disk.
 const MAX_PER_SESSION: u32 = 256;
 
-/// A token that was opened.
+/// A newly issued token.
 #[derive(Debug)]
 pub struct NewToken {
     pub token: AudienceToken,
     pub expires_at: Timestamp,
 }
 
-/// Why no token was opened.
+/// Why no token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOpened {
     #[error("the session ended")]
@@ -31,7 +31,8 @@ pub enum NotOpened {
 }
 
 impl Sessions {
-    /// Opens a token of the caller's session for `audience`. It lasts ten minutes at most, and ends with the session.
+    /// Issues a token of the caller's session for `audience`. It expires after ten minutes, or with the session if that
+    /// is earlier.
     pub async fn open_audience_token(&self, caller: &Caller, audience: &str) -> Result<NewToken, NotOpened> {
         let (token, now) = (AudienceToken::mint(), self.time()?);
         let expires_at = whole_second(add(now, LIFETIME)).min(caller.session().expires_at);

@@ -1,4 +1,4 @@
-//! Logins, and the ends of sessions, as the audit log is told of them.
+//! Records logins and the ends of sessions in the audit log and the metrics.
 
 use std::net::IpAddr;
 
@@ -12,19 +12,19 @@ use crate::audit::{Audit, Counted, Event};
 use crate::identity::IdentityError;
 use crate::store::{EndReason, EndedSession};
 
-/// What one address does too often.
+/// Which rate limit a client address exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TooOften {
     Start,
-    /// It failed too often before.
+    /// Too many failed attempts.
     Finish,
 }
 
 impl Sessions {
-    /// Prepares a login: answers the URL for the browser, and a ticket that holds all that is to be remembered.
+    /// Starts a login: returns the authorization URL and a ticket with all state of the login.
     pub async fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
         let started = self.prepare_login(request).await;
-        // The name of a provider that there is: a stranger's text is none.
+        // Only names of configured providers are logged, never a client's text.
         let provider = self.find_provider(&request.provider).map(|_| request.provider.as_str());
         match (&started, provider) {
             (Ok(_), Some(provider)) => {
@@ -36,7 +36,7 @@ impl Sessions {
         started
     }
 
-    /// Decides a login, and opens its session.
+    /// Decides a login and opens its session.
     pub async fn finish_login(
         &self,
         request: &FinishLogin,
@@ -65,7 +65,7 @@ impl Sessions {
         finished
     }
 
-    /// Counts a login that was refused because its address tries too many.
+    /// Counts a login that was rejected because its client address exceeded a rate limit.
     pub fn count_too_often(&self, what: TooOften) {
         self.counts.login(None, "too_often");
         self.audit.count(match what {
@@ -74,12 +74,12 @@ impl Sessions {
         });
     }
 
-    /// Whoever tells of ends, on whatever thread they come about.
+    /// An audit sink that any thread can use.
     pub(super) fn teller(&self) -> Teller {
         Teller { audit: self.audit.clone(), counts: self.counts.clone() }
     }
 
-    /// `from`, where the operator has it recorded.
+    /// Returns `from` if the operator records addresses.
     pub(super) fn recorded(&self, from: IpAddr) -> Option<IpAddr> {
         Some(from.to_canonical()).filter(|_| self.limits.record_addresses)
     }
@@ -90,7 +90,7 @@ impl Sessions {
         let user = if let LoginRefusal::NotAdmitted(user) = refusal { Some(&user.0) } else { None };
         let event =
             Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail, request, user };
-        // Somebody whom the provider knows is no stranger: an operator must find them.
+        // The provider authenticated this user, so the event is not rate-limited: the operator must be able to find it.
         if user.is_some() {
             self.audit.record(&event);
         } else {
@@ -99,14 +99,14 @@ impl Sessions {
     }
 }
 
-/// Tells the audit log and the counts of sessions that ended.
+/// Records ended sessions in the audit log and the metrics.
 pub(super) struct Teller {
     audit: Audit,
     counts: Counts,
 }
 
 impl Teller {
-    /// `by` is the session from which it was ended; nothing is said of that where it is itself.
+    /// `by` is the session that requested the end. It is omitted if the session ended itself.
     pub(super) fn ended(&self, ended: &EndedSession, reason: EndReason, by: Option<&SessionID>) {
         self.counts.ended(reason.as_str());
         let EndedSession { id, issuer, subject } = ended;
@@ -117,13 +117,14 @@ impl Teller {
 }
 
 impl LoginRefusal {
-    /// Whether it used a ticket of this daemon, and with it a write or a call of the provider, for nothing: only that is
-    /// worth a limit. A caller who does it is to blame, not the provider or the store.
+    /// Whether the attempt used up a ticket of this daemon, and with it a write or a call to the provider. Only such
+    /// failures count towards the rate limit. Failures of the provider or the store do not, because the client did not
+    /// cause them.
     pub fn used_a_ticket(&self) -> bool {
         matches!(self, Self::TicketUsed | Self::NotAdmitted(_) | Self::Identity(IdentityError::Refused(_)))
     }
 
-    /// All of them, so that each is counted from the start.
+    /// All reasons, so that every counter starts at zero.
     pub(super) const REASONS: [&str; 15] = [
         "bad_request",
         "ticket_not_ours",
@@ -142,7 +143,7 @@ impl LoginRefusal {
         "store",
     ];
 
-    /// One of few words, which stay as they are.
+    /// Stable reason code.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::UnknownProvider

@@ -1,4 +1,4 @@
-//! Which logins were meant for this daemon and a provider of it: those bound to a public URL, to the pin and to the provider.
+//! Decides if a login was meant for this daemon and provider. It must be bound to a public URL, a pin and the provider.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::identity::ProviderSettings;
 use crate::tls::Proofs;
 
-/// The origins by which a client may have dialled this daemon, and what may have proven it there.
+/// Origins at which clients may dial this daemon, and what proves its identity there.
 #[derive(Clone)]
 pub struct Bindings {
     origins: Vec<Origin>,
@@ -17,8 +17,8 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// A login must be bound to one of the daemon's pins: whoever accepted it otherwise accepted somebody else in its
-    /// place. None is expected for a name for which another authority vouches.
+    /// A login must be bound to one of the daemon's pins. Otherwise the client may have accepted another daemon in its
+    /// place. No pin is required for a name with a certificate from a public CA.
     pub fn new(origins: Vec<Origin>, proofs: Arc<Proofs>) -> Self {
         Self { origins, proofs }
     }
@@ -31,8 +31,8 @@ impl Bindings {
         &self.origins
     }
 
-    /// Whether the login of `verifier`, which is finished at `now`, was started by a client that dialled and proved this
-    /// daemon, and chose `provider` there.
+    /// Whether the client that created `verifier` dialled and authenticated this daemon and chose `provider`. `now` is
+    /// the time at which the login finishes.
     pub fn admit(&self, verifier: &BoundVerifier, provider: &ProviderSettings, now: Timestamp) -> bool {
         let pins = self.proofs.pins_at(now);
         let ProviderSettings { name, issuer, .. } = provider;
@@ -56,7 +56,7 @@ mod tests {
         text.parse().expect("an origin")
     }
 
-    /// Whether a login is admitted that was bound to this origin, pin, provider and issuer.
+    /// Whether the daemon accepts a login bound to this origin, pin, provider and issuer.
     fn admits(
         bindings: &Bindings,
         (host, pin): (&str, Option<&Pin>),

@@ -1,4 +1,4 @@
-//! Where a session token becomes a caller: one function, for every route that asks who is calling.
+//! Turns a session token into a caller: one function for all routes that require authentication.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,61 +16,61 @@ use crate::store::{AudienceGrant, EndReason, Ended, FoundToken, StoreError, Stor
 /// Whether a request counts as use of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// It moves the inactivity limit.
+    /// Extends the inactivity timeout.
     Counts,
-    /// It only looks.
+    /// Leaves the inactivity timeout unchanged.
     OnlyLooks,
 }
 
-/// How long the answer to a token waits for its use to be written down.
+/// How long a response waits for the session's last use to be stored.
 const USE_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Somebody whose session token was found good. [`Sessions::authenticate`] alone makes one.
+/// A caller with a valid session token. Only [`Sessions::authenticate`] creates one.
 #[derive(Debug, Clone)]
 pub struct Caller {
     session: Session,
     stored: Arc<StoredSession>,
 }
 
-/// Somebody whose session token was found good a moment ago. [`Sessions::authenticate_at_once`] alone makes one.
+/// A caller whose session token is valid according to the cache. Only [`Sessions::authenticate_at_once`] creates one.
 #[derive(Debug)]
 pub struct Known {
     stored: Arc<StoredSession>,
     idle_expires_at: Timestamp,
 }
 
-/// Somebody whose token was found good for one audience. [`Sessions::authenticate_for`] alone makes one.
+/// A caller with a token valid for one audience. Only [`Sessions::authenticate_for`] creates one.
 #[derive(Debug, Clone)]
 pub struct Visitor {
     caller: Caller,
-    /// `None` where the session's own token was shown.
+    /// `None` if the caller presented the session token itself.
     grant: Option<Arc<AudienceGrant>>,
 }
 
-/// Which tokens are good, beside those for exactly this audience.
+/// Which tokens a service accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Accepted<'a> {
     pub audience: &'a str,
-    /// Whether the session's own token is one of them.
+    /// Whether session tokens are accepted in addition to tokens for `audience`.
     pub session_token: bool,
 }
 
-/// Why a token is not good.
+/// Why a token is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAuthenticated {
-    /// Not a token, not one of ours, or the wrong secret: these are not told apart.
+    /// Malformed, unknown ID or wrong secret. Clients cannot distinguish these cases.
     #[error("the token is not known")]
     Unknown,
-    /// The right token of a session that reached one of its limits.
+    /// The token is correct, but its session has reached a limit.
     #[error("the session expired")]
     Expired,
-    /// The right token of a session that was ended.
+    /// The token is correct, but its session was revoked.
     #[error("the session was ended")]
     Revoked,
-    /// A good token, and not for this audience.
+    /// The token is valid, but for another audience.
     #[error("the token is for another audience")]
     OtherAudience,
-    /// The store could not be asked: nothing is said of the token.
+    /// The store failed, so the token may or may not be valid.
     #[error("store: {0}")]
     Store(#[from] StoreError),
 }
@@ -84,7 +84,7 @@ impl Caller {
         &self.stored.user
     }
 
-    /// The user's e-mail, where the provider vouches for it.
+    /// The user's e-mail address if the provider has verified it.
     pub fn verified_email(&self) -> Option<&str> {
         let email = self.user().email.as_deref().filter(|_| self.stored.email_verified)?;
         Email::parse(email).map(|_| email)
@@ -96,7 +96,7 @@ impl Caller {
 }
 
 impl Known {
-    /// The session and its user, as they are told.
+    /// The session and its user as cached JSON.
     pub fn told(&self) -> &Told {
         self.stored.told.get_or_init(|| {
             let session = session_of(&self.stored, self.idle_expires_at);
@@ -114,12 +114,12 @@ impl Visitor {
         &self.caller
     }
 
-    /// When the token was opened.
+    /// When the token was issued.
     pub fn issued_at(&self) -> Timestamp {
         self.grant.as_ref().map_or(self.caller.session.created_at, |grant| whole_second(grant.created_at))
     }
 
-    /// When the token, or its session, ends at the latest.
+    /// When the token or its session expires, whichever is earlier.
     pub fn expires_at(&self) -> Timestamp {
         let session = self.caller.session.expires_at;
         self.grant.as_ref().map_or(session, |grant| whole_second(grant.expires_at).min(session))
@@ -127,7 +127,7 @@ impl Visitor {
 }
 
 impl Sessions {
-    /// Recognises the session token in `text`.
+    /// Validates the session token in `text`.
     pub async fn authenticate(&self, text: &str, use_: Use) -> Result<Caller, NotAuthenticated> {
         let recognised = self.recognise(text, use_).await;
         if let Err(error) = &recognised {
@@ -146,7 +146,7 @@ impl Sessions {
         });
     }
 
-    /// Recognises the token in `text` for one audience.
+    /// Validates the token in `text` for one audience.
     pub async fn authenticate_for(
         &self,
         text: &str,
@@ -160,8 +160,9 @@ impl Sessions {
         recognised
     }
 
-    /// The same for a token that counts as used, where everything is known from a moment ago and nothing is to be written:
-    /// without a wait. `None` says nothing of the token.
+    /// Like [`Self::authenticate`] with [`Use::Counts`], but from the cache only and without waiting.
+    ///
+    /// `None` means not cached, or that a use must be stored first. It does not mean invalid.
     pub fn authenticate_at_once(&self, text: &str) -> Option<Known> {
         let found = self.store.recall(text).filter(|found| found.grant.is_none())?;
         self.goes_on(&found.session).then(|| Known {
@@ -170,7 +171,7 @@ impl Sessions {
         })
     }
 
-    /// As [`Self::authenticate_for`], in the manner of [`Self::authenticate_at_once`].
+    /// Like [`Self::authenticate_for`], but from the cache only, as in [`Self::authenticate_at_once`].
     pub fn authenticate_for_at_once(&self, text: &str, accepted: Accepted<'_>) -> Option<Visitor> {
         let found = self.store.recall(text)?;
         let grant = found.grant.clone();
@@ -189,7 +190,7 @@ impl Sessions {
         self.goes_on(&found.session).then(|| self.caller(found.session, last_used_at))
     }
 
-    /// Whether a session that was read a moment ago goes on, and its use need not be written down.
+    /// Whether a cached session is still valid and its last use is recent enough not to be stored again.
     fn goes_on(&self, stored: &StoredSession) -> bool {
         let Ok(now) = self.time() else { return false };
         stored.ended.is_none()
@@ -230,13 +231,13 @@ impl Sessions {
         Ok(Visitor { caller, grant: Some(grant) })
     }
 
-    /// Whether the session of a right token goes on.
+    /// Checks that the session of a correct token is still valid.
     async fn judge(&self, found: FoundToken, use_: Use) -> Result<Caller, NotAuthenticated> {
         let FoundToken { token_hash, session: mut stored, .. } = found;
         let now = self.time()?;
         let is_over =
             |stored: &StoredSession| now >= self.idle_expires_at(stored.last_used_at, stored.expires_at);
-        // It may be known from a moment ago, and have been used at another daemon since.
+        // The cached row may be outdated if another member saw a use of the session.
         if is_over(&stored) {
             stored = Arc::new(self.store.find_session(&stored.id)?.ok_or(NotAuthenticated::Unknown)?);
         }
@@ -258,14 +259,15 @@ impl Sessions {
         Ok(self.caller(stored, last_used_at))
     }
 
-    /// Writes down that a session was used. Where others write for long, this is not waited for: whoever validates a token
-    /// does not queue behind logins. What cannot be written, as on a full disk, keeps nobody out: the session has only less
-    /// time left than it might have.
+    /// Stores the time of last use.
+    ///
+    /// Waits briefly only, so that validation does not queue behind logins. A failed write, for example on a full disk,
+    /// does not reject the caller: the session may only expire earlier.
     async fn note_use(&self, session: &StoredSession, token_hash: &TokenHash, at: Timestamp) {
         let (store, id, token_hash) = (self.store.clone(), session.id.clone(), token_hash.clone());
         let writing = tokio::spawn(async move { store.touch_session(&id, &token_hash, at).await });
         if let Ok(Ok(Err(error))) = tokio::time::timeout(USE_PATIENCE, writing).await {
-            // The store's own failures are counted, and are why the daemon is not ready.
+            // The store counts its own failures and reports the daemon as not ready.
             tracing::debug!(%error, "the use of a session is not written down");
         }
     }
@@ -275,7 +277,7 @@ impl Sessions {
         Caller { session, stored }
     }
 
-    /// How often a use is written down: at most once a minute, and often enough for a short inactivity limit.
+    /// Minimum time between stored uses: one minute, or less for a short inactivity timeout.
     fn use_interval(&self) -> SignedDuration {
         SignedDuration::from_secs(60).min(self.limits.inactivity_timeout / 20)
     }

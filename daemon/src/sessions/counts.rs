@@ -1,4 +1,4 @@
-//! How logins and sessions ended, counted by few words.
+//! Counts the outcomes of logins, sessions and revalidations.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,30 +6,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::LoginRefusal;
 use crate::store::EndReason;
 
-/// Counts since the start. Clones are the same.
+/// Counters since the daemon started. Clones share them.
 #[derive(Clone)]
 pub(super) struct Counts(Arc<Mutex<SessionCounts>>);
 
-/// How often logins and sessions ended in which way.
+/// A snapshot of the counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionCounts {
-    /// By the provider's name, empty where it is not known, and by `finished` or the reason of the refusal.
+    /// By provider name, or empty if unknown, and by `finished` or the reason for refusal.
     pub logins: BTreeMap<(String, &'static str), u64>,
-    /// By the reason.
+    /// By reason.
     pub ended: BTreeMap<&'static str, u64>,
-    /// How often providers were asked again, by name and by what came of it.
+    /// Revalidations, by provider name and outcome.
     pub revalidations: BTreeMap<(String, &'static str), u64>,
 }
 
-/// What may come of asking a provider again.
+/// Outcomes of a revalidation.
 const REVALIDATIONS: [&str; 6] =
     ["confirmed", "unproven", "refused", "answer_lost", "not_admitted", "unavailable"];
-/// How a login may end without a provider of ours.
+/// Outcomes of logins that name no configured provider.
 const WITHOUT_PROVIDER: [&str; 3] = ["bad_request", "ticket_not_ours", "too_often"];
 
 impl Counts {
-    /// Counts that begin at zero for everything that alerts are made of: Prometheus sees no increase in a series that begins
-    /// with one.
+    /// Initializes all counters used in alerts to zero, because Prometheus sees no increase in a series that starts at
+    /// one.
     pub(super) fn of(providers: impl Iterator<Item = String>) -> Self {
         let mut counts = SessionCounts::default();
         for provider in providers {
@@ -42,7 +42,7 @@ impl Counts {
         Self(Arc::new(Mutex::new(counts)))
     }
 
-    /// `provider` is the name of one that there is: a stranger's text makes no new count.
+    /// `provider` must be the name of a configured provider, so that clients cannot create new series.
     pub(super) fn login(&self, provider: Option<&str>, outcome: &'static str) {
         let is_known =
             LoginRefusal::REASONS.contains(&outcome) || ["finished", "too_often"].contains(&outcome);

@@ -1,4 +1,4 @@
-//! How sessions end before their time.
+//! Ends sessions before they expire.
 
 use infra_shared::token_text::{LogoutProof, SessionID};
 use subtle::ConstantTimeEq;
@@ -7,18 +7,18 @@ use super::{Caller, Sessions};
 use crate::store::{EndReason, EndedSession, StoreError, StoredSession, Which};
 
 impl Sessions {
-    /// Ends the caller's own session; durable when it returns.
+    /// Revokes the caller's own session. The change is durable on return.
     pub async fn log_out(&self, caller: &Caller) -> Result<(), StoreError> {
         self.end(&caller.session().id, EndReason::Logout).await?;
         Ok(())
     }
 
-    /// Ends a session, and tells of it where it had not ended before; durable when it returns.
+    /// Ends a session and records the event, unless it had already ended. The change is durable on return.
     pub(super) async fn end(&self, id: &SessionID, reason: EndReason) -> Result<bool, StoreError> {
         self.end_by(id, reason, None).await
     }
 
-    /// The same for the holder of another session.
+    /// Like [`Self::end`]; `by` is the session that requested it.
     pub(super) async fn end_by(
         &self,
         id: &SessionID,
@@ -28,8 +28,8 @@ impl Sessions {
         Ok(self.end_these(Which::One(id.clone()), reason, by).await? > 0)
     }
 
-    /// Ends each of these, whatever the clock says of it; answers how many. They are told of also where whoever asked for it
-    /// has gone meanwhile.
+    /// Ends all matching sessions, including expired ones, and returns their number. Records the events even if the
+    /// client has disconnected.
     pub(super) async fn end_these(
         &self,
         which: Which,
@@ -45,7 +45,8 @@ impl Sessions {
         Ok(self.store.end_sessions(which, self.now(), reason, tell).await?.len())
     }
 
-    /// Ends the session `id` for whoever can prove to have held its token. Whether there was one is not told.
+    /// Revokes the session `id` if `proof` proves possession of its token. The caller does not learn whether the
+    /// session existed.
     pub async fn log_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), StoreError> {
         let proven = self
             .store
@@ -57,7 +58,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends the sessions whose provider, or whose user's admission, left the configuration; answers how many.
+    /// Ends sessions whose provider is no longer configured or whose user is no longer admitted. Returns their number.
     pub async fn end_sessions_outside_configuration(&self) -> Result<usize, StoreError> {
         let now = self.now();
         let mut count = 0;

@@ -1,4 +1,4 @@
-//! What a stranger sends to the daemon, for `tests/fuzz`: tickets, tokens, bodies.
+//! Fuzz targets for input that unauthenticated clients send: tickets, tokens and bodies. Used by `tests/fuzz`.
 
 use infra_shared::api::{FinishLogin, Logout, OpenAudienceToken, StartLogin};
 use infra_shared::login_binding::BoundVerifier;
@@ -10,14 +10,14 @@ use serde::de::DeserializeOwned;
 use super::ticket::Ticket;
 use crate::keys::TicketKey;
 
-/// Its name, and what is done with an input.
+/// Name and function of a fuzz target.
 type Target = (&'static str, fn(&[u8]));
 
-/// The targets of this room.
+/// Fuzz targets of this room.
 pub(crate) const FUZZED: &[Target] =
     &[("ticket", ticket), ("session_token", session_token), ("api_bodies", api_bodies)];
 
-/// A ticket that nobody sealed opens never; contents that were sealed are read, and sealed again they say the same.
+/// Forged tickets never open. Arbitrary sealed contents either fail to parse or survive a round trip.
 fn ticket(input: &[u8]) {
     let key = TicketKey::fixed(&[7; 32]);
     let text = SecretString::from(String::from_utf8_lossy(input).into_owned());
@@ -33,7 +33,7 @@ fn ticket(input: &[u8]) {
     );
 }
 
-/// Everything that is proof of a session or a login: what is taken says itself again, character for character.
+/// Every credential of a session or login that parses is displayed exactly as it was written.
 fn session_token(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Some(token) = SessionToken::parse(text) {

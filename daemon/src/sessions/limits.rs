@@ -1,15 +1,15 @@
-//! How long sessions last, and how many a user may have.
+//! Lifetime and number of sessions.
 
 use jiff::SignedDuration;
 
-/// The limits of every session.
+/// Limits of every session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionLimits {
     pub lifetime: SignedDuration,
     pub inactivity_timeout: SignedDuration,
     pub max_per_user: u32,
-    /// Whether it is recorded where logins come from.
+    /// Whether to record the client address of logins.
     pub record_addresses: bool,
-    /// How often the provider is asked again about a session; `None`: never.
+    /// How often to revalidate a session with its provider. `None` means never.
     pub revalidate_every: Option<SignedDuration>,
 }

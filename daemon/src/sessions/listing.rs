@@ -1,4 +1,4 @@
-//! Sessions as their users, administrators and operators see and end them.
+//! Lists and ends sessions for users, administrators and operators.
 
 use infra_shared::api::{EndedSessions, ListedSession, NewerSessions, Session};
 use infra_shared::token_text::SessionID;
@@ -8,33 +8,33 @@ use super::{Caller, Sessions, whole_second};
 use crate::platform::blocking;
 use crate::store::{EndReason, StoreError, StoredSession, Which};
 
-/// Sessions whose addresses are forgotten in one transaction.
+/// Sessions whose addresses are erased in one transaction.
 const FORGOTTEN_AT_ONCE: u32 = 1000;
 
-/// So many sessions of a user are listed at most, the newest: far more than `maxPerUser` lets live.
+/// Maximum number of a user's sessions to list, newest first. Well above any sensible `maxPerUser`.
 const MOST_OF_USER: u32 = 1000;
 
-/// So many newer sessions are counted at most.
+/// Maximum number of newer sessions to count.
 const MOST_NEWER: u32 = 100;
 
-/// Whose sessions are meant.
+/// Selects users whose sessions to list or end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
-    /// Those with this e-mail, verified or not, or with this subject.
+    /// Users with this e-mail address, verified or not, or with this subject.
     User(String),
     Everybody,
 }
 
 impl Sessions {
-    /// The caller's own live sessions, the newest first.
+    /// The caller's own live sessions, newest first.
     pub fn list_own(&self, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
         let (user, now) = (caller.user(), self.now());
         let stored = self.store.sessions_of(&user.issuer, &user.subject, now)?;
         Ok(self.listed(stored, now, Some(caller)))
     }
 
-    /// The caller's other live sessions that were opened after the caller's. No more are counted than anybody would count:
-    /// whoever looks is not kept waiting for thousands.
+    /// The caller's other live sessions that were opened after the caller's own. The count is capped so that the
+    /// request stays fast.
     pub fn find_newer(&self, caller: &Caller) -> Result<Option<NewerSessions>, StoreError> {
         let (user, now) = (caller.user(), self.now());
         let after = caller.stored().created_at;
@@ -44,7 +44,7 @@ impl Sessions {
         Ok(newer.into_iter().next().map(|newest| NewerSessions { count, newest }))
     }
 
-    /// The live sessions of others, for an administrator; `None` for anybody else.
+    /// Live sessions of other users. Returns `None` if the caller is no administrator.
     pub async fn list_as_administrator(
         &self,
         caller: &Caller,
@@ -57,15 +57,17 @@ impl Sessions {
         Ok(Some(self.listed(self.find(whose).await?, now, Some(caller))))
     }
 
-    /// The live sessions, for an operator.
+    /// Live sessions, for an operator.
     pub async fn list_as_operator(&self, whose: Whose) -> Result<Vec<ListedSession>, StoreError> {
         let now = self.now();
         Ok(self.listed(self.find(whose).await?, now, None))
     }
 
-    /// Ends the session `id` for its user or an administrator; durable when it returns. `false` where there is none that
-    /// had not ended and that the caller may end: which of these it is, is not told. One that nobody used for too long is
-    /// ended like any other: a later configuration, or a clock that steps back, must not bring it back.
+    /// Revokes the session `id` for its user or an administrator. The change is durable on return.
+    ///
+    /// Returns `false` if the session does not exist, has already ended, or belongs to another user; the caller cannot
+    /// tell which. Also ends an idle session for good. Otherwise a longer timeout or a clock that steps back could
+    /// revive it.
     pub async fn end_for(&self, caller: &Caller, id: &SessionID) -> Result<bool, StoreError> {
         let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
             return Ok(false);
@@ -83,9 +85,10 @@ impl Sessions {
         self.end_by(id, reason, Some(&caller.session().id)).await
     }
 
-    /// Ends all of the caller's other sessions, or for an administrator all of `user`'s but the one that asks; durable when it
-    /// returns. `None` for anybody else. Those that are not listed any more, for nobody used them for too long, are ended
-    /// with them.
+    /// Revokes the caller's other sessions, or for an administrator all sessions of `user` except the caller's own. The
+    /// change is durable on return.
+    ///
+    /// Returns `None` if the caller is no administrator. Includes idle sessions, which are no longer listed.
     pub async fn end_others_for(
         &self,
         caller: &Caller,
@@ -104,13 +107,13 @@ impl Sessions {
         Ok(Some(EndedSessions { ended, includes_current }))
     }
 
-    /// Forgets the addresses that were recorded once, where they are not any more; answers of how many sessions.
+    /// Erases addresses that were recorded earlier if recording is now off. Returns the number of affected sessions.
     pub async fn forget_addresses(&self) -> Result<usize, StoreError> {
         let mut count = 0;
         if self.limits.record_addresses {
             return Ok(count);
         }
-        // Others write between one part and the next.
+        // Works in batches so that other writes can proceed in between.
         loop {
             match self.store.forget_addresses(FORGOTTEN_AT_ONCE).await? {
                 0 => return Ok(count),
@@ -119,12 +122,12 @@ impl Sessions {
         }
     }
 
-    /// Ends the session `id` for an operator; `false` where there is none that had not ended.
+    /// Revokes the session `id` for an operator. Returns `false` if it does not exist or has already ended.
     pub async fn end_as_operator(&self, id: &SessionID) -> Result<bool, StoreError> {
         self.end(id, EndReason::Operator).await
     }
 
-    /// Ends all of them for an operator, whatever the clock says of them; answers how many.
+    /// Revokes all matching sessions for an operator, including expired ones. Returns their number.
     pub async fn end_all_as_operator(&self, whose: Whose) -> Result<usize, StoreError> {
         let which = match whose {
             Whose::User(name) => Which::User { name, but: None },
@@ -135,7 +138,7 @@ impl Sessions {
 
     async fn find(&self, whose: Whose) -> Result<Vec<StoredSession>, StoreError> {
         let (store, now) = (self.store.clone(), self.now());
-        // Many sessions may be read: not on a thread that serves requests.
+        // The result may be large, so read it off the threads that serve requests.
         let reading = move || match whose {
             Whose::Everybody => store.live_sessions(now, |_| true),
             Whose::User(name) => store.sessions_named(&name, MOST_OF_USER, now),
@@ -143,7 +146,7 @@ impl Sessions {
         blocking(reading).await
     }
 
-    /// What people see of `stored`, without those that nobody used for too long.
+    /// Converts stored sessions for display and skips those that are idle for too long.
     fn listed(
         &self,
         stored: Vec<StoredSession>,
@@ -156,7 +159,7 @@ impl Sessions {
             last_used_at: whole_second(stored.last_used_at),
             device: stored.opening.device,
             opened_by: stored.opening.opened_by,
-            // One that was recorded before is forgotten in time; it is nobody's to see from now on.
+            // An address recorded earlier is erased later but hidden immediately.
             address: stored
                 .opening
                 .address
@@ -178,7 +181,7 @@ impl Sessions {
     }
 }
 
-/// Whether it is a session of the user with this e-mail, verified or not, or with this subject.
+/// Whether the session belongs to a user with this e-mail address, verified or not, or this subject.
 fn is_of(stored: &StoredSession, name: &str) -> bool {
     let email = stored.user.email.as_deref();
     stored.user.subject == name || email.is_some_and(|email| email.eq_ignore_ascii_case(name))

@@ -1,4 +1,4 @@
-//! Where a login is decided: `prepare_login` promises nothing and stores nothing, `decide_login` checks everything.
+//! Decides logins: `prepare_login` stores nothing, `decide_login` checks everything.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,19 +22,19 @@ use crate::store::{
     Consumed, EndReason, EndedSession, NewRefreshToken, NewSession, Opening, StoreError, TokenHash,
 };
 
-/// Characters of a `state` that are taken: enough to be unguessable, few enough for any provider.
+/// Accepted length of `state`: long enough to be unguessable, short enough for any provider.
 const STATE_CHARACTERS: std::ops::RangeInclusive<usize> = 22..=128;
 
 /// A base64url SHA-256 (RFC 7636 §4.2).
 const CHALLENGE_CHARACTERS: usize = 43;
 
-/// RFC 6749 leaves the size of a code to the provider; none is known to come near.
+/// RFC 6749 sets no limit for codes. No known provider comes close to this one.
 const MAX_CODE_BYTES: usize = 4096;
 
-/// A host name has no more (RFC 1035 §2.3.4 allows 63 for a label).
+/// Longest stored device name (RFC 1035 §2.3.4 allows 63 characters for a label).
 const MAX_DEVICE_CHARACTERS: usize = 64;
 
-/// Why there is no login. `Display` is for the log; a client is told less.
+/// Why a login is refused. `Display` is for the log; clients see less.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginRefusal {
     #[error("no provider of that name")]
@@ -59,7 +59,7 @@ pub enum LoginRefusal {
     VerifierDiffers,
     #[error("login is bound to another daemon, or to a provider that is not configured here")]
     BoundElsewhere,
-    /// Somebody mixed up two logins (RFC 9700 §4.4), most likely the provider that the login was bound to.
+    /// The codes of two logins were mixed up (RFC 9700 §4.4), most likely by the provider that the login was bound to.
     #[error("login is bound to the provider `{bound_to}`, and its ticket is for `{ticket}`")]
     BoundToOtherProvider { bound_to: String, ticket: String },
     #[error(transparent)]
@@ -70,7 +70,7 @@ pub enum LoginRefusal {
     Store(#[from] StoreError),
 }
 
-/// Whom the policy does not admit, as far as an operator needs it to find out why.
+/// The user that the policy does not admit, with the details that an operator needs to find out why.
 #[derive(Debug)]
 pub struct NotAdmitted(pub(super) RefusedUser);
 
@@ -95,7 +95,7 @@ impl fmt::Display for NotAdmitted {
 }
 
 impl Sessions {
-    /// Prepares a login: answers the URL for the browser, and a ticket that holds all that is to be remembered.
+    /// Starts a login: returns the authorization URL and a ticket with all state of the login.
     pub(super) async fn prepare_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
         let provider = self.find_provider(&request.provider).ok_or(LoginRefusal::UnknownProvider)?;
         if !provider.settings().redirect_uris.contains(&request.redirect_uri) {
@@ -125,9 +125,11 @@ impl Sessions {
         })
     }
 
-    /// Decides a login, in this order: is the ticket ours and in time; does the client hold the verifier, and was it
-    /// meant for us and this provider; did the right issuer answer; is it the first time. Only then is the code exchanged, the identity
-    /// proven, the policy asked and a session opened.
+    /// Decides a login.
+    ///
+    /// Checks in this order: the ticket is from this daemon and has not expired; the client holds the verifier; the
+    /// login is bound to this daemon and provider; the issuer is correct; the ticket is unused. Only then does it
+    /// exchange the code, verify the identity, apply the policy and open a session.
     pub(super) async fn decide_login(
         &self,
         request: &FinishLogin,
@@ -144,17 +146,19 @@ impl Sessions {
         }
         let verifier =
             BoundVerifier::parse(request.code_verifier.clone()).ok_or(LoginRefusal::MalformedVerifier)?;
-        // RFC 9700 §2.1.1: the code is bound to the client that asked for it, here before the provider sees it.
+        // RFC 9700 §2.1.1: only the client that started the login may redeem the code. Checked before the provider sees
+        // it.
         if verifier.challenge() != ticket.code_challenge {
             return Err(LoginRefusal::VerifierDiffers);
         }
         let provider = self.find_provider(&ticket.provider).ok_or(LoginRefusal::UnknownProvider)?;
         self.check_binding(&verifier, provider)?;
         provider.check_response_issuer(request.iss.as_deref()).await?;
-        // Before the ticket is used: who has to come again later can.
+        // Before the ticket is consumed, so that a client sent away here can retry with it.
         let turn = provider.take_turn(one_party(from)).await?;
 
-        // Durable before anything is exchanged: neither a restart nor a second daemon lets the ticket in again.
+        // Stored durably before the code exchange, so that neither a restart nor another member accepts the ticket
+        // again.
         if self.store.consume_ticket(ticket.id, ticket.expires_at).await? == Consumed::Before {
             return Err(LoginRefusal::TicketUsed);
         }
@@ -189,8 +193,8 @@ impl Sessions {
         opened
     }
 
-    /// The client must have started its login at this daemon, and with the provider of the ticket (RFC 9700 §4.4): one
-    /// provider of several could otherwise redeem the code that another gave to its own user.
+    /// Checks that the client started its login at this daemon and with the provider of the ticket (RFC 9700 §4.4).
+    /// Otherwise one provider could redeem the code that another issued to its own user.
     fn check_binding(&self, verifier: &BoundVerifier, provider: &Provider) -> Result<(), LoginRefusal> {
         let now = self.now();
         let is_bound_to = |provider: &Provider| self.bindings.admit(verifier, provider.settings(), now);
@@ -204,7 +208,7 @@ impl Sessions {
         }))
     }
 
-    /// Mints the token of a proven identity, and stores its hash.
+    /// Mints a token for a verified identity and stores the token's hash.
     async fn open_session(
         &self,
         provider: &Provider,
@@ -252,12 +256,12 @@ impl Sessions {
     }
 }
 
-/// What a client calls its machine, as far as people can read it.
+/// The client's name for its machine, made printable. `None` if nothing is left.
 fn device(text: &str) -> Option<String> {
     Some(printable(text.trim(), MAX_DEVICE_CHARACTERS)).filter(|device| !device.is_empty())
 }
 
-/// The unreserved characters of RFC 3986 §2.3.
+/// Whether the text consists of unreserved characters (RFC 3986 §2.3).
 fn is_url_safe(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
 }

@@ -1,4 +1,4 @@
-//! What is under way with one provider, in places of its own: one that stalls takes nobody else's, and few of its own.
+//! Per-provider concurrency slots: a stalled provider cannot use another's, and its own shrink to one.
 
 use std::future::Future;
 
@@ -6,21 +6,21 @@ use tokio::task::JoinSet;
 
 use crate::store::StoreError;
 
-/// The places of one provider.
+/// The slots of one provider.
 pub struct Places {
     provider: String,
     most: u32,
     under_way: JoinSet<Result<Came, StoreError>>,
-    /// How many in a row got no answer of the provider's.
+    /// Number of consecutive attempts without a response.
     silent: u32,
 }
 
-/// What came of one.
+/// Outcome of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Came {
     Answer,
     NoAnswer,
-    /// The provider was not asked.
+    /// No request was sent.
     NotAsked,
 }
 
@@ -33,8 +33,8 @@ impl Places {
         &self.provider
     }
 
-    /// How many more may be begun. Half as many for each that got no answer, down to one: it is the one that notices
-    /// when the provider is back.
+    /// Number of free slots. Each attempt without a response halves the total, down to one slot that detects when the
+    /// provider is back.
     pub(super) fn free(&self) -> u32 {
         let places = self.most.checked_shr(self.silent).unwrap_or_default().max(1);
         places.saturating_sub(u32::try_from(self.under_way.len()).unwrap_or(u32::MAX))
@@ -44,7 +44,7 @@ impl Places {
         self.under_way.spawn(one);
     }
 
-    /// Waits until one of those under way is done; `false` where there is none.
+    /// Waits until one attempt finishes. Returns `false` if none is running.
     pub async fn one_is_done(&mut self) -> bool {
         let Some(done) = self.under_way.join_next().await else { return false };
         match done {

@@ -1,10 +1,11 @@
-//! Asks providers again about sessions, where the configuration wants that: a *no* ends a session, an outage does not.
+//! Revalidates live sessions with their providers, if configured. A refusal ends the session; an outage does not.
 //!
-//! Each is asked within the interval, at a moment that is drawn, so that the sessions of a morning do not come together;
-//! few at a time, each provider in places of its own, and never in those where logins are exchanged. A refresh token that
-//! the provider replaced is stored before its answer counts for anything. Where an answer is lost, or the daemon is killed
-//! before it is stored, the old token may be spent: it is tried again soon, while providers still forgive that, and where
-//! this one does not, the session ends. Nobody can then say whether its user may still be here.
+//! Each session is due once per interval at a random moment, which spreads the sessions of a morning. Concurrency is
+//! limited per provider and separate from code exchanges.
+//!
+//! A replaced refresh token is stored before the response takes effect. If a response is lost, or the daemon is killed
+//! before it stores the token, the old token may already be spent. The daemon retries soon, while providers still
+//! tolerate reuse. If the provider rejects the token, the session ends, because its user can no longer be confirmed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,21 +26,21 @@ use crate::store::{
     EndReason, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession, Taking,
 };
 
-/// Asked at a time, of one provider.
+/// Maximum concurrent revalidations per provider.
 const AT_A_TIME: u32 = 16;
-/// For so long after an answer was lost, it is tried again soon: Okta forgives a spent token for 30 s at least.
+/// How long to retry quickly after a lost response. Okta accepts a spent token for at least 30 s.
 const FORGIVEN: SignedDuration = SignedDuration::from_secs(25);
 const SOON: SignedDuration = SignedDuration::from_secs(2);
-/// The tries to store a refresh token that came, each a pause after the one before.
+/// Attempts to store a new refresh token.
 const TRIES: u32 = 5;
 const PAUSE_BETWEEN_TRIES: Duration = Duration::from_secs(1);
-/// Longer than everything that is asked may take; after a kill, the wait until it is tried again.
+/// Longer than any revalidation takes. After a crash, another worker retries once the lease expires.
 const LEASE: SignedDuration = SignedDuration::from_secs(25);
-/// The first pause after a failure; each is three times as long as the one before.
+/// Delay after the first failure. Each further failure triples it.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 
-/// The form in which a grant is sealed.
+/// Serialized form of a grant before it is encrypted.
 #[derive(Serialize)]
 struct Contents<'a> {
     refresh_token: &'a str,
@@ -49,7 +50,7 @@ struct Contents<'a> {
     sources: Sources,
 }
 
-/// The same, as it is read.
+/// The same, for reading.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OwnedContents {
@@ -62,7 +63,8 @@ struct OwnedContents {
 }
 
 impl Sessions {
-    /// What is kept of a login, to ask again; nothing where nobody wants that, and where the provider gave nothing.
+    /// What to store of a login for revalidation. Returns `None` if revalidation is off or the provider issued no
+    /// refresh token.
     pub(super) fn to_be_kept(
         &self,
         provider: &Provider,
@@ -87,12 +89,12 @@ impl Sessions {
         })
     }
 
-    /// The places in which the providers are asked.
+    /// Concurrency slots for revalidation, one set per provider.
     pub fn places_to_ask(&self) -> Vec<Places> {
         self.providers.iter().map(|it| Places::new(&it.settings().name, AT_A_TIME)).collect()
     }
 
-    /// Begins to ask about sessions that are due, in the places that are free; answers about how many.
+    /// Starts revalidating due sessions in the free slots and returns their number.
     pub async fn ask_about_due(self: &Arc<Self>, places: &mut Places) -> Result<usize, StoreError> {
         let Some(every) = self.limits.revalidate_every else { return Ok(0) };
         let limit = places.free();
@@ -123,12 +125,12 @@ impl Sessions {
         let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
             return Ok(Came::NotAsked);
         };
-        // Who is not there any more need not be asked about.
+        // An idle session expires without a request to the provider.
         if self.now() >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
             self.end(id, EndReason::Expired).await?;
             return Ok(Came::NotAsked);
         }
-        // A provider that left the configuration took its sessions along at the start.
+        // The sessions of a provider that is no longer configured were ended at start.
         let Some(provider) = self.find_provider(&row.provider) else { return Ok(Came::NotAsked) };
         let mut held = held(&row.held).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
         let asked_at = self.clock.now();
@@ -148,7 +150,7 @@ impl Sessions {
         Ok(Came::Answer)
     }
 
-    /// Stores the refresh token that came, and does not give up at the first failure: with it the session would be lost.
+    /// Stores the new refresh token, with retries, because losing it would end the session.
     async fn keep(&self, row: &RefreshTokenRow, held: &HeldGrant) -> Result<bool, StoreError> {
         let mut tries = 1;
         loop {
@@ -164,7 +166,8 @@ impl Sessions {
         }
     }
 
-    /// Takes over what an answer proves of the user, where that is admitted, and has the provider asked again.
+    /// Applies what the response proves about the user, if the policy still admits them, and schedules the next
+    /// revalidation.
     async fn follow(
         &self,
         row: &RefreshTokenRow,
@@ -226,7 +229,7 @@ impl Sessions {
         self.store.release_refresh_token(id, Released { due_at, failures: 0, lost_since: None }).await
     }
 
-    /// The provider did not say that this user may go on: either it said no, or nobody knows.
+    /// Handles a response that does not confirm the user: a refusal, or an unknown result.
     async fn not_confirmed(
         &self,
         row: &RefreshTokenRow,
@@ -256,7 +259,7 @@ impl Sessions {
             RefreshError::Unknown(_) => row.lost_since,
             RefreshError::AnswerLost(_) => Some(row.lost_since.unwrap_or(asked_at)),
         };
-        // Once for each session; the metrics count every one.
+        // Logged once per session. The metrics count every failure.
         if row.failures == 0 && row.lost_since.is_none() {
             tracing::warn!(session = %id, provider, reason = %error, "the provider could not be asked again");
         }
@@ -275,10 +278,10 @@ impl Sessions {
     }
 }
 
-/// When to ask next: before the interval is over, and not all at once.
+/// Due time of the next revalidation: random within the interval.
 fn next(now: Timestamp, every: SignedDuration) -> Timestamp {
     let [drawn] = random::bytes::<1>();
-    // From 50 % to 90 % of the interval: what is left is for those before it, and for one more try.
+    // At 50 % to 90 % of the interval. The rest is for queued sessions and one retry.
     let milliseconds = every.as_millis() * (500 + 400 * i128::from(drawn) / 255) / 1000;
     add(now, SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(i64::MAX)))
 }
@@ -289,7 +292,8 @@ fn pause(failures: u32, every: SignedDuration) -> SignedDuration {
     grown.unwrap_or(longest).min(longest)
 }
 
-/// The user with what the provider says now, and whether it vouches for the e-mail. What it does not mention stays.
+/// Merges the provider's current claims into the user, and returns whether the e-mail is verified. Claims that it omits
+/// stay unchanged.
 fn as_told_now(stored: &StoredSession, told: Told) -> (User, bool) {
     let mut user = stored.user.clone();
     let mut email_verified = stored.email_verified;
@@ -318,7 +322,7 @@ fn contents(held: &HeldGrant) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(&contents).expect("a grant is plain JSON"))
 }
 
-/// What [`contents`] made.
+/// Parses the output of [`contents`].
 pub(super) fn held(contents: &[u8]) -> Option<HeldGrant> {
     let contents: OwnedContents = serde_json::from_slice(contents).ok()?;
     Some(HeldGrant {

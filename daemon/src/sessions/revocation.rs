@@ -1,5 +1,6 @@
-//! Gives back to providers what they gave for sessions that are over (RFC 7009): in the background, so that nobody who signs
-//! out waits for it, and again after a start where a daemon was killed before it was done.
+//! Revokes the provider's tokens of ended sessions (RFC 7009).
+//!
+//! Runs in the background, so that signing out does not wait. After a crash, it continues at the next start.
 
 use std::sync::Arc;
 
@@ -12,23 +13,23 @@ use super::{Sessions, add};
 use crate::identity::{HeldGrant, IdentityError, Provider};
 use crate::store::{RefreshTokenRow, StoreError, Taking};
 
-/// Given back at a time, to one provider.
+/// Maximum concurrent revocations per provider.
 const AT_A_TIME: u32 = 8;
-/// Longer than giving one back may take; after a kill, the wait until it is tried again.
+/// Longer than any revocation takes. After a crash, another worker retries once the lease expires.
 const LEASE: SignedDuration = SignedDuration::from_secs(25);
-/// A provider that is away is asked again after this, until a day after the session's end.
+/// Delay before retrying an unavailable provider. Retries stop a day after the session's end.
 const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
-/// Those of logins that were refused, at a time over all providers: what is above that ends by itself.
+/// Concurrent revocations for refused logins, over all providers. If none is free, the tokens are left to expire.
 static REFUSED: Semaphore = Semaphore::const_new(8);
 
 impl Sessions {
-    /// The places in which something is given back to the providers.
+    /// Concurrency slots for revocation, one set per provider.
     pub fn places_to_give_back(&self) -> Vec<Places> {
         self.providers.iter().map(|it| Places::new(&it.settings().name, AT_A_TIME)).collect()
     }
 
-    /// Begins to give back some of what is to be, in the places that are free; answers how much.
+    /// Starts due revocations in the free slots and returns their number.
     pub async fn give_back_due(self: &Arc<Self>, places: &mut Places) -> Result<usize, StoreError> {
         let limit = places.free();
         if limit == 0 {
@@ -79,9 +80,9 @@ impl Sessions {
         Ok(Came::Answer)
     }
 
-    /// Gives back what came with a login that was refused, in the background and once.
+    /// Revokes the tokens of a refused login, once and in the background.
     pub(super) fn give_back_refused(&self, provider: &Arc<Provider>, held: HeldGrant) {
-        // Without asking again there is nobody who asked for it, and the client secret is not read for it.
+        // Without revalidation the daemon requested no refresh token, and must not read the client secret for this.
         if self.limits.revalidate_every.is_none() {
             return;
         }

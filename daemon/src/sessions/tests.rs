@@ -1,4 +1,4 @@
-//! Sessions against a real store and a clock moved by hand; no provider is asked anything.
+//! Tests sessions with a real store and a manual clock. No provider is contacted.
 
 mod audiences;
 mod revalidation;
@@ -26,7 +26,7 @@ use crate::store::{EndReason, NewSession, Opening, TokenHash};
 
 const REDIRECT_URI: &str = "http://127.0.0.1:8301/callback";
 
-/// Sessions over a store in a throw-away directory.
+/// Sessions with a store in a temporary directory.
 struct Fixture {
     sessions: Sessions,
     clock: ManualClock,
@@ -70,7 +70,7 @@ impl Fixture {
         Self { sessions, clock, ticket_key: keys.ticket_key(), directory }
     }
 
-    /// Opens a session for alice as a login would, and answers its token.
+    /// Opens a session for alice as a login would and returns its token.
     async fn open_session(&self) -> SessionToken {
         let token = SessionToken::mint();
         let created_at = whole_second(self.clock.now());
@@ -88,12 +88,12 @@ impl Fixture {
         token
     }
 
-    /// A caller with a session of this user's.
+    /// A caller with a session of this user.
     async fn caller(&self, user: User, email_verified: bool) -> Caller {
         self.caller_from(None, user, email_verified).await
     }
 
-    /// The same, of a login that came from `address`.
+    /// Like [`Self::caller`], for a login from `address`.
     async fn caller_from(&self, address: Option<IpAddr>, user: User, email_verified: bool) -> Caller {
         let token = SessionToken::mint();
         let created_at = whole_second(self.clock.now());
@@ -145,7 +145,7 @@ fn pin() -> Pin {
     Pin::of_public_key(b"the authority of this daemon")
 }
 
-/// What a login at this daemon with its one provider is bound to.
+/// Binding of a login at this daemon with its only provider.
 fn binding<'a>(origin: &'a Origin, pin: &'a Pin) -> LoginBinding<'a> {
     LoginBinding { origin, pin: Some(pin), provider: "okta", issuer: "https://okta.test" }
 }
@@ -178,7 +178,7 @@ pub(super) fn settings(allow: Allow) -> ProviderSettings {
         groups_claim: "groups".to_owned(),
         signing_algorithms: vec![SigningAlgorithm::RS256],
         allow,
-        // No authority: no provider is ever proven, so none is ever asked.
+        // No trusted CA, so the provider cannot be contacted.
         authorities: Some(Vec::new()),
         development: false,
         assumes_pkce: false,
@@ -286,7 +286,7 @@ async fn expired_session_stays_expired_when_the_clock_is_corrected() {
     let token = fixture.open_session().await;
     fixture.clock.advance(SignedDuration::from_hours(13));
     fixture.sessions.store.purge(fixture.clock.now()).await.expect("the latest time");
-    // Within what a running clock is corrected by: judged by the latest time, not by the clock.
+    // Within the tolerance for clock corrections, so the latest stored time decides.
     fixture.clock.advance(SignedDuration::from_mins(-4));
     let refusal = fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("expired");
     assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
@@ -328,7 +328,7 @@ async fn a_clock_that_is_an_hour_off_and_back_ends_no_session_that_has_time_left
         is_as_it_was("off").await;
         fixture.clock.advance(-hour);
         is_as_it_was("back").await;
-        // Neither limit was moved beyond itself: twelve hours after the login it is over.
+        // The lifetime was not extended: the session expires twelve hours after the login.
         fixture.clock.set("2026-11-23T20:00:00Z".parse().expect("a time"));
         let refusal = fixture.sessions.authenticate(used.expose(), Use::Counts).await.expect_err("over");
         assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
@@ -345,7 +345,7 @@ async fn the_ends_of_32_bit_time_end_no_session() {
         let token = fixture.open_session().await;
         let verifier = verifier();
         let (in_time, late) = (fixture.ticket(&verifier), fixture.ticket(&verifier));
-        // 2³¹ and 2³² seconds after 1970 are within the next five minutes.
+        // The next five minutes include 2³¹ and 2³² seconds after 1970.
         fixture.clock.advance(SignedDuration::from_secs(299));
         let refusal = fixture.finish(in_time, &verifier).await;
         assert!(matches!(refusal, LoginRefusal::Identity(_)), "the ticket was still good: {refusal:?}");
@@ -567,7 +567,7 @@ async fn a_use_is_written_down_often_enough_for_a_short_inactivity_limit() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.inactivity_timeout = SignedDuration::from_mins(5);
     let token = setup.open_session().await;
-    // In use every quarter of a minute, and each use is written down.
+    // Every use, 15 s apart, is stored.
     for _ in 0..41 {
         setup.clock.advance(SignedDuration::from_secs(15));
         setup.sessions.authenticate(token.expose(), Use::Counts).await.expect("in use");
@@ -602,7 +602,7 @@ async fn what_idled_out_is_ended_for_good_with_the_others() {
     let user = Whose::User("ALICE@example.com".to_owned());
     assert_eq!(setup.sessions.end_all_as_operator(user.clone()).await.expect("an answer"), 2);
     assert_eq!(setup.sessions.end_all_as_operator(user).await.expect("an answer"), 0);
-    // The clock steps back: whatever came back to life would be seen.
+    // After the clock steps back, a revived session would be visible.
     setup.clock.advance(-SignedDuration::from_mins(240));
     for caller in [&idle, &idle_too, &mine] {
         let stored = setup.sessions.store.find_session(&caller.session().id).expect("an answer");
@@ -644,7 +644,7 @@ async fn all_others_are_ended_with_those_that_are_not_listed_any_more_and_the_on
 
     assert_eq!(end(&admin, Some("00u2")).await, ended(1, false));
     assert_eq!(reason(&bob), Some(EndReason::Administrator));
-    // The administrator has the same e-mail as the first: another subject, and the one that asks.
+    // The administrator has the first user's e-mail address but another subject. The caller's own session is kept.
     assert_eq!(end(&admin, Some("ALICE@example.com")).await, ended(1, true));
     assert_eq!([&mine, &admin].map(reason), [Some(EndReason::Administrator), None]);
 }

@@ -1,5 +1,4 @@
-//! A ticket: all that the daemon will need to finish a login, sealed and handed to the client, so that nothing is
-//! stored when a login starts.
+//! Login tickets: the sealed state of a login that has started. The client keeps it, so the daemon stores nothing.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,22 +10,22 @@ use zeroize::Zeroizing;
 
 use crate::keys::{DoesNotOpen, TicketKey};
 
-/// How long a login may take, from its start to its finish.
+/// How long a login may take from start to finish.
 pub(super) const LIFETIME: SignedDuration = SignedDuration::from_secs(300);
 
-/// What a login was started with. Whoever cannot open it cannot change it.
+/// State of a started login. Clients can neither read nor change it.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) id: [u8; 16],
     pub(super) provider: String,
     pub(super) redirect_uri: String,
     pub(super) code_challenge: String,
-    /// Ties the ID token to this login (OpenID Connect Core §3.1.2.1).
+    /// Binds the ID token to this login (OpenID Connect Core §3.1.2.1).
     pub(super) nonce: SecretString,
     pub(super) expires_at: Timestamp,
 }
 
-/// The form in which a ticket is sealed.
+/// Serialized form of a ticket before it is sealed.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Contents<'a> {
@@ -39,7 +38,7 @@ struct Contents<'a> {
 }
 
 impl Ticket {
-    /// A ticket for a login that starts now, with a nonce and an id of its own.
+    /// A ticket for a login that starts now, with a fresh ID and nonce.
     pub(super) fn mint(provider: &str, redirect_uri: &str, code_challenge: &str, now: Timestamp) -> Self {
         Self {
             id: random::bytes(),
@@ -63,7 +62,7 @@ impl Ticket {
         key.seal(&Zeroizing::new(serde_json::to_vec(&contents).expect("a ticket is plain JSON")))
     }
 
-    /// Opens a ticket that this daemon sealed. Says nothing of whether it is still good.
+    /// Opens a ticket sealed by this daemon. It may have expired.
     pub(super) fn open(text: &SecretString, key: &TicketKey) -> Result<Self, DoesNotOpen> {
         let opened = key.open(text)?;
         let contents: Contents<'_> = serde_json::from_slice(&opened).map_err(|_| DoesNotOpen)?;

@@ -1,4 +1,4 @@
-//! Tokens for one audience, and what is answered from memory: the same as what would be answered from the store.
+//! Audience tokens, and answers from the cache, which must match those from the store.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const GIT: Accepted<'static> = Accepted { audience: "git", session_token: false 
 const GIT_OR_SESSION: Accepted<'static> = Accepted { audience: "git", session_token: true };
 const WIKI: Accepted<'static> = Accepted { audience: "wiki", session_token: true };
 
-/// A session whose token is known from a moment ago.
+/// A fixture with one open session and its token.
 struct Signed {
     setup: Fixture,
     token: SessionToken,
@@ -26,7 +26,8 @@ impl Signed {
         self.setup.clock.advance(SignedDuration::from_secs(seconds));
     }
 
-    /// Has the store asked, which is remembered for a second: on a busy machine more than one try may be needed.
+    /// Validates the token until the cache knows it. Entries live for one second, so a busy machine may need several
+    /// attempts.
     async fn known<T>(&self, at_once: impl Fn(&str) -> Option<T>) -> T {
         for _ in 0..100 {
             self.sessions().authenticate(self.token.expose(), Use::OnlyLooks).await.expect("a caller");
@@ -47,7 +48,7 @@ impl Signed {
         panic!("nothing is known from memory");
     }
 
-    /// A token for the service `git`.
+    /// Issues a token for the service `git`.
     async fn token_for_git(&self) -> NewToken {
         let caller = self.sessions().authenticate(self.token.expose(), Use::Counts).await.expect("a caller");
         self.sessions().open_audience_token(&caller, "git").await.expect("a token")

@@ -1,4 +1,4 @@
-//! Asking the provider again, with a real one on loopback and a clock that both follow.
+//! Revalidation against a real provider on loopback. Both follow the same clock.
 
 mod answers;
 
@@ -12,7 +12,7 @@ use crate::store::Taking;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Sessions that are asked about every hour, and the provider.
+/// Sessions with hourly revalidation, and their provider.
 struct Asked {
     sessions: Arc<Sessions>,
     clock: ManualClock,
@@ -60,7 +60,7 @@ impl Asked {
         Self { sessions: Arc::new(sessions), clock, issuer, _directory: directory }
     }
 
-    /// Signs alice in; the id of her session.
+    /// Signs alice in and returns the ID of her session.
     async fn log_in(&self) -> SessionID {
         self.try_log_in().await.expect("a session")
     }
@@ -235,13 +235,13 @@ async fn groups_follow_and_a_user_whom_the_policy_does_not_admit_any_more_is_sig
     assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted));
 }
 
-/// RF-01, RF-02, RF-03 and their like: OpenID Connect Core §12.2.
+/// Hostile cases RF-01 to RF-03: OpenID Connect Core §12.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_killed_between_the_answer_and_its_storing_does_not_let_the_session_go_on_for_ever() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     asked.advance(MINUTE * 55);
-    // What a daemon does before it is killed.
+    // Do what a daemon does before it is killed.
     let (store, sealer) = (&asked.sessions.store, asked.sessions.sealer.clone());
     let lease = SignedDuration::from_secs(25);
     let taking = Taking {
@@ -295,7 +295,7 @@ async fn a_session_that_is_over_gives_its_tokens_back_also_when_the_provider_was
     assert_eq!(asked.issuer.live_refresh_tokens().len(), 1, "the tokens of the other session stay");
     assert_eq!(asked.give_back().await, 0, "it is done");
 
-    // The other one reaches the end of its lifetime without anybody noticing.
+    // The other session expires unobserved.
     asked.advance(SignedDuration::from_hours(13));
     assert_eq!(asked.give_back().await, 1);
     assert!(asked.issuer.live_refresh_tokens().is_empty());

@@ -1,4 +1,4 @@
-//! What becomes of answers that speak of somebody else, prove nothing, are lost, or leave something out.
+//! Responses that name another subject, prove nothing, are lost or are incomplete.
 
 use super::*;
 
@@ -24,7 +24,7 @@ async fn an_id_token_about_somebody_else_ends_the_session() {
         assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "{claim}: {value}");
         asked.issuer.behave();
     }
-    // Its clock does not make it somebody else's.
+    // The subject is checked even if the ID token has expired.
     let id = asked.log_in().await;
     asked.issuer.misbehave(Misbehaviour::default().id_token(|draft| {
         draft.set_claim("sub", json!("sub-bob"));
@@ -71,7 +71,7 @@ async fn an_answer_that_does_not_prove_what_it_says_keeps_the_session_and_change
         assert_eq!(asked.stored(&id).user.groups, ["Everyone", "engineering"], "{case}");
     }
     assert_eq!((asked.count("unproven"), asked.count("confirmed")), (count, 0));
-    // Its refresh token was replaced each time, and kept.
+    // The replaced refresh tokens were stored each time.
     asked.issuer.behave();
     asked.advance(MINUTE * 55);
     asked.ask().await;
@@ -109,13 +109,13 @@ async fn a_lost_answer_is_asked_for_soon_and_ends_the_session_with_a_reason_of_i
     }
     let calls = asked.issuer.calls(Endpoint::Token);
     assert!((8..=14).contains(&calls), "asked {calls} times while it may be forgiven");
-    // A gateway that did not pass it on after all.
+    // The gateway did not forward the request after all.
     asked.issuer.behave();
     asked.advance(MINUTE);
     asked.ask().await;
     assert_eq!((asked.ended(&id), asked.count("confirmed")), (None, 1));
 
-    // Now it is passed on, and the answer does not come back.
+    // The gateway forwards the request but loses the response.
     let lost = |answer: &mut infra_harness::https::Answer| answer.status = 502;
     asked.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, lost));
     asked.advance(MINUTE * 55);
@@ -138,7 +138,7 @@ async fn a_clock_that_steps_back_does_not_keep_providers_from_being_asked() {
     asked.advance(MINUTE * 59);
     asked.ask().await;
     assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused));
-    // A lease of the time before.
+    // A lease from before the clock step.
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     let taking = Taking {
@@ -209,7 +209,7 @@ async fn an_id_token_may_be_missing_and_so_may_its_auth_time_and_a_new_refresh_t
         assert_eq!(asked.ask().await, 1, "{member}");
         assert_eq!(asked.ended(&id), None, "{member}");
         if member == "refresh_token" {
-            // The stand-in replaced it all the same: whoever keeps the old one would be taken for a thief.
+            // The test provider replaced the token anyway, and would treat the old one as stolen.
             break;
         }
     }
@@ -250,7 +250,7 @@ async fn groups_are_withdrawn_by_a_silent_source() {
         assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted), "{value}");
         asked.issuer.behave();
     }
-    // Whoever may sign in all the same goes on without groups, and services see none.
+    // A user who is admitted without groups keeps the session, and services see no groups.
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     asked.issuer.misbehave(silent(Value::Null));
@@ -280,9 +280,9 @@ async fn groups_follow_the_source_that_carried_them_last() {
     let nowhere = || only_in_user_info().json(Endpoint::UserInfo, |body| body["groups"] = Value::Null);
     let not_in_user_info =
         || Misbehaviour::default().json(Endpoint::UserInfo, |body| body["groups"] = Value::Null);
-    // They came in the ID token: an answer without one says nothing of them.
+    // The groups came from the ID token, so a response without one leaves them unchanged.
     assert_eq!(step(without_id_token(not_in_user_info())).await, honest);
-    // Now from userinfo, which from here on has to repeat them; the session remembers that.
+    // Now they come from userinfo, which must repeat them from here on. The session stores the source.
     assert_eq!(step(only_in_user_info()).await, honest);
     assert_eq!(step(without_id_token(not_in_user_info())).await, [""; 0]);
     assert_eq!(step(only_in_user_info()).await, honest);
