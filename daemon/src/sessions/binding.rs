@@ -69,7 +69,7 @@ mod tests {
     const OKTA: (&str, &str) = ("okta", "https://okta.test");
 
     #[test]
-    fn a_login_for_one_of_the_names_and_the_pin_is_admitted() {
+    fn login_bound_to_any_public_url_and_pin_is_accepted() {
         let pin = Pin::of_public_key(b"ours");
         let proofs = Arc::new(Proofs::new(pin));
         let bindings = Bindings::new(vec![origin("new.test"), origin("old.test")], proofs);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_for_another_daemon_is_not() {
+    fn login_bound_to_another_daemon_is_rejected() {
         let (ours, theirs) = (Pin::of_public_key(b"ours"), Pin::of_public_key(b"theirs"));
         let bindings = Bindings::new(vec![origin("infra.test")], Arc::new(Proofs::new(ours)));
         assert!(!admits(&bindings, ("infra.test", Some(&theirs)), OKTA));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn login_with_another_provider_or_issuer_is_not_admitted() {
+    fn login_bound_to_another_provider_or_issuer_is_rejected() {
         let ours = Pin::of_public_key(b"ours");
         let bindings = Bindings::new(vec![origin("infra.test")], Arc::new(Proofs::new(ours)));
         for other in
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn for_a_name_with_a_public_certificate_no_pin_is_expected() {
+    fn public_certificate_needs_no_pin() {
         let (ours, theirs) = (Pin::of_public_key(b"ours"), Pin::of_public_key(b"theirs"));
         let proofs = Arc::new(Proofs::new(ours));
         proofs.set_public(vec!["infra.test".to_owned()]);

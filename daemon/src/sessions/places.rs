@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_provider_that_does_not_answer_keeps_one_place_and_has_all_again_once_it_does() {
+    async fn silent_provider_shrinks_to_one_slot_until_it_responds() {
         let mut places = Places::new("okta", 16);
         let mut free = Vec::new();
         for came in [Came::NoAnswer; 6].into_iter().chain([Came::NotAsked, Came::Answer]) {

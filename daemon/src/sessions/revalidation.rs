@@ -340,7 +340,7 @@ mod tests {
     use crate::identity::Source;
 
     #[test]
-    fn a_provider_is_asked_within_the_interval_and_at_moments_that_differ() {
+    fn revalidation_is_due_at_random_times_in_the_interval() {
         let (now, every) = (Timestamp::UNIX_EPOCH, SignedDuration::from_mins(60));
         let moments: Vec<i64> = (0..1000).map(|_| next(now, every).as_second()).collect();
         assert!(moments.iter().all(|moment| (1800..=3240).contains(moment)), "{moments:?}");
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_up_to_a_part_of_the_interval() {
+    fn retry_delay_grows_up_to_a_quarter_of_the_interval() {
         let pauses = |every: i64| {
             [0, 1, 2, 3, 9, 40].map(|failures| pause(failures, SignedDuration::from_secs(every)).as_secs())
         };
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_is_read_back() {
+    fn grant_survives_serialization() {
         let grant = HeldGrant {
             refresh_token: "a\"b\\c\u{e9}".into(),
             nonce: "n".into(),

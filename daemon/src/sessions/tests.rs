@@ -188,7 +188,7 @@ pub(super) fn settings(allow: Allow) -> ProviderSettings {
 }
 
 #[tokio::test]
-async fn the_holder_of_the_token_is_recognised() {
+async fn token_holder_is_authenticated() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
 
@@ -201,7 +201,7 @@ async fn the_holder_of_the_token_is_recognised() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_an_unknown_id_and_no_token_are_not_told_apart() {
+async fn wrong_secret_unknown_id_and_malformed_token_look_alike() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
     let (id, _) = token.expose().split_once('.').expect("two parts");
@@ -217,7 +217,7 @@ async fn a_wrong_secret_an_unknown_id_and_no_token_are_not_told_apart() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_used_ends_at_the_inactivity_limit_to_the_second() {
+async fn unused_session_expires_exactly_at_inactivity_timeout() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
 
@@ -229,7 +229,7 @@ async fn a_session_that_is_not_used_ends_at_the_inactivity_limit_to_the_second()
 }
 
 #[tokio::test]
-async fn use_moves_the_inactivity_limit_but_never_the_lifetime() {
+async fn use_extends_inactivity_timeout_but_not_lifetime() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
 
@@ -246,7 +246,7 @@ async fn use_moves_the_inactivity_limit_but_never_the_lifetime() {
 }
 
 #[tokio::test]
-async fn looking_is_not_use() {
+async fn looking_does_not_extend_inactivity_timeout() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
 
@@ -258,7 +258,7 @@ async fn looking_is_not_use() {
 }
 
 #[tokio::test]
-async fn a_clock_that_steps_back_revives_nothing_that_was_used_and_ended() {
+async fn clock_step_back_revives_no_ended_session_or_ticket() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
     let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
@@ -281,7 +281,7 @@ async fn a_clock_that_steps_back_revives_nothing_that_was_used_and_ended() {
 }
 
 #[tokio::test]
-async fn expired_session_stays_expired_when_the_clock_is_corrected() {
+async fn session_stays_expired_when_clock_is_corrected() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
     fixture.clock.advance(SignedDuration::from_hours(13));
@@ -295,7 +295,7 @@ async fn expired_session_stays_expired_when_the_clock_is_corrected() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_told_to_have_expired_stays_so() {
+async fn session_reported_as_expired_stays_expired() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
     fixture.clock.advance(SignedDuration::from_hours(4));
@@ -309,7 +309,7 @@ async fn a_session_that_was_told_to_have_expired_stays_so() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_an_hour_off_and_back_ends_no_session_that_has_time_left_and_revives_none() {
+async fn clock_off_by_an_hour_neither_ends_nor_revives_sessions() {
     for hour in [SignedDuration::from_hours(1), SignedDuration::from_hours(-1)] {
         let fixture = Fixture::new().await;
         let (used, ended) = (fixture.open_session().await, fixture.open_session().await);
@@ -336,7 +336,7 @@ async fn a_clock_that_is_an_hour_off_and_back_ends_no_session_that_has_time_left
 }
 
 #[tokio::test]
-async fn the_ends_of_32_bit_time_end_no_session() {
+async fn session_and_ticket_survive_32_bit_time_overflow() {
     for (before, limit) in
         [("2038-01-19T03:10:00Z", "2038-01-19T15:10:00Z"), ("2106-02-07T06:25:00Z", "2106-02-07T18:25:00Z")]
     {
@@ -365,7 +365,7 @@ async fn the_ends_of_32_bit_time_end_no_session() {
 }
 
 #[tokio::test]
-async fn the_logout_proof_ends_its_own_session_and_a_wrong_one_ends_none() {
+async fn logout_proof_revokes_only_its_own_session() {
     let fixture = Fixture::new().await;
     let (token, other) = (fixture.open_session().await, fixture.open_session().await);
 
@@ -379,7 +379,7 @@ async fn the_logout_proof_ends_its_own_session_and_a_wrong_one_ends_none() {
 }
 
 #[tokio::test]
-async fn sessions_that_the_configuration_no_longer_admits_are_ended() {
+async fn session_is_ended_when_policy_no_longer_admits_user() {
     let allow = |email: &str| Allow::Listed {
         groups: Vec::new(),
         email_domains: Vec::new(),
@@ -400,7 +400,7 @@ async fn sessions_that_the_configuration_no_longer_admits_are_ended() {
 }
 
 #[tokio::test]
-async fn a_login_at_an_unregistered_address_is_not_started() {
+async fn login_with_unregistered_redirect_uri_is_rejected() {
     let fixture = Fixture::new().await;
     let request = StartLogin {
         provider: "okta".to_owned(),
@@ -419,7 +419,7 @@ async fn a_login_at_an_unregistered_address_is_not_started() {
 }
 
 #[tokio::test]
-async fn a_ticket_that_was_changed_does_not_open() {
+async fn malformed_ticket_is_rejected() {
     let fixture = Fixture::new().await;
     let verifier = verifier();
     let refusal = fixture.finish("not-a-ticket".into(), &verifier).await;
@@ -427,7 +427,7 @@ async fn a_ticket_that_was_changed_does_not_open() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_good_for_five_minutes() {
+async fn ticket_expires_after_five_minutes() {
     let fixture = Fixture::new().await;
     let verifier = verifier();
     let ticket = fixture.ticket(&verifier);
@@ -438,7 +438,7 @@ async fn a_ticket_is_good_for_five_minutes() {
 }
 
 #[tokio::test]
-async fn the_verifier_of_another_login_does_not_finish_this_one() {
+async fn verifier_of_another_login_is_rejected() {
     let fixture = Fixture::new().await;
     let (verifier, other) = (verifier(), verifier());
     let refusal = fixture.finish(fixture.ticket(&verifier), &other).await;
@@ -446,7 +446,7 @@ async fn the_verifier_of_another_login_does_not_finish_this_one() {
 }
 
 #[tokio::test]
-async fn login_bound_to_another_daemon_or_issuer_is_refused() {
+async fn login_relayed_from_another_daemon_or_issuer_is_refused() {
     let fixture = Fixture::new().await;
     let relay: Origin = "relay.test".parse().expect("an origin");
     let (origin, pin, other_pin) = (origin(), pin(), Pin::of_public_key(b"the relay's authority"));
@@ -465,7 +465,7 @@ async fn login_bound_to_another_daemon_or_issuer_is_refused() {
 }
 
 #[test]
-fn a_ticket_brings_back_what_it_was_minted_with() {
+fn minted_ticket_has_own_id_and_whole_second_expiry() {
     let moment: Timestamp = "2026-11-23T08:00:00.5Z".parse().expect("a time");
     let ticket = Ticket::mint("okta", REDIRECT_URI, "challenge", moment);
     assert_eq!(ticket.expires_at.to_string(), "2026-11-23T08:05:00Z");
@@ -474,7 +474,7 @@ fn a_ticket_brings_back_what_it_was_minted_with() {
 }
 
 #[tokio::test]
-async fn an_administrator_is_whoever_the_right_provider_vouches_for() {
+async fn administrator_needs_group_or_verified_email_at_provider() {
     let setup = Fixture::new().await;
     let user = |provider: &str, email: &str, groups: &[&str]| User {
         email: Some(email.to_owned()),
@@ -498,7 +498,7 @@ async fn an_administrator_is_whoever_the_right_provider_vouches_for() {
 }
 
 #[tokio::test]
-async fn a_session_is_ended_by_its_user_and_by_administrators_and_by_nobody_else() {
+async fn session_is_revoked_only_by_its_user_or_administrator() {
     let setup = Fixture::new().await;
     let other = User { subject: "00u2".to_owned(), email: Some("bob@example.com".to_owned()), ..alice() };
     let admin = User { subject: "00u3".to_owned(), groups: vec!["infra-admins".to_owned()], ..alice() };
@@ -526,7 +526,7 @@ async fn a_session_is_ended_by_its_user_and_by_administrators_and_by_nobody_else
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_used_for_too_long_is_not_listed_and_a_newer_one_is_told() {
+async fn idle_session_is_unlisted_and_newer_one_is_reported() {
     let setup = Fixture::new().await;
     let old = setup.caller(alice(), true).await;
     assert_eq!(setup.sessions.find_newer(&old).expect("an answer"), None);
@@ -548,7 +548,7 @@ async fn a_session_that_nobody_used_for_too_long_is_not_listed_and_a_newer_one_i
 }
 
 #[tokio::test]
-async fn a_use_is_written_down_once_a_minute() {
+async fn use_is_stored_once_a_minute() {
     let setup = Fixture::new().await;
     let token = setup.open_session().await;
     let used_at = async |after: i64| {
@@ -563,7 +563,7 @@ async fn a_use_is_written_down_once_a_minute() {
 }
 
 #[tokio::test]
-async fn a_use_is_written_down_often_enough_for_a_short_inactivity_limit() {
+async fn use_is_stored_often_for_short_inactivity_timeout() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.inactivity_timeout = SignedDuration::from_mins(5);
     let token = setup.open_session().await;
@@ -579,7 +579,7 @@ async fn a_use_is_written_down_often_enough_for_a_short_inactivity_limit() {
 }
 
 #[tokio::test]
-async fn a_session_whose_ender_hangs_up_at_once_is_told_of_all_the_same() {
+async fn ended_session_is_recorded_when_client_disconnects() {
     let setup = Fixture::new().await;
     let (mine, other) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
     let ending = setup.sessions.end_for(&mine, &other.session().id);
@@ -593,7 +593,7 @@ async fn a_session_whose_ender_hangs_up_at_once_is_told_of_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_idled_out_is_ended_for_good_with_the_others() {
+async fn idle_sessions_are_ended_for_good_by_bulk_revocation() {
     let setup = Fixture::new().await;
     let (idle, idle_too) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
     setup.clock.advance(SignedDuration::from_mins(250));
@@ -616,7 +616,7 @@ async fn what_idled_out_is_ended_for_good_with_the_others() {
 }
 
 #[tokio::test]
-async fn all_others_are_ended_with_those_that_are_not_listed_any_more_and_the_one_that_asks_is_not() {
+async fn revoking_others_includes_idle_but_not_own_session() {
     let setup = Fixture::new().await;
     let bob = User { subject: "00u2".to_owned(), email: Some("bob@example.com".to_owned()), ..alice() };
     let admin = User { subject: "00u3".to_owned(), groups: vec!["infra-admins".to_owned()], ..alice() };
@@ -650,7 +650,7 @@ async fn all_others_are_ended_with_those_that_are_not_listed_any_more_and_the_on
 }
 
 #[tokio::test]
-async fn addresses_are_not_told_once_they_are_not_recorded_and_are_forgotten() {
+async fn addresses_are_hidden_and_erased_when_recording_is_off() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.record_addresses = true;
     let caller = setup.caller_from("192.0.2.7".parse().ok(), alice(), true).await;

@@ -56,7 +56,7 @@ impl Signed {
 }
 
 #[tokio::test]
-async fn what_is_known_is_told_as_the_store_would_have_it() {
+async fn cached_answer_matches_store() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let sessions = signed.sessions();
     assert!(sessions.authenticate_at_once(signed.token.expose()).is_none(), "nobody asked before");
@@ -73,7 +73,7 @@ async fn what_is_known_is_told_as_the_store_would_have_it() {
 }
 
 #[tokio::test]
-async fn a_use_that_is_to_be_written_down_is_not_answered_at_once() {
+async fn use_that_must_be_stored_bypasses_cache() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let at_once = |token: &str| signed.sessions().authenticate_at_once(token);
     signed.later(59);
@@ -85,7 +85,7 @@ async fn a_use_that_is_to_be_written_down_is_not_answered_at_once() {
 }
 
 #[tokio::test]
-async fn nothing_is_answered_at_once_that_outlives_the_session() {
+async fn cached_answer_ends_with_session_lifetime() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
     let signed = Signed::in_with(setup).await;
@@ -101,7 +101,7 @@ async fn nothing_is_answered_at_once_that_outlives_the_session() {
 }
 
 #[tokio::test]
-async fn the_sessions_own_token_is_a_services_only_where_that_is_said() {
+async fn session_token_is_accepted_for_service_only_if_allowed() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let (sessions, token) = (signed.sessions(), signed.token.expose());
     let visitor = signed.known_visitor(token, GIT_OR_SESSION).await;
@@ -114,7 +114,7 @@ async fn the_sessions_own_token_is_a_services_only_where_that_is_said() {
 }
 
 #[tokio::test]
-async fn a_token_for_one_audience_is_good_for_no_other_and_for_ten_minutes() {
+async fn audience_token_is_valid_for_one_audience_and_ten_minutes() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let sessions = signed.sessions();
     signed.later(7);
@@ -145,7 +145,7 @@ async fn a_token_for_one_audience_is_good_for_no_other_and_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn a_token_for_one_audience_ends_with_its_session() {
+async fn audience_token_ends_with_its_session() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
     let signed = Signed::in_with(setup).await;
@@ -160,7 +160,7 @@ async fn a_token_for_one_audience_ends_with_its_session() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_not_good_are_counted_by_why() {
+async fn rejected_tokens_are_counted_by_reason() {
     let mut setup = Fixture::new().await;
     let path = setup.directory.path().join("audit.jsonl");
     let settings = crate::audit::AuditSettings::File { path: path.clone(), max_bytes: 1 << 20, keep: 1 };

@@ -140,7 +140,7 @@ impl Asked {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_says_yes_lets_a_session_go_on_and_its_tokens_are_replaced() {
+async fn confirmed_session_continues_with_rotated_refresh_token() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     assert_eq!(asked.ask().await, 0, "nothing is due yet");
@@ -157,7 +157,7 @@ async fn a_provider_that_says_yes_lets_a_session_go_on_and_its_tokens_are_replac
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_was_deactivated_is_signed_out_within_the_interval() {
+async fn deactivated_user_is_signed_out_within_interval() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     asked.issuer.deactivate("alice");
@@ -170,7 +170,7 @@ async fn a_user_who_was_deactivated_is_signed_out_within_the_interval() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_is_away_for_hours_signs_nobody_out() {
+async fn unavailable_provider_ends_no_session() {
     let asked = Asked::new(Allow::Everyone).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
@@ -194,7 +194,7 @@ async fn a_provider_that_is_away_for_hours_signs_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_says_nothing_about_the_person_signs_nobody_out() {
+async fn response_unrelated_to_user_ends_no_session() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     let answers: [(u16, &'static str); 6] = [
@@ -217,7 +217,7 @@ async fn an_answer_that_says_nothing_about_the_person_signs_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn groups_follow_and_a_user_whom_the_policy_does_not_admit_any_more_is_signed_out() {
+async fn groups_are_updated_and_unadmitted_user_is_signed_out() {
     let allow =
         Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
     let asked = Asked::new(allow).await;
@@ -237,7 +237,7 @@ async fn groups_follow_and_a_user_whom_the_policy_does_not_admit_any_more_is_sig
 
 /// Hostile cases RF-01 to RF-03: OpenID Connect Core §12.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_daemon_killed_between_the_answer_and_its_storing_does_not_let_the_session_go_on_for_ever() {
+async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     asked.advance(MINUTE * 55);
@@ -264,7 +264,7 @@ async fn a_daemon_killed_between_the_answer_and_its_storing_does_not_let_the_ses
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_that_are_due_at_once_are_each_asked_about_once() {
+async fn concurrent_workers_revalidate_each_session_once() {
     let asked = Asked::new(Allow::Everyone).await;
     for _ in 0..50 {
         asked.log_in().await;
@@ -278,7 +278,7 @@ async fn many_that_are_due_at_once_are_each_asked_about_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_is_over_gives_its_tokens_back_also_when_the_provider_was_away() {
+async fn refresh_token_is_revoked_after_session_end_and_outage() {
     let asked = Asked::new(Allow::Everyone).await;
     let (left, idle) = (asked.log_in().await, asked.log_in().await);
     assert_eq!(asked.give_back().await, 0);
@@ -303,7 +303,7 @@ async fn a_session_that_is_over_gives_its_tokens_back_also_when_the_provider_was
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_without_a_refresh_token_is_a_login_all_the_same() {
+async fn login_succeeds_without_refresh_token() {
     let asked = Asked::new(Allow::Everyone).await;
     asked.issuer.misbehave(Misbehaviour::default().json(Endpoint::Token, |body| {
         body.as_object_mut().expect("an object").remove("refresh_token");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_token_about_somebody_else_ends_the_session() {
+async fn id_token_for_another_subject_ends_session() {
     let asked = Asked::new(Allow::Everyone).await;
     let cases = [
         ("iss", json!("https://other.test")),
@@ -36,7 +36,7 @@ async fn an_id_token_about_somebody_else_ends_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_does_not_prove_what_it_says_keeps_the_session_and_changes_nothing() {
+async fn unproven_id_token_keeps_session_and_changes_nothing() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     let now = || asked.clock.now().as_second() + 55 * 60;
@@ -79,7 +79,7 @@ async fn an_answer_that_does_not_prove_what_it_says_keeps_the_session_and_change
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_that_change_while_nobody_can_have_them_sign_nobody_out() {
+async fn unavailable_rotated_keys_end_no_session() {
     let asked = Asked::new(Allow::Everyone).await;
     let mut ids = Vec::new();
     for _ in 0..4 {
@@ -97,7 +97,7 @@ async fn keys_that_change_while_nobody_can_have_them_sign_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_is_asked_for_soon_and_ends_the_session_with_a_reason_of_its_own() {
+async fn lost_response_is_retried_soon_and_has_its_own_end_reason() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Token, 504));
@@ -129,7 +129,7 @@ async fn a_lost_answer_is_asked_for_soon_and_ends_the_session_with_a_reason_of_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_steps_back_does_not_keep_providers_from_being_asked() {
+async fn clock_step_back_does_not_delay_revalidation() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     asked.advance(SignedDuration::from_hours(-8));
@@ -155,7 +155,7 @@ async fn a_clock_that_steps_back_does_not_keep_providers_from_being_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_mentions_stays_and_what_is_empty_replaces_it() {
+async fn omitted_claims_are_kept_and_empty_groups_are_applied() {
     let allow =
         Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
     let asked = Asked::new(allow).await;
@@ -184,7 +184,7 @@ async fn what_nobody_mentions_stays_and_what_is_empty_replaces_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_that_the_policy_refuses_gives_its_tokens_back() {
+async fn refused_login_revokes_its_refresh_token() {
     let allow = Allow::Listed { groups: vec!["of-nobody".to_owned()], email_domains: vec![], emails: vec![] };
     let asked = Asked::new(allow).await;
     assert!(matches!(asked.try_log_in().await, Err(LoginRefusal::NotAdmitted(_))));
@@ -198,7 +198,7 @@ async fn a_login_that_the_policy_refuses_gives_its_tokens_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_token_may_be_missing_and_so_may_its_auth_time_and_a_new_refresh_token() {
+async fn session_continues_if_optional_response_members_are_absent() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     for member in ["id_token", "refresh_token", "expires_in", "scope"] {
@@ -221,7 +221,7 @@ async fn an_id_token_may_be_missing_and_so_may_its_auth_time_and_a_new_refresh_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn groups_are_withdrawn_by_a_silent_source() {
+async fn groups_are_removed_when_their_source_omits_them() {
     let allow =
         Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
     let silent = |value: Value| {
@@ -260,7 +260,7 @@ async fn groups_are_withdrawn_by_a_silent_source() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn groups_follow_the_source_that_carried_them_last() {
+async fn groups_follow_the_source_that_sent_them_last() {
     let asked = Asked::new(Allow::Everyone).await;
     let id = asked.log_in().await;
     let step = async |misbehaviour: Misbehaviour| {
