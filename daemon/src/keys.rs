@@ -30,14 +30,14 @@ pub use recovery::{RecoveryKey, RecoveryKeyError};
 pub use sealed::{DoesNotOpen, FieldSealer, Place, Sealed, TicketKey};
 pub use succession::{BackupKeys, Opener, Succession};
 
-/// A root key: wraps and unwraps data keys, and never leaves the place that keeps it.
+/// A root key. It wraps and unwraps data keys and never leaves its backend.
 ///
-/// An implementation authenticates what it wraps (a changed or foreign wrapping is refused, never unwrapped to
-/// something), binds it to `context`, and bounds every wait.
+/// An implementation must authenticate what it wraps: unwrapping changed or foreign data fails. It must bind the
+/// wrapping to `context` and bound every wait.
 pub trait RootKey: Send + Sync {
-    /// Which key this is, in public: its kind, a colon, and what tells it from others of its kind.
+    /// The public id of the key: its kind, a colon, and a name that is unique within the kind.
     fn id(&self) -> String;
-    /// Whether a wrapping by the key with this id could be one of this key's.
+    /// Whether a wrapping by the key with this id may be from this key.
     fn may_have_wrapped(&self, id: &str) -> bool;
     fn wrap<'a>(
         &'a self,
@@ -51,7 +51,7 @@ pub trait RootKey: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Result<DataKey, KeyError>> + Send + 'a>>;
 }
 
-/// Where a root key is, as the configuration says.
+/// Where a root key is, from the configuration.
 #[derive(Debug, Clone)]
 pub enum RootKeySettings {
     /// 32 random bytes in a file of mode 0400, outside the data directory, created once.
@@ -63,7 +63,7 @@ pub enum RootKeySettings {
     Vault { server: VaultSettings, transit_mount: String, key: String },
 }
 
-/// Why the keys cannot be had.
+/// Why the keys are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("root key: {0}")]
@@ -77,7 +77,7 @@ pub enum KeyError {
     RootKeyBesideData { path: String },
     #[error("root key: {path} is not there, and {origin} needs it: bring it back")]
     RootKeyGone { path: String, origin: String },
-    /// A credential of systemd that this process was not handed: nothing is lost.
+    /// A systemd credential that this process did not receive. The key is not lost.
     #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]
     RootKeyNotHanded { name: String, is_in_unit: bool },
     #[error(
@@ -85,7 +85,7 @@ pub enum KeyError {
          configure the right one, or bring it back"
     )]
     OtherRootKey { origin: String, expected: String, configured: String },
-    /// Worth another try.
+    /// Temporary: a retry may succeed.
     #[error("the root key {id} cannot be reached: {cause}")]
     RootKeyAway { id: String, cause: String },
     #[error("the root key {id} cannot be used: {cause}")]
@@ -117,20 +117,20 @@ pub enum KeyError {
     Platform(#[from] PlatformError),
 }
 
-/// 32 random bytes from which every key of a store is derived.
+/// The data key: 32 random bytes from which all other keys of a store are derived.
 pub struct DataKey(Zeroizing<[u8; 32]>);
 
-/// The keys of one database: the raw key of its file, and that of the digests in it.
+/// The keys of a database: the raw key of its file and the key of its digests.
 pub struct DatabaseKey {
     file: Zeroizing<[u8; 32]>,
     digest: DigestKey,
 }
 
-/// Authenticates the state of sessions, so that a state that was put back is noticed.
+/// The HMAC key of the session digests, which detect a rollback.
 #[derive(Clone)]
 pub struct DigestKey(aws_lc_rs::hmac::Key);
 
-/// The keys of one store, open for use. What is derived from them follows a rotation by itself.
+/// The unlocked keys of a store. Keys derived from them follow a rotation automatically.
 pub struct Keys {
     data_dir: PathBuf,
     state: Mutex<State>,
@@ -143,26 +143,26 @@ struct State {
     header: Header,
 }
 
-/// What may be told of the keys: nothing of it is secret.
+/// Non-secret facts about the keys, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyStatus {
-    /// Tells this store from all others.
+    /// The unique id of the store.
     pub store: String,
     pub data_key_version: u64,
-    /// Which root key wraps the data key.
+    /// The id of the root key that wraps the data key.
     pub root_key: String,
-    /// When the recovery key was made, if there is one.
+    /// When the recovery key was created, if there is one.
     pub recovery_key_created_at: Option<Timestamp>,
 }
 
 impl KeyError {
-    /// Whether a root key could not be asked, so that trying again later may help.
+    /// Whether the root key was unreachable, so that a retry may succeed.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::RootKeyAway { .. })
     }
 
-    /// What to try, where a root key could not be used and the text itself does not say it.
+    /// The hint for a root key error whose message does not contain one.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::RootKeyAway { .. } => {
@@ -195,8 +195,9 @@ fn reason_for_no_credential(is_in_unit: bool) -> &'static str {
 }
 
 impl Keys {
-    /// Opens the keys of `data_dir` with the root key that wrapped them, or creates them under the first one when the
-    /// directory has no key header and no database yet.
+    /// Opens the keys of `data_dir` with the root key that wrapped them.
+    ///
+    /// If the directory has neither header nor database, creates the keys under the first root key.
     pub async fn open_or_create(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
         match Header::read(data_dir)? {
             Some(header) => {
@@ -231,7 +232,7 @@ impl Keys {
         }
     }
 
-    /// The file name of the database in the data directory that these keys are for.
+    /// The database's file name in the data directory.
     pub fn database_file(&self) -> String {
         self.state().header.database.clone()
     }
@@ -258,8 +259,8 @@ impl Keys {
         }
     }
 
-    /// Wraps the data key under the first of `root_keys`. Until the header is replaced, which is one step, the old
-    /// wrapping counts.
+    /// Wraps the data key under the first of `root_keys`. The old wrapping stays valid until the header is replaced
+    /// atomically.
     pub async fn rewrap(&self, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
         let (mut header, data_key) = self.copy();
         root::wrap(&mut header, &data_key, root_keys, &self.data_dir).await?;
@@ -269,7 +270,7 @@ impl Keys {
         })
     }
 
-    /// Makes a recovery key, which replaces the one from before. It can be had here and now only.
+    /// Creates a recovery key and replaces the old one. The key is available only in the return value.
     pub fn create_recovery(&self, now: Timestamp) -> Result<RecoveryKey, KeyError> {
         let (header, data_key) = self.copy();
         let (key, wrapping) = recovery::create(&header, &data_key, now);
@@ -282,12 +283,12 @@ impl Keys {
         (state.header.clone(), DataKey(state.data_key.0.clone()))
     }
 
-    /// Changes the header, on the disk first.
+    /// Changes the header, first on disk, then in memory.
     fn change_header(&self, change: impl FnOnce(&mut Header)) -> Result<(), KeyError> {
         self.change_header_of(&mut self.state(), change)
     }
 
-    /// The same for whoever looked at the state first.
+    /// Changes the header while the caller holds the lock on `state`.
     fn change_header_of(&self, state: &mut State, change: impl FnOnce(&mut Header)) -> Result<(), KeyError> {
         let mut header = state.header.clone();
         change(&mut header);
@@ -302,18 +303,18 @@ impl Keys {
     }
 }
 
-/// Whether `data_dir` holds neither keys nor a database, so that both would be created.
+/// Whether `data_dir` has neither keys nor a database, so that both would be created.
 pub fn is_unused(data_dir: &Path) -> Result<bool, KeyError> {
     Ok(Header::read(data_dir)?.is_none() && header::find_databases(data_dir)?.is_empty())
 }
 
-/// Whether the printed key opens the data key of `data_dir`. Changes nothing, and needs no root key.
+/// Checks that the recovery key unwraps the data key of `data_dir`. Changes nothing and needs no root key.
 pub fn test_recovery(data_dir: &Path, key: &RecoveryKey) -> Result<(), KeyError> {
     recover(data_dir, key).map(drop)
 }
 
-/// Wraps the data key of `data_dir`, which the printed key opens, under the first of `root_keys`: the one from before is
-/// needed no more. Whoever calls this holds the data directory's lock.
+/// Unwraps the data key of `data_dir` with the recovery key and wraps it under the first of `root_keys`. The old root
+/// key is then no longer needed. The caller must hold the lock of the data directory.
 pub async fn rewrap_recovered(
     data_dir: &Path,
     key: &RecoveryKey,
@@ -332,7 +333,7 @@ fn recover(data_dir: &Path, key: &RecoveryKey) -> Result<(Header, DataKey), KeyE
     Ok((header, data_key))
 }
 
-/// Whether one of `root_keys` unwraps the data key of `data_dir`; `None` where there is no data yet.
+/// Checks that one of `root_keys` unwraps the data key of `data_dir`. Returns `None` if there is no data yet.
 pub async fn test_unwrapping(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Option<()>, KeyError> {
     let Some(header) = Header::read(data_dir)? else { return Ok(None) };
     let origin = header::path(data_dir).display().to_string();
@@ -344,12 +345,12 @@ impl DatabaseKey {
         Self { file: derivation::database_key(data_key), digest: derivation::digest_key(data_key) }
     }
 
-    /// The same database in a backup: another key for the file, the same digests.
+    /// The database key in a backup. The file key differs, the digest key is the same.
     fn of_backup(data_key: &DataKey) -> Self {
         Self { file: derivation::backup_key(data_key), digest: derivation::digest_key(data_key) }
     }
 
-    /// The raw bytes, for the one place that opens the database.
+    /// The raw bytes, only for opening the database.
     pub fn expose(&self) -> &[u8; 32] {
         &self.file
     }
@@ -360,7 +361,7 @@ impl DatabaseKey {
 }
 
 impl DigestKey {
-    /// The HMAC-SHA-256 of `text`.
+    /// Returns the HMAC-SHA-256 of `text`.
     pub fn mac(&self, text: &[u8]) -> [u8; 32] {
         derivation::tag(&self.0, text)
     }

@@ -1,9 +1,9 @@
-//! AES-256-GCM with a random nonce: nonce ‖ ciphertext ‖ tag.
+//! AES-256-GCM with a random nonce. Format: nonce ‖ ciphertext ‖ tag.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
-/// A key that seals far fewer than the 2³² messages that random nonces allow (NIST SP 800-38D §8.3).
+/// An AES-256-GCM key. It seals far fewer than the 2³² messages allowed with random nonces (NIST SP 800-38D §8.3).
 pub(super) struct AEADKey(RandomizedNonceKey);
 
 impl AEADKey {
@@ -12,7 +12,7 @@ impl AEADKey {
     }
 
     pub(super) fn seal(&self, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
-        // Room for the tag from the start: a buffer that grows would leave plaintext behind.
+        // Reserve room for the tag: a buffer that grows would leave plaintext behind.
         let mut buffer = Zeroizing::new(Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len()));
         buffer.extend_from_slice(plaintext);
         let nonce = self
@@ -22,7 +22,7 @@ impl AEADKey {
         [nonce.as_ref().as_slice(), &buffer].concat()
     }
 
-    /// What was sealed under the same key and context; `None` for anything else.
+    /// Decrypts; `None` if the key or context differs or the data was changed.
     pub(super) fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut buffer = Zeroizing::new(ciphertext.to_vec());

@@ -1,4 +1,5 @@
-//! A root key in AWS KMS. It never leaves KMS, which gives out keys that it has encrypted, and decrypts them again.
+//! A root key in AWS KMS. KMS returns data keys encrypted under it and decrypts them later; the root key never leaves
+//! KMS.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,8 +18,8 @@ use crate::secrets::{AWSAccess, AWSError, AWSSettings};
 const GENERATE: AWSOperation = AWSOperation { service: "kms", target: "TrentService.GenerateDataKey" };
 const DECRYPT: AWSOperation = AWSOperation { service: "kms", target: "TrentService.Decrypt" };
 
-/// A symmetric key of KMS. What is wrapped lies under a key that KMS made for it (`GenerateDataKey`): the two operations
-/// of this file are all that the daemon has to be allowed.
+/// A symmetric KMS key. It wraps under a key from `GenerateDataKey`, so the daemon needs permission for only the two
+/// operations above.
 pub(super) struct KMSRootKey {
     access: AWSAccess,
     key_id: String,
@@ -49,7 +50,7 @@ impl KMSRootKey {
         KeyError::RootKeyRefused { id: self.id(), cause: "the answer is not one of KMS".to_owned() }
     }
 
-    /// The key in the `Plaintext` of an answer.
+    /// Reads the key in `Plaintext` of a KMS response.
     fn plaintext(&self, answer: &Value) -> Result<AEADKey, KeyError> {
         let text = answer.get("Plaintext").and_then(Value::as_str);
         let bytes = text.and_then(|text| BASE64_STANDARD.decode(text).ok()).map(Zeroizing::new);
@@ -59,7 +60,7 @@ impl KMSRootKey {
     }
 }
 
-/// KMS writes it to its log, and policies can ask for it.
+/// KMS logs the encryption context, and IAM policies can require it.
 fn encryption_context(context: &str) -> Value {
     json!(BTreeMap::from([("infra", context)]))
 }
@@ -69,7 +70,7 @@ impl RootKey for KMSRootKey {
         format!("awskms:{}", self.key_id)
     }
 
-    /// A key has many names (id, alias, their ARNs): only trying tells.
+    /// A KMS key has several names (id, alias, their ARNs), so only a call to KMS can decide.
     fn may_have_wrapped(&self, id: &str) -> bool {
         id.starts_with("awskms:")
     }
@@ -111,7 +112,7 @@ impl RootKey for KMSRootKey {
                 "EncryptionContext": encryption_context(context),
             });
             let answer = self.access.call(DECRYPT, &body).await.map_err(|error| match error {
-                // What was not encrypted by this key, or for another context.
+                // KMS did not encrypt it under this key or for this context.
                 AWSError::NotTaken(_) => does_not_open(),
                 error => self.failure(error),
             })?;

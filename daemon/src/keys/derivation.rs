@@ -1,4 +1,4 @@
-//! Derives every key from the data key (HKDF-SHA256, RFC 5869), each under a label of its own.
+//! Derives every key from the data key with HKDF-SHA256 (RFC 5869), each under its own label.
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use aws_lc_rs::hmac;
@@ -19,12 +19,12 @@ pub(super) fn sealed_field_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
     derive(&data_key.0, b"infra sealed field key v1")
 }
 
-/// The key of the database in a backup.
+/// The key of a backup's database.
 pub(super) fn backup_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
     derive(&data_key.0, b"infra backup key v1")
 }
 
-/// The key of the digests over the state of sessions.
+/// The key of the session digests.
 pub(super) fn digest_key(data_key: &DataKey) -> DigestKey {
     DigestKey(hmac::Key::new(
         hmac::HMAC_SHA256,
@@ -32,12 +32,12 @@ pub(super) fn digest_key(data_key: &DataKey) -> DigestKey {
     ))
 }
 
-/// A keyed hash of a header: by it the data key is recognised, and that nothing in the header was changed.
+/// The MAC of a header. It identifies the data key and detects a changed header.
 pub(super) fn header_check(data_key: &DataKey, header: &[u8]) -> [u8; 32] {
     authenticate(&derive(&data_key.0, b"infra header check key v1"), header)
 }
 
-/// A keyed hash of all that stands before the database in a backup.
+/// The MAC of everything before the database in a backup.
 pub(super) fn backup_check(data_key: &DataKey, text: &[u8]) -> [u8; 32] {
     authenticate(&derive(&data_key.0, b"infra backup check key v1"), text)
 }
@@ -50,7 +50,7 @@ pub(super) fn tag(key: &hmac::Key, text: &[u8]) -> [u8; 32] {
     *hmac::sign(key, text).as_ref().first_chunk().expect("HMAC-SHA256 has 32 bytes")
 }
 
-/// A public name of a native root key.
+/// The public id of a native root key.
 pub(super) fn root_key_id(root_key: &[u8; 32]) -> String {
     let id = derive(root_key, b"infra root key id v1");
     hex(id.first_chunk::<8>().expect("32 bytes have 8"))
@@ -64,7 +64,7 @@ fn derive(key: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
         }
     }
     let mut derived = Zeroizing::new([0; 32]);
-    // RFC 5869 §3.1: the input is uniformly random already, so no salt is needed.
+    // RFC 5869 §3.1: no salt is needed, because the input is uniformly random.
     Salt::new(HKDF_SHA256, &[])
         .extract(key)
         .expand(&[label], Length)

@@ -1,4 +1,4 @@
-//! `dataDir/keys.json`: the wrapped data key, how to recognise it, and which database file it is for.
+//! `dataDir/keys.json`: the wrapped data key, its check value, and the name of the database file.
 
 use std::path::{Path, PathBuf};
 
@@ -13,31 +13,31 @@ use super::{DataKey, KeyError, derivation};
 use crate::platform;
 
 const VERSION: u32 = 1;
-/// A header has a few hundred bytes.
+/// A real header has a few hundred bytes.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
 
-/// What `keys.json` says. Nothing in it is secret; the wrapped data key opens with the root key or the recovery key only.
+/// The contents of `keys.json`. Nothing is secret: unwrapping the data key needs the root key or the recovery key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Header {
     version: u32,
-    /// Tells this store from all others: every wrapping is bound to it.
+    /// The unique id of the store. Every wrapping is bound to it.
     pub(super) store: String,
-    /// Which data key of the store it is: 1 is the first.
+    /// The version of the data key, starting at 1.
     pub(super) data_key_version: u64,
-    /// A file name in the data directory.
+    /// The database's file name in the data directory.
     pub(super) database: String,
-    /// The root key that wraps the data key.
+    /// The id of the root key that wraps the data key.
     pub(super) root_key: String,
     pub(super) wrapped_data_key: Bytes,
     pub(super) recovery: Option<RecoveryWrapping>,
     pub(super) previous_ticket_key: Option<PreviousTicketKey>,
-    /// A keyed hash of all else, by which a data key is recognised, and a changed header too.
+    /// The MAC of all other fields. It identifies the data key and detects a changed header.
     check: String,
 }
 
-/// The second wrapper of the data key: it needs the public half of the recovery key alone, so that a rotation can make
-/// a new one without the printed half.
+/// The data key wrapped for the recovery key. This needs only the public key, so a rotation can rewrap without the
+/// printed private key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RecoveryWrapping {
@@ -47,7 +47,7 @@ pub(super) struct RecoveryWrapping {
     pub(super) created_at: Timestamp,
 }
 
-/// The ticket key from before a rotation, sealed under the present data key.
+/// The ticket key from before the last rotation, sealed under the current data key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct PreviousTicketKey {
@@ -55,7 +55,7 @@ pub(super) struct PreviousTicketKey {
     pub(super) until: Timestamp,
 }
 
-/// Bytes, in Base64 in the file.
+/// Bytes, stored as Base64.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
@@ -68,7 +68,7 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("keys.json")
 }
 
-/// The names of all databases in `data_dir`.
+/// Lists the names of all databases in `data_dir`.
 pub(super) fn find_databases(data_dir: &Path) -> Result<Vec<String>, KeyError> {
     let failed = |source| platform::PlatformError::Io { path: data_dir.display().to_string(), source };
     let mut found = Vec::new();
@@ -81,7 +81,7 @@ pub(super) fn find_databases(data_dir: &Path) -> Result<Vec<String>, KeyError> {
     Ok(found)
 }
 
-/// The file of the database under the data key of this version.
+/// The database's file name for a data key version.
 pub(super) fn database_of(data_key_version: u64) -> String {
     match data_key_version {
         1 => "infrad.db".to_owned(),
@@ -90,7 +90,7 @@ pub(super) fn database_of(data_key_version: u64) -> String {
 }
 
 impl Header {
-    /// The header of a new store, without a wrapping yet.
+    /// Creates the header of a new store, without a wrapping.
     pub(super) fn new() -> Self {
         Self {
             version: VERSION,
@@ -105,7 +105,7 @@ impl Header {
         }
     }
 
-    /// The header of the same store for another data key, without a wrapping yet.
+    /// Creates the header for another data key of the same store, without a wrapping.
     pub(super) fn with_data_key_version(&self, data_key_version: u64) -> Self {
         Self {
             data_key_version,
@@ -127,7 +127,7 @@ impl Header {
         Self::parse(&contents, &path.display().to_string()).map(Some)
     }
 
-    /// The header in `contents`, which came from `origin`.
+    /// Parses a header. `origin` names its source in errors.
     pub(super) fn parse(contents: &[u8], origin: &str) -> Result<Self, KeyError> {
         let damaged = || KeyError::HeaderDamaged { path: origin.to_owned() };
         let VersionOnly { version } = serde_json::from_slice(contents).map_err(|_| damaged())?;
@@ -135,7 +135,7 @@ impl Header {
             return Err(KeyError::HeaderNewer { path: origin.to_owned(), version, known: VERSION });
         }
         let header: Self = serde_json::from_slice(contents).map_err(|_| damaged())?;
-        // The one name there is for it: nothing that a file says leads out of the data directory.
+        // Accept only the expected name, so that the file cannot point outside the data directory.
         let is_named = header.database == database_of(header.data_key_version);
         if is_named { Ok(header) } else { Err(damaged()) }
     }
@@ -144,23 +144,23 @@ impl Header {
         serde_json::to_vec_pretty(self).expect("a header is plain JSON")
     }
 
-    /// Puts the header in the place of the one that is there: the commit point of every change of keys.
+    /// Replaces the header on disk. This is the commit point of every key change.
     pub(super) fn replace(&self, data_dir: &Path) -> Result<(), KeyError> {
-        // Written beside and renamed: a header is whole, or it is not there.
+        // Atomic: a temporary file is renamed, so the header is never partial.
         Ok(platform::replace_file(&path(data_dir), &self.to_json(), 0o600)?)
     }
 
-    /// What wrappings are bound to: taken to another store or another data key, they do not open.
+    /// The context that wrappings are bound to. They do not unwrap for another store or data key version.
     pub(super) fn context(&self) -> String {
         format!("infra data key v{} of store {}", self.data_key_version, self.store)
     }
 
-    /// Writes down by what this data key, and the header itself, are recognised.
+    /// Sets the check value for this data key and header.
     pub(super) fn sign(&mut self, data_key: &DataKey) {
         self.check = derivation::hex(&derivation::header_check(data_key, &self.signed()));
     }
 
-    /// Whether `data_key` is the one of this header, and nothing in it was changed.
+    /// Whether `data_key` belongs to this header and the header is unchanged.
     pub(super) fn is_signed_by(&self, data_key: &DataKey) -> bool {
         let check = derivation::hex(&derivation::header_check(data_key, &self.signed()));
         bool::from(check.as_bytes().ct_eq(self.check.as_bytes()))

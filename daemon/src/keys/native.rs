@@ -1,4 +1,4 @@
-//! The native root key: 32 random bytes in a file of their own.
+//! The native root key: 32 random bytes in their own file.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,16 @@ use crate::platform;
 const BYTES: usize = 32;
 const MODE: u32 = 0o400;
 
-/// A root key on this machine's disk, readable by its owner alone.
+/// A root key on the local disk, readable only by its owner.
 pub(super) struct NativeRootKey {
     key: AEADKey,
     id: String,
 }
 
 impl NativeRootKey {
-    /// Reads the key; `None` where there is no such file. A key inside `data_dir` is refused: who steals the one would
-    /// have the other.
+    /// Reads the key; `None` if the file does not exist.
+    ///
+    /// Rejects a key inside `data_dir`, because an attacker who copies that directory would get the root key too.
     pub(super) fn open(path: &Path, data_dir: &Path) -> Result<Option<Self>, KeyError> {
         let name = path.display().to_string();
         if resolved(path).starts_with(resolved(data_dir)) {
@@ -50,7 +51,7 @@ impl NativeRootKey {
         Ok(Some(Self { key: AEADKey::new(key), id }))
     }
 
-    /// Reads the key, or draws one and stores it. Only for what is about to be wrapped.
+    /// Reads the key or creates it. Use only before wrapping: a new key unwraps no existing data.
     pub(super) fn open_or_create(path: &Path, data_dir: &Path) -> Result<Self, KeyError> {
         if let Some(found) = Self::open(path, data_dir)? {
             return Ok(found);
@@ -95,7 +96,8 @@ impl RootKey for NativeRootKey {
     }
 }
 
-/// An existing directory (such as `/etc/infra`) may be entered by others, for the key's own mode protects it.
+/// An existing directory (such as `/etc/infra`) may be readable by other users, because the key's own mode protects
+/// it.
 fn create_parent(parent: &Path) -> Result<(), KeyError> {
     if parent.as_os_str().is_empty() || parent.is_dir() {
         return Ok(());
@@ -103,7 +105,7 @@ fn create_parent(parent: &Path) -> Result<(), KeyError> {
     platform::ensure_private_directory(parent).map_err(KeyError::RootKeyFile)
 }
 
-/// `path` without links, as far as it exists.
+/// Resolves links in the part of `path` that exists.
 fn resolved(path: &Path) -> PathBuf {
     for ancestor in path.ancestors() {
         if let Ok(real) = ancestor.canonicalize() {

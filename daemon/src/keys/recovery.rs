@@ -1,7 +1,7 @@
-//! The recovery key: an offline key, printed once, that opens the data key when the root key is lost.
+//! The recovery key: an offline key, printed once, that unwraps the data key if the root key is lost.
 //!
-//! It is the private half of a key pair (HPKE, RFC 9180, with X25519, HKDF-SHA256 and AES-256-GCM). The public half
-//! stays in the header, so that a new data key can be wrapped for it without the printed half.
+//! It is the private key of an HPKE pair (RFC 9180: X25519, HKDF-SHA256, AES-256-GCM). The public key stays in the
+//! header, so that a new data key can be wrapped without the printed key.
 
 use data_encoding::{Encoding, Specification};
 use infra_shared::digest::sha256;
@@ -20,7 +20,7 @@ const KEY_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 3;
 const GROUP: usize = 4;
 
-/// A recovery key as it is printed: 56 characters in groups, the last of them a checksum.
+/// A recovery key as printed: 56 characters in groups, ending with a checksum.
 pub struct RecoveryKey(SecretString);
 
 /// Why a text is not a recovery key.
@@ -35,7 +35,7 @@ pub enum RecoveryKeyError {
 }
 
 impl RecoveryKey {
-    /// Reads what was typed: case, spaces and dashes do not count, and letters that look like digits are taken for them.
+    /// Parses a typed key. Ignores case, spaces and dashes, and reads letters that look like digits as digits.
     pub fn parse(text: &str) -> Result<Self, RecoveryKeyError> {
         let plain: Zeroizing<String> =
             Zeroizing::new(text.chars().filter(|character| !matches!(character, '-' | ' ' | '\t')).collect());
@@ -77,13 +77,13 @@ impl RecoveryKey {
         bytes.into()
     }
 
-    /// The text to print, once.
+    /// The text to print once.
     pub fn expose(&self) -> &SecretString {
         &self.0
     }
 }
 
-/// Crockford's Base32, which leaves out letters that look like others.
+/// Crockford's Base32, which has no letters that look like digits.
 fn encoding() -> Encoding {
     let mut specification = Specification::new();
     specification.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
@@ -96,14 +96,14 @@ fn checksum(key: &[u8]) -> [u8; CHECKSUM_BYTES] {
     *sha256(&[b"infra recovery key v1", key]).first_chunk().expect("a hash has 32 bytes")
 }
 
-/// Makes a recovery key, and the wrapping of `data_key` for it.
+/// Creates a recovery key and wraps `data_key` for it.
 pub(super) fn create(header: &Header, data_key: &DataKey, now: Timestamp) -> (RecoveryKey, RecoveryWrapping) {
     let (public_key, private_key) = HPKE.generate_key_pair().expect("X25519 makes keys");
     let wrapping = wrap(header, data_key, &public_key.0, now);
     (RecoveryKey::of(private_key.secret_bytes()), wrapping)
 }
 
-/// Wraps `data_key` for the holder of a recovery key.
+/// Wraps `data_key` for the recovery key with this public key.
 pub(super) fn wrap(
     header: &Header,
     data_key: &DataKey,
@@ -121,7 +121,7 @@ pub(super) fn wrap(
     }
 }
 
-/// Opens the data key of `header` with the printed key.
+/// Unwraps the data key of `header` with the recovery key.
 pub(super) fn open(header: &Header, origin: &str, key: &RecoveryKey) -> Result<DataKey, KeyError> {
     let wrapping =
         header.recovery.as_ref().ok_or_else(|| KeyError::NoRecovery { path: origin.to_owned() })?;

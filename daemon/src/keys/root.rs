@@ -1,4 +1,4 @@
-//! The root keys of a configuration: which one wraps, and which one can unwrap.
+//! Chooses among the configured root keys: the first wraps, any may unwrap.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use super::{DataKey, KeyError, RootKey, RootKeySettings};
 use crate::platform;
 
 impl RootKeySettings {
-    /// The root key, for unwrapping; `None` for a native one whose file is not there.
+    /// Opens the root key for unwrapping; `None` if a native key's file is missing.
     fn open(&self, data_dir: &Path) -> Result<Option<Box<dyn RootKey>>, KeyError> {
         Ok(match self {
             Self::Native { path } => {
@@ -28,7 +28,7 @@ impl RootKeySettings {
         })
     }
 
-    /// The root key, for wrapping: a native one is made where it is not there yet.
+    /// Opens the root key for wrapping. Creates a missing native key.
     fn open_or_create(&self, data_dir: &Path) -> Result<Box<dyn RootKey>, KeyError> {
         if let Self::Native { path } = self {
             return Ok(Box::new(NativeRootKey::open_or_create(path, data_dir)?));
@@ -36,8 +36,8 @@ impl RootKeySettings {
         Ok(self.open(data_dir)?.expect("only a native key can be missing"))
     }
 
-    /// Wraps and unwraps a random key, as `infrad check --live` does. `None` where there is nothing to try yet: a native
-    /// key that the first start will make.
+    /// Wraps and unwraps a random key, for `infrad check --live`. Returns `None` for a native key that the first
+    /// start will create.
     pub async fn round_trip(&self, data_dir: &Path) -> Result<Option<()>, KeyError> {
         const CONTEXT: &str = "infra check";
         let Some(root_key) = self.open(data_dir)? else { return Ok(None) };
@@ -47,7 +47,7 @@ impl RootKeySettings {
         if key.is(&unwrapped) { Ok(Some(())) } else { Err(does_not_open(root_key.as_ref())) }
     }
 
-    /// Which key this is, for people.
+    /// Describes the key for people.
     pub fn describe(&self) -> String {
         match self {
             Self::Native { path } => match platform::credential_name(path) {
@@ -63,7 +63,7 @@ impl RootKeySettings {
     }
 }
 
-/// Wraps `data_key` under the first of the root keys, and writes it down in `header` once it was seen to unwrap.
+/// Wraps `data_key` under the first root key. Stores the wrapping in `header` after a test that it unwraps.
 pub(super) async fn wrap(
     header: &mut Header,
     data_key: &DataKey,
@@ -82,7 +82,7 @@ pub(super) async fn wrap(
     Ok(())
 }
 
-/// Unwraps the data key of `header`, which came from `origin`, with whichever of the root keys wrapped it.
+/// Unwraps the data key of `header` with the root key that wrapped it. `origin` names the source in errors.
 pub(super) async fn unwrap(
     header: &Header,
     origin: &str,
@@ -92,10 +92,10 @@ pub(super) async fn unwrap(
     let damaged = || KeyError::HeaderDamaged { path: origin.to_owned() };
     let (mut configured, mut gone, mut failed) = (Vec::new(), None, None::<KeyError>);
     for settings in root_keys {
-        // One that is not there may be the next one, which nothing is wrapped by yet.
+        // A missing native key may be the next one, which has wrapped nothing yet.
         let root_key = match settings.open(data_dir) {
             Ok(root_key) => root_key,
-            // Another key may unwrap; if none does, this one may be the right one.
+            // Another key may unwrap. If none does, report this one: it may be the right key.
             Err(error @ KeyError::RootKeyNotHanded { .. }) => {
                 failed.get_or_insert(error);
                 continue;
@@ -113,11 +113,11 @@ pub(super) async fn unwrap(
         match root_key.unwrap(&header.wrapped_data_key.0, &header.context()).await {
             Ok(data_key) if header.is_signed_by(&data_key) => return Ok(data_key),
             Ok(_) => return Err(damaged()),
-            // The id of a native key is its very own, so it is the header that is wrong.
+            // A native key's id is unique, so the header must be damaged.
             Err(KeyError::DoesNotUnwrap { .. }) if matches!(settings, RootKeySettings::Native { .. }) => {
                 return Err(damaged());
             }
-            // Being away comes first: it may be the right one, and come back.
+            // Prefer this error: the unreachable key may be the right one.
             Err(error) if error.is_away() => failed = Some(error),
             Err(error) => {
                 failed.get_or_insert(error);

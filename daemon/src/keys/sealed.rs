@@ -1,4 +1,4 @@
-//! What is sealed under derived keys: tickets for clients, and single fields of the store.
+//! Seals data under derived keys: tickets held by clients, and single fields of the store.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,25 +9,25 @@ use zeroize::Zeroizing;
 
 use super::aead::AEADKey;
 
-/// A ticket has a few hundred bytes; what is longer is not decoded.
+/// A ticket has a few hundred bytes. Longer text is rejected before decoding.
 const MAX_TICKET_CHARACTERS: usize = 8 * 1024;
 const TICKET_CONTEXT: &[u8] = b"infra ticket v1";
 
-/// Seals tickets: opaque, authenticated, and of no use to anybody else. Clones follow a rotation together.
+/// Seals tickets, which are opaque to clients and authenticated. Clones share a rotation.
 #[derive(Clone)]
 pub struct TicketKey(Arc<RwLock<TicketKeys>>);
 
 struct TicketKeys {
     present: AEADKey,
-    /// That from before a rotation, which still opens the tickets of its time.
+    /// The key from before a rotation, for tickets sealed with it.
     previous: Option<AEADKey>,
 }
 
-/// Seals single fields of the store, each to its own place. Clones follow a rotation together.
+/// Seals single fields of the store, each bound to its place. Clones share a rotation.
 #[derive(Clone)]
 pub struct FieldSealer(Arc<RwLock<AEADKey>>);
 
-/// Where a sealed field belongs: moved to any other place, it does not open.
+/// The place of a sealed field. A field moved to another place does not decrypt.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     pub table: &'a str,
@@ -36,17 +36,17 @@ pub struct Place<'a> {
     pub version: u32,
 }
 
-/// A field that only the [`FieldSealer`] can make and open.
+/// A sealed field. Only [`FieldSealer`] creates and opens it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
 
-/// A ticket or a field that does not open: forged, damaged, moved, or sealed under another key.
+/// Decryption failed: the ticket or field is forged, damaged, moved, or sealed under another key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it was not sealed here, or was changed since")]
 pub struct DoesNotOpen;
 
 impl TicketKey {
-    /// A key that everybody knows.
+    /// A publicly known key, for tests.
     #[cfg(any(test, fuzzing))]
     pub fn fixed(key: &[u8; 32]) -> Self {
         Self::new(key, None)
@@ -57,13 +57,13 @@ impl TicketKey {
         Self(Arc::new(RwLock::new(keys)))
     }
 
-    /// From now on this and all its clones seal under `present`; with `previous`, they open what was sealed under it.
+    /// Switches this key and all clones to `present`. Tickets sealed under `previous` still open.
     pub(super) fn replace(&self, present: &[u8; 32], previous: Option<&[u8; 32]>) {
         let keys = TicketKeys { present: AEADKey::new(present), previous: previous.map(AEADKey::new) };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Seals `contents` into base64url text.
+    /// Seals `contents` as base64url text.
     pub fn seal(&self, contents: &[u8]) -> SecretString {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         BASE64_URL_SAFE_NO_PAD.encode(keys.present.seal(TICKET_CONTEXT, contents)).into()
@@ -86,7 +86,7 @@ impl FieldSealer {
         Self(Arc::new(RwLock::new(AEADKey::new(key))))
     }
 
-    /// From now on this and all its clones seal and open under `key`.
+    /// Switches this sealer and all clones to `key`.
     pub(super) fn replace(&self, key: &[u8; 32]) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = AEADKey::new(key);
     }
@@ -102,7 +102,7 @@ impl FieldSealer {
 }
 
 impl Place<'_> {
-    /// Each part with its length before it, so that no two places read the same.
+    /// Prefixes each part with its length, so that different places never encode the same.
     fn context(&self) -> Vec<u8> {
         let mut context = b"infra sealed field v1".to_vec();
         for part in [self.table, self.row, self.column] {
@@ -115,12 +115,12 @@ impl Place<'_> {
 }
 
 impl Sealed {
-    /// The sealed bytes as they stand in the store.
+    /// The sealed bytes to store.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Bytes from the store, believed only when they open.
+    /// Wraps bytes from the store. They are untrusted until opened.
     pub fn from_store(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }

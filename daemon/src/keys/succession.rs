@@ -1,4 +1,4 @@
-//! From one data key to the next: a rotation, and the restoring of a backup. Either is done when the header is replaced.
+//! Switches to a new data key, for rotation and restore. Replacing the header commits either one.
 
 use std::path::{Path, PathBuf};
 
@@ -10,33 +10,33 @@ use super::header::{self, Bytes, Header, PreviousTicketKey};
 use super::sealed::{FieldSealer, Place, Sealed};
 use super::{DataKey, DatabaseKey, KeyError, Keys, RecoveryKey, RootKeySettings, derivation, recovery, root};
 
-/// As long as a ticket can be used.
+/// As long as a ticket is valid.
 const TICKET_LIFETIME: SignedDuration = SignedDuration::from_secs(300);
 const PREVIOUS_TICKET_KEY: Place<'static> =
     Place { table: "keys.json", row: "previousTicketKey", column: "sealed", version: 1 };
 
-/// A new data key of a store, wrapped and ready; it counts once its header is in place.
+/// A new data key of a store, wrapped and ready. It takes effect when its header is committed.
 pub struct Succession {
     data_dir: PathBuf,
     data_key: DataKey,
     header: Header,
 }
 
-/// By what a backup is opened.
+/// What unwraps the data key of a backup.
 #[derive(Clone, Copy)]
 pub enum Opener<'a> {
     RootKeys(&'a [RootKeySettings]),
     Recovery(&'a RecoveryKey),
 }
 
-/// The keys of a backup: those of the store when it was made.
+/// The keys of a backup, from the time it was made.
 pub struct BackupKeys {
     data_key: DataKey,
     header: Header,
 }
 
 impl Keys {
-    /// Draws the next data key, wrapped under the first of `root_keys`, and for the holder of the recovery key.
+    /// Creates the next data key, wrapped under the first of `root_keys` and for the recovery key.
     pub async fn begin_rotation(
         &self,
         root_keys: &[RootKeySettings],
@@ -55,7 +55,7 @@ impl Keys {
         Ok(next)
     }
 
-    /// Makes the next data key the present one: on the disk first, then for everything that seals and opens.
+    /// Switches to the next data key, first on disk, then in memory.
     pub fn succeed(&self, next: Succession) -> Result<(), KeyError> {
         let mut state = self.state();
         let next = next.commit()?;
@@ -69,10 +69,10 @@ impl Keys {
         Ok(())
     }
 
-    /// Forgets the ticket key from before a rotation once no ticket of its time can be used any more; `true` when it did.
+    /// Deletes the previous ticket key once all tickets sealed with it have expired. Returns `true` if it did.
     pub fn forget_previous_ticket_key(&self, now: Timestamp) -> Result<bool, KeyError> {
         let is_over = |previous: &PreviousTicketKey| previous.until <= now;
-        // Held to the end: a rotation in between would lose the key that it has just kept.
+        // Hold the lock to the end: a rotation in between would lose the ticket key that it has just stored.
         let mut state = self.state();
         if !state.header.previous_ticket_key.as_ref().is_some_and(is_over) {
             return Ok(false);
@@ -82,7 +82,7 @@ impl Keys {
         Ok(true)
     }
 
-    /// The keys that a backup is made with.
+    /// Returns the keys for making a backup.
     pub fn backup_keys(&self) -> BackupKeys {
         let (header, data_key) = self.copy();
         BackupKeys { data_key, header }
@@ -105,7 +105,7 @@ impl Succession {
         Ok(Self { data_dir: data_dir.to_owned(), data_key, header })
     }
 
-    /// Where the database under the new data key belongs.
+    /// The path of the database under the new data key.
     pub fn database_path(&self) -> PathBuf {
         self.data_dir.join(&self.header.database)
     }
@@ -114,17 +114,17 @@ impl Succession {
         DatabaseKey::of(&self.data_key)
     }
 
-    /// Which store it is.
+    /// The id of the store.
     pub fn store(&self) -> &str {
         &self.header.store
     }
 
-    /// Seals under the new data key.
+    /// Returns a sealer for the new data key.
     pub fn field_sealer(&self) -> FieldSealer {
         FieldSealer::new(&derivation::sealed_field_key(&self.data_key))
     }
 
-    /// Puts the header in its place: before this the old data key counts, after it the new one.
+    /// Replaces the header on disk. From then on, the new data key is in use.
     pub fn commit(mut self) -> Result<Self, KeyError> {
         self.header.sign(&self.data_key);
         self.header.replace(&self.data_dir)?;
@@ -133,7 +133,7 @@ impl Succession {
 }
 
 impl BackupKeys {
-    /// Opens the header of a backup, which came from `origin`.
+    /// Opens the header of a backup. `origin` names its source in errors.
     pub async fn open(
         contents: &[u8],
         origin: &str,
@@ -148,22 +148,22 @@ impl BackupKeys {
         Ok(Self { data_key, header })
     }
 
-    /// The header as it goes into a backup.
+    /// The header for the backup file.
     pub fn header(&self) -> Vec<u8> {
         self.header.to_json()
     }
 
-    /// The key of the database in a backup.
+    /// The key of the backup's database.
     pub fn database_key(&self) -> DatabaseKey {
         DatabaseKey::of_backup(&self.data_key)
     }
 
-    /// Opens what was sealed when the backup was made.
+    /// Returns the sealer that was in use when the backup was made.
     pub fn field_sealer(&self) -> FieldSealer {
         FieldSealer::new(&derivation::sealed_field_key(&self.data_key))
     }
 
-    /// A keyed hash of all that stands before the database in a backup.
+    /// The MAC of everything before the database in a backup.
     pub fn check(&self, text: &[u8]) -> [u8; 32] {
         derivation::backup_check(&self.data_key, text)
     }
@@ -172,8 +172,8 @@ impl BackupKeys {
         self.check(text).as_slice().ct_eq(check).into()
     }
 
-    /// Draws a new data key for the store of the backup, in `data_dir`, which holds nothing or the same store. Tickets
-    /// from before do not open any more.
+    /// Creates a new data key for the backup's store in `data_dir`, which must be empty or hold the same store. Older
+    /// tickets no longer open.
     pub async fn begin_restore(
         &self,
         data_dir: &Path,
@@ -181,14 +181,14 @@ impl BackupKeys {
     ) -> Result<Succession, KeyError> {
         let present = match Header::read(data_dir) {
             Ok(present) => present,
-            // That is what a restore is for.
+            // A restore replaces a damaged header.
             Err(KeyError::HeaderDamaged { .. }) => None,
             Err(error) => return Err(error),
         };
         if present.as_ref().is_some_and(|present| present.store != self.header.store) {
             return Err(KeyError::OtherStore { data_dir: data_dir.display().to_string() });
         }
-        // Later than everything that is there, so that no file is written over before the header is replaced.
+        // Use a version above all existing ones, so that no file is overwritten before the header is replaced.
         let mut version =
             present.map_or(0, |present| present.data_key_version).max(self.header.data_key_version);
         let databases = header::find_databases(data_dir)?;
@@ -199,7 +199,7 @@ impl BackupKeys {
     }
 }
 
-/// The ticket key from before a rotation, where it is still kept.
+/// Returns the previous ticket key, if it is still stored.
 pub(super) fn previous_ticket_key(header: &Header, sealer: &FieldSealer) -> Option<Zeroizing<[u8; 32]>> {
     let previous = header.previous_ticket_key.as_ref()?;
     let opened = sealer.open(PREVIOUS_TICKET_KEY, &Sealed::from_store(previous.sealed.0.clone())).ok()?;

@@ -1,4 +1,4 @@
-//! Keys in a real directory: created once, opened again, and refused when anything does not fit.
+//! Keys in a real directory: created once, reopened, and rejected if anything does not match.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

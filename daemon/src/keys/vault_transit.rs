@@ -1,4 +1,4 @@
-//! A root key in the transit engine of Vault or OpenBao. It never leaves the engine, which wraps and unwraps.
+//! A root key in the transit engine of Vault or OpenBao. The engine wraps and unwraps; the key never leaves it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,8 +28,8 @@ impl TransitRootKey {
         Ok(Self { access, mount: mount.to_owned(), key: key.to_owned() })
     }
 
-    /// Calls `operation` on the key, bound to `context` in both ways that the engine knows: as associated data, and as
-    /// what the key itself is derived by where it is a derived one. For any other, the engine ignores the latter.
+    /// Calls `operation` on the key and binds it to `context` in both ways the engine supports: as associated data,
+    /// and as the derivation context. The engine ignores the latter for keys without derivation.
     async fn call(
         &self,
         operation: &str,
@@ -68,7 +68,7 @@ impl RootKey for TransitRootKey {
         format!("vault:{}{}/{}", self.access.address(), self.mount, self.key)
     }
 
-    /// The server may have moved since: only trying tells.
+    /// The server's address may have changed, so only a call can decide.
     fn may_have_wrapped(&self, id: &str) -> bool {
         id.starts_with("vault:")
     }
@@ -100,7 +100,7 @@ impl RootKey for TransitRootKey {
             let answer =
                 self.call("decrypt", context, "ciphertext", ciphertext).await.map_err(
                     |error| match error {
-                        // What was not encrypted by this key, or for another context.
+                        // The engine did not encrypt it under this key or for this context.
                         VaultError::NotTaken(_) => does_not_open(),
                         error => self.failure(error),
                     },
