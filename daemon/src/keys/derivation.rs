@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_derived_keys_are_equal_and_each_depends_on_the_data_key() {
+    fn derived_keys_differ_and_depend_on_data_key() {
         let derived = |key: [u8; 32]| {
             let key = DataKey(Zeroizing::new(key));
             let checks =

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credential_that_was_not_handed_is_never_lost_or_made() {
+    fn missing_credential_is_reported_and_not_created() {
         let data_dir = tempfile::tempdir().expect("a directory");
         let path = Path::new("/run/credentials/infrad.service/none.key");
         let open = NativeRootKey::open(path, data_dir.path()).map(|key| key.is_some());

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_read_as_it_was_printed_and_as_people_type_it() {
+    fn recovery_key_parses_as_printed_and_as_typed() {
         let key = RecoveryKey::of(&[0xA5; 32]);
         let text = key.expose().expose_secret();
         assert_eq!(text.len(), 56 + 13);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_single_mistyped_character_is_noticed() {
+    fn recovery_key_checksum_detects_any_single_typo() {
         let key = RecoveryKey::of(&[0x5A; 32]);
         let text = key.expose().expose_secret().replace('-', "");
         for position in 0..text.len() {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_key_is_told_apart() {
+    fn recovery_key_errors_name_length_or_character() {
         assert_eq!(RecoveryKey::parse("").err(), Some(RecoveryKeyError::Length { characters: 0 }));
         assert_eq!(RecoveryKey::parse("AB-CD").err(), Some(RecoveryKeyError::Length { characters: 4 }));
         assert_eq!(RecoveryKey::parse("AB_CD").err(), Some(RecoveryKeyError::Character('_')));

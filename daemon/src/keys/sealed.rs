@@ -133,7 +133,7 @@ mod tests {
     const PLACE: Place<'static> = Place { table: "providers", row: "okta", column: "reference", version: 1 };
 
     #[test]
-    fn a_ticket_opens_unchanged_and_under_its_own_key_only() {
+    fn ticket_opens_only_unchanged_and_with_its_key() {
         let key = TicketKey::new(&[7; 32], None);
         let ticket = key.seal(b"contents");
         assert_eq!(key.open(&ticket).expect("our ticket").as_slice(), b"contents");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_from_before_a_rotation_opens_as_long_as_its_key_is_kept() {
+    fn ticket_opens_after_rotation_while_previous_key_is_kept() {
         let key = TicketKey::new(&[7; 32], None);
         let (same, ticket) = (key.clone(), key.seal(b"contents"));
         key.replace(&[8; 32], Some(&[7; 32]));
@@ -163,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn two_tickets_of_the_same_contents_differ() {
+    fn tickets_with_equal_contents_differ() {
         let key = TicketKey::new(&[7; 32], None);
         assert_ne!(key.seal(b"contents").expose_secret(), key.seal(b"contents").expose_secret());
     }
 
     #[test]
-    fn a_field_opens_in_its_own_place_only() {
+    fn sealed_field_opens_only_in_its_place() {
         let fields = FieldSealer::new(&[7; 32]);
         let sealed = fields.seal(PLACE, b"field");
         assert_eq!(fields.open(PLACE, &sealed).expect("our field").as_slice(), b"field");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_from_before_a_rotation_does_not_open_any_more_and_clones_follow() {
+    fn sealer_clones_share_rotation_and_reject_old_fields() {
         let fields = FieldSealer::new(&[7; 32]);
         let (same, before) = (fields.clone(), fields.seal(PLACE, b"field"));
         fields.replace(&[8; 32]);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_of_the_largest_size_opens_and_a_larger_one_is_not_decoded() {
+    fn ticket_above_size_limit_is_rejected() {
         let key = TicketKey::new(&[7; 32], None);
         let size = |contents: usize| key.seal(&vec![0; contents]).expose_secret().len();
         let largest =

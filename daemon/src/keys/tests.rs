@@ -41,7 +41,7 @@ async fn refusal(place: &Directories) -> KeyError {
 }
 
 #[tokio::test]
-async fn keys_are_created_once_and_opened_again() {
+async fn keys_are_created_once_and_reopened() {
     let place = Directories::new();
     let first = place.open().await.expect("new keys");
     assert_eq!(mode(&place.root_key()), 0o400);
@@ -53,7 +53,7 @@ async fn keys_are_created_once_and_opened_again() {
 }
 
 #[tokio::test]
-async fn a_root_key_that_others_may_read_is_refused() {
+async fn root_key_readable_by_group_is_rejected() {
     let place = Directories::new();
     place.open().await.expect("new keys");
     fs::set_permissions(place.root_key(), Permissions::from_mode(0o440)).expect("a mode");
@@ -61,14 +61,14 @@ async fn a_root_key_that_others_may_read_is_refused() {
 }
 
 #[tokio::test]
-async fn a_root_key_in_the_data_directory_is_refused_also_through_a_link() {
+async fn root_key_linked_into_data_directory_is_rejected() {
     let place = Directories::new();
     std::os::unix::fs::symlink(place.data_dir(), place.directory.path().join("keys")).expect("a link");
     assert!(matches!(refusal(&place).await, KeyError::RootKeyBesideData { .. }));
 }
 
 #[tokio::test]
-async fn a_root_key_that_is_gone_is_not_made_anew() {
+async fn missing_root_key_is_not_recreated() {
     let place = Directories::new();
     place.open().await.expect("new keys");
     fs::remove_file(place.root_key()).expect("a file");
@@ -77,7 +77,7 @@ async fn a_root_key_that_is_gone_is_not_made_anew() {
 }
 
 #[tokio::test]
-async fn a_next_root_key_that_is_not_there_yet_does_not_hinder_the_one_that_is() {
+async fn missing_next_root_key_does_not_block_current_one() {
     let place = Directories::new();
     let keys = place.open().await.expect("new keys");
     let next = RootKeySettings::Native { path: place.directory.path().join("next/root.key") };
@@ -87,7 +87,7 @@ async fn a_next_root_key_that_is_not_there_yet_does_not_hinder_the_one_that_is()
 }
 
 #[tokio::test]
-async fn another_root_key_is_recognised_as_another() {
+async fn other_root_key_is_reported_as_such() {
     let place = Directories::new();
     place.open().await.expect("new keys");
     fs::remove_file(place.root_key()).expect("a file");
@@ -97,7 +97,7 @@ async fn another_root_key_is_recognised_as_another() {
 }
 
 #[tokio::test]
-async fn a_root_key_of_another_length_is_refused() {
+async fn root_key_with_wrong_length_is_rejected() {
     let place = Directories::new();
     place.open().await.expect("new keys");
     fs::remove_file(place.root_key()).expect("a file");
@@ -106,7 +106,7 @@ async fn a_root_key_of_another_length_is_refused() {
 }
 
 #[tokio::test]
-async fn a_header_that_was_changed_is_refused() {
+async fn changed_header_is_rejected() {
     let place = Directories::new();
     place.open().await.expect("new keys");
     let path = place.data_dir().join("keys.json");
@@ -130,7 +130,7 @@ async fn a_header_that_was_changed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_database_whose_header_is_gone_is_not_given_new_keys() {
+async fn database_without_header_gets_no_new_keys() {
     let place = Directories::new();
     place.open().await.expect("new keys");
     fs::write(place.data_dir().join("infrad.db"), "rows").expect("a database");
