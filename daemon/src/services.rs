@@ -1,4 +1,4 @@
-//! Services: who may ask whose token they were shown, which tokens are for them, and whom they admit.
+//! Services: which may validate users' tokens, which tokens are for them, and which users they admit.
 
 mod allowed;
 mod credentials;
@@ -19,23 +19,23 @@ pub use allowed::AllowedUsers;
 pub use credentials::check as check_credential;
 pub use kubernetes::{Cluster, ClusterUser, NotAClusterUser};
 
-/// A service of the configuration.
+/// A service in the configuration.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
     pub name: String,
-    /// What its tokens are for; no other service has it, as an audience or as a name.
+    /// Audience of its tokens. Unique among the audiences and names of all services.
     pub audience: String,
     pub kind: ServiceKind,
-    /// By any of these the service proves itself, where it asks by itself. Several, so that one can be replaced.
+    /// Credentials with which the service authenticates at the daemon. Several, so that one can be replaced.
     pub credentials: Vec<Reference>,
     pub allow: AllowedUsers,
-    /// Whether the session's own token is good there, too: the service could use it anywhere else.
+    /// Whether the service accepts session tokens. It could then use them anywhere else.
     pub accept_session_token: bool,
-    /// Where it asks from: these have as many connections as they like.
+    /// Networks of the service. The daemon does not limit the number of their connections.
     pub addresses: Vec<IpNet>,
 }
 
-/// How a service asks.
+/// How a service validates tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceKind {
     /// By introspection, or through a reverse proxy.
@@ -44,20 +44,20 @@ pub enum ServiceKind {
     Kubernetes(Cluster),
 }
 
-/// The services, and the sessions whose tokens they are shown.
+/// All services, and the sessions whose tokens they validate.
 pub struct Services {
     sessions: Arc<Sessions>,
     backends: Backends,
     all: Vec<Service>,
 }
 
-/// One of the services.
+/// A service with its credentials.
 pub struct Service {
     settings: ServiceSettings,
     credentials: Credentials,
 }
 
-/// Why somebody is not let in at a service.
+/// Why a caller is denied at a service.
 #[derive(Debug, thiserror::Error)]
 pub enum NotLetIn {
     #[error(transparent)]
@@ -66,7 +66,7 @@ pub enum NotLetIn {
     NotAllowed,
 }
 
-/// Why a token for a service was not opened.
+/// Why no audience token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum NotIssued {
     #[error("no service has this audience, or this name")]
@@ -92,23 +92,23 @@ impl Services {
         self.all.iter().find(|service| service.settings.name == name)
     }
 
-    /// The names of those that are API servers.
+    /// Names of the services that are Kubernetes API servers.
     pub fn clusters(&self) -> impl Iterator<Item = &str> {
         let clusters = self.all.iter().filter(|service| service.cluster().is_some());
         clusters.map(|service| service.settings.name.as_str())
     }
 
-    /// Whether `secret` is one of the service's credentials. An error says nothing of it.
+    /// Whether `secret` is one of the service's credentials. An error means unknown, not wrong.
     pub async fn proves(&self, service: &Service, secret: &[u8]) -> Result<bool, ReadError> {
         service.credentials.include(secret, &self.backends).await
     }
 
-    /// The same by what was read a moment ago, without a wait. `false` says nothing of the secret.
+    /// Like [`Self::proves`], but from the cache only and without waiting. `false` means unknown, not wrong.
     pub fn proves_at_once(&self, service: &Service, secret: &[u8]) -> bool {
         service.credentials.are_known_to_include(secret)
     }
 
-    /// Opens a token for the service with this audience, or of this name, where it would let the caller in.
+    /// Issues an audience token for the service with this audience or name, if the service admits the caller.
     pub async fn issue(&self, caller: &Caller, wanted: &str) -> Result<(NewToken, &Service), NotIssued> {
         let is_meant =
             |service: &&Service| service.settings.audience == wanted || service.settings.name == wanted;
@@ -116,7 +116,7 @@ impl Services {
         if !service.settings.allow.admit(caller) {
             return Err(NotIssued::NotAllowed);
         }
-        // The API server could not tell them why it refuses them.
+        // Checked here because the API server could not tell the user why it rejects them.
         if let Some(cluster) = service.cluster() {
             cluster.user(caller)?;
         }
@@ -124,13 +124,13 @@ impl Services {
         Ok((token, service))
     }
 
-    /// Whose token this is, where it is good at the service, and the service admits that user. It counts as use.
+    /// Authorizes a token for the service: it must be valid there, and the service must admit its user. Counts as use.
     pub async fn let_in(&self, service: &Service, token: &str) -> Result<Visitor, NotLetIn> {
         let visitor = self.sessions.authenticate_for(token, service.accepted(), Use::Counts).await?;
         if service.settings.allow.admit(visitor.caller()) { Ok(visitor) } else { Err(NotLetIn::NotAllowed) }
     }
 
-    /// The same where everything is known from a moment ago: without a wait. `None` says nothing of the token.
+    /// Like [`Self::let_in`], but from the cache only and without waiting. `None` means not cached, not denied.
     pub fn let_in_at_once(&self, service: &Service, token: &str) -> Option<Visitor> {
         let visitor = self.sessions.authenticate_for_at_once(token, service.accepted())?;
         service.settings.allow.admit(visitor.caller()).then_some(visitor)
@@ -146,7 +146,7 @@ impl Service {
         &self.settings
     }
 
-    /// Where it is an API server of Kubernetes.
+    /// The cluster, if the service is a Kubernetes API server.
     pub fn cluster(&self) -> Option<&Cluster> {
         match &self.settings.kind {
             ServiceKind::Kubernetes(cluster) => Some(cluster),
@@ -155,7 +155,7 @@ impl Service {
     }
 }
 
-/// Where services ask from.
+/// Networks of all services.
 pub fn networks(services: &[ServiceSettings]) -> Networks {
     Networks::new(services.iter().flat_map(|service| service.addresses.iter().copied()).collect())
 }

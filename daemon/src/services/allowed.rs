@@ -1,14 +1,14 @@
-//! Whom a service admits.
+//! Which users a service admits.
 
 use crate::identity::Allow;
 use crate::sessions::Caller;
 
-/// Who is admitted, by provider: whoever one of the rules names.
+/// Rules by provider. A user needs a match in one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedUsers {
-    /// Whoever may sign in.
+    /// Every user who may sign in.
     Everyone,
-    /// The name of a provider, and who of its users: the same group or e-mail at another one is somebody else's.
+    /// Provider names and rules for their users. The same group or e-mail at another provider does not match.
     Listed(Vec<(String, Allow)>),
 }
 
@@ -23,7 +23,7 @@ impl AllowedUsers {
         }
     }
 
-    /// Those of `all` providers whose users may be admitted, each once.
+    /// Names of the providers in `all` whose users may be admitted, without duplicates.
     pub fn providers<'a>(&'a self, all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
         let mut names: Vec<&str> = match self {
             Self::Everyone => all.collect(),

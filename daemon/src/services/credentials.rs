@@ -1,7 +1,8 @@
-//! How a service proves itself: by a secret that lies in a backend, and is not kept here.
+//! Service credentials: secrets in a backend with which a service authenticates at the daemon.
 //!
-//! Of what was read only the SHA-256 is remembered, for a minute. What does not fit is compared with what the backend holds
-//! then, so that a credential can be replaced without a restart. While the backend is away, what was read last counts.
+//! The daemon remembers only the SHA-256 of each credential, for one minute. If a presented secret does not match, the
+//! daemon reads the backend again, so credentials can be replaced without a restart. If the secret backend is
+//! unavailable, the daemon keeps using the credentials it read last.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,36 +13,36 @@ use subtle::ConstantTimeEq;
 
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
 
-/// After this time it is read anew.
+/// How long cached hashes are used before the backend is read again.
 const FRESH: Duration = Duration::from_mins(1);
-/// Whoever guesses has the backend asked no more often.
+/// Minimum time between reads, so that guessing does not load the backend.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Nobody can try so many: a credential of this length needs no limit on attempts.
+/// Minimum length. Longer credentials cannot be guessed, so attempts need no limit.
 const SHORTEST: usize = 24;
 
 pub(super) struct Credentials {
     references: Vec<Reference>,
     known: Mutex<Known>,
-    /// One reads, the others wait for it.
+    /// Held by the one request that reads; others wait for its result.
     reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
     hashes: Vec<[u8; 32]>,
-    /// When they were read.
+    /// Time of the last successful read.
     read_at: Option<Instant>,
     /// When reading failed last, and why.
     failed: Option<(Instant, ReadError)>,
 }
 
-/// What is known of a secret without the backend.
+/// What the cache says about a secret.
 enum Answer {
     Is,
     IsNot,
-    /// The backend was away a moment ago.
+    /// The last read failed a moment ago.
     Away(ReadError),
-    /// Only the backend can tell.
+    /// The backend must be read.
     Ask,
 }
 
@@ -59,7 +60,7 @@ impl Credentials {
             return answer;
         }
         let _turn = self.reading.lock().await;
-        // Somebody else may have read it meanwhile.
+        // Another request may have read it meanwhile.
         if let Some(answer) = self.ask_known(&hash).settled() {
             return answer;
         }
@@ -78,7 +79,7 @@ impl Credentials {
         Ok(known.include(&hash))
     }
 
-    /// Whether `secret` is one of those that were read a moment ago.
+    /// Whether `secret` matches a recently read credential.
     pub(super) fn are_known_to_include(&self, secret: &[u8]) -> bool {
         matches!(self.ask_known(&sha256(&[secret])), Answer::Is)
     }
@@ -100,7 +101,7 @@ impl Credentials {
         let mut hashes = Vec::new();
         let mut failed = None;
         for reference in &self.references {
-            // One that is gone does not take the others along.
+            // A missing credential does not invalidate the others.
             match read(reference, backends, ReadReason::Service).await {
                 Ok(secret) => hashes.push(sha256(&[secret.expose_secret().as_bytes()])),
                 Err(error) => failed = Some(error),
@@ -118,7 +119,7 @@ impl Credentials {
 }
 
 impl Answer {
-    /// `None` where the backend has to be asked.
+    /// `None` if the backend must be read.
     fn settled(self) -> Option<Result<bool, ReadError>> {
         match self {
             Self::Is => Some(Ok(true)),
@@ -130,7 +131,7 @@ impl Answer {
 }
 
 impl Known {
-    /// All are looked at, each in constant time.
+    /// Compares all hashes, each in constant time.
     fn include(&self, hash: &[u8; 32]) -> bool {
         let is_one =
             self.hashes.iter().fold(subtle::Choice::from(0), |found, known| found | known.ct_eq(hash));
@@ -138,7 +139,7 @@ impl Known {
     }
 }
 
-/// Tries whether a service's credential can be read, and used.
+/// Checks that a service's credential can be read and is long enough.
 pub async fn check(reference: &Reference, backends: &Backends) -> Result<(), ReadError> {
     read(reference, backends, ReadReason::Check).await.map(drop)
 }

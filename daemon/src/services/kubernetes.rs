@@ -1,26 +1,26 @@
-//! Who a user is in a cluster: names with a prefix, and none of Kubernetes' own.
+//! Maps users to Kubernetes names: with a prefix, and never to a name that Kubernetes reserves.
 
 use crate::sessions::Caller;
 
-/// What an API server is told of users, and calls itself.
+/// How users are named in a cluster, and which audiences its API server has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// Stands before names of users and groups; `{provider}` in it stands for the name of the user's provider.
+    /// Prefix of user and group names. `{provider}` stands for the name of the user's provider.
     pub prefix: String,
-    /// Whether users are named by their verified e-mail, and not by their subject.
+    /// Whether the username is the verified e-mail address instead of the subject.
     pub username_is_email: bool,
-    /// What the API server calls itself in `spec.audiences`, beside the service's audience.
+    /// Audiences that the API server sends in `spec.audiences`, in addition to the service's own.
     pub api_audiences: Vec<String>,
 }
 
-/// A user, as a cluster's rules name them.
+/// A user as the cluster's RBAC rules name them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterUser {
     pub username: String,
     pub groups: Vec<String>,
 }
 
-/// Why somebody is nobody in a cluster.
+/// Why a user has no name in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAClusterUser {
     #[error(
@@ -31,18 +31,18 @@ pub enum NotAClusterUser {
     Reserved,
 }
 
-/// Users and groups that Kubernetes itself gives a meaning to, such as `system:masters`.
+/// Prefix of names with a meaning to Kubernetes itself, such as `system:masters`.
 const RESERVED: &str = "system:";
 
 impl Cluster {
     pub const DEFAULT_PREFIX: &str = "infra:";
 
-    /// What `caller` is called in the cluster. A group that would get a reserved name is left out.
+    /// Names of `caller` in the cluster. Omits groups that would get a reserved name.
     pub fn user(&self, caller: &Caller) -> Result<ClusterUser, NotAClusterUser> {
         let user = caller.user();
         let prefix = self.prefix.replace("{provider}", &user.provider);
         let name = if self.username_is_email {
-            // Its case makes no difference to whoever gets the mail, and would to the cluster.
+            // Mail systems ignore the case of an address; cluster rules do not.
             caller.verified_email().ok_or(NotAClusterUser::NoVerifiedEmail)?.to_ascii_lowercase()
         } else {
             user.subject.clone()
@@ -52,8 +52,8 @@ impl Cluster {
         Ok(ClusterUser { username, groups })
     }
 
-    /// Of the audiences that the API server asks for, those that are its own; `None` where none is. It may ask for none,
-    /// and is then told the service's.
+    /// Returns those of the requested audiences that belong to the API server, or `None` if none does. If it requests
+    /// none, returns the service's own.
     pub fn audiences<'a>(&'a self, own: &'a str, asked: &[String]) -> Option<Vec<&'a str>> {
         let known = || std::iter::once(own).chain(self.api_audiences.iter().map(String::as_str));
         if asked.is_empty() {

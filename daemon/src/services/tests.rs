@@ -1,4 +1,4 @@
-//! Names in clusters.
+//! Tests of cluster audiences.
 
 use super::*;
 
