@@ -1,5 +1,5 @@
-//! The log, on standard error: text for people, or one JSON object a line for machines. Whether somebody reads it makes no
-//! difference to the daemon.
+//! The log on standard error: text for people, or one JSON object a line for machines. A slow or missing reader never
+//! blocks the daemon.
 
 mod one_line;
 mod queue;
@@ -20,7 +20,7 @@ use crate::terminal::Terminal;
 use one_line::OneLine;
 use queue::Queue;
 
-/// How the configuration wants the log.
+/// Log settings from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
     pub format: LogFormat,
@@ -42,7 +42,7 @@ pub enum LogLevel {
     Trace,
 }
 
-/// How much more or less than the configuration the command line wants.
+/// Changes to the log level from the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Verbosity {
     pub verbose: u8,
@@ -55,44 +55,44 @@ impl Default for LogSettings {
     }
 }
 
-/// A log that was started.
+/// The running log.
 pub struct Log {
     filter: reload::Handle<Targets, Registry>,
     verbosity: Verbosity,
 }
 
 impl Log {
-    /// Tells more or less from now on, as `configured` and the command line have it.
+    /// Applies a new level from the configuration, combined with the command line.
     pub fn change_level(&self, configured: LogLevel) {
-        // It fails only where the log is gone, and nobody reads it any more.
+        // Fails only if the log no longer exists.
         let _ = self.filter.reload(filter(level(configured, self.verbosity)));
     }
 }
 
-/// The queue of this process, once its log was started.
+/// The queue of this process's log, once started.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
-/// How long the last lines may take at the end of the process.
+/// How long to wait for the queue to drain when the process exits.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Starts the log of this process. A second start changes nothing.
+/// Starts the log of this process. A second call has no effect.
 pub fn start(settings: LogSettings, verbosity: Verbosity, terminal: Terminal) -> io::Result<Log> {
     let queue = Queue::start(io::stderr(), report_dropped)?;
     let (subscriber, filter) = subscriber(settings, verbosity, terminal.colours_talk(), queue.clone());
-    // Both fail only where a log was started before, which then goes on.
+    // Both fail only if a log was started before, which then stays active.
     if subscriber.try_init().is_ok() {
         let _ = QUEUE.set(queue);
     }
     Ok(Log { filter, verbosity })
 }
 
-/// Writes what is left of the log at the end of the process, within a second.
+/// Writes the remaining lines before the process exits, within one second.
 pub fn finish() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(LAST_LINES);
     }
 }
 
-/// How many lines were lost since the start because their reader was too slow.
+/// Lines dropped since the start because their reader was too slow.
 pub fn dropped_lines() -> u64 {
     QUEUE.get().map_or(0, Queue::dropped)
 }
@@ -119,7 +119,7 @@ where
     (tracing_subscriber::registry().with(layer.with_filter(filter)), handle)
 }
 
-/// The level that the configuration and the command line make together.
+/// Combines the levels from the configuration and the command line.
 fn level(configured: LogLevel, verbosity: Verbosity) -> LogLevel {
     match verbosity {
         Verbosity { quiet: true, .. } => LogLevel::Error,
@@ -129,7 +129,7 @@ fn level(configured: LogLevel, verbosity: Verbosity) -> LogLevel {
     }
 }
 
-/// Our own rooms at `level`; libraries at most at `warn`: below it they write headers, bodies and keys of handshakes.
+/// Our own code logs at `level`, libraries at most at `warn`: below it they log headers, bodies and handshake keys.
 fn filter(level: LogLevel) -> Targets {
     let level = LevelFilter::from(level);
     Targets::new()
@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// What is written while `act` runs.
+    /// Returns what is logged while `act` runs.
     fn logged(format: LogFormat, act: impl FnOnce(&Log)) -> String {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let settings = LogSettings { format, level: LogLevel::Info };

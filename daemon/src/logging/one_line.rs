@@ -1,4 +1,4 @@
-//! Each event is one line of bounded length, whatever is in it: nobody can write a line that is not the daemon's.
+//! Writes each event as one line of bounded length, so that no event can forge a log line.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -8,19 +8,19 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::LogFormat;
 
-/// Bytes of a line, its line feed included.
+/// Maximum bytes of a line, including its line feed.
 const LONGEST: usize = 8192;
-/// What stands where the rest of a line was.
+/// Marks the end of a truncated line.
 const CUT: &str = " … (cut off)";
 
-/// Makes writers that take one event each.
+/// Creates a writer for each event.
 pub(super) struct OneLine<W> {
     writer: W,
     format: LogFormat,
     colour: bool,
 }
 
-/// Takes one event, and passes it on as one line.
+/// Writes one event as one line.
 pub(super) struct Line<W> {
     writer: W,
     format: LogFormat,
@@ -42,7 +42,7 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for OneLine<W> {
 }
 
 impl<W: Write> Write for Line<W> {
-    /// An event comes in one piece, with its line feed.
+    /// Receives a whole event, including its line feed.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -59,18 +59,18 @@ impl<W: Write> Write for Line<W> {
     }
 }
 
-/// The event without what would end the line or move the cursor; with its colours, where there are any.
+/// Escapes characters that would end the line or move the cursor. Keeps colours if enabled.
 fn as_text(text: &str, colour: bool) -> String {
     let mut line = String::with_capacity(text.len().min(LONGEST) + 1);
     for (index, character) in text.char_indices() {
-        // Room for an escaped character, for the sign of the cut and the line feed.
+        // Leaves room for an escaped character, the truncation mark and the line feed.
         if line.len() > LONGEST - 64 {
             line.push_str(CUT);
             break;
         }
         let is_colour = colour && text.get(index..).is_some_and(begins_with_colour);
         if (character.is_control() && !is_colour) || matches!(character, '\u{2028}' | '\u{2029}') {
-            // A text takes whatever is written to it.
+            // Writing to a string cannot fail.
             let _ = write!(line, "{}", character.escape_default());
         } else {
             line.push(character);
@@ -80,7 +80,7 @@ fn as_text(text: &str, colour: bool) -> String {
     line
 }
 
-/// Whether `text` begins with ESC, `[`, numbers and `m` (ECMA-48 §8.3.117): that can change nothing but how text looks.
+/// Whether `text` starts with ESC, `[`, numbers and `m` (ECMA-48 §8.3.117), which can only change how text looks.
 fn begins_with_colour(text: &str) -> bool {
     let parameters = text.strip_prefix("\u{1b}[");
     let rest = parameters.map(|text| {
@@ -89,13 +89,14 @@ fn begins_with_colour(text: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with('m'))
 }
 
-/// The event, an object already in one line. One that is too long becomes an object with as much of it as fits.
+/// Formats an event that is already a one-line JSON object. An event that is too long becomes an object with its first
+/// part.
 fn as_json(text: &str) -> String {
     let shown = printable_json(text);
     if shown.len() < LONGEST {
         return format!("{shown}\n");
     }
-    // In JSON once more each character of it may become two, and no more: it holds no control character.
+    // It contains no control characters, so escaping at most doubles its length.
     let kept: String = shown.chars().take(LONGEST / 4).filter(char::is_ascii).collect();
     format!("{}\n", serde_json::json!({ "message": "an event was too long", "cut": kept }))
 }

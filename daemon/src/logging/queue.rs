@@ -1,5 +1,5 @@
-//! Writes the log on a thread of its own, from a queue of bounded size: a reader that stalls loses lines, and stops nothing
-//! else.
+//! Writes the log on its own thread from a bounded queue. If the reader stalls, lines are dropped and nothing else
+//! stops.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -8,35 +8,36 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of the lines that wait to be written.
+/// Maximum bytes of queued lines.
 const MOST_BYTES: usize = 1024 * 1024;
 
-/// The lines that are not written yet. A clone is the same queue.
+/// The queue of unwritten lines. Clones share it.
 #[derive(Clone)]
 pub(super) struct Queue(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signalled when there is something to write.
     filled: Condvar,
-    /// Everything is written.
+    /// Signalled when everything is written.
     emptied: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     lines: VecDeque<Vec<u8>>,
-    /// Of `lines`, and of those that are being written.
+    /// Size of `lines` and of the lines being written.
     bytes: usize,
-    /// Lost since the last report.
+    /// Lines dropped since the last report.
     unreported: u64,
-    /// Lost since the start.
+    /// Lines dropped since the start.
     dropped: u64,
 }
 
 impl Queue {
-    /// A queue whose lines a new thread writes to `writer`. After a loss, `report` is called with the number of lost lines.
+    /// Starts a thread that writes queued lines to `writer`. After lines were dropped, it calls `report` with their
+    /// number.
     pub(super) fn start(
         writer: impl Write + Send + 'static,
         report: impl Fn(u64) + Send + 'static,
@@ -49,7 +50,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Queues a line, or counts it as lost. It never waits for the reader.
+    /// Queues a line, or drops and counts it if the queue is full. Never blocks.
     fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.bytes + line.len() > MOST_BYTES {
@@ -63,13 +64,13 @@ impl Queue {
         self.0.filled.notify_one();
     }
 
-    /// Waits until everything is written, for `limit` at most.
+    /// Waits until everything is written, for at most `limit`.
     pub(super) fn flush(&self, limit: Duration) {
-        // Whether it was in time makes no difference to a process that ends.
+        // The process exits either way, so a timeout makes no difference.
         let _ = self.0.emptied.wait_timeout_while(self.state(), limit, |state| state.bytes > 0);
     }
 
-    /// How many lines were lost since the start.
+    /// Lines dropped since the start.
     pub(super) fn dropped(&self) -> u64 {
         self.state().dropped
     }
@@ -82,7 +83,7 @@ impl Queue {
             drop(state);
             let bytes: usize = lines.iter().map(Vec::len).sum();
             for line in lines {
-                // A closed standard error has no reader to lose anything.
+                // If standard error is closed, there is no reader.
                 let _ = writer.write_all(&line);
             }
             let mut state = self.state();
@@ -112,7 +113,7 @@ impl<'a> MakeWriter<'a> for Queue {
 }
 
 impl Write for Queue {
-    /// A line comes in one piece.
+    /// Receives a whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
         Ok(line.len())
