@@ -1,5 +1,6 @@
-//! Whose turn it is to use what few can use at a time: those who wait are asked in by party, one of each after the other.
-//! Whoever has a thousand waiting keeps nobody else waiting for more than one of them.
+//! A fair queue for a bounded resource: waiting requests are admitted round-robin by client.
+//!
+//! A client with a thousand waiting requests delays another by one request at most.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -9,20 +10,20 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// How turns are limited.
+/// Limits of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnLimits {
-    /// Turns at a time. One party gets three quarters of them at most.
+    /// Requests served at the same time. One client gets at most three quarters of them.
     pub at_once: usize,
-    /// Who may wait of one party.
+    /// Maximum waiting requests per client.
     pub waiting_of_party: usize,
-    /// Who may wait of all parties together.
+    /// Maximum waiting requests of all clients.
     pub waiting: usize,
-    /// For the wait and the turn together.
+    /// Timeout for waiting and for using the permit, together.
     pub time: Duration,
 }
 
-/// Why there was no turn.
+/// Why no permit was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoTurn {
     #[error("too many of one address wait")]
@@ -36,11 +37,11 @@ pub struct Turns {
     line: Arc<Mutex<Line>>,
 }
 
-/// A turn, until `end`. It is somebody else's once this is dropped.
+/// A permit, valid until `end`. Dropping it admits the next request.
 pub struct Turn {
     pub end: Instant,
     party: IpAddr,
-    /// `None` once it was handed on.
+    /// `None` once the permit was returned.
     line: Option<Arc<Mutex<Line>>>,
 }
 
@@ -49,7 +50,7 @@ struct Line {
     most_of_party: usize,
     waiting: usize,
     parties: HashMap<IpAddr, Party>,
-    /// The parties that wait, the one whose turn is next in front.
+    /// Clients with waiting requests; the next one is in front.
     order: VecDeque<IpAddr>,
 }
 
@@ -76,7 +77,7 @@ impl Turns {
         Self { limits, line: Arc::new(Mutex::new(line)) }
     }
 
-    /// Waits for a turn, no longer than that itself may last.
+    /// Waits for a permit until the timeout.
     pub async fn take(&self, party: IpAddr) -> Result<Turn, NoTurn> {
         let end = Instant::now() + self.limits.time;
         let turn = {
@@ -88,7 +89,7 @@ impl Turns {
         hand_on(&self.line);
         match tokio::time::timeout_at(end, turn).await {
             Ok(Ok(turn)) => Ok(turn),
-            // Nobody drops the other end while somebody waits.
+            // The sender is never dropped while a request waits.
             Ok(Err(_)) | Err(_) => Err(NoTurn::NotInTime),
         }
     }
@@ -97,10 +98,10 @@ impl Turns {
 impl Line {
     fn wait(&mut self, party: IpAddr, waiting: Waiting, limits: &TurnLimits) -> Result<(), NoTurn> {
         let of_party = self.parties.entry(party).or_default();
-        // At least one may wait: it is how everybody gets in.
+        // At least one may wait, because every request passes through the queue.
         let most = limits.waiting_of_party.max(1);
         if of_party.waiting.len() >= most || self.waiting >= limits.waiting {
-            // Those who gave up need no room.
+            // Requests that were cancelled take no room.
             let before = of_party.waiting.len();
             of_party.waiting.retain(|waiting| !waiting.sender.is_closed());
             self.waiting -= before - of_party.waiting.len();
@@ -117,7 +118,7 @@ impl Line {
         Ok(())
     }
 
-    /// The next to have a turn, whose place is counted from now on.
+    /// Takes the next request out of the queue and counts its permit.
     fn next(&mut self) -> Option<(IpAddr, Waiting)> {
         if self.free == 0 {
             return None;
@@ -152,12 +153,13 @@ impl Line {
     }
 }
 
-/// Gives turns to as many as there are turns for.
+/// Grants permits for as long as there are free ones.
 fn hand_on(line: &Arc<Mutex<Line>>) {
     loop {
         let Some((party, Waiting { end, sender })) = lock(line).next() else { return };
         if let Err(mut turn) = sender.send(Turn { end, party, line: Some(line.clone()) }) {
-            // Gave up waiting. Given back here, so that a long row of those does not nest.
+            // The request was cancelled. Return the permit here, so that a long row of cancelled requests does not
+            // recurse.
             turn.line = None;
             lock(line).give_back(party);
         }
@@ -192,7 +194,7 @@ mod tests {
         Arc::new(Turns::new(limits))
     }
 
-    /// Stands in line, and does not have a turn yet.
+    /// Queues a request that does not get a permit yet.
     async fn stand(
         turns: &Arc<Turns>,
         party: IpAddr,
@@ -258,7 +260,7 @@ mod tests {
         let (second, third) = (stand(&turns, GREEDY).await, stand(&turns, GREEDY).await);
         assert!(matches!(turns.take(GREEDY).await, Err(NoTurn::TooManyWait)));
         let other = stand(&turns, OTHER).await;
-        // Who gave up makes room.
+        // Cancelled requests make room.
         drop(second);
         let fourth = stand(&turns, GREEDY).await;
         drop(first);
