@@ -1,4 +1,4 @@
-//! Addresses of callers: who counts as one party, and which networks are known.
+//! Client addresses: which count as one client, and which networks are known.
 
 mod place;
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 pub use place::Place;
 
-/// Addresses and networks, such as those of trusted proxies.
+/// A list of addresses and networks, such as those of trusted proxies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
@@ -21,21 +21,21 @@ impl Networks {
         self.0.is_empty()
     }
 
-    /// These and `others`.
+    /// The networks of both lists.
     #[must_use]
     pub fn and(&self, others: &Self) -> Self {
         Self(self.0.iter().chain(&others.0).copied().collect())
     }
 
-    /// An IPv4 address that arrives in the clothes of IPv6 (RFC 4291 §2.5.5.2) is that IPv4 address.
+    /// Whether a network contains the address. An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
-/// What one party can be expected to have: an IPv4 address, also where it is carried in an IPv6 address, or the /64 network of
-/// any other IPv6 address.
+/// Key of a client for limits: its IPv4 address, even if embedded in IPv6, or the /64 network of any other IPv6
+/// address.
 pub fn one_party(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -46,15 +46,16 @@ pub fn one_party(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The IPv4 address of the client that a translator or a tunnel put into an IPv6 address. With NAT64 and Teredo all clients
-/// share a /64; with 6to4 one client has 65,536 of them.
+/// The client's IPv4 address that a translator or tunnel embedded in an IPv6 address.
+///
+/// With NAT64 and Teredo all clients share a /64. With 6to4 one client has 65,536 of them.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let bits = address.to_bits();
-    // Only the wanted bits are left.
+    // Only 32 bits remain, so the conversion cannot fail.
     let from =
         |shift: u32| Ipv4Addr::from_bits(u32::try_from((bits >> shift) & u128::from(u32::MAX)).unwrap_or(0));
     match address.segments() {
-        // RFC 6052 §2.1, and RFC 8215 with its usual prefix of 96 bits.
+        // NAT64: RFC 6052 §2.1, and RFC 8215 with its usual 96-bit prefix.
         [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => Some(from(0)),
         // 6to4: RFC 3056 §2.
         [0x2002, ..] => Some(from(80)),
@@ -106,7 +107,7 @@ mod tests {
         ] {
             assert_eq!(one_party(address(carried)), address(client), "{carried}");
         }
-        // Neighbours of these prefixes are networks like any other.
+        // Neighbours of these prefixes are ordinary networks.
         for other in ["64:ff9b:0:0:1::192.0.2.1", "64:ff9b:2::1", "2001:1::1", "2003:c000:201::1"] {
             assert!(one_party(address(other)).is_ipv6(), "{other}");
         }

@@ -1,26 +1,27 @@
-//! Where an address is: anywhere on the Internet, or at a place that only some machines reach.
+//! Classifies addresses by reach: public, or reachable only from some machines.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The kinds of places. Two addresses of one kind other than [`Place::Public`] are as near to each other as can be told.
+/// The reach of an address. Two addresses of the same kind, other than [`Place::Public`], are assumed to be equally
+/// close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     Public,
     /// RFC 1918 and unique local addresses (RFC 4193).
     Private,
-    /// Behind a carrier's translation (RFC 6598).
+    /// Behind carrier-grade NAT (RFC 6598).
     Shared,
     Loopback,
     LinkLocal,
-    /// Metadata services of clouds, and what no host has: documentation, multicast, reserved.
+    /// Cloud metadata services, and addresses that no host has: documentation, multicast, reserved.
     Special,
 }
 
-/// Metadata services that are outside of the link (AWS over IPv6, Alibaba, Oracle, Azure).
+/// Metadata services that are not link-local (AWS over IPv6, Alibaba, Oracle, Azure).
 const METADATA_SERVICES: [&str; 4] = ["fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"];
 
 impl Place {
-    /// The place of an address, and of the IPv4 address that an IPv6 address holds (RFC 4291 §2.5.5, RFC 6052 §2.1).
+    /// Classifies an address, or the IPv4 address embedded in it (RFC 4291 §2.5.5, RFC 6052 §2.1).
     pub fn of(address: IpAddr) -> Self {
         if METADATA_SERVICES.iter().any(|service| service.parse() == Ok(address.to_canonical())) {
             return Self::Special;
@@ -53,11 +54,11 @@ impl Place {
             [0, 0, 0, 0, 0, 0, 0, 1] => Self::Loopback,
             [0xfc00..=0xfdff, ..] => Self::Private,
             [0xfe80..=0xfebf, ..] => Self::LinkLocal,
-            // RFC 6052: what a network without IPv4 reaches IPv4 by.
+            // RFC 6052: NAT64, with which IPv6-only networks reach IPv4.
             [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
                 Self::of(Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low)).into())
             }
-            // RFC 6890 §2.2.3, RFC 3849, RFC 9637, RFC 3056: of the rest, 2000::/3 alone is given to hosts.
+            // RFC 6890 §2.2.3, RFC 3849, RFC 9637, RFC 3056. Apart from these, only 2000::/3 is assigned to hosts.
             [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => Self::Special,
             [0x2000..=0x3fff, ..] => Self::Public,
             _ => Self::Special,
