@@ -1,4 +1,4 @@
-//! What is seen of the program: data on standard output, talk on standard error.
+//! Terminal output: data on standard output, messages on standard error.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Where a run talks to, with what the options say of it.
+/// Output streams with the options that affect them.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
     quiet: bool,
@@ -21,37 +21,37 @@ impl Terminal {
         Self { quiet, colour }
     }
 
-    /// Writes what was asked for to standard output, as it is.
+    /// Writes requested data to standard output, unchanged.
     pub fn data(self, text: impl AsRef<[u8]>) -> io::Result<()> {
         let mut output = io::stdout().lock();
         output.write_all(text.as_ref())?;
         output.flush()
     }
 
-    /// Tells a line on standard error, unless `-q`.
+    /// Prints a message on standard error, unless `-q` is given.
     pub fn say(self, line: &str) {
         if !self.quiet {
             self.tell(line);
         }
     }
 
-    /// Warns on standard error, even with `-q`: what is warned about goes on being so.
+    /// Prints a warning on standard error, even with `-q`, because the condition persists.
     pub fn warn(self, line: &str) {
         self.tell(&format!("{WARNING}warning:{WARNING:#} {line}"));
     }
 
-    /// Tells of an error on standard error.
+    /// Prints an error on standard error.
     pub fn error(self, line: &str) {
         self.tell(&format!("{ERROR}error:{ERROR:#} {line}"));
     }
 
-    /// Whether standard error shows colour, for the log that goes there.
+    /// Whether standard error uses colour. The log follows it.
     pub fn colours_talk(self) -> bool {
         self.talk().current_choice() != ColorChoice::Never
     }
 
     fn tell(self, line: &str) {
-        // A closed standard error leaves nobody to tell.
+        // If standard error is closed, there is no reader.
         let _ = writeln!(self.talk().lock(), "{line}");
     }
 
@@ -60,17 +60,17 @@ impl Terminal {
     }
 }
 
-/// Answers a shell that completes a line. One that does not read on needs no answer.
+/// Prints completion candidates for a shell. A shell that stops reading is not an error.
 pub fn answer_shell(answer: &str) -> ExitCode {
     let _ = io::stdout().write_all(answer.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// Shows clap's own answer (help, version, or what was not understood) on the stream that is meant for it.
+/// Prints clap's own output (help, version or a usage error) on the matching stream.
 pub fn show_usage(answer: &clap::Error) -> io::Result<ExitCode> {
     match answer.print() {
         Err(error) if !answer.use_stderr() => Err(error),
-        // A closed standard error leaves nobody to tell.
+        // If standard error is closed, there is no reader.
         _ => Ok(u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)),
     }
 }
