@@ -1,4 +1,4 @@
-//! How a command fails: what happened, because of what, what to try; and the exit code that says whose turn it is.
+//! How a command fails: message, causes, hint and exit code.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::config::ConfigError;
 use crate::terminal::Terminal;
 
-/// What a failed command tells its user. Nothing in it is secret.
+/// What a failed command prints. Contains no secrets.
 #[derive(Debug)]
 pub struct Failure {
     what: String,
@@ -15,49 +15,49 @@ pub struct Failure {
     turn: Turn,
 }
 
-/// Whose turn it is now, as exit codes say it (design §2).
+/// The kind of failure, as an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// It failed.
+    /// The command failed.
     Failed = 1,
-    /// The arguments or the configuration must be changed.
+    /// The arguments or the configuration must change.
     Usage = 2,
-    /// A remote party must come back.
+    /// A remote system is unreachable.
     Away = 4,
-    /// Nobody's: the reader of standard output has had enough. As of a program that SIGPIPE ended.
+    /// The reader of standard output closed it. The exit code is that of a program ended by SIGPIPE.
     PipeClosed = 141,
 }
 
 impl Failure {
-    /// It failed, and trying the same again will probably fail again. Exit code 1.
+    /// A failure that a retry probably does not fix. Exit code 1.
     pub fn new(what: impl Into<String>) -> Self {
         Self::with(what, Turn::Failed)
     }
 
-    /// The arguments or the configuration must be changed. Exit code 2.
+    /// The arguments or the configuration must change. Exit code 2.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::with(what, Turn::Usage)
     }
 
-    /// A remote party that is needed cannot be reached: trying again later may help. Exit code 4.
+    /// A required remote system is unreachable; a retry may help. Exit code 4.
     pub fn away(what: impl Into<String>) -> Self {
         Self::with(what, Turn::Away)
     }
 
-    /// Standard output cannot be written. Where its reader has had enough, nothing went wrong, and nothing is told.
+    /// Standard output cannot be written. If its reader closed it, nothing is printed.
     pub fn output(error: &std::io::Error) -> Self {
         let turn =
             if error.kind() == std::io::ErrorKind::BrokenPipe { Turn::PipeClosed } else { Turn::Failed };
         Self::with("standard output cannot be written", turn).because(error)
     }
 
-    /// Adds `error` and the causes below it.
+    /// Adds `error` and its causes.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {
         let mut next = Some(error);
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Errors that are transparent, or print their source themselves, would say it twice.
+            // Transparent errors, and errors that print their source, would repeat the text.
             if !self.causes.last().unwrap_or(&self.what).contains(&text) {
                 self.causes.push(text);
             }
@@ -66,21 +66,21 @@ impl Failure {
         self
     }
 
-    /// Adds a cause that is told as a text.
+    /// Adds a cause as text.
     #[must_use]
     pub fn because_text(mut self, cause: String) -> Self {
         self.causes.push(cause);
         self
     }
 
-    /// Adds what to try; commands in backticks.
+    /// Adds a hint. Commands are in backticks.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Tells the user, and answers with the exit code.
+    /// Prints the failure and returns its exit code.
     pub fn tell(&self, terminal: Terminal) -> ExitCode {
         if self.turn != Turn::PipeClosed {
             terminal.error(&self.text());
