@@ -1,4 +1,4 @@
-//! What differs by operating system: private files and directories, the lock of the data directory, locked memory.
+//! Everything specific to an operating system: private files, locks, locked memory, accounts, systemd and terminals.
 
 mod access;
 mod accounts;
@@ -59,7 +59,7 @@ pub enum PlatformError {
     NoLocks { path: String, source: std::io::Error },
 }
 
-/// Changing the owner of what a daemon uses takes it from the daemon.
+/// Never suggests taking files away from the user that the daemon runs as.
 fn advice_on_owner(owner: u32) -> &'static str {
     if owner == 0 {
         "infrad may have been run as root once; `chown` gives it to the user that infrad runs as"
@@ -69,17 +69,17 @@ fn advice_on_owner(owner: u32) -> &'static str {
 }
 
 impl PlatformError {
-    /// Whether the file or directory is simply not there.
+    /// Whether the file or directory does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
 
-    /// Whether this user may not use the file or directory.
+    /// Whether this user lacks permission for the file or directory.
     pub fn is_permission_denied(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
     }
 
-    /// What to try, where the text itself does not say it.
+    /// A hint, if the message itself contains none.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Some(

@@ -1,4 +1,4 @@
-//! Judges what a user can do with a file, from the outside: by owner, modes and the directories above it.
+//! Predicts what a user can do with a file, from its owner, its mode and the directories above it.
 
 use std::fs::Metadata;
 use std::io::ErrorKind;
@@ -8,16 +8,16 @@ use std::path::Path;
 use super::accounts::Account;
 use super::private::is_too_open;
 
-/// What a file is for, which decides how closed it has to be.
+/// What a file is for. Decides which permissions it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A secret that nobody else may read: see [`super::read_private_file`].
+    /// A secret that only its owner may read: see [`super::read_private_file`].
     Secret,
-    /// A private key of a certificate: its group may read it, others may not.
+    /// A certificate's private key. Its group may read it; others may not.
     CertificateKey,
-    /// A file that everybody may read.
+    /// A file that everyone may read.
     Public,
-    /// A directory that its user alone may enter.
+    /// A directory that only its owner may enter.
     PrivateDirectory,
 }
 
@@ -27,12 +27,12 @@ pub enum Access {
     Usable,
     /// Nothing is there.
     Missing,
-    /// What is wrong, and the command that corrects it.
+    /// The cause, and a command that fixes it.
     Unusable {
         cause: String,
         advice: String,
     },
-    /// It cannot be told from here.
+    /// The answer cannot be determined.
     Unknown {
         cause: String,
     },
@@ -42,7 +42,7 @@ const READ: u32 = 0o4;
 const SEARCH: u32 = 0o1;
 
 impl Access {
-    /// What `account` can do with `path`.
+    /// Predicts what `account` can do with `path`.
     pub fn judge(path: &Path, purpose: Purpose, account: &Account) -> Self {
         let above =
             path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect::<Vec<_>>();
@@ -110,13 +110,13 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
     if others {
         let mode = metadata.mode() & if purpose == Purpose::Secret { 0o400 } else { 0o640 };
         let close = format!("`chmod {mode:04o} {name}`");
-        // Without the rights of others, only its owner and its group read it.
+        // Without permissions for others, only the owner and the group can read it.
         let is_own =
             account.uid == 0 || metadata.uid() == account.uid || account.gids.contains(&metadata.gid());
         let advice = if is_own { close } else { format!("`chown {}: {name}`, then {close}", account.name) };
         return unusable(format!("others may read {described}"), advice);
     }
-    // Root's files are handed to a group; those of other users could change under the daemon.
+    // Root may hand a file to a group. A file of another user could change while the daemon uses it.
     if purpose == Purpose::Secret && metadata.uid() != account.uid && metadata.uid() != 0 {
         let advice = format!("`chown {}: {name}`", account.name);
         return unusable(format!("{} does not own {described}", who(account)), advice);
@@ -135,7 +135,7 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
     }
 }
 
-/// Whether the mode lets `account` do `what`; `None` if an access list decides instead.
+/// Whether the mode grants `account` the permission `what`. `None` if an access control list decides.
 fn grants(path: &Path, metadata: &Metadata, what: u32, account: &Account) -> Option<bool> {
     if account.uid == 0 {
         return Some(true);
@@ -144,7 +144,7 @@ fn grants(path: &Path, metadata: &Metadata, what: u32, account: &Account) -> Opt
         return Some(metadata.mode() >> 6 & what == what);
     }
     let mut list = [0; 1024];
-    // An entry that no list is in, or a file system that knows none, answers with an error.
+    // Fails if the file has no list or the file system supports none.
     if rustix::fs::getxattr(path, "system.posix_acl_access", &mut list).is_ok() {
         return None;
     }
@@ -169,7 +169,7 @@ fn who(account: &Account) -> String {
     format!("the user {}", account.name)
 }
 
-/// The path with its owner, its group and its mode.
+/// The path with its owner, group and mode.
 fn describe(path: &Path, metadata: &Metadata) -> String {
     let (owner, mode) = (Account::name_of(metadata.uid()), metadata.mode() & 0o7777);
     format!(
@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// A user that owns none of the files, in the group of the test's files.
+    /// A user who owns none of the files, in these groups.
     fn stranger(gids: Vec<u32>) -> Account {
         Account { name: "infrad".to_owned(), uid: 4_000_000, gids, home: "/nonexistent".into() }
     }

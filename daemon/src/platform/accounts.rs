@@ -1,22 +1,23 @@
-//! Users and groups of this machine, as `/etc/passwd` and `/etc/group` list them.
+//! Users and groups of this machine, from `/etc/passwd` and `/etc/group`.
 
 use std::path::{Path, PathBuf};
 
-/// Larger than the files of any machine whose daemon has a user of its own.
+/// Maximum bytes to read: more than these files have on any host that runs the daemon.
 const LIMIT: u64 = 4 * 1024 * 1024;
 
-/// A user with every group that it is in.
+/// A user with all its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub name: String,
     pub uid: u32,
-    /// The primary group first.
+    /// Group IDs, with the primary group first.
     pub gids: Vec<u32>,
     pub home: PathBuf,
 }
 
 impl Account {
-    /// Looks up a user by name or number; `None` if the files do not list it, as for accounts of a directory service.
+    /// Looks up a user by name or number. `None` if the files do not list it, for example an account of a directory
+    /// service.
     pub fn find(user: &str) -> Option<Self> {
         Self::find_below(Path::new("/"), user)
     }
@@ -40,7 +41,7 @@ impl Account {
         Some(Self { uid: fields.get(2)?.parse().ok()?, gids, home: fields.get(5)?.into(), name })
     }
 
-    /// The name of a group, or the number if it has none here.
+    /// Name of a group, or its number if it has no name here.
     pub(super) fn group_name_of(gid: u32) -> String {
         let listed = read(Path::new("/etc/group")).unwrap_or_default();
         let fields = listed.lines().map(|line| line.split(':').collect::<Vec<_>>());
@@ -60,7 +61,7 @@ impl Account {
         self.gids.extend(gid.filter(|gid| !self.gids.contains(gid)));
     }
 
-    /// The user and the groups of this process.
+    /// User and groups of this process.
     pub fn of_this_process() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let own = rustix::process::getegid().as_raw();
@@ -70,7 +71,7 @@ impl Account {
         Self { name, uid, gids, home: PathBuf::new() }
     }
 
-    /// The name of a user, or the number if it has none here.
+    /// Name of a user, or its number if it has no name here.
     pub fn name_of(uid: u32) -> String {
         Self::find(&uid.to_string())
             .filter(|found| found.uid == uid)

@@ -1,9 +1,10 @@
-//! Operations that block, on threads of their own.
+//! Runs blocking operations on separate threads.
 
 use std::future::pending;
 
-/// Runs an operation that may block. If the runtime ends before the operation began, this never returns: its caller ends
-/// with the runtime, too. A panic of the operation is one of its caller.
+/// Runs an operation that may block and passes on its panics.
+///
+/// Never returns if the runtime shuts down before the operation starts, because the caller is cancelled with it.
 pub async fn blocking<T: Send + 'static>(operation: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(operation).await {
         Ok(outcome) => outcome,
@@ -32,7 +33,7 @@ mod tests {
             .expect("a runtime");
         let (begun, waits) = std::sync::mpsc::channel();
         let (release, released) = std::sync::mpsc::channel::<()>();
-        // The only thread is taken until the runtime ends.
+        // Occupy the only thread until the runtime shuts down.
         runtime.spawn_blocking(move || {
             let _ = begun.send(());
             let _ = released.recv();

@@ -1,7 +1,9 @@
-//! The files that systemd hands to a unit (systemd.exec(5), `LoadCredential=`): read-only, and gone with the unit.
+//! Credentials that systemd passes to a unit (systemd.exec(5), `LoadCredential=`): read-only, and removed when the unit
+//! stops.
 //!
-//! Each unit has a directory of its own, so a command that runs as the service does finds the same credential under another
-//! path. A path of any unit therefore means the credential of that name that this process was handed.
+//! Each unit has its own directory. A command that runs with the service's rights therefore finds the same credential
+//! under another path. For this reason a credential path of any unit means the credential with that name of this
+//! process.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -9,12 +11,12 @@ use std::sync::OnceLock;
 
 const PLACE: &str = "/run/credentials";
 
-/// Whether `path` is the credential of a unit.
+/// Whether `path` is a unit's credential.
 pub fn is_credential(path: &Path) -> bool {
     path.starts_with(PLACE)
 }
 
-/// The name of a credential, from its path.
+/// Name of a credential, from its path.
 pub fn credential_name(path: &Path) -> Option<&Path> {
     let below = path.strip_prefix(PLACE).ok()?;
     let mut parts = below.components();
@@ -22,7 +24,7 @@ pub fn credential_name(path: &Path) -> Option<&Path> {
     Some(parts.as_path()).filter(|name| !name.as_os_str().is_empty())
 }
 
-/// Where systemd put the credentials of this process; `None` if it was handed none.
+/// Directory with this process's credentials. `None` if systemd passed none.
 #[expect(clippy::disallowed_methods, reason = "systemd names the directory in the environment only")]
 pub fn credentials_directory() -> Option<&'static Path> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();

@@ -1,8 +1,8 @@
-//! How many files the process may have open. Each connection is one.
+//! The limit on open files. Each connection needs one.
 
 use std::io;
 
-/// Raises the soft limit to the hard one; how many that is, `None` for any number.
+/// Raises the soft limit to the hard limit and returns it. `None` means unlimited.
 pub fn allow_open_files() -> io::Result<Option<u64>> {
     use rustix::process::{Resource, getrlimit, setrlimit};
 

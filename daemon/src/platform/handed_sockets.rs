@@ -1,17 +1,19 @@
-//! Sockets that the service manager opened and hands over (sd_listen_fds(3)): at ports that this user may not open.
+//! Sockets that the service manager opens and passes on (sd_listen_fds(3)), at ports that this user may not open.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use listenfd::ListenFd;
 
-/// What was handed over and is not in use yet.
+/// Sockets that were passed on and are not in use yet.
 #[derive(Debug, Default)]
 pub struct HandedSockets(Vec<(SocketAddr, TcpListener)>);
 
 impl HandedSockets {
-    /// Takes those of this process. To be called while it has one thread: the variables that tell of them are removed, so
-    /// that no program that is started from here takes them for its own.
+    /// Takes the sockets passed to this process.
+    ///
+    /// Call it while the process has only one thread: it removes the environment variables, so that child processes do
+    /// not claim the sockets.
     pub fn take() -> io::Result<Self> {
         let mut handed = ListenFd::from_env();
         let mut sockets = Vec::new();
@@ -23,12 +25,12 @@ impl HandedSockets {
         Ok(Self(sockets))
     }
 
-    /// An address that is not among `expected`: whoever connects to it would wait for ever.
+    /// Returns an address that is not in `expected`. Connections to its socket would hang.
     pub fn beside(&self, expected: &[SocketAddr]) -> Option<SocketAddr> {
         self.0.iter().map(|(address, _)| *address).find(|address| !expected.contains(address))
     }
 
-    /// The socket at `address`; `None` where it is to be opened here.
+    /// Takes the socket at `address`. `None` if the daemon must open it.
     pub fn take_at(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let index = self.0.iter().position(|(handed, _)| *handed == address)?;
         Some(self.0.swap_remove(index).1)

@@ -1,4 +1,4 @@
-//! The lock that lets one process alone use a data directory.
+//! The lock that gives one process exclusive use of a data directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -9,13 +9,13 @@ use rustix::fs::OFlags;
 
 use super::PlatformError;
 
-/// The exclusive use of a data directory, for as long as the value lives; the kernel ends it with the process.
+/// Exclusive use of a data directory until dropped. The kernel releases the lock when the process exits.
 #[derive(Debug)]
 pub struct DataDirectoryLock {
     _file: File,
 }
 
-/// Takes `dataDir/lock`, or names the process that holds it.
+/// Locks `dataDir/lock`, or returns the ID of the process that holds it.
 pub fn lock_data_directory(data_dir: &Path) -> Result<DataDirectoryLock, PlatformError> {
     let path = data_dir.join("lock");
     let mut file = OpenOptions::new()
@@ -43,7 +43,7 @@ pub fn lock_data_directory(data_dir: &Path) -> Result<DataDirectoryLock, Platfor
     Ok(DataDirectoryLock { _file: file })
 }
 
-/// Leaves this process's number for whoever finds the lock taken.
+/// Writes this process's ID for the error message of other processes.
 fn write_holder(file: &mut File) -> std::io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
@@ -52,7 +52,7 @@ fn write_holder(file: &mut File) -> std::io::Result<()> {
 
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    // Whoever took the lock a moment ago may not have written its number yet.
+    // The process that just took the lock may not have written its ID yet.
     let _ = file.take(20).read_to_string(&mut text);
     match text.trim().parse::<u32>() {
         Ok(process) => process.to_string(),

@@ -1,9 +1,11 @@
-//! Keeps the daemon's memory, and the keys in it, from being written to a swap file.
+//! Keeps the daemon's memory, and the keys in it, out of swap.
 
 use std::io;
 
-/// Locks all memory that the process has and will have, as far as it comes into use; `false` where the limit on locked
-/// memory (`RLIMIT_MEMLOCK`) is too low for a daemon to grow under, so that nothing was locked.
+/// Locks all present and future memory of the process as it comes into use.
+///
+/// Returns `false` without locking anything if the limit on locked memory (`RLIMIT_MEMLOCK`) could stop the daemon from
+/// growing.
 #[cfg(target_os = "linux")]
 pub fn lock_memory() -> io::Result<bool> {
     use rustix::mm::{MlockAllFlags, mlockall};
@@ -11,7 +13,7 @@ pub fn lock_memory() -> io::Result<bool> {
     use rustix::thread::{CapabilitySet, capabilities};
 
     let is_unlimited = getrlimit(Resource::Memlock).current.is_none();
-    // Under a limit, an allocation beyond it would fail at any time.
+    // Under a limit, any allocation beyond it would fail.
     if !is_unlimited && !capabilities(None)?.effective.contains(CapabilitySet::IPC_LOCK) {
         return Ok(false);
     }
@@ -19,7 +21,7 @@ pub fn lock_memory() -> io::Result<bool> {
     Ok(true)
 }
 
-/// Nothing is locked. Not built on other systems yet.
+/// Locks nothing. Other systems are not built yet.
 #[cfg(not(target_os = "linux"))]
 pub fn lock_memory() -> io::Result<bool> {
     Ok(false)

@@ -1,4 +1,4 @@
-//! Files and directories that nobody else may read.
+//! Files and directories that only their owner may read.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{PlatformError, credentials};
 
-/// Makes sure that `path` is a directory of this user that nobody else can enter (0700), creating it if needed.
+/// Ensures that `path` is a directory of this user with mode 0700, and creates it if needed.
 pub fn ensure_private_directory(path: &Path) -> Result<(), PlatformError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(PlatformError::io(path))?;
     let metadata = path.symlink_metadata().map_err(PlatformError::io(path))?;
@@ -32,11 +32,13 @@ pub fn ensure_private_directory(path: &Path) -> Result<(), PlatformError> {
     Ok(())
 }
 
-/// Reads a file that nobody else may read (own or root's, no bits for others, a regular file, not a link), at most
-/// `limit` bytes. A file of root may be readable by its group: see [`is_too_open`].
+/// Reads a private file of at most `limit` bytes.
+///
+/// It must be a regular file, not a link, owned by this user or root, without permissions for others. Its group may
+/// read it if root owns it: see [`is_too_open`].
 pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, PlatformError> {
     let name = || path.display().to_string();
-    // Not to follow, and not to wait for a writer where the file is a pipe.
+    // Do not follow links, and do not block if the file is a pipe.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let place = credentials::handed(path);
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(place).map_err(
@@ -48,7 +50,7 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
             }
         },
     )?;
-    // Asked of the open file, so that it is the one that is read.
+    // Check the open file, so that the checked file is the one that is read.
     let metadata = file.metadata().map_err(PlatformError::io(path))?;
     if !metadata.is_file() {
         return Err(PlatformError::OtherKind { path: name(), expected: "a file" });
@@ -60,7 +62,7 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
         return Err(PlatformError::TooOpen { path: name(), mode: metadata.mode() & 0o700 });
     }
 
-    // Its whole size at once: a buffer that grows leaves copies behind.
+    // Allocate the full size at once, because a growing buffer leaves copies behind.
     let mut contents = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut contents).map_err(PlatformError::io(path))?;
@@ -70,15 +72,17 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
     Ok(contents)
 }
 
-/// Whether others than `owner` and its reader may use a file of this mode. Nobody but root can give root's file to a group,
-/// and it is the only way in which Kubernetes (a Secret with `fsGroup`) and systemd (a credential with an access list) hand
-/// one to a program that is not root: then the group may read, and that is all. For root itself it is of no use.
+/// Whether users other than `owner` and its reader may use a file with this mode.
+///
+/// The group may read a file of root, because only root can give it to a group. Kubernetes (a Secret with `fsGroup`)
+/// and systemd (a credential with an access list) pass files to unprivileged programs only this way. Root itself does
+/// not need it.
 pub(super) fn is_too_open(mode: u32, owner: u32, reader: u32) -> bool {
     let handed_to_group = owner == 0 && reader != 0 && mode & 0o077 == 0o040;
     mode & 0o077 != 0 && !handed_to_group
 }
 
-/// Creates the file `path`, which must not be there yet, whole or not at all, and makes it durable; `mode` from creation.
+/// Creates `path` atomically and durably, with `mode` from the start. Fails if it exists.
 pub fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PlatformError> {
     let write = || {
         write_beside(path, contents, mode)?.persist_noclobber(path)?;
@@ -87,7 +91,8 @@ pub fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), Platfo
     write().map_err(PlatformError::io(path))
 }
 
-/// Writes `contents` beside `path`, fsyncs, renames over it and fsyncs the directory; `mode` from creation.
+/// Replaces `path` atomically and durably, with `mode` from the start: writes a temporary file, syncs it, renames it
+/// and syncs the directory.
 pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PlatformError> {
     let write = || {
         write_beside(path, contents, mode)?.persist(path)?;
@@ -96,10 +101,10 @@ pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), Platf
     write().map_err(PlatformError::io(path))
 }
 
-/// How files begin that are not in their place yet. One that a crash left behind is of no use.
+/// Prefix of temporary files. Files left behind by a crash can be deleted.
 pub const BESIDE: &str = ".new-";
 
-/// A file beside `path` with these contents, on the disk.
+/// Writes `contents` to a temporary file in the directory of `path` and syncs it.
 fn write_beside(path: &Path, contents: &[u8], mode: u32) -> std::io::Result<tempfile::NamedTempFile> {
     let mut beside = tempfile::Builder::new()
         .prefix(BESIDE)
@@ -110,7 +115,7 @@ fn write_beside(path: &Path, contents: &[u8], mode: u32) -> std::io::Result<temp
     Ok(beside)
 }
 
-/// Makes the entry of `path` in its directory durable.
+/// Makes the directory entry of `path` durable.
 pub fn sync_directory(path: &Path) -> Result<(), PlatformError> {
     sync_directory_of(path).map_err(PlatformError::io(path))
 }
@@ -119,8 +124,8 @@ fn sync_directory_of(path: &Path) -> std::io::Result<()> {
     File::open(directory_of(path))?.sync_all().or_else(unless_unsupported)
 }
 
-/// A file system that syncs no directories says so; there a file that was replaced just before a power loss may be the one of
-/// before, which nothing can change.
+/// Ignores an error that says that the file system cannot sync directories. After a power loss, the previous version of
+/// a file may then reappear, which nothing can prevent.
 fn unless_unsupported(error: std::io::Error) -> std::io::Result<()> {
     static WARNED: std::sync::Once = std::sync::Once::new();
     let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP].map(Errno::raw_os_error);
@@ -133,12 +138,12 @@ fn unless_unsupported(error: std::io::Error) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A descriptor of a directory, to reach what is in it.
+/// Opens a descriptor of a directory, to reach its entries.
 pub fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// The directory that `path` is in; the present one for a bare name.
+/// The directory of `path`; the current directory for a bare name.
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -202,12 +207,12 @@ mod tests {
         const OWN: u32 = 65_532;
         assert!(!is_too_open(0o440, ROOT, OWN) && !is_too_open(0o640, ROOT, OWN));
         for (mode, owner, reader) in [
-            // Writable or executable by the group, or open to others.
+            // Group-writable, group-executable or open to others.
             (0o460, ROOT, OWN),
             (0o450, ROOT, OWN),
             (0o444, ROOT, OWN),
             (0o404, ROOT, OWN),
-            // The reader's own: whoever made it could have kept it closed.
+            // The reader owns the file and could have kept it private.
             (0o440, OWN, OWN),
             (0o440, ROOT, ROOT),
         ] {

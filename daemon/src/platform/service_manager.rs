@@ -1,46 +1,46 @@
-//! What systemd is told (sd_notify(3)); nothing, and nobody minds, where the daemon was started by something else.
+//! Notifies systemd (sd_notify(3)). Does nothing if another program started the daemon.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// How much longer than a pause a step of the start may take before systemd gives up on it.
+/// Extra time for a step of the start before systemd gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whoever started the daemon.
+/// The service manager that started the daemon, if any.
 pub struct ServiceManager;
 
 impl ServiceManager {
-    /// Users are served.
+    /// Reports that the daemon serves requests.
     pub fn ready() {
         notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     }
 
-    /// The start waits for something, and looks again after `pause`.
+    /// Reports that the start waits for `cause` and retries after `pause`.
     pub fn waiting(cause: &str, pause: Duration) {
         let patience = u32::try_from((pause + PATIENCE).as_micros()).unwrap_or(u32::MAX);
-        // A line is a statement of its own: a cause with a line feed in it must not make one.
+        // Each line is a separate statement, so a line feed in the cause must not create one.
         let status = format!("waiting: {}", cause.replace(char::is_control, " "));
         notify(&[NotifyState::Status(&status), NotifyState::ExtendTimeoutUsec(patience)]);
     }
 
-    /// What can be is read anew; [`Self::ready`] follows.
+    /// Reports a reload. [`Self::ready`] follows.
     pub fn reloading() {
         let Ok(now) = NotifyState::monotonic_usec_now() else { return };
         notify(&[NotifyState::Reloading, now]);
     }
 
-    /// No new work is taken.
+    /// Reports that the daemon accepts no new work.
     pub fn stopping() {
         notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }
 
-    /// The daemon works, as it has to say again within [`Self::watchdog_interval`].
+    /// Reports that the daemon works. Must be repeated within [`Self::watchdog_interval`].
     pub fn alive() {
         notify(&[NotifyState::Watchdog]);
     }
 
-    /// How long the daemon may be silent before it is started anew (`WatchdogSec=`); `None` where nobody watches.
+    /// How long the daemon may be silent before systemd restarts it (`WatchdogSec=`). `None` without a watchdog.
     pub fn watchdog_interval() -> Option<Duration> {
         sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero())
     }

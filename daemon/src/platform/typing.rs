@@ -1,22 +1,22 @@
-//! A terminal that does not show what is typed.
+//! Hides what is typed at the terminal.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// While this lives, the terminal at standard input shows nothing of what is typed.
+/// Turns off echo on the terminal at standard input until dropped.
 #[derive(Debug)]
 pub struct HiddenTyping {
     before: Option<Termios>,
 }
 
 impl HiddenTyping {
-    /// Hides typing if standard input is a terminal.
+    /// Turns off echo if standard input is a terminal.
     pub fn start() -> Self {
         let input = std::io::stdin();
         let before = tcgetattr(&input).ok();
         if let Some(before) = &before {
             let mut hidden = before.clone();
             hidden.local_modes.remove(LocalModes::ECHO);
-            // The line feed shows that the line is over.
+            // Still echo the line feed, to show that the line was accepted.
             hidden.local_modes.insert(LocalModes::ECHONL);
             let _ = tcsetattr(&input, OptionalActions::Now, &hidden);
         }

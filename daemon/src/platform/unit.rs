@@ -1,16 +1,16 @@
-//! The systemd unit that runs infrad on this host, read from its files and drop-ins: its user, its credentials, its paths.
+//! The systemd unit of infrad on this host, read from its files and drop-ins: user, credentials and paths.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::accounts::Account;
 
-/// The unit of the packages.
+/// Name of the packaged unit.
 pub const UNIT: &str = "infrad.service";
-/// What the unit reads if its command line does not name another.
+/// Configuration file if the unit names no other.
 const CONFIGURATION: &str = "/etc/infra/infrad.yaml";
 
-/// Where systemd looks for units, the first one that has it wins (systemd.unit(5)).
+/// Unit directories in order of precedence (systemd.unit(5)).
 const PLACES: [&str; 5] = [
     "etc/systemd/system",
     "run/systemd/system",
@@ -22,12 +22,12 @@ const PLACES: [&str; 5] = [
 /// The `[Service]` section of infrad.service with its drop-ins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Every assignment, in the order in which systemd reads them.
+    /// All assignments, in the order in which systemd reads them.
     settings: Vec<(String, String)>,
 }
 
 impl Unit {
-    /// The unit of this host, if there is one.
+    /// Finds the unit of this host, if there is one.
     pub fn find() -> Option<Self> {
         Self::find_below(Path::new("/"))
     }
@@ -36,7 +36,7 @@ impl Unit {
         let text =
             PLACES.iter().find_map(|place| std::fs::read_to_string(root.join(place).join(UNIT)).ok())?;
         let mut settings = service_settings(&text);
-        // A file in an earlier place replaces one of the same name in a later place; the names decide the order.
+        // A drop-in replaces one with the same name in a later directory. File names decide the order.
         let mut drop_ins: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
         for place in PLACES {
             let folder = root.join(place).join(format!("{UNIT}.d"));
@@ -48,18 +48,18 @@ impl Unit {
         }
         let texts = drop_ins.values().filter_map(|path| std::fs::read_to_string(path).ok());
         texts.for_each(|text| settings.extend(service_settings(&text)));
-        // A masked unit is an empty one.
+        // A masked unit is empty.
         let unit = Self { settings };
         unit.command_line().is_some().then_some(unit)
     }
 
-    /// The unit of this text, without drop-ins.
+    /// Parses a unit without drop-ins.
     #[cfg(test)]
     pub fn of_text(text: &str) -> Self {
         Self { settings: service_settings(text) }
     }
 
-    /// Every assignment, in order.
+    /// All assignments, in order.
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
     }
@@ -74,7 +74,7 @@ impl Unit {
         )
     }
 
-    /// The configuration that the unit's command line names, or the usual one.
+    /// The configuration file that the unit uses, or the default.
     pub fn configuration(&self) -> PathBuf {
         let mut words = self.command_line().unwrap_or_default().split_whitespace();
         while let Some(word) = words.next() {
@@ -95,7 +95,7 @@ impl Unit {
         self.last("User").unwrap_or("root")
     }
 
-    /// The user with its groups; `None` if this machine's files do not list it.
+    /// The user with its groups. `None` if this machine's files do not list it.
     pub fn account(&self) -> Option<Account> {
         let mut account = Account::find(self.user())?;
         let named = self.last("Group").into_iter();
@@ -104,7 +104,7 @@ impl Unit {
         Some(account)
     }
 
-    /// The credentials that systemd hands to the unit: their names, and the files that they come from.
+    /// Names of the credentials that systemd passes to the unit, and their source files.
     pub fn credentials(&self) -> Vec<(&str, &str)> {
         let kinds = ["LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted"];
         let values = kinds.iter().flat_map(|kind| {
@@ -119,7 +119,7 @@ impl Unit {
             .collect()
     }
 
-    /// Whether the unit's sandbox lets it write to `path`: its own directories and `ReadWritePaths=`.
+    /// Whether the unit's sandbox allows writing to `path`: its own directories and `ReadWritePaths=`.
     pub fn may_write(&self, path: &Path) -> bool {
         if self.protection() != "strict" {
             return true;
@@ -133,12 +133,12 @@ impl Unit {
         own.chain(listed).any(|place| path.starts_with(place))
     }
 
-    /// How much of the system the unit may write.
+    /// The value of `ProtectSystem=`, which decides what the unit may write.
     pub fn protection(&self) -> &str {
         self.last("ProtectSystem").unwrap_or("no")
     }
 
-    /// The directories that systemd makes for the unit before it starts.
+    /// Whether systemd creates the directory `path` before the unit starts.
     pub fn makes(&self, path: &Path) -> bool {
         let words = |key| self.list(key).into_iter().flat_map(str::split_whitespace);
         let state = words("StateDirectory").any(|name| path == Path::new("/var/lib").join(name));
@@ -154,7 +154,7 @@ impl Unit {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The values of a setting that is a list: an empty assignment starts it again.
+    /// Values of a list setting. An empty assignment resets the list.
     fn list(&self, key: &str) -> Vec<&str> {
         let values = self.settings.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str());
         let mut list = Vec::new();
@@ -169,7 +169,7 @@ impl Unit {
     }
 }
 
-/// The assignments of the sections `[Service]`; a line that ends with a backslash continues (systemd.syntax(7)).
+/// Assignments in `[Service]` sections. A line that ends with a backslash continues (systemd.syntax(7)).
 fn service_settings(text: &str) -> Vec<(String, String)> {
     let mut settings = Vec::new();
     let (mut in_service, mut held) = (false, String::new());

@@ -1,16 +1,16 @@
-//! What the process uses of the machine.
+//! Resource usage of the process.
 
-/// Memory and files of this process.
+/// Memory and open files of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessUsage {
     pub resident_bytes: u64,
     pub open_files: u64,
-    /// `None` where there is no limit.
+    /// `None` if there is no limit.
     pub max_open_files: Option<u64>,
 }
 
 impl ProcessUsage {
-    /// As it is now; `None` where the system does not tell.
+    /// Current usage. `None` if the system does not report it.
     #[cfg(target_os = "linux")]
     pub fn now() -> Option<Self> {
         use rustix::process::{Resource, getrlimit};
@@ -19,7 +19,7 @@ impl ProcessUsage {
         let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
         let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
         let page_size = u64::try_from(rustix::param::page_size()).ok()?;
-        // The listing of the folder itself is one of them.
+        // Listing the directory opens one of them.
         let open_files = std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
         Some(Self {
             resident_bytes: pages.checked_mul(page_size)?,
@@ -28,7 +28,7 @@ impl ProcessUsage {
         })
     }
 
-    /// Not built on other systems yet.
+    /// Other systems are not built yet.
     #[cfg(not(target_os = "linux"))]
     pub fn now() -> Option<Self> {
         None
