@@ -38,9 +38,9 @@ pub struct ServiceSettings {
 /// How a service validates tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceKind {
-    /// By introspection, or through a reverse proxy.
+    /// By introspection or through a reverse proxy.
     Http,
-    /// An API server, with its webhook for tokens.
+    /// As a Kubernetes API server, with its token webhook.
     Kubernetes(Cluster),
 }
 

@@ -25,7 +25,7 @@ pub enum Purpose {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     Usable,
-    /// Nothing is there.
+    /// The file does not exist.
     Missing,
     /// The cause, and a command that fixes it.
     Unusable {

@@ -32,7 +32,7 @@ struct Known {
     hashes: Vec<[u8; 32]>,
     /// Time of the last successful read.
     read_at: Option<Instant>,
-    /// When reading failed last, and why.
+    /// Time and error of the last failed read.
     failed: Option<(Instant, ReadError)>,
 }
 
