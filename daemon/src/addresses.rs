@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_holds_its_addresses_however_they_are_written() {
+    fn network_contains_addresses_in_any_notation() {
         let networks = Networks::new(vec![
             "192.0.2.0/24".parse().expect("a network"),
             "2001:db8::/32".parse().expect("a network"),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_64_bits_is_one_party() {
+    fn slash_64_network_is_one_client() {
         assert_eq!(one_party(address("2001:db8::1")), one_party(address("2001:db8::ffff:1")));
         assert_ne!(one_party(address("2001:db8::1")), one_party(address("2001:db8:0:1::1")));
         assert_eq!(one_party(address("::ffff:192.0.2.1")), address("192.0.2.1"));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn embedded_ipv4_address_is_the_party() {
+    fn embedded_ipv4_address_is_the_client() {
         for (carried, client) in [
             ("64:ff9b::192.0.2.1", "192.0.2.1"),
             ("64:ff9b:1::192.0.2.1", "192.0.2.1"),

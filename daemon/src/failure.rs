@@ -133,7 +133,7 @@ mod tests {
     struct Transparent(Upper);
 
     #[test]
-    fn a_failure_says_what_why_and_what_to_try() {
+    fn failure_has_message_causes_and_hint() {
         let failure = Failure::new("the daemon cannot start").because(&Upper(Lower)).hint("`infrad check`");
         assert_eq!(
             failure.text(),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_twice() {
+    fn repeated_cause_is_omitted() {
         let failure = Failure::new("the daemon cannot start: the upper layer broke")
             .because(&Transparent(Upper(Lower)));
         assert_eq!(
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_says_whose_turn_it_is() {
+    fn exit_code_matches_failure_kind() {
         for (failure, code) in [(Failure::new(""), 1), (Failure::usage(""), 2), (Failure::away(""), 4)] {
             assert_eq!(failure.exit_code(), ExitCode::from(code));
         }

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_one_line_an_event_and_keeps_libraries_out() {
+    fn event_is_one_line_and_libraries_are_filtered() {
         let act = |_: &Log| {
             tracing::info!(provider = "okta", "provider is ready");
             tracing::debug!("too much");
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_changes_while_the_log_is_written() {
+    fn log_level_changes_at_runtime() {
         let text = logged(LogFormat::Text, |log| {
             tracing::debug!("not yet");
             log.change_level(LogLevel::Debug);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_bounded_line_whatever_is_in_it() {
+    fn event_is_one_bounded_line_for_any_content() {
         let act = |_: &Log| {
             tracing::info!(text = %"a\nb\u{1b}[2Jc\u{9b}d\r\u{2028}e", "first");
             tracing::info!(text = %"x".repeat(100_000), "second");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_raises_the_level_and_never_lowers_it_but_for_quiet() {
+    fn command_line_raises_level_and_only_quiet_lowers_it() {
         let verbose = |verbose| Verbosity { verbose, quiet: false };
         assert_eq!(level(LogLevel::Info, verbose(0)), LogLevel::Info);
         assert_eq!(level(LogLevel::Info, verbose(1)), LogLevel::Debug);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_never_get_below_warn() {
+    fn libraries_log_at_warn_at_most() {
         let filter = filter(LogLevel::Trace);
         assert!(filter.would_enable("infra_daemon::sessions", &Level::TRACE));
         for library in
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_level_holds_for_libraries_too() {
+    fn error_level_applies_to_libraries() {
         assert!(!filter(LogLevel::Error).would_enable("hyper", &Level::WARN));
     }
 }

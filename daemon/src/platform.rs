@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_told_to_take_the_data_from_the_user_who_has_them() {
+    fn chown_is_suggested_only_for_root_owned_data() {
         let told = |owner| PlatformError::OtherOwner { path: "/data".to_owned(), owner }.to_string();
         assert!(
             told(998).contains("run infrad as that user") && !told(998).contains("chown"),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_may_not_be_written_is_told_with_what_allows_it() {
+    fn read_only_file_system_has_advice() {
         let error =
             |kind: std::io::ErrorKind| PlatformError::Io { path: "/data".to_owned(), source: kind.into() };
         let advice = error(std::io::ErrorKind::ReadOnlyFilesystem).advice();

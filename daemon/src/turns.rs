@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_many_waiting_keeps_another_waiting_for_one_only() {
+    async fn busy_client_delays_another_by_one_request() {
         let turns = turns(1, 1000);
         let first = turns.take(GREEDY).await.expect("a turn");
         let mut greedy = Vec::new();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_party_never_has_all_turns() {
+    async fn one_client_never_holds_all_permits() {
         let turns = turns(4, 10);
         let mut held = Vec::new();
         for _ in 0..3 {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_party_that_has_too_many_waiting_is_told_so_and_others_are_not() {
+    async fn full_queue_of_one_client_rejects_only_that_client() {
         let turns = turns(1, 2);
         let first = turns.take(GREEDY).await.expect("a turn");
         let (second, third) = (stand(&turns, GREEDY).await, stand(&turns, GREEDY).await);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_longer_than_a_turn_may_take() {
+    async fn waiting_ends_at_the_timeout() {
         let time = Duration::from_millis(20);
         let limits = TurnLimits { at_once: 1, waiting_of_party: 256, waiting: 4096, time };
         let turns = Turns::new(limits);

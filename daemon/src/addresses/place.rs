@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_by_their_places() {
+    fn addresses_are_classified_by_reach() {
         for (place, addresses) in [
             (
                 Place::Public,

@@ -106,13 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_holds_nothing_that_a_terminal_obeys_or_a_reader_takes_for_a_line() {
+    fn json_escapes_control_and_line_separators() {
         let line = as_json("{\"message\":\"a\u{7f}\u{9b}31m\u{2028}\u{202e}b\"}");
         assert_eq!(line, "{\"message\":\"a\\u007f\\u009b31m\\u2028\\u202eb\"}\n");
     }
 
     #[test]
-    fn colours_stay_where_there_are_any_and_nothing_else_that_a_terminal_obeys() {
+    fn text_keeps_colours_and_escapes_other_sequences() {
         let colourful = "\u{1b}[1;31mred\u{1b}[0m";
         assert_eq!(as_text(colourful, true), format!("{colourful}\n"));
         assert_eq!(as_text(colourful, false), "\\u{1b}[1;31mred\\u{1b}[0m\n");

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn flush_writes_everything_and_gives_up_on_a_stalled_reader() {
+    fn flush_writes_everything_or_times_out() {
         let (reader, writer) = io::pipe().expect("a pipe");
         let queue = Queue::start(writer, |_| {}).expect("a thread");
         queue.push(b"last words\n");

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn directory_above_that_cannot_be_entered_is_named() {
+    fn inaccessible_parent_directory_is_named() {
         let folder = folder();
         let closed = folder.path().join("closed");
         fs::create_dir(&closed).expect("a directory");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_file_link_and_directory_are_told_apart() {
+    fn missing_file_link_and_directory_are_distinguished() {
         let folder = folder();
         let own = Account::of_this_process();
         let judge = |name: &str, purpose| Access::judge(&folder.path().join(name), purpose, &own);

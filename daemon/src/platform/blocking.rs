@@ -18,14 +18,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn operation_answers_and_its_panic_is_the_callers() {
+    async fn operation_returns_and_passes_on_panics() {
         assert_eq!(blocking(|| 7).await, 7);
         let panicked = tokio::spawn(blocking(|| std::panic::resume_unwind(Box::new(())))).await;
         assert!(panicked.expect_err("it panicked").is_panic());
     }
 
     #[test]
-    fn operation_that_never_began_ends_with_the_runtime() {
+    fn operation_not_started_is_cancelled_with_runtime() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(1)

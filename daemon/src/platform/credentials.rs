@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credential_of_another_unit_means_the_one_that_was_handed() {
+    fn credential_path_of_any_unit_maps_to_own_directory() {
         let own = Some(Path::new("/run/credentials/run-u7.service"));
         let named = Path::new("/run/credentials/infrad.service/root2.key");
         assert_eq!(handed_in(named, own), Path::new("/run/credentials/run-u7.service/root2.key"));

@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_found_by_its_address_and_taken_once() {
+    fn socket_is_found_by_address_and_taken_once() {
         let (mut handed, address) = handed();
         assert!(handed.take_at(([127, 0, 0, 2], address.port()).into()).is_none());
         assert_eq!(handed.take_at(address).expect("a socket").local_addr().expect("an address"), address);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_nobody_will_serve_is_named() {
+    fn unexpected_socket_is_reported() {
         let (handed, address) = handed();
         assert_eq!(handed.beside(&[address]), None);
         assert_eq!(handed.beside(&[([127, 0, 0, 1], 443).into()]), Some(address));

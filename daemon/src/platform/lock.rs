@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_taker_is_told_who_holds_the_lock() {
+    fn locked_directory_error_names_the_holder() {
         let directory = tempfile::tempdir().expect("a directory");
         let held = lock_data_directory(directory.path()).expect("the lock");
 
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_lock_is_refused() {
+    fn link_as_lock_file_is_rejected() {
         let directory = tempfile::tempdir().expect("a directory");
         let target = directory.path().join("target");
         std::fs::write(&target, "keep").expect("a file");

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_directory_is_made_for_its_owner_alone() {
+    fn private_directory_is_created_with_mode_0700() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("a/b");
         ensure_private_directory(&path).expect("a directory");
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_can_enter_is_refused() {
+    fn directory_open_to_others_is_rejected() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("open");
         fs::create_dir(&path).expect("a directory");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_directory_is_refused() {
+    fn link_to_directory_is_rejected() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("link");
         symlink(directory.path(), &path).expect("a link");
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_not_read() {
+    fn file_readable_by_others_is_rejected() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("secret");
         create_file(&path, b"s", 0o600).expect("a file");
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_root_may_be_handed_to_a_group_that_only_reads() {
+    fn root_file_may_be_group_readable_only() {
         const ROOT: u32 = 0;
         const OWN: u32 = 65_532;
         assert!(!is_too_open(0o440, ROOT, OWN) && !is_too_open(0o640, ROOT, OWN));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_a_directory_and_a_large_file_are_not_read() {
+    fn link_directory_and_large_file_are_rejected() {
         let directory = tempfile::tempdir().expect("a directory");
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         create_file(&file, b"eleven bytes", 0o600).expect("a file");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_with_its_mode() {
+    fn file_is_replaced_atomically_with_its_mode() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         create_file(&path, b"old", 0o400).expect("a file");

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn packaged_unit_is_read_with_its_user_credential_and_paths() {
+    fn packaged_unit_has_user_credential_and_paths() {
         let root = root(&[("usr/lib/systemd/system/infrad.service", PACKAGED)]);
         let unit = Unit::find_below(root.path()).expect("a unit");
         assert_eq!((unit.user(), unit.program()), ("infrad", Some("/usr/bin/infrad")));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn host_without_the_unit_or_with_a_masked_one_has_none() {
+    fn missing_or_masked_unit_is_not_found() {
         assert_eq!(Unit::find_below(root(&[]).path()), None);
         let masked = root(&[
             ("etc/systemd/system/infrad.service", ""),

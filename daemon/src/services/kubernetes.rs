@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_begins_as_kubernetes_own_do() {
+    fn reserved_kubernetes_names_are_rejected() {
         assert_eq!(allowed("infra:system:masters".to_owned()).as_deref(), Some("infra:system:masters"));
         for reserved in ["system:masters", "System:masters", "system:"] {
             assert_eq!(allowed(reserved.to_owned()), None, "{reserved}");

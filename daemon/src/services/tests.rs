@@ -8,7 +8,7 @@ fn cluster(api_audiences: &[&str]) -> Cluster {
 }
 
 #[test]
-fn an_api_server_is_answered_for_its_own_audiences_alone() {
+fn api_server_gets_only_its_own_audiences() {
     let asked = |audiences: &[&str]| audiences.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
     let cluster = cluster(&["https://kubernetes.default.svc"]);
     assert_eq!(cluster.audiences("prod", &[]), Some(vec!["prod"]));
