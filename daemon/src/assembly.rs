@@ -1,4 +1,4 @@
-//! Puts a daemon together from its configuration: the one place that knows every room.
+//! Builds a daemon from its configuration. The only module that knows all rooms.
 
 mod data_directory;
 mod error;
@@ -41,19 +41,19 @@ pub use data_directory::{Accepted, DataDirectory, lock};
 pub use error::AssemblyError;
 pub use operations::Operations;
 
-/// The longest pause before a root key is asked for again.
+/// Longest delay before retrying a root key.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// A daemon that listens, and is ready to [`run`](Self::run).
+/// A daemon that listens and is ready to [`run`](Self::run).
 pub struct Daemon {
     data_directory: DataDirectory,
     listener: TcpListener,
-    /// The tasks that answer operators, who are told to stop with the daemon.
+    /// Tasks that serve operators. They stop with the daemon.
     for_operators: Vec<JoinHandle<()>>,
     stopping: watch::Sender<bool>,
     certificates: Arc<Certificates>,
     tls: TlsServer,
-    /// Answers plain HTTP with the way to HTTPS.
+    /// Redirects plain HTTP to HTTPS.
     redirecting: Option<TcpListener>,
     sessions: Arc<Sessions>,
     public_urls: Vec<Origin>,
@@ -70,10 +70,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the data directory, binds the address and serves no user yet; operators are answered from the beginning.
-    /// While the first root key is away it waits, asking again after growing pauses. Sessions whose provider or user left
-    /// the configuration are ended before anybody can ask for them. Of the addresses in the configuration, those in `handed`
-    /// are open already.
+    /// Opens the data directory and binds the address, but serves no users yet. Serves operators from the beginning.
+    ///
+    /// While the first root key is unavailable, retries with growing delays. Ends sessions whose provider or user the
+    /// configuration no longer admits, before any request can use them. Uses sockets in `handed` for the configured
+    /// addresses that have one.
     pub async fn assemble(
         config: Config,
         config_path: PathBuf,
@@ -139,9 +140,9 @@ impl Daemon {
                 "the providers changed: ended sessions whose provider or user left the configuration"
             );
         }
-        // Last: a start that did not come so far is followed by one that looks again.
+        // Last, so that a start that fails before this point repeats the check.
         data_directory.store.replace_providers(rows).await?;
-        // Above what was ever noted: the data as it is now is newer than that of the last run.
+        // Higher than any recorded value, so that the current data counts as newer than that of the last run.
         let epoch = data_directory.store.raise_epoch(0).await?;
         data_directory.epoch_file.raise(&data_directory.keys.status().store, epoch)?;
         let names: Vec<String> = sessions.providers().iter().map(|it| it.settings().name.clone()).collect();
@@ -185,37 +186,37 @@ impl Daemon {
         })
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What users type, the one to tell them first.
+    /// The addresses that users type, the preferred one first.
     pub fn public_urls(&self) -> &[Origin] {
         &self.public_urls
     }
 
-    /// By what users prove it.
+    /// The pin that clients use to authenticate the daemon.
     pub fn pin(&self) -> Pin {
         self.certificates.local().pin()
     }
 
-    /// The certificate of its certification authority as PEM.
+    /// The daemon CA's certificate as PEM.
     pub fn authority_pem(&self) -> String {
         self.certificates.local().certificate_pem()
     }
 
-    /// What it tells of logins and sessions.
+    /// The daemon's audit log.
     pub fn audit(&self) -> Audit {
         self.audit.clone()
     }
 
-    /// What it proves itself with.
+    /// The daemon's certificates.
     pub fn certificates(&self) -> Arc<Certificates> {
         self.certificates.clone()
     }
 
-    /// Serves until `stop` is done, then lets what is under way end.
+    /// Serves until `stop` completes, then lets running requests finish.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let stopped = self.stopping.subscribe();
         let upkeep = Upkeep {
@@ -256,11 +257,11 @@ impl Daemon {
         };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
-        // It was told to stop, and has had as long as the requests to.
+        // It was told to stop at the same time as the listener and has the same time to finish.
         let _ = asking.await;
         upkeep.abort();
         waiting.abort();
-        // They end by themselves: the one was aborted, the others were told.
+        // All of these finish without further signals: upkeep was aborted, the others were told to stop.
         let _ = upkeep.await;
         for task in self.for_operators.into_iter().chain(redirecting) {
             let _ = task.await;
@@ -270,12 +271,12 @@ impl Daemon {
     }
 }
 
-/// The audit log, where the configuration wants one.
+/// Opens the audit log, if configured.
 pub fn open_audit(settings: Option<&AuditSettings>, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
     settings.map_or_else(|| Ok(Audit::none()), |settings| Audit::open(settings, clock))
 }
 
-/// Answers operators over the control socket, and whoever watches over the address for metrics.
+/// Serves operators on the control socket, and monitoring on the metrics address.
 fn answer_operators(
     config: &Config,
     handed: &mut HandedSockets,
@@ -305,7 +306,7 @@ fn answer_operators(
     Ok(tasks)
 }
 
-/// Opens the keys. A root key that is away may come back: until then the daemon waits, and says why.
+/// Opens the keys. While a root key is unavailable, retries and reports why.
 async fn wait_for_keys(config: &Config, stage: &Stage) -> Result<Keys, AssemblyError> {
     let mut pause = Duration::from_secs(1);
     loop {
@@ -322,17 +323,17 @@ async fn wait_for_keys(config: &Config, stage: &Stage) -> Result<Keys, AssemblyE
     }
 }
 
-/// What users type to reach a daemon of this configuration, as far as can be said before it listens.
+/// Addresses that users type to reach a daemon with this configuration, as far as known before it listens.
 pub fn expected_public_urls(config: &Config) -> Vec<Origin> {
     public_urls::of(config, config.listen)
 }
 
-/// Done when `stopped` says so, or when nobody is left to say it.
+/// Completes when `stopped` becomes true or its sender is dropped.
 async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Whoever connects to a socket that is handed over and served by nobody would wait for ever.
+/// Rejects a passed socket that nothing serves, because connections to it would hang.
 fn check_addresses(handed: &HandedSockets, config: &Config) -> Result<(), AssemblyError> {
     let others = config.https.redirect_http.iter().chain(&config.metrics);
     let expected: Vec<SocketAddr> = others.copied().chain([config.listen]).collect();
@@ -355,7 +356,8 @@ fn bind_control(data_dir: &Path) -> Result<ControlSocket, AssemblyError> {
         .map_err(|source| AssemblyError::ControlSocket { data_dir: data_dir.display().to_string(), source })
 }
 
-/// The row of a provider. For `plaintext` its reference is the secret itself: it is sealed like one, always.
+/// The stored row of a provider. The client secret reference is always sealed, because a `plaintext` reference contains
+/// the secret itself.
 fn provider_row(settings: &crate::identity::ProviderSettings, sealer: &FieldSealer) -> ProviderRow {
     let place =
         Place { table: "providers", row: &settings.name, column: "client_secret_reference", version: 1 };

@@ -1,4 +1,4 @@
-//! What the program does for each command line.
+//! Dispatches command lines to their implementation.
 
 mod as_service;
 mod audit;
@@ -39,7 +39,7 @@ use crate::outbound;
 use crate::platform::{HandedSockets, PlatformError, Unit};
 use crate::terminal::Terminal;
 
-/// What every command is given.
+/// Global options of every command.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub config_path: PathBuf,
@@ -57,7 +57,7 @@ impl Context {
         }
     }
 
-    /// The configuration, whose warnings are told.
+    /// Reads the configuration and prints its warnings.
     fn read_config(&self) -> Result<Config, Failure> {
         let config = Config::read(&self.config_path)?;
         config.warnings.iter().for_each(|warning| self.terminal.warn(warning));
@@ -72,11 +72,11 @@ impl Context {
     }
 }
 
-/// Does what `command` asks.
+/// Runs `command`.
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve { accept_rollback, new_store, domain } => {
-            // Here, while there is one thread.
+            // Taken here, while the process has only one thread.
             let handed = HandedSockets::take().map_err(|error| {
                 Failure::new("a socket of the service manager cannot be used").because(&error)
             })?;
@@ -102,15 +102,15 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     }
 }
 
-/// How long threads may take to end after the command has.
+/// How long to wait for threads after the command has finished.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// Runs a daemon, on all cores.
+/// Runs a daemon on all cores.
 fn serve_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     run_on(&mut tokio::runtime::Builder::new_multi_thread(), command)
 }
 
-/// Runs a command that waits for others, and does one thing after the other.
+/// Runs a sequential command that mostly waits.
 fn block_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     run_on(tokio::runtime::Builder::new_current_thread().max_blocking_threads(1), command)
 }
@@ -124,13 +124,13 @@ fn run_on(
         .build()
         .map_err(|error| Failure::new("the program cannot start its threads").because(&error))?;
     let outcome = runtime.block_on(command);
-    // Threads that still run when the program ends would meet libraries that are gone; one that hangs, in a look-up of
-    // a name for example, must not keep it.
+    // A thread that still runs when the process exits may use libraries that are already unloaded. A hanging one, for
+    // example in a DNS lookup, must not block the exit.
     runtime.shutdown_timeout(LAST_WAIT);
     outcome
 }
 
-/// `what` did not come about because of `error`.
+/// Converts an error into the failure `what`, with a hint.
 fn failure_of(what: &str, error: &AssemblyError) -> Failure {
     match error {
         AssemblyError::Key(key) => failure_for_keys(what, error, Some(key)),
@@ -152,12 +152,12 @@ fn failure_of(what: &str, error: &AssemblyError) -> Failure {
     }
 }
 
-/// The failure of `error`, which is that of a root key where there is one.
+/// A failure caused by `error`, with advice if a root key caused it.
 fn failure_for_keys(what: &str, error: &dyn Error, key: Option<&KeyError>) -> Failure {
     failure_with(what, error, key.is_some_and(KeyError::is_away), key.and_then(KeyError::advice))
 }
 
-/// The failure of an operation, told by whoever was to do it.
+/// A failure that the process performing the operation reported.
 fn failure_of_operation(what: &str, error: &OperationFailure) -> Failure {
     failure_with(what, error, error.is_away, error.advice.as_deref())
 }
@@ -182,7 +182,7 @@ impl From<ControlError> for Failure {
             ControlError::Failed(failure) => {
                 failure_of_operation("the running infrad could not do it", failure)
             }
-            // What was asked for came, and has no place here.
+            // The response arrived but cannot be stored.
             ControlError::Write(source) => Self::new("the file cannot be written")
                 .because(source)
                 .hint("free space on its file system, or name a file on another one"),

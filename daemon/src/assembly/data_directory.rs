@@ -1,4 +1,4 @@
-//! A data directory in exclusive use, with its keys and its store open.
+//! A data directory in exclusive use, with its keys and store open.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::store::{self, Store};
 use crate::tls::LocalAuthority;
 use crate::upkeep::EpochFile;
 
-/// A data directory that no other process uses.
+/// An open data directory that no other process uses.
 pub struct DataDirectory {
     _lock: DataDirectoryLock,
     pub(super) path: PathBuf,
@@ -24,23 +24,25 @@ pub struct DataDirectory {
     pub(super) epoch_file: EpochFile,
 }
 
-/// What an operator said about the data at a start.
+/// Exceptions that the operator accepted for this start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// It may be older than it was: all its sessions are ended.
+    /// The data may be older than before. Ends all sessions.
     pub rollback: bool,
-    /// A new store may be created where the rollback guard knows another one.
+    /// A new store may be created even if the rollback guard knows another one.
     pub new_store: bool,
 }
 
-/// Takes the data directory for this process alone, creating it where it is not there.
+/// Locks the data directory for this process and creates it if it is missing.
 pub fn lock(config: &Config) -> Result<DataDirectoryLock, AssemblyError> {
     platform::ensure_private_directory(&config.data_dir)?;
     Ok(platform::lock_data_directory(&config.data_dir)?)
 }
 
-/// Whether a new store would be created. Refuses that where the rollback guard knows another one: more often than not `dataDir`
-/// is the wrong directory then, or its volume is not mounted, and users would find a daemon with another fingerprint.
+/// Whether a new store would be created.
+///
+/// Fails if the rollback guard knows another store: usually `dataDir` is wrong or its volume is not mounted, and users
+/// would find a daemon with a different fingerprint.
 pub(super) fn check_new_store(config: &Config, accepted: Accepted) -> Result<bool, AssemblyError> {
     if !keys::is_unused(&config.data_dir)? {
         return Ok(false);
@@ -62,7 +64,7 @@ pub(super) fn warn_of_new_store(is_new: bool, config: &Config, fingerprint: Pin)
     }
 }
 
-/// A store that was started before is known to the rollback guard, unless its file was removed or is another one.
+/// Warns if a store that was started before is unknown to the rollback guard, because its file was removed or replaced.
 fn warn_of_missing_record(epoch_file: &EpochFile, seen: Option<u64>, epoch: u64) {
     if let (Some(path), None, 1..) = (epoch_file.path(), seen, epoch) {
         tracing::warn!(
@@ -74,7 +76,7 @@ fn warn_of_missing_record(epoch_file: &EpochFile, seen: Option<u64>, epoch: u64)
 }
 
 impl DataDirectory {
-    /// Takes the data directory, and opens what is in it, or creates it.
+    /// Locks the data directory and opens or creates its contents.
     pub async fn open(config: &Config) -> Result<Self, AssemblyError> {
         let lock = lock(config)?;
         check_new_store(config, Accepted::default())?;
@@ -89,7 +91,7 @@ impl DataDirectory {
         config: &Config,
         accepted: Accepted,
     ) -> Result<Self, AssemblyError> {
-        // Only now: a header that authenticates says which database counts.
+        // Only after the key file was authenticated, because it names the current database.
         let current = keys.database_file();
         store::remove_strays(&config.data_dir, &current)?;
         let store = Store::open(&config.data_dir.join(current), &keys.database_key())?;
@@ -110,7 +112,7 @@ impl DataDirectory {
         Ok(Self { _lock: lock, path: config.data_dir.clone(), keys: Arc::new(keys), store, epoch_file })
     }
 
-    /// The daemon's certification authority, with a leaf for the hosts of `public_urls`.
+    /// The daemon's CA, with a leaf certificate for the hosts in `public_urls`.
     pub async fn authority(
         &self,
         public_urls: &[Origin],

@@ -1,4 +1,4 @@
-//! What keeps a daemon from being put together.
+//! Errors that prevent a daemon from starting.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::platform::PlatformError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
 
-/// Why a daemon cannot be put together.
+/// Why a daemon cannot be assembled.
 #[derive(Debug, thiserror::Error)]
 pub enum AssemblyError {
     #[error(transparent)]

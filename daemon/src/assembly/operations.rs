@@ -1,4 +1,5 @@
-//! What operators ask of the data directory's holder: the running daemon, or the command itself where none runs.
+//! Operations for operators, performed by the process that holds the data directory: the running daemon, or the command
+//! itself if no daemon runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,10 +28,10 @@ use crate::store::{Store, StoreError};
 use crate::tls::{Certificates, TlsError};
 use crate::upkeep::{BackupError, LiveSessions, Supervision, create_backup, rotate};
 
-/// The operations on an open data directory. One that changes something waits for the one before it.
+/// Operations on an open data directory. Those that change something run one at a time.
 pub struct Operations {
     data_dir: PathBuf,
-    /// Its `keys` are read anew, so that a root key can be added while the daemon runs.
+    /// Its `keys` section is read again for each operation, so that a root key can be added while the daemon runs.
     config_path: PathBuf,
     keys: Arc<Keys>,
     store: Store,
@@ -39,7 +40,7 @@ pub struct Operations {
     one_at_a_time: Mutex<()>,
 }
 
-/// How far a daemon has come, for whoever asks.
+/// Progress of a daemon, for operators and monitoring.
 pub(super) struct Stage {
     started_at: Timestamp,
     backends: Backends,
@@ -48,12 +49,12 @@ pub(super) struct Stage {
 }
 
 enum Progress {
-    /// Why it waits.
+    /// The reason for waiting.
     Waiting(String),
     Serving(Arc<Serving>),
 }
 
-/// What a daemon that serves can tell.
+/// State of a serving daemon that operations need.
 pub(super) struct Serving {
     pub(super) public_urls: Vec<Origin>,
     pub(super) certificates: Arc<Certificates>,
@@ -82,7 +83,7 @@ impl Operations {
         }
     }
 
-    /// Does what needs no running daemon; `None` for the rest.
+    /// Performs an operation that needs no running daemon. Returns `None` for others.
     pub async fn perform(&self, operation: Operation) -> Option<Answered> {
         let name = match operation {
             Operation::Rewrap => Some("rewrap"),
@@ -146,7 +147,7 @@ impl Operations {
         Ok(Answered::File(Box::new(backup)))
     }
 
-    /// The root keys as the configuration names them now.
+    /// The root keys in the current configuration file.
     fn root_keys(&self) -> Result<Vec<RootKeySettings>, OperationFailure> {
         let config = Config::read(&self.config_path).map_err(|error| OperationFailure {
             cause: format!("the configuration cannot be read anew: {error}"),
@@ -171,7 +172,7 @@ impl Stage {
         *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Serving(Arc::new(serving));
     }
 
-    /// Why it is not ready; `None` when it is.
+    /// Why the daemon is not ready, or `None` if it is.
     pub(super) fn not_ready_because(&self) -> Option<String> {
         match self.progress() {
             Err(cause) => Some(cause),
@@ -179,7 +180,7 @@ impl Stage {
         }
     }
 
-    /// Answers an operation, or says why it cannot be yet.
+    /// Performs an operation, or returns why the daemon cannot do so yet.
     pub(super) async fn perform(&self, operation: Operation) -> Answered {
         match (operation, self.progress()) {
             (Operation::Status, progress) => self.status(progress),
@@ -234,7 +235,7 @@ impl Stage {
         }
     }
 
-    /// What there is to measure; `None` while it waits.
+    /// Current metrics, or `None` while the daemon waits.
     pub(super) fn observe(&self) -> Option<Observed> {
         let serving = self.progress().ok()?;
         Some(Observed {
@@ -258,7 +259,7 @@ impl Stage {
 
     fn status(&self, progress: Result<Arc<Serving>, String>) -> Answered {
         let (serving, waiting_for) = match progress {
-            // The same as `/readyz` says.
+            // The same check as `/readyz`.
             Ok(serving) => {
                 let cause = serving.sessions.check_store().err().map(|error| error.to_string());
                 (Some(serving), cause)
@@ -327,7 +328,7 @@ impl From<AssemblyError> for OperationFailure {
     }
 }
 
-/// What failed, and the root key that it was for, where it was.
+/// Converts an error, with advice if a root key caused it.
 fn failure_of(error: &dyn std::error::Error, key: Option<&KeyError>) -> OperationFailure {
     OperationFailure {
         cause: error.to_string(),

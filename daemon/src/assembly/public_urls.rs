@@ -1,4 +1,4 @@
-//! What users type to reach the daemon, where the configuration does not say.
+//! Derives the public URLs of the daemon if the configuration names none.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,8 +8,8 @@ use infra_shared::origin::Origin;
 use crate::config::Config;
 use crate::tls::{CertificateFiles, OtherSource};
 
-/// The configured public URLs, or those that can be expected to reach a daemon that listens on `bound`; the one to
-/// tell users first.
+/// The configured public URLs, or else those expected to reach a daemon bound to `bound`. The preferred one comes
+/// first.
 pub(super) fn of(config: &Config, bound: SocketAddr) -> Vec<Origin> {
     if !config.public_urls.is_empty() {
         return config.public_urls.clone();
@@ -25,13 +25,13 @@ pub(super) fn of(config: &Config, bound: SocketAddr) -> Vec<Origin> {
     domains.iter().cloned().chain(others).collect()
 }
 
-/// The DNS names of certificate files, where they can be used; what is wrong with them is told where they are opened.
+/// DNS names in the certificate files. Errors are ignored here and reported where the files are opened.
 fn named(files: &CertificateFiles) -> Vec<String> {
     let names = files.names(SystemClock.now()).unwrap_or_default();
     names.into_iter().filter(|name| !name.contains('*') && name.parse::<IpAddr>().is_err()).collect()
 }
 
-/// The hosts of `public_urls`, as a certificate names them.
+/// Hosts of `public_urls` as certificates name them.
 pub(super) fn host_names(public_urls: &[Origin]) -> Vec<String> {
     let mut names = Vec::new();
     for origin in public_urls {
@@ -52,7 +52,7 @@ fn expected(bound: SocketAddr, host_name: &str) -> Vec<Origin> {
     } else {
         vec![host_name.to_owned(), address.to_string()]
     };
-    // A host name that is none (with an underscore, or of digits alone) cannot be in a certificate either.
+    // Skips invalid host names (with an underscore, or only digits), which certificates cannot contain either.
     hosts
         .iter()
         .filter_map(

@@ -1,7 +1,7 @@
-//! `infrad as-service`: runs another command of infrad as the systemd unit runs the daemon.
+//! `infrad as-service`: runs another infrad command the way the systemd unit runs the daemon.
 //!
-//! systemd-run starts it with every setting of infrad.service and its drop-ins: the user, the credentials, the environment, the
-//! directories and the sandbox. Standard streams are passed through as they are, and the exit code is that of the command.
+//! systemd-run applies the settings of infrad.service and its drop-ins: user, credentials, environment, directories and
+//! sandbox. Standard streams are passed through, and the exit code is the command's.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::arguments::{Arguments, AuditCommand, BackupCommand, Command};
 use crate::failure::Failure;
 use crate::platform::{UNIT, Unit};
 
-/// What makes a service of a unit: how it is started, watched and ended.
+/// Settings about starting, watching and stopping a service. Commands do not get them.
 const OF_THE_DAEMON: [&str; 17] = [
     "Type",
     "NotifyAccess",
@@ -36,9 +36,9 @@ const OF_THE_DAEMON: [&str; 17] = [
     "RuntimeMaxSec",
     "OOMPolicy",
 ];
-/// With these, a file that the operator names would be another one, or none.
+/// Settings to override because they would hide or replace a file that the operator names.
 const HIDES_FILES: [&str; 3] = ["PrivateTmp=no", "ProtectHome=no", "ProtectSystem=no"];
-/// From here on, exit codes are those of systemd: a step before the program failed (systemd.exec(5)).
+/// Exit codes from here on come from systemd: a step before the program failed (systemd.exec(5)).
 const FIRST_OF_SYSTEMD: i32 = 200;
 const INTERRUPTED: u8 = 130;
 
@@ -67,7 +67,7 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
     );
     process.arg("--").arg(unit.program().unwrap_or("/usr/bin/infrad"));
     process.args(with_absolute_paths(words, &arguments));
-    // What the unit's command line says holds for its commands too, unless the operator says otherwise.
+    // Use the unit's configuration unless the operator names another.
     if arguments.global.config == context.config_path {
         process.arg("--config").arg(unit.configuration());
     }
@@ -77,7 +77,7 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
     }
 }
 
-/// What is wrong with the command, as if it was typed alone.
+/// Reports an error in the command as if it had been typed alone.
 fn misuse(answer: &clap::Error, typed: &[OsString]) -> Result<ExitCode, Failure> {
     let Some(Misuse { what, because, hint }) = Misuse::of(answer, &Arguments::command(), typed) else {
         return crate::terminal::show_usage(answer).map_err(|error| Failure::output(&error));
@@ -85,7 +85,7 @@ fn misuse(answer: &clap::Error, typed: &[OsString]) -> Result<ExitCode, Failure>
     Err(Failure::usage(what).because_text(because).hint(hint))
 }
 
-/// The unit itself does the rest.
+/// Rejects commands that the unit itself performs or that do not depend on the service.
 fn expect_command(command: &Command) -> Result<(), Failure> {
     let refused = match command {
         Command::Serve { .. } => "`serve` is what the unit runs",
@@ -100,7 +100,7 @@ fn expect_command(command: &Command) -> Result<(), Failure> {
         .hint("`systemctl start infrad` starts the daemon; name another command, such as `infrad as-service status`"))
 }
 
-/// systemd would end with a number and no word about it.
+/// Checks that credential files exist, because systemd would fail with only a number.
 fn expect_credentials(unit: &Unit) -> Result<(), Failure> {
     let credentials = unit.credentials();
     let missing =
@@ -121,7 +121,7 @@ fn properties(unit: &Unit, command: &Command) -> Vec<String> {
     let settings = unit.settings().iter().filter(|(key, _)| !is_of_the_daemon(key));
     let mut properties: Vec<String> = settings.map(|(key, value)| format!("{key}={value}")).collect();
     if properties.iter().any(|property| property.starts_with("RuntimeDirectory=")) {
-        // It is the daemon's, which goes on.
+        // The runtime directory belongs to the running daemon.
         properties.push("RuntimeDirectoryPreserve=yes".to_owned());
     }
     if named_file(command).is_some() {
@@ -130,7 +130,7 @@ fn properties(unit: &Unit, command: &Command) -> Vec<String> {
     properties
 }
 
-/// The file of the operator that a command reads or writes.
+/// The operator's file that a command reads or writes.
 fn named_file(command: &Command) -> Option<&Path> {
     match command {
         Command::Backup { command: Some(BackupCommand::Verify { file, .. }), .. }
@@ -142,7 +142,7 @@ fn named_file(command: &Command) -> Option<&Path> {
     }
 }
 
-/// The words, with paths that do not depend on the directory that the operator is in.
+/// The arguments with absolute paths, because the command runs in another directory.
 fn with_absolute_paths(words: &[OsString], arguments: &Arguments) -> Vec<OsString> {
     let named = [named_file(&arguments.command), Some(arguments.global.config.as_path())];
     let absolute = |word: &OsString| {
@@ -166,7 +166,7 @@ fn with_absolute_paths(words: &[OsString], arguments: &Arguments) -> Vec<OsStrin
     words.iter().map(absolute).collect()
 }
 
-/// Waits for the command; `None` if it was interrupted, which ends its unit too and leaves the terminal as it was.
+/// Waits for the command. Returns `None` after an interrupt, which also stops the unit and restores the terminal.
 async fn wait(mut process: Process, name: &str) -> Result<Option<ExitStatus>, Failure> {
     let failed = |error: &std::io::Error| {
         Failure::new("systemd-run cannot be started").because(error).hint("`apt install systemd dbus`")
@@ -181,7 +181,7 @@ async fn wait(mut process: Process, name: &str) -> Result<Option<ExitStatus>, Fa
         status = &mut waiting => Some(status),
         () = async { tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () } } => None,
     };
-    // systemd-run may have had the same signal, which ends it and not the unit.
+    // systemd-run may have received the same signal, which ends it but not the unit.
     let is_over = matches!(&status, Some(Ok(Ok(status))) if status.code().is_some());
     if !is_over {
         let _ = Process::new("systemctl").args(["stop", name]).stderr(Stdio::null()).status();
@@ -194,7 +194,7 @@ async fn wait(mut process: Process, name: &str) -> Result<Option<ExitStatus>, Fa
     status.map(Some).map_err(|error| failed(&error))
 }
 
-/// The exit code of the command, or why it was not started.
+/// Returns the command's exit code, or explains why systemd did not start it.
 fn explain(status: ExitStatus, unit: &Unit, name: &str) -> Result<ExitCode, Failure> {
     let journal = format!("`journalctl -u {name}` has what systemd says");
     let code = status.code().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `infrad audit verify`: whether the audit log is an unbroken chain, and what that shows.
+//! `infrad audit verify`: checks that the audit log is an unbroken chain and explains the result.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

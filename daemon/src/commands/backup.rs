@@ -55,7 +55,7 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
     context.terminal.say("making a backup …");
     perform_to_file(context, &config, Operation::Backup, beside.as_file_mut()).await?;
     beside.as_file().sync_all().map_err(|error| failed(&error))?;
-    // Whole, or not there.
+    // Atomically: the file is complete or absent.
     beside.persist_noclobber(file).map_err(|error| failed(&error))?;
     crate::platform::sync_directory(file).map_err(|error| failed(&error))?;
     context.terminal.say(&format!(

@@ -1,4 +1,4 @@
-//! `infrad ca`: the daemon's own certification authority, shown and succeeded, whether the daemon runs or not.
+//! `infrad ca`: prints and rotates the daemon's own CA. Works with or without a running daemon.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ fn describe(certificates: &AuthorityCertificates) -> String {
     }
 }
 
-/// Asks the running daemon, or opens its data directory where none runs.
+/// Asks the running daemon, or opens its data directory if none runs.
 async fn ask(
     context: &Context,
     config: &Config,

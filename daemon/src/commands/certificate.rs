@@ -1,4 +1,4 @@
-//! `infrad certificate renew`: a new certificate for the running daemon, now.
+//! `infrad certificate renew`: makes the running daemon renew its certificate now.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! `infrad check`: reads the configuration and says what it means, and whether the service can use the files that it names,
-//! without a network; with `--live`, tries everything that it names.
+//! `infrad check`: explains the configuration and checks, without a network, that the service can use the files it
+//! names. With `--live`, tests everything that it names.
 
 mod access;
 mod live;
@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
     }
     let mut found = access::judge(context, &config);
     let is_refused = |tried: &Tried| tried.about == "https" && fails(tried);
-    // What is wrong with the files themselves has no meaning while nobody can read them.
+    // The contents do not matter while the service cannot read the files.
     if !found.iter().any(is_refused)
         && let OtherSource::Files(files) = &config.https.source
         && let Err(error) = certificate_until(&config, files)
@@ -53,7 +53,8 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
     Ok(live::exit_code(&found))
 }
 
-/// Looks at secrets in files, variables and the configuration itself. One that is not there may be there for the service.
+/// Checks secrets in files, variables and the configuration. A missing one is not an error, because the service may
+/// have it.
 async fn check_local_secrets(config: &Config) -> Result<(), Failure> {
     let client_secrets = config.providers.iter().map(|provider| {
         (format!("the client secret of provider `{}` cannot be used", provider.name), &provider.client_secret)
@@ -97,13 +98,13 @@ fn report_as_json(config: &Config, found: &[Tried]) -> String {
     format!("{report:#}\n")
 }
 
-/// Until when the certificate files can be served with for the address that users are told first.
+/// When the certificate files expire, if they are valid for the preferred address.
 fn certificate_until(config: &Config, files: &CertificateFiles) -> Result<Timestamp, FilesError> {
     let first = expected_public_urls(config).first().map(|origin| origin.host().to_owned());
     files.examine(&Vec::from_iter(first), SystemClock.now())
 }
 
-/// How HTTPS is served, in a line.
+/// Describes in one line how HTTPS is served.
 fn https(config: &Config) -> String {
     match &config.https.source {
         OtherSource::None => "a certification authority of its own".to_owned(),
@@ -117,7 +118,7 @@ fn https(config: &Config) -> String {
     }
 }
 
-/// What the configuration means, without any value of a secret.
+/// Describes the configuration without secret values.
 fn report(config: &Config, found: &[Tried]) -> String {
     let mut lines: Vec<String> = config.providers.iter().map(provider).collect();
     lines.extend(shared_ports::find(&config.providers).iter().map(shared_ports::SharedPorts::text));
@@ -140,7 +141,7 @@ fn fails(tried: &Tried) -> bool {
 }
 
 fn provider(provider: &ProviderSettings) -> String {
-    // A reference prints itself without a plaintext value.
+    // The reference prints itself without a plaintext value.
     format!(
         "provider {}: issuer {}, client secret {}",
         provider.name, provider.issuer, provider.client_secret

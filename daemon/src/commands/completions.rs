@@ -1,4 +1,4 @@
-//! `infrad completions`: the script that lets a shell complete this program's arguments.
+//! `infrad completions`: prints the shell completion script.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `infrad dev`: everything on loopback, in a throw-away directory, with a development identity provider.
+//! `infrad dev`: runs a daemon and a development identity provider on loopback, in a temporary directory.
 
 use std::env;
 use std::ffi::OsString;
@@ -32,7 +32,7 @@ use crate::sessions::{Admins, SessionLimits};
 const CLIENT_ID: &str = "infra-development";
 const REDIRECT_PORTS: usize = 3;
 
-/// Runs until `command` ends, and answers its status; without a command, until SIGINT or SIGTERM.
+/// Runs `command` and returns its status. Without a command, runs until SIGINT or SIGTERM.
 pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitCode, Failure> {
     let directory = TempDir::with_prefix("infrad-dev-").map_err(failed("make a throw-away directory"))?;
     let client_secret = SecretString::from(random::alphanumeric(32));
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     let mut config = configuration(directory.path(), provider.issuer(), &client_secret, redirect_uris);
 
     if !command.is_empty() {
-        // The command's own words are what is to be read.
+        // Keep the log out of the command's output.
         config.log.level = LogLevel::Warn;
     }
     logging::start(config.log, context.verbosity, context.terminal).map_err(|error| no_log(&error))?;
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(daemon.run(async move {
-        // A sender that is gone means the same.
+        // A dropped sender means the same.
         let _ = stopped.await;
     }));
     let status = run_command(command, &environment).await.map_err(|error| {
@@ -71,12 +71,12 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         Failure::new(format!("`{program}` cannot be run")).because(&error)
     });
     drop(stop);
-    // The command's status is what counts, however the daemon ended.
+    // Only the command's status matters.
     let _ = running.await;
     Ok(ExitCode::from(status?))
 }
 
-/// The configuration that no file can express: an issuer without TLS, on loopback.
+/// A configuration that no file can express: an issuer without TLS, on loopback.
 fn configuration(
     directory: &Path,
     issuer: &str,
@@ -133,7 +133,7 @@ fn configuration(
     }
 }
 
-/// A service to ask for tokens of: `infra token --audience demo`.
+/// A service for audience tokens: `infra token --audience demo`.
 fn demonstration() -> ServiceSettings {
     let name = "demo".to_owned();
     ServiceSettings {
@@ -147,7 +147,7 @@ fn demonstration() -> ServiceSettings {
     }
 }
 
-/// What a command needs to use this daemon: where it is, by what it is proven, and `infra` itself.
+/// Environment for commands that use this daemon: its address, its fingerprint, and the folder of `infra`.
 fn environment(directory: &Path, daemon: &Daemon) -> Result<Vec<(OsString, OsString)>, Failure> {
     let authority = directory.join("ca.pem");
     std::fs::write(&authority, daemon.authority_pem())
@@ -189,9 +189,9 @@ fn instructions(environment: &[(OsString, OsString)]) -> String {
     )
 }
 
-/// Redirect URIs on ports that were free a moment ago.
+/// Redirect URIs on currently free ports.
 fn free_redirect_uris() -> io::Result<Vec<String>> {
-    // All are held until the last is drawn, so that they differ.
+    // All ports stay bound until the last is chosen, so that they differ.
     let listeners = (0..REDIRECT_PORTS)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<io::Result<Vec<_>>>()?;
@@ -201,7 +201,7 @@ fn free_redirect_uris() -> io::Result<Vec<String>> {
         .collect()
 }
 
-/// How a step of starting fails.
+/// Converts an I/O error in a step of the start.
 fn failed(step: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::new(format!("`infrad dev` cannot {step}")).because(&error)
 }

@@ -1,4 +1,4 @@
-//! `infrad fingerprint`: by what users prove this daemon, whether it runs or not.
+//! `infrad fingerprint`: prints the daemon's fingerprint. Works with or without a running daemon.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use crate::control::{self, Identity, Operation};
 use crate::failure::Failure;
 use crate::platform::PlatformError;
 
-/// Asks the running daemon, or opens its data directory where none runs. A daemon that never ran gets its certification
-/// authority here, so that users can be told before the first start.
+/// Asks the running daemon, or opens its data directory if none runs.
+///
+/// Creates the CA of a daemon that never ran, so that users can get the fingerprint before the first start.
 pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     if why_outside(context, &config).is_some() {

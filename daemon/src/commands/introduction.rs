@@ -1,9 +1,9 @@
-//! What an operator gives to users: where the daemon is, by what they prove it, and the line to type.
+//! Text that an operator gives to users: addresses, fingerprint and the sign-in command.
 
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 
-/// Addresses, fingerprint, and the exact `infra login` line for the first address.
+/// Addresses, fingerprint, and the exact `infra login` command for the first address.
 pub(super) fn of(public_urls: &[Origin], pin: Pin) -> String {
     let mut lines: Vec<String> =
         public_urls.iter().map(|origin| format!("  address      {origin}")).collect();
@@ -16,7 +16,7 @@ pub(super) fn of(public_urls: &[Origin], pin: Pin) -> String {
     lines.join("\n")
 }
 
-/// The line that signs a user in here for the first time.
+/// The command for a user's first sign-in.
 pub(super) fn login_line(public_urls: &[Origin], pin: Pin) -> Option<String> {
     let origin = public_urls.first()?.to_string();
     let server = origin.trim_start_matches("https://");

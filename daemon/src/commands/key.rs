@@ -1,4 +1,4 @@
-//! `infrad key`: which keys protect the store, and how they are changed.
+//! `infrad key`: shows and changes the keys that protect the store.
 
 use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use crate::keys::{self, KeyStatus, RecoveryKey};
 use crate::platform::HiddenTyping;
 
 const REWRAPPING: &str = "wrapping the data key under the first root key of the configuration …";
-/// A recovery key with all its dashes is shorter.
+/// Longer than a recovery key with all its dashes.
 const LONGEST_LINE: u64 = 1024;
 
 pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCode, Failure> {
@@ -59,7 +59,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
                  read the store.",
             );
             let line = Zeroizing::new(format!("{}\n", *key));
-            // However the output was lost, the key is.
+            // If the output fails, the key is lost.
             context.terminal.data(line.as_bytes()).map_err(|error| {
                 Failure::new("cannot print the recovery key, which is lost: it has replaced the one before")
                     .because(&error)
@@ -78,7 +78,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Has the data key, which the recovery key opens, wrapped by the first root key.
+/// Unwraps the data key with the recovery key and wraps it with the first root key.
 async fn rewrap_recovered(context: &Context, config: &Config) -> Result<KeyStatus, Failure> {
     expect_inside(context, config)?;
     expect_store(config)?;
@@ -92,10 +92,10 @@ async fn rewrap_recovered(context: &Context, config: &Config) -> Result<KeyStatu
     rewrapped.map_err(|error| failure_for_keys("the data key was not wrapped anew", &error, Some(&error)))
 }
 
-/// Reads a recovery key from standard input: of a person, who is asked and whose typing is not shown, or of a script.
+/// Reads a recovery key from standard input. At a terminal, it prompts and hides the input.
 pub(super) fn ask_for_recovery_key(context: &Context) -> Result<RecoveryKey, Failure> {
     let input = std::io::stdin();
-    // Before the question: what is typed at once is not shown either.
+    // Before the prompt, so that early input is hidden too.
     let hidden = input.is_terminal().then(HiddenTyping::start);
     if hidden.is_some() {
         context

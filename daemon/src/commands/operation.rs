@@ -1,4 +1,5 @@
-//! Has an operation done by whoever holds the data directory: the running daemon, or this command where none runs.
+//! Runs an operation in the process that holds the data directory: the running daemon, or this command if no daemon
+//! runs.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,7 +17,7 @@ use crate::control::{self, Answered, ControlError, Operation};
 use crate::failure::Failure;
 use crate::platform::PlatformError;
 
-/// Does an operation that answers with JSON.
+/// Runs an operation that returns JSON.
 pub(super) async fn perform<T: DeserializeOwned>(
     context: &Context,
     config: &Config,
@@ -32,7 +33,7 @@ pub(super) async fn perform<T: DeserializeOwned>(
     }
 }
 
-/// Does an operation that answers with a file, which is written to `to`.
+/// Runs an operation that returns a file and writes it to `to`.
 pub(super) async fn perform_to_file(
     context: &Context,
     config: &Config,
@@ -65,7 +66,7 @@ pub(super) async fn ask_holder<T: DeserializeOwned>(
     answer.map_err(|error| failure_of_holder(context, config, error))
 }
 
-/// If no daemon answers, the command would have to do it, and cannot as somebody else than the service.
+/// If no daemon answers, this command would have to run the operation. It cannot do so unless it runs as the service.
 fn failure_of_holder(context: &Context, config: &Config, error: ControlError) -> Failure {
     match (&error, why_outside(context, config)) {
         (ControlError::Unreachable(_), Some(cause)) => outside::failure(cause),
@@ -73,7 +74,7 @@ fn failure_of_holder(context: &Context, config: &Config, error: ControlError) ->
     }
 }
 
-/// Fails where there is no store: a command that only looks at one does not make it.
+/// Fails if there is no store, because read-only commands must not create one.
 pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
     match config.data_dir.join("keys.json").try_exists() {
         Ok(true) => return Ok(()),
@@ -84,13 +85,13 @@ pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
         .hint("`infrad serve` makes one, `infrad restore` brings one back"))
 }
 
-/// What cannot be seen is not said to be missing.
+/// Reports an inaccessible directory, which may or may not contain a store.
 pub(super) fn cannot_look(data_dir: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot look into {}: {error}", data_dir.display()))
         .hint("run it as root, or as the user that infrad runs as")
 }
 
-/// The answer, where no daemon holds the data directory.
+/// Runs the operation in this process. Returns `None` if a daemon holds the data directory.
 async fn at_hand(
     context: &Context,
     config: &Config,

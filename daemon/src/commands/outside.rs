@@ -1,4 +1,5 @@
-//! Whether a command sees what the service sees: its user's files, and the credentials that systemd hands to the unit alone.
+//! Checks that a command has the same access as the service: its user's files, and the credentials that systemd passes
+//! only to the unit.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,12 +10,12 @@ use crate::failure::Failure;
 use crate::keys::RootKeySettings;
 use crate::platform::{self, Account, UNIT, Unit};
 
-/// The unit that reads the configuration at `path` on this host.
+/// This host's unit that reads the configuration at `path`.
 pub(super) fn unit_of(path: &Path) -> Option<Unit> {
     Unit::find().filter(|unit| unit.configuration() == path)
 }
 
-/// Why this process cannot do what the service can; `None` if it can, or if no unit reads this configuration here.
+/// Why this process lacks the service's access. `None` if it has it, or if no unit reads this configuration here.
 pub(super) fn why_outside(context: &Context, config: &Config) -> Option<String> {
     let unit = unit_of(&context.config_path)?;
     let own = Account::of_this_process();
@@ -40,28 +41,28 @@ pub(super) fn why_outside(context: &Context, config: &Config) -> Option<String> 
     (!causes.is_empty()).then(|| causes.join("; "))
 }
 
-/// Fails if this process cannot do what the service can, before anything is opened or made.
+/// Fails if this process lacks the service's access, before it opens or creates anything.
 pub(super) fn expect_inside(context: &Context, config: &Config) -> Result<(), Failure> {
     why_outside(context, config).map_or(Ok(()), |cause| Err(failure(cause)))
 }
 
-/// The failure of a command that has to run as the service does.
+/// The failure of a command that must run as the service.
 pub(super) fn failure(cause: String) -> Failure {
     Failure::new("this command has to run as the service does").because_text(cause).hint(as_service())
 }
 
-/// The line to type instead of the one that was typed.
+/// The command to type instead of the current one.
 pub(super) fn as_service() -> String {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     format!("`sudo infrad as-service {}`", line(&words))
 }
 
-/// The words as one line, as a shell reads it.
+/// Quotes the words as one shell command.
 pub(super) fn line(words: &[OsString]) -> String {
     words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
-/// `word`, as a shell reads it.
+/// Quotes `word` for a shell.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:@,+%".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {

@@ -1,4 +1,4 @@
-//! What SIGHUP does: what can be is read anew, and what cannot is named.
+//! Handles SIGHUP: reloads what can be reloaded and lists what needs a restart.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::logging::{Log, LogFormat};
 use crate::platform::ServiceManager;
 use crate::tls::Certificates;
 
-/// What a running daemon can be told to read anew.
+/// State of a running daemon that can be reloaded.
 pub(super) struct Reloading {
     pub(super) certificates: Arc<Certificates>,
     pub(super) audit: Audit,
-    /// `None` where no file says how the daemon is.
+    /// `None` if no file contains the configuration.
     pub(super) configuration: Option<Configuration>,
 }
 
@@ -28,8 +28,8 @@ pub(super) struct Configuration {
 }
 
 impl Reloading {
-    /// Reads anew at each `hangup`: certificate files, the audit log's file, the level of the log. What is awaited, such as
-    /// a certificate, is tried at once.
+    /// Reloads on each `hangup`: certificate files, the audit log's file and the log level. Retries pending work, such
+    /// as ordering a certificate, immediately.
     pub(super) async fn reload_when_told(self, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
             ServiceManager::reloading();
@@ -58,7 +58,7 @@ impl Configuration {
         };
         self.log.change_level(config.log.level);
         let mut changed = config.sections.differing_from(&self.sections);
-        // Of this one the level was just taken over, and there is nothing else but its format.
+        // The log level was just applied, so only a different format needs a restart.
         changed.retain(|name| name != "log" || config.log.format != self.log_format);
         audit.record(&Event::Reloaded {
             outcome: "done",

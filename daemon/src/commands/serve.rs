@@ -1,4 +1,4 @@
-//! `infrad serve`: runs the daemon until it is told to stop.
+//! `infrad serve`: runs the daemon until it receives a stop signal.
 
 use std::io;
 use std::process::ExitCode;
@@ -47,19 +47,19 @@ pub(super) async fn run(
         .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
     let daemon = select! {
         daemon = Daemon::assemble(config, context.config_path.clone(), handed, accepted, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
-        // It may wait for a root key; nothing that would have to end is under way.
+        // The start may be waiting for a root key. There is nothing to shut down yet.
         () = signals.stop.next() => return Ok(Stopped::InOrder.into()),
     };
     introduce(context, &daemon, configuration.log_format)?;
     Ok(until_stopped(daemon, Some(configuration), signals).await.into())
 }
 
-/// Why there is no log, and so no daemon.
+/// The failure to start the log, without which the daemon does not run.
 pub(super) fn no_log(error: &io::Error) -> Failure {
     Failure::new("cannot start the thread that writes the log").because(error)
 }
 
-/// Tells people on standard output where the daemon is, and machines in the log alone.
+/// Prints the introduction for people on standard output. With a JSON log, logs it instead.
 fn introduce(context: &Context, daemon: &Daemon, format: LogFormat) -> Result<(), Failure> {
     let (version, address) = (env!("CARGO_PKG_VERSION"), daemon.address());
     if format == LogFormat::Json {
@@ -77,7 +77,7 @@ fn introduce(context: &Context, daemon: &Daemon, format: LogFormat) -> Result<()
     Ok(())
 }
 
-/// Before there is a key in memory. Without the right to, the daemon runs all the same, and says what to do.
+/// Runs before any key is in memory. If memory cannot be locked, logs a warning and continues.
 fn keep_memory_from_swap() {
     match lock_memory() {
         Ok(true) => {}
@@ -91,10 +91,10 @@ fn keep_memory_from_swap() {
     }
 }
 
-/// Beside connections: the store, sockets, logs, calls to providers.
+/// Files needed in addition to connections: the store, sockets, logs, requests to providers.
 const OTHER_FILES: u64 = 256;
 
-/// Before connections are accepted. Too few files end in connections that nobody answers.
+/// Runs before connections are accepted. With too few files, connections would get no response.
 fn allow_open_files(connections: usize) {
     let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
     match platform::allow_open_files() {
@@ -109,11 +109,11 @@ fn allow_open_files(connections: usize) {
     }
 }
 
-/// How a daemon came to its end.
+/// How a daemon stopped.
 pub(super) enum Stopped {
-    /// What was under way was let end.
+    /// Running requests finished.
     InOrder,
-    /// A second signal did not let it.
+    /// A second signal interrupted them.
     AtOnce,
 }
 
@@ -126,7 +126,9 @@ impl From<Stopped> for ExitCode {
     }
 }
 
-/// Runs `daemon` until one of `signals`, which were listened for from before it was ready; a second one does not wait for what is under way.
+/// Runs `daemon` until a signal arrives. A second signal stops it without waiting for running requests.
+///
+/// `signals` must have been registered before the daemon was ready.
 pub(super) async fn until_stopped(
     daemon: Daemon,
     configuration: Option<Configuration>,
@@ -137,17 +139,17 @@ pub(super) async fn until_stopped(
     ServiceManager::ready();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut running = std::pin::pin!(daemon.run(async move {
-        // A sender that is gone means the same.
+        // A dropped sender means the same.
         let _ = stopped.await;
     }));
     select! {
         () = &mut running => return Stopped::InOrder,
         () = signals.next() => {}
     }
-    // In the log alone: to write to a standard error that is not read would block.
+    // Logged only, because writing to an unread standard error would block.
     tracing::info!("stopping; what is under way may end, a second signal ends it at once");
     ServiceManager::stopping();
-    // A daemon that ended meanwhile needs no telling.
+    // Fails if the daemon has already stopped.
     let _ = stop.send(());
     select! {
         () = running => Stopped::InOrder,
@@ -155,7 +157,7 @@ pub(super) async fn until_stopped(
     }
 }
 
-/// A task that ends with whoever started it.
+/// Aborts a task when dropped.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -164,10 +166,11 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// What a daemon is told by signals, from the moment of [`Signals::listen`].
+/// Signals that the daemon handles, from the call to [`Signals::listen`] on.
 pub(super) struct Signals {
     pub(super) stop: StopSignals,
-    /// Told to reload before there is anything to reload, it must not end, as it would by default, and must not forget it.
+    /// Registered early: by default SIGHUP ends the process, and one that arrives during the start must be handled
+    /// later.
     hangup: Signal,
 }
 
@@ -188,7 +191,7 @@ impl StopSignals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next signal.
     async fn next(&mut self) {
         select! {
             _ = self.terminate.recv() => {}

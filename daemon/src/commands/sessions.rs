@@ -1,4 +1,4 @@
-//! `infrad sessions`: the sessions of users, asked of the running daemon.
+//! `infrad sessions`: lists and revokes users' sessions through the running daemon.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
 
-/// More of a name than anybody reads.
+/// Longest name to print.
 const MAX_CHARACTERS: usize = 64;
 
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ async fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends each of them; one that is gone does not keep the others alive.
+/// Revokes each session. An unknown ID does not stop the others from being revoked.
 async fn end(context: &Context, config: &Config, ids: &[SessionID]) -> Result<ExitCode, Failure> {
     let (mut ended, mut gone) = (0, 0);
     for id in ids {

@@ -1,4 +1,4 @@
-//! `infrad status`: how the running daemon is.
+//! `infrad status`: shows the state of the running daemon.
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -22,11 +22,11 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failu
         describe(&status)
     };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
-    // Whoever it waits for is away.
+    // The daemon waits for a remote system, which is exit code 4.
     Ok(if status.state == DaemonState::Ready { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
-/// Has the running daemon do an operation that no other process can do.
+/// Runs an operation that only the running daemon can perform.
 pub(super) async fn ask_daemon<T: DeserializeOwned>(
     config: &Config,
     operation: Operation,
@@ -77,7 +77,7 @@ fn describe(status: &DaemonStatus) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A line for each certificate, and what is wrong with it or awaited.
+/// One line per certificate, followed by its errors or what it waits for.
 pub(super) fn describe_certificates(status: &DaemonStatus) -> Vec<String> {
     let mut lines: Vec<String> = status.certificates.iter().flat_map(describe_certificate).collect();
     if let Some(next) = &status.next_authority {

@@ -1,5 +1,6 @@
-//! Whether the service can use the files that the configuration names: judged for the user that the unit runs infrad as, or
-//! for the user of this command if no unit reads the configuration here.
+//! Checks that the service can use the files in the configuration.
+//!
+//! Checks for the unit's user, or for the user of this command if no unit reads the configuration here.
 
 use std::path::Path;
 
@@ -13,14 +14,14 @@ use crate::platform::{self, Access, Account, Purpose, UNIT, Unit};
 use crate::secrets::Reference;
 use crate::tls::OtherSource;
 
-/// Whose access is judged.
+/// The user to check for.
 struct Judge {
-    /// The unit of this host that reads the configuration.
+    /// This host's unit that reads the configuration.
     unit: Option<Unit>,
     account: Account,
 }
 
-/// What the service cannot use, and what cannot be told from here. Nothing of what it can use.
+/// Lists what the service cannot use and what cannot be determined. Omits what it can use.
 pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
     let unit = outside::unit_of(&context.config_path);
     let account = unit.as_ref().map_or_else(|| Some(Account::of_this_process()), Unit::account);
@@ -37,14 +38,14 @@ pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
     found
 }
 
-/// The same for what `check --live` does not try: the directories.
+/// The same for directories, which `check --live` does not test itself.
 pub(super) fn judge_directories(context: &Context, config: &Config) -> Vec<Tried> {
     let unit = outside::unit_of(&context.config_path);
     let judge = Judge { account: Account::of_this_process(), unit };
     judge.directories(config)
 }
 
-/// Whether the files are judged for another user than that of this command.
+/// Whether the checks apply to another user than the one running this command.
 pub(super) fn is_for_another_user(context: &Context) -> bool {
     let account = outside::unit_of(&context.config_path).as_ref().and_then(Unit::account);
     account.is_some_and(|account| account.uid != Account::of_this_process().uid)
@@ -54,7 +55,7 @@ impl Judge {
     fn files(&self, context: &Context, config: &Config) -> Vec<Tried> {
         let mut found: Vec<Option<Tried>> = Vec::new();
         found.push(self.file("configuration", String::new(), &context.config_path, Purpose::Public));
-        // Without a unit, this command reads them itself.
+        // Without a unit, this command reads the files itself.
         if let OtherSource::Files(files) = &config.https.source
             && self.unit.is_some()
         {
@@ -84,7 +85,7 @@ impl Judge {
         }
         let outcome = match Access::judge(&platform::handed(path), purpose, &self.account) {
             Access::Usable => return None,
-            // The service may be on another machine.
+            // The service may run on another machine.
             Access::Missing if self.unit.is_none() => {
                 Outcome::Unknown { cause: format!("{} is missing on this machine", path.display()) }
             }
@@ -103,7 +104,7 @@ impl Judge {
         Some(tried(about, what, outcome))
     }
 
-    /// A credential is read by systemd, as root.
+    /// Checks a credential, which systemd reads as root.
     fn credential(&self, about: &str, what: String, name: &Path) -> Option<Tried> {
         let credentials = self.unit.as_ref()?.credentials();
         let found = credentials.iter().find(|(found, _)| Path::new(found) == name);
@@ -115,7 +116,7 @@ impl Judge {
                     name.display()
                 ),
             ),
-            // One without a path is looked for in the places of systemd.
+            // systemd searches its own directories for a credential without a path.
             Some((_, source)) => match Path::new(source).symlink_metadata() {
                 Err(error) if source.starts_with('/') && error.kind() == std::io::ErrorKind::NotFound => {
                     fails(
@@ -141,7 +142,7 @@ impl Judge {
             return self.credential("root key", what, name);
         }
         match Access::judge(path, Purpose::Secret, &self.account) {
-            // The first start makes one that is missing.
+            // The first start creates a missing key.
             Access::Usable | Access::Missing => None,
             Access::Unusable { cause, advice } => Some(tried("root key", what, fails(cause, advice))),
             Access::Unknown { cause } => Some(tried("root key", what, Outcome::Unknown { cause })),
@@ -166,7 +167,7 @@ impl Judge {
 
     fn data_directory(&self, path: &Path) -> Option<Tried> {
         let outcome = match Access::judge(path, Purpose::PrivateDirectory, &self.account) {
-            // Who runs infrad by hand makes it where they like.
+            // Without a unit, the daemon creates it.
             Access::Missing => match &self.unit {
                 Some(unit) if !unit.makes(path) => self.cannot_make(path)?,
                 _ => return None,
@@ -178,7 +179,7 @@ impl Judge {
         Some(tried("data directory", path.display().to_string(), outcome))
     }
 
-    /// A service that is not root makes no directory in the places of the system.
+    /// Explains that a service without root privileges cannot create directories in system locations.
     fn cannot_make(&self, path: &Path) -> Option<Outcome> {
         if self.account.uid == 0 {
             return self.outside_of_sandbox(path);
@@ -197,7 +198,7 @@ impl Judge {
         ))
     }
 
-    /// `ProtectSystem=strict` lets a service write to its own directories only.
+    /// With `ProtectSystem=strict`, a service can write only to its own directories.
     fn outside_of_sandbox(&self, path: &Path) -> Option<Outcome> {
         let unit = self.unit.as_ref().filter(|unit| !unit.may_write(path))?;
         Some(fails(

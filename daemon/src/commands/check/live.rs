@@ -1,4 +1,4 @@
-//! Tries what a configuration names: every root key, every secret, every provider.
+//! `infrad check --live`: tests every root key, certificate, secret and provider in the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -21,10 +21,10 @@ use crate::services;
 use crate::store::{EndpointHosts, RememberedEndpoints};
 use crate::tls::{Examined, OtherSource, TlsError};
 
-/// The running daemon answers from memory.
+/// Timeout for the running daemon, which answers from memory.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A finding, and what it is about: the root keys, or one provider.
+/// A result and its subject, such as the root keys or a provider.
 pub(super) struct Tried {
     pub(super) about: String,
     pub(super) finding: Finding,
@@ -62,13 +62,13 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     Ok(exit_code(&tried))
 }
 
-/// The hosts that the running daemon remembers of each provider; nothing if none runs.
+/// Endpoint hosts that the running daemon remembers for each provider. Empty if none runs.
 async fn remembered_endpoints(config: &Config) -> BTreeMap<String, Option<RememberedEndpoints>> {
     let asking = control::ask(&config.data_dir, Operation::ProviderEndpoints);
     tokio::time::timeout(CONTROL_TIMEOUT, asking).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// Where the endpoints are, and whether that changed since the running daemon asked first.
+/// Reports the endpoint hosts, and if they changed since the running daemon first saw them.
 fn compare_hosts(
     settings: &ProviderSettings,
     hosts: &EndpointHosts,
@@ -85,7 +85,7 @@ fn compare_hosts(
         _ => None,
     };
     let outcome = match change {
-        // Pinned hosts are the operator's own choice.
+        // The operator chose pinned hosts, so a change needs no warning.
         Some(change) if settings.endpoint_hosts.is_none() => Outcome::Unknown {
             cause: format!(
                 "they changed {change}; if the provider announced that, write the new ones as `endpointHosts`, else ask \
@@ -176,7 +176,7 @@ fn failed(error: &KeyError, advice: &str) -> Outcome {
     Outcome::Fails { cause: error.to_string(), advice: advice.to_owned(), is_away: error.is_away() }
 }
 
-/// What fails for good counts more than what may come back.
+/// Permanent failures take precedence over temporary ones.
 pub(super) fn exit_code(tried: &[Tried]) -> ExitCode {
     let failures: Vec<bool> = tried
         .iter()

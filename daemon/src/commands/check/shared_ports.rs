@@ -1,4 +1,4 @@
-//! Redirect ports that several providers share (RFC 9700 §4.4.2.2: a distinct redirect URI per provider).
+//! Finds redirect ports that several providers share (RFC 9700 §4.4.2.2: a distinct redirect URI per provider).
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use url::Url;
 
 use crate::identity::ProviderSettings;
 
-/// Providers with a redirect port in common.
+/// Providers that share redirect ports.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(super) struct SharedPorts {
     ports: Vec<u16>,
     providers: Vec<String>,
 }
 
-/// Each group of providers once, with all ports that exactly these share.
+/// Returns each group of providers once, with all ports that exactly these share.
 pub(super) fn find(providers: &[ProviderSettings]) -> Vec<SharedPorts> {
     let mut users: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for provider in providers {
