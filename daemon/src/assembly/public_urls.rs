@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_on_all_addresses_is_reached_by_its_host_name_first() {
+    fn unspecified_address_prefers_host_name() {
         assert_eq!(
             expected_of("[::]:443"),
             ["https://gate", "https://localhost", "https://127.0.0.1", "https://[::1]"]
@@ -83,24 +83,24 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_on_loopback_is_not_reached_by_its_host_name() {
+    fn loopback_address_omits_host_name() {
         assert_eq!(expected_of("127.0.0.1:8443"), ["https://127.0.0.1:8443", "https://localhost:8443"]);
     }
 
     #[test]
-    fn a_daemon_on_one_address_is_reached_by_name_and_address() {
+    fn single_address_has_host_name_and_address() {
         assert_eq!(expected_of("10.1.2.3:443"), ["https://gate", "https://10.1.2.3"]);
     }
 
     #[test]
-    fn host_name_of_digits_is_left_out() {
+    fn numeric_host_name_is_omitted() {
         let bound = "0.0.0.0:443".parse().expect("an address");
         let expected: Vec<String> = expected(bound, "100200300").iter().map(ToString::to_string).collect();
         assert_eq!(expected, ["https://localhost", "https://127.0.0.1", "https://[::1]"]);
     }
 
     #[test]
-    fn a_certificate_names_each_host_once_and_without_brackets() {
+    fn certificate_names_are_unique_and_without_brackets() {
         let origins = ["a.test", "a.test:8443", "[::1]:443"].map(|text| text.parse().expect("an origin"));
         assert_eq!(host_names(&origins), ["a.test", "::1"]);
     }

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_are_not_of_the_service_are_refused() {
+    fn commands_independent_of_the_service_are_rejected() {
         for line in ["serve", "as-service status", "completions bash"] {
             assert!(expect_command(&parse(line).1.command).is_err(), "{line}");
         }

@@ -165,7 +165,7 @@ providers:
 ";
 
     #[test]
-    fn the_report_names_providers_and_places_and_no_secret() {
+    fn report_names_providers_and_paths_but_no_secret() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("infrad.yaml");
         std::fs::write(&path, FILE).expect("a file");

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_for_users_names_the_first_address_and_the_whole_fingerprint() {
+    fn sign_in_command_has_first_address_and_full_fingerprint() {
         let pin = Pin::of_public_key(b"an authority");
         let public_urls = ["gate.test:8443", "10.0.0.1:8443"].map(|text| text.parse().expect("an origin"));
         let text = of(&public_urls, pin);
