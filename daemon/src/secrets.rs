@@ -1,4 +1,5 @@
-//! Secrets where they already are: a reference names a backend and a name in it; it is read only when it is used.
+//! Reads secrets from the backends that store them. A reference names a backend and a secret, which is read at each
+//! use.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -37,19 +38,19 @@ pub use kubernetes::KubernetesSettings;
 pub use value::Stored;
 pub use vault::{VaultAccess, VaultAuthentication, VaultSettings};
 
-/// For a whole read: a login to the backend, and the second try where nothing was sent, included.
+/// The timeout of a whole read, including a login to the backend and a retry.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A place that keeps secrets.
+/// A secret backend.
 ///
-/// An implementation reads at each call and keeps nothing between calls; it never puts a secret into an error; it
-/// bounds every wait; and it says truthfully which of the [`ReadError`]s it met, because an operator acts on it. It returns
-/// what is stored, byte for byte: what is dropped from that, and what is refused, is decided in one place for all.
+/// An implementation must read at each call and store nothing between calls. It must never put a secret into an
+/// error, must bound every wait, and must return the [`ReadError`] that fits, because operators act on it. It returns
+/// the stored bytes unchanged: trimming and validation happen in one place for all backends.
 pub trait SecretBackend: Send + Sync {
-    /// Checks the form of `name` without any access to the secret.
+    /// Checks the form of `name` without accessing the secret.
     fn check_name(&self, name: &str) -> Result<(), String>;
 
-    /// The file that keeps the secret, if one on this machine does.
+    /// Returns the local file that stores the secret, if there is one.
     fn file(&self, _name: &str) -> Option<PathBuf> {
         None
     }
@@ -65,25 +66,25 @@ pub trait SecretBackend: Send + Sync {
     }
 }
 
-/// Why a secret is read; reads are counted by it.
+/// Why a secret is read. Reads are counted by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadReason {
-    /// A code is exchanged.
+    /// To exchange an authorization code.
     Exchange,
-    /// The provider is asked again about a session (`sessions.revalidateEvery`).
+    /// To revalidate a session with the provider (`sessions.revalidateEvery`).
     Refresh,
-    /// What the provider gave for a session that ended is given back.
+    /// To revoke an ended session's refresh token at the provider.
     Revoke,
-    /// A service that asks about tokens is to be recognised.
+    /// To authenticate a service.
     Service,
-    /// An operator asked whether it can be read (`infrad check --live`).
+    /// To test that it can be read (`infrad check --live`).
     Check,
 }
 
 impl ReadReason {
     pub const ALL: [Self; 5] = [Self::Exchange, Self::Refresh, Self::Revoke, Self::Service, Self::Check];
 
-    /// The word for it in metrics.
+    /// The label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exchange => "exchange",
@@ -95,20 +96,20 @@ impl ReadReason {
     }
 }
 
-/// Why a secret could not be read. Messages name the reference (never that of `plaintext`), not the value.
+/// Why a secret could not be read. Messages name the reference (hidden for `plaintext`), never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     #[error("there is no such secret: {0}")]
     NotFound(String),
     #[error("reading the secret is not allowed: {0}")]
     NotAllowed(String),
-    /// What the daemon itself authenticates with is missing, cannot be used, or is not accepted.
+    /// The daemon's own credential for the backend is missing, invalid or rejected.
     #[error("cannot authenticate to the secret backend: {0}")]
     Credential(String),
-    /// Not reached, sealed, a standby, throttled: worth another try.
+    /// The backend is unreachable, sealed, a standby, or throttling. A retry may succeed.
     #[error("the secret backend is unavailable: {0}")]
     Unreachable(String),
-    /// An answer that is neither the secret nor any of the above.
+    /// The response is neither the secret nor any error above.
     #[error("the secret backend did not return the secret: {0}")]
     Unexpected(String),
     #[error("the secret cannot be used: {0}")]
@@ -116,12 +117,12 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether it may pass without anybody's doing.
+    /// Whether the error may resolve without a change by the operator.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }
 
-    /// What an operator can try.
+    /// The hint for the operator.
     pub fn advice(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "correct the reference, or create what it names",
@@ -145,20 +146,20 @@ impl ReadError {
 pub enum ReferenceError {
     #[error("a secret is written `BACKEND:NAME`; write `plaintext:…` if the secret itself is meant")]
     NoBackend,
-    /// What stands before the colon is not told: it may be the beginning of a secret.
+    /// The text before the colon is not shown, because it may be the start of a secret.
     #[error("there is no secret backend of that name; write `plaintext:…` if the secret itself is meant")]
     UnknownBackend,
     #[error("{0}")]
     Name(String),
 }
 
-/// A backend that the configuration declares under a name of its own.
+/// A backend declared in the configuration under its own name.
 #[derive(Debug, Clone)]
 pub enum BackendSettings {
     Environment {
         encoding: Option<Encoding>,
     },
-    /// With `path`, names are those of files in that directory.
+    /// With `path`, names are file names in that directory.
     File {
         path: Option<PathBuf>,
         encoding: Option<Encoding>,
@@ -181,16 +182,16 @@ pub enum BackendSettings {
     AWSParameterStore(AWSSettings),
 }
 
-/// `BACKEND:NAME`, checked against the backends that are configured. `Debug` and `Display` hide a plaintext value.
+/// A parsed `BACKEND:NAME` for a configured backend. `Debug` and `Display` hide a plaintext value.
 #[derive(Clone)]
 pub struct Reference {
     backend: String,
-    /// For `plaintext` the secret itself.
+    /// The secret itself for `plaintext`.
     name: SecretString,
     name_is_secret: bool,
 }
 
-/// The backends of a configuration: the built-in `env`, `file`, `plaintext` and `kubernetes`, and those it declares.
+/// The configured backends: the built-in `env`, `file`, `plaintext` and `kubernetes`, and the declared ones.
 #[derive(Clone)]
 pub struct Backends {
     backends: Arc<Vec<Declared>>,
@@ -207,12 +208,12 @@ struct Declared {
 struct Reads([AtomicU64; ReadReason::ALL.len()]);
 
 impl Backends {
-    /// The built-in kinds under their own names.
+    /// Returns only the built-in backends.
     pub fn built_in() -> Self {
         Self::with(Vec::new()).expect("no built-in backend needs a client before it is used")
     }
 
-    /// The built-in kinds, and `declared` ones beside them under their own names.
+    /// Returns the built-in backends and the `declared` ones.
     pub fn with(declared: Vec<(String, BackendSettings)>) -> Result<Self, NoClient> {
         let built_in = [
             ("env", BackendSettings::Environment { encoding: None }),
@@ -228,7 +229,7 @@ impl Backends {
         Ok(Self { backends: Arc::new(backends), reads: Arc::default() })
     }
 
-    /// The reference in `text`. An error never repeats what may be a secret.
+    /// Parses a reference. An error never repeats text that may be a secret.
     pub fn parse(&self, text: &str) -> Result<Reference, ReferenceError> {
         let (backend, name) = text.split_once(':').ok_or(ReferenceError::NoBackend)?;
         let declared = self.find(backend).ok_or(ReferenceError::UnknownBackend)?;
@@ -240,13 +241,13 @@ impl Backends {
         })
     }
 
-    /// Reads the secret, now. Nothing of it is kept.
+    /// Reads the secret now. The result is not cached.
     pub async fn read(&self, reference: &Reference, reason: ReadReason) -> Result<SecretString, ReadError> {
         self.reads.of(reason).fetch_add(1, Ordering::Relaxed);
         self.resolve(reference).await
     }
 
-    /// As [`Self::read`], uncounted: for the daemon's own credentials, such as those of backends.
+    /// Like [`Self::read`] but not counted, for the daemon's own credentials such as those for backends.
     pub async fn resolve(&self, reference: &Reference) -> Result<SecretString, ReadError> {
         let declared = self.find(&reference.backend).expect("a reference names a backend that was there");
         let reading = declared.backend.read(reference.name.expose_secret());
@@ -257,7 +258,7 @@ impl Backends {
         value::secret(&stored, reference)
     }
 
-    /// What is wrong with the form of a secret that can be read without a network; `None` also where it cannot be read.
+    /// Returns what is malformed about a local secret; `None` also if it is not local or cannot be read.
     pub async fn find_local_fault(&self, reference: &Reference) -> Option<ReadError> {
         let declared = self.find(&reference.backend).filter(|declared| declared.backend.is_local())?;
         let stored = declared.backend.read(reference.name.expose_secret()).await;
@@ -265,12 +266,13 @@ impl Backends {
         read.err().filter(|error| matches!(error, ReadError::Malformed(_)))
     }
 
-    /// The file that keeps the secret, if one on this machine does: its owner and mode can be looked at without reading it.
+    /// Returns the local file that stores the secret, if there is one, to check its owner and mode without reading
+    /// it.
     pub fn file_of(&self, reference: &Reference) -> Option<PathBuf> {
         self.find(&reference.backend)?.backend.file(reference.name.expose_secret())
     }
 
-    /// How often secrets were read for `reason` since the start.
+    /// Returns the number of reads for `reason` since the start.
     pub fn reads(&self, reason: ReadReason) -> u64 {
         self.reads.of(reason).load(Ordering::Relaxed)
     }
@@ -304,12 +306,12 @@ impl Declared {
     }
 }
 
-/// `NAME#FIELD`, where the field may be missing.
+/// Splits `NAME#FIELD`; the field is optional.
 fn split_field(name: &str) -> (&str, Option<&str>) {
     name.split_once('#').map_or((name, None), |(name, field)| (name, Some(field)))
 }
 
-/// The text that the JSON object `origin` holds under `field`.
+/// Reads the text in `field` of a JSON object. `origin` names the object in errors.
 fn text_field(object: &serde_json::Value, field: &str, origin: &str) -> Result<Stored, ReadError> {
     use serde_json::Value;
 
@@ -339,7 +341,7 @@ impl Reference {
         &self.backend
     }
 
-    /// The whole text, for sealing into the provider's row. For `plaintext` this is the secret itself.
+    /// The whole text, to be sealed in the provider's row. Contains the secret for `plaintext`.
     pub fn expose(&self) -> SecretString {
         format!("{}:{}", self.backend, self.name.expose_secret()).into()
     }

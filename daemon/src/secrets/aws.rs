@@ -23,20 +23,20 @@ pub(super) use secrets_manager::SecretsManager;
 /// A secret has at most 64 kB.
 const MAX_BYTES: usize = 512 * 1024;
 
-/// Where to find AWS, and as whom. What is not set is found as every AWS program finds it.
+/// The AWS region, endpoint and credentials. Unset values come from the standard AWS chain.
 #[derive(Debug, Clone, Default)]
 pub struct AWSSettings {
     pub region: Option<String>,
-    /// In the place of the service's own address.
+    /// Replaces the service's standard endpoint.
     pub endpoint: Option<Url>,
-    /// A profile of the shared configuration files, in the place of the standard chain's choice.
+    /// A profile of the shared configuration files. Replaces the chain's default profile.
     pub profile: Option<String>,
     pub authorities: Option<Vec<CertificateDer<'static>>>,
-    /// In the place of the standard chain.
+    /// Replaces the standard chain.
     pub access_key: Option<AWSAccessKey>,
 }
 
-/// An access key, each part a reference to a built-in backend.
+/// An access key. Each part is a reference to a built-in backend.
 #[derive(Debug, Clone)]
 pub struct AWSAccessKey {
     pub access_key_id: Reference,
@@ -44,29 +44,28 @@ pub struct AWSAccessKey {
     pub session_token: Option<Reference>,
 }
 
-/// Why a service did not do what it was asked. `Display` names the service's own error code, and nothing else of what
-/// it said.
+/// Why a call to an AWS service failed. `Display` shows the service's error code and no other part of the response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AWSError {
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
     NotAllowed(String),
-    /// What the daemon itself authenticates with is missing, cannot be used, or is not accepted.
+    /// The daemon's own credentials are missing, invalid or rejected.
     #[error("{0}")]
     Credential(String),
-    /// Worth another try.
+    /// A retry may succeed.
     #[error("{0}")]
     Unreachable(String),
-    /// The service looked at what it was given, and does not take it.
+    /// The service rejected the request's contents.
     #[error("{0}")]
     NotTaken(String),
-    /// Anything else: also an answer of somebody in between.
+    /// Any other failure, including a response from a proxy.
     #[error("{0}")]
     Refused(String),
 }
 
-/// AWS, as somebody.
+/// Access to AWS under one set of credentials.
 #[derive(Debug)]
 pub struct AWSAccess {
     settings: AWSSettings,
@@ -87,8 +86,8 @@ impl AWSAccess {
         })
     }
 
-    /// Calls an operation, finding credentials for it included within one limit, and answers the JSON object that came
-    /// back.
+    /// Calls an operation and returns the JSON object in its response. One timeout covers the search for credentials
+    /// and the call.
     pub async fn call(&self, operation: AWSOperation, body: &Value) -> Result<Value, AWSError> {
         let call = self.call_unbounded(operation, body);
         tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| {
@@ -176,7 +175,7 @@ fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
             .ok_or_else(|| AWSError::Refused(format!("{service}: the answer is not a JSON object")));
     }
     let code = body.as_ref().and_then(|body| body.get("__type")).and_then(Value::as_str);
-    // A namespace may stand before it: `com.amazonaws.kms#NotFoundException`.
+    // The code may have a namespace: `com.amazonaws.kms#NotFoundException`.
     let code = code.and_then(|code| code.rsplit('#').next()).filter(|code| is_code(code));
     let told = code
         .map_or_else(|| format!("{service}: status {}", answer.status), |code| format!("{service}: {code}"));
@@ -191,7 +190,7 @@ fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
         (429 | 500..=599, _)
         | (
             _,
-            // What AWS's own programs take for throttling.
+            // The codes that AWS's own SDKs treat as throttling or temporary.
             "Throttling"
             | "ThrottlingException"
             | "ThrottledException"
@@ -238,7 +237,7 @@ fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
     })
 }
 
-/// Whether a text is an error code, and not something else that came back.
+/// Whether a text has the form of an error code.
 fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -267,7 +266,7 @@ mod tests {
     #[test]
     fn each_answer_is_told_by_what_it_is_and_nothing_else_of_it() {
         assert!(outcome(200, r#"{"a":1}"#).is_ok());
-        // What somebody in between answers says nothing of what the service was given.
+        // A response without an error code, such as a proxy's, says nothing about the request.
         for (status, body) in [(200, "<html>"), (302, ""), (400, "<html>")] {
             assert!(matches!(outcome(status, body), Err(AWSError::Refused(_))), "{status} {body}");
         }
@@ -294,7 +293,7 @@ mod tests {
         }
         let error = outcome(400, &code("ValidationException")).expect_err("refused");
         assert_eq!(error, AWSError::NotTaken("kms: ValidationException".to_owned()));
-        // Authentication errors of some services are XML.
+        // Some services return authentication errors as XML.
         let error =
             outcome(403, "<Error><Code>SignatureDoesNotMatch canary</Code></Error>").expect_err("refused");
         assert_eq!(error, AWSError::NotAllowed("kms: status 403".to_owned()));

@@ -1,4 +1,4 @@
-//! Files that a platform mounts for the programs in it, such as the token of a service account.
+//! Reads files that a platform mounts for its programs, such as a service account token.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{ReadError, Stored, value};
 
-/// The token in the file at `path`, as it is now.
+/// Reads the current token from the file at `path`.
 pub(super) fn read_token(path: &Path, limit: usize) -> Result<SecretString, ReadError> {
     let stored = read_mounted(path, limit)?;
     value::secret(&stored, &path.display()).map_err(|error| match error {
@@ -17,8 +17,8 @@ pub(super) fn read_token(path: &Path, limit: usize) -> Result<SecretString, Read
     })
 }
 
-/// Reads a small file as it is now. It may be a link, and others may read it: Kubernetes mounts both so, and replaces what
-/// is behind the link when the token rotates.
+/// Reads a small file. It may be a link and readable by other users, as Kubernetes mounts are. A new token appears by
+/// switching the link.
 pub(super) fn read_mounted(path: &Path, limit: usize) -> Result<Stored, ReadError> {
     let name = path.display();
     let failed = |error: std::io::Error| match error.kind() {
@@ -27,7 +27,7 @@ pub(super) fn read_mounted(path: &Path, limit: usize) -> Result<Stored, ReadErro
         _ => ReadError::Unreachable(format!("cannot read {name}: {error}")),
     };
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    // Its whole size at once: a buffer that grows leaves copies behind.
+    // Allocate for the whole file: a growing buffer would leave copies of the secret behind.
     let mut contents = Stored::new(Vec::with_capacity(limit.saturating_add(1)));
     File::open(path).map_err(failed)?.take(most).read_to_end(&mut contents).map_err(failed)?;
     if contents.len() > limit {

@@ -1,21 +1,21 @@
-//! How a secret is written down where it is kept.
+//! The encodings of stored secrets.
 
 use super::value::without_line_break;
 use super::{ReadError, Stored};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
 
-/// How a secret is written down where it is kept (RFC 4648 §4 and §5).
+/// The encoding of a stored secret (RFC 4648 §4 and §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Base64,
-    /// With the alphabet that is safe in URLs.
+    /// With the URL-safe alphabet.
     Base64UrlEncoded,
     /// Without padding.
     Base64Raw,
 }
 
-/// What `bytes` stand for. `origin` says in errors where they are from.
+/// Decodes `bytes`. `origin` names their source in errors.
 pub(super) fn decode(bytes: &[u8], encoding: Option<Encoding>, origin: &str) -> Result<Stored, ReadError> {
     let engine = match encoding {
         None => return Ok(Stored::new(bytes.to_vec())),

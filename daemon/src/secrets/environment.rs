@@ -1,4 +1,4 @@
-//! `env:NAME`: a variable of the daemon's environment.
+//! `env:NAME`: a variable in the daemon's environment.
 
 use std::env;
 use std::future::{Future, ready};

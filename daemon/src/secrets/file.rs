@@ -1,4 +1,4 @@
-//! `file:PATH`: a file that nobody else can read.
+//! `file:PATH`: a file that only its owner can read.
 
 use std::future::Future;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::platform::{self, PlatformError, blocking};
 const MAX_BYTES: usize = 64 * 1024;
 
 pub(super) struct File {
-    /// Where there is one, names are those of files in it.
+    /// If set, names are file names in this directory.
     pub(super) directory: Option<PathBuf>,
     pub(super) encoding: Option<Encoding>,
 }
@@ -44,7 +44,7 @@ impl SecretBackend for File {
     ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
         let path = self.directory.as_ref().map_or_else(|| name.into(), |directory| directory.join(name));
         let encoding = self.encoding;
-        // A file system may be slow, a network's above all.
+        // A file system may be slow, especially a network one.
         Box::pin(blocking(move || read(&path, encoding)))
     }
 

@@ -1,4 +1,4 @@
-//! `kubernetes:OBJECT/KEY`: a key of a Secret object, read through the API server.
+//! `kubernetes:OBJECT/KEY`: a key of a Secret object, read from the API server.
 
 use std::env;
 use std::future::Future;
@@ -16,20 +16,20 @@ use super::credential::{read_mounted, read_token};
 use super::{ReadError, SecretBackend, Stored};
 use crate::outbound::{Answer, Authorization, Outbound, OutboundError};
 
-/// A Secret has at most 1 MiB, which Base64 makes a third larger.
+/// A Secret has at most 1 MiB. Base64 adds a third.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 const MAX_FILE_BYTES: usize = 1024 * 1024;
-/// Where a pod finds the account that it runs as.
+/// Where a pod finds the credentials of its service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The API server and the account. What is not set is that of the pod that the daemon runs in.
+/// The API server and service account. Unset values come from the pod that the daemon runs in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KubernetesSettings {
     pub server: Option<Url>,
     pub token_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
     pub namespace: Option<String>,
-    /// Whether `HTTPS_PROXY` counts for the API server, which is inside the cluster or near it as a rule.
+    /// Whether to use `HTTPS_PROXY`. The API server is usually in or near the cluster.
     pub use_proxy: bool,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Kubernetes {
     pub(super) settings: KubernetesSettings,
 }
 
-/// What is taken from a Secret object.
+/// The parts of a Secret object that the daemon reads.
 #[derive(Deserialize)]
 struct Object {
     #[serde(default)]
@@ -45,7 +45,7 @@ struct Object {
 }
 
 impl Kubernetes {
-    /// Token, authority and namespace are read at each call: the cluster rotates the first two.
+    /// Reads the token and CA on each call, because the cluster rotates them.
     async fn read_key(&self, object: &str, key: &str) -> Result<Stored, ReadError> {
         let settings = &self.settings;
         let mounted = |name| Path::new(SERVICE_ACCOUNT).join(name);
@@ -76,7 +76,7 @@ impl Kubernetes {
     }
 }
 
-/// The API server, as it is told to every pod.
+/// Returns the API server from the variables that every pod has.
 #[expect(clippy::disallowed_methods, reason = "a pod finds its API server in the environment")]
 fn server_of_pod() -> Result<Url, ReadError> {
     let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());

@@ -1,4 +1,4 @@
-//! `plaintext:SECRET`: the secret itself, in the configuration. It is warned about.
+//! `plaintext:SECRET`: the secret itself, in the configuration. The daemon logs a warning.
 
 use std::future::{Future, ready};
 use std::pin::Pin;

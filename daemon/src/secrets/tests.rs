@@ -1,4 +1,4 @@
-//! The built-in backends, read for real.
+//! The built-in backends with real files and variables.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

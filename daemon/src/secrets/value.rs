@@ -1,7 +1,7 @@
-//! What a stored secret looks like, whichever backend it is from.
+//! Validates a stored secret, for all backends.
 //!
-//! Editors, `echo` and `openssl` end a line, so one line break at the end is dropped. Anything else that people do not see is
-//! refused and named, because neither a provider nor a service would accept it.
+//! Editors, `echo` and `openssl` end text with a line break, so one trailing line break is removed. Other invisible
+//! characters are rejected and named, because no provider or service would accept them.
 
 use std::fmt::Display;
 
@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 
 use super::ReadError;
 
-/// What a backend holds, as it is stored.
+/// A secret as the backend stores it.
 pub type Stored = Zeroizing<Vec<u8>>;
 
-/// The secret in `stored`; `origin` names it in errors.
+/// Returns the secret in `stored`. `origin` names it in errors.
 pub(super) fn secret(stored: &[u8], origin: &dyn Display) -> Result<SecretString, ReadError> {
     let malformed = |what: &str| ReadError::Malformed(format!("{origin} {what}"));
     if stored.starts_with(b"\xff\xfe") || stored.starts_with(b"\xfe\xff") {
@@ -27,13 +27,13 @@ pub(super) fn secret(stored: &[u8], origin: &dyn Display) -> Result<SecretString
     }
 }
 
-/// `stored` without the one line break (LF or CRLF) that may end it.
+/// Removes one trailing line break (LF or CRLF).
 pub(super) fn without_line_break(stored: &[u8]) -> &[u8] {
     let line = stored.strip_suffix(b"\n");
     line.map_or(stored, |line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// What is wrong with it. No part of it is shown.
+/// Describes what is wrong with the text. Shows no part of it.
 fn fault(text: &str) -> Option<&'static str> {
     let is_break = |character| matches!(character, '\n' | '\r');
     let (first, last) = (text.chars().next(), text.chars().next_back());
@@ -59,7 +59,7 @@ fn fault(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Zero-width characters, which come with text that was copied from a page.
+/// Zero-width characters, which are often copied from web pages.
 fn is_invisible(character: char) -> bool {
     matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

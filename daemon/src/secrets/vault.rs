@@ -20,30 +20,30 @@ pub(super) use key_value::KeyValue;
 
 /// A service account's token has a few kB.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
-/// How long a token without an end is used before another login.
+/// How long to use a token without expiry before another login.
 const LONGEST_USE: Duration = Duration::from_hours(1);
 
-/// How to reach a server, and how to prove oneself there.
+/// The address of a server and how the daemon authenticates to it.
 #[derive(Debug, Clone)]
 pub struct VaultSettings {
     pub address: Url,
     pub namespace: Option<String>,
-    /// The certification authorities of the server, where not the operating system's.
+    /// The server's certification authorities, if not those of the operating system.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
     pub authentication: VaultAuthentication,
 }
 
-/// How to prove oneself to a server. References are to built-in backends.
+/// How the daemon authenticates to a server. References are to built-in backends.
 #[derive(Debug, Clone)]
 pub enum VaultAuthentication {
-    /// Read anew for each call, so that an agent may renew it.
+    /// A token. Read for each call, so that an agent may renew it.
     Token(Reference),
     AppRole {
         mount: String,
         role_id: Reference,
         secret_id: Reference,
     },
-    /// With the token of a service account, read anew for each login.
+    /// A service account token. Read for each login.
     Kubernetes {
         mount: String,
         role: String,
@@ -51,7 +51,7 @@ pub enum VaultAuthentication {
     },
 }
 
-/// A server that is logged in to whenever needed.
+/// A server connection that logs in when needed.
 #[derive(Debug)]
 pub struct VaultAccess {
     client: VaultClient,
@@ -60,7 +60,7 @@ pub struct VaultAccess {
     login: Mutex<Option<Login>>,
 }
 
-/// The token of a login, and until when it is used.
+/// The token of a login, and when to stop using it.
 #[derive(Debug)]
 struct Login {
     token: SecretString,
@@ -81,8 +81,10 @@ impl VaultAccess {
         self.client.address()
     }
 
-    /// Calls `/v1/PATH`, a login included within one limit. Where a token from an earlier login is refused, there is one more try with a new one: it may
-    /// have been revoked since.
+    /// Calls `/v1/PATH`. One timeout covers a login and the call.
+    ///
+    /// If the server rejects a token from an earlier login, retries once with a new one, because the token may have
+    /// been revoked.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, VaultError> {
         let call = self.call_unbounded(method, path, body);
         tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| {
@@ -108,7 +110,7 @@ impl VaultAccess {
         }
     }
 
-    /// A token to call with, and whether it is from an earlier login.
+    /// Returns a token, and whether it is from an earlier login.
     async fn token(&self) -> Result<(SecretString, bool), VaultError> {
         if let VaultAuthentication::Token(reference) = &self.authentication {
             return Ok((self.credential(reference).await?, false));
@@ -143,7 +145,7 @@ impl VaultAccess {
         let path = format!("auth/{mount}/login");
         let answer =
             self.client.call(Method::POST, &path, None, Some(&body)).await.map_err(|error| match error {
-                // A wrong role or secret is a 400, no such mount a 403.
+                // Vault returns 400 for a wrong role or secret, and 403 for an unknown mount.
                 VaultError::NotTaken(_) | VaultError::NotFound(_) | VaultError::NotAllowed(_) => {
                     VaultError::Credential(format!(
                         "{} refuses the login at {path}: wrong credentials, or no such mount",
@@ -159,7 +161,7 @@ impl VaultAccess {
         let lease = auth.and_then(|auth| auth.get("lease_duration")).and_then(Value::as_u64);
         let lease = match lease {
             None | Some(0) => LONGEST_USE,
-            // Some time to spare, so that no call is made with a token that ends under way.
+            // A safety margin, so that the token does not expire during a call.
             Some(seconds) => (Duration::from_secs(seconds) * 2 / 3).min(LONGEST_USE),
         };
         Ok(Login { token: token.into(), until: Instant::now() + lease })
@@ -170,7 +172,7 @@ impl VaultAccess {
     }
 }
 
-/// One of the daemon's own credentials for the server cannot be read.
+/// Converts a failure to read one of the daemon's own credentials.
 fn unread(error: ReadError) -> VaultError {
     match error {
         ReadError::Unreachable(cause) => VaultError::Unreachable(cause),

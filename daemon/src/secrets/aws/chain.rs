@@ -1,5 +1,7 @@
-//! The standard chain by which AWS programs find a region and credentials: environment, profile, web identity,
-//! container, instance. It is AWS's own library, which speaks through the daemon's bounded HTTP.
+//! Finds region and credentials through the standard AWS chain: environment, profile, web identity, container,
+//! instance.
+//!
+//! Uses AWS's own library over the daemon's bounded HTTP client.
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
@@ -21,14 +23,14 @@ use tokio::sync::Mutex;
 use super::{AWSError, AWSSettings, Failures, MAX_BYTES};
 use crate::outbound::{AWSCredentials, Outbound, OutboundError, Request};
 
-/// Credentials are fetched anew so many seconds before they end.
+/// Credentials are renewed this many seconds before they expire.
 const TO_SPARE: i64 = 120;
 
-/// A region and credentials, as the standard chain finds them.
+/// The region and credentials found by the standard chain.
 pub(super) struct Chain {
     provider: Option<SharedCredentialsProvider>,
     region: Option<String>,
-    /// Credentials that end, and when they do, in seconds since 1970.
+    /// Cached temporary credentials and their expiry, in seconds since 1970.
     kept: Mutex<Option<(AWSCredentials, i64)>>,
     failures: Failures,
 }
@@ -37,7 +39,7 @@ impl Chain {
     pub(super) async fn load(outbound: &Outbound, settings: &AWSSettings, failures: &Failures) -> Self {
         let (outbound, noted) = (outbound.clone(), failures.clone());
         let client = http_client_fn(move |settings, _| {
-            // The library knows how soon each of its services answers: the metadata service within a second.
+            // The library sets timeouts per service, such as one second for the metadata service.
             let patience = settings.connect_timeout().zip(settings.read_timeout());
             let patience = patience.map(|(connect, read)| connect + read);
             SharedHttpConnector::new(Connector {
@@ -85,7 +87,7 @@ impl Chain {
         Ok(credentials)
     }
 
-    /// The library's own words could hold anything: they are not repeated.
+    /// Does not repeat the library's message, because it may contain anything.
     fn failure(&self, error: &CredentialsError) -> AWSError {
         if let Some(cause) = self.failures.of_metadata() {
             return AWSError::Unreachable(format!("no AWS credentials were found, and {cause}"));
@@ -118,11 +120,11 @@ impl fmt::Debug for Chain {
     }
 }
 
-/// The daemon's HTTP for AWS's library.
+/// Runs the AWS library's requests through the daemon's HTTP client.
 #[derive(Debug)]
 struct Connector {
     outbound: Outbound,
-    /// How long the library would wait.
+    /// The library's timeout.
     patience: Option<Duration>,
     failures: Failures,
 }
@@ -158,7 +160,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// `None` for what only a stream of bytes could send.
+/// Returns `None` for a streaming body.
 fn translate(request: &HttpRequest) -> Option<Request> {
     let method = Method::from_bytes(request.method().as_bytes()).ok()?;
     let mut translated = Request::new(method, request.uri().parse().ok()?);

@@ -1,5 +1,5 @@
-//! What failed while AWS's library looked for a region and credentials. It keeps the reasons to itself: of a metadata service
-//! that does not answer it says that there are no credentials.
+//! Records HTTP failures during the AWS library's search. The library hides them: a silent metadata service is
+//! reported as missing credentials.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,35 +7,35 @@ use url::Url;
 
 use crate::outbound::OutboundError;
 
-/// The last request of the search that failed, shared between who sends and who reports.
+/// The last failed request of a search, shared by the connector and the chain.
 #[derive(Debug, Clone, Default)]
 pub(in crate::secrets) struct Failures(Arc<Mutex<Option<Failure>>>);
 
 #[derive(Debug, Clone)]
 struct Failure {
     cause: String,
-    /// Whether nobody answered, where a refusal or an unreachable network would have come at once.
+    /// Whether the request timed out. A rejection or an unreachable network would fail at once.
     is_silent: bool,
-    /// Whether it was to the metadata service of an instance.
+    /// Whether the request went to the instance metadata service.
     is_metadata: bool,
 }
 
 impl Failures {
-    /// Notes that a request to `url` failed.
+    /// Records that a request to `url` failed.
     pub(super) fn note(&self, url: &str, error: &OutboundError) {
         let url = Url::parse(url).ok();
-        // The paths of an instance's metadata, which is not asked for any others.
+        // Every request to the instance metadata service has this path prefix.
         let is_metadata = url.is_some_and(|url| url.path().starts_with("/latest/"));
         let is_silent = matches!(error, OutboundError::TooSlow { .. });
         *self.lock() = Some(Failure { cause: error.to_string(), is_silent, is_metadata });
     }
 
-    /// Forgets what failed before.
+    /// Forgets earlier failures.
     pub(super) fn clear(&self) {
         *self.lock() = None;
     }
 
-    /// Why the search came to nothing, if the metadata service of the instance did not answer.
+    /// Explains the failure if the instance metadata service did not respond.
     pub(super) fn of_metadata(&self) -> Option<String> {
         let failure = self.lock().clone().filter(|failure| failure.is_metadata && failure.is_silent)?;
         Some(format!(
@@ -46,7 +46,7 @@ impl Failures {
         ))
     }
 
-    /// What failed last, whatever it was.
+    /// Returns the last failure of any kind.
     pub(super) fn last(&self) -> Option<String> {
         self.lock().clone().map(|failure| failure.cause)
     }

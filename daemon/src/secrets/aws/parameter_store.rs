@@ -1,4 +1,4 @@
-//! `awsssm:/NAME`: a parameter of AWS Systems Manager's Parameter Store, decrypted where it is a SecureString.
+//! `awsssm:/NAME`: a parameter in AWS Systems Manager Parameter Store. A SecureString is decrypted.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,8 +27,8 @@ impl ParameterStore {
 
 impl SecretBackend for ParameterStore {
     fn check_name(&self, name: &str) -> Result<(), String> {
-        // https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html; `:` for a
-        // version or a label after the name, and for whole ARNs.
+        // https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html; `:` allows a
+        // version or label after the name, and ARNs.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.-:".contains(&byte);
         if (1..=2048).contains(&name.len()) && name.bytes().all(plain) {
             Ok(())

@@ -1,4 +1,4 @@
-//! `awssm:NAME#FIELD`: a secret of AWS Secrets Manager; with a field, one of a secret that is a JSON object.
+//! `awssm:NAME#FIELD`: a secret in AWS Secrets Manager, or one field of a secret that is a JSON object.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ const GET: AWSOperation = AWSOperation { service: "secretsmanager", target: "sec
 
 pub(in crate::secrets) struct SecretsManager {
     pub(in crate::secrets) access: AWSAccess,
-    /// Which version is read: `AWSCURRENT` where none is set.
+    /// The version to read, by default `AWSCURRENT`.
     pub(in crate::secrets) version_stage: Option<String>,
 }
 
@@ -55,7 +55,7 @@ fn find_field(secret: &[u8], id: &str, field: &str) -> Result<Stored, ReadError>
 impl SecretBackend for SecretsManager {
     fn check_name(&self, name: &str) -> Result<(), String> {
         let (id, field) = split_field(name);
-        // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html; `:` for whole ARNs.
+        // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html; `:` allows ARNs.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-:".contains(&byte);
         let good = (1..=2048).contains(&id.len())
             && id.bytes().all(plain)

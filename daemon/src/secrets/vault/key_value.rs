@@ -11,14 +11,15 @@ use super::VaultAccess;
 use crate::outbound::VaultError;
 use crate::secrets::{ReadError, SecretBackend, Stored, split_field, text_field};
 
-/// The field where a reference names none.
+/// The field for references without one.
 const DEFAULT_FIELD: &str = "value";
 
 /// A key-value engine.
 pub(in crate::secrets) struct KeyValue {
     access: VaultAccess,
     mount: String,
-    /// Found out at the first read, and again when something is not found: an engine can be upgraded. 0: not yet.
+    /// The engine's version; 0 means unknown. Detected at the first read and after a miss, because an engine can be
+    /// upgraded.
     version: AtomicU8,
 }
 
@@ -43,7 +44,7 @@ impl KeyValue {
         text_field(&data, field.unwrap_or(DEFAULT_FIELD), path)
     }
 
-    /// As the Vault command line does it: asks what is mounted there.
+    /// Detects the engine's version from its mount, as the Vault command line does.
     async fn find_version(&self, path: &str) -> Result<u8, VaultError> {
         let question = format!("sys/internal/ui/mounts/{}/{path}", self.mount);
         let answer = self.access.call(Method::GET, &question, None).await?;
