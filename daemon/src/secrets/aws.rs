@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_is_told_by_what_it_is_and_nothing_else_of_it() {
+    fn aws_errors_are_classified_and_hide_response_text() {
         assert!(outcome(200, r#"{"a":1}"#).is_ok());
         // A response without an error code, such as a proxy's, says nothing about the request.
         for (status, body) in [(200, "<html>"), (302, ""), (400, "<html>")] {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_leads_to_aws_and_nowhere_else() {
+    fn region_cannot_redirect_to_other_host() {
         let host = |region| standard_endpoint("ssm", region).map(|url| url.to_string());
         assert_eq!(host("us-west-2").expect("a region"), "https://ssm.us-west-2.amazonaws.com/");
         assert_eq!(host("cn-north-1").expect("a region"), "https://ssm.cn-north-1.amazonaws.com.cn/");

@@ -24,7 +24,7 @@ async fn each_built_in_backend_reads_its_secret() {
 }
 
 #[tokio::test]
-async fn a_secret_is_read_anew_each_time() {
+async fn secret_is_read_at_each_use() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("secret");
     let backends = Backends::built_in();
@@ -35,7 +35,7 @@ async fn a_secret_is_read_anew_each_time() {
 }
 
 #[tokio::test]
-async fn why_a_secret_cannot_be_read_is_told_truthfully() {
+async fn read_error_names_the_actual_cause() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("secret");
     let text = format!("file:{}", path.display());
@@ -52,7 +52,7 @@ async fn why_a_secret_cannot_be_read_is_told_truthfully() {
 }
 
 #[tokio::test]
-async fn a_declared_backend_decodes_and_stays_in_its_directory() {
+async fn declared_backend_decodes_and_stays_in_its_directory() {
     let directory = tempfile::tempdir().expect("a directory");
     crate::platform::create_file(&directory.path().join("okta"), b"c2VjcmV0\n", 0o600).expect("a file");
     let settings =
@@ -76,7 +76,7 @@ async fn a_declared_backend_decodes_and_stays_in_its_directory() {
 }
 
 #[test]
-fn what_is_not_a_reference_is_explained() {
+fn invalid_reference_is_rejected_without_showing_it() {
     let backends = Backends::built_in();
     assert_eq!(backends.parse("a secret").expect_err("none"), ReferenceError::NoBackend);
     let unknown = backends.parse("secr3t:SECRET").expect_err("none");
@@ -87,7 +87,7 @@ fn what_is_not_a_reference_is_explained() {
 }
 
 #[test]
-fn a_plaintext_secret_is_not_printed() {
+fn plaintext_secret_is_hidden_in_display_and_debug() {
     let declared = vec![("mine".to_owned(), BackendSettings::Plaintext { encoding: None })];
     let backends = Backends::with(declared).expect("backends");
     for text in ["plaintext:canary", "mine:canary"] {

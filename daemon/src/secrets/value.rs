@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_break_at_the_end_is_dropped() {
+    fn one_trailing_line_break_is_removed() {
         for stored in ["s3cret with spaces/+=é", "s3cret with spaces/+=é\n", "s3cret with spaces/+=é\r\n"]
         {
             let secret = secret(stored.as_bytes(), &"env:X").expect("a secret");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_do_not_see_is_named_and_the_value_is_not_shown() {
+    fn invisible_characters_are_named_without_showing_value() {
         for (stored, what) in [
             (&b""[..], "is empty"),
             (b"\n", "is empty"),
