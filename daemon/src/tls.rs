@@ -1,5 +1,4 @@
-//! The daemon's HTTPS identity: its own certification authority, certificates by ACME or from files, and which of them
-//! answers which handshake.
+//! The daemon's HTTPS identity: its own CA, certificates by ACME or from files, and which one each handshake gets.
 
 mod acme;
 mod certificates;
@@ -24,7 +23,7 @@ pub use local_authority::LocalAuthority;
 pub use proofs::Proofs;
 pub use resolver::{Purpose, TlsServer};
 
-/// Why the daemon has no certificate to serve with.
+/// Why the daemon has no certificate to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error(
@@ -53,13 +52,13 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// Whether somebody else is away, so that trying again later may help.
+    /// Whether another server is unavailable, so that a retry may succeed.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Acme(error) if error.is_away())
     }
 }
 
-/// The least TLS version that is spoken.
+/// The minimum TLS version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MinimumVersion {
     Tls12,

@@ -1,4 +1,4 @@
-//! Certificates by ACME (RFC 8555), for the configured names alone: when one is due, and whether it may be asked for.
+//! Certificates by ACME (RFC 8555) for the configured names: when an order is due and whether it is allowed.
 
 mod account;
 mod authority;
@@ -37,47 +37,47 @@ use crate::store::Store;
 pub(super) use authority::AuthorityError;
 pub use examination::Examined;
 
-/// The answer to some challenge for `name`.
+/// A challenge certificate for `name`.
 #[cfg(test)]
 pub(super) fn challenge_answer(name: &str) -> Arc<rustls::sign::CertifiedKey> {
     challenge::answer(name, &[7; 32]).expect("a certificate")
 }
 
-/// Let's Encrypt allows five failed authorizations an hour for each name and account; whoever stays below is not shut out.
+/// Let's Encrypt allows five failed authorizations per hour, name and account. Staying below avoids its lockout.
 const MOST_FAILED_ORDERS: u32 = 3;
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
-/// How often is looked whether something is due, while nothing is awaited.
+/// The pause between checks while nothing is pending.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// While names do not lead here yet: from the first to the last pause.
+/// The pauses while names do not resolve to this daemon, growing from first to last.
 const SHORTEST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// After failures.
+/// The pauses after failures.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// How certificates are had by ACME.
+/// The ACME settings.
 #[derive(Debug, Clone)]
 pub struct AcmeSettings {
-    /// DNS names in lower case. There is never an order for any other.
+    /// DNS names in lower case. Orders never contain other names.
     pub domains: Vec<String>,
     pub directory: Url,
     /// `mailto:` addresses.
     pub contact: Vec<String>,
-    /// Those that vouch for the directory, in the place of the operating system's.
+    /// The CAs trusted for the directory's HTTPS, if not those of the operating system.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
     pub external_account: Option<ExternalAccount>,
-    /// Whether a name has to lead to this daemon, seen from here, before it is ordered for.
+    /// Whether the daemon must reach itself under a name before it orders a certificate for it.
     pub self_check: bool,
-    /// Where the authority connects to.
+    /// The port that the authority connects to.
     pub validation_port: u16,
 }
 
-/// An account that exists at the authority already, by other means (RFC 8555 §7.3.4).
+/// An existing account at the authority, bound to the ACME account (RFC 8555 §7.3.4).
 #[derive(Debug, Clone)]
 pub struct ExternalAccount {
     pub key_id: String,
-    /// Refers to the MAC key in base64url.
+    /// A reference to the MAC key in base64url.
     pub hmac_key: Reference,
 }
 
@@ -105,7 +105,7 @@ pub enum AcmeError {
 }
 
 impl AcmeError {
-    /// Whether trying again later may help.
+    /// Whether a retry may succeed.
     pub(super) fn is_away(&self) -> bool {
         matches!(
             self,
@@ -116,7 +116,7 @@ impl AcmeError {
     }
 }
 
-/// The certificate by ACME, and when the next one is to be had.
+/// Obtains and renews the certificate by ACME.
 pub(super) struct Acme {
     settings: AcmeSettings,
     directory: Arc<Directory>,
@@ -127,22 +127,22 @@ pub(super) struct Acme {
     times: Mutex<RenewalTimes>,
     pause: Mutex<Duration>,
     hurry: Notify,
-    /// What the authority has issued and cannot be kept or served yet: it is not ordered once more.
+    /// An issued certificate that cannot be stored or served yet. It is not ordered again.
     issued: Mutex<Option<Issued>>,
-    /// One order at a time.
+    /// Allows one order at a time.
     ordering: tokio::sync::Mutex<()>,
 }
 
-/// What a look brought.
+/// The result of a check.
 enum Looked {
     NothingIsDue,
-    /// For what is waited, in words.
+    /// What the daemon is waiting for.
     Waits(String),
     Obtained,
 }
 
 impl Acme {
-    /// Serves the chain that was obtained before, where it is good still.
+    /// Serves the certificate obtained earlier if it is still valid.
     pub(super) fn open(
         settings: AcmeSettings,
         resolver: Arc<Resolver>,
@@ -193,7 +193,7 @@ impl Acme {
         &self.settings.domains
     }
 
-    /// Gets a certificate where one is due; `true` where there is a new one. What fails is logged, and tried again.
+    /// Obtains a certificate if one is due. Returns `true` if there is a new one. Failures are logged and retried.
     pub(super) async fn tend(&self) -> bool {
         let _turn = self.ordering.lock().await;
         match self.look().await {
@@ -213,7 +213,7 @@ impl Acme {
                 self.set_pause(INTERVAL);
                 true
             }
-            // What failed before goes on being what is wrong.
+            // Keep the earlier failure as the last error.
             Err(TlsError::Acme(error @ (AcmeError::Spent(time) | AcmeError::Paused(time)))) => {
                 if self.journal.waits_for(&error.to_string()) {
                     tracing::warn!(%error, "no certificate by ACME yet");
@@ -230,7 +230,7 @@ impl Acme {
         }
     }
 
-    /// Gets a certificate for the names that lead here, now.
+    /// Obtains a certificate now, for the names that resolve to this daemon.
     pub(super) async fn renew(&self) -> Result<(), TlsError> {
         let _turn = self.ordering.lock().await;
         let (reached, missing) = self.reached(&self.settings.domains).await;
@@ -245,14 +245,14 @@ impl Acme {
         obtained
     }
 
-    /// Looks again at once.
+    /// Runs the next check at once.
     pub(super) fn hurry(&self) {
         self.hurry.notify_one();
     }
 
-    /// Until the next look.
+    /// Waits until the next check.
     pub(super) async fn pause(&self) {
-        // Whether the time is over or somebody is in a hurry: it is looked again.
+        // Timeout or wake-up: both lead to a check.
         let _ = tokio::time::timeout(self.pause_now(), self.hurry.notified()).await;
     }
 
@@ -278,7 +278,7 @@ impl Acme {
         let keeps_all =
             self.settings.domains.iter().all(|name| !covers(&names, name) || reached.contains(name));
         let is_urgent = served.as_ref().is_none_or(|chain| now >= chain.urgent_at());
-        // A name that does not lead here for the moment is not given up while the certificate is good for a while.
+        // While the certificate is valid for some time, do not drop a name that temporarily does not resolve here.
         if reached.is_empty() || !(is_more || is_due) || !(keeps_all || is_urgent) {
             return Ok(Looked::Waits(hindrance));
         }
@@ -286,7 +286,8 @@ impl Acme {
         Ok(Looked::Obtained)
     }
 
-    /// When the served chain is to be replaced: as the authority suggests (RFC 9773), or at two thirds of its life.
+    /// When to replace the served certificate: as the authority suggests (RFC 9773), else after two thirds of its
+    /// lifetime.
     async fn due_at(&self, chain: &CheckedChain, now: Timestamp) -> Timestamp {
         if self.times().is_to_be_asked(now) {
             let suggested = match self.account().await {
@@ -298,17 +299,17 @@ impl Acme {
         self.times().due_at(chain)
     }
 
-    /// Never before a third of its life has passed since it was obtained, whatever the clock or the authority say: an
-    /// authority issues few certificates for the same names.
+    /// Allows a replacement only after a third of the lifetime since it was obtained, because authorities limit
+    /// duplicate certificates. The clock and the authority's suggestion cannot override this.
     fn may_be_replaced(&self, chain: &CheckedChain, now: Timestamp) -> Result<bool, TlsError> {
         let obtained_at = self.keep.store.find_obtained_at(self.settings.directory.as_str())?;
         let third = chain.not_after.duration_since(chain.not_before) / 3;
-        // One of the future was noted by a clock that was ahead.
+        // A time in the future was recorded when the clock was ahead.
         Ok(obtained_at
             .is_none_or(|obtained_at| now < obtained_at || now.duration_since(obtained_at) >= third))
     }
 
-    /// Those of `domains` that lead here, and what hinders the others, in words.
+    /// Splits `domains` into those that resolve to this daemon and a description of what prevents the others.
     async fn reached(&self, domains: &[String]) -> (Vec<String>, String) {
         if !self.settings.self_check {
             return (domains.to_vec(), String::new());
@@ -333,7 +334,7 @@ impl Acme {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an authority issues it that every machine trusts.
+    /// Whether a publicly trusted authority issues the certificate.
     pub(super) fn is_public(&self) -> bool {
         self.settings.authorities.is_none()
     }

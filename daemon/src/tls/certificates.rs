@@ -1,4 +1,4 @@
-//! The daemon's certificates: one source beside its own authority, looked after, and told of.
+//! All certificates of the daemon: its own CA and at most one other source. Renews, reports and announces them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,18 +21,18 @@ use crate::audit::Audit;
 use crate::keys::FieldSealer;
 use crate::store::Store;
 
-/// How often is looked whether something is due.
+/// The pause between checks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// After a failure.
+/// The pause after a failure.
 const PAUSE: Duration = Duration::from_mins(1);
-/// How long an announcement can be taken, and when it is made anew.
+/// How long an announcement is valid, and how often it is renewed.
 const ANNOUNCED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 const ANNOUNCED_ANEW: SignedDuration = SignedDuration::from_hours(24);
 const FAILED_ANNOUNCEMENT: SignedDuration = SignedDuration::from_mins(1);
-/// A login that began under the authority before may take as long: the life of a ticket.
+/// How long a login that started under the previous CA may take: the lifetime of a login ticket.
 const LOGIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// Which certificate there is beside the leaf of the daemon's own authority.
+/// The source of a certificate in addition to the daemon's own CA.
 #[derive(Debug, Clone, Default)]
 pub enum OtherSource {
     #[default]
@@ -41,7 +41,7 @@ pub enum OtherSource {
     Files(CertificateFiles),
 }
 
-/// Everything that the daemon can prove itself with.
+/// All certificates that identify the daemon.
 pub struct Certificates {
     local: Arc<LocalAuthority>,
     local_journal: Journal,
@@ -51,9 +51,9 @@ pub struct Certificates {
     servers: Vec<Origin>,
     store: Store,
     clock: Arc<dyn Clock>,
-    /// When it is announced anew.
+    /// When the next announcement is due.
     announce_at: Mutex<Timestamp>,
-    /// One announcement after the other: each says what is true once the one before is made.
+    /// Serialises announcements, so that each contains the current state.
     publishing: tokio::sync::Mutex<()>,
 }
 
@@ -63,7 +63,7 @@ enum Other {
     Files(Box<OwnFiles>),
 }
 
-/// Where a certificate comes from.
+/// The source of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -72,18 +72,18 @@ pub enum Source {
     Files,
 }
 
-/// How a source is.
+/// The state of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateState {
     pub source: Source,
     /// The names that it is served for.
     pub names: Vec<String>,
-    /// `null` while there is none yet.
+    /// `null` until there is a certificate.
     pub issued_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub days_left: Option<i64>,
-    /// Failures to get a new one since the start.
+    /// Failed renewals since the start.
     pub failures: u64,
     pub last_error: Option<String>,
     pub last_error_at: Option<Timestamp>,
@@ -91,7 +91,7 @@ pub struct CertificateState {
 }
 
 impl Source {
-    /// Its name in status and metrics.
+    /// The name in status and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::OwnAuthority => "own_authority",
@@ -102,7 +102,7 @@ impl Source {
 }
 
 impl Certificates {
-    /// Serves `servers` with what there is; what is missing is got by [`look_after`](Self::look_after).
+    /// Serves the certificates that exist. [`look_after`](Self::look_after) obtains the missing ones.
     pub async fn open(
         local: Arc<LocalAuthority>,
         other: OtherSource,
@@ -163,7 +163,7 @@ impl Certificates {
         &self.local
     }
 
-    /// How each source is, the one for the daemon's names first.
+    /// Returns the state of each source. The one for the daemon's public names comes first.
     pub fn states(&self) -> Vec<CertificateState> {
         let chain = self.resolver.chain();
         let other = |source, journal: &Journal, names: &[String]| {
@@ -184,18 +184,18 @@ impl Certificates {
         first.into_iter().chain([local]).collect()
     }
 
-    /// Runs until it is dropped. A failure is logged and tried again.
+    /// Renews certificates until it is dropped. Failures are logged and retried.
     pub async fn look_after(&self) {
         tokio::join!(self.look_after_local(), self.look_after_other());
     }
 
-    /// Reads certificate files anew, and tries at once what would be tried later.
+    /// Rereads certificate files and retries pending work at once.
     pub async fn reload(&self) {
         match &self.other {
             Other::None => {}
             Other::Acme(acme) => acme.hurry(),
             Other::Files(files) => {
-                // What is wrong with them was logged.
+                // `files` has logged the error.
                 if files.reload(&self.resolver, self.clock.now()).await.is_ok() {
                     self.publish_or_log().await;
                 }
@@ -203,7 +203,7 @@ impl Certificates {
         }
     }
 
-    /// Gets a new certificate now, whether one is due or not.
+    /// Obtains a new certificate now, even if none is due.
     pub async fn renew(&self) -> Result<(), TlsError> {
         match &self.other {
             Other::None => {
@@ -216,7 +216,7 @@ impl Certificates {
         self.publish().await
     }
 
-    /// Has another authority take over after `overlap`.
+    /// Creates a CA that takes over after `overlap`.
     pub async fn rotate_authority(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
         self.local.rotate(overlap, replaces).await?;
         match self.local.next() {
@@ -278,7 +278,7 @@ impl Certificates {
     fn is_announcement_due(&self) -> bool {
         let announce_at = *self.announce_at.lock().unwrap_or_else(PoisonError::into_inner);
         let left = announce_at.duration_since(self.clock.now());
-        // A clock that was set back does not put it off.
+        // A clock that was set back does not delay it.
         left <= SignedDuration::ZERO || left > ANNOUNCED_ANEW
     }
 
@@ -294,7 +294,7 @@ impl Certificates {
         }
     }
 
-    /// Has logins and clients know what proves the daemon now, and what will.
+    /// Publishes the current certificates and the announced ones, for logins and clients.
     async fn publish(&self) -> Result<(), TlsError> {
         let _turn = self.publishing.lock().await;
         let now = self.clock.now();
@@ -328,14 +328,14 @@ impl Certificates {
         Ok(())
     }
 
-    /// The addresses for which an authority vouches that every machine trusts.
+    /// The public URLs whose certificate is publicly trusted.
     fn public_servers(&self) -> Vec<Origin> {
         let is_public = match &self.other {
             Other::None => false,
             Other::Acme(acme) => acme.is_public(),
             Other::Files(files) => files.is_public(),
         };
-        // Only of what is served: a name that never led here could be anybody's.
+        // Only served names count. A name that never resolved here may belong to another operator.
         let Some(chain) = self.resolver.chain().filter(|_| is_public) else { return Vec::new() };
         let is_public = |origin: &&Origin| covers(&chain.names, origin.host());
         self.servers.iter().filter(is_public).cloned().collect()

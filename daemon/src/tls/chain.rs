@@ -1,4 +1,4 @@
-//! A certificate chain with its private key, checked together.
+//! A certificate chain and its private key, checked together.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use x509_parser::certificate::X509Certificate;
 
 use super::issue::{normal, text};
 
-/// A chain that can be served: its key fits, it is in date, and it names what it has to. There is none without these
-/// checks.
+/// A chain that passed all checks: its key matches, it is within its validity period, and it covers the required
+/// names.
 #[derive(Debug)]
 pub(super) struct CheckedChain {
     pub(super) key: Arc<CertifiedKey>,
@@ -23,7 +23,7 @@ pub(super) struct CheckedChain {
     pub(super) not_after: Timestamp,
 }
 
-/// Why a chain and a key cannot be served.
+/// Why a chain and key cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     #[error("there is no certificate in it")]
@@ -47,7 +47,7 @@ pub enum ChainError {
 }
 
 impl CheckedChain {
-    /// Checks `chain`, the server's own certificate first, with `key`, for all of `names` at `now`.
+    /// Checks `chain` (server certificate first) with `key`, for all of `names` at `now`.
     pub(super) fn check(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
@@ -99,19 +99,19 @@ impl CheckedChain {
         Ok(Self { key: Arc::new(key), names: covered, not_before, not_after })
     }
 
-    /// When a new one is to be had: two thirds of its life are over then.
+    /// When renewal is due: after two thirds of the lifetime.
     pub(super) fn due_at(&self) -> Timestamp {
         let (begin, end) = (self.not_before.as_second(), self.not_after.as_second());
         Timestamp::from_second(begin + (end - begin) / 3 * 2).unwrap_or(Timestamp::MAX)
     }
 
-    /// When there is no more time to wait for anything: five sixths of its life are over then.
+    /// When renewal is urgent: after five sixths of the lifetime.
     pub(super) fn urgent_at(&self) -> Timestamp {
         let (begin, end) = (self.not_before.as_second(), self.not_after.as_second());
         Timestamp::from_second(begin + (end - begin) / 6 * 5).unwrap_or(Timestamp::MAX)
     }
 
-    /// By what an authority knows it (RFC 9773 §4.1); `None` where it does not name its authority's key.
+    /// The ARI identifier (RFC 9773 §4.1); `None` if the certificate has no authority key identifier.
     pub(super) fn identifier(&self) -> Option<CertificateIdentifier<'static>> {
         CertificateIdentifier::try_from(self.key.cert.first()?).ok().map(CertificateIdentifier::into_owned)
     }
@@ -122,7 +122,7 @@ fn own_names(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
     Some(names.map(|names| names.value.general_names.iter().filter_map(text).collect()).unwrap_or_default())
 }
 
-/// Whether a certificate with these names is good for `host` (RFC 6125 §6.4: a `*` stands for one label).
+/// Whether a certificate with these names is valid for `host` (RFC 6125 §6.4: `*` matches one label).
 pub(super) fn covers(names: &[String], host: &str) -> bool {
     let host = normal(host.trim_start_matches('[').trim_end_matches(']'));
     let is_address = host.parse::<IpAddr>().is_ok();

@@ -1,4 +1,4 @@
-//! The operator's own certificate files, taken up again whenever they change.
+//! The operator's certificate files, reloaded when they change.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -19,27 +19,27 @@ use super::journal::Journal;
 use super::resolver::Resolver;
 use crate::platform;
 
-/// How often the files are looked at. Both are small, and reading them finds every way in which they can be replaced:
-/// written over, renamed, linked elsewhere, below a directory that is, on a file system that tells nobody.
+/// How often the files are read. They are small, and reading detects every kind of replacement: overwritten, renamed
+/// or linked files, replaced directories, and file systems without notifications.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 
-/// For both files.
+/// The timeout for reading both files.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const LARGEST_FILE: u64 = 256 * 1024;
 
-/// Where the chain and its key are.
+/// The paths of the chain and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// PEM, the server's own certificate first.
+    /// PEM, server certificate first.
     pub certificate: PathBuf,
     /// PEM: PKCS #8, PKCS #1 or SEC 1.
     pub private_key: PathBuf,
-    /// Whether an authority issued it that every machine trusts: users who pinned the daemon are told.
+    /// Whether the certificate is publicly trusted. If so, the daemon announces it to users with a pin.
     pub is_public: bool,
 }
 
-/// Why certificate files cannot be served with.
+/// Why certificate files cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilesError {
     #[error("{path}: {cause}")]
@@ -48,10 +48,10 @@ pub enum FilesError {
     Chain { certificate: String, private_key: String, cause: ChainError },
 }
 
-/// The files, and which state of them was judged.
+/// The files and the state of them that was checked last.
 pub(super) struct OwnFiles {
     files: CertificateFiles,
-    /// The hosts of the public URLs, the one that users are told first.
+    /// The hosts of the public URLs. The first is the one shown to users.
     hosts: Vec<String>,
     pub(super) journal: Journal,
     seen: Mutex<Seen>,
@@ -60,10 +60,10 @@ pub(super) struct OwnFiles {
 
 #[derive(Default)]
 struct Seen {
-    /// The digest of what was judged last, and that of what the last look found.
+    /// Digests of the state checked last and of the state read last.
     judged: Option<[u8; 32]>,
     found: Option<[u8; 32]>,
-    /// When it is judged once more: what is not valid yet will be.
+    /// When to check a certificate again that is not valid yet.
     again_at: Option<Timestamp>,
 }
 
@@ -73,12 +73,12 @@ struct Contents {
 }
 
 impl CertificateFiles {
-    /// The names of the certificate, whoever they are for.
+    /// Checks the files and returns the certificate's names.
     pub fn names(&self, now: Timestamp) -> Result<Vec<String>, FilesError> {
         Ok(self.check(&self.read()?, &[], now)?.names)
     }
 
-    /// Reads and checks the files for `names`.
+    /// Reads the files and checks them for `names`.
     pub fn examine(&self, names: &[String], now: Timestamp) -> Result<Timestamp, FilesError> {
         Ok(self.check(&self.read()?, names, now)?.not_after)
     }
@@ -115,7 +115,7 @@ impl CertificateFiles {
 }
 
 impl OwnFiles {
-    /// Serves with the files as they are now: they must be good, and name the first of `hosts`.
+    /// Serves the current files. They must be valid and cover the first of `hosts`.
     pub(super) async fn open(
         files: CertificateFiles,
         hosts: Vec<String>,
@@ -135,8 +135,8 @@ impl OwnFiles {
         self.files.is_public
     }
 
-    /// Takes the files up where they have changed and are at rest: while one is written and the other is not yet, they do
-    /// not fit each other. `true` where they are served with from now on.
+    /// Loads the files if they changed and have been stable for two reads: between two writes, key and certificate do
+    /// not match. Returns `true` if they are served now.
     pub(super) async fn look(&self, resolver: &Resolver, now: Timestamp) -> bool {
         let read = self.read().await;
         let digest = read.as_ref().map_or_else(FilesError::digest, Contents::digest);
@@ -150,7 +150,7 @@ impl OwnFiles {
         self.judge(read, digest, resolver, now).is_ok()
     }
 
-    /// Takes the files up as they are, at once.
+    /// Loads the files at once.
     pub(super) async fn reload(&self, resolver: &Resolver, now: Timestamp) -> Result<(), FilesError> {
         let read = self.read().await;
         let digest = read.as_ref().map_or_else(FilesError::digest, Contents::digest);
@@ -158,8 +158,8 @@ impl OwnFiles {
         self.judge(read, digest, resolver, now)
     }
 
-    /// Reads the files on a thread of their own, within a bound: a file system that hangs hangs nothing else. One reading
-    /// at a time, so that those that hang do not add up.
+    /// Reads the files on a blocking thread with a timeout, so that a hanging file system blocks nothing else. Reads
+    /// run one at a time, so that hanging ones do not accumulate.
     async fn read(&self) -> Result<Contents, FilesError> {
         let hangs = || FilesError::File {
             path: self.files.certificate.display().to_string(),
@@ -184,7 +184,7 @@ impl OwnFiles {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A replacement has to be good for every host that the one in use is good for.
+    /// Checks the files and serves them. A replacement must cover every host that the current certificate covers.
     fn judge(
         &self,
         read: Result<Contents, FilesError>,
@@ -232,22 +232,22 @@ impl FilesError {
     }
 }
 
-/// A file, which may be a link: Kubernetes mounts both so. A private key that others can read is refused; its group may read
-/// it, as the group of a host's certificates does.
+/// Reads a file or link, as Kubernetes mounts them. Rejects a private key readable by other users; its group may read
+/// it.
 fn read(path: &Path, is_private: bool) -> Result<Zeroizing<Vec<u8>>, FilesError> {
     use std::io::Read;
 
     let failed = |cause: String| FilesError::File { path: path.display().to_string(), cause };
-    // Its whole size at once: a buffer that grows leaves copies of a key behind.
+    // Allocate for the whole file: a growing buffer would leave copies of the key behind.
     let mut contents =
         Zeroizing::new(Vec::with_capacity(usize::try_from(LARGEST_FILE).unwrap_or_default() + 1));
-    // Not to wait for a writer where somebody put a pipe.
+    // Do not block on a named pipe without a writer.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(platform::handed(path))
         .map_err(|error| failed(error.to_string()))?;
-    // Asked of the open file, so that it is the one that is read.
+    // Check the open file, so that the file checked is the file read.
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
     if !metadata.is_file() {
         return Err(failed("it is not a file".to_owned()));

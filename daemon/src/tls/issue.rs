@@ -1,4 +1,4 @@
-//! Issues certificates: the authority for itself, and the authority for the daemon's names.
+//! Issues the CA certificate and the certificates for the daemon's names.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,12 +19,12 @@ use super::TlsError;
 
 const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY.as_secs());
-/// Mozilla's guidelines advise at most 90 days.
+/// Mozilla's guidelines recommend at most 90 days.
 const LEAF_LIFETIME: Duration = Duration::from_secs(90 * DAY.as_secs());
-/// Clients whose clocks are a little late accept a new certificate too.
+/// Clients whose clocks are slightly behind must accept a new certificate.
 const BACKDATED: Duration = Duration::from_hours(1);
 
-/// A certification authority of the daemon's own.
+/// The daemon's own certification authority.
 pub(super) struct Authority {
     certificate: CertificateDer<'static>,
     key: KeyPair,
@@ -52,7 +52,7 @@ impl Authority {
         Ok(Self { certificate, key })
     }
 
-    /// An authority from the store: its certificate and its key, both DER.
+    /// Loads a CA from the store: certificate and key in DER.
     pub(super) fn load(certificate: Vec<u8>, private_key: &[u8]) -> Result<Self, TlsError> {
         let key = PrivatePkcs8KeyDer::from(private_key);
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)?;
@@ -71,7 +71,7 @@ impl Authority {
         Pin::of_public_key(&self.key.subject_public_key_info())
     }
 
-    /// Whether one of these is its name, as clients send them that say whom they trust (RFC 8446 §4.2.4).
+    /// Whether the client lists this CA among those it trusts (RFC 8446 §4.2.4).
     pub(super) fn is_among(&self, names: &[DistinguishedNameOfClient]) -> bool {
         x509_parser::parse_x509_certificate(&self.certificate).is_ok_and(|(_, certificate)| {
             names.iter().any(|name| name.as_ref() == certificate.subject().as_raw())
@@ -82,7 +82,7 @@ impl Authority {
         use base64::Engine;
         use base64::prelude::BASE64_STANDARD;
 
-        // RFC 7468 §2: 64 characters a line.
+        // RFC 7468 §2: 64 characters per line.
         let text = BASE64_STANDARD.encode(&self.certificate);
         let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
         for (index, character) in text.chars().enumerate() {
@@ -95,7 +95,7 @@ impl Authority {
         pem
     }
 
-    /// A certificate for `names`, with a key of its own.
+    /// Issues a certificate with a new key for `names`.
     pub(super) fn issue(&self, names: &[String], now: Timestamp) -> Result<Leaf, TlsError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut parameters = CertificateParams::default();
@@ -113,7 +113,7 @@ impl Authority {
 }
 
 impl Leaf {
-    /// A leaf from the store: its certificate and its key, both DER.
+    /// Loads a leaf from the store: certificate and key in DER.
     pub(super) fn load(certificate: Vec<u8>, private_key: Zeroizing<Vec<u8>>) -> Result<Self, TlsError> {
         let unreadable = || TlsError::Unreadable("leaf");
         let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|_| unreadable())?;
@@ -140,7 +140,7 @@ impl Leaf {
         PrivatePkcs8KeyDer::from(self.private_key.to_vec()).into()
     }
 
-    /// The key for sealing.
+    /// The private key, to be sealed.
     pub(super) fn private_key_bytes(&self) -> &[u8] {
         &self.private_key
     }
@@ -149,13 +149,13 @@ impl Leaf {
         Timestamp::from_second(self.not_after).unwrap_or(Timestamp::MAX)
     }
 
-    /// When it was made.
+    /// When it was issued.
     pub(super) fn issued_at(&self) -> Timestamp {
         let issued_at = self.not_before.saturating_add_unsigned(BACKDATED.as_secs());
         Timestamp::from_second(issued_at).unwrap_or(Timestamp::MIN)
     }
 
-    /// Whether two thirds of its life are over, or it has not begun.
+    /// Whether two thirds of its lifetime have passed, or it is not valid yet.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let renew_at = self.not_before + (self.not_after - self.not_before) / 3 * 2;
         now.as_second() >= renew_at || now.as_second() < self.not_before
@@ -193,7 +193,7 @@ fn alternative_name(name: &str) -> Result<SanType, TlsError> {
     Ok(SanType::DnsName(name.try_into().map_err(|_| unusable())?))
 }
 
-/// A name of a certificate, in the form of [`normal`].
+/// Returns a name of a certificate in the form of [`normal`].
 pub(super) fn text(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some(normal(name)),
@@ -208,7 +208,7 @@ pub(super) fn text(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// One spelling of a name: addresses as Rust writes them, DNS names in lower case.
+/// Normalises a name: addresses as Rust prints them, DNS names in lower case.
 pub(super) fn normal(name: &str) -> String {
     name.parse::<IpAddr>().map_or_else(|_| name.to_ascii_lowercase(), |address| address.to_string())
 }

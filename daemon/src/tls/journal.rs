@@ -1,4 +1,4 @@
-//! What happened to a source of certificates, for operators.
+//! The history of a certificate source, for operators.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use super::Source;
 use crate::audit::{Audit, Event};
 
-/// Failures, and what is awaited, told in the audit log too. A failure that repeats itself is told once.
+/// Records failures and pending work, and writes them to the audit log. A repeated failure is logged once.
 pub(super) struct Journal {
     source: Source,
     audit: Audit,
     entries: Mutex<Entries>,
 }
 
-/// What there is to tell.
+/// The recorded state.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entries {
     pub(super) failures: u64,
@@ -31,25 +31,25 @@ impl Journal {
         self.entries().clone()
     }
 
-    /// It worked: nothing is awaited, and nothing is wrong.
+    /// Records a success and clears the last error and pending work.
     pub(super) fn succeeded(&self) {
         let mut entries = self.entries();
         (entries.last_error, entries.waiting_for) = (None, None);
         self.tell("obtained", None);
     }
 
-    /// Tells the audit log of what was done.
+    /// Writes an event to the audit log.
     pub(super) fn tell(&self, outcome: &str, detail: Option<&str>) {
         self.audit.record(&Event::Certificate { source: self.source.name(), outcome, detail });
     }
 
-    /// Nothing is due: nothing is awaited, and what failed before does not matter any more.
+    /// Clears the last error and pending work, because nothing is due.
     pub(super) fn is_quiet(&self) {
         let mut entries = self.entries();
         (entries.last_error, entries.waiting_for) = (None, None);
     }
 
-    /// Notes a failure; `true` where it is another one than before.
+    /// Records a failure. Returns `true` if it differs from the last one.
     pub(super) fn failed(&self, now: Timestamp, cause: &str) -> bool {
         let mut entries = self.entries();
         entries.failures += 1;
@@ -61,7 +61,7 @@ impl Journal {
         is_new
     }
 
-    /// Notes what is awaited; `true` where it is something else than before.
+    /// Records what the source waits for. Returns `true` if it changed.
     pub(super) fn waits_for(&self, what: &str) -> bool {
         let mut entries = self.entries();
         let is_new = entries.waiting_for.as_deref() != Some(what);

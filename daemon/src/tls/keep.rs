@@ -1,4 +1,4 @@
-//! Keeps authorities, leaf and the chain by ACME in the store, their keys sealed.
+//! Stores CAs, the leaf and the chain by ACME, with sealed keys.
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -13,21 +13,21 @@ const NEXT_AUTHORITY: &str = "next ca";
 const LEAF: &str = "leaf";
 const ACME: &str = "ACME";
 
-/// The store, and what seals the keys in it.
+/// The store and the sealer of the keys in it.
 #[derive(Clone)]
 pub(super) struct Keep {
     pub(super) store: Store,
     pub(super) sealer: FieldSealer,
 }
 
-/// An authority that is to come.
+/// A CA that was announced and has not taken over.
 pub(super) struct Next {
     pub(super) authority: Authority,
     pub(super) takeover_at: Timestamp,
 }
 
 type CertificateAndKey = (Vec<u8>, Zeroizing<Vec<u8>>);
-/// PEM, and PKCS #8.
+/// PEM and PKCS #8.
 type ChainAndKey = (String, Zeroizing<Vec<u8>>);
 
 impl Keep {
@@ -53,7 +53,7 @@ impl Keep {
         Ok(self.store.save_next_authority(row, takeover_at).await?)
     }
 
-    /// Both in the place of those before; no authority is to come any more.
+    /// Replaces CA and leaf, and deletes the announced CA.
     pub(super) async fn replace_authority(&self, authority: &Authority, leaf: &Leaf) -> Result<(), TlsError> {
         let authority = self.authority_row(AUTHORITY, authority);
         Ok(self.store.replace_authority(authority, self.leaf_row(leaf), NEXT_AUTHORITY).await?)
@@ -68,7 +68,7 @@ impl Keep {
         Ok(self.store.save_certificate(self.leaf_row(leaf)).await?)
     }
 
-    /// The chain that ACME brought from the authority with this directory, as PEM, with its key in PKCS #8.
+    /// Loads the ACME certificate issued by `directory`: the chain in PEM and the key in PKCS #8.
     pub(super) fn acme(&self, directory: &str) -> Result<Option<ChainAndKey>, TlsError> {
         let Some((pem, key)) = self.find(&acme_row(directory), ACME)? else { return Ok(None) };
         let pem = String::from_utf8(pem).map_err(|_| TlsError::Unreadable(ACME))?;
@@ -87,7 +87,7 @@ impl Keep {
         Authority::load(certificate, &key).map(Some).map_err(|_| TlsError::Unreadable(name))
     }
 
-    /// The row `name`; an error calls it `what`.
+    /// Loads the row `name`. Errors call it `what`.
     fn find(&self, name: &str, what: &'static str) -> Result<Option<CertificateAndKey>, TlsError> {
         let Some(row) = self.store.find_certificate(name)? else { return Ok(None) };
         let key =
@@ -106,7 +106,7 @@ impl Keep {
     }
 }
 
-/// Each authority's chain has a row of its own: one for tests is never taken for one that everybody trusts.
+/// Each directory has its own row, so that a certificate from a test authority is never served as a trusted one.
 fn acme_row(directory: &str) -> String {
     format!("acme {directory}")
 }

@@ -1,4 +1,4 @@
-//! The daemon's own certification authority: its leaf, its renewal, and its succession.
+//! The daemon's own CA: its leaf certificate, renewal and rollover.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,13 +16,13 @@ use super::keep::{Keep, Next};
 use crate::keys::FieldSealer;
 use crate::store::Store;
 
-/// The local certification authority (P-256, key sealed in the store) and the leaf that it issued for this daemon.
+/// The daemon's own CA (P-256, key sealed in the store) and the leaf that it issued.
 pub struct LocalAuthority {
     names: Vec<String>,
     keep: Keep,
     clock: Arc<dyn Clock>,
     standing: RwLock<Standing>,
-    /// One change at a time.
+    /// Serialises changes.
     changing: Mutex<()>,
 }
 
@@ -38,13 +38,13 @@ struct Standing {
 pub enum Tended {
     Nothing,
     RenewedLeaf,
-    /// The next authority has taken over.
+    /// The next CA has taken over.
     Succeeded,
 }
 
 impl LocalAuthority {
-    /// Loads the authority from the store, or creates it; issues a leaf for `names` when there is none that is good.
-    /// `names` are DNS names and IP addresses without brackets.
+    /// Loads or creates the CA, and issues a leaf for `names` if there is no valid one. `names` are DNS names and IP
+    /// addresses without brackets.
     pub async fn load_or_create(
         store: Store,
         sealer: FieldSealer,
@@ -68,32 +68,32 @@ impl LocalAuthority {
         let next = keep.next()?;
         let standing = RwLock::new(Standing { authority: Arc::new(authority), leaf, key, next });
         let local = Self { names, keep, clock, standing, changing: Mutex::default() };
-        // The time for it may have come while no daemon ran.
+        // A takeover may have become due while the daemon was stopped.
         local.tend().await?;
         Ok(Arc::new(local))
     }
 
-    /// The SHA-256 of the authority's public key, which users pin.
+    /// The SHA-256 of the CA's public key, which users pin.
     pub fn pin(&self) -> Pin {
         self.read(|standing| standing.authority.pin())
     }
 
-    /// The pin of the authority that is to come, and when it takes over.
+    /// The next CA's pin, and when it takes over.
     pub fn next(&self) -> Option<(Pin, Timestamp)> {
         self.read(|standing| standing.next.as_ref().map(|next| (next.authority.pin(), next.takeover_at)))
     }
 
-    /// The authority's certificate as PEM, for `--ca-file`.
+    /// The CA certificate as PEM, for `--ca-file`.
     pub fn certificate_pem(&self) -> String {
         self.read(|standing| standing.authority.certificate_pem())
     }
 
-    /// The certificate of the authority that is to come, as PEM.
+    /// The next CA's certificate as PEM.
     pub fn next_certificate_pem(&self) -> Option<String> {
         self.read(|standing| standing.next.as_ref().map(|next| next.authority.certificate_pem()))
     }
 
-    /// Until when the leaf in use is good.
+    /// When the leaf in use expires.
     pub fn leaf_expires_at(&self) -> Timestamp {
         self.read(|standing| standing.leaf.expires_at())
     }
@@ -114,8 +114,7 @@ impl LocalAuthority {
         self.read(|standing| standing.key.clone())
     }
 
-    /// Does what is due: lets the next authority take over, or issues a new leaf when two thirds of the old one's life
-    /// are over.
+    /// Does what is due: switches to the next CA, or renews the leaf after two thirds of its lifetime.
     pub async fn tend(&self) -> Result<Tended, TlsError> {
         let now = self.clock.now();
         if self.next().is_some_and(|(_, takeover_at)| now >= takeover_at) {
@@ -139,8 +138,10 @@ impl LocalAuthority {
         Ok(())
     }
 
-    /// Makes the authority that is to take over after `overlap`. With no overlap it takes over at once, and nobody who pinned
-    /// the old one is told. One that was announced before gives way only where `replaces` says so, or at once.
+    /// Creates a CA that takes over after `overlap`.
+    ///
+    /// With zero overlap it takes over at once, without an announcement to users who pinned the old CA. It replaces
+    /// an announced CA only if `replaces` is set or `overlap` is zero.
     pub async fn rotate(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
         let turn = self.changing.lock().await;
         if let Some((pin, takeover_at)) = self.next().filter(|_| !replaces && !overlap.is_zero()) {
@@ -156,7 +157,7 @@ impl LocalAuthority {
 
     async fn succeed(&self) -> Result<(), TlsError> {
         let _turn = self.changing.lock().await;
-        // Another may have been made in its place, with a time of its own, while this waited for its turn.
+        // Another CA with another takeover time may have been announced while this waited for the lock.
         let due = |next: &Next| self.clock.now() >= next.takeover_at;
         let Some(next) = self.keep.next()?.filter(due) else { return Ok(()) };
         let leaf = next.authority.issue(&self.names, self.clock.now())?;
@@ -177,7 +178,7 @@ impl LocalAuthority {
     }
 }
 
-/// Kept before it is used, so that a restart goes on with it.
+/// Stores the leaf before it is used, so that a restart continues with it.
 async fn issue_and_keep(
     authority: &Authority,
     names: &[String],
@@ -189,7 +190,7 @@ async fn issue_and_keep(
     Ok(leaf)
 }
 
-/// The chain carries the authority, for that is what clients pin.
+/// The chain includes the CA certificate, because clients pin it.
 fn certified(authority: &Authority, leaf: &Leaf) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = vec![leaf.certificate().clone(), authority.certificate().clone()];
     Ok(Arc::new(CertifiedKey::from_der(chain, leaf.private_key(), &aws_lc_rs::default_provider())?))

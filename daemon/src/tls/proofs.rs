@@ -1,4 +1,4 @@
-//! By what clients may have proven this daemon: what the login of each has to be bound to, and what they are told of it.
+//! What identifies this daemon to clients: the pins that bind logins, and the current announcement.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -8,38 +8,37 @@ use jiff::Timestamp;
 
 use super::chain::covers;
 
-/// Shared by who serves the certificates and who checks logins.
+/// Shared by the certificate source and the login checks.
 pub struct Proofs {
     proofs: RwLock<Inner>,
-    /// The number of the announcement; 0 where there is none. Read with every answer, so without a lock.
+    /// The announcement's sequence number; 0 if there is none. Atomic, because every response reads it.
     sequence: AtomicU64,
 }
 
 struct Inner {
     pin: Pin,
-    /// The authority before: logins that were started under it may still be finished.
+    /// The previous CA. Logins started under it may still finish.
     retired: Option<(Pin, Timestamp)>,
-    /// The names that are proven by another authority than the daemon's own.
+    /// The names with a certificate from another authority.
     public: Vec<String>,
     statement: Option<String>,
 }
 
 impl Proofs {
-    /// Those of a daemon whose own authority, the one with this pin, vouches for all its names.
+    /// Returns the state of a daemon whose own CA, with this pin, covers all its names.
     pub fn new(pin: Pin) -> Self {
         let proofs = Inner { pin, retired: None, public: Vec::new(), statement: None };
         Self { proofs: RwLock::new(proofs), sequence: AtomicU64::new(0) }
     }
 
-    /// The pins by which a client proves the daemon under `host`; none where another authority vouches for it.
+    /// The pins that identify the daemon under `host`; none if another authority's certificate covers it.
     pub fn pins_of(&self, host: Option<&str>) -> Vec<Pin> {
         self.read(|proofs| {
             if host.is_some_and(|host| covers(&proofs.public, host)) { Vec::new() } else { vec![proofs.pin] }
         })
     }
 
-    /// The pins by which a login that is finished now may have been bound. Whoever proves one of them has its key, and
-    /// that is this daemon alone.
+    /// The pins that a login finishing now may be bound to. Only this daemon has the keys for them.
     pub fn pins_at(&self, now: Timestamp) -> Vec<Pin> {
         self.read(|proofs| {
             let retired = proofs.retired.filter(|(_, until)| now < *until).map(|(pin, _)| pin);
@@ -47,23 +46,22 @@ impl Proofs {
         })
     }
 
-    /// Whether another authority than the daemon's own vouches for `host`.
+    /// Whether another authority's certificate covers `host`.
     pub fn is_public(&self, host: &str) -> bool {
         self.read(|proofs| covers(&proofs.public, host))
     }
 
-    /// What is announced, as a signed statement.
+    /// The current announcement as a signed statement.
     pub fn statement(&self) -> Option<String> {
         self.read(|proofs| proofs.statement.clone())
     }
 
-    /// The number of what is announced.
+    /// The announcement's sequence number, if there is one.
     pub fn sequence(&self) -> Option<u64> {
         Some(self.sequence.load(Ordering::Relaxed)).filter(|sequence| *sequence > 0)
     }
 
-    /// From now on the authority with `pin` vouches for the daemon; the one before is good until `until` for logins that
-    /// are under way.
+    /// Switches to the CA with `pin`. The previous one stays valid until `until` for logins in progress.
     pub(super) fn replace_pin(&self, pin: Pin, until: Timestamp) {
         self.write(|proofs| {
             if proofs.pin != pin {

@@ -1,4 +1,4 @@
-//! Which certificate answers which handshake.
+//! Chooses the certificate for each handshake.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,25 +14,25 @@ use super::chain::{CheckedChain, covers};
 use super::issue::normal;
 use super::{LocalAuthority, MinimumVersion, TlsError};
 
-/// What a handshake may ask for that is not HTTP: to see one certificate, and no more.
+/// Protocols other than HTTP, whose handshake only shows a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Protocol {
-    /// An authority's challenge (RFC 8737 §6.2).
+    /// An ACME challenge (RFC 8737 §6.2).
     AcmeTls,
-    /// The daemon's own look whether a name leads to it.
+    /// The daemon's self-check of a name.
     SelfCheck,
 }
 
-/// The certificates in use, by server name. Each can be replaced without touching live connections.
+/// The certificates in use. Replacing one does not affect live connections.
 pub(super) struct Resolver {
     local: Arc<LocalAuthority>,
     /// From files or by ACME.
     chain: RwLock<Option<Arc<CheckedChain>>>,
-    /// By name, while somebody may ask.
+    /// Pending challenges by name.
     challenges: RwLock<HashMap<(Protocol, String), Arc<CertifiedKey>>>,
 }
 
-/// What the listener speaks TLS with.
+/// The TLS configurations of the listener.
 pub struct TlsServer {
     resolver: Arc<Resolver>,
     serving: Arc<rustls::ServerConfig>,
@@ -40,23 +40,23 @@ pub struct TlsServer {
     self_check: Arc<rustls::ServerConfig>,
 }
 
-/// What a client wants of a handshake.
+/// What a handshake is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To speak HTTP.
+    /// HTTP.
     Serve,
-    /// To see the answer to a challenge, and no more (RFC 8737 §3).
+    /// Only to show the answer to a challenge (RFC 8737 §3).
     Challenge,
 }
 
-/// A pending challenge: answered as long as this is kept.
+/// A pending challenge. It is answered until this value is dropped.
 pub(super) struct PendingChallenge {
     resolver: Arc<Resolver>,
     key: (Protocol, String),
 }
 
 impl Protocol {
-    /// As ALPN names it.
+    /// The ALPN name.
     pub(super) fn name(self) -> &'static [u8] {
         match self {
             Self::AcmeTls => b"acme-tls/1",
@@ -78,8 +78,9 @@ impl Resolver {
         *self.chain.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(chain));
     }
 
-    /// What a client that asks for `name` is shown; without a name it dialled an address. One that trusts the daemon's own
-    /// authority, and says so, is shown that one's leaf: who pinned it goes on as before.
+    /// Chooses the certificate for `name`; no name means the client connected to an address.
+    ///
+    /// A client that lists the daemon's own CA as trusted gets that CA's leaf, so that pinned clients keep working.
     pub(super) fn certificate_for(
         &self,
         name: Option<&str>,
@@ -98,7 +99,7 @@ impl Resolver {
         }
     }
 
-    /// Answers `protocol` for `name` with `certificate` until the answer is dropped.
+    /// Answers `protocol` for `name` with `certificate` until the returned value is dropped.
     pub(super) fn answer(
         self: &Arc<Self>,
         protocol: Protocol,
@@ -122,7 +123,7 @@ impl Drop for PendingChallenge {
     }
 }
 
-/// Shows challenges alone.
+/// Resolves only challenge certificates.
 struct Challenges(Arc<Resolver>, Protocol);
 
 impl ResolvesServerCert for Resolver {
@@ -138,14 +139,14 @@ impl ResolvesServerCert for Challenges {
 }
 
 impl TlsServer {
-    /// TLS 1.3 (and 1.2 where asked), X25519MLKEM768 first, no 0-RTT, `h2` and `http/1.1` by ALPN.
+    /// TLS 1.3 (and 1.2 if configured), X25519MLKEM768 first, no 0-RTT, `h2` and `http/1.1` by ALPN.
     pub(super) fn new(resolver: Arc<Resolver>, minimum: MinimumVersion) -> Result<Self, TlsError> {
         let mut serving = configuration(resolver.clone(), minimum)?;
         serving.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Its keys change by themselves, every six hours.
+        // Its keys rotate automatically every six hours.
         serving.ticketer = aws_lc_rs::Ticketer::new()?;
         let for_protocol = |protocol: Protocol| {
-            // RFC 8737 §4: authorities may still ask with TLS 1.2.
+            // RFC 8737 §4: authorities may still connect with TLS 1.2.
             let resolver = Arc::new(Challenges(resolver.clone(), protocol));
             let mut config = configuration(resolver, MinimumVersion::Tls12)?;
             config.alpn_protocols = vec![protocol.name().to_vec()];
@@ -157,14 +158,14 @@ impl TlsServer {
         Ok(Self { resolver, serving: Arc::new(serving), challenge, self_check })
     }
 
-    /// What it speaks HTTP over.
+    /// The configuration for HTTP.
     #[cfg(test)]
     pub(super) fn serving(&self) -> Arc<rustls::ServerConfig> {
         self.serving.clone()
     }
 
-    /// How to go on with a handshake. `acme-tls/1` is agreed to while a challenge for the name is pending, and with nobody
-    /// who offers another protocol beside it.
+    /// Chooses how to continue a handshake. Accepts `acme-tls/1` only if it is the client's only protocol and a
+    /// challenge for the name is pending.
     pub fn accept(&self, client_hello: &ClientHello<'_>) -> (Purpose, Arc<rustls::ServerConfig>) {
         let asked = client_hello.alpn().and_then(|mut protocols| {
             let only = protocols.next()?;

@@ -1,4 +1,4 @@
-//! The local authority against a real store, a clock moved by hand, and the client's own verifier.
+//! The daemon's own CA with a real store, a manual clock and the client's verifier.
 
 mod files;
 
@@ -45,8 +45,8 @@ impl Fixture {
     }
 }
 
-/// What a daemon with `resolver` makes of a client that offers `protocols` for `name`: what it takes it to want, and the
-/// certificate that it shows. `Err` where there is no handshake.
+/// Handshakes with `resolver` as a client that offers `protocols` for `name`. Returns the purpose and the certificate
+/// shown, or an error if the handshake fails.
 fn offer(
     resolver: &Arc<resolver::Resolver>,
     protocols: &[&[u8]],
@@ -117,7 +117,7 @@ fn offer(
     Ok((purpose, shown))
 }
 
-/// Whether a client that trusts `trust` accepts `authority`'s daemon under `name`; the protocol they agree on.
+/// Handshakes as a client that trusts `trust` and connects to `name`. Returns the negotiated protocol.
 fn shake_hands(authority: &Arc<LocalAuthority>, trust: &Trust, name: &str) -> Result<String, rustls::Error> {
     let server = resolver::Resolver::new(authority.clone());
     let server = TlsServer::new(server, MinimumVersion::Tls13).expect("a configuration");

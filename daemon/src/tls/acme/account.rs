@@ -1,4 +1,4 @@
-//! The account at the authority: made once, kept sealed, and used ever after.
+//! The ACME account: created once and stored sealed.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -15,18 +15,18 @@ use crate::keys::Place;
 use crate::secrets::Backends;
 use crate::tls::TlsError;
 
-/// What is sealed.
+/// The sealed content.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     credentials: AccountCredentials,
     contact: Vec<String>,
-    /// To which external account it is bound.
+    /// The external account that it is bound to.
     external_account: Option<String>,
 }
 
 impl Acme {
-    /// The account, created where there is none. Agrees to the authority's terms of service: the README and
-    /// `docs/https.md` say so.
+    /// Returns the account and creates it if needed. Agrees to the authority's terms of service, as the README and
+    /// `docs/https.md` state.
     pub(super) async fn account(&self) -> Result<Account, Failure> {
         let external = self.settings.external_account.as_ref();
         match self.kept_account()? {
@@ -43,7 +43,7 @@ impl Acme {
         }
     }
 
-    /// One that may have been made counts as an order that brought nothing: authorities allow few.
+    /// A creation that may have succeeded counts as a failed order, because authorities limit new accounts.
     async fn create_account(&self, external: Option<&ExternalAccount>) -> Result<Account, Failure> {
         let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
         let account =
@@ -101,14 +101,14 @@ pub(super) async fn external_key(external: &ExternalAccount) -> Result<ExternalA
     let failed = |cause: String| AcmeError::ExternalAccount(cause);
     let text =
         Backends::built_in().resolve(&external.hmac_key).await.map_err(|error| failed(error.to_string()))?;
-    // Authorities hand it out with and without padding.
+    // Authorities issue the key with and without padding.
     let text = text.expose_secret().trim_end_matches('=');
     let key = BASE64_URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new);
     let key = key.map_err(|_| failed("it is not base64url".to_owned()))?;
     Ok(ExternalAccountKey::new(external.key_id.clone(), &key))
 }
 
-/// Nothing was ordered, and no account was made.
+/// The failure of a request that created neither order nor account.
 fn unordered(error: instant_acme::Error) -> Failure {
     let error = AcmeError::from(AuthorityError::from(error)).into();
     Failure { error, is_without_order: true, is_without_account: false }

@@ -1,4 +1,4 @@
-//! HTTP to the ACME authority, and to nobody else.
+//! The HTTP client for the ACME authority. It sends requests only to the directory's origin.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,13 +17,13 @@ use url::Url;
 use super::{AcmeError, AcmeSettings};
 use crate::outbound::{Answer, Authorization, Outbound, OutboundError, Request};
 
-/// A chain of certificates has some kilobytes.
+/// A certificate chain has a few kilobytes.
 const MOST_BYTES: usize = 256 * 1024;
 const MOST_CHARACTERS: usize = 300;
 /// RFC 9457 §3.
 const PROBLEM: &str = "application/problem+json";
 
-/// Why the authority did not do what it was asked.
+/// Why a request to the authority failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     #[error(transparent)]
@@ -40,15 +40,15 @@ pub enum AuthorityError {
     NotAcme(String),
 }
 
-/// Where the authority is, and how it is spoken to.
+/// The authority's directory URL and the client for it.
 pub(super) struct Directory {
     url: Url,
     outbound: Outbound,
-    /// What it said last of when to come again.
+    /// The last `Retry-After` header.
     retry_after: Mutex<Option<String>>,
 }
 
-/// The directory as ACME speaks to it.
+/// Implements instant-acme's HTTP client for the directory.
 struct Transport(Arc<Directory>);
 
 impl Directory {
@@ -61,7 +61,7 @@ impl Directory {
         Box::new(Transport(self.clone()))
     }
 
-    /// Whether there is a directory (RFC 8555 §7.1.1).
+    /// Checks that the URL serves an ACME directory (RFC 8555 §7.1.1).
     pub(super) async fn fetch(&self) -> Result<(), AcmeError> {
         let answer = self.outbound.get(&self.url, Authorization::None, MOST_BYTES).await;
         let answer = answer.map_err(AuthorityError::from)?;
@@ -76,7 +76,7 @@ impl Directory {
         }
     }
 
-    /// When the authority wants to be asked again, where it said so since this was asked last (RFC 8555 §6.6).
+    /// Returns and clears when the authority allows the next request (RFC 8555 §6.6).
     pub(super) fn take_retry_after(&self, now: Timestamp) -> Option<Timestamp> {
         let text = self.retry_after.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         moment(&text, now)
@@ -86,7 +86,7 @@ impl Directory {
         let (parts, body) = request.into_parts();
         let address = parts.uri.to_string();
         let url: Url = address.parse().map_err(|_| elsewhere(&address))?;
-        // What an answer names could be any machine that this one reaches.
+        // A URL in a response could point to any host that this one can reach.
         if url.origin() != self.url.origin() {
             return Err(elsewhere(&address));
         }
@@ -103,7 +103,7 @@ impl Directory {
             let retry_after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after.map(str::to_owned);
             let is_problem = answer.content_type.as_deref().is_some_and(|text| text.starts_with(PROBLEM));
-            // Only what POST is answered is looked at for problems by who asked.
+            // instant-acme looks for problem documents only in responses to POST.
             if !is_problem || parts.method != Method::POST {
                 let problem = serde_json::from_slice(&answer.body).ok().filter(|_| is_problem);
                 let status = AuthorityError::Status(answer.status);
@@ -149,7 +149,7 @@ impl From<instant_acme::Error> for AuthorityError {
                 Ok(error) => *error,
                 Err(other) => Self::NotAcme(printable(&other.to_string(), MOST_CHARACTERS)),
             },
-            // What serde says of a text quotes the text.
+            // serde's message quotes the text.
             Error::Json(_) => Self::NotAcme("it is not the JSON that was expected".to_owned()),
             other => Self::NotAcme(printable(&other.to_string(), MOST_CHARACTERS)),
         }
@@ -157,7 +157,8 @@ impl From<instant_acme::Error> for AuthorityError {
 }
 
 impl AuthorityError {
-    /// Whether the authority was certainly not asked: one that is slow to answer may do all the same what it was asked.
+    /// Whether the request certainly did not reach the authority. After a timeout, the authority may still have
+    /// processed it.
     pub(super) fn is_unasked(&self) -> bool {
         matches!(
             self,
@@ -168,7 +169,7 @@ impl AuthorityError {
     }
 }
 
-/// What a problem says, fit to be logged: operators have no other way to learn it.
+/// The text of a problem document, made safe for logs. Operators cannot see it elsewhere.
 pub(super) fn words(problem: &Problem) -> String {
     let about = problem.subproblems.iter().filter_map(|problem| problem.detail.as_deref());
     let details: Vec<&str> = problem.detail.as_deref().into_iter().chain(about).collect();
@@ -180,7 +181,7 @@ fn elsewhere(address: &str) -> AuthorityError {
     AuthorityError::Elsewhere(printable(address, 100))
 }
 
-/// RFC 9110 §10.2.3: seconds, or a date.
+/// RFC 9110 §10.2.3: seconds or a date.
 fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(seconds) = text.parse::<u32>() {
         return now.checked_add(SignedDuration::from_secs(seconds.into())).ok();

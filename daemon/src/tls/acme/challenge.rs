@@ -1,4 +1,4 @@
-//! Certificates that answer a tls-alpn-01 challenge (RFC 8737), and the look whether a name leads here.
+//! Certificates for a tls-alpn-01 challenge (RFC 8737) and for the self-check.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use rustls::sign::CertifiedKey;
 
 use crate::tls::TlsError;
 
-/// RFC 8737 §3: for `name` alone, with the SHA-256 of the key authorization in a critical extension.
+/// RFC 8737 §3: names only `name`, and holds the SHA-256 of the key authorization in a critical extension.
 pub(super) fn answer(name: &str, digest: &[u8; 32]) -> Result<Arc<CertifiedKey>, TlsError> {
     certificate(name, vec![CustomExtension::new_acme_identifier(digest)])
 }
 
-/// A certificate that nobody else has, for the look whether `name` leads here.
+/// Creates a unique certificate for the self-check of `name`.
 pub(super) fn mark(name: &str) -> Result<Arc<CertifiedKey>, TlsError> {
     certificate(name, Vec::new())
 }
@@ -25,7 +25,7 @@ fn certificate(name: &str, extensions: Vec<CustomExtension>) -> Result<Arc<Certi
     parameters.custom_extensions = extensions;
     let certificate = parameters.self_signed(&key)?.der().clone();
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-    // Not looked at by rustls, which refuses the critical extension, as everybody shall who expects a usual certificate.
+    // rustls must not check it, because it rejects the critical extension, as every normal client should.
     let key = aws_lc_rs::default_provider().key_provider.load_private_key(key.into())?;
     Ok(Arc::new(CertifiedKey::new(vec![certificate], key)))
 }

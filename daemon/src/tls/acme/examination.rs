@@ -1,4 +1,4 @@
-//! Tries what an order would need, without making one: the directory, the external account's key, the names.
+//! Tests what an order needs without making one: the directory, the external account's key, the names.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use super::authority::Directory;
 use super::{AcmeSettings, self_check};
 use crate::tls::TlsError;
 
-/// What was tried, and how it went.
+/// A test and its result.
 pub struct Examined {
     pub what: String,
     pub outcome: Result<(), TlsError>,
 }
 
 impl AcmeSettings {
-    /// Asks the authority for its directory, reads the external account's key, and looks the names up.
+    /// Fetches the directory, reads the external account's key, and resolves the names.
     pub async fn examine(&self) -> Vec<Examined> {
         let mut examined = Vec::new();
         let directory = Directory::new(self).map_err(super::AcmeError::from);

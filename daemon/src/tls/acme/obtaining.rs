@@ -1,4 +1,5 @@
-//! From an order to a certificate that is served: begun within the budget, kept before it is judged.
+//! From an order to a served certificate. An order counts against the limit, and a certificate is stored before it is
+//! checked.
 
 use super::order::{self, Failure, Issued};
 use super::renewal::RenewalTimes;
@@ -8,7 +9,7 @@ use crate::tls::TlsError;
 use crate::tls::chain::CheckedChain;
 
 impl Acme {
-    /// Orders a certificate for `names`, keeps it, and serves with it.
+    /// Orders a certificate for `names`, stores it and serves it.
     pub(super) async fn obtain(&self, names: &[String]) -> Result<(), TlsError> {
         let (now, directory) = (self.clock.now(), self.settings.directory.to_string());
         let id = match self.keep.store.begin_order(now, MOST_FAILED_ORDERS, WINDOW).await? {
@@ -18,7 +19,7 @@ impl Acme {
         };
         tracing::info!(names = names.join(" "), directory, "ordering a certificate");
         let ordered = self.order(names).await;
-        // First of all, so that nothing that fails from here on loses it.
+        // Keep it in memory first, so that a later failure cannot lose it.
         let ordered = ordered.map(|issued| *self.issued() = Some(issued));
         if let Some(until) = self.directory.take_retry_after(self.clock.now()) {
             self.keep.store.pause_orders(until).await?;
@@ -47,7 +48,7 @@ impl Acme {
         Ok(Issued { obtained_at: Some(self.clock.now()), ..ordered })
     }
 
-    /// Keeps and serves what was issued. Where that cannot be yet, it stays for the next look: it was hard to come by.
+    /// Stores and serves the issued certificate. On failure, keeps it for the next check, because orders are limited.
     pub(super) async fn take_up(&self) -> Result<(), TlsError> {
         let Some(issued) = self.issued().take() else { return Ok(()) };
         match self.keep_and_check(&issued).await {

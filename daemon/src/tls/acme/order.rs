@@ -1,4 +1,4 @@
-//! One order, from its making to the chain: RFC 8555 §7.1.6, from top to bottom.
+//! One ACME order from creation to certificate (RFC 8555 §7.1.6).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,33 +20,33 @@ use crate::tls::chain::CheckedChain;
 use crate::tls::resolver::{PendingChallenge, Protocol, Resolver};
 use crate::tls::{AcmeError, TlsError};
 
-/// Authorities look from several places, one after the other.
+/// Authorities validate from several locations in sequence.
 const POLLING: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(200)).timeout(Duration::from_secs(90));
 const AWAITED: SignedDuration = SignedDuration::from_hours(24);
 
-/// A chain with its key, not looked at yet.
+/// An issued chain with its key, not yet checked.
 pub(super) struct Issued {
-    /// What it has to be good for.
+    /// The names that it must cover.
     pub(super) names: Vec<String>,
     pub(super) chain_pem: String,
-    /// `None` where nobody knows.
+    /// `None` if unknown.
     pub(super) obtained_at: Option<Timestamp>,
     /// PKCS #8.
     pub(super) private_key: Zeroizing<Vec<u8>>,
 }
 
-/// Why an order brought nothing.
+/// Why an order failed.
 pub(super) struct Failure {
     pub(super) error: TlsError,
-    /// Whether the authority has certainly made no order.
+    /// Whether the authority certainly created no order.
     pub(super) is_without_order: bool,
-    /// Whether the authority does not know the account any more.
+    /// Whether the authority no longer knows the account.
     pub(super) is_without_account: bool,
 }
 
-/// Orders a certificate for `names`, and answers the challenges. `replaces` names the one that it is to replace
-/// (RFC 9773 §5).
+/// Orders a certificate for `names` and answers the challenges. `replaces` is the certificate to replace (RFC 9773
+/// §5).
 pub(super) async fn order(
     account: &Account,
     names: &[String],
@@ -67,7 +67,7 @@ async fn make(
     if let Some(replaced) = replaces {
         let replacing = NewOrder::new(&identifiers).replaces(replaced);
         match with_nonces!(account.new_order(&replacing)) {
-            // It may have been replaced before, or the authority may have forgotten it.
+            // It may already be replaced, or unknown to the authority: order without `replaces`.
             Err(Error::Api(problem)) if !is_kind(&problem, "rateLimited") => {}
             Err(Error::Other(other)) if !other.is::<AuthorityError>() => {}
             made => return made.map_err(not_made),
@@ -87,7 +87,7 @@ fn not_made(error: Error) -> Failure {
 }
 
 async fn complete(order: &mut Order, names: &[String], resolver: &Arc<Resolver>) -> Result<Issued, TlsError> {
-    // Answered until the authority has made up its mind.
+    // Keep answering until the authority has decided.
     let pending = prove(order, names, resolver).await?;
     match with_nonces!(order.poll_ready(&POLLING)) {
         Ok(OrderStatus::Ready) => {}
@@ -107,13 +107,13 @@ async fn complete(order: &mut Order, names: &[String], resolver: &Arc<Resolver>)
     Ok(Issued { names: names.to_vec(), chain_pem, obtained_at: None, private_key })
 }
 
-/// Answers the challenge of each name, and says so.
+/// Answers the challenge of each name and reports it as ready.
 async fn prove(
     order: &mut Order,
     names: &[String],
     resolver: &Arc<Resolver>,
 ) -> Result<Vec<PendingChallenge>, TlsError> {
-    // First, so that a step that is tried again leaves none of them out.
+    // Fetch all of them first, so that a retried step does not skip any.
     with_nonces!(fetch_authorizations(order)).map_err(failure)?;
     let mut pending = Vec::new();
     let mut authorizations = order.authorizations();
@@ -123,7 +123,7 @@ async fn prove(
             continue;
         }
         let Identifier::Dns(name) = authorization.identifier().identifier.clone() else { continue };
-        // There is no answer for a name that was not asked for, whatever the authority says.
+        // Never answer for a name that was not ordered.
         if !names.contains(&name) {
             continue;
         }
@@ -138,7 +138,7 @@ async fn prove(
     Ok(pending)
 }
 
-/// Those that were fetched before are not fetched again.
+/// Fetches all authorizations. Those fetched before are cached.
 async fn fetch_authorizations(order: &mut Order) -> Result<(), Error> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -147,7 +147,7 @@ async fn fetch_authorizations(order: &mut Order) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which name was not validated, in the words of the authority.
+/// Finds the name that failed validation and the authority's reason.
 async fn why_not_validated(order: &mut Order, otherwise: &str) -> AcmeError {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -167,7 +167,7 @@ fn failure(error: Error) -> TlsError {
 }
 
 impl Issued {
-    /// The chain, once it is known to be good for all of its names.
+    /// Checks that the chain is valid for all of its names.
     pub(super) fn check(&self, now: Timestamp) -> Result<CheckedChain, AcmeError> {
         let chain = CertificateDer::pem_slice_iter(self.chain_pem.as_bytes())
             .collect::<Result<_, _>>()
@@ -176,8 +176,7 @@ impl Issued {
         Ok(CheckedChain::check(chain, key.into(), &self.names, now)?)
     }
 
-    /// Whether it may still become good, or be kept: a clock may be corrected, a disk made free. Another is ordered after a
-    /// day.
+    /// Whether to wait for a corrected clock or free disk space instead of ordering again. Ends after one day.
     pub(super) fn is_awaited(&self, now: Timestamp) -> bool {
         let age = self.obtained_at.map(|obtained_at| now.duration_since(obtained_at));
         age.is_some_and(|age| (SignedDuration::ZERO..AWAITED).contains(&age))

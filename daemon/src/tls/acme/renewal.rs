@@ -1,4 +1,4 @@
-//! When a certificate is to be replaced: as the authority suggests (RFC 9773), else at two thirds of its life.
+//! When to replace a certificate: as the authority suggests (RFC 9773), else after two thirds of its lifetime.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::tls::chain::CheckedChain;
 
-/// RFC 9773 §4.3: what an authority says is kept within reason.
+/// Limits on the authority's polling interval (RFC 9773 §4.3).
 const SOONEST: SignedDuration = SignedDuration::from_mins(1);
 const LATEST: SignedDuration = SignedDuration::from_hours(24);
-/// Where the authority said nothing (RFC 9773 §4.3.3).
+/// The interval after an error (RFC 9773 §4.3.3).
 const OTHERWISE: SignedDuration = SignedDuration::from_hours(6);
 
-/// What is known of the renewal of one certificate. Made anew for each.
+/// The renewal state of one certificate.
 #[derive(Debug, Default)]
 pub(super) struct RenewalTimes {
-    /// `None`: at once.
+    /// `None` means at once.
     ask_at: Option<Timestamp>,
     window: Option<(Timestamp, Timestamp)>,
-    /// A random moment in the window.
+    /// A random time in the window.
     chosen: Option<Timestamp>,
 }
 
-/// What an authority suggests.
+/// The authority's suggestion.
 pub(super) struct Suggestion {
     window: (Timestamp, Timestamp),
     ask_again_in: Duration,
 }
 
-/// What the authority suggests for `chain`; in words, why it does not.
+/// Fetches the authority's suggestion for `chain`. An error describes why there is none.
 pub(super) async fn ask(account: &Account, chain: &CheckedChain) -> Result<Suggestion, String> {
     let certificate = chain.identifier().ok_or("the certificate does not name its authority's key")?;
     let (information, ask_again_in) =
@@ -45,11 +45,11 @@ pub(super) async fn ask(account: &Account, chain: &CheckedChain) -> Result<Sugge
 
 impl RenewalTimes {
     pub(super) fn is_to_be_asked(&self, now: Timestamp) -> bool {
-        // A clock that was set back does not keep it from being asked.
+        // A clock that was set back does not delay the request.
         self.ask_at.is_none_or(|ask_at| now >= ask_at || ask_at.duration_since(now) > LATEST)
     }
 
-    /// Whether the authority speaks of renewals at all.
+    /// Whether the authority supports renewal information.
     pub(super) fn is_supported(&self) -> bool {
         self.window.is_some()
     }
@@ -70,13 +70,13 @@ impl RenewalTimes {
         self.ask_at = now.checked_add(ask_again_in).ok();
     }
 
-    /// Never so late that nothing could go wrong any more.
+    /// At five sixths of the lifetime at the latest, so that there is time to recover from failures.
     pub(super) fn due_at(&self, chain: &CheckedChain) -> Timestamp {
         self.chosen.map_or(chain.due_at(), |chosen| chosen.min(chain.urgent_at()))
     }
 }
 
-/// RFC 9773 §4.2: uniformly, so that not everybody comes at once.
+/// RFC 9773 §4.2: uniformly random, to spread the load.
 fn choose((start, end): (Timestamp, Timestamp)) -> Timestamp {
     let seconds = end.as_second().saturating_sub(start.as_second()).unsigned_abs().max(1);
     let offset = u64::from_be_bytes(random::bytes::<8>()) % seconds;

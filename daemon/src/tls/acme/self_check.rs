@@ -1,5 +1,5 @@
-//! Whether a name leads to this daemon, as far as can be seen from here: it dials the name and looks whether it meets
-//! itself. No order is made for a name that does not.
+//! Checks that a name resolves to this daemon, by connecting to it and recognising itself. The daemon does not order
+//! a certificate for a name that fails.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use tokio_rustls::TlsConnector;
 use super::challenge;
 use crate::tls::resolver::{Protocol, Resolver};
 
-/// For the look-up of the name, and for each of its addresses.
+/// The timeout for the DNS look-up and for each address.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A name that leads here has few addresses.
+/// A real name has few addresses.
 const MOST_ADDRESSES: usize = 8;
 
-/// Dials `name` as the authority will. `Err` says what it met, in words.
+/// Connects to `name` as the authority will. An error describes what it found instead.
 pub(super) async fn leads_here(name: &str, port: u16, resolver: &Arc<Resolver>) -> Result<(), String> {
     let mark = challenge::mark(name).map_err(|error| error.to_string())?;
     let certificate = mark.cert.first().cloned().ok_or("no certificate was made")?;
@@ -58,7 +58,7 @@ async fn meet(name: &str, address: SocketAddr, client: &TlsConnector) -> Result<
     }
 }
 
-/// Speaks a protocol of its own, and accepts nobody but who shows `certificate`.
+/// Builds a client for the self-check protocol that accepts only `certificate`.
 fn client(certificate: CertificateDer<'static>) -> Result<TlsConnector, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -71,7 +71,7 @@ fn client(certificate: CertificateDer<'static>) -> Result<TlsConnector, String> 
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Accepts one certificate, to the byte, from who has its key.
+/// Accepts exactly one certificate, with proof of its private key.
 #[derive(Debug)]
 struct OneCertificate {
     certificate: CertificateDer<'static>,

@@ -1,4 +1,4 @@
-//! Certificate files that are replaced in all the ways in which operators and their tools do it.
+//! Certificate files, replaced in every way that operators and tools do it.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -37,7 +37,7 @@ impl Pair {
     }
 }
 
-/// A key that others cannot read.
+/// Writes a key with mode 0600.
 fn write_key(path: &Path, key: &str) {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -54,7 +54,7 @@ struct Served {
 }
 
 impl Served {
-    /// Serves what lies in `directory`, which is below that of the fixture.
+    /// Serves the files in `directory` below the fixture's.
     async fn from(directory: &str, pair: &Pair) -> Self {
         let fixture = Fixture::new().await;
         let resolver = Resolver::new(fixture.authority(&["infra.test", "other.test"]).await);
@@ -81,7 +81,7 @@ impl Served {
         self.fixture.directory.path().join(name)
     }
 
-    /// Looks until nothing changes any more: files have to be at rest for two looks.
+    /// Reads three times, because files must be stable for two reads.
     async fn look(&self) {
         for _ in 0..3 {
             self.files.look(&self.resolver, SystemClock.now()).await;
