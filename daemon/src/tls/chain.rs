@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_chain_is_served_for_its_names() {
+    fn valid_chain_covers_its_names() {
         let made = Made::new(&["infra.test", "*.wild.test", "10.0.0.1"]);
         let chain = made.check(&["infra.test", "a.wild.test", "10.0.0.1"], february()).expect("a good chain");
         assert_eq!(chain.due_at(), "2026-03-02T00:00:00Z".parse().expect("a time"), "60 of 90 days");
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_out_of_date_is_refused() {
+    fn chain_outside_validity_is_rejected() {
         let made = Made::new(&["infra.test"]);
         let check = |now: Timestamp| made.check(&["infra.test"], now).map(|_| ()).expect_err("out of date");
         let (begin, end) = (february() - (31 * 24).hours(), february() + (59 * 24).hours());
@@ -201,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_another_certificate_is_refused() {
+    fn mismatched_private_key_is_rejected() {
         let (made, other) = (Made::new(&["infra.test"]), Made::new(&["infra.test"]));
         let checked = CheckedChain::check(made.chain.clone(), other.key(), &[], february());
         assert_eq!(checked.map(|_| ()), Err(ChainError::OtherKey));
     }
 
     #[test]
-    fn a_chain_in_the_wrong_order_or_without_its_own_certificate_is_refused() {
+    fn unordered_or_incomplete_chain_is_rejected() {
         let mut made = Made::new(&["infra.test"]);
         made.chain.reverse();
         assert_eq!(made.check(&[], february()).map(|_| ()), Err(ChainError::Authority));

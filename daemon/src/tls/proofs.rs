@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_another_authority_have_no_pin() {
+    fn publicly_trusted_names_have_no_pin() {
         let pin = Pin::of_public_key(b"a");
         let proofs = Proofs::new(pin);
         proofs.set_public(vec!["infra.test".to_owned(), "*.wild.test".to_owned()]);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn logins_under_way_outlive_the_authority_before_for_a_while() {
+    fn previous_pin_is_accepted_until_login_lifetime_ends() {
         let (before, after) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
         let proofs = Proofs::new(before);
         proofs.replace_pin(after, at(300));

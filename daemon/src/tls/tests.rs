@@ -53,8 +53,8 @@ fn offer(
     name: &str,
 ) -> Result<(Purpose, Vec<u8>), rustls::Error> {
     #[derive(Debug)]
-    struct Anybody(Arc<rustls::crypto::CryptoProvider>);
-    impl rustls::client::danger::ServerCertVerifier for Anybody {
+    struct AcceptAny(Arc<rustls::crypto::CryptoProvider>);
+    impl rustls::client::danger::ServerCertVerifier for AcceptAny {
         fn verify_server_cert(
             &self,
             _: &CertificateDer<'_>,
@@ -93,7 +93,7 @@ fn offer(
     let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
@@ -118,7 +118,7 @@ fn offer(
 }
 
 /// Handshakes as a client that trusts `trust` and connects to `name`. Returns the negotiated protocol.
-fn shake_hands(authority: &Arc<LocalAuthority>, trust: &Trust, name: &str) -> Result<String, rustls::Error> {
+fn negotiate(authority: &Arc<LocalAuthority>, trust: &Trust, name: &str) -> Result<String, rustls::Error> {
     let server = resolver::Resolver::new(authority.clone());
     let server = TlsServer::new(server, MinimumVersion::Tls13).expect("a configuration");
     let server_config = server.serving();
@@ -142,38 +142,38 @@ fn shake_hands(authority: &Arc<LocalAuthority>, trust: &Trust, name: &str) -> Re
 }
 
 #[tokio::test]
-async fn whoever_pinned_the_authority_accepts_the_daemon_under_each_of_its_names() {
+async fn pinned_client_accepts_every_name_of_daemon() {
     let fixture = Fixture::new().await;
     let authority = fixture.authority(&["infra.test", "127.0.0.1", "::1"]).await;
     let trust = Trust::Pinned { pin: authority.pin(), authorities: None };
     for name in ["infra.test", "127.0.0.1", "::1"] {
-        assert_eq!(shake_hands(&authority, &trust, name).expect(name), "TLSv1_3 X25519MLKEM768");
+        assert_eq!(negotiate(&authority, &trust, name).expect(name), "TLSv1_3 X25519MLKEM768");
     }
-    let error = shake_hands(&authority, &trust, "other.test").expect_err("not a name of the daemon");
+    let error = negotiate(&authority, &trust, "other.test").expect_err("not a name of the daemon");
     assert_eq!(untrusted(&error), Some(infra_shared::http::Untrusted::WrongName));
 }
 
 #[tokio::test]
-async fn the_pem_file_is_trust_too() {
+async fn ca_file_is_accepted_as_trust_anchor() {
     let fixture = Fixture::new().await;
     let authority = fixture.authority(&["infra.test"]).await;
     let pem = infra_shared::http::authorities_from_pem(authority.certificate_pem().as_bytes()).expect("PEM");
     assert_eq!(infra_shared::http::pin_of_certificate(&pem[0]), Some(authority.pin()));
-    shake_hands(&authority, &Trust::Authorities(pem), "infra.test").expect("accepted");
+    negotiate(&authority, &Trust::Authorities(pem), "infra.test").expect("accepted");
 }
 
 #[tokio::test]
-async fn another_daemons_pin_is_refused() {
+async fn pin_of_other_daemon_is_rejected() {
     let (fixture, other) = (Fixture::new().await, Fixture::new().await);
     let (authority, other) = (fixture.authority(&["a.test"]).await, other.authority(&["a.test"]).await);
     let trust = Trust::Pinned { pin: other.pin(), authorities: None };
-    let error = shake_hands(&authority, &trust, "a.test").expect_err("another authority");
+    let error = negotiate(&authority, &trust, "a.test").expect_err("another authority");
     let expected = infra_shared::http::Untrusted::OtherPin { received: authority.pin() };
     assert_eq!(untrusted(&error), Some(expected));
 }
 
 #[tokio::test]
-async fn authority_and_leaf_survive_a_restart() {
+async fn authority_and_leaf_survive_restart() {
     let fixture = Fixture::new().await;
     let first = fixture.authority(&["infra.test"]).await;
     let second = fixture.authority(&["infra.test"]).await;
@@ -182,18 +182,18 @@ async fn authority_and_leaf_survive_a_restart() {
 }
 
 #[tokio::test]
-async fn other_names_get_another_leaf_from_the_same_authority() {
+async fn changed_names_get_new_leaf_from_same_authority() {
     let fixture = Fixture::new().await;
     let first = fixture.authority(&["a.test"]).await;
     let second = fixture.authority(&["b.test"]).await;
     assert_eq!(first.pin(), second.pin());
     let trust = Trust::Pinned { pin: first.pin(), authorities: None };
-    shake_hands(&second, &trust, "b.test").expect("the new name");
-    shake_hands(&second, &trust, "a.test").expect_err("the old name");
+    negotiate(&second, &trust, "b.test").expect("the new name");
+    negotiate(&second, &trust, "a.test").expect_err("the old name");
 }
 
 #[tokio::test]
-async fn a_leaf_is_renewed_when_two_thirds_of_its_life_are_over() {
+async fn leaf_is_renewed_after_two_thirds_of_lifetime() {
     let fixture = Fixture::new().await;
     let authority = fixture.authority(&["infra.test"]).await;
     let expires_at = authority.leaf_expires_at();
@@ -206,7 +206,7 @@ async fn a_leaf_is_renewed_when_two_thirds_of_its_life_are_over() {
 }
 
 #[tokio::test]
-async fn a_name_that_no_certificate_can_hold_is_told() {
+async fn invalid_certificate_name_is_rejected() {
     let fixture = Fixture::new().await;
     let clock = Arc::new(fixture.clock.clone());
     let names = vec!["not a name".to_owned()];
@@ -219,7 +219,7 @@ async fn a_name_that_no_certificate_can_hold_is_told() {
 }
 
 #[tokio::test]
-async fn acme_tls_is_agreed_to_while_a_challenge_for_the_name_is_pending_and_with_nobody_else() {
+async fn acme_tls_is_negotiated_only_while_challenge_is_pending() {
     let fixture = Fixture::new().await;
     let resolver = resolver::Resolver::new(fixture.authority(&["infra.test", "other.test"]).await);
     let acme: &[u8] = b"acme-tls/1";
@@ -250,7 +250,7 @@ async fn acme_tls_is_agreed_to_while_a_challenge_for_the_name_is_pending_and_wit
 }
 
 #[tokio::test]
-async fn the_next_authority_takes_over_when_its_time_has_come_also_after_a_restart() {
+async fn next_authority_takes_over_on_time_after_restart() {
     let fixture = Fixture::new().await;
     let authority = fixture.authority(&["infra.test"]).await;
     let before = authority.pin();
@@ -273,7 +273,7 @@ async fn the_next_authority_takes_over_when_its_time_has_come_also_after_a_resta
 }
 
 #[tokio::test]
-async fn an_authority_that_was_to_come_gives_way_to_another() {
+async fn announced_authority_can_be_replaced() {
     let fixture = Fixture::new().await;
     let authority = fixture.authority(&["infra.test"]).await;
     authority.rotate(SignedDuration::from_hours(24), false).await.expect("another authority");

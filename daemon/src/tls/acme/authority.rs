@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pause_that_an_authority_asks_for_is_seconds_or_a_date() {
+    fn retry_after_is_seconds_or_date() {
         let now = Timestamp::from_second(1_000).expect("a time");
         assert_eq!(moment("120", now), Timestamp::from_second(1_120).ok());
         let date = moment("Sun, 06 Nov 1994 08:49:37 GMT", now);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_authority_says_is_fit_for_a_log() {
+    fn problem_text_is_safe_for_logs() {
         let problem = serde_json::from_str(
             r#"{"type":"urn:ietf:params:acme:error:dns","detail":"a\u001b[31m\nb","subproblems":[{"detail":"c"}]}"#,
         );

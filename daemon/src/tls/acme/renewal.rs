@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_within_the_window_is_chosen_once() {
+    fn renewal_time_is_chosen_once_per_window() {
         let mut times = RenewalTimes::default();
         times.note(Ok(suggestion(1_000, 2_000, 600)), at(0));
         let chosen = times.chosen.expect("a moment");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_is_asked_again_when_it_says_so_within_reason() {
+    fn renewal_polling_interval_is_clamped() {
         let mut times = RenewalTimes::default();
         assert!(times.is_to_be_asked(at(0)));
         for (said, kept) in [(600, 600), (1, 60), (u64::MAX, 24 * 3_600)] {

@@ -98,7 +98,7 @@ impl Served {
 }
 
 #[tokio::test]
-async fn files_that_are_written_over_are_taken_up() {
+async fn overwritten_files_are_loaded() {
     let (first, second) = (Pair::new("infra.test"), Pair::new("infra.test"));
     let served = Served::from("files", &first).await;
     assert!(served.serves(&first));
@@ -116,7 +116,7 @@ async fn files_that_are_written_over_are_taken_up() {
 }
 
 #[tokio::test]
-async fn a_mount_of_kubernetes_that_is_swapped_by_its_link_is_taken_up() {
+async fn kubernetes_mount_is_loaded_after_link_swap() {
     let (first, second) = (Pair::new("infra.test"), Pair::new("infra.test"));
     let served = Served::from("volume/..first", &first).await;
     let volume = served.path("volume");
@@ -139,7 +139,7 @@ async fn a_mount_of_kubernetes_that_is_swapped_by_its_link_is_taken_up() {
 }
 
 #[tokio::test]
-async fn a_broken_replacement_is_refused_and_the_one_before_goes_on_serving() {
+async fn invalid_replacement_keeps_current_certificate() {
     let first = Pair::new("infra.test");
     let served = Served::from("files", &first).await;
     let directory = served.path("files");
@@ -185,7 +185,7 @@ async fn a_broken_replacement_is_refused_and_the_one_before_goes_on_serving() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_files_between_two_writes() {
+async fn half_written_replacement_is_not_reported() {
     let (first, second) = (Pair::new("infra.test"), Pair::new("infra.test"));
     let served = Served::from("files", &first).await;
     let directory = served.path("files");
@@ -198,7 +198,7 @@ async fn nothing_is_said_of_files_between_two_writes() {
 }
 
 #[tokio::test]
-async fn a_daemon_does_not_start_with_files_that_are_broken() {
+async fn invalid_files_prevent_start() {
     let fixture = Fixture::new().await;
     let resolver = Resolver::new(fixture.authority(&["infra.test"]).await);
     assert!(matches!(Served::open(&fixture, "none", &resolver).await, Err(FilesError::File { .. })));
@@ -211,7 +211,7 @@ async fn a_daemon_does_not_start_with_files_that_are_broken() {
 }
 
 #[tokio::test]
-async fn a_replacement_that_is_not_valid_yet_is_taken_up_when_it_is() {
+async fn future_replacement_is_loaded_once_valid() {
     let (first, later) = (Pair::new("infra.test"), Pair::of("infra.test", (2040, 2050)));
     let served = Served::from("files", &first).await;
     later.write(&served.path("files"));
