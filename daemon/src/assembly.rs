@@ -257,11 +257,11 @@ impl Daemon {
         };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
         listener::serve(self.listener, transport, site, limits, until(stopped)).await;
-        // It was told to stop at the same time as the listener and has the same time to finish.
+        // Stops with the listener, within the same timeout.
         let _ = asking.await;
         upkeep.abort();
         waiting.abort();
-        // All of these finish without further signals: upkeep was aborted, the others were told to stop.
+        // These finish on their own: upkeep was aborted, and the other tasks watch `stopped`.
         let _ = upkeep.await;
         for task in self.for_operators.into_iter().chain(redirecting) {
             let _ = task.await;

@@ -1,9 +1,9 @@
-//! `infrad`: signs users in with an OpenID Provider, keeps their sessions, and answers whose token it was shown.
+//! `infrad`: signs users in with an OpenID provider, stores their sessions and validates tokens for services.
 //!
-//! Rooms call rooms below them, never beside or above. From the top:
-//! `arguments` · `commands` · `assembly` · `failure` · `config` `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` ·
-//! `listener` `services` · `sessions` · `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform` `turns`.
-//! `tests/daemon/structure.rs` keeps them to it.
+//! Rooms call only rooms in lower rows. From the top: `arguments` · `commands` · `assembly` · `failure` · `config`
+//! `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` · `listener` `services` · `sessions` ·
+//! `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform` `turns`.
+//! `tests/daemon/structure.rs` enforces this.
 
 pub mod addresses;
 pub mod api;
@@ -43,16 +43,16 @@ use crate::commands::Context;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
-/// What `tests/fuzz` plays inputs to, with the names of the corpora; only built for it.
+/// Fuzz targets for `tests/fuzz`, named after their corpora. Only built for fuzzing.
 #[cfg(fuzzing)]
 pub fn fuzzed() -> Vec<(&'static str, fn(&[u8]))> {
     [identity::fuzzing::FUZZED, sessions::fuzzing::FUZZED, config::fuzzing::FUZZED].concat()
 }
 
-/// The program: does what `arguments` (its own name first) ask, and answers with the exit code of design §2.
+/// Runs the program with `arguments`, the first of which is its name, and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
-    // Before anything else: somebody is typing.
+    // Before anything else, because the user is typing.
     if let Some(shell) = completing_shell() {
         return terminal::answer_shell(&arguments::PROGRAM.answer(&shell, &words));
     }
@@ -72,7 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The shell that asks for completions, if one does.
+/// The shell that requests completions, if any.
 #[expect(
     clippy::disallowed_methods,
     reason = "a shell asks by the environment, before there is a configuration"
@@ -81,7 +81,7 @@ fn completing_shell() -> Option<String> {
     std::env::var(arguments::PROGRAM.variable).ok().filter(|shell| !shell.is_empty())
 }
 
-/// What `words` ask, or the exit code once help was shown, or what was not understood.
+/// Parses `words`. If they request help or are invalid, prints the answer and returns the exit code.
 fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
     let choice = command_line::colour(words);
     let mut program = Arguments::command().color(choice);

@@ -101,7 +101,7 @@ impl Line {
         // At least one may wait, because every request passes through the queue.
         let most = limits.waiting_of_party.max(1);
         if of_party.waiting.len() >= most || self.waiting >= limits.waiting {
-            // Requests that were cancelled take no room.
+            // Forget cancelled requests.
             let before = of_party.waiting.len();
             of_party.waiting.retain(|waiting| !waiting.sender.is_closed());
             self.waiting -= before - of_party.waiting.len();

@@ -59,9 +59,9 @@ impl Program {
     /// Answers a completion request from `shell`. The command line follows the first `--` in `words`; its last word is
     /// incomplete.
     ///
-    /// The first line of the answer is one of: `names`, followed by candidates; `files`, if the shell completes a file
-    /// name; `command N`, if the shell completes a command that follows N words. The answer is empty if nothing
-    /// matches, because an error message would land in the line being typed.
+    /// The first line of the answer is `names`, followed by candidates, or `files` if the shell completes a file name.
+    /// It is `command N` if the shell completes a command that follows N words. The answer is empty if nothing matches,
+    /// because an error message would land in the line being typed.
     pub fn answer(&self, shell: &str, words: &[OsString]) -> String {
         let Ok(shell) = Shell::from_str(shell, false) else { return String::new() };
         let typed = words.iter().skip_while(|word| *word != "--").skip(1);

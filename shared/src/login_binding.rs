@@ -1,5 +1,5 @@
-//! Binds a login to the daemon and the identity provider that the user chose, so that an attacker cannot relay it to
-//! another daemon or provider.
+//! Binds a login to the daemon and provider that the user chose, so that an attacker cannot relay it to another daemon
+//! or provider.
 //!
 //! The PKCE code verifier (RFC 7636 §4.1) consists of a random part and a hash of the [`LoginBinding`]. If another
 //! daemon receives it, or the ticket is for another provider, the hash does not match (RFC 9700 §4.4: mix-up).

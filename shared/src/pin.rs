@@ -26,8 +26,8 @@ impl Pin {
 
     /// Common name of the daemon CA with this pin.
     ///
-    /// It contains part of the pin, so a client that stores only the pin can name the CA in its hint, and CAs of
-    /// different daemons have different names.
+    /// It contains part of the pin, so CAs of different daemons have different names. A client that stores only the pin
+    /// can name the CA in its hint.
     #[must_use]
     pub fn authority_name(&self) -> String {
         let text = self.to_string();

@@ -102,8 +102,8 @@ impl Statement {
 impl Succession {
     /// Verifies a statement about `server`.
     ///
-    /// It must be signed by a CA in `trusted`, in date at `now`, and not older than `seen`, the highest sequence number
-    /// accepted so far (0 if none).
+    /// It must be signed by a CA in `trusted` and in date at `now`. Its sequence number must be at least `seen`, the
+    /// highest accepted so far (0 if none).
     pub fn verify(
         text: &str,
         trusted: &[Pin],

@@ -41,7 +41,7 @@ pub fn lock(config: &Config) -> Result<DataDirectoryLock, AssemblyError> {
 
 /// Whether a new store would be created.
 ///
-/// Fails if the rollback guard knows another store: usually `dataDir` is wrong or its volume is not mounted, and users
+/// Fails if the rollback guard knows another store. Usually `dataDir` is wrong or its volume is not mounted. Users
 /// would find a daemon with a different fingerprint.
 pub(super) fn check_new_store(config: &Config, accepted: Accepted) -> Result<bool, AssemblyError> {
     if !keys::is_unused(&config.data_dir)? {

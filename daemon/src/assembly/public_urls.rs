@@ -25,7 +25,7 @@ pub(super) fn of(config: &Config, bound: SocketAddr) -> Vec<Origin> {
     domains.iter().cloned().chain(others).collect()
 }
 
-/// DNS names in the certificate files. Errors are ignored here and reported where the files are opened.
+/// DNS names in the certificate files. Ignores errors, which are reported when the files are opened.
 fn named(files: &CertificateFiles) -> Vec<String> {
     let names = files.names(SystemClock.now()).unwrap_or_default();
     names.into_iter().filter(|name| !name.contains('*') && name.parse::<IpAddr>().is_err()).collect()

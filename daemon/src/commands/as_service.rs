@@ -1,4 +1,4 @@
-//! `infrad as-service`: runs another infrad command the way the systemd unit runs the daemon.
+//! `infrad as-service`: runs another infrad command as the systemd unit runs the daemon.
 //!
 //! systemd-run applies the settings of infrad.service and its drop-ins: user, credentials, environment, directories and
 //! sandbox. Standard streams are passed through, and the exit code is the command's.

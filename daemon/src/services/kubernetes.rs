@@ -5,7 +5,7 @@ use crate::sessions::Caller;
 /// How users are named in a cluster, and which audiences its API server has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// Prefix of user and group names. `{provider}` stands for the name of the user's provider.
+    /// Prefix of user and group names. `{provider}` is replaced by the name of the user's provider.
     pub prefix: String,
     /// Whether the username is the verified e-mail address instead of the subject.
     pub username_is_email: bool,

@@ -127,9 +127,9 @@ impl Sessions {
 
     /// Decides a login.
     ///
-    /// Checks in this order: the ticket is from this daemon and has not expired; the client holds the verifier; the
-    /// login is bound to this daemon and provider; the issuer is correct; the ticket is unused. Only then does it
-    /// exchange the code, verify the identity, apply the policy and open a session.
+    /// First checks that the ticket is from this daemon and has not expired, and that the client holds the verifier.
+    /// Then checks the binding to this daemon and provider, the issuer, and that the ticket is unused. Only after that
+    /// does it exchange the code, verify the identity, apply the policy and open a session.
     pub(super) async fn decide_login(
         &self,
         request: &FinishLogin,

@@ -36,7 +36,7 @@ impl Resolve for Resolver {
         let (sender, addresses) = oneshot::channel();
         let look_up = move || {
             let _busy = busy;
-            // The client fills in the port. Sending fails if the caller has given up.
+            // The client fills in the port. Sending fails if the request was aborted.
             let _ = sender.send((name.as_str(), 0).to_socket_addrs());
         };
         let started = if is_too_many {
