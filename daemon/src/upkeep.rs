@@ -1,5 +1,5 @@
-//! What the daemon does for its own data: drops what has expired, renews its certificates, notes how new the data is;
-//! and what operators ask of it: a new data key, a backup, its return.
+//! Maintains the daemon's data: deletes expired rows, renews certificates, updates the rollback guard's file. Also
+//! runs the operators' rotations, backups and restores.
 
 mod backup;
 mod epoch;
@@ -31,17 +31,17 @@ pub use restore::{Restored, restore};
 pub use rotation::rotate;
 pub use supervision::Supervision;
 
-/// How often is looked whether something is due.
+/// The pause between checks for due work.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// How soon the end of a session is noted outside the data directory.
+/// The longest delay before a change is recorded outside the data directory.
 const GUARD_INTERVAL: Duration = Duration::from_secs(1);
-/// How often all sessions are compared with the rollback guard.
+/// The pause between verifications of all sessions against the rollback guard.
 const VERIFICATION_INTERVAL: Duration = Duration::from_mins(10);
-/// How often a store that could not be written is tried, and every how many of these turns one that could.
+/// The pause between probes while writes fail, and how many of these pauses apply while they succeed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const PROBED_EVERY: u32 = 60;
 
-/// What is looked after.
+/// Dependencies of the background tasks.
 pub struct Upkeep {
     pub store: Store,
     pub sessions: Arc<Sessions>,
@@ -53,7 +53,7 @@ pub struct Upkeep {
     pub live_sessions: LiveSessions,
 }
 
-/// Why it is not known how new the data is.
+/// Why the rollback guard's counter cannot be read or recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum EpochError {
     #[error(transparent)]
@@ -63,8 +63,8 @@ pub enum EpochError {
 }
 
 impl Upkeep {
-    /// Runs until it is dropped. Each task is on its own: a failure is logged and tried again at the next turn, and a task that
-    /// panics is started again.
+    /// Runs the background tasks until dropped. A task that fails logs the error and retries; one that panics is
+    /// restarted. Neither affects the others.
     pub async fn run(self, supervision: Supervision) {
         let this = Arc::new(self);
         let (expiry, guard, verification) = (this.clone(), this.clone(), this.clone());
@@ -129,7 +129,7 @@ impl Upkeep {
             }
             match self.note_epoch(noted) {
                 Ok(epoch) => (noted, is_failing) = (Some(epoch), false),
-                // Once, not every second.
+                // Log it once, not every second.
                 Err(_) if is_failing => {}
                 Err(error) => {
                     is_failing = true;
@@ -139,8 +139,10 @@ impl Upkeep {
         }
     }
 
-    /// Part of the database is older than it was. The next start refuses it also where everything was put right meanwhile:
-    /// what was read and written in between is not known.
+    /// Reports that part of the database is older than it was.
+    ///
+    /// Raises the file's counter so that the next start also refuses the data: reads and writes after a rollback
+    /// cannot be trusted, even if the database was repaired.
     fn report_rollback(&self, error: &StoreError) {
         self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
         let noted = self.store.epoch().map_err(EpochError::from).and_then(|epoch| {
@@ -156,14 +158,14 @@ impl Upkeep {
         loop {
             turns.tick().await;
             match self.store.verify_sessions().await {
-                // That was logged when it was found.
+                // The guard has logged it.
                 Ok(()) | Err(StoreError::Older(_)) => {}
                 Err(error) => tracing::error!(%error, "cannot verify the sessions"),
             }
         }
     }
 
-    /// Learns whether anything can be written: often while a write has failed, now and then while none has.
+    /// Probes whether the store can be written: often after a failed write, rarely otherwise.
     async fn probe_writes(self: Arc<Self>) {
         let mut turns = turns(PROBE_INTERVAL);
         let mut is_failing = false;
@@ -190,7 +192,7 @@ impl Upkeep {
         }
     }
 
-    /// Notes the epoch, where it is not `noted`.
+    /// Records the counter outside the data directory if it is not `noted`.
     fn note_epoch(&self, noted: Option<u64>) -> Result<u64, EpochError> {
         let epoch = self.store.epoch()?;
         if noted != Some(epoch) {

@@ -1,7 +1,7 @@
-//! A backup: one file that holds the database under a key of its own, and the header that opens it.
+//! Backup files: the database under its own key, and the header that unwraps it.
 //!
-//! A line that names the format; the header of the keys, which holds no root key; what the backup says of itself; a
-//! keyed hash of all that; the database. Numbers before a part are its length, 32 bits, the highest first.
+//! Layout: format line, key header (contains no root key), description, MAC of everything before it, database. A
+//! 32-bit big-endian length precedes header and description.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -18,11 +18,11 @@ use crate::platform::{self, PlatformError};
 use crate::store::{self, Store, StoreError};
 
 const FORMAT: &[u8] = b"infrad backup 1\n";
-/// Header and description have some hundred bytes.
+/// Header and description have a few hundred bytes.
 const MAX_PART: u32 = 64 * 1024;
 const CHECK_BYTES: usize = 32;
 
-/// Why there is no backup, or none that can be used.
+/// Why a backup cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     #[error("{path} is not a backup of infrad")]
@@ -37,27 +37,27 @@ pub enum BackupError {
     Platform(#[from] PlatformError),
 }
 
-/// What a backup says of itself.
+/// The description inside a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackupDescription {
     pub created_at: Timestamp,
-    /// The infrad that made it.
+    /// The version of the infrad that created it.
     pub version: String,
     database_bytes: u64,
     /// SHA-256, in hexadecimal.
     database_hash: String,
 }
 
-/// A backup that was opened and found whole.
+/// A backup that was opened and verified.
 pub struct OpenedBackup {
     pub keys: BackupKeys,
     pub description: BackupDescription,
-    /// The database, under the backup's own key; removed with the value.
+    /// The database under the backup's own key. The file is removed when this value is dropped.
     pub database: NamedTempFile,
 }
 
-/// Makes a backup of the running store; a copy of the database, encrypted, lies in `data_dir` meanwhile.
+/// Creates a backup of the running store. An encrypted copy of the database is in `data_dir` until it is read.
 pub async fn create_backup(
     keys: &Keys,
     store: &Store,
@@ -71,7 +71,7 @@ pub async fn create_backup(
     let path = directory.path().join("backup");
     store.copy_to(path.clone(), keys.database_key()).await?;
     let mut database = File::open(&path).map_err(&failed)?;
-    // It stays readable for as long as it is open.
+    // The open file stays readable after its directory is removed.
     drop(directory);
     let (database_bytes, database_hash) = measure(&mut database).map_err(&failed)?;
     database.seek(SeekFrom::Start(0)).map_err(&failed)?;
@@ -92,7 +92,7 @@ pub async fn create_backup(
     Ok(std::io::Cursor::new(front).chain(database))
 }
 
-/// Opens the backup at `path`, and reads all of it. The database comes to lie in `directory`.
+/// Opens and verifies the backup at `path`. Extracts the database to `directory`.
 pub async fn open_backup(
     path: &Path,
     opener: Opener<'_>,
@@ -129,7 +129,7 @@ pub async fn open_backup(
     Ok(OpenedBackup { keys, description, database })
 }
 
-/// A length and so many bytes, which are added to `front` as well.
+/// Reads a length and that many bytes, and appends both to `front`.
 fn read_part(file: &mut File, front: &mut Vec<u8>) -> Option<Vec<u8>> {
     let mut length = [0; 4];
     file.read_exact(&mut length).ok()?;
@@ -144,7 +144,7 @@ fn read_part(file: &mut File, front: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(part)
 }
 
-/// Length and SHA-256 of what is left to read.
+/// Returns the length and SHA-256 of the rest of the file.
 fn measure(file: &mut File) -> std::io::Result<(u64, String)> {
     struct Hashing(Sha256);
     impl Write for Hashing {

@@ -1,5 +1,7 @@
-//! The epoch file: how new the data was when it was last seen. It lies beside the root key, outside the data directory,
-//! so that a data directory that was rolled back is noticed at the next start.
+//! The rollback guard's file: the last seen counter of each store.
+//!
+//! It is next to the root key, outside the data directory, so that the next start detects a rolled back data
+//! directory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use crate::platform::{self, PlatformError};
 
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The file, which holds a number for each store; or none, where the configuration gives up on it.
+/// The file with a counter per store; no path if the configuration disables it.
 #[derive(Debug, Clone)]
 pub struct EpochFile {
     path: Option<PathBuf>,
@@ -19,22 +21,22 @@ impl EpochFile {
         Self { path }
     }
 
-    /// The file, where there is to be one.
+    /// Returns the path, if the file is enabled.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// Whether any store was ever seen.
+    /// Whether the file contains any store.
     pub fn knows_any(&self) -> Result<bool, PlatformError> {
         Ok(!self.read_all()?.is_empty())
     }
 
-    /// The epoch at which this store was last seen; `None` where it never was.
+    /// Returns the last recorded counter of `store`; `None` if there is none.
     pub fn read(&self, store: &str) -> Result<Option<u64>, PlatformError> {
         Ok(self.read_all()?.get(store).copied())
     }
 
-    /// Writes down that this store was seen at `epoch`; never a smaller one than before.
+    /// Records the counter of `store`. Never lowers it.
     pub fn raise(&self, store: &str, epoch: u64) -> Result<(), PlatformError> {
         let Some(path) = &self.path else { return Ok(()) };
         let mut epochs = self.read_all()?;

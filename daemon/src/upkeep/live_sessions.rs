@@ -1,4 +1,4 @@
-//! How many sessions live, for metrics: counting a million takes longer than those who measure wait.
+//! The cached number of live sessions for metrics, because counting a million takes longer than a scrape may.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::store::Store;
 
-/// The number as it was at the last turn. Clones are the same number.
+/// The number at the last count. Clones share it.
 #[derive(Clone, Default)]
 pub struct LiveSessions(Arc<AtomicU64>);
 
@@ -16,7 +16,7 @@ impl LiveSessions {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Counts anew, away from the threads that serve requests. What cannot be counted stays as it was.
+    /// Counts the sessions on a blocking thread. On failure, the number stays as it was.
     pub(super) async fn count(&self, store: Store, now: Timestamp) {
         let counted = tokio::task::spawn_blocking(move || store.count_live_sessions(now)).await;
         if let Ok(Ok(count)) = counted {

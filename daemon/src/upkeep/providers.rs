@@ -1,4 +1,4 @@
-//! What identity providers are asked, and given back, without anybody waiting for it.
+//! Revalidation and revocation at identity providers, in the background.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use super::Supervision;
 use crate::sessions::{Places, Sessions};
 use crate::store::StoreError;
 
-/// How often is looked whether something is due.
+/// The pause between checks for due work.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is done with providers.
+/// The kinds of work.
 #[derive(Debug, Clone, Copy)]
 enum Work {
-    /// Asking again about sessions that are due.
+    /// Revalidates sessions that are due.
     Ask,
-    /// Giving back what was given for sessions that are over.
+    /// Revokes refresh tokens of ended sessions.
     GiveBack,
 }
 
@@ -40,8 +40,8 @@ impl Work {
     }
 }
 
-/// Works with the providers, with each beside the others, until `stopped` says so. Then nothing more is begun, and what is
-/// under way has `drain` to end: an answer that nobody waits for costs its session.
+/// Works with all providers in parallel until `stopped`. Then starts nothing new and gives pending requests `drain`
+/// to finish, because a lost response costs its session.
 pub async fn ask_providers(
     sessions: Arc<Sessions>,
     supervision: Supervision,
@@ -94,7 +94,7 @@ async fn work_with(
     while places.one_is_done().await {}
 }
 
-/// Tells of a failure once, not every second.
+/// Logs a failure once, not every second.
 fn tell(work: Work, begun: &Result<usize, StoreError>, is_failing: &mut bool) {
     if let Err(error) = begun
         && !*is_failing

@@ -1,4 +1,4 @@
-//! From a backup to a store that can be started: on an empty host, or in the place of the one that is there.
+//! Restores a backup into an empty data directory or over an existing store.
 
 use std::path::Path;
 
@@ -9,17 +9,18 @@ use super::epoch::EpochFile;
 use crate::keys::{Opener, RootKeySettings};
 use crate::store::{self, EndReason, Store};
 
-/// What was restored.
+/// The result of a restore.
 #[derive(Debug, Clone)]
 pub struct Restored {
     pub description: BackupDescription,
-    /// How many sessions it held, all of which were ended.
+    /// The number of sessions in the backup. All of them were ended.
     pub ended: usize,
 }
 
-/// Restores the backup at `path` into `data_dir`, which the caller holds the lock of. All of it is read and verified
-/// first; the data gets a new data key, under the first of `root_keys`; all sessions are ended. What was there before
-/// counts until the header is replaced, which is one step.
+/// Restores the backup at `path` into `data_dir`. The caller must hold the lock of `data_dir`.
+///
+/// Verifies the whole backup first, moves the data to a new data key under the first of `root_keys`, and ends all
+/// sessions. The existing data stays in use until the header is replaced atomically.
 pub async fn restore(
     path: &Path,
     opener: Opener<'_>,
@@ -37,7 +38,7 @@ pub async fn restore(
 
     let restored = Store::open(&database, &next.database_key())?;
     let ended = restored.end_all_sessions(now, EndReason::Restored).await?;
-    // Newer than anything that was seen: whoever puts the old files back is noticed.
+    // Raise the counter above every value seen, so that putting the old files back is detected.
     let epoch = restored.raise_epoch(epoch_file.read(&name)?.unwrap_or(0)).await?;
     drop(restored);
     let next = next.commit()?;
@@ -45,7 +46,7 @@ pub async fn restore(
     epoch_file.raise(&name, epoch)?;
     let current = next.database_path();
     let current = current.file_name().unwrap_or_default().to_string_lossy();
-    // It goes with the other strays, its companions too.
+    // Dropping it removes the extracted database. The strays include its companion files.
     let description = source.description.clone();
     drop(source);
     store::remove_strays(data_dir, &current)?;

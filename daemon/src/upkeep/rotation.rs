@@ -1,4 +1,4 @@
-//! A new data key for the store, and all that is derived from it.
+//! Rotates the data key and all keys derived from it.
 
 use jiff::Timestamp;
 
@@ -8,8 +8,8 @@ use crate::store::{self, Store};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Draws a new data key under the first of `root_keys`, and moves the store to it while it is used. Until the header is
-/// replaced, which is one step, the old data key and its database count.
+/// Creates a data key under the first of `root_keys` and moves the running store to it. The old key and database stay
+/// in use until the header is replaced atomically.
 pub async fn rotate(
     keys: &Arc<Keys>,
     store: &Store,

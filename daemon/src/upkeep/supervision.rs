@@ -1,4 +1,4 @@
-//! Keeps tasks running that nothing else waits for: one that panics ends neither silently nor any other.
+//! Restarts background tasks that panic. A panic is reported and affects no other task.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 
 use crate::audit::{Audit, Event};
 
-/// The pause before a task is started again; each is twice as long as the one before.
+/// The pause before a restart. Each pause is twice the previous one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// Where failures of tasks are reported. Clones count together.
+/// Reports failures of tasks. Clones share the count.
 #[derive(Clone)]
 pub struct Supervision {
     audit: Audit,
@@ -26,13 +26,13 @@ impl Supervision {
         Self { audit, failures: Arc::default(), first_pause: FIRST_PAUSE }
     }
 
-    /// How often a task panicked since the start.
+    /// Returns the number of panics since the start.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Runs `work` until it is done. If it panics, this is logged, counted and written to the audit log, and `work` starts
-    /// again after a pause. It ends when this is dropped.
+    /// Runs `work` until it completes. A panic is logged, counted and audited, and `work` restarts after a pause.
+    /// Dropping this future stops the task.
     pub(super) async fn keep_running<F: Future<Output = ()> + Send + 'static>(
         &self,
         task: &'static str,
@@ -41,7 +41,7 @@ impl Supervision {
         let mut pause = self.first_pause;
         loop {
             let started = Instant::now();
-            // Aborts the task when it is dropped.
+            // Aborts the task when dropped.
             let mut running = JoinSet::new();
             running.spawn(work());
             match running.join_next().await {

@@ -1,4 +1,4 @@
-//! Lets the service manager know that the daemon works: that its threads run, and that its store answers.
+//! Notifies the service manager's watchdog while the daemon's threads run and its store responds.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::platform::ServiceManager;
 use crate::store::Store;
 
-/// Says so twice in each interval that there is, for as long as it is so. A store that answers with an error does answer:
-/// to be started anew would not give a disk more room.
+/// Notifies twice per watchdog interval while the store responds. An error counts as a response, because a restart
+/// would not free disk space.
 pub(super) async fn keep_alive(store: Store) {
     let Some(period) = ServiceManager::watchdog_interval().map(|allowed| allowed / 2) else { return };
     let mut turns = interval(period.max(Duration::from_millis(1)));
