@@ -1,4 +1,4 @@
-//! What `infrad dev` is made of: a development identity provider on loopback, and a command that runs beside it.
+//! The parts of `infrad dev`: a development identity provider on loopback and a command that runs with it.
 
 mod command;
 mod grants;
@@ -20,15 +20,15 @@ use provider::{Client, Provider};
 
 pub use command::run_command;
 
-/// An OpenID Provider with two users, for development only: it believes whoever says to be `alice` or `bob`.
-/// It stops when dropped.
+/// An OpenID Provider with two users, for development only. It accepts anyone who claims to be `alice` or `bob`.
+/// Stops when dropped.
 pub struct DevelopmentProvider {
     issuer: String,
     server: Arc<Server>,
 }
 
 impl DevelopmentProvider {
-    /// Starts the provider on a free port of 127.0.0.1, for one client.
+    /// Starts the provider on a free port of 127.0.0.1 for one client.
     pub fn start(
         client_id: &str,
         client_secret: &SecretString,
@@ -47,7 +47,7 @@ impl DevelopmentProvider {
         let mut provider = Provider::new(issuer.clone(), client, Arc::new(SystemClock));
         let server = Arc::new(server);
         let serving = Arc::clone(&server);
-        // Not waited for at the end: somebody's half of a request may keep it.
+        // Never joined, because an unfinished request may block it.
         thread::spawn(move || {
             // `recv` fails once the server is unblocked.
             while let Ok(request) = serving.recv() {
@@ -57,7 +57,7 @@ impl DevelopmentProvider {
         Ok(Self { issuer, server })
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// The issuer, `http://127.0.0.1:PORT`.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }

@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs `command` (at least its program) with additional environment, passes SIGINT and SIGTERM on, and answers its
-/// exit status (128 + the signal's number when a signal ended it).
+/// Runs `command` (at least a program) with additional environment, and forwards SIGINT and SIGTERM. Returns its exit
+/// status, or 128 + the number of the signal that ended it.
 pub async fn run_command(command: &[OsString], environment: &[(OsString, OsString)]) -> io::Result<u8> {
     let (program, arguments) = command
         .split_first()
@@ -20,7 +20,7 @@ pub async fn run_command(command: &[OsString], environment: &[(OsString, OsStrin
     let envs = environment.iter().map(|(name, value)| (name, value));
     let mut command = Command::new(program);
     command.args(arguments).envs(envs).kill_on_drop(true);
-    // A real session must not be taken for one of this daemon, nor the other way round.
+    // Keep real sessions and this daemon's sessions apart.
     for name in ["INFRA_TOKEN", "INFRA_CA_FILE"] {
         command.env_remove(name);
     }
@@ -29,7 +29,7 @@ pub async fn run_command(command: &[OsString], environment: &[(OsString, OsStrin
         tokio::select! {
             status = child.wait() => return Ok(code(status?)),
             _ = terminate.recv() => pass_on(&child, Signal::TERM),
-            // A terminal gives it to the whole group, the command included: twice would mean more than once.
+            // A terminal sends it to the whole process group: forwarding would deliver it twice.
             _ = interrupt.recv() => if !io::stdin().is_terminal() { pass_on(&child, Signal::INT) },
         }
     }
@@ -38,7 +38,7 @@ pub async fn run_command(command: &[OsString], environment: &[(OsString, OsStrin
 fn pass_on(child: &Child, signal: Signal) {
     let process = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(process) = process {
-        // It may have ended a moment ago.
+        // The process may have exited.
         let _ = kill_process(process, signal);
     }
 }

@@ -1,5 +1,4 @@
-//! What the development provider has given out: codes, access tokens and refresh tokens. Each is drawn at random, and
-//! ends with its time.
+//! The development provider's authorization codes, access tokens and refresh tokens. All are random and expire.
 
 use std::collections::HashMap;
 
@@ -10,7 +9,7 @@ const CODE_LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 pub(super) const ACCESS_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 const REFRESH_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
-/// Nobody tries out more than this at once.
+/// More than any development use.
 const MAX_EACH: usize = 10_000;
 const CHARACTERS: usize = 40;
 
@@ -21,7 +20,7 @@ pub(super) enum Person {
     Bob,
 }
 
-/// An authorization request that was found good.
+/// A valid authorization request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AuthorizationRequest {
     pub(super) redirect_uri: String,
@@ -31,7 +30,7 @@ pub(super) struct AuthorizationRequest {
     pub(super) scope: String,
 }
 
-/// What a person has agreed to.
+/// A user's consent to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) person: Person,

@@ -1,4 +1,4 @@
-//! Between the sockets of the development provider and what it answers.
+//! Connects the development provider to its HTTP server.
 
 use std::io::Read;
 
@@ -8,8 +8,7 @@ use super::provider::{Answer, Asked, Provider};
 
 const MAX_BODY: u64 = 16 * 1024;
 
-/// Answers one request. A name that resolves to loopback is how web pages reach what listens there: only the address
-/// itself is answered.
+/// Answers one request. Rejects any `Host` other than the loopback address, to prevent DNS rebinding by web pages.
 pub(super) fn serve(provider: &mut Provider, host: &str, mut request: Request) {
     let header = |name: &'static str| {
         request
@@ -23,7 +22,7 @@ pub(super) fn serve(provider: &mut Provider, host: &str, mut request: Request) {
         let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
         let (path, query) = (path.to_owned(), query.to_owned());
         let mut body = String::new();
-        // What is too long or no text is no form that this provider knows.
+        // An overlong or non-text body becomes a form that the provider rejects.
         let _ = request.as_reader().take(MAX_BODY).read_to_string(&mut body);
         let method = request.method().as_str().to_owned();
         provider.answer(&Asked { method: &method, path: &path, query: &query, authorization, body: &body })
@@ -36,6 +35,6 @@ pub(super) fn serve(provider: &mut Provider, host: &str, mut request: Request) {
             response.add_header(header);
         }
     }
-    // Who hung up needs no answer.
+    // The client may have disconnected.
     let _ = request.respond(response);
 }

@@ -1,4 +1,4 @@
-//! What the development provider answers: discovery, sign-in, tokens, keys, userinfo (OpenID Connect Core §3.1).
+//! The development provider's endpoints: discovery, sign-in, token, keys, userinfo (OpenID Connect Core §3.1).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::sign_in_page;
 use super::signing::Signing;
 
 const ID_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
-/// A form of this page leads on to a listener on loopback, whatever its port.
+/// The form's response redirects to a loopback listener on any port.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; \
                       form-action 'self' http://127.0.0.1:*";
 
-/// The one client.
+/// The only client.
 pub(super) struct Client {
     pub(super) id: String,
     pub(super) secret: SecretString,
@@ -37,7 +37,7 @@ pub(super) struct Provider {
     grants: Grants,
 }
 
-/// A request, taken apart.
+/// A parsed request.
 pub(super) struct Asked<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
@@ -92,7 +92,7 @@ impl Provider {
         })
     }
 
-    /// Core §3.1.2. A request that does not name this client and its address is answered here: nobody is sent away.
+    /// Core §3.1.2. An unknown client or redirect URI gets an error page instead of a redirect.
     fn authorize(&mut self, query: &str) -> Answer {
         let Some(parameters) = parameters(query) else {
             return Answer::page(400, "a parameter is given twice");
@@ -169,7 +169,7 @@ impl Provider {
                 });
                 (grant, true)
             }
-            // Each refresh token is good once (RFC 9700 §4.14.2).
+            // RFC 9700 §4.14.2: each refresh token is valid once.
             "refresh_token" => (self.grants.refresh_tokens.take(text("refresh_token"), now), false),
             _ => return error(400, "unsupported_grant_type"),
         };
@@ -195,7 +195,7 @@ impl Provider {
                 json!(BASE64_URL_SAFE_NO_PAD.encode(half.get(..16).expect("SHA-256 has 32 bytes"))),
             ),
         ]);
-        // Core §12.2: a refreshed one need not repeat it.
+        // Core §12.2: a refreshed ID token needs no nonce.
         if let Some(nonce) = grant.request.nonce.as_ref().filter(|_| is_first) {
             claims.insert("nonce".to_owned(), json!(nonce));
         }
@@ -226,7 +226,7 @@ impl Provider {
         }
     }
 
-    /// `client_secret_basic` or `client_secret_post` (Core §9), never both.
+    /// Accepts `client_secret_basic` or `client_secret_post` (Core §9), never both.
     fn is_client(&self, authorization: Option<&str>, form: &Parameters) -> bool {
         let by_post =
             form.get("client_secret").map(|secret| (form.get("client_id").cloned(), secret.clone()));
@@ -243,7 +243,7 @@ impl Provider {
     }
 }
 
-/// Who somebody is, for ID token and userinfo.
+/// The claims of a user, for ID token and userinfo.
 fn claims(person: Person) -> Map<String, Value> {
     let name = person.name();
     Map::from_iter([
@@ -256,7 +256,7 @@ fn claims(person: Person) -> Map<String, Value> {
     ])
 }
 
-/// RFC 6749 §2.3.1: both parts are form-encoded before they become a user and a password.
+/// RFC 6749 §2.3.1: both parts are form-encoded before Basic encoding.
 fn basic(value: &str) -> Option<(String, String)> {
     let bytes = BASE64_STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
     let text = String::from_utf8(bytes).ok()?;
@@ -267,7 +267,7 @@ fn basic(value: &str) -> Option<(String, String)> {
     Some((decode(id)?, decode(secret)?))
 }
 
-/// The parameters of a query or a form; `None` when one is given twice (RFC 6749 §3.1).
+/// Parses a query or form. Returns `None` if a parameter is given twice (RFC 6749 §3.1).
 fn parameters(text: &str) -> Option<Parameters> {
     let mut parameters = Parameters::new();
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {

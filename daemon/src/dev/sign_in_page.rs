@@ -1,6 +1,6 @@
-//! The page on which one says who one is.
+//! The page on which the developer chooses a user.
 
-/// The page for the request that is known as `request`, which is letters and digits.
+/// Renders the page for the pending request `request`, which consists of letters and digits.
 pub(super) fn html(request: &str) -> String {
     format!(
         r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

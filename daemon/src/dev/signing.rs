@@ -1,4 +1,4 @@
-//! The key of the development provider, drawn anew at each start.
+//! The development provider's signing key, created at each start.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -32,7 +32,7 @@ impl Signing {
         Self { key_id, key: EncodingKey::from_ec_der(pkcs8.as_ref()), public }
     }
 
-    /// The JSON Web Key Set (RFC 7517 §5).
+    /// Returns the JSON Web Key Set (RFC 7517 §5).
     pub(super) fn public_keys(&self) -> Value {
         json!({ "keys": [self.public] })
     }

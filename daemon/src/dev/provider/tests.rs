@@ -1,4 +1,4 @@
-//! The development provider refuses what a real one would.
+//! The development provider rejects what a real one rejects.
 
 use infra_shared::clock::SystemClock;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const REDIRECT_URI: &str = "http://127.0.0.1:8301/callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-/// Of the verifier above (RFC 7636 appendix B).
+/// The challenge of the verifier above (RFC 7636 appendix B).
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 fn provider() -> Provider {
@@ -49,7 +49,7 @@ fn location(answer: &Answer) -> Parameters {
     parameters(Url::parse(&location.1).expect("a URL").query().expect("a query")).expect("no doubles")
 }
 
-/// Signs in, and returns the response's parameters.
+/// Signs in and returns the response's parameters.
 fn sign_in(provider: &mut Provider, field: (&str, &str)) -> Parameters {
     let page = get(provider, "/v1/authorize", &request(), None);
     let html = String::from_utf8(page.body).expect("text");
