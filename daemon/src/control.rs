@@ -1,7 +1,7 @@
-//! The control socket, by which other `infrad` commands ask the daemon that holds the data directory.
+//! The control socket, on which `infrad` commands send operations to the running daemon.
 //!
-//! It is `dataDir/control.sock`, mode 0600, and answers nobody but the user whom the daemon runs as, and root. An
-//! operation is posted as JSON; the answer is JSON, or the bytes of a backup, or why it failed.
+//! The socket is `dataDir/control.sock`, mode 0600. It accepts only the daemon's own user and root. A command posts
+//! an operation as JSON. The response is JSON, the bytes of a backup, or an error.
 
 mod client;
 mod server;
@@ -26,42 +26,43 @@ pub use server::ControlSocket;
 
 const SOCKET: &str = "control.sock";
 
-/// What the daemon can be asked.
+/// The operations of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Operation {
-    /// By what users reach and prove it: [`Identity`].
+    /// How users reach and identify the daemon: [`Identity`].
     Identity,
-    /// [`DaemonStatus`].
+    /// Returns [`DaemonStatus`].
     Status,
-    /// [`KeyStatus`].
+    /// Returns [`KeyStatus`].
     KeyStatus,
-    /// Wraps the data key under the first root key of the configuration file as it is now: [`KeyStatus`].
+    /// Rewraps the data key under the first root key in the current configuration file. Returns [`KeyStatus`].
     Rewrap,
-    /// Moves to a new data key: [`KeyStatus`].
+    /// Moves to a new data key. Returns [`KeyStatus`].
     Rotate,
-    /// Makes a recovery key: its text.
+    /// Creates a recovery key and returns its text.
     CreateRecovery,
-    /// The bytes of a backup.
+    /// Returns the bytes of a backup.
     Backup,
-    /// The certificates of the daemon's own authority, and of the one that is to come: [`AuthorityCertificates`].
+    /// Returns the daemon CA's certificate and the next one: [`AuthorityCertificates`].
     Authority,
-    /// Has another authority take over after so many seconds: [`AuthorityCertificates`].
+    /// Creates a CA that takes over after this time. Returns [`AuthorityCertificates`].
     RotateAuthority { overlap_seconds: u32, replaces: bool },
-    /// Gets a new certificate now: [`DaemonStatus`].
+    /// Obtains a new certificate now. Returns [`DaemonStatus`].
     RenewCertificate,
-    /// The live sessions of a user, by e-mail or subject, or of everybody: [`infra_shared::api::ListedSessions`].
+    /// Lists the live sessions of a user (by email or subject) or of all users:
+    /// [`infra_shared::api::ListedSessions`].
     Sessions { user: Option<String> },
-    /// The hosts of each provider's endpoints, by its name: [`crate::store::RememberedEndpoints`] for those that were asked.
+    /// Returns the known endpoint hosts by provider: [`crate::store::RememberedEndpoints`].
     ProviderEndpoints,
-    /// Ends a session; whether there was one that had not ended.
+    /// Revokes a session. Returns whether it was live.
     EndSession { id: SessionID },
-    /// Ends those of a user, by e-mail or subject, or of everybody; how many.
+    /// Revokes the sessions of a user (by email or subject) or of all users. Returns the number.
     EndSessions { user: Option<String> },
 }
 
 impl Operation {
-    /// Whether it may take minutes: it waits for somebody else, or reads or writes all that is stored.
+    /// Whether it may take minutes, because it waits for another server or processes all stored data.
     fn is_long(&self) -> bool {
         match self {
             Self::Rewrap
@@ -82,7 +83,7 @@ impl Operation {
     }
 }
 
-/// The answer to an operation.
+/// The response to an operation.
 pub enum Answered {
     Json(serde_json::Value),
     File(Box<dyn Read + Send>),
@@ -94,14 +95,14 @@ pub enum Answered {
 #[error("{cause}")]
 pub struct OperationFailure {
     pub cause: String,
-    /// Whether somebody else is away, so that trying again later may help.
+    /// Whether another server is unavailable, so that a retry may succeed.
     pub is_away: bool,
-    /// What to try.
+    /// The hint.
     #[serde(default)]
     pub advice: Option<String>,
 }
 
-/// By what users reach and prove the daemon.
+/// How users reach and identify the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
@@ -110,7 +111,7 @@ pub struct Identity {
     pub pin: Pin,
 }
 
-/// The daemon's own certification authority.
+/// The daemon's own CA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorityCertificates {
@@ -120,7 +121,7 @@ pub struct AuthorityCertificates {
     pub next: Option<NextAuthority>,
 }
 
-/// The certification authority that is to come.
+/// The next CA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NextAuthority {
@@ -130,7 +131,7 @@ pub struct NextAuthority {
     pub takeover_at: Timestamp,
 }
 
-/// How the daemon is. What is not known while it waits for its root key is `null`.
+/// The status of the daemon. Values that are unknown while it waits for its root key are `null`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DaemonStatus {
@@ -142,22 +143,22 @@ pub struct DaemonStatus {
     pub process: u32,
     pub started_at: Timestamp,
     pub identity: Option<Identity>,
-    /// What it serves HTTPS with, the source for its names first.
+    /// The certificates in use. The source for the public names comes first.
     pub certificates: Vec<CertificateState>,
-    /// The certification authority of its own that is to come, and when.
+    /// The next CA and when it takes over.
     pub next_authority: Option<NextAuthority>,
     pub keys: Option<KeyStatus>,
     pub live_sessions: Option<u64>,
-    /// How often the client secrets were read since the start, by reason.
+    /// Reads of client secrets since the start, by reason.
     pub secret_reads: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DaemonState {
-    /// It answers users.
+    /// It serves users.
     Ready,
-    /// It waits for its root key and does not listen yet, or it listens and its store cannot be used.
+    /// It waits for its root key and does not listen yet, or its store is unusable.
     Waiting,
 }
 
@@ -184,19 +185,19 @@ impl NextAuthority {
     }
 }
 
-/// The longest path that a socket can have: `sun_path` of unix(7), without the zero at its end.
+/// The longest path of a Unix socket: `sun_path` in unix(7), without the final NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// Where the socket is, and a path to it that the system accepts.
+/// The path of the socket, and a path to it that the system accepts.
 struct SocketPath {
     real: PathBuf,
     short: PathBuf,
-    /// What `short` leads through.
+    /// The directory that `short` refers to.
     _directory: Option<OwnedFd>,
 }
 
 impl SocketPath {
-    /// Where the real path is too long, the short one leads through a descriptor of the directory.
+    /// If the path is too long, `short` goes through a descriptor of the directory.
     fn of(data_dir: &Path) -> io::Result<Self> {
         let real = data_dir.join(SOCKET);
         if real.as_os_str().len() <= MAX_SOCKET_PATH {

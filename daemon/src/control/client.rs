@@ -1,4 +1,4 @@
-//! Asks the daemon that holds a data directory, over its control socket.
+//! Sends operations to the running daemon over its control socket.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,16 +15,16 @@ use tokio::time::timeout;
 
 use super::{Operation, OperationFailure, SocketPath};
 
-/// A rotation writes every row anew, and a backup reads every one.
+/// The timeout of long operations. A rotation rewrites every row, and a backup reads every one.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// All else takes a moment.
+/// The timeout of all other operations.
 const SHORT_PATIENCE: Duration = Duration::from_secs(15);
-/// Between two parts of a file.
+/// The timeout between two parts of a file.
 const PART_PATIENCE: Duration = Duration::from_secs(30);
-/// The sessions of a hundred thousand users.
+/// Enough for the sessions of a hundred thousand users.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// Why the running daemon did not answer.
+/// Why the request to the running daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     #[error("the running infrad cannot be asked: {0}")]
@@ -39,7 +39,7 @@ pub enum ControlError {
     Failed(#[from] OperationFailure),
 }
 
-/// Has the daemon that holds `data_dir` do `operation`.
+/// Sends `operation` to the daemon of `data_dir` and returns its response.
 pub async fn ask<T: DeserializeOwned>(data_dir: &Path, operation: Operation) -> Result<T, ControlError> {
     let patience = if operation.is_long() { PATIENCE } else { SHORT_PATIENCE };
     let asking = async {
@@ -51,7 +51,7 @@ pub async fn ask<T: DeserializeOwned>(data_dir: &Path, operation: Operation) -> 
     serde_json::from_slice(&body).map_err(|_| ControlError::Unexpected)
 }
 
-/// The same for an operation that answers with a file, which is written to `to`.
+/// Sends an operation whose response is a file, and writes the file to `to`.
 pub async fn ask_for_file(
     data_dir: &Path,
     operation: Operation,
@@ -69,7 +69,7 @@ pub async fn ask_for_file(
     }
 }
 
-/// A good answer, and the connection that it comes over.
+/// A successful response and its connection.
 struct Answer {
     body: Incoming,
     connection: AbortHandle,

@@ -29,27 +29,27 @@ const PARTS_AHEAD: usize = 4;
 /// An operation is a word and a name.
 const OPERATION_BYTES: usize = 64 * 1024;
 
-/// The bound socket. Its file goes once it is no longer served.
+/// The bound socket. Its file is removed when serving ends.
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl ControlSocket {
-    /// Binds the socket. Only the holder of the lock of `data_dir` may: what an earlier daemon left there is replaced.
+    /// Binds the socket and replaces the one of an earlier daemon. The caller must hold the lock of `data_dir`.
     pub fn bind(data_dir: &Path) -> io::Result<Self> {
         let SocketPath { real: path, short, .. } = &SocketPath::of(data_dir)?;
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // The directory is 0700: nobody else reaches the socket before its own mode is set.
+        // The directory is 0700, so no other user can reach the socket before its mode is set.
         let listener = UnixListener::bind(short)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(Self { listener, path: path.clone() })
     }
 
-    /// Answers with what `perform` says until `stop` is done.
+    /// Serves operations with `perform` until `stop` completes.
     pub async fn serve<F>(
         self,
         perform: impl Fn(Operation) -> F + Clone + Send + Sync + 'static,
@@ -68,12 +68,12 @@ impl ControlSocket {
         if let Err(error) = axum::serve(SameUser(self.listener), router).with_graceful_shutdown(stop).await {
             tracing::error!(%error, "the control socket failed");
         }
-        // Gone already is as good.
+        // It may be gone already.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Refuses a request that does not name one host, as every listener does.
+/// Rejects a request that does not name exactly one host, as every listener does.
 async fn refuse_unclear(request: Request, next: Next) -> Response {
     if names_one_host(request.version(), request.uri(), request.headers()) {
         next.run(request).await
@@ -94,7 +94,7 @@ fn respond(answered: Answered) -> Response {
     }
 }
 
-/// Reads the file as fast as it is taken.
+/// Reads the file at the pace of the receiver.
 fn send(mut file: Box<dyn Read + Send>, parts: &mpsc::Sender<io::Result<Bytes>>) {
     let mut buffer = vec![0; PART_BYTES];
     loop {
@@ -110,7 +110,8 @@ fn send(mut file: Box<dyn Read + Send>, parts: &mpsc::Sender<io::Result<Bytes>>)
     }
 }
 
-/// The parts of a file, as they are read. An error breaks the connection, so that nobody takes a part for the whole.
+/// The parts of a file as a response body. An error aborts the connection, so that the client detects a truncated
+/// file.
 struct FileBody(mpsc::Receiver<io::Result<Bytes>>);
 
 impl HttpBody for FileBody {
@@ -125,7 +126,7 @@ impl HttpBody for FileBody {
     }
 }
 
-/// Accepts connections of the daemon's own user and of root alone, whatever the socket's mode has become.
+/// Accepts only connections from the daemon's own user and root, even if the socket's mode was changed.
 struct SameUser(UnixListener);
 
 impl Listener for SameUser {
@@ -143,7 +144,7 @@ impl Listener for SameUser {
                     }
                     Err(error) => tracing::warn!(%error, "refused an unknown user at the control socket"),
                 },
-                // Out of file descriptors, most likely: others may close some.
+                // Usually out of file descriptors. Wait until some are closed.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept at the control socket");
                     tokio::time::sleep(Duration::from_millis(100)).await;
