@@ -1,5 +1,4 @@
-//! Metrics and health for whoever watches the daemon: on an address of their own, in the clear, and there already while
-//! the daemon waits for its root key.
+//! Serves metrics and health over plain HTTP on a separate address, already while the daemon waits for its root key.
 
 mod certificates;
 mod daemon;
@@ -31,34 +30,34 @@ use daemon::DaemonCollector;
 use process::ProcessCollector;
 use secrets::SecretReads;
 
-/// Why the daemon is not ready; `None` when it is.
+/// Returns why the daemon is not ready; `None` if it is.
 pub type Readiness = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// What there is to measure; `None` while the daemon waits for its root key.
+/// Returns the current measurements; `None` while the daemon waits for its root key.
 pub type Observe = Arc<dyn Fn() -> Option<Observed> + Send + Sync>;
 
-/// What is watched.
+/// The sources of the metrics.
 pub struct Watched {
     pub secrets: Backends,
     pub observe: Observe,
     pub readiness: Readiness,
-    /// Lines of the log that were lost.
+    /// Log lines that were dropped.
     pub dropped_lines: fn() -> u64,
 }
 
-/// A daemon that serves, as it is at one moment.
+/// Measurements of a running daemon at one moment.
 pub struct Observed {
     pub certificates: Vec<CertificateState>,
-    /// Lines of the audit log that could not be written.
+    /// Audit log lines that could not be written.
     pub audit_failures: u64,
     pub requests: Vec<RouteCounts>,
     pub sessions: SessionCounts,
-    /// As counted within the last minute.
+    /// Counted within the last minute.
     pub live_sessions: u64,
     pub writes: WriteCounts,
-    /// Whether part of the database was found to be older than it was.
+    /// Whether part of the database is older than it was.
     pub is_rolled_back: bool,
-    /// How often a task of the daemon panicked.
+    /// The number of task panics.
     pub task_failures: u64,
 }
 
@@ -71,7 +70,7 @@ struct Monitoring {
     readiness: Readiness,
 }
 
-/// Answers `/metrics`, `/healthz` and `/readyz` until `stop` is done.
+/// Serves `/metrics`, `/healthz` and `/readyz` until `stop` completes.
 pub async fn serve_monitoring(
     listener: TcpListener,
     watched: Watched,
@@ -89,7 +88,7 @@ pub async fn serve_monitoring(
     listener::serve(listener, Transport::Plain, site, limits, stop).await;
 }
 
-/// The daemon's own metrics, and those that every process has, under the names that Prometheus gives them.
+/// The daemon's own metrics, and the standard process metrics under Prometheus's names.
 fn registries(watched: Watched) -> [Registry; 2] {
     let mut own = Registry::with_prefix("infrad");
     let build = Family::<[(&str, &str); 1], Gauge>::default();

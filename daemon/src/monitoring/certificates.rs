@@ -1,4 +1,4 @@
-//! Certificates as metrics, by source: alarms are set on the time that is left.
+//! Certificate metrics by source, such as expiry for alerts.
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ const FAILING: &str = "1 where getting or taking up a certificate failed last, u
 const WAITING: &str = "1 while a certificate is due and something is awaited, such as a record in the DNS";
 const FAILURES: &str = "How often getting or taking up a certificate failed";
 
-/// Name, help, and the value for a source; none where it has none yet.
+/// Name, help, and the value of a source, if it has one.
 type Gauge = (&'static str, &'static str, fn(&CertificateState) -> Option<i64>);
 
 fn gauge(

@@ -1,4 +1,4 @@
-//! What the daemon counts, asked for once whenever metrics are.
+//! The daemon's own metrics, collected once per scrape.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What Prometheus expects of every process, under its own names.
+//! The standard process metrics under Prometheus's names.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Requests as metrics: by method, route and status, and how long they took by method and route.
+//! Request metrics: counts by method, route and status, and durations by method and route.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, routes: &[RouteCounts]
     Ok(())
 }
 
-/// Whatever is not a route is one count, so that nobody can make more of them.
+/// All unknown routes share one label, so that clients cannot create more series.
 fn labels(counts: &RouteCounts) -> [(&'static str, &'static str); 2] {
     let (method, path) = counts.route.map_or(("other", "other"), |route| (route.method, route.path));
     [("method", method), ("route", path)]

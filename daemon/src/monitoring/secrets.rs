@@ -1,4 +1,4 @@
-//! Reads of client secrets by reason, as the backends count them.
+//! Reads of client secrets by reason.
 
 use std::fmt;
 
