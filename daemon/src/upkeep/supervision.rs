@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn task_that_panics_is_counted_and_started_again() {
+    async fn panicking_task_is_counted_and_restarted() {
         let supervision =
             Supervision { first_pause: Duration::from_millis(1), ..Supervision::new(Audit::none()) };
         let mut runs = 0;
