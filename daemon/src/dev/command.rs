@@ -58,14 +58,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn its_status_and_its_signal_are_told_as_a_shell_does() {
+    async fn exit_status_follows_shell_convention() {
         assert_eq!(run("exit 7").await, 7);
         assert_eq!(run("kill -TERM $$").await, 143);
         assert_eq!(run("test \"$INFRA_DEV_TEST\" = given").await, 0);
     }
 
     #[tokio::test]
-    async fn a_program_that_is_not_there_cannot_be_run() {
+    async fn missing_program_is_an_error() {
         let error = run_command(&["/nowhere/program".into()], &[]).await.expect_err("nothing is there");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }

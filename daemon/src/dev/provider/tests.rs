@@ -76,7 +76,7 @@ fn exchange(provider: &mut Provider, code: &str, changes: &[(&'static str, &'sta
 }
 
 #[test]
-fn a_code_is_exchanged_once_and_a_refresh_token_is_rotated() {
+fn code_is_exchanged_once_and_refresh_token_rotates() {
     let mut provider = provider();
     let response = sign_in(&mut provider, ("user", "bob"));
     assert_eq!((response["state"].as_str(), response["iss"].as_str()), ("s", "http://127.0.0.1:1"));
@@ -99,14 +99,14 @@ fn a_code_is_exchanged_once_and_a_refresh_token_is_rotated() {
 }
 
 #[test]
-fn who_cancels_is_not_signed_in() {
+fn cancelled_sign_in_is_denied() {
     let response = sign_in(&mut provider(), ("cancel", "1"));
     assert_eq!(response["error"], "access_denied");
     assert_eq!(sign_in(&mut provider(), ("user", "mallory"))["error"], "access_denied");
 }
 
 #[test]
-fn an_exchange_that_is_wrong_in_one_thing_is_refused() {
+fn exchange_with_any_wrong_field_is_rejected() {
     for (change, status) in [
         (("code_verifier", "another"), 400),
         (("redirect_uri", "http://127.0.0.1:8302/callback"), 400),
@@ -122,7 +122,7 @@ fn an_exchange_that_is_wrong_in_one_thing_is_refused() {
 }
 
 #[test]
-fn a_request_that_names_another_address_is_not_sent_away() {
+fn request_with_unknown_redirect_uri_is_not_redirected() {
     let query = request().replace("8301", "8302");
     let answer = get(&mut provider(), "/v1/authorize", &query, None);
     assert_eq!(answer.status, 400);
