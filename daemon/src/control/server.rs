@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_daemon_answers_over_a_private_socket() {
+    async fn daemon_responds_on_private_socket() {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = ControlSocket::bind(directory.path()).expect("a socket");
         let mode =
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn socket_in_a_directory_with_a_long_path_is_reached() {
+    async fn socket_with_long_path_is_reachable() {
         let directory = tempfile::tempdir().expect("a directory");
         let long = directory.path().join("d".repeat(120)).join("e".repeat(120));
         std::fs::create_dir_all(&long).expect("a directory");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_that_an_earlier_daemon_left_is_replaced() {
+    async fn socket_of_earlier_daemon_is_replaced() {
         let directory = tempfile::tempdir().expect("a directory");
         drop(ControlSocket::bind(directory.path()).expect("a socket"));
         let asked = ask::<String>(directory.path(), Operation::Status).await;
