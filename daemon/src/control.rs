@@ -55,7 +55,7 @@ pub enum Operation {
     Sessions { user: Option<String> },
     /// Returns the known endpoint hosts by provider: [`crate::store::RememberedEndpoints`].
     ProviderEndpoints,
-    /// Revokes a session. Returns whether it was live.
+    /// Revokes a session. Returns whether it existed and had not ended.
     EndSession { id: SessionID },
     /// Revokes the sessions of a user (by email or subject) or of all users. Returns the number.
     EndSessions { user: Option<String> },

@@ -47,7 +47,7 @@ pub(super) struct Grants {
     pub(super) refresh_tokens: Kept<Grant>,
 }
 
-/// Things that are handed out under a random text, each for a while.
+/// Values stored under random names until they expire.
 #[derive(Debug)]
 pub(super) struct Kept<T>(HashMap<String, (T, Timestamp)>);
 
@@ -72,7 +72,7 @@ impl<T: Clone> Kept<T> {
         self.0.get(name).filter(|(_, until)| now < *until).map(|(thing, _)| thing.clone())
     }
 
-    /// Gives it out once.
+    /// Removes and returns the value, so that it is used once.
     pub(super) fn take(&mut self, name: &str, now: Timestamp) -> Option<T> {
         self.0.remove(name).filter(|(_, until)| now < *until).map(|(thing, _)| thing)
     }

@@ -72,7 +72,7 @@ impl Provider {
         }
     }
 
-    /// OpenID Connect Discovery §3.
+    /// Returns the provider metadata (OpenID Connect Discovery §3).
     fn metadata(&self) -> Value {
         let at = |path: &str| format!("{}{path}", self.issuer);
         json!({
@@ -140,7 +140,7 @@ impl Provider {
         }
     }
 
-    /// Core §3.1.2.5, RFC 9207 §2.
+    /// Redirects to the client with a result (Core §3.1.2.5, RFC 9207 §2).
     fn respond(&self, request: &AuthorizationRequest, name: &str, value: &str) -> Answer {
         let mut url = Url::parse(&request.redirect_uri).expect("a registered redirect URI");
         url.query_pairs_mut().append_pair(name, value).append_pair("iss", &self.issuer);
@@ -152,7 +152,7 @@ impl Provider {
         answer
     }
 
-    /// Core §3.1.3, §12.
+    /// Exchanges a code or refresh token (Core §3.1.3, §12).
     fn token(&mut self, asked: &Asked<'_>) -> Answer {
         let now = self.clock.now();
         let Some(form) = parameters(asked.body) else { return error(400, "invalid_request") };
@@ -214,7 +214,7 @@ impl Provider {
         Answer::json(200, &answer)
     }
 
-    /// Core §5.3.
+    /// Returns the user's claims (Core §5.3).
     fn user_info(&self, asked: &Asked<'_>) -> Answer {
         let token = asked.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
         if let Some(grant) = token.and_then(|token| self.grants.access_tokens.look(token, self.clock.now())) {
@@ -278,7 +278,7 @@ fn parameters(text: &str) -> Option<Parameters> {
     Some(parameters)
 }
 
-/// RFC 6749 §5.2.
+/// Returns an OAuth error (RFC 6749 §5.2).
 fn error(status: u16, name: &str) -> Answer {
     Answer::json(status, &json!({ "error": name }))
 }

@@ -20,7 +20,7 @@ use crate::outbound::{Answer, Authorization, Outbound, OutboundError, Request};
 /// A certificate chain has a few kilobytes.
 const MOST_BYTES: usize = 256 * 1024;
 const MOST_CHARACTERS: usize = 300;
-/// RFC 9457 §3.
+/// The media type of problem documents (RFC 9457 §3).
 const PROBLEM: &str = "application/problem+json";
 
 /// Why a request to the authority failed.
@@ -114,7 +114,7 @@ impl Directory {
     }
 }
 
-/// RFC 8555 §6.2.
+/// The media type of requests (RFC 8555 §6.2).
 const JOSE: &str = "application/jose+json";
 const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
 
