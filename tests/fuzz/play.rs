@@ -1,4 +1,4 @@
-//! Plays inputs to the target that `INFRA_FUZZ_TARGET` names. The targets are in the rooms that they try.
+//! Feeds inputs to the target named by `INFRA_FUZZ_TARGET`. Each target is defined in the room that it tests.
 
 #![no_main]
 

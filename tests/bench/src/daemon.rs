@@ -1,4 +1,4 @@
-//! A daemon with many sessions: how fast it starts, how much memory it takes, how large the programs are.
+//! Measures a daemon with many sessions: start time, memory and program sizes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,16 +18,16 @@ use crate::statistics::{milliseconds, percentile};
 const STARTS: usize = 5;
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// A daemon whose store was filled.
+/// A daemon with a populated store.
 pub(crate) struct Populated {
     daemon: Daemon,
     tokens: Vec<SessionToken>,
 }
 
-/// What was seen of its starts.
+/// Measurements of its starts.
 pub(crate) struct Start {
     ready: Duration,
-    /// Kilobytes, after the start and after the load.
+    /// Resident kilobytes, after the start and after the load.
     pub(crate) resident: Option<(u64, u64)>,
 }
 
@@ -36,7 +36,7 @@ impl Populated {
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
         let credential = credential_in(daemon.directory());
         daemon.change(|configuration| {
-            // What is measured is an answer, not the making of connections.
+            // Raise the limits, so that the load measures responses and not connection setup.
             configuration.more = format!(
                 "limits: {{requestsPerConnection: 1000000, connectionsPerAddress: 4096, memoryBytes: 1073741824}}\n\
                  services:\n\
@@ -44,14 +44,14 @@ impl Populated {
                  - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"
             );
         });
-        // Its directory, keys and certificate are made by itself.
+        // The first start creates the data directory, keys and certificate.
         daemon.start_again();
         daemon.stop();
         let tokens = population::fill(&daemon, provider, count);
         Self { daemon, tokens }
     }
 
-    /// From the start of the process to the first `GET /readyz` that is answered, the median of a few.
+    /// Measures the time from process start to the first successful `GET /readyz`; median of several starts.
     pub(crate) fn measure_start(&self) -> Start {
         let api = Api::pinned(&self.daemon.parsed_origin(), self.daemon.pin());
         let mut times: Vec<Duration> = (0..STARTS)
@@ -70,7 +70,7 @@ impl Populated {
         Start { ready: percentile(&mut times, 0.5), resident: None }
     }
 
-    /// Starts it; its resident kilobytes.
+    /// Starts the daemon and returns its resident kilobytes.
     pub(crate) fn start(&mut self) -> u64 {
         self.daemon.start_again();
         self.resident()
@@ -83,7 +83,7 @@ impl Populated {
         line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("kilobytes")
     }
 
-    /// The length of an answer about a token.
+    /// Returns the length of a `GET /v1/session` response.
     pub(crate) fn answer_length(&self) -> usize {
         let token = self.tokens.first().expect("there is at least one session");
         let answered = self.daemon.api().get_as("/v1/session?use=false", token.expose());

@@ -1,4 +1,4 @@
-//! A load: connections that ask one request after the other, for a while.
+//! A load generator: connections that each send one request after another for a fixed time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,17 +17,17 @@ use tokio_rustls::client::TlsStream;
 
 const CONNECTIONS: usize = 16;
 
-/// How a server is asked.
+/// The protocol and connection reuse of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
-    /// Over connections that stay.
+    /// HTTP/1.1 over persistent connections.
     Http1,
     Http2,
-    /// Over a connection of its own, with a full handshake, for each request.
+    /// A new connection with a full handshake for each request.
     Handshakes,
 }
 
-/// What is asked.
+/// A request to send.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) method: &'static str,
@@ -36,7 +36,7 @@ pub(crate) struct Question {
     pub(crate) body: String,
 }
 
-/// Who is asked, and what, in turns.
+/// A server, and the requests that the load cycles through.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) port: u16,
@@ -44,7 +44,7 @@ pub(crate) struct Target {
     pub(crate) questions: Arc<Vec<Question>>,
 }
 
-/// What came of it.
+/// Results of one round.
 #[derive(Default)]
 pub(crate) struct Round {
     pub(crate) latencies: Vec<Duration>,
@@ -81,7 +81,7 @@ impl Round {
 }
 
 impl Target {
-    /// Every connection asks one request after the other, for this long.
+    /// Sends requests on every connection, one after another, for this long.
     pub(crate) async fn load(&self, wire: Wire, time: Duration) -> Round {
         let tls = self.connector(wire);
         let start = Instant::now();
@@ -135,7 +135,7 @@ async fn ask(
     let questions = &target.questions;
     let mut latencies = Vec::new();
     let mut connection = target.connect(&tls, wire).await;
-    // Spread over the questions, without the cost of drawing numbers: a step that shares no factor with their number.
+    // Spread over the questions without the cost of random numbers: the step is coprime to their number.
     let mut position = number * questions.len() / CONNECTIONS;
     while start.elapsed() < time {
         position = (position + 7919) % questions.len();

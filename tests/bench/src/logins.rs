@@ -1,4 +1,4 @@
-//! Logins from the ticket to the token, through a provider that answers at once.
+//! Measures logins from ticket to token, with a provider that responds immediately.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

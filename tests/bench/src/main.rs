@@ -1,5 +1,7 @@
-//! Measures what users and operators wait for, each beside a bare program or server in the same run, and prints Markdown.
-//! A figure that depends on the machine says little; a ratio says more. Nothing here asserts a time.
+//! Measures what users and operators wait for, and prints Markdown.
+//!
+//! Each figure has a baseline in the same run: a bare program or server. Absolute figures depend on the
+//! machine; ratios depend on it less. Nothing here asserts a time.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its purpose")]
 #![expect(
@@ -31,11 +33,11 @@ use load::{Question, Wire};
 use timing::Tokens;
 use validation::{BareServer, compare};
 
-/// Tokens that are used again and again, among all that are stored.
+/// Tokens in the hot set, out of all that are stored.
 const HOT: usize = 1000;
-/// Sessions whose tokens are asked about where the time of a refusal is measured, half of all.
+/// Live sessions, and as many revoked ones, in the timing measurement of refusals.
 const TIMED: usize = 128;
-/// Many short ones, turn by turn: what else the machine does hits both.
+/// Many short rounds that alternate between both servers, so that other load on the machine affects both.
 const ROUNDS: (usize, Duration) = (7, Duration::from_secs(2));
 
 fn main() {
@@ -63,7 +65,7 @@ fn main() {
         println!("\n### Logins\n");
         logins::measure();
     }
-    // Minutes: only where it is asked for.
+    // Takes minutes, so it runs only on request.
     if std::env::var("INFRA_BENCH_ONLY").is_ok_and(|only| only == "timing") {
         time_refusals();
     }
@@ -89,7 +91,7 @@ fn verifications(tokens: &[SessionToken]) -> Arc<Vec<Question>> {
     Arc::new(tokens.iter().map(|token| Question::get("/v1/verify/wiki", token.expose())).collect())
 }
 
-/// The daemon beside the bare server, with few and with many sessions.
+/// Compares the daemon with the bare server, with few and with many sessions.
 fn validate(sizes: &[usize]) {
     println!("\n### Validation of tokens over keep-alive HTTPS, beside a bare server with a fixed answer\n");
     validation::print_head("sessions stored, tokens, route", "the bare server's");
@@ -124,7 +126,7 @@ fn validate(sizes: &[usize]) {
     daemon::print_starts(&starts);
 }
 
-/// The daemon beside other servers that are asked whose token it is.
+/// Compares the daemon's introspection with that of other servers.
 fn beside_others() {
     println!("\n### Introspection by the daemon, beside that of others\n");
     validation::print_head("beside", "its");

@@ -1,4 +1,4 @@
-//! Other servers that say whose a token is.
+//! Other servers with token introspection.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use infra_shared::http::{Trust, authorities_from_pem};
 
 use crate::load::{Question, Target};
 
-/// A running server; it ends with the value.
+/// A running server, stopped when dropped.
 pub(crate) struct Other {
     pub(crate) name: String,
     pub(crate) target: Target,
     _running: Box<dyn Any>,
 }
 
-/// Those that are installed.
+/// Starts the servers that are installed.
 pub(crate) fn start() -> Vec<Other> {
     [provider(), openbao(), canaille()].into_iter().flatten().collect()
 }

@@ -1,4 +1,4 @@
-//! Fills the store of a daemon that does not run with sessions, through the daemon's own store.
+//! Fills the store of a stopped daemon with sessions, through the daemon's own store code.
 
 use infra_daemon::keys::{Keys, RootKeySettings};
 use infra_daemon::store::{NewSession, Opening, Store, TokenHash};
@@ -8,10 +8,10 @@ use infra_shared::api::User;
 use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 
-/// Fewer than a user may have.
+/// Below the limit of sessions per user.
 const SESSIONS_OF_A_USER: usize = 10;
 
-/// Stores `count` live sessions of as many users as they need; their tokens.
+/// Stores `count` live sessions, spread over as many users as needed, and returns their tokens.
 pub(crate) fn fill(daemon: &Daemon, provider: &Provider, count: usize) -> Vec<SessionToken> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Whole processes, from the call to the exit code, each beside a program that does nothing.
+//! Measures whole processes, from start to exit code, against a program that does nothing.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,19 +19,20 @@ pub(crate) fn measure() {
     println!(
         "| command | median | p99 | a program that does nothing | more than that |\n|---|---:|---:|---:|---:|"
     );
-    // What is called, and the shell for which it completes, if it does.
+    // The arguments, and the shell to complete for, if any.
     let calls: [(&[&str], &str); 6] = [
         (&["token"], ""),
         (&["status", "--offline"], ""),
         (&["status"], ""),
-        // Fish's question, for those of other shells have their cursor in the environment, too.
+        // Uses fish's completion protocol, because other shells also pass the cursor position in the
+        // environment.
         (&["--", "infra", "use", ""], "fish"),
         (&["--", "infra", "login", "--"], "fish"),
         (&["completions", "bash"], ""),
     ];
     for (arguments, shell) in calls {
         let (mut times, mut nothing) = (Vec::with_capacity(RUNS), Vec::with_capacity(RUNS));
-        // Turn by turn, so that what else the machine does hits both.
+        // Alternate between both programs, so that other load on the machine affects both.
         for _ in 0..RUNS {
             nothing.push(time(Command::new(built("nothing"))));
             let mut command = Command::new(built("infra"));

@@ -1,8 +1,8 @@
-//! The few statistics that are needed.
+//! Percentiles.
 
 use std::time::Duration;
 
-/// The value below which `share` (0 to 1) of all lie; sorts them.
+/// Sorts the values and returns the percentile `share` (0 to 1).
 pub(crate) fn percentile(values: &mut [Duration], share: f64) -> Duration {
     values.sort_unstable();
     #[expect(

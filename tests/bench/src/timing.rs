@@ -1,7 +1,7 @@
-//! Whether the time of an answer tells why a token is not good: an id that is not known, a wrong secret, an ended session.
+//! Checks if response time reveals why a token is invalid: unknown ID, wrong secret or revoked session.
 //!
-//! Welch's t between each two of them, over all samples and over the quicker nine tenths of them (the rest is the machine's
-//! own noise). Beyond 4.5 a difference would be seen.
+//! Prints Welch's t for each pair of these, over all samples and over the fastest 90 % (the rest is noise of
+//! the machine). A value beyond 4.5 means a measurable difference.
 
 use std::time::{Duration, Instant};
 
@@ -10,27 +10,29 @@ use infra_harness::services;
 use infra_shared::random;
 use infra_shared::token_text::AudienceToken;
 
-/// Of each kind and each route.
+/// Samples per kind and route.
 const SAMPLES: usize = 100_000;
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1], [2, 1, 0], [1, 0, 2]];
 const KINDS: [&str; 3] = ["unknown id", "wrong secret", "ended session"];
 
-/// A way to ask.
+/// A route, and the function that sends a token to it.
 type Ask<'a> = (&'a str, Box<dyn Fn(&str) -> Answered + 'a>);
 
-/// Tokens of a service, so many of each kind of [`KINDS`]. They are made beforehand: what the client does just before it
-/// asks would be seen in the time of the answer.
+/// Invalid tokens of one service, an equal number of each kind in [`KINDS`].
+///
+/// They are prepared in advance, because work that the client does just before a request would distort the
+/// timing.
 pub(crate) struct Tokens([Vec<String>; 3]);
 
 impl Tokens {
-    /// From tokens of sessions that live, and of sessions that have ended.
+    /// Takes tokens of live sessions and tokens of revoked sessions.
     pub(crate) fn new(live: &[String], ended: Vec<String>) -> Self {
         let unknown = live.iter().map(|_| AudienceToken::mint().expose().to_owned()).collect();
         Self([unknown, live.iter().map(|token| wrong_secret(token)).collect(), ended])
     }
 }
 
-/// Asks with tokens that are not good, of the services `wiki` and `prod`.
+/// Measures refusals of invalid tokens of the services `wiki` and `prod`.
 pub(crate) fn measure(api: &Api, wiki: &Tokens, prod: &Tokens) {
     let ways: [Ask<'_>; 3] = [
         ("POST /v1/introspect", Box::new(|token| services::introspect(api, "wiki", token))),
@@ -42,7 +44,7 @@ pub(crate) fn measure(api: &Api, wiki: &Tokens, prod: &Tokens) {
         let Tokens(tokens) = if *route == "tokenreview" { prod } else { wiki };
         let mut times: [Vec<Duration>; 3] = Default::default();
         for sample in 0..SAMPLES {
-            // In another order each time, so that none always follows the same.
+            // Vary the order, so that no kind always follows the same other kind.
             for kind in ORDERS.get(sample % ORDERS.len()).copied().unwrap_or_default() {
                 let (Some(tokens), Some(times)) = (tokens.get(kind), times.get_mut(kind)) else { continue };
                 let Some(token) = tokens.get(sample / ORDERS.len() % tokens.len()) else { continue };
@@ -73,7 +75,7 @@ pub(crate) fn measure(api: &Api, wiki: &Tokens, prod: &Tokens) {
     }
 }
 
-/// The same id with another secret.
+/// Returns a token with the same ID and a different secret.
 fn wrong_secret(token: &str) -> String {
     let (id, _) = token.split_once('.').unwrap_or_default();
     format!("{id}.{}", random::alphanumeric(24))

@@ -1,4 +1,4 @@
-//! Requests a second and their latency, at the daemon and at others, turn by turn.
+//! Measures requests per second and latency, alternating between the daemon and another server.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -12,10 +12,10 @@ use infra_shared::pin::Pin;
 use crate::load::{Question, Round, Target, Wire};
 use crate::statistics::{milliseconds, percentile};
 
-/// Before it is counted: the first use of a token is written, and caches fill.
+/// Run before measuring: the first use of a token is written to the store, and caches fill.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// hyper and rustls with a fixed answer, in a process of its own.
+/// The bare hyper + rustls server, in a process of its own.
 pub(crate) struct BareServer {
     child: Child,
     port: u16,
@@ -37,7 +37,7 @@ impl BareServer {
         Self { child, port: port.parse().expect("a port"), pin: pin.parse().expect("a pin") }
     }
 
-    /// Asked the same as the daemon.
+    /// Targets this server with the same requests as the daemon.
     pub(crate) fn target(&self, questions: Arc<Vec<Question>>) -> Target {
         Target { port: self.port, trust: Trust::Pinned { pin: self.pin, authorities: None }, questions }
     }
@@ -50,7 +50,7 @@ impl Drop for BareServer {
     }
 }
 
-/// Asks the daemon and another in turns, and prints a row.
+/// Alternates between the daemon and another server, and prints a table row.
 pub(crate) fn compare(
     what: &str,
     (daemon, other): (&Target, &Target),
@@ -88,7 +88,7 @@ pub(crate) fn compare(
     );
 }
 
-/// The head of the table of [`compare`].
+/// Prints the table header for [`compare`].
 pub(crate) fn print_head(what: &str, other: &str) {
     println!(
         "| {what} | requests/s | of {other} (lowest to highest round) | p50 | p99 | its p50 | its p99 |"

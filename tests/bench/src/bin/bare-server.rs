@@ -1,4 +1,4 @@
-//! hyper on rustls with a fixed answer: what HTTPS costs by itself. Prints its port and its pin.
+//! A hyper + rustls server with a fixed response: the baseline cost of HTTPS. Prints its port and its pin.
 
 #![expect(clippy::print_stdout, reason = "a program of the benchmarks")]
 
@@ -46,7 +46,7 @@ async fn main() {
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 std::future::ready(Ok::<_, Infallible>(response))
             });
-            // A client that leaves is done.
+            // An error here means that the client disconnected.
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 let _ = http2::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)

@@ -1,3 +1,3 @@
-//! A program that does nothing: what a process costs by itself.
+//! A program that does nothing: the baseline cost of a process.
 
 fn main() {}
