@@ -1,4 +1,4 @@
-//! A stand-in for an ACME server that never issues anything, and answers in any way in which that can go wrong.
+//! A fake ACME server that never issues a certificate and misbehaves on demand.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::authority::Authority;
 use crate::https::{Answer, Request, Server};
 
-/// A running server; it ends with the value.
+/// A running server, stopped when dropped.
 pub struct AcmeAuthority {
     authority: Authority,
     server: Server,
@@ -27,13 +27,14 @@ pub enum Endpoint {
 
 #[derive(Default)]
 struct World {
-    /// How an endpoint answers instead.
+    /// Endpoints with a misbehaving response.
     misbehaviours: Mutex<BTreeMap<Endpoint, Answer>>,
     requests: Mutex<Vec<(Endpoint, Request)>>,
 }
 
 impl AcmeAuthority {
-    /// Has a directory, gives nonces and accounts, and refuses every order until it [misbehaves](Self::misbehave).
+    /// Serves a directory, nonces and accounts, and rejects every order until it
+    /// [misbehaves](Self::misbehave).
     pub fn start() -> Self {
         let (world, authority) = (Arc::new(World::default()), Authority::new());
         let asked = Arc::clone(&world);
@@ -52,33 +53,33 @@ impl AcmeAuthority {
         format!("https://localhost:{}", self.server.port())
     }
 
-    /// The authority of its own certificate, for `caFile`.
+    /// The CA of the server's own certificate, for `caFile`.
     pub fn authority_file(&self) -> PathBuf {
         self.authority.file()
     }
 
-    /// Answers like this at one endpoint.
+    /// Sets the response of one endpoint.
     pub fn misbehave(&self, endpoint: Endpoint, answer: Answer) {
         lock(&self.world.misbehaviours).insert(endpoint, answer);
     }
 
-    /// Answers honestly again.
+    /// Restores the honest responses.
     pub fn behave(&self) {
         lock(&self.world.misbehaviours).clear();
     }
 
-    /// How often an endpoint was asked.
+    /// Returns the number of requests to an endpoint.
     pub fn requests(&self, endpoint: Endpoint) -> usize {
         lock(&self.world.requests).iter().filter(|(asked, _)| *asked == endpoint).count()
     }
 
-    /// What it was sent.
+    /// Returns the received request bodies.
     pub fn bodies(&self) -> Vec<Vec<u8>> {
         lock(&self.world.requests).iter().map(|(_, request)| request.body.clone()).collect()
     }
 }
 
-/// A directory (RFC 8555 §7.1.1) whose resources are at `origin`.
+/// A directory (RFC 8555 §7.1.1) with its resources at `origin`.
 pub fn directory(origin: &str) -> Value {
     json!({
         "newNonce": format!("{origin}/nonce"),
@@ -90,7 +91,7 @@ pub fn directory(origin: &str) -> Value {
     })
 }
 
-/// A refusal (RFC 8555 §6.7).
+/// A problem document (RFC 8555 §6.7).
 pub fn problem(status: u16, kind: &str, detail: &str) -> Answer {
     let body =
         json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail, "status": status });
@@ -111,7 +112,7 @@ impl World {
         lock(&self.requests).push((endpoint, request.clone()));
         let misbehaviour = lock(&self.misbehaviours).get(&endpoint).cloned();
         let mut answer = misbehaviour.unwrap_or_else(|| honest(endpoint, request));
-        // RFC 8555 §6.5: with every answer, also that of a refusal.
+        // RFC 8555 §6.5: every response carries a nonce, errors included.
         answer.set_header("replay-nonce", &infra_shared::random::alphanumeric(22));
         answer
     }
@@ -121,7 +122,7 @@ fn honest(endpoint: Endpoint, request: &Request) -> Answer {
     let origin = format!("https://{}", request.header("host").unwrap_or("localhost"));
     match endpoint {
         Endpoint::Directory => Answer::json(200, &directory(&origin)),
-        // RFC 8555 §7.2: to HEAD.
+        // RFC 8555 §7.2: the response to HEAD.
         Endpoint::NewNonce => Answer::text(200, ""),
         Endpoint::NewAccount => {
             let mut answer = Answer::json(201, &json!({ "status": "valid" }));

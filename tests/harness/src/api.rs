@@ -1,4 +1,4 @@
-//! A client of the daemon's interface, for what `infra` would never send.
+//! A client of the daemon's API, for requests that `infra` never sends.
 
 mod pinned;
 
@@ -15,14 +15,14 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 
-/// Speaks to one daemon, proven by its pin.
+/// A client of one daemon, authenticated by its pin.
 #[derive(Debug, Clone)]
 pub struct Api {
     origin: Origin,
     client: Client,
 }
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub struct Answered {
     pub status: u16,
@@ -42,7 +42,7 @@ impl Api {
         Self { origin: origin.clone(), client }
     }
 
-    /// A request to be built further.
+    /// Starts building a request.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = method.parse().expect("a method");
         self.client.request(method, format!("{}{path}", self.origin))
@@ -65,7 +65,7 @@ impl Api {
     }
 }
 
-/// A bare TLS connection to a pinned server, for requests that no client would send.
+/// Opens a raw TLS connection to a pinned server, for requests that no HTTP client sends.
 pub fn connect(origin: &Origin, pin: Pin) -> impl Read + Write {
     let name = ServerName::try_from(origin.host().to_owned()).expect("a host name or an address");
     let connection =
@@ -76,7 +76,7 @@ pub fn connect(origin: &Origin, pin: Pin) -> impl Read + Write {
 }
 
 impl Answered {
-    /// Sends a request and reads the answer; no answer at all fails the test.
+    /// Sends a request and reads the response. Fails the test without a response.
     #[track_caller]
     pub fn of(request: RequestBuilder) -> Self {
         Self::try_of(request).unwrap_or_else(|error| panic!("the daemon did not answer: {error:?}"))
@@ -97,7 +97,8 @@ impl Answered {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
-    /// The problem that it tells, after checking its form (RFC 9457 §3): media type, status, code and request id.
+    /// Returns the problem in the response, after checking media type, status, code and request ID (RFC 9457
+    /// §3).
     #[track_caller]
     pub fn problem(&self) -> Problem {
         let media_type = self.header("content-type").unwrap_or_default();

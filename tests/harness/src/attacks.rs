@@ -1,9 +1,9 @@
-//! What attackers without any credential send to fill a server's memory: unfinished heads, blocks and bodies, and requests
-//! whose answers nobody takes.
+//! HTTP/2 traffic that an unauthenticated attacker sends to fill a server's memory: incomplete headers,
+//! blocks and bodies, and requests with unread responses.
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-/// A frame of HTTP/2 (RFC 9113 §4.1).
+/// An HTTP/2 frame (RFC 9113 §4.1).
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     let mut frame = length[1..].to_vec();
@@ -13,17 +13,17 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The preface and settings of a client that lets an answer's body have so many bytes.
+/// A client preface and settings that limit a response body to `window` bytes.
 pub fn preface(window: u32) -> Vec<u8> {
     let setting = [&4_u16.to_be_bytes()[..], &window.to_be_bytes()].concat();
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &setting)].concat()
 }
 
-/// A field as text, under a prefix that says whether it goes into the table (RFC 7541 §6.2).
+/// A header field as plain text; the prefix says if it goes into the dynamic table (RFC 7541 §6.2).
 pub fn field(prefix: u8, name: &str, value: &str) -> Vec<u8> {
     let mut field = vec![prefix];
     for text in [name, value] {
-        // RFC 7541 §5.1, with a prefix of 7 bits.
+        // RFC 7541 §5.1, with a 7-bit prefix.
         let mut rest = text.len();
         if rest < 127 {
             field.push(u8::try_from(rest).expect("a short text"));
@@ -41,13 +41,13 @@ pub fn field(prefix: u8, name: &str, value: &str) -> Vec<u8> {
     field
 }
 
-/// The fields that begin a request's head.
+/// The pseudo-header fields of a request.
 pub fn request(method: &str, path: &str) -> Vec<u8> {
     let fields = [(":method", method), (":scheme", "https"), (":authority", "127.0.0.1"), (":path", path)];
     fields.iter().flat_map(|(name, value)| field(0, name, value)).collect()
 }
 
-/// Sends all of `bytes`, as far as they are taken; whether they were.
+/// Sends `bytes`. Returns `false` if the server stops reading them.
 pub async fn send(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), bytes: &[u8]) -> bool {
     stream.write_all(bytes).await.is_ok() && stream.flush().await.is_ok()
 }

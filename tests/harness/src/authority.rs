@@ -1,4 +1,4 @@
-//! A certification authority of the tests, and the certificates that it issues for loopback.
+//! A test certification authority, and the loopback certificates that it issues.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,17 +41,17 @@ impl Authority {
         Self { issuer, directory }
     }
 
-    /// The authority's certificate as a PEM file; it goes with the authority.
+    /// The CA certificate as a PEM file, deleted with the authority.
     pub fn file(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
 
-    /// A place beside the authority's file, for what goes with it.
+    /// The directory of the CA file, for files with the same lifetime.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Signs in the authority's name.
+    /// Signs in the CA's name.
     pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }
@@ -60,23 +60,23 @@ impl Authority {
         self.issuer.der().clone()
     }
 
-    /// What a client pins.
+    /// The pin that a client stores for this CA.
     pub fn pin(&self) -> Pin {
         Pin::of_public_key(&self.issuer.key().subject_public_key_info())
     }
 
-    /// PKCS #8.
+    /// The private key as PKCS #8.
     pub fn private_key(&self) -> Vec<u8> {
         self.issuer.key().serialize_der()
     }
 
-    /// A certificate for `localhost` and `127.0.0.1`; its chain carries the authority.
+    /// Issues a certificate for `localhost` and `127.0.0.1`; its chain includes the CA.
     pub fn issue(&self) -> Leaf {
         self.issue_as(|_| {})
     }
 
-    /// A certificate as public authorities issue them for `names`: for 90 days from yesterday, with a place where it would
-    /// be revoked.
+    /// Issues a certificate for `names` as a public CA does: valid for 90 days from yesterday, with a CRL
+    /// address.
     pub fn issue_as_in_public(&self, names: &[&str]) -> Leaf {
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let names = CertificateParams::new(names).expect("names").subject_alt_names;

@@ -1,5 +1,5 @@
-//! A stand-in for the two services from which programs on AWS get credentials: a container's agent, and an instance's
-//! metadata (version 2, with its session token).
+//! A fake of the two services from which programs on AWS get credentials: the container agent, and the
+//! instance metadata service (version 2, with its session token).
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::moto::AccessKey;
 
-/// What the container's agent wants to see.
+/// The authorization token that the container agent expects.
 pub const AUTHORIZATION: &str = "container-authorization-of-the-tests";
 const SESSION: &str = "session-of-the-tests";
 
-/// A running service, in the clear on loopback, as both are. It serves as long as the test runs.
+/// A running service, plain HTTP on loopback like both real ones. It runs until the test process ends.
 pub struct AWSMetadata {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl AWSMetadata {
-    /// Gives out this access key, to whoever proves to be in the place.
+    /// Returns this access key to clients that send the expected token.
     pub fn start(key: &AccessKey) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
@@ -36,7 +36,7 @@ impl AWSMetadata {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The paths that were asked for.
+    /// Returns the requested paths.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

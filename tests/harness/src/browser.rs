@@ -1,4 +1,4 @@
-//! Plays the browser: follows redirects, keeps cookies, and signs in where a page asks for it.
+//! Plays the browser: follows redirects, keeps cookies and signs in on pages with a sign-in form.
 
 mod cookies;
 mod page;
@@ -15,35 +15,35 @@ use url::Url;
 use cookies::Cookies;
 use page::Next;
 
-/// More steps than any honest login takes.
+/// Above the number of steps in any honest login.
 const MOST_STEPS: usize = 20;
 
-/// The person at the browser, and whom the browser trusts.
+/// The user at the browser, and the CAs that the browser trusts.
 #[derive(Debug, Clone, Default)]
 pub struct Browser {
-    /// Typed or chosen on a sign-in page; its password is always `password`.
+    /// The name to type or choose on a sign-in page. The password is always `password`.
     pub user: String,
-    /// Presses "Cancel" where a page has such a button.
+    /// Clicks "Cancel" if a page has such a button.
     pub cancel: bool,
-    /// PEM files of the certification authorities of the pages.
+    /// PEM files of the CAs of the pages.
     pub authorities: Vec<PathBuf>,
 }
 
-/// Where it ended.
+/// The last page.
 #[derive(Debug, Clone)]
 pub struct Followed {
-    /// Every URL that was asked for, in order.
+    /// Every requested URL, in order.
     pub urls: Vec<String>,
     pub status: u16,
     pub page: String,
 }
 
-/// Why the browser shows no last page.
+/// Why the browser did not reach a last page.
 #[derive(Debug)]
 pub enum BrowserError {
     NotAURL(String),
     Authority(PathBuf),
-    /// The page behind this URL cannot be had.
+    /// The request for this URL failed.
     Unreachable {
         url: String,
         cause: String,
@@ -69,13 +69,13 @@ pub fn follow(url: &str, browser: &Browser) -> Result<Followed, BrowserError> {
     walk(url, browser, |_| false)
 }
 
-/// As [`follow`], but does not ask for the first URL behind the start whose path is `/callback`: it is the last of
-/// `urls`. So a test can do with an authorization response what it wants.
+/// Like [`follow`], but stops before the first later URL with the path `/callback`, and adds it to `urls`.
+/// The test then controls the authorization response.
 pub fn follow_to_callback(url: &str, browser: &Browser) -> Result<Followed, BrowserError> {
     walk(url, browser, |url| url.scheme() == "http" && url.path() == "/callback")
 }
 
-/// A client that trusts the authorities in these files and nobody else, and follows nothing by itself.
+/// A client that trusts only the CAs in these files and follows no redirects.
 pub fn client(authorities: &[PathBuf]) -> Result<Client, BrowserError> {
     let mut roots = RootCertStore::empty();
     for file in authorities {

@@ -1,4 +1,5 @@
-//! canaille, an OpenID Provider in Python, over HTTPS with a database of SQLite: for comparison with it.
+//! canaille, an OpenID provider in Python, over HTTPS with an SQLite database. The benchmark compares the
+//! daemon with it.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,13 +14,13 @@ use crate::ports::Ports;
 use crate::program::Running;
 use crate::{peers, wait};
 
-/// The client that may ask about tokens.
+/// The client with access to introspection.
 pub const CLIENT: &str = "service";
 pub const CLIENT_SECRET: &str = "secret-of-the-service-of-the-tests";
 
 const READY: Duration = Duration::from_mins(1);
 
-/// A running server; it ends with the value.
+/// A running server, stopped when dropped.
 pub struct Canaille {
     authority: Authority,
     ports: Ports,
@@ -28,7 +29,8 @@ pub struct Canaille {
 }
 
 impl Canaille {
-    /// Starts it, with a user and a token of that user. `None`, said loudly, where it is not installed.
+    /// Starts canaille with a user and a token of that user. Returns `None` and reports a skip if it is not
+    /// installed.
     pub fn start() -> Option<Self> {
         let program = peers::find("canaille", "bin/canaille")?.join("bin/canaille");
         let (authority, ports) = (Authority::new(), Ports::reserve(1));
@@ -97,7 +99,7 @@ impl Canaille {
                 &now,
                 "--audience",
                 CLIENT,
-                // Without one its introspection fails.
+                // Without a scope, introspection fails.
                 "--scope",
                 "openid",
             ],
@@ -122,14 +124,14 @@ impl Canaille {
         self.authority.certificate()
     }
 
-    /// A live token about which [`CLIENT`] may ask.
+    /// A live token that [`CLIENT`] may introspect.
     pub fn token(&self) -> &str {
         &self.token
     }
 }
 
 impl Drop for Canaille {
-    /// Its server is a child of it, which it ends when it is told to end, and not when it is killed.
+    /// SIGTERM, because canaille's server is a child process that survives a SIGKILL of its parent.
     fn drop(&mut self) {
         if self.running.is_running() {
             self.running.signal(Signal::TERM);

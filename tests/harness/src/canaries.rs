@@ -1,4 +1,4 @@
-//! Looks for secrets where they must not be: in files, texts, arguments, environments and the memory of processes.
+//! Searches for leaked secrets in files, texts, arguments, environments and process memory.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,22 +9,22 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use memchr::memmem;
 
-/// More than any mapping of a program under test.
+/// Above the size of any mapping of a program under test.
 const MAX_MAPPING: u64 = 1024 * 1024 * 1024;
 
-/// Secrets by name, each in the forms in which it could leak.
+/// Named secrets, each in every encoding in which it could leak.
 #[derive(Debug, Default)]
 pub struct Canaries {
     forms: Vec<(String, Vec<u8>)>,
 }
 
 impl Canaries {
-    /// Adds a secret: as it is, in hexadecimal, in both alphabets of Base64, and as in a URL.
+    /// Adds a secret: raw, in hexadecimal, in both Base64 alphabets and percent-encoded.
     pub fn add(&mut self, name: &str, secret: impl AsRef<[u8]>) {
         let secret = secret.as_ref();
         assert!(secret.len() >= 12, "{name} is so short that it is found by chance");
         let hex = hex(secret);
-        // The last character of Base64 without padding depends on what follows it.
+        // The last character of Base64 without padding depends on the bytes that follow.
         let base64 = |engine: &base64::engine::GeneralPurpose| {
             let text = engine.encode(secret);
             text.get(..text.len() - 2).unwrap_or_default().to_owned()
@@ -45,7 +45,7 @@ impl Canaries {
         }
     }
 
-    /// The names of those that stand in `bytes`.
+    /// Returns the names of the secrets in `bytes`.
     pub fn find(&self, bytes: &[u8]) -> Vec<String> {
         let found = self.forms.iter().filter(|(_, form)| memmem::find(bytes, form).is_some());
         let mut names: Vec<String> = found.map(|(name, _)| name.clone()).collect();
@@ -53,7 +53,8 @@ impl Canaries {
         names
     }
 
-    /// Those that stand in a file below `directory`, but for the files named in `besides`; `PATH: NAME`.
+    /// Returns the secrets in files below `directory`, except in the files named in `besides`, as `PATH:
+    /// NAME`.
     pub fn find_in_files(&self, directory: &Path, besides: &[&Path]) -> Vec<String> {
         let mut found = Vec::new();
         for entry in fs::read_dir(directory).expect("a directory").flatten() {
@@ -72,13 +73,13 @@ impl Canaries {
         found
     }
 
-    /// Those that stand in the arguments or the environment of any process that this one may look at.
+    /// Returns the secrets in the arguments or environment of any process that this process may inspect.
     pub fn find_in_processes(&self) -> Vec<String> {
         let processes = fs::read_dir("/proc").expect("Linux").flatten().map(|entry| entry.path());
         let mut found = Vec::new();
         for process in processes.filter(|path| path.join("cmdline").exists()) {
             for what in ["cmdline", "environ"] {
-                // It may have ended, or belong to somebody else.
+                // The process may have exited, or belong to another user.
                 let Ok(bytes) = fs::read(process.join(what)) else { continue };
                 found.extend(
                     self.find(&bytes).into_iter().map(|name| format!("{}/{what}: {name}", process.display())),
@@ -88,7 +89,7 @@ impl Canaries {
         found
     }
 
-    /// Those that stand in the memory of a process. `None` where this user may not read it.
+    /// Returns the secrets in the memory of a process. `None` if this user may not read it.
     pub fn find_in_memory(&self, process: u32) -> Option<Vec<String>> {
         let maps = fs::read_to_string(format!("/proc/{process}/maps")).ok()?;
         let mut memory = fs::File::open(format!("/proc/{process}/mem")).ok()?;
@@ -104,7 +105,7 @@ impl Canaries {
             let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
             let mut bytes = Vec::new();
             memory.seek(SeekFrom::Start(start)).ok()?;
-            // A mapping that cannot be read, such as a device's, holds nothing of ours.
+            // Unreadable mappings, such as a device's, hold no data of ours.
             let _ = (&mut memory).take((end - start).min(MAX_MAPPING)).read_to_end(&mut bytes);
             found.extend(self.find(&bytes).into_iter().map(|name| format!("{name} in {place} ({range})")));
         }
@@ -165,7 +166,7 @@ mod tests {
         let mut canaries = Canaries::default();
         canaries.add("environment", "canary of an environment");
         let place = format!("/proc/{}/environ: environment", child.id());
-        // The new process has its environment a moment after it was started.
+        // A new process gets its environment a moment after it starts.
         let found = crate::wait::until(std::time::Duration::from_secs(5), || {
             canaries.find_in_processes().contains(&place).then_some(())
         });

@@ -1,4 +1,4 @@
-//! The certified OpenID Provider implementation of npm, started from the folder that `tests/peers` installs it into.
+//! The certified OpenID provider from npm, started from the folder in which `tests/peers` installs it.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,24 +16,24 @@ use crate::{peers, wait};
 /// The secret of its confidential clients.
 pub const CLIENT_SECRET: &str = "infra-test-secret-0123456789abcdef";
 
-/// How long it may take to start on a busy machine; it is a third of a second on an idle one.
+/// Start timeout for a busy machine. On an idle one, the start takes a third of a second.
 const READY: Duration = Duration::from_secs(15);
-/// Once, in thousands of starts, it was never seen to be ready, and said nothing.
+/// Attempts: once in thousands of starts, the provider neither became ready nor printed anything.
 const STARTS: usize = 2;
 
-/// The two shapes that Okta's paths have.
+/// The two shapes of Okta's paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paths {
     /// A custom authorization server: `/oauth2/default/v1/authorize`.
     Custom,
-    /// The organization's own: `/oauth2/v1/authorize`.
+    /// The organization's authorization server: `/oauth2/v1/authorize`.
     Organization,
 }
 
-/// The client that is a service, with the secret of all clients.
+/// A client that is a service; its secret is [`CLIENT_SECRET`].
 pub const SERVICE: &str = "infra-service";
 
-/// A running provider; it ends with the value.
+/// A running provider, stopped when dropped.
 pub struct CertifiedProvider {
     issuer: String,
     authority: Authority,
@@ -41,8 +41,8 @@ pub struct CertifiedProvider {
 }
 
 impl CertifiedProvider {
-    /// Starts it over HTTPS with a CA of its own, showing sign-in pages. `None`, said loudly, where it is not installed;
-    /// in continuous integration (`CI=true`) that fails the test.
+    /// Starts it over HTTPS with its own CA and with sign-in pages. Returns `None` and reports a skip if it
+    /// is not installed; in continuous integration (`CI=true`) that fails the test.
     #[expect(clippy::print_stderr, reason = "a start that failed must be seen")]
     pub fn start(paths: Paths) -> Option<Self> {
         let folder = peers::find("openid-provider", "node_modules")?;
@@ -94,18 +94,19 @@ impl CertifiedProvider {
         self.authority.file()
     }
 
-    /// The port, and the path of an endpoint such as `introspect`.
+    /// Returns the port, and the path of an endpoint such as `introspect`.
     pub fn endpoint(&self, name: &str) -> (u16, String) {
         let url = url::Url::parse(&format!("{}/v1/{name}", self.issuer)).expect("an endpoint's address");
         (url.port().expect("a port of loopback"), url.path().to_owned())
     }
 
-    /// The certificate of its authority.
+    /// The CA certificate.
     pub fn authority_certificate(&self) -> CertificateDer<'static> {
         self.authority.certificate()
     }
 
-    /// A token of a service by itself (RFC 6749 §4.4), about which [`SERVICE`] may ask; from Okta's custom paths.
+    /// Gets a client credentials token (RFC 6749 §4.4) that [`SERVICE`] may introspect. Needs Okta's custom
+    /// paths.
     pub fn service_token(&self) -> String {
         let trust = http::Trust::Authorities(vec![self.authority_certificate()]);
         let limits = http::Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
@@ -117,17 +118,18 @@ impl CertifiedProvider {
         answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
     }
 
-    /// Nobody who has this user name may go on from now on.
+    /// Rejects every later request on behalf of this user.
     pub fn deactivate(&self, user: &str) {
         std::fs::write(self.authority.directory().join("inactive"), user).expect("a file");
     }
 
-    /// What a browser that trusts its authority pins.
+    /// The CA pin for a browser that trusts this provider.
     pub fn authority_pin(&self) -> Pin {
         self.authority.pin()
     }
 
-    /// The configuration of a daemon for one of its clients: `client_secret_basic` or `client_secret_post`.
+    /// The provider configuration of a daemon, for the client with `client_secret_basic` or
+    /// `client_secret_post`.
     pub fn entry(&self, client_authentication: &str) -> ProviderEntry {
         let client = if client_authentication == "client_secret_post" { "infra-post" } else { "infra-basic" };
         ProviderEntry {

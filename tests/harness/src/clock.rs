@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use infra_shared::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 
-/// Stands still until it is moved. Clones show the same time.
+/// Stands still until a test moves it. Clones share the time.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<Mutex<Timestamp>>);
 
@@ -14,7 +14,7 @@ impl ManualClock {
         Self(Arc::new(Mutex::new(now)))
     }
 
-    /// Moves the time by `duration`, back where it is negative.
+    /// Moves the time by `duration`, backwards if negative.
     pub fn advance(&self, duration: SignedDuration) {
         let mut now = self.0.lock().expect("nobody panics while moving the clock");
         *now = now.checked_add(duration).expect("a time that can be written");

@@ -1,4 +1,4 @@
-//! Starts the real `infrad serve` in a throw-away directory, kills it, and starts it again in the same place.
+//! Starts the real `infrad serve` in a temporary directory, kills it, and restarts it there.
 
 mod configuration;
 
@@ -20,16 +20,15 @@ use crate::program::{Running, built, files_with_modes};
 use crate::provider::Provider;
 use crate::view::View;
 
-/// An honest daemon is ready long before.
+/// Start timeout, far above the time that an honest daemon needs.
 const READY: Duration = Duration::from_secs(30);
-/// A graceful stop takes no longer.
+/// Timeout of a graceful stop.
 const STOP: Duration = Duration::from_secs(20);
 
-/// What a daemon logs when it gets SIGHUP.
+/// What a daemon logs after SIGHUP.
 const RELOADED: &str = "told to reload";
 
-/// What a daemon has written when it was asked, for people to read: it may lack the last lines, so nothing else can be done
-/// with it.
+/// A log snapshot that can only be displayed, because it may lack the last lines.
 pub struct LogSoFar(String);
 
 impl std::fmt::Display for LogSoFar {
@@ -38,39 +37,39 @@ impl std::fmt::Display for LogSoFar {
     }
 }
 
-/// A daemon with its directory, its ports and its configuration; killed when the value is dropped.
+/// A daemon with its directory, ports and configuration, killed when dropped.
 pub struct Daemon {
     directory: TempDir,
     configuration: Configuration,
-    /// The daemon's own port, then those for redirects.
+    /// The daemon's own port, then the redirect ports.
     ports: Ports,
     running: Option<Running>,
     pin: Option<Pin>,
-    /// What earlier runs said.
+    /// The output of earlier runs.
     log: String,
     environment: Vec<(String, String)>,
     view: Option<Arc<View>>,
 }
 
 impl Daemon {
-    /// A daemon with one provider named `okta`.
+    /// Starts a daemon with one provider named `okta`.
     pub fn start(provider: &Provider) -> Self {
         Self::start_with(provider, |_| {})
     }
 
-    /// The same, with the configuration changed first.
+    /// Like [`Self::start`], with a change to the configuration.
     pub fn start_with(provider: &Provider, change: impl FnOnce(&mut Configuration)) -> Self {
         Self::start_for(vec![ProviderEntry::of(provider)], change)
     }
 
-    /// A daemon with these providers.
+    /// Starts a daemon with these providers.
     pub fn start_for(providers: Vec<ProviderEntry>, change: impl FnOnce(&mut Configuration)) -> Self {
         let mut daemon = Self::prepare(providers, change);
         daemon.start_again();
         daemon
     }
 
-    /// Directory, ports and configuration of a daemon that does not run yet.
+    /// Creates the directory, ports and configuration of a daemon, without starting it.
     pub fn prepare(providers: Vec<ProviderEntry>, change: impl FnOnce(&mut Configuration)) -> Self {
         let directory = TempDir::with_prefix("infra-daemon-").expect("a temporary directory");
         let ports = Ports::reserve(4);
@@ -90,23 +89,23 @@ impl Daemon {
         daemon
     }
 
-    /// Changes the configuration; it counts from the next start.
+    /// Changes the configuration for the next start.
     pub fn change(&mut self, change: impl FnOnce(&mut Configuration)) {
         change(&mut self.configuration);
         self.write_configuration();
     }
 
-    /// Sets a variable in the daemon's environment, from the next start.
+    /// Sets an environment variable for the next start.
     pub fn set_environment(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Runs it, and what else is run of `infrad`, with this view of the machine.
+    /// Runs the daemon, and every other call of `infrad`, with this view of the machine.
     pub fn live_in(&mut self, view: &Arc<View>) {
         self.view = Some(Arc::clone(view));
     }
 
-    /// Starts it, on the same port and directory as before, and waits until it is ready.
+    /// Starts the daemon on the same port and directory, and waits until it is ready.
     pub fn start_again(&mut self) {
         assert!(self.running.is_none(), "the daemon runs already");
         let mut running = self.infrad(["serve"]);
@@ -121,18 +120,18 @@ impl Daemon {
         self.running = Some(running);
     }
 
-    /// Starts `infrad` with these arguments and the daemon's configuration, and does not wait.
+    /// Starts `infrad` with these arguments and the daemon's configuration, without waiting.
     pub fn infrad<const N: usize>(&self, arguments: [&str; N]) -> Running {
         let command = self.command(self.program(), &arguments);
         Running::start(command, format!("infrad {}", arguments.join(" ")), None, READY)
     }
 
-    /// The same with something on standard input.
+    /// Like [`Self::infrad`], with standard input.
     pub fn infrad_told<const N: usize>(&self, arguments: [&str; N], input: &str) -> Running {
         self.infrad_told_words(&arguments, input)
     }
 
-    /// The same for arguments that come from elsewhere.
+    /// Like [`Self::infrad_told`], with a slice of arguments.
     pub fn infrad_told_words(&self, arguments: &[&str], input: &str) -> Running {
         let mut command = self.command(self.program(), arguments);
         command.stdin(Stdio::piped());
@@ -140,13 +139,13 @@ impl Daemon {
         Running::start(command, format!("infrad {}", arguments.join(" ")), Some(input), READY)
     }
 
-    /// Starts `infrad` in a terminal of its own.
+    /// Starts `infrad` in its own terminal.
     pub fn infrad_in_terminal<const N: usize>(&self, arguments: [&str; N]) -> Running {
         let command = self.command(self.program(), &arguments);
         Running::start_in_terminal(command, format!("infrad {}", arguments.join(" ")), READY)
     }
 
-    /// Starts `infrad` under another program, which is given it with its arguments.
+    /// Starts `infrad` under another program, which gets the path and the arguments.
     pub fn infrad_under(&self, mut program: Command, arguments: &[&str]) -> Running {
         program.arg(built("infrad"));
         Running::start(
@@ -157,8 +156,8 @@ impl Daemon {
         )
     }
 
-    /// Starts the daemon itself under another program, at the address and with the pin of an earlier start; `false` where
-    /// it ends before it serves, having said why.
+    /// Starts the daemon under another program, with the address and pin of an earlier start. Returns `false`
+    /// if it exits with a reason before it serves.
     pub fn start_under(&mut self, program: Command) -> bool {
         assert!(self.running.is_none(), "the daemon runs already");
         let mut running = self.infrad_under(program, &["serve"]);
@@ -195,7 +194,7 @@ impl Daemon {
         command
     }
 
-    /// Stops it with SIGTERM; the exit code.
+    /// Stops the daemon with SIGTERM and returns the exit code.
     pub fn stop(&mut self) -> Option<i32> {
         let mut running = self.running.take().expect("the daemon runs");
         running.signal(Signal::TERM);
@@ -204,20 +203,20 @@ impl Daemon {
         code.unwrap_or_else(|| panic!("the daemon did not stop within {STOP:?}\n{}", self.log))
     }
 
-    /// Stops it with SIGTERM and, once it waits for what is under way, SIGINT; the exit code.
+    /// Stops the daemon with SIGTERM and, while it waits for open requests, SIGINT. Returns the exit code.
     pub fn stop_at_once(&mut self) -> Option<i32> {
         let mut running = self.running.take().expect("the daemon runs");
         running.signal(Signal::TERM);
         running.wait_for("that it stops", |_, told| told.contains("stopping").then_some(()));
         assert!(running.is_running(), "it did not wait for what is under way\n{}", running.output());
         running.signal(Signal::INT);
-        // Far less than what is under way may take.
+        // Far below the timeout of open requests.
         let code = running.wait_for_end(Duration::from_secs(5));
         self.log.push_str(&running.finished_output());
         code.unwrap_or_else(|| panic!("the second signal was ignored\n{}", self.log))
     }
 
-    /// Ends it with SIGKILL, in the middle of whatever it does.
+    /// Kills the daemon with SIGKILL.
     pub fn kill(&mut self) {
         let mut running = self.running.take().expect("the daemon runs");
         running.signal(Signal::KILL);
@@ -225,13 +224,13 @@ impl Daemon {
         self.log.push_str(&running.finished_output());
     }
 
-    /// Stops it and starts it again.
+    /// Stops the daemon and starts it again.
     pub fn restart(&mut self) {
         self.stop();
         self.start_again();
     }
 
-    /// What users type.
+    /// The origin that users type.
     pub fn origin(&self) -> String {
         format!("https://127.0.0.1:{}", self.port())
     }
@@ -244,19 +243,19 @@ impl Daemon {
         *self.ports.all().first().expect("four ports were reserved")
     }
 
-    /// The ports that are registered for redirects.
+    /// The registered redirect ports.
     pub fn redirect_ports(&self) -> Vec<u16> {
         self.ports.all().split_off(1)
     }
 
-    /// The issuer that its configuration has for the provider of this name.
+    /// The issuer in the configuration of the provider with this name.
     #[track_caller]
     pub fn issuer(&self, provider: &str) -> &str {
         let named = self.configuration.providers.iter().find(|entry| entry.name == provider);
         &named.unwrap_or_else(|| panic!("the daemon has no provider `{provider}`")).issuer
     }
 
-    /// The fingerprint that it printed at its last start.
+    /// The fingerprint that the daemon printed at its last start.
     pub fn pin(&self) -> Pin {
         self.pin.expect("the daemon was started")
     }
@@ -265,32 +264,36 @@ impl Daemon {
         self.pin().to_string()
     }
 
-    /// A client of its interface.
+    /// A client of the daemon's API.
     pub fn api(&self) -> Api {
         Api::pinned(&self.parsed_origin(), self.pin())
     }
 
-    /// What it has written so far, in all its runs, to be shown by a test that fails. It answers requests before it has
-    /// written all lines about them: a test that expects something of the log waits for it or completes it.
+    /// The output of all runs so far, for display in a failing test.
+    ///
+    /// The daemon answers a request before it logs all events of it, so tests that check the log use
+    /// `wait_for_log` or `complete_log`.
     pub fn log(&self) -> LogSoFar {
         LogSoFar(self.output())
     }
 
-    /// The log once it contains `text`; fails the test when that does not come within a bound.
+    /// Waits until the log contains `text` and returns the log. Fails the test after a timeout.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) -> String {
         self.wait_for_log_with(text, |log| log.contains(text))
     }
 
-    /// The log once it `is_complete`; `what` names what is missing when that does not come within a bound.
+    /// Waits until the log `is_complete` and returns it. After a timeout, fails the test and names `what` is
+    /// missing.
     #[track_caller]
     pub fn wait_for_log_with(&self, what: &str, is_complete: impl Fn(&str) -> bool) -> String {
         crate::wait::until(READY, || Some(self.output()).filter(|log| is_complete(log)))
             .unwrap_or_else(|| panic!("the log never has {what:?}\n{}", self.log()))
     }
 
-    /// Every line that it has logged until now, for tests of what must not be in the log. A daemon that runs is made to
-    /// reload, and the line about that is waited for: it is written after all others.
+    /// Returns every line logged until now, for tests of what must not be in the log.
+    ///
+    /// Reloads a running daemon and waits for the log line about it, which comes after all others.
     #[track_caller]
     pub fn complete_log(&self) -> String {
         let Some(running) = &self.running else { return self.log.clone() };
@@ -309,7 +312,7 @@ impl Daemon {
         self.running.as_mut().is_some_and(Running::is_running)
     }
 
-    /// The id of its process.
+    /// The process ID.
     pub fn process(&self) -> u32 {
         self.running.as_ref().expect("the daemon runs").process()
     }
@@ -330,7 +333,7 @@ impl Daemon {
         self.directory.path().join("infrad.yaml")
     }
 
-    /// What lies in its directory, with modes.
+    /// Lists the files in its directory, with modes.
     pub fn files(&self) -> String {
         files_with_modes(self.directory.path())
     }
@@ -340,7 +343,7 @@ impl Daemon {
     }
 }
 
-/// `sha256:` and 64 digits, anywhere in `text`.
+/// Finds `sha256:` and 64 digits anywhere in `text`.
 fn find_pin(text: &str) -> Option<Pin> {
     text.match_indices("sha256:")
         .find_map(|(start, name)| text.get(start..start + name.len() + 64).and_then(|text| text.parse().ok()))

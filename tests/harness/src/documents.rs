@@ -1,4 +1,4 @@
-//! The documentation as tests read it: pages, what stands between fences, what is linked, what is typed.
+//! Reads the documentation for tests: pages, fenced blocks, links and commands.
 
 mod command_lines;
 mod listed;
@@ -14,25 +14,25 @@ pub use command_lines::{Call, calls, unknown_name};
 pub use listed::{Fate, listed_in_vain};
 pub use walk::{Host, Walk};
 
-/// A page, and where it lies in the repository.
+/// A page, with its path in the repository.
 #[derive(Debug, Clone)]
 pub struct Page {
     pub path: String,
     pub text: String,
 }
 
-/// What stands between two fences.
+/// A fenced block.
 #[derive(Debug, Clone)]
 pub struct Block {
     pub page: String,
-    /// The heading that it stands under.
+    /// The heading above the block.
     pub heading: String,
     pub language: String,
-    /// Without the spaces by which all of it is set in.
+    /// The text without its common indentation.
     pub text: String,
 }
 
-/// Every page: README.md, SECURITY.md, CONTRIBUTING.md, and those of `docs`.
+/// Returns every page: README.md, SECURITY.md, CONTRIBUTING.md, and those of `docs`.
 pub fn pages() -> Vec<Page> {
     let top = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(str::to_owned);
     let docs = fs::read_dir(repository().join("docs")).expect("a folder of the repository");
@@ -95,13 +95,13 @@ impl Page {
         self.text.lines().filter(is_prose).flat_map(|line| [line, "\n"]).collect()
     }
 
-    /// What is written `like this` in the text.
+    /// Returns the `inline code` of the text.
     pub fn inline_code(&self) -> Vec<String> {
         let pattern = Regex::new(r"`([^`]+)`").expect("a sound pattern");
         pattern.captures_iter(&self.prose().replace('\n', " ")).map(|found| found[1].to_owned()).collect()
     }
 
-    /// Where its links and pictures lead, beyond the network.
+    /// Returns the targets of links and pictures, except web addresses.
     pub fn links(&self) -> Vec<String> {
         let code = Regex::new(r"`[^`]*`").expect("a sound pattern");
         let prose = self.prose();
@@ -111,7 +111,7 @@ impl Page {
         links.filter(|link| !link.contains("://") && !link.starts_with("mailto:")).collect()
     }
 
-    /// What can stand after `#` in a link to this page: as GitHub names headings.
+    /// Returns the anchors for links to this page, named as GitHub names headings.
     pub fn anchors(&self) -> BTreeSet<String> {
         let mut anchors = BTreeSet::new();
         for heading in self.prose().lines().filter_map(heading_of) {
@@ -125,7 +125,7 @@ impl Page {
         anchors
     }
 
-    /// The rows of its tables, cell by cell, each with the heading above.
+    /// Returns the rows of its tables as cells, each with the heading above.
     pub fn rows(&self) -> Vec<(String, Vec<String>)> {
         let (mut heading, mut rows) = (String::new(), Vec::new());
         for line in self.prose().lines() {
@@ -133,7 +133,7 @@ impl Page {
                 found.clone_into(&mut heading);
             }
             let Some(row) = line.strip_prefix('|').and_then(|line| line.strip_suffix('|')) else { continue };
-            // A bar within code is written with a backslash.
+            // A vertical bar within code is escaped with a backslash.
             let row = row.replace("\\|", "\u{0}");
             let cells = row.split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect::<Vec<_>>();
             if !cells.iter().all(|cell| cell.chars().all(|character| "-:".contains(character))) {
@@ -145,7 +145,7 @@ impl Page {
 }
 
 impl Block {
-    /// By what a list of blocks names it.
+    /// The first line, which identifies the block in lists.
     pub fn first_line(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
@@ -154,7 +154,8 @@ impl Block {
         ["sh", "console"].contains(&self.language.as_str())
     }
 
-    /// What is typed of it: all of a script, and of a dialogue what stands at the prompt.
+    /// The commands of the block: the whole text of a script, or the lines at the prompt of a console
+    /// session.
     pub fn typed(&self) -> String {
         if self.language != "console" {
             return self.text.clone();

@@ -1,23 +1,23 @@
-//! Replays the corpora of `tests/fuzz` and mutations of them, on the stable toolchain and in seconds.
+//! Replays the corpora of `tests/fuzz` and mutations of them, on the stable toolchain and within seconds.
 //!
-//! The mutator is a small one of its own: the libraries at hand either draw inputs at random, without the corpus (`bolero`'s own
-//! engine, `proptest`), or bring a C++ runtime (`libfuzzer-sys`), which is what `tests/fuzz/run` uses.
+//! The mutator is our own. The available libraries either draw random inputs without the corpus (`bolero`'s
+//! own engine, `proptest`) or need a C++ runtime (`libfuzzer-sys`, used by `tests/fuzz/run`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A target: its name, which is that of its corpus, and what is done with an input. It panics when a property does not hold.
+/// A target: the name of its corpus, and a function that panics if an input violates a property.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Mutations of each target.
+/// Mutations per target.
 const MUTATIONS: usize = 10_000;
-/// No input is longer; what a stranger sends is bounded before it is parsed.
+/// Maximum input length; the programs bound untrusted input before they parse it.
 const MAX_BYTES: usize = 16 * 1024;
-/// An honest machine under any load needs far less for one input.
+/// Time limit for one input, far above the need of any loaded machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What parsers stumble over.
+/// Fragments that often break parsers.
 const WORDS: [&[u8]; 40] = [
     b"\0",
     b"\n",
@@ -61,7 +61,7 @@ const WORDS: [&[u8]; 40] = [
     b"sha256:",
 ];
 
-/// Plays every seed of each target, and mutations of them, always the same. One that fails is shown in full.
+/// Plays every seed of each target and a fixed set of mutations. Prints a failing input in full.
 #[track_caller]
 pub fn replay(targets: &[Target]) {
     for (name, target) in targets {
@@ -94,7 +94,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).expect("a seed")).collect()
 }
 
-/// One seed, changed in one to six places.
+/// Returns a seed with one to six changes.
 fn mutated(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut input = random.pick(seeds).clone();
     for _ in 0..=random.below(6) {
@@ -134,7 +134,7 @@ fn mutated(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     input
 }
 
-/// Numbers that are the same in every run (xorshift64*, Vigna 2016).
+/// A deterministic random number generator (xorshift64*, Vigna 2016).
 struct Random(u64);
 
 impl Random {

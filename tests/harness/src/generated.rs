@@ -1,4 +1,4 @@
-//! Files that are generated from the definitions of the arguments: compared with those of the repository, or written with
+//! Files generated from the argument definitions. Tests compare them with the repository, or write them with
 //! `UPDATE=1`.
 
 mod manual;
@@ -14,10 +14,10 @@ use tempfile::TempDir;
 
 use crate::peers;
 
-/// The contents of files, by their names.
+/// File contents by name.
 pub type Files = BTreeMap<String, String>;
 
-/// The completion scripts of a program, one a shell, under the names that packages install.
+/// The completion scripts of a program, one per shell, with the names that packages install.
 pub fn completions(program: &Program) -> Files {
     let file = |shell| match shell {
         Shell::Bash => format!("{}.bash", program.name),
@@ -30,13 +30,12 @@ pub fn completions(program: &Program) -> Files {
     Shell::value_variants().iter().map(|shell| (file(*shell), program.script(*shell))).collect()
 }
 
-/// The manual pages of a program, one a command.
+/// The manual pages of a program, one per command.
 pub fn manual_pages(program: &Command, section: &str) -> Files {
     manual::pages(program, section)
 }
 
-/// Fails the test unless the files of `program` in `folder` of the repository are these, and there are no others of it.
-/// With `UPDATE=1` makes them so.
+/// Fails the test unless `folder` contains exactly these files of `program`. Writes them with `UPDATE=1`.
 #[track_caller]
 pub fn compare(folder: &str, program: &str, files: &Files) {
     let folder = repository().join(folder);
@@ -65,7 +64,7 @@ pub fn compare(folder: &str, program: &str, files: &Files) {
     );
 }
 
-/// Fails the test when a reader of manual pages complains about one of these.
+/// Fails the test if a manual page reader reports a warning about one of these.
 #[track_caller]
 pub fn lint(pages: &Files) {
     let (Some(mandoc), Some(groff)) = (peers::find_program("mandoc"), peers::find_program("groff")) else {

@@ -1,4 +1,4 @@
-//! TLS handshakes that a test makes itself: for any name, with any protocols, and a look at what was shown.
+//! TLS handshakes for any name and protocols, with the certificates that the server presented.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
@@ -13,17 +13,18 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootC
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a server on 127.0.0.1 showed in a handshake that accepts everybody.
+/// What a server on 127.0.0.1 presented in a handshake that accepts any certificate.
 #[derive(Debug, Clone)]
 pub struct Shown {
     pub chain: Vec<CertificateDer<'static>>,
-    /// The protocol that was agreed on (ALPN).
+    /// The negotiated protocol (ALPN).
     pub protocol: Option<String>,
     pub version: String,
     pub key_exchange: String,
 }
 
-/// Shakes hands with `name` at a port of 127.0.0.1, offering these protocols. An address goes without a server name.
+/// Performs a handshake for `name` with a port of 127.0.0.1, offering these protocols. Sends no SNI if the
+/// name is an address.
 pub fn shake_hands(port: u16, name: &str, protocols: &[&str]) -> Result<Shown, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -55,7 +56,7 @@ pub fn shake_hands(port: u16, name: &str, protocols: &[&str]) -> Result<Shown, S
 }
 
 impl Shown {
-    /// Whether a client that trusts `roots` (PEM) accepts it for `name`.
+    /// Verifies the chain for `name` against `roots` (PEM), as a client does.
     pub fn verify(&self, roots: &str, name: &str) -> Result<(), Error> {
         let mut store = RootCertStore::empty();
         for root in http::authorities_from_pem(roots.as_bytes()).expect("certificates of authorities") {
@@ -69,13 +70,13 @@ impl Shown {
         verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::now()).map(|_| ())
     }
 
-    /// The server's own certificate.
+    /// The server's leaf certificate.
     pub fn leaf(&self) -> &CertificateDer<'static> {
         self.chain.first().expect("a chain")
     }
 }
 
-/// Accepts every chain, but only from whoever has its key.
+/// Accepts every chain, but verifies that the server holds its key.
 #[derive(Debug)]
 struct Everybody(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! A daemon that the user trusts, and that says hostile things wherever it may say something.
+//! A daemon that the user trusts, with hostile text in every field of its responses.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::https::{Answer, Request, Server};
 use crate::ports::Ports;
 use crate::{browser, wait};
 
-/// How long `infra` may take to answer its last page.
+/// Time limit for `infra` to serve its last page.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Four bytes each at most: `infra` accepts 1024.
+/// Four bytes per character at most: `infra` accepts 1024.
 const MOST_CHARACTERS: usize = 256;
 
-/// The one provider of it.
+/// The name of its only provider.
 const PROVIDER: &str = "okta";
 const ISSUER: &str = "https://login.test";
 
-/// A running daemon of the other side; it ends with the value.
+/// A running hostile daemon, stopped when dropped.
 pub struct HostileDaemon {
     authority: Authority,
     server: Server,
@@ -40,24 +40,24 @@ struct State {
     page: Option<String>,
 }
 
-/// What it says next, field by field, each taken in turn.
+/// The next texts, used in turn, field by field.
 #[derive(Debug, Clone)]
 pub struct Words {
     texts: Vec<String>,
     next: usize,
 }
 
-/// How it answers what it is asked.
+/// How the daemon responds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// As it should, in its own words.
+    /// Valid responses with hostile texts.
     Sessions,
-    /// With a problem of this code and status.
+    /// A problem with this code and status.
     Problems { code: &'static str, status: u16 },
 }
 
 impl Words {
-    /// Begins with the text at `first`.
+    /// Starts with the text at index `first`.
     pub fn from(texts: &[String], first: usize) -> Self {
         Self { texts: texts.to_vec(), next: first }
     }
@@ -68,12 +68,12 @@ impl Words {
         text
     }
 
-    /// A text as long as a daemon may send it.
+    /// Takes a text with the maximum length of the API.
     fn take_short(&mut self) -> String {
         self.take().chars().take(MOST_CHARACTERS).collect()
     }
 
-    /// A user whose every field is another text, but for those that `infra` accepts in one form only.
+    /// A user with a different text in every field, except fields with a fixed format in `infra`.
     pub fn user(&mut self) -> Value {
         let groups: Vec<String> = (0..8).map(|_| self.take_short()).collect();
         json!({"name": self.take_short(), "email": self.take_short(), "groups": groups, "provider": PROVIDER,
@@ -109,13 +109,13 @@ impl HostileDaemon {
         self.authority.pin().to_string()
     }
 
-    /// Says these words from now on, in answers of this kind.
+    /// Sets the texts and the kind of the next responses.
     pub fn say(&self, words: Words, answers: Answers) {
         let mut state = self.state.lock().expect("nobody panics while answering");
         (state.words, state.answers) = (words, answers);
     }
 
-    /// The last page of the login that came last, as a browser saw it.
+    /// The last page of the latest login, as a browser received it.
     #[track_caller]
     pub fn take_page(&self) -> String {
         let take = || self.state.lock().expect("nobody panics while answering").page.take();
@@ -157,7 +157,7 @@ fn answer(shared: &Arc<Mutex<State>>, request: &Request, pin: &str) -> Answer {
     }
 }
 
-/// Answers the start of a login, and brings the response to the listener in the place of a browser.
+/// Answers the start of a login, and plays the browser by sending the response to the listener.
 fn start(shared: &Arc<Mutex<State>>, body: &[u8], now: Timestamp) -> Answer {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| asked[name].as_str().unwrap_or_default().to_owned();
@@ -179,7 +179,7 @@ fn start(shared: &Arc<Mutex<State>>, body: &[u8], now: Timestamp) -> Answer {
     Answer::json(200, &json!({"ticket": "t", "authorizationURL": url.as_str(), "expiresAt": expires}))
 }
 
-/// The last page behind the callback, headers aside.
+/// The body of the last page after the callback.
 fn callback(client: &Client, url: &str) -> String {
     let get = |url: &str| client.get(url).timeout(LIMIT).send();
     let last = get(url).and_then(|answer| {
@@ -200,7 +200,7 @@ fn problem(words: &mut Words, code: &str, status: u16) -> Answer {
     let body = json!({"type": words.take(), "title": words.take(), "detail": words.take(), "status": status,
                       "code": code, "requestID": words.take()});
     let mut answer = Answer::json(status, &body);
-    // What no header may hold, no client would read.
+    // No client accepts control characters in a header.
     let visible = |character: &char| !character.is_ascii_control();
     let retry_after: String = words.take().chars().filter(visible).take(1000).collect();
     answer.set_header("retry-after", &retry_after);

@@ -1,8 +1,8 @@
-//! Texts that a server or a provider may send to do something to whoever shows them, and what has to hold once shown.
+//! Hostile texts from a server or provider that attack the user's display, and the rules for displayed text.
 
 use std::collections::BTreeSet;
 
-/// Control sequences of terminals (ECMA-48, xterm), each with what it would do.
+/// Terminal control sequences (ECMA-48, xterm), each with its effect.
 const SEQUENCES: [&str; 40] = [
     "\u{1b}[31mred\u{1b}[0m",
     "\u{1b}[2J\u{1b}[H",
@@ -46,7 +46,7 @@ const SEQUENCES: [&str; 40] = [
     "\u{1b}[",
 ];
 
-/// What forges lines, hides, or turns around what is read.
+/// Texts that forge lines, hide text or change the reading direction.
 const DECEPTIONS: [&str; 30] = [
     "\nsigned in to https://evil.example",
     "\r\nerror: forged",
@@ -80,7 +80,7 @@ const DECEPTIONS: [&str; 30] = [
     "\u{1f600}\u{fe0f}\u{200d}\u{2640}",
 ];
 
-/// What breaks out of HTML, JSON, shells, formats and paths.
+/// Texts that break out of HTML, JSON, shells, formats and paths.
 const BREAKERS: [&str; 42] = [
     "<script>alert(1)</script>",
     "</title></head><script>alert(1)</script>",
@@ -126,7 +126,7 @@ const BREAKERS: [&str; 42] = [
     "a\u{fffe}b\u{ffff}\u{10ffff}",
 ];
 
-/// The characters of which none may reach a screen, but for the line feed that ends a line of ours.
+/// Characters that must never reach a screen. The line feed that ends one of our lines is the exception.
 const NEVER_SHOWN: [std::ops::RangeInclusive<char>; 15] = [
     '\0'..='\u{9}',
     '\u{b}'..='\u{1f}',
@@ -145,7 +145,7 @@ const NEVER_SHOWN: [std::ops::RangeInclusive<char>; 15] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// The texts: each of the above alone and in other text, and a few that are far too long.
+/// Returns all texts: each one alone and within other text, and several far too long ones.
 pub fn all() -> Vec<String> {
     let cores = SEQUENCES.iter().chain(&DECEPTIONS).chain(&BREAKERS);
     let mut texts: BTreeSet<String> = cores
@@ -165,7 +165,7 @@ pub fn all() -> Vec<String> {
     texts.into_iter().collect()
 }
 
-/// Fails unless `shown` is letters and lines, and none of the lines is one that a hostile text brought.
+/// Fails unless `shown` has only letters and lines, and no line from a hostile text.
 #[track_caller]
 pub fn assert_inert(shown: &str) {
     for (position, character) in shown.char_indices() {

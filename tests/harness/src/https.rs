@@ -1,4 +1,4 @@
-//! A small HTTPS server in a thread of its own, for the peers that the tests play.
+//! A small HTTPS server on its own thread, for the peers in tests.
 
 use std::future::Future;
 use std::io;
@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Leaf;
 
-/// What a server was asked, body included.
+/// A request, including its body.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
@@ -31,7 +31,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// What a server answers, and how it lets go of it.
+/// A response, and how to deliver it.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -40,38 +40,38 @@ pub struct Answer {
     pub delivery: Delivery,
 }
 
-/// How an answer is delivered.
+/// How a response is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     AtOnce,
-    /// All of it, after a while.
+    /// Complete, after a delay.
     After(Duration),
     /// One byte at a time.
     Dripping {
         every: Duration,
     },
-    /// The body again and again, without an end.
+    /// The body repeats without end.
     Endless,
-    /// Not even a status.
+    /// No response at all, not even a status.
     Never,
     /// Half of the body; then the connection breaks.
     CutShort,
-    /// The connection breaks in the place of an answer.
+    /// The connection breaks instead of a response.
     Broken,
 }
 
-/// Who is let in to a server.
+/// Which connections a server accepts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Door {
     #[default]
     Open,
-    /// The next so many connections are reset at once.
+    /// Resets this many of the next connections.
     TurnsAway { connections: usize },
-    /// Nobody listens.
+    /// The port is closed.
     Shut,
 }
 
-/// The door of a server, for whoever opens and shuts it.
+/// Controls the connections of a server from a test.
 #[derive(Debug, Default)]
 pub struct Gate {
     door: watch::Sender<Door>,
@@ -79,17 +79,17 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Counts for those, too, who have connected and were not served yet.
+    /// Also applies to connections that wait to be accepted.
     pub fn set(&self, door: Door) {
         self.door.send_replace(door);
     }
 
-    /// How many connections were reset.
+    /// The number of reset connections.
     pub fn turned_away(&self) -> usize {
         self.turned_away.load(Ordering::SeqCst)
     }
 
-    /// Whether this connection is to be reset.
+    /// Returns `true` if this connection must be reset.
     fn turns_away(&self) -> bool {
         let turns_away = self.door.send_if_modified(|door| {
             let Door::TurnsAway { connections } = *door else { return false };
@@ -106,7 +106,7 @@ impl Gate {
     }
 }
 
-/// A running server; it ends with the value.
+/// A running server, stopped when dropped.
 pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -124,7 +124,7 @@ impl Server {
         Self::start_behind(Arc::default(), 0, leaf, respond)
     }
 
-    /// The same behind a gate, on a port that stays free while nobody listens.
+    /// Like [`Self::start`] with a gate, on a port that stays reserved while it is closed.
     pub fn start_behind<F>(
         gate: Arc<Gate>,
         port: u16,
@@ -177,12 +177,12 @@ impl Drop for Server {
 }
 
 impl Request {
-    /// The value of a header, by its name in lower case.
+    /// The value of a header; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The parameters of the query.
+    /// The query parameters.
     pub fn query_parameters(&self) -> Vec<(String, String)> {
         parameters(self.query.as_bytes())
     }
@@ -212,14 +212,14 @@ impl Answer {
         Self { status, headers, body: text.as_bytes().to_vec(), delivery: Delivery::AtOnce }
     }
 
-    /// Replaces a header, or adds it.
+    /// Replaces or adds a header.
     pub fn set_header(&mut self, name: &str, value: &str) {
         self.headers.retain(|(header, _)| header != name);
         self.headers.push((name.to_owned(), value.to_owned()));
     }
 }
 
-/// Splits `a=1&b=2`, decoded.
+/// Splits and decodes `a=1&b=2`.
 pub fn parameters(text: &[u8]) -> Vec<(String, String)> {
     url::form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
@@ -235,7 +235,7 @@ async fn accept(listener: TcpListener, gate: &Gate, tls: TlsAcceptor, respond: A
     loop {
         let is_shut = *door.borrow_and_update() == Door::Shut;
         if is_shut {
-            // Whoever has connected meanwhile is reset with it.
+            // Closing the listener also resets connections in its backlog.
             listener = None;
         }
         let listening = match &listener {
@@ -261,7 +261,7 @@ async fn accept(listener: TcpListener, gate: &Gate, tls: TlsAcceptor, respond: A
 }
 
 async fn serve(connection: TcpStream, tls: TlsAcceptor, respond: Arc<Respond>) {
-    // Else the answer waits for the tickets of the handshake to be acknowledged, which takes 40 ms.
+    // Without this, the response waits 40 ms for the acknowledgement of the session tickets.
     let Ok(()) = connection.set_nodelay(true) else { return };
     let Ok(connection) = tls.accept(connection).await else { return };
     let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&respond)));
@@ -306,7 +306,7 @@ fn broken() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 
-/// A body that leaves as its [`Delivery`] says.
+/// A body that follows its [`Delivery`].
 struct Delivered {
     body: Bytes,
     delivery: Delivery,
@@ -335,7 +335,7 @@ impl Body for Delivered {
                 let drop = self.body.split_to(1);
                 Poll::Ready(Some(Ok(Frame::data(drop))))
             }
-            // The first half once, and nothing of the second.
+            // The first half once, then an error.
             Delivery::CutShort => {
                 self.delivery = Delivery::Broken;
                 let half = self.body.len() / 2;

@@ -1,4 +1,4 @@
-//! A server that pretends to be a trusted one, in one of the ways in which that can be tried, and counts what it is sent.
+//! A server that impersonates a trusted one, in one of several ways, and counts the bytes that it receives.
 
 mod disguise;
 
@@ -16,10 +16,10 @@ use crate::authority::Authority;
 
 pub use disguise::Disguise;
 
-/// No peer under test takes longer to send what it will send.
+/// Time limit for a peer under test to send its data.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A running impostor; it ends with the value.
+/// A running impostor, stopped when dropped.
 pub struct Impostor {
     port: u16,
     seen: Arc<Seen>,
@@ -27,18 +27,18 @@ pub struct Impostor {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What reached it.
+/// What clients sent.
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
-    /// Application data of connections that were not meant to be accepted.
+    /// Application data on connections that the client should have rejected.
     bytes: AtomicUsize,
     /// The first bytes of each connection, before TLS.
     first: Mutex<Vec<u8>>,
 }
 
 impl Impostor {
-    /// Pretends to be a server of `authority`.
+    /// Impersonates a server of `authority`.
     pub fn start(disguise: Disguise, authority: &Authority) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
@@ -67,17 +67,17 @@ impl Impostor {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// How often it was connected to.
+    /// The number of connections.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// Bytes of application data that it got although nobody should trust it.
+    /// Bytes of application data from clients that should not trust the impostor.
     pub fn received(&self) -> usize {
         self.seen.bytes.load(Ordering::SeqCst)
     }
 
-    /// What was sent in the clear.
+    /// Bytes sent in the clear.
     pub fn in_the_clear(&self) -> Vec<u8> {
         self.seen.first.lock().expect("nobody panics while reading").clone()
     }
@@ -86,7 +86,7 @@ impl Impostor {
 impl Drop for Impostor {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes it from its wait for the next connection.
+        // Wakes the thread that waits for the next connection.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -94,7 +94,7 @@ impl Drop for Impostor {
     }
 }
 
-/// Shakes hands, and counts what comes after it.
+/// Performs the handshake and counts the bytes after it.
 fn count(mut tcp: TcpStream, config: Arc<ServerConfig>, seen: &Seen) {
     let mut tls = ServerConnection::new(config).expect("a sound configuration");
     let mut stream = Stream::new(&mut tls, &mut tcp);
@@ -104,7 +104,7 @@ fn count(mut tcp: TcpStream, config: Arc<ServerConfig>, seen: &Seen) {
     }
 }
 
-/// Answers `GET /v1/server` once, as an honest daemon without a provider would, and hangs up.
+/// Answers `GET /v1/server` once, like an honest daemon without providers, and closes the connection.
 fn serve(mut tcp: TcpStream, config: Arc<ServerConfig>) {
     let mut tls = ServerConnection::new(config).expect("a sound configuration");
     let mut stream = Stream::new(&mut tls, &mut tcp);

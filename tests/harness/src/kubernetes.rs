@@ -1,5 +1,6 @@
-//! A stand-in for a Kubernetes API server: Secrets over HTTPS for one account, with RBAC. The same tests run against a
-//! real one whose address is given.
+//! A fake Kubernetes API server: Secrets over HTTPS for one account, with RBAC.
+//!
+//! The same tests can run against a real server at a given address.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,10 @@ use tempfile::TempDir;
 use crate::authority::Authority;
 use crate::https::{Answer, Delivery, Request, Server};
 
-/// The namespace whose Secrets the account may read.
+/// The namespace with the Secrets that the account may read.
 pub const NAMESPACE: &str = "infra";
 
-/// An API server and an account's files.
+/// An API server and the files of an account.
 pub struct Kubernetes {
     world: Arc<World>,
     server: Server,
@@ -26,11 +27,11 @@ pub struct Kubernetes {
 
 #[derive(Default)]
 struct World {
-    /// What the one account proves itself with.
+    /// The token of the account.
     token: Mutex<String>,
-    /// Data, encoded, by object.
+    /// Encoded data by object.
     secrets: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
-    /// How every request is answered instead.
+    /// A response for every request, instead of the honest one.
     misbehaviour: Mutex<Option<Answer>>,
     requests: Mutex<usize>,
 }
@@ -58,12 +59,12 @@ impl Kubernetes {
         self.authority.file()
     }
 
-    /// As the kubelet mounts it: a link, which others may read.
+    /// The token file as the kubelet mounts it: a symbolic link, readable by other users.
     pub fn token_file(&self) -> PathBuf {
         self.directory.path().join("token")
     }
 
-    /// Replaces the account's token, as the kubelet does: what the link leads to is exchanged.
+    /// Replaces the account's token as the kubelet does, by replacing the target of the link.
     pub fn rotate_token(&self) {
         let token = infra_shared::random::alphanumeric(40);
         let version = self.directory.path().join(format!("..{token}"));
@@ -83,18 +84,18 @@ impl Kubernetes {
         self.put_encoded(object, key, &BASE64_STANDARD.encode(value));
     }
 
-    /// The same, with what stands in the place of Base64.
+    /// Like [`Self::put`], with a raw value instead of Base64.
     pub fn put_encoded(&self, object: &str, key: &str, value: &str) {
         let mut secrets = lock(&self.world.secrets);
         secrets.entry(object.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
     }
 
-    /// Answers everything like this, or honestly again.
+    /// Answers every request like this, or honestly again with `None`.
     pub fn misbehave(&self, answer: Option<Answer>) {
         *lock(&self.world.misbehaviour) = answer;
     }
 
-    /// How many requests there were.
+    /// The number of requests.
     pub fn requests(&self) -> usize {
         *lock(&self.world.requests)
     }
@@ -113,7 +114,7 @@ impl World {
         let segments: Vec<&str> = request.path.split('/').collect();
         match segments.as_slice() {
             ["", "api", "v1", "namespaces", namespace, "secrets", object] if request.method == "GET" => {
-                // RBAC comes before existence. One object of the namespace is out of the account's Role.
+                // RBAC comes before existence. The account's Role excludes one object of the namespace.
                 if *namespace != NAMESPACE || *object == "forbidden" {
                     return status(403, "Forbidden");
                 }
@@ -133,7 +134,7 @@ impl World {
     }
 }
 
-/// An API server's own way to refuse.
+/// An API server's error response.
 fn status(code: u16, reason: &str) -> Answer {
     let body: Value = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "code": code,

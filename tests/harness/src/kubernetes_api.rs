@@ -1,5 +1,7 @@
-//! A stand-in for an API server that asks the daemon whose token it was shown: configured as `docs/kubernetes.md` says,
-//! keeping answers as `kube-apiserver` keeps them, with RBAC. No real one can be installed from a package.
+//! A fake API server that validates tokens with the daemon's webhook, with RBAC: configured as in
+//! `docs/kubernetes.md`, and caching answers as `kube-apiserver` does.
+//!
+//! No package provides a real one.
 
 mod authentication;
 mod authorization;
@@ -21,21 +23,21 @@ use authorization::{Binding, Wish};
 
 pub use kubectl::Kubectl;
 
-/// How long `kube-apiserver` keeps an accepted token, whatever its flags say.
+/// How long `kube-apiserver` caches an accepted token, regardless of its flags.
 pub const ACCEPTED: Duration = Duration::from_secs(10);
 
-/// What `kube-apiserver` is told by its flags.
+/// The flags of `kube-apiserver`.
 #[derive(Debug, Clone)]
 pub struct Flags {
     /// `--authentication-token-webhook-config-file`
     pub webhook: PathBuf,
-    /// `--authentication-token-webhook-cache-ttl`, for a *yes* and for a *no*.
+    /// `--authentication-token-webhook-cache-ttl`, for both accepted and rejected tokens.
     pub cache_ttl: Duration,
     /// `--api-audiences`
     pub audiences: Vec<String>,
 }
 
-/// A running API server; it ends with the value.
+/// A running API server, stopped when dropped.
 pub struct KubernetesApi {
     world: Arc<World>,
     server: Server,
@@ -46,7 +48,7 @@ struct World {
     kubectl: Kubectl,
     authenticator: Mutex<Authenticator>,
     bindings: Mutex<Vec<Binding>>,
-    /// What was asked: `METHOD PATH`, and the user, where there was one.
+    /// Requests: `METHOD PATH`, and the user if authenticated.
     asked: Mutex<Vec<(String, Option<User>)>>,
 }
 
@@ -87,28 +89,28 @@ impl KubernetesApi {
         self.authority.file()
     }
 
-    /// Makes a `RoleBinding` of a manifest in YAML.
+    /// Creates a `RoleBinding` from a YAML manifest.
     pub fn apply(&self, manifest: &str) {
         let manifest = self.world.kubectl.read_manifest(manifest);
         lock(&self.world.bindings).push(Binding::of(&manifest));
     }
 
-    /// Lets its clock go on, which stands still otherwise.
+    /// Advances its clock, which otherwise stands still.
     pub fn let_pass(&self, time: Duration) {
         lock(&self.world.authenticator).let_pass(time);
     }
 
-    /// How often the daemon was asked.
+    /// The number of reviews sent to the daemon.
     pub fn reviews(&self) -> usize {
         lock(&self.world.authenticator).reviews
     }
 
-    /// What it told of reviews that failed.
+    /// The log of failed reviews.
     pub fn log(&self) -> String {
         lock(&self.world.authenticator).log.join("\n")
     }
 
-    /// What was asked since the last time: `METHOD PATH`, and the user, where it knew one.
+    /// Takes the requests since the last call: `METHOD PATH`, and the user if known.
     pub fn take_asked(&self) -> Vec<(String, Option<User>)> {
         std::mem::take(&mut *lock(&self.world.asked))
     }
@@ -128,7 +130,7 @@ impl World {
         resources::answer(request, &wish, &user)
     }
 
-    /// `None` where a token is shown that is not good: it never makes anybody anonymous.
+    /// Returns `None` if the token is invalid: an invalid token never makes a request anonymous.
     fn authenticate(&self, request: &Request) -> Option<User> {
         let token = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
         let Some(token) = token else {
@@ -145,7 +147,7 @@ impl World {
     }
 }
 
-/// Puts `text` into a file of `directory` that its owner alone can read.
+/// Writes `text` to a file of `directory` with mode 0600.
 pub fn private_file(directory: &Path, name: &str, text: &str) -> PathBuf {
     let path = directory.join(name);
     crate::services::write_private(&path, text);

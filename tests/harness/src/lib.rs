@@ -1,7 +1,7 @@
 //! Starts daemons, providers and programs for the tests.
 //!
-//! Everything listens on loopback, every wait is bounded, and what was started ends with the value that stands for it.
-//! A harness that cannot do its work fails the test by panicking, with all that it saw.
+//! Everything listens on loopback, every wait is bounded, and dropping a value stops what it started. If the
+//! harness itself fails, it panics with everything that it observed.
 
 #![expect(clippy::missing_panics_doc, reason = "a harness panics whenever a test has to fail")]
 #![expect(clippy::panic, reason = "a harness panics whenever a test has to fail")]

@@ -1,4 +1,5 @@
-//! Clients that ask a daemon again and again, and others that keep their connections open, all of them counting failures.
+//! Load on a daemon: busy clients that reconnect for each request, and idle clients with open connections.
+//! All count failures.
 
 mod client;
 
@@ -13,23 +14,23 @@ use tokio::task::JoinSet;
 
 use client::Client;
 
-/// A server on 127.0.0.1, and how it is known.
+/// A server on 127.0.0.1, and how to authenticate it.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub port: u16,
     pub name: String,
-    /// Its roots, as PEM: nobody else is believed.
+    /// The only trusted roots, as PEM.
     pub roots: String,
 }
 
-/// A running load; it ends with the value.
+/// A running load, stopped when dropped.
 pub struct Load {
     tally: Arc<Mutex<Tally>>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a load has seen so far.
+/// Results of a load so far.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// Connections that stay open.
@@ -37,21 +38,22 @@ pub struct Tally {
     pub requests: usize,
     pub handshakes: usize,
     pub failures: Vec<String>,
-    /// Different certificates that were shown.
+    /// Distinct certificates that the server presented.
     pub certificates: HashSet<Vec<u8>>,
 }
 
-/// A daemon grants one address 64 connections.
+/// Below the daemon's limit of 64 connections per address.
 const CONNECTIONS_OF_ADDRESS: usize = 50;
-/// Each of the open connections asks as often.
+/// Time between requests on an open connection.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Each of the busy clients rests as long, so that other tests run too.
+/// Pause of a busy client, so that other tests get CPU time.
 const BREATH: Duration = Duration::from_millis(20);
-/// So many connections are opened at a time.
+/// Connections that open concurrently.
 const OPENED_AT_ONCE: usize = 32;
 
 impl Load {
-    /// Keeps `open` connections, and has `busy` clients that connect, ask and leave, again and again.
+    /// Keeps `open` connections, and runs `busy` clients that connect, send a request and disconnect in a
+    /// loop.
     pub fn start(target: &Target, open: usize, busy: usize) -> Self {
         allow_files();
         let (tally, (stop, stopped)) = (Arc::new(Mutex::new(Tally::default())), watch::channel(false));
@@ -69,7 +71,7 @@ impl Load {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends it, once every open connection was asked one last time.
+    /// Stops the load after one last request on every open connection.
     pub fn stop(mut self) -> Tally {
         self.end();
         self.tally()
@@ -100,7 +102,7 @@ async fn run(client: Client, open: usize, busy: usize, stopped: watch::Receiver<
             drop(place);
             client.note(|tally| tally.open += 1);
             loop {
-                // Once more after the end, so that a connection that was lost is noticed.
+                // One more request after the end detects a lost connection.
                 let is_over = *stopped.borrow_and_update();
                 client.ask(&mut connection).await;
                 if is_over {
@@ -124,13 +126,13 @@ async fn run(client: Client, open: usize, busy: usize, stopped: watch::Receiver<
     while clients.join_next().await.is_some() {}
 }
 
-/// One of the many addresses of loopback, in a network of its own for each group.
+/// A loopback address; each group has its own network.
 fn address(group: u8, number: usize) -> Ipv4Addr {
     let host = u8::try_from(number / CONNECTIONS_OF_ADDRESS + 1).expect("fewer connections");
     Ipv4Addr::new(127, 0, group, host)
 }
 
-/// As many open files as this process may have; what it starts afterwards may have them too.
+/// Raises the limit of open files to the maximum, also for processes started later.
 fn allow_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

@@ -1,4 +1,4 @@
-//! Logins for tests that need one: through `infra`, and by hand over the daemon's interface.
+//! Logins for tests: through `infra`, or step by step through the daemon's API.
 
 use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
@@ -18,20 +18,20 @@ pub fn call<'a>(user: &'a User, daemon: &Daemon) -> Call<'a> {
     user.infra(["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-keyring"])
 }
 
-/// Signs in with `infra` and a browser that plays along; anything but success fails the test.
+/// Signs in with `infra` and a cooperating browser. Fails the test on any error.
 #[track_caller]
 pub fn succeed(user: &User, daemon: &Daemon, provider: &Provider) -> Ran {
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     call(user, daemon).browser(&browser).run().expect(0)
 }
 
-/// What `infra token` prints.
+/// Returns the output of `infra token`.
 #[track_caller]
 pub fn token(user: &User) -> String {
     user.infra(["token"]).run().expect(0).stdout.trim_end().to_owned()
 }
 
-/// A login over the daemon's interface, with each step in the test's hand.
+/// A login through the daemon's API, with each step under the test's control.
 #[derive(Debug, Clone)]
 pub struct Started {
     pub ticket: String,
@@ -41,7 +41,7 @@ pub struct Started {
 }
 
 impl Started {
-    /// Starts a login, bound to the daemon as it should be.
+    /// Starts a login with the correct binding to the daemon.
     #[track_caller]
     pub fn at(daemon: &Daemon) -> Self {
         Self::bound_to(daemon, &daemon.parsed_origin(), Some(&daemon.pin()))
@@ -53,7 +53,7 @@ impl Started {
         Self::over(&daemon.api(), daemon, provider)
     }
 
-    /// The same over a client that there is already, and over its connections.
+    /// Like [`Self::with_provider`], with an existing client and its connections.
     #[track_caller]
     pub fn over(api: &Api, daemon: &Daemon, provider: &str) -> Self {
         let bound = LoginBinding {
@@ -65,14 +65,15 @@ impl Started {
         Self::start(api, daemon, provider, &BoundVerifier::mint(&bound))
     }
 
-    /// Starts a login with a verifier that is bound to this origin and pin.
+    /// Starts a login with a verifier bound to this origin and pin.
     #[track_caller]
     pub fn bound_to(daemon: &Daemon, origin: &Origin, pin: Option<&Pin>) -> Self {
         let bound = LoginBinding { origin, pin, provider: "okta", issuer: daemon.issuer("okta") };
         Self::with_binding(daemon, "okta", &bound)
     }
 
-    /// Starts a login with `provider` whose verifier has this binding, whatever it names.
+    /// Starts a login with `provider` and a verifier with this binding, even if the binding names another
+    /// provider.
     #[track_caller]
     pub fn with_binding(daemon: &Daemon, provider: &str, binding: &LoginBinding<'_>) -> Self {
         Self::start(&daemon.api(), daemon, provider, &BoundVerifier::mint(binding))
@@ -85,7 +86,7 @@ impl Started {
         Self { code_verifier: verifier.expose().expose_secret().to_owned(), ..started }
     }
 
-    /// Starts a login with the `state` and the code challenge of another one, whose verifier it does not have.
+    /// Starts a login with the `state` and code challenge of another login, but without its verifier.
     #[track_caller]
     pub fn with_challenge(
         api: &Api,
@@ -113,12 +114,12 @@ impl Started {
         }
     }
 
-    /// Signs in at the provider: what the browser would bring back.
+    /// Signs in at the provider and returns the response for the browser.
     pub fn sign_in(&self, provider: &Provider) -> AuthorizationResponse {
         AuthorizationResponse::of(&self.authorization_url, provider)
     }
 
-    /// The body that finishes this login.
+    /// The request body that finishes this login.
     #[track_caller]
     pub fn finish_body(&self, response: &AuthorizationResponse) -> Value {
         json!({
@@ -136,7 +137,7 @@ impl Started {
     }
 }
 
-/// A whole login over the daemon's interface: the session's token.
+/// Completes a login through the daemon's API and returns the session token.
 #[track_caller]
 pub fn over_http(daemon: &Daemon, provider: &Provider) -> String {
     let started = Started::at(daemon);

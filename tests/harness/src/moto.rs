@@ -1,4 +1,4 @@
-//! moto: the services of AWS that secrets and root keys are kept in, checking signatures and policies.
+//! moto: the AWS services that store secrets and root keys, with checks of signatures and policies.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::program::Running;
 use crate::{peers, wait};
 
 pub const REGION: &str = "us-west-2";
-/// An importing of all services takes its time on a busy machine.
+/// Start timeout for a busy machine, because moto imports all services.
 const READY: Duration = Duration::from_mins(1);
 
-/// A running server; it ends with the value.
+/// A running server, stopped when dropped.
 pub struct Moto {
     ports: Ports,
     client: Client,
     _running: Running,
 }
 
-/// An access key of a user.
+/// The access key of a user.
 #[derive(Debug, Clone)]
 pub struct AccessKey {
     pub id: String,
@@ -30,7 +30,7 @@ pub struct AccessKey {
 }
 
 impl Moto {
-    /// Starts it, believing everybody. `None`, said loudly, where it is not installed.
+    /// Starts moto without authentication. Returns `None` and reports a skip if it is not installed.
     pub fn start() -> Option<Self> {
         let program = peers::find("moto", "bin/moto_server")?.join("bin/moto_server");
         let ports = Ports::reserve(1);
@@ -42,7 +42,7 @@ impl Moto {
             .env("HOME", "/nonexistent")
             .stdin(Stdio::null());
         let mut running = Running::start(command, "moto_server".to_owned(), None, READY);
-        // It speaks plain HTTP, on loopback.
+        // Plain HTTP on loopback.
         let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
         let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true, Way::Direct)
             .expect("a client");
@@ -59,7 +59,8 @@ impl Moto {
         format!("http://127.0.0.1:{}", self.ports.all()[0])
     }
 
-    /// Calls an operation of the JSON protocol unsigned, which it takes before [`Self::check_signatures`].
+    /// Calls an operation of the JSON protocol without a signature, which works until
+    /// [`Self::check_signatures`].
     #[track_caller]
     pub fn call(&self, target: &str, body: &Value) -> Value {
         let (status, text) = self.try_call(target, body);
@@ -67,7 +68,7 @@ impl Moto {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// The same, whatever comes back.
+    /// Like [`Self::call`], but accepts any response.
     pub fn try_call(&self, target: &str, body: &Value) -> (u16, String) {
         let service = match target.split('.').next() {
             Some("TrentService") => "kms",
@@ -85,7 +86,7 @@ impl Moto {
         (answer.status().as_u16(), answer.text().unwrap_or_default())
     }
 
-    /// A user who may do what `statement` (an IAM statement) says, and an access key of theirs.
+    /// Creates a user with the permissions of `statement` (an IAM statement), and an access key.
     pub fn user(&self, name: &str, statement: &Value) -> AccessKey {
         self.iam(&[("Action", "CreateUser"), ("UserName", name)]);
         let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
@@ -103,7 +104,7 @@ impl Moto {
         AccessKey { id: element("AccessKeyId"), secret: element("SecretAccessKey") }
     }
 
-    /// From now on every request is checked: signature, access key, policy.
+    /// Makes the server check every later request: signature, access key and policy.
     pub fn check_signatures(&self) {
         let url = format!("{}/moto-api/reset-auth", self.endpoint());
         let answer = self.client.post(url).body("0").send().expect("moto answers");
@@ -120,7 +121,7 @@ impl Moto {
     }
 }
 
-/// By its scope the server knows which service is meant.
+/// The credential scope selects the service.
 fn authorization(service: &str) -> String {
     format!(
         "AWS4-HMAC-SHA256 Credential=test/20261124/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"

@@ -1,4 +1,4 @@
-//! A mount namespace: what is mounted in it is seen by the programs that are run inside it, and by nobody else.
+//! A mount namespace: only programs that run inside it see its mounts.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,21 +8,22 @@ use std::time::Duration;
 
 const MOUNTED: Duration = Duration::from_secs(10);
 
-/// It lasts as long as the value, or the process that holds it.
+/// A namespace that exists until the value is dropped or its process exits.
 pub struct Namespace {
     keeper: Child,
     with_user: bool,
 }
 
 impl Namespace {
-    /// Mounts what `script` mounts, which is given `arguments` as `$1` and so on; `None` where this machine lets nobody.
+    /// Runs `script`, which mounts file systems, with `arguments` as `$1` and so on. `None` if this machine
+    /// does not allow that.
     pub fn new(script: &str, arguments: &[&Path]) -> Option<Self> {
-        // Others than root are root in a user namespace of their own.
+        // Users other than root become root in their own user namespace.
         let with_user = !rustix::process::geteuid().is_root();
         let user: &[&str] = if with_user { &["--user", "--map-root-user"] } else { &[] };
         let mut keeper = Command::new("unshare")
             .args(user)
-            // `cat` ends with the process at the other end of its pipe.
+            // `cat` exits with the process at the other end of its pipe.
             .args(["--mount", "sh", "-c", &format!("{script} && echo mounted && exec cat"), "sh"])
             .args(arguments)
             .stdin(Stdio::piped())
@@ -42,12 +43,12 @@ impl Namespace {
         (line == "mounted\n").then_some(namespace)
     }
 
-    /// The process that keeps it.
+    /// The process that keeps the namespace.
     pub fn process(&self) -> u32 {
         self.keeper.id()
     }
 
-    /// A command that runs `program` inside; it takes the place of the command's process.
+    /// A command that runs `program` inside; it replaces the command's process.
     pub fn enter(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("nsenter");
         if self.with_user {

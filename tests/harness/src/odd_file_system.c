@@ -1,5 +1,5 @@
-/* Loaded into a program: its calls fail as on file systems that cannot do what they ask for. ODD names what is odd:
-   no-modes (chmod is taken and does nothing), no-chmod, no-locks, no-directory-sync. */
+/* A preloaded library that makes system calls fail as on limited file systems. ODD selects the limits:
+   no-modes (chmod succeeds without effect), no-chmod, no-locks, no-directory-sync. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

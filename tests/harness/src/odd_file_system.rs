@@ -1,4 +1,4 @@
-//! A home on a file system that lacks something: a library between a program and the system, which refuses for it.
+//! Simulates a limited file system with a preloaded library that makes system calls fail.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,13 +10,13 @@ use crate::program::Call;
 
 const SOURCE: &str = include_str!("odd_file_system.c");
 
-/// The library; it goes with the value.
+/// The compiled library, deleted when dropped.
 pub struct OddFileSystem {
     folder: TempDir,
 }
 
 impl OddFileSystem {
-    /// `None`, said loudly, where there is no C compiler.
+    /// Compiles the library. Returns `None` and reports a skip without a C compiler.
     pub fn build() -> Option<Self> {
         let compiler = peers::find_program("cc")?;
         let odd = Self { folder: TempDir::with_prefix("infra-odd-").expect("a temporary directory") };
@@ -31,7 +31,8 @@ impl OddFileSystem {
         Some(odd)
     }
 
-    /// The call, on a file system without `what`: `no-modes`, `no-chmod`, `no-locks`, `no-directory-sync`.
+    /// Runs the call on a file system without `what`: `no-modes`, `no-chmod`, `no-locks`,
+    /// `no-directory-sync`.
     pub fn without<'a>(&self, what: &str, call: Call<'a>) -> Call<'a> {
         call.env("LD_PRELOAD", self.library()).env("ODD", what)
     }

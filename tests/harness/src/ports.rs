@@ -1,17 +1,18 @@
-//! Ports that no other test takes meanwhile.
+//! Ports that no concurrent test uses.
 
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Consecutive ports on 127.0.0.1 that are free, below those the operating system hands out by itself.
+/// Consecutive free ports on 127.0.0.1, below the operating system's ephemeral range.
 ///
-/// The first port of the block stays bound for as long as the value lives, so that tests running at the same time,
-/// in this process or another, never share a block.
+/// The first port of the block stays bound until the value is dropped, so that concurrent tests, in this or
+/// another process, never share a block.
 pub struct Ports {
     guard: TcpListener,
     count: u16,
 }
 
-/// Blocks lie side by side: none begins within another, whose ports may be unbound for a moment while its daemon starts again.
+/// Blocks do not overlap. A restarting daemon unbinds its ports for a moment, so no other block may include
+/// them.
 const BLOCK: u16 = 16;
 
 impl Ports {
@@ -30,7 +31,7 @@ impl Ports {
         panic!("no {count} free ports were found on 127.0.0.1");
     }
 
-    /// The ports of the block, without the guard.
+    /// The ports of the block, without the guard port.
     pub fn all(&self) -> Vec<u16> {
         let base = self.guard.local_addr().expect("a bound socket has an address").port();
         (base + 1..=base + self.count).collect()

@@ -1,4 +1,4 @@
-//! Runs `infra` as one user of one machine, with nothing of this machine's user around it.
+//! Runs `infra` as one user of one machine, isolated from the user of this machine.
 
 mod files;
 mod running;
@@ -20,36 +20,37 @@ pub use running::{Ran, Running};
 pub use transcript::Transcript;
 pub(crate) use transcript::replace_varying;
 
-/// No run of a program takes longer.
+/// Time limit of every run.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Somebody with a home directory and a `~/.infra` of their own.
+/// A user with a home directory and their own `~/.infra`.
 pub struct User {
     home: TempDir,
 }
 
-/// One call of `infra` about to be made.
+/// A call of `infra` to be made.
 pub struct Call<'a> {
     user: &'a User,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    /// Variables that are not set.
+    /// Variables to remove.
     unset: Vec<OsString>,
     input: Option<Vec<u8>>,
     limit: Duration,
     inside: Option<&'a Namespace>,
-    /// A program that is given `infra` with its arguments to run.
+    /// A wrapper program that runs `infra` with its arguments.
     under: Vec<OsString>,
     directory: Option<PathBuf>,
 }
 
-/// A browser that writes down what it is asked to open, and follows it where it is told as whom.
+/// A browser that records the URLs that it opens, and follows them if it knows as which user.
 pub struct RecordingBrowser {
     directory: TempDir,
     environment: Vec<(OsString, OsString)>,
 }
 
-/// The path of a program of this workspace, built beside the test or the program that runs, of the sources as they are.
+/// The path of a program of this workspace, built next to the running test. Fails if it is older than its
+/// sources.
 pub fn built(name: &str) -> PathBuf {
     let running = std::env::current_exe().expect("a running program has a path");
     let folder = running.parent().expect("a program lies in a folder");
@@ -67,7 +68,7 @@ pub fn built(name: &str) -> PathBuf {
     program
 }
 
-/// A source that was changed after this program was built, by the list that Cargo writes beside it.
+/// Returns a source that is newer than this program, from the list that Cargo writes next to it.
 fn newer_source(program: &Path) -> std::io::Result<Option<PathBuf>> {
     let built_at = program.metadata()?.modified()?;
     let list = std::fs::read_to_string(program.with_extension("d"))?.replace("\\ ", "\0");
@@ -82,7 +83,7 @@ impl User {
         Self { home: TempDir::with_prefix("infra-user-").expect("a temporary directory") }
     }
 
-    /// `INFRA_HOME`. It does not exist before `infra` makes it.
+    /// `INFRA_HOME`. Created by `infra`.
     pub fn infra_home(&self) -> PathBuf {
         self.home.path().join(".infra")
     }
@@ -92,7 +93,7 @@ impl User {
         self.home.path()
     }
 
-    /// A call of `infra` with these arguments, without a terminal, with an empty standard input.
+    /// A call of `infra` with these arguments, without a terminal and with an empty standard input.
     pub fn infra<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Call<'_> {
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         Call {
@@ -108,17 +109,17 @@ impl User {
         }
     }
 
-    /// What is left in `~/.infra`: names with modes, one a line.
+    /// Lists the files in `~/.infra`: names with modes, one per line.
     pub fn files(&self) -> String {
         files_with_modes(&self.infra_home())
     }
 
-    /// The contents of a file in `~/.infra`, if it is there.
+    /// The contents of a file in `~/.infra`, if it exists.
     pub fn file(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.infra_home().join(name)).ok()
     }
 
-    /// Changes the stored session, of which there is one.
+    /// Changes the only stored session.
     pub fn edit_session(&self, change: impl FnOnce(&mut serde_json::Value)) {
         let path = self.infra_home().join("sessions.json");
         let text = self.file("sessions.json").expect("a session");
@@ -142,21 +143,21 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Without a variable that it would have.
+    /// Removes a variable.
     #[must_use]
     pub fn without(mut self, name: impl AsRef<OsStr>) -> Self {
         self.unset.push(name.as_ref().to_owned());
         self
     }
 
-    /// Run by another program, which is given it as its last words.
+    /// Runs the call under another program, which gets it as its last words.
     #[must_use]
     pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         self.under = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
-    /// In another working directory than the user's home.
+    /// Runs in another working directory than the user's home.
     #[must_use]
     pub fn in_directory(mut self, directory: impl AsRef<Path>) -> Self {
         self.directory = Some(directory.as_ref().to_owned());
@@ -170,7 +171,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// What the program reads from its standard input.
+    /// Sets the standard input.
     #[must_use]
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.as_bytes().to_vec());
@@ -190,12 +191,12 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the call to completion.
     pub fn run(self) -> Ran {
         self.start().wait()
     }
 
-    /// Starts it, for tests that do something meanwhile.
+    /// Starts the call, for tests that act while it runs.
     pub fn start(mut self) -> Running {
         let input = self.input.take();
         let (name, limit) = (self.name(), self.limit);
@@ -204,7 +205,7 @@ impl<'a> Call<'a> {
         Running::start(command, name, input, limit)
     }
 
-    /// Starts it with everything on this terminal.
+    /// Starts the call with all streams on this terminal.
     pub(crate) fn spawn_on(self, terminal: &File) -> Child {
         let name = self.name();
         let duplicate = || terminal.try_clone().expect("a file can be duplicated");
@@ -213,7 +214,7 @@ impl<'a> Call<'a> {
         command.spawn().unwrap_or_else(|error| panic!("`{name}` cannot be started: {error}"))
     }
 
-    /// Starts it at a terminal.
+    /// Starts the call at a terminal.
     pub fn start_in_terminal(self) -> Running {
         let (name, limit) = (self.name(), self.limit);
         Running::start_in_terminal(self.command(), name, limit)
@@ -254,7 +255,7 @@ impl<'a> Call<'a> {
 }
 
 impl RecordingBrowser {
-    /// Only writes down what it was asked to open.
+    /// Records the URLs, without following them.
     pub fn recording() -> Self {
         let directory = TempDir::with_prefix("infra-browser-").expect("a temporary directory");
         let environment = vec![
@@ -264,7 +265,7 @@ impl RecordingBrowser {
         Self { directory, environment }
     }
 
-    /// Signs in as `user` at pages that these authorities vouch for.
+    /// Signs in as `user` at pages certified by these CAs.
     pub fn signing_in(user: &str, authorities: &[PathBuf]) -> Self {
         let mut browser = Self::recording();
         let authorities = std::env::join_paths(authorities).expect("paths without colons");
@@ -273,25 +274,25 @@ impl RecordingBrowser {
         browser
     }
 
-    /// Presses "Cancel" on the sign-in page.
+    /// Clicks "Cancel" on the sign-in page.
     pub fn cancelling(authorities: &[PathBuf]) -> Self {
         let mut browser = Self::signing_in("alice", authorities);
         browser.environment.push(("INFRA_TEST_BROWSER_CANCEL".into(), "1".into()));
         browser
     }
 
-    /// Gives a command that opens URLs this browser, and what the browser has to be told.
+    /// Sets this browser, and its instructions, as the browser of a command.
     pub fn prepare(&self, command: &mut Command) {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
     }
 
-    /// What it was asked to open, in order.
+    /// The opened URLs, in order.
     pub fn opened(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self.directory.path().join("opened")).unwrap_or_default();
         log.lines().map(str::to_owned).collect()
     }
 
-    /// The last page it saw, once it saw one; or why it saw none.
+    /// The last page, once the browser reached one, or why it reached none.
     pub fn last_page(&self, limit: Duration) -> Option<String> {
         let read = |name: &str| std::fs::read_to_string(self.directory.path().join(name)).ok();
         crate::wait::until(limit, || read("opened.page").or_else(|| read("opened.error")))

@@ -1,7 +1,7 @@
-//! An OpenID Provider of the tests: honest by default, and hostile in any way a test asks for.
+//! A test OpenID provider: honest by default, and hostile on request.
 //!
-//! Authorization code flow with PKCE (RFC 6749 §4.1, RFC 7636), discovery, RS256, ES256 and EdDSA keys, `iss` in the
-//! authorization response (RFC 9207). It signs in whom the test names, without a page.
+//! Authorization code flow with PKCE (RFC 6749 §4.1, RFC 7636), discovery, RS256, ES256 and EdDSA keys, `iss`
+//! in the authorization response (RFC 9207). It signs in the user that the test chooses, without a page.
 
 mod endpoints;
 mod misbehaviour;
@@ -22,12 +22,12 @@ pub use signing::{Algorithm, Key};
 use crate::authority::Authority;
 use crate::https::{Request, Server};
 
-/// The client that every provider of the tests knows.
+/// The client of every test provider.
 pub const CLIENT_ID: &str = "infra-test-client";
-/// Its secret, which also serves as a canary: it may appear in a token call and nowhere else.
+/// The client secret, which also serves as a canary: it may appear only in a token request.
 pub const CLIENT_SECRET: &str = "canary-client-secret-0123456789abcdef";
 
-/// A running provider; it ends with the value.
+/// A running provider, stopped when dropped.
 pub struct Provider {
     state: Arc<State>,
     authority: Authority,
@@ -35,13 +35,13 @@ pub struct Provider {
     _server: Server,
 }
 
-/// What a provider offers.
+/// The features of a provider.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What follows the origin in the issuer: `""`, or `/oauth2/default` as at Okta's custom servers.
+    /// The path of the issuer: `""`, or `/oauth2/default` as at Okta's custom servers.
     pub issuer_path: String,
     pub client_authentication: ClientAuthentication,
-    /// What ID tokens are signed with.
+    /// The algorithm of ID token signatures.
     pub algorithm: Algorithm,
     pub has_userinfo: bool,
 }
@@ -62,7 +62,7 @@ pub enum Endpoint {
     Revocation,
 }
 
-/// What the person does at the provider.
+/// What the user does at the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Person {
     SignsIn(String),
@@ -83,7 +83,7 @@ struct Inner {
     codes: HashMap<String, endpoints::Grant>,
     spent_codes: HashSet<String>,
     access_tokens: HashMap<String, String>,
-    /// Those that were issued, by the token.
+    /// The issued refresh tokens, by token.
     refresh_tokens: HashMap<String, refresh::Issued>,
     revoked: Vec<String>,
     inactive: HashSet<String>,
@@ -103,7 +103,7 @@ impl Default for Settings {
 }
 
 impl Provider {
-    /// An honest provider that signs in `alice`.
+    /// Starts an honest provider that signs in `alice`.
     pub fn start() -> Self {
         Self::start_with(Settings::default())
     }
@@ -143,12 +143,12 @@ impl Provider {
         &self.issuer
     }
 
-    /// The file for `caFile`.
+    /// The CA file for `caFile`.
     pub fn authority_file(&self) -> PathBuf {
         self.authority.file()
     }
 
-    /// SHA-256 of the public key of its authority.
+    /// SHA-256 of the CA's public key.
     pub fn authority_pin(&self) -> Pin {
         self.authority.pin()
     }
@@ -157,57 +157,57 @@ impl Provider {
         self.authority.certificate()
     }
 
-    /// Who sits at the browser from now on.
+    /// Sets the user at the browser.
     pub fn person(&self, person: Person) {
         self.state.lock().person = person;
     }
 
-    /// Misbehaves like this, and in no other way, from now on.
+    /// Replaces all misbehaviour with this one.
     pub fn misbehave(&self, misbehaviour: Misbehaviour) {
         self.state.lock().misbehaviour = misbehaviour;
     }
 
-    /// Is honest again.
+    /// Restores the honest behaviour.
     pub fn behave(&self) {
         self.misbehave(Misbehaviour::default());
     }
 
-    /// Nobody who has this user name may go on from now on.
+    /// Rejects every later request on behalf of this user.
     pub fn deactivate(&self, user: &str) {
         self.state.lock().inactive.insert(user.to_owned());
     }
 
-    /// How far its clock is ahead of this machine's.
+    /// Sets how far the provider's clock is ahead of this machine's.
     pub fn set_clock(&self, ahead: SignedDuration) {
         self.state.lock().clock = ahead;
     }
 
-    /// The refresh tokens that still count.
+    /// The refresh tokens that are still valid.
     pub fn live_refresh_tokens(&self) -> Vec<String> {
         refresh::live(&self.state.lock())
     }
 
-    /// Every refresh token that was ever issued.
+    /// Every refresh token issued so far.
     pub fn issued_refresh_tokens(&self) -> Vec<String> {
         self.state.lock().refresh_tokens.keys().cloned().collect()
     }
 
-    /// The refresh tokens that were given back, in order.
+    /// The revoked refresh tokens, in order.
     pub fn revoked(&self) -> Vec<String> {
         self.state.lock().revoked.clone()
     }
 
-    /// Signs with new keys of new names from now on, and publishes only these.
+    /// Replaces all keys with new ones under new names, and publishes only these.
     pub fn rotate_keys(&self) {
         self.state.lock().keys = signing::Keys::generate();
     }
 
-    /// How often an endpoint was called.
+    /// The number of calls of an endpoint.
     pub fn calls(&self, endpoint: Endpoint) -> usize {
         self.requests(endpoint).len()
     }
 
-    /// What an endpoint was asked, in order.
+    /// The requests to an endpoint, in order.
     pub fn requests(&self, endpoint: Endpoint) -> Vec<Request> {
         let inner = self.state.lock();
         inner
@@ -222,14 +222,14 @@ impl Provider {
         self.state.lock().requests.clear();
     }
 
-    /// Every code and access token that it issued, and the last ID token: none of them may show anywhere.
+    /// Every issued code and access token, and the last ID token. None of them may appear anywhere.
     pub fn issued_secrets(&self) -> Vec<String> {
         let inner = self.state.lock();
         let codes = inner.codes.keys().chain(&inner.spent_codes);
         codes.chain(inner.access_tokens.keys()).chain(&inner.last_id_token).cloned().collect()
     }
 
-    /// The ID token that was issued last, for replays.
+    /// The last issued ID token, for replays.
     pub fn last_id_token(&self) -> Option<String> {
         self.state.lock().last_id_token.clone()
     }

@@ -1,5 +1,4 @@
-//! A proxy of the kind that organisations have: asked for a tunnel, it connects and passes bytes on. It writes down what
-//! it saw.
+//! A forward proxy as found in organizations: it opens tunnels, forwards bytes and records what it saw.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -11,30 +10,30 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-/// No client under test says less for longer.
+/// Timeout for a silent client.
 const PATIENCE: Duration = Duration::from_secs(20);
 const MAX_HEAD: usize = 8192;
 
-/// What a proxy does with who asks it for a tunnel.
+/// How a proxy handles a tunnel request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Manner {
-    /// Connects to the port that was asked for, on this machine, whatever the name.
+    /// Connects to the requested port on this machine, for any host name.
     Tunnels,
     /// Connects to this port instead.
     LeadsTo(u16),
-    /// The same as [`Manner::Tunnels`] for who brings `user:password`; 407 for everybody else.
+    /// Like [`Manner::Tunnels`] for clients that send `user:password`; responds with 407 to all others.
     AsksFor(&'static str),
     /// 403.
     Refuses,
-    /// Takes the connection and says nothing.
+    /// Accepts the connection and stays silent.
     Hangs,
-    /// Takes the connection and lets it go.
+    /// Accepts the connection and closes it.
     Closes,
     /// Speaks SOCKS 5 (RFC 1928) instead.
     Socks,
 }
 
-/// A running proxy; it ends with the value.
+/// A running proxy, stopped when dropped.
 pub struct Proxy {
     port: u16,
     seen: Arc<Seen>,
@@ -44,9 +43,9 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Seen {
-    /// `host:port`, as it was asked for; of any other request than one for a tunnel, its head.
+    /// The requested `host:port`, or the head of a request other than `CONNECT`.
     targets: Mutex<Vec<String>>,
-    /// Everything that went through, in both directions.
+    /// All forwarded bytes, in both directions.
     bytes: Mutex<Vec<u8>>,
 }
 
@@ -62,14 +61,14 @@ impl Proxy {
                     return;
                 }
                 let (manner, kept, stopped) = (manner.clone(), Arc::clone(&kept), Arc::clone(&stopped));
-                // What breaks here, the client sees.
+                // The client reports a failed connection.
                 thread::spawn(move || serve(client, &manner, &kept, &stopped));
             }
         });
         Self { port, seen, stop, thread: Some(thread) }
     }
 
-    /// What `HTTPS_PROXY` is to be.
+    /// The value for `HTTPS_PROXY`.
     pub fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -78,12 +77,12 @@ impl Proxy {
         self.port
     }
 
-    /// Which tunnels it was asked for, in order, and the head of any other request.
+    /// The requested tunnels in order, and the head of any other request.
     pub fn targets(&self) -> Vec<String> {
         self.seen.targets.lock().expect("nobody panics while writing").clone()
     }
 
-    /// Everything that went through it, in both directions.
+    /// All forwarded bytes, in both directions.
     pub fn bytes(&self) -> Vec<u8> {
         self.seen.bytes.lock().expect("nobody panics while writing").clone()
     }
@@ -127,7 +126,7 @@ fn serve(mut client: TcpStream, manner: &Manner, seen: &Arc<Seen>, stopped: &Ato
     upwards.join().ok()
 }
 
-/// The target of `CONNECT host:port HTTP/1.1`; none where the client is not let through.
+/// The target of `CONNECT host:port HTTP/1.1`; `None` if the client is rejected.
 fn connect_target(
     client: &mut TcpStream,
     manner: &Manner,
@@ -165,7 +164,7 @@ fn connect_target(
         }
         Manner::Hangs => {
             keep();
-            // Until the client loses patience, or the test ends.
+            // Wait until the client times out or the test ends.
             let mut byte = [0];
             while !stopped.load(Ordering::SeqCst) && client.read(&mut byte).ok()? > 0 {}
             None

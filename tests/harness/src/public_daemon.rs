@@ -1,4 +1,4 @@
-//! A daemon with a public name, for which Pebble issues its certificate.
+//! A daemon with a public name and a certificate issued by Pebble.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::provider::Provider;
 use crate::view::View;
 use crate::wait;
 
-/// What users type, without the port.
+/// The host name that users type.
 pub const NAME: &str = "infra.example.test";
 
-/// No order takes longer on a busy machine.
+/// Time limit of an order on a busy machine.
 const ISSUED: Duration = Duration::from_mins(1);
 
-/// The daemon, its provider, its authority, and the view of the machine in which its name leads to it.
+/// The daemon, its provider, its CA, and a view of the machine in which its name resolves.
 pub struct PublicDaemon {
     pub daemon: Daemon,
     pub provider: Provider,
@@ -30,7 +30,8 @@ pub struct PublicDaemon {
 }
 
 impl PublicDaemon {
-    /// Runs, reachable under its name, and has its certificate. `None`, said loudly, where this machine cannot do that.
+    /// Starts a daemon that is reachable by name and has its certificate. Returns `None` and reports a skip
+    /// if this machine does not support that.
     pub fn start(options: Options) -> Option<Self> {
         let mut public = Self::prepare(options, "")?;
         public.lead_to("127.0.0.1");
@@ -39,7 +40,8 @@ impl PublicDaemon {
         Some(public)
     }
 
-    /// Does not run yet, and its name leads nowhere. `more` is added to `tls.acme` (`selfCheck: false`).
+    /// Prepares a daemon that does not run yet, with an unresolvable name. Appends `more` to `tls.acme`
+    /// (`selfCheck: false`).
     pub fn prepare(options: Options, more: &str) -> Option<Self> {
         let (view, provider) = (Arc::new(View::new()?), Provider::start());
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
@@ -54,25 +56,25 @@ impl PublicDaemon {
         Some(Self { daemon, provider, pebble, view })
     }
 
-    /// The name has this address from now on, for the authority and for the daemon.
+    /// Sets the address of the name, for the CA and for the daemon.
     pub fn lead_to(&self, address: &str) {
         self.pebble.names().set(NAME, address);
         self.view.resolve(&[(NAME, address)]);
     }
 
-    /// The address that users are given.
+    /// The address for users.
     pub fn server(&self) -> String {
         format!("{NAME}:{}", self.daemon.port())
     }
 
-    /// What is served for a name; no handshake fails the test.
+    /// Returns what the daemon presents for a name. Fails the test if the handshake fails.
     #[track_caller]
     pub fn shown_for(&self, name: &str) -> Shown {
         let shown = handshake::shake_hands(self.daemon.port(), name, &["http/1.1"]);
         shown.unwrap_or_else(|error| panic!("{name}: {error}\n{}", self.daemon.log()))
     }
 
-    /// Waits until a certificate of Pebble's is served.
+    /// Waits until the daemon serves a certificate of Pebble's.
     #[track_caller]
     pub fn wait_for_certificate(&self) -> Shown {
         let root = self.pebble.root();
@@ -85,30 +87,30 @@ impl PublicDaemon {
         })
     }
 
-    /// Whom a load asks.
+    /// The target of a load.
     pub fn target(&self) -> Target {
         Target { port: self.daemon.port(), name: NAME.to_owned(), roots: self.pebble.root() }
     }
 
-    /// Has it try at once what it would try later.
+    /// Makes the daemon run pending retries now.
     pub fn hurry(&self) {
         hurry(&self.daemon);
     }
 
-    /// What `infrad status` tells of the certificates by ACME.
+    /// Returns the ACME certificates from `infrad status`.
     #[track_caller]
     pub fn status(&self) -> Value {
         status(&self.daemon, "acme")
     }
 }
 
-/// Has a daemon read its files anew, and try at once what it would try later.
+/// Makes a daemon reload its files and run pending retries now.
 pub fn hurry(daemon: &Daemon) {
     let process = i32::try_from(daemon.process()).ok().and_then(rustix::process::Pid::from_raw);
     rustix::process::kill_process(process.expect("a process"), Signal::HUP).expect("it runs");
 }
 
-/// What `infrad status` tells of the certificates of a source.
+/// Returns the certificates of a source from `infrad status`.
 #[track_caller]
 pub fn status(daemon: &Daemon, source: &str) -> Value {
     let told = daemon.infrad(["status", "--json"]).wait().expect(0);
@@ -117,7 +119,7 @@ pub fn status(daemon: &Daemon, source: &str) -> Value {
     found.unwrap_or_else(|| panic!("nothing is told of {source}\n{told}"))
 }
 
-/// `tls` of a configuration that has [`NAME`] certified at this directory.
+/// The `tls` section of a configuration with a certificate for [`NAME`] from this directory.
 pub fn settings(directory: &str, authority: &Path, validation_port: u16, more: &str) -> String {
     let more = if more.is_empty() { String::new() } else { format!(", {more}") };
     format!(

@@ -1,4 +1,5 @@
-//! The Chromium of this machine as the `BROWSER` of a login, driven by what `tests/peers/install` installs.
+//! This machine's Chromium as the `BROWSER` of a login, driven by a script that `tests/peers/install`
+//! installs.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,23 +14,23 @@ use tempfile::TempDir;
 use crate::program::Call;
 use crate::{peers, wait};
 
-/// A browser starts, signs in and takes pictures in seconds, on a busy machine too.
+/// Time limit for start, sign-in and screenshots on a busy machine; usually they take seconds.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// A browser with a person at it; what they see is reported at the end.
+/// A browser with a user; it reports at the end what the user saw.
 pub struct RealBrowser {
     directory: TempDir,
     environment: Vec<(&'static str, OsString)>,
 }
 
 impl RealBrowser {
-    /// One that trusts the authority with this key, beside the usual ones. `None`, said loudly, where there is none; in
-    /// continuous integration (`CI=true`) that fails the test.
+    /// A browser that trusts the CA with this key, in addition to the usual ones. Returns `None` and reports
+    /// a skip without Chromium; in continuous integration (`CI=true`) that fails the test.
     pub fn trusting(authority: &Pin) -> Option<Self> {
         let folder = peers::find("browser", "node_modules")?;
         let chromium = peers::find_program("chromium")?;
         let directory = TempDir::with_prefix("infra-real-browser-").expect("a temporary directory");
-        // Two words, each quoted: as a user may write it.
+        // Two quoted words, as a user may write them.
         let program = format!("'{}' '{}'", peers::node().display(), folder.join("drive.mjs").display());
         let environment = vec![
             ("BROWSER", program.into()),
@@ -40,35 +41,35 @@ impl RealBrowser {
         Some(Self { directory, environment })
     }
 
-    /// The person presses "Cancel".
+    /// The user clicks "Cancel".
     #[must_use]
     pub fn cancelling(mut self) -> Self {
         self.environment.push(("DRIVE_CANCEL", "1".into()));
         self
     }
 
-    /// The provider asks the person for nothing.
+    /// The provider signs in the user without a page.
     #[must_use]
     pub fn without_a_form(mut self) -> Self {
         self.environment.push(("DRIVE_NO_FORM", "1".into()));
         self
     }
 
-    /// Other programs on 127.0.0.1 have set this many bytes of cookies.
+    /// Sets this many bytes of cookies on 127.0.0.1, as other local programs may.
     #[must_use]
     pub fn with_cookies(mut self, bytes: usize) -> Self {
         self.environment.push(("DRIVE_COOKIES", bytes.to_string().into()));
         self
     }
 
-    /// A second tab brings the response too, as a reload does. It is the one that is reported.
+    /// A second tab delivers the response, too, as a reload does. The report is about that tab.
     #[must_use]
     pub fn coming_again(mut self) -> Self {
         self.environment.push(("DRIVE_AGAIN", "1".into()));
         self
     }
 
-    /// With `UPDATE=1` keeps pictures of the last page in `folder`: wide and narrow, light and dark.
+    /// With `UPDATE=1`, stores screenshots of the last page in `folder`: wide and narrow, light and dark.
     #[must_use]
     pub fn picturing_on_update(mut self, folder: &Path, name: &str) -> Self {
         if std::env::var_os("UPDATE").is_none() {
@@ -84,7 +85,7 @@ impl RealBrowser {
         self.environment.iter().fold(call, |call, (name, value)| call.env(name, value))
     }
 
-    /// What the person saw, once the browser is closed.
+    /// The report of the browser after it closed.
     pub fn report(&self) -> Value {
         let report = self.directory.path().join("report");
         let text = wait::until(LIMIT, || std::fs::read_to_string(&report).ok());

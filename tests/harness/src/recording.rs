@@ -1,4 +1,4 @@
-//! Records what a person at a terminal sees, command by command, as an asciinema cast (version 2).
+//! Records a user's terminal session, command by command, as an asciinema cast (version 2).
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -15,10 +15,10 @@ use crate::program::{Call, replace_varying, terminal};
 
 const COLUMNS: u16 = 100;
 const ROWS: u16 = 30;
-/// How fast a person types, and how long they read before they type.
+/// Typing speed, and reading time before typing.
 const KEY: Duration = Duration::from_millis(45);
 const READING: Duration = Duration::from_millis(1500);
-/// No command of a recording takes longer.
+/// Time limit of each command.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A terminal session that grows command by command.
@@ -28,7 +28,7 @@ pub struct Recording {
     replacements: Vec<(String, String)>,
 }
 
-/// A command of the recording while it runs.
+/// A running command of the recording.
 pub struct Shown<'a> {
     recording: &'a mut Recording,
     keyboard: File,
@@ -42,18 +42,18 @@ impl Recording {
         Self { events: Vec::new(), clock: Duration::ZERO, replacements: Vec::new() }
     }
 
-    /// Writes `name` wherever `text` stands.
+    /// Replaces `text` with `name` everywhere.
     pub fn replace(&mut self, text: impl Into<String>, name: &str) {
         self.replacements.push((text.into(), name.to_owned()));
     }
 
-    /// Shows a comment, as somebody would type it.
+    /// Types a shell comment.
     pub fn say(&mut self, comment: &str) {
         self.type_line(&format!("# {comment}"));
     }
 
-    /// Types `line`, runs `call`, which is what the line says, and lets `act` do what the person does meanwhile. It has to
-    /// end with `code`.
+    /// Types `line`, runs the matching `call`, and runs `act` for the user's input. Fails the test unless the
+    /// exit code is `code`.
     #[track_caller]
     pub fn run(&mut self, line: &str, call: Call<'_>, code: i32, act: impl FnOnce(&mut Shown<'_>)) {
         self.type_line(line);
@@ -61,13 +61,13 @@ impl Recording {
         let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&screen, size).expect("a terminal has a size");
         let mut child = call.env("TERM", "xterm-256color").spawn_on(&screen);
-        // Its other side ends with the last that holds it.
+        // The controlling side ends when the last holder closes this side.
         drop(screen);
         let (sender, pieces) = mpsc::channel();
         let mut reader = keyboard.try_clone().expect("a file can be duplicated");
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // It ends with the last process that holds the other side.
+            // Ends when the last process closes the other side.
             while let Ok(length @ 1..) = reader.read(&mut buffer) {
                 let _ = sender.send(buffer.get(..length).unwrap_or_default().to_vec());
             }
@@ -85,7 +85,8 @@ impl Recording {
         assert_eq!(status.and_then(|status| status.code()), Some(code), "`{line}` ended otherwise\n{seen}");
     }
 
-    /// Everything as lines of text: what was drawn for a moment only is left out, and what differs from run to run replaced.
+    /// The session as lines of text, without progress output and with replacements for values that differ
+    /// between runs.
     pub fn text(&self) -> String {
         let all: String = self.events.iter().map(|(_, text)| text.as_str()).collect();
         text_of(&self.replaced(&all))
@@ -144,7 +145,7 @@ impl Default for Recording {
 }
 
 impl Shown<'_> {
-    /// Waits until `look` finds something in what was shown by this command.
+    /// Waits until `look` finds something in the output of this command.
     #[track_caller]
     pub fn wait_for<T>(&mut self, what: &str, look: impl Fn(&str) -> Option<T>) -> T {
         let found = crate::wait::until(LIMIT, || {
@@ -154,7 +155,7 @@ impl Shown<'_> {
         found.unwrap_or_else(|| panic!("{what} was never shown\n{}", self.seen))
     }
 
-    /// Lets time pass, as a person does who reads or signs in.
+    /// Pauses like a user who reads or signs in.
     pub fn pause(&mut self, time: Duration) {
         let begin = Instant::now();
         while begin.elapsed() < time {
@@ -171,7 +172,7 @@ impl Shown<'_> {
         if let Ok(first) = self.pieces.recv_timeout(patience) {
             let mut bytes = first;
             bytes.extend(self.pieces.try_iter().flatten());
-            // A character that was cut in two is rare, and only a little ugly.
+            // A split multi-byte character is rare, and only looks odd.
             let text = String::from_utf8_lossy(&bytes).into_owned();
             self.seen.push_str(&text);
             let at = self.recording.clock + self.begin.elapsed();
@@ -186,7 +187,7 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// The lines that stay on the screen, without what is drawn from run to run otherwise.
+/// Returns the lines that stay on the screen, without output that varies between runs.
 fn text_of(output: &str) -> String {
     let pattern = |text: &str| Regex::new(text).expect("a sound pattern");
     let plain = pattern("\u{1b}\\[[0-9;?]*[A-Za-z]").replace_all(output, "\r").replace("\r\n", "\n");

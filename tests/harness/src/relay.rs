@@ -1,4 +1,5 @@
-//! A daemon of somebody else that forwards every call to the real one: a man in the middle with a certificate of his own.
+//! An attacker's daemon that forwards every call to the real one: a man in the middle with its own
+//! certificate.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,7 @@ use crate::authority::Authority;
 use crate::daemon::Daemon;
 use crate::https::{Answer, Delivery, Request, Server};
 
-/// A running relay; it ends with the value.
+/// A running relay, stopped when dropped.
 pub struct Relay {
     authority: Authority,
     server: Server,
@@ -18,7 +19,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Relays everything to `daemon`, and tells its own pin as the daemon's.
+    /// Relays every request to `daemon`, and reports its own pin instead of the daemon's.
     pub fn to(daemon: &Daemon) -> Self {
         let authority = Authority::new();
         let (api, pin) = (daemon.api(), authority.pin());
@@ -43,7 +44,7 @@ impl Relay {
         self.authority.pin()
     }
 
-    /// What was relayed, as `METHOD PATH`.
+    /// The relayed requests as `METHOD PATH`.
     pub fn relayed(&self) -> Vec<String> {
         let requests = self.requests.lock().expect("nobody panics while relaying");
         requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect()

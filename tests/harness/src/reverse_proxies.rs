@@ -1,4 +1,4 @@
-//! The reverse proxies that `docs/proxies.md` is about: real ones, run with the configurations that stand there.
+//! The real reverse proxies of `docs/proxies.md`, run with the configurations from that page.
 
 mod client;
 mod documentation;
@@ -23,12 +23,12 @@ use crate::ports::Ports;
 use crate::program::Running;
 use crate::wait;
 
-/// The name under which every proxy serves the service.
+/// The host name of the service behind each proxy.
 pub const HOST: &str = "echo.example.com";
-/// The name under which the proxies know the daemon.
+/// The host name of the daemon for the proxies.
 pub const DAEMON: &str = "infra.example.com";
 
-/// All of them were ready within a second.
+/// Start timeout; every proxy was ready within a second.
 const READY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Kind {
     Envoy,
 }
 
-/// A running proxy in front of a service; it ends with the value.
+/// A running proxy in front of a service, stopped when dropped.
 pub struct ReverseProxy {
     kind: Kind,
     ports: Ports,
@@ -48,11 +48,11 @@ pub struct ReverseProxy {
     _directory: TempDir,
 }
 
-/// Where a proxy asks: the daemon, or who plays it.
+/// The authorization server of a proxy: the daemon, or a fake of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     pub port: u16,
-    /// The certificate of the authority that the proxy is told to trust.
+    /// The CA certificate that the proxy trusts.
     pub authority: &'a Path,
 }
 
@@ -61,7 +61,7 @@ impl Kind {
         [Self::Nginx, Self::Caddy, Self::Traefik, Self::Envoy]
     }
 
-    /// The heading under which its configuration stands.
+    /// The heading of its configuration on the page.
     fn heading(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
@@ -71,8 +71,8 @@ impl Kind {
         }
     }
 
-    /// The program with its arguments, its configuration being in `directory`; `None`, said loudly, where it is not
-    /// installed.
+    /// The command line, with the configuration in `directory`. Returns `None` and reports a skip if the
+    /// proxy is not installed.
     fn command(self, directory: &Path) -> Option<Command> {
         let installed = |name: &str| Some(peers::find(name, &format!("bin/{name}"))?.join("bin").join(name));
         let mut command = match self {
@@ -103,12 +103,12 @@ impl Kind {
 }
 
 impl ReverseProxy {
-    /// Starts it as `docs/proxies.md` has it; `None`, said loudly, where it is not installed.
+    /// Starts the proxy as in `docs/proxies.md`. Returns `None` and reports a skip if it is not installed.
     pub fn start(kind: Kind, asked: Asked<'_>, service: &EchoService) -> Option<Self> {
         Self::start_with(kind, asked, service, |_| {})
     }
 
-    /// The same, with the text of its configuration changed first.
+    /// Like [`Self::start`], with a change to the configuration text.
     pub fn start_with(
         kind: Kind,
         asked: Asked<'_>,
@@ -139,18 +139,18 @@ impl ReverseProxy {
         Some(proxy)
     }
 
-    /// A connection over TLS and HTTP/1.1, on which a test writes what it likes.
+    /// Opens a TLS connection with HTTP/1.1 for arbitrary bytes.
     pub fn connect(&self) -> Connection {
         self.try_connect().unwrap_or_else(|error| panic!("{:?}: {error}\n{}", self.kind, self.output()))
     }
 
-    /// A connection over TLS and HTTP/2, with one stream.
+    /// Opens a TLS connection with HTTP/2 and one stream.
     pub fn connect_http2(&self) -> Stream {
         let connection = client::dial(self.ports.all()[0], self.authority.certificate(), &[b"h2"]);
         Stream::over(connection.unwrap_or_else(|error| panic!("{:?}: {error}\n{}", self.kind, self.output())))
     }
 
-    /// Everything it has said so far.
+    /// All output so far.
     pub fn output(&self) -> String {
         self.running.output()
     }
@@ -160,7 +160,7 @@ impl ReverseProxy {
         Ok(Connection::over(stream))
     }
 
-    /// Traefik answers 404 until it has read its routes.
+    /// Traefik responds with 404 until it has read its routes.
     fn wait_until_ready(&mut self) {
         let ready = wait::until(READY, || {
             assert!(self.running.is_running(), "{:?} ended at once\n{}", self.kind, self.running.output());

@@ -1,4 +1,4 @@
-//! What scanners of TLS servers find at a port of 127.0.0.1.
+//! Findings of TLS scanners at a port of 127.0.0.1.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,11 +10,13 @@ use tempfile::TempDir;
 use crate::peers;
 use crate::program::{Ran, Running};
 
-/// More than a scan takes on a busy machine.
+/// Time limit of a scan on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// What sslyze finds to be against Mozilla's modern profile; fails the test unless the chain is in order and leads to the
-/// authority in this file. `None`, said loudly, where it is not installed.
+/// Returns the violations of Mozilla's modern profile that sslyze finds. Fails the test unless the chain is
+/// in order and leads to the CA in this file.
+///
+/// Returns `None` and reports a skip if sslyze is not installed.
 #[track_caller]
 pub fn find_with_sslyze(port: u16, name: &str, authority: &Path) -> Option<Vec<String>> {
     let program = peers::find("sslyze", "bin/sslyze")?.join("bin/sslyze");
@@ -27,7 +29,7 @@ pub fn find_with_sslyze(port: u16, name: &str, authority: &Path) -> Option<Vec<S
     for good in ["OK - Certificate is trusted", "OK - Order is valid"] {
         assert!(ran.stdout.contains(good), "{good:?} is not found\n{ran}");
     }
-    // The control: it came to a judgement.
+    // Control: the scan reached a verdict.
     let Some((_, judgement)) =
         ran.stdout.split_once("Checking results against Mozilla's \"modern\" configuration")
     else {
@@ -40,8 +42,9 @@ pub fn find_with_sslyze(port: u16, name: &str, authority: &Path) -> Option<Vec<S
     Some(found)
 }
 
-/// What testssl.sh finds above `LOW`, as `id: finding`, with the authority in this file as a root. `None`, said loudly,
-/// where it is not installed.
+/// Returns testssl.sh's findings above `LOW` as `id: finding`, with the CA in this file as a root.
+///
+/// Returns `None` and reports a skip if testssl.sh is not installed.
 #[track_caller]
 pub fn find_with_testssl(port: u16, name: &str, authority: &Path) -> Option<Vec<String>> {
     let program = peers::find_program("testssl")?;
@@ -55,20 +58,21 @@ pub fn find_with_testssl(port: u16, name: &str, authority: &Path) -> Option<Vec<
         .arg(&file)
         .arg(format!("https://{name}:{port}/v1/server"))
         .current_dir(directory.path());
-    // Its code counts findings of every kind.
+    // The exit code counts findings of every severity.
     let ran = run(command, "testssl");
     let findings = std::fs::read(&file).unwrap_or_default();
     let findings: Vec<Value> =
         serde_json::from_slice(&findings).unwrap_or_else(|error| panic!("no findings: {error}\n{ran}"));
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
-    // The control: the scan came to its end, and did not give up on the server.
+    // Control: the scan completed, without giving up on the server.
     for id in ["TLS1_3", "cert_chain_of_trust", "LUCKY13"] {
         let is_found = findings.iter().any(|finding| finding["id"] == id && finding["severity"] == "OK");
         assert!(is_found, "{id} is not found to be good\n{ran}");
     }
     let is_harmless = |finding: &&Value| match text(finding, "severity").as_str() {
         "OK" | "INFO" | "LOW" => true,
-        // It hangs up at once, so that the ticket, which comes after the handshake in TLS 1.3, may miss it.
+        // testssl.sh disconnects immediately, so it may miss the ticket, which TLS 1.3 sends after the
+        // handshake.
         "WARN" => finding["id"] == "sessionresumption_ticket",
         _ => false,
     };

@@ -1,4 +1,4 @@
-//! A desktop's keyring: GNOME Keyring behind a D-Bus session of its own, in a throw-away directory.
+//! A desktop keyring: GNOME Keyring on its own D-Bus session, in a temporary directory.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,14 +20,14 @@ const DESTINATION: &str = "--dest=org.freedesktop.secrets";
 const SERVICE: &str = "/org/freedesktop/secrets";
 const LOGIN: &str = "/org/freedesktop/secrets/collection/login";
 
-/// A session bus, and the keyring on it, if there is one. Both end with the value.
+/// A session bus with an optional keyring. Both stop when dropped.
 pub struct SecretService {
     keyring: Option<Running>,
     _bus: Running,
     directory: TempDir,
 }
 
-/// Somebody who listens to everything on the bus.
+/// A monitor of all bus messages.
 pub struct Tap<'a> {
     listener: Child,
     heard: PathBuf,
@@ -35,7 +35,7 @@ pub struct Tap<'a> {
 }
 
 impl SecretService {
-    /// With a keyring that is unlocked. `None`, said loudly, where a program of it is not installed.
+    /// Starts an unlocked keyring. Returns `None` and reports a skip if a required program is not installed.
     pub fn unlocked() -> Option<Self> {
         let mut service = Self::without_keyring()?;
         service.start_keyring(&["--unlock"]);
@@ -43,7 +43,7 @@ impl SecretService {
         Some(service)
     }
 
-    /// With a keyring that nobody ever unlocked: it has no collection.
+    /// Starts a keyring that was never unlocked, so it has no collection.
     pub fn without_collection() -> Option<Self> {
         let mut service = Self::without_keyring()?;
         service.start_keyring(&[]);
@@ -51,7 +51,7 @@ impl SecretService {
         Some(service)
     }
 
-    /// A bus that nobody answers on.
+    /// Starts a bus without a keyring.
     pub fn without_keyring() -> Option<Self> {
         for program in ["dbus-daemon", "dbus-send", "dbus-monitor", "gnome-keyring-daemon", "secret-tool"] {
             peers::find_program(program)?;
@@ -59,7 +59,7 @@ impl SecretService {
         let directory = TempDir::with_prefix("infra-keyring-").expect("a temporary directory");
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).expect("our own");
         let configuration = directory.path().join("bus.conf");
-        // It starts nothing by itself, and lets everybody listen, as a session bus does.
+        // No service activation, and everyone may monitor the bus, as on a real session bus.
         let text = format!(
             "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
              <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
@@ -74,24 +74,24 @@ impl SecretService {
         Some(Self { keyring: None, _bus: bus, directory })
     }
 
-    /// What `DBUS_SESSION_BUS_ADDRESS` is to be.
+    /// The value for `DBUS_SESSION_BUS_ADDRESS`.
     pub fn address(&self) -> String {
         format!("unix:path={}", self.directory.path().join("bus").display())
     }
 
-    /// A call of `infra` in this desktop session.
+    /// Runs a call of `infra` in this desktop session.
     pub fn joined<'a>(&self, call: Call<'a>) -> Call<'a> {
         call.env("DBUS_SESSION_BUS_ADDRESS", self.address())
     }
 
-    /// Locks it, as a screen saver does.
+    /// Locks the keyring, as a screen saver does.
     #[track_caller]
     pub fn lock(&self) {
         let paths = format!("array:objpath:{LOGIN}");
         self.send(&[SERVICE, "org.freedesktop.Secret.Service.Lock", &paths]).expect("it can be locked");
     }
 
-    /// What is held for the server at `origin`.
+    /// The stored secret for the server at `origin`.
     pub fn entry(&self, origin: &str) -> Option<String> {
         let output =
             self.tool("secret-tool").args(["lookup", "service", "infra", "username", origin]).output();
@@ -99,7 +99,7 @@ impl SecretService {
         output.status.success().then(|| String::from_utf8(output.stdout).expect("a text"))
     }
 
-    /// Puts another entry for the server at `origin` beside what is there.
+    /// Adds another entry for the server at `origin`.
     #[track_caller]
     pub fn add(&self, origin: &str, secret: &str) {
         let mut command = self.tool("secret-tool");
@@ -118,7 +118,7 @@ impl SecretService {
         assert!(child.wait().expect("our own child").success(), "secret-tool could not store");
     }
 
-    /// Removes everything that is held for the server at `origin`.
+    /// Removes all entries for the server at `origin`.
     #[track_caller]
     pub fn remove(&self, origin: &str) {
         let mut command = self.tool("secret-tool");
@@ -126,13 +126,13 @@ impl SecretService {
         assert!(status.is_ok_and(|status| status.success()), "secret-tool could not clear");
     }
 
-    /// Stops the keyring in the middle of whatever it does: it stays on the bus, and answers nothing.
+    /// Suspends the keyring: it stays on the bus without responding.
     #[track_caller]
     pub fn freeze(&self) {
         self.keyring.as_ref().expect("a keyring").signal(Signal::STOP);
     }
 
-    /// Kills it.
+    /// Kills the keyring.
     #[track_caller]
     pub fn kill(&mut self) {
         let mut keyring = self.keyring.take().expect("a keyring");
@@ -140,7 +140,7 @@ impl SecretService {
         keyring.wait_for_end(READY).expect("nothing survives SIGKILL");
     }
 
-    /// Listens to everything that is said from now on.
+    /// Starts monitoring the bus.
     pub fn tap(&self) -> Tap<'_> {
         let heard = self.directory.path().join("heard");
         let file = File::create(&heard).expect("a file");
@@ -166,7 +166,7 @@ impl SecretService {
         assert!(ready.is_some(), "the keyring never had {path} as its default");
     }
 
-    /// Calls a method of the keyring: its answer.
+    /// Calls a method of the keyring and returns the reply.
     fn send(&self, words: &[&str]) -> Option<String> {
         let output =
             self.tool("dbus-send").args(["--session", "--print-reply", DESTINATION]).args(words).output();
@@ -189,27 +189,27 @@ impl SecretService {
 }
 
 impl Tap<'_> {
-    /// Everything that was said so far, as it crossed the bus.
+    /// All messages so far, byte for byte.
     pub fn heard(&self) -> Vec<u8> {
         self.catch_up();
         std::fs::read(&self.heard).expect("our own file")
     }
 
-    /// Waits until this was said.
+    /// Waits for a message with this text.
     pub fn wait_for(&self, text: &str) {
         let read = || std::fs::read(&self.heard).unwrap_or_default();
         let heard = wait::until(READY, || memmem::find(&read(), text.as_bytes()).map(drop));
         assert!(heard.is_some(), "{text} was never said on the bus");
     }
 
-    /// Says something in the clear, as a control.
+    /// Sends a plaintext message, as a control.
     pub fn say(&self, text: &str) {
         let mut command = self.service.tool("dbus-send");
         command.args(["--session", "/infra/test", "infra.test.Said"]).arg(format!("string:{text}"));
         assert!(command.status().is_ok_and(|status| status.success()), "dbus-send failed");
     }
 
-    /// What was said before a mark that was heard was heard, too.
+    /// Sends a mark and waits for it: every message before it is then recorded, too.
     fn catch_up(&self) {
         let mark = format!("mark-{}", infra_shared::random::alphanumeric(20));
         let heard = wait::until(READY, || {

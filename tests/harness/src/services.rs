@@ -1,4 +1,4 @@
-//! Services of a daemon, and how they ask it.
+//! Services of a test daemon, and their requests to it.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,10 +10,11 @@ use crate::api::{Answered, Api};
 use crate::daemon::{Daemon, ProviderEntry};
 use crate::provider::Provider;
 
-/// What services of tests prove themselves with.
+/// The credential of all test services.
 pub const CREDENTIAL: &str = "canary-service-credential-0123456789";
 
-/// A running daemon with these services, each as a YAML section; `CREDENTIAL` in it stands for a reference to [`CREDENTIAL`].
+/// Starts a daemon with these services, each a YAML section in which `CREDENTIAL` becomes a reference to
+/// [`CREDENTIAL`].
 pub fn daemon(provider: &Provider, services: &[&str]) -> Daemon {
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
     let credential = format!("'{}'", credential_in(daemon.directory()));
@@ -26,14 +27,14 @@ pub fn daemon(provider: &Provider, services: &[&str]) -> Daemon {
     daemon
 }
 
-/// A file of mode 0600 in `directory` that holds [`CREDENTIAL`], as configurations refer to it.
+/// Writes [`CREDENTIAL`] to a file of mode 0600 in `directory`, and returns its reference.
 pub fn credential_in(directory: &Path) -> String {
     let path = directory.join("service-credential");
     write_private(&path, CREDENTIAL);
     format!("file:{}", path.display())
 }
 
-/// Writes a file that only its owner may read.
+/// Writes a file with mode 0600.
 pub fn write_private(path: &Path, text: &str) {
     use std::io::Write;
 
@@ -49,13 +50,13 @@ pub fn write_private(path: &Path, text: &str) {
     fs::rename(&beside, path).expect("a file of the test");
 }
 
-/// Asks for a token that `audience` takes.
+/// Requests an audience token for `audience`.
 pub fn ask_token(api: &Api, session_token: &str, audience: &str) -> Answered {
     let body = json!({ "audience": audience });
     Answered::of(api.request("POST", "/v1/tokens").bearer_auth(session_token).json(&body))
 }
 
-/// A token that `audience` takes.
+/// Returns an audience token for `audience`.
 #[track_caller]
 pub fn token(api: &Api, session_token: &str, audience: &str) -> String {
     let answered = ask_token(api, session_token, audience);
@@ -63,25 +64,25 @@ pub fn token(api: &Api, session_token: &str, audience: &str) -> String {
     answered.json()["token"].as_str().expect("a token").to_owned()
 }
 
-/// Asks as `service` whose token this is.
+/// Introspects a token as `service`.
 pub fn introspect(api: &Api, service: &str, token: &str) -> Answered {
     let request = api.request("POST", "/v1/introspect").basic_auth(service, Some(CREDENTIAL));
     Answered::of(request.form(&[("token", token)]))
 }
 
-/// Asks as a reverse proxy in front of `service`.
+/// Validates a token as a reverse proxy in front of `service` does.
 pub fn verify(api: &Api, service: &str, token: &str) -> Answered {
     api.get_as(&format!("/v1/verify/{service}"), token)
 }
 
-/// Asks as the API server of `cluster`.
+/// Reviews a token as the API server of `cluster` does.
 pub fn review(api: &Api, cluster: &str, token: &str, audiences: &[&str]) -> Answered {
     let body = token_review(token, audiences);
     let path = format!("/v1/kubernetes/{cluster}/tokenreview");
     Answered::of(api.request("POST", &path).bearer_auth(CREDENTIAL).json(&body))
 }
 
-/// What an API server sends.
+/// The request body of an API server.
 pub fn token_review(token: &str, audiences: &[&str]) -> Value {
     json!({
         "apiVersion": "authentication.k8s.io/v1",

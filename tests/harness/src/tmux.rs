@@ -1,4 +1,4 @@
-//! A terminal whose screen can be read: programs that only show themselves to a person run in tmux.
+//! A readable terminal: runs programs that need a terminal in tmux.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,18 +8,18 @@ use tempfile::TempDir;
 
 use crate::{peers, wait};
 
-/// Nothing that is typed takes longer to be answered.
+/// Time limit for a response to typed input.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A tmux of its own with one window; it ends, with what runs in it, when the value is dropped.
+/// A tmux server with one window, stopped together with its programs when dropped.
 pub struct Screen {
     tmux: PathBuf,
     folder: TempDir,
 }
 
 impl Screen {
-    /// Starts `command` in a window of this size, with these variables and no others. `None`, said loudly, where tmux is
-    /// not installed.
+    /// Starts `command` in a window of this size, with only these variables. Returns `None` and reports a
+    /// skip if tmux is not installed.
     pub fn start(command: &[&str], variables: &[(&str, &str)], width: usize, height: usize) -> Option<Self> {
         let tmux = peers::find_program("tmux")?;
         let screen =
@@ -47,17 +47,17 @@ impl Screen {
         self.tell(&["send-keys", key]);
     }
 
-    /// What is to be seen, without the spaces at the ends of lines.
+    /// The visible text, without trailing spaces.
     pub fn text(&self) -> String {
         self.tell(&["capture-pane", "-p"])
     }
 
-    /// The same, with each line whole that was too long for the window.
+    /// Like [`Self::text`], with wrapped lines joined.
     pub fn unbroken(&self) -> String {
         self.tell(&["capture-pane", "-p", "-J"])
     }
 
-    /// Waits until `look` finds what it looks for on the screen.
+    /// Waits until `look` finds something on the screen.
     #[track_caller]
     pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&str) -> Option<T>) -> T {
         wait::until(LIMIT, || look(&self.text()))

@@ -1,5 +1,5 @@
-//! Servers between the daemon and those who keep its root keys. They pass every request on, but for the one that is to
-//! fail: the `n`th to any of them.
+//! Servers between the daemon and its root key backends. They forward every request except the planned
+//! failure: the `n`th request to any of them.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -15,31 +15,31 @@ use crate::ports::Ports;
 use crate::wait;
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
-/// A door is opened at once.
+/// Timeout for a gate to open.
 const OPENED: Duration = Duration::from_secs(10);
-/// What belongs to a connection or to the transport, and not to the request.
+/// Headers of the connection or the transport, not of the request.
 const OF_THE_CONNECTION: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody listens, from then on.
+    /// The ports are closed from this request on.
     Refused,
-    /// The connection is reset before anything can be sent, so many times.
+    /// This many connections are reset before the client can send anything.
     Reset { times: usize },
-    /// It is done, and the connection breaks in the place of the answer.
+    /// The backend processes the request, and the connection breaks before the response.
     Lost,
-    /// This status, and a text that says nothing.
+    /// A response with this status and a meaningless body.
     Status(u16),
-    /// It is done, and the connection breaks in the middle of the answer.
+    /// The backend processes the request, and the connection breaks within the response.
     CutShort,
-    /// 200, and a page for people.
+    /// Status 200 with an HTML page.
     Garbage,
-    /// No answer for as long as somebody waits.
+    /// No response until the client times out.
     Stalled,
 }
 
-/// What fails when, of all requests to the servers of one test.
+/// The planned failure among all requests to the servers of one test.
 #[derive(Default)]
 pub struct Faults {
     state: Mutex<State>,
@@ -52,11 +52,11 @@ struct State {
     planned: Option<(usize, Failure)>,
     is_reached: bool,
     turned_away_before: usize,
-    /// Keys and tokens that went through.
+    /// Forwarded keys and tokens.
     secrets: Vec<String>,
 }
 
-/// A server between the daemon and another; it ends with the value.
+/// A server between the daemon and a backend, stopped when dropped.
 pub struct Unreliable {
     authority: Authority,
     ports: Ports,
@@ -64,7 +64,7 @@ pub struct Unreliable {
 }
 
 impl Faults {
-    /// Lets the `n`th request from now fail.
+    /// Makes the `n`th request from now fail.
     pub fn plan(&self, n: usize, failure: Failure) {
         let turned_away_before = self.turned_away();
         let mut state = self.state();
@@ -75,7 +75,7 @@ impl Faults {
         self.set_doors(&state);
     }
 
-    /// Lets nothing fail any more; all of them listen again.
+    /// Cancels all failures and opens all gates.
     pub fn lift(&self) {
         let mut state = self.state();
         state.planned = None;
@@ -87,31 +87,31 @@ impl Faults {
         }
     }
 
-    /// Whether the planned failure happened; of one that is [`Failure::Refused`] nobody can see it.
+    /// Returns `true` if the planned failure happened. [`Failure::Refused`] cannot be observed.
     pub fn is_reached(&self) -> bool {
         let turned_away = self.turned_away();
         let state = self.state();
         state.is_reached || turned_away > state.turned_away_before
     }
 
-    /// Keys and tokens that went through.
+    /// Keys and tokens that were forwarded.
     pub fn secrets(&self) -> Vec<String> {
         self.state().secrets.clone()
     }
 
-    /// Counts a request, and says how it fails.
+    /// Counts a request, and returns its failure.
     fn next(&self) -> Option<Failure> {
         let mut state = self.state();
         state.requests += 1;
         let failure = state.planned.filter(|(n, _)| *n == state.requests).map(|(_, failure)| failure);
-        // Whoever knocks when the doors are shut never comes so far.
+        // Requests to closed or resetting gates never reach this point.
         let failure = failure.filter(|failure| !matches!(failure, Failure::Refused | Failure::Reset { .. }));
         state.is_reached |= failure.is_some();
         self.set_doors(&state);
         failure
     }
 
-    /// Before a request that finds no open door, the doors are shut. Every request has a connection of its own.
+    /// Closes the gates before a request that must fail to connect. Every request has its own connection.
     fn set_doors(&self, state: &State) {
         let door = match state.planned {
             Some((n, Failure::Refused)) if state.requests + 1 >= n => Door::Shut,
@@ -147,7 +147,7 @@ impl Faults {
 }
 
 impl Unreliable {
-    /// Passes on to `to`, which `trust` accepts.
+    /// Forwards to `to`, authenticated by `trust`.
     pub fn before(to: String, trust: &Trust, faults: &Arc<Faults>) -> Self {
         let client = http::async_client(trust, LIMITS, true, &http::Proxies::none()).expect("a client");
         let (authority, ports, gate) = (Authority::new(), Ports::reserve(1), Arc::new(Gate::default()));
@@ -165,7 +165,7 @@ impl Unreliable {
         format!("https://127.0.0.1:{}", self.ports.all()[0])
     }
 
-    /// The certificate of its authority, for `caFile`.
+    /// The CA certificate, for `caFile`.
     pub fn authority_file(&self) -> PathBuf {
         self.authority.file()
     }
@@ -192,7 +192,7 @@ async fn pass_on(client: &reqwest::Client, faults: &Faults, to: &str, request: R
     let method = request.method.parse().expect("the method of a request");
     faults.note_secrets(&request.body);
     let mut passed_on = client.request(method, format!("{to}{}", request.path));
-    // The host, too: signatures cover it.
+    // Including `Host`, because signatures cover it.
     for (name, value) in &request.headers {
         if !OF_THE_CONNECTION.contains(&name.as_str()) {
             passed_on = passed_on.header(name, value);

@@ -1,4 +1,4 @@
-//! What programs see of this machine: host names and trusted authorities of their own. The machine's stay as they are.
+//! Host names and trusted CAs that only selected programs see. The machine's own stay unchanged.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -9,15 +9,15 @@ use tempfile::TempDir;
 use crate::namespace::Namespace;
 use crate::skip;
 
-/// A hosts file and a trust store for the programs that are run inside. Both can be changed while those run.
+/// A hosts file and a trust store for programs that run inside. Tests can change both at any time.
 pub struct View {
     namespace: Namespace,
     directory: TempDir,
 }
 
 impl View {
-    /// Knows `localhost` alone, asks no name server, and trusts whom this machine trusts. `None`, said loudly, where this
-    /// machine lets nobody have one.
+    /// Resolves only `localhost`, without a name server, and trusts this machine's CAs. Returns `None` and
+    /// reports a skip if this machine does not allow namespaces.
     pub fn new() -> Option<Self> {
         let directory = TempDir::with_prefix("infra-view-").expect("a temporary directory");
         let write = |name: &str, text: &[u8]| {
@@ -34,26 +34,26 @@ impl View {
         Some(Self { namespace, directory })
     }
 
-    /// These names lead to these addresses from now on, and no others.
+    /// Replaces all names and their addresses.
     pub fn resolve(&self, names: &[(&str, &str)]) {
         let lines: Vec<String> = names.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
-        // Written in its place: what is mounted is this very file.
+        // Written in place, because this very file is mounted.
         std::fs::write(self.directory.path().join("hosts"), format!("{HOSTS}{}", lines.concat()))
             .expect("the hosts file");
     }
 
-    /// Asks this name server, and no other, for names that it does not know.
+    /// Sets the only name server for unknown names.
     pub fn ask(&self, name_server: IpAddr) {
         let write = |name: &str, text: String| {
             std::fs::write(self.directory.path().join(name), text).expect("a file of the view");
         };
         write("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned());
-        // As patient as a resolver may be.
+        // The patience of a slow resolver.
         write("resolv.conf", format!("nameserver {name_server}\noptions timeout:30 attempts:5\n"));
         self.run("mount --bind \"$1/resolv.conf\" /etc/resolv.conf", self.directory.path());
     }
 
-    /// The system trusts this authority as well from now on.
+    /// Adds a CA to the system's trust store.
     pub fn trust(&self, pem: &str) {
         let bundle = self.directory.path().join("certs/ca-certificates.crt");
         let mut trusted = std::fs::read_to_string(&bundle).expect("the trust store");
@@ -61,7 +61,7 @@ impl View {
         std::fs::write(bundle, trusted).expect("the trust store");
     }
 
-    /// Puts a disk of its own, of this many kilobytes, over an empty directory.
+    /// Mounts a separate disk of this many kilobytes over an empty directory.
     pub fn mount_disk(&self, directory: &Path, kilobytes: u32) {
         let script = format!("mount -t tmpfs -o size={kilobytes}k,mode=700 none \"$1\"");
         self.run(&script, directory);
@@ -75,12 +75,12 @@ impl View {
         );
     }
 
-    /// Leaves so many pages of the filling's room free.
+    /// Frees this many pages of the fill file.
     pub fn shrink_filling(&self, directory: &Path, pages: u32) {
         self.run(&format!("truncate -s -{} \"$1/filling\"", pages * 4096), directory);
     }
 
-    /// Takes out what [`Self::fill_disk`] put there.
+    /// Removes the files from [`Self::fill_disk`].
     pub fn empty_disk(&self, directory: &Path) {
         self.run("rm \"$1/filling\"", directory);
     }

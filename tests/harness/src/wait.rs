@@ -1,8 +1,8 @@
-//! Waiting for something to come true, never without a bound.
+//! Waits for a condition, with a time limit.
 
 use std::time::{Duration, Instant};
 
-/// Looks every few milliseconds until `look` finds something; `None` when `limit` has passed.
+/// Calls `look` every few milliseconds until it finds something. Returns `None` after `limit`.
 pub fn until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {

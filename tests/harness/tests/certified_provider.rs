@@ -1,4 +1,4 @@
-//! The browser of the tests signs in at the sign-in pages of the certified provider, in both shapes of Okta's paths.
+//! The test browser signs in on the pages of the certified provider, in both shapes of Okta's paths.
 
 use infra_harness::browser::{Browser, follow_to_callback};
 use infra_harness::certified_provider::{CertifiedProvider, Paths};

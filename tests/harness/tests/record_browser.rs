@@ -1,4 +1,4 @@
-//! The `BROWSER` of the tests. (That this package has an integration test also makes Cargo build that program.)
+//! The recording `BROWSER`. (An integration test in this package also makes Cargo build that program.)
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The harness's own proof of a pinned daemon, so that the tests do not lean on the code that they test.
+//! Verifies a pinned daemon with code of the harness, so that the tests do not rely on the code under test.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// TLS with a daemon whose chain carries the pinned authority, and with nobody else.
+/// TLS that accepts only a daemon with the pinned CA in its chain.
 pub(super) fn client_config(pin: Pin) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = PinnedAuthority { pin, provider: Arc::clone(&provider) };

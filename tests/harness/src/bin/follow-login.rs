@@ -1,4 +1,5 @@
-//! A `BROWSER` for `tests/demo`: follows the redirects of a login, and presses Alice's button on the sign-in page.
+//! A `BROWSER` for `tests/demo`: follows the redirects of a login and clicks Alice's button on the sign-in
+//! page.
 
 #![expect(clippy::print_stderr, reason = "a program of the tests")]
 

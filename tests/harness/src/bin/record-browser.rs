@@ -1,4 +1,4 @@
-//! A `BROWSER` for tests: writes down what it was asked to open, and follows it where the test wants that.
+//! A `BROWSER` for tests: records the URL that it opens, and follows it if the test requests that.
 
 #![expect(clippy::disallowed_methods, reason = "a program of the tests, told by its environment what to do")]
 #![expect(clippy::print_stderr, reason = "a program of the tests")]
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         eprintln!("usage: INFRA_TEST_BROWSER_LOG=FILE record-browser URL");
         return ExitCode::from(2);
     };
-    // One write, so that two browsers at the same time do not mix their lines.
+    // A single write, so that concurrent browsers do not mix their lines.
     let recorded = std::fs::File::options()
         .append(true)
         .create(true)
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     };
     match follow(&url, &browser) {
         Ok(followed) => {
-            // The pages stand beside the log, for the tests that read them.
+            // Stores the page next to the log, for tests that read it.
             let _ = std::fs::write(format!("{log}.page"), followed.page);
             ExitCode::SUCCESS
         }

@@ -14,7 +14,7 @@ struct Cookie {
 }
 
 impl Cookies {
-    /// Keeps what an answer from `url` sets; an empty value takes the cookie away.
+    /// Stores the cookies of a response from `url`. An empty value deletes the cookie.
     pub(super) fn keep(&mut self, url: &Url, headers: &HeaderMap) {
         for header in headers.get_all(SET_COOKIE).iter().filter_map(|header| header.to_str().ok()) {
             let mut parts = header.split(';');

@@ -1,4 +1,5 @@
-//! What a person would do next on a page: press the button with their name, fill in the form, follow the link.
+//! Chooses the user's next step on a page: click the button with their name, fill in the form or follow the
+//! link.
 
 use url::Url;
 
@@ -11,7 +12,7 @@ pub(super) enum Next {
     Submit(Url, Vec<(String, String)>),
 }
 
-/// What to do on `page`, or `None` when there is nothing to do: it is the last one.
+/// Returns the next step on `page`, or `None` on the last page.
 pub(super) fn next(at: &Url, page: &str, browser: &Browser) -> Option<Next> {
     let tags = tags(page);
     if let Some(refresh) = tags.iter().find(|tag| tag.name == "meta" && tag.is("http-equiv", "refresh")) {
@@ -43,7 +44,7 @@ pub(super) fn next(at: &Url, page: &str, browser: &Browser) -> Option<Next> {
     at.join(&link.attribute("href")?).ok().map(Next::Open)
 }
 
-/// A form, with what is sent whatever is pressed.
+/// A form, with the fields that it always submits.
 #[derive(Default)]
 struct Form<'a> {
     action: String,
@@ -55,7 +56,7 @@ struct Form<'a> {
     buttons: Vec<&'a Tag>,
 }
 
-/// An opening tag and the text behind it.
+/// An opening tag and the text after it.
 struct Tag {
     name: String,
     attributes: Vec<(String, String)>,
@@ -82,7 +83,7 @@ impl Tag {
         self.attribute(name).is_some_and(|found| found.eq_ignore_ascii_case(value))
     }
 
-    /// Whether the word stands in the name, the value or the text of a button or link.
+    /// Returns `true` if the name, value or text of a button or link contains the word.
     fn mentions(&self, word: &str) -> bool {
         [self.attribute("name"), self.attribute("value"), Some(self.text.clone())]
             .into_iter()

@@ -1,4 +1,4 @@
-//! The configuration of a daemon of the tests, as the YAML that an operator would write.
+//! The configuration of a test daemon, as the YAML that an operator writes.
 
 use std::fmt::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
 
-/// More logins from one address than anybody makes, as [`Configuration::more`] has it: for tests that make them.
+/// Login rate limits for [`Configuration::more`], high enough for tests with many logins from one address.
 pub const MANY_LOGINS: &str = "limits: {loginStartsPerMinute: 60000, failedLoginsPerMinute: 60000}\n";
 
-/// What the file says. Every field can be changed before it is written.
+/// The configuration file. Tests can change every field before it is written.
 #[derive(Debug, Clone)]
 pub struct Configuration {
     pub listen: String,
@@ -18,13 +18,13 @@ pub struct Configuration {
     pub root_key: PathBuf,
     pub redirect_ports: Vec<u16>,
     pub providers: Vec<ProviderEntry>,
-    /// The list of root keys in YAML, in the place of the one native key at `root_key`.
+    /// The root keys in YAML, instead of the single native key at `root_key`.
     pub root_keys: Option<String>,
-    /// `{lifetime: 12h}` and the like; left out when empty.
+    /// A mapping such as `{lifetime: 12h}`, omitted if empty.
     pub sessions: String,
-    /// Lines that are added as they are.
+    /// Lines to append unchanged.
     pub more: String,
-    /// The whole file, for tests of broken ones.
+    /// The whole file, for tests of broken files.
     pub verbatim: Option<String>,
     directory: PathBuf,
 }
@@ -36,9 +36,9 @@ pub struct ProviderEntry {
     pub kind: String,
     pub issuer: String,
     pub client_id: String,
-    /// Written to a file of mode 0600, and referred to.
+    /// The client secret, written to a file of mode 0600 that the configuration references.
     pub client_secret: String,
-    /// What the file says in the place of that reference.
+    /// A reference to use instead.
     pub client_secret_reference: Option<String>,
     pub client_authentication: String,
     pub signing_algorithms: String,
@@ -47,7 +47,7 @@ pub struct ProviderEntry {
 }
 
 impl ProviderEntry {
-    /// A provider named `okta` with the right secret, open to everyone.
+    /// A provider named `okta` with the correct secret, open to everyone.
     pub fn of(provider: &Provider) -> Self {
         Self {
             name: "okta".to_owned(),
@@ -70,7 +70,7 @@ impl ProviderEntry {
 }
 
 impl Configuration {
-    /// `ports`: the daemon's own first, then those for redirects.
+    /// `ports`: the daemon's own port first, then the redirect ports.
     pub(super) fn new(directory: &Path, ports: &[u16], providers: Vec<ProviderEntry>) -> Self {
         let (port, redirect_ports) = ports.split_first().expect("a port to listen on");
         Self {
@@ -88,7 +88,7 @@ impl Configuration {
         }
     }
 
-    /// The text of the file; the client secrets are written beside it.
+    /// Returns the text of the file, and writes the client secrets next to it.
     pub fn to_yaml(&self) -> String {
         if let Some(verbatim) = &self.verbatim {
             return verbatim.clone();
@@ -106,7 +106,7 @@ impl Configuration {
         let native = format!("\n  - {{kind: native, config: {{path: {}}}}}", self.root_key.display());
         let root_keys = self.root_keys.as_ref().map_or(native, |root_keys| format!(" {root_keys}"));
         let _ = writeln!(yaml, "keys:{root_keys}");
-        // Beside a root key that is elsewhere, the default is one file for all daemons of the host.
+        // With an external root key, the default is one file for all daemons of the host.
         if self.root_keys.is_some() && !self.more.contains("epochFile") {
             let _ = writeln!(yaml, "epochFile: {}", self.root_key.with_file_name("infrad.epoch").display());
         }

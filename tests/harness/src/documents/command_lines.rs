@@ -1,18 +1,18 @@
-//! The calls of `infra` and `infrad` in a script, as far as that can be seen without running it.
+//! Finds the calls of `infra` and `infrad` in a script, as far as possible without running it.
 
 /// One call, with its words as the program gets them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// `infra` or `infrad`.
     pub program: String,
-    /// With the program's name first.
+    /// The words, starting with the program's name.
     pub words: Vec<String>,
 }
 
-/// What may stand before a command.
+/// Words that may precede a command.
 const BEFORE: [&str; 9] = ["if", "then", "else", "while", "until", "do", "!", "sudo", "exec"];
 
-/// The calls in `script`, those within `$(…)` too.
+/// Returns the calls in `script`, including those within `$(…)`.
 pub fn calls(script: &str) -> Vec<Call> {
     let mut found = Vec::new();
     let script = take_substitutions(&script.replace("\\\n", " "), &mut found);
@@ -22,7 +22,7 @@ pub fn calls(script: &str) -> Vec<Call> {
     found
 }
 
-/// A name in a call that the program does not have: of a command, or of an option. Values are not looked at.
+/// Returns a command or option in a call that the program does not have. Ignores values.
 pub fn unknown_name(program: &clap::Command, words: &[String]) -> Option<String> {
     let mut program = program.clone();
     program.build();
@@ -48,7 +48,7 @@ pub fn unknown_name(program: &clap::Command, words: &[String]) -> Option<String>
     None
 }
 
-/// Collects the calls within `$(…)` and `<(…)`, and leaves a word in their place.
+/// Collects the calls within `$(…)` and `<(…)`, and replaces each with a placeholder word.
 fn take_substitutions(script: &str, found: &mut Vec<Call>) -> String {
     let mut left = String::new();
     let mut rest = script;
@@ -72,7 +72,7 @@ fn take_substitutions(script: &str, found: &mut Vec<Call>) -> String {
     left
 }
 
-/// The commands of a line, word by word.
+/// Splits a line into commands, and each command into words.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let (mut commands, mut word, mut quote, mut is_word) = (vec![Vec::new()], String::new(), None, false);
     let mut is_target = false;
@@ -91,7 +91,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
             (None, '#') if !is_word => break,
             (None, ' ') => end_word(&mut commands, &mut word, &mut is_word, &mut is_target),
             (None, '>' | '<') => {
-                // A number before it says which stream.
+                // A preceding number is the file descriptor of a redirection.
                 if word.chars().all(|digit| digit.is_ascii_digit()) {
                     word.clear();
                     is_word = false;
@@ -114,9 +114,9 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The call that a command is, whatever stands before it.
+/// Returns the call in a command, without any prefix.
 fn call(mut words: Vec<String>) -> Option<Call> {
-    // These run what stands after the dashes, as somebody or somewhere.
+    // These programs run the command after the dashes, as another user or elsewhere.
     let runs_another = ["runuser", "kubectl", "systemd-run"]
         .iter()
         .any(|runner| words.first().is_some_and(|first| first == runner));
@@ -136,7 +136,7 @@ fn call(mut words: Vec<String>) -> Option<Call> {
     let program = words.first()?.rsplit('/').next().unwrap_or_default().to_owned();
     ["infra", "infrad"].contains(&program.as_str()).then(|| {
         words[0].clone_from(&program);
-        // The rest is a command of its own.
+        // The remaining words form their own command.
         if words.get(1).is_some_and(|word| word == "as-service") && words.len() > 2 {
             words.remove(1);
         }

@@ -1,26 +1,28 @@
-//! Blocks of the pages that are not what their language makes one expect, or that are run elsewhere, or not at all: each with
-//! the reason. What is not listed is taken by `infrad check` (yaml), or typed (sh, console), by `tests/*/pages.rs`.
+//! Fenced blocks with special treatment: unusual content, tested elsewhere or not runnable; each with the
+//! reason.
+//!
+//! `tests/*/pages.rs` passes all other blocks to `infrad check` (yaml) or runs them (sh, console).
 
 use super::{Block, Page};
 
-/// What becomes of a block.
+/// How the tests treat a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// A configuration of infrad, or sections of one.
+    /// A configuration of `infrad`, or sections of one.
     Configuration,
     /// Keys of a provider.
     Provider,
-    /// Typed where its page is followed.
+    /// Commands that a test types while it follows the page.
     Typed,
-    /// Another test runs it, or compares it.
+    /// Another test runs or compares it.
     Elsewhere(&'static str),
-    /// Nothing to be run: something that is seen, or of another program.
+    /// Output, or input of another program: not run.
     Shown(&'static str),
 }
 
 use Fate::{Elsewhere, Provider, Shown};
 
-/// Every block of these pages that is not listed by itself.
+/// All blocks of a page that are not listed separately.
 const ALL: &str = "*";
 
 const LISTED: &[(&str, &str, Fate)] = &[
@@ -73,7 +75,7 @@ const LISTED: &[(&str, &str, Fate)] = &[
 ];
 
 impl Block {
-    /// What becomes of it.
+    /// How the tests treat this block.
     pub fn fate(&self) -> Fate {
         let lines = LISTED.iter().filter(|(page, _, _)| *page == self.page);
         let by_itself = lines.clone().find(|(_, first, _)| *first != ALL && self.is_listed_as(first));
@@ -95,7 +97,7 @@ impl Block {
     }
 }
 
-/// What is listed and not there: it says nothing of any block.
+/// Returns list entries that match no block.
 pub fn listed_in_vain(pages: &[Page]) -> Vec<String> {
     let blocks: Vec<Block> = pages.iter().flat_map(Page::blocks).collect();
     let is_there = |page: &str, first: &str| {

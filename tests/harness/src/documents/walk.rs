@@ -1,4 +1,4 @@
-//! Follows a page: what it has people type is typed, on a machine that has the page's examples in their places.
+//! Follows a page: types its commands on a machine that provides the page's examples.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,23 +11,23 @@ use crate::program::{Ran, RecordingBrowser, Running, User, built};
 use crate::provider::Provider;
 use crate::services;
 
-/// The fingerprint of the pages.
+/// The example fingerprint of the pages.
 const FINGERPRINT: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-/// The same where a page has no room for it.
+/// The short form of the fingerprint, for pages without room for all of it.
 const SOME_FINGERPRINT: &str = "sha256:…";
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Somebody who follows a page as user and operator in one, in the user's home.
+/// A reader of a page, as user and operator in one, in the user's home.
 pub struct Walk<'a> {
     user: &'a User,
     provider: &'a Provider,
     browser: RecordingBrowser,
-    /// The examples of the page, with what stands in their place.
+    /// The examples of the page, with their replacements.
     replaced: Vec<(String, String)>,
     environment: Vec<(String, String)>,
 }
 
-/// The host on which the page is followed.
+/// The host on which the reader follows the page.
 pub trait Host {
     /// `systemctl start`, `stop`, `restart` and `reload`.
     fn told(&mut self, verb: &str);
@@ -52,7 +52,7 @@ impl Host for Daemon {
 
 impl<'a> Walk<'a> {
     pub fn new(user: &'a User, provider: &'a Provider) -> Self {
-        // Services of examples are played by the daemon, whose authority is written there by whoever follows a page.
+        // The daemon plays the example services. Readers of a page write its CA certificate to this file.
         let certificate = user.home().join("ca.pem").display().to_string();
         let curl = format!("cacert = \"{certificate}\"\nsilent\nfail\nmax-time = 10\n");
         std::fs::write(user.home().join(".curlrc"), curl).expect("a file");
@@ -60,17 +60,17 @@ impl<'a> Walk<'a> {
         Self { user, provider, browser, replaced: Vec::new(), environment: Vec::new() }
     }
 
-    /// Puts something in the place of an example; what was named first counts first.
+    /// Replaces an example with another text. Earlier replacements take precedence.
     pub fn replace(&mut self, example: &str, own: &str) {
         self.replaced.push((example.to_owned(), own.to_owned()));
     }
 
-    /// Sets a variable that the page takes for set.
+    /// Sets a variable that the page assumes to be set.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// A program that the page takes for installed.
+    /// Installs a program that the page assumes to be installed.
     pub fn install(&self, path: &str, script: &str) {
         use std::os::unix::fs::PermissionsExt;
         let path = self.user.home().join(path);
@@ -79,7 +79,7 @@ impl<'a> Walk<'a> {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a program");
     }
 
-    /// A file that only its owner reads, in the place of one that the page names.
+    /// Creates a file with mode 0600 instead of the one that the page names.
     pub fn keep(&mut self, example: &str, text: &str) -> PathBuf {
         let name = example.rsplit('/').next().expect("a name");
         let path = self.user.home().join(name);
@@ -88,8 +88,9 @@ impl<'a> Walk<'a> {
         path
     }
 
-    /// Follows `script` line by line, each with the exit code 0, where `daemon` runs; `systemctl` and `infrad serve` start and
-    /// stop it.
+    /// Runs `script` line by line on the host of `daemon`; each line must exit with code 0.
+    ///
+    /// `systemctl` and `infrad serve` start and stop the daemon.
     pub fn follow(&self, script: &str, daemon: &mut Daemon) -> Vec<Ran> {
         let (mut ran, mut pending) = (Vec::new(), String::new());
         for line in script.lines() {
@@ -136,7 +137,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What a line has the service manager do with the daemon; `None` where it is something else.
+/// Returns the action if a line makes the service manager control the daemon, otherwise `None`.
 fn verb(line: &str) -> Option<&str> {
     if line == "infrad serve" {
         return Some("start");

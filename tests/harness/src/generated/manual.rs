@@ -1,4 +1,4 @@
-//! Manual pages: what the definitions say, and the sections that stand after the options in `--help`.
+//! Manual pages: the definitions, and the sections after the options in `--help`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,10 +10,10 @@ use regex_lite::Regex;
 
 use super::Files;
 
-/// Of the last change to the words: a page without one is complained about.
+/// Date of the last text change. Readers warn about a page without a date.
 const DATE: &str = "2026-11-26";
 
-/// In the order in which manuals have them: the heading of `--help`, and of the page.
+/// In the order of manuals: the heading in `--help`, and the heading on the page.
 const SECTIONS: [(&str, &str); 4] = [
     ("Exit codes", "EXIT STATUS"),
     ("Environment", "ENVIRONMENT"),
@@ -29,7 +29,7 @@ pub(super) fn pages(program: &Command, section: &str) -> Files {
     pages
 }
 
-/// Adds the page of `command` and those of its own commands.
+/// Adds the page of `command` and the pages of its subcommands.
 fn add(
     pages: &mut Files,
     command: &Command,
@@ -40,7 +40,7 @@ fn add(
     let mut page = main_sections(command, section);
     let own = sections(command);
     for (heading, title) in SECTIONS {
-        // What a command does not say for itself is said of the whole program.
+        // Commands without their own section inherit that of the program.
         if let Some(text) = own.get(heading).or_else(|| of_program.get(heading)) {
             let body = if heading == "Examples" { examples(text) } else { definitions(text) };
             let _ = write!(
@@ -58,7 +58,7 @@ fn add(
     }
 }
 
-/// From the name to the commands below it.
+/// The sections from the name to the subcommands.
 fn main_sections(command: &Command, section: &str) -> String {
     let source = format!("Infra {}", command.get_version().unwrap_or_default());
     let man = Man::new(command.clone())
@@ -81,14 +81,15 @@ fn main_sections(command: &Command, section: &str) -> String {
     tidied(&String::from_utf8(page).expect("pages are text"))
 }
 
-/// Each section of `clap_mangen` begins with the same two lines, and possible values with two breaks too many.
+/// Keeps the two preamble lines of each `clap_mangen` section once, and removes surplus breaks around possible
+/// values.
 fn tidied(page: &str) -> String {
     const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
     let page = page.replace(PREAMBLE, "").replace("\n.br\n\n.br\n", "\n.sp\n").replace(" \n", "\n");
     format!("{PREAMBLE}{page}")
 }
 
-/// As `--help` has it: every way in which the command is called.
+/// The usage lines of `--help`.
 fn synopsis(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
@@ -105,7 +106,7 @@ fn page_name(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
-/// What stands under each heading after the options.
+/// The text below each heading after the options.
 fn sections(command: &Command) -> BTreeMap<String, String> {
     let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
     let mut sections = BTreeMap::new();
@@ -122,7 +123,7 @@ fn sections(command: &Command) -> BTreeMap<String, String> {
     sections
 }
 
-/// Two spaces before a sentence, four before what is typed.
+/// Two spaces before a sentence, four before a command.
 fn examples(text: &str) -> String {
     let mut roff = String::new();
     let mut is_typed = false;
@@ -135,7 +136,7 @@ fn examples(text: &str) -> String {
         if let Some(typed) = typed {
             let _ = writeln!(roff, "{}", escaped(typed));
         } else {
-            // A heading begins a paragraph by itself.
+            // A heading starts its own paragraph.
             let paragraph = if roff.is_empty() { "" } else { ".PP\n" };
             let _ = writeln!(roff, "{paragraph}{}", escaped(line.trim_start()));
         }
@@ -146,7 +147,7 @@ fn examples(text: &str) -> String {
     roff
 }
 
-/// A name, two spaces or more, and what it means; lines that are indented deeper go on.
+/// A name, two or more spaces, and its meaning. Lines with deeper indentation continue the meaning.
 fn definitions(text: &str) -> String {
     let mut roff = String::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
@@ -180,7 +181,7 @@ fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// As it is, in every output: a hyphen stays a minus that can be pasted, and quotes stay straight.
+/// Escapes text so that every output keeps hyphens as minus signs, which can be pasted, and straight quotes.
 fn escaped(text: &str) -> String {
     let mut roff = String::new();
     for character in text.chars() {
@@ -196,7 +197,7 @@ fn escaped(text: &str) -> String {
     if roff.starts_with('.') { format!("\\&{roff}") } else { roff }
 }
 
-/// What stands in backticks is typed: pages show that in bold.
+/// Shows text in backticks in bold, as manual pages do for typed text.
 fn in_bold(page: &str) -> String {
     Regex::new("`([^`\n]+)`").expect("a sound pattern").replace_all(page, "\\fB$1\\fR").into_owned()
 }

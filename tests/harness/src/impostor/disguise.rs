@@ -1,4 +1,4 @@
-//! The ways to look like a server of somebody else's authority.
+//! Ways to impersonate a server of another CA.
 
 use std::sync::Arc;
 
@@ -14,31 +14,31 @@ use rustls::sign::CertifiedKey;
 
 use crate::authority::Authority;
 
-/// What is wrong with the impostor.
+/// The flaw of the impostor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disguise {
-    /// A certificate that vouches for itself.
+    /// A self-signed certificate.
     SelfSigned,
-    /// A sound chain of another authority, which bears the same name.
+    /// A valid chain of another CA with the same name.
     OtherAuthority,
-    /// The sound chain of the authority, without the key of its leaf.
+    /// The valid chain of the CA, without the key of its leaf.
     CopiedChain,
-    /// A leaf of one's own, with the authority's certificate beside it.
+    /// A leaf of another CA, sent together with the real CA certificate.
     CopiedAuthority,
-    /// A leaf of one's own that names the authority as its issuer.
+    /// A leaf that names the CA as issuer, but with the signature of another key.
     ForgedIssuer,
-    /// The leaf alone, without the authority.
+    /// The leaf alone, without the CA.
     LeafAlone,
     ExpiredLeaf,
     FutureLeaf,
     OtherName,
     /// A leaf for clients, not for servers.
     ForClients,
-    /// A leaf that was issued by another leaf of the authority.
+    /// A leaf issued by another leaf of the CA.
     LeafOfALeaf,
     /// No TLS at all.
     PlainHTTP,
-    /// The honest server on the first connection, another authority's on every later one.
+    /// The honest server on the first connection, a server of another CA on every later one.
     HonestAtFirst,
 }
 
@@ -59,7 +59,7 @@ impl Disguise {
         Self::HonestAtFirst,
     ];
 
-    /// What it presents; `None` where it does not speak TLS.
+    /// The TLS configuration; `None` without TLS.
     pub(super) fn config(self, authority: &Authority) -> Option<Arc<ServerConfig>> {
         let key = KeyPair::generate().expect("a key");
         let ca = authority.certificate();
@@ -77,7 +77,7 @@ impl Disguise {
                 vec![sign(&named(NAME), &key, other.issuer()), ca]
             }
             Self::ForgedIssuer => {
-                // The same name as the authority, and a key of one's own.
+                // The CA's name with another key.
                 let own = KeyPair::generate().expect("a key");
                 let forged = Issuer::from_ca_cert_der(&ca, &own).expect("the authority's name");
                 vec![sign(&named(NAME), &key, &forged), ca]
@@ -94,7 +94,7 @@ impl Disguise {
             Self::LeafOfALeaf => {
                 let between = KeyPair::generate().expect("a key");
                 let leaf = sign(&named("some.example"), &between, authority.issuer());
-                // Whoever holds a leaf may call itself an authority.
+                // The holder of a leaf key can sign a chain that calls the leaf a CA.
                 let mut parameters = named("some.example");
                 parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
                 vec![sign(&named(NAME), &key, &Issuer::new(parameters, &between)), leaf, ca]
@@ -106,7 +106,7 @@ impl Disguise {
 
 const NAME: &str = "127.0.0.1";
 
-/// The server that the others pretend to be.
+/// The impersonated server.
 pub(super) fn honest(authority: &Authority) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("a key");
     server(vec![sign(&named(NAME), &key, authority.issuer()), authority.certificate()], &key)
@@ -132,7 +132,7 @@ fn sign(
     parameters.signed_by(key, issuer).expect("a certificate").der().clone()
 }
 
-/// A server with this chain and this key, whether they fit or not.
+/// A server with this chain and key, even if they do not match.
 fn server(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let key = PrivateKeyDer::try_from(key.serialize_der()).expect("the key that was just made");

@@ -1,4 +1,4 @@
-//! Tokens: asked of the webhook, and kept as long as `kube-apiserver` keeps answers.
+//! Token authentication: asks the webhook, and caches answers as long as `kube-apiserver` does.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,14 +16,14 @@ pub(super) struct Authenticator {
     flags: Flags,
     webhook: Webhook,
     client: Client,
-    /// Its clock: it stands still until a test lets time pass.
+    /// A clock that stands still until a test advances it.
     now: Duration,
-    /// Of what authenticates, whatever it is: a *yes* alone is kept.
+    /// The cache of the whole authenticator, for accepted tokens only.
     accepted: HashMap<String, Kept<User>>,
-    /// Of the webhook: a *yes* and a *no*, and no failure.
+    /// The cache of the webhook, for accepted and rejected tokens; failures are not cached.
     answers: HashMap<String, Kept<Option<User>>>,
     pub(super) reviews: usize,
-    /// Of reviews that failed.
+    /// The log of failed reviews.
     pub(super) log: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ struct Kept<T> {
 
 impl Authenticator {
     pub(super) fn new(kubectl: &Kubectl, flags: Flags) -> Self {
-        // The time limit of the client stands in the query, which the daemon has to take.
+        // The client sends its timeout in the query, which the daemon has to accept.
         let mut webhook = kubectl.read_kubeconfig(&flags.webhook);
         webhook.server.set_query(Some("timeout=30s"));
         let client =
@@ -55,7 +55,7 @@ impl Authenticator {
         self.now += time;
     }
 
-    /// One after the other: who asks for the same token meanwhile shares the answer.
+    /// Serialized, so that concurrent requests with one token share the answer.
     pub(super) fn authenticate(&mut self, token: &str) -> Option<User> {
         if let Some(user) = kept(&self.accepted, token, self.now) {
             return Some(user);
@@ -83,7 +83,7 @@ impl Authenticator {
         }
     }
 
-    /// Asks the daemon. A `status.error` is a failure, as is no answer at all.
+    /// Sends a review to the daemon. Both a `status.error` and a missing response are failures.
     fn review(&mut self, token: &str) -> Result<Option<User>, String> {
         self.reviews += 1;
         let audiences = &self.flags.audiences;
@@ -106,7 +106,7 @@ impl Authenticator {
         if let Some(error) = status["error"].as_str().filter(|error| !error.is_empty()) {
             return Err(error.to_owned());
         }
-        // Who names no audiences is taken to mean the API server's.
+        // A response without audiences means the audiences of the API server.
         let named = texts(&status["audiences"]);
         let is_for_us = named.is_empty() || named.iter().any(|audience| audiences.contains(audience));
         if status["authenticated"] != true || !is_for_us {

@@ -1,16 +1,16 @@
-//! RBAC: what a request wishes, and whether a binding, or what every cluster begins with, allows it.
+//! RBAC: the target of a request, and whether a binding or a default role allows it.
 
 use serde_json::Value;
 
 use super::User;
 use crate::https::Request;
 
-/// Everybody whose credentials are good is in it.
+/// The group of every authenticated user.
 pub(super) const AUTHENTICATED: &str = "system:authenticated";
-/// May do everything, without a binding.
+/// The group that may do everything, without a binding.
 const MASTERS: &str = "system:masters";
 
-/// What a request wishes.
+/// A requested action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wish {
     pub(super) verb: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Wish {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
-    /// A path that is no resource: discovery, the version, health.
+    /// A path outside the resources: discovery, version, health.
     Path(String),
     Resource {
         group: String,
@@ -29,7 +29,7 @@ pub(super) enum Target {
     },
 }
 
-/// A `RoleBinding` of one of the roles that every cluster has.
+/// A `RoleBinding` to one of the default roles.
 pub(super) struct Binding {
     namespace: String,
     role: String,
@@ -72,7 +72,7 @@ impl Wish {
         }
     }
 
-    /// How an API server says that it does not allow it.
+    /// The API server's message for a forbidden request.
     pub(super) fn refusal(&self, user: &User) -> String {
         let (name, verb) = (&user.name, self.verb);
         match &self.target {
@@ -112,7 +112,7 @@ impl Binding {
         })
     }
 
-    /// `view` reads what is no secret; `edit` changes it, and reads secrets.
+    /// `view` reads everything except secrets; `edit` changes resources and reads secrets.
     fn allows(&self, verb: &str, resource: &str) -> bool {
         let reads = ["get", "list", "watch"].contains(&verb);
         match self.role.as_str() {

@@ -1,4 +1,4 @@
-//! A whole cluster: a provider, a daemon and an API server, set up as the document says, and people who sign in there.
+//! A complete cluster: provider, daemon and API server as documented, and users who sign in.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::program::{Ran, User};
 use crate::provider::{Misbehaviour, Person, Provider};
 use crate::services::{CREDENTIAL, credential_in};
 
-/// What the document's flags say.
+/// The cache time in the documented flags.
 const CACHE_TTL: Duration = Duration::from_secs(1);
 
 pub struct Cluster {
@@ -23,12 +23,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// `None`, said loudly, where `kubectl` is not installed.
+    /// Starts a cluster. Returns `None` and reports a skip if `kubectl` is not installed.
     pub fn start() -> Option<Self> {
         Self::start_with(str::to_owned)
     }
 
-    /// The same, with the daemon's `services` changed first.
+    /// Like [`Self::start`], with a change to the daemon's `services`.
     pub fn start_with(change: impl FnOnce(&str) -> String) -> Option<Self> {
         let kubectl = Kubectl::find()?;
         let provider = Provider::start();
@@ -46,13 +46,13 @@ impl Cluster {
         Some(Self { kubectl, provider, daemon, api, flags })
     }
 
-    /// Starts the API server anew, at another address, with other flags.
+    /// Restarts the API server at another address, with other flags.
     pub fn restart_api(&mut self, change: impl FnOnce(&mut Flags)) {
         change(&mut self.flags);
         self.api = KubernetesApi::start(&self.kubectl, self.flags.clone());
     }
 
-    /// Signs `person` in with these claims beside the usual ones, and sets `kubectl` up for the cluster.
+    /// Signs in `person` with extra claims, and configures `kubectl` for the cluster.
     #[track_caller]
     pub fn sign_in(&self, person: &str, claims: &[(&'static str, Value)]) -> User {
         let user = User::new();
@@ -69,7 +69,7 @@ impl Cluster {
         user
     }
 
-    /// Sets `kubectl` up for the API server, with tokens for this service.
+    /// Configures `kubectl` for the API server, with tokens for this service.
     #[track_caller]
     pub fn configure(&self, user: &User, service: &str) -> Ran {
         let (address, authority) = self.place();
@@ -77,7 +77,7 @@ impl Cluster {
         user.infra(words.iter().chain(&["--certificate-authority", &authority])).run().expect(0)
     }
 
-    /// The address of the API server, and the file of its authority.
+    /// The address of the API server, and its CA file.
     pub fn place(&self) -> (String, String) {
         (self.api.address(), self.api.authority_file().display().to_string())
     }
@@ -86,7 +86,7 @@ impl Cluster {
         self.kubectl.run(user, words)
     }
 
-    /// Who the API server says that `user` is.
+    /// The identity of `user` according to the API server.
     #[track_caller]
     pub fn whoami(&self, user: &User) -> Value {
         let ran = self.run(user, &["auth", "whoami", "--output", "json"]).expect(0);
@@ -100,7 +100,7 @@ impl Cluster {
     }
 }
 
-/// The same at any API server: its address, and the file of its authority.
+/// Like [`Cluster::run_with_token`], for any API server address and CA file.
 pub fn run_with_token(
     kubectl: &Kubectl,
     user: &User,

@@ -1,10 +1,10 @@
-//! What stands in `docs/kubernetes.md`, with the places of a test put in.
+//! Blocks of `docs/kubernetes.md`, with the examples replaced by the addresses and files of a test.
 
 const TEXT: &str = include_str!("../../../../docs/kubernetes.md");
 
-/// The API server's own name in the document.
+/// The API server's own audience in the document.
 pub const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
-/// The group that the document's services admit, and its `RoleBinding` names.
+/// The group that the documented services allow, and that the documented `RoleBinding` names.
 pub const GROUP: &str = "engineering";
 
 /// The daemon's `services`.
@@ -12,7 +12,7 @@ pub fn services(credential: &str) -> String {
     replaced(&block("services:"), &[("file:/etc/infra/prod-credential", credential)])
 }
 
-/// The file of the webhook.
+/// The webhook file.
 pub fn webhook(daemon: &str, authority: &str, credential: &str) -> String {
     replaced(
         &block("apiVersion: v1\nkind: Config"),
@@ -29,7 +29,7 @@ pub fn role_binding() -> String {
     block("apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding")
 }
 
-/// The block of code that begins like this.
+/// The code block that starts with this text.
 fn block(beginning: &str) -> String {
     let blocks = TEXT.split("\n```").skip(1).step_by(2);
     let texts = blocks.filter_map(|block| block.split_once('\n')).map(|(_, text)| text);

@@ -1,4 +1,5 @@
-//! `kubectl`: run as a user runs it, and to read files as an API server reads them, which has the same library in it.
+//! `kubectl`, for running commands as a user, and for reading files as an API server does (both use
+//! client-go).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,11 @@ use url::Url;
 use crate::peers;
 use crate::program::{Ran, Running, User};
 
-/// It answers within a second, and on a busy machine within some.
+/// Timeout for a busy machine; usually `kubectl` answers within a second.
 const LIMIT: Duration = Duration::from_mins(1);
 const PEER: &str = "kubernetes-tools";
 
-/// A server, and what proves it and its client.
+/// A server, its CA and the client's credential.
 pub(super) struct Webhook {
     pub(super) server: Url,
     pub(super) authority: PathBuf,
@@ -30,12 +31,12 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
-    /// `None`, said loudly, where it is not installed.
+    /// Finds `kubectl`. Returns `None` and reports a skip if it is not installed.
     pub fn find() -> Option<Self> {
         peers::find(PEER, "kubectl").map(|folder| Self { folder })
     }
 
-    /// Starts it as `user`, with these variables beside the usual ones.
+    /// Starts it as `user`, with these extra variables.
     pub fn start(&self, user: &User, words: &[&str], variables: &[(&str, &OsStr)]) -> Running {
         self.start_tool("kubectl", user, words, variables)
     }
@@ -45,7 +46,7 @@ impl Kubectl {
         self.start(user, words, &[]).wait()
     }
 
-    /// Runs `helm`, which is installed with it.
+    /// Runs `helm`, which is installed in the same folder.
     pub fn run_helm(&self, user: &User, words: &[&str]) -> Ran {
         self.start_tool("helm", user, words, &[]).wait()
     }
@@ -56,13 +57,13 @@ impl Kubectl {
         Running::start(command, format!("{tool} {}", words.join(" ")), None, LIMIT)
     }
 
-    /// Asks for a path of the server that a kubeconfig names, as client-go does with what stands in the file.
+    /// Requests a path of the server in a kubeconfig, with client-go's reading of the file.
     pub fn get(&self, kubeconfig: &Path, path: &str) -> Ran {
         let server = self.read_kubeconfig(kubeconfig).server.origin().ascii_serialization();
         self.run_with(kubeconfig, &["--server", &server, "get", "--raw", path], String::new())
     }
 
-    /// What client-go takes out of a kubeconfig.
+    /// Returns client-go's reading of a kubeconfig.
     pub(super) fn read_kubeconfig(&self, kubeconfig: &Path) -> Webhook {
         let words = ["config", "view", "--raw", "--minify", "--output", "json"];
         let view = self.run_with(kubeconfig, &words, String::new()).expect(0).json();
@@ -75,7 +76,7 @@ impl Kubectl {
         }
     }
 
-    /// What a manifest in YAML says.
+    /// Parses a YAML manifest.
     pub(super) fn read_manifest(&self, manifest: &str) -> Value {
         let nowhere = Path::new("/dev/null");
         let words = ["label", "--local", "--output", "json", "--filename", "-", "is=read"];

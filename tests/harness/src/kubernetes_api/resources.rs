@@ -1,4 +1,4 @@
-//! What the API server answers to those whom it lets: discovery, reviews of oneself, and a few objects.
+//! Responses of the API server to allowed requests: discovery, self reviews and a few objects.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub(super) fn answer(request: &Request, wish: &Wish, user: &User) -> Answer {
     }
 }
 
-/// An API server's own way to refuse.
+/// An API server's error response.
 pub(super) fn status(code: u16, reason: &str, message: &str) -> Answer {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -38,7 +38,7 @@ pub(super) fn status(code: u16, reason: &str, message: &str) -> Answer {
     Answer::json(code, &body)
 }
 
-/// In the old form, a document a version: who asks for the new one takes this, too.
+/// The old discovery format, one document per version. Clients that request the new format accept it, too.
 fn discovery(path: &str) -> Option<Value> {
     let resource = |name: &str, kind: &str, is_namespaced: bool, verbs: &[&str]| json!({ "name": name, "singularName": "", "kind": kind, "namespaced": is_namespaced, "verbs": verbs });
     let resources = |version: &str, resources: &[Value]| json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources });

@@ -1,4 +1,4 @@
-//! One client of a load: it connects, proves the server, and asks.
+//! One client of a load: connects, verifies the server and sends requests.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Tally, Target};
 
-/// So long may an answer take on a busy machine.
+/// Response timeout for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) type Connection = SendRequest<Empty<Bytes>>;
@@ -96,7 +96,7 @@ fn connector(roots: &str) -> TlsConnector {
         .with_root_certificates(store)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    // Each handshake is to show a certificate.
+    // No resumption, so that each handshake presents a certificate.
     config.resumption = Resumption::disabled();
     TlsConnector::from(Arc::new(config))
 }

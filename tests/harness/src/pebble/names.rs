@@ -1,4 +1,4 @@
-//! The name server that Pebble asks: names have addresses as a test says, and none at first.
+//! Pebble's name server. Tests set the addresses of names; initially there are none.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::{peers, wait};
 
 const READY: Duration = Duration::from_secs(30);
 
-/// A running `pebble-challtestsrv`; it ends with the value.
+/// A running `pebble-challtestsrv`, stopped when dropped.
 pub struct Names {
-    /// Of the name server, and of its management.
+    /// The ports of the name server and of its management API.
     ports: Ports,
     client: Client,
     _running: Running,
@@ -33,7 +33,7 @@ impl Names {
             .env_clear()
             .stdin(Stdio::null());
         let mut running = Running::start(command, "pebble-challtestsrv".to_owned(), None, READY);
-        // It speaks plain HTTP, on loopback.
+        // Plain HTTP on loopback.
         let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
         let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true, http::Way::Direct)
             .expect("a client");
@@ -45,23 +45,23 @@ impl Names {
         Some(Self { ports, client, _running: running })
     }
 
-    /// `name` leads to this address.
+    /// Sets the address of `name`.
     pub fn set(&self, name: &str, address: &str) {
         self.forget(name);
         self.tell("add-a", &json!({ "host": fully_qualified(name), "addresses": [address] }));
     }
 
-    /// `name` has no address any more.
+    /// Removes the address of `name`.
     pub fn forget(&self, name: &str) {
         self.tell("clear-a", &json!({ "host": fully_qualified(name) }));
     }
 
-    /// Asked for `name`, it answers that it failed (SERVFAIL).
+    /// Answers queries for `name` with SERVFAIL.
     pub fn fail(&self, name: &str) {
         self.tell("set-servfail", &json!({ "host": fully_qualified(name) }));
     }
 
-    /// Takes [`Self::fail`] back.
+    /// Undoes [`Self::fail`].
     pub fn mend(&self, name: &str) {
         self.tell("clear-servfail", &json!({ "host": fully_qualified(name) }));
     }

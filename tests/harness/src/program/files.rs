@@ -1,10 +1,11 @@
-//! What is left on disk, with modes.
+//! Lists files with modes.
 
 use std::fmt::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// Everything below `directory`, itself included: kind, mode and name, one a line, sorted. Empty when it is not there.
+/// Lists everything below `directory`, itself included: kind, mode and name, one per line, sorted. Empty if
+/// it does not exist.
 pub fn files_with_modes(directory: &Path) -> String {
     let mut lines = Vec::new();
     describe(directory, ".", &mut lines);

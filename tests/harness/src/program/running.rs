@@ -1,4 +1,4 @@
-//! A program while it runs, and what it said once it has ended.
+//! A running program, and the output of a finished one.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,36 +19,36 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::wait;
 
-/// A running program; it is killed when the value is dropped.
+/// A running program, killed when dropped.
 pub struct Running {
     name: String,
     child: Child,
     stdout: Output,
     stderr: Output,
-    /// The other side of its terminal, if it has one.
+    /// The controlling side of its terminal, if it has one.
     keyboard: Option<File>,
-    /// Its own side, as a shell holds it that started the program.
+    /// The program's side of the terminal, kept open as the parent shell would.
     terminal: Option<File>,
     limit: Duration,
 }
 
-/// A program that has ended.
+/// A finished program.
 #[derive(Debug, Clone)]
 pub struct Ran {
     pub name: String,
-    /// The exit code; `None` when a signal ended it.
+    /// The exit code; `None` if a signal killed it.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// What comes out of a pipe. A thread reads it, so that the program never waits for room.
+/// The output from a pipe. A thread reads it, so that the program never blocks on a full pipe.
 struct Output(Arc<Mutex<Source>>);
 
 struct Source {
     pipe: File,
     text: Vec<u8>,
-    /// Nobody holds the other side any more.
+    /// The pipe has no writers left.
     has_ended: bool,
 }
 
@@ -67,13 +67,13 @@ impl Running {
         Self { name, child, stdout, stderr, keyboard: None, terminal: None, limit }
     }
 
-    /// Starts `command` with standard input and standard error on a terminal, for a human to type at.
+    /// Starts `command` with standard input and standard error on a terminal, for typed input.
     pub fn start_in_terminal(mut command: Command, name: String, limit: Duration) -> Self {
         let (keyboard, terminal) = terminal().unwrap_or_else(|error| panic!("no pseudo terminal: {error}"));
         let duplicate = |file: &File| file.try_clone().expect("a file can be duplicated");
         command.stdin(duplicate(&terminal)).stderr(duplicate(&terminal)).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("`{name}` cannot be started: {error}"));
-        // It holds the program's side of the terminal open.
+        // `command` holds the program's side of the terminal open.
         drop(command);
         let stdout = Output::of(child.stdout.take().expect("standard output was piped"));
         let stderr = Output::of(duplicate(&keyboard));
@@ -86,39 +86,39 @@ impl Running {
         keyboard.write_all(format!("{line}\n").as_bytes()).expect("the terminal is open");
     }
 
-    /// What was typed, and not taken by the program: what the shell reads once the program has ended.
+    /// Returns the typed input that the program did not read, and that the shell would read after it.
     pub fn left_for_the_shell(&mut self) -> String {
         assert!(!self.is_running(), "`{}` may still read\n{}", self.name, self.output());
         let mut terminal = self.terminal.take().expect("the program had a terminal");
         fcntl_setfl(&terminal, OFlags::NONBLOCK).expect("an open file");
         let mut left = Vec::new();
-        // It ends with the error that there is nothing to read.
+        // The read stops with an error when no input is left.
         let _ = terminal.read_to_end(&mut left);
         String::from_utf8_lossy(&left).into_owned()
     }
 
-    /// Waits for its end; one that does not end in time is killed, and fails the test.
+    /// Waits for the exit. After the time limit, kills the program and fails the test.
     pub fn wait(mut self) -> Ran {
         let Some(code) = self.wait_for_end(self.limit) else {
             let _ = self.child.kill();
             panic!("`{}` did not end within {:?}\n{}", self.name, self.limit, self.output());
         };
-        // Its other side ends with the last that holds it.
+        // The controlling side ends when the last holder closes this side.
         drop(self.terminal.take());
         let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
         Ran { name: self.name.clone(), code, stdout, stderr }
     }
 
-    /// The exit code, if it ends in time; the inner `None` when a signal ended it.
+    /// The exit code if the program exits within `limit`; the inner `None` means that a signal killed it.
     pub fn wait_for_end(&mut self, limit: Duration) -> Option<Option<i32>> {
         wait::until(limit, || self.child.try_wait().expect("our own child").map(|status| status.code()))
     }
 
-    /// Waits until `look` finds something in what it has said so far.
+    /// Waits until `look` finds something in the output so far.
     pub fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&str, &str) -> Option<T>) -> T {
         let limit = self.limit;
         let found = wait::until(limit, || {
-            // Whether it has ended is asked first: what it said before is then complete.
+            // Check for the exit first: then the output read after it is complete.
             let ended = self.child.try_wait().expect("our own child").is_some();
             let found = look(&self.stdout.so_far(), &self.stderr.so_far());
             found.map(Some).or_else(|| ended.then_some(None))
@@ -139,18 +139,18 @@ impl Running {
         self.child.id()
     }
 
-    /// Everything it has written so far.
+    /// All output so far.
     pub fn output(&self) -> String {
         format!("-- stdout\n{}\n-- stderr\n{}", self.stdout.so_far(), self.stderr.so_far())
     }
 
-    /// Everything it wrote, once it has ended.
+    /// All output of a finished program.
     pub fn finished_output(&self) -> String {
         format!("-- stdout\n{}\n-- stderr\n{}", self.stdout.finish(), self.stderr.finish())
     }
 }
 
-/// Both sides of a pseudo terminal: the human's, and the program's.
+/// Opens both sides of a pseudo terminal: the controlling side, and the program's.
 pub(crate) fn terminal() -> std::io::Result<(File, File)> {
     let human = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
     grantpt(&human)?;
@@ -170,14 +170,14 @@ impl Drop for Running {
 }
 
 impl Ran {
-    /// Fails the test unless it ended with this code.
+    /// Fails the test unless the exit code is this one.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "another exit code than expected\n{self}");
         self
     }
 
-    /// Fails the test unless each of these words was told on standard error, in any case.
+    /// Fails the test unless standard error contains each of these words, ignoring case.
     #[track_caller]
     pub fn telling(self, words: &[&str]) -> Self {
         let told = self.stderr.to_lowercase();
@@ -194,7 +194,7 @@ impl Ran {
         self
     }
 
-    /// Standard output as JSON.
+    /// Parses standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{self}"))
@@ -218,14 +218,14 @@ impl Output {
         Self(source)
     }
 
-    /// Everything that the program has written so far: what is still in the pipe is read first.
+    /// All output so far, including what is still in the pipe.
     fn so_far(&self) -> String {
         let mut source = lock(&self.0);
         source.drain();
         String::from_utf8_lossy(&source.text).into_owned()
     }
 
-    /// All of it, once the program has ended. A child of its own may still hold the pipe: that is not waited for.
+    /// All output of a finished program. Does not wait for a child process that still holds the pipe.
     fn finish(&self) -> String {
         let _ = wait::until(Duration::from_secs(2), || lock(&self.0).drain().then_some(()));
         self.so_far()
@@ -233,13 +233,13 @@ impl Output {
 }
 
 impl Source {
-    /// Reads what is there, without waiting for more; whether that was the last of it.
+    /// Reads the available output without blocking. Returns `true` at the end of the output.
     fn drain(&mut self) -> bool {
         let mut buffer = [0; 4096];
         while !self.has_ended && wait_for_input(&self.pipe, Some(&Timespec::default())) {
             match self.pipe.read(&mut buffer) {
                 Ok(length @ 1..) => self.text.extend_from_slice(buffer.get(..length).unwrap_or_default()),
-                // A terminal that was closed answers with an error.
+                // A closed terminal reports an error.
                 Ok(_) | Err(_) => self.has_ended = true,
             }
         }
@@ -247,7 +247,7 @@ impl Source {
     }
 }
 
-/// Whether there is something to read, or its end, within `limit`.
+/// Returns `true` if there is input or its end within `limit`.
 fn wait_for_input(pipe: &File, limit: Option<&Timespec>) -> bool {
     let mut watched = [PollFd::new(pipe, PollFlags::IN)];
     loop {

@@ -1,4 +1,5 @@
-//! A transcript: what was typed, what came out, what was left, with everything that differs from run to run replaced.
+//! A transcript: commands, output and files left behind, with replacements for values that differ between
+//! runs.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use regex_lite::Regex;
 
 use super::{Ran, User};
 
-/// Grows run by run, and is compared with the golden file in `tests/transcripts` at the end.
+/// A transcript that grows run by run, to compare with a golden file in `tests/transcripts`.
 pub struct Transcript {
     text: String,
     replacements: Vec<(String, String)>,
@@ -18,12 +19,12 @@ impl Transcript {
         Self { text: String::new(), replacements: Vec::new() }
     }
 
-    /// Writes `name` wherever `text` stands.
+    /// Replaces `text` with `name` everywhere.
     pub fn replace(&mut self, text: impl Into<String>, name: &str) {
         self.replacements.push((text.into(), name.to_owned()));
     }
 
-    /// Adds a run: the command, both streams, the exit code.
+    /// Adds a run: the command, both streams and the exit code.
     pub fn add(&mut self, ran: &Ran) {
         let _ = writeln!(self.text, "$ {}", ran.name.trim_end());
         for (stream, text) in [("", &ran.stdout), ("! ", &ran.stderr)] {
@@ -35,12 +36,12 @@ impl Transcript {
         let _ = writeln!(self.text, "[{code}]\n");
     }
 
-    /// Adds a line that says what happened between two runs.
+    /// Adds a line about an event between two runs.
     pub fn note(&mut self, note: &str) {
         let _ = writeln!(self.text, "# {note}\n");
     }
 
-    /// Adds what is in `~/.infra`.
+    /// Adds the files in `~/.infra`.
     pub fn add_files(&mut self, user: &User) {
         let files = user.files();
         let _ = writeln!(self.text, "~/.infra:\n{}", if files.is_empty() { "nothing\n" } else { &files });
@@ -100,7 +101,7 @@ fn differing_lines(expected: &str, text: &str) -> String {
     })
 }
 
-/// What differs from run to run by its form alone, with what is written instead.
+/// Patterns of values that differ between runs, with their replacements.
 const VARYING: [(&str, &str); 9] = [
     (r"\bsha256:[0-9a-f]{64}\b", "sha256:OTHER"),
     (r"infra_[0-9A-Za-z]{10}\.[0-9A-Za-z]{24}", "TOKEN"),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::https::{Answer, Request, parameter};
 
-/// What a code stands for.
+/// The grant behind an authorization code.
 #[derive(Debug, Clone)]
 pub(super) struct Grant {
     pub(super) user: String,
@@ -85,7 +85,7 @@ fn authorization(inner: &mut Inner, request: &Request) -> Answer {
     let value = |name: &str| parameter(&query, name).unwrap_or_default();
     let redirect_uri = value("redirect_uri");
     let is_loopback = redirect_uri.starts_with("http://127.0.0.1:") && redirect_uri.ends_with("/callback");
-    // RFC 6749 §4.1.2.1: a client or an address that is not known is never redirected to.
+    // RFC 6749 §4.1.2.1: never redirect for an unknown client or redirect URI.
     if value("client_id") != CLIENT_ID || !is_loopback {
         return Answer::text(400, "unknown client or redirect address");
     }
@@ -182,7 +182,7 @@ pub(super) fn is_our_client(
 
 pub(super) fn id_token(inner: &mut Inner, settings: &Settings, grant: &Grant, access_token: &str) -> String {
     let now = now(inner);
-    // OpenID Connect Core §3.1.3.6: the left half of the hash that goes with the algorithm.
+    // OpenID Connect Core §3.1.3.6: the left half of the hash that matches the algorithm.
     let hash = Sha256::digest(access_token.as_bytes());
     let mut claims = person_claims(&grant.user);
     for (name, value) in [
@@ -196,7 +196,7 @@ pub(super) fn id_token(inner: &mut Inner, settings: &Settings, grant: &Grant, ac
         claims[name] = value;
     }
     if settings.algorithm == super::Algorithm::EdDSA {
-        // Ed25519 goes with SHA-512, which nothing here needs otherwise; the claim is optional.
+        // Ed25519 requires SHA-512, which nothing else here uses. The claim is optional.
         claims.as_object_mut().expect("claims are an object").remove("at_hash");
     }
     if let Some(nonce) = &grant.nonce {
@@ -232,7 +232,7 @@ fn now(inner: &Inner) -> i64 {
     (SystemClock.now() + inner.clock).as_second()
 }
 
-/// What the provider says of a person, in the ID token and at userinfo.
+/// The provider's claims about a user, in the ID token and at userinfo.
 fn person_claims(user: &str) -> Value {
     let mut name = user.to_owned();
     if let Some(first) = name.get_mut(..1) {

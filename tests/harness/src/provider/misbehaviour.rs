@@ -1,4 +1,4 @@
-//! How a provider misbehaves: what a test changes about its answers and its ID tokens.
+//! Misbehaviour of a provider: changes to its responses and ID tokens.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ type EditAnswer = Arc<dyn Fn(&mut Answer) + Send + Sync>;
 type EditIDToken = Arc<dyn Fn(&mut IDTokenDraft) + Send + Sync>;
 type EditSigned = Arc<dyn Fn(&mut Signed) + Send + Sync>;
 
-/// The changes to an honest provider. None by default.
+/// Changes to an honest provider. None by default.
 #[derive(Clone, Default)]
 pub struct Misbehaviour {
     answers: HashMap<Endpoint, EditAnswer>,
@@ -22,7 +22,7 @@ pub struct Misbehaviour {
     signed: Option<EditSigned>,
 }
 
-/// An ID token before it is signed.
+/// An ID token before signing.
 #[derive(Debug, Clone)]
 pub struct IDTokenDraft {
     pub header: Value,
@@ -30,7 +30,7 @@ pub struct IDTokenDraft {
     pub key: Key,
 }
 
-/// An ID token after it was signed: three parts, not yet encoded.
+/// A signed ID token: three parts, not yet encoded.
 #[derive(Debug, Clone)]
 pub struct Signed {
     pub header: Vec<u8>,
@@ -39,21 +39,21 @@ pub struct Signed {
 }
 
 impl Misbehaviour {
-    /// Changes each answer of an endpoint, made honestly first.
+    /// Changes each honest response of an endpoint.
     #[must_use]
     pub fn answer(mut self, endpoint: Endpoint, edit: impl Fn(&mut Answer) + Send + Sync + 'static) -> Self {
         self.answers.insert(endpoint, Arc::new(edit));
         self
     }
 
-    /// Answers an endpoint with a status, and does nothing that it was asked for.
+    /// Makes an endpoint respond with a status, without processing the request.
     #[must_use]
     pub fn out_of_order(mut self, endpoint: Endpoint, status: u16) -> Self {
         self.out_of_order.insert(endpoint, status);
         self
     }
 
-    /// Changes the JSON body of each answer of an endpoint.
+    /// Changes the JSON body of each response of an endpoint.
     #[must_use]
     pub fn json(self, endpoint: Endpoint, edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
         self.answer(endpoint, move |answer| {
@@ -64,7 +64,7 @@ impl Misbehaviour {
         })
     }
 
-    /// Does not name itself in authorization responses, and promises nothing else, as providers without RFC 9207 do.
+    /// Omits `iss` from authorization responses and does not advertise it, like providers without RFC 9207.
     #[must_use]
     pub fn without_response_issuer(self) -> Self {
         let unnamed = self.json(Endpoint::Discovery, |metadata| {
@@ -80,20 +80,20 @@ impl Misbehaviour {
         })
     }
 
-    /// Changes header, claims or key of each ID token before it is signed.
+    /// Changes header, claims or key of each ID token before signing.
     #[must_use]
     pub fn id_token(mut self, edit: impl Fn(&mut IDTokenDraft) + Send + Sync + 'static) -> Self {
         self.id_token = Some(Arc::new(edit));
         self
     }
 
-    /// Changes one claim of each ID token; `Null` takes it away.
+    /// Changes one claim of each ID token; `Null` removes it.
     #[must_use]
     pub fn claim(self, name: &'static str, value: Value) -> Self {
         self.id_token(move |draft| draft.set_claim(name, value.clone()))
     }
 
-    /// Changes the bytes of each ID token after it was signed.
+    /// Changes the bytes of each ID token after signing.
     #[must_use]
     pub fn signed(mut self, edit: impl Fn(&mut Signed) + Send + Sync + 'static) -> Self {
         self.signed = Some(Arc::new(edit));
@@ -124,7 +124,7 @@ impl Misbehaviour {
 }
 
 impl IDTokenDraft {
-    /// Replaces a claim; `Null` takes it away.
+    /// Replaces a claim; `Null` removes it.
     pub fn set_claim(&mut self, name: &str, value: Value) {
         let claims = self.claims.as_object_mut().expect("claims are an object");
         if value.is_null() {

@@ -1,5 +1,5 @@
-//! Refresh tokens that are replaced at each use (RFC 6749 §6, RFC 9700 §4.14.2): one that is used twice ends all of its
-//! login's. And their return (RFC 7009).
+//! Refresh tokens with rotation (RFC 6749 §6, RFC 9700 §4.14.2): reuse of one revokes all tokens of its
+//! login. Also revocation (RFC 7009).
 
 use infra_shared::random;
 use serde_json::json;
@@ -8,16 +8,16 @@ use super::endpoints::{Grant, id_token, is_our_client};
 use super::{Inner, Settings};
 use crate::https::{Answer, Request, parameter};
 
-/// A refresh token that was issued.
+/// An issued refresh token.
 #[derive(Debug, Clone)]
 pub(super) struct Issued {
     grant: Grant,
-    /// The same for all of one login.
+    /// Shared by all tokens of one login.
     family: String,
     counts: bool,
 }
 
-/// A first refresh token for a login.
+/// Issues the first refresh token of a login.
 pub(super) fn issue(inner: &mut Inner, grant: &Grant) -> String {
     issue_in(inner, grant.clone(), random::alphanumeric(16))
 }
@@ -61,7 +61,7 @@ pub(super) fn refresh(inner: &mut Inner, settings: &Settings, token: &str) -> An
     )
 }
 
-/// RFC 7009 §2.2: 200, also for a token that is not known.
+/// RFC 7009 §2.2: 200, also for an unknown token.
 pub(super) fn revoke(inner: &mut Inner, settings: &Settings, request: &Request) -> Answer {
     let form = request.form_parameters();
     if !is_our_client(settings.client_authentication, request, &form) {

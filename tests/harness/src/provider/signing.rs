@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-/// How an ID token is signed.
+/// The signature algorithm of an ID token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     RS256,
@@ -18,12 +18,12 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// With what an ID token is signed.
+/// The signing key of an ID token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// The key that the provider publishes.
+    /// The published key.
     Published(Algorithm),
-    /// A key that nobody has heard of, under the name of the published one.
+    /// An unknown key with the ID of the published one.
     Foreign(Algorithm),
     /// HMAC with SHA-256 under these bytes.
     Secret(Vec<u8>),
@@ -31,7 +31,7 @@ pub enum Key {
     Nothing,
 }
 
-/// One key of each kind, and the name under which they are published.
+/// One key of each kind, and the names under which they are published.
 pub(super) struct Keys {
     name: String,
     rsa: rsa::KeyPair,

@@ -1,4 +1,4 @@
-//! The provider is what the tests of everything else stand on: here it is shown honest, and hostile on demand.
+//! Tests of the test provider itself: honest by default, and hostile on request.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -17,7 +17,7 @@ fn dial(provider: &Provider) -> Client {
     client(&[provider.authority_file()]).expect("the provider's authority")
 }
 
-/// The query of the authorization response.
+/// Returns the query of the authorization response.
 fn authorize(provider: &Provider) -> Vec<(String, String)> {
     let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER.as_bytes()));
     let query = [

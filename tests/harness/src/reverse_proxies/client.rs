@@ -1,4 +1,4 @@
-//! Requests over TLS that are written byte by byte, for what no client would send.
+//! Byte-exact requests over TLS, including requests that no client sends.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -12,17 +12,17 @@ use super::HOST;
 
 pub(super) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-/// No proxy takes longer for an answer, also one that waits in vain for the daemon.
+/// Response timeout, above the time after which a proxy gives up on the daemon.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A kept connection over HTTP/1.1.
+/// A persistent HTTP/1.1 connection.
 pub struct Connection {
     stream: Tls,
     read: Vec<u8>,
     may_be_silent: bool,
 }
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -55,24 +55,25 @@ impl Connection {
         Self { stream, read: Vec::new(), may_be_silent: false }
     }
 
-    /// Takes silence for an end: of some requests that are none a server waits for the rest.
+    /// Treats silence as the end of the connection, because a server may wait for the rest of a malformed
+    /// request.
     #[must_use]
     pub fn that_may_be_silent(self) -> Self {
         Self { may_be_silent: true, ..self }
     }
 
-    /// Sends these bytes and reads one answer; `None` where the connection ends without.
+    /// Sends these bytes and reads one response; `None` if the connection ends without one.
     pub fn ask(&mut self, request: &[u8]) -> Option<Answer> {
         self.send(request);
         self.answer()
     }
 
-    /// Sends these bytes; that the other side has closed is seen when an answer is read.
+    /// Sends these bytes. A closed connection is detected when reading the response.
     pub fn send(&mut self, request: &[u8]) {
         let _ = self.stream.write_all(request).and_then(|()| self.stream.flush());
     }
 
-    /// Reads the next answer.
+    /// Reads the next response.
     pub fn answer(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(end) = memchr::memmem::find(&self.read, b"\r\n\r\n") {
@@ -106,7 +107,7 @@ impl Connection {
         Some(Answer { status, head, body })
     }
 
-    /// `None` at the end of the connection; a server that says nothing at all fails the test.
+    /// Returns `None` at the end of the connection. Fails the test if the server stays silent.
     fn more(&mut self) -> Option<()> {
         let mut buffer = [0; 16_384];
         match self.stream.read(&mut buffer) {

@@ -1,4 +1,5 @@
-//! The configurations as they stand in `docs/proxies.md`, with the places of a test put in.
+//! The configurations from `docs/proxies.md`, with the examples replaced by the addresses and files of a
+//! test.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use super::{Asked, DAEMON, HOST, Kind};
 
 const TEXT: &str = include_str!("../../../../docs/proxies.md");
 
-/// What nginx needs around a file of `conf.d`: one process, nothing outside its directory.
+/// What nginx needs around a file of `conf.d`: one process, no files outside its directory.
 const NGINX: &str = "daemon off; master_process off; pid nginx.pid; events {} error_log stderr;
 http {
     access_log off;
@@ -15,15 +16,15 @@ http {
 }
 ";
 
-/// A file of a configuration.
+/// A configuration file.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Where the document wants it.
+    /// The path according to the page.
     pub path: String,
     pub text: String,
 }
 
-/// What takes the place of the document's examples.
+/// The replacements for the page's examples.
 pub(super) struct Place<'a> {
     pub(super) directory: &'a Path,
     pub(super) port: u16,
@@ -31,7 +32,7 @@ pub(super) struct Place<'a> {
     pub(super) service: u16,
 }
 
-/// The files that stand under the heading of a proxy: blocks of code that begin with a comment that names the file.
+/// The files below a proxy's heading: code blocks that start with a comment with the file name.
 pub(super) fn files(kind: Kind) -> Vec<File> {
     let heading = format!("\n## {}\n", kind.heading());
     let (_, rest) = TEXT.split_once(&heading).unwrap_or_else(|| panic!("no section{heading}"));
@@ -51,7 +52,7 @@ pub(super) fn files(kind: Kind) -> Vec<File> {
 }
 
 impl Place<'_> {
-    /// The name of the file in the directory of the test, and its text.
+    /// The file's name in the directory of the test, and its text.
     pub(super) fn fill(&self, kind: Kind, file: &File) -> (String, String) {
         let Self { port, service, .. } = *self;
         let (asked, directory) = (self.asked.port, self.directory.display());

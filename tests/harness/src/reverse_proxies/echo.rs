@@ -1,4 +1,4 @@
-//! A service that keeps the exact bytes of what reached it, and can say how an application might read them.
+//! A service that keeps the exact bytes of each request, and parses them as an application might.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Nobody keeps a connection of a test open for longer.
+/// Idle timeout, above the lifetime of any test connection.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// A service over HTTP/1.1 in the clear, as stands behind a proxy; it ends with the value.
+/// A plain HTTP/1.1 service, as found behind a proxy; stopped when dropped.
 pub struct EchoService {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
@@ -18,7 +18,7 @@ pub struct EchoService {
     thread: Option<JoinHandle<()>>,
 }
 
-/// One request, to its last byte.
+/// The complete bytes of one request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Received {
     pub bytes: Vec<u8>,
@@ -46,12 +46,12 @@ impl EchoService {
         self.address.port()
     }
 
-    /// Everything that reached it, in order.
+    /// All received requests, in order.
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What reached it under this path.
+    /// The requests received for this path.
     pub fn received_at(&self, path: &str) -> Vec<Received> {
         self.received().into_iter().filter(|request| request.path() == path).collect()
     }
@@ -60,7 +60,7 @@ impl EchoService {
 impl Drop for EchoService {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        // It waits for the next connection.
+        // Wakes the thread that waits for the next connection.
         let _ = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -74,7 +74,7 @@ impl Received {
         text.split(' ').nth(1).unwrap_or_default().to_owned()
     }
 
-    /// The value of a header as it came; `None` where there is not just one of this very name, in any case.
+    /// The value of a header, ignoring case. `None` unless exactly one header has this name.
     pub fn header(&self, name: &str) -> Option<String> {
         let text = String::from_utf8_lossy(&self.bytes);
         let head = text.split("\r\n\r\n").next().unwrap_or_default();
@@ -84,8 +84,10 @@ impl Received {
         if own.next().is_some() { None } else { value }
     }
 
-    /// Names and values as the most lenient application would read them: lines that end in any way, also those of the body,
-    /// for trailers; names in any case, with anything that is no letter and no digit for a hyphen, and with CGI's `HTTP_`.
+    /// Parses names and values as leniently as any application could.
+    ///
+    /// Any line ending counts, also within the body, because of trailers. Names are lower-cased without CGI's
+    /// `HTTP_`, and every character except letters and digits becomes a hyphen.
     pub fn read_leniently(&self) -> Vec<(String, String)> {
         let lines = self.bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
         let fields = lines.filter_map(|line| {
@@ -97,7 +99,7 @@ impl Received {
         fields.collect()
     }
 
-    /// All values under a name that was folded like those of [`Self::read_leniently`].
+    /// All values of a name in the format of [`Self::read_leniently`].
     pub fn lenient_values(&self, name: &str) -> Vec<String> {
         self.read_leniently().into_iter().filter(|(field, _)| field == name).map(|(_, value)| value).collect()
     }
@@ -113,7 +115,7 @@ impl std::fmt::Debug for Received {
     }
 }
 
-/// One for one, as CGI does it: `X-Infra--User` and `X-Infra-User-` are other names to everybody.
+/// Character by character like CGI: `X-Infra--User` and `X-Infra-User-` stay different names everywhere.
 fn fold(name: &[u8]) -> String {
     let name = name.trim_ascii().to_ascii_lowercase();
     let name = name.strip_prefix(b"http_").unwrap_or(&name);
@@ -137,7 +139,8 @@ fn next_request(connection: &mut TcpStream, read: &mut Vec<u8>) -> Option<Vec<u8
     let text = String::from_utf8_lossy(&read[..head]).to_ascii_lowercase();
     let value = |name: &str| text.split(name).nth(1).and_then(|rest| rest.split("\r\n").next());
     let end = if value("\r\ntransfer-encoding:").is_some() {
-        // The last chunk, then trailers up to an empty line (RFC 9112 §7.1); no body of a test holds such a line.
+        // The last chunk, then trailers up to an empty line (RFC 9112 §7.1). No test body contains such a
+        // line.
         let last = if read[head..].starts_with(b"0\r\n") {
             head + 1
         } else {
@@ -155,7 +158,7 @@ fn next_request(connection: &mut TcpStream, read: &mut Vec<u8>) -> Option<Vec<u8
     Some(read.drain(..end).collect())
 }
 
-/// Where what is awaited ends.
+/// Returns the end of the `awaited` bytes.
 fn wait_for(connection: &mut TcpStream, read: &mut Vec<u8>, from: usize, awaited: &[u8]) -> Option<usize> {
     loop {
         if let Some(found) = memchr::memmem::find(read.get(from..).unwrap_or_default(), awaited) {

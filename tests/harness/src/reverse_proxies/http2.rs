@@ -1,5 +1,5 @@
-//! One request over HTTP/2, with header fields that no library would write: no Huffman code, no table, every octet
-//! as it is (RFC 9113 §4, RFC 7541 §6.2.2).
+//! One HTTP/2 request with header fields that no library sends: no Huffman code, no table, every octet
+//! unchanged (RFC 9113 §4, RFC 7541 §6.2.2).
 
 use std::io::{Read, Write};
 
@@ -20,10 +20,10 @@ pub struct Stream {
     connection: Tls,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The stream was answered. Whether well shows at the service.
+    /// The stream got a response. The service's record shows if headers were forged.
     Answered,
     /// The stream was reset, or the connection ended.
     Refused,
@@ -35,7 +35,7 @@ impl Stream {
         Self { connection }
     }
 
-    /// Sends header fields, a body where there is one, and then fields in trailers where there are any.
+    /// Sends header fields, an optional body and optional trailer fields.
     pub fn ask(
         mut self,
         fields: &[(&[u8], &[u8])],
@@ -106,7 +106,7 @@ fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     block
 }
 
-/// RFC 7541 §5.1, with a prefix of seven bits.
+/// RFC 7541 §5.1, with a 7-bit prefix.
 fn add_length(block: &mut Vec<u8>, length: usize) {
     let Some(mut rest) = length.checked_sub(127) else {
         block.push(u8::try_from(length).expect("less than 127"));

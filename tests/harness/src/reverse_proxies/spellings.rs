@@ -1,21 +1,21 @@
-//! Ways to write an identity header so that a proxy overlooks it and an application does not.
+//! Spellings of an identity header that a proxy might miss and an application might accept.
 
-/// What a forged header says. It must never be read as ours.
+/// The value of a forged header. No application may read it as the proxy's.
 pub const FORGED: &str = "forged-by-the-client";
 
-/// Part of a request over HTTP/1.1.
+/// Part of an HTTP/1.1 request.
 #[derive(Debug, Clone)]
 pub struct Spelling {
     pub name: String,
-    /// Lines of the head, each with its end.
+    /// Header lines, including their line endings.
     pub lines: Vec<u8>,
-    /// What follows the head, where the request has a body.
+    /// The body, if the request has one.
     pub body: Option<Vec<u8>>,
-    /// Whether every proxy has to let the request through, without what is forged in it.
+    /// If `true`, every proxy must forward the request without the forged header.
     pub is_well_formed: bool,
 }
 
-/// Fields of a request over HTTP/2.
+/// Fields of an HTTP/2 request.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
     pub name: String,
@@ -33,18 +33,18 @@ pub const NAMES: [&str; 6] = [
     "X-Infra-Session",
 ];
 
-/// Characters that a name may have (RFC 9110 §5.6.2) and that CGI makes an underscore of.
+/// Characters that are valid in a name (RFC 9110 §5.6.2) and that CGI turns into underscores.
 const SEPARATORS: &str = "_.!#$%&'*+^`|~";
 
-/// Over HTTP/1.1.
+/// All spellings for HTTP/1.1.
 pub fn over_http1() -> Vec<Spelling> {
     let mut all = Vec::new();
-    // The names themselves.
+    // The exact names.
     all.extend(NAMES.map(|name| line(name, name)));
     for name in ["x-infra-user", "X-INFRA-USER", "x-InFrA-uSeR", "X-Infra--User"] {
         all.push(line(name, name));
     }
-    // Others that are read as these.
+    // Names that CGI reads as the exact ones.
     for separator in SEPARATORS.chars() {
         let name = format!("X{separator}Infra{separator}User");
         all.push(line(&name, &name));
@@ -64,7 +64,7 @@ pub fn over_http1() -> Vec<Spelling> {
     ] {
         all.push(line(name, name));
     }
-    // Names that are none.
+    // Invalid names.
     for (what, name) in [
         ("a space before the colon", "X-Infra-User "),
         ("a tab before the colon", "X-Infra-User\t"),
@@ -81,7 +81,7 @@ pub fn over_http1() -> Vec<Spelling> {
     ] {
         all.push(line(what, name));
     }
-    // Lines that end in other ways.
+    // Unusual line endings.
     for (what, lines) in [
         ("after a bare line feed", format!("A: b\nX-Infra-User: {FORGED}\r\n")),
         ("after a bare carriage return", format!("A: b\rX-Infra-User: {FORGED}\r\n")),
@@ -96,7 +96,7 @@ pub fn over_http1() -> Vec<Spelling> {
         ("empty", "X-Infra-User:\r\nX-Infra-Groups:\r\n".to_owned()),
         ("forty times", format!("X-Infra-Groups: {FORGED}\r\n").repeat(40)),
     ] {
-        // Bare ends of lines and folded lines may be refused.
+        // Proxies may reject bare line endings and folded lines.
         let is_well_formed = !what.contains("bare") && !what.contains("folded");
         all.push(Spelling { name: what.to_owned(), lines: lines.into_bytes(), body: None, is_well_formed });
     }
@@ -105,8 +105,8 @@ pub fn over_http1() -> Vec<Spelling> {
     all
 }
 
-/// RFC 9110 §7.6.1: what `Connection` names is for the next one only. A proxy that heeds it too late takes the daemon's own
-/// headers away.
+/// RFC 9110 §7.6.1: `Connection` names hop-by-hop headers. A proxy that processes it too late removes the
+/// daemon's own headers.
 fn named_by_connection() -> Vec<Spelling> {
     let names = NAMES.join(", ");
     [
@@ -126,7 +126,7 @@ fn named_by_connection() -> Vec<Spelling> {
     .collect()
 }
 
-/// In trailers, and in requests that are hidden in another or come after a change of protocol.
+/// Headers in trailers, in smuggled requests and after a protocol upgrade.
 fn beyond_the_head() -> Vec<Spelling> {
     let hidden = format!("GET /hidden HTTP/1.1\r\nHost: {}\r\nX-Infra-User: {FORGED}\r\n\r\n", super::HOST);
     let trailer = format!("3\r\nabc\r\n0\r\nX-Infra-User: {FORGED}\r\nX_Infra_User: {FORGED}\r\n\r\n");
@@ -178,7 +178,7 @@ fn beyond_the_head() -> Vec<Spelling> {
     all
 }
 
-/// Over HTTP/2.
+/// All spellings for HTTP/2.
 pub fn over_http2() -> Vec<Fields> {
     let mut all: Vec<Fields> = [
         "x-infra-user",
@@ -188,7 +188,7 @@ pub fn over_http2() -> Vec<Fields> {
         "x.infra.user",
         "x~infra~user",
         "http_x_infra_user",
-        // RFC 9113 §8.2.1: malformed, each of them.
+        // RFC 9113 §8.2.1: each is malformed.
         "X-Infra-User",
         "x-infra-user ",
         " x-infra-user",
