@@ -26,7 +26,7 @@ pub struct TurnLimits {
 /// Why no permit was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoTurn {
-    #[error("too many of one address wait")]
+    #[error("too many requests are waiting")]
     TooManyWait,
     #[error("too many were before it")]
     NotInTime,
@@ -97,19 +97,19 @@ impl Turns {
 
 impl Line {
     fn wait(&mut self, party: IpAddr, waiting: Waiting, limits: &TurnLimits) -> Result<(), NoTurn> {
-        let of_party = self.parties.entry(party).or_default();
         // At least one may wait, because every request passes through the queue.
         let most = limits.waiting_of_party.max(1);
-        if of_party.waiting.len() >= most || self.waiting >= limits.waiting {
-            // Forget cancelled requests.
-            let before = of_party.waiting.len();
-            of_party.waiting.retain(|waiting| !waiting.sender.is_closed());
-            self.waiting -= before - of_party.waiting.len();
-            if of_party.waiting.len() >= most || self.waiting >= limits.waiting {
-                self.forget(party);
+        let is_full = |line: &Self| {
+            line.waiting >= limits.waiting
+                || line.parties.get(&party).is_some_and(|it| it.waiting.len() >= most)
+        };
+        if is_full(self) {
+            self.forget_cancelled();
+            if is_full(self) {
                 return Err(NoTurn::TooManyWait);
             }
         }
+        let of_party = self.parties.entry(party).or_default();
         if of_party.waiting.is_empty() && !self.order.contains(&party) {
             self.order.push_back(party);
         }
@@ -143,6 +143,15 @@ impl Line {
             of_party.running = of_party.running.saturating_sub(1);
         }
         self.forget(party);
+    }
+
+    fn forget_cancelled(&mut self) {
+        for party in self.parties.values_mut() {
+            party.waiting.retain(|waiting| !waiting.sender.is_closed());
+        }
+        self.parties.retain(|_, party| party.running > 0 || !party.waiting.is_empty());
+        self.order.retain(|party| self.parties.get(party).is_some_and(|it| !it.waiting.is_empty()));
+        self.waiting = self.parties.values().map(|party| party.waiting.len()).sum();
     }
 
     fn forget(&mut self, party: IpAddr) {
@@ -268,6 +277,19 @@ mod tests {
         drop(third);
         drop(other.await.expect("a turn"));
         drop(fourth.await.expect("a turn"));
+        assert!(is_empty(&turns));
+    }
+
+    #[tokio::test]
+    async fn cancelled_requests_of_one_client_make_room_for_another() {
+        let limits =
+            TurnLimits { at_once: 1, waiting_of_party: 8, waiting: 2, time: Duration::from_secs(10) };
+        let turns = Arc::new(Turns::new(limits));
+        let first = turns.take(GREEDY).await.expect("a turn");
+        drop((stand(&turns, GREEDY).await, stand(&turns, GREEDY).await));
+        let other = stand(&turns, OTHER).await;
+        drop(first);
+        drop(other.await.expect("a turn"));
         assert!(is_empty(&turns));
     }
 

@@ -26,7 +26,7 @@ pub enum IdentityError {
     #[error("provider unusable: {0}")]
     Unusable(String),
     /// One caller has as many exchanges waiting as it may have.
-    #[error("too many exchanges of one address wait")]
+    #[error("too many exchanges are waiting")]
     TooManyWait,
     /// The provider refused so many codes of late that one caller has to wait for so long.
     #[error("too many codes were refused lately")]

@@ -59,7 +59,9 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
         return Err(PlatformError::OtherOwner { path: name(), owner: metadata.uid() });
     }
     if is_too_open(metadata.mode(), metadata.uid(), own_user()) {
-        return Err(PlatformError::TooOpen { path: name(), mode: metadata.mode() & 0o700 });
+        // Root can give a file to the group of the reader, which keeps its right to read.
+        let kept = if metadata.uid() == own_user() { 0o700 } else { 0o740 };
+        return Err(PlatformError::TooOpen { path: name(), mode: metadata.mode() & kept });
     }
 
     // Allocate the full size at once, because a growing buffer leaves copies behind.

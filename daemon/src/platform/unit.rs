@@ -119,9 +119,16 @@ impl Unit {
             .collect()
     }
 
-    /// Whether the unit's sandbox allows writing to `path`: its own directories and `ReadWritePaths=`.
+    /// Whether the unit's sandbox allows writing to `path`: outside what `ProtectSystem=` protects, in its own
+    /// directories and in `ReadWritePaths=` (systemd.exec(5)).
     pub fn may_write(&self, path: &Path) -> bool {
-        if self.protection() != "strict" {
+        let protected: &[&str] = match self.protection() {
+            "strict" => &["/"],
+            "full" => &["/usr", "/boot", "/efi", "/etc"],
+            "no" | "false" | "off" | "0" => &[],
+            _ => &["/usr", "/boot", "/efi"],
+        };
+        if !protected.iter().any(|protected| path.starts_with(protected)) {
             return true;
         }
         let words = |key| self.list(key).into_iter().flat_map(str::split_whitespace);
@@ -247,6 +254,23 @@ mod tests {
         assert_eq!(unit.credentials(), [("root.key", "/etc/infra/root.cred")]);
         assert_eq!(unit.configuration(), Path::new("/opt/infrad.yaml"));
         assert!(unit.may_write(Path::new("/srv/infrad")));
+    }
+
+    #[test]
+    fn protected_directories_follow_the_level_of_protection() {
+        for (level, usr, etc, srv) in [
+            ("strict", false, false, false),
+            ("full", false, false, true),
+            ("yes", false, true, true),
+            ("no", true, true, true),
+        ] {
+            let unit =
+                format!("[Service]\nUser=infrad\nExecStart=/usr/bin/infrad serve\nProtectSystem={level}\n");
+            let unit = Unit::find_below(root(&[("lib/systemd/system/infrad.service", &unit)]).path())
+                .expect("a unit");
+            let may = ["/usr/x", "/etc/x", "/srv/x"].map(|path| unit.may_write(Path::new(path)));
+            assert_eq!(may, [usr, etc, srv], "{level}");
+        }
     }
 
     #[test]

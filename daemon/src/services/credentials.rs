@@ -29,8 +29,9 @@ pub(super) struct Credentials {
 
 #[derive(Default)]
 struct Known {
-    hashes: Vec<[u8; 32]>,
-    /// Time of the last successful read.
+    /// The last hash read from each reference.
+    hashes: Vec<Option<[u8; 32]>>,
+    /// Time of the last read in which at least one reference succeeded.
     read_at: Option<Instant>,
     /// Time and error of the last failed read.
     failed: Option<(Instant, ReadError)>,
@@ -66,17 +67,11 @@ impl Credentials {
         }
         let read = self.read(backends).await;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match read {
-            Ok(hashes) => *known = Known { hashes, read_at: Some(Instant::now()), failed: None },
-            Err(error) => {
-                tracing::warn!(%error, "a service's credential cannot be read: what was read last counts");
-                known.failed = Some((Instant::now(), error.clone()));
-                if !known.include(&hash) {
-                    return Err(error);
-                }
-            }
+        let failure = known.update(read);
+        match (known.include(&hash), failure) {
+            (false, Some(error)) => Err(error),
+            (included, _) => Ok(included),
         }
-        Ok(known.include(&hash))
     }
 
     /// Whether `secret` matches a recently read credential.
@@ -97,24 +92,14 @@ impl Credentials {
         }
     }
 
-    async fn read(&self, backends: &Backends) -> Result<Vec<[u8; 32]>, ReadError> {
+    /// The hash of each credential, in the order of the references.
+    async fn read(&self, backends: &Backends) -> Vec<Result<[u8; 32], ReadError>> {
         let mut hashes = Vec::new();
-        let mut failed = None;
         for reference in &self.references {
-            // A missing credential does not invalidate the others.
-            match read(reference, backends, ReadReason::Service).await {
-                Ok(secret) => hashes.push(sha256(&[secret.expose_secret().as_bytes()])),
-                Err(error) => failed = Some(error),
-            }
+            let secret = read(reference, backends, ReadReason::Service).await;
+            hashes.push(secret.map(|secret| sha256(&[secret.expose_secret().as_bytes()])));
         }
-        match failed {
-            Some(error) if hashes.is_empty() => Err(error),
-            Some(error) => {
-                tracing::warn!(%error, "one of a service's credentials cannot be read");
-                Ok(hashes)
-            }
-            None => Ok(hashes),
-        }
+        hashes
     }
 }
 
@@ -131,10 +116,39 @@ impl Answer {
 }
 
 impl Known {
+    /// Stores what was read. A reference that failed keeps the hash that was read last.
+    ///
+    /// Returns the error if no reference could be read: then a secret that does not match may still be valid.
+    fn update(&mut self, read: Vec<Result<[u8; 32], ReadError>>) -> Option<ReadError> {
+        self.hashes.resize(read.len(), None);
+        let (mut succeeded, mut failure) = (false, None);
+        for (known, read) in self.hashes.iter_mut().zip(read) {
+            match read {
+                Ok(hash) => {
+                    *known = Some(hash);
+                    succeeded = true;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read a service's credential: its last value stays valid");
+                    failure = Some(error);
+                }
+            }
+        }
+        let failure = failure.filter(|_| !succeeded);
+        self.failed = failure.clone().map(|error| (Instant::now(), error));
+        if succeeded {
+            self.read_at = Some(Instant::now());
+        }
+        failure
+    }
+
     /// Compares all hashes, each in constant time.
     fn include(&self, hash: &[u8; 32]) -> bool {
-        let is_one =
-            self.hashes.iter().fold(subtle::Choice::from(0), |found, known| found | known.ct_eq(hash));
+        let is_one = self
+            .hashes
+            .iter()
+            .flatten()
+            .fold(subtle::Choice::from(0), |found, known| found | known.ct_eq(hash));
         is_one.into()
     }
 }
@@ -156,4 +170,22 @@ async fn read(
         )));
     }
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credential_that_fails_keeps_its_last_hash() {
+        let away = || Err(ReadError::Malformed("away".to_owned()));
+        let mut known = Known::default();
+        assert!(known.update(vec![Ok([1; 32]), Ok([2; 32])]).is_none());
+        assert!(known.update(vec![away(), Ok([3; 32])]).is_none());
+        assert!(known.include(&[1; 32]) && known.include(&[3; 32]) && !known.include(&[2; 32]));
+        assert!(known.update(vec![away(), away()]).is_some());
+        assert!(known.include(&[1; 32]) && known.include(&[3; 32]));
+        assert!(known.update(vec![Ok([4; 32]), Ok([3; 32])]).is_none());
+        assert!(!known.include(&[1; 32]) && known.include(&[4; 32]));
+    }
 }
