@@ -1,5 +1,5 @@
-//! Authorization responses (RFC 6749 §4.1.2, RFC 9207) that are for this login and bring no code. Those that are not for it
-//! never end the wait: `tests/cli/refusals.rs`, `tests/cli/storm.rs`, `tests/vectors/callback`.
+//! Authorization responses (RFC 6749 §4.1.2, RFC 9207) that belong to this login and carry no code. Responses for other
+//! logins never end the wait: `tests/cli/refusals.rs`, `tests/cli/storm.rs`, `tests/vectors/callback`.
 
 use std::net::TcpStream;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Metadata (OpenID Connect Discovery §3, §4) that starts no login, and is asked for again at the next.
+//! Provider metadata (OpenID Connect Discovery §3, §4) that is rejected before a login starts. The next login fetches
+//! it again.
 
 use infra_harness::https::{Answer, Delivery};
 use infra_harness::provider::{Endpoint, Misbehaviour};

@@ -1,4 +1,4 @@
-//! ID tokens that prove nobody (OpenID Connect Core §3.1.3.7), and those that do in an unusual way.
+//! ID tokens that fail validation (OpenID Connect Core §3.1.3.7), and unusual ones that pass.
 
 use infra_harness::provider::{Algorithm, CLIENT_ID, CLIENT_SECRET, Endpoint, Key, Misbehaviour, Signed};
 use infra_shared::clock::{Clock, SystemClock};
@@ -11,7 +11,7 @@ fn signed(id: &'static str, reason: &'static str, edit: fn(&mut Signed)) -> Case
     case(id, Refused(reason), Misbehaviour::default().signed(edit))
 }
 
-/// The header is changed before it is signed.
+/// Changes a header parameter before signing.
 fn header(id: &'static str, reason: &'static str, name: &'static str, value: Value) -> Case {
     let misbehaviour = Misbehaviour::default().id_token(move |draft| draft.header[name] = value.clone());
     case(id, Refused(reason), misbehaviour)
@@ -21,7 +21,7 @@ fn seconds_from_now(seconds: i64) -> Value {
     json!(SystemClock.now().as_second() + seconds)
 }
 
-/// The algorithm in the header is `name`, the signature what the key makes.
+/// Sets the header's algorithm to `name` and signs with `key`.
 fn keyed(id: &'static str, reason: &'static str, name: &'static str, key: Key) -> Case {
     let misbehaviour = Misbehaviour::default().id_token(move |draft| {
         draft.header["alg"] = json!(name);

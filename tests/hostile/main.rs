@@ -1,5 +1,4 @@
-//! A hostile provider, case by case, against the real `infra` and the real `infrad`. The table is in `README.md` beside this
-//! file.
+//! A hostile provider, case by case, against the real `infra` and `infrad`. `README.md` in this folder lists the cases.
 
 #![expect(clippy::indexing_slicing, reason = "a document without the expected member fails the test")]
 

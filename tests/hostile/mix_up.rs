@@ -1,5 +1,5 @@
-//! Two providers of one daemon (RFC 9700 §4.4, RFC 9207): nothing of one ever counts at the other. No code of a provider that
-//! names itself reaches the other; a code of a provider that does not gives the other nothing.
+//! Two providers at one daemon (RFC 9700 §4.4, RFC 9207): responses and tokens of one are never accepted for the other.
+//! If a provider sends `iss`, its codes never reach the other; if it does not, a leaked code is useless there.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -34,7 +34,7 @@ impl Two {
         self.okta.calls(Endpoint::Token) + self.other.calls(Endpoint::Token)
     }
 
-    /// An honest login at each.
+    /// Completes an honest login at each provider.
     fn both_work(&self) {
         for (name, provider) in self.both() {
             provider.behave();
@@ -56,9 +56,10 @@ impl Two {
         user.infra(["login"].into_iter().chain(arguments))
     }
 
-    /// The attack of RFC 9700 §4.4.1. A user signs in with `hostile`, which starts a login for `honest` at the daemon with the
-    /// `state` and the code challenge that it was sent, has the user's browser sign in there, and finishes that login with
-    /// what the daemon sends to its token endpoint. What the daemon answers; `None` if nothing was sent there.
+    /// Performs the mix-up attack of RFC 9700 §4.4.1. A user signs in with `hostile`. It starts a login for `honest` at
+    /// the daemon with the `state` and code challenge that it received, and has the user's browser sign in there. It
+    /// then finishes that login with what the daemon sends to its token endpoint. Returns the daemon's answer, or
+    /// `None` if the daemon sent nothing to that endpoint.
     fn mix_up(
         &self,
         (hostile_name, hostile): (&str, &Provider),
@@ -105,7 +106,7 @@ fn the_code_of_one_in_a_login_of_the_other_is_refused_before_it_is_sent_anywhere
     assert_eq!(two.token_calls(), 0, "a code was sent");
     two.daemon.wait_for_log("response_issuer_differs");
     two.daemon.wait_for_log("response_issuer_missing");
-    // Neither login was spent by it.
+    // Neither login was consumed.
     assert_eq!(mine.finish(&mine.sign_in(&two.okta)).status, 201);
     assert_eq!(theirs.finish(&response).status, 201);
 }
@@ -154,7 +155,7 @@ fn provider_cannot_redeem_a_code_of_another() {
             }
             let answered = two.mix_up(hostile, honest);
             assert_eq!(honest.1.calls(Endpoint::Token), 0, "the code of `{}` was redeemed", honest.0);
-            // A code reaches the hostile provider only if nobody promised to say where it comes from.
+            // A code reaches the hostile provider only if neither provider advertises `iss` (RFC 9207).
             let is_sent = !hostile_sends_issuer && !honest_sends_issuer;
             assert_eq!(answered.is_some(), is_sent, "{answered:?}\n{}", two.daemon.log());
             if let Some(answered) = answered {
@@ -205,7 +206,7 @@ fn an_id_token_of_one_is_none_of_the_other() {
     let okta = two.okta.issuer().to_owned();
     for (refusals, misbehaviour) in [
         (1, Misbehaviour::default().json(Endpoint::Token, move |answer| answer["id_token"] = json!(stolen))),
-        // Signed by the other, in the name of the first.
+        // Signed by the other provider, with the first provider's issuer.
         (2, Misbehaviour::default().claim("iss", json!(okta))),
     ] {
         two.other.misbehave(misbehaviour);
@@ -244,8 +245,8 @@ fn five_hundred_logins_at_once_through_two_providers_do_not_cross() {
     many_at_once(500);
 }
 
-/// `count` people sign in at the same time, half of them at each provider. Everybody gets a session of their own name, and no
-/// state, nonce, challenge, ticket, code or token is given twice.
+/// Signs in `count` people concurrently, half at each provider. Each session must belong to its own user, and every
+/// state, nonce, challenge, ticket, code and token must be unique.
 fn many_at_once(count: usize) {
     let two = Two::start();
     let api = two.daemon.api();
@@ -254,7 +255,7 @@ fn many_at_once(count: usize) {
             (number, Started::over(&api, &two.daemon, if number % 2 == 0 { "okta" } else { "other" }))
         })
         .collect();
-    // Who sits at the browser is the provider's to say, one at a time; the exchanges are at once.
+    // The provider decides who signs in, one at a time. The exchanges run concurrently.
     let answered: Vec<(usize, Started, AuthorizationResponse)> = started
         .into_iter()
         .map(|(number, started)| {

@@ -1,4 +1,4 @@
-//! Keys that a provider changes: between logins, in the middle of one, and without a word.
+//! Signing keys that a provider rotates: between logins, during a login, and without a key ID.
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login::{self, Started};

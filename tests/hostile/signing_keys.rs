@@ -1,4 +1,4 @@
-//! Key sets (RFC 7517, OpenID Connect Core §10.1): what verifies nothing, and what is passed over.
+//! Key sets (RFC 7517, OpenID Connect Core §10.1): which keys verify nothing, and which entries are skipped.
 
 use infra_harness::https::{Answer, Delivery};
 use infra_harness::provider::{Algorithm, Endpoint, Misbehaviour, Settings};
@@ -15,7 +15,7 @@ fn answer(id: &'static str, expected: Expected, edit: fn(&mut Answer)) -> Case {
     case(id, expected, Misbehaviour::default().answer(Endpoint::Keys, edit))
 }
 
-/// Changes the RSA key, with which the provider signs.
+/// Changes the RSA key that the provider signs with.
 fn rsa(id: &'static str, expected: Expected, name: &'static str, value: Value) -> Case {
     let misbehaviour = Misbehaviour::default().json(Endpoint::Keys, move |set| {
         set["keys"][0][name] = value.clone();
@@ -23,7 +23,7 @@ fn rsa(id: &'static str, expected: Expected, name: &'static str, value: Value) -
     case(id, expected, misbehaviour)
 }
 
-/// The only key of the set.
+/// Makes `key` the only key of the set.
 fn alone(id: &'static str, expected: Expected, key: Value) -> Case {
     let misbehaviour =
         Misbehaviour::default().json(Endpoint::Keys, move |set| *set = json!({"keys": [key.clone()]}));
@@ -87,7 +87,7 @@ fn keys_that_are_for_something_else_verify_nothing() {
         rsa("JW-26 modulus not base64url", missing, "n", json!("===")),
         rsa("JW-27 exponent 1", Refused("signature_invalid"), "e", json!("AQ")),
         rsa("JW-27 exponent 2", Refused("signature_invalid"), "e", json!("Ag")),
-        // RFC 7518 §2: no zeros before a number.
+        // RFC 7518 §2: a number has no leading zero octets.
         rsa("JW-27 exponent with a zero before it", Refused("signature_invalid"), "e", json!("AAEAAQ")),
         rsa("JW-27 exponent of 300 bytes", Refused("signature_invalid"), "e", json!("A".repeat(400))),
         set("JW-28 one name for two keys that fit", Refused("ambiguous_key"), |set| {
@@ -99,7 +99,7 @@ fn keys_that_are_for_something_else_verify_nothing() {
 
 #[test]
 fn keys_that_are_too_weak_or_too_large_verify_nothing() {
-    // Without a name in the token the only key is taken.
+    // Without a `kid`, the daemon uses the only key of the set.
     let unnamed = |case: Case| Case {
         misbehaviour: case.misbehaviour.id_token(|draft| {
             draft.header.as_object_mut().expect("an object").remove("kid");

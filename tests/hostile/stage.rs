@@ -1,4 +1,4 @@
-//! One login at a misbehaving provider, with the real programs, and everything that must be true after it.
+//! Runs one login against a misbehaving provider with the real programs, and checks every invariant afterwards.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -14,43 +14,43 @@ use infra_harness::wait;
 use infra_shared::token_text::SessionToken;
 use serde_json::Value;
 
-/// The limit of an exchange is 10 s; the rest is for a busy machine.
+/// The exchange timeout of 10 s, plus slack for a busy machine.
 const BOUND: Duration = Duration::from_secs(15);
 
-/// A way to misbehave, and what has to come of it.
+/// One misbehaviour and its expected outcome.
 pub(crate) struct Case {
-    /// As in `tests/hostile/README.md`.
+    /// The case ID, as in `tests/hostile/README.md`.
     pub(crate) id: &'static str,
     pub(crate) misbehaviour: Misbehaviour,
     pub(crate) expected: Expected,
 }
 
-/// What has to come of a login.
+/// The expected outcome of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// Honest, or nothing that the standard refuses.
+    /// Honest, or unusual but allowed by the standard.
     Accepted,
-    /// Exit 6, `identity_refused`: the words that the log gives as the reason.
+    /// Exit code 6, `identity_refused`. Holds the reason in the log.
     Refused(&'static str),
-    /// Exit 4, `provider_unavailable`: the provider does not answer as one.
+    /// Exit code 4, `provider_unavailable`: the provider does not answer correctly.
     Unavailable(&'static str),
-    /// The same, and before the client secret was read.
+    /// Like `Unavailable`, but before the daemon reads the client secret.
     NotStarted(&'static str),
-    /// Exit 4, `client_refused`.
+    /// Exit code 4, `client_refused`.
     ClientRefused,
 }
 
-/// A provider, a daemon with an audit log, and somebody who has signed in there before.
+/// A provider, a daemon with an audit log, and a user who signed in there earlier.
 pub(crate) struct Stage {
     pub(crate) provider: Provider,
     pub(crate) daemon: Daemon,
     alice: User,
 }
 
-/// What a refused login must leave as it was.
+/// State that a refused login must leave unchanged.
 #[derive(Debug, PartialEq, Eq)]
 struct Kept {
-    /// Every file of `~/.infra`: mode and contents.
+    /// Mode and contents of every file in `~/.infra`.
     files: BTreeMap<PathBuf, (u32, Vec<u8>)>,
     live_sessions: Value,
 }
@@ -74,12 +74,12 @@ impl Stage {
         stage
     }
 
-    /// Plays cases one after the other with the same daemon, an honest login after each.
+    /// Plays the cases in order against one daemon, with an honest login after each.
     pub(crate) fn play(&self, cases: impl IntoIterator<Item = Case>) -> usize {
         cases.into_iter().map(|case| self.play_one(&case)).count()
     }
 
-    /// The same with a daemon that knows nothing of the provider yet, each time.
+    /// Like `play`, but restarts the daemon before each case, so that it has cached nothing about the provider.
     pub(crate) fn play_afresh(&mut self, cases: impl IntoIterator<Item = Case>) -> usize {
         let mut played = 0;
         for case in cases {
@@ -112,7 +112,7 @@ impl Stage {
         assert!(ran.stdout.is_empty(), "{id}: standard output is for data\n{ran}");
         assert!(took < BOUND, "{id}: it took {took:?}");
 
-        // It is written by the time that the last line of a login is.
+        // The daemon writes the audit entry before the login's last log line.
         let end = |line: &str| if code == 0 { line.contains("logged in") } else { is_refusal(line) };
         let is_told = |log: &str| log.get(logged..).is_some_and(|log| log.lines().any(end));
         let log = self.daemon.wait_for_log_with("the end of the login", is_told).split_off(logged);
@@ -184,7 +184,7 @@ fn is_refusal(line: &str) -> bool {
     line.contains("refused") || line.contains("not answered")
 }
 
-/// One line in each log, with the reason.
+/// Asserts that each log has exactly one refusal, with the reason.
 fn told_once(id: &str, expected: Expected, log: &str, audit: &str) {
     let (code, reason, detail) = match expected {
         Expected::Refused(detail) => ("login_refused", "identity_refused", detail),
@@ -212,12 +212,12 @@ fn told_once(id: &str, expected: Expected, log: &str, audit: &str) {
     );
 }
 
-/// A case by its parts.
+/// Builds a case.
 pub(crate) fn case(id: &'static str, expected: Expected, misbehaviour: Misbehaviour) -> Case {
     Case { id, misbehaviour, expected }
 }
 
-/// A case in which one claim of the ID token is another; null takes it away.
+/// Builds a case that replaces one claim of the ID token. Null removes the claim.
 pub(crate) fn claim(id: &'static str, expected: Expected, name: &'static str, value: Value) -> Case {
     case(id, expected, Misbehaviour::default().claim(name, value))
 }

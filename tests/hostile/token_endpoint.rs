@@ -1,4 +1,4 @@
-//! Token responses that are none (RFC 6749 §5, OpenID Connect Core §3.1.3.3), and those that are in an unusual way.
+//! Invalid token responses (RFC 6749 §5, OpenID Connect Core §3.1.3.3), and unusual ones that are accepted.
 
 use infra_harness::https::Answer;
 use infra_harness::provider::{Endpoint, Misbehaviour};

@@ -1,4 +1,4 @@
-//! UserInfo responses (OpenID Connect Core §5.3): asked only for what the ID token leaves open.
+//! UserInfo responses (OpenID Connect Core §5.3). The daemon requests userinfo only for claims that the ID token lacks.
 
 use infra_harness::https::Answer;
 use infra_harness::provider::{Endpoint, Misbehaviour};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::stage::Expected::{Accepted, Refused, Unavailable};
 use crate::stage::{Case, Expected, Stage, case};
 
-/// Without an e-mail in the ID token the daemon has to ask.
+/// Removes the e-mail from the ID token, so that the daemon requests userinfo.
 fn asked() -> Misbehaviour {
     Misbehaviour::default().claim("email", json!(null))
 }
