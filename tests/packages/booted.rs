@@ -1,5 +1,5 @@
-//! The walk of an operator on a Debian that systemd boots (systemd-nspawn): install, one mistake of each kind, start, rotate,
-//! back up, restore, recover, remove. What was typed and what came of it goes to `target/operators-walk.txt`, for a reader.
+//! An operator's walk through a Debian that systemd boots (systemd-nspawn): install, one mistake of each kind, start,
+//! rotate, back up, restore, recover, remove. The transcript goes to `target/operators-walk.txt` for a human reader.
 
 use std::fmt::Write;
 use std::process::{Command, Stdio};
@@ -18,17 +18,17 @@ const COMMAND: Duration = Duration::from_mins(1);
 const STOP: &str = "systemctl stop infrad.socket infrad.service; systemctl reset-failed";
 const RESTART: &str = "systemctl reset-failed; systemctl restart infrad";
 
-/// A Debian that systemd has booted, and what was typed in it.
+/// A booted Debian and the transcript of its commands.
 struct Booted {
     machine: std::process::Child,
-    /// The first process inside, as this name space counts.
+    /// Process ID of its init, as seen from this namespace.
     first: String,
     transcript: String,
 }
 
 impl Booted {
     fn boot(root: &FreshRoot) -> Self {
-        // The system that boots mounts its own.
+        // The booted system mounts its own `/proc`.
         let unmounted = Command::new("umount").arg(root.path("proc")).status();
         assert!(unmounted.is_ok_and(|status| status.success()), "/proc cannot be unmounted");
         let folder = root.path("");
@@ -41,7 +41,7 @@ impl Booted {
         let machine = command.spawn().expect("systemd-nspawn starts");
         let children = format!("/proc/{0}/task/{0}/children", machine.id());
         let mut booted = Self { machine, first: String::new(), transcript: String::new() };
-        // The first child prepares the system, and makes way for the one that is its first process.
+        // The first child prepares the container, then init replaces it.
         let is_up = wait::until(BOOT, || {
             let children = std::fs::read_to_string(&children).ok()?;
             children.split_whitespace().next()?.clone_into(&mut booted.first);
@@ -66,7 +66,7 @@ impl Booted {
         self.save();
     }
 
-    /// Types a line as root, and notes what came of it.
+    /// Runs a line as root and adds it, with its output, to the transcript.
     #[track_caller]
     fn typed(&mut self, line: &str, code: i32) -> Ran {
         let ran = self.run(line);
@@ -76,7 +76,7 @@ impl Booted {
         ran.expect(code)
     }
 
-    /// The same, where both streams together hold these words.
+    /// Like `typed`, and asserts that the output contains each of `words`.
     #[track_caller]
     fn told(&mut self, line: &str, code: i32, words: &[&str]) -> Ran {
         let ran = self.typed(line, code);
@@ -135,7 +135,7 @@ fn install(host: &mut Booted, provider: &CertifiedProvider) {
     host.typed("cp -a /etc/infra/infrad.yaml /root/sound.yaml", 0);
 }
 
-/// One mistake of each kind: each is named by a command before the daemon fails for it, with what corrects it.
+/// Makes one mistake of each kind. A command must name it, with the fix, before the daemon fails because of it.
 fn mistakes(host: &mut Booted, root: &FreshRoot) {
     const SOUND: &str = "cp -a /root/sound.yaml /etc/infra/infrad.yaml";
     host.note("a client secret that the service cannot read");

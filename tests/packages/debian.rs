@@ -1,6 +1,6 @@
-//! The Debian packages in a Debian without anything else, by the page that tells how: installed, configured, run as the unit runs
-//! them, used by another account, upgraded, removed, purged. systemd does not run there: what its unit says is done by hand.
-//! Beside them the tarball, what is not packed, and what a container holds.
+//! The Debian packages on a minimal Debian, following the page: install, configure, run as the unit does, sign in from
+//! another account, upgrade, remove, purge. systemd does not run there, so the test does what its unit says. Also
+//! covers the files that a container holds.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -23,7 +23,7 @@ use super::unit::Unit;
 
 pub(crate) const SERVER: &str = "infra.example.com";
 const BOUND: Duration = Duration::from_mins(1);
-/// What the page is about, in its order; each is run below, and the last by `tarball`.
+/// The headings of the page, in order. This file runs each of them, except the last, which `tarball` runs.
 const PARTS: [&str; 11] = [
     "The daemon on Debian",
     "Configuration",
@@ -38,7 +38,7 @@ const PARTS: [&str; 11] = [
     "From the tarball",
 ];
 
-/// Plays what `infrad as-service` needs of `systemd-run`; the real one runs in `booted`.
+/// Emulates what `infrad as-service` needs of `systemd-run`. `booted` uses the real one.
 const SYSTEMD_RUN: &str = r#"#!/bin/sh -eu
 credentials=/run/credentials/played
 while :; do
@@ -96,7 +96,7 @@ fn install(root: &FreshRoot, page: &Page) {
     root.run("zcat /usr/share/man/man8/infrad-serve.8.gz | grep -q infrad").expect(0);
     root.run("test -s /usr/share/bash-completion/completions/infrad").expect(0);
     root.run("! ls /usr/share/man/man8/infrad-dev.8.gz").expect(0);
-    // Of this distribution's systemd, from whose words the bounds are.
+    // The distribution's own systemd, which also defines the bounds in the page.
     let units = "/lib/systemd/system/infrad.service /lib/systemd/system/infrad.socket";
     let ran = root.run(&format!("systemd-analyze verify --man=no {units}")).expect(0);
     assert_eq!(ran.stderr, "", "{ran}");
@@ -107,7 +107,8 @@ fn install(root: &FreshRoot, page: &Page) {
     assert!(rating.starts_with("1.1 OK"), "{ran}");
     let units = page.text("The units");
     assert!(units.contains("`systemd-analyze security infrad.service` rates it 1.1 of 10"), "{units}");
-    // Made here, they can be had in every release that the page names: the oldest glibc of them is that of Ubuntu 22.04.
+    // Packages built here must install on every release that the page names. Ubuntu 22.04 has the oldest glibc of
+    // these.
     let newest = "dpkg -s infrad infra | sed -n 's/^Depends: .*libc6 (>= \\([0-9.]*\\)).*/\\1/p' | sort -V | tail -n 1";
     root.run(&format!("dpkg --compare-versions \"$({newest})\" le 2.35")).expect(0);
     root.run("dpkg -s infrad | grep -q '^Depends: .*libssl3'").expect(0);
@@ -127,11 +128,11 @@ fn configure(root: &FreshRoot, page: &Page, provider: &CertifiedProvider) {
     root.run("test ! -e /root/client-secret").expect(0);
 }
 
-/// The daemon is up on port 443, without a right to it; its fingerprint.
+/// Starts the daemon on port 443 without capabilities. Returns its fingerprint.
 fn start(root: &FreshRoot, page: &Page, unit: &mut Unit) -> String {
     let blocks = page.blocks("Start");
     let [enable, fingerprint] = blocks.as_slice() else { panic!("another start: {blocks:?}") };
-    // There is no systemd to start anything: that is done below.
+    // systemd does not run here, so `unit.start` starts the daemon.
     assert_eq!(enable.trim(), "systemctl enable --now infrad.socket infrad.service");
     root.run(&enable.replace(" --now", "")).expect(0);
     root.run("systemctl is-enabled infrad.socket infrad.service").expect(0);
@@ -150,7 +151,7 @@ fn start(root: &FreshRoot, page: &Page, unit: &mut Unit) -> String {
     (*found.unwrap_or_else(|| panic!("no fingerprint: {ran}"))).to_owned()
 }
 
-/// Asks for the address as the user who runs it, and keeps where it leads to.
+/// Requests the address as the user who runs it, and saves the redirect's target.
 const FIRST_STEP: &str = r#"#!/bin/bash
 address=${1#http://}
 host=${address%%/*}
@@ -159,10 +160,10 @@ printf 'GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "${address#*/
 sed -n 's/^[Ll]ocation: //p' <&3 | tr -d '\r\n' >"$HOME/url.new" && mv "$HOME/url.new" "$HOME/url"
 "#;
 
-/// Another account of the machine signs in with the line of the page; the id of the session.
+/// Signs in from another account with the page's command. Returns the session ID.
 fn sign_in(root: &FreshRoot, page: &Page, provider: &CertifiedProvider, fingerprint: &str) -> String {
     root.run_blocks(page.blocks("The client on Debian"));
-    // The address of `infra` is for its own user alone: where it leads to is what this test's browser gets.
+    // Only the user who runs `infra` may open its loopback address. This test's browser follows the redirect's target.
     root.write_program("usr/local/bin/browser", FIRST_STEP);
     let line = page.console("The client on Debian").replace("sha256:…", fingerprint);
     let url = root.path("home/alice/url");
@@ -188,7 +189,7 @@ fn operate(root: &FreshRoot, page: &Page, unit: &Unit) {
     let said: String = blocks.iter().map(|block| root.run(block).expect(0).stdout).collect();
     assert!(said.contains("ready") && said.contains("alice"), "{said}");
     root.run_blocks(page.blocks("As the service"));
-    // The root key is root's, and the data are not: neither user alone sees what the daemon sees.
+    // Root owns the root key but not the data, so neither account alone can do what the daemon does.
     for typed in ["infrad backup verify /var/backups/infrad/infrad.backup", "infrad check --live"] {
         for user in ["", "runuser -u infrad -- "] {
             let ran = root.run(&format!("{user}{typed}")).expect(1);
@@ -202,7 +203,7 @@ fn operate(root: &FreshRoot, page: &Page, unit: &Unit) {
         root.run(&format!("infrad {typed}")).expect(0);
     }
     root.run("grep -q login_finished /var/log/infrad/audit.jsonl").expect(0);
-    // The account that signed in reads nothing of the daemon's.
+    // The account that signed in can read none of the daemon's files.
     for place in
         ["/var/lib/infrad", "/var/log/infrad", "/etc/infra/root.key", "/etc/infra/okta-client-secret"]
     {
@@ -217,13 +218,13 @@ fn upgrade(root: &FreshRoot, page: &Page, unit: &mut Unit, session: &str) {
     root.run_blocks(page.blocks("Upgrade"));
     root.run("test \"$(dpkg-query -f '${Version}' -W infrad)\" = 0.1.0-2").expect(0);
     assert_eq!(root.run(kept).expect(0).stdout, before, "key or configuration changed");
-    // As the package has systemd do it.
+    // What the package has systemd do.
     unit.stop();
     unit.start(root);
     assert_eq!(status(root)["session"]["id"], session, "another session than before the upgrade");
 }
 
-/// On a host that has the package, the configuration and the root key alone.
+/// Restores on a host that has only the package, the configuration and the root key.
 fn restore(root: &FreshRoot, page: &Page, unit: &mut Unit) {
     let blocks = page.blocks("While the daemon is stopped");
     let [block] = blocks.as_slice() else { panic!("another restoring: {blocks:?}") };
@@ -234,7 +235,7 @@ fn restore(root: &FreshRoot, page: &Page, unit: &mut Unit) {
     unit.stop();
     root.run("rm -r /var/lib/infrad /var/lib/infrad-epoch").expect(0);
     root.run(command).expect(0).telling(&["ended 1 session in it"]);
-    // Nothing is lost, and nothing is made, by a user who does not see the root key.
+    // An account that cannot read the root key must neither damage nor create anything.
     for user in ["", "runuser -u infrad -- "] {
         let ran = root.run(&format!("{user}infrad fingerprint")).expect(1);
         let ran = ran.telling(&["this command has to run as the service does"]);
@@ -256,7 +257,7 @@ fn remove(root: &FreshRoot, page: &Page, unit: &mut Unit, before: &[String]) {
 
     root.run(purge).expect(0).telling(&["/etc/infra/root.key is left"]);
     root.run("! getent passwd infrad && ! getent group infrad").expect(0);
-    // What the page's other commands made is whoever's ran them.
+    // Files that the page's other commands created belong to the operator.
     root.run("apt purge infra && rm -r /var/backups/infrad /usr/local/bin/browser").expect(0);
     let left = |before: &[String]| -> Vec<String> {
         root.files().into_iter().filter(|file| !before.contains(file)).collect()
@@ -265,7 +266,8 @@ fn remove(root: &FreshRoot, page: &Page, unit: &mut Unit, before: &[String]) {
     root.run(last).expect(0);
     assert_eq!(left(before), Vec::<String>::new());
 
-    // One that was configured may have its data elsewhere; one that never was has none.
+    // A configured daemon may keep data elsewhere, so purge keeps its root key. A package that was never configured has
+    // no data.
     for (set_up, kept) in [("touch /etc/infra/infrad.yaml", true), ("true", false)] {
         root.run_blocks(page.blocks("Upgrade"));
         root.run(set_up).expect(0);
@@ -282,7 +284,8 @@ fn status(root: &FreshRoot) -> Value {
     status
 }
 
-/// There is no engine for containers here: what the recipe's last stage holds is laid out by the same script, and is `/`.
+/// No container engine is available here: the script of the recipe's last stage lays out the same files, and they
+/// become `/`.
 #[test]
 fn what_the_container_holds_runs_as_its_user_and_there_is_no_shell_in_it() {
     if !rustix::process::geteuid().is_root() {
@@ -334,7 +337,7 @@ fn what_the_container_holds_runs_as_its_user_and_there_is_no_shell_in_it() {
     assert_eq!(running.wait_for_end(BOUND), Some(Some(0)), "{}", running.output());
 }
 
-/// The workspace, from a test of one of its packages.
+/// Returns the workspace's root.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }

@@ -1,5 +1,5 @@
-//! A copy of a Debian without anything else, in namespaces of its own: its ports, mounts and processes are seen by nobody, and
-//! gone with the test.
+//! A copy of a minimal Debian in its own namespaces: its ports, mounts and processes are invisible outside and
+//! disappear with the test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,20 +12,20 @@ use tempfile::TempDir;
 use super::debian::workspace;
 
 const INSIDE: &str = "INFRA_TEST_FRESH_ROOT";
-/// The whole test, and one command of it.
+/// Limits for the whole test and for one command.
 const LIMIT: Duration = Duration::from_mins(5);
 const COMMAND_LIMIT: Duration = Duration::from_mins(2);
 
 /// Where a test runs.
 pub(crate) enum Isolation {
-    /// In the namespaces, with a root for its own.
+    /// In the namespaces, with its own root.
     Inside(FreshRoot),
-    /// Outside: it was run inside, and succeeded, or it cannot be here, which was said loudly.
+    /// Outside: the inner run succeeded, or the test was skipped with a message.
     Outside,
 }
 
 impl Isolation {
-    /// Runs this program's test `name` again inside.
+    /// Runs the test `name` of this program again inside.
     pub(crate) fn enter(name: &str) -> Self {
         #[expect(clippy::disallowed_methods, reason = "how the outer run tells the inner one")]
         let folder = std::env::var_os(INSIDE);
@@ -33,7 +33,7 @@ impl Isolation {
             return Self::Inside(FreshRoot::open(folder.into()));
         }
         let Some(base) = find_base() else { return Self::Outside };
-        // Held out here: what is mounted over it inside is never seen when it is removed.
+        // Created outside the namespaces, so that its removal never sees the mounts inside.
         let folder = TempDir::with_prefix("infra-debian-").expect("a temporary directory");
         let copied = Command::new("cp").arg("-a").arg(base).arg(folder.path().join("root")).status();
         assert!(copied.is_ok_and(|status| status.success()), "the root cannot be copied");
@@ -52,7 +52,7 @@ impl Isolation {
     }
 }
 
-/// The cached root, where all is there that the test needs.
+/// Returns the cached root if everything that the test needs is available.
 fn find_base() -> Option<PathBuf> {
     if !rustix::process::geteuid().is_root() {
         skip::told("packages are tried by root alone, who can install them");
@@ -76,7 +76,7 @@ fn find_base() -> Option<PathBuf> {
     Some(base)
 }
 
-/// The root, as `/` of the commands that are run in it.
+/// The root, which is `/` for the commands that run in it.
 pub(crate) struct FreshRoot {
     folder: PathBuf,
 }
@@ -86,12 +86,12 @@ impl FreshRoot {
         let root = Self { folder };
         let mounted = Command::new("mount").args(["-t", "proc", "proc"]).arg(root.path("proc")).status();
         assert!(mounted.is_ok_and(|status| status.success()), "/proc cannot be mounted");
-        // Whoever installs by hand says yes.
+        // Answer yes, as an operator would.
         root.write("etc/apt/apt.conf.d/90yes", "APT::Get::Assume-Yes \"true\";\n");
         root
     }
 
-    /// A path in it, without the leading `/`.
+    /// Returns the outside path of `path`, which is given without the leading `/`.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.join("root").join(path)
     }
@@ -107,18 +107,19 @@ impl FreshRoot {
         std::fs::set_permissions(self.path(path), executable).expect("a mode");
     }
 
-    /// This name leads to this address.
+    /// Makes `name` resolve to `address`.
     pub(crate) fn resolve(&self, name: &str, address: &str) {
         self.write("etc/hosts", &format!("127.0.0.1 localhost\n{address} {name}\n"));
     }
 
-    /// The system trusts this authority as well.
+    /// Adds the authority to the system's trust store.
     pub(crate) fn trust(&self, pem: &str) {
         self.write("usr/local/share/ca-certificates/provider.crt", pem);
         self.run("update-ca-certificates").expect(0);
     }
 
-    /// Packs the programs as they are built, under this version, into the home of root, where the page has them.
+    /// Builds packages of this version from the built programs, and puts them in root's home, where the page expects
+    /// them.
     pub(crate) fn make_package(&self, version: &str) {
         self.pack(&["--debug", version]);
     }
@@ -133,19 +134,19 @@ impl FreshRoot {
         assert_eq!(ran.code, Some(0), "{ran}");
     }
 
-    /// The same as a tarball.
+    /// Like `make_package`, but makes a tarball.
     pub(crate) fn make_tarball(&self) {
         self.pack(&["--debug-tarball"]);
     }
 
-    /// A command that runs these words in it.
+    /// Returns a command that runs `words` in the root.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("chroot");
         command
             .arg(self.folder.join("root"))
             .args(words)
             .env_clear()
-            // systemd does not run: its tools then do what they can with files alone.
+            // systemd does not run, so its tools only change files.
             .env("SYSTEMD_OFFLINE", "1")
             .env("DEBIAN_FRONTEND", "noninteractive")
             .env("HOME", "/root")
@@ -154,21 +155,21 @@ impl FreshRoot {
         command
     }
 
-    /// Runs shell commands in it, in the home of root.
+    /// Runs shell commands in root's home.
     pub(crate) fn run(&self, script: &str) -> Ran {
         let script = format!("cd /root\n{script}");
         let command = self.command(&["sh", "-e", "-c", &script]);
         Running::start(command, script, None, COMMAND_LIMIT).wait()
     }
 
-    /// Runs blocks of commands, each of which has to succeed.
+    /// Runs blocks of commands, each of which must succeed.
     pub(crate) fn run_blocks(&self, blocks: Vec<String>) {
         for block in blocks {
             self.run(&block).expect(0);
         }
     }
 
-    /// Every file and folder but those that installing anything leaves: what apt, dpkg and user management note for themselves.
+    /// Lists every file and folder, except the records of apt, dpkg and user management.
     pub(crate) fn files(&self) -> Vec<String> {
         const NOTES: [&str; 15] = [
             "/proc",
@@ -197,7 +198,7 @@ impl FreshRoot {
     }
 }
 
-/// The target directory of a test in `debug/deps`.
+/// Returns the target directory of a test in `debug/deps`.
 fn built_in(test: &Path) -> Option<PathBuf> {
     test.ancestors().nth(3).map(Path::to_owned)
 }

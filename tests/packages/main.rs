@@ -1,4 +1,4 @@
-//! Packages, chart and tarball as they are installed.
+//! The packages, the chart and the tarball as users install them.
 
 #![expect(
     clippy::panic,

@@ -1,4 +1,4 @@
-//! What `deploy/packages` refuses to make, and what has to be changed before it makes another version.
+//! What `deploy/packages` refuses to build, and which files a new version has to change.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn nothing_is_made_with_a_libcrypto_built_in() {
     let built = folder.path().join("built");
     tool("cargo", &format!("touch {}; exit 1", built.display()));
     tool("cargo-deb", "exit 1");
-    // A machine without libcrypto's headers.
+    // Simulates a machine without libcrypto's headers.
     tool("pkg-config", "exit 1");
     #[expect(clippy::disallowed_methods, reason = "programs that are none of these are the machine's")]
     let path = std::env::var("PATH").expect("a path");

@@ -1,8 +1,8 @@
-//! `docs/install.md`: its commands, heading by heading.
+//! The commands of `docs/install.md`, by heading.
 
 use super::debian::workspace;
 
-/// From the first mark on: the part on Debian, and what follows it.
+/// The page from its part on Debian to the end.
 pub(crate) struct Page {
     parts: Vec<(String, String)>,
 }
@@ -11,7 +11,7 @@ impl Page {
     pub(crate) fn read() -> Self {
         let page = std::fs::read_to_string(workspace().join("docs/install.md")).expect("the page");
         let (_, part) = page.split_once("<!-- installation on Debian").expect("the part on Debian");
-        // It is written for one architecture; this machine may be of another.
+        // The page names one architecture, and this machine may have another.
         let (architecture, of_debian) = match std::env::consts::ARCH {
             "aarch64" => ("aarch64", "arm64"),
             _ => ("x86_64", "amd64"),
@@ -34,18 +34,18 @@ impl Page {
         self.parts.iter().map(|(heading, _)| heading.as_str()).collect()
     }
 
-    /// What is told under a heading, its lines joined.
+    /// Returns the text under a heading as one line.
     pub(crate) fn text(&self, heading: &str) -> String {
         let (_, text) = self.parts.iter().find(|(found, _)| found == heading).expect("a heading of the page");
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The commands under a heading, block by block; there is one at least.
+    /// Returns the command blocks under a heading, at least one.
     pub(crate) fn blocks(&self, heading: &str) -> Vec<String> {
         self.fenced(heading, "```sh\n")
     }
 
-    /// What is typed at the prompt under a heading.
+    /// Returns the line typed at the prompt under a heading.
     pub(crate) fn console(&self, heading: &str) -> String {
         let blocks = self.fenced(heading, "```console\n");
         let [block] = blocks.as_slice() else { panic!("not one prompt under {heading}: {blocks:?}") };

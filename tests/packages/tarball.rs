@@ -1,4 +1,4 @@
-//! The tarball in a Debian without anything else: what its part of the page has one do by hand.
+//! The tarball on a minimal Debian: the manual steps of its part of the page.
 
 use super::fresh_root::Isolation;
 use super::page::Page;
@@ -11,7 +11,7 @@ fn the_tarball_installs_as_the_page_says_and_never_writes_over_a_root_key() {
     root.make_tarball();
     let blocks = page.blocks("From the tarball");
     let [programs, daemon] = blocks.as_slice() else { panic!("another installation: {blocks:?}") };
-    // The second block is typed where the first one ends.
+    // An operator types the second block in the folder where the first one ends.
     let folder = programs.lines().find(|line| line.starts_with("cd ")).expect("it goes into the folder");
     let daemon = format!("{folder}\n{daemon}");
     root.run("test ! -e /usr/local/share/man/man8").expect(0);
@@ -26,7 +26,7 @@ fn the_tarball_installs_as_the_page_says_and_never_writes_over_a_root_key() {
     root.run("test \"$(stat -c '%U %a %s' /etc/infra/root.key)\" = 'root 400 32'").expect(0);
     let line = daemon.lines().find(|line| line.contains("/dev/urandom")).expect("a line makes the key");
     for shell in ["sh", "bash"] {
-        // Typed again: dash says 2, bash 1.
+        // On a second run, dash exits with 2 and bash with 1.
         root.write("root/again", &format!("{line}\n"));
         root.run(&format!("! {shell} again")).expect(0);
         assert_eq!(root.run(key).expect(0).stdout, before, "{shell}: the key was written over");
@@ -36,13 +36,13 @@ fn the_tarball_installs_as_the_page_says_and_never_writes_over_a_root_key() {
     assert_eq!(ran.stderr, "", "{ran}");
     root.run("grep -qx 'ExecStart=/usr/local/bin/infrad serve' /etc/systemd/system/infrad.service").expect(0);
 
-    // The pages are there with what they show.
+    // Every file that the packed pages link to is packed.
     let pages = root.path(&format!("root/{}/share/doc/docs", folder.trim_start_matches("cd ")));
     let mut led = 0;
     for entry in std::fs::read_dir(&pages).expect("the pages").flatten() {
         let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
-            // Out of the pages lie the sources, which are not in it.
+            // Links out of the pages lead to the sources, which are not packed.
             if !link.is_empty() && !link.contains(':') && !link.starts_with("../") {
                 assert!(pages.join(link).exists(), "{}: {link}", entry.path().display());
                 led += 1;
@@ -51,7 +51,7 @@ fn the_tarball_installs_as_the_page_says_and_never_writes_over_a_root_key() {
     }
     assert!(led > 100, "{led}");
 
-    // Its example configuration is where the page has it.
+    // The example configuration is where the page says.
     assert!(page.text("From the tarball").contains("the example is `share/doc/infrad.yaml` here"));
     root.write("root/client-secret", "a-client-secret");
     for block in page.blocks("Configuration") {

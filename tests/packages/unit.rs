@@ -1,5 +1,5 @@
-//! Does what systemd would do for a unit: opens its socket, makes its directories, hands over its credentials, and runs its
-//! command as its user without any right.
+//! Does what systemd does for a unit: opens its socket, creates its directories, passes its credentials, and runs its
+//! command as its user without capabilities.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
@@ -20,12 +20,12 @@ pub(crate) struct Unit {
     service: String,
     socket: String,
     running: Option<Running>,
-    /// Where the calls of its first process are noted.
+    /// File for the system calls of the first process.
     trace: PathBuf,
 }
 
 impl Unit {
-    /// The service of this name and its socket, as they are installed.
+    /// Reads the installed service and socket of this name.
     pub(crate) fn of(root: &FreshRoot, name: &str) -> Self {
         let read = |kind: &str| {
             let path = root.path(&format!("usr/lib/systemd/system/{name}.{kind}"));
@@ -35,7 +35,7 @@ impl Unit {
         Self { name: name.to_owned(), service, socket, running: None, trace: root.path("tmp/calls") }
     }
 
-    /// Starts it, by a connection to its port, and waits until it serves.
+    /// Starts the service by connecting to its port, and waits until it serves.
     pub(crate) fn start(&mut self, root: &FreshRoot) {
         let user = self.one("User").to_owned();
         let id: u32 = root.run(&format!("id -u {user}")).expect(0).stdout.trim().parse().expect("a user");
@@ -57,7 +57,7 @@ impl Unit {
         let inside = root.command(&words);
         let mut outside = Command::new(inside.get_program());
         if !self.trace.exists() {
-            // The tracer is the child's child: whom the test starts is whom it signals.
+            // strace runs as a grandchild, so that signals of the test reach the daemon.
             outside = Command::new("strace");
             outside.args(["-D", "-f", "-qq", "-o"]).arg(&self.trace).arg(inside.get_program());
         }
@@ -71,21 +71,21 @@ impl Unit {
         self.running = Some(running);
     }
 
-    /// Ends it as systemd does; it ends in order.
+    /// Sends SIGTERM, as systemd does, and asserts exit code 0.
     pub(crate) fn stop(&mut self) {
         let mut running = self.running.take().expect("it runs");
         running.signal(Signal::TERM);
         assert_eq!(running.wait_for_end(BOUND), Some(Some(0)), "{}", running.output());
     }
 
-    /// What the kernel says of the process.
+    /// Returns the kernel's status of the process.
     pub(crate) fn process_status(&self) -> String {
         let process = self.running.as_ref().expect("it runs").process();
         std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process")
     }
 
-    /// Of all that its first process called, nothing is kept from it by the unit: no call outside of the filter, no kind of
-    /// socket, no memory that can be both written and run.
+    /// Asserts that the unit's filters allow everything that its first process called: system calls, address families,
+    /// and memory protections.
     pub(crate) fn calls_only_what_is_allowed(&self, root: &FreshRoot) {
         let trace = std::fs::read_to_string(&self.trace).expect("a trace");
         let (_, calls) = trace.split_once("execve(\"/usr/bin/infrad\"").expect("it was run");
@@ -101,7 +101,7 @@ impl Unit {
         let name = |call: &&str| call.split_once('(').map(|(name, _)| name.to_owned());
         let names: BTreeSet<String> = calls.iter().filter_map(name).filter(|name| is_name(name)).collect();
         assert!(names.contains("accept4"), "{names:?}");
-        // Only where the limit allows it, which this machine may not let the test raise.
+        // The daemon locks memory only if the limit allows it, and the test may be unable to raise the limit.
         assert!(allowed.contains("mlockall"));
         let refused: Vec<&String> = names.iter().filter(|name| !allowed.contains(name.as_str())).collect();
         assert!(refused.is_empty(), "the unit would refuse {refused:?}");
@@ -116,7 +116,7 @@ impl Unit {
         }
     }
 
-    /// `SystemCallFilter=`, by the groups of calls that systemd knows.
+    /// Resolves `SystemCallFilter=` with systemd's groups of calls.
     fn allowed_calls(&self, groups: &str) -> BTreeSet<String> {
         let mut known: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut group = "";
@@ -142,7 +142,7 @@ impl Unit {
         allowed
     }
 
-    /// `LoadCredential=`: the folder of the copies, which the unit's user alone reads.
+    /// Applies `LoadCredential=`. Returns the folder of the copies, which only the unit's user can read.
     fn hand_over_credentials(&self, root: &FreshRoot, user: u32) -> String {
         let folder = format!("run/credentials/{}.service", self.name);
         private_directory(root, &folder, user);
@@ -155,7 +155,7 @@ impl Unit {
         folder
     }
 
-    /// The one value of a key of the service.
+    /// Returns the only value of a key of the service.
     fn one(&self, key: &str) -> &str {
         self.one_of(&self.service, key)
     }
@@ -170,7 +170,7 @@ impl Unit {
     }
 }
 
-/// The calls of a group and of the groups in it; a call itself.
+/// Returns the calls of a group, including nested groups, or the call itself.
 fn members(known: &BTreeMap<&str, Vec<&str>>, name: &str) -> Vec<String> {
     if !name.starts_with('@') {
         return vec![name.to_owned()];
