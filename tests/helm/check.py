@@ -1,6 +1,6 @@
-"""Judges the chart: what it renders, what it refuses, and the page about it. Run by tests/helm/helm.rs, one part at a time.
+"""Checks the chart: what it renders, what it refuses, and its page. tests/helm/helm.rs runs it, one part at a time.
 
-check.py PART REPOSITORY TOOLS INFRAD: exit 0 where all is well, else 1 with what is not.
+check.py PART REPOSITORY TOOLS INFRAD: exits with 0 on success, otherwise with 1 and the fault.
 """
 
 import json
@@ -17,7 +17,7 @@ part, repository, tools, infrad = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[
 chart = repository / "deploy/helm/infra"
 combinations = sorted((chart / "ci").glob("*-values.yaml"))
 validator = Path(sys.executable).with_name("kubernetes-validate")
-# One call takes a second; a machine that is busy may take very much longer.
+# One call takes about a second, but much longer on a busy machine.
 LIMIT = 150
 
 
@@ -66,7 +66,7 @@ def judge(text):
 
 
 def infrad_check(text):
-    """`infrad check` of a rendered configuration, with the files that it reads itself made below a folder of this test."""
+    """Runs `infrad check` on a rendered configuration, with the files that it reads created in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for mount in ("infra-ca", "infra-tls", "infra-cluster"):
@@ -99,7 +99,7 @@ def lint():
 
 
 def package():
-    """What is published of the chart: the same bytes twice, whole, and without the values of the tests."""
+    """The published chart is complete and reproducible, and excludes the values of the tests."""
     with tempfile.TemporaryDirectory() as folder:
         made = []
         for name in ("one", "two"):
@@ -123,7 +123,7 @@ def kubernetes():
     for values in combinations:
         judged = judge(render(values))
         assert judged.returncode == 0, f"{values.name}: {judged.stdout}{judged.stderr}"
-    # And it does judge.
+    # The validator must reject an invalid manifest.
     wrong = render(combinations[0]).replace("readOnlyRootFilesystem", "readOnlyRootFileSystem")
     assert judge(wrong).returncode != 0, "a key that Kubernetes does not know was taken"
 
@@ -134,7 +134,7 @@ def check():
         assert checked.returncode == 0, f"{values.name}: {checked.stdout}{checked.stderr}"
 
 
-# What each combination may read, and whether its pod has a token for the API server.
+# The Secrets that each combination may read, and whether its pod has a token for the API server.
 ROLES = {
     "acme": (["infra-acme", "infra-okta"], True),
     "aws": ([], False),
@@ -196,7 +196,7 @@ def restricted():
         for mount in mounts:
             assert mount["mountPath"] == "/run/secrets/infra/root.key" and mount["readOnly"], values.name
             assert "defaultMode: 0400" in text, values.name
-        # The backup's pod holds no key.
+        # The backup's pod mounts no secret.
         for job in of_kind(documents, "CronJob"):
             job = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
             assert not any("secret" in volume for volume in job["volumes"]), values.name
@@ -263,10 +263,10 @@ REFUSED = [
 ]
 
 
-# Next to what is refused.
+# Accepted neighbours of the refused values.
 TAKEN = [
     ["config.listen=0.0.0.0:8443", "config.metrics.listen=0.0.0.0:9464"],
-    # What is in front has a port of its own.
+    # The proxy in front has its own port.
     ["config.publicURLs[0]=https://infra.example.com:30443", "service.type=NodePort"],
     ["config.publicURLs[0]=https://infra.example.com:8443"],
     ["config.publicURLs[0]=https://infra.example.com:8443", "service.type=LoadBalancer", "service.port=8443"],
@@ -294,13 +294,13 @@ def refused():
     assert answer.returncode == 0, answer.stderr
 
 
-# The TCP ports to which each combination opens a way out, besides DNS.
+# TCP ports that each combination may connect to, apart from DNS.
 PORTS = {
     "kubernetes": {443, 6443},
     "vault": {443, 8200},
     "aws": {443, 80},
     "own-certificate": {8443, 443, 6443},
-    # 8443: its own names, as the cluster leads them to its own pod.
+    # 8443 for the self-check: the cluster resolves the daemon's names to its own pod.
     "acme": {443, 6443, 8443},
 }
 ITSELF = {
@@ -326,7 +326,8 @@ def network():
         assert "egress" not in backup["spec"] and "ingress" not in backup["spec"], name
         assert backup["spec"]["policyTypes"] == ["Ingress", "Egress"], name
     assert not of_kind(manifests(render(chart / "ci/no-network-policy-values.yaml")), "NetworkPolicy")
-    # To itself, at the port where it listens, whatever else is narrowed; and nowhere without its own look at its names.
+    # The daemon may reach itself at its listening port even if other rules are narrowed, but only if the self-check is
+    # on.
     narrowed = ["networkPolicy.egress.acme.to[0].ipBlock.cidr=192.0.2.1/32", "config.listen=[::]:9443"]
     for chosen, expected in (
         ([], [{"ports": [{"port": 8443, "protocol": "TCP"}], "to": [ITSELF]}]),
@@ -336,14 +337,14 @@ def network():
         policy, _ = of_kind(manifests(render(chart / "ci/acme-values.yaml", more=settings(chosen))), "NetworkPolicy")
         found = [rule for rule in policy["spec"]["egress"] if ITSELF in rule.get("to", [])]
         assert found == expected, f"{chosen}: {found}"
-    # Whose callers are narrowed, for an authority of its own, lets itself in.
+    # With its own CA and restricted callers, the daemon still accepts its own connections.
     chosen = ["config.tls.acme.caFile=/etc/infra-ca/ca.crt", "networkPolicy.from[0].ipBlock.cidr=192.0.2.0/24"]
     policy, _ = of_kind(manifests(render(chart / "ci/acme-values.yaml", more=settings(chosen))), "NetworkPolicy")
     assert policy["spec"]["ingress"][0]["from"] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}, ITSELF], policy
 
 
 def keys():
-    """The schema has the keys that infrad has: infrad lists them where it meets one that is none."""
+    """The schema has the same keys as infrad, which lists them when it meets an unknown key."""
     config = json.loads((chart / "values.schema.json").read_text())["properties"]["config"]["properties"]
     sections = {
         "": config, "tls": config["tls"]["properties"], "sessions": config["sessions"]["properties"],
@@ -389,7 +390,7 @@ def page():
             assert judged.returncode == 0, f"{body}: {judged.stdout}{judged.stderr}"
             checked = infrad_check(configuration(manifests(rendered)))
             assert checked.returncode == 0, f"{body}: {checked.stderr}"
-        # There is no cluster: what would be made there is only written out.
+        # No cluster is available: print what would be created.
         prelude = f"""set -euo pipefail
 kubectl() {{ {tools}/kubectl "$@" --dry-run=client --output yaml; }}
 helm() {{ if [[ $1 == upgrade ]]; then shift 2; set -- template "$@"; fi; {tools}/helm "$@"; }}
@@ -407,13 +408,13 @@ helm() {{ if [[ $1 == upgrade ]]; then shift 2; set -- template "$@"; fi; {tools
             if made is None and key.exists():
                 made = key.read_bytes()
                 assert len(made) == 32 and key.stat().st_mode & 0o077 == 0
-                # Who types it again keeps the key.
+                # Running the commands again keeps the key.
                 assert follow(script).returncode != 0 and key.read_bytes() == made, script
         assert made and not key.exists() and not (folder / "clientSecret").exists()
 
 
 def restore():
-    """A Job's pod cannot be changed: another pod is another Job, and the notes name it."""
+    """Kubernetes never changes a Job's pod, so a different pod gets another Job name, which the notes show."""
     values = chart / "ci/restore-values.yaml"
 
     def job(*chosen):
@@ -430,7 +431,7 @@ def restore():
         another, other_pod = job(chosen)
         assert other_pod != pod and another not in names, f"{chosen}: {another}"
         names.add(another)
-    # What is none of the pod's leaves it.
+    # A value that does not affect the pod keeps the Job's name.
     assert job("backup.schedule=1 1 * * *") == (name, pod)
     told = helm("install", "--namespace", "infra", "--values", values, "--dry-run=client").stdout.split("NOTES:")[1]
     assert f"attach --stdin --tty job/{name}\n" in told, told

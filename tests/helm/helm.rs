@@ -1,4 +1,4 @@
-//! The Helm chart: what it renders, what it refuses, and the page about it. `check.py` judges, one part a test.
+//! The Helm chart: what it renders, what it refuses, and its page. `check.py` does the checks, one part per test.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
