@@ -1,4 +1,5 @@
-//! Certificates from an ACME server: for the daemon's own names alone, once these lead to it, and within a budget.
+//! Certificates from an ACME server: only for the daemon's own names, only once they resolve to it, and within a budget
+//! of orders.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use infra_shared::http::pin_of_certificate;
 use infra_shared::pin::Pin;
 use serde_json::Value;
 
-/// More than any step takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
@@ -47,7 +48,7 @@ fn the_protocol_of_challenges_is_refused_while_none_is_pending() {
         let shown = shake_hands(port, name, &["acme-tls/1", "http/1.1"]).expect("another protocol");
         assert_eq!(shown.protocol.as_deref(), Some("http/1.1"));
     }
-    // The control: the authority was not refused.
+    // The control: the ACME server's challenge was accepted.
     assert!(public.pebble.log().contains("VALID by completed challenge"), "{}", public.pebble.log());
 }
 
@@ -83,7 +84,7 @@ fn a_name_is_waited_for_without_an_order_until_it_leads_here() {
     assert!(waiting(&public).contains(NAME), "{}", waiting(&public));
     assert_eq!(authority_of(&public, NAME), Some(public.daemon.pin()), "the own authority serves meanwhile");
 
-    // It leads to somebody else, who speaks TLS on the very same port.
+    // The name resolves to another TLS server on the same port.
     let elsewhere = format!("127.0.0.9:{}", public.daemon.port());
     let other = Daemon::prepare(vec![ProviderEntry::of(&public.provider)], |configuration| {
         configuration.listen = elsewhere;
@@ -106,7 +107,7 @@ fn a_name_is_waited_for_without_an_order_until_it_leads_here() {
 #[test]
 fn fifty_crashes_with_an_unreachable_challenge_make_three_orders() {
     let Some(mut public) = PublicDaemon::prepare(Options::default(), "selfCheck: false") else { return };
-    // The authority goes to where nobody listens.
+    // The ACME server connects to an address where nothing listens.
     public.lead_to("127.0.0.9");
     for crash in 0..50 {
         public.daemon.start_again();
@@ -125,7 +126,7 @@ fn fifty_crashes_with_an_unreachable_challenge_make_three_orders() {
 fn names_that_nobody_owns_cause_no_request() {
     const NAMES: usize = 10_000;
     let Some(public) = PublicDaemon::start(Options::default()) else { return };
-    // By itself the daemon asks the directory whether it says when certificates are to be renewed.
+    // Excludes the directory, which the daemon polls for renewal information.
     let requests = || public.pebble.all_requests() - public.pebble.requests(Endpoint::Directory);
     let before = requests();
     let begin = Instant::now();
@@ -165,7 +166,7 @@ fn an_external_account_is_bound_with_its_key_and_with_no_other() {
     assert!(told.contains("external account"), "{told}");
     assert_eq!(public.pebble.requests(Endpoint::NewOrder), 0);
 
-    // The right one is read without a restart.
+    // The daemon reads the right key without a restart.
     private_file(keys.path(), "hmac", &external.hmac_key);
     public.hurry();
     public.wait_for_certificate();
@@ -182,7 +183,7 @@ fn keys_and_chains_lie_in_no_file() {
     canaries.add("PEM", "-----BEGIN CERTIFICATE-----");
     canaries.add("PEM key", "-----BEGIN PRIVATE KEY-----");
     canaries.add("PKCS #8 key", PKCS8_OF_P256);
-    // The control: the daemon has them in its memory.
+    // The control: the daemon holds them in memory.
     if let Some(found) = canaries.find_in_memory(public.daemon.process()) {
         assert!(found.iter().any(|name| name.contains("certificate")), "{found:?}");
     }
@@ -193,13 +194,13 @@ fn keys_and_chains_lie_in_no_file() {
     assert_eq!(canaries.find(public.daemon.complete_log().as_bytes()), Vec::<String>::new());
 }
 
-/// How a private key for P-256 begins in PKCS #8 (RFC 5958, RFC 5915).
+/// The first bytes of a P-256 private key in PKCS #8 (RFC 5958, RFC 5915).
 const PKCS8_OF_P256: [u8; 27] = [
     0x30, 0x81, 0x87, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
     0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
 ];
 
-/// The pin of the authority that the chain shown for a name carries.
+/// Returns the pin of the CA at the end of the chain served for `name`.
 fn authority_of(public: &PublicDaemon, name: &str) -> Option<Pin> {
     public.shown_for(name).chain.last().and_then(pin_of_certificate)
 }

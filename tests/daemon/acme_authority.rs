@@ -1,5 +1,5 @@
-//! An ACME authority that is away, slow, somebody else, or out of its mind: what was served before goes on being served,
-//! operators are told, and nothing waits for it.
+//! An ACME server that is unavailable, slow, impersonated or broken. The daemon keeps serving its previous certificate,
+//! reports the failure to operators, and blocks nothing.
 
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a test panics whenever it has to fail")]
 
@@ -19,12 +19,12 @@ use infra_harness::wait;
 use infra_shared::http::pin_of_certificate;
 use serde_json::json;
 
-/// More than any step takes on a busy machine, and than the daemon waits for any answer.
+/// Longer than any step takes on a busy machine, and longer than the daemon waits for any answer.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Nobody waits longer for an answer of the daemon, whatever the authority does.
+/// The longest that a client waits for the daemon, regardless of the ACME server.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// A daemon that has its certificates from a stand-in.
+/// A daemon that gets its certificates from a simulated ACME server.
 struct Scene {
     daemon: Daemon,
     authority: AcmeAuthority,
@@ -32,7 +32,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Does not run yet.
+    /// Prepares the daemon without starting it.
     fn new() -> Self {
         let (authority, provider) = (AcmeAuthority::start(), Provider::start());
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
@@ -56,21 +56,21 @@ impl Scene {
         scene
     }
 
-    /// Believes the directory what this authority vouches for, from the next start.
+    /// Makes `authority` the only CA trusted for the directory, from the next start.
     fn trust(&mut self, authority: &Path) {
         let acme =
             settings(&self.authority.directory_url(), authority, self.daemon.port(), "selfCheck: false");
         self.daemon.change(|configuration| configuration.more = acme);
     }
 
-    /// Tries again, and waits for the next failure.
+    /// Retries, and waits for the next failure.
     fn next_error(&self) -> String {
         let before = status(&self.daemon, "acme")["failures"].as_u64().unwrap_or_default();
         hurry(&self.daemon);
         self.error_after(before)
     }
 
-    /// The last error, once there were more than this many; the daemon serves all the while.
+    /// Returns the last error once the failure count exceeds `before`. Asserts meanwhile that the daemon serves.
     fn error_after(&self, before: u64) -> String {
         let told = wait::until(PATIENCE, || {
             self.assert_serving();
@@ -81,7 +81,7 @@ impl Scene {
         told.flatten().unwrap_or_else(|| panic!("no error is told\n{}", self.daemon.log()))
     }
 
-    /// Waits until it is told that nothing is ordered for a while.
+    /// Waits until the status reports a pause before the next order.
     fn wait_for_pause(&self) {
         let is_told = || {
             let status = status(&self.daemon, "acme");
@@ -91,7 +91,7 @@ impl Scene {
         assert!(told.is_some(), "no pause is told of\n{}", self.daemon.log());
     }
 
-    /// The daemon's own authority vouches for the name, and requests are answered.
+    /// Asserts that the daemon serves the name with its own CA and answers requests.
     #[track_caller]
     fn assert_serving(&self) {
         let begin = Instant::now();
@@ -103,7 +103,7 @@ impl Scene {
     }
 }
 
-/// Fails the test unless each of these words stands in `text`.
+/// Asserts that `text` contains each of `words`.
 #[track_caller]
 fn assert_told(text: &str, words: &[&str]) {
     for word in words {
@@ -114,7 +114,7 @@ fn assert_told(text: &str, words: &[&str]) {
 #[test]
 fn whatever_an_authority_answers_is_told_and_hinders_nobody() {
     let scene = Scene::started();
-    // The stand-in refuses every order: the control, for it comes last.
+    // The control: the simulated server rejects every order, which is the last step.
     assert_told(&scene.error_after(0), &["issues for nobody", "rejectedIdentifier"]);
     assert_eq!(scene.authority.requests(Endpoint::NewAccount), 1);
 
@@ -160,7 +160,7 @@ fn give_up_on(delivery: Delivery) {
     scene.authority.misbehave(Endpoint::Directory, Answer { delivery, ..Answer::json(200, &directory) });
     scene.daemon.start_again();
     scene.error_after(0);
-    // It does not hinder the end either.
+    // A stalled request does not delay the stop either.
     hurry(&scene.daemon);
     let begin = Instant::now();
     assert_eq!(scene.daemon.stop(), Some(0));
@@ -183,7 +183,7 @@ fn a_directory_that_refers_elsewhere_is_not_followed() {
     let in_the_clear = TcpListener::bind("127.0.0.1:0").expect("a free port");
     in_the_clear.set_nonblocking(true).expect("a socket can be asynchronous");
     let mut scene = Scene::new();
-    // Both are trusted: it is not the certificate that keeps the daemon away.
+    // The daemon trusts both CAs, so the certificate is not what stops it.
     let both = scene.daemon.directory().join("both.pem");
     let read = |authority: &AcmeAuthority| std::fs::read(authority.authority_file()).expect("its file");
     std::fs::write(&both, [read(&scene.authority), read(&elsewhere)].concat()).expect("a file");
@@ -261,7 +261,7 @@ fn an_authority_that_is_away_is_waited_for_at_first_and_at_a_renewal() {
     failure(&public, "cannot be reached");
     assert_eq!(public.shown_for(NAME).leaf(), first.leaf(), "the certificate from before serves");
 
-    // It comes back without any memory of the account.
+    // After its restart the ACME server has forgotten the account.
     public.pebble.start_again();
     let accounts = public.pebble.requests(Asked::NewAccount);
     public.hurry();

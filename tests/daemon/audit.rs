@@ -1,4 +1,4 @@
-//! The audit log of a real daemon: what it tells, what it does not, and whether it is whole.
+//! The audit log of a real daemon: what it contains, what it omits, and whether its chain is complete.
 
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::Daemon;
@@ -138,10 +138,10 @@ fn the_log_of_every_start_is_one_chain_and_a_changed_line_shows() {
     let text = daemon.infrad(["audit", "verify", "--head", head]).wait().expect(0).stdout;
     assert!(text.contains("unchanged up to line number 6"), "{text}");
     std::fs::write(&path, log.replacen("alice", "mallory", 1)).expect("written");
-    // The third line was changed; that the fourth does not follow it shows it.
+    // The third line was changed. The chain breaks at the fourth.
     let words = ["not an unbroken chain", "line 4", "that line was changed", "from the line before"];
     daemon.infrad(["audit", "verify"]).wait().expect(1).telling(&words);
-    // The last line, which no other covers.
+    // The last line, which no later line covers.
     let last = log.lines().last().expect("a line");
     std::fs::write(&path, log.replace(last, &last.replacen("alice", "mallory", 1))).expect("written");
     let text = daemon.infrad(["audit", "verify"]).wait().expect(0).stdout;

@@ -1,4 +1,4 @@
-//! Every backend of secrets against a real server: success, and each reason for which a secret cannot be had.
+//! Every secret backend against a real server: success, and each reason why a read fails.
 
 use infra_daemon::config::Config;
 use infra_daemon::secrets::{ReadError, ReadReason};
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const SECRET: &str = "canary+of/the backends";
 
-/// A configuration with these backends, written to a file as an operator would, and read from it.
+/// A folder for a configuration with these backends, written and read as an operator's would be.
 struct Place {
     directory: TempDir,
 }
@@ -32,7 +32,7 @@ impl Place {
         Self { directory: tempfile::tempdir().expect("a directory") }
     }
 
-    /// A file that nobody else may read, and the reference to it.
+    /// Writes a private file and returns the reference to it.
     fn file(&self, name: &str, contents: &str) -> String {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
@@ -43,7 +43,7 @@ impl Place {
         format!("file:{}", path.display())
     }
 
-    /// The configuration with this backend and a client secret that is this reference.
+    /// Returns the configuration with this backend and client secret reference.
     fn config(&self, backend: &str, reference: &str) -> Config {
         let yaml = format!(
             "version: 1\ndataDir: /srv/infrad\nsecrets: [{backend}]\nproviders: [{{name: okta, kind: okta, issuer: \
@@ -68,7 +68,7 @@ fn read(config: &Config) -> Result<String, ReadError> {
     })
 }
 
-/// Which of the reasons it is.
+/// Names the outcome of a read.
 fn kind<T>(read: &Result<T, ReadError>) -> &'static str {
     match read {
         Ok(_) => "read",
@@ -123,7 +123,7 @@ fn vault_reads_fields_of_both_versions_of_the_engine() {
     assert_kind(&place.read(&first, "vault:okta#none"), "no such secret");
     assert_kind(&place.read(&first, "vault:okta#number"), "malformed");
     assert_kind(&place.read(&first, "vault:gone"), "no such secret");
-    // Whether it is there is nothing that this token may know.
+    // This token may not learn whether the secret exists.
     assert_kind(&place.read(&first, "vault:elsewhere"), "not allowed");
 }
 
@@ -142,7 +142,7 @@ fn vault_tells_a_token_that_ended_from_a_server_that_is_sealed_or_away() {
         now.is_err().then_some(now)
     });
     assert_kind(&ended.expect("the token ends"), "not allowed");
-    // An agent writes a new one: the next read uses it, without a restart.
+    // An agent writes a new token. The next read uses it without a restart.
     place.file("token", &bao.token(READ_SECRETS, "1h"));
     assert_eq!(read(&config).expect("a secret"), SECRET);
 
@@ -170,7 +170,7 @@ fn vault_is_logged_in_to_with_an_app_role_and_again_when_the_login_is_revoked() 
 
     let config = place.config(&vault(&bao, &app_role(&secret_id)), "vault:okta");
     assert_eq!(read(&config).expect("a secret"), SECRET);
-    // All tokens of the method end; the next read logs in anew.
+    // Revokes all tokens of the auth method. The next read logs in again.
     bao.call("sys/leases/revoke-prefix/auth/machines/login", Some(json!({})));
     assert_eq!(read(&config).expect("a secret"), SECRET);
 
@@ -222,7 +222,7 @@ fn aws(moto: &Moto, kind: &str, key: &AccessKey, place: &Place, more: &str) -> S
     )
 }
 
-/// Secrets and parameters, a user who may read them, and one who may not.
+/// Creates secrets and parameters, a user who may read them, and one who may not.
 fn filled_moto() -> Option<(Moto, AccessKey, AccessKey)> {
     let moto = Moto::start()?;
     let create = |name: &str, field: &str, value: &str| {
@@ -293,7 +293,7 @@ fn parameter_store_decrypts_and_keeps_names_as_they_are() {
 
 // Kubernetes
 
-/// The backend of an API server: the one whose address is given, or the stand-in.
+/// Returns a backend for a real or simulated API server.
 fn kubernetes(server: &str, token_file: &str, authority_file: &str, namespace: &str) -> String {
     format!(
         "{{name: cluster, kind: kubernetes, config: {{server: \"{server}\", tokenFile: {token_file}, caFile: \
@@ -353,7 +353,7 @@ fn kubernetes_reads_the_token_anew_when_it_rotates() {
     }
     std::fs::write(cluster.token_file(), "another token").expect("the token file");
     assert_kind(&read(&config), "credential");
-    // An API server would take the request for one of nobody, and speak of what nobody may.
+    // An API server would treat the request as anonymous and report missing permissions.
     for (contents, what) in [("", "is empty"), ("\n", "is empty"), ("a token \n", "ends with white space")] {
         std::fs::write(cluster.token_file(), contents).expect("the token file");
         let requests = cluster.requests();
@@ -376,7 +376,8 @@ fn a_real_api_server_is_read_from_where_one_is_given() {
             "no API server is given in INFRA_TEST_KUBERNETES_URL, _TOKEN and _CA",
         );
     };
-    // There: a Secret `infra-okta` with the key `clientSecret`, in the namespace of INFRA_TEST_KUBERNETES_NAMESPACE.
+    // That server has a Secret `infra-okta` with the key `clientSecret`, in the namespace
+    // INFRA_TEST_KUBERNETES_NAMESPACE.
     let place = Place::new();
     let namespace = variable("INFRA_TEST_KUBERNETES_NAMESPACE").unwrap_or_else(|| NAMESPACE.to_owned());
     let token = place.file("token", &token);
@@ -387,9 +388,9 @@ fn a_real_api_server_is_read_from_where_one_is_given() {
     assert_kind(&place.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
 }
 
-// What is stored
+// Normalization of stored secrets
 
-/// What each backend holds, and what becomes of it everywhere.
+/// What each backend stores after the secret, and what every backend makes of it.
 const STORED: [(&str, Result<(), &str>); 6] = [
     ("\n", Ok(())),
     ("\r\n", Ok(())),
@@ -419,7 +420,7 @@ fn one_rule_decides_what_is_dropped_from_a_stored_secret() {
         let stored = format!("{SECRET}{end}");
         let none = "{name: none, kind: env}";
         assert_ruled("file", expected, &place.read(none, &place.file("secret", &stored)));
-        // YAML has the escapes of JSON.
+        // YAML has JSON's escapes.
         let plaintext = json!(format!("plaintext:{stored}")).to_string();
         assert_ruled("plaintext", expected, &place.read(none, plaintext.trim_matches('"')));
         let encoded = base64::prelude::BASE64_STANDARD.encode(&stored);
@@ -529,7 +530,7 @@ fn metadata_service_that_is_silent_is_named_with_the_hop_limit() {
             assert!(said.contains(words), "it does not say {words:?}: {said}");
         }
     }
-    // A machine that is not Amazon's says so at once.
+    // Outside AWS, nothing listens at that address, and the daemon reports that immediately.
     let nobody = format!("http://127.0.0.1:{}", Ports::reserve(1).all()[0]);
     let more =
         "secrets: [{name: aws, kind: awsssm, config: {region: r, endpoint: \"http://127.0.0.1:9\"}}]\n";
@@ -540,7 +541,7 @@ fn metadata_service_that_is_silent_is_named_with_the_hop_limit() {
 
 // Proxies
 
-/// `infrad check --live` of a daemon with this backend and reference, and with these variables; what it printed.
+/// Runs `infrad check --live` with this backend, reference and environment, and returns its output.
 fn check_live(more: &str, reference: &str, variables: &[(&str, &str)]) -> String {
     let provider = Provider::start();
     let entry =
@@ -553,7 +554,7 @@ fn check_live(more: &str, reference: &str, variables: &[(&str, &str)]) -> String
     format!("{}{}", ran.stdout, ran.stderr)
 }
 
-/// What `check --live` says of the client secret, its reason and its advice.
+/// Returns what `check --live` reports about the client secret, including the reason and the hint.
 #[track_caller]
 fn about_the_secret(said: &str) -> String {
     let mut lines = said.lines().skip_while(|line| !line.contains("client secret "));
@@ -588,7 +589,7 @@ fn loopback_and_plain_http_never_use_a_proxy() {
         let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
         let said = about_the_secret(&check_live(&vault, "vault:infra-okta#clientSecret", &variables));
         assert!(said.contains("127.0.0.1 cannot be reached: Connection refused"), "{said}");
-        // Credentials from the metadata service, and a secret with them, both in the clear on loopback.
+        // Both the credentials from the metadata service and the secret travel over plain HTTP on loopback.
         let said = about_the_secret(&check_live(&aws, "aws:/infra/okta", &variables));
         assert!(said.starts_with("works"), "{said}");
         assert_eq!(proxy.targets(), Vec::<String>::new(), "{variable}");
@@ -631,7 +632,7 @@ fn api_server_is_reached_directly_unless_configured() {
     let port = cluster.address().rsplit_once(':').expect("a port").1.to_owned();
     for (more, through_proxy) in [("", false), (", useProxy: false", false), (", useProxy: true", true)] {
         let before = proxy.targets().len();
-        // A name that only the proxy finds.
+        // A name that only the proxy can resolve.
         let backend = stand_in(&cluster, &format!("{NAMESPACE}{more}")).replace("127.0.0.1", "cluster.test");
         let more = format!("secrets: [{backend}]\n");
         let address = proxy.address();
@@ -646,9 +647,9 @@ fn api_server_is_reached_directly_unless_configured() {
     }
 }
 
-// All
+// All backends
 
-/// Nothing listens, or a server that never answers.
+/// Covers a closed port and a server that never answers.
 #[test]
 fn no_backend_waits_without_an_end() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,4 +1,4 @@
-//! Backups, their return, the recovery key, and a data directory that was rolled back.
+//! Backups, restores, the recovery key, and a data directory that was rolled back.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn assert_live(daemon: &Daemon, token: &str) {
     assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
 }
 
-/// The commands of the page's part on recovery: those of today, and those of the day when all is lost.
+/// Returns the commands of the page's part on recovery: those to run today, and those to run after losing the host.
 fn drill() -> [Vec<String>; 2] {
     let page = std::fs::read_to_string(PAGE).expect("the page");
     let (_, drill) = page.split_once("<!-- recovery drill").expect("the part on recovery");
@@ -75,7 +75,7 @@ fn recovery_key_is_not_shown_while_it_is_typed() {
     assert!(!ran.to_string().contains(key), "the terminal shows it\n{ran}");
 }
 
-/// The same where the root key alone is lost.
+/// Covers a host that lost only its root key.
 #[test]
 fn the_page_on_a_lost_root_key_works_as_it_is_written() {
     let provider = Provider::start();
@@ -95,7 +95,7 @@ fn the_page_on_a_lost_root_key_works_as_it_is_written() {
     assert_live(&daemon, &token);
 }
 
-/// In detail: make a recovery key, make a backup; the host and the root key are lost; restore on an empty host.
+/// Creates a recovery key and a backup, loses the host and the root key, and restores on an empty host.
 #[test]
 fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone() {
     let provider = Provider::start();
@@ -108,7 +108,7 @@ fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone()
     daemon.infrad_told(["key", "recovery", "test"], &key.to_lowercase()).wait().expect(0);
     daemon.infrad_told(["key", "recovery", "test"], &key.replace('-', " ")).wait().expect(0);
     daemon.infrad_told(["key", "recovery", "test"], "AAAA").wait().expect(2).telling(&["56 letters"]);
-    // A rotation needs no printed key, and the printed key goes on.
+    // A rotation does not need the printed key, which stays valid.
     daemon.infrad(["key", "rotate"]).wait().expect(0);
     daemon.infrad_told(["key", "recovery", "test"], &key).wait().expect(0);
     daemon.infrad(["backup", "kept.backup"]).wait().expect(0);
@@ -135,7 +135,7 @@ fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone()
     let answered = host.api().get_as("/v1/session", &token);
     assert_eq!((answered.status, answered.json()["code"].as_str()), (401, Some("session_revoked")));
     login::over_http(&host, &provider);
-    // The printed key opens what was restored, too.
+    // The printed key opens the restored store, too.
     host.infrad_told(["key", "recovery", "test"], &key).wait().expect(0);
 }
 
@@ -206,7 +206,7 @@ fn a_backup_that_was_changed_anywhere_is_refused_and_nothing_is_replaced() {
     });
     let cut = [0, 15, 400, good.len() / 2, good.len() - 1].map(|length| good[..length].to_vec());
     let longer = [good.iter().copied().chain([0]).collect()];
-    // What it says of itself: nothing but the keyed hash tells that this was changed.
+    // Metadata in the backup: only the keyed hash detects this change.
     let said = concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"").as_bytes();
     let place = good.windows(said.len()).position(|part| part == said).expect("its version");
     let mut other_version = good.clone();
@@ -264,7 +264,7 @@ fn a_data_directory_that_was_rolled_back_is_refused_and_accepted_without_its_ses
     accepted.wait_for_end(MOMENT).expect("it ends");
     daemon.start_again();
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 401);
-    // A session of one and the same run that is ended is noted within a second.
+    // The daemon records a revocation in the rollback guard within a second, even within one run.
     let token = login::over_http(&daemon, &provider);
     let noted = || std::fs::read(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
     let before = noted();
@@ -274,7 +274,8 @@ fn a_data_directory_that_was_rolled_back_is_refused_and_accepted_without_its_ses
 
 const DATABASE_PAGE: usize = 4096;
 
-/// Puts the pages of `before` back into the database, each page that differs or the one of these with this number.
+/// Restores the differing pages of `before` in the database, all of them or only the one with this number. Returns how
+/// many differ.
 fn put_back(database: &Path, before: &[u8], only: Option<usize>) -> usize {
     use std::os::unix::fs::FileExt;
     let now = std::fs::read(database).expect("the database");
@@ -290,7 +291,7 @@ fn put_back(database: &Path, before: &[u8], only: Option<usize>) -> usize {
     differing.len()
 }
 
-/// The attacker can write `dataDir`, has no key, and holds a token that was revoked.
+/// The attacker can write `dataDir`, has no key, and holds a revoked token.
 #[test]
 fn revoked_token_stays_refused_when_a_page_is_put_back() {
     let provider = Provider::start();
@@ -311,7 +312,7 @@ fn revoked_token_stays_refused_when_a_page_is_put_back() {
     let count = put_back(&database, &before, None);
     let (mut refused_starts, mut found) = (0, 0);
     for only in (0..count).map(Some).chain([None]) {
-        // Before a start.
+        // The page is restored before a start.
         std::fs::write(&database, &after).expect("the database");
         put_back(&database, &before, only);
         let mut starting = daemon.infrad(["serve"]);
@@ -328,7 +329,7 @@ fn revoked_token_stays_refused_when_a_page_is_put_back() {
         starting.wait_for_end(MOMENT).expect("it ends");
         refused_starts += usize::from(end);
         if !end {
-            // What it wrote at that start is newer than `after`.
+            // Discards what that start wrote, which is newer than `after`.
             std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
             put_back_whole(&daemon, &after);
             put_back(&database, &before, only);
@@ -338,7 +339,7 @@ fn revoked_token_stays_refused_when_a_page_is_put_back() {
             daemon.stop();
         }
 
-        // While it runs.
+        // The page is restored while the daemon runs.
         let _ = std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch"));
         put_back_whole(&daemon, &after);
         daemon.start_again();
@@ -359,7 +360,7 @@ fn revoked_token_stays_refused_when_a_page_is_put_back() {
                 || std::fs::read_to_string(&log).ok().filter(|log| log.contains("rollback_detected"));
             assert!(wait::until(MOMENT, is_told).is_some(), "{}", daemon.log());
             daemon.stop();
-            // Refused also where the page is put right again.
+            // The daemon refuses to start even after the page is correct again.
             let words = ["older than what this host has seen", "--accept-rollback"];
             daemon.infrad(["serve"]).wait().expect(1).telling(&words);
             let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);

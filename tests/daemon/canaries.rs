@@ -1,4 +1,4 @@
-//! Secrets are looked for everywhere after a login that was told at the top of the programs' voices.
+//! Searches everywhere for secrets after a login with the most verbose logging.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use infra_harness::provider::{CLIENT_SECRET, Endpoint, Provider};
 use infra_harness::skip;
 use infra_harness::wait;
 
-/// Connections end, and tasks with them, a moment after their last answer.
+/// Connections and their tasks end shortly after their last answer.
 const FORGOTTEN: Duration = Duration::from_secs(5);
 
 #[test]
@@ -35,7 +35,7 @@ fn secrets_stay_out_of_logs_answers_files_arguments_and_environments() {
     canaries.add("code", response.parameter("code"));
     canaries.add("client secret", CLIENT_SECRET);
     canaries.add("root key", std::fs::read(daemon.root_key()).expect("the root key"));
-    // The URL of the login is told to the user with `-v`, and `state` and `nonce` in it.
+    // With `-v`, the user sees the authorization URL, including `state` and `nonce`.
     assert_eq!(canaries.find_in_processes(), Vec::<String>::new());
     assert_eq!(pending.respond(&response).0, 200);
     let ran = pending.wait().expect(0);
@@ -62,7 +62,7 @@ fn secrets_stay_out_of_logs_answers_files_arguments_and_environments() {
     let (root_key, client_secret) = (daemon.root_key(), daemon.directory().join("okta.secret"));
     let besides = [root_key.as_path(), client_secret.as_path()];
     assert_eq!(canaries.find_in_files(daemon.directory(), &besides), Vec::<String>::new());
-    // The control: where they may be, they are.
+    // The control: the secrets are in the files that may hold them.
     assert!(!canaries.find_in_files(daemon.directory(), &[]).is_empty());
 }
 
@@ -82,13 +82,13 @@ fn secrets_of_a_login_are_gone_from_the_daemons_memory() {
     let is_gone = || find().is_some_and(|found| found.is_empty()).then_some(());
     assert!(wait::until(FORGOTTEN, is_gone).is_some(), "secrets are in memory: {:?}", find());
 
-    // The control: what is there is found.
+    // The control: the search finds what is in memory.
     let mut control = Canaries::default();
     control.add("issuer", provider.issuer());
     assert!(control.find_in_memory(daemon.process()).is_some_and(|found| !found.is_empty()));
 }
 
-/// What the provider was told and gave: code, verifier, ID token, access token.
+/// Adds what the daemon and the provider exchanged: code, verifier and ID token.
 fn add_what_was_exchanged(canaries: &mut Canaries, provider: &Provider) {
     let requests = provider.requests(Endpoint::Token);
     let form = requests.last().expect("an exchange").form_parameters();

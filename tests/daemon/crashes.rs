@@ -1,4 +1,4 @@
-//! What the daemon acknowledged is so after it was killed in the middle of everything, and when its disk fails it.
+//! Acknowledged sign-ins and sign-outs survive a kill under load.
 
 #![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
 
@@ -11,41 +11,41 @@ use infra_harness::provider::{Person, Provider};
 use infra_harness::wait;
 use infra_shared::random;
 
-/// So many sign in and out at a time; one address may hold 64 connections.
+/// Clients that sign in and out concurrently. One address may hold 64 connections.
 const CLIENTS: usize = 50;
-/// The longest time of load before a kill.
+/// The longest load before a kill, in milliseconds.
 const LONGEST: u64 = 400;
-/// So many sign in between two kills at least.
+/// The fewest sign-ins between two kills.
 const LEAST: usize = 8;
 const BOUND: Duration = Duration::from_mins(1);
-/// A start after a kill takes no longer (the promise is of a built program on a quiet machine; this is neither).
+/// The longest start after a kill. The promise is for a release build on a quiet machine, and this is neither.
 const READY: Duration = Duration::from_secs(2);
 
 fn daemon_for_many(provider: &Provider) -> Daemon {
     Daemon::start_with(provider, |configuration| {
-        // Many are the same user here, and none of the sessions may end for it.
+        // Many clients are the same user, and no session may be evicted.
         "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
-        // They all share an address, too.
+        // They also share an address.
         MANY_LOGINS.clone_into(&mut configuration.more);
     })
 }
 
-/// Kills the daemon so many times under load, and compares after each; the slowest start.
+/// Kills the daemon `times` times under load and compares the sessions after each. Returns the slowest start.
 fn kill(times: usize) -> Duration {
     let provider = Provider::start();
     let mut daemon = daemon_for_many(&provider);
     let oracle = Oracle::new(&daemon, &provider);
     let (mut slowest, mut open) = (Duration::ZERO, 0);
     for time in 0..times {
-        // Nobody has so many that the oldest have to go.
+        // A new user every 100 kills, so that no user reaches the session limit.
         provider.person(Person::SignsIn(format!("user{}", time / 100)));
         let (stop, first) = (AtomicBool::new(false), oracle.acknowledged());
         std::thread::scope(|scope| {
             scope.spawn(|| oracle.storm(CLIENTS, &stop));
-            // Whatever else this machine does, there is a load before the kill.
+            // Waits for load before the kill, even on a busy machine.
             let is_under_load = || (oracle.acknowledged() >= first + LEAST).then_some(());
             assert!(wait::until(BOUND, is_under_load).is_some(), "nobody signs in");
-            // A moment that nobody chose.
+            // A random moment.
             let moment = u64::from_le_bytes(random::bytes()) % LONGEST;
             std::thread::sleep(Duration::from_millis(moment));
             daemon.kill();
@@ -58,7 +58,7 @@ fn kill(times: usize) -> Duration {
         let compared = oracle.compare(first);
         assert_eq!(compared.lost, [""; 0], "after kill {time}\n{}", daemon.log());
         open += compared.open;
-        // Reads every page and every row, and refuses what does not authenticate.
+        // The backup reads and authenticates every page and row.
         if time % 5 == 4 {
             let backup = format!("backup-{time}");
             daemon.infrad(["backup", &backup]).wait().expect(0);

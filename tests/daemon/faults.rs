@@ -1,5 +1,5 @@
-//! What the daemon acknowledged is so when its disk, its provider or the place of its secret fails it at any step; what
-//! could not be done is told, and the daemon goes on.
+//! Acknowledged sign-ins and sign-outs survive a failure of the disk, the provider or the secret backend at any step.
+//! The daemon reports what failed and keeps running.
 
 #![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
 
@@ -17,7 +17,7 @@ use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::view::View;
 use infra_harness::wait;
 
-/// The calls that fail, each in its turn, and with what: a disk that breaks, and one that is full.
+/// The system calls that fail, in turn, and the error: a broken disk or a full one.
 const FAILURES: [(&str, &str); 5] = [
     ("pwrite64", "EIO"),
     ("pwrite64", "ENOSPC"),
@@ -26,22 +26,22 @@ const FAILURES: [(&str, &str); 5] = [
     ("pread64", "EIO"),
 ];
 
-/// Longer than the interval: everybody was asked about by then.
+/// Longer than the interval, so that every session is revalidated by then.
 const ASKED: Duration = Duration::from_secs(13);
 
-/// Everybody is the same user here, and none of the sessions may end for it.
+/// All sessions belong to one user, and none may be evicted.
 fn many_sessions(configuration: &mut Configuration) {
     "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
-    // All that is tried comes from one address.
+    // All clients share an address.
     MANY_LOGINS.clone_into(&mut configuration.more);
 }
 
-/// Logs in, out, and in again, and takes it as it comes; how many of these steps were acknowledged.
+/// Signs in, out and in again, accepting failures. Returns how many steps were acknowledged.
 fn live(oracle: &Oracle<'_>, api: &Api) -> usize {
     let mut acknowledged = 0;
     let mut tell = |step: &Result<(), Stopped>| match step {
         Ok(()) => acknowledged += 1,
-        // What cannot be stored is said to be unavailable; and who cannot read does not say who is signed in.
+        // If the daemon cannot write, it answers 503. If it cannot read, it does not say who is signed in.
         Err(stopped) => assert!(matches!(stopped, Stopped::Refused(503)), "{stopped:?}"),
     };
     for by_proof in [false, true] {
@@ -56,7 +56,7 @@ fn live(oracle: &Oracle<'_>, api: &Api) -> usize {
     acknowledged
 }
 
-/// Lets the `n`th call of each kind fail, once or from then on, at every `every`th `n`.
+/// Fails the `n`th call of each kind, once or from then on, for every `every`th `n` up to `last`.
 fn fail_at(every: usize, last: usize) {
     if peers::find_program("strace").is_none() {
         return;
@@ -94,10 +94,10 @@ fn fail_at(every: usize, last: usize) {
     daemon.infrad(["backup", "whole"]).wait().expect(0);
 }
 
-/// A program that lets these calls on the database's files fail.
+/// Returns a strace command that fails these calls on the database's files.
 fn failing(daemon: &Daemon, calls: &str, error: &str, when: &str) -> Command {
     let mut strace = Command::new("strace");
-    // The daemon is the process that was started, and strace looks on from aside.
+    // `-D`: the started process is the daemon, and strace is its grandchild.
     strace.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
     for file in files(daemon) {
         strace.arg("-P").arg(file);
@@ -123,7 +123,7 @@ fn files(daemon: &Daemon) -> Vec<PathBuf> {
     files
 }
 
-/// A program that lets these calls fail, where they are about `path` if there is one.
+/// Returns a strace command that fails these calls, only for `path` if there is one.
 fn injecting(calls: &str, error: &str, path: Option<&Path>) -> Command {
     let mut strace = Command::new("strace");
     strace.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
@@ -171,12 +171,12 @@ fn what_was_acknowledged_is_so_when_the_disk_fails_at_any_step() {
     fail_at(1, 60);
 }
 
-/// Lets the `n`th call of each kind fail, once or from then on, while providers are asked about sessions that are due.
+/// Fails the `n`th call of each kind, once or from then on, while the daemon revalidates due sessions.
 fn fail_while_asking(every: usize, last: usize) {
     if peers::find_program("strace").is_none() {
         return;
     }
-    // It replaces tokens at each use, and forgives nothing.
+    // This provider replaces refresh tokens at each use and accepts each only once.
     let provider = Provider::start();
     let mut daemon = Daemon::start_with(&provider, |configuration| {
         many_sessions(configuration);
@@ -198,7 +198,7 @@ fn fail_while_asking(every: usize, last: usize) {
                 let (before, log_before) = (provider.calls(Endpoint::Token), daemon.complete_log().len());
                 if daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}"))) {
                     let is_asked = || (provider.calls(Endpoint::Token) >= before + 4).then_some(());
-                    // Where nothing can be written, nobody is asked.
+                    // If the daemon cannot write anything, it does not contact the provider.
                     let _ = wait::until(ASKED, is_asked);
                     asked += provider.calls(Endpoint::Token) - before;
                     daemon.stop();
@@ -271,7 +271,7 @@ fn a_provider_that_fails_at_a_step_fails_that_login_alone() {
     let api = oracle.client();
     for endpoint in [Endpoint::Discovery, Endpoint::Token, Endpoint::Keys, Endpoint::UserInfo] {
         for status in [500, 503, 429, 404] {
-            // What was learnt of the provider is forgotten, so that every endpoint is asked.
+            // A restart clears cached metadata, so that the daemon calls every endpoint.
             daemon.restart();
             provider.misbehave(Misbehaviour::default().answer(endpoint, move |answer| {
                 answer.status = status;
@@ -279,7 +279,7 @@ fn a_provider_that_fails_at_a_step_fails_that_login_alone() {
             }));
             let refused = oracle.log_in(&api).map(|_| ());
             let is_told = matches!(refused, Err(Stopped::Refused(502 | 403)));
-            // Userinfo may be asked for nothing: what it would say is in the ID token already.
+            // The daemon may skip userinfo, because the ID token already has those claims.
             assert!(is_told || endpoint == Endpoint::UserInfo, "{endpoint:?} {status}: {refused:?}");
             provider.behave();
             oracle.log_in(&api).unwrap_or_else(|stopped| panic!("{endpoint:?} {status}: then {stopped:?}"));

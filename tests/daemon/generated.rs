@@ -1,5 +1,5 @@
-//! `completions/` and `man/`: what the arguments of `infrad` are now. The development provider is left out of packages, and
-//! its page with it.
+//! `completions/` and `man/` match the current arguments of `infrad`. Packages omit the development provider and its
+//! page.
 
 #![cfg(feature = "dev")]
 
@@ -22,7 +22,7 @@ fn mandoc_and_groff_have_nothing_to_say_about_the_manual_pages() {
     generated::lint(&generated::manual_pages(&Arguments::command(), "8"));
 }
 
-/// Shells split what completes them at colons: what comes after one was a program to run, once.
+/// Shells split value names at colons, and the text after a colon once became a program to run.
 #[test]
 fn names_of_values_have_no_colon() {
     fn check(command: &clap::Command) {

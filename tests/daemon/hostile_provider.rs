@@ -1,5 +1,5 @@
-//! A provider that answers too slowly, too much, or not what it should: refused within the limits, and forgotten by the
-//! next honest login.
+//! A provider that answers too slowly, at too great length, or malformed. The daemon rejects it within the limits, and
+//! the next honest login works.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use infra_harness::pending_login::AuthorizationResponse;
 use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Provider};
 use serde_json::json;
 
-/// The limit of an exchange is 10 s; the rest is for a busy machine.
+/// The exchange timeout of 10 s, plus slack for a busy machine.
 const BOUND: Duration = Duration::from_secs(15);
 
-/// The endpoints that the daemon asks when a code is exchanged, each with the answer that makes it ask.
+/// The endpoints that the daemon calls during an exchange.
 const ENDPOINTS: [Endpoint; 3] = [Endpoint::Token, Endpoint::Keys, Endpoint::UserInfo];
 
 type Edit = fn(&mut Answer);
@@ -62,7 +62,7 @@ fn answers_of_another_form_are_refused() {
         |answer| answer.body.truncate(answer.body.len() / 2),
         |answer| answer.body = [b"[".repeat(50_000), b"]".repeat(50_000)].concat(),
         |answer| {
-            // The same object twice in one: every member is doubled.
+            // An object with every member twice.
             let members = answer.body.get(1..answer.body.len() - 1).unwrap_or_default().to_vec();
             answer.body = [b"{", members.as_slice(), b",", members.as_slice(), b"}"].concat();
         },
@@ -114,7 +114,7 @@ fn discovery_that_is_slow_huge_or_elsewhere_starts_no_login() {
     }
 }
 
-/// Each endpoint in its turn, all at a time: most of the test is waiting.
+/// Tests the endpoints concurrently, because most of the time is spent waiting.
 fn are_refused(edit: Edit) {
     std::thread::scope(|scope| {
         for endpoint in ENDPOINTS {
@@ -123,11 +123,11 @@ fn are_refused(edit: Edit) {
     });
 }
 
-/// A login whose exchange meets this misbehaviour is refused in time; nothing is left of it, and the next one works.
+/// Asserts that a login with this misbehaviour is refused in time and leaves nothing, and that the next login works.
 fn is_refused(endpoint: Endpoint, edit: Edit) {
     let (provider, daemon) = started();
     let (login, response) = signed_in(&provider, &daemon);
-    // Without an e-mail in the ID token the daemon has to ask the userinfo endpoint.
+    // Without an e-mail in the ID token, the daemon calls the userinfo endpoint.
     let misbehaviour = Misbehaviour::default().id_token(|draft| draft.set_claim("email", json!(null)));
     provider.misbehave(misbehaviour.answer(endpoint, edit));
     let (answered, took) = timed(&login, &response);

@@ -1,4 +1,4 @@
-//! What operators see of HTTPS: files that are replaced while the daemon runs, plain HTTP, versions of TLS, the authority.
+//! HTTPS as operators see it: certificate files replaced at run time, plain HTTP, TLS versions, the CA.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -42,7 +42,7 @@ fn replace(daemon: &Daemon, leaf: &Leaf) {
     write_private(&daemon.directory().join("tls.key"), &leaf.key_pem);
 }
 
-/// The certificate that somebody is shown who trusts `authority`.
+/// Returns the certificate that a client sees that trusts `authority`.
 fn shown(daemon: &Daemon, authority: &Authority) -> Option<Vec<u8>> {
     handshake(daemon, authority, &[&TLS13]).ok()
 }
@@ -91,14 +91,14 @@ fn files_that_change_are_taken_up_and_broken_ones_are_told_and_refused() {
     assert_eq!(shown(&daemon, &authority).as_deref(), Some(first.chain[0].as_ref()));
     assert_eq!(status(&daemon)["source"], "files");
 
-    // By themselves.
+    // The daemon notices changed files automatically.
     let second = authority.issue();
     replace(&daemon, &second);
     let is_second =
         || (shown(&daemon, &authority).as_deref() == Some(second.chain[0].as_ref())).then_some(());
     assert!(wait::until(BOUND, is_second).is_some(), "{}", daemon.log());
 
-    // At once, when told to.
+    // SIGHUP makes the daemon read them immediately.
     let third = authority.issue();
     replace(&daemon, &third);
     hang_up(&daemon);
@@ -144,12 +144,12 @@ fn tls_key_that_others_can_read_is_refused_and_named() {
     let told = format!("this private key can be read by others: run `chmod 640 {}`", key.display());
     daemon.infrad(["check"]).wait().expect(2).telling(&[&told]);
     daemon.infrad(["serve"]).wait().expect(1).telling(&["the daemon cannot start", &told]);
-    // A group of the host may have it.
+    // A group on the host may read the key.
     mode(0o640);
     daemon.infrad(["check"]).wait().expect(0);
     daemon.start_again();
 
-    // While it runs, the certificate before goes on serving.
+    // At run time, the daemon keeps serving the previous certificate.
     replace(&daemon, &authority.issue());
     mode(0o644);
     hang_up(&daemon);
@@ -248,7 +248,7 @@ fn a_certificate_is_renewed_when_an_operator_wants_it() {
     let (provider, authority) = (Provider::start(), Authority::new());
     let daemon = Daemon::start(&provider);
     let before = status(&daemon)["expiresAt"].clone();
-    // Certificates have whole seconds.
+    // Expiry times in certificates have whole seconds.
     let is_later = || {
         let text = daemon.infrad(["certificate", "renew"]).wait().expect(0).stdout;
         assert!(text.starts_with("certificate   of its own authority, since"), "{text}");
@@ -284,7 +284,7 @@ fn every_configuration_on_the_page_about_https_is_taken() {
     assert_eq!(taken, 2);
 }
 
-/// What is answered to `request` in the clear.
+/// Sends `request` over plain HTTP and returns the answer.
 fn plain(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("somebody listens");
     stream.set_read_timeout(Some(BOUND)).expect("a limit");

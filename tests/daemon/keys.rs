@@ -1,4 +1,4 @@
-//! Root keys on real servers, moves between them, a new data key: with sessions alive throughout.
+//! Root keys on real servers, moves between them, and data key rotation, with sessions alive throughout.
 
 #![expect(clippy::indexing_slicing, reason = "a test panics whenever it has to fail")]
 
@@ -26,7 +26,7 @@ fn native(path: &Path) -> String {
     format!("{{kind: native, config: {{path: {}}}}}", path.display())
 }
 
-/// A transit key of OpenBao, and the entry of a configuration for it.
+/// Creates a transit key in OpenBao and returns its configuration entry.
 fn transit(bao: &OpenBao, derived: bool) -> String {
     bao.call("sys/mounts/transit", Some(json!({"type": "transit"})));
     bao.call("transit/keys/infrad", Some(json!({"type": "aes256-gcm96", "derived": derived})));
@@ -40,7 +40,8 @@ path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
     )
 }
 
-/// A key of KMS in moto, which checks everything, a user who may use it, and the entry of a configuration for it.
+/// Creates a KMS key in moto, which then checks signatures and policies. Returns its configuration entry and a user who
+/// may use it.
 fn kms(moto: &Moto) -> (String, AccessKey) {
     let key = moto.call("TrentService.CreateKey", &json!({}));
     let id = key["KeyMetadata"]["KeyId"].as_str().expect("a key").to_owned();
@@ -86,18 +87,18 @@ fn sessions_live_through_a_move_from_native_to_vault_to_kms_and_back() {
     for (root_key, previous, id) in
         [(&vault, &first, "vault:https://"), (&kms, &vault, "awskms:alias/infrad"), (&last, &kms, "native:")]
     {
-        // The operator adds the next key before the present one, and says so; the daemon runs all the time.
+        // The operator puts the next key before the current one and rewraps, while the daemon runs.
         daemon.change(|configuration| configuration.root_keys = Some(format!("[{root_key}, {previous}]")));
         daemon.infrad(["key", "rewrap"]).wait().expect(0);
         let status = key_status(&daemon);
         assert!(status["rootKey"].as_str().is_some_and(|now| now.starts_with(id)), "{status}");
         assert_live(&daemon, &token);
-        // From now on the new key alone is enough.
+        // From now on, the new key alone is enough.
         daemon.change(|configuration| configuration.root_keys = Some(format!("[{root_key}]")));
         daemon.restart();
         assert_live(&daemon, &token);
     }
-    // What wrapped it before does not open it any more.
+    // The key that wrapped it before no longer opens it.
     daemon.stop();
     daemon.change(|configuration| configuration.root_keys = Some(format!("[{first}]")));
     daemon.infrad(["serve"]).wait().expect(1).telling(&["written under the root key native:"]);
@@ -152,7 +153,7 @@ fn kms_opens_for_the_right_context_and_for_who_may_use_it() {
 #[test]
 fn kms_is_told_for_which_store_it_wraps() {
     let provider = Provider::start();
-    // Believing everybody, so that the test can ask it too.
+    // This moto checks no signatures, so that the test can call it too.
     let Some(moto) = Moto::start() else { return };
     let key = moto.call("TrentService.CreateKey", &json!({}));
     let id = key["KeyMetadata"]["KeyId"].as_str().expect("a key").to_owned();
@@ -180,7 +181,7 @@ fn kms_is_told_for_which_store_it_wraps() {
     }
 }
 
-/// Puts the wrapped data key of `from` in the place of that of `to`.
+/// Replaces the wrapped data key of `to` with that of `from`.
 fn exchange_wrapped_keys(to: &Daemon, from: &Daemon) {
     let read = |daemon: &Daemon| -> Value {
         let text = std::fs::read(daemon.data_dir().join("keys.json")).expect("a header");
@@ -255,7 +256,7 @@ fn a_root_key_that_is_away_at_the_start_is_waited_for_and_away_later_does_no_har
     let says_why = |(status, cause): &(u16, String)| *status == 503 && cause.contains("cannot be reached");
     let told = wait::until(MOMENT, || Some(ask(&monitoring, "/readyz")).filter(says_why));
     assert!(told.is_some(), "{:?}\n{}", ask(&monitoring, "/readyz"), waiting.output());
-    // There is nothing to reload yet, and no reason to end.
+    // SIGHUP has nothing to reload yet, and must not end the daemon.
     waiting.signal(rustix::process::Signal::HUP);
     assert_eq!(ask(&monitoring, "/healthz").0, 204);
     let status = daemon.infrad(["status"]).wait().expect(4);
@@ -264,7 +265,7 @@ fn a_root_key_that_is_away_at_the_start_is_waited_for_and_away_later_does_no_har
     assert_eq!(waiting.wait_for_end(MOMENT), Some(Some(0)), "{}", waiting.output());
 }
 
-/// Status and text of an answer in the clear; 0 where there is none.
+/// Returns status and body over plain HTTP, or 0 if there is no answer.
 fn ask(address: &str, path: &str) -> (u16, String) {
     use std::io::{Read, Write};
     let ask = || -> std::io::Result<String> {
@@ -336,7 +337,7 @@ fn store_that_may_not_be_seen_is_not_called_missing() {
     daemon.stop();
     std::os::unix::fs::chown(daemon.data_dir(), Some(65534), Some(65534)).expect("another owner");
     for arguments in [&["key", "status"][..], &["status"]] {
-        // Root without its privileges: it may see what others may see.
+        // Root without capabilities sees only what other users see.
         let mut confined = Command::new("setpriv");
         confined.args(["--bounding-set=-all", "--inh-caps=-all"]);
         let ran = daemon.infrad_under(confined, arguments).wait().expect(1);

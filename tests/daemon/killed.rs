@@ -1,5 +1,5 @@
-//! Changes of keys, backups and their return are killed at every step that touches the disk: what is there afterwards
-//! opens, has every row, and leaves nothing lying about.
+//! Kills key changes, backups and restores at every step that touches the disk. Afterwards the store opens, has every
+//! row, and no temporary files remain.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,8 +12,7 @@ use infra_harness::login;
 use infra_harness::peers;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
 
-/// Which of the program's threads and files are looked at: calls are counted by thread, so that those of one thread would
-/// hide behind those of another.
+/// Returns the threads and files to trace. strace counts calls per thread, so one thread's calls would hide another's.
 fn views(daemon: &Daemon) -> Vec<Vec<String>> {
     let mut of_new_database = vec!["-f".to_owned()];
     for companion in ["", "-wal", "-journal"] {
@@ -23,16 +22,16 @@ fn views(daemon: &Daemon) -> Vec<Vec<String>> {
     vec![vec!["-f".to_owned()], Vec::new(), of_new_database]
 }
 
-/// The system calls before which the program is killed, each in its turn: all that make something on the disk so.
+/// System calls that make changes durable. The test kills the program before each of them in turn.
 const STEPS: &str =
     "fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,ftruncate,mkdir,mkdirat";
-/// The same for what is written in between, of which there is more: every seventh.
+/// Writes in between, which are more frequent: every seventh.
 const WRITES: &str = "pwrite64,write";
 const EVERY: usize = 7;
-/// No command has so many steps.
+/// More than any command has steps.
 const MOST_STEPS: usize = 2_000;
 
-/// A host whose daemon was stopped, with a session alive in its store, which can be put back as it was.
+/// A host with a stopped daemon and a live session in its store, which can be restored.
 struct Host {
     daemon: Daemon,
     token: String,
@@ -40,7 +39,7 @@ struct Host {
     _provider: Provider,
 }
 
-/// How a session is after a start.
+/// The state of the session after a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Session {
     Live,
@@ -48,7 +47,7 @@ enum Session {
 }
 
 impl Host {
-    /// `None`, said loudly, where programs cannot be killed at a step of theirs.
+    /// Returns `None`, with a message, if strace is missing.
     fn new() -> Option<Self> {
         peers::find_program("strace")?;
         let provider = Provider::start();
@@ -82,8 +81,8 @@ impl Host {
         }
     }
 
-    /// Runs the command and kills it before its `n`th call of `calls` in this view; `true` when it came to its end
-    /// before that.
+    /// Runs the command and kills it before its `n`th call of `calls` in this view. Returns `true` if it finished
+    /// first.
     fn run_until(&self, arguments: &[&str], view: &[String], calls: &str, n: usize) -> bool {
         let mut strace = Command::new("strace");
         strace
@@ -97,8 +96,8 @@ impl Host {
         ran.code == Some(0)
     }
 
-    /// Kills the command at each of its steps in turn, after `prepare`, and has `look` at what is there afterwards; how
-    /// often it was killed.
+    /// Kills the command at each step in turn, after `prepare`, and calls `look` on the result. Returns the number of
+    /// kills.
     fn at_every_step(
         &mut self,
         arguments: &[&str],
@@ -121,7 +120,7 @@ impl Host {
         kills
     }
 
-    /// Starts the daemon, looks at the session, and ends the daemon.
+    /// Starts the daemon, reads the session's state, and kills the daemon.
     fn session(&mut self) -> Session {
         self.daemon.start_again();
         let answered = self.daemon.api().get_as("/v1/session", &self.token);
@@ -136,7 +135,7 @@ impl Host {
         }
     }
 
-    /// Nothing in the clear, and nothing that a killed command left.
+    /// Asserts that nothing is stored in plain text and that a killed command left no files.
     fn assert_tidy(&self) {
         let mut canaries = Canaries::default();
         canaries.add("session secret", self.token.split_once('.').expect("two parts").1);
@@ -156,8 +155,8 @@ impl Host {
         assert_eq!((databases, strays), (1, 0), "{names:?}");
     }
 
-    /// Kills a command that changes the store everywhere; whatever it came to, the daemon starts, and the session is one
-    /// of `after`, each of which is seen.
+    /// Kills a command that changes the store at every step. Each time, the daemon must start and the session must be
+    /// in one of the states in `after`. Each of these must occur.
     fn kill_everywhere(&mut self, arguments: &[&str], after: &[Session]) {
         let mut seen = Vec::new();
         let kills = self.at_every_step(

@@ -1,4 +1,4 @@
-//! What one address may ask of a daemon, and what becomes of it that asks more.
+//! Limits per client address, and what happens to clients that exceed them.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -51,7 +51,7 @@ fn one_connection_starts_so_many_logins_and_the_next_is_accepted() {
             "what is refused does not count"
         );
     }
-    // Two more of the address, and three of the connection.
+    // Two more for the address, and three for the connection.
     for _ in 0..5 {
         assert_eq!(start(&daemon, &api).status, 200);
     }
@@ -64,7 +64,7 @@ fn one_connection_starts_so_many_logins_and_the_next_is_accepted() {
     assert_eq!(api.get_as("/v1/session", &token).status, 200, "validation has no part in it");
     login::succeed(&alice, &daemon, &provider);
 
-    // In the audit log they are counted, not told one by one.
+    // The audit log aggregates them instead of writing one event each.
     daemon.stop();
     let lines = std::fs::read_to_string(&log).expect("the audit log");
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -109,7 +109,7 @@ fn refused_requests_do_not_keep_an_address_from_signing_in() {
         }
     }
     assert_eq!(provider.calls(Endpoint::Token), 0, "one of them reached the provider");
-    // None of them used the ticket up either.
+    // None of them consumed the ticket either.
     assert_eq!(first.finish(&response).status, 201);
     login::succeed(&alice, &daemon, &provider);
 }
@@ -130,7 +130,7 @@ fn logins_that_fail_count_and_those_that_succeed_do_not() {
         let started = over();
         started.finish(&started.sign_in(&provider).with("code", "unknown"))
     };
-    // A quarter of what the address has.
+    // A quarter of the address's limit.
     for _ in 0..2 {
         assert_eq!(fail().problem().code, ProblemCode::LoginRefused);
     }
@@ -139,7 +139,7 @@ fn logins_that_fail_count_and_those_that_succeed_do_not() {
     assert_eq!(refused.problem().code, ProblemCode::TooManyRequests);
     assert!(refused.header("retry-after").is_some());
     assert_eq!(provider.calls(Endpoint::Token), calls, "it reached the provider");
-    // A neighbour has a connection of its own.
+    // Another client at the same address has its own connection.
     login::over_http(&daemon, &provider);
 }
 
@@ -151,7 +151,7 @@ fn login_that_was_rate_limited_is_finished_later() {
     });
     let pending = PendingLogin::begin(login::call(&alice, &daemon));
     let response = pending.sign_in(&provider);
-    // A neighbour behind the same address uses up what it has, a connection for each few failures.
+    // Another client at the same address exhausts the limit, with a few failures per connection.
     let exhausted = (0..40).any(|_| {
         let started = Started::at(&daemon);
         started.finish(&response.with("code", "unknown")).status == 429
@@ -161,7 +161,7 @@ fn login_that_was_rate_limited_is_finished_later() {
     pending.wait().expect(0);
 }
 
-/// Of a service that is known its token is waited for in another place.
+/// If the service is cached, other code waits for the body.
 #[test]
 fn the_token_of_a_service_that_is_known_is_there_in_time_too() {
     let provider = Provider::start();
@@ -216,7 +216,7 @@ fn a_body_is_small_shallow_and_there_in_time() {
     daemon.wait_for_log("body did not arrive in time");
 }
 
-/// The status of the answer to a request that is sent as it is.
+/// Sends a raw request and returns the status of its answer.
 fn status_of(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = [0; 12];

@@ -1,4 +1,4 @@
-//! `infrad` as its operators and clients meet it.
+//! `infrad` as its operators and clients see it.
 
 mod acme;
 mod acme_authority;

@@ -1,4 +1,4 @@
-//! What operators and their machines are told: metrics, health, the log, and the service manager.
+//! Metrics, health checks, the log, and service manager notifications.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -22,7 +22,7 @@ use serde_json::json;
 
 const BOUND: Duration = Duration::from_secs(30);
 
-/// A daemon whose metrics are asked for at an address of their own.
+/// A daemon with a separate metrics address.
 struct Watched {
     daemon: Daemon,
     address: String,
@@ -61,7 +61,7 @@ impl Watched {
         text
     }
 
-    /// The value of the series that is written like this.
+    /// Returns the value of the series with this exact name and labels.
     fn metric(&self, series: &str) -> Option<f64> {
         let metrics = self.metrics();
         let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -127,7 +127,7 @@ fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
     let disk = watched.daemon.data_dir();
     std::fs::create_dir(&disk).expect("a directory");
     view.mount_disk(&disk, 2048);
-    // A use is written down every three seconds.
+    // The daemon then records a use every three seconds.
     watched.daemon.change(|configuration| "{inactivityTimeout: 1m}".clone_into(&mut configuration.sessions));
     watched.daemon.live_in(&view);
     watched.daemon.start_again();
@@ -135,7 +135,7 @@ fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
     assert_eq!(watched.ask("/readyz").0, 204);
 
     view.fill_disk(&disk);
-    // What is there already may hold some more: it is full when somebody is told so.
+    // Existing files may still have room. The disk counts as full once a login fails for that reason.
     let api = watched.daemon.api();
     let is_full = || {
         let started = login::Started::at(&watched.daemon);
@@ -148,7 +148,7 @@ fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
     assert_eq!(api.get("/readyz").status, 503, "the same to those who come over HTTPS");
     assert_eq!(watched.ask("/healthz").0, 204, "to start it anew would not help");
     assert_eq!(watched.metric("infrad_ready"), Some(0.0));
-    // What writes nothing, and what finds room for little, is no sign of room for a login.
+    // A request that writes nothing or little does not show that there is room for a login.
     for _ in 0..5 {
         assert_eq!(api.delete_as("/v1/sessions?which=others", &token).status, 200);
         assert_eq!(watched.ask("/readyz").0, 503, "logins fail");
@@ -249,7 +249,7 @@ fn a_request_has_one_id_in_its_problem_and_in_all_that_is_logged_of_it() {
     assert_ne!(login["span"]["request"], refusals[0]["span"]["request"]);
 }
 
-/// As `2>FIFO` of a shell would: a program that gives the daemon a standard error of this name.
+/// Returns a program that redirects the daemon's standard error, as `2>FIFO` does in a shell.
 fn logging_to(path: &Path) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(format!("exec \"$@\" 2>'{}'", path.display())).arg("sh");
@@ -263,12 +263,12 @@ fn daemon_serves_and_stops_while_reader_of_its_log_stalls() {
     watched.daemon.stop();
     let fifo = watched.daemon.directory().join("log");
     mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).expect("a FIFO");
-    // Open for both, so that neither end waits for the other. Nothing reads it.
+    // Open for reading and writing, so that neither end blocks. Nothing reads it.
     let mut log = File::options().read(true).write(true).open(&fifo).expect("the FIFO");
     assert!(watched.daemon.start_under(logging_to(&fifo)), "{}", watched.daemon.log());
 
     let (api, path) = (watched.daemon.api(), "x".repeat(64));
-    // Each refusal is a line of more than 100 bytes; a pipe holds 64 kB.
+    // Each refusal is a line of more than 100 bytes. A pipe holds 64 kB.
     for _ in 0..1000 {
         assert_eq!(api.get_as("/v1/session", &path).status, 401);
     }
@@ -286,7 +286,7 @@ fn daemon_serves_and_stops_while_reader_of_its_log_stalls() {
 fn log_in_json_is_json_from_the_first_line() {
     let provider = Provider::start();
     let mut entry = ProviderEntry::of(&provider);
-    // The configuration is warned about.
+    // Makes the daemon warn about the configuration.
     entry.client_secret_reference = Some(format!("plaintext:{}", entry.client_secret));
     let mut daemon = Daemon::start_for(vec![entry], |configuration| {
         configuration.more = "log: {format: json}\n".to_owned();
@@ -323,7 +323,7 @@ fn counters_of_alerts_exist_before_the_first_event() {
     }
 }
 
-/// The names of metrics in a text: of a dashboard, of rules, of the metrics themselves.
+/// Returns the metric names in a text, such as a dashboard, rules, or the metrics themselves.
 fn names(text: &str) -> BTreeSet<String> {
     let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
     text.split(|character| !is_of_name(character))
@@ -340,7 +340,7 @@ fn the_dashboard_and_the_rules_ask_for_metrics_that_there_are() {
     watched.daemon.api().delete_as("/v1/session", &token);
     let metrics = watched.metrics();
     let mut known = names(&metrics);
-    // `# TYPE` leaves the end of a counter's name out, and stands there also when nothing was counted yet.
+    // `# TYPE` omits a counter's suffix, and is present even for counters without samples.
     known.extend(metrics.lines().filter_map(|line| {
         let name = line.strip_prefix("# TYPE ")?.strip_suffix(" counter")?;
         Some(format!("{name}_total"))

@@ -1,5 +1,5 @@
-//! The documentation for operators is true: every configuration in it is taken, every call of `infrad` understood, and the
-//! page on the configuration has the keys that infrad has, and says which of them a reload takes over.
+//! The documentation for operators is correct: `infrad` accepts every configuration and every command in it. The
+//! configuration page has exactly the keys of `infrad`, and says which of them a reload applies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,10 +12,10 @@ use infra_harness::documents::{Block, Fate, Host, Page, calls, pages, unknown_na
 use infra_harness::provider::Provider;
 use infra_harness::services::write_private;
 
-/// A key that nothing has, nor anything like it.
+/// A key that resembles no real one.
 const UNKNOWN: &str = "zzzzqqqqzzzzqqqq";
 
-/// What a configuration needs beside sections of it, key by key.
+/// Required keys that the blocks on the pages omit, one by one.
 const NEEDED: [(&str, &str); 5] = [
     ("version", "version: 1"),
     ("publicURLs", "publicURLs: [https://infra.example.com]"),
@@ -48,7 +48,7 @@ fn every_configuration_of_the_pages_is_taken() {
             Fate::Provider => with_what_is_needed(&of_a_provider(&block.text)),
             _ => continue,
         };
-        // The certificate of the tests is for loopback.
+        // The tests' certificate is for loopback.
         let text = if text.contains("files:") {
             text.replace("https://infra.example.com", "https://127.0.0.1")
         } else {
@@ -63,7 +63,7 @@ fn every_configuration_of_the_pages_is_taken() {
     assert!(taken > 20, "{taken}");
 }
 
-/// The sections of a block, and what they cannot be without.
+/// Adds the required keys to the sections of a block.
 fn with_what_is_needed(text: &str) -> String {
     let is_written = |key: &str| text.lines().any(|line| line.starts_with(&format!("{key}:")));
     let needed = NEEDED.iter().filter(|(key, _)| !is_written(key));
@@ -98,7 +98,7 @@ fn every_call_of_infrad_is_understood() {
     assert!(typed > 20 && named > 40, "{typed} are typed, {named} are named");
 }
 
-/// Sections: what the page calls them, and a configuration in which `@` is a place in the section.
+/// Sections: their names on the page, and a configuration in which `@` marks a place in the section.
 const SECTIONS: [(&str, &str); 30] = [
     ("", "@"),
     ("tls", "tls: {@}"),
@@ -152,7 +152,7 @@ const SECTIONS: [(&str, &str); 30] = [
     ("log", "log: {@}"),
     ("services[]", "services: [{name: a, allow: everyone, @}]"),
 ];
-/// One more, whose template needs the others' shape.
+/// Separate, because its template needs the shape of the others.
 const SERVICE_RULES: (&str, &str) =
     ("services[].allow[]", "services: [{name: a, allow: [{provider: okta, @}]}]");
 
@@ -162,7 +162,7 @@ fn the_page_on_the_configuration_has_exactly_the_keys_that_infrad_has() {
     let sections: BTreeMap<&str, &str> = SECTIONS.into_iter().chain([SERVICE_RULES]).collect();
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
-    // What infrad says of `lines` in the place of a template.
+    // Returns what infrad prints for `lines` in the place of a template.
     let mut said = |template: &str, lines: &str| {
         let separator = if template == "@" { "\n" } else { "" };
         let text = with_what_is_needed(&format!("{}{separator}\n", template.replace('@', lines)));
@@ -175,7 +175,7 @@ fn the_page_on_the_configuration_has_exactly_the_keys_that_infrad_has() {
             message.split_once("write one of").unwrap_or_else(|| panic!("{section}: {message}"));
         for key in listed.split('`').skip(1).step_by(2) {
             let path = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
-            // A section that nobody looked into would be missing with all its keys.
+            // Without this check, a section missing from SECTIONS would go unnoticed with all its keys.
             for inner in [format!("{key}: {{{UNKNOWN}: 1}}"), format!("{key}: [{{{UNKNOWN}: 1}}]")] {
                 let message = said(template, &inner);
                 let is_section = message.contains(UNKNOWN) && message.contains("unknown key");
@@ -196,12 +196,12 @@ fn the_page_on_the_configuration_has_exactly_the_keys_that_infrad_has() {
     assert!(known.len() > 100, "{}", known.len());
 }
 
-/// A path without what stands in brackets.
+/// Removes the bracketed parts of a path.
 fn without_kinds(path: &str) -> String {
     path.split('[').map(|part| part.rsplit(']').next().unwrap_or_default()).collect()
 }
 
-/// The keys of the page's tables, each with the heading that it stands under.
+/// Returns the keys in the page's tables, each with its heading.
 fn keys_of_the_page() -> BTreeMap<String, String> {
     let mut keys = BTreeMap::new();
     for (heading, row) in Page::read("docs/configuration.md").rows() {
@@ -215,7 +215,7 @@ fn keys_of_the_page() -> BTreeMap<String, String> {
     keys
 }
 
-/// The heading under which the page says what a reload takes over.
+/// The heading of the keys that a reload applies.
 const RELOADED: &str = "What is taken over without a restart";
 
 #[test]
@@ -232,7 +232,8 @@ fn a_reload_takes_over_what_the_page_says_and_names_every_other_section() {
         .collect();
     assert_eq!(reloaded, ["log.level"]);
 
-    // Every section differs, and of `log` its format too: of its level alone nothing is said, as tests/daemon/monitoring.rs shows.
+    // Every section differs, including `log.format`. For a change of `log.level` alone, the daemon names no section, as
+    // tests/daemon/monitoring.rs shows.
     let text = with_what_is_needed(
         "listen: \"127.0.0.1:1\"\ntls: {minVersion: \"1.2\"}\nsecrets: [{name: encoded, kind: env}]\nepochFile: none\nsessions: {lifetime: \
          1h}\nlimits: {connections: 100}\ntrustedProxies: [192.0.2.1]\nproxyProtocol: true\nadmins: [{provider: okta, groups: \
@@ -250,7 +251,7 @@ fn a_reload_takes_over_what_the_page_says_and_names_every_other_section() {
     let named: BTreeSet<&str> = named.split(", ").collect();
     let sections: BTreeSet<&str> =
         known.keys().map(|key| key.split(['.', '[']).next().unwrap_or_default()).collect();
-    // The version is 1, or there is no configuration.
+    // Only version 1 is accepted.
     let expected: BTreeSet<&str> = sections.into_iter().filter(|section| *section != "version").collect();
     assert_eq!(named, expected);
 }

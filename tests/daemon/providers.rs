@@ -1,5 +1,5 @@
-//! The configurations of `docs/providers.md`, each at a provider that answers as the documents of the real one say: whoever
-//! they mean signs in, and nobody else. The real ones are out of reach.
+//! The configurations of `docs/providers.md`, each against a simulated provider that answers as the real one is
+//! documented to. Only the intended users can sign in. The real providers are out of reach.
 
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::documents::Page;
@@ -9,7 +9,7 @@ use infra_harness::provider::{CLIENT_ID, Endpoint, Misbehaviour, Provider};
 use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 
-/// What differs from the provider of the tests.
+/// Changes the test provider's answers.
 type Answers = fn(Misbehaviour) -> Misbehaviour;
 
 #[test]
@@ -35,7 +35,7 @@ fn entra_is_believed_about_pkce_and_names_groups_by_their_ids() {
     let group = "22222222-2222-2222-2222-222222222222";
     answers(&provider, as_entra, &[("groups", json!([group])), ("email_verified", json!(null))]);
     login::over_http(&daemon, &provider);
-    // In too many groups: the claim is left out, and another says where they are.
+    // A user in too many groups: Entra omits the claim and refers to another source.
     answers(&provider, as_entra, &[("groups", json!(null)), ("_claim_names", json!({"groups": "src1"}))]);
     assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
 
@@ -154,7 +154,7 @@ fn endpoint_hosts_are_remembered_and_can_be_pinned() {
     assert_eq!(changes.len(), 1, "{audited}");
     assert!(changes[0]["change"].as_str().is_some_and(|it| it.ends_with(" to localhost:9")), "{audited}");
 
-    // Pinned, the issuer's own host alone is left.
+    // With `endpointHosts` empty, only the issuer's own host is allowed.
     daemon.change(|configuration| {
         configuration.providers[0].allow = "everyone\n    endpointHosts: []".to_owned();
     });
@@ -215,7 +215,7 @@ fn as_entra(answers: Misbehaviour) -> Misbehaviour {
     })
 }
 
-/// A daemon with the provider of the page's block under `heading`, but for where it is and how it is proven.
+/// Starts a daemon with the provider in the page's block under `heading`, except for its address and authentication.
 fn configured(heading: &str, change: impl FnOnce(&mut ProviderEntry)) -> (Provider, Daemon) {
     let provider = Provider::start();
     let blocks = Page::read("docs/providers.md").blocks();
@@ -229,14 +229,14 @@ fn configured(heading: &str, change: impl FnOnce(&mut ProviderEntry)) -> (Provid
     let (_, allow) = keys.remove(place);
     let more = keys.iter().map(|(key, value)| format!("\n    {key}: {value}"));
     let mut entry = ProviderEntry::of(&provider);
-    // The last key that is written of a provider by itself: the others follow it.
+    // `allow` is the last key of the generated entry, so the other keys follow it.
     entry.allow = std::iter::once(allow.to_owned()).chain(more).collect();
     change(&mut entry);
     let daemon = Daemon::start_for(vec![entry], |_| {});
     (provider, daemon)
 }
 
-/// From now on, the provider answers like this, with these claims in its ID tokens.
+/// Sets the provider's answers and the claims in its ID tokens.
 fn answers(provider: &Provider, like: Answers, claims: &[(&'static str, Value)]) {
     let claims = claims.to_vec();
     let told = Misbehaviour::default().id_token(move |draft| {
@@ -247,7 +247,7 @@ fn answers(provider: &Provider, like: Answers, claims: &[(&'static str, Value)])
     provider.misbehave(like(told));
 }
 
-/// Why a login is refused.
+/// Signs in and returns why the login was refused.
 fn refusal(daemon: &Daemon, provider: &Provider) -> ProblemCode {
     let started = Started::at(daemon);
     let finished = started.finish(&started.sign_in(provider));

@@ -1,4 +1,4 @@
-//! New certificates come in under load: connections that are open stay open, and no request fails.
+//! Certificate renewals under load: open connections stay open, and no request fails.
 
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use infra_harness::wait;
 const OPEN: usize = 1_000;
 const BUSY: usize = 4;
 const SWAPS: usize = 100;
-/// For so many connections that carry no credentials.
+/// Memory for that many unauthenticated connections.
 const ROOM: &str = "limits: {memoryBytes: 268435456}\n";
-/// More than the opening of all connections takes on a busy machine, or any swap.
+/// Longer than opening all connections or any renewal takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 #[test]
@@ -38,7 +38,7 @@ fn renew_three_times(certificates_live: Duration) {
     let load = Load::start(&public.target(), OPEN, BUSY);
     wait_for_open(&load);
     let before = load.tally().certificates.len();
-    // Each comes at two thirds of the life of the one before.
+    // The daemon renews after two thirds of the lifetime.
     let limit = certificates_live * 3 + PATIENCE;
     let is_renewed = || (load.tally().certificates.len() >= before + 3).then_some(());
     let renewed = wait::until(limit, is_renewed);
@@ -80,7 +80,7 @@ fn a_hundred_replacements_of_the_certificate_files_fail_no_request() {
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let folder = daemon.directory().join("tls");
     std::fs::create_dir(&folder).expect("a directory");
-    // As Kubernetes mounts a secret: both files lie behind one link, which is exchanged.
+    // Both files are behind one symlink, which is replaced, as in a Kubernetes secret mount.
     let replace = |number: usize| {
         let (leaf, version) = (authority.issue(), folder.join(format!("..{number}")));
         std::fs::create_dir(&version).expect("a directory");
@@ -106,7 +106,7 @@ fn a_hundred_replacements_of_the_certificate_files_fail_no_request() {
     wait_for_open(&load);
     for number in 1..=SWAPS {
         let leaf = replace(number);
-        // The last is found by the daemon itself.
+        // The daemon notices the last replacement automatically.
         if number < SWAPS {
             hurry(&daemon);
         }
@@ -131,7 +131,7 @@ fn start(options: Options) -> Option<PublicDaemon> {
     Some(public)
 }
 
-/// Waits until all connections are there.
+/// Waits until all connections are open.
 #[track_caller]
 fn wait_for_open(load: &Load) {
     let opened = wait::until(PATIENCE, || (load.tally().open == OPEN).then_some(()));
@@ -148,6 +148,6 @@ fn assert_undisturbed(tally: &Tally) {
         certificates.len()
     );
     assert_eq!(failures.len(), 0, "{:?}", failures.get(..failures.len().min(5)));
-    // The control: all were asked, and again at the end.
+    // The control: every connection sent a request, and another at the end.
     assert!(*requests >= 2 * OPEN, "{requests}");
 }

@@ -1,5 +1,4 @@
-//! Asking the provider again, as the whole program does it: users who are deactivated, kills, changes of keys, and the return
-//! of what the provider gave.
+//! Revalidation in the whole program: deactivated users, kills, key rotation, and revocation of the provider's tokens.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use infra_harness::wait;
 use infra_shared::api::ProblemCode;
 
 const BOUND: Duration = Duration::from_secs(30);
-/// The shortest that can be configured.
+/// The shortest interval that can be configured.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 fn daemon(provider: &Provider) -> Daemon {
@@ -34,7 +33,7 @@ fn a_user_who_is_deactivated_at_the_certified_provider_is_signed_out_within_the_
     login::call(&alice, &daemon).browser(&browser).run().expect(0);
     let token = login::token(&alice);
     let api = daemon.api();
-    // Asked again at least once, and still signed in.
+    // Revalidated at least once, and still signed in.
     let is_asked = || {
         let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
         (status["secretReads"]["refresh"].as_u64() >= Some(1)).then_some(())
@@ -119,7 +118,7 @@ fn a_stop_waits_for_the_answers_that_are_under_way_and_loses_none() {
     let mut daemon = daemon(&provider);
     let token = login::over_http(&daemon, &provider);
     let asked_before = provider.calls(Endpoint::Token);
-    // Its tokens are replaced at once, and its answers take a while.
+    // The provider rotates its tokens immediately, but answers slowly.
     provider.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| {
         answer.delivery = Delivery::After(Duration::from_secs(3));
     }));
@@ -152,7 +151,7 @@ fn a_provider_that_stalls_delays_nobody_of_another() {
     stalling.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| {
         answer.delivery = Delivery::Never;
     }));
-    // More than there are places, and all of them wait.
+    // More requests than slots, and all of them stall.
     let is_stalled = || (stalling.calls(Endpoint::Token) >= 48 + 16).then_some(());
     assert!(wait::until(BOUND, is_stalled).is_some(), "{}", daemon.log());
     let started = login::Started::with_provider(&daemon, "other");

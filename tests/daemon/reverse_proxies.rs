@@ -1,5 +1,5 @@
-//! The four reverse proxies of `docs/proxies.md`, as they are configured there, in front of a service that keeps what
-//! reaches it.
+//! The four reverse proxies of `docs/proxies.md`, configured as the page says, in front of a service that records
+//! requests.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use infra_harness::{login, services, wait};
 use infra_shared::token_text::SessionToken;
 use serde_json::json;
 
-/// One test for each proxy.
+/// Generates one test per proxy.
 macro_rules! through_each_proxy {
     (@ $proxy:ident $kind:ident $($claim:ident)*) => {
         mod $proxy {
@@ -47,10 +47,10 @@ through_each_proxy! {
 /// The audience of the service behind the proxies.
 const ECHO: &str = "https://echo.example.com";
 const OTHER: &str = "https://other.example.com";
-/// What only the group of the same name may use.
+/// The only group that the service's rules admit.
 const GROUP: &str = "engineering";
 
-/// A daemon, and the service that stands behind a proxy.
+/// A daemon, and the service behind a proxy.
 struct World {
     provider: Provider,
     daemon: Daemon,
@@ -58,13 +58,13 @@ struct World {
     authority: PathBuf,
 }
 
-/// A server in the daemon's place.
+/// A server that impersonates the daemon.
 struct Played {
     authority: Authority,
     server: Server,
 }
 
-/// What came first.
+/// Returns the first request that reached the service.
 #[track_caller]
 fn first(reached: &[Received]) -> &Received {
     reached.first().expect("something reached the service")
@@ -149,14 +149,14 @@ fn whoever_may_not_is_refused_also_on_a_connection_that_was_good(kind: Kind) {
         let request = format!("{method} /refused HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
         proxy.connect().ask(request.as_bytes());
     }
-    // One who has a token, and behind them another without, in one piece.
+    // A request with a token and one without, pipelined in one write.
     let both = format!("{}{}", request("/pipelined", &bearer(&token)), request("/refused", ""));
     let mut pipelined = proxy.connect();
     pipelined.send(both.as_bytes());
     let statuses = [pipelined.answer(), pipelined.answer()].map(|answer| answer.map(|answer| answer.status));
     assert_eq!(statuses, [Some(200), Some(401)]);
 
-    // Two connections are kept: to the proxy, and to the daemon.
+    // Both the connection to the proxy and the proxy's connection to the daemon are kept alive.
     assert_eq!(status(&mut connection, "/last", &bearer(&token)), Some(200));
     assert_eq!(api.delete_as("/v1/session", &session).status, 204);
     let refused = wait::until(Duration::from_secs(1), || {
@@ -188,15 +188,16 @@ fn forged_identity_headers_never_reach_the_service_as_ours(kind: Kind) {
         assert!(!request.contains(&token), "the token reached the service: {request:?}");
     }
     assert_eq!(world.service.received_at("/hidden"), [], "a request was hidden in another");
-    // What is malformed may be refused. The others must have been there.
+    // A proxy may reject malformed requests. The well-formed ones must have arrived.
     let well_formed = over_http1.iter().enumerate().filter(|(_, spelling)| spelling.is_well_formed);
     for (number, spelling) in well_formed {
         assert_eq!(world.service.received_at(&format!("/one/{number}")).len(), 1, "{}", spelling.name);
     }
 
-    // The lines that take forged headers and the token away are what does it.
+    // Shows that the lines that remove forged headers and the token are effective.
     let weakened = world.proxy(kind, |file| weaken(kind, file)).expect("it is installed");
-    // The first is overwritten by those that copy the daemon's, the second dropped by those that mistrust underscores.
+    // Some proxies overwrite the first name with the daemon's header. Others drop the second because of its
+    // underscores.
     let forged =
         ["x-infra-user", "x_infra_user", "http-x-infra-user"].map(|name| format!("{name}: {FORGED}\r\n"));
     let both = format!("{}{}", bearer(&token), forged.concat());
@@ -221,7 +222,7 @@ fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
         let status = status(&mut connection, "/away", &headers);
         assert!(status.is_some_and(|status| status >= 500), "{status:?}\n{}", proxy.output());
     }
-    // What asks on behalf of a gRPC request may be answered as one: 200, with the outage in another header.
+    // A proxy may answer a gRPC request with 200 and the outage in another header.
     let fields = Fields { fields: grpc_fields(), ..Fields::default() };
     let _ = ask_http2(&proxy, "/grpc", &token, &fields);
     assert_eq!(world.service.received_at("/grpc"), [], "a gRPC request got through\n{}", proxy.output());
@@ -231,7 +232,7 @@ fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
     });
     assert!(back.is_some(), "the daemon is back, and nobody is let through\n{}", proxy.output());
 
-    // What is not exactly a yes is none: the token tells what is answered.
+    // Only an exact success admits a request. The token names the status that the impersonator returns.
     let played = Played::with_names(&[DAEMON, "127.0.0.1"]);
     let odd =
         ReverseProxy::start(kind, played.asked(&played.authority.file()), &world.service).expect("installed");
@@ -242,7 +243,7 @@ fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
         let status = status(&mut odd.connect(), "/odd", &bearer(&format!("answer-{answered}")));
         assert!(status.is_some_and(|status| status >= 300), "{answered}: {status:?}");
     }
-    // Whoever cannot prove to be the daemon is not asked.
+    // The proxy sends nothing to a server that cannot authenticate as the daemon.
     let stranger = Authority::new();
     let other_name = Played::with_names(&["other.example.com"]);
     for (whom, played, authority) in [
@@ -260,7 +261,7 @@ fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
     assert_eq!(world.service.received_at("/played").len(), 1);
 }
 
-/// The answer to the proxy has a header of 12 kB, more than a page of memory or the usual buffer.
+/// The daemon's answer has a header of 12 kB, more than a memory page or the usual buffer.
 fn user_in_many_groups_reaches_the_service(kind: Kind) {
     let world = World::start();
     let Some(proxy) = world.proxy(kind, |_| {}) else { return };
@@ -298,7 +299,7 @@ impl World {
         ReverseProxy::start_with(kind, asked, &self.service, change)
     }
 
-    /// The token of a session, for somebody whose name is as awkward as names can be.
+    /// Returns the session token of a user with a name full of special characters.
     fn sign_in(&self, person: &str, groups: &[&str]) -> String {
         self.provider.person(Person::SignsIn(person.to_owned()));
         let groups = json!(groups);
@@ -313,7 +314,7 @@ impl World {
 }
 
 impl Played {
-    /// Answers with the status that the token names, as anybody; 0 stands for no answer.
+    /// Answers with the status that the token names. Status 0 means no answer.
     fn with_names(names: &[&str]) -> Self {
         let authority = Authority::new();
         let server =
@@ -355,7 +356,8 @@ fn status(connection: &mut Connection, path: &str, headers: &str) -> Option<u16>
     connection.ask(request(path, headers).as_bytes()).map(|answer| answer.status)
 }
 
-/// Sends each spelling on a connection of its own, a few at a time: some proxies make those wait whom they refuse.
+/// Sends each spelling on its own connection. The HTTP/2 ones run concurrently, because some proxies delay refused
+/// requests.
 fn send_all(proxy: &ReverseProxy, token: &str, over_http1: &[Spelling], over_http2: &[Fields]) {
     let over_http1 = over_http1.iter().enumerate().map(|(number, spelling)| {
         let method = if spelling.body.is_some() { "POST" } else { "GET" };
@@ -392,7 +394,7 @@ fn ask_http2(proxy: &ReverseProxy, path: &str, token: &str, spelling: &Fields) -
     proxy.connect_http2().ask(&fields, body, &trailers)
 }
 
-/// What a lenient application would read other than what the daemon said of the one who signed in with this session.
+/// Returns where a lenient application would read an identity other than that of this session.
 fn faults(request: &Received, session: &str) -> Vec<String> {
     let id = SessionToken::parse(session).expect("a token").id().to_string();
     let daemons = [
@@ -410,7 +412,7 @@ fn faults(request: &Received, session: &str) -> Vec<String> {
             faults.push(format!("{name}: {read:?} and not {value:?}"));
         }
     }
-    // An application that agrees to another protocol is out of the proxy's sight.
+    // If the application switched protocols, the proxy could no longer check the traffic.
     for name in ["authorization", "upgrade"] {
         let read = request.lenient_values(name);
         if !read.is_empty() {
@@ -420,7 +422,7 @@ fn faults(request: &Received, session: &str) -> Vec<String> {
     faults
 }
 
-/// Takes out of a configuration what keeps forged headers and the token from the service.
+/// Removes the lines of a configuration that keep forged headers and the token from the service.
 fn weaken(kind: Kind, file: &mut File) {
     let (lines, replaced): (&[&str], &[(&str, &str)]) = match kind {
         Kind::Nginx => (&["proxy_set_header Authorization \"\"", "proxy_set_header X-Infra-"], &[]),

@@ -1,5 +1,5 @@
-//! The service that keeps a root key fails at each request that an operation makes of it. What could not be done is told,
-//! nothing is half done, and it works once the service is back.
+//! The root key service fails at each request of an operation. The command reports the failure, leaves nothing half
+//! done, and works once the service recovers.
 
 #![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
 
@@ -23,48 +23,48 @@ use infra_shared::http::{Trust, authorities_from_pem};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// How a request fails: in the first run all of them take turns.
+/// How a request fails. The short run rotates through all of them.
 const FAILURES: [Failure; 9] = [
     Failure::Refused,
     Failure::Status(403),
     Failure::Lost,
     Failure::Status(503),
-    // In both services it is an unwrapping whose turn this is.
+    // In this position, both services are asked to unwrap.
     Failure::Garbage,
     Failure::Reset { times: 2 },
     Failure::CutShort,
     Failure::Status(500),
     Failure::Reset { times: 1 },
 ];
-/// No operation makes so many requests.
+/// More than any operation makes requests.
 const MOST_REQUESTS: usize = 20;
 const MOMENT: Duration = Duration::from_secs(20);
 
-/// How often it fails.
+/// How many failures to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// In one way at each request.
+    /// One failure at each request, in rotation.
     Turns,
-    /// In every way at each request.
+    /// Every failure at each request.
     All,
 }
 
-/// What is there before an operation.
+/// The state before an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
-    /// A store with a session in it.
+    /// A store with a session.
     Store,
-    /// The same, and the daemon that serves it.
+    /// The same store, and a running daemon.
     Daemon,
 }
 
-/// A command that asks for the root key.
+/// A command that uses the root key.
 #[derive(Debug, Clone, Copy)]
 struct Operation {
     words: &'static [&'static str],
     before: Before,
-    /// What becomes of the session.
+    /// Whether it revokes all sessions.
     ends_sessions: bool,
 }
 
@@ -89,7 +89,7 @@ const OPERATIONS: [Operation; 11] = [
     },
 ];
 
-/// A place for a root key: its entry in a configuration, what it is called, and what keeps it.
+/// A root key: its configuration entry, its ID, its secrets and its servers.
 struct Keeper {
     entry: String,
     id: &'static str,
@@ -97,7 +97,7 @@ struct Keeper {
     _peers: Box<dyn Any>,
 }
 
-/// A daemon whose root key is behind servers that fail, with a store that can be put back as it was.
+/// A daemon whose root key is behind failing servers, with a store that can be restored.
 struct Host {
     daemon: Daemon,
     provider: Provider,
@@ -109,7 +109,7 @@ struct Host {
     cases: usize,
 }
 
-/// A transit key of OpenBao, which is logged in to.
+/// Creates a transit key in OpenBao, with app role authentication.
 fn vault(faults: &Arc<Faults>) -> Option<Keeper> {
     let bao = OpenBao::start()?;
     let policy = r#"path "transit/encrypt/infrad" { capabilities = ["update"] }
@@ -141,7 +141,7 @@ path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
     })
 }
 
-/// A key of KMS in moto, which checks everything.
+/// Creates a KMS key in moto, which then checks signatures and policies.
 fn kms(faults: &Arc<Faults>) -> Option<Keeper> {
     let moto = Moto::start()?;
     let key = moto.call("TrentService.CreateKey", &json!({}));
@@ -165,11 +165,11 @@ fn kms(faults: &Arc<Faults>) -> Option<Keeper> {
 }
 
 impl Host {
-    /// A host whose first root key is this one.
+    /// Creates a host with this root key.
     fn new(faults: &Arc<Faults>, keeper: &Keeper, pace: Pace) -> Self {
         let provider = Provider::start();
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |configuration| {
-            // All logins are of one user, and come from one address.
+            // All logins are of one user and come from one address.
             "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
             MANY_LOGINS.clone_into(&mut configuration.more);
         });
@@ -189,7 +189,7 @@ impl Host {
         host
     }
 
-    /// Makes a new store under this root key, to be put back from then on.
+    /// Creates a new store under this root key and saves a copy.
     fn begin_with(&mut self, entry: &str) {
         self.use_keys(&[entry]);
         let _ = fs::remove_dir_all(self.daemon.data_dir());
@@ -213,7 +213,7 @@ impl Host {
         self.daemon.directory().join("kept")
     }
 
-    /// The file of the keys as it is, where it is there.
+    /// Returns the contents of `keys.json`, if it exists.
     fn header(&self) -> Option<String> {
         fs::read_to_string(self.daemon.data_dir().join("keys.json")).ok()
     }
@@ -224,7 +224,7 @@ impl Host {
         }
         let data_dir = self.daemon.data_dir();
         let _ = fs::remove_dir_all(&data_dir);
-        // What a start noted of how new the data was.
+        // Removes the rollback guard's file.
         let _ = fs::remove_file(self.daemon.directory().join("epoch"));
         if before != Before::Nothing {
             copy(&self.kept(), &data_dir);
@@ -238,7 +238,7 @@ impl Host {
         self.daemon.infrad_told_words(words, &self.recovery_key).wait()
     }
 
-    /// Which failures to try at one request.
+    /// Returns the failures to try at the current request.
     fn failures(&self) -> Vec<Failure> {
         if self.pace == Pace::All {
             return FAILURES.to_vec();
@@ -246,7 +246,7 @@ impl Host {
         FAILURES.iter().cycle().skip(self.cases).take(1).copied().collect()
     }
 
-    /// Lets one request after the other fail, until there is none left; how many there are.
+    /// Fails each request in turn until there are no more. Returns how many there are.
     fn at_every_request(
         &mut self,
         what: &str,
@@ -264,7 +264,7 @@ impl Host {
         requests
     }
 
-    /// The operation with a failure at its `n`th request; `false` where it makes no such request.
+    /// Runs the operation with a failure at its `n`th request. Returns `false` if it makes no such request.
     fn fail(&mut self, operation: Operation, n: usize, failure: Failure) -> bool {
         let told = format!("{operation:?}: {failure:?} at request {n}");
         self.prepare(operation.before);
@@ -281,11 +281,11 @@ impl Host {
             assert!(!self.daemon.directory().join("again").exists(), "{told}: half a backup");
             self.assert_tidy(&told, usize::from(header.is_some()));
             if operation.before == Before::Daemon {
-                // Who runs needs no root key.
+                // A running daemon does not need the root key.
                 self.assert_session(&told, 200);
             }
             self.faults.lift();
-            // What is there was not touched, so that one start tells for all.
+            // The data is unchanged, so one start represents all.
             if operation.before == Before::Store && (n == 1 || self.pace == Pace::All) {
                 self.daemon.start_again();
                 self.assert_session(&told, 200);
@@ -306,7 +306,7 @@ impl Host {
         is_reached
     }
 
-    /// A start with a failure at its `n`th request.
+    /// Starts the daemon with a failure at its `n`th request. Returns `false` if it makes no such request.
     fn fail_start(&mut self, before: Before, n: usize, failure: Failure) -> bool {
         let told = format!("a start with {before:?}: {failure:?} at request {n}");
         self.prepare(before);
@@ -369,7 +369,7 @@ impl Host {
         assert!(expected == 200 || is_revoked, "{told}: the session is lost: {answered:?}");
     }
 
-    /// So many databases, and nothing that a failed operation left.
+    /// Asserts the number of databases, and that a failed operation left no files.
     #[track_caller]
     fn assert_tidy(&self, told: &str, databases: usize) {
         let entries = fs::read_dir(self.daemon.data_dir()).into_iter().flatten().flatten();
@@ -380,7 +380,7 @@ impl Host {
         assert_eq!((names.iter().filter(is_database).count(), strays), (databases, 0), "{told}: {names:?}");
     }
 
-    /// No key, and nothing that opens the way to one, is in what was said.
+    /// Asserts that the text contains no key and no secret that gives access to one.
     #[track_caller]
     fn assert_silent(&self, said: &str) {
         let mut canaries = Canaries::default();
@@ -391,7 +391,7 @@ impl Host {
         assert_eq!(canaries.find(said.as_bytes()), Vec::<String>::new(), "{said}");
     }
 
-    /// All that asks for this root key, failing at each of its requests.
+    /// Runs every operation with a failure at each of its requests.
     fn fail_everything(&mut self, keeper: &Keeper) {
         for before in [Before::Nothing, Before::Store] {
             let what = format!("a start with {before:?}");
@@ -408,12 +408,12 @@ impl Host {
         println!("{}: {} failures", keeper.id, self.cases);
     }
 
-    /// A move from one root key to another, with the daemon at work and without.
+    /// Moves from one root key to another, with the daemon running and stopped.
     fn fail_to_move(&mut self, from: (&str, &str), to: (&str, &str)) {
         self.prepare(Before::Nothing);
         self.begin_with(from.1);
         self.use_keys(&[to.1, from.1]);
-        // A daemon that runs asks the new one alone.
+        // A running daemon uses only the new key.
         let with_daemon = (to.0 != "native:").then_some(Before::Daemon);
         for before in [Before::Store].into_iter().chain(with_daemon) {
             let what = format!("a move from {} to {} with {before:?}", from.0, to.0);
@@ -430,7 +430,7 @@ impl Host {
     }
 }
 
-/// What a start comes to first.
+/// The first outcome of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Serves,
@@ -438,17 +438,17 @@ enum Start {
     Ends,
 }
 
-/// Whether it is worth another try: others are for the operator to put right.
+/// Returns whether a retry may help. Other failures need the operator.
 fn is_away(failure: Failure) -> bool {
     !matches!(failure, Failure::Status(403) | Failure::Garbage)
 }
 
-/// A connection that comes to nothing is tried once more, and a token that is refused is replaced.
+/// Returns whether the client recovers: it retries a reset connection once, and replaces a rejected token.
 fn may_be_overcome(failure: Failure) -> bool {
     matches!(failure, Failure::Reset { times: 1 } | Failure::Status(403))
 }
 
-/// The command says what failed and what to try, and its exit code whose turn it is.
+/// Asserts that the command says what failed and what to try, and that its exit code tells who has to act.
 #[track_caller]
 fn assert_told(told: &str, failure: Failure, ran: &Ran) {
     let (code, cause) = if is_away(failure) { (4, "cannot be reached") } else { (1, "cannot be used") };
@@ -457,7 +457,7 @@ fn assert_told(told: &str, failure: Failure, ran: &Ran) {
     for words in ["root key ", cause] {
         assert!(said.contains(words), "{told}: it does not say {words:?}\n{ran}");
     }
-    // A check is what others say to try.
+    // Other commands recommend a check, and the check itself does not.
     assert!(said.contains("infrad check --live") || ran.name.contains("check"), "{told}: no advice\n{ran}");
 }
 
@@ -528,7 +528,7 @@ fn a_move_between_root_keys_that_fail_in_any_way_at_any_request_leaves_the_old_o
     fail_between_them(Pace::All);
 }
 
-/// The whole time that a call may take passes here.
+/// Takes the whole timeout of a call.
 #[test]
 fn users_do_not_wait_for_a_root_key_that_does_not_answer() {
     let faults = Arc::default();
@@ -536,7 +536,7 @@ fn users_do_not_wait_for_a_root_key_that_does_not_answer() {
     let mut host = Host::new(&faults, &vault, Pace::Turns);
     host.prepare(Before::Daemon);
     let header = host.header();
-    // The login is answered, and the first wrapping is not.
+    // The login at the service succeeds, and the first wrapping stalls.
     faults.plan(2, Failure::Stalled);
     let mut rotating = host.daemon.infrad(["key", "rotate"]);
     assert!(wait::until(MOMENT, || faults.is_reached().then_some(())).is_some(), "{}", rotating.output());
@@ -554,7 +554,7 @@ fn users_do_not_wait_for_a_root_key_that_does_not_answer() {
     faults.lift();
     host.run(&["key", "rotate"]).expect(0);
 
-    // What needs no root key goes on without one.
+    // Commands that do not need the root key work without it.
     faults.plan(1, Failure::Refused);
     for words in [&["backup", "again"][..], &["key", "recovery", "create"], &["key", "status"], &["status"]] {
         host.run(words).expect(0);

@@ -1,4 +1,4 @@
-//! What scanners find in the daemon's TLS, whichever way its certificate came, and again after a reload.
+//! What TLS scanners report about the daemon, for each source of certificates, and again after a reload.
 
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,12 @@ use infra_harness::public_daemon::{NAME, PublicDaemon, hurry};
 use infra_harness::scanners::{find_with_sslyze, find_with_testssl};
 use infra_harness::wait;
 
-/// A daemon to be scanned under a name, and who vouches for it there.
+/// A daemon, the name to scan it under, and the CA that issued its certificate.
 struct Scanned {
     daemon: Daemon,
     name: &'static str,
     authority: PathBuf,
-    /// Goes with it.
+    /// Kept alive with the daemon.
     _provider: Provider,
     _rest: Option<Box<dyn std::any::Any>>,
 }
@@ -81,7 +81,7 @@ fn sslyze_finds_a_modern_server_with_the_operators_files_and_after_a_reload() {
 fn sslyze_finds_a_modern_server_with_a_public_authority() {
     let Some(scanned) = with_a_public_authority() else { return };
     let found = find_with_sslyze(scanned.daemon.port(), scanned.name, &scanned.authority);
-    // Pebble signs with RSA whatever it certifies, and cannot be told otherwise.
+    // Pebble always signs with RSA.
     let of_pebble = "certificate_signatures: Deployed certificate signatures are {'sha256WithRSAEncryption'}, should have \
                      at least one of ";
     let found: Vec<String> =
@@ -94,7 +94,7 @@ fn sslyze_finds_a_modern_server_with_a_public_authority() {
 fn testssl_finds_nothing_grave_with_the_daemons_own_authority() {
     let scanned = with_its_own_authority();
     let found = find_with_testssl(scanned.daemon.port(), scanned.name, &scanned.authority);
-    // Clients pin this authority, and follow it to the next: it has nowhere to publish what it revoked.
+    // Clients pin this CA and follow its rollover. It has no place to publish revocations.
     let unavoidable = "cert_revocation: Neither CRL nor OCSP URI provided";
     assert!(found.is_none_or(|found| found == [unavoidable]));
 }
@@ -127,7 +127,7 @@ fn assert_nothing_grave(scanned: &Scanned, authority: &Path) {
     assert_eq!(found.unwrap_or_default(), Vec::<String>::new());
 }
 
-/// Has another authority vouch for the daemon, and waits until it does.
+/// Installs a certificate of another CA, and waits until the daemon serves it.
 fn reload(scanned: &Scanned) -> Authority {
     let authority = Authority::new();
     let leaf = authority.issue_as_in_public(&[NAME]);

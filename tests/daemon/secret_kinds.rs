@@ -1,4 +1,5 @@
-//! A whole login with the client secret in each of the seven kinds of backend, and what is left of the secret after it.
+//! A complete login with the client secret in each of the seven kinds of backend, and where the secret remains
+//! afterwards.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use serde_json::json;
 
 const FORGOTTEN: Duration = Duration::from_secs(5);
 
-/// Signs in with this reference, looks for the secret everywhere but in `besides`, and answers the daemon.
+/// Signs in with this reference, searches for the secret everywhere except in `besides`, and returns the daemon.
 fn sign_in(
     reference: &str,
     provider: &Provider,
@@ -48,7 +49,7 @@ fn sign_in(
         besides.push(&configuration);
     }
     assert_eq!(canaries.find_in_files(daemon.directory(), &besides), Vec::<String>::new());
-    // Where it stands in the configuration or in the environment, the daemon cannot be without it.
+    // A secret in the configuration or environment always stays in the daemon's memory.
     if reference.starts_with("plaintext:") || reference.starts_with("env:") {
         return daemon;
     }
@@ -105,7 +106,7 @@ fn a_login_with_the_secret_in_kubernetes() {
         cluster.authority_file().display()
     );
     let daemon = sign_in("cluster:infra-okta/clientSecret", &provider, &more, &[], |_| {});
-    // Read once for the one exchange, and for nothing else.
+    // The daemon reads the secret once per exchange, and for nothing else.
     assert_eq!(cluster.requests(), 1);
     let started = Started::at(&daemon);
     assert_eq!(cluster.requests(), 1);
@@ -131,7 +132,7 @@ fn a_login_with_the_secret_in_vault_which_is_rotated_and_goes_away() {
         daemon.set_environment("VAULT_TOKEN", &token);
     });
 
-    // The secret is wrong: the provider says so, and the operator is told what to do about it.
+    // The secret is wrong. The provider rejects it, and the log tells the operator what to do.
     store("rotated, but not at the provider");
     let finish = || {
         let started = Started::at(&daemon);
@@ -140,14 +141,14 @@ fn a_login_with_the_secret_in_vault_which_is_rotated_and_goes_away() {
     let refused = finish();
     assert_eq!((refused.status, refused.problem().code), (503, ProblemCode::Unavailable));
     assert_logs(&daemon, &["invalid_client", "vault:infra-okta#clientSecret"]);
-    // The right one is used at the next login, without a restart.
+    // The next login uses the right secret without a restart.
     store(CLIENT_SECRET);
     assert_eq!(finish().status, 201);
 
     bao.stop();
     let away = finish();
     assert_eq!((away.status, away.problem().code), (503, ProblemCode::Unavailable));
-    // Time helps with an outage alone.
+    // Only an outage is worth a retry.
     for (answered, retries, words) in [
         (&refused, false, "an operator has to correct it"),
         (&away, true, "cannot reach the place of its client secret"),
@@ -234,7 +235,7 @@ fn a_login_with_credentials_that_a_container_or_an_instance_gives() {
 #[test]
 fn a_login_with_the_web_identity_of_a_service_account() {
     let provider = Provider::start();
-    // Believing everybody: this role is no user whose signature it could check.
+    // This moto checks no signatures, because it has no user for this role.
     let Some(moto) = Moto::start() else { return };
     moto.call(
         "AmazonSSM.PutParameter",

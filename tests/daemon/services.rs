@@ -1,4 +1,4 @@
-//! Services ask whose token they were shown: tokens for one audience, introspection, forward-auth, Kubernetes.
+//! Token validation by services: audience tokens, introspection, forward-auth, Kubernetes.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 const WIKI: &str = "https://wiki.example.test";
 const INACTIVE: &str = r#"{"active":false}"#;
 
-/// A daemon with services: a wiki for everybody, payroll for a group, an old one that takes session tokens, two clusters.
+/// Starts a daemon with services: a wiki for everyone, payroll for a group, an old one that accepts session tokens, and
+/// two clusters.
 fn daemon(provider: &Provider) -> Daemon {
     services::daemon(
         provider,
@@ -34,7 +35,7 @@ fn daemon(provider: &Provider) -> Daemon {
     )
 }
 
-/// Signs `person` in with these claims beside the usual ones.
+/// Signs `person` in with these additional claims.
 fn sign_in(daemon: &Daemon, provider: &Provider, person: &str, claims: &[(&'static str, Value)]) -> String {
     provider.person(Person::SignsIn(person.to_owned()));
     let claims = claims.to_vec();
@@ -87,7 +88,7 @@ fn a_token_for_one_audience_is_good_there_and_nowhere_else() {
     assert!((590..=600).contains(&(exp - iat)), "{active}");
     assert_eq!(verify(&api, "wiki", &for_wiki).status, 200);
 
-    // The service was shown it, and can do nothing else with it.
+    // A service that received the token can do nothing else with it.
     for (method, path) in [
         ("GET", "/v1/session"),
         ("DELETE", "/v1/session"),
@@ -104,7 +105,7 @@ fn a_token_for_one_audience_is_good_there_and_nowhere_else() {
     }
     assert!(!is_authenticated(&review(&api, "prod", &for_wiki, &[])));
 
-    // By its name the same service is meant.
+    // The service's name selects the same audience.
     let by_name = ask_token(&api, &session, "wiki").json();
     assert_eq!(by_name["audience"], WIKI);
     for unknown in ["https://wiki.example.test/", "WIKI", "", "nobody"] {
@@ -120,7 +121,7 @@ fn what_is_known_from_a_moment_ago_is_answered_as_what_is_looked_up() {
     let api = daemon.api();
     let session = sign_in(&daemon, &provider, "alice", &[groups(&["engineering"])]);
     let mine = token(&api, &session, "wiki");
-    // Nothing is known of the token, then of the token alone, then of the service's credential as well.
+    // The daemon has nothing cached, then the token, then also the service credential.
     let answers: Vec<_> = (0..4).map(|_| introspect(&api, "wiki", &mine)).collect();
     let [first, rest @ ..] = answers.as_slice() else { unreachable!() };
     let seen = |answered: &Answered| {
@@ -256,7 +257,7 @@ fn a_credential_is_replaced_without_a_restart_and_goes_on_while_its_file_is_away
         let request = api.request("POST", "/v1/introspect").basic_auth("wiki", Some(secret));
         Answered::of(request.form(&[("token", &mine)])).status
     };
-    // What does not fit is compared with what the file holds now, at most every five seconds.
+    // If a credential does not match, the daemon reads the file again, at most every five seconds.
     let begun = Instant::now();
     while ask(replaced) != 200 {
         assert!(begun.elapsed() < Duration::from_secs(15), "the new credential is not taken");
@@ -281,7 +282,7 @@ fn a_credential_that_cannot_be_read_is_an_outage_for_which_no_api_server_waits()
     let api = daemon.api();
     let wiki = introspect(&api, "wiki", "any");
     assert_eq!((wiki.problem().code, wiki.header("retry-after").is_some()), (ProblemCode::Unavailable, true));
-    // Its own client would wait for what is told to come back, and so would everybody who asks it.
+    // With `retry-after`, the API server's client would wait, and so would all its users.
     let cluster = review(&api, "prod", "any", &[]);
     assert_eq!((cluster.problem().code, cluster.header("retry-after")), (ProblemCode::Unavailable, None));
 }
@@ -298,7 +299,7 @@ fn whom_the_rules_do_not_admit_gets_no_token_and_is_let_in_nowhere() {
     assert_eq!(verify(&api, "payroll", &token(&api, &clerk, "payroll")).status, 200);
     assert_eq!(ask_token(&api, &alice, "payroll").problem().code, ProblemCode::Forbidden);
 
-    // A session token that the service would take does not help, either.
+    // A session token that the service would accept does not help either.
     let mut daemon = daemon;
     daemon.change(|configuration| {
         configuration.more = configuration
@@ -333,7 +334,7 @@ fn a_proxy_is_told_who_it_is_in_headers_that_nobody_can_forge() {
     assert_eq!(answered.header("x-infra-provider"), Some("okta"));
     assert_eq!(answered.header("cache-control"), Some("no-store"));
 
-    // Whatever else a request brings is not judged: not its method, its path, its page, its own headers.
+    // The daemon ignores the request's method, path, origin and identity headers.
     for (method, path) in [
         ("POST", "/v1/verify/wiki"),
         ("OPTIONS", "/v1/verify/wiki"),
@@ -366,7 +367,7 @@ fn a_proxy_is_told_who_it_is_in_headers_that_nobody_can_forge() {
     }
     assert_eq!(verify(&api, "nobody", &mine).status, 404);
 
-    // An address that nobody vouches for is not told.
+    // The daemon omits an unverified e-mail address.
     let unverified = sign_in(&daemon, &provider, "bob", &[("email_verified", json!(false))]);
     let answered = verify(&api, "wiki", &token(&api, &unverified, WIKI));
     assert_eq!((answered.status, answered.header("x-infra-email")), (200, Some("")));
@@ -409,12 +410,12 @@ fn an_api_server_is_told_names_with_a_prefix_and_none_of_its_own() {
     let staged = review(&api, "stage", &token(&api, &session, "stage"), &[]).json();
     assert_eq!(staged["status"]["user"]["username"], "infra:okta:sub-alice");
 
-    // Whom nobody vouches for has no name where names are addresses.
+    // If usernames are e-mail addresses, a user with an unverified address has none.
     let unverified = sign_in(&daemon, &provider, "bob", &[("email_verified", json!(false))]);
     assert_eq!(ask_token(&api, &unverified, "prod").problem().code, ProblemCode::Forbidden);
     assert!(is_authenticated(&review(&api, "stage", &token(&api, &unverified, "stage"), &[])));
 
-    // Only the API server may ask.
+    // Only the API server may request a review.
     let path = "/v1/kubernetes/prod/tokenreview";
     let ask = || api.request("POST", path).json(&token_review(&mine, &[]));
     for (what, request) in [
@@ -433,7 +434,7 @@ fn an_api_server_is_told_names_with_a_prefix_and_none_of_its_own() {
     for cluster in ["wiki", "nobody"] {
         assert_eq!(review(&api, cluster, &mine, &[]).status, 404, "{cluster}");
     }
-    // Each mistake in the API server's configuration is a warning with its remedy.
+    // The daemon logs each mistake in the API server's configuration as a warning with a hint.
     for (mistake, remedy) in [
         ("a TokenReview comes without the cluster's credential", "compare `token`"),
         ("no TokenReview of authentication.k8s.io/v1", "--authentication-token-webhook-version=v1"),
@@ -460,7 +461,7 @@ fn an_ended_session_takes_its_tokens_along_at_once_and_also_after_a_kill() {
             && verify(api, "old", old).status == 401
             && !is_authenticated(&review(api, "prod", prod, &[]))
     };
-    // Known from a moment ago, over connections that stay open.
+    // The tokens are cached, over connections that stay open.
     assert!(!all_refused(&api));
     assert_eq!(verify(&api, "wiki", &kept).status, 200);
     assert_eq!(api.delete_as("/v1/session", &session).status, 204);
@@ -490,7 +491,7 @@ fn a_session_has_so_many_tokens_and_no_more() {
     assert_eq!(ask_token(&api, &other, WIKI).status, 201);
 }
 
-/// Sets it at the end of its life.
+/// Sets the flag when dropped.
 struct OnDrop<'a>(&'a AtomicBool);
 
 impl Drop for OnDrop<'_> {
@@ -519,7 +520,7 @@ fn an_ended_session_is_refused_on_every_path_within_a_second_while_thousands_are
                 }
             });
         }
-        // However this ends: what it began does not go on.
+        // Stops the threads even if an assertion fails.
         let _ending = OnDrop(&is_over);
         let begun = Instant::now();
         let mut rounds = 0;
@@ -539,7 +540,7 @@ fn an_ended_session_is_refused_on_every_path_within_a_second_while_thousands_are
             };
             assert_eq!(good(), [true; 4]);
             assert_eq!(api.delete_as("/v1/session", &session).status, 204);
-            // One daemon alone need not even wait.
+            // With one daemon, revocation takes effect immediately.
             assert_eq!(good(), [false; 4], "a token outlives its session");
             rounds += 1;
         }

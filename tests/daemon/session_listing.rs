@@ -1,4 +1,4 @@
-//! Sessions as their users, administrators and operators see them, and end them.
+//! Listing and revoking sessions as users, administrators and operators.
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
@@ -7,14 +7,14 @@ use infra_shared::api::ProblemCode;
 use infra_shared::token_text::SessionToken;
 use serde_json::{Value, json};
 
-/// Whose group makes an administrator.
+/// A group and an address that make a user an administrator.
 const ADMINS: &str = "admins: [{provider: okta, groups: [infra-admins], emails: [root@example.test]}]\n";
 
 fn daemon(provider: &Provider) -> Daemon {
     Daemon::start_with(provider, |configuration| ADMINS.clone_into(&mut configuration.more))
 }
 
-/// Signs `person` in, with these groups.
+/// Signs `person` in with these groups.
 fn sign_in(daemon: &Daemon, provider: &Provider, person: &str, groups: &[&str]) -> String {
     provider.person(Person::SignsIn(person.to_owned()));
     let groups = json!(groups);
@@ -83,7 +83,7 @@ fn an_ended_session_is_refused_at_once_on_a_connection_that_is_open() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let (mine, lost) = (sign_in(&daemon, &provider, "alice", &[]), sign_in(&daemon, &provider, "alice", &[]));
-    // Each has a connection that stays, and is known from a moment ago.
+    // Each has an open connection and is cached.
     let (api, of_thief) = (daemon.api(), daemon.api());
     assert_eq!(of_thief.get_as("/v1/session", &lost).status, 200);
     assert_eq!(api.delete_as(&format!("/v1/sessions/{}", id(&lost)), &mine).status, 204);

@@ -1,4 +1,4 @@
-//! Sessions as services and strangers see them over HTTP, and what becomes of them when the daemon stops or is hindered.
+//! Sessions over HTTP as services and unauthenticated clients see them, and through stops and failures of the daemon.
 
 use std::fs::Permissions;
 use std::io::Write;
@@ -84,7 +84,7 @@ fn a_logout_counts_at_once_on_connections_that_are_open() {
     assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
     for service in &services {
         assert_eq!(service.get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
-        // Every route but this one says no more than that the token is not good.
+        // Every other route says only that the token is not valid.
         is_not_authenticated(&service.delete_as("/v1/session", &token));
     }
 }
@@ -180,7 +180,7 @@ fn a_daemon_told_to_stop_stops_in_order() {
 
 #[test]
 fn its_memory_is_not_dumped() {
-    // What is started from here would inherit the leave to dump.
+    // A program started from here would inherit a limit that allows core dumps.
     let maximum = getrlimit(Resource::Core).maximum;
     setrlimit(Resource::Core, Rlimit { current: maximum, maximum })
         .expect("a limit may be raised to its maximum");
@@ -209,7 +209,7 @@ fn its_memory_is_locked_where_it_may_be_and_a_warning_given_where_not() {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of the status");
         line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("kilobytes")
     };
-    // Devices that are mapped cannot be locked, and are nobody's secret.
+    // Mapped devices cannot be locked and hold no secrets.
     let is_locked = kilobytes("VmLck:") >= kilobytes("RssAnon:");
     let log = daemon.complete_log();
     assert_eq!(is_locked, !log.contains("memory is not locked"), "{status}\n{log}");
@@ -225,7 +225,7 @@ fn a_second_signal_does_not_wait_for_what_is_under_way() {
     let body = "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     stalled.write_all(format!("{head}{body}").as_bytes()).expect("half a request");
     stalled.flush().expect("it is sent");
-    // Answered behind it, so the daemon has begun with the first.
+    // The daemon answers a later request, so it has already started the first.
     assert_eq!(daemon.api().get("/healthz").status, 204);
     assert_eq!(daemon.stop_at_once(), Some(1), "{}", daemon.log());
 }
@@ -333,13 +333,13 @@ fn lives_on(daemon: &mut Daemon, token: &str) {
     assert_eq!(daemon.api().get_as("/v1/session", token).status, 200, "the session is lost");
 }
 
-/// The files in the data directory.
+/// Returns the files in the data directory.
 fn files_of(daemon: &Daemon) -> Vec<PathBuf> {
     let entries = daemon.data_dir().read_dir().expect("the data directory");
     entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect()
 }
 
-/// After an orderly stop the database is one file, and by far the largest.
+/// Returns the database: after an orderly stop it is one file, and by far the largest.
 fn database_of(daemon: &Daemon) -> PathBuf {
     let size = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
     files_of(daemon).into_iter().max_by_key(size).expect("a database")

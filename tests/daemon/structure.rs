@@ -1,9 +1,10 @@
-//! Keeps the shape of the code: rooms call rooms below them, a room is a door and a folder, a file is one story.
+//! Keeps the shape of the code: rooms call only rooms below them, a room is a door file and a folder, a file tells one
+//! story.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms of the daemon, top to bottom. A room may use those of lower rows; never one of its own row or above.
+/// The rooms of the daemon, top to bottom. A room may use rooms of lower rows, but none of its own row or above.
 const RANKS: &[&[&str]] = &[
     &["lib", "main"],
     &["commands"],
@@ -44,7 +45,7 @@ fn rooms_are_doors_and_folders_and_files_tell_one_story() {
     }
 }
 
-/// A file that no `mod` names would be no error, and its tests would never run.
+/// The compiler ignores a file that no `mod` names, so its tests would never run.
 #[test]
 fn every_file_of_a_test_program_is_part_of_it() {
     for folder in ["tests/cli", "tests/daemon", "tests/hostile", "tests/packages"] {
@@ -110,7 +111,7 @@ fn a_file_out_of_shape_is_found() {
     assert!(shape_faults(Path::new("store/tests.rs"), &long).is_empty());
 }
 
-/// What breaks the ranks in the file at `path` (from the package's `src`).
+/// Returns the violations of the ranks in the file at `path`, relative to the package's `src`.
 fn rank_faults(path: &Path, text: &str) -> Vec<String> {
     let shown = path.display();
     let room = room(path);
@@ -131,17 +132,18 @@ fn rank_faults(path: &Path, text: &str) -> Vec<String> {
             faults.push(format!("{shown}: `{room}` uses `{used}`, which is not below it"));
         }
     }
-    // In `keys.rs` one `super` is the crate, in `keys/native.rs` two are: a way around the names that are looked for.
+    // In `keys.rs` one `super` is the crate, in `keys/native.rs` two are. This would bypass the check of `crate::`
+    // paths.
     if own > 0 && code.contains(&"super::".repeat(depth)) {
         faults.push(format!("{shown}: leaves its room by `super`: write `crate::ROOM`"));
     }
     faults
 }
 
-/// What breaks the shape of a room in the file at `path`.
+/// Returns the violations of the room's shape in the file at `path`.
 fn shape_faults(path: &Path, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    // Programs that fuzz, and nobody else, find the door of `fuzzing` open.
+    // Only fuzzing programs see the door of `fuzzing` as public.
     let is_public_module = |line: &str| {
         let line = line.trim_start();
         line.starts_with("pub")
@@ -173,13 +175,13 @@ fn rank(room: &str) -> Option<usize> {
     RANKS.iter().position(|row| row.contains(&room))
 }
 
-/// The text without comment lines and without the tests at its end.
+/// Returns the text without comment lines and without the tests at its end.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// The names that follow `crate::`, alone or in braces.
+/// Returns the names that follow `crate::`, alone or in braces.
 fn rooms_used(code: &str) -> Vec<String> {
     let mut rooms = Vec::new();
     for (index, found) in code.match_indices("crate::") {
@@ -198,7 +200,7 @@ fn rooms_used(code: &str) -> Vec<String> {
     rooms
 }
 
-/// The first name of each path in `a, b::{c, d}}…`, up to the brace that closes the group.
+/// Returns the first name of each path in `a, b::{c, d}}…`, up to the brace that closes the group.
 fn first_names(group: &str) -> Vec<String> {
     let (mut depth, mut item, mut names) = (0_u32, String::new(), Vec::new());
     for character in group.chars() {
@@ -222,7 +224,7 @@ fn name(text: &str) -> String {
     text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
 }
 
-/// Every Rust file below `folder` of the workspace, with its path from there.
+/// Returns every Rust file below `folder` of the workspace, with its path from there.
 fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join(folder);
     let (mut folders, mut files) = (vec![root.clone()], Vec::new());

@@ -1,4 +1,4 @@
-//! What operators see: every command of `infrad` with every exit code, compared with `tests/transcripts`.
+//! What operators see: the output and exit codes of `infrad`, compared with `tests/transcripts`.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -82,7 +82,7 @@ fn check_names_a_secret_that_cannot_be_used() {
     let ran = run(&daemon, ["check", "--json"], 1).json();
     assert_eq!(ran.pointer("/problems/0/result").and_then(|result| result.as_str()), Some("fails"), "{ran}");
 
-    // The daemon may be meant for another machine.
+    // The configuration may be for another machine.
     std::fs::remove_file(secret).expect("the secret");
     let ran = run(&daemon, ["check"], 0);
     assert!(ran.stdout.contains("is missing on this machine") && ran.stdout.contains("as far as"), "{ran}");
@@ -173,7 +173,7 @@ fn keys_and_backups() {
     transcript.compare("infrad-keys");
 }
 
-/// A recovery key of some other store.
+/// A recovery key of another store.
 const RECOVERY_KEY: &str = "0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-000B-6N6S";
 
 #[track_caller]

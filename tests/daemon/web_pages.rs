@@ -1,4 +1,4 @@
-//! What a page in a user's browser could have the daemon do: nothing. Browsers name the page in `Origin`.
+//! Web pages in a user's browser cannot make the daemon do anything. Browsers send the page's origin in `Origin`.
 
 use infra_daemon::api::ROUTES;
 use infra_harness::api::Answered;
@@ -9,7 +9,7 @@ use infra_harness::services::{CREDENTIAL, credential_in};
 use infra_shared::api::ProblemCode;
 use serde_json::json;
 
-/// What tells whoever asks nothing, or, of a proxy's routes, what a request that it holds back may bring along.
+/// Routes that reveal nothing, or that a reverse proxy calls with the headers of the request that it checks.
 const OPEN: [&str; 5] =
     ["/v1/server", "/v1/verify/{service}", "/v1/verify/{service}/{*rest}", "/healthz", "/readyz"];
 
@@ -27,7 +27,7 @@ fn no_page_asks_the_daemon_anything_and_no_answer_leaves_anything_in_a_browser()
     daemon.restart();
     let api = daemon.api();
     let session = login::over_http(&daemon, &provider);
-    // Known from a moment ago: that is answered by another way.
+    // The session is cached, so the fast path answers.
     assert_eq!(api.get_as("/v1/session", &session).status, 200);
     let mut refused = 0;
     for route in ROUTES {
@@ -54,7 +54,7 @@ fn no_page_asks_the_daemon_anything_and_no_answer_leaves_anything_in_a_browser()
     }
     assert_eq!(refused + OPEN.len(), ROUTES.len());
     assert_eq!(api.get_as("/v1/session", &session).status, 200, "a page ended the session");
-    // What browsers ask beforehand (Fetch, "CORS-preflight request") gets no leave either.
+    // A preflight request (Fetch, "CORS-preflight request") is not granted either.
     let preflight = api.request("OPTIONS", "/v1/session").header("origin", "https://page.test");
     let answered = Answered::of(preflight.header("access-control-request-method", "DELETE"));
     assert_eq!((answered.status, answered.header("access-control-allow-origin")), (405, None));
