@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_seen_and_what_does_not_is_not() {
+    fn welch_t_detects_only_real_differences() {
         let times =
             |base: u64| (0..1000).map(|step| Duration::from_nanos(base + step % 100)).collect::<Vec<_>>();
         assert!(welch(&times(1000), &times(1000)).abs() < 0.1);

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_found_in_every_form() {
+    fn secret_is_found_in_every_encoding() {
         let hex = hex(SECRET.as_bytes()).to_uppercase();
         let url: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
         for form in [SECRET.to_owned(), hex, url, BASE64_STANDARD_NO_PAD.encode(SECRET)] {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_found_in_a_file_and_not_where_it_may_be() {
+    fn secret_is_found_in_files_except_excluded_ones() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("below").join("file");
         fs::create_dir(path.parent().expect("a parent")).expect("a directory");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_found_in_arguments_environment_and_memory_of_a_process() {
+    fn secret_is_found_in_process_arguments_environment_and_memory() {
         let mut child = Command::new("cat")
             .arg("-")
             .env("INFRA_TEST_CANARY", "canary of an environment")

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_moves_only_by_hand_and_for_every_clone() {
+    fn clock_moves_only_by_hand_and_for_every_clone() {
         let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
         let other = clock.clone();
         assert_eq!(clock.now(), Timestamp::UNIX_EPOCH);

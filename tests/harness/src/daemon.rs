@@ -354,7 +354,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fingerprint_is_found_wherever_it_is_printed() {
+    fn find_pin_finds_fingerprint_anywhere_in_text() {
         let pin = Pin::of_public_key(b"key");
         let said = format!("sha256: of\n  infra login https://h --fingerprint {pin}\nready");
         assert_eq!(find_pin(&said), Some(pin));

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_found_with_their_headings_and_without_their_indentation() {
+    fn blocks_have_headings_and_no_indentation() {
         let page = page(
             "# A `b`\n\n1. text\n\n   ```yaml\n   a: 1\n     b: 2\n   ```\n\n```console\n$ x \\\n  y\nz\n```\n",
         );
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn links_anchors_and_rows_are_found_outside_of_code() {
+    fn links_anchors_and_rows_are_found_outside_code() {
         let page = page(
             "# What `a`, b?\n## What a b\n[x](y.md#z) ![p](q.png) `[n](o)` [w](https://w)\n| `k` | v |\n|---|:-:|\n| a \\| b | c |\n",
         );

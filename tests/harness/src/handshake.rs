@@ -122,7 +122,7 @@ mod tests {
     use crate::https::{Answer, Server};
 
     #[test]
-    fn what_is_shown_is_judged_by_root_and_name() {
+    fn chain_is_verified_against_root_and_name() {
         let (authority, other) = (Authority::new(), Authority::new());
         let server = Server::start(authority.issue(), |_| async { Answer::text(200, "here") });
         let shown = shake_hands(server.port(), "localhost", &[]).expect("a handshake");

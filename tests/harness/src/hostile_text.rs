@@ -185,12 +185,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_more_than_five_hundred_and_each_is_hostile_to_something() {
+    fn hostile_texts_number_more_than_500() {
         assert!(all().len() > 500, "{}", all().len());
     }
 
     #[test]
-    fn what_is_not_inert_is_noticed() {
+    fn inert_check_rejects_hostile_output() {
         for text in SEQUENCES.iter().chain(&["a\0b", "\u{202e}x", "ad\u{200b}min", "\rx", "x\nerror: forged"])
         {
             assert!(std::panic::catch_unwind(|| assert_inert(text)).is_err(), "{text:?}");

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_starts_again_has_another_root_and_remembers_what_it_was_asked() {
+    fn restart_changes_root_and_keeps_request_log() {
         let Some(mut pebble) = Pebble::start(Ports::reserve(1).all()[0], Options::default()) else { return };
         let root = pebble.root();
         assert!(http::authorities_from_pem(root.as_bytes()).is_ok(), "{root}");

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn names_change_while_the_view_is_in_use_and_this_machine_never_sees_them() {
+    fn view_changes_names_while_in_use_without_affecting_machine() {
         let Some(view) = View::new() else { return };
         assert_eq!(address(&view, "infra.example.test"), "");
         view.resolve(&[("infra.example.test", "127.0.0.7")]);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_trusted_inside_alone() {
+    fn view_trusts_ca_only_inside() {
         let Some(view) = View::new() else { return };
         let pem = "-----BEGIN CERTIFICATE-----\nof a test\n-----END CERTIFICATE-----\n";
         view.trust(pem);

@@ -5,12 +5,12 @@ use infra_harness::certified_provider::{CertifiedProvider, Paths};
 use url::Url;
 
 #[test]
-fn the_browser_signs_in_at_a_custom_authorization_server() {
+fn browser_signs_in_at_custom_authorization_server() {
     signs_in(Paths::Custom, "/oauth2/default/v1/authorize");
 }
 
 #[test]
-fn the_browser_signs_in_at_the_organization_server() {
+fn browser_signs_in_at_organization_server() {
     signs_in(Paths::Organization, "/oauth2/v1/authorize");
 }
 

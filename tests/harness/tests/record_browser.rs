@@ -8,7 +8,7 @@ use infra_harness::program::{RecordingBrowser, Running, built};
 use infra_harness::provider::{Endpoint, Provider};
 
 #[test]
-fn what_it_is_asked_to_open_is_written_down() {
+fn opened_url_is_recorded() {
     let browser = RecordingBrowser::recording();
     for url in ["http://127.0.0.1:9/first", "http://127.0.0.1:9/second"] {
         let mut command = Command::new(built("record-browser"));
@@ -19,7 +19,7 @@ fn what_it_is_asked_to_open_is_written_down() {
 }
 
 #[test]
-fn a_page_that_cannot_be_had_fails_it() {
+fn unreachable_page_fails_the_browser() {
     let provider = Provider::start();
     let stranger = RecordingBrowser::signing_in("alice", &[]);
     let mut command = Command::new(built("record-browser"));
@@ -31,7 +31,7 @@ fn a_page_that_cannot_be_had_fails_it() {
 }
 
 #[test]
-fn without_an_address_or_a_log_it_is_wrong_usage() {
+fn missing_url_or_log_is_a_usage_error() {
     let command = Command::new(built("record-browser"));
     Running::start(command, "record-browser".to_owned(), None, Duration::from_secs(20)).wait().expect(2);
 }

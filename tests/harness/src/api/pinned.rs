@@ -85,7 +85,7 @@ mod tests {
     use crate::https::{Answer, Server};
 
     #[test]
-    fn only_the_pinned_authority_is_spoken_to() {
+    fn connection_accepts_only_the_pinned_ca() {
         let authority = Authority::new();
         let server = Server::start(authority.issue(), |_| async { Answer::text(200, "here") });
         let origin: Origin = format!("https://127.0.0.1:{}", server.port()).parse().expect("an origin");

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_with_a_password_is_filled_in_and_sent_back() {
+    fn form_with_password_is_filled_in_and_submitted() {
         let page = "<form method=post><input name=username value=\"\"><input name=password type=password>\
                     <button name=go>Sign in</button><button name=deny value=1>Cancel</button></form>";
         let fields = |fields: &[(&str, &str)]| {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_button_or_the_link_with_the_users_name_is_taken() {
+    fn button_or_link_with_user_name_is_clicked() {
         let buttons = "<form action='/in' method='POST'><input type=hidden name=r value='a&amp;b'>\
                        <button name=user value=bob>Bob</button><button name=user value=alice>Alice</button></form>";
         let links = "<a href=/x?u=bob>bob</a> <a href=/x?u=alice>Alice</a>";
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_without_anything_to_do_is_the_last() {
+    fn page_without_next_step_is_the_last() {
         assert_eq!(
             next(&at(), "<!doctype html><title>Done</title><p>Logged in. Close this tab.", &alice()),
             None

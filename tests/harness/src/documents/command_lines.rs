@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_found_wherever_a_shell_would_run_them() {
+    fn calls_are_found_wherever_a_shell_runs_them() {
         for (script, expected) in [
             ("infra login a \\\n  --force # as a.b\n", vec!["infra login a --force"]),
             ("printf '%s' \"$(infra token)\" | curl @-", vec!["infra token"]),

@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_the_sections_of_its_help_and_the_rest_of_the_program() {
+    fn page_inherits_program_sections_its_help_lacks() {
         let program = Command::new("tool")
             .about("Does it")
             .after_long_help("Examples:\n  All:\n    tool do\n\nFiles:\n  ~/.tool  what it keeps\n\nExit codes:\n  0  done")

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binding_counts_for_its_namespace_its_subjects_and_its_role() {
+    fn binding_applies_to_its_namespace_subjects_and_role() {
         let binding = Binding {
             namespace: "web".to_owned(),
             role: "view".to_owned(),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn without_credentials_there_is_the_version_and_nothing_else() {
+    fn anonymous_request_may_only_read_version() {
         let anonymous = user("system:anonymous", &["system:unauthenticated"]);
         assert!(allows(&[], &anonymous, &wish("GET", "/version")));
         let review = wish("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews");

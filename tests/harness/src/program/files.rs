@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_and_kinds_are_told() {
+    fn listing_shows_modes_and_kinds() {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).expect("chmod");
         std::fs::write(directory.path().join("b"), "").expect("a file");

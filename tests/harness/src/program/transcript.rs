@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_times_and_named_texts_are_replaced() {
+    fn transcript_replaces_tokens_times_and_named_texts() {
         let mut transcript = Transcript::new();
         transcript.replace("https://127.0.0.1:12345", "SERVER");
         transcript.add(&Ran {

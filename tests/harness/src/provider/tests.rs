@@ -56,7 +56,7 @@ fn claims(id_token: &Value) -> Value {
 }
 
 #[test]
-fn an_honest_login_brings_an_id_token_with_its_nonce() {
+fn honest_login_returns_id_token_with_its_nonce() {
     let provider =
         Provider::start_with(Settings { issuer_path: "/oauth2/default".to_owned(), ..Settings::default() });
     let response = authorize(&provider);
@@ -81,7 +81,7 @@ fn an_honest_login_brings_an_id_token_with_its_nonce() {
 }
 
 #[test]
-fn a_code_is_taken_once_with_its_verifier_and_the_secret() {
+fn code_is_accepted_once_with_verifier_and_secret() {
     let provider = Provider::start();
     let code = || parameter(&authorize(&provider), "code").expect("a code");
 
@@ -93,14 +93,14 @@ fn a_code_is_taken_once_with_its_verifier_and_the_secret() {
 }
 
 #[test]
-fn a_person_who_cancels_sends_an_error_back() {
+fn cancelled_sign_in_returns_error_response() {
     let provider = Provider::start();
     provider.person(Person::Cancels);
     assert_eq!(parameter(&authorize(&provider), "error").as_deref(), Some("access_denied"));
 }
 
 #[test]
-fn misbehaviour_changes_answers_and_id_tokens_until_it_ends() {
+fn misbehaviour_changes_responses_and_id_tokens_until_reset() {
     let provider = Provider::start();
     let nonce = || {
         let code = parameter(&authorize(&provider), "code").expect("a code");
@@ -122,7 +122,7 @@ fn misbehaviour_changes_answers_and_id_tokens_until_it_ends() {
 }
 
 #[test]
-fn an_endless_answer_does_not_end_and_a_dripping_one_drips() {
+fn endless_response_never_ends_and_dripping_one_is_slow() {
     use crate::https::Delivery;
     use std::io::Read;
     let provider = Provider::start();

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_the_examples_is_left_but_the_names() {
+    fn filled_configuration_keeps_no_example_except_names() {
         let place = Place {
             directory: Path::new("/here"),
             port: 1,

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_application_that_is_lenient_reads_every_spelling_as_the_same_name() {
+    fn lenient_reading_folds_every_spelling_to_same_name() {
         for spelling in [
             "X-Infra-User",
             "x_infra_user",
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunked_body_with_trailers_is_kept_to_its_last_byte() {
+    fn chunked_body_with_trailers_is_kept_completely() {
         let service = EchoService::start();
         let sent =
             b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Infra-User: a\r\n\r\n";
