@@ -1,5 +1,5 @@
-//! A daemon that is away, or that cannot be found: a session is not known to be invalid, a logout is told later, and nobody waits
-//! for long.
+//! An unreachable daemon: a session is not reported as invalid, a sign-out is delivered later, and commands
+//! do not hang.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn a_logout_that_could_not_be_told_is_told_at_the_next_command() {
     alice.infra(["token"]).run().expect(3).silent();
 
     daemon.start_again();
-    // Until the proof was sent, the session lives at the daemon.
+    // Until the proof arrives, the session is valid at the daemon.
     assert_eq!(daemon.api().get_as("/v1/session?use=false", &token).status, 200);
     alice.infra(["status"]).run().expect(3);
     let ended = daemon.api().get_as("/v1/session", &token);
@@ -44,7 +44,7 @@ fn a_logout_that_could_not_be_told_survives_a_killed_daemon() {
 
     daemon.kill();
     alice.infra(["logout"]).run().expect(7);
-    // Still away: the proof is kept, and nothing else fails for it.
+    // Still unreachable: the proof is kept, and other commands are unaffected.
     alice.infra(["status"]).run().expect(3);
     daemon.start_again();
     alice.infra(["status"]).run().expect(3);
@@ -114,11 +114,11 @@ fn a_session_that_was_seen_to_be_over_is_not_handed_out_while_the_daemon_is_away
     assert_eq!(offline.json()["state"], "revoked", "{offline}");
 }
 
-/// A name server that is asked and never answers.
+/// A name server that never responds.
 fn silent_name_server() -> Option<(UdpSocket, IpAddr)> {
     let [a, b, ..] = std::process::id().to_le_bytes();
     let address = Ipv4Addr::new(127, 53, a, b.max(1));
-    // An address of its own: resolvers know no other port.
+    // It needs its own address, because resolvers only use port 53.
     let socket = UdpSocket::bind((address, 53)).ok();
     if socket.is_none() {
         skip::told("this user cannot listen as a name server (port 53)");
@@ -129,7 +129,7 @@ fn silent_name_server() -> Option<(UdpSocket, IpAddr)> {
 #[test]
 fn silent_name_server_does_not_hold_a_command() {
     const NAME: &str = "infra.example.test";
-    // The resolver itself would wait for minutes.
+    // Without a bound of its own, the resolver would wait for minutes.
     const BOUND: Duration = Duration::from_secs(40);
     let Some(view) = View::new() else { return };
     let Some((_silent, address)) = silent_name_server() else { return };

@@ -1,4 +1,4 @@
-//! Users of a daemon whose certificate a public authority issued.
+//! Users of a daemon with a certificate from a public CA.
 
 use infra_harness::pebble::Options;
 use infra_harness::peers;
@@ -17,7 +17,7 @@ fn a_user_signs_in_with_the_root_of_the_authority_as_a_file() {
 
     let status = alice.infra(["status", "--json"]).inside(&*public.view).run().expect(0).json();
     assert_eq!((status["state"].as_str(), status["trust"].as_str()), (Some("active"), Some("ca_file")));
-    // From here on the user's own copy is asked.
+    // From here on, `infra` uses its own copy.
     std::fs::remove_file(&root).expect("the root");
     alice.infra(["logout"]).inside(&*public.view).run().expect(0);
 }
@@ -28,7 +28,7 @@ fn a_user_whose_system_trusts_the_authority_signs_in_without_a_word() {
     let (alice, server) = (User::new(), public.server());
     let browser = RecordingBrowser::signing_in("alice", &[public.provider.authority_file()]);
     let login = || alice.infra(["login", &server, "--no-keyring"]).inside(&*public.view).browser(&browser);
-    // Until then, nobody vouches for it.
+    // The CA is not trusted yet.
     login().run().expect(5).silent();
     assert!(browser.opened().is_empty());
 
@@ -36,7 +36,7 @@ fn a_user_whose_system_trusts_the_authority_signs_in_without_a_word() {
     login().run().expect(0);
     let status = alice.infra(["status", "--json"]).inside(&*public.view).run().expect(0).json();
     assert_eq!((status["state"].as_str(), status["trust"].as_str()), (Some("active"), Some("system")));
-    // Other clients agree.
+    // Other clients accept the certificate, too.
     let Some(curl) = peers::find_program("curl") else { return };
     let mut curl = public.view.enter(curl);
     let url = format!("https://{server}/v1/server");

@@ -1,4 +1,4 @@
-//! `infra token --audience` and `infra exec`: tokens that one service alone takes.
+//! `infra token --audience` and `infra exec`: tokens that only one service accepts.
 
 use std::fs;
 
@@ -26,12 +26,12 @@ fn printed(user: &User, audience: &str) -> String {
     user.infra(["token", "--audience", audience]).run().expect(0).stdout.trim_end().to_owned()
 }
 
-/// How many tokens were opened at the daemon.
+/// The number of audience tokens that the daemon issued.
 fn opened(daemon: &Daemon) -> usize {
     daemon.complete_log().matches("a token was opened").count()
 }
 
-/// Changes what is stored of the session.
+/// Changes the stored session.
 fn change_session(user: &User, change: impl Fn(&mut Value)) {
     let path = user.home().join(".infra/sessions.json");
     let mut stored: Value = serde_json::from_str(&fs::read_to_string(&path).expect("a file")).expect("JSON");
@@ -54,7 +54,7 @@ fn a_token_is_printed_kept_and_asked_for_anew_when_it_is_about_to_end() {
     assert_eq!(introspect(&api, "wiki", &first).json()["active"], true);
     assert_eq!(printed(&alice, WIKI), first);
     assert_eq!(opened(&daemon), 1, "the second one comes from here");
-    // Nobody is asked for what is kept.
+    // A cached token needs no request.
     alice.infra(["token", "--audience", WIKI, "--min-left", "5m"]).run().expect(0);
     assert_eq!(opened(&daemon), 1);
 
@@ -64,7 +64,7 @@ fn a_token_is_printed_kept_and_asked_for_anew_when_it_is_about_to_end() {
     assert_ne!(second, first);
     assert_eq!((verify(&api, "wiki", &first).status, verify(&api, "wiki", &second).status), (200, 200));
 
-    // A logout forgets it here, and ends it there.
+    // A sign-out removes the cached token here, and revokes it at the daemon.
     alice.infra(["logout"]).run().expect(0);
     let stored = fs::read_to_string(alice.home().join(".infra/sessions.json")).expect("a file");
     assert!(!stored.contains("infra_aud_"), "{stored}");
@@ -90,7 +90,7 @@ fn what_cannot_be_had_is_told_with_its_exit_code() {
     daemon.stop();
     assert!(run(WIKI, 4).contains("cannot be reached"));
     daemon.start_again();
-    // The session was ended elsewhere: the daemon knows, and says so.
+    // After the session is revoked elsewhere, the daemon reports that.
     let session = login::token(&alice);
     assert_eq!(daemon.api().delete_as("/v1/session", &session).status, 204);
     assert!(run(WIKI, 3).contains("infra login"));
@@ -102,7 +102,7 @@ fn kept_token_of_a_session_revoked_elsewhere_is_not_printed() {
     let mut daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);
     let kept = printed(&alice, WIKI);
-    // Nobody knows better while the daemon is away.
+    // An unreachable daemon cannot report a revocation.
     daemon.stop();
     assert_eq!(printed(&alice, WIKI), kept);
     daemon.start_again();

@@ -1,4 +1,5 @@
-//! Bad input and a bad world: the exit code says what kind, the message helps, and nothing that was there is lost.
+//! Bad input and failing peers: the exit code shows the kind of error, the message helps, and existing data
+//! survives.
 
 use std::net::TcpListener;
 
@@ -207,8 +208,8 @@ fn a_damaged_file_never_stops_the_next_login() {
     alice.infra(["status", "--quiet"]).run().expect(0);
 }
 
-/// `infrad check` and `infrad serve` over a configuration in which `sound` became `broken`: both must refuse it, with
-/// its place, without the secret beside it, and before anything is written.
+/// Replaces `sound` with `broken` in a configuration. `infrad check` and `infrad serve` must both reject it
+/// before writing anything, and report the position without the neighbouring secret.
 fn check_broken(sound: &str, broken: &str) -> Ran {
     let provider = Provider::start();
     let daemon = prepare(&provider, |yaml| {
@@ -226,7 +227,7 @@ fn check_broken(sound: &str, broken: &str) -> Ran {
     checked
 }
 
-/// `12:3`, or `line 12 column 3` in some form.
+/// Finds `12:3`, or `line 12 column 3` in some form.
 fn names_a_place(told: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let parts: Vec<&str> = told.split(|character: char| !character.is_ascii_alphanumeric()).collect();

@@ -1,4 +1,4 @@
-//! The same login against a certified OpenID Provider over HTTPS, in both shapes of Okta's paths.
+//! The same login with a certified OpenID provider over HTTPS, in both shapes of Okta's paths.
 
 use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
 use infra_harness::daemon::Daemon;

@@ -1,4 +1,4 @@
-//! Clocks that differ: time left is the daemon's, whatever the machine of the user believes, and the difference is told.
+//! Different clocks: the remaining time follows the daemon's clock, and `infra` reports a wrong local clock.
 
 use infra_harness::authority::Authority;
 use infra_harness::daemon::Daemon;
@@ -54,11 +54,11 @@ fn a_stored_session_is_judged_by_the_daemons_clock() {
     login::succeed(&alice, &daemon, &provider);
     daemon.stop();
     let hour = SignedDuration::from_hours(1);
-    // The clock here says that it has an hour; the daemon's, two hours ahead, that it ended an hour ago.
+    // By the local clock one hour is left; by the daemon's, two hours ahead, the session expired an hour ago.
     set(&alice, 7200, hour);
     alice.infra(["token"]).run().expect(3).silent();
     assert_eq!(offline(&alice, 3)["state"], "expired");
-    // The other way round.
+    // The reverse case.
     set(&alice, -7200, -hour);
     alice.infra(["token"]).run().expect(0);
     let left = offline(&alice, 0)["session"]["secondsLeft"].as_i64().expect("a number");
@@ -69,7 +69,8 @@ fn offline(alice: &User, code: i32) -> Value {
     alice.infra(["status", "--offline", "--json"]).run().expect(code).json()
 }
 
-/// Stores that the daemon's clock is `offset` seconds ahead, and that both limits are `left` after now by the clock here.
+/// Stores that the daemon's clock is `offset` seconds ahead, and that both limits are `left` from now by the
+/// local clock.
 fn set(alice: &User, offset: i64, left: SignedDuration) {
     let path = alice.infra_home().join("sessions.json");
     let mut sessions: Value =
@@ -78,7 +79,7 @@ fn set(alice: &User, offset: i64, left: SignedDuration) {
         sessions.get_mut("sessions").and_then(Value::as_object_mut).and_then(|all| all.values_mut().next());
     let session = held.expect("a session");
     let created = session.pointer("/session/createdAt").and_then(Value::as_str).expect("a time");
-    // It was opened a moment ago.
+    // The session was created a moment ago.
     let now: Timestamp = created.parse().expect("a time");
     let end = now.checked_add(left).expect("a time").to_string();
     let mut change = |pointer: &str, value: Value| {

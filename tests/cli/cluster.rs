@@ -1,4 +1,5 @@
-//! `kubectl` with `infra` as its plugin, at an API server that asks the daemon: set up as `docs/kubernetes.md` says.
+//! `kubectl` with `infra` as its plugin, and an API server with the daemon's webhook, set up as in
+//! `docs/kubernetes.md`.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -21,28 +22,28 @@ fn groups(groups: &[&str]) -> (&'static str, Value) {
     ("groups", json!(groups))
 }
 
-/// The document's services, open to everybody.
+/// The documented services, open to everyone.
 fn open_to_all(services: &str) -> String {
     let rule = format!("[{{provider: okta, groups: [{GROUP}]}}]");
     assert!(services.contains(&rule), "{services}");
     services.replace(&rule, "everyone")
 }
 
-/// `kubectl` got what it asked for.
+/// Fails the test unless `kubectl` got the list.
 #[track_caller]
 fn is_listed(ran: Ran) {
     let ran = ran.expect(0);
     assert_eq!(ran.stdout, "configmap/settings\n", "{ran}");
 }
 
-/// The API server knows who it is, and does not allow it.
+/// Fails the test unless the API server authenticated the user and denied the request.
 #[track_caller]
 fn is_forbidden(ran: Ran, user: &str) {
     let words = ["Error from server (Forbidden)", "cannot list resource \"configmaps\"", user];
     ran.expect(1).telling(&words).silent();
 }
 
-/// The API server does not know who it is.
+/// Fails the test unless the API server rejected the credentials.
 #[track_caller]
 fn is_unauthorized(ran: Ran) {
     ran.expect(1).telling(&["You must be logged in to the server"]).silent();
@@ -66,7 +67,7 @@ fn kubectl_is_who_the_daemon_says_and_may_do_what_a_binding_of_a_group_says() {
     is_forbidden(cluster.run(&alice, &["get", "configmaps", "--namespace=default"]), ALICE);
     cluster.kubectl.run_helm(&alice, &["list", "--namespace=web"]).expect(0);
 
-    // The plugin alone made all of this one user's: nothing was asked without a token, and one review did for all.
+    // Every request carried the plugin's token, and a single review covered all of them.
     let asked = cluster.api.take_asked();
     let is_alice = |name: &str| name == ALICE;
     assert!(
@@ -78,7 +79,7 @@ fn kubectl_is_who_the_daemon_says_and_may_do_what_a_binding_of_a_group_says() {
     assert!(names.iter().all(|secret| !log.contains(secret)), "a token is logged");
 }
 
-/// The token for the cluster that `infra` keeps.
+/// The cluster's audience token that `infra` caches.
 fn token_in(user: &User) -> String {
     let kept: Value = serde_json::from_str(&user.file("sessions.json").expect("a session")).expect("JSON");
     let session = kept.get("sessions").and_then(|sessions| sessions.as_object()?.values().next());
@@ -116,7 +117,7 @@ fn a_group_of_the_provider_that_is_called_like_one_of_kubernetes_own_gives_nothi
         ["infra:system:masters", "infra:system:authenticated", "infra:masters", "system:authenticated"];
     assert_eq!(who["groups"], json!(expected));
 
-    // Nor does a name, where users are called by it.
+    // The prefix also protects against names, if the service uses the subject as name.
     let by_subject = |services: &str| format!("{}    username: subject\n", open_to_all(services));
     let Some(cluster) = Cluster::start_with(by_subject) else { return };
     let mallory = cluster.sign_in("mallory", &[("sub", json!("system:admin"))]);
@@ -131,7 +132,7 @@ fn an_address_that_nobody_vouches_for_is_nobodys_name() {
     let mallory = cluster.sign_in("mallory", &unverified);
     assert_eq!(cluster.whoami(&mallory)["username"], "infra:sub-mallory");
 
-    // Where addresses are names, a token from before is refused.
+    // Once addresses are names, the API server rejects an earlier token.
     cluster.daemon.change(|configuration| {
         configuration.more = configuration.more.replace("    username: subject\n", "");
     });
@@ -144,7 +145,7 @@ fn an_address_that_nobody_vouches_for_is_nobodys_name() {
     assert!(cluster.api.log().contains(reason), "{}", cluster.api.log());
     is_listed(cluster.run(&cluster.sign_in("alice", &[]), &LIST));
 
-    // And there is none anew, whatever a provider says in the place of vouching.
+    // The daemon issues no new token without `email_verified: true`.
     cluster.api.take_asked();
     for vouched in [json!(false), Value::Null, json!("false"), json!(0)] {
         let claims = [("email", json!("alice@example.test")), ("email_verified", vouched)];
@@ -157,7 +158,7 @@ fn an_address_that_nobody_vouches_for_is_nobodys_name() {
 #[test]
 fn a_session_that_was_ended_is_refused_once_the_api_server_forgets_it() {
     let Some(mut cluster) = Cluster::start() else { return };
-    // What the webhook's cache lets in is kept once more, for ten seconds from then.
+    // The API server caches an accepted token for another ten seconds after the webhook's cache.
     let still_let_in: [(Duration, &[u64]); 2] =
         [(Duration::from_secs(1), &[0, 9]), (Duration::from_mins(2), &[0, 119, 9])];
     for (ttl, pauses) in still_let_in {
@@ -168,12 +169,12 @@ fn a_session_that_was_ended_is_refused_once_the_api_server_forgets_it() {
         let shown = token_in(&alice);
         alice.infra(["logout"]).run().expect(0);
 
-        // `kubectl` has nothing to show any more.
+        // `kubectl` no longer gets a token.
         cluster.api.take_asked();
         cluster.run(&alice, &LIST).expect(1).telling(&["infra login", "failed with exit code 3"]);
         assert_eq!(cluster.api.take_asked(), []);
 
-        // Who kept the token is let in until the API server asks again.
+        // A copied token works until the API server sends its next review.
         for seconds in pauses {
             cluster.api.let_pass(Duration::from_secs(*seconds));
             is_listed(cluster.run_with_token(&alice, &shown, &LIST));
@@ -194,7 +195,7 @@ fn session_that_was_ended_elsewhere_opens_no_cluster() {
     cluster.api.let_pass(ACCEPTED);
     cluster.run(&alice, &LIST).expect(1).telling(&["was ended", "infra login", "failed with exit code 3"]);
     is_unauthorized(cluster.run_with_token(&alice, &kept, &LIST));
-    // It says itself what helps.
+    // `infra login` alone restores access.
     alice.infra(["status"]).run().expect(3);
     login::succeed(&alice, &cluster.daemon, &cluster.provider);
     is_listed(cluster.run(&alice, &LIST));
@@ -211,7 +212,7 @@ fn what_is_for_others_opens_no_cluster() {
     let alice = cluster.sign_in("alice", &[]);
     is_listed(cluster.run(&alice, &LIST));
 
-    // A kubeconfig that names another cluster's service.
+    // A kubeconfig with the service of another cluster.
     cluster.configure(&alice, "stage");
     is_unauthorized(cluster.run(&alice, &LIST));
     let (api, session) = (cluster.daemon.api(), login::token(&alice));
@@ -222,7 +223,7 @@ fn what_is_for_others_opens_no_cluster() {
     for refused in [&session, &for_wiki, &changed, "infra_aud_", "none"] {
         is_unauthorized(cluster.run_with_token(&alice, refused, &LIST));
     }
-    // Without any, somebody is nobody, and a token that is not good is worse than none.
+    // A request without a token is anonymous; a request with an invalid token is rejected.
     let client = browser::client(&[cluster.api.authority_file()]).expect("a client");
     let ask = |path: &str| client.get(format!("{}{path}", cluster.api.address()));
     assert_eq!(Answered::of(ask("/version")).status, 200);
@@ -237,14 +238,14 @@ fn a_daemon_that_is_away_leaves_nobody_signed_in_and_nobody_to_sign_in_again() {
     let alice = cluster.sign_in("alice", &[]);
     is_listed(cluster.run(&alice, &LIST));
     cluster.daemon.kill();
-    // Whom the API server knows from a moment ago it still lets in.
+    // The API server still accepts a token from its cache.
     is_listed(cluster.run(&alice, &LIST));
     cluster.api.let_pass(ACCEPTED);
     is_unauthorized(cluster.run(&alice, &LIST));
     is_unauthorized(cluster.run(&alice, &["auth", "whoami"]));
     assert!(cluster.api.log().contains("Connection refused"), "{}", cluster.api.log());
 
-    // A failure is not kept.
+    // Failures are not cached.
     cluster.daemon.start_again();
     is_listed(cluster.run(&alice, &LIST));
 }
@@ -263,7 +264,7 @@ fn an_api_server_that_is_set_up_wrongly_lets_nobody_in_and_says_why() {
         (webhook("cluster", &file.replace("/prod/", "/stage/")), "404"),
     ];
     let right = cluster.flags.webhook.clone();
-    // client-go's own judgement of the daemon's certificate.
+    // Control: client-go accepts the daemon's certificate.
     cluster.kubectl.get(&right, "/v1/server").expect(0);
     let authority = cluster.daemon.directory().join("authority");
     let refused = cluster.kubectl.get(&authority, "/v1/server").expect(1);
@@ -340,12 +341,12 @@ fn a_real_api_server_is_reached_by_the_plugin_where_one_is_given() {
     let [Some(address), Some(token), Some(authority)] = names.map(variable) else {
         return skip::told("no API server is given in INFRA_TEST_KUBERNETES_URL, _TOKEN and _CA");
     };
-    // It cannot ask a daemon that lives for this test.
+    // An existing API server cannot use this test's daemon.
     let Some(cluster) = Cluster::start() else { return };
     is_refused_there(&cluster, &address, &authority, &token);
 }
 
-/// The plugin's token reaches an API server that does not know this daemon, and is refused, where one of its own is taken.
+/// Shows that the plugin's token reaches a real API server, which rejects it, while it accepts its own token.
 #[track_caller]
 fn is_refused_there(cluster: &Cluster, address: &str, authority: &str, own_token: &str) {
     let whoami = ["auth", "whoami"];

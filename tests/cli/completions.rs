@@ -1,4 +1,4 @@
-//! TAB in real shells: commands, options, and the servers and providers that are known here.
+//! TAB in real shells: completes commands, options, and known servers and providers.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use infra_harness::{generated, peers, wait};
 
 const PROMPT: &str = "ready>";
 
-/// What is typed before TAB, and what the line is then.
+/// The text before TAB, and the line after it.
 const LINES: [(&str, &str); 7] = [
     ("infra log", "infra log"),
     ("infra stat", "infra status"),
@@ -70,13 +70,13 @@ fn elvish_completes_what_is_known_here() {
     complete(&elvish("").installed("elvish"), &COMMANDS);
 }
 
-/// A command that `infra` runs is completed as one, and so are its files.
+/// A command for `infra` to run is completed as a command, and so are its files.
 const COMMANDS: [(&str, &str); 2] = [
     ("infra exec --audience a -- sha256s", "infra exec --audience a -- sha256sum"),
     ("infra exec --audience a -- ls /sr", "infra exec --audience a -- ls /srv/"),
 ];
 
-/// What packages install, of both programs.
+/// Lines for the packaged scripts of both programs.
 const WRITTEN: [(&str, &str); 2] =
     [("infra status --off", "infra status --offline"), ("infrad check --li", "infrad check --live")];
 
@@ -87,7 +87,7 @@ fn the_scripts_of_packages_complete_both_programs() {
     }
 }
 
-/// A script that packages install.
+/// The path of a packaged script.
 fn script(name: &str) -> String {
     let files = generated::files_of("completions");
     let file = files.into_iter().find(|file| file.ends_with(name)).expect(name);
@@ -117,7 +117,7 @@ fn packaged_elvish() -> Shell {
 fn a_completion_asks_nobody_and_changes_nothing() {
     let Some(strace) = peers::find_program("strace") else { return };
     let user = acquainted();
-    // It would be repaired, and said so, by every command.
+    // Any other command would repair this file and report it.
     fs::write(user.infra_home().join("sessions.json"), "{\"version\":1,").expect("the user's own file");
     let before = files_with_modes(user.home());
     let ran = Command::new(strace)
@@ -147,14 +147,14 @@ fn what_cannot_be_completed_says_nothing_into_the_line_that_is_typed() {
         let ran = user.infra(words).env("INFRA_COMPLETE", shell).run();
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{shell} {words:?}");
     }
-    // Where its own settings are not good, names are missing, and nothing else.
+    // Invalid settings only remove names from the candidates.
     let call =
         user.infra(["--", "infra", "use", ""]).env("INFRA_COMPLETE", "fish").env("INFRA_TOKEN", "nonsense");
     let ran = call.run().expect(0);
     assert_eq!((ran.stdout.contains("example"), ran.stderr.as_str()), (false, ""), "{ran}");
 }
 
-/// Somebody who has been at two servers.
+/// A user with two known servers.
 fn acquainted() -> User {
     let user = User::new();
     let server = |provider: &str| {
@@ -168,12 +168,12 @@ fn acquainted() -> User {
     });
     fs::create_dir(user.infra_home()).expect("the user's own folder");
     fs::write(user.infra_home().join("config.json"), config.to_string()).expect("the user's own file");
-    // That it is one that the program reads: this fails where it does not know the server.
+    // Control: the program reads this configuration, so it knows the server.
     user.infra(["use", "infra.example.com"]).run().expect(0);
     user
 }
 
-/// A shell that shows its prompt, and how it is started.
+/// A shell with a visible prompt, and the command that starts it.
 struct Shell {
     user: User,
     command: Vec<String>,
@@ -188,7 +188,7 @@ impl Shell {
         Self { command: command(&path.display().to_string()), user }
     }
 
-    /// The file of its program; `None`, said loudly, where it is not installed.
+    /// The path of its program. Returns `None` and reports a skip if it is not installed.
     fn program(&self) -> Option<String> {
         let name = self.command.first()?;
         if name.starts_with('/') {
@@ -197,7 +197,7 @@ impl Shell {
         Some(peers::find_program(name)?.display().to_string())
     }
 
-    /// Starts it as its user.
+    /// Starts the shell as its user.
     fn screen(&self, command: &[&str], path: &str) -> Option<Screen> {
         let home = self.user.home().display().to_string();
         let variables = [
@@ -211,7 +211,7 @@ impl Shell {
         Screen::start(command, &variables, 100, 30)
     }
 
-    /// With the one line that `infra completions --help` has for this shell.
+    /// Applies the setup line of `infra completions --help` for this shell.
     fn installed(self, name: &str) -> Self {
         let help = self.user.infra(["completions", "--help"]).run().expect(0).stdout;
         let lines: Vec<&str> = help.lines().map(str::trim).collect();
@@ -279,8 +279,8 @@ fn powershell() -> Shell {
     })
 }
 
-/// Types each line, presses TAB, and waits for what the line has to be then; where nothing is added, for both commands
-/// that it can become.
+/// Types each line, presses TAB and waits for the expected line. If TAB adds nothing, expects both candidate
+/// commands.
 #[track_caller]
 fn complete(shell: &Shell, lines: &[(&str, &str)]) {
     let Some(program) = shell.program() else { return };
@@ -295,7 +295,7 @@ fn complete(shell: &Shell, lines: &[(&str, &str)]) {
         screen.wait_for("what was typed", |text| shows_line(text, typed).then_some(()));
         screen.press("Tab");
         if typed == completed {
-            // Readline shows a choice at the second time only.
+            // Readline shows candidates only after the second TAB.
             screen.press("Tab");
             screen.wait_for("the choice", |text| {
                 let offered: Vec<&str> = text.split_whitespace().collect();
@@ -304,7 +304,7 @@ fn complete(shell: &Shell, lines: &[(&str, &str)]) {
         } else {
             screen.wait_for(completed, |text| shows_line(text, completed).then_some(()));
         }
-        // An empty line again. In elvish, Ctrl-L is something else, and a choice is left with Ctrl-C.
+        // Clear the line. In elvish, Ctrl-L has another meaning, and Ctrl-C leaves the list of candidates.
         let keys = match (command.contains(&"-rc"), typed == completed) {
             (true, true) => &["C-c"][..],
             (true, false) => &["C-u"],
@@ -323,16 +323,16 @@ fn wait_for_prompt(screen: &Screen) {
     });
 }
 
-/// Whether this is what stands behind the prompt, and nothing after it.
+/// Returns `true` if exactly this line follows the prompt.
 fn shows_line(text: &str, line: &str) -> bool {
     let expected = format!("{PROMPT} {line}");
     text.lines().any(|shown| shown.trim_end() == expected)
 }
 
-/// What each name would make, were any part of it run.
+/// The file that appears if a shell runs any part of a hostile name.
 const RAN: &str = "ran";
 
-/// Names of files, which anybody may have made where somebody works.
+/// File names that another user can create in a working directory.
 const HOSTILE: [&str; 17] = [
     "$(touch ran)",
     "`touch ran`",
@@ -353,7 +353,7 @@ const HOSTILE: [&str; 17] = [
     "\u{1b}[2J$(touch ran)",
 ];
 
-/// What is followed by the name of a file.
+/// Lines before a file name.
 const FILES: [&str; 4] = [
     "infra login --ca-file ",
     "infra kubernetes configure x --kubeconfig ",
@@ -361,7 +361,7 @@ const FILES: [&str; 4] = [
     "infra exec --audience a -- cat ",
 ];
 
-/// What a server may have called its identity providers, as it is stored.
+/// Stored provider names, as a hostile server chooses them.
 const PROVIDERS: [&str; 5] = ["$(touch ran)", "`touch ran`", "a;touch ran;", "\nline", "(touch ran)"];
 
 #[test]
@@ -407,7 +407,7 @@ fn zsh_asks_for_a_fingerprint_without_a_word() {
     assert!(!session.screen.text().contains("not found"), "{}", session.screen.text());
 }
 
-/// A shell in a folder of its own, with programs in `PATH` that write down what they are given.
+/// A shell in its own folder, with programs in `PATH` that record their arguments.
 struct Session {
     screen: Screen,
     folder: tempfile::TempDir,
@@ -428,7 +428,7 @@ impl Session {
             );
             executable(&programs.join(name), &text);
         }
-        // A value's name in the help was run as a program, once.
+        // A shell once ran a value name from the help as a program.
         executable(
             &programs.join("HEX"),
             &format!("#!/bin/sh\ntouch {}\n", folder.path().join(RAN).display()),
@@ -449,17 +449,18 @@ impl Session {
         Some(session)
     }
 
-    /// Types a line, presses TAB and Enter, and answers with what the program was given, if it was started.
+    /// Types a line, presses TAB and Enter, and returns the arguments of the program, if it started.
     fn press_tab_and_enter(&self, typed: &str) -> Option<Vec<String>> {
         wait_for_prompt(&self.screen);
         self.screen.enter(typed);
         self.screen.wait_for("what was typed", |text| text.contains(typed.trim_end()).then_some(()));
         self.screen.press("Tab");
-        // Where there is a candidate it is seen; a shell that is given all keys at once may take Enter for the line alone.
+        // Wait until a candidate appears, because a shell that gets all keys at once may apply Enter to the
+        // typed line.
         let _ = wait::until(Duration::from_secs(2), || {
             (!shows_line(&self.screen.text(), typed.trim_end())).then_some(())
         });
-        // Some shells have one candidate chosen from a list first.
+        // In some shells, the first Enter picks a candidate from a list.
         self.screen.press("Enter");
         self.screen.press("Enter");
         let number = self.prompts.replace(self.prompts.get() + 1);
@@ -471,7 +472,7 @@ impl Session {
             self.screen.press("Enter");
             let is_over = wait::until(Duration::from_secs(4), || end.exists().then_some(())).is_some();
             if !is_over {
-                // The shell waits for more of the line.
+                // The shell waits for the rest of a command.
                 self.screen.press("C-c");
             }
             is_over
@@ -488,7 +489,7 @@ impl Session {
     }
 }
 
-/// Whether a file of this name is in a folder, or in one below it.
+/// Returns `true` if a file of this name is anywhere below the folder.
 fn holds(folder: &Path, name: &str) -> bool {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries
@@ -503,8 +504,8 @@ fn executable(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("our own file");
 }
 
-/// TAB and Enter after what completes files, and after what completes names of a server. With `exactly`, the program is
-/// given the names as they are.
+/// Presses TAB and Enter after commands that complete files or names from a server, and expects that nothing
+/// hostile runs. With `exactly`, the program must get the exact names.
 #[track_caller]
 fn runs_nothing_hostile(shell: &Shell, lines: &[&str], exactly: bool) {
     plant_providers(&shell.user);
@@ -524,7 +525,7 @@ fn runs_nothing_hostile(shell: &Shell, lines: &[&str], exactly: bool) {
     session.assert_nothing_ran("--provider");
 }
 
-/// Servers whose providers have hostile names, beside the one that is known already.
+/// Adds servers whose providers have hostile names, in addition to the known one.
 fn plant_providers(user: &User) {
     let path = user.infra_home().join("config.json");
     let text = fs::read_to_string(&path).expect("the user's own file");

@@ -1,4 +1,4 @@
-//! `infrad dev -- COMMAND`: everything on loopback for one command, and nothing left behind.
+//! `infrad dev -- COMMAND`: a complete setup on loopback for one command, removed afterwards.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

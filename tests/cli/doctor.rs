@@ -1,5 +1,5 @@
-//! `infra doctor`: what is well is said to be well, what is wrong is told with what to do, nothing is changed, and no
-//! secret is told.
+//! `infra doctor` reports correct parts as ok and wrong parts with a hint. It changes nothing and shows no
+//! secret.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::secret_service::SecretService;
 use serde_json::{Value, json};
 
-/// Servers are waited for 12 s, then providers as long.
+/// All servers share a timeout of 12 s; all providers then share another one.
 const BOUND: Duration = Duration::from_secs(16);
 
 /// Alice, signed in, on a machine that trusts the provider.
@@ -42,7 +42,7 @@ impl Scene {
         self.alice.infra(words).env("SSL_CERT_FILE", self.provider.authority_file())
     }
 
-    /// The checks of `infra doctor --json` by name, once it ended with this code.
+    /// Runs `infra doctor --json`, which must exit with this code, and returns the checks by name.
     #[track_caller]
     fn checks(&self, code: i32, change: impl FnOnce(Call<'_>) -> Call<'_>) -> BTreeMap<String, Value> {
         let ran = change(self.doctor(&["--json"])).run().expect(code);
@@ -50,7 +50,7 @@ impl Scene {
         checks(&ran)
     }
 
-    /// Fails the test unless this check alone found something wrong, and says all these words.
+    /// Fails the test unless exactly this check is wrong, with all these words.
     #[track_caller]
     fn only_wrong(&self, name: &str, words: &[&str], change: impl FnOnce(Call<'_>) -> Call<'_>) {
         let checks = self.checks(1, change);
@@ -168,7 +168,7 @@ fn a_daemon_that_is_away_is_told_as_that_and_its_trust_as_not_known() {
     scene.only_wrong("server", &["cannot be reached", "Connection refused"], |call| call);
     let checks = scene.checks(1, |call| call);
     assert_eq!(checks["trust"]["status"], "skipped");
-    // Of its providers nothing is known, and the usual ports are looked at.
+    // The providers are unknown, so the doctor checks the usual ports.
     assert!(!checks.contains_key("provider"), "{checks:#?}");
 }
 
@@ -183,7 +183,7 @@ fn a_server_that_is_another_is_told_as_that() {
     }
     scene.only_wrong("trust", &["not the server that is known here", "infra trust"], |call| call);
     assert_eq!(impostor.received(), 0);
-    // One that nobody knows yet.
+    // An unknown server.
     let daemon = Daemon::start(&scene.provider);
     let ran = scene.doctor(&["--json", &daemon.origin()]).run().expect(1);
     assert!(checks(&ran)["trust"]["try"].as_str().is_some_and(|hint| hint.contains("infra login")), "{ran}");
@@ -216,7 +216,7 @@ fn a_provider_is_told_as_what_it_is() {
     scene.only_wrong("provider", &["not trusted on this machine"], |call| {
         call.env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
     });
-    // A sign-in page of a network, for one.
+    // For example, the sign-in page of a network.
     scene.provider.misbehave(Misbehaviour::default().answer(Endpoint::Discovery, |answer| {
         *answer = Answer::text(200, "<h1>Welcome to the hotel</h1>");
     }));
@@ -278,7 +278,7 @@ fn the_keyring_is_wrong_only_where_a_copy_is_wanted() {
     service.freeze();
     scene.only_wrong("keyring", &["did not answer within 3 s"], |call| service.joined(call));
     service.joined(scene.alice.infra(["logout"])).run().expect(0);
-    // Wanted at the next login, which would find the same.
+    // The next login would need the keyring and hit the same problem.
     scene.only_wrong("keyring", &["the next login", "did not answer"], |call| service.joined(call));
 }
 
@@ -310,7 +310,7 @@ fn servers_that_hang_are_given_up_together() {
     assert_eq!(ran.stdout.matches("it cannot be reached").count(), 2, "{ran}");
 }
 
-/// Everything below `directory`: names, modes, times of change and contents.
+/// Everything below `directory`: names, modes, modification times and contents.
 fn snapshot(directory: &Path) -> BTreeMap<String, (u32, i64, i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(directory).expect("a directory").flatten() {

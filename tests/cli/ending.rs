@@ -1,4 +1,4 @@
-//! A session that is about to end is mentioned by other commands: where somebody reads it, once, and nowhere else.
+//! Other commands mention a session that expires soon: once, and only at a terminal.
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
@@ -47,7 +47,7 @@ fn a_script_is_told_nothing_however_often_it_asks() {
         let ran = alice.infra(["token"]).run().expect(0);
         assert_eq!(ran.stderr, "", "{ran}");
     }
-    // The token of the environment is not the stored one.
+    // The token in the environment is not the stored one.
     let token = login::token(&alice);
     let call = alice.infra(["token"]).env("INFRA_TOKEN", &token).env("INFRA_SERVER", daemon.origin());
     assert_eq!(mentions(&call.start_in_terminal().wait().expect(0)), 0);
@@ -94,7 +94,8 @@ fn mentions(ran: &Ran) -> usize {
     ran.stderr.matches(MENTIONED).count()
 }
 
-/// Stores that the session, of twelve hours, ends in `left` by the clock here, and that the daemon's is `offset` s ahead.
+/// Stores that the session of twelve hours expires in `left` by the local clock, and that the daemon's clock
+/// is `offset` seconds ahead.
 fn ends_in(user: &User, left: SignedDuration, offset: i64) {
     #[expect(clippy::disallowed_methods, reason = "the program that is tested goes by this clock")]
     let now = Timestamp::now();

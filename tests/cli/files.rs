@@ -1,5 +1,5 @@
-//! The files of `~/.infra` on disks that are full or read-only, and in the hands of others: nothing is torn, nothing that
-//! was there is lost, and nobody is told that something was done which was not.
+//! `~/.infra` on full and read-only disks, and owned by other users: files stay complete, existing data
+//! survives, and no message reports success for a failed operation.
 
 use infra_harness::daemon::Daemon;
 use infra_harness::disk::Disk;
@@ -9,7 +9,7 @@ use infra_harness::provider::Provider;
 use infra_harness::skip;
 use infra_shared::api::ProblemCode;
 
-/// Room for the files of `~/.infra`, and little more.
+/// Slightly more than the size of the files in `~/.infra`.
 const KILOBYTES: u32 = 128;
 
 #[test]
@@ -29,7 +29,7 @@ fn a_login_that_cannot_be_stored_is_ended_again_and_takes_no_session_away() {
     assert_eq!(std::fs::read(disk.path(".infra/sessions.json")).expect("a session"), before);
     assert_eq!(alice.infra(["token"]).inside(&disk).run().expect(0).stdout, token);
     alice.infra(["status", "--quiet"]).inside(&disk).run().expect(0);
-    // The session that nobody could keep is not left behind at the daemon.
+    // The daemon does not keep the session that could not be stored.
     let log = daemon.complete_log();
     assert_eq!(log.matches("logged in").count(), log.matches("logged out").count() + 1, "{log}");
 
@@ -77,7 +77,7 @@ fn a_read_only_home_is_read() {
     daemon.stop();
     let ran = alice.infra(["logout"]).inside(&disk).run().expect(1);
     assert!(ran.stderr.contains("Read-only file system"), "{ran}");
-    // It did not say that it was forgotten: it was not.
+    // The failed sign-out kept the session.
     alice.infra(["token"]).inside(&disk).run().expect(0);
 }
 

@@ -1,4 +1,4 @@
-//! `completions/` and `man/`: what the arguments of `infra` are now, and pages that no reader of manuals complains about.
+//! `completions/` and `man/` match the argument definitions, and manual page readers report no warnings.
 
 use clap::CommandFactory;
 use infra_cli::arguments::Arguments;

@@ -1,4 +1,4 @@
-//! Help that teaches: examples that work as they stand, colour where it is wanted, and lines that fit the terminal.
+//! Help: examples that work verbatim, correct use of colour, and lines that fit the terminal.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -73,7 +73,7 @@ fn the_examples_work_as_they_stand() {
             .clone_into(&mut configuration.more);
     });
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
-    // The service of the examples is the daemon, which is to say whose token it was shown.
+    // The daemon plays the examples' service, and answers who a token belongs to.
     fs::write(alice.home().join(".curlrc"), "insecure\nsilent\nfail\nmax-time = 10\n")
         .expect("the user's own file");
     let deploy = alice.home().join("deploy");
@@ -102,7 +102,7 @@ fn the_examples_work_as_they_stand() {
     for command in COMMANDS.into_iter().filter(|command| *command != "completions").map(Some).chain([None]) {
         login::succeed(&alice, &daemon, &provider);
         for example in examples(&long_help(command)) {
-            // Two are for other places than this: a terminal without a browser, and a file that the operator sent.
+            // Two examples need something else: a terminal without a browser, and a file from the operator.
             if !example.contains("--no-browser") && !example.contains("ca.pem") {
                 ran.push(run(&example).expect(0));
             }
@@ -143,7 +143,7 @@ fn colour_is_shown_where_it_is_wanted_and_nowhere_else() {
         (&[("COLOR", "always")], true),
         (&[("CLICOLOR_FORCE", "1"), ("COLOR", "never")], false),
     ];
-    // `COLOR` stands for the option here.
+    // `COLOR` represents the `--color` option.
     let call = |words: &[&str], variables: &[(&str, &str)]| {
         let option = variables.iter().filter(|(name, _)| *name == "COLOR");
         let option: Vec<String> = option.map(|(_, value)| format!("--color={value}")).collect();
@@ -182,7 +182,7 @@ fn lines_fit_narrow_and_wide_terminals() {
             "status a.test",
         ] {
             let Some((text, unbroken)) = shown(call, width) else { return };
-            // A terminal breaks only what is there to be pasted: a fingerprint, an address, a line that is typed.
+            // The terminal may only wrap text for pasting: a fingerprint, an address or a command.
             for whole in unbroken.lines().map(str::trim_end).filter(|line| line.chars().count() > width) {
                 let is_one = !whole.trim_start().trim_matches('`').contains(' ')
                     || whole.trim_start().starts_with('`');
@@ -193,7 +193,8 @@ fn lines_fit_narrow_and_wide_terminals() {
     }
 }
 
-/// What `infra` shows in a terminal of this width: as it is seen, and with the lines that the terminal broke whole.
+/// Runs `infra` in a terminal of this width. Returns the visible text, and the text with wrapped lines
+/// joined.
 fn shown(call: &str, width: usize) -> Option<(String, String)> {
     let alice = User::new();
     let home = alice.home().display().to_string();
@@ -204,7 +205,7 @@ fn shown(call: &str, width: usize) -> Option<(String, String)> {
     Some((screen.text(), screen.unbroken()))
 }
 
-/// The lines of a help that are there to be typed.
+/// The command lines in a help text.
 fn examples(help: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in examples_as_shown(help) {

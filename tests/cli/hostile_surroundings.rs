@@ -1,5 +1,5 @@
-//! Hostile surroundings: odd variables, odd working directories, somebody else's home. The program does what it should or
-//! says why not, and takes nothing from where it happens to be run.
+//! Hostile environments: odd variables, odd working directories, another user's home. `infra` works or
+//! reports the reason, and uses no file from the working directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
@@ -16,7 +16,7 @@ use infra_harness::program::{Ran, RecordingBrowser, User, built, files_with_mode
 use infra_harness::provider::Provider;
 use infra_harness::{peers, skip};
 
-/// A user that is neither root nor anybody who works here.
+/// A user ID that is neither root nor a regular user.
 const NOBODY: u32 = 65_534;
 
 struct Scene {
@@ -39,15 +39,16 @@ impl Scene {
     }
 }
 
-/// A value of a variable; `None` where it is not set.
+/// The value of a variable; `None` if unset.
 type Value = Option<&'static [u8]>;
 
-/// A surrounding, the exit code of `infra status` in it, and words that it then says.
+/// Variables, the exit code of `infra status` with them, and words that it must print.
 struct Row(&'static [(&'static str, Value)], i32, &'static str);
 
 const FINE: i32 = 0;
 
-/// Each is tried alone. `HOME`, `INFRA_HOME`, `PATH`, `LANG` and `TZ` are those of a user who is signed in otherwise.
+/// Each row is tested alone. `HOME`, `INFRA_HOME`, `PATH`, `LANG` and `TZ` are otherwise those of a signed-in
+/// user.
 #[rustfmt::skip]
 const MATRIX: [Row; 52] = [
     Row(&[("HOME", None)], FINE, ""),
@@ -153,12 +154,12 @@ fn odd_browsers_open_nothing_and_the_address_is_printed() {
             &daemon.fingerprint(),
             "--no-keyring",
             "--timeout",
-            // The browser of a program that fails may come late.
+            // The fallback after a failing browser may take longer.
             if named == "false" { "6s" } else { "1s" },
         ];
         let ran =
             alice.infra(words).env("BROWSER", named).in_directory(planted.path()).run().expect(6).silent();
-        // `true` says that it opened it: nobody can know better.
+        // `true` reports success, so `infra` cannot know that no browser opened.
         assert_eq!(ran.stderr.contains(provider.issuer()), named != "true", "{named}\n{ran}");
     }
     assert_eq!(files_with_modes(planted.path()), before, "a shell ran");
@@ -199,7 +200,7 @@ fn odd_streams_limits_and_directories_stop_nothing() {
 #[test]
 fn nothing_is_left_in_the_home_of_another_user() {
     let scene = Scene::signed_in();
-    // As `sudo` does that keeps `HOME`: another user's home, and root's rights.
+    // Like `sudo` with `HOME` preserved: another user's home and root's rights.
     let bob = User::new();
     if chown(bob.home(), Some(NOBODY), None).is_err() {
         return skip::told("only root can give files away");
@@ -226,7 +227,7 @@ fn nothing_is_left_in_the_home_of_another_user() {
     assert!(doctor.stdout.contains("wrong  files") && doctor.stdout.contains("another user"), "{doctor}");
     assert_eq!(files_with_modes(bob.home()).lines().count(), 1, "{}", files_with_modes(bob.home()));
 
-    // And where there is one already.
+    // Also with an existing directory.
     fs::create_dir(bob.infra_home()).expect("a directory");
     fs::set_permissions(bob.infra_home(), Permissions::from_mode(0o755)).expect("root may");
     chown(bob.infra_home(), Some(NOBODY), None).expect("root may");
@@ -291,7 +292,7 @@ fn status_says_why_in_a_line_although_it_is_quiet() {
     line(&alice, &[], 3, "you are not signed in");
 }
 
-/// Runs its words with a standard output whose reader is gone before they start.
+/// Runs a command after the reader of its standard output is gone.
 const CLOSED_PIPE: &str = "exec 3> >(:); wait $!; exec \"$@\" >&3";
 
 #[test]
@@ -352,7 +353,7 @@ fn a_home_without_locks_or_synced_directories_works() {
     let what = "no-locks no-directory-sync";
     let ran = odd.without(what, login::call(&alice, &daemon)).browser(&browser).run().expect(0);
     assert!(ran.stderr.contains("one `infra login` at a time"), "{ran}");
-    // Changes at the same time keep the files whole.
+    // Concurrent changes keep the files intact.
     let running: Vec<_> = (0..8)
         .map(|number| {
             let origin = daemon.origin();
@@ -373,13 +374,13 @@ fn a_home_without_locks_or_synced_directories_works() {
 fn a_home_that_cannot_be_made_is_told_with_infra_home() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
-    // Nobody makes directories there, whoever asks.
+    // No user can create directories there.
     let ran = login::call(&alice, &daemon).env("INFRA_HOME", "/sys/infra").run().expect(1);
     assert!(ran.stderr.contains("/sys/infra") && ran.stderr.contains("set `INFRA_HOME` to"), "{ran}");
     if !rustix::process::geteuid().is_root() {
         return skip::told("only root can be another user");
     }
-    // A volume of a pod: root's, and its group's to write.
+    // Like the volume of a pod: owned by root, writable by its group.
     let volume = tempfile::tempdir().expect("a directory");
     let (place, program) = (volume.path().join("volume"), volume.path().join("infra"));
     fs::copy(built("infra"), &program).expect("a copy");

@@ -1,5 +1,5 @@
-//! Hundreds of hostile texts in every field that a server or an identity provider controls: shown as letters, in the
-//! terminal, in JSON, in the log and on the page in the browser, and nothing else comes of them.
+//! Hundreds of hostile texts in every field of a server or an identity provider: terminal, JSON, log and
+//! browser page show them as plain text, without side effects.
 
 use infra_harness::daemon::{Daemon, MANY_LOGINS};
 use infra_harness::hostile_daemon::{Answers, HostileDaemon, Words};
@@ -10,9 +10,9 @@ use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
-/// Every text comes first once in so many; the fields that follow take the next ones.
+/// Each round starts with a text this many after the previous one, and later fields use the following texts.
 const STEP: usize = 5;
-/// Two cores are enough for two.
+/// One worker per core.
 const WORKERS: usize = 2;
 
 #[test]
@@ -34,7 +34,7 @@ fn what_a_server_says_is_shown_as_text_in_the_terminal_the_json_and_the_page() {
     });
 }
 
-/// The login tells who is signed in, in the terminal and on the page.
+/// The terminal and the page show the signed-in user.
 fn sign_in(alice: &User, daemon: &HostileDaemon, words: Words, tags: &[String]) {
     daemon.say(words, Answers::Sessions);
     assert_inert_ran(&log_in(alice, daemon).expect(0).telling(&["logged in to https://127.0.0.1:"]));
@@ -44,7 +44,7 @@ fn sign_in(alice: &User, daemon: &HostileDaemon, words: Words, tags: &[String]) 
     assert_eq!(self::tags(&page), tags, "a text became a part of the page\n{page}");
 }
 
-/// `status` tells who is signed in; its JSON holds exactly what the server said.
+/// `status` shows the signed-in user; its JSON contains exactly the server's texts.
 fn look(alice: &User, daemon: &HostileDaemon, words: &Words) {
     daemon.say(words.clone(), Answers::Sessions);
     let status = alice.infra(["status"]).run().expect(0);
@@ -58,7 +58,7 @@ fn look(alice: &User, daemon: &HostileDaemon, words: &Words) {
     assert_eq!(status.json().get("user"), Some(&words.clone().user()));
 }
 
-/// What the server says went wrong is told.
+/// `infra` shows the server's errors.
 fn are_told(alice: &User, daemon: &HostileDaemon, words: &Words, number: usize) {
     let (code, status, exit) = match number % 3 {
         0 => ("unavailable", 503, 4),
@@ -83,7 +83,7 @@ fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
     let mut taken = 0;
     for (number, texts) in texts.chunks(4).enumerate() {
         let is_long = texts.iter().any(|text| text.len() > 1000);
-        // Groups decide who may do what: one that cannot be taken over refuses the login, so they come alone.
+        // A group that cannot be accepted rejects the login, so hostile groups are tested separately.
         let in_groups = number % 3 == 0;
         let texts = texts.to_vec();
         provider.misbehave(Misbehaviour::default().id_token(move |draft| {
@@ -104,7 +104,7 @@ fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
     }
     assert!(taken > texts.len() / 8, "hardly any login was taken: {taken}");
 
-    // The last of them, through `infra`.
+    // One login through `infra`.
     provider.misbehave(Misbehaviour::default().claim("name", json!("\u{1b}]0;x\u{7}<b>Al\u{202e}ice</b>")));
     assert_inert_ran(&infra_harness::login::succeed(&alice, &daemon, &provider));
     assert_inert_ran(&alice.infra(["status"]).run().expect(0));
@@ -119,7 +119,7 @@ fn what_a_provider_says_went_wrong_reaches_the_log_and_the_answer_as_text() {
     });
     let texts = all();
     for (number, texts) in texts.chunks(10).enumerate() {
-        // No more refused codes are sent to a provider in a minute.
+        // The daemon sends at most this many rejected codes per minute to a provider.
         if number > 0 && number % 25 == 0 {
             daemon.restart();
         }
@@ -143,7 +143,7 @@ fn what_a_provider_says_went_wrong_reaches_the_log_and_the_answer_as_text() {
     assert_inert(&daemon.complete_log());
 }
 
-/// A server that always answers 429 is asked again only until the login's own time is over.
+/// A server that always responds with 429 gets retries only until the login times out.
 #[test]
 fn endless_rate_limit_ends_with_the_login() {
     let (daemon, alice) = (HostileDaemon::start(), User::new());
@@ -168,7 +168,7 @@ fn assert_inert_ran(ran: &Ran) {
     assert_inert(&ran.stderr);
 }
 
-/// The page of a user whose every field is harmless.
+/// The page of a user with harmless fields.
 fn honest_page(texts: &[String]) -> String {
     let harmless: Vec<String> = texts.iter().map(|_| "Alice".to_owned()).collect();
     let (daemon, alice) = (HostileDaemon::start(), User::new());
@@ -183,7 +183,7 @@ fn tags(page: &str) -> Vec<String> {
     tag.find_iter(page).map(|tag| tag.as_str().to_owned()).collect()
 }
 
-/// What `status` shows has to be JSON values, too.
+/// Texts in the output of `status` must be valid JSON values, too.
 #[test]
 fn a_text_of_json_stays_a_text() {
     let breaker = "\",\"state\":\"active\",\"x\":\"".to_owned();

@@ -1,5 +1,5 @@
-//! The copy of the token in the desktop's keyring: a help that may be missing, locked, hanging or in the hands of others,
-//! and never in the way of a login.
+//! The copy of the token in the desktop's keyring: optional, and it may be missing, locked, hanging or
+//! changed by other programs. It never prevents a login.
 
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use infra_harness::program::{Call, Ran, RecordingBrowser, User};
 use infra_harness::provider::Provider;
 use infra_harness::secret_service::SecretService;
 
-/// A keyring that hangs costs this long, and no run may pay it twice.
+/// The timeout for a hanging keyring. No command may wait for it twice.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// What the rest of a command may take on a busy machine.
+/// Time limit for the rest of a command on a busy machine.
 const REST: Duration = Duration::from_millis(2500);
 
-/// Alice at a daemon, in a desktop session.
+/// Alice and a daemon, in a desktop session.
 struct Desk {
     provider: Provider,
     daemon: Daemon,
@@ -39,7 +39,7 @@ impl Desk {
         timed(join(self.alice.infra(arguments)).browser(&browser))
     }
 
-    /// A login with `--keyring` that works, whatever becomes of the copy.
+    /// A login with `--keyring` that succeeds, even if the copy fails.
     #[track_caller]
     fn log_in_mirrored(&self, service: &SecretService) -> String {
         self.login(&["--keyring"], |call| service.joined(call)).0.expect(0);
@@ -48,7 +48,7 @@ impl Desk {
         token
     }
 
-    /// `infra status --json` in this session: the storage that it names, and what it says besides.
+    /// `infra status --json` in this session: the reported storage, and the whole run.
     #[track_caller]
     fn storage(&self, service: &SecretService) -> (String, Ran) {
         let ran = service.joined(self.alice.infra(["status", "--json"])).run().expect(0);
@@ -73,7 +73,7 @@ fn a_copy_is_made_remembered_for_the_server_and_removed_by_logout() {
     let told = service.joined(desk.alice.infra(["status"])).run().expect(0);
     assert!(told.stdout.contains("with a copy in the keyring"), "{told}");
 
-    // Remembered: no option is needed any more.
+    // The choice is remembered, so no option is needed.
     desk.login(&["--force"], |call| service.joined(call)).0.expect(0);
     let token = login::token(&desk.alice);
     assert_eq!(service.entry(&desk.daemon.origin()), Some(token));
@@ -83,7 +83,7 @@ fn a_copy_is_made_remembered_for_the_server_and_removed_by_logout() {
 
     desk.login(&[], |call| service.joined(call)).0.expect(0);
     assert!(service.entry(&desk.daemon.origin()).is_some(), "a logout forgot what was chosen");
-    // And given up again, with the copy of before.
+    // `--no-keyring` removes the copy and revokes the choice.
     desk.login(&["--force", "--no-keyring"], |call| service.joined(call)).0.expect(0);
     assert_eq!(service.entry(&desk.daemon.origin()), None);
     assert_eq!(desk.storage(&service).0, "file");
@@ -105,10 +105,10 @@ fn the_token_crosses_the_bus_encrypted() {
     canaries.add("session secret", token.split_once('.').expect("two parts").1);
     let heard = tap.heard();
     assert_eq!(canaries.find(&heard), Vec::<String>::new(), "the token crossed the bus in the clear");
-    // The controls: it is this login that was listened to, and a token in the clear would have been heard.
+    // Controls: the bus monitor recorded this login, and it would record a plaintext token.
     let has = |text: &str| is_heard(&heard, text);
     assert!(has(&desk.daemon.origin()) && has("CreateItem") && has("GetSecret"), "nothing was heard");
-    // As an argument: its length, its text, its end.
+    // The D-Bus encoding of the argument: its length, its text, its end.
     assert!(
         has("dh-ietf1024-sha256-aes128-cbc-pkcs7") && !has("\u{5}\0\0\0plain\0"),
         "another transport was used"
@@ -179,7 +179,7 @@ fn a_keyring_that_never_answers_costs_its_patience_once() {
     desk.log_in_mirrored(&service);
     service.freeze();
 
-    // The copy of before can be neither replaced nor removed: two reasons to wait, one wait.
+    // The old copy can be neither replaced nor removed: two operations, but a single wait.
     let (ran, took) = desk.login(&["--force"], |call| service.joined(call));
     assert!(ran.clone().expect(0).stderr.contains("did not answer within 3 s"), "{ran}");
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "a login took {took:?}");
@@ -198,7 +198,7 @@ fn a_logout_and_a_status_end_although_the_keyring_hangs() {
     one_line(&ran.clone().expect(0), &["is not known", "did not answer within 3 s"]);
     assert_eq!(ran.json()["storage"], "file+keyring");
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "a status took {took:?}");
-    // Who wants the exit code alone does not wait.
+    // `--quiet` only needs the exit code, so it does not wait.
     let (ran, took) = timed(service.joined(desk.alice.infra(["status", "--quiet"])));
     ran.expect(0);
     assert!(took < REST, "a quiet status took {took:?}");
@@ -267,7 +267,7 @@ fn an_entry_that_somebody_changed_is_told_and_left_alone() {
     one_line(&ran, &["changed by somebody else", "stays"]);
     assert_eq!(service.entry(&origin).as_deref(), Some("somebody else's"));
 
-    // Asked for, it is taken over.
+    // On request, a login replaces the entry.
     desk.log_in_mirrored(&service);
     assert_eq!(desk.storage(&service).0, "file+keyring");
 }
@@ -288,14 +288,15 @@ fn several_entries_for_one_server_are_told_and_none_is_touched() {
 }
 
 impl Desk {
-    /// As [`Desk::log_in_mirrored`], without anybody else's look at the keyring, which would be heard, too.
+    /// Like [`Desk::log_in_mirrored`], without reading the keyring, because the bus monitor would record
+    /// that, too.
     fn log_in_mirrored_quietly(&self, service: &SecretService) -> String {
         self.login(&["--keyring"], |call| service.joined(call)).0.expect(0);
         login::token(&self.alice)
     }
 }
 
-/// Fails the test unless one warning was told, in one line with all these words.
+/// Fails the test unless there is exactly one warning, on one line with all these words.
 #[track_caller]
 fn one_line(ran: &Ran, words: &[&str]) {
     let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("warning:")).collect();

@@ -1,4 +1,4 @@
-//! The kubeconfig that `infra kubernetes configure` and `kubectl` change by turns.
+//! The kubeconfig that `infra kubernetes configure` and `kubectl` change alternately.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const KUBECONFIG: &str = "KUBECONFIG";
 const SERVER: &str = "https://k8s.test:6443";
 
-/// As people write it by hand.
+/// A kubeconfig as users write it by hand.
 const OTHERS: &str = "\
 # two clusters of the company
 apiVersion: v1
@@ -70,7 +70,7 @@ impl World {
         self.kubectl.start(user, words, &variables).wait().expect(0)
     }
 
-    /// What `kubectl` takes the kubeconfig to say, secrets included.
+    /// `kubectl`'s reading of the kubeconfig, secrets included.
     fn view(&self, user: &User, list: Option<&OsStr>) -> Value {
         self.kubectl(user, list, &["config", "view", "--raw", "--output", "json"]).json()
     }
@@ -82,7 +82,7 @@ fn configure(user: &User, list: Option<&OsStr>, server: &str) -> Ran {
     call.run().expect(0)
 }
 
-/// The entries of the list that are not called `prod`.
+/// The entries of the list except `prod`.
 fn others<'a>(view: &'a Value, list: &str) -> Vec<&'a Value> {
     view[list].as_array().into_iter().flatten().filter(|entry| entry["name"] != "prod").collect()
 }
@@ -107,12 +107,12 @@ fn other_clusters_stay_as_they_are_whoever_changes_the_file() {
 
     configure(&alice, list, SERVER);
     is_unharmed();
-    // Byte for byte, but for what is new.
+    // Unchanged byte for byte, except for the additions.
     let text = std::fs::read_to_string(&second).expect("a kubeconfig");
     let kept = OTHERS.replace("current-context: old", "");
     assert!(kept.lines().all(|line| text.contains(line)) && !first.exists(), "{text}");
 
-    // `kubectl` writes it anew in its own way, and adds to the entry.
+    // `kubectl` rewrites the file in its own format, and extends the entry.
     world.kubectl(&alice, list, &["config", "set-context", "prod", "--namespace=web"]);
     world.kubectl(&alice, list, &["config", "set", "clusters.prod.proxy-url", "http://proxy.test"]);
     world.kubectl(&alice, list, &["config", "use-context", "old"]);
@@ -208,7 +208,7 @@ fn many_at_once_add_their_contexts_and_lose_none() {
     assert_eq!(view["current-context"], "old");
 }
 
-/// The files below a home that name our API server, and nothing of `infra`'s own or of a cache.
+/// The files below a home that name our API server, except `infra`'s own files and caches.
 fn with_our_server(home: &Path) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     let mut folders = vec![home.to_owned()];
@@ -297,7 +297,7 @@ fn names_that_yaml_takes_for_something_else_are_found_again_by_kubectl() {
     }
 }
 
-/// Kubeconfigs as other programs and people write them, all of them with the same entries.
+/// Kubeconfigs as other programs and users write them, all with the same entries.
 fn shapes() -> Vec<(&'static str, String)> {
     let document: Value = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "other",

@@ -1,4 +1,4 @@
-//! `infra kubernetes`: the plugin that client-go asks for a token, and the kubeconfig that names it.
+//! `infra kubernetes`: the credential plugin for client-go, and the kubeconfig that names it.
 
 use std::process::Command;
 

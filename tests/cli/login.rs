@@ -1,4 +1,4 @@
-//! The main job, from login to logout, with the real `infra` against the real `infrad`.
+//! The main workflow, from login to logout, with the real `infra` and the real `infrad`.
 
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ fn address_that_desktops_fetch_twice_works_in_each_browser() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
-    // As an opener that looks at the address first, or one that starts two browsers.
+    // Like an opener that checks the URL first, or one that starts two browsers.
     let client = infra_harness::browser::client(&[]).expect("no authorities, nothing to fail");
     let second = client.get(&pending.local_url).send().expect("an answer");
     assert_eq!(second.headers()["location"], pending.authorization_url.as_str());
@@ -236,7 +236,7 @@ fn without_a_browser_the_url_and_the_forwarding_line_are_told() {
     let mut running = call.browser(&recording).start();
     let url = running.wait_for("the URL and the `ssh -L` line", |_, told| {
         let url = told.split_whitespace().find(|word| word.starts_with(provider.issuer()))?;
-        // A word that still grows has no line end behind it.
+        // The URL is complete once a line end follows it.
         told.contains("ssh -L").then(|| url.to_owned()).filter(|url| told.contains(&format!("{url}\n")))
     });
 

@@ -1,4 +1,4 @@
-//! `infra` as its users run it, beside a real daemon.
+//! `infra` as its users run it, with a real daemon.
 
 mod absent_daemon;
 mod acme;

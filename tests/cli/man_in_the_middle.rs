@@ -1,4 +1,4 @@
-//! Whoever stands between a user and a trusted server learns nothing: not one byte of application data.
+//! An attacker between a user and a trusted server learns nothing: not one byte of application data.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ fn an_impostor_is_sent_nothing_whatever_its_disguise() {
         let trusts: [(&str, &std::ffi::OsStr); 2] =
             [("INFRA_FINGERPRINT", fingerprint.as_ref()), ("INFRA_CA_FILE", authority_file.as_os_str())];
         for (name, trust) in trusts {
-            // A chain may leave out the authority where its file is at hand.
+            // With the CA file at hand, a chain may omit the CA.
             if name == "INFRA_CA_FILE" && disguise == Disguise::LeafAlone {
                 continue;
             }
@@ -35,7 +35,7 @@ fn an_impostor_is_sent_nothing_whatever_its_disguise() {
                     .browser(&browser);
                 let is_login = arguments == ["login"];
                 if disguise == Disguise::HonestAtFirst && !is_login {
-                    // These make one call only.
+                    // These commands send one request only.
                     continue;
                 }
                 refused(if is_login { call } else { call.env("INFRA_TOKEN", token.expose()) }, disguise);
@@ -61,7 +61,7 @@ fn an_honest_server_is_sent_something() {
     let user = User::new();
     let call = user.infra(["status"]).env("INFRA_SERVER", impostor.origin());
     let call = call.env("INFRA_TOKEN", SessionToken::mint().expose()).env("INFRA_CA_FILE", authority.file());
-    // It answers with something that is no session, over a connection that is trusted.
+    // The response is not a session, but the connection is trusted.
     let ran = call.run();
     assert_ne!(ran.code, Some(5), "{ran}");
 }
@@ -72,7 +72,8 @@ fn refused(call: Call<'_>, disguise: Disguise) {
     assert_eq!(ran.code, Some(5), "{disguise:?}\n{ran}");
 }
 
-/// An old middlebox: it reads one packet, resets the connection if that is not a whole ClientHello, and passes on anything else.
+/// An old middlebox: it reads one packet, resets the connection unless that is a complete ClientHello, and
+/// forwards everything else.
 fn middlebox(listener: &TcpListener, target: u16) {
     const PACKET: usize = 1380;
     for client in listener.incoming() {
@@ -82,7 +83,7 @@ fn middlebox(listener: &TcpListener, target: u16) {
             let read = client.read(&mut first).unwrap_or_default();
             let length =
                 first.iter().skip(3).take(2).fold(0, |length, byte| length * 256 + usize::from(*byte));
-            // What is not read when it closes makes the system reset the connection.
+            // Closing a socket with unread data makes the system reset the connection.
             if length + 5 > read {
                 return;
             }

@@ -1,4 +1,5 @@
-//! The documentation is true: what it links is there, what it has people type works, and no block of it is left out unseen.
+//! The documentation is true: links resolve, commands work, and every block is either tested or listed with a
+//! reason.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +19,7 @@ use infra_harness::services::{CREDENTIAL, credential_in};
 use infra_shared::token_text::SessionToken;
 use serde_json::Value;
 
-/// The pages that a test below follows, block by block.
+/// The pages that the tests below follow block by block.
 const FOLLOWED: [&str; 9] = [
     "README.md",
     "docs/api.md",
@@ -77,7 +78,7 @@ fn every_block_is_run_or_listed_with_a_reason() {
             );
         }
     }
-    // What is to be followed is followed by a test of its own.
+    // Every followed page has its own test.
     let tests = fs::read_to_string(repository().join("tests/cli/pages.rs")).expect("this file");
     for page in FOLLOWED {
         assert!(tests.contains(&format!("typed(\"{page}\")")), "{page} is not followed");
@@ -164,7 +165,7 @@ fn the_readme_works_as_it_is_written() {
     place.follow("README.md", typed("README.md"));
 }
 
-/// The one way in which the pages send a request stops where there is no session, with `set -e` and without.
+/// The request snippet of the pages stops without a session, with and without `set -e`.
 #[test]
 fn request_of_a_script_is_not_sent_without_a_token() {
     let (nobody, snippet) = (User::new(), "token=$(infra token --audience grafana) || exit\n");
@@ -182,11 +183,11 @@ fn request_of_a_script_is_not_sent_without_a_token() {
             assert!(!nobody.home().join("sent").exists(), "{page} {options}: a request without a token");
         }
     }
-    // A page that sets a proxy says what is reached without it.
+    // A page that sets a proxy also names the exceptions.
     for page in pages().into_iter().filter(|page| page.text.contains("HTTPS_PROXY")) {
         assert!(page.text.contains("NO_PROXY"), "{}: HTTPS_PROXY without NO_PROXY", page.path);
     }
-    // No page puts a token or a credential into arguments, or sends what a failed command printed.
+    // No page puts a token or credential into arguments, or sends the output of a failed command.
     for page in pages() {
         for block in page.blocks().into_iter().filter(|block| block.text.contains("curl")) {
             for bad in [
@@ -257,7 +258,7 @@ fn the_page_on_sessions_works_as_it_is_written() {
     let id = SessionToken::parse(&of_bob).expect("a token").id().to_string();
     place.walk.replace("f3Kd9sQ1Zx", &id);
     let lines = typed("docs/sessions.md").next().expect("what operators type").typed();
-    // Each line but the first ends a session, in this order.
+    // Each line except the first revokes a session, in this order.
     let sessions = [of_bob, of_alice, of_carol];
     for (line, ended) in lines.lines().zip(0..) {
         place.walk.follow(line, &mut place.daemon);
@@ -311,7 +312,7 @@ fn the_page_on_moving_works_as_it_is_written() {
     for block in typed("docs/moving.md") {
         let data_dir = place.daemon.data_dir().display().to_string();
         match block.heading.as_str() {
-            // The operator has written what the page shows.
+            // The operator has already written the configuration on the page.
             "Another name, or another port" => place.daemon.change(|configuration| {
                 let new = format!("https://{other_name}");
                 if !configuration.public_urls.contains(&new) {
@@ -319,7 +320,7 @@ fn the_page_on_moving_works_as_it_is_written() {
                 }
             }),
             "On the new host" => {
-                // The same address, and nothing else of the old one.
+                // Keep only the address of the old host.
                 place.daemon.change(|configuration| on_new_host(configuration, &directory));
             }
             "Another place on the same host" => place.daemon.change(|configuration| {
@@ -334,7 +335,7 @@ fn the_page_on_moving_works_as_it_is_written() {
         let heading = &block.heading;
         assert_eq!(daemon.pin(), pin, "users would be asked for another fingerprint: {heading}");
         match session {
-            // Nothing that runs on ends a session.
+            // Sessions survive every step that keeps the daemon running.
             Some(session) if daemon.is_running() => {
                 assert_eq!(daemon.api().get_as("/v1/session", &session).status, 200, "{heading}");
             }
@@ -348,7 +349,7 @@ fn the_page_on_moving_works_as_it_is_written() {
     alice.infra(["login"]).browser(&place.browser()).run().expect(0);
 }
 
-/// The new host has a root key of its own, and so opens the backup with the old one, which was brought along.
+/// The new host has its own root key, and uses the old key, copied along, to open the backup.
 fn on_new_host(configuration: &mut Configuration, directory: &Path) {
     let old = configuration.root_key.display().to_string();
     let new = directory.join("new-host");
@@ -357,7 +358,7 @@ fn on_new_host(configuration: &mut Configuration, directory: &Path) {
     configuration.root_keys = Some(format!("[{{kind: native, config: {{path: {old}}}}}]"));
 }
 
-/// A daemon with all that the pages take for there, and Alice, who is signed in.
+/// A daemon with everything that the pages assume, and a signed-in Alice.
 struct Place<'a> {
     daemon: Daemon,
     walk: Walk<'a>,
@@ -401,12 +402,12 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What is typed on a page, block by block.
+/// The commands of a page, block by block.
 fn typed(path: &str) -> impl Iterator<Item = Block> {
     Page::read(path).blocks().into_iter().filter(|block| block.fate() == Fate::Typed)
 }
 
-/// The answer that stands in the dialogue of a page in which `route` is asked.
+/// The response to `route` in a console block of a page.
 fn shown_answer(path: &str, route: &str) -> Value {
     let block = typed(path)
         .find(|block| block.language == "console" && block.text.contains(route))
@@ -419,7 +420,7 @@ fn names(value: &Value) -> BTreeSet<String> {
     value.as_object().expect("an object").keys().cloned().collect()
 }
 
-/// The text of every file of a folder, with what stands in strings as it is said.
+/// The text of every source file in a folder, with string literals as printed.
 fn sources(folder: &str) -> Vec<String> {
     let (mut folders, mut texts) = (vec![repository().join(folder)], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -443,7 +444,7 @@ fn sources(folder: &str) -> Vec<String> {
     texts
 }
 
-/// A message of a page, with a star where it has a word in capitals for what differs.
+/// A message of a page, with a star for each placeholder in capitals.
 fn without_values(message: &str) -> String {
     const VALUES: [&str; 9] =
         ["SERVER", "PROVIDER", "SERVICE", "ADDRESS", "FILE", "FOLDER", "KEY", "NAME", "WHAT"];

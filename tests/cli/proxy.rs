@@ -1,5 +1,7 @@
-//! Proxies and certificates of organisations: `HTTPS_PROXY` and `NO_PROXY` count for every command, and trust is the same
-//! with them and without. The server is at a name that only the proxy can resolve.
+//! Proxies and CAs of organizations: every command respects `HTTPS_PROXY` and `NO_PROXY`, and trust is the
+//! same with and without a proxy.
+//!
+//! Only the proxy can resolve the server's name.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +17,11 @@ use infra_harness::proxy::{Manner, Proxy};
 use serde_json::json;
 
 const NAME: &str = "infra.test";
-/// How long a proxy that hangs is waited for, and what a busy machine adds.
+/// The timeout for a hanging proxy, and the margin for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PASSWORD: &str = "canary-of-the-proxy";
 
-/// Alice in an organisation: the daemon is known by a name that her machine cannot resolve.
+/// Alice in an organization: her machine cannot resolve the daemon's name.
 struct Organisation {
     provider: Provider,
     daemon: Daemon,
@@ -53,7 +55,7 @@ impl Organisation {
         environment.iter().fold(call, |call, (name, value)| call.env(name, value)).run()
     }
 
-    /// `infra login` at a proxy like this, which comes to nothing.
+    /// `infra login` through a proxy with this behaviour, which must fail.
     #[track_caller]
     fn fails_at(&self, value: &str, code: i32) -> Ran {
         let ran = self.login(&[("HTTPS_PROXY", value)]).expect(code).silent();
@@ -69,10 +71,10 @@ impl Organisation {
 fn every_command_goes_through_the_proxy_which_sees_only_ciphertext() {
     let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
     let (address, authorities) = (proxy.address(), organisation.provider.authority_file());
-    // The second is for the doctor, who looks at the provider as well.
+    // The CA variable is for the doctor, which also connects to the provider.
     let environment =
         [("HTTPS_PROXY", address.as_str()), ("SSL_CERT_FILE", authorities.to_str().expect("a path"))];
-    // The control: without it there is no way.
+    // Control: without the proxy, the server is unreachable.
     organisation.login(&[]).expect(4).silent();
     organisation.login(&environment).expect(0);
     organisation.infra(&["status"], &[]).expect(4);
@@ -129,15 +131,15 @@ fn the_variables_count_in_upper_and_lower_case_and_all_proxy_where_there_is_no_o
         ("no_proxy", "test"),
         ("NO_PROXY", "*"),
     ] {
-        // Around the proxy there is no way.
+        // Without the proxy, the server is unreachable.
         organisation.infra(&["status"], &[("HTTPS_PROXY", &address), (name, value)]).expect(4);
     }
-    // Only what goes to a server in the clear would go there.
+    // These variables only apply to plain HTTP.
     organisation.infra(&["status"], &[("HTTP_PROXY", &address), ("http_proxy", &address)]).expect(4);
     assert_eq!(proxy.targets().len(), before, "what was exempt went through the proxy");
 }
 
-/// Each list is tried with curl and with `infra`: either both go through the proxy, or both around it.
+/// Tests each list with curl and with `infra`: both must use the proxy, or both must bypass it.
 #[test]
 fn no_proxy_is_read_as_curl_reads_it() {
     let (organisation, open) = (Organisation::new(), Proxy::start(Manner::Tunnels));
@@ -293,7 +295,7 @@ fn a_loopback_address_is_reached_without_the_proxy() {
     let browser = RecordingBrowser::signing_in("alice", &[organisation.provider.authority_file()]);
     let address = proxy.address();
     let call: Call<'_> = login::call(&organisation.alice, &organisation.daemon);
-    // The browser of the test would ask the proxy.
+    // Without the exception, the test's browser would use the proxy.
     let exempt = call.env("HTTPS_PROXY", &address).browser(&browser).env("NO_PROXY", "127.0.0.1");
     exempt.run().expect(0);
     organisation.infra(&["status"], &[("HTTPS_PROXY", &address)]).expect(0);
@@ -325,7 +327,7 @@ fn an_authority_of_the_organisation_counts_from_the_system_store_or_a_file() {
     assert!(status == "ok" && what.contains("the system's"), "{what}");
     let (status, what) = trust(&[("INFRA_CA_FILE", file)]);
     assert!(status == "ok" && what.contains("CA file"), "{what}");
-    // With a file of one's own, what the system trusts does not count any more.
+    // With a CA file, the system's trust store no longer applies.
     let other = Authority::new();
     let other = other.file();
     assert_eq!(

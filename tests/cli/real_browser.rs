@@ -1,4 +1,4 @@
-//! A login as a person sees it: Chromium on the sign-in page of the certified provider, and on the last page.
+//! A login as a user sees it: Chromium on the sign-in page of the certified provider, and on the last page.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,7 +51,7 @@ fn reloaded_callback_with_large_cookies_shows_the_result() {
     let provider = Provider::start();
     let Some(browser) = RealBrowser::trusting(&provider.authority_pin()) else { return };
     let daemon = Daemon::start(&provider);
-    // So long that both tabs wait for the result.
+    // A long delay, so that both tabs wait for the result.
     provider.misbehave(
         Misbehaviour::default()
             .answer(Endpoint::Token, |answer| answer.delivery = Delivery::After(Duration::from_secs(3))),
@@ -71,7 +71,7 @@ fn scene() -> Option<(CertifiedProvider, RealBrowser)> {
     Some((provider, browser))
 }
 
-/// The browser, with the pictures of the documentation taken anew with `UPDATE=1`.
+/// The browser; with `UPDATE=1` it takes the documentation's screenshots.
 fn pictured(browser: RealBrowser, name: &str) -> RealBrowser {
     browser.picturing_on_update(&folder_of_pictures(), name)
 }
@@ -80,7 +80,7 @@ fn folder_of_pictures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pages")
 }
 
-/// What holds of every login in a browser, however it ended.
+/// Asserts what holds for every login in a browser, successful or not.
 #[track_caller]
 fn assert_sound(report: &Value, provider: &CertifiedProvider) {
     assert!(report["error"].is_null(), "the browser got stuck: {report:#}");
@@ -88,8 +88,8 @@ fn assert_sound(report: &Value, provider: &CertifiedProvider) {
         let list = report[name].as_array().expect("a list");
         list.iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
     };
-    // Not even a complaint about the policy. What the provider's own pages do is its business, and a page that is no
-    // success has a status that says so.
+    // No CSP violation either. Messages of the provider's own pages do not matter, and an error page has an
+    // error status.
     for message in report["console"].as_array().expect("the console") {
         let (text, at) =
             (message["text"].as_str().unwrap_or_default(), message["at"].as_str().unwrap_or_default());
@@ -104,7 +104,7 @@ fn assert_sound(report: &Value, provider: &CertifiedProvider) {
     for request in &requests {
         let url = Url::parse(request).expect("a URL");
         let is_listener = url.scheme() == "http" && url.host_str() == Some("127.0.0.1");
-        // The icon of the page is in the page.
+        // The page embeds its icon.
         let is_elsewhere = url.origin() != provider && !is_listener && url.scheme() != "data";
         assert!(!is_elsewhere, "something is loaded from {request}: {report:#}");
     }
@@ -122,7 +122,7 @@ fn assert_sound(report: &Value, provider: &CertifiedProvider) {
     assert_ne!(backgrounds.first(), backgrounds.last(), "dark looks like light: {report:#}");
 }
 
-/// The provider's address, in front of every path.
+/// The provider's origin, which precedes every path.
 fn host(provider: &CertifiedProvider) -> String {
     format!("{}/", Url::parse(provider.issuer()).expect("an issuer").origin().ascii_serialization())
 }

@@ -1,4 +1,5 @@
-//! The whole experience at a terminal, from the first login to the last logout, as `docs/infra.cast` shows it.
+//! The complete experience at a terminal, from the first login to the last logout, as shown in
+//! `docs/infra.cast`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use infra_harness::recording::{Recording, Shown};
 use infra_harness::wait;
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long a person takes to sign in; a recording that waits for minutes is not watched.
+/// How long the user takes to sign in; kept short, so that the recording is worth watching.
 const SIGNING_IN: Duration = Duration::from_millis(2500);
 
 #[test]
@@ -83,7 +84,7 @@ fn the_recording_shows_what_the_programs_do() {
     recording.compare(&cast, "infra: signing in from a terminal");
 }
 
-/// A terminal of today.
+/// A modern terminal.
 fn home(call: Call<'_>) -> Call<'_> {
     call.env("LANG", "C.UTF-8")
 }

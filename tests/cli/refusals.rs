@@ -1,4 +1,5 @@
-//! Logins that must not succeed: each is refused with its exit code, leaves nothing, and the next honest one works.
+//! Logins that must fail: each is rejected with its exit code and leaves nothing, and the next honest login
+//! works.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -18,7 +19,7 @@ use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 use url::Url;
 
-/// How long anything here may take on a busy machine.
+/// Time limit of each wait on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
@@ -84,7 +85,7 @@ fn another_user_who_follows_the_address_first_gets_nothing() {
     let recording = RecordingBrowser::recording();
     let mut running = login::call(&alice, &daemon).browser(&recording).start();
     let opened = wait::until(LIMIT, || recording.opened().first().cloned()).expect("a browser was opened");
-    // As it stands in the arguments of the opener, which every user can read.
+    // Every local user can read the URL in the opener's arguments.
     let mut attacker = Command::new(curl);
     let answered = attacker.args(["-s", "-i", &opened]).current_dir("/").uid(NOBODY).gid(NOBODY).output();
     let answered = String::from_utf8_lossy(&answered.expect("curl").stdout).into_owned();
@@ -92,7 +93,7 @@ fn another_user_who_follows_the_address_first_gets_nothing() {
     assert!(!answered.contains("ocation:") && !answered.contains(provider.issuer()), "{answered}");
     running.wait_for("that another user was refused", |_, told| told.contains("another user").then_some(()));
 
-    // Neither does it keep the user who started the login from it.
+    // The attempt does not block the user who started the login.
     let browser =
         Browser { user: "alice".to_owned(), cancel: false, authorities: vec![provider.authority_file()] };
     let followed = browser::follow(&opened, &browser).expect("a last page");
@@ -104,7 +105,7 @@ fn another_user_who_follows_the_address_first_gets_nothing() {
 fn address_lies_in_a_private_file_where_owners_are_unknown() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
-    // Nothing lists the owners of sockets there.
+    // An empty `/proc` does not list the owners of sockets.
     let Some(view) = Namespace::new("mount -t tmpfs none /proc", &[]) else {
         return infra_harness::skip::told("this machine mounts nothing");
     };
@@ -131,7 +132,7 @@ fn address_lies_in_a_private_file_where_owners_are_unknown() {
 #[test]
 fn a_port_that_the_server_does_not_have_is_refused_at_once() {
     let (provider, alice) = (Provider::start(), User::new());
-    // As through a forwarded port: the name is the server's, the port is not.
+    // Like a forwarded port: the host name is the server's, the port is not.
     let elsewhere = "https://127.0.0.1:9";
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.public_urls = vec![elsewhere.to_owned()];
@@ -267,7 +268,7 @@ fn an_id_token_changed_after_it_was_signed_is_refused() {
 
 #[test]
 fn an_expired_id_token_is_refused() {
-    // 2001-09-09, however wrong the clocks of this machine are.
+    // 2001-09-09, in the past for every clock.
     refuses(Misbehaviour::default().claim("exp", json!(1_000_000_000)));
 }
 
@@ -295,7 +296,8 @@ fn an_id_token_is_not_taken_a_second_time() {
     stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
 }
 
-/// A login at a provider that misbehaves like this is refused and leaves nothing; an honest one after it succeeds.
+/// Fails the test unless this misbehaviour makes a login fail without leaving anything, and the next honest
+/// login succeeds.
 fn refuses(misbehaviour: Misbehaviour) {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
@@ -328,7 +330,7 @@ fn refused_forced_login_says_that_the_session_is_still_valid() {
     let refused = alice.infra(["login", "--force"]).browser(&browser).run().expect(6);
     refused.telling(&["note: you are still signed in to https://127.0.0.1", "as Alice"]);
     alice.infra(["status", "--quiet"]).run().expect(0);
-    // Where there is no session, there is nothing to say.
+    // Without a session, there is no note.
     alice.infra(["logout"]).run().expect(0);
     let refused = alice.infra(["login", "--force"]).browser(&browser).run().expect(6);
     assert!(!refused.stderr.contains("note:"), "{refused}");

@@ -1,4 +1,4 @@
-//! Sessions as their user sees and ends them with `infra`, and the notice of one that was opened elsewhere.
+//! Users list and revoke their sessions with `infra`, and get a notice about a session opened elsewhere.
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
@@ -7,7 +7,7 @@ use infra_harness::program::{Ran, User};
 use infra_harness::provider::{Misbehaviour, Person, Provider};
 use serde_json::{Value, json};
 
-/// How often `ran` tells of sessions that were opened elsewhere.
+/// The number of notices in `ran` about sessions opened elsewhere.
 fn tells(ran: &Ran) -> usize {
     let notices = ["another session of yours was opened", "other sessions of yours were opened"];
     notices.iter().map(|notice| ran.stderr.matches(notice).count()).sum()
@@ -22,7 +22,7 @@ fn id(session: &Value) -> String {
     session.get("id").and_then(Value::as_str).expect("an id").to_owned()
 }
 
-/// The session of this machine, and the others.
+/// The session of this machine, and all other sessions.
 fn own_and_others(user: &User) -> (String, Vec<String>) {
     let (own, others): (Vec<Value>, Vec<Value>) =
         listed(user).into_iter().partition(|session| session.get("current") == Some(&Value::Bool(true)));

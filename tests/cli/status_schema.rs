@@ -1,5 +1,5 @@
-//! `docs/status.schema.json` is what scripts may rely on: every state of `infra status --json` keeps to it, and nothing
-//! else does.
+//! Scripts rely on `docs/status.schema.json`: the schema accepts every state of `infra status --json`, and
+//! rejects everything else.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use infra_harness::program::User;
 use infra_harness::provider::Provider;
 use serde_json::{Value, json};
 
-/// The published schema, compiled; that it is one is checked by that.
+/// The published schema. Compiling it shows that it is valid.
 struct Published {
     schemas: Schemas,
     index: SchemaIndex,
@@ -172,7 +172,7 @@ fn whatever_is_missing_added_or_of_another_type_is_refused() {
     assert!(refused > 80, "{refused}");
 }
 
-/// The example of the documentation.
+/// The example in the documentation.
 fn active() -> Value {
     json!({
         "schema": 1, "state": "active", "server": "https://infra.example.com", "trust": "pinned",
@@ -188,7 +188,7 @@ fn active() -> Value {
     })
 }
 
-/// Puts a text into a member of the stored session.
+/// Writes a text into a member of the stored session.
 fn set(member: &str, text: &str) -> impl FnOnce(&mut Value) {
     move |session| *session.pointer_mut(member).expect("a member of the session") = text.into()
 }

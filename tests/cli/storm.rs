@@ -1,4 +1,4 @@
-//! A listener under a storm of strangers still completes the login.
+//! A login completes although other clients flood its listener.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,7 +11,7 @@ use infra_harness::program::User;
 use infra_harness::provider::{Endpoint, Provider};
 use infra_harness::wait;
 
-/// Requests that are not the awaited one; `PORT` is replaced.
+/// Requests other than the awaited one; `PORT` is replaced.
 const STRAYS: [&str; 10] = [
     "GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
     "GET /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
@@ -25,7 +25,7 @@ const STRAYS: [&str; 10] = [
     "\x16\x03\x01\x02\x00 this is no HTTP\r\n\r\n",
 ];
 
-/// Heads that promise more than ever comes.
+/// Request heads that promise more data than ever arrives.
 const UNFINISHED: [&str; 6] = [
     "",
     "GET /call",
@@ -70,7 +70,7 @@ fn stalled_connections_and_bodies_never_sent_do_not_disturb_a_login() {
     drop(stalled);
 }
 
-/// The awaited response, in a form in which no browser tab of the user sends it; `QUERY` and `PORT` are replaced.
+/// The awaited response in a form that a user's browser tab never sends; `QUERY` and `PORT` are replaced.
 const RIGHT_STATE_IN_A_WRONG_FORM: [&str; 21] = [
     "GET /callback?QUERY HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     "GET /callback?QUERY HTTP/1.1\r\nHost: evil.example:PORT\r\n\r\n",
@@ -125,7 +125,7 @@ fn an_endless_header_is_cut_off_and_does_not_disturb_a_login() {
     let mut stream = TcpStream::connect(("127.0.0.1", port(&pending))).expect("a listener");
     stream.set_write_timeout(Some(Duration::from_secs(5))).expect("a timeout");
     let _ = stream.write_all(b"GET /callback HTTP/1.1\r\nX-Long: ");
-    // Writing fails once the listener has hung up; 64 MiB would be far too many to be kept.
+    // Writing fails once the listener closes the connection. It must not buffer 64 MiB.
     let piece = vec![b'a'; 64 * 1024];
     let cut_off = (0..1024).any(|_| stream.write_all(&piece).is_err());
     assert!(cut_off, "64 MiB of one header were taken");
@@ -157,7 +157,7 @@ fn callback_with_the_cookies_of_other_programs_completes_a_login() {
         let head = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nCookie: {cookie}\r\n\r\n");
         read_all(&mut send(port(&pending), &head).expect("a listener"))
     };
-    // More than is kept is refused with a page and a line in the terminal, and the wait goes on.
+    // A header above the limit gets an error page and a line in the terminal, and the login still waits.
     let refused = callback(200_000);
     assert!(refused.starts_with("HTTP/1.1 431") && refused.contains("Too many cookies"), "{refused}");
     let answered = callback(60_000);
@@ -198,7 +198,7 @@ fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The honest response comes through, and is answered.
+/// Delivers the honest response and expects success.
 fn completes(pending: PendingLogin, provider: &Provider, alice: &User) {
     let response = pending.sign_in(provider);
     let (status, page) = pending.respond(&response);
@@ -220,7 +220,7 @@ fn send(port: u16, head: &str) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Sends a request, reads a little of what comes back, and goes away.
+/// Sends a request, reads a little of the response, and disconnects.
 fn send_and_hang_up(port: u16, request: &str) {
     let Some(mut stream) = send(port, request) else { return };
     let _ = stream.shutdown(Shutdown::Write);
@@ -228,6 +228,6 @@ fn send_and_hang_up(port: u16, request: &str) {
     let mut answer = [0; 4096];
     let length = stream.read(&mut answer).unwrap_or_default();
     let answer = String::from_utf8_lossy(answer.get(..length).unwrap_or_default()).into_owned();
-    // Nothing from a query is ever shown.
+    // No page shows text from a query.
     assert!(!answer.contains("stray"), "a page repeats what was sent: {answer}");
 }

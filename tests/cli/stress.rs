@@ -1,4 +1,5 @@
-//! Many processes on one `~/.infra`, some of them killed: no file is damaged or open to others, and one browser opens.
+//! Many processes on one `~/.infra`, some of them killed: files stay intact and private, and one browser
+//! opens.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,7 +16,7 @@ use infra_shared::random;
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Processes and rounds of each; `INFRA_STRESS=100` asks for 100 of both.
+/// The number of processes, and of rounds per process; `INFRA_STRESS=100` sets both to 100.
 const USUAL: usize = 20;
 
 #[test]
@@ -64,7 +65,7 @@ fn a_killed_login_makes_room_at_once() {
     let waiting = login::call(&alice, &daemon).browser(&browser).start();
     killed.running.signal(Signal::KILL);
     let begin = Instant::now();
-    // A lock that outlived its holder would keep it waiting for minutes.
+    // A lock that survived its holder would block this login for minutes.
     waiting.wait().expect(0);
     assert!(begin.elapsed() < Duration::from_secs(20), "it waited for a dead process");
     assert_eq!(browser.opened().len(), 1);
@@ -90,7 +91,7 @@ fn killed_processes_leave_no_damage() {
     });
     assert_eq!(opened, Vec::<String>::new(), "files were open to others");
 
-    // The next change sweeps up what was left half written.
+    // The next change removes temporary files of killed processes.
     login::succeed(&alice, daemons.first().expect("two daemons"), &provider);
     alice.infra(["logout"]).run().expect(0);
     let left: Vec<String> = alice.files().lines().map(str::to_owned).collect();
@@ -101,7 +102,7 @@ fn killed_processes_leave_no_damage() {
     }
 }
 
-/// One command of several, killed in one of three cases.
+/// Runs a random command, and kills it in one of three cases.
 fn one_round(alice: &User, daemons: &[Daemon; 2], provider: &Provider) {
     let daemon = daemons.get(dice(2)).expect("one of two");
     let origin = daemon.origin();
@@ -126,12 +127,12 @@ fn one_round(alice: &User, daemons: &[Daemon; 2], provider: &Provider) {
     assert!(!ran.stderr.contains("damaged"), "{ran}");
 }
 
-/// What could be read by others at any time, until it is over.
+/// Returns the files that other users could read at any time, until the end.
 fn watch(directory: &Path, is_over: &AtomicBool) -> Vec<String> {
     let mut open = Vec::new();
     while !is_over.load(Ordering::SeqCst) {
         for entry in directory.read_dir().into_iter().flatten().flatten() {
-            // It may have been renamed meanwhile.
+            // The file may be renamed at the same time.
             let Ok(metadata) = entry.path().symlink_metadata() else { continue };
             if metadata.permissions().mode() & 0o077 != 0 {
                 open.push(entry.path().display().to_string());

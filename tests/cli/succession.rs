@@ -1,5 +1,5 @@
-//! A server that proves itself in another way than before: who heard its own authority announce it goes on, whoever
-//! did not is stopped, and nobody else can announce anything.
+//! A server with a new identity: clients that received its announcement continue, all others are stopped, and
+//! an attacker cannot announce an identity.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use infra_shared::pin::Pin;
 use infra_shared::succession::{HEADER, Statement};
 use serde_json::{Value, json};
 
-/// Long enough for what is done in it on a busy machine.
+/// Long enough for the test's work on a busy machine.
 const OVERLAP: &str = "15s";
 const TAKEOVER: Duration = Duration::from_mins(1);
 
@@ -48,7 +48,7 @@ fn who_came_by_before_a_rotation_is_not_asked_again_and_who_did_not_is_told_what
     absent.infra(["status"]).run().expect(5).telling(&[&format!("infra trust {}", daemon.origin()), &new]);
     assert_eq!(server_of(&absent, &daemon)["trust"]["pin"], old);
 
-    // Long after, with the daemon started anew; scripts go on giving what they were given.
+    // Long after, with a restarted daemon, scripts keep passing the old fingerprint.
     daemon.restart();
     before.infra(["login", "--force"]).browser(&signing_in(&provider)).run().expect(0);
     before.infra(["login"]).env("INFRA_FINGERPRINT", &old).run().expect(0);
@@ -93,7 +93,7 @@ fn a_daemon_that_gets_a_public_certificate_goes_on_for_who_pinned_it_and_for_eve
 
     trusting(&new, &public, &["login", &daemon.origin()], Some(&provider)).expect(0);
     assert_eq!(trusting(&new, &public, &["status", "--json"], None).expect(0).json()["trust"], "system");
-    // Without that authority in the system's store, nobody vouches for the daemon.
+    // Without that CA in the system's trust store, the daemon is not trusted.
     new.infra(["status"]).run().expect(5);
 }
 
@@ -107,7 +107,7 @@ fn who_heard_of_the_public_certificate_goes_on_when_the_own_authority_is_gone() 
     serve_with_files(&mut daemon, &public);
     heard.infra(["status"]).run().expect(0);
 
-    // Another host in its place, with the same certificate and a store of its own.
+    // Another host takes over, with the same certificate and its own store.
     daemon.stop();
     let directory = daemon.directory().to_owned();
     daemon.change(|configuration| {
@@ -116,7 +116,7 @@ fn who_heard_of_the_public_certificate_goes_on_when_the_own_authority_is_gone() 
     });
     daemon.start_again();
 
-    // The sessions were of the store that is gone; that the daemon could say so is what counts.
+    // The sessions were in the old store. What matters is that the daemon could respond.
     trusting(&heard, &public, &["status"], None).expect(3).telling(&["as it had announced"]);
     assert_eq!(server_of(&heard, &daemon)["trust"], json!({"kind": "system"}));
     trusting(&missed, &public, &["status"], None).expect(5).telling(&["infra trust", "--system"]);
@@ -129,7 +129,7 @@ fn who_has_no_more_than_the_key_of_a_leaf_announces_nothing() {
     let (provider, daemon_authority, thief) = (Provider::start(), Authority::new(), Authority::new());
     let daemon = Daemon::start(&provider);
     for borrowed in [false, true] {
-        // The chain is the pinned authority's: that is what the key of its leaf is good for.
+        // The chain includes the pinned CA, which is all that the thief's leaf key provides.
         let alice = User::new();
         login::succeed(&alice, &daemon, &provider);
         let certificate = if borrowed { daemon_authority.certificate() } else { thief.certificate() };
@@ -146,7 +146,7 @@ fn who_has_no_more_than_the_key_of_a_leaf_announces_nothing() {
     }
 }
 
-/// Answers as a daemon would of whose leaf a thief has the key, and announces the thief's own pin.
+/// Responds like a daemon whose leaf key was stolen, and announces the thief's own pin.
 fn announcing(request: &Request, certificate: &[u8], key: &[u8], pin: Pin) -> Answer {
     let server: Origin = request.header("host").expect("a host").parse().expect("an origin");
     let now = SystemClock.now();
@@ -175,7 +175,7 @@ fn announcing(request: &Request, certificate: &[u8], key: &[u8], pin: Pin) -> An
     answer
 }
 
-/// Has `user` know the server at `origin`, by `pin`, in the place of the daemon.
+/// Makes `user` know the server at `origin`, with this pin, instead of the daemon.
 fn move_to(user: &User, daemon: &Daemon, origin: &str, pin: Pin) {
     for name in ["config.json", "sessions.json"] {
         let text = user.file(name).expect("a file");
@@ -184,7 +184,7 @@ fn move_to(user: &User, daemon: &Daemon, origin: &str, pin: Pin) {
     }
 }
 
-/// Serves with a certificate of `authority` from files, from a new start on.
+/// Serves a certificate of `authority` from files, after a restart.
 fn serve_with_files(daemon: &mut Daemon, authority: &Authority) {
     daemon.stop();
     let (certificate, key) = (daemon.directory().join("tls.crt"), daemon.directory().join("tls.key"));
@@ -201,7 +201,7 @@ fn serve_with_files(daemon: &mut Daemon, authority: &Authority) {
     daemon.start_again();
 }
 
-/// Runs `infra` on a machine whose store of authorities holds `authority` alone.
+/// Runs `infra` on a machine whose trust store contains only `authority`.
 fn trusting(user: &User, authority: &Authority, arguments: &[&str], provider: Option<&Provider>) -> Ran {
     let browser = provider.map(signing_in);
     let call = user.infra(arguments).env("SSL_CERT_FILE", authority.file()).env("SSL_CERT_DIR", "/nowhere");
@@ -225,7 +225,7 @@ fn status_of(daemon: &Daemon) -> Value {
     daemon.infrad(["status", "--json"]).wait().expect(0).json()
 }
 
-/// What is stored of the daemon.
+/// The stored entry of the daemon.
 fn server_of(user: &User, daemon: &Daemon) -> Value {
     let config: Value =
         serde_json::from_str(&user.file("config.json").expect("a configuration")).expect("JSON");

@@ -1,5 +1,5 @@
-//! A login where it is not at home: over SSH, in containers, with odd browsers, on terminals that cannot draw, and ended
-//! by somebody else.
+//! Logins in unusual environments: over SSH, in containers, with odd browsers, on limited terminals, and
+//! terminated by a signal.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use infra_harness::provider::Provider;
 use infra_harness::{login, wait};
 use rustix::process::Signal;
 
-/// How long anything here may take on a busy machine.
+/// Time limit of each wait on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
@@ -26,7 +26,7 @@ fn each_place_is_told_how_the_browser_gets_back() {
             format!("ssh -L {port}:127.0.0.1:{port} -N -p 2222 alice@192.0.2.7\r\n"),
         ),
         (&[("KUBERNETES_SERVICE_HOST", "10.0.0.1")], format!(" {port}:{port}\r\n")),
-        // A desktop that is somebody else's.
+        // The desktop of another user.
         (&[ssh, ("DISPLAY", ":0")], format!("ssh -L {port}:127.0.0.1:{port} -N -p 2222 192.0.2.7\r\n")),
         (&[("container", "podman")], format!("cannot be reached (http://127.0.0.1:{port}/…)")),
     ] {
@@ -50,7 +50,7 @@ fn a_container_without_a_terminal_is_told_that_it_needs_one() {
     let daemon = Daemon::start(&provider);
     let call = || login::call(&alice, &daemon).env("container", "docker");
     call().run().expect(2).telling(&["cannot open a browser", "docker run -it", "--no-browser"]).silent();
-    // Whoever wants the address has it.
+    // `--no-browser` still prints the URL.
     let arguments = ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-browser"];
     let mut running = alice.infra(arguments).env("container", "docker").start();
     running.wait_for("what to do", |_, told| told.contains("docker run -it").then_some(()));
@@ -93,7 +93,7 @@ fn a_browser_that_hangs_is_given_up_and_ended_with_the_login() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let users = [User::new(), User::new(), User::new()];
-    // All at once: each takes as long as a browser has to come.
+    // Concurrently, because each waits for the whole browser timeout.
     let begun = users.iter().zip(daemon.redirect_ports()).map(|(user, port)| {
         let hanging = Hanging::new(port);
         (login::call(user, &daemon).env("BROWSER", hanging.command()).start(), hanging)
@@ -197,7 +197,7 @@ fn the_time_left_is_drawn_for_a_human_at_a_terminal_that_can_draw_and_for_nobody
     assert!(!drawn.contains("in your browser") && drawn.contains("interrupted"), "{drawn:?}");
 }
 
-/// A browser that never opens anything, told apart from every other process by its argument.
+/// A browser that never opens anything, identified among all processes by its argument.
 struct Hanging(String);
 
 impl Hanging {
@@ -206,15 +206,15 @@ impl Hanging {
     }
 
     fn command(&self) -> String {
-        // The address is one of its arguments, and no part of the script.
+        // The URL is an argument of `sh`, not part of the script.
         format!("sh -c 'sleep {} & wait' %s", self.0)
     }
 
-    /// Whether any process has the argument.
+    /// Returns `true` if any process has the argument.
     fn is_running(&self) -> bool {
         let processes = std::fs::read_dir("/proc").expect("the processes of this machine").flatten();
         let has_it = |path: std::path::PathBuf| {
-            // It may have ended meanwhile.
+            // The process may have exited.
             let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains(&self.0)
         };

@@ -1,4 +1,4 @@
-//! A human at a terminal: asked what cannot be guessed, and able to finish a login in a browser elsewhere.
+//! A user at a terminal: `infra` asks for missing input, and accepts a login finished in another browser.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use infra_harness::program::{RecordingBrowser, Running, User};
 use infra_harness::provider::{Endpoint, Provider};
 use infra_harness::{login, wait};
 
-/// How long anything here may take on a busy machine.
+/// Time limit of each wait on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
@@ -95,7 +95,7 @@ fn a_pasted_address_is_taken_unasked_and_nothing_else_is() {
     let to = follow_to_callback(&opened, &follow).expect("a response").urls.pop().expect("at least one");
     running.enter(&to);
     running.enter("after the address");
-    // The lines before it are in its way: they are taken and found wrong, and nothing behind it is.
+    // `infra` reads and rejects the lines before the address, and reads nothing after it.
     running.wait_for_end(LIMIT).expect("the address is taken");
     assert_eq!(running.left_for_the_shell(), "after the address\n");
     running.wait().expect(0).telling(&["try again", "logged in"]);
@@ -179,12 +179,12 @@ fn a_terminal_that_cannot_draw_is_asked_in_lines() {
     running.wait().expect(2).telling(&["that is not a server"]);
 }
 
-/// The URL that is shown, once its line is complete.
+/// The displayed URL, once its line is complete.
 fn authorization_url(running: &mut Running, provider: &Provider) -> String {
     running.wait_for("the URL", |_, told| {
         let start = told.find(&format!("{}/", provider.issuer()))?;
         let (url, _) = told.get(start..)?.split_once(['\r', '\n'])?;
-        // It is ready to be answered once it says where to paste.
+        // The prompt shows that `infra` is ready for input.
         told.contains("paste the address").then(|| url.to_owned())
     })
 }

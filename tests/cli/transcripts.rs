@@ -9,7 +9,7 @@ use infra_harness::program::{Call, RecordingBrowser, Transcript, User};
 use infra_harness::provider::{Person, Provider};
 use rustix::process::Signal;
 
-/// A user, a daemon, and what is said between them.
+/// A user, a daemon and the transcript of their interaction.
 struct Scene {
     provider: Provider,
     daemon: Daemon,
@@ -39,21 +39,21 @@ impl Scene {
         scene
     }
 
-    /// Runs `infra` with these arguments, and writes down how it ended.
+    /// Runs `infra` with these arguments, and adds the run to the transcript.
     #[track_caller]
     fn run(&mut self, arguments: &[&str], code: i32) {
         let ran = self.alice.infra(arguments).run().expect(code);
         self.transcript.add(&ran);
     }
 
-    /// The same, with something about the call changed.
+    /// Like [`Self::run`], with a change to the call.
     #[track_caller]
     fn run_with(&mut self, arguments: &[&str], code: i32, change: impl FnOnce(Call<'_>) -> Call<'_>) {
         let ran = change(self.alice.infra(arguments)).run().expect(code);
         self.transcript.add(&ran);
     }
 
-    /// The same, with the token in the environment.
+    /// Like [`Self::run`], with the token in the environment.
     #[track_caller]
     fn run_as_script(&mut self, arguments: &[&str], code: i32, token: &str) {
         let server = self.daemon.origin();
@@ -64,14 +64,14 @@ impl Scene {
         RecordingBrowser::signing_in("alice", &[self.provider.authority_file()])
     }
 
-    /// Signs in where the daemon's fingerprint is known already, or with it.
+    /// Signs in with a browser. The fingerprint is known, or among the arguments.
     #[track_caller]
     fn log_in(&mut self, arguments: &[&str], code: i32) {
         let browser = self.browser();
         self.run_with(arguments, code, |call| call.browser(&browser));
     }
 
-    /// Somebody else at the server's address, from now on, for this user.
+    /// Replaces the server at the user's known address with an impostor.
     fn meet_an_impostor(&mut self) -> Impostor {
         let impostor = Impostor::start(Disguise::OtherAuthority, &Authority::new());
         for file in ["config.json", "sessions.json"] {

@@ -1,4 +1,4 @@
-//! Nothing is sent to a server whose identity the user has not accepted, and a changed identity stops everything.
+//! `infra` sends nothing to a server with an unaccepted identity, and a changed identity stops every command.
 
 use infra_harness::authority::Authority;
 use infra_harness::daemon::Daemon;
@@ -21,7 +21,7 @@ fn a_wrong_fingerprint_sends_nothing() {
     assert!(browser.opened().is_empty());
     assert_eq!(provider.calls(Endpoint::Authorization), 0);
     assert_eq!(alice.file("sessions.json").filter(|sessions| sessions.contains("infra_")), None);
-    // The next, right one is not hindered by it.
+    // A later login with the correct fingerprint works.
     login::succeed(&alice, &daemon, &provider);
 }
 
@@ -61,7 +61,7 @@ fn a_changed_identity_stops_everything_until_it_is_trusted() {
     alice.infra(["login", "--force"]).run().expect(5).telling(&["infra trust"]).silent();
 
     alice.infra(["trust", &daemon.origin(), "--fingerprint", &daemon.fingerprint()]).run().expect(0);
-    // The session was of the daemon that is gone.
+    // The session belonged to the removed daemon.
     alice.infra(["status"]).run().expect(3);
     login::succeed(&alice, &daemon, &provider);
 }
@@ -73,7 +73,7 @@ fn a_logout_at_a_changed_identity_sends_nothing_and_says_when_the_session_ends()
     let alice = User::new();
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
-    // Somebody else answers where the daemon was.
+    // An impostor takes over the daemon's address.
     let impostor = Impostor::start(Disguise::OtherAuthority, &authority);
     let config = alice.file("config.json").expect("a configuration");
     let sessions = alice.file("sessions.json").expect("a session");
@@ -145,7 +145,7 @@ fn the_token_of_the_environment_goes_to_the_server_that_was_named_with_it_alone(
     seen.sort();
     expected.sort();
     assert_eq!(seen, expected, "{status}");
-    // Shown to the other daemon, it would have been refused there, and the log would say so.
+    // The other daemon would reject and log the token, if it received it.
     let log = other.complete_log();
     assert!(!log.contains("not_authenticated"), "{log}");
     alice.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).telling(&["INFRA_SERVER"]);

@@ -1,4 +1,5 @@
-//! Nothing is read or run from the working directory: every file that the program asks the kernel for is looked at.
+//! `infra` reads and runs nothing from the working directory, as shown by a trace of every file that it
+//! opens.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -29,12 +30,12 @@ fn nothing_is_read_from_the_working_directory() {
         let ran = call.run();
         assert!(ran.code.is_some_and(|code| codes.contains(&code)), "{ran}");
         let text = fs::read_to_string(&trace).expect("a trace");
-        // The control: files are seen to be opened.
+        // Control: the trace shows opened files.
         assert!(text.contains("/libc.so.6"), "nothing was traced\n{text}");
         let touched = touched(&text, planted.path());
         assert_eq!(touched, Vec::<String>::new(), "{words:?} looked into the working directory\n{ran}");
     };
-    // And what is looked for would be found.
+    // Control: the search would find such a file.
     for read in
         ["openat(AT_FDCWD, \"config.json\", O_RDONLY) = 3", "execve(\"./xdg-open\", [\"xdg-open\"]) = 0"]
     {
@@ -60,7 +61,7 @@ fn nothing_is_read_from_the_working_directory() {
     ] {
         run(words, None, codes);
     }
-    // Variables that would lead here.
+    // Variables that would lead into the working directory.
     for variable in
         [("TZ", "UTC"), ("TZ", ":localtime"), ("LANG", "localtime"), ("TERM", "xdg-open"), ("HOME", "")]
     {
@@ -70,8 +71,8 @@ fn nothing_is_read_from_the_working_directory() {
     run(&["logout", "--all", "--forget"], None, &[0]);
 }
 
-/// The calls of a trace that name something by a relative path, or below `directory`. Programs that `infra` started are
-/// not it.
+/// The calls in a trace that name something by a relative path or below `directory`, except those of programs
+/// that `infra` started.
 fn touched(trace: &str, directory: &Path) -> Vec<String> {
     let process = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
     let others: Vec<String> = trace
