@@ -13,7 +13,7 @@ use infra_harness::view::View;
 use infra_shared::api::ProblemCode;
 
 #[test]
-fn a_logout_that_could_not_be_told_is_told_at_the_next_command() {
+fn offline_logout_is_delivered_by_the_next_command() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -35,7 +35,7 @@ fn a_logout_that_could_not_be_told_is_told_at_the_next_command() {
 }
 
 #[test]
-fn a_logout_that_could_not_be_told_survives_a_killed_daemon() {
+fn offline_logout_survives_a_killed_daemon() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -52,7 +52,7 @@ fn a_logout_that_could_not_be_told_survives_a_killed_daemon() {
 }
 
 #[test]
-fn a_session_is_unreachable_not_invalid_while_the_daemon_is_away() {
+fn session_state_is_unreachable_while_daemon_is_stopped() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -67,7 +67,7 @@ fn a_session_is_unreachable_not_invalid_while_the_daemon_is_away() {
 }
 
 #[test]
-fn logging_out_again_tells_it_once_the_daemon_is_back() {
+fn second_logout_delivers_the_offline_one() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -83,7 +83,7 @@ fn logging_out_again_tells_it_once_the_daemon_is_back() {
 }
 
 #[test]
-fn a_server_that_is_forgotten_while_it_is_away_leaves_nothing_here() {
+fn forgetting_an_unreachable_server_leaves_no_files() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -99,7 +99,7 @@ fn a_server_that_is_forgotten_while_it_is_away_leaves_nothing_here() {
 }
 
 #[test]
-fn a_session_that_was_seen_to_be_over_is_not_handed_out_while_the_daemon_is_away() {
+fn session_known_as_revoked_is_not_printed_offline() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -127,7 +127,7 @@ fn silent_name_server() -> Option<(UdpSocket, IpAddr)> {
 }
 
 #[test]
-fn silent_name_server_does_not_hold_a_command() {
+fn silent_name_server_does_not_block_a_command() {
     const NAME: &str = "infra.example.test";
     // Without a bound of its own, the resolver would wait for minutes.
     const BOUND: Duration = Duration::from_secs(40);

@@ -6,7 +6,7 @@ use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::public_daemon::PublicDaemon;
 
 #[test]
-fn a_user_signs_in_with_the_root_of_the_authority_as_a_file() {
+fn user_signs_in_with_ca_file() {
     let Some(public) = PublicDaemon::start(Options::default()) else { return };
     let (alice, server) = (User::new(), public.server());
     let root = alice.home().join("root.pem");
@@ -23,7 +23,7 @@ fn a_user_signs_in_with_the_root_of_the_authority_as_a_file() {
 }
 
 #[test]
-fn a_user_whose_system_trusts_the_authority_signs_in_without_a_word() {
+fn user_signs_in_if_system_trusts_the_ca() {
     let Some(public) = PublicDaemon::start(Options::default()) else { return };
     let (alice, server) = (User::new(), public.server());
     let browser = RecordingBrowser::signing_in("alice", &[public.provider.authority_file()]);

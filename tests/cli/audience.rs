@@ -45,7 +45,7 @@ fn change_session(user: &User, change: impl Fn(&mut Value)) {
 }
 
 #[test]
-fn a_token_is_printed_kept_and_asked_for_anew_when_it_is_about_to_end() {
+fn audience_token_is_cached_and_renewed_before_expiry() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -74,7 +74,7 @@ fn a_token_is_printed_kept_and_asked_for_anew_when_it_is_about_to_end() {
 }
 
 #[test]
-fn what_cannot_be_had_is_told_with_its_exit_code() {
+fn each_audience_failure_has_its_exit_code() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -97,7 +97,7 @@ fn what_cannot_be_had_is_told_with_its_exit_code() {
 }
 
 #[test]
-fn kept_token_of_a_session_revoked_elsewhere_is_not_printed() {
+fn cached_token_is_not_printed_after_remote_revocation() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -113,7 +113,7 @@ fn kept_token_of_a_session_revoked_elsewhere_is_not_printed() {
 }
 
 #[test]
-fn too_many_tokens_are_told_as_such_and_not_as_a_server_that_is_away() {
+fn token_limit_is_reported_as_limit_not_as_outage() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -125,7 +125,7 @@ fn too_many_tokens_are_told_as_such_and_not_as_a_server_that_is_away() {
 }
 
 #[test]
-fn the_token_of_the_environment_asks_for_itself_and_keeps_nothing() {
+fn environment_token_gets_audience_token_without_caching() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -142,7 +142,7 @@ fn the_token_of_the_environment_asks_for_itself_and_keeps_nothing() {
 }
 
 #[test]
-fn a_command_gets_its_token_and_not_the_sessions() {
+fn exec_passes_audience_token_but_no_session_token() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);

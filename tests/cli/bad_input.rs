@@ -15,19 +15,19 @@ use serde_json::json;
 const CANARY: &str = "canary-neighbour-0123456789";
 
 #[test]
-fn an_unknown_key_is_told_with_its_place_and_the_nearest_known_one() {
+fn unknown_key_is_reported_with_position_and_nearest_key() {
     let ran = check_broken("    clientID: ", "    clientld: ");
     ran.expect(2).telling(&["clientld", "clientID"]);
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_told_with_its_place() {
+fn wrong_type_is_reported_with_position() {
     check_broken("version: 1", "version: [one]").expect(2);
     check_broken("    redirectPorts: [", "    redirectPorts: [many, ").expect(2);
 }
 
 #[test]
-fn a_bad_value_is_told_with_its_place() {
+fn invalid_value_is_reported_with_position() {
     check_broken("    issuer: https://", "    issuer: http://").expect(2).telling(&["https"]);
     check_broken("    kind: oidc", "    kind: ldap").expect(2).telling(&["oidc"]);
     check_broken("    signingAlgorithms: [", "    signingAlgorithms: [HS256, ")
@@ -39,19 +39,19 @@ fn a_bad_value_is_told_with_its_place() {
 }
 
 #[test]
-fn broken_yaml_is_told_with_its_place() {
+fn broken_yaml_is_reported_with_position() {
     check_broken("keys:\n", "keys: {\n").expect(2);
 }
 
 #[test]
-fn an_open_policy_must_be_written_for_a_generic_provider() {
+fn generic_provider_requires_an_explicit_allow_policy() {
     let provider = Provider::start();
     let daemon = prepare(&provider, |yaml| yaml.replace("    allow: everyone\n", ""));
     daemon.infrad(["check"]).wait().expect(2).telling(&["allow"]);
 }
 
 #[test]
-fn a_secret_without_a_backend_is_explained_and_not_shown() {
+fn secret_without_backend_is_explained_but_not_shown() {
     let provider = Provider::start();
     let daemon =
         prepare(&provider, |yaml| yaml.replace("clientSecret: file:", &format!("clientSecret: {CANARY}/")));
@@ -60,13 +60,13 @@ fn a_secret_without_a_backend_is_explained_and_not_shown() {
 }
 
 #[test]
-fn a_sound_configuration_is_told_to_be_sound() {
+fn valid_configuration_is_reported_as_valid() {
     let provider = Provider::start();
     prepare(&provider, str::to_owned).infrad(["check"]).wait().expect(0);
 }
 
 #[test]
-fn three_occupied_ports_are_told_and_the_session_is_kept() {
+fn three_occupied_ports_are_reported_and_session_is_kept() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -86,7 +86,7 @@ fn three_occupied_ports_are_told_and_the_session_is_kept() {
 }
 
 #[test]
-fn an_unreachable_daemon_is_told() {
+fn unreachable_daemon_is_reported() {
     let (provider, alice) = (Provider::start(), User::new());
     let nobody = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let fingerprint = format!("sha256:{}", "ab".repeat(32));
@@ -95,7 +95,7 @@ fn an_unreachable_daemon_is_told() {
 }
 
 #[test]
-fn an_unreachable_daemon_takes_no_session_away() {
+fn unreachable_daemon_keeps_the_session() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -108,7 +108,7 @@ fn an_unreachable_daemon_takes_no_session_away() {
 }
 
 #[test]
-fn an_unreachable_provider_is_told() {
+fn unreachable_provider_is_reported() {
     let (provider, alice) = (Provider::start(), User::new());
     let ports = Ports::reserve(1);
     let port = *ports.all().first().expect("one port");
@@ -121,7 +121,7 @@ fn an_unreachable_provider_is_told() {
 }
 
 #[test]
-fn a_provider_that_fails_at_the_last_step_takes_no_session_away() {
+fn provider_failure_in_last_step_keeps_the_session() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -132,7 +132,7 @@ fn a_provider_that_fails_at_the_last_step_takes_no_session_away() {
 }
 
 #[test]
-fn a_wrong_client_secret_is_told_and_its_correction_needs_no_restart() {
+fn corrected_client_secret_needs_no_restart() {
     let (provider, alice) = (Provider::start(), User::new());
     let wrong = ProviderEntry { client_secret: CANARY.to_owned(), ..ProviderEntry::of(&provider) };
     let mut daemon = Daemon::start_for(vec![wrong], |_| {});
@@ -155,7 +155,7 @@ fn a_wrong_client_secret_is_told_and_its_correction_needs_no_restart() {
 }
 
 #[test]
-fn a_user_who_presses_cancel_loses_nothing() {
+fn cancelled_sign_in_keeps_the_session() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -166,7 +166,7 @@ fn a_user_who_presses_cancel_loses_nothing() {
 }
 
 #[test]
-fn a_login_that_nobody_finishes_ends_in_time_and_loses_nothing() {
+fn unfinished_login_times_out_and_keeps_the_session() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -179,7 +179,7 @@ fn a_login_that_nobody_finishes_ends_in_time_and_loses_nothing() {
 }
 
 #[test]
-fn a_longer_wait_than_five_minutes_and_other_wrong_usage_is_refused() {
+fn invalid_login_arguments_are_usage_errors() {
     let alice = User::new();
     for arguments in [
         &["login", "https://127.0.0.1:9", "--timeout", "6m"][..],
@@ -192,7 +192,7 @@ fn a_longer_wait_than_five_minutes_and_other_wrong_usage_is_refused() {
 }
 
 #[test]
-fn a_damaged_file_never_stops_the_next_login() {
+fn damaged_file_never_blocks_the_next_login() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -254,7 +254,7 @@ fn is_still_signed_in(alice: &User, token: &str) {
 }
 
 #[test]
-fn a_server_whose_providers_have_names_that_terminals_obey_is_no_daemon() {
+fn server_with_invalid_provider_names_is_rejected() {
     for name in ["\u{1b}]0;owned\u{7}", "okta\nokta", "Okta", "", "\u{202e}atko"] {
         let authority = Authority::new();
         let server = Server::start(authority.issue(), move |_| {

@@ -6,22 +6,22 @@ use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
 
 #[test]
-fn a_custom_authorization_server_with_client_secret_basic_signs_in() {
+fn custom_server_signs_in_with_client_secret_basic() {
     signs_in(Paths::Custom, "client_secret_basic");
 }
 
 #[test]
-fn a_custom_authorization_server_with_client_secret_post_signs_in() {
+fn custom_server_signs_in_with_client_secret_post() {
     signs_in(Paths::Custom, "client_secret_post");
 }
 
 #[test]
-fn the_organization_server_with_client_secret_basic_signs_in() {
+fn organization_server_signs_in_with_client_secret_basic() {
     signs_in(Paths::Organization, "client_secret_basic");
 }
 
 #[test]
-fn the_organization_server_with_client_secret_post_signs_in() {
+fn organization_server_signs_in_with_client_secret_post() {
     signs_in(Paths::Organization, "client_secret_post");
 }
 

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 #[test]
-fn the_time_left_is_the_daemons_and_a_wrong_clock_is_told() {
+fn time_left_is_the_daemons_and_wrong_clock_is_reported() {
     for (year, direction) in [("2016", "ahead of"), ("2056", "behind")] {
         let authority = Authority::new();
         let server = Server::start(authority.issue(), move |_| {
@@ -48,7 +48,7 @@ fn the_time_left_is_the_daemons_and_a_wrong_clock_is_told() {
 }
 
 #[test]
-fn a_stored_session_is_judged_by_the_daemons_clock() {
+fn stored_session_expires_by_the_daemons_clock() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);

@@ -50,7 +50,7 @@ fn is_unauthorized(ran: Ran) {
 }
 
 #[test]
-fn kubectl_is_who_the_daemon_says_and_may_do_what_a_binding_of_a_group_says() {
+fn kubectl_acts_as_the_daemons_user_with_its_group_bindings() {
     let Some(cluster) = Cluster::start() else { return };
     let alice = cluster.sign_in("alice", &[groups(&[GROUP, "Everyone"])]);
     let who = cluster.whoami(&alice);
@@ -88,7 +88,7 @@ fn token_in(user: &User) -> String {
 }
 
 #[test]
-fn somebody_without_the_group_is_known_and_may_do_nothing() {
+fn user_without_group_is_authenticated_but_forbidden() {
     let Some(cluster) = Cluster::start_with(open_to_all) else { return };
     cluster.api.apply(&documentation::role_binding());
     let bob = cluster.sign_in("bob", &[groups(&["finance", "engineering2", "Engineering"])]);
@@ -99,7 +99,7 @@ fn somebody_without_the_group_is_known_and_may_do_nothing() {
 }
 
 #[test]
-fn whom_the_service_does_not_admit_has_nothing_to_show_to_the_cluster() {
+fn user_without_admission_gets_no_cluster_token() {
     let Some(cluster) = Cluster::start() else { return };
     let bob = cluster.sign_in("bob", &[groups(&["finance"])]);
     cluster.run(&bob, &LIST).expect(1).telling(&["gives you no token for `prod`", "getting credentials"]);
@@ -107,7 +107,7 @@ fn whom_the_service_does_not_admit_has_nothing_to_show_to_the_cluster() {
 }
 
 #[test]
-fn a_group_of_the_provider_that_is_called_like_one_of_kubernetes_own_gives_nothing() {
+fn provider_group_named_like_kubernetes_group_grants_nothing() {
     let Some(cluster) = Cluster::start_with(open_to_all) else { return };
     let mallory = [groups(&["system:masters", "system:authenticated", "masters"])];
     let mallory = cluster.sign_in("mallory", &mallory);
@@ -125,7 +125,7 @@ fn a_group_of_the_provider_that_is_called_like_one_of_kubernetes_own_gives_nothi
 }
 
 #[test]
-fn an_address_that_nobody_vouches_for_is_nobodys_name() {
+fn unverified_email_is_never_a_user_name() {
     let by_subject = |services: &str| format!("{services}    username: subject\n");
     let Some(mut cluster) = Cluster::start_with(by_subject) else { return };
     let unverified = [("email", json!("alice@example.test")), ("email_verified", json!(false))];
@@ -156,7 +156,7 @@ fn an_address_that_nobody_vouches_for_is_nobodys_name() {
 }
 
 #[test]
-fn a_session_that_was_ended_is_refused_once_the_api_server_forgets_it() {
+fn revoked_session_is_rejected_after_api_server_cache_expires() {
     let Some(mut cluster) = Cluster::start() else { return };
     // The API server caches an accepted token for another ten seconds after the webhook's cache.
     let still_let_in: [(Duration, &[u64]); 2] =
@@ -185,7 +185,7 @@ fn a_session_that_was_ended_is_refused_once_the_api_server_forgets_it() {
 }
 
 #[test]
-fn session_that_was_ended_elsewhere_opens_no_cluster() {
+fn session_revoked_elsewhere_opens_no_cluster() {
     let Some(cluster) = Cluster::start() else { return };
     cluster.api.apply(&documentation::role_binding());
     let alice = cluster.sign_in("alice", &[]);
@@ -202,7 +202,7 @@ fn session_that_was_ended_elsewhere_opens_no_cluster() {
 }
 
 #[test]
-fn what_is_for_others_opens_no_cluster() {
+fn token_for_another_service_opens_no_cluster() {
     let more = |services: &str| {
         let stage = services.replace("services:\n", "").replace("name: prod", "name: stage");
         format!("{services}{stage}  - {{name: wiki, allow: everyone}}\n")
@@ -232,7 +232,7 @@ fn what_is_for_others_opens_no_cluster() {
 }
 
 #[test]
-fn a_daemon_that_is_away_leaves_nobody_signed_in_and_nobody_to_sign_in_again() {
+fn cluster_rejects_users_only_while_daemon_is_unreachable() {
     let Some(mut cluster) = Cluster::start() else { return };
     cluster.api.apply(&documentation::role_binding());
     let alice = cluster.sign_in("alice", &[]);
@@ -251,7 +251,7 @@ fn a_daemon_that_is_away_leaves_nobody_signed_in_and_nobody_to_sign_in_again() {
 }
 
 #[test]
-fn an_api_server_that_is_set_up_wrongly_lets_nobody_in_and_says_why() {
+fn misconfigured_api_server_rejects_users_and_logs_why() {
     let Some(mut cluster) = Cluster::start() else { return };
     let file = std::fs::read_to_string(&cluster.flags.webhook).expect("the webhook's file");
     let foreign = cluster.provider.authority_file().display().to_string();
@@ -286,7 +286,7 @@ fn an_api_server_that_is_set_up_wrongly_lets_nobody_in_and_says_why() {
 }
 
 #[test]
-fn the_plugin_is_found_by_its_name_and_its_absence_is_told() {
+fn plugin_is_found_by_name_and_missing_one_is_reported() {
     let Some(cluster) = Cluster::start() else { return };
     let alice = cluster.sign_in("alice", &[]);
     let folder = alice.home().join("programs");
@@ -304,7 +304,7 @@ fn the_plugin_is_found_by_its_name_and_its_absence_is_told() {
 }
 
 #[test]
-fn many_at_once_find_a_token_where_the_kept_one_has_expired() {
+fn concurrent_plugins_get_token_after_cached_one_expired() {
     const AT_ONCE: usize = 20;
     let Some(cluster) = Cluster::start() else { return };
     cluster.api.apply(&documentation::role_binding());
@@ -325,7 +325,7 @@ fn many_at_once_find_a_token_where_the_kept_one_has_expired() {
 }
 
 #[test]
-fn a_token_is_nothing_to_a_cluster_that_asks_another_daemon() {
+fn cluster_of_another_daemon_rejects_the_token() {
     let (Some(cluster), Some(other)) = (Cluster::start(), Cluster::start()) else { return };
     let bob = other.sign_in("bob", &[]);
     other.whoami(&bob);
@@ -334,7 +334,7 @@ fn a_token_is_nothing_to_a_cluster_that_asks_another_daemon() {
 }
 
 #[test]
-fn a_real_api_server_is_reached_by_the_plugin_where_one_is_given() {
+fn plugin_reaches_real_api_server_if_configured() {
     #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where an API server is")]
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let names = ["INFRA_TEST_KUBERNETES_URL", "INFRA_TEST_KUBERNETES_TOKEN", "INFRA_TEST_KUBERNETES_CA"];

@@ -23,7 +23,7 @@ const LINES: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn bash_completes_what_is_known_here() {
+fn bash_completes_commands_options_and_names() {
     let shell = bash("").installed("bash");
     complete(&shell, &LINES);
     complete(&shell, &COMMANDS);
@@ -39,7 +39,7 @@ fn bash_completes_what_is_known_here() {
 }
 
 #[test]
-fn bash_with_its_completion_package_loads_the_script_when_it_is_needed() {
+fn bash_completion_package_loads_script_on_demand() {
     let package = "/usr/share/bash-completion/bash_completion";
     if peers::find_file(package).is_none() {
         return;
@@ -53,19 +53,19 @@ fn bash_with_its_completion_package_loads_the_script_when_it_is_needed() {
 }
 
 #[test]
-fn zsh_completes_what_is_known_here() {
+fn zsh_completes_commands_options_and_names() {
     complete(&zsh("").installed("zsh"), &LINES);
     complete(&zsh("").installed("zsh"), &COMMANDS);
 }
 
 #[test]
-fn fish_completes_what_is_known_here() {
+fn fish_completes_commands_options_and_names() {
     complete(&fish("").installed("fish"), &LINES);
     complete(&fish("").installed("fish"), &COMMANDS);
 }
 
 #[test]
-fn elvish_completes_what_is_known_here() {
+fn elvish_completes_commands_options_and_names() {
     complete(&elvish("").installed("elvish"), &LINES);
     complete(&elvish("").installed("elvish"), &COMMANDS);
 }
@@ -81,7 +81,7 @@ const WRITTEN: [(&str, &str); 2] =
     [("infra status --off", "infra status --offline"), ("infrad check --li", "infrad check --live")];
 
 #[test]
-fn the_scripts_of_packages_complete_both_programs() {
+fn packaged_scripts_complete_both_programs() {
     for shell in [packaged_bash(), packaged_zsh(), packaged_fish(), packaged_elvish()] {
         complete(&shell, &WRITTEN);
     }
@@ -114,7 +114,7 @@ fn packaged_elvish() -> Shell {
 }
 
 #[test]
-fn a_completion_asks_nobody_and_changes_nothing() {
+fn completion_sends_no_request_and_changes_no_file() {
     let Some(strace) = peers::find_program("strace") else { return };
     let user = acquainted();
     // Any other command would repair this file and report it.
@@ -141,7 +141,7 @@ fn a_completion_asks_nobody_and_changes_nothing() {
 }
 
 #[test]
-fn what_cannot_be_completed_says_nothing_into_the_line_that_is_typed() {
+fn failed_completion_prints_nothing_into_the_line() {
     let user = acquainted();
     for (shell, words) in [("tcsh", &["--", "infra", ""][..]), ("bash", &["login"]), ("bash", &[])] {
         let ran = user.infra(words).env("INFRA_COMPLETE", shell).run();
@@ -365,41 +365,41 @@ const FILES: [&str; 4] = [
 const PROVIDERS: [&str; 5] = ["$(touch ran)", "`touch ran`", "a;touch ran;", "\nline", "(touch ran)"];
 
 #[test]
-fn bash_runs_nothing_of_a_hostile_name() {
+fn bash_completion_never_runs_hostile_names() {
     runs_nothing_hostile(&packaged_bash(), &FILES, true);
 }
 
 #[test]
-fn zsh_runs_nothing_of_a_hostile_name() {
+fn zsh_completion_never_runs_hostile_names() {
     runs_nothing_hostile(&packaged_zsh(), &FILES, true);
 }
 
 #[test]
-fn fish_runs_nothing_of_a_hostile_name() {
+fn fish_completion_never_runs_hostile_names() {
     runs_nothing_hostile(&packaged_fish(), &FILES, true);
 }
 
 #[test]
-fn elvish_runs_nothing_of_a_hostile_name() {
+fn elvish_completion_never_runs_hostile_names() {
     runs_nothing_hostile(&packaged_elvish(), &FILES, true);
 }
 
 #[test]
-fn nushell_runs_nothing_of_a_hostile_name() {
+fn nushell_completion_never_runs_hostile_names() {
     let Some(folder) = peers::find("nushell", "nu") else { return };
     let shell = nushell(&folder.join("nu").display().to_string());
     runs_nothing_hostile(&shell, &FILES[..1], true);
 }
 
 #[test]
-fn powershell_runs_nothing_of_a_hostile_name() {
+fn powershell_completion_never_runs_hostile_names() {
     if peers::find_unusual_program("pwsh").is_some() {
         runs_nothing_hostile(&powershell(), &FILES[..1], false);
     }
 }
 
 #[test]
-fn zsh_asks_for_a_fingerprint_without_a_word() {
+fn zsh_completes_no_fingerprint_silently() {
     let shell = packaged_zsh();
     let Some(session) = Session::start(&shell) else { return };
     session.press_tab_and_enter("infra login --fingerprint ");

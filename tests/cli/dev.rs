@@ -9,7 +9,7 @@ use infra_harness::program::{Ran, RecordingBrowser, Running, built, files_with_m
 const LIMIT: Duration = Duration::from_mins(1);
 
 #[test]
-fn the_command_gets_its_surroundings_and_its_status_is_passed_on() {
+fn command_gets_environment_and_its_exit_code_is_returned() {
     let home = tempfile::tempdir().expect("a home");
     let script = r#"echo "home=$INFRA_HOME"; echo "server=$INFRA_SERVER"; echo "pin=$INFRA_FINGERPRINT"
         command -v infra; test -d "$INFRA_HOME" || test -d "$(dirname "$INFRA_HOME")" || exit 9; exit 7"#;
@@ -30,14 +30,14 @@ fn the_command_gets_its_surroundings_and_its_status_is_passed_on() {
 }
 
 #[test]
-fn it_says_that_it_is_for_development() {
+fn dev_says_that_it_is_for_development() {
     let home = tempfile::tempdir().expect("a home");
     let ran = dev(home.path(), &["true"]).expect(0).telling(&["development"]).silent();
     assert!(ran.stderr.contains("alice"), "{ran}");
 }
 
 #[test]
-fn nothing_is_left_behind() {
+fn dev_leaves_no_files() {
     let home = tempfile::tempdir().expect("a home");
     std::fs::create_dir(home.path().join("tmp")).expect("a place for throw-away directories");
     let before = files_with_modes(home.path());
@@ -47,14 +47,14 @@ fn nothing_is_left_behind() {
 }
 
 #[test]
-fn the_status_there_is_logged_out() {
+fn dev_starts_signed_out() {
     let home = tempfile::tempdir().expect("a home");
     let status = dev(home.path(), &["infra", "status", "--json"]).expect(3);
     assert_eq!(status.json()["state"], "logged_out", "{status}");
 }
 
 #[test]
-fn the_main_job_is_done_with_one_command() {
+fn dev_runs_login_to_logout_in_one_command() {
     let home = tempfile::tempdir().expect("a home");
     let script = "infra login && infra status --json && infra logout && infra status --quiet";
     let browser = RecordingBrowser::signing_in("alice", &[]);
@@ -65,7 +65,7 @@ fn the_main_job_is_done_with_one_command() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_fails_and_leaves_nothing() {
+fn missing_command_fails_and_leaves_nothing() {
     let home = tempfile::tempdir().expect("a home");
     std::fs::create_dir(home.path().join("tmp")).expect("a place for throw-away directories");
     let before = files_with_modes(home.path());

@@ -75,7 +75,7 @@ fn checks(ran: &Ran) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn where_everything_is_well_every_check_says_so_and_nothing_is_changed() {
+fn healthy_setup_passes_every_check_without_changes() {
     let scene = Scene::new();
     let before = snapshot(scene.alice.home());
     let checks = scene.checks(0, |call| call);
@@ -94,7 +94,7 @@ fn where_everything_is_well_every_check_says_so_and_nothing_is_changed() {
 }
 
 #[test]
-fn a_machine_that_knows_no_server_is_looked_at_and_left_as_it_is() {
+fn machine_without_servers_is_checked_without_changes() {
     let alice = User::new();
     let ran = alice.infra(["doctor", "--json"]).run().expect(0);
     let checks = checks(&ran);
@@ -104,7 +104,7 @@ fn a_machine_that_knows_no_server_is_looked_at_and_left_as_it_is() {
 }
 
 #[test]
-fn no_secret_is_told_at_the_top_of_its_voice() {
+fn verbose_doctor_shows_no_secret() {
     let scene = Scene::new();
     let token = login::token(&scene.alice);
     let mut canaries = Canaries::default();
@@ -119,7 +119,7 @@ fn no_secret_is_told_at_the_top_of_its_voice() {
 }
 
 #[test]
-fn files_that_are_open_damaged_or_links_are_told_and_left_as_they_are() {
+fn open_damaged_and_linked_files_are_reported_unchanged() {
     let scene = Scene::new();
     let home = scene.alice.infra_home();
     let (config, sessions) = (home.join("config.json"), home.join("sessions.json"));
@@ -146,7 +146,7 @@ fn files_that_are_open_damaged_or_links_are_told_and_left_as_they_are() {
 }
 
 #[test]
-fn ports_are_wrong_only_when_none_is_free() {
+fn ports_are_wrong_only_if_none_is_free() {
     let scene = Scene::new();
     let ports = scene.daemon.redirect_ports();
     let occupy = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).expect("a free port");
@@ -162,7 +162,7 @@ fn ports_are_wrong_only_when_none_is_free() {
 }
 
 #[test]
-fn a_daemon_that_is_away_is_told_as_that_and_its_trust_as_not_known() {
+fn unreachable_daemon_is_wrong_and_its_trust_unknown() {
     let mut scene = Scene::new();
     scene.daemon.stop();
     scene.only_wrong("server", &["cannot be reached", "Connection refused"], |call| call);
@@ -173,7 +173,7 @@ fn a_daemon_that_is_away_is_told_as_that_and_its_trust_as_not_known() {
 }
 
 #[test]
-fn a_server_that_is_another_is_told_as_that() {
+fn impostor_is_reported_as_another_server() {
     let scene = Scene::new();
     let impostor = Impostor::start(Disguise::OtherAuthority, &Authority::new());
     for file in ["config.json", "sessions.json"] {
@@ -192,7 +192,7 @@ fn a_server_that_is_another_is_told_as_that() {
 }
 
 #[test]
-fn a_clock_that_differs_is_told_with_its_direction() {
+fn clock_difference_is_reported_with_direction() {
     for (year, direction) in [("2016", "ahead of"), ("2056", "behind")] {
         let (authority, alice) = (Authority::new(), User::new());
         let server = Server::start(authority.issue(), move |_| {
@@ -211,7 +211,7 @@ fn a_clock_that_differs_is_told_with_its_direction() {
 }
 
 #[test]
-fn a_provider_is_told_as_what_it_is() {
+fn each_provider_fault_is_identified() {
     let scene = Scene::new();
     scene.only_wrong("provider", &["not trusted on this machine"], |call| {
         call.env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
@@ -237,7 +237,7 @@ fn a_provider_is_told_as_what_it_is() {
 }
 
 #[test]
-fn the_browser_that_a_login_would_open_is_looked_for() {
+fn doctor_looks_for_the_browser_of_a_login() {
     let scene = Scene::new();
     for named in ["firefoxx", "/nowhere/firefox", "/etc/passwd", "/usr"] {
         scene.only_wrong("browser", &[&format!("`{named}`"), "BROWSER"], |call| call.env("BROWSER", named));
@@ -257,7 +257,7 @@ fn the_browser_that_a_login_would_open_is_looked_for() {
 }
 
 #[test]
-fn the_keyring_is_wrong_only_where_a_copy_is_wanted() {
+fn keyring_is_wrong_only_if_a_copy_is_requested() {
     let Some(service) = SecretService::unlocked() else { return };
     let scene = Scene::new();
     let checks = scene.checks(0, |call| service.joined(call));
@@ -283,7 +283,7 @@ fn the_keyring_is_wrong_only_where_a_copy_is_wanted() {
 }
 
 #[test]
-fn servers_that_hang_are_given_up_together() {
+fn hanging_servers_time_out_together() {
     let (authority, alice) = (Authority::new(), User::new());
     let hang = || {
         let answer = Answer { delivery: Delivery::Never, ..Answer::text(200, "") };

@@ -10,7 +10,7 @@ use serde_json::Value;
 const MENTIONED: &str = "infra login --force";
 
 #[test]
-fn the_last_minutes_of_a_session_are_mentioned_at_a_terminal() {
+fn terminal_shows_last_minutes_of_a_session() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -38,7 +38,7 @@ fn the_last_minutes_of_a_session_are_mentioned_at_a_terminal() {
 }
 
 #[test]
-fn a_script_is_told_nothing_however_often_it_asks() {
+fn scripts_never_get_the_expiry_notice() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -54,7 +54,7 @@ fn a_script_is_told_nothing_however_often_it_asks() {
 }
 
 #[test]
-fn what_ends_later_or_has_ended_is_not_mentioned() {
+fn expiry_notice_appears_only_shortly_before_expiry() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -68,7 +68,7 @@ fn what_ends_later_or_has_ended_is_not_mentioned() {
 }
 
 #[test]
-fn times_are_those_of_the_users_zone() {
+fn times_are_in_the_users_time_zone() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);

@@ -13,7 +13,7 @@ use infra_shared::api::ProblemCode;
 const KILOBYTES: u32 = 128;
 
 #[test]
-fn a_login_that_cannot_be_stored_is_ended_again_and_takes_no_session_away() {
+fn login_is_revoked_and_old_session_kept_if_disk_is_full() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let Some(disk) = disk(&alice) else { return };
@@ -39,7 +39,7 @@ fn a_login_that_cannot_be_stored_is_ended_again_and_takes_no_session_away() {
 }
 
 #[test]
-fn a_logout_that_cannot_be_stored_still_ends_the_session() {
+fn logout_revokes_the_session_even_if_disk_is_full() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let Some(disk) = disk(&alice) else { return };
@@ -61,7 +61,7 @@ fn a_logout_that_cannot_be_stored_still_ends_the_session() {
 }
 
 #[test]
-fn a_read_only_home_is_read() {
+fn read_only_home_can_be_read() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start(&provider);
     let Some(disk) = disk(&alice) else { return };
@@ -82,7 +82,7 @@ fn a_read_only_home_is_read() {
 }
 
 #[test]
-fn what_belongs_to_somebody_else_is_refused() {
+fn files_of_another_user_are_rejected() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);

@@ -6,17 +6,17 @@ use infra_cli::completion::PROGRAM;
 use infra_harness::generated;
 
 #[test]
-fn completion_scripts_are_those_of_the_arguments() {
+fn completion_scripts_match_the_arguments() {
     generated::compare("completions", "infra", &generated::completions(&PROGRAM));
 }
 
 #[test]
-fn manual_pages_are_those_of_the_arguments() {
+fn manual_pages_match_the_arguments() {
     generated::compare("man", "infra", &generated::manual_pages(&Arguments::command(), "1"));
 }
 
 #[test]
-fn manual_pages_have_every_section_that_a_reader_looks_for() {
+fn manual_pages_have_every_expected_section() {
     for (name, page) in generated::manual_pages(&Arguments::command(), "1") {
         for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
             assert!(page.contains(&format!("\n.SH {section}\n")), "{name} has no {section}");
@@ -26,6 +26,6 @@ fn manual_pages_have_every_section_that_a_reader_looks_for() {
 }
 
 #[test]
-fn mandoc_and_groff_have_nothing_to_say_about_the_manual_pages() {
+fn mandoc_and_groff_accept_the_manual_pages() {
     generated::lint(&generated::manual_pages(&Arguments::command(), "1"));
 }

@@ -47,7 +47,7 @@ fn every_command_has_help_with_examples() {
 }
 
 #[test]
-fn every_example_is_understood() {
+fn every_example_parses() {
     let mut checked = 0;
     for command in COMMANDS.map(Some).into_iter().chain([None]) {
         for example in examples(&long_help(command)) {
@@ -63,7 +63,7 @@ fn every_example_is_understood() {
 }
 
 #[test]
-fn the_examples_work_as_they_stand() {
+fn examples_work_verbatim() {
     if peers::find_program("jq").is_none() || peers::find_program("curl").is_none() {
         return;
     }
@@ -116,7 +116,7 @@ fn the_examples_work_as_they_stand() {
 }
 
 #[test]
-fn the_documentation_installs_completions_as_the_help_does() {
+fn documentation_installs_completions_like_the_help() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/completions.md");
     let documentation = fs::read_to_string(path).expect("the documentation").replace("\\|", "|");
     for line in examples(&long_help(Some("completions"))) {
@@ -125,7 +125,7 @@ fn the_documentation_installs_completions_as_the_help_does() {
 }
 
 #[test]
-fn colour_is_shown_where_it_is_wanted_and_nowhere_else() {
+fn colour_follows_terminal_variables_and_option() {
     let alice = User::new();
     let talk: [&[&str]; 3] = [&["use", "nowhere.example"], &["logni"], &["login", "--pasword"]];
     let terminal: [(&[(&str, &str)], bool); 7] = [

@@ -106,7 +106,7 @@ const MATRIX: [Row; 52] = [
 ];
 
 #[test]
-fn whatever_the_variables_hold_the_status_is_true_or_says_why_not() {
+fn status_is_correct_or_explained_for_any_variables() {
     let scene = Scene::signed_in();
     let planted = planted();
     let before = files_with_modes(planted.path());
@@ -128,7 +128,7 @@ fn whatever_the_variables_hold_the_status_is_true_or_says_why_not() {
 }
 
 #[test]
-fn odd_browsers_open_nothing_and_the_address_is_printed() {
+fn broken_browsers_open_nothing_and_url_is_printed() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -166,7 +166,7 @@ fn odd_browsers_open_nothing_and_the_address_is_printed() {
 }
 
 #[test]
-fn odd_streams_limits_and_directories_stop_nothing() {
+fn odd_streams_limits_and_directories_do_not_matter() {
     let scene = Scene::signed_in();
     for (script, words, code) in [
         ("exec \"$@\" <&-", "", 0),
@@ -198,7 +198,7 @@ fn odd_streams_limits_and_directories_stop_nothing() {
 }
 
 #[test]
-fn nothing_is_left_in_the_home_of_another_user() {
+fn home_of_another_user_stays_unchanged() {
     let scene = Scene::signed_in();
     // Like `sudo` with `HOME` preserved: another user's home and root's rights.
     let bob = User::new();
@@ -239,7 +239,7 @@ fn nothing_is_left_in_the_home_of_another_user() {
 }
 
 #[test]
-fn a_user_without_a_home_is_told_so_and_without_a_variable_it_is_the_account_that_counts() {
+fn home_comes_from_account_and_missing_one_is_reported() {
     let Some(setpriv) = peers::find_program("setpriv") else { return };
     if !is_root() {
         return skip::told("only root can become another user");
@@ -270,7 +270,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn status_says_why_in_a_line_although_it_is_quiet() {
+fn quiet_status_explains_failures_in_one_line() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -296,7 +296,7 @@ fn status_says_why_in_a_line_although_it_is_quiet() {
 const CLOSED_PIPE: &str = "exec 3> >(:); wait $!; exec \"$@\" >&3";
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn closed_pipe_is_not_an_error() {
     let scene = Scene::signed_in();
     for words in [
         &["status"][..],
@@ -327,7 +327,7 @@ fn a_reader_that_has_had_enough_is_no_error() {
 }
 
 #[test]
-fn a_home_without_modes_is_said_to_be_open_once() {
+fn home_without_modes_is_reported_once() {
     let scene = Scene::signed_in();
     let Some(odd) = OddFileSystem::build() else { return };
     for what in ["no-modes", "no-chmod"] {
@@ -345,7 +345,7 @@ fn a_home_without_modes_is_said_to_be_open_once() {
 }
 
 #[test]
-fn a_home_without_locks_or_synced_directories_works() {
+fn home_without_locks_or_directory_sync_works() {
     let Some(odd) = OddFileSystem::build() else { return };
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
@@ -371,7 +371,7 @@ fn a_home_without_locks_or_synced_directories_works() {
 }
 
 #[test]
-fn a_home_that_cannot_be_made_is_told_with_infra_home() {
+fn failed_home_creation_suggests_infra_home() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     // No user can create directories there.

@@ -16,7 +16,7 @@ const STEP: usize = 5;
 const WORKERS: usize = 2;
 
 #[test]
-fn what_a_server_says_is_shown_as_text_in_the_terminal_the_json_and_the_page() {
+fn server_texts_are_plain_in_terminal_json_and_page() {
     let texts = all();
     let tags = tags(&honest_page(&texts));
     std::thread::scope(|scope| {
@@ -74,7 +74,7 @@ fn are_told(alice: &User, daemon: &HostileDaemon, words: &Words, number: usize) 
 }
 
 #[test]
-fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
+fn claims_are_plain_text_in_log_and_terminal() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start_with(&provider, |configuration| {
         MANY_LOGINS.clone_into(&mut configuration.more);
@@ -112,7 +112,7 @@ fn what_a_provider_says_of_a_person_reaches_the_log_and_the_terminal_as_text() {
 }
 
 #[test]
-fn what_a_provider_says_went_wrong_reaches_the_log_and_the_answer_as_text() {
+fn provider_errors_are_plain_text_in_log_and_response() {
     let provider = Provider::start();
     let mut daemon = Daemon::start_with(&provider, |configuration| {
         MANY_LOGINS.clone_into(&mut configuration.more);
@@ -185,7 +185,7 @@ fn tags(page: &str) -> Vec<String> {
 
 /// Texts in the output of `status` must be valid JSON values, too.
 #[test]
-fn a_text_of_json_stays_a_text() {
+fn json_in_a_text_stays_a_string() {
     let breaker = "\",\"state\":\"active\",\"x\":\"".to_owned();
     let (daemon, alice) = (HostileDaemon::start(), User::new());
     daemon.say(Words::from(&[breaker], 0), Answers::Sessions);

@@ -65,7 +65,7 @@ fn timed(call: Call<'_>) -> (Ran, Duration) {
 }
 
 #[test]
-fn a_copy_is_made_remembered_for_the_server_and_removed_by_logout() {
+fn keyring_choice_is_remembered_and_logout_removes_copy() {
     let Some(service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     desk.log_in_mirrored(&service);
@@ -92,7 +92,7 @@ fn a_copy_is_made_remembered_for_the_server_and_removed_by_logout() {
 }
 
 #[test]
-fn the_token_crosses_the_bus_encrypted() {
+fn token_crosses_the_bus_encrypted() {
     let Some(service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     let tap = service.tap();
@@ -118,7 +118,7 @@ fn the_token_crosses_the_bus_encrypted() {
 }
 
 #[test]
-fn a_locked_keyring_is_told_and_a_login_works_without_it() {
+fn locked_keyring_is_reported_and_login_succeeds() {
     let Some(service) = SecretService::unlocked() else { return };
     service.lock();
     let desk = Desk::new();
@@ -129,7 +129,7 @@ fn a_locked_keyring_is_told_and_a_login_works_without_it() {
 }
 
 #[test]
-fn a_keyring_that_was_locked_since_is_not_said_to_be_empty() {
+fn keyring_locked_later_is_not_reported_as_empty() {
     let Some(service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     desk.log_in_mirrored(&service);
@@ -143,7 +143,7 @@ fn a_keyring_that_was_locked_since_is_not_said_to_be_empty() {
 }
 
 #[test]
-fn a_keyring_without_a_collection_is_told_and_a_login_works_without_it() {
+fn keyring_without_collection_is_reported_and_login_succeeds() {
     let Some(service) = SecretService::without_collection() else { return };
     let desk = Desk::new();
     let (ran, took) = desk.login(&["--keyring"], |call| service.joined(call));
@@ -152,7 +152,7 @@ fn a_keyring_without_a_collection_is_told_and_a_login_works_without_it() {
 }
 
 #[test]
-fn a_bus_without_a_keyring_and_no_bus_at_all_are_told_and_a_login_works_without_it() {
+fn missing_keyring_or_bus_is_reported_and_login_succeeds() {
     let Some(service) = SecretService::without_keyring() else { return };
     let desk = Desk::new();
     let (ran, took) = desk.login(&["--keyring"], |call| service.joined(call));
@@ -173,7 +173,7 @@ fn a_bus_without_a_keyring_and_no_bus_at_all_are_told_and_a_login_works_without_
 }
 
 #[test]
-fn a_keyring_that_never_answers_costs_its_patience_once() {
+fn hanging_keyring_delays_a_login_once() {
     let Some(service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     desk.log_in_mirrored(&service);
@@ -189,7 +189,7 @@ fn a_keyring_that_never_answers_costs_its_patience_once() {
 }
 
 #[test]
-fn a_logout_and_a_status_end_although_the_keyring_hangs() {
+fn logout_and_status_finish_with_a_hanging_keyring() {
     let Some(service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     desk.log_in_mirrored(&service);
@@ -210,7 +210,7 @@ fn a_logout_and_a_status_end_although_the_keyring_hangs() {
 }
 
 #[test]
-fn a_socket_that_takes_the_connection_and_says_nothing_hinders_no_login() {
+fn silent_bus_socket_does_not_block_a_login() {
     let desk = Desk::new();
     let path = desk.alice.home().join("mute");
     let _mute = UnixListener::bind(&path).expect("a socket");
@@ -221,7 +221,7 @@ fn a_socket_that_takes_the_connection_and_says_nothing_hinders_no_login() {
 }
 
 #[test]
-fn a_keyring_that_is_killed_in_the_midst_is_told_at_once() {
+fn keyring_killed_during_status_is_reported_immediately() {
     let Some(mut service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     desk.log_in_mirrored(&service);
@@ -239,7 +239,7 @@ fn a_keyring_that_is_killed_in_the_midst_is_told_at_once() {
 }
 
 #[test]
-fn an_entry_that_somebody_removed_is_not_said_to_be_there() {
+fn removed_entry_is_not_reported_as_present() {
     let Some(service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     desk.log_in_mirrored(&service);
@@ -252,7 +252,7 @@ fn an_entry_that_somebody_removed_is_not_said_to_be_there() {
 }
 
 #[test]
-fn an_entry_that_somebody_changed_is_told_and_left_alone() {
+fn changed_entry_is_reported_and_kept() {
     let Some(service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     let token = desk.log_in_mirrored(&service);
@@ -273,7 +273,7 @@ fn an_entry_that_somebody_changed_is_told_and_left_alone() {
 }
 
 #[test]
-fn several_entries_for_one_server_are_told_and_none_is_touched() {
+fn duplicate_entries_are_reported_and_kept() {
     let Some(service) = SecretService::unlocked() else { return };
     let desk = Desk::new();
     let token = desk.log_in_mirrored(&service);

@@ -88,7 +88,7 @@ fn others<'a>(view: &'a Value, list: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn other_clusters_stay_as_they_are_whoever_changes_the_file() {
+fn other_clusters_survive_changes_by_infra_and_kubectl() {
     let Some(world) = World::start() else { return };
     let alice = world.alice();
     let (first, second) = (alice.home().join("a.yaml"), alice.home().join("b.yaml"));
@@ -138,7 +138,7 @@ fn named<'a>(view: &'a Value, list: &str) -> &'a Value {
 }
 
 #[test]
-fn what_is_new_goes_where_kubectl_would_put_it() {
+fn new_entries_go_where_kubectl_puts_them() {
     let Some(world) = World::start() else { return };
     let empty = "apiVersion: v1\nkind: Config\n";
     let current = "apiVersion: v1\nkind: Config\ncurrent-context: other\n";
@@ -184,7 +184,7 @@ fn what_is_new_goes_where_kubectl_would_put_it() {
 }
 
 #[test]
-fn many_at_once_add_their_contexts_and_lose_none() {
+fn concurrent_processes_add_all_their_contexts() {
     const AT_ONCE: usize = 16;
     let Some(world) = World::start() else { return };
     let alice = world.alice();
@@ -229,7 +229,7 @@ fn with_our_server(home: &Path) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn names_that_yaml_takes_for_something_else_are_found_again_by_kubectl() {
+fn kubectl_finds_names_that_yaml_could_misread() {
     let Some(world) = World::start() else { return };
     let alice = world.alice();
     let names = [
@@ -358,7 +358,7 @@ current-context: other
 const OTHER_USER: &str = "users:\n- name: other\n  user:\n    token: canary-token-of-another-cluster\n";
 
 #[test]
-fn however_a_kubeconfig_is_written_kubectl_finds_the_same_in_it_and_ours_beside() {
+fn configure_preserves_every_kubeconfig_style() {
     let Some(world) = World::start() else { return };
     let alice = world.alice();
     for (what, text) in shapes() {

@@ -27,7 +27,7 @@ fn configure<'a>(user: &'a User, more: &[&'a str]) -> infra_harness::program::Ca
 }
 
 #[test]
-fn the_plugin_answers_as_client_go_asks_and_only_that_cluster_takes_the_token() {
+fn plugin_answers_client_go_with_a_token_for_one_cluster() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -56,7 +56,7 @@ fn the_plugin_answers_as_client_go_asks_and_only_that_cluster_takes_the_token() 
 }
 
 #[test]
-fn kubectl_reads_what_was_put_into_its_kubeconfig() {
+fn kubectl_reads_the_configured_kubeconfig() {
     let Some(tools) = peers::find("kubernetes-tools", "kubectl") else { return };
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);
@@ -82,7 +82,7 @@ fn kubectl_reads_what_was_put_into_its_kubeconfig() {
 }
 
 #[test]
-fn an_address_that_would_give_the_token_away_is_wrong_usage() {
+fn unsafe_api_server_address_is_a_usage_error() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);

@@ -12,7 +12,7 @@ use infra_shared::api::ProblemCode;
 use infra_shared::token_text::SessionToken;
 
 #[test]
-fn a_user_logs_in_looks_uses_the_token_and_logs_out() {
+fn user_signs_in_checks_status_uses_token_and_signs_out() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -62,7 +62,7 @@ fn a_user_logs_in_looks_uses_the_token_and_logs_out() {
 }
 
 #[test]
-fn status_gives_the_same_exit_code_in_every_form() {
+fn status_has_same_exit_code_in_every_form() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -78,7 +78,7 @@ fn status_gives_the_same_exit_code_in_every_form() {
 }
 
 #[test]
-fn no_known_server_is_logged_out_without_a_server() {
+fn status_without_known_server_is_logged_out() {
     let ran = User::new().infra(["status", "--json"]).run().expect(3);
     assert_eq!(ran.json()["state"], "logged_out");
     assert!(ran.json()["server"].is_null(), "{ran}");
@@ -87,7 +87,7 @@ fn no_known_server_is_logged_out_without_a_server() {
 }
 
 #[test]
-fn a_second_login_says_that_the_session_lives_and_opens_nothing() {
+fn second_login_reports_live_session_and_opens_nothing() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -102,7 +102,7 @@ fn a_second_login_says_that_the_session_lives_and_opens_nothing() {
 }
 
 #[test]
-fn a_forced_login_ends_the_previous_session() {
+fn forced_login_revokes_the_previous_session() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -118,7 +118,7 @@ fn a_forced_login_ends_the_previous_session() {
 }
 
 #[test]
-fn what_the_browser_is_given_shows_no_parameter_of_the_login() {
+fn browser_argument_contains_no_login_parameter() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
@@ -136,7 +136,7 @@ fn what_the_browser_is_given_shows_no_parameter_of_the_login() {
 }
 
 #[test]
-fn address_that_desktops_fetch_twice_works_in_each_browser() {
+fn single_use_url_fetched_twice_works_in_each_browser() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -150,7 +150,7 @@ fn address_that_desktops_fetch_twice_works_in_each_browser() {
 }
 
 #[test]
-fn callback_that_is_reloaded_meanwhile_gets_the_result() {
+fn reloaded_callback_gets_the_result() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -171,7 +171,7 @@ fn callback_that_is_reloaded_meanwhile_gets_the_result() {
 }
 
 #[test]
-fn a_known_server_becomes_the_current_one() {
+fn known_server_becomes_the_current_one() {
     let provider = Provider::start();
     let (first, second) = (Daemon::start(&provider), Daemon::start(&provider));
     let alice = User::new();
@@ -193,7 +193,7 @@ fn a_known_server_becomes_the_current_one() {
 }
 
 #[test]
-fn a_token_from_the_environment_stands_in_for_the_stored_session() {
+fn environment_token_replaces_the_stored_session() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -225,7 +225,7 @@ fn a_token_from_the_environment_stands_in_for_the_stored_session() {
 }
 
 #[test]
-fn without_a_browser_the_url_and_the_forwarding_line_are_told() {
+fn login_without_browser_prints_url_and_ssh_command() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -252,7 +252,7 @@ fn without_a_browser_the_url_and_the_forwarding_line_are_told() {
 }
 
 #[test]
-fn the_next_registered_port_is_taken_when_one_is_in_use() {
+fn next_registered_port_is_used_if_one_is_occupied() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let first = *daemon.redirect_ports().first().expect("three ports");
@@ -266,7 +266,7 @@ fn the_next_registered_port_is_taken_when_one_is_in_use() {
 }
 
 #[test]
-fn another_provider_is_logged_in_at_anew() {
+fn login_at_another_provider_replaces_the_session() {
     let (first, second) = (Provider::start(), Provider::start());
     let entries = vec![ProviderEntry::of(&first), ProviderEntry::of(&second).named("other")];
     let daemon = Daemon::start_for(entries, |_| {});

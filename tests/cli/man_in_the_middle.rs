@@ -11,7 +11,7 @@ use infra_harness::provider::Provider;
 use infra_shared::token_text::SessionToken;
 
 #[test]
-fn an_impostor_is_sent_nothing_whatever_its_disguise() {
+fn impostor_receives_no_data_in_any_disguise() {
     for disguise in Disguise::ALL {
         let authority = Authority::new();
         let token = SessionToken::mint();
@@ -55,7 +55,7 @@ fn an_impostor_is_sent_nothing_whatever_its_disguise() {
 }
 
 #[test]
-fn an_honest_server_is_sent_something() {
+fn honest_server_receives_data() {
     let authority = Authority::new();
     let impostor = Impostor::start(Disguise::HonestAtFirst, &authority);
     let user = User::new();

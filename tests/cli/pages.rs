@@ -33,7 +33,7 @@ const FOLLOWED: [&str; 9] = [
 ];
 
 #[test]
-fn links_lead_somewhere_and_every_page_is_found_from_the_first() {
+fn links_resolve_and_every_page_is_reachable() {
     let pages = pages();
     let page_at = |path: &Path| pages.iter().find(|page| repository().join(&page.path) == path);
     let mut linked = BTreeSet::new();
@@ -87,7 +87,7 @@ fn every_block_is_run_or_listed_with_a_reason() {
 }
 
 #[test]
-fn every_call_of_infra_is_understood() {
+fn every_infra_call_parses() {
     let (mut typed, mut named) = (0, 0);
     let program = Arguments::command();
     for page in pages() {
@@ -110,7 +110,7 @@ fn every_call_of_infra_is_understood() {
 }
 
 #[test]
-fn the_variables_of_the_page_on_scripts_are_those_of_the_help() {
+fn scripts_page_has_the_variables_of_the_help() {
     let mut program = Arguments::command();
     program.build();
     let help = program.get_after_long_help().expect("a help").to_string();
@@ -130,7 +130,7 @@ fn the_variables_of_the_page_on_scripts_are_those_of_the_help() {
 }
 
 #[test]
-fn what_the_page_on_trouble_quotes_is_said_by_the_programs() {
+fn quoted_messages_on_troubleshooting_page_exist() {
     let sources: Vec<String> =
         ["cli/src", "daemon/src", "shared/src"].iter().flat_map(|folder| sources(folder)).collect();
     let rows = Page::read("docs/troubleshooting.md").rows();
@@ -142,7 +142,7 @@ fn what_the_page_on_trouble_quotes_is_said_by_the_programs() {
 }
 
 #[test]
-fn the_files_that_the_pages_name_are_there() {
+fn files_named_on_pages_exist() {
     const ROOMS: [&str; 6] = ["cli/", "daemon/", "shared/", "tests/", "deploy/", "docs/"];
     let mut named = 0;
     for page in pages() {
@@ -159,7 +159,7 @@ fn the_files_that_the_pages_name_are_there() {
 }
 
 #[test]
-fn the_readme_works_as_it_is_written() {
+fn readme_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     place.follow("README.md", typed("README.md"));
@@ -167,7 +167,7 @@ fn the_readme_works_as_it_is_written() {
 
 /// The request snippet of the pages stops without a session, with and without `set -e`.
 #[test]
-fn request_of_a_script_is_not_sent_without_a_token() {
+fn script_sends_no_request_without_a_token() {
     let (nobody, snippet) = (User::new(), "token=$(infra token --audience grafana) || exit\n");
     let folder = infra_harness::program::built("infra").parent().expect("a folder").display().to_string();
     for page in ["README.md", "docs/scripts.md"] {
@@ -205,7 +205,7 @@ fn request_of_a_script_is_not_sent_without_a_token() {
 }
 
 #[test]
-fn the_page_on_scripts_works_as_it_is_written() {
+fn scripts_page_works_as_written() {
     if peers::find_program("jq").is_none() {
         return;
     }
@@ -220,7 +220,7 @@ fn the_page_on_scripts_works_as_it_is_written() {
 }
 
 #[test]
-fn the_page_on_services_works_as_it_is_written() {
+fn services_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     let token = alice.infra(["token", "--audience", "grafana"]).run().expect(0).stdout;
@@ -233,7 +233,7 @@ fn the_page_on_services_works_as_it_is_written() {
 }
 
 #[test]
-fn the_page_on_the_interface_works_as_it_is_written() {
+fn api_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     place.walk.replace("infra_…", &login::token(&alice));
@@ -247,7 +247,7 @@ fn the_page_on_the_interface_works_as_it_is_written() {
 }
 
 #[test]
-fn the_page_on_sessions_works_as_it_is_written() {
+fn sessions_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     let [of_bob, of_carol] = ["bob", "carol"].map(|name| {
@@ -270,7 +270,7 @@ fn the_page_on_sessions_works_as_it_is_written() {
 }
 
 #[test]
-fn the_page_on_the_audit_log_works_as_it_is_written() {
+fn audit_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     fs::copy(place.daemon.directory().join("audit.jsonl"), alice.home().join("audit.jsonl")).expect("a copy");
@@ -279,7 +279,7 @@ fn the_page_on_the_audit_log_works_as_it_is_written() {
 }
 
 #[test]
-fn the_page_on_https_works_as_it_is_written() {
+fn https_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     fs::remove_file(alice.home().join("ca.pem")).expect("the page prints it");
@@ -288,7 +288,7 @@ fn the_page_on_https_works_as_it_is_written() {
 }
 
 #[test]
-fn the_page_on_okta_works_as_it_is_written() {
+fn okta_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     let secret = place.walk.keep("/etc/infra/okta-client-secret", "from before");
@@ -297,7 +297,7 @@ fn the_page_on_okta_works_as_it_is_written() {
 }
 
 #[test]
-fn the_page_on_moving_works_as_it_is_written() {
+fn moving_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut place = Place::new(&provider, &alice);
     let (pin, mut left_behind) = (place.daemon.pin(), None);

@@ -68,7 +68,7 @@ impl Organisation {
 }
 
 #[test]
-fn every_command_goes_through_the_proxy_which_sees_only_ciphertext() {
+fn proxy_sees_only_ciphertext_of_every_command() {
     let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
     let (address, authorities) = (proxy.address(), organisation.provider.authority_file());
     // The CA variable is for the doctor, which also connects to the provider.
@@ -105,7 +105,7 @@ fn every_command_goes_through_the_proxy_which_sees_only_ciphertext() {
 }
 
 #[test]
-fn the_variables_count_in_upper_and_lower_case_and_all_proxy_where_there_is_no_other() {
+fn proxy_variables_apply_in_both_cases_before_all_proxy() {
     let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
     let address = proxy.address();
     let (host_and_port, with_slash) = (address.replace("http://", ""), format!("{address}/"));
@@ -141,7 +141,7 @@ fn the_variables_count_in_upper_and_lower_case_and_all_proxy_where_there_is_no_o
 
 /// Tests each list with curl and with `infra`: both must use the proxy, or both must bypass it.
 #[test]
-fn no_proxy_is_read_as_curl_reads_it() {
+fn no_proxy_is_parsed_like_curl() {
     let (organisation, open) = (Organisation::new(), Proxy::start(Manner::Tunnels));
     organisation.login(&[("HTTPS_PROXY", &open.address())]).expect(0);
     let proxy = Proxy::start(Manner::Refuses);
@@ -185,7 +185,7 @@ fn no_proxy_is_read_as_curl_reads_it() {
 }
 
 #[test]
-fn doctor_names_entries_of_no_proxy_that_match_nothing() {
+fn doctor_names_no_proxy_entries_that_match_nothing() {
     let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
     let doctor = |list: &str| {
         let environment = [("HTTPS_PROXY", proxy.address()), ("NO_PROXY", list.to_owned())];
@@ -203,7 +203,7 @@ fn doctor_names_entries_of_no_proxy_that_match_nothing() {
 }
 
 #[test]
-fn the_pin_decides_also_behind_a_proxy() {
+fn pin_is_checked_through_a_proxy() {
     let organisation = Organisation::new();
     let (impostor, honest) =
         (Impostor::start(Disguise::OtherAuthority, &Authority::new()), Proxy::start(Manner::Tunnels));
@@ -221,7 +221,7 @@ fn the_pin_decides_also_behind_a_proxy() {
 }
 
 #[test]
-fn a_proxy_that_asks_for_credentials_is_told_so_and_they_are_never_shown() {
+fn proxy_credentials_are_sent_but_never_shown() {
     let (organisation, proxy) =
         (Organisation::new(), Proxy::start(Manner::AsksFor("alice:canary-of-the-proxy")));
     let address = proxy.address();
@@ -250,7 +250,7 @@ fn a_proxy_that_asks_for_credentials_is_told_so_and_they_are_never_shown() {
 }
 
 #[test]
-fn a_proxy_that_refuses_closes_or_is_not_there_is_named() {
+fn failing_proxy_is_named() {
     let organisation = Organisation::new();
     let refuses = Proxy::start(Manner::Refuses);
     told(
@@ -272,7 +272,7 @@ fn a_proxy_that_refuses_closes_or_is_not_there_is_named() {
 }
 
 #[test]
-fn a_proxy_that_hangs_is_given_up_and_named() {
+fn hanging_proxy_times_out_and_is_named() {
     let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Hangs));
     let begin = Instant::now();
     let ran = organisation.fails_at(&proxy.address(), 4);
@@ -281,7 +281,7 @@ fn a_proxy_that_hangs_is_given_up_and_named() {
 }
 
 #[test]
-fn a_proxy_that_speaks_socks_is_spoken_to_likewise() {
+fn socks_proxy_is_supported() {
     let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Socks));
     let address = format!("socks5h://127.0.0.1:{}", proxy.port());
     organisation.login(&[("ALL_PROXY", &address)]).expect(0);
@@ -290,7 +290,7 @@ fn a_proxy_that_speaks_socks_is_spoken_to_likewise() {
 }
 
 #[test]
-fn a_loopback_address_is_reached_without_the_proxy() {
+fn loopback_address_bypasses_the_proxy() {
     let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Refuses));
     let browser = RecordingBrowser::signing_in("alice", &[organisation.provider.authority_file()]);
     let address = proxy.address();
@@ -303,7 +303,7 @@ fn a_loopback_address_is_reached_without_the_proxy() {
 }
 
 #[test]
-fn an_authority_of_the_organisation_counts_from_the_system_store_or_a_file() {
+fn organization_ca_is_trusted_from_system_or_file() {
     let (authority, alice) = (Authority::new(), User::new());
     let server = Server::start(authority.issue(), |_| {
         let body = json!({"version": "0", "now": "2026-01-01T00:00:00Z", "pins": [], "providers": []});

@@ -14,7 +14,7 @@ use serde_json::Value;
 use url::Url;
 
 #[test]
-fn a_person_signs_in_and_the_last_page_says_as_whom() {
+fn last_page_shows_the_signed_in_user() {
     let Some((provider, browser)) = scene() else { return };
     let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |_| {});
     let browser = pictured(browser, "logged-in");
@@ -32,7 +32,7 @@ fn a_person_signs_in_and_the_last_page_says_as_whom() {
 }
 
 #[test]
-fn a_person_cancels_and_the_last_page_does_not_say_that_they_are_signed_in() {
+fn last_page_after_cancel_does_not_claim_success() {
     let Some((provider, browser)) = scene() else { return };
     let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |_| {});
     let browser = pictured(browser.cancelling(), "not-logged-in");
@@ -128,7 +128,7 @@ fn host(provider: &CertifiedProvider) -> String {
 }
 
 #[test]
-fn the_pictures_of_the_documentation_are_there_and_small() {
+fn documentation_pictures_exist_and_are_small() {
     let folder = folder_of_pictures();
     for name in ["logged-in", "not-logged-in"] {
         for layout in ["", "-dark", "-narrow", "-narrow-dark"] {

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const SIGNING_IN: Duration = Duration::from_millis(2500);
 
 #[test]
-fn the_recording_shows_what_the_programs_do() {
+fn recording_matches_the_programs() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start(&provider);
     let (origin, fingerprint) = (daemon.origin(), daemon.fingerprint());

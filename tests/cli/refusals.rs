@@ -23,7 +23,7 @@ use url::Url;
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_response_with_a_wrong_missing_or_doubled_state_does_not_end_the_wait() {
+fn wrong_missing_or_duplicate_state_does_not_end_the_login() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -43,7 +43,7 @@ fn a_response_with_a_wrong_missing_or_doubled_state_does_not_end_the_wait() {
 }
 
 #[test]
-fn the_response_of_an_earlier_login_is_not_taken_again() {
+fn response_of_an_earlier_login_is_rejected() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let first = PendingLogin::begin(login::call(&alice, &daemon));
@@ -60,7 +60,7 @@ fn the_response_of_an_earlier_login_is_not_taken_again() {
 }
 
 #[test]
-fn a_response_that_names_another_issuer_is_refused() {
+fn response_from_another_issuer_is_rejected() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -75,7 +75,7 @@ fn a_response_that_names_another_issuer_is_refused() {
 const NOBODY: u32 = 65534;
 
 #[test]
-fn another_user_who_follows_the_address_first_gets_nothing() {
+fn another_user_following_the_url_first_gets_nothing() {
     if !rustix::process::geteuid().is_root() {
         return infra_harness::skip::told("only root can become another user");
     }
@@ -102,7 +102,7 @@ fn another_user_who_follows_the_address_first_gets_nothing() {
 }
 
 #[test]
-fn address_lies_in_a_private_file_where_owners_are_unknown() {
+fn url_is_in_a_private_file_if_socket_owners_are_unknown() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     // An empty `/proc` does not list the owners of sockets.
@@ -130,7 +130,7 @@ fn address_lies_in_a_private_file_where_owners_are_unknown() {
 }
 
 #[test]
-fn a_port_that_the_server_does_not_have_is_refused_at_once() {
+fn port_missing_from_public_urls_is_rejected_before_sign_in() {
     let (provider, alice) = (Provider::start(), User::new());
     // Like a forwarded port: the host name is the server's, the port is not.
     let elsewhere = "https://127.0.0.1:9";
@@ -149,7 +149,7 @@ fn a_port_that_the_server_does_not_have_is_refused_at_once() {
 }
 
 #[test]
-fn a_ticket_is_taken_once() {
+fn ticket_is_accepted_once() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let started = Started::at(&daemon);
@@ -164,7 +164,7 @@ fn a_ticket_is_taken_once() {
 }
 
 #[test]
-fn a_ticket_is_taken_once_also_across_a_restart_or_a_kill() {
+fn ticket_is_accepted_once_across_restart_and_kill() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let started = Started::at(&daemon);
@@ -181,7 +181,7 @@ fn a_ticket_is_taken_once_also_across_a_restart_or_a_kill() {
 }
 
 #[test]
-fn the_code_of_another_login_is_refused() {
+fn code_of_another_login_is_rejected() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let (mine, other) = (Started::at(&daemon), Started::at(&daemon));
@@ -191,7 +191,7 @@ fn the_code_of_another_login_is_refused() {
 }
 
 #[test]
-fn the_verifier_of_another_login_is_refused_before_the_provider_is_asked() {
+fn verifier_of_another_login_is_rejected_before_the_exchange() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let (mut mine, other) = (Started::at(&daemon), Started::at(&daemon));
@@ -202,7 +202,7 @@ fn the_verifier_of_another_login_is_refused_before_the_provider_is_asked() {
 }
 
 #[test]
-fn a_verifier_bound_to_another_daemon_is_refused_before_the_provider_is_asked() {
+fn verifier_of_another_daemon_is_rejected_before_the_exchange() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let (origin, pin) = (daemon.parsed_origin(), daemon.pin());
@@ -218,7 +218,7 @@ fn a_verifier_bound_to_another_daemon_is_refused_before_the_provider_is_asked() 
 }
 
 #[test]
-fn a_daemon_that_relays_the_login_of_another_gets_nothing() {
+fn relaying_daemon_gets_no_login_of_another() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let relay = Relay::to(&daemon);
@@ -234,23 +234,23 @@ fn a_daemon_that_relays_the_login_of_another_gets_nothing() {
 }
 
 #[test]
-fn an_id_token_of_another_issuer_is_refused() {
+fn id_token_of_another_issuer_is_rejected() {
     refuses(Misbehaviour::default().claim("iss", json!("https://other.example")));
 }
 
 #[test]
-fn an_id_token_for_another_audience_is_refused() {
+fn id_token_for_another_audience_is_rejected() {
     refuses(Misbehaviour::default().claim("aud", json!("another-client")));
 }
 
 #[test]
-fn an_id_token_with_another_nonce_or_none_is_refused() {
+fn id_token_with_wrong_or_missing_nonce_is_rejected() {
     refuses(Misbehaviour::default().claim("nonce", json!("another")));
     refuses(Misbehaviour::default().claim("nonce", json!(null)));
 }
 
 #[test]
-fn an_id_token_with_a_wrong_signature_is_refused() {
+fn id_token_with_wrong_signature_is_rejected() {
     refuses(Misbehaviour::default().signed(|signed| {
         let last = signed.signature.last_mut().expect("a signature");
         *last ^= 1;
@@ -258,7 +258,7 @@ fn an_id_token_with_a_wrong_signature_is_refused() {
 }
 
 #[test]
-fn an_id_token_changed_after_it_was_signed_is_refused() {
+fn id_token_changed_after_signing_is_rejected() {
     refuses(Misbehaviour::default().signed(|signed| {
         let claims = String::from_utf8(signed.claims.clone()).expect("JSON");
         assert!(claims.contains("alice"), "nothing to change in {claims}");
@@ -267,13 +267,13 @@ fn an_id_token_changed_after_it_was_signed_is_refused() {
 }
 
 #[test]
-fn an_expired_id_token_is_refused() {
+fn expired_id_token_is_rejected() {
     // 2001-09-09, in the past for every clock.
     refuses(Misbehaviour::default().claim("exp", json!(1_000_000_000)));
 }
 
 #[test]
-fn an_unsigned_id_token_is_refused() {
+fn unsigned_id_token_is_rejected() {
     for none in ["none", "None", "NONE"] {
         refuses(Misbehaviour::default().signed(move |signed| {
             signed.header = json!({"alg": none, "typ": "JWT"}).to_string().into_bytes();
@@ -283,7 +283,7 @@ fn an_unsigned_id_token_is_refused() {
 }
 
 #[test]
-fn an_id_token_is_not_taken_a_second_time() {
+fn replayed_id_token_is_rejected() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::over_http(&daemon, &provider);
@@ -321,7 +321,7 @@ fn stays_logged_out_until_an_honest_login(alice: &User, daemon: &Daemon, provide
 }
 
 #[test]
-fn refused_forced_login_says_that_the_session_is_still_valid() {
+fn rejected_forced_login_says_that_session_is_still_valid() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -337,7 +337,7 @@ fn refused_forced_login_says_that_the_session_is_still_valid() {
 }
 
 #[test]
-fn environment_token_with_a_wrong_secret_is_not_called_expired() {
+fn environment_token_with_wrong_secret_is_not_called_expired() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -357,7 +357,7 @@ fn environment_token_with_a_wrong_secret_is_not_called_expired() {
 }
 
 #[test]
-fn logout_with_a_token_nobody_knows_ends_nothing_and_says_so() {
+fn logout_with_unknown_token_reports_that_nothing_ended() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -371,7 +371,7 @@ fn logout_with_a_token_nobody_knows_ends_nothing_and_says_so() {
 }
 
 #[test]
-fn client_secret_that_is_wrong_is_a_matter_for_the_operator() {
+fn wrong_client_secret_is_reported_as_operator_error() {
     let (provider, alice) = (Provider::start(), User::new());
     let entry = ProviderEntry { client_secret: "wrong".to_owned(), ..ProviderEntry::of(&provider) };
     let daemon = Daemon::start_for(vec![entry], |_| {});

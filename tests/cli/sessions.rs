@@ -31,7 +31,7 @@ fn own_and_others(user: &User) -> (String, Vec<String>) {
 }
 
 #[test]
-fn sessions_are_listed_and_ended_on_whatever_machine() {
+fn user_lists_and_revokes_sessions_of_every_machine() {
     let (provider, laptop, desktop) = (Provider::start(), User::new(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&laptop, &daemon, &provider);
@@ -71,7 +71,7 @@ fn sessions_are_listed_and_ended_on_whatever_machine() {
 }
 
 #[test]
-fn an_id_that_is_none_ends_nothing_and_does_not_keep_others_alive() {
+fn unknown_id_does_not_stop_revocation_of_other_sessions() {
     let (provider, laptop, desktop) = (Provider::start(), User::new(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&laptop, &daemon, &provider);
@@ -87,7 +87,7 @@ fn an_id_that_is_none_ends_nothing_and_does_not_keep_others_alive() {
 }
 
 #[test]
-fn a_session_opened_elsewhere_is_told_once() {
+fn session_opened_elsewhere_is_reported_once() {
     let (provider, laptop, thief) = (Provider::start(), User::new(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&laptop, &daemon, &provider);
@@ -112,7 +112,7 @@ fn a_session_opened_elsewhere_is_told_once() {
 }
 
 #[test]
-fn a_login_that_was_pasted_says_so() {
+fn sessions_show_how_they_were_opened() {
     let (provider, laptop, desktop) = (Provider::start(), User::new(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&laptop, &daemon, &provider);
@@ -124,7 +124,7 @@ fn a_login_that_was_pasted_says_so() {
 }
 
 #[test]
-fn an_administrator_ends_the_sessions_of_somebody_who_left() {
+fn administrator_revokes_sessions_of_another_user() {
     let (provider, admin, bob) = (Provider::start(), User::new(), User::new());
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "admins: [{provider: okta, groups: [infra-admins]}]\n".to_owned();
@@ -161,7 +161,7 @@ fn an_administrator_ends_the_sessions_of_somebody_who_left() {
 }
 
 #[test]
-fn a_daemon_that_is_away_cannot_be_asked_and_nothing_is_lost() {
+fn unreachable_daemon_fails_session_commands_without_loss() {
     let (provider, laptop) = (Provider::start(), User::new());
     let mut daemon = Daemon::start(&provider);
     login::succeed(&laptop, &daemon, &provider);

@@ -46,7 +46,7 @@ impl Published {
 }
 
 #[test]
-fn every_state_keeps_to_the_published_schema() {
+fn every_state_matches_the_published_schema() {
     let published = Published::read();
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start(&provider);
@@ -116,7 +116,7 @@ fn every_state_keeps_to_the_published_schema() {
 }
 
 #[test]
-fn whatever_is_missing_added_or_of_another_type_is_refused() {
+fn schema_rejects_missing_added_and_mistyped_members() {
     let published = Published::read();
     let active = active();
     published.check(active.clone());

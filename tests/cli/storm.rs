@@ -36,7 +36,7 @@ const UNFINISHED: [&str; 6] = [
 ];
 
 #[test]
-fn a_thousand_stray_requests_do_not_disturb_a_login() {
+fn thousand_stray_requests_do_not_disturb_a_login() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -96,7 +96,7 @@ const RIGHT_STATE_IN_A_WRONG_FORM: [&str; 21] = [
 ];
 
 #[test]
-fn the_right_response_in_a_wrong_form_is_not_taken() {
+fn valid_response_in_wrong_form_is_rejected() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -117,7 +117,7 @@ fn the_right_response_in_a_wrong_form_is_not_taken() {
 }
 
 #[test]
-fn an_endless_header_is_cut_off_and_does_not_disturb_a_login() {
+fn endless_header_is_cut_off_without_disturbing_a_login() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -133,7 +133,7 @@ fn an_endless_header_is_cut_off_and_does_not_disturb_a_login() {
 }
 
 #[test]
-fn half_closed_callback_is_answered_and_completes_a_login() {
+fn half_closed_callback_completes_a_login() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -147,7 +147,7 @@ fn half_closed_callback_is_answered_and_completes_a_login() {
 }
 
 #[test]
-fn callback_with_the_cookies_of_other_programs_completes_a_login() {
+fn callback_with_foreign_cookies_completes_a_login() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut pending = PendingLogin::begin(login::call(&alice, &daemon));
@@ -167,7 +167,7 @@ fn callback_with_the_cookies_of_other_programs_completes_a_login() {
 }
 
 #[test]
-fn browser_that_insists_on_tls_is_told_of_and_does_not_end_a_login() {
+fn browser_insisting_on_tls_is_reported_and_login_waits() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut pending = PendingLogin::begin(login::call(&alice, &daemon));

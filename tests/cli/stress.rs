@@ -20,7 +20,7 @@ use serde_json::Value;
 const USUAL: usize = 20;
 
 #[test]
-fn many_logins_at_once_open_one_browser() {
+fn concurrent_logins_open_one_browser() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
@@ -34,7 +34,7 @@ fn many_logins_at_once_open_one_browser() {
 }
 
 #[test]
-fn those_who_wait_are_shown_the_address_and_one_of_them_takes_over_when_the_first_is_killed() {
+fn waiting_logins_show_address_and_one_replaces_a_killed_one() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let killed = PendingLogin::begin(login::call(&alice, &daemon));
@@ -57,7 +57,7 @@ fn those_who_wait_are_shown_the_address_and_one_of_them_takes_over_when_the_firs
 }
 
 #[test]
-fn a_killed_login_makes_room_at_once() {
+fn killed_login_releases_the_lock_immediately() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let killed = PendingLogin::begin(login::call(&alice, &daemon));

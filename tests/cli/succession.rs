@@ -21,7 +21,7 @@ const OVERLAP: &str = "15s";
 const TAKEOVER: Duration = Duration::from_mins(1);
 
 #[test]
-fn who_came_by_before_a_rotation_is_not_asked_again_and_who_did_not_is_told_what_to_run() {
+fn rollover_is_silent_for_informed_clients_and_stops_others() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let [before, during, absent] = [User::new(), User::new(), User::new()];
@@ -58,7 +58,7 @@ fn who_came_by_before_a_rotation_is_not_asked_again_and_who_did_not_is_told_what
 }
 
 #[test]
-fn a_login_that_began_before_the_takeover_ends_well_after_it() {
+fn login_started_before_takeover_finishes_after_it() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let started = login::Started::at(&daemon);
@@ -69,7 +69,7 @@ fn a_login_that_began_before_the_takeover_ends_well_after_it() {
 }
 
 #[test]
-fn an_authority_whose_key_others_know_is_out_of_use_at_once() {
+fn compromised_ca_is_replaced_immediately() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -79,7 +79,7 @@ fn an_authority_whose_key_others_know_is_out_of_use_at_once() {
 }
 
 #[test]
-fn a_daemon_that_gets_a_public_certificate_goes_on_for_who_pinned_it_and_for_everybody_else() {
+fn public_certificate_works_for_pinned_and_new_clients() {
     let (provider, public) = (Provider::start(), Authority::new());
     let mut daemon = Daemon::start(&provider);
     let [pinned, new] = [User::new(), User::new()];
@@ -98,7 +98,7 @@ fn a_daemon_that_gets_a_public_certificate_goes_on_for_who_pinned_it_and_for_eve
 }
 
 #[test]
-fn who_heard_of_the_public_certificate_goes_on_when_the_own_authority_is_gone() {
+fn informed_client_accepts_public_certificate_after_ca_loss() {
     let (provider, public) = (Provider::start(), Authority::new());
     let mut daemon = Daemon::start(&provider);
     let [heard, missed] = [User::new(), User::new()];
@@ -125,7 +125,7 @@ fn who_heard_of_the_public_certificate_goes_on_when_the_own_authority_is_gone() 
 }
 
 #[test]
-fn who_has_no_more_than_the_key_of_a_leaf_announces_nothing() {
+fn stolen_leaf_key_cannot_announce_an_identity() {
     let (provider, daemon_authority, thief) = (Provider::start(), Authority::new(), Authority::new());
     let daemon = Daemon::start(&provider);
     for borrowed in [false, true] {

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
-fn each_place_is_told_how_the_browser_gets_back() {
+fn login_explains_how_the_browser_reaches_each_environment() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let port = *daemon.redirect_ports().first().expect("three ports");
@@ -45,7 +45,7 @@ fn each_place_is_told_how_the_browser_gets_back() {
 }
 
 #[test]
-fn a_container_without_a_terminal_is_told_that_it_needs_one() {
+fn container_login_without_terminal_asks_for_one() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let call = || login::call(&alice, &daemon).env("container", "docker");
@@ -59,7 +59,7 @@ fn a_container_without_a_terminal_is_told_that_it_needs_one() {
 }
 
 #[test]
-fn odd_browsers_are_passed_over_until_one_opens() {
+fn broken_browsers_are_skipped_until_one_opens() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
@@ -74,7 +74,7 @@ fn odd_browsers_are_passed_over_until_one_opens() {
 }
 
 #[test]
-fn nothing_of_a_browser_variable_reaches_a_shell() {
+fn browser_variable_never_reaches_a_shell() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let marker = alice.home().join("reached");
@@ -89,7 +89,7 @@ fn nothing_of_a_browser_variable_reaches_a_shell() {
 }
 
 #[test]
-fn a_browser_that_hangs_is_given_up_and_ended_with_the_login() {
+fn hanging_browser_is_killed_with_the_login() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let users = [User::new(), User::new(), User::new()];
@@ -112,7 +112,7 @@ fn a_browser_that_hangs_is_given_up_and_ended_with_the_login() {
 }
 
 #[test]
-fn an_end_from_outside_leaves_no_port_no_process_and_no_file() {
+fn terminated_login_leaves_no_port_process_or_file() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
@@ -145,7 +145,7 @@ fn an_end_from_outside_leaves_no_port_no_process_and_no_file() {
 }
 
 #[test]
-fn a_login_that_is_to_outlive_its_terminal_does() {
+fn login_under_nohup_survives_hangup() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let trapped = PendingLogin::begin(login::call(&alice, &daemon).under(["nohup"]));
@@ -156,7 +156,7 @@ fn a_login_that_is_to_outlive_its_terminal_does() {
 }
 
 #[test]
-fn the_time_left_is_drawn_for_a_human_at_a_terminal_that_can_draw_and_for_nobody_else() {
+fn countdown_appears_only_at_a_capable_terminal() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::recording();

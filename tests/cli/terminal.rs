@@ -14,7 +14,7 @@ use infra_harness::{login, wait};
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
-fn the_address_of_the_dead_page_is_pasted_when_no_port_is_free() {
+fn pasted_address_completes_login_without_a_free_port() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let occupied: Vec<TcpListener> = daemon
@@ -44,7 +44,7 @@ fn the_address_of_the_dead_page_is_pasted_when_no_port_is_free() {
 }
 
 #[test]
-fn a_pasted_address_also_does_while_the_port_is_listened_on() {
+fn pasted_address_is_accepted_while_listening() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut running = login::call(&alice, &daemon).start_in_terminal();
@@ -54,7 +54,7 @@ fn a_pasted_address_also_does_while_the_port_is_listened_on() {
 }
 
 #[test]
-fn address_pasted_with_marks_and_another_scheme_is_accepted() {
+fn pasted_address_with_quotes_or_other_scheme_is_accepted() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut running = login::call(&alice, &daemon).start_in_terminal();
@@ -65,7 +65,7 @@ fn address_pasted_with_marks_and_another_scheme_is_accepted() {
 }
 
 #[test]
-fn a_pasted_address_also_does_while_a_browser_is_open_and_enter_shows_what_to_open() {
+fn enter_shows_url_and_pasted_address_is_accepted() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::recording();
@@ -82,7 +82,7 @@ fn a_pasted_address_also_does_while_a_browser_is_open_and_enter_shows_what_to_op
 }
 
 #[test]
-fn a_pasted_address_is_taken_unasked_and_nothing_else_is() {
+fn only_a_pasted_address_is_read_without_a_prompt() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::recording();
@@ -102,7 +102,7 @@ fn a_pasted_address_is_taken_unasked_and_nothing_else_is() {
 }
 
 #[test]
-fn what_is_typed_while_the_browser_is_waited_for_is_left_for_the_shell() {
+fn input_typed_during_the_wait_is_left_for_the_shell() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::recording();
@@ -119,7 +119,7 @@ fn what_is_typed_while_the_browser_is_waited_for_is_left_for_the_shell() {
 }
 
 #[test]
-fn an_unknown_server_is_proven_by_the_line_that_its_operator_gave() {
+fn unknown_server_is_verified_by_the_operators_line() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let fingerprint = daemon.fingerprint();
@@ -134,7 +134,7 @@ fn an_unknown_server_is_proven_by_the_line_that_its_operator_gave() {
 }
 
 #[test]
-fn another_fingerprint_than_the_one_entered_is_shown_beside_it() {
+fn wrong_entered_fingerprint_is_shown_with_the_actual_one() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let wrong = format!("sha256:{}", "ab".repeat(32));
@@ -146,7 +146,7 @@ fn another_fingerprint_than_the_one_entered_is_shown_beside_it() {
 }
 
 #[test]
-fn the_server_is_asked_for_when_nobody_said_which() {
+fn login_prompts_for_an_unspecified_server() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let call = alice.infra(["login", "--no-keyring"]).env("INFRA_FINGERPRINT", daemon.fingerprint());
@@ -159,7 +159,7 @@ fn the_server_is_asked_for_when_nobody_said_which() {
 }
 
 #[test]
-fn a_terminal_that_cannot_draw_is_asked_in_lines() {
+fn dumb_terminal_gets_line_prompts() {
     let (first, second, alice) = (Provider::start(), Provider::start(), User::new());
     let entries = vec![ProviderEntry::of(&first), ProviderEntry::of(&second).named("other")];
     let daemon = Daemon::start_for(entries, |_| {});

@@ -147,7 +147,7 @@ fn login() {
 }
 
 #[test]
-fn login_that_is_not_admitted() {
+fn login_not_admitted() {
     let provider = Provider::start();
     let mut entry = infra_harness::daemon::ProviderEntry::of(&provider);
     entry.allow = "{groups: [administrators]}".to_owned();
@@ -162,7 +162,7 @@ fn login_that_is_not_admitted() {
 }
 
 #[test]
-fn login_without_a_free_port() {
+fn login_without_free_port() {
     let mut scene = Scene::new();
     let ports = scene.daemon.redirect_ports();
     for port in &ports {
@@ -330,7 +330,7 @@ fn help() {
 }
 
 #[test]
-fn files_that_are_not_the_users_own_or_were_damaged() {
+fn foreign_and_damaged_files() {
     use std::os::unix::fs::PermissionsExt;
 
     let mut scene = Scene::signed_in();

@@ -9,7 +9,7 @@ use infra_harness::provider::{Endpoint, Provider};
 use infra_harness::relay::Relay;
 
 #[test]
-fn a_wrong_fingerprint_sends_nothing() {
+fn wrong_fingerprint_sends_nothing() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -26,7 +26,7 @@ fn a_wrong_fingerprint_sends_nothing() {
 }
 
 #[test]
-fn a_peer_with_another_identity_sees_no_request() {
+fn peer_with_another_identity_gets_no_request() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let relay = Relay::to(&daemon);
@@ -41,7 +41,7 @@ fn a_peer_with_another_identity_sees_no_request() {
 }
 
 #[test]
-fn a_changed_identity_stops_everything_until_it_is_trusted() {
+fn changed_identity_stops_every_command_until_trusted() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -67,7 +67,7 @@ fn a_changed_identity_stops_everything_until_it_is_trusted() {
 }
 
 #[test]
-fn a_logout_at_a_changed_identity_sends_nothing_and_says_when_the_session_ends() {
+fn logout_at_changed_identity_sends_nothing_and_shows_expiry() {
     let provider = Provider::start();
     let authority = Authority::new();
     let alice = User::new();
@@ -89,7 +89,7 @@ fn a_logout_at_a_changed_identity_sends_nothing_and_says_when_the_session_ends()
 }
 
 #[test]
-fn another_fingerprint_than_the_known_one_stops_also_a_user_who_is_signed_in() {
+fn different_fingerprint_stops_a_signed_in_user() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -100,7 +100,7 @@ fn another_fingerprint_than_the_known_one_stops_also_a_user_who_is_signed_in() {
 }
 
 #[test]
-fn a_session_keeps_the_trust_it_was_made_under_when_the_configuration_is_damaged() {
+fn session_keeps_its_trust_if_configuration_is_damaged() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
@@ -120,7 +120,7 @@ fn a_session_keeps_the_trust_it_was_made_under_when_the_configuration_is_damaged
 }
 
 #[test]
-fn the_token_of_the_environment_goes_to_the_server_that_was_named_with_it_alone() {
+fn environment_token_goes_only_to_its_server() {
     let provider = Provider::start();
     let (ours, other) = (Daemon::start(&provider), Daemon::start(&provider));
     let (alice, script) = (User::new(), User::new());
@@ -152,7 +152,7 @@ fn the_token_of_the_environment_goes_to_the_server_that_was_named_with_it_alone(
 }
 
 #[test]
-fn a_leaf_alone_is_told_what_may_prove_it() {
+fn leaf_without_ca_gets_a_hint_about_ca_files() {
     let authority = Authority::new();
     let impostor = Impostor::start(Disguise::LeafAlone, &authority);
     let given = authority.pin().to_string();

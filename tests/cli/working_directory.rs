@@ -13,7 +13,7 @@ use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::Provider;
 
 #[test]
-fn nothing_is_read_from_the_working_directory() {
+fn infra_reads_nothing_from_the_working_directory() {
     let Some(strace) = peers::find_program("strace") else { return };
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);

@@ -8,17 +8,17 @@ use infra_daemon::arguments::{Arguments, PROGRAM};
 use infra_harness::generated;
 
 #[test]
-fn completion_scripts_are_those_of_the_arguments() {
+fn completion_scripts_match_the_arguments() {
     generated::compare("completions", "infrad", &generated::completions(&PROGRAM));
 }
 
 #[test]
-fn manual_pages_are_those_of_the_arguments() {
+fn manual_pages_match_the_arguments() {
     generated::compare("man", "infrad", &generated::manual_pages(&Arguments::command(), "8"));
 }
 
 #[test]
-fn mandoc_and_groff_have_nothing_to_say_about_the_manual_pages() {
+fn mandoc_and_groff_accept_the_manual_pages() {
     generated::lint(&generated::manual_pages(&Arguments::command(), "8"));
 }
 

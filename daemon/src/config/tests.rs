@@ -147,7 +147,7 @@ fn a_plaintext_secret_is_warned_about_and_not_shown() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_its_place_and_the_nearest_known_one() {
+fn unknown_key_is_reported_with_position_and_nearest_key() {
     assert_says(
         &with_provider_line("redirectPort: [8301]"),
         &[
