@@ -12,6 +12,7 @@ mod proxies;
 mod proxy_protocol;
 mod requests;
 mod streams;
+mod unread;
 
 use std::future::Future;
 use std::io;

@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use infra_harness::api::{Answered, Api, connect};
 use infra_harness::daemon::Daemon;
 use infra_harness::login::{self, Started};
+use infra_harness::peers;
 use infra_harness::pending_login::PendingLogin;
 use infra_harness::ports::Ports;
 use infra_harness::program::User;
@@ -214,6 +215,38 @@ fn a_body_is_small_shallow_and_there_in_time() {
     slow.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 400");
     daemon.wait_for_log("body did not arrive in time");
+}
+
+#[test]
+fn refusals_over_http2_reach_curl_whole() {
+    let Some(curl) = peers::find_program("curl") else { return };
+    let (provider, files) = (Provider::start(), tempfile::tempdir().expect("a directory"));
+    let daemon = Daemon::start(&provider);
+    for (name, content) in [("large", "x".repeat(1 << 20)), ("small", "{}".to_owned())] {
+        std::fs::write(files.path().join(name), content).expect("written");
+    }
+    let json = "content-type: application/json";
+    for (path, body, header, expected) in [
+        ("/v1/logins", "small", "content-type: text/plain", "400"),
+        ("/v1/tokens", "small", json, "401"),
+        ("/nothing", "small", json, "404"),
+        ("/nothing", "large", json, "404"),
+        ("/v1/server", "small", json, "405"),
+        ("/v1/logins", "large", json, "413"),
+    ] {
+        for _ in 0..20 {
+            let mut call = std::process::Command::new(&curl);
+            call.args(["--silent", "--insecure", "--http2", "--noproxy", "*", "--max-time", "30"])
+                .args(["--output", "/dev/null", "--write-out", "%{http_version} %{http_code}"])
+                .args(["--header", header, "--data-binary", &format!("@{body}")])
+                .arg(format!("{}{path}", daemon.origin()))
+                .current_dir(files.path());
+            let answered = call.output().expect("curl");
+            let said = String::from_utf8_lossy(&answered.stdout);
+            assert_eq!(said, format!("2 {expected}"), "{path} {body}: {}", answered.status);
+            assert_eq!(answered.status.code(), Some(0), "{path} {body}: {said}");
+        }
+    }
 }
 
 /// Sends a raw request and returns the status of its answer.

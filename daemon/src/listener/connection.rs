@@ -27,6 +27,7 @@ use super::admission::Admitted;
 use super::memory::{Charge, Counted, HANDSHAKE, HTTP1, HTTP2, Held, IDLE};
 use super::requests::{identified, request_id};
 use super::streams::{Bounded, Heard};
+use super::unread::Unread;
 use super::{
     AtOnce, Awaited, Known, ListenerLimits, PeerAddress, Proxies, Refusals, Requests, Site, host, memory,
 };
@@ -186,8 +187,8 @@ impl Spoken for TlsStream<Bounded> {
 enum Step {
     Refuse(Response),
     Answer(Response),
-    WaitFor(Awaited, Request<Incoming>),
-    Work(Request<Incoming>, Arc<Charge>),
+    WaitFor(Awaited, Request<Unread>),
+    Work(Request<Unread>, Arc<Charge>),
 }
 
 impl Answerer {
@@ -203,6 +204,7 @@ impl Answerer {
         let answering_it = activity.answering(self.requests_per_connection);
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
+        let request = request.map(|body| Unread::new(body, place, !is_serial));
         let (step, place) = (self.step(request, place), place.clone());
         async move {
             let mut response = match step {
@@ -223,7 +225,7 @@ impl Answerer {
         }
     }
 
-    fn step(&self, mut request: Request<Incoming>, place: &Arc<Admitted>) -> Step {
+    fn step(&self, mut request: Request<Unread>, place: &Arc<Admitted>) -> Step {
         // HTTP/1 is refused by its parser.
         if request.headers().len() > self.headers {
             return Step::Refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
@@ -250,7 +252,7 @@ impl Answerer {
     async fn wait_for(
         &self,
         awaited: Awaited,
-        request: Request<Incoming>,
+        request: Request<Unread>,
         peer: PeerAddress,
         route: usize,
         place: &Arc<Admitted>,

@@ -609,3 +609,69 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_answered() {
     assert!(answered.iter().filter(|answered| **answered).count() >= 8, "{answered:?}");
     assert!(!driver.is_finished(), "the connection goes on");
 }
+
+/// The frames of HTTP/2 that come: kind, flags, stream and payload.
+struct Frames<S>(S);
+
+impl<S: AsyncRead + Unpin> Frames<S> {
+    async fn next(&mut self) -> (u8, u8, u32, Vec<u8>) {
+        let mut head = [0; 9];
+        timeout(BOUND, self.0.read_exact(&mut head)).await.expect("a frame in time").expect("a frame");
+        let [a, b, c, kind, flags, s1, s2, s3, s4] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        timeout(BOUND, self.0.read_exact(&mut payload)).await.expect("it in time").expect("a whole frame");
+        (kind, flags, u32::from_be_bytes([s1, s2, s3, s4]), payload)
+    }
+}
+
+/// Begins a request of HTTP/2 with a body that is refused, and sends all of the body once the answer is there if
+/// `is_ending`; the error codes by which its stream was reset.
+async fn refused_before_its_body(served: &Served, headers: usize, is_ending: bool) -> Vec<Vec<u8>> {
+    use infra_harness::attacks::{field, frame, preface, request};
+    const END_STREAM: u8 = 1;
+    let mut stream = try_tls(served, served.connect().await, "h2").await.expect("a handshake");
+    let more = field(0, "x", "y").repeat(headers);
+    let head = [preface(65_535), frame(1, 4, 1, &[request("POST", "/nothing"), more].concat())].concat();
+    stream.write_all(&head).await.expect("sent");
+    let (mut frames, mut resets) = (Frames(stream), Vec::new());
+    loop {
+        match frames.next().await {
+            (3, _, 1, code) => resets.push(code),
+            (0 | 1, flags, 1, _) if flags & END_STREAM != 0 => break,
+            _ => {}
+        }
+    }
+    // The answer to another request comes after whatever there is to be said of the first one.
+    let next = frame(1, 5, 3, &request("GET", "/"));
+    let rest = if is_ending { frame(0, END_STREAM, 1, b"{}") } else { Vec::new() };
+    frames.0.write_all(&[rest, next].concat()).await.expect("sent");
+    let mut is_answered = false;
+    while !is_answered || (!is_ending && resets.is_empty()) {
+        match frames.next().await {
+            (3, _, 1, code) => resets.push(code),
+            (0 | 1, flags, 3, _) => is_answered |= flags & END_STREAM != 0,
+            _ => {}
+        }
+    }
+    resets
+}
+
+#[tokio::test]
+async fn request_refused_before_its_body_ends_is_not_reset() {
+    let at_once: AtOnce = Arc::new(|method, _, _| {
+        (method == Method::POST).then(|| Known::Answer(StatusCode::UNAUTHORIZED.into_response()))
+    });
+    for at_once in [None, Some(at_once)] {
+        let served = Served::with(at_once, Proxies::default(), whoami(), ListenerLimits::default()).await;
+        // 404 or 401, and 431.
+        for headers in [0, 100] {
+            assert_eq!(refused_before_its_body(&served, headers, true).await, Vec::<Vec<u8>>::new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn refused_request_that_never_ends_is_reset_without_error() {
+    let served = Served::new(whoami(), ListenerLimits::default()).await;
+    assert_eq!(refused_before_its_body(&served, 0, false).await, [[0, 0, 0, 0]]);
+}
