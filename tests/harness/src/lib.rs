@@ -25,6 +25,7 @@ pub mod clock;
 pub mod daemon;
 pub mod disk;
 pub mod documents;
+pub mod floods;
 pub mod fuzz;
 pub mod generated;
 pub mod handshake;

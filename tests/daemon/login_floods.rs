@@ -1,0 +1,112 @@
+//! Login starts from very many addresses.
+
+#![expect(clippy::print_stdout, reason = "what was measured is worth reading")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use infra_harness::daemon::Daemon;
+use infra_harness::floods::{Target, address, bytes_below, processor, resident};
+use infra_harness::login;
+use infra_harness::provider::Provider;
+use tokio::task::JoinSet;
+
+/// As many as the daemon takes from one address in a minute.
+const STARTS_OF_ADDRESS: usize = 60;
+const AT_ONCE: usize = 32;
+
+/// Starts logins from so many addresses, as many from each as it may start; how many were answered with a ticket.
+fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
+    let body = Bytes::from(
+        serde_json::json!({
+            "provider": "okta",
+            "redirectURI": format!("http://127.0.0.1:{}/callback", daemon.redirect_ports().first().expect("a port")),
+            "state": "s".repeat(43),
+            "codeChallenge": "c".repeat(43),
+        })
+        .to_string(),
+    );
+    let target = Target::of(daemon, "h2");
+    let started = Arc::new(AtomicUsize::new(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut clients = JoinSet::new();
+        for number in addresses {
+            if clients.len() >= AT_ONCE {
+                let _ = clients.join_next().await;
+            }
+            let (target, body, started) = (target.clone(), body.clone(), started.clone());
+            clients.spawn(async move {
+                let stream = target.shake_hands(address(16, number)).await?;
+                let mut http2 = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+                // More wait until the daemon has said how many it allows.
+                http2.initial_max_send_streams(1);
+                let (connection, driver) = http2.handshake(TokioIo::new(stream)).await.ok()?;
+                let driver = tokio::spawn(driver);
+                let mut requests = JoinSet::new();
+                for _ in 0..STARTS_OF_ADDRESS {
+                    let (mut connection, body) = (connection.clone(), body.clone());
+                    let url = format!("https://{}/v1/logins", target.address);
+                    let request = Request::post(url)
+                        .header("content-type", "application/json")
+                        .body(Full::new(body))
+                        .expect("a request of known parts");
+                    let started = started.clone();
+                    requests.spawn(async move {
+                        let answer = connection.send_request(request).await.ok()?;
+                        let is_started = answer.status() == 200;
+                        answer.into_body().collect().await.ok()?;
+                        started.fetch_add(usize::from(is_started), Ordering::Relaxed);
+                        Some(())
+                    });
+                }
+                while requests.join_next().await.is_some() {}
+                drop(connection);
+                driver.abort();
+                Some(())
+            });
+        }
+        while clients.join_next().await.is_some() {}
+    });
+    started.load(Ordering::Relaxed)
+}
+
+fn starts_take_no_memory_and_no_disk(addresses: usize) {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    login::over_http(&daemon, &provider);
+    // As many at once as later on.
+    let warm = (addresses / 10).max(2 * AT_ONCE);
+    assert_eq!(start_logins(&daemon, 0..warm), warm * STARTS_OF_ADDRESS);
+    let (memory, disk) = (resident(daemon.process()), bytes_below(&daemon.data_dir()));
+
+    let begun = Instant::now();
+    let started = start_logins(&daemon, warm..addresses);
+    let (later, took) = (resident(daemon.process()), begun.elapsed());
+
+    println!(
+        "{started} starts from {} addresses in {took:.0?}: memory {memory} then {later} MiB; processor: daemon {} s, client {} s",
+        addresses - warm,
+        processor(daemon.process()),
+        processor(std::process::id()),
+    );
+    assert_eq!(started, (addresses - warm) * STARTS_OF_ADDRESS, "an honest start was refused");
+    assert_eq!(bytes_below(&daemon.data_dir()), disk, "something was written");
+    assert!(later <= memory + 32, "memory grew from {memory} to {later} MiB");
+}
+
+#[test]
+fn login_starts_from_many_addresses_take_no_memory_and_no_disk() {
+    starts_take_no_memory_and_no_disk(130);
+}
+
+#[test]
+#[ignore = "10⁶ requests: minutes"]
+fn a_million_login_starts_take_no_memory_and_no_disk() {
+    starts_take_no_memory_and_no_disk(1_000_000_usize.div_ceil(STARTS_OF_ADDRESS) * 10 / 9);
+}
