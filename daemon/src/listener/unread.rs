@@ -4,14 +4,14 @@
 //! take that for a failure and lose the answer. So the rest is read for a short time: most bodies end in it, and with them
 //! the stream.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
-use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
@@ -20,7 +20,7 @@ use super::memory::Charge;
 
 /// How long the rest of a body may take.
 const TIME: Duration = Duration::from_secs(1);
-/// How much of it is read. A client with more to send is blocked by the stream's window until the time is over.
+/// How much of it is read.
 const MOST_BYTES: usize = 64 * 1024;
 
 /// A request's body. Dropped before its end, it stays open for a short time.
@@ -62,27 +62,29 @@ impl HttpBody for Unread {
 
 impl Drop for Unread {
     fn drop(&mut self) {
-        let (Some(body), Some(place)) = (self.body.take(), self.place.take()) else { return };
-        if body.is_end_stream() {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else { return };
+        let (Some(mut body), Some(place)) = (self.body.take(), self.place.take()) else { return };
+        // Most bodies are there already. Of a connection that is gone, nothing has to be waited for.
+        let mut read = 0;
+        let is_open = poll_rest(&mut body, &mut read, &mut Context::from_waker(Waker::noop()));
+        let (Poll::Pending, Ok(runtime)) = (is_open, Handle::try_current()) else { return };
         // Without memory for the wait, the stream is reset as soon as the answer is sent.
         let Ok(charge) = Charge::of_head(&place, &HeaderMap::new()) else { return };
         runtime.spawn(async move {
-            let _ = tokio::time::timeout(TIME, drain(body)).await;
+            let rest = poll_fn(|context| poll_rest(&mut body, &mut read, context));
+            let _ = tokio::time::timeout(TIME, rest).await;
             drop(charge);
         });
     }
 }
 
-/// Reads `body` to its end. Beyond [`MOST_BYTES`], only holds it.
-async fn drain(mut body: Incoming) {
-    let mut read = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        read += frame.data_ref().map_or(0, Bytes::len);
-        if read > MOST_BYTES {
-            std::future::pending().await
+/// Reads and drops what is there of `body`; ready at its end, or when the connection or the stream is gone. Beyond
+/// [`MOST_BYTES`] it reads nothing, and the client is blocked by the stream's window.
+fn poll_rest(body: &mut Incoming, read: &mut usize, context: &mut Context<'_>) -> Poll<()> {
+    while *read <= MOST_BYTES {
+        match ready!(Pin::new(&mut *body).poll_frame(context)) {
+            Some(Ok(frame)) => *read += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => return Poll::Ready(()),
         }
     }
+    Poll::Pending
 }
