@@ -482,7 +482,8 @@ module completions {
   # Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
   export extern "infrad audit verify" [
     --file: path              # The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
-    --head: string            # The head that an earlier run printed: check that the log is unchanged up to that line
+    --journal                 # The log is a copy of the journal, in which another chain begins at each start of the daemon
+    --head: string            # The head that an earlier run printed: check that its chain is unchanged from its beginning up to that line
     --json                    # Print the result as JSON
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`

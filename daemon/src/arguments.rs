@@ -258,7 +258,6 @@ pub enum CaCommand {
         /// known to others
         #[arg(long, value_name = "TIME", default_value = "30d", value_parser = overlap)]
         overlap: u32,
-
         /// Have it take the place of one that was announced before: who heard of that one, and does not come by again, has
         /// to accept the new fingerprint
         #[arg(long)]
@@ -277,11 +276,12 @@ pub enum AuditCommand {
         /// The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
-
-        /// The head that an earlier run printed: check that the log is unchanged up to that line
+        /// The log is a copy of the journal, in which another chain begins at each start of the daemon
+        #[arg(long, requires = "file")]
+        journal: bool,
+        /// The head that an earlier run printed: check that its chain is unchanged from its beginning up to that line
         #[arg(long, value_name = "HEX")]
         head: Option<String>,
-
         /// Print the result as JSON
         #[arg(long)]
         json: bool,

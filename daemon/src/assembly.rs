@@ -1,5 +1,6 @@
 //! Builds a daemon from its configuration. The only module that knows all rooms.
 
+mod advice;
 mod data_directory;
 mod error;
 mod operations;
@@ -76,6 +77,18 @@ impl Daemon {
     /// configuration no longer admits, before any request can use them. Uses sockets in `handed` for the configured
     /// addresses that have one.
     pub async fn assemble(
+        config: Config,
+        config_path: PathBuf,
+        handed: HandedSockets,
+        accepted: Accepted,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AssemblyError> {
+        let data_dir = config.data_dir.clone();
+        let assembled = Self::assemble_parts(config, config_path, handed, accepted, clock).await;
+        assembled.map_err(|error| error.located(&data_dir))
+    }
+
+    async fn assemble_parts(
         config: Config,
         config_path: PathBuf,
         mut handed: HandedSockets,

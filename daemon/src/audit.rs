@@ -7,9 +7,11 @@ mod chain;
 mod event;
 mod file;
 mod journal;
+mod place;
 mod verification;
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,8 +22,11 @@ use chain::Chain;
 use file::AuditFile;
 use journal::Journal;
 
+use crate::platform::Account;
+
 pub use event::{Event, RefusedUser};
-pub use verification::{Verified, VerifyError, verify};
+pub use place::{UnfitPlace, find_fault};
+pub use verification::{KeptHead, Position, Verified, VerifyError, verify};
 
 /// Where the audit log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +44,42 @@ pub enum AuditSettings {
 
 /// Why there is no audit log.
 #[derive(Debug, thiserror::Error)]
-#[error("the audit log {place}: {source}")]
-pub struct AuditError {
-    place: String,
-    source: std::io::Error,
+pub enum AuditError {
+    #[error("cannot open the audit log {path}: {source}")]
+    File { path: String, source: std::io::Error },
+    #[error("cannot use the audit log {path}: {source}")]
+    Place { path: String, source: UnfitPlace },
+    #[error("cannot write the audit log to the journal: {0}")]
+    Journal(std::io::Error),
+}
+
+impl AuditError {
+    /// What to try.
+    pub fn advice(&self) -> String {
+        match self {
+            Self::Place { source, .. } => source.advice.clone(),
+            Self::File { path, source } => {
+                let directory = Path::new(path).parent().unwrap_or(Path::new("/")).display();
+                match source.kind() {
+                    ErrorKind::NotFound => format!(
+                        "correct `audit.file`, or make the directory: `install -d -o {} -m 0700 {directory}`",
+                        Account::of_this_process().name
+                    ),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                        format!("free space on the file system of {directory}: `df {directory}`")
+                    }
+                    ErrorKind::ReadOnlyFilesystem => format!(
+                        "`systemctl edit infrad`, and under `[Service]`: `ReadWritePaths={directory}`; or name a file in another \
+                         directory"
+                    ),
+                    _ => format!("let the user {} write to {path}, or name another file", Account::of_this_process().name),
+                }
+            }
+            Self::Journal(_) => {
+                "start systemd-journald (it listens on /run/systemd/journal/socket), or name a file: `audit: {file: …}`".to_owned()
+            }
+        }
+    }
 }
 
 /// Takes events from everybody. Clones write to the same log.
@@ -101,13 +138,16 @@ impl Audit {
     pub fn open(settings: &AuditSettings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         let (chain, place) = match settings {
             AuditSettings::File { path, max_bytes, keep } => {
-                let failed = |source| AuditError { place: path.display().to_string(), source };
+                let name = || path.display().to_string();
+                if let Some(source) = find_fault(path, &Account::of_this_process()) {
+                    return Err(AuditError::Place { path: name(), source });
+                }
+                let failed = |source| AuditError::File { path: name(), source };
                 let (file, chain) = AuditFile::open(path, *max_bytes, *keep).map_err(failed)?;
                 (chain, Place::File(file))
             }
             AuditSettings::Journal => {
-                let failed = |source| AuditError { place: "in the journal".to_owned(), source };
-                (Chain::default(), Place::Journal(Journal::open().map_err(failed)?))
+                (Chain::default(), Place::Journal(Journal::open().map_err(AuditError::Journal)?))
             }
         };
         let sink = Mutex::new(Sink { chain, place });

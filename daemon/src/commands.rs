@@ -33,7 +33,6 @@ use crate::config::Config;
 use crate::control::{ControlError, OperationFailure};
 use crate::failure::Failure;
 use crate::keys::KeyError;
-use crate::listener::lacks_ipv6;
 use crate::logging::Verbosity;
 use crate::outbound;
 use crate::platform::{HandedSockets, PlatformError, Unit};
@@ -140,15 +139,7 @@ fn failure_of(what: &str, error: &AssemblyError) -> Failure {
             false,
             Some("`systemctl stop infrad.socket infrad.service` stops the one of the unit"),
         ),
-        AssemblyError::Listen { address, source } if address.is_ipv6() && lacks_ipv6(source) => {
-            let advice = format!(
-                "listen on IPv4 (`\"0.0.0.0:{}\"`), or enable IPv6 on this host and give it this address",
-                address.port()
-            );
-            failure_with(what, error, false, Some(&advice))
-        }
-        AssemblyError::Platform(platform) => failure_with(what, error, false, platform.advice()),
-        _ => failure_with(what, error, false, None),
+        _ => failure_with(what, error, false, error.advice().as_deref()),
     }
 }
 

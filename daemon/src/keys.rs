@@ -185,6 +185,7 @@ impl KeyError {
                 "the same as the user that may read the root key; where systemd runs the daemon, `infrad as-service` \
                  before the command, as root",
             ),
+            Self::Platform(error) | Self::RootKeyFile(error) => error.advice(),
             _ => None,
         }
     }

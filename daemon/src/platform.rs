@@ -14,6 +14,7 @@ mod typing;
 mod unit;
 mod usage;
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 pub use access::{Access, Purpose};
@@ -86,6 +87,13 @@ impl PlatformError {
                 "a place that may be written; what a unit of systemd may write beside its own directories, \
                  `ReadWritePaths=` says: `systemctl edit infrad`",
             ),
+            Self::Io { source, .. }
+                if [ErrorKind::StorageFull, ErrorKind::QuotaExceeded].contains(&source.kind()) =>
+            {
+                Some(
+                    "free space on the file system of that path (`df` names it), or name a place on another one",
+                )
+            }
             _ => None,
         }
     }

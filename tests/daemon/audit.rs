@@ -1,5 +1,7 @@
 //! The audit log of a real daemon: what it contains, what it omits, and whether its chain is complete.
 
+use std::os::unix::fs::PermissionsExt;
+
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
@@ -136,7 +138,22 @@ fn the_log_of_every_start_is_one_chain_and_a_changed_line_shows() {
     let log = std::fs::read_to_string(&path).expect("a log");
     let head = report["head"].as_str().expect("a head");
     let text = daemon.infrad(["audit", "verify", "--head", head]).wait().expect(0).stdout;
-    assert!(text.contains("unchanged up to line number 6"), "{text}");
+    assert!(text.contains("unchanged from ") && text.contains("line 1 up to line number 6"), "{text}");
+    // A chain of somebody else's in front of it: a copy of the first line will do.
+    let first = log.lines().next().expect("a line");
+    std::fs::write(&path, format!("{first}\n{log}")).expect("written");
+    for command in [&["audit", "verify", "--head", head][..], &["audit", "verify"]] {
+        let words = ["more than one chain", "audit.jsonl, line 2: another chain begins", "--journal"];
+        daemon.infrad_told_words(command, "").wait().expect(1).telling(&words);
+    }
+    let file = path.to_str().expect("a path");
+    let command = ["audit", "verify", "--journal", "--file", file, "--head", head];
+    let text = daemon.infrad(command).wait().expect(0).stdout;
+    for words in
+        ["2 unbroken chains", "audit.jsonl, line 2: a chain", "audit.jsonl, line 2 up to line number 6"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
     std::fs::write(&path, log.replacen("alice", "mallory", 1)).expect("written");
     // The third line was changed. The chain breaks at the fourth.
     let words = ["not an unbroken chain", "line 4", "that line was changed", "from the line before"];
@@ -176,7 +193,21 @@ fn a_daemon_whose_log_cannot_be_opened_does_not_start_and_verify_says_what_is_mi
     let mut daemon = with_audit(&provider);
     daemon.stop();
     daemon.change(|configuration| configuration.more = "audit: {file: /nowhere/audit.jsonl}\n".to_owned());
-    daemon.infrad(["serve"]).wait().expect(1).telling(&["the audit log /nowhere/audit.jsonl"]);
+    let words =
+        ["cannot open the audit log /nowhere/audit.jsonl", "try: correct `audit.file`", "`install -d "];
+    daemon.infrad(["serve"]).wait().expect(1).telling(&words);
+    // A start and a check refuse the same, in the same words.
+    let path = daemon.directory().join("open.jsonl");
+    std::fs::write(&path, "").expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).expect("changed");
+    let name = path.display();
+    daemon.change(|configuration| configuration.more = format!("audit: {{file: {name}}}\n"));
+    let (cause, advice) = (format!("others may write to {name} (mode 0666)"), format!("`chmod go-w {name}`"));
+    daemon.infrad(["serve"]).wait().expect(1).telling(&["cannot use the audit log", &cause, &advice]);
+    let checked = daemon.infrad(["check"]).wait().expect(1).stdout;
+    for words in ["FAILS    audit log: ", &cause, &advice] {
+        assert!(checked.contains(words), "{words}: {checked}");
+    }
     daemon.change(|configuration| configuration.more.clear());
     daemon.infrad(["audit", "verify"]).wait().expect(2).telling(&["names no audit log", "audit: {file:"]);
     daemon.change(|configuration| configuration.more = "audit: {file: /a, journal: true}\n".to_owned());

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use infra_harness::api::Api;
 use infra_harness::daemon::{Configuration, Daemon, MANY_LOGINS, ProviderEntry};
+use infra_harness::disk::Disk;
 use infra_harness::oracle::{Oracle, Stopped};
 use infra_harness::peers;
+use infra_harness::program::User;
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::view::View;
 use infra_harness::wait;
@@ -321,4 +323,22 @@ fn write_private(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, infra_harness::provider::CLIENT_SECRET).expect("a file");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+}
+
+#[test]
+fn start_on_a_full_disk_names_the_place_and_what_to_do() {
+    let (provider, user) = (Provider::start(), User::new());
+    let mut told = Vec::new();
+    // Full at the header, at the database, and somewhere in it.
+    for kilobytes in [4, 8, 48] {
+        let Some(disk) = Disk::of(&user, kilobytes) else { return };
+        let data_dir = user.home().join("data");
+        let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |configuration| {
+            configuration.data_dir.clone_from(&data_dir);
+        });
+        let ran = daemon.infrad_under(disk.as_ref().enter("env"), &["serve"]).wait().expect(1);
+        let ran = ran.telling(&[&data_dir.display().to_string(), "try: ", "`df"]);
+        told.push(ran.stderr);
+    }
+    assert!(told.iter().any(|text| text.contains("the database failed")), "{told:?}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use infra_harness::api::{Answered, Api, connect};
-use infra_harness::daemon::Daemon;
+use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::login::{self, Started};
 use infra_harness::peers;
 use infra_harness::pending_login::PendingLogin;
@@ -311,4 +311,29 @@ fn too_few_open_files_are_told_at_start() {
     let is_too_low = soft.parse().is_ok_and(|files: u64| files < 65_536);
     let log = daemon.complete_log();
     assert_eq!(log.contains("too low for `limits.connections`"), is_too_low, "{log}");
+}
+
+#[test]
+fn port_without_the_right_to_it_is_told_with_ways_to_get_it() {
+    let provider = Provider::start();
+    let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |configuration| {
+        configuration.more = "metrics: {listen: \"127.0.0.1:80\"}\n".to_owned();
+    });
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let Some(setpriv) = peers::find_program("setpriv") else { return };
+    if first.ok().and_then(|first| first.trim().parse::<u16>().ok()).is_none_or(|first| first <= 80) {
+        return infra_harness::skip::told("this machine lets everybody listen on port 80");
+    }
+    let mut program = std::process::Command::new(setpriv);
+    if rustix::process::geteuid().is_root() {
+        program.args(["--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service"]);
+    }
+    let words = [
+        "cannot listen on 127.0.0.1:80: ",
+        "CAP_NET_BIND_SERVICE",
+        "setcap ",
+        "`ListenStream=80`",
+        "above 1023",
+    ];
+    daemon.infrad_under(program, &["serve"]).wait().expect(1).telling(&words);
 }

@@ -12,6 +12,7 @@ fn transcript_of(provider: &Provider, daemon: &Daemon) -> Transcript {
     let mut transcript = Transcript::new();
     transcript.replace(daemon.origin(), "SERVER");
     transcript.replace(format!("127.0.0.1:{}", daemon.port()), "ADDRESS");
+    transcript.replace(format!("sport = :{}", daemon.port()), "sport = :PORT");
     transcript.replace(provider.issuer(), "ISSUER");
     transcript.replace(provider.issuer().trim_start_matches("https://"), "ISSUER-HOST");
     for port in daemon.redirect_ports() {

@@ -179,6 +179,9 @@ Examples:
     infrad audit verify
   A copy that was kept elsewhere:
     infrad audit verify --file audit.jsonl
+  The journal:
+    journalctl --identifier infrad-audit --output cat >audit.jsonl
+    infrad audit verify --journal --file audit.jsonl
   For a script:
     infrad audit verify --json | jq -r .head";
 

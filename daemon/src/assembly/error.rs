@@ -1,6 +1,7 @@
 //! Errors that prevent a daemon from starting.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::audit::AuditError;
 use crate::identity::IdentityError;
@@ -18,6 +19,8 @@ pub enum AssemblyError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{data_dir}: {source}")]
+    Database { data_dir: String, source: StoreError },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -43,4 +46,17 @@ pub enum AssemblyError {
     Handed { address: SocketAddr },
     #[error("cannot open the control socket in {data_dir}: {source}")]
     ControlSocket { data_dir: String, source: std::io::Error },
+}
+
+impl AssemblyError {
+    /// Names the place of a database that failed.
+    pub(super) fn located(self, data_dir: &Path) -> Self {
+        match self {
+            Self::Store(source @ StoreError::Database(_))
+            | Self::Tls(TlsError::Store(source @ StoreError::Database(_))) => {
+                Self::Database { data_dir: data_dir.display().to_string(), source }
+            }
+            other => other,
+        }
+    }
 }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::chain::{Chain, digest};
+use super::place::find_fault;
+use crate::platform::Account;
 
 /// The longest line is far shorter.
 const LAST_BYTES: u64 = 64 * 1024;
@@ -86,6 +88,9 @@ impl AuditFile {
     }
 
     pub(super) fn reopen(&mut self) -> io::Result<()> {
+        if let Some(fault) = find_fault(&self.path, &Account::of_this_process()) {
+            return Err(io::Error::other(fault));
+        }
         self.file = open(&self.path, OpenOptions::new().create(true))?;
         (self.full_at, self.whole) = (self.max_bytes, None);
         Ok(())

@@ -54,7 +54,7 @@ fn lines_are_chained_also_over_a_restart() {
     let fixture = Fixture::new();
     record(&fixture.open(1 << 20), 3);
     record(&fixture.open(1 << 20), 2);
-    let verified = verify(&fixture.path(), None).expect("a whole log");
+    let verified = verify(&fixture.path(), None, false).expect("a whole log");
     assert_eq!((verified.files, verified.lines, verified.first, verified.cut_off), (1, 5, 1, 0));
     let text = fixture.text();
     let first = text.lines().next().expect("a line");
@@ -84,24 +84,24 @@ fn a_line_that_is_changed_taken_out_moved_or_put_in_shows() {
     let doubled = [lines[0], lines[1], lines[1], lines[2], ""].join("\n");
     for (number, text) in [changed, without(1), without(3), moved, doubled].iter().enumerate() {
         fixture.write(text);
-        let error = verify(&fixture.path(), None).expect_err("it is not whole any more");
+        let error = verify(&fixture.path(), None, false).expect_err("it is not whole any more");
         assert!(matches!(error, VerifyError::Broken { .. }), "{number}: {error}");
     }
     fixture.write("not a log\n");
-    assert!(matches!(verify(&fixture.path(), None), Err(VerifyError::Foreign { line: 1, .. })));
+    assert!(matches!(verify(&fixture.path(), None, false), Err(VerifyError::Foreign { line: 1, .. })));
     fixture.write("");
-    assert!(matches!(verify(&fixture.path(), None), Err(VerifyError::Empty)));
+    assert!(matches!(verify(&fixture.path(), None, false), Err(VerifyError::Empty)));
 }
 
 #[test]
 fn what_is_cut_off_at_the_end_shows_by_the_head_alone() {
     let fixture = Fixture::new();
     record(&fixture.open(1 << 20), 3);
-    let head = verify(&fixture.path(), None).expect("whole").head;
+    let head = verify(&fixture.path(), None, false).expect("whole").head;
     let whole = fixture.text();
     let (short, _) = whole.trim_end().rsplit_once('\n').expect("lines");
     fixture.write(&format!("{short}\n"));
-    assert_ne!(verify(&fixture.path(), None).expect("it is whole, and shorter").head, head);
+    assert_ne!(verify(&fixture.path(), None, false).expect("it is whole, and shorter").head, head);
 }
 
 #[test]
@@ -111,11 +111,14 @@ fn a_line_that_a_crash_cut_off_is_kept_and_the_chain_goes_on() {
     let whole = fixture.text();
     fixture.write(&whole[..whole.len() - 20]);
     record(&fixture.open(1 << 20), 2);
-    let verified = verify(&fixture.path(), None).expect("a whole log");
+    let verified = verify(&fixture.path(), None, false).expect("a whole log");
     assert_eq!((verified.lines, verified.cut_off), (5, 1));
     let changed = fixture.text().replace("\"session\":\"session-2\"", "\"session\":\"session-3\"");
     fixture.write(&changed);
-    assert!(matches!(verify(&fixture.path(), None), Err(VerifyError::Broken { .. })), "its bytes count too");
+    assert!(
+        matches!(verify(&fixture.path(), None, false), Err(VerifyError::Broken { .. })),
+        "its bytes count too"
+    );
 }
 
 #[test]
@@ -123,16 +126,16 @@ fn where_fewer_are_kept_than_before_those_that_are_left_follow_each_other() {
     for keep in [2, 1, 0] {
         let fixture = Fixture::new();
         record(&fixture.keeping(5, 1_000), 100);
-        let before = verify(&fixture.path(), None).expect("a whole log");
+        let before = verify(&fixture.path(), None, false).expect("a whole log");
         assert_eq!(before.files, 6);
         let audit = fixture.keeping(keep, 1_000);
         assert_eq!(
-            verify(&fixture.path(), None).expect("a whole log"),
+            verify(&fixture.path(), None, false).expect("a whole log"),
             before,
             "nothing goes before it has to"
         );
         record(&audit, 10);
-        let verified = verify(&fixture.path(), None).expect("a whole log");
+        let verified = verify(&fixture.path(), None, false).expect("a whole log");
         assert_eq!((verified.files, verified.gaps), (keep as usize + 1, vec![]), "{keep}");
         assert_eq!(verified.first + verified.lines - 1, 110);
     }
@@ -148,11 +151,11 @@ fn a_full_file_is_set_aside_and_the_oldest_go() {
         let size = std::fs::metadata(fixture.directory.path().join(name)).expect("a file").len();
         assert!(size <= 1_000, "{name}: {size}");
     }
-    let verified = verify(&fixture.path(), None).expect("a whole log");
+    let verified = verify(&fixture.path(), None, false).expect("a whole log");
     assert!(verified.first > 1 && verified.files == 4);
     assert_eq!(verified.first + verified.lines - 1, 100);
     record(&fixture.open(1_000), 1);
-    verify(&fixture.path(), None).expect("the chain goes on over a restart");
+    verify(&fixture.path(), None, false).expect("the chain goes on over a restart");
 }
 
 #[test]
@@ -165,7 +168,7 @@ fn a_file_that_was_moved_away_is_written_anew_when_told_so() {
     audit.reopen();
     record(&audit, 1);
     assert_eq!(fixture.text().lines().count(), 1);
-    assert_eq!(verify(&fixture.path(), None).expect("whole").lines, 4);
+    assert_eq!(verify(&fixture.path(), None, false).expect("whole").lines, 4);
 }
 
 #[test]
@@ -196,7 +199,7 @@ fn nothing_that_moves_a_cursor_or_makes_a_line_gets_in() {
     let text = fixture.text();
     assert_eq!(text.lines().count(), 1);
     assert!(text.trim_end_matches('\n').chars().all(infra_shared::printable::is_printable), "{text:?}");
-    verify(&fixture.path(), None).expect("whole");
+    verify(&fixture.path(), None, false).expect("whole");
 }
 
 #[test]
@@ -245,7 +248,7 @@ fn what_strangers_do_is_counted_once_there_were_enough_lines_of_it() {
     audit.tell_refused();
     let later = fixture.text();
     assert_eq!(later.lines().count(), text.lines().count() + 1);
-    verify(&fixture.path(), None).expect("a whole log");
+    verify(&fixture.path(), None, false).expect("a whole log");
 }
 
 #[test]
@@ -259,11 +262,11 @@ fn a_full_log_goes_on_in_the_same_file_where_no_other_can_be_made_and_loses_none
     std::fs::create_dir_all(fixture.directory.path().join("audit.jsonl.new/in")).expect("a directory");
     record(&audit, 30);
     assert_eq!((audit.failures(), count()), (0, before + 1));
-    assert_eq!(verify(&fixture.path(), None).expect("whole").lines, 40);
+    assert_eq!(verify(&fixture.path(), None, false).expect("whole").lines, 40);
     std::fs::remove_dir_all(fixture.directory.path().join("audit.jsonl.new")).expect("removed");
     record(&audit, 3);
     assert!(fixture.text().len() <= 1_000, "it is set aside once that can be");
-    verify(&fixture.path(), None).expect("whole");
+    verify(&fixture.path(), None, false).expect("whole");
 }
 
 #[test]
@@ -272,15 +275,15 @@ fn a_file_that_is_missing_among_those_set_aside_shows() {
     record(&fixture.open(1_000), 8);
     let name = |number: u32| fixture.directory.path().join(format!("audit.jsonl.{number}"));
     assert!(name(2).exists());
-    let whole = verify(&fixture.path(), None).expect("whole");
-    assert_eq!((whole.gaps.len(), whole.beginnings), (0, 1));
+    let whole = verify(&fixture.path(), None, false).expect("whole");
+    assert_eq!((whole.gaps.len(), whole.beginnings.len()), (0, 1));
     std::fs::rename(name(2), name(3)).expect("moved");
-    let gap = verify(&fixture.path(), None).expect("every line is there");
+    let gap = verify(&fixture.path(), None, false).expect("every line is there");
     assert_eq!((gap.gaps, gap.lines), (vec![2], whole.lines));
     std::fs::remove_file(name(1)).expect("removed");
-    assert!(matches!(verify(&fixture.path(), None), Err(VerifyError::Broken { line: 1, .. })));
+    assert!(matches!(verify(&fixture.path(), None, false), Err(VerifyError::Broken { line: 1, .. })));
     std::fs::remove_file(name(3)).expect("removed");
-    assert_eq!(verify(&fixture.path(), None).expect("what is left").beginnings, 0, "it says so");
+    assert_eq!(verify(&fixture.path(), None, false).expect("what is left").beginnings, [], "it says so");
 }
 
 #[test]
@@ -293,20 +296,45 @@ fn any_part_of_a_line_may_be_left_by_a_crash() {
             let before: usize = text.lines().take(whole_lines).map(|line| line.len() + 1).sum();
             fixture.write(&text[..before + length]);
             record(&fixture.open(1 << 20), 2);
-            let verified = verify(&fixture.path(), None).expect("a whole log");
+            let verified = verify(&fixture.path(), None, false).expect("a whole log");
             assert_eq!(verified.cut_off, 1, "{length} bytes after {whole_lines} lines");
         }
     }
 }
 
 #[test]
-fn a_journal_begins_anew_at_each_start_and_that_is_told() {
+fn journal_begins_again_at_each_start_and_that_is_named() {
     let (first, second) = (Fixture::new(), Fixture::new());
     record(&first.open(1 << 20), 3);
     record(&second.open(1 << 20), 2);
     first.write(&(first.text() + &second.text()));
-    let verified = verify(&first.path(), None).expect("whole");
-    assert_eq!((verified.lines, verified.beginnings, verified.first), (5, 2, 1));
+    let verified = verify(&first.path(), None, true).expect("whole");
+    let at = |line| Position { path: first.path(), line };
+    assert_eq!((verified.lines, verified.first), (5, 1));
+    assert_eq!(verified.beginnings, [at(1), at(4)]);
+}
+
+#[test]
+fn lines_in_front_of_a_chain_are_refused_and_no_head_covers_them() {
+    let (real, forged) = (Fixture::new(), Fixture::new());
+    record(&real.open(1 << 20), 3);
+    record(&forged.open(1 << 20), 2);
+    let head = verify(&real.path(), None, false).expect("whole").head;
+    real.write(&(forged.text() + &real.text()));
+    for kept_head in [None, Some(head.as_str())] {
+        let error = verify(&real.path(), kept_head, false).expect_err("two chains");
+        assert!(matches!(error, VerifyError::BeginsAgain { line: 3, .. }), "{error}");
+    }
+    // In a journal there may be several: the head covers its own.
+    let kept = verify(&real.path(), Some(&head), true).expect("whole").kept_head;
+    assert_eq!(kept, Some(KeptHead { number: 3, from: Position { path: real.path(), line: 3 } }));
+    // The same between files: the forged one as if it had been set aside.
+    let whole = real.text();
+    let lines: Vec<&str> = whole.lines().collect();
+    real.write(&(lines[2..].join("\n") + "\n"));
+    std::fs::write(real.directory.path().join("audit.jsonl.1"), forged.text()).expect("written");
+    let error = verify(&real.path(), Some(&head), false).expect_err("two chains");
+    assert!(matches!(&error, VerifyError::BeginsAgain { path, line: 1 } if *path == real.path()), "{error}");
 }
 
 #[test]
@@ -325,7 +353,7 @@ fn a_disk_that_is_full_leaves_no_half_line() {
     assert!(text.ends_with("}\n"), "{text}");
     disk.empty();
     record(&audit, 2);
-    let verified = verify(&path, None).expect("whole");
+    let verified = verify(&path, None, false).expect("whole");
     assert_eq!((verified.cut_off, verified.lines + audit.failures()), (0, 103));
 }
 
@@ -341,6 +369,81 @@ fn a_half_line_that_cannot_be_taken_back_is_ended_and_vouched_for() {
     file.break_off(u64::MAX);
     let chain = file.mend().expect("mended").expect("another chain");
     file.append(&chain.line(Timestamp::UNIX_EPOCH, &ended("b"))).expect("written");
-    let verified = verify(&fixture.path(), None).expect("whole");
+    let verified = verify(&fixture.path(), None, false).expect("whole");
     assert_eq!((verified.lines, verified.cut_off), (3, 1));
+}
+
+#[test]
+fn log_that_others_can_change_or_replace_is_refused() {
+    let account = crate::platform::Account::of_this_process();
+    let refused = |fixture: &Fixture| {
+        let fault = find_fault(&fixture.path(), &account);
+        let settings = AuditSettings::File { path: fixture.path(), max_bytes: 1 << 20, keep: 1 };
+        let opened = Audit::open(&settings, Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH)));
+        assert_eq!(fault.is_some(), opened.is_err(), "a check and a start judge alike: {fault:?}");
+        if let (Some(fault), Err(error)) = (&fault, &opened) {
+            assert_eq!(error.advice(), fault.advice);
+            assert!(error.to_string().starts_with("cannot use the audit log "), "{error}");
+        }
+        fault
+    };
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
+    };
+    for (file, directory, expected) in [
+        (0o600, 0o700, None),
+        (0o644, 0o755, None),
+        (0o620, 0o700, Some("`chmod go-w")),
+        (0o602, 0o700, Some("`chmod go-w")),
+        (0o600, 0o702, Some("others may replace files in ")),
+        // As `/tmp` is.
+        (0o600, 0o1777, None),
+    ] {
+        let fixture = Fixture::new();
+        record(&fixture.open(1 << 20), 1);
+        mode(&fixture.path(), file);
+        mode(fixture.directory.path(), directory);
+        let fault = refused(&fixture).map(|fault| format!("{}: {}", fault.cause, fault.advice));
+        assert_eq!(fault.is_some(), expected.is_some(), "{file:o} {directory:o}: {fault:?}");
+        assert!(
+            fault.is_none_or(|fault| fault.contains(expected.unwrap_or_default())),
+            "{file:o} {directory:o}"
+        );
+    }
+    let fixture = Fixture::new();
+    assert_eq!(refused(&fixture), None, "it is not there yet");
+    let fixture = Fixture::new();
+    std::os::unix::fs::symlink("/tmp/elsewhere", fixture.path()).expect("a link");
+    assert!(refused(&fixture).is_some_and(|fault| fault.cause.ends_with("is a link")));
+    // Only root can give a file to somebody else, and judges for others too.
+    let other = crate::platform::Account { uid: account.uid + 1, ..account.clone() };
+    if account.uid != 0 {
+        let fixture = Fixture::new();
+        record(&fixture.open(1 << 20), 1);
+        let fault = find_fault(&fixture.path(), &other).expect("a foreign directory");
+        assert!(fault.cause.contains(" belongs to "), "{fault:?}");
+        return;
+    }
+    for what in ["file", "directory"] {
+        let fixture = Fixture::new();
+        record(&fixture.open(1 << 20), 1);
+        let given = if what == "file" { fixture.path() } else { fixture.directory.path().to_owned() };
+        std::os::unix::fs::chown(&given, Some(other.uid), None).expect("given away");
+        let fault = refused(&fixture).expect(what);
+        assert!(fault.cause.contains(" belongs to ") && fault.advice.contains("`chown "), "{fault:?}");
+        assert_eq!(find_fault(&fixture.path(), &other), None, "root and the service's own user are trusted");
+    }
+}
+
+#[test]
+fn log_that_others_can_write_by_now_is_not_opened_again() {
+    let fixture = Fixture::new();
+    let audit = fixture.open(1 << 20);
+    let aside = fixture.directory.path().join("audit.jsonl.1");
+    record(&audit, 1);
+    std::fs::rename(fixture.path(), &aside).expect("moved");
+    std::os::unix::fs::symlink("/tmp/elsewhere", fixture.path()).expect("a link");
+    audit.reopen();
+    record(&audit, 1);
+    assert_eq!(std::fs::read_to_string(&aside).expect("the log").lines().count(), 2, "the old file goes on");
 }

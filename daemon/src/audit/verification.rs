@@ -18,17 +18,33 @@ pub struct Verified {
     pub lines: u64,
     /// The number of the first line that is there: more than 1 where older files are gone.
     pub first: u64,
-    /// How often the chain begins: in a journal at each start of the daemon. What stands before a beginning is not vouched
-    /// for by what comes after it. None where the beginning is not there any more.
-    pub beginnings: u64,
+    /// Where a chain begins: in a journal at each start of the daemon, in a file once. Lines after a beginning do not cover
+    /// the lines before it. Empty if the beginning is gone.
+    pub beginnings: Vec<Position>,
     /// Of the files that were set aside, the numbers that are not there although later ones are.
     pub gaps: Vec<u32>,
     /// The hash of the last line: kept elsewhere, it shows whether the log up to here is unchanged.
     pub head: String,
-    /// The number of the line with the head that was looked for.
-    pub kept_head_at: Option<u64>,
+    /// The line with the head that was looked for.
+    pub kept_head: Option<KeptHead>,
     /// Lines that a crash cut off.
     pub cut_off: u64,
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub path: PathBuf,
+    pub line: u64,
+}
+
+/// What a head that was kept elsewhere proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptHead {
+    /// The number of the line that has it.
+    pub number: u64,
+    /// The first line that it covers: where the chain begins that this line is part of, or the first line that is left of it.
+    pub from: Position,
 }
 
 /// Why a log is not an unbroken chain.
@@ -46,6 +62,10 @@ pub enum VerifyError {
          and all that follow were written again"
     )]
     HeadMissing { head: String },
+    #[error(
+        "{path}, line {line}: another chain begins, so the lines from here on do not cover the lines before"
+    )]
+    BeginsAgain { path: PathBuf, line: u64 },
     #[error("{path}, line {line}: it is not a line of an audit log")]
     Foreign { path: PathBuf, line: u64 },
     #[error("there is no line in it")]
@@ -61,8 +81,9 @@ struct Link {
 /// How often is looked again where files were set aside while they were opened.
 const TRIES: usize = 16;
 
-/// Verifies the log at `path`, with what was set aside of it, from the oldest line that is there.
-pub fn verify(path: &Path, kept_head: Option<&str>) -> Result<Verified, VerifyError> {
+/// Verifies the log at `path`, with what was set aside of it, from the oldest line that is there. In a copy of a journal
+/// (`is_journal`), a chain begins at each start of the daemon; the chain of a file goes on.
+pub fn verify(path: &Path, kept_head: Option<&str>, is_journal: bool) -> Result<Verified, VerifyError> {
     let unreadable = |source| VerifyError::Unreadable { path: path.to_owned(), source };
     let mut tries = 0;
     let opened = loop {
@@ -73,8 +94,8 @@ pub fn verify(path: &Path, kept_head: Option<&str>) -> Result<Verified, VerifyEr
             break opened.map_err(unreadable)?;
         }
     };
-    let mut verification =
-        Verification { kept_head: kept_head.map(str::to_ascii_lowercase), ..Verification::default() };
+    let wanted_head = kept_head.map(str::to_ascii_lowercase);
+    let mut verification = Verification { wanted_head, is_journal, ..Verification::default() };
     for (path, file) in &opened {
         verification.file(path, file)?;
     }
@@ -100,11 +121,14 @@ fn listed(path: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
 
 #[derive(Default)]
 struct Verification {
-    kept_head: Option<String>,
-    kept_head_at: Option<u64>,
+    wanted_head: Option<String>,
+    is_journal: bool,
+    kept_head: Option<KeptHead>,
     chain: Option<Chain>,
     first: Option<u64>,
-    beginnings: u64,
+    /// The first line of the chain that is read.
+    from: Option<Position>,
+    beginnings: Vec<Position>,
     lines: u64,
     cut_off: u64,
 }
@@ -114,20 +138,22 @@ impl Verification {
         let unreadable = |source| VerifyError::Unreadable { path: path.to_owned(), source };
         for (line, text) in (1..).zip(BufReader::new(file).split(b'\n')) {
             let text = text.map_err(unreadable)?;
-            self.line(&text).map_err(|fault| match fault {
+            let position = Position { path: path.to_owned(), line };
+            self.line(&text, position).map_err(|fault| match fault {
                 Fault::Broken => VerifyError::Broken { path: path.to_owned(), line },
+                Fault::BeginsAgain => VerifyError::BeginsAgain { path: path.to_owned(), line },
                 Fault::Foreign => VerifyError::Foreign { path: path.to_owned(), line },
             })?;
         }
         Ok(())
     }
 
-    fn line(&mut self, text: &[u8]) -> Result<(), Fault> {
+    fn line(&mut self, text: &[u8], position: Position) -> Result<(), Fault> {
         let beginning = Chain::default();
         let is_beginning = |link: &Link| link.sequence == 1 && link.previous == beginning.previous;
         let (sequence, is_cut_off) = match (serde_json::from_slice::<Link>(text), &self.chain) {
             (Ok(link), None) => {
-                self.beginnings += u64::from(is_beginning(&link));
+                self.beginnings.extend(is_beginning(&link).then(|| position.clone()));
                 (link.sequence, false)
             }
             (Ok(link), Some(before)) if link.previous == before.previous => {
@@ -140,7 +166,11 @@ impl Verification {
             }
             // In a journal there is no last line to go on from: the next start begins anew.
             (Ok(link), Some(_)) if is_beginning(&link) => {
-                self.beginnings += 1;
+                if !self.is_journal {
+                    return Err(Fault::BeginsAgain);
+                }
+                self.beginnings.push(position.clone());
+                self.from = None;
                 (link.sequence, false)
             }
             (Ok(_), Some(_)) => return Err(Fault::Broken),
@@ -153,9 +183,10 @@ impl Verification {
         }
         self.lines += 1;
         self.cut_off += u64::from(is_cut_off);
+        let from = self.from.get_or_insert(position).clone();
         let previous = digest(text);
-        if self.kept_head.as_deref() == Some(&previous) {
-            self.kept_head_at = Some(sequence);
+        if self.wanted_head.as_deref() == Some(&previous) {
+            self.kept_head = Some(KeptHead { number: sequence, from });
         }
         self.chain = Some(Chain { sequence, previous });
         Ok(())
@@ -163,20 +194,18 @@ impl Verification {
 
     fn done(self, files: usize, gaps: Vec<u32>) -> Result<Verified, VerifyError> {
         let head = self.chain.ok_or(VerifyError::Empty)?.previous;
-        if let (Some(head), None) = (self.kept_head, self.kept_head_at) {
+        if let (Some(head), None) = (self.wanted_head, &self.kept_head) {
             return Err(VerifyError::HeadMissing { head });
         }
-        let kept_head_at = self.kept_head_at;
-        let (lines, cut_off, beginnings) = (self.lines, self.cut_off, self.beginnings);
         Ok(Verified {
             files,
-            lines,
+            lines: self.lines,
             first: self.first.unwrap_or(0),
-            beginnings,
+            beginnings: self.beginnings,
             gaps,
             head,
-            kept_head_at,
-            cut_off,
+            kept_head: self.kept_head,
+            cut_off: self.cut_off,
         })
     }
 }
@@ -189,5 +218,6 @@ fn is_cut_off(text: &[u8]) -> bool {
 
 enum Fault {
     Broken,
+    BeginsAgain,
     Foreign,
 }

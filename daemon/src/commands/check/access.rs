@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::live::Tried;
-use crate::audit::AuditSettings;
+use crate::audit::{self, AuditSettings, UnfitPlace};
 use crate::commands::{Context, outside};
 use crate::config::Config;
 use crate::identity::{Finding, Outcome};
@@ -162,7 +162,15 @@ impl Judge {
                 Some(tried(about, directory.display().to_string(), outcome))
             }));
         }
+        found.push(self.audit_log(config));
         found.into_iter().flatten().collect()
+    }
+
+    /// What a start would refuse.
+    fn audit_log(&self, config: &Config) -> Option<Tried> {
+        let Some(AuditSettings::File { path, .. }) = &config.audit else { return None };
+        let UnfitPlace { cause, advice } = audit::find_fault(path, &self.account)?;
+        Some(tried("audit log", path.display().to_string(), fails(cause, advice)))
     }
 
     fn data_directory(&self, path: &Path) -> Option<Tried> {

@@ -1,0 +1,83 @@
+//! What an operator can do if the daemon cannot start.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use super::AssemblyError;
+use crate::listener::lacks_ipv6;
+
+impl AssemblyError {
+    /// What to try, if the text itself does not say it.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Platform(platform) => platform.advice().map(ToOwned::to_owned),
+            Self::Audit(audit) => Some(audit.advice()),
+            Self::Listen { address, source } => advice_on_listening(*address, source),
+            Self::Database { data_dir, .. } => Some(format!(
+                "`df {data_dir}` shows if its file system is full: free space there; if it is not, look for errors of the disk: \
+                 `journalctl -k`"
+            )),
+            Self::ControlSocket { data_dir, source } => match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    Some(format!("free space on the file system of {data_dir}: `df {data_dir}`"))
+                }
+                // The path of a socket has 107 bytes at most (unix(7)).
+                ErrorKind::InvalidInput => Some("name a `dataDir` with a shorter path".to_owned()),
+                _ => Some(format!(
+                    "let infrad's user create files in {data_dir}, on a file system that has sockets"
+                )),
+            },
+            _ => None,
+        }
+    }
+}
+
+fn advice_on_listening(address: SocketAddr, error: &io::Error) -> Option<String> {
+    let port = address.port();
+    if address.is_ipv6() && lacks_ipv6(error) {
+        return Some(format!(
+            "listen on IPv4 (`\"0.0.0.0:{port}\"`), or enable IPv6 on this host and give it this address"
+        ));
+    }
+    match error.kind() {
+        ErrorKind::AddrInUse => Some(format!(
+            "`ss -ltnp 'sport = :{port}'` names the program that listens there: stop it, or listen on another port"
+        )),
+        ErrorKind::AddrNotAvailable => Some(format!(
+            "listen on an address that this host has (`ip address`), or on all (`\"[::]:{port}\"`)"
+        )),
+        ErrorKind::PermissionDenied => Some(format!(
+            "have systemd open the port (`ListenStream={port}` in infrad.socket); or allow infrad to, by \
+             `AmbientCapabilities=CAP_NET_BIND_SERVICE` in a unit of your own, or by `setcap cap_net_bind_service=+ep {}`; or listen \
+             on a port above 1023",
+            std::env::current_exe().map_or_else(|_| "infrad".to_owned(), |path| path.display().to_string())
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_for_not_listening_has_its_own_advice() {
+        use rustix::io::Errno;
+        for (address, errno, expected) in [
+            ("127.0.0.1:443", Errno::ADDRINUSE, "'sport = :443'"),
+            ("192.0.2.1:443", Errno::ADDRNOTAVAIL, "`ip address`"),
+            ("[2001:db8::1]:443", Errno::ADDRNOTAVAIL, "\"0.0.0.0:443\""),
+            ("[::1]:443", Errno::AFNOSUPPORT, "enable IPv6"),
+            ("0.0.0.0:443", Errno::ACCESS, "CAP_NET_BIND_SERVICE"),
+            ("0.0.0.0:443", Errno::ACCESS, "`ListenStream=443`"),
+            ("0.0.0.0:443", Errno::ACCESS, "setcap cap_net_bind_service=+ep /"),
+            ("0.0.0.0:443", Errno::ACCESS, "above 1023"),
+        ] {
+            let address: SocketAddr = address.parse().expect("an address");
+            let error = AssemblyError::Listen { address, source: errno.into() };
+            assert!(error.to_string().contains(&address.to_string()), "{error}");
+            let advice = error.advice().unwrap_or_default();
+            assert!(advice.contains(expected), "{address} {errno}: {advice}");
+        }
+    }
+}

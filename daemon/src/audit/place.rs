@@ -1,0 +1,76 @@
+//! Whether a file can hold the audit log: only infrad's user and root may change it, or put another one in its place.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::platform::Account;
+
+const GROUP_MAY_WRITE: u32 = 0o020;
+const ALL_MAY_WRITE: u32 = 0o002;
+/// Only its owner may remove or rename a file of such a directory.
+const STICKY: u32 = 0o1000;
+
+/// Why a file cannot hold the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct UnfitPlace {
+    pub cause: String,
+    /// What corrects it.
+    pub advice: String,
+}
+
+/// Why `path` cannot hold the audit log of an infrad that runs as `account`. `None` if it can, or if nothing is there yet.
+pub fn find_fault(path: &Path, account: &Account) -> Option<UnfitPlace> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let above = directory.and_then(|directory| {
+        fault_of_directory(directory, &std::fs::metadata(directory).ok().filter(Metadata::is_dir)?, account)
+    });
+    above.or_else(|| fault_of_file(path, &path.symlink_metadata().ok()?, account))
+}
+
+fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<UnfitPlace> {
+    let name = path.display();
+    let unfit = |cause: String, advice: String| Some(UnfitPlace { cause, advice });
+    if metadata.is_symlink() {
+        return unfit(format!("{name} is a link"), "name the file itself as `audit.file`".to_owned());
+    }
+    // A pipe whose reader stalls would lose lines, or stop every login.
+    if !metadata.is_file() {
+        let advice = "name a regular file as `audit.file`, or write to the journal: `audit: {journal: true}`";
+        return unfit(format!("{name} is not a regular file"), advice.to_owned());
+    }
+    if is_foreign(metadata, account) {
+        return unfit(
+            format!("{name} belongs to {}, who can change it", Account::name_of(metadata.uid())),
+            format!("`chown {}: {name}`", account.name),
+        );
+    }
+    if metadata.mode() & (GROUP_MAY_WRITE | ALL_MAY_WRITE) != 0 {
+        return unfit(
+            format!("others may write to {name} (mode {:04o})", metadata.mode() & 0o7777),
+            format!("`chmod go-w {name}`"),
+        );
+    }
+    None
+}
+
+fn fault_of_directory(path: &Path, metadata: &Metadata, account: &Account) -> Option<UnfitPlace> {
+    let (name, mode) = (path.display(), metadata.mode());
+    if is_foreign(metadata, account) {
+        return Some(UnfitPlace {
+            cause: format!("{name} belongs to {}, who can replace the log", Account::name_of(metadata.uid())),
+            advice: format!("`chown {}: {name}`, or name a file in another directory", account.name),
+        });
+    }
+    // Root gives a volume to a group on purpose (`fsGroup` of Kubernetes).
+    let too_wide = if metadata.uid() == 0 { ALL_MAY_WRITE } else { GROUP_MAY_WRITE | ALL_MAY_WRITE };
+    (mode & too_wide != 0 && mode & STICKY == 0).then(|| UnfitPlace {
+        cause: format!("others may replace files in {name} (mode {:04o})", mode & 0o7777),
+        advice: format!("`chmod go-w {name}`, or name a file in another directory"),
+    })
+}
+
+fn is_foreign(metadata: &Metadata, account: &Account) -> bool {
+    ![0, account.uid].contains(&metadata.uid())
+}
