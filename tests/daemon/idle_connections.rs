@@ -1,7 +1,5 @@
 //! Connections of services that were used once: how many a daemon holds.
 
-#![expect(clippy::print_stdout, reason = "what was measured is worth reading")]
-
 use std::net::Ipv4Addr;
 
 use http_body_util::{BodyExt, Full};
