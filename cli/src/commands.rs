@@ -1,5 +1,6 @@
 //! What the program does for each command line.
 
+mod at_once;
 mod audience;
 mod completions;
 mod doctor;

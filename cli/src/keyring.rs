@@ -7,8 +7,8 @@
 #[cfg(all(unix, not(target_os = "macos")))]
 mod secret_service;
 
-use std::cell::RefCell;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ pub enum Held {
 #[derive(Debug, Default)]
 pub struct Keyring {
     /// Why there is no use in asking again.
-    hindrance: RefCell<Option<KeyringError>>,
+    hindrance: Mutex<Option<KeyringError>>,
 }
 
 /// A question to the keyring that is under way.
@@ -116,7 +116,9 @@ impl Keyring {
         origin: &Origin,
         call: impl FnOnce(&str) -> Result<T, KeyringError> + Send + 'static,
     ) -> Result<T, KeyringError> {
-        if let Some(hindrance) = &*self.hindrance.borrow() {
+        // Held meanwhile: other threads find out what this one met.
+        let mut hindrance = self.hindrance.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hindrance) = &*hindrance {
             return Err(hindrance.clone());
         }
         let account = origin.to_string();
@@ -124,7 +126,7 @@ impl Keyring {
         if let Err(error) = &answer
             && error.is_lasting()
         {
-            *self.hindrance.borrow_mut() = Some(error.clone());
+            *hindrance = Some(error.clone());
         }
         answer
     }

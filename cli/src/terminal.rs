@@ -2,6 +2,7 @@
 
 mod wrap;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -222,7 +223,28 @@ fn ask_plainly(question: &str) -> Result<String, Failure> {
     }
 }
 
+thread_local! {
+    /// What a thread has told so far, if it is told later.
+    static HELD_BACK: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`, and holds back what it tells on standard error: the answer has the lines, for [`tell_held_back`].
+pub fn held_back<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    HELD_BACK.set(Some(Vec::new()));
+    let result = work();
+    (result, HELD_BACK.take().unwrap_or_default())
+}
+
+pub fn tell_held_back(lines: &[String]) {
+    lines.iter().for_each(|line| write(line));
+}
+
 fn write(line: &str) {
+    let is_held_back =
+        HELD_BACK.with_borrow_mut(|lines| lines.as_mut().map(|lines| lines.push(line.to_owned())).is_some());
+    if is_held_back {
+        return;
+    }
     // A line in the midst of what is being drawn would be overwritten. A closed standard error leaves nobody to tell.
     let _ = PROGRESS.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
 }

@@ -2,15 +2,22 @@
 //! do not hang.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
+use infra_harness::authority::Authority;
 use infra_harness::daemon::Daemon;
+use infra_harness::https::{Answer, Server};
 use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::Provider;
 use infra_harness::skip;
 use infra_harness::view::View;
 use infra_shared::api::ProblemCode;
+use infra_shared::token_text::SessionToken;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
 
 #[test]
 fn offline_logout_is_delivered_by_the_next_command() {
@@ -151,4 +158,80 @@ fn silent_name_server_does_not_block_a_command() {
         scope.spawn(|| bounded(&["login"]).run().expect(4));
     });
     bounded(&["logout"]).run().expect(7);
+}
+
+/// How many servers are asked at a time.
+const AT_ONCE: usize = 8;
+
+/// Servers that answer once all of them were asked, and Alice, who has a session at each.
+fn servers_that_wait_for_each_other(alice: &User) -> Vec<Server> {
+    let authority = Authority::new();
+    let barrier = Arc::new(Barrier::new(AT_ONCE));
+    let servers: Vec<Server> = (0..AT_ONCE)
+        .map(|_| {
+            let barrier = Arc::clone(&barrier);
+            Server::start(authority.issue(), move |request| {
+                let barrier = Arc::clone(&barrier);
+                async move {
+                    barrier.wait().await;
+                    if request.method == "DELETE" {
+                        return Answer::text(204, "");
+                    }
+                    Answer::json(200, &json!({"session": session(), "user": user(), "now": Timestamp::now()}))
+                }
+            })
+        })
+        .collect();
+    let trust = json!({"kind": "pinned", "pin": authority.pin().to_string()});
+    let stored = || {
+        json!({
+            "token": SessionToken::mint().expose(), "session": session(), "user": user(), "trust": trust,
+            "clockOffsetSeconds": 0, "storage": "file",
+        })
+    };
+    let by_origin = |value: &dyn Fn() -> Value| -> Value {
+        servers.iter().map(|server| (origin(server), value())).collect::<serde_json::Map<_, _>>().into()
+    };
+    alice.plant(
+        "config.json",
+        &json!({"version": 1, "current": null, "servers": by_origin(&|| json!({"trust": trust}))}),
+    );
+    alice.plant("sessions.json", &json!({"version": 1, "sessions": by_origin(&stored)}));
+    servers
+}
+
+fn origin(server: &Server) -> String {
+    format!("https://127.0.0.1:{}", server.port())
+}
+
+fn session() -> Value {
+    let in_hours = |hours| Timestamp::now() + SignedDuration::from_hours(hours);
+    json!({
+        "id": "3De8gPGcmq", "createdAt": in_hours(-1), "expiresAt": in_hours(11), "idleExpiresAt": in_hours(3),
+    })
+}
+
+fn user() -> Value {
+    json!({
+        "name": null, "email": null, "groups": [], "provider": "okta", "issuer": "https://okta.test",
+        "subject": "00u1",
+    })
+}
+
+#[test]
+fn all_servers_are_asked_at_once_and_told_in_order() {
+    let alice = User::new();
+    let servers = servers_that_wait_for_each_other(&alice);
+    let mut sorted: Vec<String> = servers.iter().map(origin).collect();
+    sorted.sort();
+
+    let status = alice.infra(["status", "--all", "--json"]).run().expect(0).json();
+    let shown = status["servers"].as_array().expect("servers").iter();
+    let shown: Vec<&str> = shown.map(|report| report["server"].as_str().expect("an origin")).collect();
+    assert_eq!(shown, sorted);
+
+    let logout = alice.infra(["logout", "--all"]).run().expect(0);
+    let told: Vec<&str> =
+        logout.stderr.lines().filter_map(|line| line.strip_prefix("logged out of ")).collect();
+    assert_eq!(told, sorted, "{logout}");
 }

@@ -297,12 +297,7 @@ fn hanging_servers_time_out_together() {
             (format!("https://127.0.0.1:{}", server.port()), trust)
         })
         .collect();
-    std::fs::create_dir(alice.infra_home()).expect("a directory");
-    std::fs::set_permissions(alice.infra_home(), std::fs::Permissions::from_mode(0o700)).expect("our own");
-    let config = json!({"version": 1, "current": null, "servers": servers});
-    let file = alice.infra_home().join("config.json");
-    std::fs::write(&file, config.to_string()).expect("a file");
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("our own");
+    alice.plant("config.json", &json!({"version": 1, "current": null, "servers": servers}));
 
     let begin = Instant::now();
     let ran = alice.infra(["doctor"]).run().expect(1);

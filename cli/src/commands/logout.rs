@@ -2,7 +2,7 @@
 
 use infra_shared::origin::Origin;
 
-use super::{ClientError, Context, Ended, end_session, left_alone, meant, times, unknown_token};
+use super::{ClientError, Context, Ended, at_once, end_session, left_alone, meant, times, unknown_token};
 use crate::arguments::Logout;
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
@@ -29,13 +29,22 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         if servers.is_empty() {
             context.terminal.say(NO_SERVER);
         }
-        for origin in servers {
-            // One that could not be told does not keep the others signed in.
-            if log_out(context, &origin, &state, arguments.forget)? != Exit::Done {
-                exit = Exit::NotTold;
+        let servers: Vec<Origin> = servers.into_iter().collect();
+        let mut failed: Option<Failure> = None;
+        // One that could not be told does not keep the others signed in.
+        for result in at_once::for_each(&servers, |origin| log_out(context, origin, &state, arguments.forget))
+        {
+            match result {
+                Ok(Exit::Done) => {}
+                Ok(_) => exit = Exit::NotTold,
+                Err(failure) => {
+                    if let Some(before) = failed.replace(failure) {
+                        before.tell(context.terminal);
+                    }
+                }
             }
         }
-        return Ok(exit);
+        return failed.map_or(Ok(exit), Err);
     }
     match context.server(arguments.server.as_ref(), &state)? {
         Some(_) if context.settings.token.is_some() => log_out_environment(context, arguments, &state),

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use infra_shared::origin::Origin;
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, at_once};
 use crate::arguments::Status;
 use crate::failure::{Exit, Failure};
 use mirror::Mirror;
@@ -38,12 +38,10 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
         servers.extend(&named);
         let mirrors: Vec<Mirror> =
             servers.iter().map(|origin| Mirror::begin(context, arguments, &state, origin)).collect();
-        let mut reports = servers
-            .into_iter()
-            .map(|origin| {
-                look(context, origin, &state, token.filter(|_| named.as_ref() == Some(origin)), how)
-            })
-            .collect::<Vec<_>>();
+        let servers: Vec<&Origin> = servers.into_iter().collect();
+        let mut reports = at_once::for_each(&servers, |origin| {
+            look(context, origin, &state, token.filter(|_| named.as_ref() == Some(*origin)), how)
+        });
         for (mirror, report) in mirrors.into_iter().zip(&mut reports) {
             mirror.settle(report, context.terminal);
         }

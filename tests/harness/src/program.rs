@@ -5,7 +5,8 @@ mod running;
 mod transcript;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -117,6 +118,16 @@ impl User {
     /// The contents of a file in `~/.infra`, if it exists.
     pub fn file(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.infra_home().join(name)).ok()
+    }
+
+    /// Writes a file to `~/.infra`, with the modes that `infra` gives its files.
+    pub fn plant(&self, name: &str, contents: &serde_json::Value) {
+        let home = self.infra_home();
+        std::fs::create_dir_all(&home).expect("the user's own directory");
+        std::fs::set_permissions(&home, Permissions::from_mode(0o700)).expect("the user's own directory");
+        std::fs::write(home.join(name), contents.to_string()).expect("the user's own file");
+        std::fs::set_permissions(home.join(name), Permissions::from_mode(0o600))
+            .expect("the user's own file");
     }
 
     /// Changes the only stored session.

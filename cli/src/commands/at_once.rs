@@ -1,0 +1,62 @@
+//! Does the same for several servers at once: one that is silent delays the others by nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::terminal::{held_back, tell_held_back};
+
+/// Servers under way at a time.
+const AT_ONCE: usize = 8;
+
+/// Calls `act` for each of `items`, on a few threads. Results, and what is told on standard error, are in the order of `items`.
+pub(super) fn for_each<T: Sync, R: Send>(items: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..items.len().min(AT_ONCE) {
+            let (sender, next, act) = (sender.clone(), &next, &act);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(number) else { return };
+                    // The receiver lives until all are done.
+                    let _ = sender.send((number, held_back(|| act(item))));
+                }
+            });
+        }
+        drop(sender);
+        let (mut results, mut early) = (Vec::new(), BTreeMap::new());
+        for (number, done) in receiver {
+            early.insert(number, done);
+            while let Some((result, lines)) = early.remove(&results.len()) {
+                tell_held_back(&lines);
+                results.push(result);
+            }
+        }
+        results
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn few_run_at_a_time_and_results_are_in_order() {
+        let (running, most, barrier) = (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(AT_ONCE));
+        let items: Vec<usize> = (0..10 * AT_ONCE).collect();
+        let results = for_each(&items, |item| {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // Nobody goes on before as many as may run at a time do.
+            barrier.wait();
+            running.fetch_sub(1, Ordering::SeqCst);
+            *item
+        });
+        assert_eq!(results, items);
+        assert_eq!(most.load(Ordering::SeqCst), AT_ONCE);
+    }
+}
