@@ -97,7 +97,7 @@ module completions {
   export extern "infra exec" [
     --audience: string        # The service's audience, or its name
     --variable: string        # The variable of the environment that holds the token
-    --min-left: string        # Have the token last that much longer at least, at most 10m
+    --min-left: string        # Have the token last that much longer at least, less than 10m
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
     --verbose(-v)             # Say more about what is done (twice: even more)
     --quiet(-q)               # Say nothing but warnings and errors

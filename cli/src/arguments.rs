@@ -311,7 +311,7 @@ pub struct Exec {
     #[arg(long, value_name = "VARIABLE", default_value = "INFRA_AUDIENCE_TOKEN", value_parser = variable)]
     pub variable: String,
 
-    /// Have the token last that much longer at least, at most 10m
+    /// Have the token last that much longer at least, less than 10m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_left: Option<Duration>,
 

@@ -95,6 +95,8 @@ pub enum LoginError<E> {
     Refused(Refusal),
     /// The response came from another issuer than the login was for (RFC 9207 §2.4).
     OtherIssuer,
+    /// No program opened a browser, and there is no terminal that shows the address to somebody.
+    NoBrowser,
     NotInTime(Duration),
     Interrupted,
     /// The listener cannot run.

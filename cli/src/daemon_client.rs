@@ -359,7 +359,6 @@ impl DaemonError {
             Self::Unreachable(_) | Self::HandshakeClosed | Self::Proxy(_) => {
                 failure.hint(self.unreachable_hint())
             }
-            _ if exit == Exit::LoginNeeded => failure.hint("`infra login`"),
             _ => failure,
         }
     }
@@ -380,7 +379,7 @@ fn untrusted_failure(origin: &Origin, reason: &Untrusted) -> Failure {
         )),
         Untrusted::WrongName => failure.hint("the address as the server's operator wrote it"),
         Untrusted::Expired | Untrusted::NotYetValid => {
-            failure.hint("the clock of this machine; if that is right, the server's operator")
+            failure.hint("the clock of this machine (`date`); if that is right, the server's operator")
         }
         Untrusted::NoTLS => failure.hint("the address and the port as the server's operator wrote them"),
         Untrusted::Unacceptable => failure,

@@ -4,6 +4,7 @@
 //! lock, for it finds the old file or the new one, and each file can do without the other: what a token may be sent to is
 //! kept with the token.
 
+mod clock_offset;
 mod directory;
 mod document;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::terminal::Terminal;
 use document::Document;
 use lock::Lock;
 
+pub use clock_offset::ClockOffset;
 pub use inspection::{Inspection, Problem};
 pub use lock::{LoginLock, LoginTurn};
 pub use records::{

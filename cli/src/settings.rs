@@ -172,8 +172,15 @@ fn parse<T: std::str::FromStr<Err: std::error::Error>>(name: &str, text: &str) -
 
 /// The value itself is not repeated: it may be another secret, put into the wrong variable.
 fn token(text: &str) -> Result<SessionToken, Failure> {
-    SessionToken::parse(text.trim())
-        .ok_or_else(|| Failure::new(Exit::Usage, "INFRA_TOKEN is not a session token (`infra_…`)"))
+    let text = text.trim();
+    SessionToken::parse(text).ok_or_else(|| {
+        let what = if text.starts_with("infra_aud_") {
+            "INFRA_TOKEN holds a token for one service (`infra_aud_…`), which opens nothing else"
+        } else {
+            "INFRA_TOKEN is not a session token (`infra_…`)"
+        };
+        Failure::new(Exit::Usage, what).hint("set INFRA_TOKEN to what `infra token` prints, or unset it")
+    })
 }
 
 #[cfg(test)]

@@ -25,7 +25,11 @@ const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
 /// What the user brought along to prove a server, from options or the environment.
 #[derive(Debug, Default)]
-pub struct Offered(Option<TrustRecord>);
+pub struct Offered {
+    record: Option<TrustRecord>,
+    /// Where it comes from: options or variables, by their names.
+    sources: Vec<&'static str>,
+}
 
 /// A client for a server, and in which ways the server may prove itself to it.
 #[derive(Debug)]
@@ -56,19 +60,24 @@ impl Reach {
 impl Offered {
     /// Options count before the environment.
     pub fn gather(proof: &Proof, settings: &Settings) -> Result<Self, Failure> {
-        let pin = proof.fingerprint.or(settings.fingerprint);
-        let file = proof.ca_file.as_deref().or(settings.ca_file.as_deref());
-        let certificates = file.map(read_authorities).transpose()?;
-        Ok(Self(match (certificates, pin) {
+        let pin = proof.fingerprint.map(|pin| (pin, "--fingerprint"));
+        let pin = pin.or(settings.fingerprint.map(|pin| (pin, "INFRA_FINGERPRINT")));
+        let file = proof.ca_file.as_deref().map(|file| (file, "--ca-file"));
+        let file = file.or(settings.ca_file.as_deref().map(|file| (file, "INFRA_CA_FILE")));
+        let certificates = file.map(|(file, _)| read_authorities(file)).transpose()?;
+        let sources = pin.iter().map(|(_, source)| *source).chain(file.iter().map(|(_, source)| *source));
+        let sources = sources.collect();
+        let record = match (certificates, pin.map(|(pin, _)| pin)) {
             (Some(certificates), pin) => Some(TrustRecord::CaFile { certificates, pin }),
             (None, Some(pin)) => Some(TrustRecord::Pinned { pin }),
             (None, None) => None,
-        }))
+        };
+        Ok(Self { record, sources })
     }
 
     /// The operating system's authorities are to vouch for the server.
     pub fn system() -> Self {
-        Self(Some(TrustRecord::System))
+        Self { record: Some(TrustRecord::System), sources: vec!["--system"] }
     }
 
     pub fn from_environment(settings: &Settings) -> Result<Self, Failure> {
@@ -76,12 +85,12 @@ impl Offered {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.record.is_none()
     }
 
     /// Says which certificates of a CA file are not trusted for anything.
     fn tell_ignored(&self, terminal: Terminal) {
-        let Some(TrustRecord::CaFile { certificates, .. }) = &self.0 else { return };
+        let Some(TrustRecord::CaFile { certificates, .. }) = &self.record else { return };
         match others_in_pem(certificates.as_bytes()) {
             0 => {}
             1 => terminal
@@ -93,7 +102,7 @@ impl Offered {
     }
 
     fn pin(&self) -> Option<Pin> {
-        match self.0 {
+        match self.record {
             Some(TrustRecord::Pinned { pin } | TrustRecord::CaFile { pin: Some(pin), .. }) => Some(pin),
             _ => None,
         }
@@ -117,7 +126,7 @@ fn read_authorities(file: &Path) -> Result<String, Failure> {
 /// for.
 pub fn reach(origin: &Origin, mut ways: Vec<TrustRecord>, offered: Offered) -> Result<Reach, DaemonError> {
     if ways.is_empty() {
-        ways.push(offered.0.unwrap_or(TrustRecord::System));
+        ways.push(offered.record.unwrap_or(TrustRecord::System));
     }
     // A record without certificates was checked when it was made: now nobody can prove to be the server.
     let trusts = ways.iter().map(TrustRecord::to_trust).collect::<Result<Vec<_>, _>>();
@@ -136,10 +145,15 @@ pub fn meet(
 ) -> Result<Proven, Failure> {
     check_offer(origin, ways.first(), formerly, &offered)?;
     offered.tell_ignored(terminal);
-    let is_first_contact = ways.is_empty() && offered.0.is_none();
+    let is_first_contact = ways.is_empty() && offered.is_empty();
     let given = if ways.is_empty() { offered.pin() } else { None };
+    let given = given.zip(offered.sources.first().copied());
     match contact(origin, ways, offered) {
         Ok(proven) => Ok(proven),
+        // By a wrong clock, no fingerprint would prove it either.
+        Err(error @ DaemonError::Untrusted(Untrusted::Expired | Untrusted::NotYetValid)) => {
+            Err(error.to_failure(origin))
+        }
         Err(DaemonError::Untrusted(_) | DaemonError::NoClient(_))
             if is_first_contact && terminal.interactive =>
         {
@@ -160,14 +174,18 @@ pub fn check_offer(
     formerly: &[TrustRecord],
     offered: &Offered,
 ) -> Result<(), Failure> {
-    match (known, &offered.0) {
-        (Some(known), Some(offered)) if !known.agrees_with(offered) && !formerly.contains(offered) => {
+    match (known, &offered.record) {
+        (Some(known), Some(given)) if !known.agrees_with(given) && !formerly.contains(given) => {
             Err(Failure::new(
                 Exit::Untrusted,
                 format!("{origin} is known, and trusted for another reason than the one that was given"),
             )
+            .because_text(format!("given by {}: {}", offered.sources.join(" and "), given.described()))
+            .because_text(format!("stored by an earlier login or `infra trust`: {}", known.described()))
             .hint(format!(
-                "`infra trust {origin}` with the new fingerprint or CA file, once its operator confirmed it"
+                "if the stored one is right, correct or leave out {}; if the server has changed and its operator confirmed \
+                 it, `infra trust {origin}` with the new one",
+                offered.sources.join(" and ")
             )))
         }
         _ => Ok(()),
@@ -190,23 +208,23 @@ fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<Proven, Fa
     let pin = find_pin(&answer).ok_or_else(|| {
         Failure::new(Exit::Untrusted, "that holds no fingerprint (`sha256:` and 64 hexadecimal digits)")
     })?;
-    contact(origin, Vec::new(), Offered(Some(TrustRecord::Pinned { pin })))
-        .map_err(|error| not_as_given(origin, Some(pin), &error))
+    let offered = Offered { record: Some(TrustRecord::Pinned { pin }), sources: vec!["you"] };
+    contact(origin, Vec::new(), offered).map_err(|error| not_as_given(origin, Some((pin, "you")), &error))
 }
 
 /// A server that could not be met; where it has another fingerprint than the one given for it, both are shown.
-fn not_as_given(origin: &Origin, given: Option<Pin>, error: &DaemonError) -> Failure {
+fn not_as_given(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonError) -> Failure {
     match (error, given) {
-        (DaemonError::Untrusted(Untrusted::OtherPin { received }), Some(given)) => Failure::new(
+        (DaemonError::Untrusted(Untrusted::OtherPin { received }), Some((given, source))) => Failure::new(
             Exit::Untrusted,
             format!("{origin} has another fingerprint than the one given, and nothing was sent to it"),
         )
         .hint(format!(
             "compare both with its operator, by another way than this one; if the given one is right, somebody may \
-             stand between you and the server\n  given:    {given}\n  received: {received}"
+             stand between you and the server\n  given:    {given} (by {source})\n  received: {received}"
         )),
         // It was never known here: it cannot have changed.
-        (DaemonError::Untrusted(Untrusted::NoAuthoritySent), Some(given)) => Failure::new(
+        (DaemonError::Untrusted(Untrusted::NoAuthoritySent), Some((given, _))) => Failure::new(
             Exit::Untrusted,
             format!("{origin} does not prove itself by the fingerprint that was given, and nothing was sent to it"),
         )

@@ -4,10 +4,11 @@ use std::fs;
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
-use infra_harness::program::User;
+use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::Provider;
 use infra_harness::services::{self, introspect, verify};
 use infra_shared::clock::{Clock, SystemClock};
+use infra_shared::token_text::SessionToken;
 use serde_json::{Value, json};
 
 const WIKI: &str = "https://wiki.example.test";
@@ -167,4 +168,68 @@ fn exec_passes_audience_token_but_no_session_token() {
     alice.infra(["exec", "--audience", "wiki", "--variable", "INFRA_TOKEN", "--", "env"]).run().expect(2);
     let ran = alice.infra(["exec", "--audience", "nobody", "--", "touch", "ran"]).run().expect(1);
     assert!(ran.stdout.is_empty() && !alice.home().join("ran").exists(), "it ran without a token");
+}
+
+#[test]
+fn token_of_the_environment_that_is_rejected_is_to_be_replaced() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let audience_token = printed(&alice, WIKI);
+    let revoked = login::token(&alice);
+    assert_eq!(daemon.api().delete_as("/v1/session", &revoked).status, 204);
+    let unknown = SessionToken::mint().expose().to_owned();
+    let commands = [
+        &["status"][..],
+        &["status", "--all"],
+        &["status", "--quiet"],
+        &["token", "--min-left", "1m"],
+        &["token", "--audience", WIKI],
+        &["exec", "--audience", WIKI, "--", "true"],
+        &["kubernetes", "token", "--cluster", "wiki"],
+        &["sessions"],
+        &["sessions", "revoke", "--others"],
+        &["sessions", "revoke", "f3Kd9sQ1Zx"],
+    ];
+    for token in [&revoked, &unknown] {
+        for words in commands {
+            let call = alice.infra(words).env("INFRA_TOKEN", token).env("INFRA_SERVER", daemon.origin());
+            let ran = call.run().expect(3);
+            let told = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(told.contains("set INFRA_TOKEN to") && told.contains("or unset it and"), "{ran}");
+        }
+    }
+    // A token for one service is none of a session, and is called what it is.
+    for words in commands.iter().chain(&[&["logout"][..], &["login"]]) {
+        let call = alice.infra(*words).env("INFRA_TOKEN", &audience_token);
+        let ran = call.env("INFRA_SERVER", daemon.origin()).run().expect(2).silent();
+        let ran = ran.telling(&["a token for one service (`infra_aud_…`)", "unset"]);
+        assert!(!ran.to_string().contains(&audience_token), "{ran}");
+    }
+}
+
+#[test]
+fn time_that_no_session_lasts_for_is_told_with_the_longest() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let exec =
+        |duration| alice.infra(["exec", "--audience", WIKI, "--min-left", duration, "--", "true"]).run();
+    exec("599s").expect(0);
+    exec("10m").expect(2).telling(&["a token for one audience lasts ten minutes at most", "--min-left 9m"]);
+    let told = alice.infra(["token", "--min-left", "12h"]).run().expect(2).silent();
+    let told = told.telling(&["no session at", "lasts for 12 h", "each ends 12 h after its login"]);
+    assert!(!told.stderr.contains("infra login"), "{told}");
+    // One that the daemon has to be asked about.
+    let token = login::token(&alice);
+    let call = alice.infra(["token", "--min-left", "1000h"]).env("INFRA_TOKEN", token);
+    call.env("INFRA_SERVER", daemon.origin()).run().expect(2).telling(&["each ends 12 h after its login"]);
+
+    daemon
+        .change(|configuration| configuration.sessions = "{lifetime: 5m, inactivityTimeout: 5m}".to_owned());
+    daemon.restart();
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    alice.infra(["login", "--force", "--no-keyring"]).browser(&browser).run().expect(0);
+    exec("9m").expect(2).telling(&["lasts for 9 min", "each ends 5 min after its login"]);
+    exec("2m").expect(0);
 }

@@ -3,9 +3,9 @@
 use infra_harness::authority::Authority;
 use infra_harness::daemon::Daemon;
 use infra_harness::https::{Answer, Server};
-use infra_harness::login;
 use infra_harness::program::User;
 use infra_harness::provider::Provider;
+use infra_harness::{login, peers};
 use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -65,6 +65,38 @@ fn stored_session_expires_by_the_daemons_clock() {
     assert!((3000..=3600).contains(&left), "{left} s");
 }
 
+#[test]
+fn offset_that_a_wrong_clock_measured_is_forgotten() {
+    if peers::find_program("faketime").is_none() {
+        return;
+    }
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let hour = SignedDuration::from_hours(1);
+    for wrong in ["+10d", "+3h"] {
+        let call = alice.infra(["status", "--json"]).under(["faketime", "-f", wrong]);
+        let status = call.run().expect(0).telling(&["ahead of the server's"]).json();
+        assert!(status["clockOffsetSeconds"].as_i64().is_some_and(|offset| offset < -10_000), "{status}");
+        let kept = alice.file("sessions.json").expect("a session");
+        assert!(!kept.contains("\"clockOffsetSeconds\":0"), "the offset is not stored\n{kept}");
+        daemon.stop();
+        // The clock is right again: what ended an hour ago has ended.
+        end_at(&alice, -hour);
+        alice.infra(["token"]).run().expect(3).silent();
+        let shown = offline(&alice, 3);
+        assert_eq!(
+            (shown["state"].as_str(), shown["clockOffsetSeconds"].as_i64()),
+            (Some("expired"), Some(0))
+        );
+        // And the other way round, while a right offset is stored.
+        end_at(&alice, hour);
+        alice.infra(["token"]).run().expect(0);
+        daemon.start_again();
+        alice.infra(["status"]).run().expect(0);
+    }
+}
+
 fn offline(alice: &User, code: i32) -> Value {
     alice.infra(["status", "--offline", "--json"]).run().expect(code).json()
 }
@@ -72,21 +104,18 @@ fn offline(alice: &User, code: i32) -> Value {
 /// Stores that the daemon's clock is `offset` seconds ahead, and that both limits are `left` from now by the
 /// local clock.
 fn set(alice: &User, offset: i64, left: SignedDuration) {
-    let path = alice.infra_home().join("sessions.json");
-    let mut sessions: Value =
-        serde_json::from_slice(&std::fs::read(&path).expect("a session")).expect("JSON");
-    let held =
-        sessions.get_mut("sessions").and_then(Value::as_object_mut).and_then(|all| all.values_mut().next());
-    let session = held.expect("a session");
-    let created = session.pointer("/session/createdAt").and_then(Value::as_str).expect("a time");
-    // The session was created a moment ago.
-    let now: Timestamp = created.parse().expect("a time");
-    let end = now.checked_add(left).expect("a time").to_string();
-    let mut change = |pointer: &str, value: Value| {
-        *session.pointer_mut(pointer).expect("a member of the session") = value;
-    };
-    change("/clockOffsetSeconds", offset.into());
-    change("/session/expiresAt", end.as_str().into());
-    change("/session/idleExpiresAt", end.as_str().into());
-    std::fs::write(path, sessions.to_string()).expect("the user's own file");
+    end_at(alice, left);
+    alice.edit_session(|session| session["clockOffsetSeconds"] = offset.into());
+}
+
+/// Stores that both limits are `left` after the session was opened, a moment ago.
+fn end_at(alice: &User, left: SignedDuration) {
+    alice.edit_session(|session| {
+        let created = session.pointer("/session/createdAt").and_then(Value::as_str).expect("a time");
+        let now: Timestamp = created.parse().expect("a time");
+        let end = now.checked_add(left).expect("a time").to_string();
+        for limit in ["expiresAt", "idleExpiresAt"] {
+            session["session"][limit] = end.as_str().into();
+        }
+    });
 }

@@ -12,10 +12,10 @@ use infra_harness::canaries::Canaries;
 use infra_harness::daemon::Daemon;
 use infra_harness::https::{Answer, Delivery, Server};
 use infra_harness::impostor::{Disguise, Impostor};
-use infra_harness::login;
 use infra_harness::program::{Call, Ran, RecordingBrowser, User};
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::secret_service::SecretService;
+use infra_harness::{login, peers};
 use serde_json::{Value, json};
 
 /// All servers share a timeout of 12 s; all providers then share another one.
@@ -234,6 +234,22 @@ fn each_provider_fault_is_identified() {
     assert!(check["subject"].as_str().is_some_and(|subject| subject.contains(&issuer)), "{ran}");
     assert!(check["why"].as_str().is_some_and(|why| why.contains("Connection refused")), "{ran}");
     drop(daemon);
+}
+
+#[test]
+fn clock_by_which_a_certificate_is_not_valid_is_named_first() {
+    if peers::find_program("faketime").is_none() {
+        return;
+    }
+    let scene = Scene::new();
+    for (wrong, told) in [("-400d", "is not valid yet"), ("+4000d", "has expired")] {
+        scene.only_wrong("clock", &["by the clock of this machine", told, "NTP"], |call| {
+            call.under(["faketime", "-f", wrong])
+        });
+        let ran = scene.doctor(&[]).under(["faketime", "-f", wrong]).run().expect(1);
+        assert!(!ran.stdout.contains("fingerprint"), "{ran}");
+    }
+    scene.only_wrong("clock", &["ahead of the server's"], |call| call.under(["faketime", "-f", "+2h"]));
 }
 
 #[test]

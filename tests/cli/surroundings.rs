@@ -74,16 +74,34 @@ fn broken_browsers_are_skipped_until_one_opens() {
 }
 
 #[test]
+fn login_that_nobody_can_complete_ends_at_once() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    for useless in ["/nonexistent", "no-such-browser", "w3m", "false"] {
+        let ran = login::call(&alice, &daemon).env("BROWSER", useless).run().expect(2).silent();
+        let ran = ran.telling(&["no program that BROWSER names has opened one", "--no-browser"]);
+        assert!(!ran.stderr.contains(provider.issuer()), "an address for nobody\n{ran}");
+    }
+    // Somebody at a terminal is shown the address, and so is who asks for it.
+    let mut at_terminal = login::call(&alice, &daemon).env("BROWSER", "/nonexistent").start_in_terminal();
+    wait_until_asked(&mut at_terminal);
+    at_terminal.signal(Signal::INT);
+    at_terminal.wait().expect(130);
+    let arguments = ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-browser"];
+    let mut printed = alice.infra(arguments).env("BROWSER", "/nonexistent").start();
+    printed.wait_for("the address", |_, told| told.contains(provider.issuer()).then_some(()));
+    printed.signal(Signal::INT);
+    printed.wait().expect(130);
+}
+
+#[test]
 fn browser_variable_never_reaches_a_shell() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let marker = alice.home().join("reached");
     for odd in ["true; touch MARKER", "$(touch MARKER)", "`touch MARKER`", "false | touch MARKER", "sh -c"] {
         let odd = odd.replace("MARKER", &marker.display().to_string());
-        let mut running = login::call(&alice, &daemon).env("BROWSER", &odd).start();
-        running.wait_for("the address", |_, told| told.contains(provider.issuer()).then_some(()));
-        running.signal(Signal::INT);
-        running.wait().expect(130);
+        login::call(&alice, &daemon).env("BROWSER", &odd).run().expect(2);
         assert!(!marker.exists(), "{odd} was run by a shell");
     }
 }

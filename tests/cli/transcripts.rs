@@ -267,7 +267,7 @@ fn token() {
     scene.transcript.note("signed in");
     scene.run(&["token"], 0);
     scene.run(&["token", "--min-left", "10m"], 0);
-    scene.run(&["token", "--min-left", "24h"], 3);
+    scene.run(&["token", "--min-left", "24h"], 2);
     scene.run(&["token", "--min-left", "soon"], 2);
     let token = login::token(&scene.alice);
     scene.daemon.stop();

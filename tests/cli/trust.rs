@@ -95,8 +95,20 @@ fn different_fingerprint_stops_a_signed_in_user() {
     let alice = User::new();
     login::succeed(&alice, &daemon, &provider);
     let wrong = format!("sha256:{}", "0".repeat(64));
-    alice.infra(["login", &daemon.origin(), "--fingerprint", &wrong]).run().expect(5).silent();
+    let stored = format!("stored by an earlier login or `infra trust`: {}", daemon.fingerprint());
+    let given = |source: &str| format!("given by {source}: {wrong}");
+    // Somebody who is signed in is stopped, too.
+    let login = || alice.infra(["login", &daemon.origin()]);
+    let by_variable = login().env("INFRA_FINGERPRINT", &wrong).run().expect(5).silent();
+    by_variable.telling(&[&given("INFRA_FINGERPRINT"), &stored, "leave out INFRA_FINGERPRINT"]);
+    let by_option =
+        alice.infra(["login", &daemon.origin(), "--fingerprint", &wrong]).run().expect(5).silent();
+    by_option.telling(&[&given("--fingerprint"), &stored]);
     alice.infra(["status", "--quiet"]).run().expect(0);
+    // At the first contact, too.
+    let first = User::new();
+    let first = first.infra(["login", &daemon.origin()]).env("INFRA_FINGERPRINT", &wrong).run().expect(5);
+    first.telling(&[&format!("{wrong} (by INFRA_FINGERPRINT)"), &daemon.fingerprint()]);
 }
 
 #[test]

@@ -126,6 +126,7 @@ impl<'a> Wait<'a> {
                     terminal.say(advice::of_notice(notice, self.keyboard.is_some()));
                     continue;
                 }
+                Ok(Arrival::NotOpened) if !terminal.interactive => return Err(LoginError::NoBrowser),
                 Ok(Arrival::NotOpened) => {
                     self.give_up_the_browser("no browser could be opened");
                     continue;

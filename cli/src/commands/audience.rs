@@ -8,10 +8,10 @@ use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{Look, State as SessionState, look};
-use super::{Context, times, token};
+use super::{Context, meant, token};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
-use crate::home::{State, StoredAudienceToken};
+use crate::home::{ClockOffset, State, StoredAudienceToken};
 
 /// One that ends sooner is not worth beginning with.
 const ABOUT_TO_END: SignedDuration = SignedDuration::from_mins(1);
@@ -35,7 +35,8 @@ pub(super) fn obtain(
     context: &Context,
     wanted: &Wanted<'_>,
 ) -> Result<(Origin, State, StoredAudienceToken), Failure> {
-    if wanted.min_left > LONGEST {
+    // The whole time is never left: the answer takes a moment.
+    if wanted.min_left >= LONGEST {
         return Err(Failure::new(Exit::Usage, "--min-left is too long")
             .because_text("a token for one audience lasts ten minutes at most".to_owned())
             .hint("`--min-left 9m`"));
@@ -44,10 +45,11 @@ pub(super) fn obtain(
     // The environment's token stands in for the stored session: what is stored is another's.
     let stored = state.sessions.sessions.get(&origin).filter(|_| context.settings.token.is_none());
     let needed = wanted.min_left.max(ABOUT_TO_END);
-    let left = |until: Timestamp, offset| until.duration_since(times::daemon_time(context.now(), offset));
+    let left =
+        |until: Timestamp, offset: ClockOffset| until.duration_since(offset.daemon_time(context.now()));
     if let Some(stored) = stored
         && let Some(kept) = stored.audience_tokens.get(wanted.audience)
-        && left(kept.expires_at, stored.clock_offset_seconds) >= needed
+        && left(kept.expires_at, stored.clock_offset) >= needed
     {
         let kept = kept.clone();
         check_session(context, &origin, &state)?;
@@ -58,9 +60,10 @@ pub(super) fn obtain(
     let opened = reach
         .client
         .open_audience_token(&session_token, wanted.audience)
-        .map_err(|error| not_opened(&origin, wanted.audience, &error))?;
+        .map_err(|error| not_opened(context, &state, (&origin, wanted.audience), &error))?;
     if opened.expires_at.duration_since(opened.now) < wanted.min_left {
-        return Err(token::too_short(&origin));
+        let session = stored.map(|stored| &stored.session);
+        return Err(token::too_short(context, &state, &origin, session, wanted.min_left));
     }
     let opened = StoredAudienceToken { token: opened.token, expires_at: opened.expires_at };
     if stored.is_some() {
@@ -85,7 +88,12 @@ fn check_session(context: &Context, origin: &Origin, state: &State) -> Result<()
 }
 
 /// What to tell of a token that the daemon did not open.
-fn not_opened(origin: &Origin, audience: &str, error: &DaemonError) -> Failure {
+fn not_opened(
+    context: &Context,
+    state: &State,
+    (origin, audience): (&Origin, &str),
+    error: &DaemonError,
+) -> Failure {
     let service = printable(audience, MAX_CHARACTERS);
     match error.problem() {
         Some(ProblemCode::NotFound) => {
@@ -98,7 +106,7 @@ fn not_opened(origin: &Origin, audience: &str, error: &DaemonError) -> Failure {
                 .because(error)
                 .hint("an operator, who can admit you or a group of yours")
         }
-        _ => error.to_failure(origin),
+        _ => meant::failed_call(context, state, origin, error),
     }
 }
 
@@ -116,7 +124,7 @@ fn keep(
         let Some(session) = session.filter(|session| session.token.id() == session_token.id()) else {
             return;
         };
-        let now = times::daemon_time(now, session.clock_offset_seconds);
+        let now = session.clock_offset.daemon_time(now);
         session.audience_tokens.retain(|_, token| token.expires_at > now);
         if session.audience_tokens.len() < MOST_KEPT {
             session.audience_tokens.insert(audience.to_owned(), opened.clone());

@@ -48,7 +48,7 @@ fn is_wanted(context: &Context) -> bool {
 /// How much of its lifetime is left to a session that is about to end.
 fn left(stored: &Session, now: Timestamp) -> Option<SignedDuration> {
     let session = &stored.session;
-    let left = session.expires_at.duration_since(times::daemon_time(now, stored.clock_offset_seconds));
+    let left = session.expires_at.duration_since(stored.clock_offset.daemon_time(now));
     let lifetime = session.expires_at.duration_since(session.created_at);
     let is_about_to_end =
         stored.ended.is_none() && left > SignedDuration::ZERO && left < NOTICE.min(lifetime / 4);
@@ -74,7 +74,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::home::{Storage, TrustRecord};
+    use crate::home::{ClockOffset, Storage, TrustRecord};
 
     /// What is left of a session of `lifetime`, `age` after it was opened, with the daemon's clock `offset` s ahead.
     fn left_of(lifetime: SignedDuration, age: SignedDuration, offset: i64) -> Option<SignedDuration> {
@@ -91,7 +91,7 @@ mod tests {
             session: serde_json::from_value(times).expect("a session"),
             user: serde_json::from_value(user).expect("a user"),
             trust: TrustRecord::Pinned { pin: Pin::of_public_key(b"a") },
-            clock_offset_seconds: offset,
+            clock_offset: ClockOffset::fixed(offset),
             storage: Storage::File,
             ended: None,
             told_of: None,

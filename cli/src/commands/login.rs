@@ -19,7 +19,7 @@ use crate::arguments::Login;
 use crate::browser_login::{self, Browser, Setup};
 use crate::daemon_client::DaemonClient;
 use crate::failure::{Exit, Failure};
-use crate::home::{LoginLock, PendingLogout, Server, Session, State, Storage};
+use crate::home::{ClockOffset, LoginLock, PendingLogout, Server, Session, State, Storage};
 use crate::keyring::Held;
 use crate::settings::{self, Place};
 use crate::trust::{Offered, Proven, binding_pin, check_address, check_offer, meet};
@@ -161,7 +161,7 @@ fn log_in(
         let started = rate_limit::repeat(speaker, deadline, || client.start_login(&request))
             .map_err(|error| error.to_failure(origin))?;
         if is_without_browser(arguments, &setup) {
-            return Err(outcome::no_browser());
+            return Err(outcome::no_browser("BROWSER is not set"));
         }
         Ok(started)
     };
@@ -203,7 +203,7 @@ fn is_without_browser(arguments: &Login, setup: &Setup<'_>) -> bool {
 fn still_signed_in(context: &Context, origin: &Origin) -> Option<String> {
     let state = context.home.read().ok()?;
     let stored = state.sessions.sessions.get(origin).filter(|stored| stored.ended.is_none())?;
-    let now = times::daemon_time(context.now(), stored.clock_offset_seconds);
+    let now = stored.clock_offset.daemon_time(context.now());
     let ends = stored.session.expires_at.min(stored.session.idle_expires_at);
     (ends > now).then(|| account(&stored.user))
 }
@@ -280,13 +280,13 @@ fn save(
     mut opened: Opened<'_>,
 ) -> Result<String, Failure> {
     let FinishedLogin { session, user, now, .. } = &opened.finished;
-    let offset = times::offset(*now, context.now());
+    let offset = ClockOffset::measure(*now, context.now());
     let session = Session {
         token: opened.token.clone(),
         session: session.clone(),
         user: user.clone(),
         trust: proven.reach.record().clone(),
-        clock_offset_seconds: offset,
+        clock_offset: offset,
         storage: if mirror { Storage::FileAndKeyring } else { Storage::File },
         ended: None,
         told_of: None,
@@ -312,7 +312,7 @@ fn save(
     })?;
     let account = account(user);
     opened.is_stored = true;
-    times::tell_skew(offset, context.terminal);
+    times::tell_skew(offset.seconds(), context.terminal);
     context.heed(origin, &proven.reach);
     let is_mirrored = mirror && mirrored(context, origin, &opened.token)?;
     if let Some(before) = before {

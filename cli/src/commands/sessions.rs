@@ -54,25 +54,26 @@ pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failu
 }
 
 /// A server, and the token that it is asked with.
-struct Asking {
+struct Asking<'a> {
+    context: &'a Context,
     origin: Origin,
     token: SessionToken,
     reach: Reach,
     state: State,
 }
 
-impl Asking {
-    fn begin(context: &Context) -> Result<Self, Failure> {
+impl<'a> Asking<'a> {
+    fn begin(context: &'a Context) -> Result<Self, Failure> {
         let state = context.home.read()?;
         let not_signed_in = |hint: String| Failure::new(Exit::LoginNeeded, "not signed in").hint(hint);
         let origin =
             context.server(None, &state)?.ok_or_else(|| not_signed_in("`infra login SERVER`".to_owned()))?;
         let stored = || state.sessions.sessions.get(&origin).map(|session| session.token.clone());
         let token = context.settings.token.clone().or_else(stored);
-        let token = token.ok_or_else(|| not_signed_in(meant::login(&state, &origin)))?;
+        let token = token.ok_or_else(|| not_signed_in(meant::login(context, &state, &origin)))?;
         let reach = context.reach(&origin, &state).map_err(|error| error.to_failure(&origin))?;
         context.settle_logouts(&origin, &reach.client, &state)?;
-        Ok(Self { origin, token, reach, state })
+        Ok(Self { context, origin, token, reach, state })
     }
 
     fn list(&self, user: Option<&str>) -> Result<ListedSessions, Failure> {
@@ -80,7 +81,7 @@ impl Asking {
     }
 
     fn failure(&self, error: &DaemonError) -> Failure {
-        error.to_failure(&self.origin)
+        meant::failed_call(self.context, &self.state, &self.origin, error)
     }
 }
 

@@ -66,11 +66,6 @@ pub(super) fn daemon_time(now: Timestamp, offset_seconds: i64) -> Timestamp {
     now.checked_add(SignedDuration::from_secs(offset_seconds)).unwrap_or(now)
 }
 
-/// How much the daemon's clock is ahead of the local one.
-pub(super) fn offset(daemon: Timestamp, local: Timestamp) -> i64 {
-    daemon.duration_since(local).as_secs()
-}
-
 /// Tells of a difference of clocks: with a local clock that is wrong, every time that is shown is wrong.
 pub(super) fn tell_skew(offset_seconds: i64, terminal: Terminal) {
     if offset_seconds.abs() > SKEW_TOLD {

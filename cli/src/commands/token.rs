@@ -1,5 +1,6 @@
 //! `infra token`: the session's token, or one for a single service, alone on standard output, for scripts.
 
+use infra_shared::api::Session;
 use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 use jiff::SignedDuration;
@@ -41,16 +42,16 @@ pub(super) fn session_token(
         (Some(token), _) if min_left.is_zero() => token.clone(),
         (Some(_), _) => ask(context, &origin, &state, min_left)?,
         (None, Some(stored)) if stored.ended.is_some() => {
-            return Err(login_needed(&state, &origin, "the session is over"));
+            return Err(login_needed(context, &state, &origin, "the session is over"));
         }
         (None, Some(stored)) => {
-            let now = times::daemon_time(context.now(), stored.clock_offset_seconds);
+            let now = stored.clock_offset.daemon_time(context.now());
             let left = |until: jiff::Timestamp| until.duration_since(now);
             if left(stored.session.expires_at) <= SignedDuration::ZERO {
-                return Err(login_needed(&state, &origin, "the session has expired"));
+                return Err(login_needed(context, &state, &origin, "the session has expired"));
             }
             if left(stored.session.expires_at) < min_left {
-                return Err(too_short(&origin));
+                return Err(too_short(context, &state, &origin, Some(&stored.session), min_left));
             }
             let idle_left = left(stored.session.idle_expires_at);
             if idle_left > SignedDuration::ZERO && idle_left >= min_left {
@@ -60,7 +61,7 @@ pub(super) fn session_token(
                 ask(context, &origin, &state, min_left)?
             }
         }
-        (None, None) => return Err(login_needed(&state, &origin, "you are not signed in")),
+        (None, None) => return Err(login_needed(context, &state, &origin, "you are not signed in")),
     };
     Ok((origin, state, token))
 }
@@ -75,16 +76,43 @@ fn ask(
     let report = status::look(context, origin, state, context.settings.token.as_ref(), status::Look::Online);
     let live = report.live_for().ok_or_else(|| report.failure())?;
     if live < min_left {
-        return Err(too_short(origin));
+        return Err(too_short(context, state, origin, report.session.as_ref(), min_left));
     }
-    report.token.ok_or_else(|| login_needed(state, origin, "you are not signed in"))
+    report.token.ok_or_else(|| login_needed(context, state, origin, "you are not signed in"))
 }
 
-fn login_needed(state: &State, origin: &Origin, why: &str) -> Failure {
-    Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint(meant::login(state, origin))
+fn login_needed(context: &Context, state: &State, origin: &Origin, why: &str) -> Failure {
+    let hint = meant::login(context, state, origin);
+    Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint(hint)
 }
 
-pub(super) fn too_short(origin: &Origin) -> Failure {
-    Failure::new(Exit::LoginNeeded, format!("the session at {origin} does not last that long"))
-        .hint("`infra login --force`")
+/// The session does not last for `min_left`. Where no session would, a login does not help.
+pub(super) fn too_short(
+    context: &Context,
+    state: &State,
+    origin: &Origin,
+    session: Option<&Session>,
+    min_left: SignedDuration,
+) -> Failure {
+    let lifetime = session.map(|session| session.expires_at.duration_since(session.created_at));
+    if let Some(lifetime) = lifetime.filter(|lifetime| min_left >= *lifetime) {
+        let (lifetime, wanted) = (times::left(lifetime), times::left(min_left));
+        return Failure::new(
+            Exit::Usage,
+            format!("no session at {origin} lasts for {wanted}: each ends {lifetime} after its login"),
+        )
+        .hint(format!(
+            "a `--min-left` below {lifetime}, and `infra token` again meanwhile; or ask the server's operator for longer \
+             sessions (`sessions.lifetime`)"
+        ));
+    }
+    let failure = Failure::new(Exit::LoginNeeded, format!("the session at {origin} does not last that long"));
+    failure.hint(match (context.settings.token.is_some(), session) {
+        (true, _) => meant::login(context, state, origin),
+        (false, Some(session)) if session.idle_expires_at < session.expires_at => {
+            "`infra login --force`; unless it is used, no session lasts longer than the server's `sessions.inactivityTimeout`"
+                .to_owned()
+        }
+        (false, _) => "`infra login --force`".to_owned(),
+    })
 }

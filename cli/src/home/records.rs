@@ -10,6 +10,7 @@ use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::ClockOffset;
 use super::document::VERSION;
 
 /// `config.json`: the servers that are known.
@@ -90,8 +91,8 @@ pub struct Session {
     pub user: api::User,
     /// By what the server was proven: the token goes to nobody who is proven by less, even when `config.json` is lost.
     pub trust: TrustRecord,
-    /// The daemon's clock less the local one.
-    pub clock_offset_seconds: i64,
+    #[serde(flatten)]
+    pub clock_offset: ClockOffset,
     pub storage: Storage,
     /// That the daemon said it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -226,6 +227,17 @@ impl TrustRecord {
             }
             (Self::Pinned { pin }, Self::CaFile { pin: None, .. }) => offered.pins().contains(pin),
             _ => false,
+        }
+    }
+
+    /// What it is, for people.
+    pub fn described(&self) -> String {
+        let pins = || self.pins().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::System => "the system's certification authorities".to_owned(),
+            Self::Pinned { pin } => pin.to_string(),
+            Self::CaFile { pin: Some(pin), .. } => format!("a CA file, and {pin}"),
+            Self::CaFile { .. } => format!("a CA file with {}", pins()),
         }
     }
 

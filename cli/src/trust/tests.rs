@@ -39,8 +39,12 @@ impl Fixture {
     }
 
     fn meet(&self, ways: Vec<TrustRecord>, offered: Option<TrustRecord>) -> Result<Proven, Failure> {
-        meet(&self.origin, ways, &[], Offered(offered), TERMINAL)
+        meet(&self.origin, ways, &[], given(offered), TERMINAL)
     }
+}
+
+fn given(record: Option<TrustRecord>) -> Offered {
+    Offered { record, sources: vec!["--fingerprint"] }
 }
 
 fn another() -> TrustRecord {
@@ -99,7 +103,7 @@ fn what_is_given_as_an_option_counts_before_the_environment() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let gather = |fingerprint: Option<Pin>, ca_file: Option<&Authority>, settings: &Settings| {
         let proof = Proof { fingerprint, ca_file: ca_file.map(Authority::file) };
-        Offered::gather(&proof, settings).expect("some proof").0
+        Offered::gather(&proof, settings).expect("some proof").record
     };
     let (nothing, environment) = (settings(None, None), settings(Some(other), None));
     assert_eq!(gather(None, None, &nothing), None);
@@ -117,9 +121,9 @@ fn what_is_given_as_an_option_counts_before_the_environment() {
     assert_eq!(gather(None, Some(&ours), &nothing), Some(alone));
 
     let of_environment = Offered::from_environment(&environment).expect("some proof");
-    assert_eq!(of_environment.0, Some(of(&theirs, other)));
+    assert_eq!(of_environment.record, Some(of(&theirs, other)));
     assert!(!of_environment.is_empty() && Offered::default().is_empty());
-    assert_eq!(Offered::system().0, Some(TrustRecord::System));
+    assert_eq!(Offered::system().record, Some(TrustRecord::System));
 }
 
 #[test]
@@ -157,7 +161,7 @@ fn other_proof_than_what_a_server_is_known_by_is_refused() {
     let [known, former, other] =
         [b"a", b"b", b"c"].map(|key| TrustRecord::Pinned { pin: Pin::of_public_key(key) });
     let check = |known: Option<&TrustRecord>, offered: Option<&TrustRecord>| {
-        check_offer(&origin, known, std::slice::from_ref(&former), &Offered(offered.cloned()))
+        check_offer(&origin, known, std::slice::from_ref(&former), &given(offered.cloned()))
     };
     for (known, offered) in [
         (None, None),

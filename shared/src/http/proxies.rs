@@ -96,7 +96,7 @@ impl Proxies {
         let variable = find(["HTTPS_PROXY", "https_proxy"]).or_else(|| find(["ALL_PROXY", "all_proxy"]));
         let no_proxy = find(["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
         Self {
-            variable: variable.map(|(name, value)| (name, value.into())),
+            variable: variable.map(|(name, value)| (name, with_plain_scheme(&value).into())),
             no_proxy: NoProxy::parse(&no_proxy),
             use_system: true,
         }
@@ -152,6 +152,14 @@ impl Decision {
         }
         let has_credentials = found.basic_auth().is_some() || found.raw_auth().is_some();
         Self { route: Route::Through(Proxy { address, has_credentials }), address: Some(with_credentials) }
+    }
+}
+
+/// The address with its scheme in lower case, which is all that the client knows. Schemes are case-insensitive (RFC 3986 §3.1).
+fn with_plain_scheme(address: &str) -> String {
+    match address.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => address.to_owned(),
     }
 }
 
@@ -305,6 +313,22 @@ mod tests {
             assert_eq!(route(&exempt, "https://infra.test"), Route::Direct, "{value}");
         }
         assert_eq!(route(&[], "https://infra.test"), Route::Direct);
+    }
+
+    #[test]
+    fn scheme_of_a_proxy_counts_in_any_case() {
+        for value in
+            ["HTTP://proxy.test:1", "Http://proxy.test:1", "SOCKS5://proxy.test:1", "SOCKS5H://proxy.test:1"]
+        {
+            let proxies = proxies(&[("HTTPS_PROXY", value)]);
+            let decision = proxies.decide(&"https://infra.test".parse().expect("a URL"));
+            assert!(matches!(decision.route, Route::Through(_)), "{value}: {:?}", decision.route);
+            // What the HTTP client is given.
+            let address = decision.address.expect("an address");
+            assert_eq!(address.expose_secret(), value.to_ascii_lowercase());
+        }
+        let barred = route(&[("HTTPS_PROXY", "HTTPS://proxy.test")], "https://infra.test");
+        assert!(matches!(barred, Route::Barred(ProxyError::Scheme { .. })), "{barred:?}");
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use infra_shared::api::Provider;
-use infra_shared::http::{Limits, Trust, Way, blocking_client_with, read_body_blocking};
+use infra_shared::http::{Limits, Trust, Untrusted, Way, blocking_client_with, read_body_blocking};
 use infra_shared::printable::printable;
 use serde::Deserialize;
 use url::Url;
 
 use super::network::ask_all;
+use super::server::CLOCK_HINT;
 use super::{Check, PATIENCE};
 use crate::daemon_client::{DaemonError, failure};
 use crate::proxy::{self, Route};
@@ -102,6 +103,9 @@ fn check(provider: &Provider, answer: Option<Answer>) -> Check {
             Some("it sent no metadata of this issuer, as the sign-in page of a network would not".to_owned()),
             HINT,
         ),
+        Some(Answer::Failed(DaemonError::Untrusted(
+            reason @ (Untrusted::Expired | Untrusted::NotYetValid),
+        ))) => wrong("it is not trusted by the clock of this machine", Some(reason.to_string()), CLOCK_HINT),
         Some(Answer::Failed(error @ (DaemonError::Untrusted(_) | DaemonError::NoClient(_)))) => wrong(
             "it is not trusted on this machine, and the browser may say so too",
             Some(error.to_string()),

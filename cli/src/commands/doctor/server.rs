@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use infra_shared::api::{Provider, Server};
-use infra_shared::http::Proxies;
+use infra_shared::http::{Proxies, Untrusted};
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +20,8 @@ use crate::trust::{self, Offered, binding_pin, check_address};
 /// More than any version.
 const MAX_VERSION: usize = 40;
 const MAX_ENTRY: usize = 100;
+pub(super) const CLOCK_HINT: &str =
+    "set it by NTP (`timedatectl set-ntp true`); if it is right, tell the server's operator";
 const EXEMPTIONS_HINT: &str = "write names without port, scheme and `*` (`corp.example.com` includes all names below it), addresses, or \
                                networks such as `10.0.0.0/8`; `*` alone exempts everything";
 
@@ -51,7 +53,8 @@ pub(super) fn meet(context: &Context, servers: &[Origin], state: &State) -> Vec<
         Box::new(question) as Box<dyn FnOnce() -> _ + Send>
     });
     let answers = ask_all(questions.collect());
-    servers.iter().zip(answers).map(|(origin, answer)| met(origin, state.trust(origin), answer)).collect()
+    let answered = servers.iter().zip(answers);
+    answered.map(|(origin, answer)| met(origin, state.trust(origin), answer, context.now())).collect()
 }
 
 /// Why a server was not met.
@@ -74,7 +77,12 @@ fn ask(
     Ok(Answered { record: reach.record().clone(), server, before, took: begin.elapsed() })
 }
 
-fn met(origin: &Origin, known: Option<&TrustRecord>, answer: Option<Result<Answered, NotMet>>) -> Met {
+fn met(
+    origin: &Origin,
+    known: Option<&TrustRecord>,
+    answer: Option<Result<Answered, NotMet>>,
+    now: Timestamp,
+) -> Met {
     let subject = || Some(origin.to_string());
     let mut checks = vec![way(origin)];
     let not_asked = |name| Check::skipped(name, subject(), "not known: the server was not reached");
@@ -92,11 +100,22 @@ fn met(origin: &Origin, known: Option<&TrustRecord>, answer: Option<Result<Answe
         }
         Some(Err(NotMet::Daemon(error))) => {
             checks.extend(match error {
-                DaemonError::Untrusted(_) | DaemonError::NoClient(_) => [
+                DaemonError::Untrusted(reason @ (Untrusted::Expired | Untrusted::NotYetValid)) => vec![
+                    Check::ok("server", subject(), "something answers there"),
+                    Check::wrong(
+                        "clock",
+                        subject(),
+                        format!("by the clock of this machine ({now}), {reason}"),
+                        None,
+                        CLOCK_HINT,
+                    ),
+                    Check::skipped("trust", subject(), "not known: the dates are checked first"),
+                ],
+                DaemonError::Untrusted(_) | DaemonError::NoClient(_) => vec![
                     Check::ok("server", subject(), "something answers there"),
                     untrusted(origin, known, &error),
                 ],
-                DaemonError::Unreachable(_) | DaemonError::HandshakeClosed | DaemonError::Proxy(_) => [
+                DaemonError::Unreachable(_) | DaemonError::HandshakeClosed | DaemonError::Proxy(_) => vec![
                     Check::wrong(
                         "server",
                         subject(),
@@ -106,7 +125,7 @@ fn met(origin: &Origin, known: Option<&TrustRecord>, answer: Option<Result<Answe
                     ),
                     not_asked("trust"),
                 ],
-                DaemonError::Problem { .. } | DaemonError::NotADaemon => [
+                DaemonError::Problem { .. } | DaemonError::NotADaemon => vec![
                     Check::wrong(
                         "server",
                         subject(),
@@ -138,8 +157,8 @@ fn met(origin: &Origin, known: Option<&TrustRecord>, answer: Option<Result<Answe
             Check::wrong("server", subject(), failure.to_string(), None, hint)
         }
     });
-    checks.push(trusted(origin, &record, &server));
     checks.push(clock(origin, server.now, before, took));
+    checks.push(trusted(origin, &record, &server));
     Met { checks, providers: server.providers }
 }
 
@@ -223,7 +242,7 @@ fn clock(origin: &Origin, daemon: Timestamp, before: Timestamp, took: Duration) 
             subject,
             format!("the clock of this machine is {difference} {} the server's", times::direction(offset)),
             None,
-            "set it by NTP (`timedatectl set-ntp true`); if it is right, tell the server's operator",
+            CLOCK_HINT,
         ),
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn run(context: &Context, arguments: &KubernetesToken) -> Result<Exit
     }
     let wanted = Wanted { server: None, audience: &arguments.cluster, min_left: SignedDuration::ZERO };
     let (origin, state, token) = audience::obtain(context, &wanted)?;
-    let offset = state.sessions.sessions.get(&origin).map_or(0, |session| session.clock_offset_seconds);
+    let offset = state.sessions.sessions.get(&origin).map_or(0, |session| session.clock_offset.seconds());
     let expiration = expiration(token.expires_at, context.now(), offset);
     context.terminal.json(&ExecCredential {
         api_version: EXEC_API_VERSION,

@@ -33,6 +33,7 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
             format!("the response came from another identity provider than `{provider}`, and was not used"),
         )
         .hint("`infra login` again; if it happens again, tell the operator of the server"),
+        LoginError::NoBrowser => no_browser("no program that BROWSER names has opened one"),
         LoginError::NotInTime(patience) => {
             let waited = jiff::SignedDuration::try_from(patience).unwrap_or_default();
             Failure::new(Exit::Refused, format!("nobody signed in within {}", times::left(waited)))
@@ -48,11 +49,11 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
     }
 }
 
-/// There is no terminal, and nothing says how a browser is opened.
-pub(super) fn no_browser() -> Failure {
-    Failure::new(Exit::Usage, "cannot open a browser: there is no terminal, and BROWSER is not set").hint(
-        "run `infra login` in a terminal (in a container: `docker run -it`, `docker exec -it`); or set BROWSER; or \
-         `infra login --no-browser` prints the address and waits",
+/// There is no terminal to show the address, and no browser.
+pub(super) fn no_browser(why: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("cannot open a browser: there is no terminal, and {why}")).hint(
+        "run `infra login` in a terminal (in a container: `docker run -it`, `docker exec -it`); or set BROWSER to a \
+         program that opens one; or `infra login --no-browser` prints the address and waits",
     )
 }
 

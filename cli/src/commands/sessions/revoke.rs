@@ -8,7 +8,7 @@ use super::{Asking, Context, MAX_CHARACTERS};
 use crate::arguments::Revoke;
 use crate::failure::{Exit, Failure};
 
-pub(super) fn run(context: &Context, asking: &Asking, arguments: &Revoke) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, asking: &Asking<'_>, arguments: &Revoke) -> Result<Exit, Failure> {
     let (ended, ends_own, exit) = if arguments.ids.is_empty() {
         let user = arguments.user.as_deref();
         let others = asking.reach.client.end_other_sessions(&asking.token, user);
@@ -39,7 +39,11 @@ pub(super) fn run(context: &Context, asking: &Asking, arguments: &Revoke) -> Res
 }
 
 /// Ends these, the own one left out: how many, whether the own one is among them, and whether all were there.
-fn end_named(context: &Context, asking: &Asking, ids: &[SessionID]) -> Result<(usize, bool, Exit), Failure> {
+fn end_named(
+    context: &Context,
+    asking: &Asking<'_>,
+    ids: &[SessionID],
+) -> Result<(usize, bool, Exit), Failure> {
     let own = asking.token.id();
     let (mut ended, mut exit) = (0, Exit::Done);
     let mut seen = vec![own];
@@ -70,7 +74,7 @@ fn end_named(context: &Context, asking: &Asking, ids: &[SessionID]) -> Result<(u
 }
 
 /// As `infra logout` does: the token is dropped here, too.
-fn end_own(context: &Context, asking: &Asking) -> Result<Exit, Failure> {
+fn end_own(context: &Context, asking: &Asking<'_>) -> Result<Exit, Failure> {
     if context.settings.token.is_none() {
         return logout::log_out(context, &asking.origin, &asking.state, false);
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::super::{ClientError, Context, meant, times};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
-use crate::home::{self, SessionEnd, Storage, TrustRecord};
+use crate::home::{self, ClockOffset, SessionEnd, Storage, TrustRecord};
 use crate::terminal::Terminal;
 use crate::trust::Reach;
 
@@ -122,11 +122,10 @@ fn ask(context: &Context, origin: &Origin, reach: &Reach, token: &SessionToken, 
     let report = Report { trust: Some(reach.record().name()), ..report };
     match answer {
         Ok(current) => {
-            let offset = times::offset(current.now, before);
+            let offset = ClockOffset::measure(current.now, before);
             let remembered = remember(context, origin, token, |stored| {
-                // A second of difference is the network's.
-                if (stored.clock_offset_seconds - offset).abs() > 1 {
-                    stored.clock_offset_seconds = offset;
+                if !stored.clock_offset.is_about(offset) {
+                    stored.clock_offset = offset;
                 }
                 stored.session = current.session.clone();
                 stored.ended = None;
@@ -137,7 +136,7 @@ fn ask(context: &Context, origin: &Origin, reach: &Reach, token: &SessionToken, 
                 user: Some(current.user),
                 session: Some(current.session),
                 newer: current.newer,
-                clock_offset_seconds: Some(offset),
+                clock_offset_seconds: Some(offset.seconds()),
                 now: current.now,
                 ..report
             }
@@ -175,7 +174,7 @@ pub(super) fn remember(
         }
     };
     let heard = |session: &home::Session| {
-        (session.session.clone(), session.clock_offset_seconds, session.ended, session.told_of.clone())
+        (session.session.clone(), session.clock_offset, session.ended, session.told_of.clone())
     };
     let mut state = context.home.read()?;
     let Some(before) = state.sessions.sessions.get(origin).map(heard) else { return Ok(()) };
@@ -233,7 +232,7 @@ impl Report {
             checked: how,
             now: context.now(),
             newer: None,
-            login: meant::login(state, origin),
+            login: meant::login(context, state, origin),
             ..Self::of_no_server()
         };
         if let Some(token) = token {
@@ -249,8 +248,8 @@ impl Report {
             user: Some(stored.user.clone()),
             session: Some(stored.session.clone()),
             storage: Some(stored.storage),
-            clock_offset_seconds: Some(stored.clock_offset_seconds),
-            now: times::daemon_time(context.now(), stored.clock_offset_seconds),
+            clock_offset_seconds: Some(stored.clock_offset.seconds()),
+            now: stored.clock_offset.daemon_time(context.now()),
             ..empty
         }
     }
@@ -288,12 +287,7 @@ impl Report {
             }
             _ => State::Unreachable,
         };
-        let login = if state == State::LoggedOut {
-            "a valid token in INFRA_TOKEN, or unset it and `infra login`".to_owned()
-        } else {
-            self.login
-        };
-        Self { state, cause: Some(error), login, ..self }
+        Self { state, cause: Some(error), ..self }
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -326,8 +320,12 @@ impl Report {
                 Failure::new(self.exit(), "you are not signed in, and no server is known here")
             }
             State::LoggedOut => Failure::new(self.exit(), format!("you are not signed in ({server})")),
-            State::Expired => Failure::new(self.exit(), format!("the session at {server} has expired")),
-            State::Revoked => Failure::new(self.exit(), format!("the session at {server} was ended")),
+            State::Expired => {
+                Failure::new(self.exit(), format!("{} at {server} has expired", self.session_by_name()))
+            }
+            State::Revoked => {
+                Failure::new(self.exit(), format!("{} at {server} was ended", self.session_by_name()))
+            }
             State::Unreachable => {
                 Failure::new(self.exit(), format!("{server} cannot be asked about the session"))
             }
@@ -338,6 +336,10 @@ impl Report {
             Some(cause) => failure.because(cause).hint(cause.unreachable_hint()),
             None => failure,
         }
+    }
+
+    pub(super) fn session_by_name(&self) -> &'static str {
+        if self.storage == Some(Storage::Environment) { "the session of INFRA_TOKEN" } else { "the session" }
     }
 
     /// Tells of a local clock that is wrong.

@@ -22,8 +22,8 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
             format!("not signed in to {server}: the token of INFRA_TOKEN is not valid there")
         }
         State::LoggedOut => format!("not signed in to {server}"),
-        State::Expired => format!("signed out of {server}: the session has expired"),
-        State::Revoked => format!("signed out of {server}: the session was ended"),
+        State::Expired => format!("signed out of {server}: {} has expired", report.session_by_name()),
+        State::Revoked => format!("signed out of {server}: {} was ended", report.session_by_name()),
         State::Unreachable if report.checked == Look::Offline => {
             format!("not known without asking {server}")
         }
