@@ -128,7 +128,7 @@ fn status_is_correct_or_explained_for_any_variables() {
 }
 
 #[test]
-fn broken_browsers_open_nothing_and_url_is_printed() {
+fn broken_browsers_open_nothing_and_end_the_login() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let alice = User::new();
