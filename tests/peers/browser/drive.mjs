@@ -1,15 +1,15 @@
-// A `BROWSER` for the tests: opens the address with the Chromium of this machine, signs in on the provider's page (or
-// presses "Cancel" there), and reports what a person at the browser would have seen.
+// A `BROWSER` for the tests. Opens the address in this machine's Chromium, signs in on the provider's page (or presses
+// "Cancel" there), and reports what a user would have seen.
 //
 // DRIVE_CHROMIUM   the program
-// DRIVE_AUTHORITY  SHA-256 of the public key of the provider's authority, in base64
-// DRIVE_REPORT     a file that appears at the end, with JSON
-// DRIVE_CANCEL     set: presses "Cancel"
-// DRIVE_NO_FORM    set: the provider asks for nothing
+// DRIVE_AUTHORITY  SHA-256 of the public key of the provider's CA, in base64
+// DRIVE_REPORT     a JSON file, written at the end
+// DRIVE_CANCEL     if set, presses "Cancel"
+// DRIVE_NO_FORM    if set, the provider shows no form
 // DRIVE_COOKIES    bytes of cookies that other programs on 127.0.0.1 have set
-// DRIVE_AGAIN      set: a second tab brings the response too, as a reload does; it is the one that is reported
-// DRIVE_PICTURES   set: a folder for pictures of the last page
-// DRIVE_NAME       the first part of their names
+// DRIVE_AGAIN      if set, a second tab sends the response too, as a reload does, and is the one reported
+// DRIVE_PICTURES   if set, a folder for screenshots of the last page
+// DRIVE_NAME       the prefix of their names
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -36,7 +36,7 @@ try {
   page.on('framenavigated', (frame) => seen.addresses.push(frame.url()));
   const full = 4000;
   for (let left = Number(env.DRIVE_COOKIES ?? 0); left > 0; left -= full) {
-    // For the listener alone: the provider of the tests is on 127.0.0.1 too.
+    // Only for the listener, because the test provider is on 127.0.0.1 too.
     await context.addCookies([{ name: `c${left}`, value: 'a'.repeat(Math.min(left, full)), domain: '127.0.0.1', path: '/callback' }]);
   }
   const first = page;
@@ -49,7 +49,7 @@ try {
 
   await first.goto(process.argv[2]);
   if (env.DRIVE_NO_FORM) {
-    // It has sent the browser back already.
+    // The provider has already redirected the browser.
   } else if (env.DRIVE_CANCEL) {
     await page.click('button[name=deny]');
   } else {

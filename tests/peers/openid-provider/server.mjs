@@ -1,11 +1,11 @@
-// An OpenID Provider for the tests: the certified implementation of npm, over HTTPS on loopback, with Okta's paths.
+// An OpenID Provider for the tests: npm's certified implementation, over HTTPS on loopback, with Okta's paths.
 //
 // OP_MODE   custom: /oauth2/default/v1/…, as an Okta custom authorization server; org: /oauth2/v1/…, as the
 //           organization's own server
-// OP_PORT   the port; 0 takes a free one
+// OP_PORT   the port; 0 for a free one
 // OP_CERT, OP_KEY   PEM files
-// OP_READY  a file that appears when it is ready, and holds the issuer
-// OP_INACTIVE  a file that names users who were deactivated, a line each
+// OP_READY  a file with the issuer, written when the server is ready
+// OP_INACTIVE  a file of deactivated users, one per line
 // OP_LOGIN  form: shows a sign-in page; auto: signs alice in
 
 import crypto from 'node:crypto';
@@ -34,7 +34,7 @@ function signingKey() {
   return { ...privateKey.export({ format: 'jwk' }), alg: 'RS256', use: 'sig', kid: crypto.randomUUID() };
 }
 
-// Native applications may use any port of the loopback address (RFC 8252 §7.3); Okta itself compares ports, too.
+// Native applications may use any port of the loopback address (RFC 8252 §7.3). Okta also compares ports.
 function client(id, authentication) {
   return {
     client_id: id,
@@ -47,7 +47,7 @@ function client(id, authentication) {
   };
 }
 
-// A service that gets tokens of its own, and may ask about them.
+// A service that gets its own tokens and may introspect tokens.
 const service = {
   ...client('infra-service', 'client_secret_basic'),
   application_type: 'web',
@@ -56,7 +56,7 @@ const service = {
   redirect_uris: [],
 };
 
-// A line each, read whenever somebody is looked for: a user who may not go on any more.
+// Reads the list at each account lookup: one deactivated user per line.
 function isInactive(sub) {
   if (!env.OP_INACTIVE || !fs.existsSync(env.OP_INACTIVE)) return false;
   return fs.readFileSync(env.OP_INACTIVE, 'utf8').split('\n').includes(sub);
@@ -149,7 +149,7 @@ server.on('request', (request, response) => {
       response.end();
     });
   } else {
-    // OpenID Connect Core §11 has a person consent to offline access each time; Okta takes the scope alone.
+    // OpenID Connect Core §11 requires consent to offline access each time. Okta requires only the scope.
     if (request.url.startsWith(`${base}${routes}/authorize?`) && request.url.includes('offline_access')) {
       request.url += '&prompt=consent';
     }
@@ -160,7 +160,7 @@ server.on('request', (request, response) => {
 });
 
 if (env.OP_READY) {
-  // Renamed, so that whoever waits for it never reads half of it.
+  // Renamed into place, so that a reader never sees a partial file.
   fs.writeFileSync(`${env.OP_READY}.new`, issuer);
   fs.renameSync(`${env.OP_READY}.new`, env.OP_READY);
 }
