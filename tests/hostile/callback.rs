@@ -15,7 +15,7 @@ use serde_json::json;
 type Change = fn(AuthorizationResponse) -> AuthorizationResponse;
 
 #[test]
-fn a_response_that_ends_the_login_without_a_code_leaves_nothing() {
+fn response_without_code_leaves_no_session() {
     let denied: Change = |response| response.without("code").with("error", "access_denied");
     let away: Change = |response| response.without("code").with("error", "temporarily_unavailable");
     let unknown: Change = |response| {
@@ -48,7 +48,7 @@ fn a_response_that_ends_the_login_without_a_code_leaves_nothing() {
 }
 
 #[test]
-fn a_provider_that_promised_no_issuer_need_not_name_itself() {
+fn response_may_omit_iss_unless_provider_advertises_it() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     provider.misbehave(Misbehaviour::default().json(Endpoint::Discovery, |metadata| {
@@ -61,7 +61,7 @@ fn a_provider_that_promised_no_issuer_need_not_name_itself() {
 }
 
 #[test]
-fn once_the_login_has_ended_nobody_listens() {
+fn listener_closes_when_login_ends() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let pending = PendingLogin::begin(login::call(&alice, &daemon));

@@ -25,7 +25,7 @@ fn answer(id: &'static str, expected: Expected, edit: fn(&mut Answer)) -> Case {
 }
 
 #[test]
-fn metadata_of_somebody_else_or_with_endpoints_that_are_none_starts_no_login() {
+fn metadata_with_wrong_issuer_or_endpoints_starts_no_login() {
     let internal = NotStarted("which is no public address");
     let no_url = NotStarted("an endpoint is not a URL");
     let not_https = NotStarted("an endpoint is not HTTPS");
@@ -128,7 +128,7 @@ fn metadata_of_somebody_else_or_with_endpoints_that_are_none_starts_no_login() {
 }
 
 #[test]
-fn metadata_that_cannot_be_read_starts_no_login() {
+fn unreadable_metadata_starts_no_login() {
     let malformed = NotStarted("discovery: malformed");
     Stage::set().play_afresh([
         answer("DS-05 redirect", NotStarted("status 302"), |answer| {
@@ -166,7 +166,7 @@ fn metadata_that_cannot_be_read_starts_no_login() {
 }
 
 #[test]
-fn metadata_that_is_unusual_is_accepted() {
+fn unusual_metadata_is_accepted() {
     Stage::set().play_afresh([
         member("honest: unknown members", Accepted, "x", json!({"a": [1]})),
         member(

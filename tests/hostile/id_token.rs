@@ -31,7 +31,7 @@ fn keyed(id: &'static str, reason: &'static str, name: &'static str, key: Key) -
 }
 
 #[test]
-fn signatures_that_prove_nothing_are_refused() {
+fn invalid_signatures_are_refused() {
     let none = |signed: &mut Signed, name: &str| {
         signed.header = json!({"alg": name}).to_string().into_bytes();
         signed.signature.clear();
@@ -95,7 +95,7 @@ fn signatures_that_prove_nothing_are_refused() {
 }
 
 #[test]
-fn keys_that_the_header_brings_along_are_never_looked_at() {
+fn keys_in_token_header_are_never_used() {
     let with = |name: &'static str, value: Value| {
         Misbehaviour::default().id_token(move |draft| {
             draft.header[name] = value.clone();
@@ -116,7 +116,7 @@ fn keys_that_the_header_brings_along_are_never_looked_at() {
 }
 
 #[test]
-fn claims_of_somebody_else_or_of_another_time_are_refused() {
+fn claims_with_wrong_identity_or_time_are_refused() {
     let played = Stage::set().play([
         claim("ID-10 other issuer", Refused("issuer_differs"), "iss", json!("https://other.example")),
         claim("ID-12 issuer with a slash", Refused("issuer_differs"), "iss", json!("https://127.0.0.1/")),
@@ -162,7 +162,7 @@ fn claims_of_somebody_else_or_of_another_time_are_refused() {
 }
 
 #[test]
-fn tokens_of_another_form_or_another_login_are_refused() {
+fn malformed_or_replayed_tokens_are_refused() {
     let token = |id: &'static str, reason: &'static str, text: String| {
         let misbehaviour =
             Misbehaviour::default().json(Endpoint::Token, move |answer| answer["id_token"] = json!(text));
@@ -203,7 +203,7 @@ fn tokens_of_another_form_or_another_login_are_refused() {
 }
 
 #[test]
-fn what_is_unusual_and_right_is_accepted() {
+fn unusual_valid_tokens_are_accepted() {
     let draft = |edit: fn(&mut infra_harness::provider::IDTokenDraft)| Misbehaviour::default().id_token(edit);
     Stage::set().play([
         claim("honest: audience as a list", Accepted, "aud", json!([CLIENT_ID])),

@@ -86,7 +86,7 @@ impl Two {
 }
 
 #[test]
-fn the_code_of_one_in_a_login_of_the_other_is_refused_before_it_is_sent_anywhere() {
+fn code_of_other_provider_is_refused_before_exchange() {
     let two = Two::start();
     let (mine, theirs) = (Started::at(&two.daemon), Started::with_provider(&two.daemon, "other"));
     let response = theirs.sign_in(&two.other);
@@ -112,7 +112,7 @@ fn the_code_of_one_in_a_login_of_the_other_is_refused_before_it_is_sent_anywhere
 }
 
 #[test]
-fn a_client_that_lies_about_the_issuer_gains_nothing() {
+fn client_that_lies_about_issuer_gains_nothing() {
     let two = Two::start();
     let (mine, theirs) = (Started::at(&two.daemon), Started::with_provider(&two.daemon, "other"));
     let lie = theirs.sign_in(&two.other).with("iss", two.okta.issuer());
@@ -122,7 +122,7 @@ fn a_client_that_lies_about_the_issuer_gains_nothing() {
 }
 
 #[test]
-fn a_provider_that_sends_browsers_to_the_other_gets_no_code_of_it() {
+fn provider_redirecting_to_another_gets_no_code() {
     let two = Two::start();
     let elsewhere = format!("{}/v1/authorize", two.okta.issuer());
     two.other.misbehave(Misbehaviour::default().json(Endpoint::Discovery, move |metadata| {
@@ -199,7 +199,7 @@ fn login_bound_to_another_name_or_issuer_is_refused() {
 }
 
 #[test]
-fn an_id_token_of_one_is_none_of_the_other() {
+fn id_token_of_one_provider_is_refused_for_another() {
     let two = Two::start();
     two.both_work();
     let stolen = two.okta.last_id_token().expect("a login");
@@ -220,7 +220,7 @@ fn an_id_token_of_one_is_none_of_the_other() {
 }
 
 #[test]
-fn the_same_subject_at_two_providers_is_two_people() {
+fn same_subject_at_two_providers_is_two_users() {
     let two = Two::start();
     let token = |name: &str, provider: &Provider| {
         let started = Started::with_provider(&two.daemon, name);
@@ -235,13 +235,13 @@ fn the_same_subject_at_two_providers_is_two_people() {
 }
 
 #[test]
-fn a_hundred_logins_at_once_through_two_providers_do_not_cross() {
+fn hundred_concurrent_logins_at_two_providers_do_not_mix() {
     many_at_once(100);
 }
 
 #[test]
 #[ignore = "a minute"]
-fn five_hundred_logins_at_once_through_two_providers_do_not_cross() {
+fn five_hundred_concurrent_logins_at_two_providers_do_not_mix() {
     many_at_once(500);
 }
 

@@ -6,7 +6,7 @@ use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_shared::api::ProblemCode;
 
 #[test]
-fn keys_that_were_changed_between_logins_are_fetched_once() {
+fn keys_rotated_between_logins_are_fetched_once() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     login::over_http(&daemon, &provider);
@@ -19,7 +19,7 @@ fn keys_that_were_changed_between_logins_are_fetched_once() {
 }
 
 #[test]
-fn keys_that_are_changed_between_the_code_and_the_token_are_fetched() {
+fn keys_rotated_during_login_are_fetched() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     login::over_http(&daemon, &provider);
@@ -30,7 +30,7 @@ fn keys_that_are_changed_between_the_code_and_the_token_are_fetched() {
 }
 
 #[test]
-fn keys_that_are_changed_without_a_name_are_fetched() {
+fn keys_rotated_without_kid_are_fetched() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let unnamed = Misbehaviour::default().id_token(|draft| {
@@ -44,7 +44,7 @@ fn keys_that_are_changed_without_a_name_are_fetched() {
 }
 
 #[test]
-fn tokens_with_keys_that_nobody_knows_do_not_make_a_storm() {
+fn unknown_kids_cause_one_key_fetch() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     login::over_http(&daemon, &provider);

@@ -36,7 +36,7 @@ fn rsa_of(bytes: usize) -> Value {
 }
 
 #[test]
-fn sets_that_cannot_be_read_verify_nothing() {
+fn unreadable_key_sets_verify_nothing() {
     let unusable = Unavailable("signing keys: no usable key");
     let no_list = Unavailable("signing keys: no list of keys");
     let malformed = Unavailable("signing keys: malformed");
@@ -70,7 +70,7 @@ fn sets_that_cannot_be_read_verify_nothing() {
 }
 
 #[test]
-fn keys_that_are_for_something_else_verify_nothing() {
+fn keys_for_other_uses_verify_nothing() {
     let missing = Refused("unknown_key");
     Stage::set().play_afresh([
         rsa("JW-20 for encryption", missing, "use", json!("enc")),
@@ -98,7 +98,7 @@ fn keys_that_are_for_something_else_verify_nothing() {
 }
 
 #[test]
-fn keys_that_are_too_weak_or_too_large_verify_nothing() {
+fn weak_or_oversized_keys_verify_nothing() {
     // Without a `kid`, the daemon uses the only key of the set.
     let unnamed = |case: Case| Case {
         misbehaviour: case.misbehaviour.id_token(|draft| {
@@ -124,7 +124,7 @@ fn keys_that_are_too_weak_or_too_large_verify_nothing() {
 }
 
 #[test]
-fn an_elliptic_key_that_is_no_point_verifies_nothing() {
+fn elliptic_key_off_the_curve_verifies_nothing() {
     let settings = Settings { algorithm: Algorithm::ES256, ..Settings::default() };
     Stage::set_with(settings).play_afresh([
         set("JW-31 a point off the curve", Refused("signature_invalid"), |set| {
@@ -139,7 +139,7 @@ fn an_elliptic_key_that_is_no_point_verifies_nothing() {
 }
 
 #[test]
-fn sets_with_more_in_them_than_is_understood_are_taken() {
+fn key_sets_with_unknown_entries_are_accepted() {
     Stage::set().play_afresh([
         set("JW-10 one broken, one good", Accepted, |set| {
             let keys = set["keys"].as_array_mut().expect("a list");

@@ -31,7 +31,7 @@ fn error(id: &'static str, expected: Expected, status: u16, error: &'static str)
 }
 
 #[test]
-fn token_responses_that_are_none_are_refused() {
+fn invalid_token_responses_are_refused() {
     let malformed = Unavailable("token endpoint: malformed");
     let stage = Stage::set();
     let played = stage.play([
@@ -114,7 +114,7 @@ fn token_responses_that_are_none_are_refused() {
 }
 
 #[test]
-fn token_responses_that_are_unusual_are_accepted() {
+fn unusual_token_responses_are_accepted() {
     Stage::set().play([
         member("TE-05 bEaReR", Accepted, "token_type", json!("bEaReR")),
         member(

@@ -29,7 +29,7 @@ fn answer(id: &'static str, expected: Expected, edit: fn(&mut Answer)) -> Case {
 }
 
 #[test]
-fn what_is_said_of_somebody_else_or_in_another_form_refuses_the_login() {
+fn userinfo_of_other_subject_or_malformed_is_refused() {
     let differs = Refused("userinfo: subject differs");
     let malformed = Unavailable("userinfo: malformed");
     Stage::set().play([
@@ -63,7 +63,7 @@ fn what_is_said_of_somebody_else_or_in_another_form_refuses_the_login() {
 }
 
 #[test]
-fn what_is_said_of_the_same_subject_is_taken_as_far_as_it_is_plain() {
+fn userinfo_of_same_subject_is_used_without_unsafe_values() {
     Stage::set().play([
         case("honest: userinfo is asked", Accepted, asked()),
         member("CL-01 an e-mail that is not verified", Accepted, "email_verified", json!(false)),
