@@ -102,8 +102,8 @@ impl Drop for Booted {
 
 #[test]
 #[ignore = "it boots a system"]
-fn operator_walks_through_a_booted_debian() {
-    let name = "booted::operator_walks_through_a_booted_debian";
+fn operator_walkthrough_succeeds_on_booted_debian() {
+    let name = "booted::operator_walkthrough_succeeds_on_booted_debian";
     if peers::find_program("systemd-nspawn").is_none() {
         return;
     }

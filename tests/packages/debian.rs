@@ -66,8 +66,8 @@ exit "$code"
 "#;
 
 #[test]
-fn a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says() {
-    let name = "debian::a_fresh_debian_installs_runs_upgrades_and_purges_the_daemon_as_the_page_says";
+fn install_page_works_on_fresh_debian() {
+    let name = "debian::install_page_works_on_fresh_debian";
     let Isolation::Inside(root) = Isolation::enter(name) else { return };
     let page = Page::read();
     assert_eq!(page.headings(), PARTS, "a part of the page is not run here");
@@ -287,7 +287,7 @@ fn status(root: &FreshRoot) -> Value {
 /// No container engine is available here: the script of the recipe's last stage lays out the same files, and they
 /// become `/`.
 #[test]
-fn what_the_container_holds_runs_as_its_user_and_there_is_no_shell_in_it() {
+fn container_contents_run_unprivileged_without_shell() {
     if !rustix::process::geteuid().is_root() {
         return skip::told("only root can give another user a root of their own");
     }

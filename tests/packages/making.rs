@@ -11,7 +11,7 @@ use super::debian::workspace;
 const BOUND: Duration = Duration::from_mins(1);
 
 #[test]
-fn the_files_that_the_page_on_releases_names_hold_the_version() {
+fn files_on_release_page_contain_version() {
     let page = std::fs::read_to_string(workspace().join("docs/releasing.md")).expect("the page");
     let (_, list) = page.split_once("The same version stands in").expect("a list of files");
     let (list, _) = list.split_once("manual pages").expect("its end");
@@ -24,7 +24,7 @@ fn the_files_that_the_page_on_releases_names_hold_the_version() {
 }
 
 #[test]
-fn nothing_is_made_with_a_libcrypto_built_in() {
+fn packaging_refuses_vendored_libcrypto() {
     let folder = TempDir::with_prefix("infra-making-").expect("a temporary directory");
     let tool = |name: &str, script: &str| {
         use std::os::unix::fs::PermissionsExt;

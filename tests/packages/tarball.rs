@@ -4,8 +4,8 @@ use super::fresh_root::Isolation;
 use super::page::Page;
 
 #[test]
-fn the_tarball_installs_as_the_page_says_and_never_writes_over_a_root_key() {
-    let name = "tarball::the_tarball_installs_as_the_page_says_and_never_writes_over_a_root_key";
+fn tarball_installs_per_page_and_keeps_existing_root_key() {
+    let name = "tarball::tarball_installs_per_page_and_keeps_existing_root_key";
     let Isolation::Inside(root) = Isolation::enter(name) else { return };
     let page = Page::read();
     root.make_tarball();
