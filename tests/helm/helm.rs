@@ -23,66 +23,66 @@ fn holds(part: &str) {
 }
 
 #[test]
-fn helm_finds_nothing_to_say_about_any_combination() {
+fn every_combination_passes_helm_lint() {
     holds("lint");
 }
 
 #[test]
-fn the_chart_is_packed_whole_and_to_the_same_bytes() {
+fn chart_package_is_complete_and_reproducible() {
     holds("package");
 }
 
 #[test]
-fn every_combination_is_valid_for_kubernetes() {
+fn every_combination_passes_kubernetes_validation() {
     holds("kubernetes");
 }
 
 #[test]
-fn every_rendered_configuration_is_accepted_by_infrad() {
+fn every_rendered_configuration_passes_infrad_check() {
     holds("check");
 }
 
 #[test]
-fn the_role_names_exactly_the_secrets_that_the_configuration_references() {
+fn role_names_exactly_the_referenced_secrets() {
     holds("roles");
 }
 
 #[test]
-fn pods_are_restricted_and_the_root_key_is_apart_from_the_data() {
+fn pods_are_restricted_with_separate_root_key() {
     holds("restricted");
 }
 
 #[test]
-fn no_manifest_and_no_message_holds_a_secret() {
+fn manifests_and_messages_contain_no_secret() {
     holds("secrets");
 }
 
 #[test]
-fn bad_values_are_refused_and_told() {
+fn invalid_values_are_refused_with_reason() {
     holds("refused");
 }
 
 #[test]
-fn the_network_is_open_for_what_the_configuration_names() {
+fn network_policy_matches_configuration() {
     holds("network");
 }
 
 #[test]
-fn the_schema_has_the_keys_that_infrad_has() {
+fn schema_has_the_keys_of_infrad() {
     holds("keys");
 }
 
 #[test]
-fn the_page_on_kubernetes_works_as_it_is_written() {
+fn kubernetes_page_commands_work() {
     holds("page");
 }
 
 #[test]
-fn a_restore_with_another_pod_is_another_job() {
+fn restore_with_different_pod_gets_different_job_name() {
     holds("restore");
 }
 
 #[test]
-fn the_notes_tell_how_users_sign_in() {
+fn notes_show_how_users_sign_in() {
     holds("notes");
 }
