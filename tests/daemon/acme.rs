@@ -17,7 +17,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
-fn a_name_is_certified_by_the_authority_and_every_other_by_the_daemons_own() {
+fn own_name_gets_acme_certificate_and_others_the_daemon_ca() {
     let Some(public) = PublicDaemon::start(Options::default()) else { return };
     let root = public.pebble.root();
     let shown = public.shown_for(NAME);
@@ -39,7 +39,7 @@ fn a_name_is_certified_by_the_authority_and_every_other_by_the_daemons_own() {
 }
 
 #[test]
-fn the_protocol_of_challenges_is_refused_while_none_is_pending() {
+fn acme_tls_is_refused_without_pending_challenge() {
     let Some(public) = PublicDaemon::start(Options::default()) else { return };
     let port = public.daemon.port();
     for name in [NAME, "127.0.0.1", "other.example.test"] {
@@ -53,7 +53,7 @@ fn the_protocol_of_challenges_is_refused_while_none_is_pending() {
 }
 
 #[test]
-fn a_certificate_survives_a_restart_without_a_new_order() {
+fn certificate_survives_restart_without_new_order() {
     let Some(mut public) = PublicDaemon::start(Options::default()) else { return };
     let before = public.shown_for(NAME);
     public.daemon.restart();
@@ -66,7 +66,7 @@ fn a_certificate_survives_a_restart_without_a_new_order() {
 }
 
 #[test]
-fn refused_nonces_do_not_keep_a_certificate_away() {
+fn certificate_is_issued_despite_rejected_nonces() {
     let options = Options { refused_nonces: 50, ..Options::default() };
     let Some(public) = PublicDaemon::start(options) else { return };
     assert_eq!(public.shown_for(NAME).verify(&public.pebble.root(), NAME), Ok(()));
@@ -74,7 +74,7 @@ fn refused_nonces_do_not_keep_a_certificate_away() {
 }
 
 #[test]
-fn a_name_is_waited_for_without_an_order_until_it_leads_here() {
+fn order_waits_until_name_resolves_to_daemon() {
     let Some(mut public) = PublicDaemon::prepare(Options::default(), "") else { return };
     public.daemon.start_again();
     let waiting = |public: &PublicDaemon| {
@@ -105,7 +105,7 @@ fn a_name_is_waited_for_without_an_order_until_it_leads_here() {
 }
 
 #[test]
-fn fifty_crashes_with_an_unreachable_challenge_make_three_orders() {
+fn fifty_crashes_with_unreachable_challenge_make_three_orders() {
     let Some(mut public) = PublicDaemon::prepare(Options::default(), "selfCheck: false") else { return };
     // The ACME server connects to an address where nothing listens.
     public.lead_to("127.0.0.9");
@@ -123,7 +123,7 @@ fn fifty_crashes_with_an_unreachable_challenge_make_three_orders() {
 }
 
 #[test]
-fn names_that_nobody_owns_cause_no_request() {
+fn unknown_names_cause_no_acme_request() {
     const NAMES: usize = 10_000;
     let Some(public) = PublicDaemon::start(Options::default()) else { return };
     // Excludes the directory, which the daemon polls for renewal information.
@@ -149,7 +149,7 @@ fn names_that_nobody_owns_cause_no_request() {
 }
 
 #[test]
-fn an_external_account_is_bound_with_its_key_and_with_no_other() {
+fn external_account_is_bound_only_with_its_own_key() {
     let external = ExternalAccount {
         key_id: "kid-1".to_owned(),
         hmac_key: "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W".to_owned(),
@@ -174,7 +174,7 @@ fn an_external_account_is_bound_with_its_key_and_with_no_other() {
 }
 
 #[test]
-fn keys_and_chains_lie_in_no_file() {
+fn private_keys_and_chains_are_not_stored_in_plain_text() {
     let Some(mut public) = PublicDaemon::start(Options::default()) else { return };
     let shown = public.shown_for(NAME);
     let mut canaries = Canaries::default();

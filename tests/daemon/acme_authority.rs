@@ -112,7 +112,7 @@ fn assert_told(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn whatever_an_authority_answers_is_told_and_hinders_nobody() {
+fn acme_errors_are_reported_and_daemon_keeps_serving() {
     let scene = Scene::started();
     // The control: the simulated server rejects every order, which is the last step.
     assert_told(&scene.error_after(0), &["issues for nobody", "rejectedIdentifier"]);
@@ -141,7 +141,7 @@ fn whatever_an_authority_answers_is_told_and_hinders_nobody() {
 }
 
 #[test]
-fn an_authority_that_is_slow_is_given_up_on() {
+fn slow_acme_server_times_out() {
     let deliveries = [
         Delivery::Never,
         Delivery::After(Duration::from_mins(5)),
@@ -168,7 +168,7 @@ fn give_up_on(delivery: Delivery) {
 }
 
 #[test]
-fn an_authority_that_proves_itself_with_another_certificate_is_sent_nothing() {
+fn untrusted_acme_server_is_sent_nothing() {
     let mut scene = Scene::new();
     let other = Authority::new();
     scene.trust(&other.file());
@@ -178,7 +178,7 @@ fn an_authority_that_proves_itself_with_another_certificate_is_sent_nothing() {
 }
 
 #[test]
-fn a_directory_that_refers_elsewhere_is_not_followed() {
+fn acme_directory_with_other_origin_is_not_followed() {
     let elsewhere = AcmeAuthority::start();
     let in_the_clear = TcpListener::bind("127.0.0.1:0").expect("a free port");
     in_the_clear.set_nonblocking(true).expect("a socket can be asynchronous");
@@ -201,7 +201,7 @@ fn a_directory_that_refers_elsewhere_is_not_followed() {
 }
 
 #[test]
-fn orders_whose_answers_are_lost_count() {
+fn orders_count_when_their_answers_are_lost() {
     let mut scene = Scene::new();
     let large = Answer::text(201, &"x".repeat(1024 * 1024));
     scene.authority.misbehave(Endpoint::NewOrder, large);
@@ -220,7 +220,7 @@ fn orders_whose_answers_are_lost_count() {
 }
 
 #[test]
-fn the_pause_that_an_authority_asks_for_is_kept_across_restarts() {
+fn retry_after_of_acme_server_survives_restart() {
     for endpoint in [Endpoint::NewOrder, Endpoint::NewAccount, Endpoint::Directory] {
         let mut scene = Scene::new();
         let mut answer = problem(429, "rateLimited", "come back later");
@@ -238,7 +238,7 @@ fn the_pause_that_an_authority_asks_for_is_kept_across_restarts() {
 }
 
 #[test]
-fn an_authority_that_is_away_is_waited_for_at_first_and_at_a_renewal() {
+fn issuance_and_renewal_wait_for_unavailable_acme_server() {
     let options = Options { certificates_live: Duration::from_secs(15), ..Options::default() };
     let Some(mut public) = PublicDaemon::prepare(options, "") else { return };
     public.lead_to("127.0.0.1");

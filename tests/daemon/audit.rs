@@ -27,7 +27,7 @@ fn events(daemon: &Daemon) -> Vec<String> {
 }
 
 #[test]
-fn a_life_with_logins_refusals_and_keys_is_told_and_nothing_secret_is() {
+fn audit_log_has_every_event_and_no_secret() {
     let provider = Provider::start();
     let mut daemon = with_audit(&provider);
     let started = login::Started::at(&daemon);
@@ -86,7 +86,7 @@ fn a_life_with_logins_refusals_and_keys_is_told_and_nothing_secret_is() {
 }
 
 #[test]
-fn a_user_who_is_not_admitted_is_found_by_request() {
+fn audit_log_names_user_who_is_not_admitted() {
     let provider = Provider::start();
     let mut daemon = with_audit(&provider);
     daemon.change(|configuration| configuration.providers[0].allow = "{groups: [of-nobody]}".to_owned());
@@ -122,7 +122,7 @@ fn a_user_who_is_not_admitted_is_found_by_request() {
 }
 
 #[test]
-fn the_log_of_every_start_is_one_chain_and_a_changed_line_shows() {
+fn audit_chain_spans_restarts_and_detects_changed_line() {
     let provider = Provider::start();
     let mut daemon = with_audit(&provider);
     login::over_http(&daemon, &provider);
@@ -171,7 +171,7 @@ fn the_log_of_every_start_is_one_chain_and_a_changed_line_shows() {
 }
 
 #[test]
-fn a_log_that_was_rotated_by_something_else_is_opened_anew() {
+fn audit_log_is_reopened_after_external_rotation() {
     let provider = Provider::start();
     let daemon = with_audit(&provider);
     let (path, aside) = (daemon.directory().join("audit.jsonl"), daemon.directory().join("audit.jsonl.1"));
@@ -188,7 +188,7 @@ fn a_log_that_was_rotated_by_something_else_is_opened_anew() {
 }
 
 #[test]
-fn a_daemon_whose_log_cannot_be_opened_does_not_start_and_verify_says_what_is_missing() {
+fn daemon_refuses_to_start_without_its_audit_log() {
     let provider = Provider::start();
     let mut daemon = with_audit(&provider);
     daemon.stop();

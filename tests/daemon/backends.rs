@@ -105,7 +105,7 @@ path "secret/data/gone" { capabilities = ["read"] }
 path "old/okta" { capabilities = ["read"] }"#;
 
 #[test]
-fn vault_reads_fields_of_both_versions_of_the_engine() {
+fn vault_reads_fields_of_both_kv_versions() {
     let Some(bao) = OpenBao::start() else { return };
     let place = Place::new();
     bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET, "other": "another", "number": 7}})));
@@ -128,7 +128,7 @@ fn vault_reads_fields_of_both_versions_of_the_engine() {
 }
 
 #[test]
-fn vault_tells_a_token_that_ended_from_a_server_that_is_sealed_or_away() {
+fn vault_distinguishes_expired_token_from_outage() {
     let Some(mut bao) = OpenBao::start() else { return };
     let place = Place::new();
     bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET}})));
@@ -153,7 +153,7 @@ fn vault_tells_a_token_that_ended_from_a_server_that_is_sealed_or_away() {
 }
 
 #[test]
-fn vault_is_logged_in_to_with_an_app_role_and_again_when_the_login_is_revoked() {
+fn vault_app_role_logs_in_again_after_revocation() {
     let Some(bao) = OpenBao::start() else { return };
     let place = Place::new();
     bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET}})));
@@ -183,7 +183,7 @@ fn vault_is_logged_in_to_with_an_app_role_and_again_when_the_login_is_revoked() 
 }
 
 #[test]
-fn vault_reads_in_the_namespace_that_is_named() {
+fn vault_reads_in_configured_namespace() {
     let Some(bao) = OpenBao::start() else { return };
     let place = Place::new();
     bao.call("sys/namespaces/platform", Some(json!({})));
@@ -197,7 +197,7 @@ fn vault_reads_in_the_namespace_that_is_named() {
 }
 
 #[test]
-fn vault_gets_nothing_when_its_certificate_is_not_trusted() {
+fn vault_with_untrusted_certificate_is_sent_nothing() {
     let Some(bao) = OpenBao::start() else { return };
     let place = Place::new();
     let authority = Authority::new();
@@ -249,7 +249,7 @@ fn filled_moto() -> Option<(Moto, AccessKey, AccessKey)> {
 }
 
 #[test]
-fn secrets_manager_reads_strings_bytes_and_fields_and_tells_refusals_apart() {
+fn secrets_manager_reads_values_and_distinguishes_errors() {
     let Some((moto, reader, stranger)) = filled_moto() else { return };
     let place = Place::new();
     let backend = aws(&moto, "awssecretsmanager", &reader, &place, "");
@@ -278,7 +278,7 @@ fn secrets_manager_reads_strings_bytes_and_fields_and_tells_refusals_apart() {
 }
 
 #[test]
-fn parameter_store_decrypts_and_keeps_names_as_they_are() {
+fn parameter_store_decrypts_and_preserves_names() {
     let Some((moto, reader, stranger)) = filled_moto() else { return };
     let place = Place::new();
     let backend = aws(&moto, "awsssm", &reader, &place, "");
@@ -311,7 +311,7 @@ fn stand_in(kubernetes_: &Kubernetes, namespace: &str) -> String {
 }
 
 #[test]
-fn kubernetes_reads_a_key_and_tells_refusals_apart() {
+fn kubernetes_reads_key_and_distinguishes_errors() {
     let cluster = Kubernetes::start();
     let place = Place::new();
     cluster.put("infra-okta", "clientSecret", SECRET);
@@ -342,7 +342,7 @@ fn kubernetes_reads_a_key_and_tells_refusals_apart() {
 }
 
 #[test]
-fn kubernetes_reads_the_token_anew_when_it_rotates() {
+fn kubernetes_token_is_read_again_after_rotation() {
     let cluster = Kubernetes::start();
     let place = Place::new();
     cluster.put("infra-okta", "clientSecret", SECRET);
@@ -367,7 +367,7 @@ fn kubernetes_reads_the_token_anew_when_it_rotates() {
 }
 
 #[test]
-fn a_real_api_server_is_read_from_where_one_is_given() {
+fn secret_is_read_from_real_api_server_if_configured() {
     #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where an API server is")]
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let names = ["INFRA_TEST_KUBERNETES_URL", "INFRA_TEST_KUBERNETES_TOKEN", "INFRA_TEST_KUBERNETES_CA"];
@@ -412,7 +412,7 @@ fn assert_ruled(what: &str, expected: Result<(), &str>, read: &Result<String, Re
 }
 
 #[test]
-fn one_rule_decides_what_is_dropped_from_a_stored_secret() {
+fn every_backend_normalizes_secrets_alike() {
     let place = Place::new();
     let cluster = Kubernetes::start();
     let (bao, moto) = (OpenBao::start(), Moto::start());
@@ -459,7 +459,7 @@ fn one_rule_decides_what_is_dropped_from_a_stored_secret() {
 }
 
 #[test]
-fn check_names_a_local_secret_that_cannot_be_used() {
+fn check_names_unusable_local_secret() {
     let place = Place::new();
     let reference = place.file("secret", "\u{feff}canary-of-windows\r\n");
     let provider = Provider::start();
@@ -482,7 +482,7 @@ fn check_names_a_local_secret_that_cannot_be_used() {
 // Outages
 
 #[test]
-fn vault_that_cannot_serve_is_an_outage_by_name() {
+fn vault_outage_names_its_cause() {
     let status = Arc::new(AtomicU16::new(0));
     let answers = Arc::clone(&status);
     let authority = Authority::new();
@@ -515,7 +515,7 @@ fn vault_that_cannot_serve_is_an_outage_by_name() {
 }
 
 #[test]
-fn metadata_service_that_is_silent_is_named_with_the_hop_limit() {
+fn silent_metadata_service_error_names_hop_limit() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = format!("http://{}", silent.local_addr().expect("an address"));
     for region in ["region: us-west-2, ", ""] {
@@ -597,7 +597,7 @@ fn loopback_and_plain_http_never_use_a_proxy() {
 }
 
 #[test]
-fn proxy_that_fails_is_named_in_the_error() {
+fn error_names_failing_proxy() {
     let vault = "secrets: [{name: vault, kind: vault, config: {address: \"https://vault.test:8200\", token: plaintext:t}}]\n";
     let said = |address: &str| {
         let variables = [("HTTPS_PROXY", address)];
@@ -651,7 +651,7 @@ fn api_server_is_reached_directly_unless_configured() {
 
 /// Covers a closed port and a server that never answers.
 #[test]
-fn no_backend_waits_without_an_end() {
+fn every_backend_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = silent.local_addr().expect("an address");
     let nobody = Ports::reserve(1).all()[0];

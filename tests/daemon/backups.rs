@@ -33,7 +33,7 @@ fn drill() -> [Vec<String>; 2] {
 }
 
 #[test]
-fn the_page_on_recovery_works_as_it_is_written() {
+fn recovery_page_commands_work() {
     let provider = Provider::start();
     let backups = tempfile::tempdir().expect("a directory");
     let [today, then] = drill();
@@ -63,7 +63,7 @@ fn the_page_on_recovery_works_as_it_is_written() {
 }
 
 #[test]
-fn recovery_key_is_not_shown_while_it_is_typed() {
+fn recovery_key_is_not_echoed_at_prompt() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let created = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
@@ -77,7 +77,7 @@ fn recovery_key_is_not_shown_while_it_is_typed() {
 
 /// Covers a host that lost only its root key.
 #[test]
-fn the_page_on_a_lost_root_key_works_as_it_is_written() {
+fn lost_root_key_page_commands_work() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -97,7 +97,7 @@ fn the_page_on_a_lost_root_key_works_as_it_is_written() {
 
 /// Creates a recovery key and a backup, loses the host and the root key, and restores on an empty host.
 #[test]
-fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone() {
+fn backup_and_recovery_key_restore_store_on_empty_host() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let (token, pin) = (login::over_http(&daemon, &provider), daemon.pin());
@@ -140,7 +140,7 @@ fn a_store_comes_back_on_an_empty_host_from_a_backup_and_the_printed_key_alone()
 }
 
 #[test]
-fn data_whose_root_key_is_lost_opens_again_with_the_printed_key_and_nobody_is_signed_out() {
+fn recovery_key_replaces_lost_root_key_and_keeps_sessions() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let log = daemon.directory().join("audit.jsonl");
@@ -189,7 +189,7 @@ fn data_whose_root_key_is_lost_opens_again_with_the_printed_key_and_nobody_is_si
 }
 
 #[test]
-fn a_backup_that_was_changed_anywhere_is_refused_and_nothing_is_replaced() {
+fn restore_refuses_modified_backup_and_replaces_nothing() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -222,7 +222,7 @@ fn a_backup_that_was_changed_anywhere_is_refused_and_nothing_is_replaced() {
 }
 
 #[test]
-fn a_backup_holds_nothing_that_can_be_read() {
+fn backup_reveals_nothing() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -240,7 +240,7 @@ fn a_backup_holds_nothing_that_can_be_read() {
 }
 
 #[test]
-fn a_data_directory_that_was_rolled_back_is_refused_and_accepted_without_its_sessions() {
+fn rolled_back_store_is_refused_unless_sessions_are_revoked() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -293,7 +293,7 @@ fn put_back(database: &Path, before: &[u8], only: Option<usize>) -> usize {
 
 /// The attacker can write `dataDir`, has no key, and holds a revoked token.
 #[test]
-fn revoked_token_stays_refused_when_a_page_is_put_back() {
+fn revoked_token_stays_refused_after_page_rollback() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let log = daemon.directory().join("audit.jsonl");
@@ -386,7 +386,7 @@ fn put_back_whole(daemon: &Daemon, database: &[u8]) {
 }
 
 #[test]
-fn empty_data_directory_is_refused_where_a_store_is_known() {
+fn empty_data_directory_is_refused_if_store_is_known() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     assert!(daemon.wait_for_log("created a new store").contains(&daemon.fingerprint()));

@@ -16,7 +16,7 @@ use infra_harness::wait;
 const FORGOTTEN: Duration = Duration::from_secs(5);
 
 #[test]
-fn secrets_stay_out_of_logs_answers_files_arguments_and_environments() {
+fn secrets_stay_out_of_logs_answers_files_and_processes() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "log: {level: trace}\n".to_owned();
@@ -67,7 +67,7 @@ fn secrets_stay_out_of_logs_answers_files_arguments_and_environments() {
 }
 
 #[test]
-fn secrets_of_a_login_are_gone_from_the_daemons_memory() {
+fn login_secrets_are_erased_from_daemon_memory() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);

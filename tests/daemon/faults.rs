@@ -137,7 +137,7 @@ fn injecting(calls: &str, error: &str, path: Option<&Path>) -> Command {
 }
 
 #[test]
-fn data_directory_without_locks_is_refused_with_the_reason() {
+fn data_directory_without_file_locks_is_refused() {
     if peers::find_program("strace").is_none() {
         return;
     }
@@ -148,7 +148,7 @@ fn data_directory_without_locks_is_refused_with_the_reason() {
 }
 
 #[test]
-fn daemon_runs_where_directories_cannot_be_synced_and_says_so() {
+fn daemon_warns_if_directories_cannot_be_synced() {
     if peers::find_program("strace").is_none() {
         return;
     }
@@ -163,13 +163,13 @@ fn daemon_runs_where_directories_cannot_be_synced_and_says_so() {
 }
 
 #[test]
-fn what_was_acknowledged_is_so_when_the_disk_fails_at_a_step() {
+fn acknowledged_changes_survive_disk_failure_at_some_steps() {
     fail_at(7, 20);
 }
 
 #[test]
 #[ignore = "takes several minutes"]
-fn what_was_acknowledged_is_so_when_the_disk_fails_at_any_step() {
+fn acknowledged_changes_survive_disk_failure_at_any_step() {
     fail_at(1, 60);
 }
 
@@ -233,12 +233,12 @@ fn fail_while_asking(every: usize, last: usize) {
 
 #[test]
 #[ignore = "takes several minutes"]
-fn nobody_is_signed_out_or_back_in_when_the_disk_fails_at_any_step_of_asking_again() {
+fn revalidation_survives_disk_failure_at_any_step() {
     fail_while_asking(13, 40);
 }
 
 #[test]
-fn what_was_acknowledged_is_so_when_the_disk_has_less_room_each_time() {
+fn acknowledged_changes_survive_full_disk() {
     let provider = Provider::start();
     let Some(view) = View::new() else { return };
     let view = Arc::new(view);
@@ -266,7 +266,7 @@ fn what_was_acknowledged_is_so_when_the_disk_has_less_room_each_time() {
 }
 
 #[test]
-fn a_provider_that_fails_at_a_step_fails_that_login_alone() {
+fn provider_failure_fails_only_that_login() {
     let provider = Provider::start();
     let mut daemon = Daemon::start_with(&provider, many_sessions);
     let oracle = Oracle::new(&daemon, &provider);
@@ -291,7 +291,7 @@ fn a_provider_that_fails_at_a_step_fails_that_login_alone() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_for_a_while_fails_logins_and_nothing_else() {
+fn unreadable_client_secret_fails_only_logins() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let secret = daemon.directory().join("moved.secret");

@@ -24,7 +24,7 @@ fn mandoc_and_groff_accept_the_manual_pages() {
 
 /// Shells split value names at colons, and the text after a colon once became a program to run.
 #[test]
-fn names_of_values_have_no_colon() {
+fn value_names_contain_no_colon() {
     fn check(command: &clap::Command) {
         for argument in command.get_arguments() {
             let names = argument.get_value_names().unwrap_or_default();

@@ -20,19 +20,19 @@ const ENDPOINTS: [Endpoint; 3] = [Endpoint::Token, Endpoint::Keys, Endpoint::Use
 type Edit = fn(&mut Answer);
 
 #[test]
-fn answers_that_never_come_are_not_waited_for() {
+fn missing_answers_time_out() {
     let never: Edit = |answer| answer.delivery = Delivery::Never;
     are_refused(never);
 }
 
 #[test]
-fn answers_that_drip_are_not_waited_for() {
+fn dripping_answers_time_out() {
     let drip: Edit = |answer| answer.delivery = Delivery::Dripping { every: Duration::from_millis(200) };
     are_refused(drip);
 }
 
 #[test]
-fn answers_that_are_each_slow_are_bounded_together() {
+fn several_slow_answers_share_one_timeout() {
     let (provider, daemon) = started();
     let slow: Edit = |answer| answer.delivery = Delivery::After(Duration::from_secs(4));
     let misbehaviour =
@@ -52,7 +52,7 @@ fn endless_answers_are_cut_off() {
 }
 
 #[test]
-fn answers_of_another_form_are_refused() {
+fn malformed_answers_are_refused() {
     let edits: [Edit; 8] = [
         |answer| answer.status = 500,
         |answer| answer.status = 204,
@@ -71,7 +71,7 @@ fn answers_of_another_form_are_refused() {
 }
 
 #[test]
-fn discovery_that_says_something_else_starts_no_login() {
+fn invalid_metadata_starts_no_login() {
     type Change = fn(&mut serde_json::Value);
     let changes: [Change; 8] = [
         |metadata| metadata["issuer"] = json!("https://other.example"),
@@ -95,7 +95,7 @@ fn discovery_that_says_something_else_starts_no_login() {
 }
 
 #[test]
-fn discovery_that_is_slow_huge_or_elsewhere_starts_no_login() {
+fn unreadable_metadata_starts_no_login() {
     let edits: [Edit; 5] = [
         |answer| answer.delivery = Delivery::Never,
         |answer| answer.delivery = Delivery::Endless,

@@ -82,7 +82,7 @@ fn status(daemon: &Daemon) -> Value {
 }
 
 #[test]
-fn files_that_change_are_taken_up_and_broken_ones_are_told_and_refused() {
+fn changed_files_are_reloaded_and_broken_ones_reported() {
     let (provider, authority) = (Provider::start(), Authority::new());
     let ports = Ports::reserve(1);
     let address = format!("127.0.0.1:{}", ports.all()[0]);
@@ -122,7 +122,7 @@ fn files_that_change_are_taken_up_and_broken_ones_are_told_and_refused() {
 }
 
 #[test]
-fn broken_files_are_found_by_check_and_keep_the_daemon_from_starting() {
+fn broken_files_fail_check_and_start() {
     let (provider, authority, other) = (Provider::start(), Authority::new(), Authority::new());
     let mut daemon = with_files(&provider, &authority.issue(), "");
     daemon.stop();
@@ -134,7 +134,7 @@ fn broken_files_are_found_by_check_and_keep_the_daemon_from_starting() {
 }
 
 #[test]
-fn tls_key_that_others_can_read_is_refused_and_named() {
+fn tls_key_readable_by_others_is_refused() {
     let (provider, authority) = (Provider::start(), Authority::new());
     let mut daemon = with_files(&provider, &authority.issue(), "");
     daemon.stop();
@@ -159,7 +159,7 @@ fn tls_key_that_others_can_read_is_refused_and_named() {
 }
 
 #[test]
-fn renewal_without_acme_says_that_there_is_nothing_to_renew() {
+fn renewal_without_acme_reports_nothing_to_renew() {
     let (provider, authority) = (Provider::start(), Authority::new());
     let own = Daemon::start(&provider);
     own.infrad(["certificate", "renew"])
@@ -172,7 +172,7 @@ fn renewal_without_acme_says_that_there_is_nothing_to_renew() {
 }
 
 #[test]
-fn tls_1_2_is_spoken_where_the_configuration_says_so_and_nowhere_else() {
+fn tls_1_2_is_accepted_only_if_configured() {
     let (provider, authority) = (Provider::start(), Authority::new());
     let mut daemon = with_files(&provider, &authority.issue(), "");
     handshake(&daemon, &authority, &[&TLS12]).expect_err("TLS 1.3 alone");
@@ -186,7 +186,7 @@ fn tls_1_2_is_spoken_where_the_configuration_says_so_and_nowhere_else() {
 }
 
 #[test]
-fn plain_http_is_answered_with_the_way_to_https_and_nothing_else() {
+fn plain_http_only_redirects_to_https() {
     let provider = Provider::start();
     let ports = Ports::reserve(1);
     let address = format!("127.0.0.1:{}", ports.all()[0]);
@@ -212,7 +212,7 @@ fn plain_http_is_answered_with_the_way_to_https_and_nothing_else() {
 }
 
 #[test]
-fn the_printed_authority_proves_the_daemon_while_it_runs_and_while_it_does_not() {
+fn printed_ca_verifies_daemon_whether_it_runs_or_not() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let running = daemon.infrad(["ca", "print"]).wait().expect(0).stdout;
@@ -244,7 +244,7 @@ fn the_printed_authority_proves_the_daemon_while_it_runs_and_while_it_does_not()
 }
 
 #[test]
-fn a_certificate_is_renewed_when_an_operator_wants_it() {
+fn certificate_is_renewed_on_demand() {
     let (provider, authority) = (Provider::start(), Authority::new());
     let daemon = Daemon::start(&provider);
     let before = status(&daemon)["expiresAt"].clone();
@@ -260,7 +260,7 @@ fn a_certificate_is_renewed_when_an_operator_wants_it() {
 }
 
 #[test]
-fn every_configuration_on_the_page_about_https_is_taken() {
+fn every_configuration_on_https_page_is_accepted() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/https.md");
     let page = std::fs::read_to_string(page).expect("the page");
     let provider = Provider::start();

@@ -74,7 +74,7 @@ fn key_status(daemon: &Daemon) -> Value {
 }
 
 #[test]
-fn sessions_live_through_a_move_from_native_to_vault_to_kms_and_back() {
+fn sessions_survive_root_key_moves_to_vault_and_kms_and_back() {
     let provider = Provider::start();
     let (Some(bao), Some(moto)) = (OpenBao::start(), Moto::start()) else { return };
     let mut daemon = prepared(&provider);
@@ -105,7 +105,7 @@ fn sessions_live_through_a_move_from_native_to_vault_to_kms_and_back() {
 }
 
 #[test]
-fn a_derived_transit_key_wraps_too_and_a_wrapping_opens_for_its_own_store_only() {
+fn transit_wrapping_opens_only_for_its_own_store() {
     let provider = Provider::start();
     let Some(bao) = OpenBao::start() else { return };
     let vault = transit(&bao, true);
@@ -122,7 +122,7 @@ fn a_derived_transit_key_wraps_too_and_a_wrapping_opens_for_its_own_store_only()
 }
 
 #[test]
-fn kms_opens_for_the_right_context_and_for_who_may_use_it() {
+fn kms_wrapping_opens_only_with_context_and_permission() {
     let provider = Provider::start();
     let Some(moto) = Moto::start() else { return };
     let stranger =
@@ -151,7 +151,7 @@ fn kms_opens_for_the_right_context_and_for_who_may_use_it() {
 }
 
 #[test]
-fn kms_is_told_for_which_store_it_wraps() {
+fn kms_encryption_context_names_store() {
     let provider = Provider::start();
     // This moto checks no signatures, so that the test can call it too.
     let Some(moto) = Moto::start() else { return };
@@ -193,7 +193,7 @@ fn exchange_wrapped_keys(to: &Daemon, from: &Daemon) {
 }
 
 #[test]
-fn a_rotation_keeps_sessions_and_pending_logins_while_the_daemon_runs_or_not() {
+fn rotation_keeps_sessions_and_pending_logins() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -222,7 +222,7 @@ fn databases(daemon: &Daemon) -> Vec<String> {
 }
 
 #[test]
-fn a_root_key_that_is_away_at_the_start_is_waited_for_and_away_later_does_no_harm() {
+fn start_waits_for_root_key_which_is_not_needed_later() {
     let provider = Provider::start();
     let Some(mut bao) = OpenBao::start() else { return };
     let metrics = Ports::reserve(1);
@@ -282,7 +282,7 @@ fn ask(address: &str, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn a_check_tries_everything_and_says_what_to_do() {
+fn live_check_tests_every_dependency() {
     let Some(provider) = infra_harness::certified_provider::CertifiedProvider::start(
         infra_harness::certified_provider::Paths::Custom,
     ) else {
@@ -328,7 +328,7 @@ fn a_check_tries_everything_and_says_what_to_do() {
 }
 
 #[test]
-fn store_that_may_not_be_seen_is_not_called_missing() {
+fn inaccessible_store_is_not_reported_missing() {
     if !rustix::process::geteuid().is_root() {
         return skip::told("only root can be kept from files of its own machine");
     }

@@ -174,19 +174,19 @@ impl Host {
 }
 
 #[test]
-fn a_rewrap_that_is_killed_leaves_the_old_wrapping_or_the_new() {
+fn killed_rewrap_leaves_old_or_new_wrapping() {
     let Some(mut host) = Host::new() else { return };
     host.kill_everywhere(&["key", "rewrap"], &[Session::Live]);
 }
 
 #[test]
-fn a_rotation_that_is_killed_leaves_the_old_data_key_or_the_new() {
+fn killed_rotation_leaves_old_or_new_data_key() {
     let Some(mut host) = Host::new() else { return };
     host.kill_everywhere(&["key", "rotate"], &[Session::Live]);
 }
 
 #[test]
-fn a_backup_that_is_killed_leaves_the_store_alone_and_no_half_of_a_file() {
+fn killed_backup_leaves_store_intact_and_no_partial_file() {
     let Some(mut host) = Host::new() else { return };
     let file = host.daemon.directory().join("again");
     let kills = host.at_every_step(
@@ -207,13 +207,13 @@ fn a_backup_that_is_killed_leaves_the_store_alone_and_no_half_of_a_file() {
 }
 
 #[test]
-fn a_restore_that_is_killed_leaves_the_old_store_or_the_restored_one() {
+fn killed_restore_leaves_old_or_restored_store() {
     let Some(mut host) = Host::new() else { return };
     host.kill_everywhere(&["restore", "backup"], &[Session::Live, Session::Revoked]);
 }
 
 #[test]
-fn a_restore_on_an_empty_host_that_is_killed_can_be_done_again() {
+fn killed_restore_on_empty_host_can_be_repeated() {
     let Some(mut host) = Host::new() else { return };
     let kills = host.at_every_step(
         &["restore", "backup"],

@@ -35,7 +35,7 @@ fn start(daemon: &Daemon, api: &Api) -> Answered {
 }
 
 #[test]
-fn one_connection_starts_so_many_logins_and_the_next_is_accepted() {
+fn login_starts_are_limited_per_connection() {
     let (provider, alice) = (Provider::start(), User::new());
     let audit = tempfile::tempdir().expect("a directory");
     let log = audit.path().join("audit.jsonl");
@@ -76,7 +76,7 @@ fn one_connection_starts_so_many_logins_and_the_next_is_accepted() {
 }
 
 #[test]
-fn refused_requests_do_not_keep_an_address_from_signing_in() {
+fn refused_requests_do_not_use_up_login_limits() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "limits: {loginStartsPerMinute: 2, failedLoginsPerMinute: 2}\n".to_owned();
@@ -116,7 +116,7 @@ fn refused_requests_do_not_keep_an_address_from_signing_in() {
 }
 
 #[test]
-fn logins_that_fail_count_and_those_that_succeed_do_not() {
+fn only_failed_logins_count_toward_limit() {
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "limits: {failedLoginsPerMinute: 8}\n".to_owned();
@@ -145,7 +145,7 @@ fn logins_that_fail_count_and_those_that_succeed_do_not() {
 }
 
 #[test]
-fn login_that_was_rate_limited_is_finished_later() {
+fn rate_limited_login_finishes_later() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "limits: {failedLoginsPerMinute: 12}\n".to_owned();
@@ -164,7 +164,7 @@ fn login_that_was_rate_limited_is_finished_later() {
 
 /// If the service is cached, other code waits for the body.
 #[test]
-fn the_token_of_a_service_that_is_known_is_there_in_time_too() {
+fn introspection_body_times_out_for_cached_service() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let credential = credential_in(daemon.directory());
@@ -192,7 +192,7 @@ fn the_token_of_a_service_that_is_known_is_there_in_time_too() {
 }
 
 #[test]
-fn a_body_is_small_shallow_and_there_in_time() {
+fn request_bodies_are_bounded_in_size_depth_and_time() {
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "limits: {requestBodyTime: 1s, requestBodyBytes: 16384}\n".to_owned();
@@ -299,7 +299,7 @@ fn host_is_required_by_every_listener() {
 }
 
 #[test]
-fn too_few_open_files_are_told_at_start() {
+fn low_open_file_limit_is_logged_at_start() {
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "limits: {connections: 65536}\n".to_owned();

@@ -70,7 +70,7 @@ impl Watched {
 }
 
 #[test]
-fn requests_logins_and_sessions_are_counted_and_strangers_make_no_new_series() {
+fn metrics_count_events_and_unknown_paths_add_no_series() {
     let provider = Provider::start();
     let watched = Watched::start(&provider);
     let (daemon, api) = (&watched.daemon, watched.daemon.api());
@@ -119,7 +119,7 @@ fn requests_logins_and_sessions_are_counted_and_strangers_make_no_new_series() {
 }
 
 #[test]
-fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
+fn full_disk_makes_daemon_not_ready_until_space_is_freed() {
     let provider = Provider::start();
     let Some(view) = View::new() else { return };
     let view = Arc::new(view);
@@ -175,7 +175,7 @@ fn a_full_disk_is_why_the_daemon_is_not_ready_and_room_makes_it_ready_again() {
 }
 
 #[test]
-fn the_service_manager_is_told_of_every_step() {
+fn service_manager_is_notified_of_every_step() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let path = daemon.directory().join("notify");
@@ -203,7 +203,7 @@ fn the_service_manager_is_told_of_every_step() {
 }
 
 #[test]
-fn a_reload_takes_over_the_level_of_the_log_and_names_what_needs_a_restart() {
+fn reload_applies_log_level_and_names_restart_sections() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     daemon.api().get("/healthz");
@@ -225,7 +225,7 @@ fn a_reload_takes_over_the_level_of_the_log_and_names_what_needs_a_restart() {
 }
 
 #[test]
-fn a_request_has_one_id_in_its_problem_and_in_all_that_is_logged_of_it() {
+fn problem_and_log_share_request_id() {
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "log: {format: json}\n".to_owned();
@@ -257,7 +257,7 @@ fn logging_to(path: &Path) -> Command {
 }
 
 #[test]
-fn daemon_serves_and_stops_while_reader_of_its_log_stalls() {
+fn daemon_serves_and_stops_while_log_reader_stalls() {
     let provider = Provider::start();
     let mut watched = Watched::start(&provider);
     watched.daemon.stop();
@@ -283,7 +283,7 @@ fn daemon_serves_and_stops_while_reader_of_its_log_stalls() {
 }
 
 #[test]
-fn log_in_json_is_json_from_the_first_line() {
+fn json_log_is_json_from_first_line() {
     let provider = Provider::start();
     let mut entry = ProviderEntry::of(&provider);
     // Makes the daemon warn about the configuration.
@@ -303,7 +303,7 @@ fn log_in_json_is_json_from_the_first_line() {
 }
 
 #[test]
-fn counters_of_alerts_exist_before_the_first_event() {
+fn alert_counters_exist_before_first_event() {
     let provider = Provider::start();
     let watched = Watched::start(&provider);
     for series in [
@@ -333,7 +333,7 @@ fn names(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_dashboard_and_the_rules_ask_for_metrics_that_there_are() {
+fn dashboard_and_rules_use_existing_metrics() {
     let provider = Provider::start();
     let watched = Watched::start(&provider);
     let token = login::over_http(&watched.daemon, &provider);

@@ -29,7 +29,7 @@ const NEEDED: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn every_configuration_of_the_pages_is_taken() {
+fn every_documented_configuration_is_accepted() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let directory = daemon.directory().join("etc");
@@ -77,7 +77,7 @@ fn of_a_provider(text: &str) -> String {
 }
 
 #[test]
-fn every_call_of_infrad_is_understood() {
+fn every_documented_infrad_command_parses() {
     let (mut typed, mut named) = (0, 0);
     let program = Arguments::command();
     for page in pages() {
@@ -157,7 +157,7 @@ const SERVICE_RULES: (&str, &str) =
     ("services[].allow[]", "services: [{name: a, allow: [{provider: okta, @}]}]");
 
 #[test]
-fn the_page_on_the_configuration_has_exactly_the_keys_that_infrad_has() {
+fn configuration_page_lists_exactly_the_keys_of_infrad() {
     let mut known: BTreeSet<String> = BTreeSet::new();
     let sections: BTreeMap<&str, &str> = SECTIONS.into_iter().chain([SERVICE_RULES]).collect();
     let provider = Provider::start();
@@ -219,7 +219,7 @@ fn keys_of_the_page() -> BTreeMap<String, String> {
 const RELOADED: &str = "What is taken over without a restart";
 
 #[test]
-fn a_reload_takes_over_what_the_page_says_and_names_every_other_section() {
+fn reload_applies_documented_keys_and_names_other_sections() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let rows = Page::read("docs/configuration.md").rows();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 type Answers = fn(Misbehaviour) -> Misbehaviour;
 
 #[test]
-fn keycloak_tells_groups_by_a_mapper_and_with_their_path_they_are_others() {
+fn keycloak_groups_with_paths_are_different_groups() {
     let (provider, daemon) = configured("Keycloak", |_| {});
     let promises = |answers: Misbehaviour| {
         answers.json(Endpoint::Discovery, |metadata| {
@@ -30,7 +30,7 @@ fn keycloak_tells_groups_by_a_mapper_and_with_their_path_they_are_others() {
 }
 
 #[test]
-fn entra_is_believed_about_pkce_and_names_groups_by_their_ids() {
+fn entra_needs_assumed_pkce_and_group_ids() {
     let (provider, daemon) = configured("Microsoft Entra ID", |_| {});
     let group = "22222222-2222-2222-2222-222222222222";
     answers(&provider, as_entra, &[("groups", json!([group])), ("email_verified", json!(null))]);
@@ -50,7 +50,7 @@ fn entra_is_believed_about_pkce_and_names_groups_by_their_ids() {
 }
 
 #[test]
-fn entra_calls_no_e_mail_verified_so_that_rules_about_them_admit_nobody() {
+fn entra_email_rules_admit_no_user() {
     let (provider, daemon) = configured("Microsoft Entra ID", |entry| {
         let (_, rest) = entry.allow.split_once('\n').expect("more keys");
         entry.allow = format!("{{emailDomains: [example.com]}}\n{rest}");
@@ -60,7 +60,7 @@ fn entra_calls_no_e_mail_verified_so_that_rules_about_them_admit_nobody() {
 }
 
 #[test]
-fn google_admits_by_the_domain_of_an_e_mail_that_it_verified() {
+fn google_admits_by_verified_email_domain() {
     let (provider, daemon) = configured("Google", |_| {});
     let google = |answers: Misbehaviour| {
         answers.json(Endpoint::Discovery, |metadata| {
@@ -86,7 +86,7 @@ fn google_admits_by_the_domain_of_an_e_mail_that_it_verified() {
 }
 
 #[test]
-fn dex_tells_the_groups_of_its_connector() {
+fn dex_admits_by_connector_group() {
     let (provider, daemon) = configured("Dex", |_| {});
     let dex = |answers: Misbehaviour| {
         answers.json(Endpoint::Discovery, |metadata| {
@@ -103,7 +103,7 @@ fn dex_tells_the_groups_of_its_connector() {
 }
 
 #[test]
-fn zitadel_names_further_audiences_that_are_trusted() {
+fn zitadel_extra_audiences_must_be_trusted() {
     let (provider, daemon) = configured("Zitadel", |entry| {
         entry.allow = entry.allow.replace("{emailDomains: [example.com]}", "everyone");
     });
@@ -125,7 +125,7 @@ fn zitadel_names_further_audiences_that_are_trusted() {
 }
 
 #[test]
-fn endpoint_hosts_are_remembered_and_can_be_pinned() {
+fn endpoint_host_changes_are_reported_and_can_be_pinned() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let audit = daemon.directory().join("audit.jsonl");
@@ -174,7 +174,7 @@ fn endpoint_hosts_are_remembered_and_can_be_pinned() {
 }
 
 #[test]
-fn a_check_compares_clocks_and_asks_as_a_browser_does() {
+fn live_check_compares_clocks_and_requests_as_browser() {
     let provider = Provider::start();
     let daemon = Daemon::start_for(vec![ProviderEntry::of(&provider)], |_| {});
     let check = |code| daemon.infrad(["check", "--live"]).wait().expect(code).stdout;

@@ -27,7 +27,7 @@ fn three_renewals_fail_no_request() {
 
 #[test]
 #[ignore = "takes more than four minutes: `tests/soak/run`"]
-fn three_renewals_of_a_certificate_of_two_minutes_fail_no_request() {
+fn three_renewals_of_two_minute_certificate_fail_no_request() {
     renew_three_times(Duration::from_mins(2));
 }
 
@@ -55,7 +55,7 @@ fn ten_renewals_on_demand_fail_no_request() {
 
 #[test]
 #[ignore = "takes some minutes: `tests/soak/run`"]
-fn a_hundred_renewals_on_demand_fail_no_request() {
+fn hundred_renewals_on_demand_fail_no_request() {
     renew_on_demand(100);
 }
 
@@ -75,7 +75,7 @@ fn renew_on_demand(renewals: usize) {
 }
 
 #[test]
-fn a_hundred_replacements_of_the_certificate_files_fail_no_request() {
+fn hundred_certificate_file_changes_fail_no_request() {
     let (provider, authority) = (Provider::start(), Authority::new());
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let folder = daemon.directory().join("tls");

@@ -23,7 +23,7 @@ fn daemon(provider: &Provider) -> Daemon {
 }
 
 #[test]
-fn a_user_who_is_deactivated_at_the_certified_provider_is_signed_out_within_the_interval() {
+fn deactivated_user_is_signed_out_within_interval() {
     let Some(provider) = CertifiedProvider::start(Paths::Custom) else { return };
     let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |configuration| {
         "{revalidateEvery: 10s}".clone_into(&mut configuration.sessions);
@@ -50,7 +50,7 @@ fn a_user_who_is_deactivated_at_the_certified_provider_is_signed_out_within_the_
 }
 
 #[test]
-fn the_certified_provider_takes_its_tokens_back_after_a_logout() {
+fn logout_revokes_tokens_at_certified_provider() {
     let Some(provider) = CertifiedProvider::start(Paths::Organization) else { return };
     let daemon = Daemon::start_for(vec![provider.entry("client_secret_post")], |configuration| {
         "{revalidateEvery: 1h}".clone_into(&mut configuration.sessions);
@@ -64,7 +64,7 @@ fn the_certified_provider_takes_its_tokens_back_after_a_logout() {
 }
 
 #[test]
-fn what_was_given_is_given_back_also_by_the_daemon_that_comes_after_a_kill() {
+fn token_revocation_resumes_after_kill() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -81,7 +81,7 @@ fn what_was_given_is_given_back_also_by_the_daemon_that_comes_after_a_kill() {
 }
 
 #[test]
-fn a_new_data_key_and_a_kill_do_not_lose_what_the_provider_is_asked_with_and_it_is_nowhere_to_be_read() {
+fn refresh_tokens_survive_rotation_and_kill_encrypted() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -102,7 +102,7 @@ fn a_new_data_key_and_a_kill_do_not_lose_what_the_provider_is_asked_with_and_it_
 }
 
 #[test]
-fn without_being_asked_to_the_daemon_wants_no_refresh_token_and_reads_no_secret_between_logins() {
+fn no_refresh_token_is_requested_without_revalidation() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -113,7 +113,7 @@ fn without_being_asked_to_the_daemon_wants_no_refresh_token_and_reads_no_secret_
 }
 
 #[test]
-fn a_stop_waits_for_the_answers_that_are_under_way_and_loses_none() {
+fn stop_waits_for_pending_revalidations() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -138,7 +138,7 @@ fn a_stop_waits_for_the_answers_that_are_under_way_and_loses_none() {
 }
 
 #[test]
-fn a_provider_that_stalls_delays_nobody_of_another() {
+fn stalling_provider_does_not_delay_another() {
     let (stalling, other) = (Provider::start(), Provider::start());
     let entries = vec![ProviderEntry::of(&stalling), ProviderEntry::of(&other).named("other")];
     let daemon = Daemon::start_for(entries, |configuration| {

@@ -37,11 +37,11 @@ macro_rules! through_each_proxy {
 }
 
 through_each_proxy! {
-    a_good_token_goes_through_with_the_right_identity
-    whoever_may_not_is_refused_also_on_a_connection_that_was_good
-    forged_identity_headers_never_reach_the_service_as_ours
-    nobody_gets_through_while_the_daemon_is_away_or_another_answers
-    user_in_many_groups_reaches_the_service
+    valid_token_passes_with_correct_identity
+    unauthorized_request_is_refused_on_kept_connection
+    forged_identity_headers_never_reach_service
+    no_request_passes_if_daemon_is_down_or_impersonated
+    user_in_many_groups_reaches_service
 }
 
 /// The audience of the service behind the proxies.
@@ -70,7 +70,7 @@ fn first(reached: &[Received]) -> &Received {
     reached.first().expect("something reached the service")
 }
 
-fn a_good_token_goes_through_with_the_right_identity(kind: Kind) {
+fn valid_token_passes_with_correct_identity(kind: Kind) {
     let world = World::start();
     let Some(proxy) = world.proxy(kind, |_| {}) else { return };
     let session = world.sign_in("alice", &[GROUP, "a,b", "Größe%2Cc"]);
@@ -101,7 +101,7 @@ fn a_good_token_goes_through_with_the_right_identity(kind: Kind) {
     assert!(!first(&reached).contains(&token), "{reached:?}");
 }
 
-fn whoever_may_not_is_refused_also_on_a_connection_that_was_good(kind: Kind) {
+fn unauthorized_request_is_refused_on_kept_connection(kind: Kind) {
     let world = World::start();
     let Some(proxy) = world.proxy(kind, |_| {}) else { return };
     let session = world.sign_in("alice", &[GROUP]);
@@ -173,7 +173,7 @@ fn whoever_may_not_is_refused_also_on_a_connection_that_was_good(kind: Kind) {
     assert_eq!(others.count(), 3, "somebody came through who may not: {reached:?}");
 }
 
-fn forged_identity_headers_never_reach_the_service_as_ours(kind: Kind) {
+fn forged_identity_headers_never_reach_service(kind: Kind) {
     let world = World::start();
     let Some(proxy) = world.proxy(kind, |_| {}) else { return };
     let session = world.sign_in("alice", &[GROUP, "a,b", "Größe%2Cc"]);
@@ -207,7 +207,7 @@ fn forged_identity_headers_never_reach_the_service_as_ours(kind: Kind) {
     assert_ne!(faults(first(&reached), &session), Vec::<String>::new(), "{reached:?}");
 }
 
-fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
+fn no_request_passes_if_daemon_is_down_or_impersonated(kind: Kind) {
     let mut world = World::start();
     let Some(proxy) = world.proxy(kind, |_| {}) else { return };
     let session = world.sign_in("alice", &[GROUP]);
@@ -262,7 +262,7 @@ fn nobody_gets_through_while_the_daemon_is_away_or_another_answers(kind: Kind) {
 }
 
 /// The daemon's answer has a header of 12 kB, more than a memory page or the usual buffer.
-fn user_in_many_groups_reaches_the_service(kind: Kind) {
+fn user_in_many_groups_reaches_service(kind: Kind) {
     let world = World::start();
     let Some(proxy) = world.proxy(kind, |_| {}) else { return };
     let groups: Vec<String> =

@@ -496,41 +496,41 @@ fn fail_between_them(pace: Pace) {
 }
 
 #[test]
-fn a_root_key_in_vault_that_fails_at_a_request_leaves_everything_as_it_was() {
+fn vault_failure_at_each_request_changes_nothing() {
     fail_in_vault(Pace::Turns);
 }
 
 #[test]
 #[ignore = "takes several minutes"]
-fn a_root_key_in_vault_that_fails_in_any_way_at_any_request_leaves_everything_as_it_was() {
+fn every_vault_failure_at_each_request_changes_nothing() {
     fail_in_vault(Pace::All);
 }
 
 #[test]
-fn a_root_key_in_kms_that_fails_at_a_request_leaves_everything_as_it_was() {
+fn kms_failure_at_each_request_changes_nothing() {
     fail_in_kms(Pace::Turns);
 }
 
 #[test]
 #[ignore = "takes several minutes"]
-fn a_root_key_in_kms_that_fails_in_any_way_at_any_request_leaves_everything_as_it_was() {
+fn every_kms_failure_at_each_request_changes_nothing() {
     fail_in_kms(Pace::All);
 }
 
 #[test]
-fn a_move_between_root_keys_that_fail_at_a_request_leaves_the_old_one_or_the_new() {
+fn root_key_move_leaves_old_or_new_key_on_failure() {
     fail_between_them(Pace::Turns);
 }
 
 #[test]
 #[ignore = "takes several minutes"]
-fn a_move_between_root_keys_that_fail_in_any_way_at_any_request_leaves_the_old_one_or_the_new() {
+fn root_key_move_leaves_old_or_new_key_on_every_failure() {
     fail_between_them(Pace::All);
 }
 
 /// Takes the whole timeout of a call.
 #[test]
-fn users_do_not_wait_for_a_root_key_that_does_not_answer() {
+fn users_do_not_wait_for_stalled_root_key() {
     let faults = Arc::default();
     let Some(vault) = vault(&faults) else { return };
     let mut host = Host::new(&faults, &vault, Pace::Turns);

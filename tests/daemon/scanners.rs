@@ -64,13 +64,13 @@ fn with_a_public_authority() -> Option<Scanned> {
 }
 
 #[test]
-fn sslyze_finds_a_modern_server_with_the_daemons_own_authority() {
+fn sslyze_rates_daemon_ca_modern() {
     let scanned = with_its_own_authority();
     assert_modern(&scanned, &scanned.authority);
 }
 
 #[test]
-fn sslyze_finds_a_modern_server_with_the_operators_files_and_after_a_reload() {
+fn sslyze_rates_certificate_files_modern_after_reload() {
     let scanned = with_its_operators_files();
     assert_modern(&scanned, &scanned.authority);
     let authority = reload(&scanned);
@@ -78,7 +78,7 @@ fn sslyze_finds_a_modern_server_with_the_operators_files_and_after_a_reload() {
 }
 
 #[test]
-fn sslyze_finds_a_modern_server_with_a_public_authority() {
+fn sslyze_rates_acme_certificate_modern() {
     let Some(scanned) = with_a_public_authority() else { return };
     let found = find_with_sslyze(scanned.daemon.port(), scanned.name, &scanned.authority);
     // Pebble always signs with RSA.
@@ -91,7 +91,7 @@ fn sslyze_finds_a_modern_server_with_a_public_authority() {
 
 #[test]
 #[ignore = "a scan takes half a minute or more: `tests/soak/run`"]
-fn testssl_finds_nothing_grave_with_the_daemons_own_authority() {
+fn testssl_finds_nothing_grave_with_daemon_ca() {
     let scanned = with_its_own_authority();
     let found = find_with_testssl(scanned.daemon.port(), scanned.name, &scanned.authority);
     // Clients pin this CA and follow its rollover. It has no place to publish revocations.
@@ -101,7 +101,7 @@ fn testssl_finds_nothing_grave_with_the_daemons_own_authority() {
 
 #[test]
 #[ignore = "a scan takes half a minute or more: `tests/soak/run`"]
-fn testssl_finds_nothing_grave_with_the_operators_files_and_after_a_reload() {
+fn testssl_finds_nothing_grave_with_files_after_reload() {
     let scanned = with_its_operators_files();
     assert_nothing_grave(&scanned, &scanned.authority);
     let authority = reload(&scanned);
@@ -110,7 +110,7 @@ fn testssl_finds_nothing_grave_with_the_operators_files_and_after_a_reload() {
 
 #[test]
 #[ignore = "a scan takes half a minute or more: `tests/soak/run`"]
-fn testssl_finds_nothing_grave_with_a_public_authority() {
+fn testssl_finds_nothing_grave_with_acme_certificate() {
     let Some(scanned) = with_a_public_authority() else { return };
     assert_nothing_grave(&scanned, &scanned.authority);
 }

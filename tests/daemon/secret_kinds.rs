@@ -71,14 +71,14 @@ fn assert_logs(daemon: &Daemon, words: &[&str]) {
 }
 
 #[test]
-fn a_login_with_the_secret_in_the_configuration() {
+fn login_works_with_secret_in_configuration() {
     let provider = Provider::start();
     let daemon = sign_in(&format!("plaintext:{CLIENT_SECRET}"), &provider, "", &[], |_| {});
     daemon.wait_for_log("stands in the configuration itself");
 }
 
 #[test]
-fn a_login_with_the_secret_in_the_environment() {
+fn login_works_with_secret_in_environment() {
     let provider = Provider::start();
     sign_in("env:OKTA_CLIENT_SECRET", &provider, "", &[], |daemon| {
         daemon.set_environment("OKTA_CLIENT_SECRET", CLIENT_SECRET);
@@ -86,7 +86,7 @@ fn a_login_with_the_secret_in_the_environment() {
 }
 
 #[test]
-fn a_login_with_the_secret_in_a_file() {
+fn login_works_with_secret_in_file() {
     let provider = Provider::start();
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("secret");
@@ -95,7 +95,7 @@ fn a_login_with_the_secret_in_a_file() {
 }
 
 #[test]
-fn a_login_with_the_secret_in_kubernetes() {
+fn login_works_with_secret_in_kubernetes() {
     let (provider, cluster) = (Provider::start(), Kubernetes::start());
     cluster.put("infra-okta", "clientSecret", CLIENT_SECRET);
     let more = format!(
@@ -115,7 +115,7 @@ fn a_login_with_the_secret_in_kubernetes() {
 }
 
 #[test]
-fn a_login_with_the_secret_in_vault_which_is_rotated_and_goes_away() {
+fn login_follows_secret_rotation_and_outage_in_vault() {
     let provider = Provider::start();
     let Some(mut bao) = OpenBao::start() else { return };
     let store = |secret: &str| {
@@ -179,7 +179,7 @@ fn filled_moto() -> Option<(Moto, AccessKey)> {
 }
 
 #[test]
-fn a_login_with_the_secret_in_secrets_manager_and_an_access_key_of_the_environment() {
+fn login_works_with_secret_in_secrets_manager_and_access_key() {
     let provider = Provider::start();
     let Some((moto, key)) = filled_moto() else { return };
     let more = aws_entry(&moto, "awssecretsmanager");
@@ -191,7 +191,7 @@ fn a_login_with_the_secret_in_secrets_manager_and_an_access_key_of_the_environme
 }
 
 #[test]
-fn a_login_with_the_secret_in_parameter_store_and_a_profile() {
+fn login_works_with_secret_in_parameter_store_and_profile() {
     let provider = Provider::start();
     let Some((moto, key)) = filled_moto() else { return };
     let directory = tempfile::tempdir().expect("a directory");
@@ -210,7 +210,7 @@ fn a_login_with_the_secret_in_parameter_store_and_a_profile() {
 }
 
 #[test]
-fn a_login_with_credentials_that_a_container_or_an_instance_gives() {
+fn login_works_with_container_or_instance_credentials() {
     let provider = Provider::start();
     let Some((moto, key)) = filled_moto() else { return };
     let more = aws_entry(&moto, "awsssm");
@@ -233,7 +233,7 @@ fn a_login_with_credentials_that_a_container_or_an_instance_gives() {
 }
 
 #[test]
-fn a_login_with_the_web_identity_of_a_service_account() {
+fn login_works_with_service_account_web_identity() {
     let provider = Provider::start();
     // This moto checks no signatures, because it has no user for this role.
     let Some(moto) = Moto::start() else { return };

@@ -59,7 +59,7 @@ fn is_authenticated(answered: &Answered) -> bool {
 }
 
 #[test]
-fn a_token_for_one_audience_is_good_there_and_nowhere_else() {
+fn audience_token_is_valid_only_for_its_service() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -115,7 +115,7 @@ fn a_token_for_one_audience_is_good_there_and_nowhere_else() {
 }
 
 #[test]
-fn what_is_known_from_a_moment_ago_is_answered_as_what_is_looked_up() {
+fn cached_and_uncached_answers_are_identical() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -148,7 +148,7 @@ fn what_is_known_from_a_moment_ago_is_answered_as_what_is_looked_up() {
 }
 
 #[test]
-fn a_session_token_is_good_only_where_the_operator_says_so() {
+fn session_token_is_accepted_only_by_configured_service() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -162,7 +162,7 @@ fn a_session_token_is_good_only_where_the_operator_says_so() {
 }
 
 #[test]
-fn tokens_that_are_not_active_are_all_answered_alike() {
+fn inactive_tokens_are_answered_alike() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -195,7 +195,7 @@ fn tokens_that_are_not_active_are_all_answered_alike() {
 }
 
 #[test]
-fn only_a_service_with_its_credential_may_introspect() {
+fn introspection_requires_service_credential() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -242,7 +242,7 @@ fn only_a_service_with_its_credential_may_introspect() {
 }
 
 #[test]
-fn a_credential_is_replaced_without_a_restart_and_goes_on_while_its_file_is_away() {
+fn service_credential_is_replaced_without_restart() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -274,7 +274,7 @@ fn a_credential_is_replaced_without_a_restart_and_goes_on_while_its_file_is_away
 }
 
 #[test]
-fn a_credential_that_cannot_be_read_is_an_outage_for_which_no_api_server_waits() {
+fn unreadable_credential_is_outage_without_api_server_wait() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);
     std::fs::remove_file(daemon.directory().join("service-credential")).expect("a file of the test");
@@ -288,7 +288,7 @@ fn a_credential_that_cannot_be_read_is_an_outage_for_which_no_api_server_waits()
 }
 
 #[test]
-fn whom_the_rules_do_not_admit_gets_no_token_and_is_let_in_nowhere() {
+fn user_not_admitted_by_rules_gets_no_token_or_access() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -314,7 +314,7 @@ fn whom_the_rules_do_not_admit_gets_no_token_and_is_let_in_nowhere() {
 }
 
 #[test]
-fn a_proxy_is_told_who_it_is_in_headers_that_nobody_can_forge() {
+fn verify_returns_identity_in_unforgeable_headers() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -376,7 +376,7 @@ fn a_proxy_is_told_who_it_is_in_headers_that_nobody_can_forge() {
 }
 
 #[test]
-fn an_api_server_is_told_names_with_a_prefix_and_none_of_its_own() {
+fn token_review_prefixes_names_and_groups() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -446,7 +446,7 @@ fn an_api_server_is_told_names_with_a_prefix_and_none_of_its_own() {
 }
 
 #[test]
-fn an_ended_session_takes_its_tokens_along_at_once_and_also_after_a_kill() {
+fn revoked_session_invalidates_its_tokens_also_after_kill() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);
     let api = daemon.api();
@@ -476,7 +476,7 @@ fn an_ended_session_takes_its_tokens_along_at_once_and_also_after_a_kill() {
 }
 
 #[test]
-fn a_session_has_so_many_tokens_and_no_more() {
+fn audience_tokens_per_session_are_limited() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -501,7 +501,7 @@ impl Drop for OnDrop<'_> {
 }
 
 #[test]
-fn an_ended_session_is_refused_on_every_path_within_a_second_while_thousands_are_answered() {
+fn revoked_session_is_refused_on_every_path_under_load() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();

@@ -34,7 +34,7 @@ fn ids(listed: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_user_sees_the_own_sessions_and_nobody_elses() {
+fn user_sees_only_own_sessions() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
@@ -79,7 +79,7 @@ fn a_user_sees_the_own_sessions_and_nobody_elses() {
 }
 
 #[test]
-fn an_ended_session_is_refused_at_once_on_a_connection_that_is_open() {
+fn revoked_session_is_refused_on_open_connection() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let (mine, lost) = (sign_in(&daemon, &provider, "alice", &[]), sign_in(&daemon, &provider, "alice", &[]));
@@ -95,7 +95,7 @@ fn an_ended_session_is_refused_at_once_on_a_connection_that_is_open() {
 }
 
 #[test]
-fn an_administrator_sees_and_ends_the_sessions_of_others_and_that_is_audited() {
+fn administrator_revokes_sessions_of_users_with_audit_event() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(&provider)], |_| {});
     let audit = daemon.directory().join("audit.jsonl");
@@ -125,7 +125,7 @@ fn an_administrator_sees_and_ends_the_sessions_of_others_and_that_is_audited() {
 }
 
 #[test]
-fn two_who_end_the_same_session_end_it_once() {
+fn concurrent_revocations_revoke_session_once() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let (mine, lost) = (sign_in(&daemon, &provider, "alice", &[]), sign_in(&daemon, &provider, "alice", &[]));
@@ -140,7 +140,7 @@ fn two_who_end_the_same_session_end_it_once() {
 }
 
 #[test]
-fn an_operator_sees_and_ends_sessions_without_a_token() {
+fn operator_lists_and_revokes_sessions_without_token() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);
     let alice = sign_in(&daemon, &provider, "alice", &[]);
@@ -173,7 +173,7 @@ fn an_operator_sees_and_ends_sessions_without_a_token() {
 }
 
 #[test]
-fn administrators_of_a_provider_that_there_is_not_are_a_fault_of_the_configuration() {
+fn check_rejects_invalid_administrator_rules() {
     let provider = Provider::start();
     for (admins, telling) in [
         ("admins: [{provider: octa, groups: [a]}]", "admins[0].provider"),

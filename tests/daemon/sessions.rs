@@ -17,7 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 #[test]
-fn a_token_tells_whose_it_is_and_until_when() {
+fn session_token_returns_user_and_expiry() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -39,7 +39,7 @@ fn a_token_tells_whose_it_is_and_until_when() {
 }
 
 #[test]
-fn whoever_holds_no_good_token_learns_nothing() {
+fn invalid_token_reveals_nothing() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let api = daemon.api();
@@ -61,7 +61,7 @@ fn whoever_holds_no_good_token_learns_nothing() {
 }
 
 #[test]
-fn a_token_in_a_url_is_refused() {
+fn token_in_url_is_refused() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -73,7 +73,7 @@ fn a_token_in_a_url_is_refused() {
 }
 
 #[test]
-fn a_logout_counts_at_once_on_connections_that_are_open() {
+fn logout_takes_effect_on_open_connections() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -90,7 +90,7 @@ fn a_logout_counts_at_once_on_connections_that_are_open() {
 }
 
 #[test]
-fn a_logout_proof_is_answered_alike_and_ends_only_its_session() {
+fn logout_proof_revokes_only_its_session() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let api = daemon.api();
@@ -111,7 +111,7 @@ fn a_logout_proof_is_answered_alike_and_ends_only_its_session() {
 }
 
 #[test]
-fn one_session_too_many_ends_the_oldest_of_its_user() {
+fn excess_session_evicts_oldest_of_user() {
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
         configuration.sessions = "{maxPerUser: 2}".to_owned();
@@ -122,7 +122,7 @@ fn one_session_too_many_ends_the_oldest_of_its_user() {
 }
 
 #[test]
-fn sessions_and_their_endings_survive_a_kill() {
+fn sessions_and_revocations_survive_kill() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let (kept, ended) = (login::over_http(&daemon, &provider), login::over_http(&daemon, &provider));
@@ -136,7 +136,7 @@ fn sessions_and_their_endings_survive_a_kill() {
 }
 
 #[test]
-fn nothing_usable_is_left_in_log_or_files() {
+fn log_and_files_reveal_no_secret() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -159,7 +159,7 @@ fn nothing_usable_is_left_in_log_or_files() {
 }
 
 #[test]
-fn a_second_daemon_on_the_same_directory_refuses_and_names_the_first() {
+fn second_daemon_on_same_directory_names_first_and_exits() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -169,7 +169,7 @@ fn a_second_daemon_on_the_same_directory_refuses_and_names_the_first() {
 }
 
 #[test]
-fn a_daemon_told_to_stop_stops_in_order() {
+fn daemon_stops_cleanly_on_sigterm() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
@@ -179,7 +179,7 @@ fn a_daemon_told_to_stop_stops_in_order() {
 }
 
 #[test]
-fn its_memory_is_not_dumped() {
+fn daemon_disables_core_dumps() {
     // A program started from here would inherit a limit that allows core dumps.
     let maximum = getrlimit(Resource::Core).maximum;
     setrlimit(Resource::Core, Rlimit { current: maximum, maximum })
@@ -200,7 +200,7 @@ fn its_memory_is_not_dumped() {
 }
 
 #[test]
-fn its_memory_is_locked_where_it_may_be_and_a_warning_given_where_not() {
+fn daemon_locks_memory_or_logs_warning() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     let status =
@@ -216,7 +216,7 @@ fn its_memory_is_locked_where_it_may_be_and_a_warning_given_where_not() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_what_is_under_way() {
+fn second_signal_stops_without_waiting() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let origin = daemon.parsed_origin();
@@ -231,7 +231,7 @@ fn a_second_signal_does_not_wait_for_what_is_under_way() {
 }
 
 #[test]
-fn sessions_of_a_provider_that_left_the_configuration_end_at_start() {
+fn sessions_of_removed_provider_are_revoked_at_start() {
     let (staying, leaving) = (Provider::start(), Provider::start());
     let entries = vec![ProviderEntry::of(&leaving), ProviderEntry::of(&staying).named("other")];
     let mut daemon = Daemon::start_for(entries, |_| {});
@@ -244,7 +244,7 @@ fn sessions_of_a_provider_that_left_the_configuration_end_at_start() {
 }
 
 #[test]
-fn another_root_key_is_told_and_loses_nothing() {
+fn wrong_root_key_is_reported_and_loses_nothing() {
     let provider = Provider::start();
     let other = Daemon::start(&provider);
     let (mut daemon, token) = stopped_with_a_session(&provider);
@@ -258,7 +258,7 @@ fn another_root_key_is_told_and_loses_nothing() {
 }
 
 #[test]
-fn a_lost_root_key_is_told_and_never_made_anew() {
+fn lost_root_key_is_reported_and_not_recreated() {
     let provider = Provider::start();
     let (mut daemon, token) = stopped_with_a_session(&provider);
     let (key, kept) = (daemon.root_key(), daemon.directory().join("kept.key"));
@@ -271,7 +271,7 @@ fn a_lost_root_key_is_told_and_never_made_anew() {
 }
 
 #[test]
-fn a_root_key_that_others_can_read_is_told() {
+fn root_key_readable_by_others_is_refused() {
     let provider = Provider::start();
     let (mut daemon, token) = stopped_with_a_session(&provider);
     let key = daemon.root_key();
@@ -285,7 +285,7 @@ fn a_root_key_that_others_can_read_is_told() {
 }
 
 #[test]
-fn a_plain_database_is_told_and_left_alone() {
+fn plain_database_is_refused_and_left_unchanged() {
     let provider = Provider::start();
     let (mut daemon, token) = stopped_with_a_session(&provider);
     let database = database_of(&daemon);

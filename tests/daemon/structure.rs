@@ -28,7 +28,7 @@ const RANKS: &[&[&str]] = &[
 const LONGEST_FILE: usize = 400;
 
 #[test]
-fn rooms_of_the_daemon_use_only_rooms_below_them() {
+fn daemon_rooms_use_only_rooms_below_them() {
     let files = rust_files("daemon/src");
     assert!(files.len() > 10, "the daemon's files are not where they were");
     let faults: Vec<String> = files.iter().flat_map(|(path, text)| rank_faults(path, text)).collect();
@@ -47,7 +47,7 @@ fn rooms_are_doors_and_folders_and_files_tell_one_story() {
 
 /// The compiler ignores a file that no `mod` names, so its tests would never run.
 #[test]
-fn every_file_of_a_test_program_is_part_of_it() {
+fn every_test_file_is_part_of_its_program() {
     for folder in ["tests/cli", "tests/daemon", "tests/hostile", "tests/packages"] {
         let files = rust_files(folder);
         let (_, main) =
@@ -63,7 +63,7 @@ fn every_file_of_a_test_program_is_part_of_it() {
 }
 
 #[test]
-fn a_use_of_a_room_above_or_beside_is_found() {
+fn rank_check_finds_use_of_room_above_or_beside() {
     for (path, text) in [
         ("store/sessions.rs", "use crate::sessions::Sessions;"),
         ("store.rs", "fn f() { crate::api::router(); }"),
@@ -79,7 +79,7 @@ fn a_use_of_a_room_above_or_beside_is_found() {
 }
 
 #[test]
-fn a_use_of_a_room_below_or_of_the_own_room_is_not() {
+fn rank_check_allows_use_of_room_below_or_own_room() {
     for (path, text) in [
         ("api/logins.rs", "use crate::sessions::{LoginRefusal, Sessions};\nuse super::problem::Problem;"),
         ("commands/serve.rs", "use crate::assembly::Daemon;\nuse crate::commands::Context;"),
@@ -96,7 +96,7 @@ fn a_use_of_a_room_below_or_of_the_own_room_is_not() {
 }
 
 #[test]
-fn a_file_out_of_shape_is_found() {
+fn shape_check_finds_violations() {
     let long = format!("//! Long.\n{}", "\n".repeat(LONGEST_FILE));
     for (path, text) in [
         ("store/mod.rs", "//! A door in the wrong place."),

@@ -31,7 +31,7 @@ fn run<const N: usize>(daemon: &Daemon, arguments: [&str; N], code: i32) -> Ran 
 }
 
 #[test]
-fn check() {
+fn check_matches_transcript() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let mut transcript = transcript_of(&provider, &daemon);
@@ -68,7 +68,7 @@ fn check() {
 }
 
 #[test]
-fn check_names_a_secret_that_cannot_be_used() {
+fn check_names_unusable_secret() {
     let provider = Provider::start();
     let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let configuration = std::fs::read_to_string(daemon.configuration_file()).expect("the configuration");
@@ -90,7 +90,7 @@ fn check_names_a_secret_that_cannot_be_used() {
 }
 
 #[test]
-fn serve_and_fingerprint() {
+fn serve_and_fingerprint_match_transcript() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let mut transcript = transcript_of(&provider, &daemon);
@@ -120,7 +120,7 @@ fn serve_and_fingerprint() {
 }
 
 #[test]
-fn keys_and_backups() {
+fn keys_and_backups_match_transcript() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let mut transcript = transcript_of(&provider, &daemon);
@@ -183,7 +183,7 @@ fn told<const N: usize>(daemon: &Daemon, arguments: [&str; N], input: &str, code
 }
 
 #[test]
-fn help() {
+fn help_matches_transcript() {
     let provider = Provider::start();
     let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let mut transcript = transcript_of(&provider, &daemon);

@@ -14,7 +14,7 @@ const OPEN: [&str; 5] =
     ["/v1/server", "/v1/verify/{service}", "/v1/verify/{service}/{*rest}", "/healthz", "/readyz"];
 
 #[test]
-fn no_page_asks_the_daemon_anything_and_no_answer_leaves_anything_in_a_browser() {
+fn web_pages_are_refused_and_leave_no_browser_state() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let credential = credential_in(daemon.directory());

@@ -75,7 +75,7 @@ fn global_options_are_accepted_before_subcommands() {
 
 /// Shells split what completes them at colons: what comes after one was a program to run, once.
 #[test]
-fn names_of_values_have_no_colon() {
+fn value_names_contain_no_colon() {
     fn check(command: &clap::Command) {
         for argument in command.get_arguments() {
             let names = argument.get_value_names().unwrap_or_default();
