@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-pub use place::Place;
+pub use place::is_public;
 
 /// A list of addresses and networks, such as those of trusted proxies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

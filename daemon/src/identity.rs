@@ -23,6 +23,7 @@ mod refresh;
 mod refused_codes;
 mod settings;
 mod signing_keys;
+mod unusable;
 mod user_info;
 
 use std::net::IpAddr;
@@ -104,8 +105,7 @@ impl Provider {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
         // The development provider alone is reached without HTTPS, and is on this machine.
-        let issuer = Url::parse(&settings.issuer).ok();
-        let guard = issuer.filter(|_| !settings.development).and_then(|issuer| Guard::of(&issuer));
+        let guard = (!settings.development).then(|| Guard::trusting(endpoints::hosts_of_operator(&settings)));
         let outbound = Outbound::guarded(settings.authorities.clone(), LIMITS, guard.clone())
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
         Ok(Self {

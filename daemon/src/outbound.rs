@@ -5,6 +5,7 @@ mod aws;
 mod guard;
 mod vault;
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use infra_shared::http::{self, BodyError, NoClient, Proxies, Proxy, Route, Trust, Untrusted};
@@ -314,28 +315,13 @@ fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
+        // Also TLS without its end (RFC 8446 §6.1): what came may have been cut by anybody on the way.
+        if cause.downcast_ref::<std::io::Error>().is_some_and(|it| it.kind() == ErrorKind::UnexpectedEof) {
+            return "the connection ended before the answer was complete".to_owned();
+        }
     }
     if std::ptr::addr_eq(cause, error) { "the request failed".to_owned() } else { cause.to_string() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_that_really_passed_is_reported() {
-        let address = "https://k8s.test/api".parse().expect("an address");
-        let peer = Peer::of(&address, Route::Direct).expect("a peer");
-        let begun = Instant::now().checked_sub(Duration::from_secs(6)).expect("a moment ago");
-        assert_eq!(peer.too_slow(begun).to_string(), "k8s.test did not answer within 6 s");
-    }
-
-    #[test]
-    fn proxy_that_cannot_be_used_fails_before_anything_is_sent() {
-        let address = "https://okta.test/".parse().expect("an address");
-        let barred = infra_shared::http::ProxyError::Malformed { variable: "HTTPS_PROXY" };
-        let error = Peer::of(&address, Route::Barred(barred)).err().expect("no way");
-        assert!(!error.may_have_asked());
-        assert_eq!(error.to_string(), "okta.test cannot be reached: HTTPS_PROXY holds no address of a proxy");
-    }
-}
+mod tests;

@@ -273,6 +273,21 @@ fn expired_id_token_is_rejected() {
 }
 
 #[test]
+fn clocks_that_differ_are_named_to_user_and_operator() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    provider.misbehave(Misbehaviour::default().id_token(|draft| {
+        let later = draft.claims["iat"].as_i64().expect("seconds") + 7200;
+        draft.set_claim("iat", json!(later));
+        draft.set_claim("exp", json!(later + 300));
+    }));
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let refused = login::call(&alice, &daemon).browser(&browser).run().expect(6);
+    refused.telling(&["the identity provider differ too much: an operator has to set them"]);
+    daemon.wait_for_log("s behind the provider's");
+}
+
+#[test]
 fn unsigned_id_token_is_rejected() {
     for none in ["none", "None", "NONE"] {
         refuses(Misbehaviour::default().signed(move |signed| {

@@ -136,14 +136,14 @@ fn endpoint_host_changes_are_reported_and_can_be_pinned() {
     assert!(!check(&daemon).contains("they changed"), "nothing changed yet");
 
     provider.misbehave(Misbehaviour::default().json(Endpoint::Discovery, |metadata| {
-        metadata["revocation_endpoint"] = json!("https://localhost:9/revoke");
+        metadata["revocation_endpoint"] = json!("https://127.0.0.1:9/revoke");
     }));
     daemon.stop();
     daemon.start_again();
     login::over_http(&daemon, &provider);
     daemon.wait_for_log("the provider's endpoints are at other hosts than before");
     let checked = check(&daemon);
-    assert!(checked.contains("they changed on ") && checked.contains(" to localhost:9"), "{checked}");
+    assert!(checked.contains("they changed on ") && checked.contains(" to 127.0.0.1:9"), "{checked}");
     daemon.stop();
     let audited = std::fs::read_to_string(&audit).expect("a log");
     let changes: Vec<Value> = audited
@@ -152,7 +152,7 @@ fn endpoint_host_changes_are_reported_and_can_be_pinned() {
         .filter(|line: &Value| line["event"] == "endpoints_changed")
         .collect();
     assert_eq!(changes.len(), 1, "{audited}");
-    assert!(changes[0]["change"].as_str().is_some_and(|it| it.ends_with(" to localhost:9")), "{audited}");
+    assert!(changes[0]["change"].as_str().is_some_and(|it| it.ends_with(" to 127.0.0.1:9")), "{audited}");
 
     // With `endpointHosts` empty, only the issuer's own host is allowed.
     daemon.change(|configuration| {
@@ -162,15 +162,15 @@ fn endpoint_host_changes_are_reported_and_can_be_pinned() {
     let body = json!({"provider": "okta", "redirectURI": redirect_uri(&daemon), "state": "s".repeat(43),
                       "codeChallenge": "c".repeat(43)});
     assert_eq!(daemon.api().post("/v1/logins", &body).status, 502);
-    daemon.wait_for_log("revocation_endpoint is at localhost:9, which is neither the issuer's host nor in");
+    daemon.wait_for_log("revocation_endpoint is at 127.0.0.1:9, which is neither the issuer's host nor in");
     daemon.change(|configuration| {
-        configuration.providers[0].allow = "everyone\n    endpointHosts: [\"localhost:9\"]".to_owned();
+        configuration.providers[0].allow = "everyone\n    endpointHosts: [\"127.0.0.1:9\"]".to_owned();
     });
     daemon.stop();
     daemon.start_again();
     login::over_http(&daemon, &provider);
     let checked = check(&daemon);
-    assert!(checked.contains("localhost:9") && !checked.contains("they changed"), "{checked}");
+    assert!(checked.contains("127.0.0.1:9") && !checked.contains("they changed"), "{checked}");
 }
 
 #[test]

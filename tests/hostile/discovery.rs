@@ -52,6 +52,7 @@ fn metadata_with_wrong_issuer_or_endpoints_starts_no_login() {
         member("DS-16 metadata service", internal, "token_endpoint", json!("https://169.254.169.254/token")),
         member("DS-16 as an integer", internal, "token_endpoint", json!("https://2852039166/token")),
         member("DS-16 in hexadecimal", internal, "jwks_uri", json!("https://0xa9fea9fe/keys")),
+        member("DS-16 this machine", internal, "token_endpoint", json!("https://localhost:9/token")),
         member("DS-16 private", internal, "userinfo_endpoint", json!("https://10.0.0.1/userinfo")),
         member("DS-16 private, short", internal, "revocation_endpoint", json!("https://10.1/revoke")),
         member("DS-16 mapped", internal, "token_endpoint", json!("https://[::ffff:10.0.0.1]/token")),

@@ -112,7 +112,9 @@ impl IntoResponse for Refusal {
         }
         if let Some(wait) = self.retry_after {
             // RFC 7009 §2.2.1: what could not be stored is to be asked for again. RFC 6585 §4.
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            // Rounded up: a second too early, the answer would be the same.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         response
     }
@@ -332,6 +334,19 @@ fn title(code: ProblemCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        for (milliseconds, seconds) in [(0, "1"), (300, "1"), (1000, "1"), (39_001, "40"), (60_000, "60")] {
+            let wait = Duration::from_millis(milliseconds);
+            let response = Refusal::too_many(wait, TOO_MANY_LOGINS).into_response();
+            assert_eq!(
+                response.headers().get(header::RETRY_AFTER).expect("a header"),
+                seconds,
+                "{milliseconds}"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn what_took_too_long_is_a_problem_like_any_other() {

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use super::endpoints::Endpoints;
+use super::unusable::{self, Unusable};
 use super::{
     ClientAuthentication, IdentityError, OFFLINE_ACCESS, ProviderSettings, authorization_url, json,
     unavailable,
@@ -62,9 +63,9 @@ struct Known {
 
 /// Why there are no metadata, for those who waited for the same fetch.
 #[derive(Clone)]
-struct Failure {
-    reason: String,
-    is_lasting: bool,
+enum Failure {
+    Passing(String),
+    Lasting(Unusable),
 }
 
 impl Discovery {
@@ -106,12 +107,12 @@ impl Discovery {
                 Ok(metadata)
             }
             Err(error) => {
-                let is_lasting = matches!(error, IdentityError::Unusable(_));
-                let reason = match &error {
-                    IdentityError::Unavailable(reason) | IdentityError::Unusable(reason) => reason.clone(),
-                    error => error.to_string(),
+                let failure = match &error {
+                    IdentityError::Unusable(unusable) => Failure::Lasting(unusable.clone()),
+                    IdentityError::Unavailable(reason) => Failure::Passing(reason.clone()),
+                    error => Failure::Passing(error.to_string()),
                 };
-                known.failure = Some((Failure { reason, is_lasting }, Instant::now()));
+                known.failure = Some((failure, Instant::now()));
                 let usable = known.usable(now);
                 if usable.is_some() {
                     tracing::warn!(provider = settings.name, %error, "the provider's metadata could not be renewed");
@@ -123,8 +124,11 @@ impl Discovery {
 }
 
 impl From<Failure> for IdentityError {
-    fn from(Failure { reason, is_lasting }: Failure) -> Self {
-        if is_lasting { Self::Unusable(reason) } else { Self::Unavailable(reason) }
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Passing(reason) => Self::Unavailable(reason),
+            Failure::Lasting(unusable) => Self::Unusable(unusable),
+        }
     }
 }
 
@@ -143,16 +147,16 @@ pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) ->
 
 async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metadata, IdentityError> {
     let answer = ask(outbound, settings).await?;
-    let unusable = |reason: &str| IdentityError::Unusable(format!("discovery: {reason}"));
+    let elsewhere = |reason: String| Unusable::new(reason, unusable::COMPARE_ISSUER);
     match answer.status {
         200 if json::is_json(answer.content_type.as_deref()) => {}
         status @ (408 | 429 | 500..) => {
             return Err(IdentityError::Unavailable(format!("discovery: status {status} or not JSON")));
         }
-        status => return Err(unusable(&format!("status {status} or not JSON"))),
+        status => return Err(elsewhere(format!("discovery: status {status} or not JSON")).into()),
     }
-    let document = json::object(&answer.body).ok_or_else(|| unusable("malformed"))?;
-    read(&document, settings).map_err(|reason| unusable(&reason))
+    let document = json::object(&answer.body).ok_or_else(|| elsewhere("discovery: malformed".to_owned()))?;
+    read(&document, settings).map_err(|unusable| unusable.within("discovery").into())
 }
 
 /// Asks for the metadata, whatever comes back.
@@ -163,44 +167,47 @@ pub(super) async fn ask(outbound: &Outbound, settings: &ProviderSettings) -> Res
     Ok(outbound.get(&url, Authorization::None, MAX_BYTES).await?)
 }
 
-/// Reads a metadata document; the reason where it cannot be used.
-pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, String> {
+/// Reads a metadata document; why it cannot be used, otherwise.
+pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, Unusable> {
     // Discovery §4.3: exactly the issuer that was asked for. Anything else is another issuer's document.
     if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
-        let said = match document.get("issuer") {
-            None | Some(Value::Null) => "none".to_owned(),
-            Some(Value::String(text)) => format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)),
-            Some(_) => "something that is no text".to_owned(),
+        let (said, advice) = match document.get("issuer") {
+            None | Some(Value::Null) => ("none".to_owned(), unusable::COMPARE_ISSUER),
+            Some(Value::String(text)) => {
+                (format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)), unusable::TAKE_ISSUER_OVER)
+            }
+            Some(_) => ("something that is no text".to_owned(), unusable::COMPARE_ISSUER),
         };
-        return Err(format!("issuer differs: configured `{}`, the provider says {said}", settings.issuer));
+        let reason = format!("issuer differs: configured `{}`, the provider says {said}", settings.issuer);
+        return Err(Unusable::new(reason, advice));
     }
-    read_of_issuer(document, settings).map_err(ToOwned::to_owned)
+    read_of_issuer(document, settings)
 }
 
 /// The rest of it.
-fn read_of_issuer(
-    document: &Map<String, Value>,
-    settings: &ProviderSettings,
-) -> Result<Metadata, &'static str> {
+fn read_of_issuer(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, Unusable> {
+    let wrong = |reason| Unusable::new(reason, unusable::CORRECT_METADATA);
     let endpoint = |name: &'static str| match document.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => endpoint(text, settings.development).map(Some),
-        Some(_) => Err("an endpoint is not text"),
+        Some(Value::String(text)) => endpoint(text, settings.development).map(Some).map_err(wrong),
+        Some(_) => Err(wrong("an endpoint is not text")),
     };
-    let required = |name, missing| endpoint(name)?.ok_or(missing);
+    let required = |name, missing| endpoint(name)?.ok_or_else(|| wrong(missing));
 
     let authorization_endpoint = required("authorization_endpoint", "no authorization_endpoint")?;
     if !authorization_url::leaves_parameters_to_us(&authorization_endpoint) {
-        return Err("authorization_endpoint sets parameters of the login");
+        return Err(wrong("authorization_endpoint sets parameters of the login"));
     }
     if !strings(document, "response_types_supported").contains(&"code") {
-        return Err("no response type `code`");
+        return Err(Unusable::new("no response type `code`", unusable::OFFER_CODES));
     }
     // RFC 9700 §2.1.1: a provider that does not promise PKCE may ignore it, unless its operator is known to say otherwise. What
     // it does say of it counts in any case.
-    let is_assumed = settings.assumes_pkce && !document.contains_key(PKCE_METHODS);
+    let is_silent = !document.contains_key(PKCE_METHODS);
+    let is_assumed = settings.assumes_pkce && is_silent;
     if !is_assumed && !strings(document, PKCE_METHODS).contains(&"S256") {
-        return Err("no PKCE with S256");
+        let advice = if is_silent { unusable::ASSUME_PKCE } else { unusable::OFFER_PKCE };
+        return Err(Unusable::new("no PKCE with S256", advice));
     }
     let authentication = match settings.client_authentication {
         ClientAuthentication::ClientSecretBasic => "client_secret_basic",
@@ -211,7 +218,8 @@ fn read_of_issuer(
     let is_offered =
         methods.contains(&authentication) || (methods.is_empty() && authentication == "client_secret_basic");
     if !is_offered {
-        return Err("the configured clientAuthentication is not offered");
+        let advice = unusable::advice_on_authentication(settings.client_authentication, &methods);
+        return Err(Unusable::new("the configured clientAuthentication is not offered", advice));
     }
     Ok(Metadata {
         authorization_endpoint,
@@ -286,7 +294,7 @@ mod tests {
     }
 
     fn read_value(document: &Value, settings: &ProviderSettings) -> Result<Metadata, String> {
-        read(document.as_object().expect("an object"), settings)
+        read(document.as_object().expect("an object"), settings).map_err(|unusable| unusable.reason)
     }
 
     #[test]

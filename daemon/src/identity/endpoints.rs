@@ -1,6 +1,6 @@
 //! Where a provider's endpoints may be: code and client secret are sent there, so that metadata alone cannot choose it.
 //!
-//! An address that is not public is refused unless the issuer is at such a place, hosts can be pinned by the
+//! An address that is not public is refused unless the configuration names that very host, hosts can be pinned by the
 //! configuration, and a change is logged and audited.
 
 use std::collections::BTreeSet;
@@ -9,9 +9,10 @@ use std::fmt::Write;
 use infra_shared::plain_url;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
-use url::Url;
+use url::{Host, Url};
 
 use super::discovery::Metadata;
+use super::unusable::{self, Unusable};
 use super::{IdentityError, ProviderSettings};
 use crate::audit::{Audit, Event};
 use crate::outbound::{Guard, Outbound};
@@ -27,6 +28,19 @@ pub fn is_endpoint_host(text: &str) -> bool {
 fn host_and_port(url: &Url) -> Option<String> {
     let host = url.host_str().filter(|host| !host.is_empty())?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+/// Whether an endpoint is at the issuer's own host and port.
+fn is_at_issuer(endpoint: &Url, issuer: &str) -> bool {
+    let issuer = Url::parse(issuer).ok().and_then(|issuer| host_and_port(&issuer));
+    issuer.is_some() && issuer == host_and_port(endpoint)
+}
+
+/// The hosts that the configuration names: the issuer's and those of `endpointHosts`.
+pub(super) fn hosts_of_operator(settings: &ProviderSettings) -> Vec<Host<String>> {
+    let host = |url: &str| Some(Url::parse(url).ok()?.host()?.to_owned());
+    let pinned = settings.endpoint_hosts.iter().flatten().map(|pinned| format!("https://{pinned}/"));
+    std::iter::once(settings.issuer.clone()).chain(pinned).filter_map(|url| host(&url)).collect()
 }
 
 /// What `now` has other than `before`, for people: `token_endpoint from a.example to b.example`.
@@ -101,16 +115,15 @@ impl Endpoints {
         settings: &ProviderSettings,
         outbound: &Outbound,
     ) -> Result<(), IdentityError> {
-        let unusable = |reason: String| IdentityError::Unusable(format!("discovery: {reason}"));
-        let issuer = Url::parse(&settings.issuer).ok();
-        let issuer_host = issuer.as_ref().and_then(Url::host);
+        let unusable = |reason: String| Unusable::new(reason, unusable::PIN_HOST).within("discovery");
         for (name, url) in metadata.endpoints() {
             let host = host_and_port(url).unwrap_or_default();
             let is_pinned = settings.endpoint_hosts.as_ref().is_none_or(|pinned| pinned.contains(&host));
-            if !is_pinned && url.host() != issuer_host {
+            if !is_pinned && !is_at_issuer(url, &settings.issuer) {
                 return Err(unusable(format!(
                     "{name} is at {host}, which is neither the issuer's host nor in `endpointHosts`"
-                )));
+                ))
+                .into());
             }
             if let Some(guard) = &self.guard {
                 let admitted = guard.admit(url, outbound.is_direct(url)).await;
@@ -192,6 +205,30 @@ mod tests {
         ] {
             assert!(!is_endpoint_host(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn issuers_host_needs_no_pin_at_its_own_port_only() {
+        for (endpoint, issuer, is_own) in [
+            ("https://a.test/token", "https://a.test", true),
+            ("https://a.test:443/token", "https://a.test/tenant", true),
+            ("https://a.test:8443/token", "https://a.test:8443", true),
+            ("https://a.test:8443/token", "https://a.test", false),
+            ("https://a.test/token", "https://a.test:8443", false),
+            ("https://b.test/token", "https://a.test", false),
+        ] {
+            let url = endpoint.parse().expect("a URL");
+            assert_eq!(is_at_issuer(&url, issuer), is_own, "{endpoint} {issuer}");
+        }
+    }
+
+    #[test]
+    fn operator_names_the_issuers_host_and_the_pinned_ones() {
+        let mut settings = ProviderSettings::unreachable();
+        assert_eq!(hosts_of_operator(&settings), [Host::parse("okta.test").expect("a host")]);
+        settings.endpoint_hosts = Some(vec!["keys.test:8443".to_owned(), "[::1]".to_owned()]);
+        let expected = ["okta.test", "keys.test", "[::1]"].map(|host| Host::parse(host).expect("a host"));
+        assert_eq!(hosts_of_operator(&settings), expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::TooManyGroups;
 use super::id_token::{self, IDTokenError};
+use super::unusable::{self, Unusable};
 use crate::outbound::OutboundError;
 use crate::secrets::ReadError;
 
@@ -24,7 +25,7 @@ pub enum IdentityError {
     Unavailable(String),
     /// The provider answers, and not as is needed: an operator has to change something here or there.
     #[error("provider unusable: {0}")]
-    Unusable(String),
+    Unusable(#[from] Unusable),
     /// One caller has as many exchanges waiting as it may have.
     #[error("too many exchanges are waiting")]
     TooManyWait,
@@ -54,8 +55,9 @@ pub enum IdentityError {
 impl From<OutboundError> for IdentityError {
     fn from(error: OutboundError) -> Self {
         match error {
-            OutboundError::TooLarge { .. } | OutboundError::Untrusted { .. } => {
-                Self::Unusable(error.to_string())
+            OutboundError::TooLarge { .. } => Unusable::new(error.to_string(), unusable::TOO_LARGE).into(),
+            OutboundError::Untrusted { ref cause, .. } => {
+                Unusable::new(error.to_string(), unusable::advice_on_trust(cause)).into()
             }
             OutboundError::Unreachable { .. } | OutboundError::TooSlow { .. } => {
                 Self::Unavailable(error.to_string())
@@ -90,11 +92,17 @@ pub(super) fn of_id_token(error: IDTokenError, token: &SecretString, now: Timest
     }
 }
 
-/// When a token says that it was issued and expires, beside the time here. `None` if it does not say so.
+/// When a token says that it was issued and expires, beside the time here. `None` if it does not say so, or if that is no
+/// fault of a clock.
 fn times(claims: &Map<String, Value>, now: Timestamp) -> Option<String> {
     let time = |name| Timestamp::from_second(id_token::seconds(claims, name)?).ok();
     let (issued_at, expires_at) = (time("iat")?, time("exp")?);
-    let seconds = now.as_second() - issued_at.as_second();
+    // A token that counts from later on is of a provider whose clock says at least that.
+    let theirs = time("nbf").map_or(issued_at, |not_before| not_before.max(issued_at));
+    let seconds = now.as_second() - theirs.as_second();
+    if seconds.abs() <= id_token::LEEWAY {
+        return None;
+    }
     let (seconds, side) = if seconds < 0 { (-seconds, "behind") } else { (seconds, "ahead of") };
     Some(format!(
         "issued at {issued_at} until {expires_at}, and this clock says {now:.0}, {seconds} s {side} the provider's"
@@ -140,7 +148,16 @@ mod tests {
             assert!(text.starts_with("refused: ID token: expired: issued at 1970-01-1"), "{text}");
             assert!(text.contains(told) && text.contains("1970-01-12T13:46:40Z"), "{text}");
         }
-        for claims in [json!({}), json!({"iat": 1, "exp": "soon"}), json!({"iat": i64::MAX, "exp": 1})] {
+        let later = json!({"iat": 1_000_000, "nbf": 1_000_600, "exp": 1_000_900});
+        let error = of(IDTokenError::NotYetValid, &later).to_string();
+        assert!(error.contains("600 s behind the provider's"), "{error}");
+        // The last one expired before it was issued: no clock helps.
+        for claims in [
+            json!({}),
+            json!({"iat": 1, "exp": "soon"}),
+            json!({"iat": i64::MAX, "exp": 1}),
+            json!({"iat": 1_000_000, "exp": 1_000}),
+        ] {
             assert!(matches!(of(IDTokenError::Expired, &claims), IdentityError::Refused(_)), "{claims}");
         }
     }

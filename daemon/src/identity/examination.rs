@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::discovery::{self, Metadata};
+use super::id_token::LEEWAY;
 use super::{
     AuthorizationRequest, CodeGrant, IdentityError, OFFLINE_ACCESS, Provider, authorization_url,
     code_exchange,
@@ -41,9 +42,6 @@ pub enum Outcome {
 /// RFC 9110 §12.5.1: as a browser asks. Some providers refuse a sign-in page to programs.
 const ACCEPTED_BY_BROWSERS: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-/// How far apart clocks may be: an ID token is accepted within this (`id_token`).
-const CLOCK_LEEWAY: i64 = 60;
-
 /// No page of a provider that matters here is longer.
 const MAX_BYTES: usize = 1024 * 1024;
 
@@ -66,9 +64,9 @@ impl Provider {
             },
         });
         let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await;
-        let failed = |error: &IdentityError, advice: &str| Outcome::Fails {
-            cause: error.to_string(),
-            advice: advice.to_owned(),
+        let failed = |error: &IdentityError| Outcome::Fails {
+            cause: error.cause(),
+            advice: error.advice().to_owned(),
             is_away: matches!(error, IdentityError::Unavailable(_)),
         };
         let metadata = match metadata {
@@ -78,17 +76,12 @@ impl Provider {
                 metadata
             }
             Err(error) => {
-                let outcome = failed(
-                    &error,
-                    "compare `issuer` and `caFile` with the provider's, and this machine's clock; check the network",
-                );
-                findings.push(Finding { what: "discovery".to_owned(), outcome });
+                findings.push(Finding { what: "discovery".to_owned(), outcome: failed(&error) });
                 return findings;
             }
         };
         let keys = self.signing_keys.keys(&self.outbound, &metadata.jwks_uri, self.clock.now()).await;
-        let outcome = keys
-            .map_or_else(|error| failed(&error, "check the way to the provider's keys"), |_| Outcome::Works);
+        let outcome = keys.map_or_else(|error| failed(&error), |_| Outcome::Works);
         findings.push(Finding { what: "signing keys".to_owned(), outcome });
         if metadata.signs_as_allowed == Some(false) {
             let outcome = Outcome::Fails {
@@ -164,7 +157,7 @@ impl Provider {
                 advice: "try again in a while".to_owned(),
                 is_away: true,
             },
-            Err(error) => Outcome::Unknown { cause: error.to_string() },
+            Err(error) => Outcome::Unknown { cause: error.cause() },
             Ok(_) => Outcome::Unknown { cause: "the provider took a code that it never issued".to_owned() },
         }
     }
@@ -213,7 +206,7 @@ impl Provider {
 
 /// What follows from how many seconds this clock is ahead of the provider's.
 fn clocks(ahead: i64) -> Outcome {
-    if ahead.abs() <= CLOCK_LEEWAY {
+    if ahead.abs() <= LEEWAY {
         return Outcome::Works;
     }
     let side = if ahead < 0 { "behind" } else { "ahead of" };

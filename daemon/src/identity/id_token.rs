@@ -18,7 +18,7 @@ pub(super) use error::IDTokenError;
 /// 256 groups of 256 bytes, each byte pair written as `\u0000`, in base64url: 263 kB; and the rest.
 const MAX_BYTES: usize = 384 * 1024;
 /// How far apart two honest clocks may be, in seconds.
-const LEEWAY: i64 = 60;
+pub(super) const LEEWAY: i64 = 60;
 /// An ID token for a login that has just happened is not older, in seconds.
 const MAX_AGE: i64 = 600;
 /// NIST SP 800-131A, RFC 7518 §3.3.

@@ -10,7 +10,7 @@ use super::claims::{self, Answers, Sources, Told};
 use super::discovery::Metadata;
 use super::id_token::{self, Expected, IDToken, IDTokenError, Occasion};
 use super::signing_keys::SigningKey;
-use super::{IdentityError, Provider, code_exchange, json, unavailable, user_info};
+use super::{IdentityError, Provider, code_exchange, error, json, unavailable, user_info};
 use crate::outbound::{Answer, OutboundError};
 use crate::secrets::{ReadReason, Reference};
 
@@ -59,6 +59,8 @@ pub enum RefreshError {
 pub enum Judged {
     /// This, and nothing where it does not speak of them, which it need not (OpenID Connect Core §12.2).
     Told(Told),
+    /// The same of the ID token alone: userinfo should have said the rest, and failed.
+    ToldInPart(Told),
     /// What it says is not proven, for this reason. The *yes* was the answer itself; of the rest nothing is taken over.
     Unproven(String),
 }
@@ -100,22 +102,26 @@ impl Provider {
     /// clocks that differ, keys that cannot be had and forms that are not understood are nobody's wish to end a session.
     pub async fn judge(&self, held: &HeldGrant, answered: &Answered) -> Result<Judged, RefreshError> {
         match tokio::time::timeout(PATIENCE, self.judge_in_time(held, answered)).await {
-            Ok(Ok(told)) => Ok(Judged::Told(told)),
+            Ok(Ok(judged)) => Ok(judged),
             Ok(Err(NotTold::OfAnother(reason))) => Err(RefreshError::No(reason)),
             Ok(Err(NotTold::Unproven(reason))) => Ok(Judged::Unproven(reason)),
             Err(_) => Ok(Judged::Unproven("judging the answer took too long".to_owned())),
         }
     }
 
-    async fn judge_in_time(&self, held: &HeldGrant, answered: &Answered) -> Result<Told, NotTold> {
+    async fn judge_in_time(&self, held: &HeldGrant, answered: &Answered) -> Result<Judged, NotTold> {
         let metadata = self.metadata().await.map_err(|error| unproven(&error))?;
         let claims = match &answered.id_token {
             Some(id_token) => Some(self.claims_of(held, answered, id_token, &metadata).await?),
             None => None,
         };
+        let mut is_in_part = false;
         let user_info = if claims::are_missing(claims.as_ref(), held.sources, &self.settings) {
-            let fetched =
-                user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject).await;
+            let fetching = user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject);
+            // Half of the time for all of it: what the ID token says is not lost with a userinfo endpoint that hangs.
+            let fetched = tokio::time::timeout(PATIENCE / 2, fetching)
+                .await
+                .unwrap_or_else(|_| Err(unavailable("userinfo: no answer in time")));
             match fetched {
                 Ok(user_info) => user_info,
                 // Core §5.3.2: the provider itself, at a place that was proven, speaks of somebody else.
@@ -123,6 +129,7 @@ impl Provider {
                 // What the ID token says is proven without it.
                 Err(error) if claims.is_some() => {
                     tracing::warn!(provider = self.settings.name, %error, "only the ID token is taken over");
+                    is_in_part = true;
                     None
                 }
                 Err(error) => return Err(unproven(&error)),
@@ -131,7 +138,8 @@ impl Provider {
             None
         };
         let answers = Answers { id_token: claims.as_ref(), user_info: user_info.as_ref() };
-        Ok(claims::told_again(answers, held.sources, &self.settings))
+        let told = claims::told_again(answers, held.sources, &self.settings);
+        Ok(if is_in_part { Judged::ToldInPart(told) } else { Judged::Told(told) })
     }
 
     async fn claims_of(
@@ -169,8 +177,9 @@ impl Provider {
             verified => verified,
         };
         verified.map(|verified| verified.claims).map_err(|error| {
-            let reason = format!("refreshed ID token: {error}");
-            if error.is_of_another() { NotTold::OfAnother(reason) } else { NotTold::Unproven(reason) }
+            let is_of_another = error.is_of_another();
+            let reason = format!("refreshed token {}", error::of_id_token(error, id_token, expected.now));
+            if is_of_another { NotTold::OfAnother(reason) } else { NotTold::Unproven(reason) }
         })
     }
 

@@ -1,16 +1,28 @@
-//! How many codes a provider may refuse: a stranger with valid tickets and invented codes must not make the daemon call it
-//! as often as there are addresses to come from.
+//! How many codes a provider may refuse: an attacker with valid tickets and invented codes must not make the daemon call it
+//! as often as there are addresses to come from, nor keep users at other addresses from signing in.
+//!
+//! Within the budget of a minute nobody is limited here. Once it is used up, each network has a share of its own: codes of
+//! it that were refused in this minute, and those that are under way. A network without refused codes only waits for its
+//! own exchanges, a second at a time.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnet::{IpNet, Ipv6Net};
+
 const WINDOW: Duration = Duration::from_mins(1);
-/// Refused codes of a window. After these, an address whose code was refused has to wait; every other one still has a try.
+/// Refused codes of a window. After these, shares count.
 const BUDGET: u32 = 30;
-/// Addresses that are remembered. More at a time come from one stranger.
-const MAX_PARTIES: usize = 4096;
+/// The share of an address, or of a /64 network.
+const SHARE: u32 = 3;
+/// The share of a /48 network: one customer may have all of its 65,536 networks (RFC 6177).
+const SHARE_OF_SITE: u32 = 24;
+/// When a share that is taken by exchanges under way may be free again.
+const SOON: Duration = Duration::from_secs(1);
+/// Networks with refused codes. With more in a minute, new networks wait, so that the provider's calls stay bounded.
+const MAX_NETWORKS: usize = 4096;
 
 /// The budget of one provider.
 #[derive(Clone, Default)]
@@ -20,8 +32,14 @@ pub(super) struct RefusedCodes(Arc<Mutex<Window>>);
 struct Window {
     begun: Option<Instant>,
     refused: u32,
-    /// Whose codes were refused, and who has the one try that is left.
-    parties: HashSet<IpAddr>,
+    /// Networks with codes under way, or refused in this window.
+    networks: HashMap<IpNet, Codes>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Codes {
+    under_way: u32,
+    refused: u32,
 }
 
 /// A try to exchange a code. Dropped without a word, it is taken for one that was not refused.
@@ -39,14 +57,14 @@ impl RefusedCodes {
 
     fn admit_at(&self, party: IpAddr, now: Instant) -> Result<Try, Duration> {
         let mut window = self.lock();
-        let age = window.begun.map_or(WINDOW, |begun| now.duration_since(begun));
-        if age >= WINDOW {
-            *window = Window { begun: Some(now), ..Window::default() };
-        } else if window.refused >= BUDGET {
-            let is_full = window.parties.len() >= MAX_PARTIES;
-            if is_full || !window.parties.insert(party) {
-                return Err(WINDOW.saturating_sub(age));
+        let left = window.renew(now);
+        if window.refused >= BUDGET {
+            for (network, share) in networks(party) {
+                window.check_share(network, share, left)?;
             }
+        }
+        for (network, _) in networks(party) {
+            window.networks.entry(network).or_default().under_way += 1;
         }
         Ok(Try { codes: self.clone(), party, is_refused: false })
     }
@@ -54,6 +72,39 @@ impl RefusedCodes {
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Window {
+    /// Begins a new window if this one is over; returns what is left of it.
+    fn renew(&mut self, now: Instant) -> Duration {
+        let left = self.begun.map(|begun| WINDOW.saturating_sub(now.saturating_duration_since(begun)));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return left;
+        }
+        self.begun = Some(now);
+        self.refused = 0;
+        self.networks.retain(|_, codes| codes.under_way > 0);
+        self.networks.values_mut().for_each(|codes| codes.refused = 0);
+        WINDOW
+    }
+
+    fn check_share(&self, network: IpNet, share: u32, left: Duration) -> Result<(), Duration> {
+        match self.networks.get(&network) {
+            Some(codes) if codes.refused >= share => Err(left),
+            Some(codes) if codes.refused + codes.under_way >= share => Err(SOON),
+            None if self.networks.len() >= MAX_NETWORKS => Err(left),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The networks that an address is in, with their shares.
+fn networks(party: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
+    let site = match party {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Ipv6Net::new(address, 48).ok().map(|site| IpNet::from(site.trunc())),
+    };
+    std::iter::once((IpNet::from(party), SHARE)).chain(site.map(|site| (site, SHARE_OF_SITE)))
 }
 
 impl Try {
@@ -66,48 +117,108 @@ impl Try {
 impl Drop for Try {
     fn drop(&mut self) {
         let mut window = self.codes.lock();
-        if self.is_refused {
-            window.refused = window.refused.saturating_add(1);
-            if window.parties.len() < MAX_PARTIES {
-                window.parties.insert(self.party);
+        let refused = u32::from(self.is_refused);
+        window.refused = window.refused.saturating_add(refused);
+        for (network, _) in networks(self.party) {
+            if let Some(codes) = window.networks.get_mut(&network) {
+                codes.under_way = codes.under_way.saturating_sub(1);
+                codes.refused = codes.refused.saturating_add(refused);
+                if codes.under_way == 0 && codes.refused == 0 {
+                    window.networks.remove(&network);
+                }
             }
-        } else {
-            window.parties.remove(&self.party);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
 
-    fn party(number: u8) -> IpAddr {
-        Ipv4Addr::new(192, 0, 2, number).into()
+    fn party(number: u16) -> IpAddr {
+        Ipv4Addr::from_bits(0xc000_0200 + u32::from(number)).into()
     }
 
     fn refused(codes: &RefusedCodes, party: IpAddr, now: Instant) -> bool {
         codes.admit_at(party, now).map(|mut attempt| attempt.refused()).is_ok()
     }
 
+    fn wait(codes: &RefusedCodes, party: IpAddr, now: Instant) -> Option<Duration> {
+        codes.admit_at(party, now).err()
+    }
+
+    /// Two addresses used up the budget of all.
+    fn used_up(now: Instant) -> RefusedCodes {
+        let codes = RefusedCodes::default();
+        let admitted = (0..40).filter(|number| refused(&codes, party(number % 2), now)).count();
+        assert_eq!(admitted, 30);
+        codes
+    }
+
     #[test]
-    fn refused_codes_are_bounded_for_all_addresses_together() {
-        let (codes, now) = (RefusedCodes::default(), Instant::now());
-        let tries = (0..15).flat_map(|_| (1..=20).map(party));
-        let admitted = tries.filter(|party| refused(&codes, *party, now)).count();
-        assert_eq!(admitted, 30, "300 invented codes from 20 addresses");
-        // An address that did nothing yet has a try, and after a good code another one.
-        let honest = party(99);
-        for _ in 0..3 {
-            drop(codes.admit_at(honest, now).expect("a try"));
-        }
-        let first = codes.admit_at(honest, now).expect("a try");
-        assert!(codes.admit_at(honest, now).is_err(), "one at a time");
-        drop(first);
-        assert!(refused(&codes, honest, now) && !refused(&codes, honest, now));
-        let wait = codes.admit_at(party(1), now + Duration::from_secs(20)).err().expect("a wait");
-        assert_eq!(wait, Duration::from_secs(40));
+    fn flood_of_few_addresses_leaves_overlapping_logins_alone() {
+        let now = Instant::now();
+        let codes = used_up(now);
+        let honest: Vec<Try> = (0..3).map_while(|_| codes.admit_at(party(9), now).ok()).collect();
+        assert_eq!(honest.len(), 3, "three at a time");
+        assert_eq!(
+            wait(&codes, party(9), now),
+            Some(SOON),
+            "a fourth waits for one of them, not for a minute"
+        );
+        drop(honest);
+        let one_by_one = (0..100).filter(|_| codes.admit_at(party(9), now).is_ok());
+        assert_eq!(one_by_one.count(), 100, "logins that succeed use up nothing");
+        assert_eq!(codes.lock().networks.len(), 2, "and nothing is kept of them");
+        assert!(refused(&codes, party(9), now), "a code that went stale");
+        assert_eq!(wait(&codes, party(9), now), None, "it keeps nobody at this address waiting");
+    }
+
+    #[test]
+    fn refused_codes_of_many_addresses_are_bounded() {
+        let now = Instant::now();
+        let codes = used_up(now);
+        let admitted = (0..15).flat_map(|_| 0..20).filter(|number| refused(&codes, party(*number), now));
+        assert_eq!(admitted.count(), 18 * 3, "of 18 more addresses");
+        let admitted = (0..10_000).filter(|number| refused(&codes, party(100 + number), now));
+        assert_eq!(admitted.count(), MAX_NETWORKS - 20, "one of each, as long as they can be remembered");
+        assert_eq!(wait(&codes, party(20_000), now), Some(WINDOW), "a new one waits");
+        assert_eq!(wait(&codes, party(101), now), None, "those remembered have the rest of their share");
+    }
+
+    #[test]
+    fn refused_address_waits_for_the_end_of_the_minute() {
+        let now = Instant::now();
+        let codes = used_up(now);
+        let later = now + Duration::from_millis(20_500);
+        assert_eq!(wait(&codes, party(1), later), Some(Duration::from_millis(39_500)));
         assert!(refused(&codes, party(1), now + WINDOW), "the next minute");
+        assert_eq!(codes.lock().networks.len(), 1, "nothing else is kept of the one before");
+    }
+
+    #[test]
+    fn exchange_that_outlasts_its_minute_still_counts() {
+        let now = Instant::now();
+        let codes = RefusedCodes::default();
+        let mut long = codes.admit_at(party(1), now).expect("a try");
+        drop(codes.admit_at(party(2), now + WINDOW).expect("a try of the next minute"));
+        long.refused();
+        drop(long);
+        assert_eq!(codes.lock().refused, 1);
+        assert_eq!(codes.lock().networks.get(&IpNet::from(party(1))).map(|codes| codes.refused), Some(1));
+    }
+
+    #[test]
+    fn networks_of_one_site_share_and_other_sites_do_not() {
+        let now = Instant::now();
+        let codes = used_up(now);
+        let network =
+            |site: u16, number: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, site, number, 0, 0, 0, 0));
+        let admitted = (0..60_000).filter(|number| refused(&codes, network(1, *number), now));
+        assert_eq!(admitted.count(), 24);
+        assert_eq!(wait(&codes, network(2, 0), now), None);
+        assert_eq!(wait(&codes, party(9), now), None);
     }
 }

@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::discovery::Metadata;
+use super::unusable::{self, Unusable};
 use super::{IdentityError, json, refused, unavailable};
 use crate::outbound::{Answer, Authorization, Outbound};
 
@@ -29,12 +30,19 @@ pub(super) fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>,
             return Err(IdentityError::Unavailable(format!("userinfo: status {status}")));
         }
         // The access token was issued a moment ago: the same request would get the same answer.
-        status => return Err(IdentityError::Unusable(format!("userinfo: status {status}"))),
+        status => {
+            return Err(Unusable::new(format!("userinfo: status {status}"), unusable::ALLOW_USER_INFO).into());
+        }
     }
     if !json::is_json(answer.content_type.as_deref()) {
         let is_signed = answer.content_type.as_deref().is_some_and(|kind| kind.contains("application/jwt"));
-        let signed = if is_signed { ", but a signed answer (application/jwt)" } else { "" };
-        return Err(IdentityError::Unusable(format!("userinfo: not JSON{signed}")));
+        return Err(if is_signed {
+            let reason = "userinfo: not JSON, but a signed answer (application/jwt)";
+            Unusable::new(reason, unusable::PLAIN_USER_INFO)
+        } else {
+            Unusable::new("userinfo: not JSON", unusable::CORRECT_METADATA)
+        }
+        .into());
     }
     let claims = json::object(&answer.body).ok_or_else(|| unavailable("userinfo: malformed"))?;
     // §5.3.2: the subject must be exactly that of the ID token, or nothing of it may be used.

@@ -41,7 +41,7 @@ const AUDIT_FAILURES: &str = "How many lines of the audit log could not be writt
 fn encode_sessions(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> Result<(), fmt::Error> {
     const LOGINS: &str = "How logins ended: finished, or the reason of the refusal";
     const ENDED: &str = "How many sessions were ended before their time, by reason";
-    const REVALIDATIONS: &str = "How often providers were asked again: confirmed, unproven, refused, answer_lost, not_admitted, unavailable";
+    const REVALIDATIONS: &str = "How often providers were asked again: confirmed, userinfo_failed, unproven, refused, answer_lost, not_admitted, unavailable";
     const LIVE: &str = "How many sessions live, as counted within the last minute";
     let kind = ConstCounter::new(0_u64).metric_type();
     let mut logins = encoder.encode_descriptor("logins", LOGINS, None, kind)?;

@@ -1,5 +1,5 @@
-//! Names that somebody else chose are looked up with suspicion: an address that is not public counts only if the one who
-//! chose them is at such a place, too.
+//! Names that somebody else chose are looked up with suspicion: they lead to public addresses only, unless the operator
+//! named the very host.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -8,33 +8,35 @@ use std::sync::{Arc, PoisonError, RwLock};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use crate::addresses::Place;
+use crate::addresses::is_public;
 
 /// More names than any provider needs.
 const MAX_NAMES: usize = 1024;
 
-/// A host whose addresses are at places where nobody who names it from afar has anything to send us to.
+/// A host at addresses where nobody who names it from afar has anything to send us to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
-    #[error("{host} is at {address}, which is no public address, and {owner} is not at such a place")]
-    NotPublic { host: String, address: IpAddr, owner: String },
+    #[error("{host} is at {address}, which is no public address")]
+    NotPublic { host: String, address: IpAddr },
     #[error("more than {MAX_NAMES} hosts were named")]
     TooManyNames,
 }
 
-/// The names that `owner` chose. An HTTP client looks names up with it, so that what is checked is what is connected to:
-/// a name that changes between the two gains nothing.
+/// The names that somebody else chose. An HTTP client looks names up with it, so that what is checked is what is connected
+/// to: a name that changes between the two gains nothing.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    owner: Host<String>,
-    /// Without the proxies and the owner itself: those the operator named.
+    /// Hosts that the operator named, at any address.
+    trusted: Arc<Vec<Host<String>>>,
+    /// Without the proxies and the trusted hosts: those the operator named.
     names: Arc<RwLock<HashSet<String>>>,
 }
 
 impl Guard {
-    /// `None` if the URL has no host.
-    pub fn of(owner: &Url) -> Option<Self> {
-        Some(Self { owner: owner.host()?.to_owned(), names: Arc::default() })
+    /// Guards everything but the hosts that the operator named. That another host is at the same address, or at one like it,
+    /// opens nothing: whoever answers for a name can add any address to it.
+    pub fn trusting(hosts: Vec<Host<String>>) -> Self {
+        Self { trusted: Arc::new(hosts), names: Arc::default() }
     }
 
     /// Guards the host of `url` from now on. An address that stands in it is checked at once; a name is looked up as well
@@ -42,9 +44,9 @@ impl Guard {
     pub async fn admit(&self, url: &Url, direct: bool) -> Result<(), GuardError> {
         match url.host() {
             None => Ok(()),
-            Some(host) if host.to_owned() == self.owner => Ok(()),
-            Some(Host::Ipv4(address)) => self.admit_address(url, address.into()).await,
-            Some(Host::Ipv6(address)) => self.admit_address(url, address.into()).await,
+            Some(host) if self.trusted.contains(&host.to_owned()) => Ok(()),
+            Some(Host::Ipv4(address)) => admit_address(url, address.into()),
+            Some(Host::Ipv6(address)) => admit_address(url, address.into()),
             Some(Host::Domain(name)) => {
                 {
                     let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
@@ -54,48 +56,9 @@ impl Guard {
                     names.insert(name.to_owned());
                 }
                 match look_up(name).await {
-                    Ok(addresses) if direct => self.allowed(name, addresses).await.map(|_| ()),
+                    Ok(addresses) if direct => public_ones(name, addresses).map(|_| ()),
                     Ok(_) | Err(_) => Ok(()),
                 }
-            }
-        }
-    }
-
-    async fn admit_address(&self, url: &Url, address: IpAddr) -> Result<(), GuardError> {
-        let host = url.host_str().unwrap_or_default();
-        self.allowed(host, vec![SocketAddr::new(address, 0)]).await.map(|_| ())
-    }
-
-    /// Those of the addresses that are public, or at a place where the owner is. Special ones never are.
-    async fn allowed(&self, host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, GuardError> {
-        if addresses.iter().all(|address| Place::of(address.ip()) == Place::Public) {
-            return Ok(addresses);
-        }
-        let owners = self.places().await;
-        let is_allowed = |address: &SocketAddr| match Place::of(address.ip()) {
-            Place::Public => true,
-            Place::Special => false,
-            place => owners.contains(&place),
-        };
-        let (allowed, refused): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_allowed);
-        match refused.first() {
-            Some(refused) if allowed.is_empty() => Err(GuardError::NotPublic {
-                host: host.to_owned(),
-                address: refused.ip(),
-                owner: self.owner.to_string(),
-            }),
-            _ => Ok(allowed),
-        }
-    }
-
-    /// Where the owner is.
-    async fn places(&self) -> Vec<Place> {
-        match &self.owner {
-            Host::Ipv4(address) => vec![Place::of((*address).into())],
-            Host::Ipv6(address) => vec![Place::of((*address).into())],
-            Host::Domain(name) => {
-                let addresses = look_up(name).await.unwrap_or_default();
-                addresses.iter().map(|address| Place::of(address.ip())).collect()
             }
         }
     }
@@ -113,10 +76,26 @@ impl Resolve for Guard {
             let name = name.as_str();
             let mut addresses = look_up(name).await?;
             if guard.is_guarded(name) {
-                addresses = guard.allowed(name, addresses).await?;
+                addresses = public_ones(name, addresses)?;
             }
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
+    }
+}
+
+fn admit_address(url: &Url, address: IpAddr) -> Result<(), GuardError> {
+    public_ones(url.host_str().unwrap_or_default(), vec![SocketAddr::new(address, 0)]).map(|_| ())
+}
+
+/// Those of the addresses that are public.
+fn public_ones(host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, GuardError> {
+    let (public, others): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| is_public(address.ip()));
+    match others.first() {
+        Some(other) if public.is_empty() => {
+            Err(GuardError::NotPublic { host: host.to_owned(), address: other.ip() })
+        }
+        _ => Ok(public),
     }
 }
 
@@ -130,16 +109,16 @@ mod tests {
 
     use super::*;
 
-    fn guard(owner: &str) -> Guard {
-        Guard::of(&owner.parse().expect("a URL")).expect("a host")
+    fn guard(trusted: &str) -> Guard {
+        Guard::trusting(vec![Host::parse(trusted).expect("a host")])
     }
 
-    async fn admit(owner: &str, url: &str) -> Result<(), GuardError> {
-        guard(owner).admit(&url.parse().expect("a URL"), true).await
+    async fn admit(trusted: &str, url: &str) -> Result<(), GuardError> {
+        guard(trusted).admit(&url.parse().expect("a URL"), true).await
     }
 
     #[tokio::test]
-    async fn a_public_owner_names_no_private_address_in_any_spelling() {
+    async fn private_address_is_refused_in_any_spelling() {
         for host in [
             "10.0.0.1",
             "127.0.0.1",
@@ -162,27 +141,38 @@ mod tests {
             "100.64.0.1",
             "localhost",
         ] {
-            let admitted = admit("https://8.8.8.8/", &format!("https://{host}/token")).await;
+            let admitted = admit("8.8.8.8", &format!("https://{host}/token")).await;
             assert!(matches!(admitted, Err(GuardError::NotPublic { .. })), "{host}: {admitted:?}");
         }
-        assert_eq!(admit("https://8.8.8.8/", "https://1.1.1.1/token").await, Ok(()));
+        assert_eq!(admit("8.8.8.8", "https://1.1.1.1/token").await, Ok(()));
     }
 
     #[tokio::test]
-    async fn an_owner_at_a_private_address_names_others_of_its_kind_only() {
-        for (owner, url, is_admitted) in [
-            ("https://10.0.0.1/", "https://10.0.0.1/", true),
-            ("https://10.0.0.1/", "https://192.168.0.1/", true),
-            ("https://10.0.0.1/", "https://127.0.0.1/", false),
-            ("https://10.0.0.1/", "https://169.254.169.254/", false),
-            ("https://10.0.0.1/", "https://[fd00:ec2::254]/", false),
-            ("https://127.0.0.1/", "https://localhost/", true),
-            ("https://127.0.0.1/", "https://10.0.0.1/", false),
-            ("https://localhost/", "https://[::1]/", true),
-            ("https://169.254.1.1/", "https://169.254.1.1/", true),
+    async fn trusted_host_opens_no_other_at_the_same_place() {
+        for (trusted, url, is_admitted) in [
+            ("10.0.0.1", "https://10.0.0.1/", true),
+            ("10.0.0.1", "https://10.0.0.1:8443/", true),
+            ("10.0.0.1", "https://192.168.0.1/", false),
+            ("10.0.0.1", "https://10.0.0.2/", false),
+            ("127.0.0.1", "https://localhost/", false),
+            ("localhost", "https://localhost/", true),
+            ("localhost", "https://127.0.0.1/", false),
+            ("localhost", "https://[::1]/", false),
+            ("169.254.1.1", "https://169.254.1.1/", true),
+            ("169.254.1.1", "https://169.254.169.254/", false),
         ] {
-            assert_eq!(admit(owner, url).await.is_ok(), is_admitted, "{owner} {url}");
+            assert_eq!(admit(trusted, url).await.is_ok(), is_admitted, "{trusted} {url}");
         }
+    }
+
+    #[test]
+    fn public_addresses_of_a_name_are_kept_and_others_dropped() {
+        let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| SocketAddr::new(text.parse().expect("one"), 0)).collect()
+        };
+        let kept = public_ones("a.test", addresses(&["127.0.0.1", "8.8.8.8", "10.0.0.1"]));
+        assert_eq!(kept, Ok(addresses(&["8.8.8.8"])));
+        assert!(public_ones("a.test", addresses(&["127.0.0.1", "::1"])).is_err());
     }
 
     #[tokio::test]
@@ -190,7 +180,7 @@ mod tests {
         let resolve = async |guard: &Guard| {
             guard.resolve(Name::from_str("localhost").expect("a name")).await.map(Iterator::count)
         };
-        let guard = guard("https://8.8.8.8/");
+        let guard = guard("8.8.8.8");
         assert!(resolve(&guard).await.is_ok_and(|count| count > 0), "nobody chose it from afar");
         // As if it had been public a moment ago.
         guard.names.write().expect("a lock").insert("localhost".to_owned());
@@ -200,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn behind_a_proxy_addresses_are_checked_and_names_are_not() {
-        let guard = guard("https://8.8.8.8/");
+        let guard = guard("8.8.8.8");
         let admit = async |url: &str| guard.admit(&url.parse().expect("a URL"), false).await.is_ok();
         assert!(admit("https://localhost/").await);
         assert!(!admit("https://2130706433/").await);

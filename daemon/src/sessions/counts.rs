@@ -22,8 +22,8 @@ pub struct SessionCounts {
 }
 
 /// Outcomes of a revalidation.
-const REVALIDATIONS: [&str; 6] =
-    ["confirmed", "unproven", "refused", "answer_lost", "not_admitted", "unavailable"];
+const REVALIDATIONS: [&str; 7] =
+    ["confirmed", "userinfo_failed", "unproven", "refused", "answer_lost", "not_admitted", "unavailable"];
 /// Outcomes of logins that name no configured provider.
 const WITHOUT_PROVIDER: [&str; 3] = ["bad_request", "ticket_not_ours", "too_often"];
 

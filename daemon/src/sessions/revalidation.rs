@@ -177,8 +177,10 @@ impl Sessions {
         every: SignedDuration,
     ) -> Result<(), StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
-        match provider.judge(&held, answered).await {
-            Ok(Judged::Told(told)) => {
+        let judged = provider.judge(&held, answered).await;
+        let outcome = if let Ok(Judged::ToldInPart(_)) = &judged { "userinfo_failed" } else { "confirmed" };
+        match judged {
+            Ok(Judged::Told(told) | Judged::ToldInPart(told)) => {
                 if told.sources != held.sources {
                     held.sources = told.sources;
                     if !self.keep(row, &held).await? {
@@ -206,7 +208,7 @@ impl Sessions {
                     tracing::info!(session = %id, "the provider says something else of this user now");
                     self.store.update_user(id, user, email_verified).await?;
                 }
-                self.counts.revalidation(name, "confirmed");
+                self.counts.revalidation(name, outcome);
             }
             Ok(Judged::Unproven(reason)) => {
                 tracing::warn!(

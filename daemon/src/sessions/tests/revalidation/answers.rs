@@ -1,6 +1,7 @@
 //! Responses that name another subject, prove nothing, are lost or are incomplete.
 
 use super::*;
+use crate::identity::Judged;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn id_token_for_another_subject_ends_session() {
@@ -285,4 +286,64 @@ async fn groups_follow_the_source_that_sent_them_last() {
     assert_eq!(step(only_in_user_info()).await, honest);
     assert_eq!(step(nowhere()).await, [""; 0]);
     assert_eq!(step(Misbehaviour::default()).await, honest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn userinfo_that_fails_is_counted_apart_and_ends_nothing() {
+    let asked = Asked::new(Allow::Everyone).await;
+    let id = asked.log_in().await;
+    let answers = [
+        |answer: &mut infra_harness::https::Answer| answer.status = 503,
+        |answer: &mut infra_harness::https::Answer| answer.status = 403,
+        |answer: &mut infra_harness::https::Answer| {
+            answer.delivery = infra_harness::https::Delivery::Never;
+        },
+    ];
+    for answer in answers {
+        asked.issuer.misbehave(
+            Misbehaviour::default()
+                .id_token(|draft| {
+                    draft.set_claim("groups", json!(["engineering"]));
+                    draft.set_claim("name", Value::Null);
+                })
+                .answer(Endpoint::UserInfo, answer),
+        );
+        asked.advance(MINUTE * 55);
+        assert_eq!(asked.ask().await, 1);
+        assert_eq!((asked.ended(&id), asked.stored(&id).user.groups), (None, vec!["engineering".to_owned()]));
+    }
+    assert_eq!(
+        (asked.count("userinfo_failed"), asked.count("confirmed"), asked.count("unproven")),
+        (3, 0, 0)
+    );
+    asked.issuer.behave();
+    asked.advance(MINUTE * 55);
+    asked.ask().await;
+    assert_eq!((asked.count("userinfo_failed"), asked.count("confirmed")), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clock_that_differs_is_named_in_seconds() {
+    let asked = Asked::new(Allow::Everyone).await;
+    asked.log_in().await;
+    let taking = Taking {
+        provider: "okta".to_owned(),
+        sealer: asked.sessions.sealer.clone(),
+        now: asked.clock.now() + MINUTE * 59,
+        lease: SignedDuration::from_secs(25),
+        longest: MINUTE * 60,
+        limit: 10,
+    };
+    let rows = asked.sessions.store.take_due_refresh_tokens(taking).await.expect("an answer");
+    let held = held(&rows[0].held).expect("a grant");
+    let later = asked.clock.now().as_second() + 3600;
+    asked.issuer.misbehave(Misbehaviour::default().id_token(move |draft| {
+        draft.set_claim("iat", json!(later));
+        draft.set_claim("exp", json!(later + 300));
+    }));
+    let provider = asked.sessions.find_provider("okta").expect("a provider");
+    let answered = provider.refresh(&held).await.expect("an answer");
+    let judged = provider.judge(&held, &answered).await.expect("nobody else");
+    let Judged::Unproven(reason) = judged else { panic!("{judged:?}") };
+    assert!(reason.ends_with("3600 s behind the provider's"), "{reason}");
 }
