@@ -102,4 +102,76 @@ mod tests {
             assert_eq!(quoted(Shell::PowerShell, value, "").as_deref(), Some(inserted), "{value}");
         }
     }
+
+    /// PowerShell itself does not run here: its grammar reads the script and the candidates.
+    #[test]
+    fn powershell_grammar_reads_script_and_candidates_as_data() {
+        let script = include_str!("script.ps1");
+        assert!(kinds(script).expect("a script").iter().any(|kind| kind == "script_block_expression"));
+        for evaluating in ["Invoke-Expression", "iex ", "ExpandString", "[scriptblock]"] {
+            assert!(!script.contains(evaluating), "{evaluating}");
+        }
+        let plain = kinds("infra use infra.test").expect("a command");
+        for value in [
+            "$(touch ran)",
+            "`touch ran`",
+            "a;touch ran;",
+            "a&touch ran&",
+            "a|touch ran",
+            "'$(touch ran)'",
+            "\"$(touch ran)\"",
+            "two words",
+            "#$(touch ran)",
+            "@(touch ran)",
+            "{touch ran}",
+            "(touch ran)",
+            "a\u{2019};touch ran;\u{2018}",
+            "$env:PATH",
+            "a,b",
+            "%{touch ran}",
+            "> ran",
+            "a\n touch ran",
+        ] {
+            let candidate = quoted(Shell::PowerShell, value, "").expect("a candidate");
+            let read = kinds(&format!("infra use {candidate}")).unwrap_or_else(|| panic!("{candidate}"));
+            let string = ["string_literal", "verbatim_string_characters"];
+            assert!(
+                string.iter().all(|kind| read.iter().any(|found| found == kind)),
+                "{candidate}: {read:?}"
+            );
+            let commands = |kinds: &[String]| kinds.iter().filter(|kind| *kind == "command").count();
+            assert_eq!((commands(&read), commands(&plain)), (1, 1), "{candidate}: {read:?}");
+            for evaluated in
+                ["sub_expression", "variable", "expandable_string_literal", "script_block", "redirection"]
+            {
+                assert!(!read.iter().any(|found| found == evaluated), "{candidate}: {read:?}");
+            }
+        }
+        // As it stands, the first would be run.
+        assert!(
+            kinds("infra use $(touch ran)").expect("a command").iter().any(|kind| kind == "sub_expression")
+        );
+    }
+
+    /// What a PowerShell text consists of; `None` if it does not follow the grammar.
+    fn kinds(text: &str) -> Option<Vec<String>> {
+        let mut parser = tree_sitter::Parser::new();
+        parser.set_language(&tree_sitter_powershell::LANGUAGE.into()).expect("the grammar");
+        let tree = parser.parse(text, None)?;
+        if tree.root_node().has_error() {
+            return None;
+        }
+        let (mut cursor, mut kinds) = (tree.walk(), Vec::new());
+        loop {
+            kinds.push(cursor.node().kind().to_owned());
+            if cursor.goto_first_child() {
+                continue;
+            }
+            while !cursor.goto_next_sibling() {
+                if !cursor.goto_parent() {
+                    return Some(kinds);
+                }
+            }
+        }
+    }
 }
