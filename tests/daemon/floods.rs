@@ -1,4 +1,4 @@
-//! A daemon under floods of connections, with honest users who go on meanwhile.
+//! A flood of connections, while honest users keep working.
 
 #![expect(clippy::print_stdout, reason = "what was measured is worth reading")]
 
@@ -14,8 +14,8 @@ use infra_harness::provider::Provider;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-/// Keeps `slow` connections that never come to an end, and shakes hands `a_second` times, until `stop`; how many
-/// handshakes came about.
+/// Keeps `slow` unfinished connections open and performs `a_second` handshakes per second until `stop`. Returns how
+/// many handshakes succeeded.
 async fn flood(daemon: &Daemon, slow: usize, a_second: usize, stop: Arc<AtomicBool>) -> usize {
     let target = Target::of(daemon, "http/1.1");
     let mut connections = JoinSet::new();
@@ -24,7 +24,7 @@ async fn flood(daemon: &Daemon, slow: usize, a_second: usize, stop: Arc<AtomicBo
         connections.spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 hold(&target, number).await;
-                // Who was cut off comes again, and not at once.
+                // The attacker reconnects after the daemon closed a connection, but not immediately.
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         });
@@ -53,7 +53,7 @@ async fn flood(daemon: &Daemon, slow: usize, a_second: usize, stop: Arc<AtomicBo
     shaken.load(Ordering::Relaxed)
 }
 
-/// One slow connection, until it is closed: silent, in the middle of a ClientHello, or of a request's head.
+/// Holds one slow connection until it is closed: silent, inside a ClientHello, or inside a request's head.
 async fn hold(target: &Target, number: usize) {
     let from = address(17, number / 60);
     let mut bytes = [0; 16];
@@ -74,7 +74,7 @@ fn honest_users_go_on(slow: usize, a_second: usize, time: Duration) -> (Seen, u6
     allow_files();
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
-        // All honest users of this test share an address, and are the same.
+        // All honest users of this test share one address and one identity.
         "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
         "limits: {loginStartsPerMinute: 10000}\n".clone_into(&mut configuration.more);
     });

@@ -1,4 +1,4 @@
-//! Connections of services that were used once: how many a daemon holds.
+//! Idle connections of services: how many a daemon can hold.
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ use infra_harness::floods::{Target, address, allow_files, resident};
 use infra_harness::login;
 use infra_harness::provider::Provider;
 
-/// A connection of HTTP, to send requests on.
+/// An open HTTP connection.
 enum Kept {
     Http1(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
     Http2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
@@ -31,7 +31,7 @@ impl Kept {
         Some(Self::Http1(sender))
     }
 
-    /// Whether a token is said to be valid.
+    /// Returns whether the daemon accepts the token.
     async fn validate(&mut self, token: &str) -> bool {
         let request = |url: &str| {
             let request = Request::get(url).header("host", "127.0.0.1");

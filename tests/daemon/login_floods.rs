@@ -1,4 +1,4 @@
-//! Login starts from very many addresses.
+//! Login starts from many client addresses.
 
 #![expect(clippy::print_stdout, reason = "what was measured is worth reading")]
 
@@ -16,11 +16,11 @@ use infra_harness::login;
 use infra_harness::provider::Provider;
 use tokio::task::JoinSet;
 
-/// As many as the daemon takes from one address in a minute.
+/// The daemon's limit per address and minute.
 const STARTS_OF_ADDRESS: usize = 60;
 const AT_ONCE: usize = 32;
 
-/// Starts logins from so many addresses, as many from each as it may start; how many were answered with a ticket.
+/// Starts logins from these addresses, as many from each as its limit allows. Returns how many received a ticket.
 fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
     let body = Bytes::from(
         serde_json::json!({
@@ -44,7 +44,7 @@ fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
             clients.spawn(async move {
                 let stream = target.shake_hands(address(16, number)).await?;
                 let mut http2 = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-                // More wait until the daemon has said how many it allows.
+                // The other requests wait until the daemon announces its stream limit.
                 http2.initial_max_send_streams(1);
                 let (connection, driver) = http2.handshake(TokioIo::new(stream)).await.ok()?;
                 let driver = tokio::spawn(driver);
@@ -80,7 +80,7 @@ fn starts_take_no_memory_and_no_disk(addresses: usize) {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     login::over_http(&daemon, &provider);
-    // As many at once as later on.
+    // Warms up with as many concurrent clients as later.
     let warm = (addresses / 10).max(2 * AT_ONCE);
     assert_eq!(start_logins(&daemon, 0..warm), warm * STARTS_OF_ADDRESS);
     let (memory, disk) = (resident(daemon.process()), bytes_below(&daemon.data_dir()));

@@ -1,4 +1,4 @@
-//! Attacks without credentials that fill memory, with an honest user who goes on meanwhile.
+//! Attacks without credentials that fill memory, while an honest user keeps working.
 
 #![expect(clippy::print_stdout, reason = "what was measured is worth reading")]
 
@@ -21,17 +21,17 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::client::TlsStream;
 
-/// More than any load without credentials may take: of the design's figures.
+/// The design's limit for any unauthenticated load, in MiB.
 const MOST_MEMORY: u64 = 160;
 
-/// What a daemon may keep resident of that, a minute later.
+/// How much of it a daemon may still hold a minute later, in MiB.
 const KEPT: u64 = 16;
 
-/// A limit on the memory of one process, where this machine has cgroups that can be written.
+/// A memory limit for one process, if this machine has writable cgroups.
 struct Confined(std::path::PathBuf);
 
 impl Confined {
-    /// The kernel's own memory for sockets counts in as well: it is let have half as much again.
+    /// The kernel's socket memory also counts, so the limit is half as much again.
     fn new(process: u32) -> Option<Self> {
         let group = Path::new("/sys/fs/cgroup/memory").join(format!("infrad-{process}"));
         std::fs::create_dir(&group).ok()?;
@@ -45,12 +45,12 @@ impl Confined {
 
 impl Drop for Confined {
     fn drop(&mut self) {
-        // It fails while the process is still there.
+        // Fails while the process still exists.
         let _ = std::fs::remove_dir(&self.0);
     }
 }
 
-/// The most memory that a process had resident since the last call, in MiB.
+/// Returns the peak resident memory since the last call, in MiB.
 fn peak(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("its memory");
@@ -59,32 +59,32 @@ fn peak(process: u32) -> u64 {
     peak / 1024
 }
 
-/// What one connection of an attack does, once it is open.
+/// What each connection of an attack does once it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attack {
     /// A ClientHello that never ends.
     Hello,
-    /// As many requests at a time as there may be, with large heads and bodies that never end.
+    /// As many concurrent requests as allowed, with large heads and bodies that never end.
     Bodies,
     /// A header block of many small fields that never ends.
     Block,
-    /// Requests with more small fields than there may be, and bodies that never end.
+    /// Requests with more small fields than allowed, and bodies that never end.
     Fields,
-    /// The same with as many as there may be.
+    /// Like `Fields`, but with as many fields as allowed.
     AllowedFields,
-    /// A frame that never ends, after a table of HPACK was filled.
+    /// A frame that never ends, after an HPACK table was filled.
     Frame,
-    /// A table of HPACK with small entries, each in a buffer of its own.
+    /// An HPACK table of small entries, each with its own buffer.
     Table,
-    /// Requests whose answers may not be sent: the window is a byte.
+    /// Requests whose answers cannot be sent, because the window is one byte.
     Window,
-    /// Requests whose answers nobody reads.
+    /// Requests whose answers the client never reads.
     Unread,
-    /// The same over HTTP/1.1, one behind the other.
+    /// Pipelined HTTP/1.1 requests whose answers the client never reads.
     Pipeline,
-    /// A head of HTTP/1.1 that never ends.
+    /// An HTTP/1.1 head that never ends.
     Head,
-    /// A body of HTTP/1.1 that never ends.
+    /// An HTTP/1.1 body that never ends.
     Body,
 }
 
@@ -132,7 +132,7 @@ impl Attack {
                 let few = small.get(..60 * 5).expect("400 fields");
                 let small = if self == Self::Fields { &small[..] } else { few };
                 attacks::send(&mut stream, &attacks::preface(65_535)).await.then_some(())?;
-                // As many as the daemon allows: with more it would end the connection.
+                // As many streams as the daemon allows. With more, it would close the connection.
                 for stream_id in (1..64).step_by(2) {
                     let head = attacks::frame(1, 4, stream_id, &block(&[&post, &json, small]));
                     let body = attacks::frame(0, 0, stream_id, &[b' '; 600]);
@@ -161,7 +161,7 @@ impl Attack {
                 for stream_id in (1..250).step_by(2) {
                     let fields = [attacks::request("GET", "/healthz"), attacks::field(0x40, "x", "y")];
                     let head = attacks::frame(1, 5, stream_id, &fields.concat());
-                    // Of a kind that nobody knows: it is skipped (RFC 9113 §5.5).
+                    // An unknown frame type, which the daemon ignores (RFC 9113 §5.5).
                     let skipped = attacks::frame(0x20, 0, 0, &[0; 16_384]);
                     attacks::send(&mut stream, &block(&[&head, &skipped])).await.then_some(())?;
                 }
@@ -192,19 +192,19 @@ impl Attack {
                 attacks::send(&mut stream, format!("{head}{body}").as_bytes()).await.then_some(())?;
             }
         }
-        // What is answered is not read.
+        // The client reads no answers.
         std::future::pending().await
     }
 }
 
-/// Until the other end closes it.
+/// Waits until the peer closes the connection.
 async fn held(mut stream: impl tokio::io::AsyncRead + Unpin) -> Option<()> {
     let mut bytes = [0; 1024];
     while stream.read(&mut bytes).await.ok()? > 0 {}
     Some(())
 }
 
-/// Requests with 12 kB of head and all of a body but its last byte, as many as the server allows.
+/// Sends as many requests as the server allows, each with 12 kB of head and all but the last byte of its body.
 async fn bodies(stream: TlsStream<TcpStream>) -> Option<()> {
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
     let (connection, driver) = handshake.await.ok()?;
@@ -223,7 +223,7 @@ async fn bodies(stream: TlsStream<TcpStream>) -> Option<()> {
     Some(())
 }
 
-/// A body of so many bytes that does not end.
+/// Returns a body of this many bytes that never ends.
 fn unfinished_body(
     bytes: usize,
 ) -> impl hyper::body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin
@@ -250,12 +250,12 @@ fn unfinished_body(
     Unfinished(bytes)
 }
 
-/// Attacks from so many addresses with 64 connections each for a while, again and again where they are cut off, while an
-/// honest user goes on; the most memory that the daemon had, and what the honest user saw.
+/// Attacks from this many addresses with 64 connections each, reconnecting when closed, while an honest user keeps
+/// working. Returns the daemon's peak memory and what the honest user saw.
 fn attacked(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
     allow_files();
     let provider = Provider::start();
-    // Removed after the daemon's end.
+    // Dropped after the daemon.
     let confined = std::cell::OnceCell::new();
     let daemon = Daemon::start_with(&provider, |configuration| {
         "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
