@@ -49,7 +49,7 @@ impl Kept {
 }
 
 #[test]
-fn idle_connections_of_services_fit_into_the_memory_budget() {
+fn idle_connections_fit_into_memory_budget() {
     const CONNECTIONS: usize = 2_000;
     allow_files();
     let provider = Provider::start();

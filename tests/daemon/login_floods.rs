@@ -101,12 +101,12 @@ fn starts_take_no_memory_and_no_disk(addresses: usize) {
 }
 
 #[test]
-fn login_starts_from_many_addresses_take_no_memory_and_no_disk() {
+fn login_starts_use_no_memory_and_no_disk() {
     starts_take_no_memory_and_no_disk(130);
 }
 
 #[test]
 #[ignore = "10⁶ requests: minutes"]
-fn a_million_login_starts_take_no_memory_and_no_disk() {
+fn million_login_starts_use_no_memory_and_no_disk() {
     starts_take_no_memory_and_no_disk(1_000_000_usize.div_ceil(STARTS_OF_ADDRESS) * 10 / 9);
 }

@@ -309,21 +309,21 @@ fn attacked(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
 }
 
 #[test]
-fn header_blocks_of_many_addresses_stay_within_the_memory_budget() {
+fn header_blocks_stay_within_memory_budget() {
     let (most, seen) = attacked(Attack::Block, 16, Duration::from_secs(4));
     assert!(most <= MOST_MEMORY, "{most} MiB");
     assert!(!seen.validations.is_empty(), "the honest user saw nothing");
 }
 
 #[test]
-fn repeated_fields_of_one_address_stay_within_the_memory_budget() {
+fn repeated_fields_stay_within_memory_budget() {
     let (most, seen) = attacked(Attack::Fields, 1, Duration::from_secs(4));
     assert!(most <= MOST_MEMORY, "{most} MiB");
     assert!(!seen.validations.is_empty(), "the honest user saw nothing");
 }
 
 #[test]
-fn unfinished_bodies_of_one_address_stay_within_the_memory_budget() {
+fn unfinished_bodies_stay_within_memory_budget() {
     let (most, seen) = attacked(Attack::Bodies, 1, Duration::from_secs(4));
     assert!(most <= MOST_MEMORY, "{most} MiB");
     assert!(!seen.validations.is_empty(), "the honest user saw nothing");
@@ -331,7 +331,7 @@ fn unfinished_bodies_of_one_address_stay_within_the_memory_budget() {
 
 #[test]
 #[ignore = "4,096 connections for each kind of attack: minutes"]
-fn attacks_of_many_addresses_stay_within_the_memory_budget() {
+fn attacks_from_many_addresses_stay_within_memory_budget() {
     let over: Vec<String> = Attack::ALL
         .into_iter()
         .flat_map(|attack| [1, 64].map(|addresses| (attack, addresses)))
