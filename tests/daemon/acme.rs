@@ -14,7 +14,7 @@ use infra_shared::pin::Pin;
 use serde_json::Value;
 
 /// Longer than any step takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(1);
 
 #[test]
 fn own_name_gets_acme_certificate_and_others_the_daemon_ca() {
@@ -78,8 +78,8 @@ fn order_waits_until_name_resolves_to_daemon() {
     let Some(mut public) = PublicDaemon::prepare(Options::default(), "") else { return };
     public.daemon.start_again();
     let waiting = |public: &PublicDaemon| {
-        let told = wait::until(PATIENCE, || public.status()["waitingFor"].as_str().map(str::to_owned));
-        told.unwrap_or_else(|| panic!("nothing is awaited\n{}", public.daemon.log()))
+        let reported = wait::until(LIMIT, || public.status()["waitingFor"].as_str().map(str::to_owned));
+        reported.unwrap_or_else(|| panic!("nothing is awaited\n{}", public.daemon.log()))
     };
     assert!(waiting(&public).contains(NAME), "{}", waiting(&public));
     assert_eq!(authority_of(&public, NAME), Some(public.daemon.pin()), "the own authority serves meanwhile");
@@ -90,17 +90,17 @@ fn order_waits_until_name_resolves_to_daemon() {
         configuration.listen = elsewhere;
     });
     let mut other = other.infrad(["serve"]);
-    other.wait_for("that it listens", |said, _| said.contains("listens on").then_some(()));
+    other.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
     public.lead_to("127.0.0.9");
     public.hurry();
     let meets_another = || waiting(&public).contains("another server").then_some(());
-    assert!(wait::until(PATIENCE, meets_another).is_some(), "{}", waiting(&public));
+    assert!(wait::until(LIMIT, meets_another).is_some(), "{}", waiting(&public));
     assert_eq!(public.pebble.requests(Endpoint::NewOrder), 0);
 
     public.lead_to("127.0.0.1");
     public.wait_for_certificate();
     assert_eq!(public.pebble.requests(Endpoint::NewOrder), 1);
-    let answered = wait::until(PATIENCE, || (public.status()["waitingFor"] == Value::Null).then_some(()));
+    let answered = wait::until(LIMIT, || (public.status()["waitingFor"] == Value::Null).then_some(()));
     assert!(answered.is_some(), "{}", public.status());
 }
 
@@ -111,7 +111,7 @@ fn fifty_crashes_with_unreachable_challenge_make_three_orders() {
     public.lead_to("127.0.0.9");
     for crash in 0..50 {
         public.daemon.start_again();
-        let tried = wait::until(PATIENCE, || {
+        let tried = wait::until(LIMIT, || {
             let status = public.status();
             (status["lastError"].is_string() || status["waitingFor"].is_string()).then_some(())
         });
@@ -161,9 +161,10 @@ fn external_account_is_bound_only_with_its_own_key() {
     let Some(mut public) = PublicDaemon::prepare(options, &binding) else { return };
     public.lead_to("127.0.0.1");
     public.daemon.start_again();
-    let told = wait::until(PATIENCE, || public.status()["lastError"].as_str().map(str::to_owned));
-    let told = told.unwrap_or_else(|| panic!("the wrong key is not told of\n{}", public.daemon.log()));
-    assert!(told.contains("external account"), "{told}");
+    let reported = wait::until(LIMIT, || public.status()["lastError"].as_str().map(str::to_owned));
+    let reported =
+        reported.unwrap_or_else(|| panic!("the wrong key is not told of\n{}", public.daemon.log()));
+    assert!(reported.contains("external account"), "{reported}");
     assert_eq!(public.pebble.requests(Endpoint::NewOrder), 0);
 
     // The daemon reads the right key without a restart.

@@ -12,7 +12,7 @@ use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::handshake::shake_hands;
 use infra_harness::https::{Answer, Delivery};
-use infra_harness::pebble::{Endpoint as Asked, Options};
+use infra_harness::pebble::{Endpoint as PebbleEndpoint, Options};
 use infra_harness::provider::Provider;
 use infra_harness::public_daemon::{NAME, PublicDaemon, hurry, settings, status};
 use infra_harness::wait;
@@ -20,18 +20,18 @@ use infra_shared::http::pin_of_certificate;
 use serde_json::json;
 
 /// Longer than any step takes on a busy machine, and longer than the daemon waits for any answer.
-const PATIENCE: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(1);
 /// The longest that a client waits for the daemon, regardless of the ACME server.
-const AT_ONCE: Duration = Duration::from_secs(3);
+const RESPONSE_LIMIT: Duration = Duration::from_secs(3);
 
 /// A daemon that gets its certificates from a simulated ACME server.
-struct Scene {
+struct Fixture {
     daemon: Daemon,
     authority: AcmeAuthority,
     _provider: Provider,
 }
 
-impl Scene {
+impl Fixture {
     /// Prepares the daemon without starting it.
     fn new() -> Self {
         let (authority, provider) = (AcmeAuthority::start(), Provider::start());
@@ -51,9 +51,9 @@ impl Scene {
     }
 
     fn started() -> Self {
-        let mut scene = Self::new();
-        scene.daemon.start_again();
-        scene
+        let mut fixture = Self::new();
+        fixture.daemon.start_again();
+        fixture
     }
 
     /// Makes `authority` the only CA trusted for the directory, from the next start.
@@ -72,23 +72,23 @@ impl Scene {
 
     /// Returns the last error once the failure count exceeds `before`. Asserts meanwhile that the daemon serves.
     fn error_after(&self, before: u64) -> String {
-        let told = wait::until(PATIENCE, || {
+        let reported = wait::until(LIMIT, || {
             self.assert_serving();
             let status = status(&self.daemon, "acme");
             (status["failures"].as_u64() > Some(before))
                 .then(|| status["lastError"].as_str().map(str::to_owned))
         });
-        told.flatten().unwrap_or_else(|| panic!("no error is told\n{}", self.daemon.log()))
+        reported.flatten().unwrap_or_else(|| panic!("no error is told\n{}", self.daemon.log()))
     }
 
     /// Waits until the status reports a pause before the next order.
     fn wait_for_pause(&self) {
-        let is_told = || {
+        let is_reported = || {
             let status = status(&self.daemon, "acme");
             status["waitingFor"].as_str().is_some_and(|text| text.contains("is made at")).then_some(())
         };
-        let told = wait::until(PATIENCE, is_told);
-        assert!(told.is_some(), "no pause is told of\n{}", self.daemon.log());
+        let reported = wait::until(LIMIT, is_reported);
+        assert!(reported.is_some(), "no pause is told of\n{}", self.daemon.log());
     }
 
     /// Asserts that the daemon serves the name with its own CA and answers requests.
@@ -99,13 +99,13 @@ impl Scene {
         let authority = shown.chain.last().and_then(pin_of_certificate);
         assert_eq!(authority, Some(self.daemon.pin()));
         assert_eq!(self.daemon.api().get("/v1/server").status, 200);
-        assert!(begin.elapsed() < AT_ONCE, "it took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < RESPONSE_LIMIT, "it took {:?}", begin.elapsed());
     }
 }
 
 /// Asserts that `text` contains each of `words`.
 #[track_caller]
-fn assert_told(text: &str, words: &[&str]) {
+fn assert_contains_all(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is not told: {text}");
     }
@@ -113,10 +113,10 @@ fn assert_told(text: &str, words: &[&str]) {
 
 #[test]
 fn acme_errors_are_reported_and_daemon_keeps_serving() {
-    let scene = Scene::started();
+    let fixture = Fixture::started();
     // The control: the simulated server rejects every order, which is the last step.
-    assert_told(&scene.error_after(0), &["issues for nobody", "rejectedIdentifier"]);
-    assert_eq!(scene.authority.requests(Endpoint::NewAccount), 1);
+    assert_contains_all(&fixture.error_after(0), &["issues for nobody", "rejectedIdentifier"]);
+    assert_eq!(fixture.authority.requests(Endpoint::NewAccount), 1);
 
     let large = json!({ "padding": "x".repeat(10 * 1024 * 1024) });
     let mut without_end = Answer::text(200, "x");
@@ -132,11 +132,11 @@ fn acme_errors_are_reported_and_daemon_keeps_serving() {
         (Endpoint::Directory, redirect, ["302"]),
         (Endpoint::NewNonce, Answer::text(500, ""), ["500"]),
     ] {
-        scene.authority.misbehave(endpoint, answer.clone());
-        let error = scene.next_error();
-        assert_told(&error, &words);
+        fixture.authority.misbehave(endpoint, answer.clone());
+        let error = fixture.next_error();
+        assert_contains_all(&error, &words);
         assert!(error.len() < 500, "{error}");
-        scene.authority.behave();
+        fixture.authority.behave();
     }
 }
 
@@ -149,32 +149,32 @@ fn slow_acme_server_times_out() {
     ];
     std::thread::scope(|scope| {
         for delivery in deliveries {
-            scope.spawn(move || give_up_on(delivery));
+            scope.spawn(move || assert_times_out(delivery));
         }
     });
 }
 
-fn give_up_on(delivery: Delivery) {
-    let mut scene = Scene::new();
-    let directory = directory(&scene.authority.origin());
-    scene.authority.misbehave(Endpoint::Directory, Answer { delivery, ..Answer::json(200, &directory) });
-    scene.daemon.start_again();
-    scene.error_after(0);
+fn assert_times_out(delivery: Delivery) {
+    let mut fixture = Fixture::new();
+    let directory = directory(&fixture.authority.origin());
+    fixture.authority.misbehave(Endpoint::Directory, Answer { delivery, ..Answer::json(200, &directory) });
+    fixture.daemon.start_again();
+    fixture.error_after(0);
     // A stalled request does not delay the stop either.
-    hurry(&scene.daemon);
+    hurry(&fixture.daemon);
     let begin = Instant::now();
-    assert_eq!(scene.daemon.stop(), Some(0));
+    assert_eq!(fixture.daemon.stop(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[test]
 fn untrusted_acme_server_is_sent_nothing() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     let other = Authority::new();
-    scene.trust(&other.file());
-    scene.daemon.start_again();
-    assert_told(&scene.error_after(0), &["certificate"]);
-    assert_eq!(scene.authority.requests(Endpoint::Directory), 0);
+    fixture.trust(&other.file());
+    fixture.daemon.start_again();
+    assert_contains_all(&fixture.error_after(0), &["certificate"]);
+    assert_eq!(fixture.authority.requests(Endpoint::Directory), 0);
 }
 
 #[test]
@@ -182,19 +182,19 @@ fn acme_directory_with_other_origin_is_not_followed() {
     let elsewhere = AcmeAuthority::start();
     let in_the_clear = TcpListener::bind("127.0.0.1:0").expect("a free port");
     in_the_clear.set_nonblocking(true).expect("a socket can be asynchronous");
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     // The daemon trusts both CAs, so the certificate is not what stops it.
-    let both = scene.daemon.directory().join("both.pem");
+    let both = fixture.daemon.directory().join("both.pem");
     let read = |authority: &AcmeAuthority| std::fs::read(authority.authority_file()).expect("its file");
-    std::fs::write(&both, [read(&scene.authority), read(&elsewhere)].concat()).expect("a file");
-    scene.trust(&both);
-    scene.daemon.start_again();
-    scene.error_after(0);
+    std::fs::write(&both, [read(&fixture.authority), read(&elsewhere)].concat()).expect("a file");
+    fixture.trust(&both);
+    fixture.daemon.start_again();
+    fixture.error_after(0);
 
     let plain = format!("http://{}", in_the_clear.local_addr().expect("an address"));
-    for origin in [elsewhere.origin(), plain, scene.authority.origin().replace("https", "http")] {
-        scene.authority.misbehave(Endpoint::Directory, Answer::json(200, &directory(&origin)));
-        assert_told(&scene.next_error(), &["another address", &origin]);
+    for origin in [elsewhere.origin(), plain, fixture.authority.origin().replace("https", "http")] {
+        fixture.authority.misbehave(Endpoint::Directory, Answer::json(200, &directory(&origin)));
+        assert_contains_all(&fixture.next_error(), &["another address", &origin]);
     }
     assert!(elsewhere.bodies().is_empty(), "it was asked");
     assert!(in_the_clear.accept().is_err(), "it was dialled in the clear");
@@ -202,38 +202,38 @@ fn acme_directory_with_other_origin_is_not_followed() {
 
 #[test]
 fn orders_count_when_their_answers_are_lost() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     let large = Answer::text(201, &"x".repeat(1024 * 1024));
-    scene.authority.misbehave(Endpoint::NewOrder, large);
-    scene.daemon.start_again();
+    fixture.authority.misbehave(Endpoint::NewOrder, large);
+    fixture.daemon.start_again();
     for before in 0..2 {
-        scene.error_after(before);
-        hurry(&scene.daemon);
+        fixture.error_after(before);
+        hurry(&fixture.daemon);
     }
-    scene.error_after(2);
+    fixture.error_after(2);
     for _ in 0..3 {
-        scene.daemon.kill();
-        scene.daemon.start_again();
-        scene.wait_for_pause();
+        fixture.daemon.kill();
+        fixture.daemon.start_again();
+        fixture.wait_for_pause();
     }
-    assert_eq!(scene.authority.requests(Endpoint::NewOrder), 3);
+    assert_eq!(fixture.authority.requests(Endpoint::NewOrder), 3);
 }
 
 #[test]
 fn retry_after_of_acme_server_survives_restart() {
     for endpoint in [Endpoint::NewOrder, Endpoint::NewAccount, Endpoint::Directory] {
-        let mut scene = Scene::new();
+        let mut fixture = Fixture::new();
         let mut answer = problem(429, "rateLimited", "come back later");
         answer.set_header("retry-after", "3600");
-        scene.authority.misbehave(endpoint, answer);
-        scene.daemon.start_again();
-        assert_told(&scene.error_after(0), &["come back later"]);
-        let asked = scene.authority.requests(endpoint);
-        scene.daemon.kill();
-        scene.daemon.start_again();
-        hurry(&scene.daemon);
-        scene.wait_for_pause();
-        assert_eq!(scene.authority.requests(endpoint), asked, "{endpoint:?} was asked again");
+        fixture.authority.misbehave(endpoint, answer);
+        fixture.daemon.start_again();
+        assert_contains_all(&fixture.error_after(0), &["come back later"]);
+        let requests = fixture.authority.requests(endpoint);
+        fixture.daemon.kill();
+        fixture.daemon.start_again();
+        hurry(&fixture.daemon);
+        fixture.wait_for_pause();
+        assert_eq!(fixture.authority.requests(endpoint), requests, "{endpoint:?} was asked again");
     }
 }
 
@@ -245,10 +245,10 @@ fn issuance_and_renewal_wait_for_unavailable_acme_server() {
     public.pebble.stop();
     public.daemon.start_again();
     let failure = |public: &PublicDaemon, words: &str| {
-        let is_told =
+        let is_reported =
             || public.status()["lastError"].as_str().is_some_and(|text| text.contains(words)).then_some(());
-        let told = wait::until(PATIENCE, is_told);
-        assert!(told.is_some(), "{words:?} is not told\n{}", public.daemon.log());
+        let reported = wait::until(LIMIT, is_reported);
+        assert!(reported.is_some(), "{words:?} is not told\n{}", public.daemon.log());
     };
     failure(&public, "cannot be reached");
     let own = public.shown_for(NAME);
@@ -263,10 +263,10 @@ fn issuance_and_renewal_wait_for_unavailable_acme_server() {
 
     // After its restart the ACME server has forgotten the account.
     public.pebble.start_again();
-    let accounts = public.pebble.requests(Asked::NewAccount);
+    let accounts = public.pebble.requests(PebbleEndpoint::NewAccount);
     public.hurry();
     failure(&public, "accountDoesNotExist");
     public.hurry();
     assert_ne!(public.wait_for_certificate().leaf(), first.leaf());
-    assert_eq!(public.pebble.requests(Asked::NewAccount), accounts + 1);
+    assert_eq!(public.pebble.requests(PebbleEndpoint::NewAccount), accounts + 1);
 }

@@ -93,7 +93,7 @@ fn audit_log_names_user_who_is_not_admitted() {
     daemon.stop();
     daemon.start_again();
     let long: Vec<String> = (0..100).map(|number| format!("group-{number}")).collect();
-    for (claim, told) in [
+    for (claim, groups) in [
         (json!(["Everyone", "engineering"]), "[Everyone, engineering]".to_owned()),
         (json!(null), "missing from the answer".to_owned()),
         (json!({"a": 1}), "of the wrong type (object)".to_owned()),
@@ -108,15 +108,15 @@ fn audit_log_names_user_who_is_not_admitted() {
         );
         let started = login::Started::at(&daemon);
         let refused = started.finish(&started.sign_in(&provider));
-        assert_eq!(refused.status, 403, "{told}");
+        assert_eq!(refused.status, 403, "{groups}");
         let request = refused.json()["requestID"].as_str().expect("an ID").to_owned();
         let lines = lines(&daemon);
         let line = lines.iter().find(|line| line["request"] == request.as_str()).expect("a line");
         assert_eq!((&line["event"], &line["reason"]), (&"login_refused".into(), &"not_admitted".into()));
         assert_eq!((&line["subject"], &line["email"]), (&"sub-alice".into(), &"alice@example.test".into()));
-        assert_eq!(line["groups"], told.as_str(), "{line}");
+        assert_eq!(line["groups"], groups.as_str(), "{line}");
         daemon.wait_for_log(&format!(
-            "policy does not admit this user: subject sub-alice, e-mail alice@example.test (verified), groups {told}"
+            "policy does not admit this user: subject sub-alice, e-mail alice@example.test (verified), groups {groups}"
         ));
     }
 }
@@ -178,9 +178,9 @@ fn audit_log_is_reopened_after_external_rotation() {
     std::fs::rename(&path, &aside).expect("moved");
     let process = Pid::from_raw(i32::try_from(daemon.process()).expect("an id")).expect("a process");
     kill_process(process, Signal::HUP).expect("the daemon runs");
-    let is_told = || (path.exists() && !events(&daemon).is_empty()).then_some(());
-    let is_told = infra_harness::wait::until(std::time::Duration::from_secs(20), is_told);
-    assert!(is_told.is_some(), "{}", daemon.log());
+    let is_logged = || (path.exists() && !events(&daemon).is_empty()).then_some(());
+    let is_logged = infra_harness::wait::until(std::time::Duration::from_secs(20), is_logged);
+    assert!(is_logged.is_some(), "{}", daemon.log());
     login::over_http(&daemon, &provider);
     assert_eq!(events(&daemon), ["reloaded", "login_started", "login_finished"]);
     let report = daemon.infrad(["audit", "verify", "--json"]).wait().expect(0).json();

@@ -23,11 +23,11 @@ use tempfile::TempDir;
 const SECRET: &str = "canary+of/the backends";
 
 /// A folder for a configuration with these backends, written and read as an operator's would be.
-struct Place {
+struct ConfigFolder {
     directory: TempDir,
 }
 
-impl Place {
+impl ConfigFolder {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().expect("a directory") }
     }
@@ -107,35 +107,35 @@ path "old/okta" { capabilities = ["read"] }"#;
 #[test]
 fn vault_reads_fields_of_both_kv_versions() {
     let Some(bao) = OpenBao::start() else { return };
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET, "other": "another", "number": 7}})));
     bao.call("sys/mounts/old", Some(json!({"type": "kv", "options": {"version": "1"}})));
     bao.call("old/okta", Some(json!({"value": "of version 1"})));
     bao.call("secret/data/gone", Some(json!({"data": {"value": "v"}})));
     bao.call("secret/delete/gone", Some(json!({"versions": [1]})));
-    let token = place.file("token", &bao.token(READ_SECRETS, "1h"));
+    let token = folder.file("token", &bao.token(READ_SECRETS, "1h"));
     let first = vault(&bao, &format!("token: \"{token}\""));
     let old = vault(&bao, &format!("token: \"{token}\", secretMount: /old/"));
 
-    assert_eq!(place.read(&first, "vault:okta").expect("a secret"), SECRET);
-    assert_eq!(place.read(&first, "vault:okta#other").expect("a secret"), "another");
-    assert_eq!(place.read(&old, "vault:okta#value").expect("a secret"), "of version 1");
-    assert_kind(&place.read(&first, "vault:okta#none"), "no such secret");
-    assert_kind(&place.read(&first, "vault:okta#number"), "malformed");
-    assert_kind(&place.read(&first, "vault:gone"), "no such secret");
+    assert_eq!(folder.read(&first, "vault:okta").expect("a secret"), SECRET);
+    assert_eq!(folder.read(&first, "vault:okta#other").expect("a secret"), "another");
+    assert_eq!(folder.read(&old, "vault:okta#value").expect("a secret"), "of version 1");
+    assert_kind(&folder.read(&first, "vault:okta#none"), "no such secret");
+    assert_kind(&folder.read(&first, "vault:okta#number"), "malformed");
+    assert_kind(&folder.read(&first, "vault:gone"), "no such secret");
     // This token may not learn whether the secret exists.
-    assert_kind(&place.read(&first, "vault:elsewhere"), "not allowed");
+    assert_kind(&folder.read(&first, "vault:elsewhere"), "not allowed");
 }
 
 #[test]
 fn vault_distinguishes_expired_token_from_outage() {
     let Some(mut bao) = OpenBao::start() else { return };
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET}})));
     let token = bao.token(READ_SECRETS, "2s");
-    let reference = place.file("token", &format!("{token}\n"));
+    let reference = folder.file("token", &format!("{token}\n"));
     let backend = vault(&bao, &format!("token: \"{reference}\""));
-    let config = place.config(&backend, "vault:okta");
+    let config = folder.config(&backend, "vault:okta");
     assert_eq!(read(&config).expect("a secret"), SECRET);
     let ended = infra_harness::wait::until(std::time::Duration::from_secs(10), || {
         let now = read(&config);
@@ -143,7 +143,7 @@ fn vault_distinguishes_expired_token_from_outage() {
     });
     assert_kind(&ended.expect("the token ends"), "not allowed");
     // An agent writes a new token. The next read uses it without a restart.
-    place.file("token", &bao.token(READ_SECRETS, "1h"));
+    folder.file("token", &bao.token(READ_SECRETS, "1h"));
     assert_eq!(read(&config).expect("a secret"), SECRET);
 
     bao.seal();
@@ -155,66 +155,66 @@ fn vault_distinguishes_expired_token_from_outage() {
 #[test]
 fn vault_app_role_logs_in_again_after_revocation() {
     let Some(bao) = OpenBao::start() else { return };
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET}})));
     bao.call("sys/auth/machines", Some(json!({"type": "approle"})));
     bao.call("sys/policies/acl/okta", Some(json!({"policy": READ_SECRETS})));
     bao.call("auth/machines/role/infrad", Some(json!({"token_policies": ["okta"], "token_ttl": "1h"})));
     let role_id = bao.call("auth/machines/role/infrad/role-id", None)["data"]["role_id"].to_string();
     let secret_id = bao.call("auth/machines/role/infrad/secret-id", Some(json!({})));
-    let role_id = place.file("role-id", role_id.trim_matches('"'));
-    let secret_id = place.file("secret-id", secret_id["data"]["secret_id"].as_str().expect("a secret id"));
+    let role_id = folder.file("role-id", role_id.trim_matches('"'));
+    let secret_id = folder.file("secret-id", secret_id["data"]["secret_id"].as_str().expect("a secret id"));
     let app_role = |secret_id: &str| {
         format!("appRole: {{mount: machines, roleID: \"{role_id}\", secretID: \"{secret_id}\"}}")
     };
 
-    let config = place.config(&vault(&bao, &app_role(&secret_id)), "vault:okta");
+    let config = folder.config(&vault(&bao, &app_role(&secret_id)), "vault:okta");
     assert_eq!(read(&config).expect("a secret"), SECRET);
     // Revokes all tokens of the auth method. The next read logs in again.
     bao.call("sys/leases/revoke-prefix/auth/machines/login", Some(json!({})));
     assert_eq!(read(&config).expect("a secret"), SECRET);
 
-    let wrong = place.file("wrong", "8f6a1d1e-0000-4000-8000-000000000000");
-    assert_kind(&place.read(&vault(&bao, &app_role(&wrong)), "vault:okta"), "credential");
+    let wrong = folder.file("wrong", "8f6a1d1e-0000-4000-8000-000000000000");
+    assert_kind(&folder.read(&vault(&bao, &app_role(&wrong)), "vault:okta"), "credential");
     let elsewhere = app_role(&secret_id).replace("mount: machines", "mount: nowhere");
-    assert_kind(&place.read(&vault(&bao, &elsewhere), "vault:okta"), "credential");
+    assert_kind(&folder.read(&vault(&bao, &elsewhere), "vault:okta"), "credential");
     let missing = app_role("file:/nonexistent/secret-id");
-    assert_kind(&place.read(&vault(&bao, &missing), "vault:okta"), "credential");
+    assert_kind(&folder.read(&vault(&bao, &missing), "vault:okta"), "credential");
 }
 
 #[test]
 fn vault_reads_in_configured_namespace() {
     let Some(bao) = OpenBao::start() else { return };
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     bao.call("sys/namespaces/platform", Some(json!({})));
     bao.call_in("platform", "sys/mounts/secret", Some(json!({"type": "kv", "options": {"version": "2"}})));
     bao.call_in("platform", "secret/data/okta", Some(json!({"data": {"value": SECRET}})));
-    let token = place.file("token", infra_harness::openbao::ROOT_TOKEN);
+    let token = folder.file("token", infra_harness::openbao::ROOT_TOKEN);
     let inside = vault(&bao, &format!("token: \"{token}\", namespace: platform"));
     let outside = vault(&bao, &format!("token: \"{token}\", namespace: \"\""));
-    assert_eq!(place.read(&inside, "vault:okta").expect("a secret"), SECRET);
-    assert_kind(&place.read(&outside, "vault:okta"), "no such secret");
+    assert_eq!(folder.read(&inside, "vault:okta").expect("a secret"), SECRET);
+    assert_kind(&folder.read(&outside, "vault:okta"), "no such secret");
 }
 
 #[test]
 fn vault_with_untrusted_certificate_is_sent_nothing() {
     let Some(bao) = OpenBao::start() else { return };
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     let authority = Authority::new();
-    let token = place.file("token", infra_harness::openbao::ROOT_TOKEN);
+    let token = folder.file("token", infra_harness::openbao::ROOT_TOKEN);
     let backend = format!(
         "{{name: vault, kind: vault, config: {{address: \"{}\", caFile: {}, token: \"{token}\"}}}}",
         bao.address(),
         authority.file().display()
     );
-    assert_kind(&place.read(&backend, "vault:okta"), "unreachable");
+    assert_kind(&folder.read(&backend, "vault:okta"), "unreachable");
 }
 
 // AWS
 
-fn aws(moto: &Moto, kind: &str, key: &AccessKey, place: &Place, more: &str) -> String {
-    let id = place.file("key-id", &key.id);
-    let secret = place.file("key", &key.secret);
+fn aws(moto: &Moto, kind: &str, key: &AccessKey, folder: &ConfigFolder, more: &str) -> String {
+    let id = folder.file("key-id", &key.id);
+    let secret = folder.file("key", &key.secret);
     format!(
         "{{name: aws, kind: {kind}, config: {{region: {REGION}, endpoint: \"{}\", accessKeyID: \"{id}\", \
          secretAccessKey: \"{secret}\"{more}}}}}",
@@ -242,53 +242,56 @@ fn filled_moto() -> Option<(Moto, AccessKey, AccessKey)> {
         "reader",
         &json!({"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue", "ssm:GetParameter"], "Resource": "*"}),
     );
-    let stranger =
+    let other_user =
         moto.user("stranger", &json!({"Effect": "Allow", "Action": ["kms:List*"], "Resource": "*"}));
     moto.check_signatures();
-    Some((moto, reader, stranger))
+    Some((moto, reader, other_user))
 }
 
 #[test]
 fn secrets_manager_reads_values_and_distinguishes_errors() {
-    let Some((moto, reader, stranger)) = filled_moto() else { return };
-    let place = Place::new();
-    let backend = aws(&moto, "awssecretsmanager", &reader, &place, "");
-    assert_eq!(place.read(&backend, "aws:okta").expect("a secret"), SECRET);
-    assert_eq!(place.read(&backend, "aws:infra/json#clientSecret").expect("a secret"), SECRET);
-    assert_eq!(place.read(&backend, "aws:binary").expect("a secret"), "of bytes");
-    assert_kind(&place.read(&backend, "aws:bytes"), "malformed");
-    assert_kind(&place.read(&backend, "aws:infra/json#port"), "malformed");
-    assert_kind(&place.read(&backend, "aws:infra/json#none"), "no such secret");
-    assert_kind(&place.read(&backend, "aws:okta#field"), "malformed");
-    assert_kind(&place.read(&backend, "aws:none"), "no such secret");
+    let Some((moto, reader, other_user)) = filled_moto() else { return };
+    let folder = ConfigFolder::new();
+    let backend = aws(&moto, "awssecretsmanager", &reader, &folder, "");
+    assert_eq!(folder.read(&backend, "aws:okta").expect("a secret"), SECRET);
+    assert_eq!(folder.read(&backend, "aws:infra/json#clientSecret").expect("a secret"), SECRET);
+    assert_eq!(folder.read(&backend, "aws:binary").expect("a secret"), "of bytes");
+    assert_kind(&folder.read(&backend, "aws:bytes"), "malformed");
+    assert_kind(&folder.read(&backend, "aws:infra/json#port"), "malformed");
+    assert_kind(&folder.read(&backend, "aws:infra/json#none"), "no such secret");
+    assert_kind(&folder.read(&backend, "aws:okta#field"), "malformed");
+    assert_kind(&folder.read(&backend, "aws:none"), "no such secret");
 
-    let current = aws(&moto, "awssecretsmanager", &reader, &place, ", versionStage: AWSCURRENT");
-    assert_eq!(place.read(&current, "aws:okta").expect("a secret"), SECRET);
-    let previous = aws(&moto, "awssecretsmanager", &reader, &place, ", versionStage: AWSPREVIOUS");
-    assert_kind(&place.read(&previous, "aws:okta"), "no such secret");
+    let current = aws(&moto, "awssecretsmanager", &reader, &folder, ", versionStage: AWSCURRENT");
+    assert_eq!(folder.read(&current, "aws:okta").expect("a secret"), SECRET);
+    let previous = aws(&moto, "awssecretsmanager", &reader, &folder, ", versionStage: AWSPREVIOUS");
+    assert_kind(&folder.read(&previous, "aws:okta"), "no such secret");
 
     for key in [
-        stranger,
+        other_user,
         AccessKey { secret: "wrong".to_owned(), ..reader.clone() },
         AccessKey { id: "AKIAUNKNOWN".to_owned(), ..reader.clone() },
     ] {
-        let backend = aws(&moto, "awssecretsmanager", &key, &place, "");
-        assert_kind(&place.read(&backend, "aws:okta"), "not allowed");
+        let backend = aws(&moto, "awssecretsmanager", &key, &folder, "");
+        assert_kind(&folder.read(&backend, "aws:okta"), "not allowed");
     }
 }
 
 #[test]
 fn parameter_store_decrypts_and_preserves_names() {
-    let Some((moto, reader, stranger)) = filled_moto() else { return };
-    let place = Place::new();
-    let backend = aws(&moto, "awsssm", &reader, &place, "");
-    assert_eq!(place.read(&backend, "aws:/infra/okta").expect("a secret"), SECRET);
-    assert_eq!(place.read(&backend, "aws:infra-okta").expect("a secret"), "without a slash");
-    assert_eq!(place.read(&backend, "aws:/infra/plain").expect("a secret"), "plain");
-    assert_kind(&place.read(&backend, "aws:infra/okta"), "no such secret");
-    assert_kind(&place.read(&aws(&moto, "awsssm", &stranger, &place, ""), "aws:/infra/okta"), "not allowed");
+    let Some((moto, reader, other_user)) = filled_moto() else { return };
+    let folder = ConfigFolder::new();
+    let backend = aws(&moto, "awsssm", &reader, &folder, "");
+    assert_eq!(folder.read(&backend, "aws:/infra/okta").expect("a secret"), SECRET);
+    assert_eq!(folder.read(&backend, "aws:infra-okta").expect("a secret"), "without a slash");
+    assert_eq!(folder.read(&backend, "aws:/infra/plain").expect("a secret"), "plain");
+    assert_kind(&folder.read(&backend, "aws:infra/okta"), "no such secret");
+    assert_kind(
+        &folder.read(&aws(&moto, "awsssm", &other_user, &folder, ""), "aws:/infra/okta"),
+        "not allowed",
+    );
     drop(moto);
-    assert_kind(&place.read(&backend, "aws:/infra/okta"), "unreachable");
+    assert_kind(&folder.read(&backend, "aws:/infra/okta"), "unreachable");
 }
 
 // Kubernetes
@@ -301,11 +304,11 @@ fn kubernetes(server: &str, token_file: &str, authority_file: &str, namespace: &
     )
 }
 
-fn stand_in(kubernetes_: &Kubernetes, namespace: &str) -> String {
+fn simulated_cluster(cluster: &Kubernetes, namespace: &str) -> String {
     kubernetes(
-        &kubernetes_.address(),
-        &kubernetes_.token_file().display().to_string(),
-        &kubernetes_.authority_file().display().to_string(),
+        &cluster.address(),
+        &cluster.token_file().display().to_string(),
+        &cluster.authority_file().display().to_string(),
         namespace,
     )
 }
@@ -313,12 +316,12 @@ fn stand_in(kubernetes_: &Kubernetes, namespace: &str) -> String {
 #[test]
 fn kubernetes_reads_key_and_distinguishes_errors() {
     let cluster = Kubernetes::start();
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     cluster.put("infra-okta", "clientSecret", SECRET);
     cluster.put("infra-okta", "bytes", b"\xff\xfe");
     cluster.put_encoded("infra-okta", "broken", "not Base64!");
-    let backend = stand_in(&cluster, NAMESPACE);
-    assert_eq!(place.read(&backend, "cluster:infra-okta/clientSecret").expect("a secret"), SECRET);
+    let backend = simulated_cluster(&cluster, NAMESPACE);
+    assert_eq!(folder.read(&backend, "cluster:infra-okta/clientSecret").expect("a secret"), SECRET);
     for (reference, expected) in [
         ("cluster:infra-okta/none", "no such secret"),
         ("cluster:none/clientSecret", "no such secret"),
@@ -326,10 +329,10 @@ fn kubernetes_reads_key_and_distinguishes_errors() {
         ("cluster:infra-okta/bytes", "malformed"),
         ("cluster:infra-okta/broken", "unexpected"),
     ] {
-        assert_kind(&place.read(&backend, reference), expected);
+        assert_kind(&folder.read(&backend, reference), expected);
     }
-    let elsewhere = stand_in(&cluster, "other");
-    assert_kind(&place.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
+    let elsewhere = simulated_cluster(&cluster, "other");
+    assert_kind(&folder.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
     for (answer, expected) in [
         (Answer::text(200, "<html>"), "unexpected"),
         (Answer::text(503, ""), "unreachable"),
@@ -337,16 +340,16 @@ fn kubernetes_reads_key_and_distinguishes_errors() {
         (Answer { delivery: Delivery::Endless, ..Answer::text(200, &"x".repeat(4096)) }, "unexpected"),
     ] {
         cluster.misbehave(Some(answer));
-        assert_kind(&place.read(&backend, "cluster:infra-okta/clientSecret"), expected);
+        assert_kind(&folder.read(&backend, "cluster:infra-okta/clientSecret"), expected);
     }
 }
 
 #[test]
 fn kubernetes_token_is_read_again_after_rotation() {
     let cluster = Kubernetes::start();
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     cluster.put("infra-okta", "clientSecret", SECRET);
-    let config = place.config(&stand_in(&cluster, NAMESPACE), "cluster:infra-okta/clientSecret");
+    let config = folder.config(&simulated_cluster(&cluster, NAMESPACE), "cluster:infra-okta/clientSecret");
     for _ in 0..3 {
         assert_eq!(read(&config).expect("a secret"), SECRET);
         cluster.rotate_token();
@@ -378,14 +381,14 @@ fn secret_is_read_from_real_api_server_if_configured() {
     };
     // That server has a Secret `infra-okta` with the key `clientSecret`, in the namespace
     // INFRA_TEST_KUBERNETES_NAMESPACE.
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     let namespace = variable("INFRA_TEST_KUBERNETES_NAMESPACE").unwrap_or_else(|| NAMESPACE.to_owned());
-    let token = place.file("token", &token);
+    let token = folder.file("token", &token);
     let backend = kubernetes(&server, token.trim_start_matches("file:"), &authority, &namespace);
-    assert_kind(&place.read(&backend, "cluster:infra-okta/clientSecret"), "read");
-    assert_kind(&place.read(&backend, "cluster:infra-okta/none"), "no such secret");
+    assert_kind(&folder.read(&backend, "cluster:infra-okta/clientSecret"), "read");
+    assert_kind(&folder.read(&backend, "cluster:infra-okta/none"), "no such secret");
     let elsewhere = kubernetes(&server, token.trim_start_matches("file:"), &authority, "infra-elsewhere");
-    assert_kind(&place.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
+    assert_kind(&folder.read(&elsewhere, "cluster:infra-okta/clientSecret"), "not allowed");
 }
 
 // Normalization of stored secrets
@@ -401,7 +404,7 @@ const STORED: [(&str, Result<(), &str>); 6] = [
 ];
 
 #[track_caller]
-fn assert_ruled(what: &str, expected: Result<(), &str>, read: &Result<String, ReadError>) {
+fn assert_normalized(what: &str, expected: Result<(), &str>, read: &Result<String, ReadError>) {
     match expected {
         Ok(()) => assert_eq!(read.as_deref().expect(what), SECRET, "{what}"),
         Err(fault) => {
@@ -413,27 +416,27 @@ fn assert_ruled(what: &str, expected: Result<(), &str>, read: &Result<String, Re
 
 #[test]
 fn every_backend_normalizes_secrets_alike() {
-    let place = Place::new();
+    let folder = ConfigFolder::new();
     let cluster = Kubernetes::start();
     let (bao, moto) = (OpenBao::start(), Moto::start());
     for (number, (end, expected)) in STORED.into_iter().enumerate() {
         let stored = format!("{SECRET}{end}");
         let none = "{name: none, kind: env}";
-        assert_ruled("file", expected, &place.read(none, &place.file("secret", &stored)));
+        assert_normalized("file", expected, &folder.read(none, &folder.file("secret", &stored)));
         // YAML has JSON's escapes.
         let plaintext = json!(format!("plaintext:{stored}")).to_string();
-        assert_ruled("plaintext", expected, &place.read(none, plaintext.trim_matches('"')));
+        assert_normalized("plaintext", expected, &folder.read(none, plaintext.trim_matches('"')));
         let encoded = base64::prelude::BASE64_STANDARD.encode(&stored);
         let backend = "{name: encoded, kind: plaintext, config: {base64: true}}";
-        assert_ruled("encoded", expected, &place.read(backend, &format!("encoded:{encoded}")));
+        assert_normalized("encoded", expected, &folder.read(backend, &format!("encoded:{encoded}")));
         cluster.put("infra-okta", "clientSecret", &stored);
-        let read = place.read(&stand_in(&cluster, NAMESPACE), "cluster:infra-okta/clientSecret");
-        assert_ruled("kubernetes", expected, &read);
+        let read = folder.read(&simulated_cluster(&cluster, NAMESPACE), "cluster:infra-okta/clientSecret");
+        assert_normalized("kubernetes", expected, &read);
         if let Some(bao) = &bao {
             bao.call("secret/data/okta", Some(json!({"data": {"value": stored}})));
-            let token = place.file("token", infra_harness::openbao::ROOT_TOKEN);
+            let token = folder.file("token", infra_harness::openbao::ROOT_TOKEN);
             let backend = vault(bao, &format!("token: \"{token}\""));
-            assert_ruled("vault", expected, &place.read(&backend, "vault:okta"));
+            assert_normalized("vault", expected, &folder.read(&backend, "vault:okta"));
         }
         if let Some(moto) = &moto {
             let key = AccessKey { id: "AKIDEXAMPLE".to_owned(), secret: "secret".to_owned() };
@@ -441,27 +444,27 @@ fn every_backend_normalizes_secrets_alike() {
             moto.call("secretsmanager.CreateSecret", &json!({"Name": secret, "SecretString": stored}));
             let put = json!({"Name": parameter, "Type": "SecureString", "Value": stored});
             moto.call("AmazonSSM.PutParameter", &put);
-            let backend = aws(moto, "awssecretsmanager", &key, &place, "");
-            assert_ruled("awssm", expected, &place.read(&backend, &format!("aws:{secret}")));
-            let backend = aws(moto, "awsssm", &key, &place, "");
-            assert_ruled("awsssm", expected, &place.read(&backend, &format!("aws:{parameter}")));
+            let backend = aws(moto, "awssecretsmanager", &key, &folder, "");
+            assert_normalized("awssm", expected, &folder.read(&backend, &format!("aws:{secret}")));
+            let backend = aws(moto, "awsssm", &key, &folder, "");
+            assert_normalized("awsssm", expected, &folder.read(&backend, &format!("aws:{parameter}")));
         }
         let variables = [("OKTA_SECRET", stored.as_str())];
-        let said = about_the_secret(&check_live("", "env:OKTA_SECRET", &variables));
+        let report = secret_report(&check_live("", "env:OKTA_SECRET", &variables));
         match expected {
-            Ok(()) => assert!(said.starts_with("works"), "{said}"),
+            Ok(()) => assert!(report.starts_with("works"), "{report}"),
             Err(fault) => {
-                assert!(said.contains(fault) && said.contains("try: store the secret again"), "{said}");
+                assert!(report.contains(fault) && report.contains("try: store the secret again"), "{report}");
             }
         }
-        assert!(!said.contains("canary"), "{said}");
+        assert!(!report.contains("canary"), "{report}");
     }
 }
 
 #[test]
 fn check_names_unusable_local_secret() {
-    let place = Place::new();
-    let reference = place.file("secret", "\u{feff}canary-of-windows\r\n");
+    let folder = ConfigFolder::new();
+    let reference = folder.file("secret", "\u{feff}canary-of-windows\r\n");
     let provider = Provider::start();
     let entry =
         ProviderEntry { client_secret_reference: Some(reference.clone()), ..ProviderEntry::of(&provider) };
@@ -475,7 +478,7 @@ fn check_names_unusable_local_secret() {
         assert!(ran.stderr.contains(&words), "it does not say {words:?}\n{ran}");
     }
     assert!(!ran.to_string().contains("canary"), "{ran}");
-    place.file("secret", "canary-of-windows\r\n");
+    folder.file("secret", "canary-of-windows\r\n");
     daemon.infrad(["check"]).wait().expect(0);
 }
 
@@ -507,10 +510,10 @@ fn vault_outage_names_its_cause() {
         (302, "follows no redirect", false),
     ] {
         status.store(answered, Ordering::SeqCst);
-        let said = about_the_secret(&check_live(&more, "vault:okta", &[]));
-        assert!(said.contains(word) && !said.contains("canary"), "{answered}: {said}");
-        assert_eq!(said.contains("the secret backend is unavailable"), is_outage, "{answered}: {said}");
-        assert!(!said.contains("clientSecret"), "{answered}: {said}");
+        let report = secret_report(&check_live(&more, "vault:okta", &[]));
+        assert!(report.contains(word) && !report.contains("canary"), "{answered}: {report}");
+        assert_eq!(report.contains("the secret backend is unavailable"), is_outage, "{answered}: {report}");
+        assert!(!report.contains("clientSecret"), "{answered}: {report}");
     }
 }
 
@@ -523,20 +526,20 @@ fn silent_metadata_service_error_names_hop_limit() {
             "secrets: [{{name: aws, kind: awsssm, config: {{{region}endpoint: \"http://127.0.0.1:9\"}}}}]\n"
         );
         let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.as_str())];
-        let said = about_the_secret(&check_live(&more, "aws:/infra/okta", &variables));
+        let report = secret_report(&check_live(&more, "aws:/infra/okta", &variables));
         for words in
             ["the secret backend is unavailable", "metadata service 127.0.0.1 did not answer", "hop limit"]
         {
-            assert!(said.contains(words), "it does not say {words:?}: {said}");
+            assert!(report.contains(words), "it does not say {words:?}: {report}");
         }
     }
     // Outside AWS, nothing listens at that address, and the daemon reports that immediately.
-    let nobody = format!("http://127.0.0.1:{}", Ports::reserve(1).all()[0]);
+    let unused = format!("http://127.0.0.1:{}", Ports::reserve(1).all()[0]);
     let more =
         "secrets: [{name: aws, kind: awsssm, config: {region: r, endpoint: \"http://127.0.0.1:9\"}}]\n";
-    let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", nobody.as_str())];
-    let said = about_the_secret(&check_live(more, "aws:/infra/okta", &variables));
-    assert!(said.contains("no AWS credentials were found") && !said.contains("hop limit"), "{said}");
+    let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", unused.as_str())];
+    let report = secret_report(&check_live(more, "aws:/infra/okta", &variables));
+    assert!(report.contains("no AWS credentials were found") && !report.contains("hop limit"), "{report}");
 }
 
 // Proxies
@@ -556,9 +559,9 @@ fn check_live(more: &str, reference: &str, variables: &[(&str, &str)]) -> String
 
 /// Returns what `check --live` reports about the client secret, including the reason and the hint.
 #[track_caller]
-fn about_the_secret(said: &str) -> String {
-    let mut lines = said.lines().skip_while(|line| !line.contains("client secret "));
-    let first = lines.next().expect(said);
+fn secret_report(report: &str) -> String {
+    let mut lines = report.lines().skip_while(|line| !line.contains("client secret "));
+    let first = lines.next().expect(report);
     let more = lines.take_while(|line| line.starts_with("         "));
     std::iter::once(first).chain(more).collect::<Vec<_>>().join("\n")
 }
@@ -572,10 +575,10 @@ fn loopback_and_plain_http_never_use_a_proxy() {
     );
     let key = AccessKey { id: "AKIDCANARY".to_owned(), secret: "canary".to_owned() };
     let instance = AWSMetadata::start(&key);
-    let nobody = Ports::reserve(1);
+    let unused = Ports::reserve(1);
     let vault = format!(
         "secrets: [{{name: vault, kind: vault, config: {{address: \"http://127.0.0.1:{}\", token: env:VAULT_TOKEN}}}}]\n",
-        nobody.all()[0]
+        unused.all()[0]
     );
     let aws =
         format!("secrets: [{{name: aws, kind: awsssm, config: {{endpoint: \"{}\"}}}}]\n", moto.endpoint());
@@ -587,11 +590,11 @@ fn loopback_and_plain_http_never_use_a_proxy() {
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.address()),
         ];
         let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-        let said = about_the_secret(&check_live(&vault, "vault:infra-okta#clientSecret", &variables));
-        assert!(said.contains("127.0.0.1 cannot be reached: Connection refused"), "{said}");
+        let report = secret_report(&check_live(&vault, "vault:infra-okta#clientSecret", &variables));
+        assert!(report.contains("127.0.0.1 cannot be reached: Connection refused"), "{report}");
         // Both the credentials from the metadata service and the secret travel over plain HTTP on loopback.
-        let said = about_the_secret(&check_live(&aws, "aws:/infra/okta", &variables));
-        assert!(said.starts_with("works"), "{said}");
+        let report = secret_report(&check_live(&aws, "aws:/infra/okta", &variables));
+        assert!(report.starts_with("works"), "{report}");
         assert_eq!(proxy.targets(), Vec::<String>::new(), "{variable}");
     }
 }
@@ -599,26 +602,26 @@ fn loopback_and_plain_http_never_use_a_proxy() {
 #[test]
 fn error_names_failing_proxy() {
     let vault = "secrets: [{name: vault, kind: vault, config: {address: \"https://vault.test:8200\", token: plaintext:t}}]\n";
-    let said = |address: &str| {
+    let report = |address: &str| {
         let variables = [("HTTPS_PROXY", address)];
-        about_the_secret(&check_live(vault, "vault:infra-okta", &variables))
+        secret_report(&check_live(vault, "vault:infra-okta", &variables))
     };
     let refuses = Proxy::start(Manner::Refuses);
-    let text = said(&refuses.address());
+    let text = report(&refuses.address());
     let words = format!("vault.test cannot be reached: the proxy {} refused to connect", refuses.address());
     assert!(text.contains(&words), "{text}");
     assert_eq!(refuses.targets().first().map(String::as_str), Some("vault.test:8200"));
     let asks = Proxy::start(Manner::AsksFor("alice:canary"));
-    let wrong = said(&asks.address().replace("//", "//alice:canary-of-mine@"));
+    let wrong = report(&asks.address().replace("//", "//alice:canary-of-mine@"));
     assert!(wrong.contains(&format!("the proxy {} did not accept", asks.address())), "{wrong}");
     assert!(!wrong.contains("canary"), "{wrong}");
     let hangs = Proxy::start(Manner::Hangs);
-    let slow = said(&hangs.address());
+    let slow = report(&hangs.address());
     assert!(
         slow.contains(&format!("vault.test (through the proxy {}) did not answer", hangs.address())),
         "{slow}"
     );
-    assert!(said("https://127.0.0.1:1").contains("needs TLS of its own"));
+    assert!(report("https://127.0.0.1:1").contains("needs TLS of its own"));
     let address = refuses.address();
     let list = [("HTTPS_PROXY", address.as_str()), ("NO_PROXY", "*.test,localhost")];
     let warned = check_live(vault, "vault:infra-okta", &list);
@@ -633,17 +636,18 @@ fn api_server_is_reached_directly_unless_configured() {
     for (more, through_proxy) in [("", false), (", useProxy: false", false), (", useProxy: true", true)] {
         let before = proxy.targets().len();
         // A name that only the proxy can resolve.
-        let backend = stand_in(&cluster, &format!("{NAMESPACE}{more}")).replace("127.0.0.1", "cluster.test");
+        let backend =
+            simulated_cluster(&cluster, &format!("{NAMESPACE}{more}")).replace("127.0.0.1", "cluster.test");
         let more = format!("secrets: [{backend}]\n");
         let address = proxy.address();
-        let said = about_the_secret(&check_live(
+        let report = secret_report(&check_live(
             &more,
             "cluster:infra-okta/clientSecret",
             &[("HTTPS_PROXY", &address)],
         ));
         let targets = proxy.targets().split_off(before);
         let expected = vec![format!("cluster.test:{port}"); usize::from(through_proxy)];
-        assert_eq!(targets, expected, "{more}: {said}");
+        assert_eq!(targets, expected, "{more}: {report}");
     }
 }
 
@@ -654,7 +658,7 @@ fn api_server_is_reached_directly_unless_configured() {
 fn every_backend_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = silent.local_addr().expect("an address");
-    let nobody = Ports::reserve(1).all()[0];
+    let unused = Ports::reserve(1).all()[0];
     let backends = [
         ("vault", "token: plaintext:t", "address"),
         (
@@ -666,12 +670,12 @@ fn every_backend_times_out() {
     ];
     std::thread::scope(|scope| {
         for (kind, config, key) in backends {
-            for address in [format!("http://127.0.0.1:{nobody}"), format!("http://{silent}")] {
+            for address in [format!("http://127.0.0.1:{unused}"), format!("http://{silent}")] {
                 scope.spawn(move || {
                     let backend =
                         format!("{{name: b, kind: {kind}, config: {{{config}, {key}: \"{address}\"}}}}");
                     let start = std::time::Instant::now();
-                    assert_kind(&Place::new().read(&backend, "b:okta"), "unreachable");
+                    assert_kind(&ConfigFolder::new().read(&backend, "b:okta"), "unreachable");
                     assert!(start.elapsed() < std::time::Duration::from_secs(15), "{kind}");
                 });
             }

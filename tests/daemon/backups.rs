@@ -10,7 +10,7 @@ use infra_harness::provider::{CLIENT_SECRET, Provider};
 use infra_harness::wait;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
-const MOMENT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn prepared(provider: &Provider) -> Daemon {
     Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {})
@@ -69,7 +69,7 @@ fn recovery_key_is_not_echoed_at_prompt() {
     let created = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
     let key = created.stdout.trim();
     let mut running = daemon.infrad_in_terminal(["key", "recovery", "test"]);
-    running.wait_for("a question", |_, told| told.contains("recovery key (").then_some(()));
+    running.wait_for("a question", |_, stderr| stderr.contains("recovery key (").then_some(()));
     running.enter(key);
     let ran = running.wait().expect(0).telling(&["the recovery key opens the store"]);
     assert!(!ran.to_string().contains(key), "the terminal shows it\n{ran}");
@@ -207,10 +207,10 @@ fn restore_refuses_modified_backup_and_replaces_nothing() {
     let cut = [0, 15, 400, good.len() / 2, good.len() - 1].map(|length| good[..length].to_vec());
     let longer = [good.iter().copied().chain([0]).collect()];
     // Metadata in the backup: only the keyed hash detects this change.
-    let said = concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"").as_bytes();
-    let place = good.windows(said.len()).position(|part| part == said).expect("its version");
+    let version = concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"").as_bytes();
+    let position = good.windows(version.len()).position(|part| part == version).expect("its version");
     let mut other_version = good.clone();
-    other_version[place + said.len() - 2] ^= 1;
+    other_version[position + version.len() - 2] ^= 1;
     for bad in changed.chain(cut).chain(longer).chain([other_version]) {
         std::fs::write(daemon.directory().join("bad"), &bad).expect("a file");
         let ran = daemon.infrad(["restore", "bad"]).wait().expect(1);
@@ -261,7 +261,7 @@ fn rolled_back_store_is_refused_unless_sessions_are_revoked() {
     let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);
     accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
     accepted.signal(rustix::process::Signal::TERM);
-    accepted.wait_for_end(MOMENT).expect("it ends");
+    accepted.wait_for_end(LIMIT).expect("it ends");
     daemon.start_again();
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 401);
     // The daemon records a revocation in the rollback guard within a second, even within one run.
@@ -269,7 +269,7 @@ fn rolled_back_store_is_refused_unless_sessions_are_revoked() {
     let noted = || std::fs::read(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
     let before = noted();
     assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
-    assert!(wait::until(MOMENT, || (noted() != before).then_some(())).is_some(), "{}", daemon.log());
+    assert!(wait::until(LIMIT, || (noted() != before).then_some(())).is_some(), "{}", daemon.log());
 }
 
 const DATABASE_PAGE: usize = 4096;
@@ -326,7 +326,7 @@ fn revoked_token_stays_refused_after_page_rollback() {
         if !end {
             starting.signal(rustix::process::Signal::TERM);
         }
-        starting.wait_for_end(MOMENT).expect("it ends");
+        starting.wait_for_end(LIMIT).expect("it ends");
         refused_starts += usize::from(end);
         if !end {
             // Discards what that start wrote, which is newer than `after`.
@@ -358,7 +358,7 @@ fn revoked_token_stays_refused_after_page_rollback() {
             assert!(status.stdout.contains("part of it is older than it was"), "{status}");
             let is_told =
                 || std::fs::read_to_string(&log).ok().filter(|log| log.contains("rollback_detected"));
-            assert!(wait::until(MOMENT, is_told).is_some(), "{}", daemon.log());
+            assert!(wait::until(LIMIT, is_told).is_some(), "{}", daemon.log());
             daemon.stop();
             // The daemon refuses to start even after the page is correct again.
             let words = ["older than what this host has seen", "--accept-rollback"];
@@ -366,7 +366,7 @@ fn revoked_token_stays_refused_after_page_rollback() {
             let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);
             accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
             accepted.signal(rustix::process::Signal::TERM);
-            accepted.wait_for_end(MOMENT).expect("it ends");
+            accepted.wait_for_end(LIMIT).expect("it ends");
             daemon.start_again();
             for token in [&token, &other] {
                 assert_eq!(daemon.api().get_as("/v1/session", token).status, 401);
@@ -402,7 +402,7 @@ fn empty_data_directory_is_refused_if_store_is_known() {
     new.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
     new.wait_for("that it is a new store", |_, log| log.contains("created a new store").then_some(()));
     new.signal(rustix::process::Signal::TERM);
-    new.wait_for_end(MOMENT).expect("it ends");
+    new.wait_for_end(LIMIT).expect("it ends");
 
     std::fs::remove_dir_all(&data).expect("the new store");
     std::fs::rename(&aside, &data).expect("moved back");

@@ -13,7 +13,7 @@ use infra_harness::skip;
 use infra_harness::wait;
 
 /// Connections and their tasks end shortly after their last answer.
-const FORGOTTEN: Duration = Duration::from_secs(5);
+const ERASURE_LIMIT: Duration = Duration::from_secs(5);
 
 #[test]
 fn secrets_stay_out_of_logs_answers_files_and_processes() {
@@ -41,7 +41,7 @@ fn secrets_stay_out_of_logs_answers_files_and_processes() {
     let ran = pending.wait().expect(0);
 
     let token = login::token(&alice);
-    add_what_was_exchanged(&mut canaries, &provider);
+    add_exchanged_secrets(&mut canaries, &provider);
     canaries.add("session secret", token.split_once('.').expect("two parts").1);
     let api = daemon.api();
     let mut answers =
@@ -60,8 +60,8 @@ fn secrets_stay_out_of_logs_answers_files_and_processes() {
     canaries.add("e-mail", "alice@example.test");
     assert_eq!(canaries.find(log.as_bytes()), Vec::<String>::new(), "the log tells\n{log}");
     let (root_key, client_secret) = (daemon.root_key(), daemon.directory().join("okta.secret"));
-    let besides = [root_key.as_path(), client_secret.as_path()];
-    assert_eq!(canaries.find_in_files(daemon.directory(), &besides), Vec::<String>::new());
+    let allowed_files = [root_key.as_path(), client_secret.as_path()];
+    assert_eq!(canaries.find_in_files(daemon.directory(), &allowed_files), Vec::<String>::new());
     // The control: the secrets are in the files that may hold them.
     assert!(!canaries.find_in_files(daemon.directory(), &[]).is_empty());
 }
@@ -74,13 +74,13 @@ fn login_secrets_are_erased_from_daemon_memory() {
     let mut canaries = Canaries::default();
     canaries.add("client secret", CLIENT_SECRET);
     canaries.add("session secret", token.split_once('.').expect("two parts").1);
-    add_what_was_exchanged(&mut canaries, &provider);
+    add_exchanged_secrets(&mut canaries, &provider);
     let find = || canaries.find_in_memory(daemon.process());
     if find().is_none() {
         return skip::told("only root may read the memory of the daemon");
     }
     let is_gone = || find().is_some_and(|found| found.is_empty()).then_some(());
-    assert!(wait::until(FORGOTTEN, is_gone).is_some(), "secrets are in memory: {:?}", find());
+    assert!(wait::until(ERASURE_LIMIT, is_gone).is_some(), "secrets are in memory: {:?}", find());
 
     // The control: the search finds what is in memory.
     let mut control = Canaries::default();
@@ -89,7 +89,7 @@ fn login_secrets_are_erased_from_daemon_memory() {
 }
 
 /// Adds what the daemon and the provider exchanged: code, verifier and ID token.
-fn add_what_was_exchanged(canaries: &mut Canaries, provider: &Provider) {
+fn add_exchanged_secrets(canaries: &mut Canaries, provider: &Provider) {
     let requests = provider.requests(Endpoint::Token);
     let form = requests.last().expect("an exchange").form_parameters();
     for name in ["code", "code_verifier"] {

@@ -14,12 +14,12 @@ use infra_shared::random;
 /// Clients that sign in and out concurrently. One address may hold 64 connections.
 const CLIENTS: usize = 50;
 /// The longest load before a kill, in milliseconds.
-const LONGEST: u64 = 400;
+const MAX_LOAD_MILLIS: u64 = 400;
 /// The fewest sign-ins between two kills.
-const LEAST: usize = 8;
+const MIN_SIGN_INS: usize = 8;
 const BOUND: Duration = Duration::from_mins(1);
 /// The longest start after a kill. The promise is for a release build on a quiet machine, and this is neither.
-const READY: Duration = Duration::from_secs(2);
+const START_LIMIT: Duration = Duration::from_secs(2);
 
 fn daemon_for_many(provider: &Provider) -> Daemon {
     Daemon::start_with(provider, |configuration| {
@@ -31,7 +31,7 @@ fn daemon_for_many(provider: &Provider) -> Daemon {
 }
 
 /// Kills the daemon `times` times under load and compares the sessions after each. Returns the slowest start.
-fn kill(times: usize) -> Duration {
+fn survive_kills(times: usize) -> Duration {
     let provider = Provider::start();
     let mut daemon = daemon_for_many(&provider);
     let oracle = Oracle::new(&daemon, &provider);
@@ -43,18 +43,18 @@ fn kill(times: usize) -> Duration {
         std::thread::scope(|scope| {
             scope.spawn(|| oracle.storm(CLIENTS, &stop));
             // Waits for load before the kill, even on a busy machine.
-            let is_under_load = || (oracle.acknowledged() >= first + LEAST).then_some(());
+            let is_under_load = || (oracle.acknowledged() >= first + MIN_SIGN_INS).then_some(());
             assert!(wait::until(BOUND, is_under_load).is_some(), "nobody signs in");
             // A random moment.
-            let moment = u64::from_le_bytes(random::bytes()) % LONGEST;
+            let moment = u64::from_le_bytes(random::bytes()) % MAX_LOAD_MILLIS;
             std::thread::sleep(Duration::from_millis(moment));
             daemon.kill();
             stop.store(true, Ordering::Relaxed);
         });
-        let begun = Instant::now();
+        let start = Instant::now();
         daemon.start_again();
         assert_eq!(daemon.api().get("/readyz").status, 204);
-        slowest = slowest.max(begun.elapsed());
+        slowest = slowest.max(start.elapsed());
         let compared = oracle.compare(first);
         assert_eq!(compared.lost, [""; 0], "after kill {time}\n{}", daemon.log());
         open += compared.open;
@@ -79,12 +79,12 @@ fn kill(times: usize) -> Duration {
 
 #[test]
 fn acknowledged_changes_survive_25_kills_under_load() {
-    kill(25);
+    survive_kills(25);
 }
 
 #[test]
 #[ignore = "takes half an hour"]
 fn acknowledged_changes_survive_1000_kills_under_load() {
-    let slowest = kill(1000);
-    assert!(slowest <= READY, "a start took {slowest:?}");
+    let slowest = survive_kills(1000);
+    assert!(slowest <= START_LIMIT, "a start took {slowest:?}");
 }

@@ -29,7 +29,7 @@ const FAILURES: [(&str, &str); 5] = [
 ];
 
 /// Longer than the interval, so that every session is revalidated by then.
-const ASKED: Duration = Duration::from_secs(13);
+const REVALIDATION_LIMIT: Duration = Duration::from_secs(13);
 
 /// All sessions belong to one user, and none may be evicted.
 fn many_sessions(configuration: &mut Configuration) {
@@ -39,22 +39,22 @@ fn many_sessions(configuration: &mut Configuration) {
 }
 
 /// Signs in, out and in again, accepting failures. Returns how many steps were acknowledged.
-fn live(oracle: &Oracle<'_>, api: &Api) -> usize {
+fn sign_in_and_out(oracle: &Oracle<'_>, api: &Api) -> usize {
     let mut acknowledged = 0;
-    let mut tell = |step: &Result<(), Stopped>| match step {
+    let mut record = |step: &Result<(), Stopped>| match step {
         Ok(()) => acknowledged += 1,
         // If the daemon cannot write, it answers 503. If it cannot read, it does not say who is signed in.
         Err(stopped) => assert!(matches!(stopped, Stopped::Refused(503)), "{stopped:?}"),
     };
     for by_proof in [false, true] {
         let session = oracle.log_in(api);
-        tell(&session.as_ref().map(|_| ()).map_err(Stopped::clone));
+        record(&session.as_ref().map(|_| ()).map_err(Stopped::clone));
         let Ok(session) = session else { continue };
         let ended =
             if by_proof { oracle.log_out_by_proof(api, session) } else { oracle.log_out(api, session) };
-        tell(&ended);
+        record(&ended);
     }
-    tell(&oracle.log_in(api).map(|_| ()));
+    record(&oracle.log_in(api).map(|_| ()));
     acknowledged
 }
 
@@ -74,7 +74,7 @@ fn fail_at(every: usize, last: usize) {
                 let injected = format!("{error} at the {n}th{lasting} of {calls}");
                 let serves = daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}")));
                 if serves {
-                    refused += usize::from(live(&oracle, &oracle.client()) < 5);
+                    refused += usize::from(sign_in_and_out(&oracle, &oracle.client()) < 5);
                     assert!(daemon.is_running(), "{injected}: it is gone\n{}", daemon.log());
                     daemon.kill();
                 } else {
@@ -85,7 +85,11 @@ fn fail_at(every: usize, last: usize) {
                 daemon.start_again();
                 let compared = oracle.compare(0);
                 assert_eq!(compared.lost, [""; 0], "{injected}\n{}", daemon.log());
-                assert_eq!(live(&oracle, &oracle.client()), 5, "{injected}: it does not work afterwards");
+                assert_eq!(
+                    sign_in_and_out(&oracle, &oracle.client()),
+                    5,
+                    "{injected}: it does not work afterwards"
+                );
                 daemon.stop();
             }
         }
@@ -174,7 +178,7 @@ fn acknowledged_changes_survive_disk_failure_at_any_step() {
 }
 
 /// Fails the `n`th call of each kind, once or from then on, while the daemon revalidates due sessions.
-fn fail_while_asking(every: usize, last: usize) {
+fn fail_while_revalidating(every: usize, last: usize) {
     if peers::find_program("strace").is_none() {
         return;
     }
@@ -185,7 +189,7 @@ fn fail_while_asking(every: usize, last: usize) {
         "{maxPerUser: 10000, revalidateEvery: 10s}".clone_into(&mut configuration.sessions);
     });
     let oracle = Oracle::new(&daemon, &provider);
-    let (mut asked, mut spent) = (0, 0);
+    let (mut revalidated, mut spent) = (0, 0);
     for (calls, error) in FAILURES {
         for n in (1..=last).step_by(every) {
             for lasting in ["", "+"] {
@@ -199,21 +203,21 @@ fn fail_while_asking(every: usize, last: usize) {
                 daemon.stop();
                 let (before, log_before) = (provider.calls(Endpoint::Token), daemon.complete_log().len());
                 if daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}"))) {
-                    let is_asked = || (provider.calls(Endpoint::Token) >= before + 4).then_some(());
+                    let is_revalidated = || (provider.calls(Endpoint::Token) >= before + 4).then_some(());
                     // If the daemon cannot write anything, it does not contact the provider.
-                    let _ = wait::until(ASKED, is_asked);
-                    asked += provider.calls(Endpoint::Token) - before;
+                    let _ = wait::until(REVALIDATION_LIMIT, is_revalidated);
+                    revalidated += provider.calls(Endpoint::Token) - before;
                     daemon.stop();
                 }
                 daemon.start_again();
                 let again = provider.calls(Endpoint::Token);
-                let is_asked = || (provider.calls(Endpoint::Token) >= again + 4).then_some(());
-                let _ = wait::until(ASKED, is_asked);
+                let is_revalidated = || (provider.calls(Endpoint::Token) >= again + 4).then_some(());
+                let _ = wait::until(REVALIDATION_LIMIT, is_revalidated);
                 let compared = oracle.compare(0);
                 let log = daemon.complete_log().split_off(log_before);
-                let is_told = log.contains("an answer of the provider was spent");
+                let is_reported = log.contains("an answer of the provider was spent");
                 assert!(
-                    compared.lost.is_empty() || (lasting == "+" && is_told),
+                    compared.lost.is_empty() || (lasting == "+" && is_reported),
                     "{injected}: {:?}\n{log}",
                     compared.lost
                 );
@@ -226,15 +230,15 @@ fn fail_while_asking(every: usize, last: usize) {
         }
     }
     println!(
-        "asked {asked} times while it failed; {spent} sessions ended because nothing could be stored for good"
+        "asked {revalidated} times while it failed; {spent} sessions ended because nothing could be stored for good"
     );
-    assert!(asked > 0, "nobody was asked");
+    assert!(revalidated > 0, "nobody was asked");
 }
 
 #[test]
 #[ignore = "takes several minutes"]
 fn revalidation_survives_disk_failure_at_any_step() {
-    fail_while_asking(13, 40);
+    fail_while_revalidating(13, 40);
 }
 
 #[test]
@@ -253,14 +257,14 @@ fn acknowledged_changes_survive_full_disk() {
     for room in 0..24 {
         view.fill_disk(&disk);
         view.shrink_filling(&disk, room);
-        refused += usize::from(live(&oracle, &oracle.client()) < 5);
+        refused += usize::from(sign_in_and_out(&oracle, &oracle.client()) < 5);
         assert!(daemon.is_running(), "{}", daemon.log());
         daemon.kill();
         view.empty_disk(&disk);
         daemon.start_again();
         let compared = oracle.compare(0);
         assert_eq!(compared.lost, [""; 0], "with {room} pages of room\n{}", daemon.log());
-        assert_eq!(live(&oracle, &oracle.client()), 5, "it does not work afterwards");
+        assert_eq!(sign_in_and_out(&oracle, &oracle.client()), 5, "it does not work afterwards");
     }
     assert!(refused > 0, "the disk was never full");
 }
@@ -280,9 +284,9 @@ fn provider_failure_fails_only_that_login() {
                 answer.body = b"{}".to_vec();
             }));
             let refused = oracle.log_in(&api).map(|_| ());
-            let is_told = matches!(refused, Err(Stopped::Refused(502 | 403)));
+            let is_reported = matches!(refused, Err(Stopped::Refused(502 | 403)));
             // The daemon may skip userinfo, because the ID token already has those claims.
-            assert!(is_told || endpoint == Endpoint::UserInfo, "{endpoint:?} {status}: {refused:?}");
+            assert!(is_reported || endpoint == Endpoint::UserInfo, "{endpoint:?} {status}: {refused:?}");
             provider.behave();
             oracle.log_in(&api).unwrap_or_else(|stopped| panic!("{endpoint:?} {status}: then {stopped:?}"));
         }

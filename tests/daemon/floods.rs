@@ -29,7 +29,7 @@ async fn flood(daemon: &Daemon, slow: usize, a_second: usize, stop: Arc<AtomicBo
             }
         });
     }
-    let shaken = Arc::new(AtomicUsize::new(0));
+    let succeeded = Arc::new(AtomicUsize::new(0));
     let mut turns = tokio::time::interval(Duration::from_millis(10));
     let (mut handshakes, mut number) = (JoinSet::new(), 0);
     while !stop.load(Ordering::Relaxed) {
@@ -39,18 +39,18 @@ async fn flood(daemon: &Daemon, slow: usize, a_second: usize, stop: Arc<AtomicBo
             if handshakes.len() >= 1000 {
                 break;
             }
-            let (target, shaken) = (target.clone(), shaken.clone());
+            let (target, succeeded) = (target.clone(), succeeded.clone());
             number += 1;
             handshakes.spawn(async move {
                 if target.shake_hands(address(18, number % 5_000)).await.is_some() {
-                    shaken.fetch_add(1, Ordering::Relaxed);
+                    succeeded.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
     }
     handshakes.shutdown().await;
     connections.shutdown().await;
-    shaken.load(Ordering::Relaxed)
+    succeeded.load(Ordering::Relaxed)
 }
 
 /// Holds one slow connection until it is closed: silent, inside a ClientHello, or inside a request's head.
@@ -70,7 +70,7 @@ async fn hold(target: &Target, number: usize) {
     let _ = tokio::time::timeout(BOUND, stream.read(&mut bytes)).await;
 }
 
-fn honest_users_go_on(slow: usize, a_second: usize, time: Duration) -> (Seen, u64, Duration) {
+fn measure_flood(slow: usize, a_second: usize, time: Duration) -> (Seen, u64, Duration) {
     allow_files();
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
@@ -79,36 +79,36 @@ fn honest_users_go_on(slow: usize, a_second: usize, time: Duration) -> (Seen, u6
         "limits: {loginStartsPerMinute: 10000}\n".clone_into(&mut configuration.more);
     });
     let stop = Arc::new(AtomicBool::new(false));
-    let (mut most, mut shaken) = (0, 0);
+    let (mut most, mut succeeded) = (0, 0);
     let mut seen = std::thread::scope(|scope| {
         let honest = scope.spawn(|| be_honest(&daemon, &provider, &stop));
         let flooding = scope.spawn(|| {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let shaken = runtime.block_on(flood(&daemon, slow, a_second, stop.clone()));
+            let succeeded = runtime.block_on(flood(&daemon, slow, a_second, stop.clone()));
             runtime.shutdown_background();
-            shaken
+            succeeded
         });
-        let begun = Instant::now();
-        while begun.elapsed() < time {
+        let start = Instant::now();
+        while start.elapsed() < time {
             std::thread::sleep(Duration::from_millis(200));
             most = most.max(resident(daemon.process()));
         }
         stop.store(true, Ordering::Relaxed);
-        shaken = flooding.join().expect("it ends");
+        succeeded = flooding.join().expect("it ends");
         honest.join().expect("it ends")
     });
-    let over = Instant::now();
+    let end = Instant::now();
     let recovered = infra_harness::wait::until(BOUND, || {
-        let begun = Instant::now();
+        let start = Instant::now();
         let is_well = catch_unwind(AssertUnwindSafe(|| login::over_http(&daemon, &provider))).is_ok();
-        (is_well && begun.elapsed() < Duration::from_secs(1)).then(|| over.elapsed())
+        (is_well && start.elapsed() < Duration::from_secs(1)).then(|| end.elapsed())
     });
     let recovered = recovered.expect("it never recovers");
     println!(
         "{slow} slow connections and {} handshakes a second for {time:?}: validations {} (p99 {:?}, failed {}), logins {} \
          (failed {}), at most {most} MiB, recovered after {recovered:?}; processor: daemon {} s, client and provider {} s",
-        shaken / usize::try_from(time.as_secs()).expect("seconds"),
+        succeeded / usize::try_from(time.as_secs()).expect("seconds"),
         seen.validations.len(),
         seen.p99(),
         seen.failed_validations,
@@ -122,7 +122,7 @@ fn honest_users_go_on(slow: usize, a_second: usize, time: Duration) -> (Seen, u6
 
 #[test]
 fn honest_users_are_served_during_connection_flood() {
-    let (seen, most, _) = honest_users_go_on(300, 100, Duration::from_secs(3));
+    let (seen, most, _) = measure_flood(300, 100, Duration::from_secs(3));
     assert!(
         !seen.validations.is_empty() && seen.failed_validations == 0,
         "{} failed",
@@ -135,7 +135,7 @@ fn honest_users_are_served_during_connection_flood() {
 #[test]
 #[ignore = "a minute, and all of the machine"]
 fn honest_users_are_served_during_large_connection_flood() {
-    let (mut seen, most, recovered) = honest_users_go_on(5_000, 1_000, Duration::from_mins(1));
+    let (mut seen, most, recovered) = measure_flood(5_000, 1_000, Duration::from_mins(1));
     let (p99, validations) = (seen.p99(), seen.validations.len());
     assert!(p99 <= Duration::from_millis(100), "{p99:?}");
     assert!(seen.failed_validations * 100 <= validations, "{} of {validations}", seen.failed_validations);

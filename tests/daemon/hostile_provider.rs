@@ -22,13 +22,13 @@ type Edit = fn(&mut Answer);
 #[test]
 fn missing_answers_time_out() {
     let never: Edit = |answer| answer.delivery = Delivery::Never;
-    are_refused(never);
+    assert_refused_at_each_endpoint(never);
 }
 
 #[test]
 fn dripping_answers_time_out() {
     let drip: Edit = |answer| answer.delivery = Delivery::Dripping { every: Duration::from_millis(200) };
-    are_refused(drip);
+    assert_refused_at_each_endpoint(drip);
 }
 
 #[test]
@@ -42,13 +42,13 @@ fn several_slow_answers_share_one_timeout() {
     let (answered, took) = timed(&login, &response);
     assert_eq!(answered.status, 502, "{answered:?}");
     assert!(took < BOUND, "it took {took:?}");
-    the_next_login_works(&provider, &daemon);
+    assert_next_login_works(&provider, &daemon);
 }
 
 #[test]
 fn endless_answers_are_cut_off() {
     let endless: Edit = |answer| answer.delivery = Delivery::Endless;
-    are_refused(endless);
+    assert_refused_at_each_endpoint(endless);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn malformed_answers_are_refused() {
             answer.body = [b"{", members.as_slice(), b",", members.as_slice(), b"}"].concat();
         },
     ];
-    edits.into_iter().for_each(are_refused);
+    edits.into_iter().for_each(assert_refused_at_each_endpoint);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn invalid_metadata_starts_no_login() {
         let begin = Instant::now();
         assert_eq!(start(&daemon).status, 502);
         assert!(begin.elapsed() < BOUND);
-        the_next_login_works(&provider, &daemon);
+        assert_next_login_works(&provider, &daemon);
     }
 }
 
@@ -110,21 +110,21 @@ fn unreadable_metadata_starts_no_login() {
         let begin = Instant::now();
         assert_eq!(start(&daemon).status, 502);
         assert!(begin.elapsed() < BOUND);
-        the_next_login_works(&provider, &daemon);
+        assert_next_login_works(&provider, &daemon);
     }
 }
 
 /// Tests the endpoints concurrently, because most of the time is spent waiting.
-fn are_refused(edit: Edit) {
+fn assert_refused_at_each_endpoint(edit: Edit) {
     std::thread::scope(|scope| {
         for endpoint in ENDPOINTS {
-            scope.spawn(move || is_refused(endpoint, edit));
+            scope.spawn(move || assert_refused(endpoint, edit));
         }
     });
 }
 
 /// Asserts that a login with this misbehaviour is refused in time and leaves nothing, and that the next login works.
-fn is_refused(endpoint: Endpoint, edit: Edit) {
+fn assert_refused(endpoint: Endpoint, edit: Edit) {
     let (provider, daemon) = started();
     let (login, response) = signed_in(&provider, &daemon);
     // Without an e-mail in the ID token, the daemon calls the userinfo endpoint.
@@ -136,7 +136,7 @@ fn is_refused(endpoint: Endpoint, edit: Edit) {
     assert!(provider.calls(endpoint) > 0, "{endpoint:?} was never asked\n{}", daemon.log());
     assert!(took < BOUND, "{endpoint:?}: it took {took:?}");
     assert!(!daemon.complete_log().contains(CLIENT_SECRET), "the client secret is in the log");
-    the_next_login_works(&provider, &daemon);
+    assert_next_login_works(&provider, &daemon);
 }
 
 fn started() -> (Provider, Daemon) {
@@ -167,7 +167,7 @@ fn start(daemon: &Daemon) -> Answered {
     daemon.api().post("/v1/logins", &body)
 }
 
-fn the_next_login_works(provider: &Provider, daemon: &Daemon) {
+fn assert_next_login_works(provider: &Provider, daemon: &Daemon) {
     provider.behave();
     let token = login::over_http(daemon, provider);
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);

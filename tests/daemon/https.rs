@@ -71,7 +71,7 @@ fn handshake(
     Ok(certificates.first().expect("a certificate").to_vec())
 }
 
-fn hang_up(daemon: &Daemon) {
+fn reload(daemon: &Daemon) {
     let process = Pid::from_raw(i32::try_from(daemon.process()).expect("a process id")).expect("a process");
     kill_process(process, Signal::HUP).expect("the daemon runs");
 }
@@ -101,17 +101,17 @@ fn changed_files_are_reloaded_and_broken_ones_reported() {
     // SIGHUP makes the daemon read them immediately.
     let third = authority.issue();
     replace(&daemon, &third);
-    hang_up(&daemon);
+    reload(&daemon);
     let is_third = || (shown(&daemon, &authority).as_deref() == Some(third.chain[0].as_ref())).then_some(());
     assert!(wait::until(BOUND, is_third).is_some(), "{}", daemon.log());
 
     write_private(&daemon.directory().join("tls.key"), &first.key_pem);
-    hang_up(&daemon);
-    let is_told = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
-    let told = wait::until(BOUND, is_told).unwrap_or_else(|| panic!("{}", daemon.log()));
-    assert!(told.contains("the private key does not belong to the certificate"), "{told}");
+    reload(&daemon);
+    let is_reported = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
+    let message = wait::until(BOUND, is_reported).unwrap_or_else(|| panic!("{}", daemon.log()));
+    assert!(message.contains("the private key does not belong to the certificate"), "{message}");
     assert_eq!(shown(&daemon, &authority).as_deref(), Some(third.chain[0].as_ref()), "it goes on serving");
-    let metrics = plain(&address, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let metrics = plain_request(&address, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(metrics.contains("infrad_certificate_failing{source=\"files\"} 1"), "{metrics}");
     assert!(metrics.contains("infrad_certificate_failing{source=\"own_authority\"} 0"), "{metrics}");
     assert!(metrics.contains("infrad_certificate_waiting{source=\"files\"} 0"), "{metrics}");
@@ -141,9 +141,9 @@ fn tls_key_readable_by_others_is_refused() {
     let key = daemon.directory().join("tls.key");
     let mode = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("a mode");
     mode(0o644);
-    let told = format!("this private key can be read by others: run `chmod 640 {}`", key.display());
-    daemon.infrad(["check"]).wait().expect(2).telling(&[&told]);
-    daemon.infrad(["serve"]).wait().expect(1).telling(&["the daemon cannot start", &told]);
+    let message = format!("this private key can be read by others: run `chmod 640 {}`", key.display());
+    daemon.infrad(["check"]).wait().expect(2).telling(&[&message]);
+    daemon.infrad(["serve"]).wait().expect(1).telling(&["the daemon cannot start", &message]);
     // A group on the host may read the key.
     mode(0o640);
     daemon.infrad(["check"]).wait().expect(0);
@@ -152,10 +152,10 @@ fn tls_key_readable_by_others_is_refused() {
     // At run time, the daemon keeps serving the previous certificate.
     replace(&daemon, &authority.issue());
     mode(0o644);
-    hang_up(&daemon);
-    let is_told = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
-    let told = wait::until(BOUND, is_told).unwrap_or_else(|| panic!("{}", daemon.log()));
-    assert!(told.contains("can be read by others"), "{told}");
+    reload(&daemon);
+    let is_reported = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
+    let message = wait::until(BOUND, is_reported).unwrap_or_else(|| panic!("{}", daemon.log()));
+    assert!(message.contains("can be read by others"), "{message}");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn plain_http_only_redirects_to_https() {
         "POST /v1/logins HTTP/1.1\r\nHost: evil.test\r\nContent-Length: 0\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n",
     ] {
-        let answer = plain(&address, &format!("{request}Connection: close\r\n\r\n"));
+        let answer = plain_request(&address, &format!("{request}Connection: close\r\n\r\n"));
         let location = format!("location: {}/", daemon.origin());
         assert!(answer.starts_with("HTTP/1.1 308 ") && answer.contains(&location), "{answer}");
         for unwanted in ["canary", "evil", "strict-transport-security", "providers"] {
@@ -221,19 +221,19 @@ fn printed_ca_verifies_daemon_whether_it_runs_or_not() {
         blocking_client(&trust, Limits { connect: BOUND, total: BOUND }, false, Way::Direct)
             .expect("a client")
     };
-    let ask =
+    let is_verified =
         |pem: &str, daemon: &Daemon| client(pem).get(format!("{}/healthz", daemon.origin())).send().is_ok();
-    assert!(ask(&running, &daemon));
+    assert!(is_verified(&running, &daemon));
     daemon.infrad(["ca", "print", "--next"]).wait().expect(1).telling(&["infrad ca rotate"]);
 
     daemon.stop();
     assert_eq!(daemon.infrad(["ca", "print"]).wait().expect(0).stdout, running);
-    let told = daemon.infrad(["ca", "rotate", "--overlap", "0s"]).wait().expect(0).stderr;
+    let message = daemon.infrad(["ca", "rotate", "--overlap", "0s"]).wait().expect(0).stderr;
     let after = daemon.infrad(["ca", "print"]).wait().expect(0).stdout;
     assert_ne!(after, running);
     daemon.start_again();
-    assert!(told.contains(&daemon.fingerprint()), "{told}");
-    assert!(ask(&after, &daemon) && !ask(&running, &daemon));
+    assert!(message.contains(&daemon.fingerprint()), "{message}");
+    assert!(is_verified(&after, &daemon) && !is_verified(&running, &daemon));
     daemon.infrad(["ca", "rotate", "--overlap", "2y"]).wait().expect(2);
     daemon.infrad(["ca", "rotate"]).wait().expect(0);
     let next = daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout;
@@ -268,7 +268,7 @@ fn every_configuration_on_https_page_is_accepted() {
     let authority = Authority::new();
     replace(&daemon, &authority.issue());
     let directory = daemon.directory().display().to_string();
-    let mut taken = 0;
+    let mut accepted = 0;
     for block in page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
         let block = block.replace("/etc/infra/tls.", &format!("{directory}/tls."));
         daemon.change(|configuration| {
@@ -279,13 +279,13 @@ fn every_configuration_on_https_page_is_accepted() {
             }
         });
         daemon.infrad(["check"]).wait().expect(0);
-        taken += 1;
+        accepted += 1;
     }
-    assert_eq!(taken, 2);
+    assert_eq!(accepted, 2);
 }
 
 /// Sends `request` over plain HTTP and returns the answer.
-fn plain(address: &str, request: &str) -> String {
+fn plain_request(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("somebody listens");
     stream.set_read_timeout(Some(BOUND)).expect("a limit");
     stream.write_all(request.as_bytes()).expect("sent");

@@ -12,12 +12,12 @@ use infra_harness::login;
 use infra_harness::provider::Provider;
 
 /// An open HTTP connection.
-enum Kept {
+enum HTTPConnection {
     Http1(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
     Http2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
 }
 
-impl Kept {
+impl HTTPConnection {
     async fn open(target: &Target, from: Ipv4Addr, is_http2: bool) -> Option<Self> {
         let stream = TokioIo::new(target.shake_hands(from).await?);
         if is_http2 {
@@ -59,19 +59,20 @@ fn idle_connections_fit_into_memory_budget() {
     let token = login::over_http(&daemon, &provider);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut kept = Vec::new();
+        let mut connections = Vec::new();
         for (protocol, is_http2) in [("http/1.1", false), ("h2", true)] {
             let (target, before) = (Target::of(&daemon, protocol), resident(daemon.process()));
             for number in 0..CONNECTIONS / 2 {
                 let from = address(if is_http2 { 20 } else { 21 }, number / 50);
-                let mut connection = Kept::open(&target, from, is_http2).await.expect("a connection");
+                let mut connection =
+                    HTTPConnection::open(&target, from, is_http2).await.expect("a connection");
                 assert!(connection.validate(&token).await, "{protocol}: connection {number}");
-                kept.push(connection);
+                connections.push(connection);
             }
             let resident = resident(daemon.process());
             println!("{} idle connections of {protocol}: {before}, then {resident} MiB", CONNECTIONS / 2);
         }
-        for (number, connection) in kept.iter_mut().enumerate() {
+        for (number, connection) in connections.iter_mut().enumerate() {
             assert!(connection.validate(&token).await, "connection {number} was closed");
         }
     });

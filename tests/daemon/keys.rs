@@ -16,7 +16,7 @@ use infra_harness::provider::Provider;
 use infra_harness::{ports::Ports, skip, wait};
 use serde_json::{Value, json};
 
-const MOMENT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn prepared(provider: &Provider) -> Daemon {
     Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {})
@@ -125,7 +125,7 @@ fn transit_wrapping_opens_only_for_its_own_store() {
 fn kms_wrapping_opens_only_with_context_and_permission() {
     let provider = Provider::start();
     let Some(moto) = Moto::start() else { return };
-    let stranger =
+    let other_user =
         moto.user("stranger", &json!({"Effect": "Allow", "Action": ["kms:List*"], "Resource": "*"}));
     let (entry, user) = kms(&moto);
     let mut daemons = [prepared(&provider), prepared(&provider)];
@@ -137,7 +137,7 @@ fn kms_wrapping_opens_only_with_context_and_permission() {
     }
     let [one, other] = &mut daemons;
     for (key, expected) in [
-        (kms_entry(&moto, "alias/infrad", &stranger), "AccessDenied"),
+        (kms_entry(&moto, "alias/infrad", &other_user), "AccessDenied"),
         (kms_entry(&moto, "alias/none", &user), "NotFound"),
         (kms_entry(&moto, "alias/infrad", &AccessKey { secret: "wrong".to_owned(), ..user }), "status 403"),
     ] {
@@ -157,10 +157,10 @@ fn kms_encryption_context_names_store() {
     let Some(moto) = Moto::start() else { return };
     let key = moto.call("TrentService.CreateKey", &json!({}));
     let id = key["KeyMetadata"]["KeyId"].as_str().expect("a key").to_owned();
-    let anybody = AccessKey { id: "AKIAANYBODY".to_owned(), secret: "any".to_owned() };
+    let any_key = AccessKey { id: "AKIAANYBODY".to_owned(), secret: "any".to_owned() };
     let mut daemon = prepared(&provider);
     daemon.change(|configuration| {
-        configuration.root_keys = Some(format!("[{}]", kms_entry(&moto, &id, &anybody)));
+        configuration.root_keys = Some(format!("[{}]", kms_entry(&moto, &id, &any_key)));
     });
     daemon.start_again();
     let header: Value =
@@ -236,8 +236,8 @@ fn start_waits_for_root_key_which_is_not_needed_later() {
     });
     daemon.start_again();
     let token = login::over_http(&daemon, &provider);
-    assert_eq!(ask(&monitoring, "/readyz").0, 204);
-    let (_, text) = ask(&monitoring, "/metrics");
+    assert_eq!(get(&monitoring, "/readyz").0, 204);
+    let (_, text) = get(&monitoring, "/metrics");
     assert!(text.contains("infrad_secret_reads_total{reason=\"exchange\"} 1\n"), "{text}");
     let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
     assert_eq!((&status["state"], &status["liveSessions"]), (&json!("ready"), &json!(1)));
@@ -249,34 +249,34 @@ fn start_waits_for_root_key_which_is_not_needed_later() {
     daemon.infrad(["key", "rewrap"]).wait().expect(4).telling(&["sealed"]);
     bao.stop();
     assert_live(&daemon, &token);
-    assert_eq!(ask(&monitoring, "/readyz").0, 204);
+    assert_eq!(get(&monitoring, "/readyz").0, 204);
 
     daemon.stop();
     let mut waiting = daemon.infrad(["serve"]);
-    let says_why = |(status, cause): &(u16, String)| *status == 503 && cause.contains("cannot be reached");
-    let told = wait::until(MOMENT, || Some(ask(&monitoring, "/readyz")).filter(says_why));
-    assert!(told.is_some(), "{:?}\n{}", ask(&monitoring, "/readyz"), waiting.output());
+    let names_cause = |(status, cause): &(u16, String)| *status == 503 && cause.contains("cannot be reached");
+    let reported = wait::until(LIMIT, || Some(get(&monitoring, "/readyz")).filter(names_cause));
+    assert!(reported.is_some(), "{:?}\n{}", get(&monitoring, "/readyz"), waiting.output());
     // SIGHUP has nothing to reload yet, and must not end the daemon.
     waiting.signal(rustix::process::Signal::HUP);
-    assert_eq!(ask(&monitoring, "/healthz").0, 204);
+    assert_eq!(get(&monitoring, "/healthz").0, 204);
     let status = daemon.infrad(["status"]).wait().expect(4);
     assert!(status.stdout.contains("waiting: the root key vault:https://"), "{status}");
     waiting.signal(rustix::process::Signal::TERM);
-    assert_eq!(waiting.wait_for_end(MOMENT), Some(Some(0)), "{}", waiting.output());
+    assert_eq!(waiting.wait_for_end(LIMIT), Some(Some(0)), "{}", waiting.output());
 }
 
 /// Returns status and body over plain HTTP, or 0 if there is no answer.
-fn ask(address: &str, path: &str) -> (u16, String) {
+fn get(address: &str, path: &str) -> (u16, String) {
     use std::io::{Read, Write};
-    let ask = || -> std::io::Result<String> {
+    let get = || -> std::io::Result<String> {
         let mut stream = std::net::TcpStream::connect(address.trim_start_matches("http://"))?;
-        stream.set_read_timeout(Some(MOMENT))?;
+        stream.set_read_timeout(Some(LIMIT))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok(text)
     };
-    let text = ask().unwrap_or_default();
+    let text = get().unwrap_or_default();
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     (status, text)
 }

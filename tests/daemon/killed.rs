@@ -102,7 +102,7 @@ impl Host {
         &mut self,
         arguments: &[&str],
         mut prepare: impl FnMut(&mut Self),
-        mut look: impl FnMut(&mut Self),
+        mut inspect: impl FnMut(&mut Self),
     ) -> usize {
         let mut kills = 0;
         for view in views(&self.daemon) {
@@ -111,7 +111,7 @@ impl Host {
                     prepare(self);
                     let has_ended = self.run_until(arguments, &view, calls, n);
                     kills += usize::from(!has_ended);
-                    look(self);
+                    inspect(self);
                     has_ended
                 });
                 assert!(ends, "{arguments:?} never came to its end");

@@ -19,7 +19,7 @@ use infra_harness::services::{self, CREDENTIAL, credential_in};
 use infra_shared::api::ProblemCode;
 use serde_json::{Value, json};
 
-fn start_of(api: &Api, redirect_uri: &str) -> Answered {
+fn start_with_redirect(api: &Api, redirect_uri: &str) -> Answered {
     let body = json!({
         "provider": "okta",
         "redirectURI": redirect_uri,
@@ -31,7 +31,7 @@ fn start_of(api: &Api, redirect_uri: &str) -> Answered {
 
 fn start(daemon: &Daemon, api: &Api) -> Answered {
     let port = *daemon.redirect_ports().first().expect("a port for redirects");
-    start_of(api, &format!("http://127.0.0.1:{port}/callback"))
+    start_with_redirect(api, &format!("http://127.0.0.1:{port}/callback"))
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn login_starts_are_limited_per_connection() {
     let api = daemon.api();
     for _ in 0..20 {
         assert_eq!(
-            start_of(&api, "http://127.0.0.1:1/callback").status,
+            start_with_redirect(&api, "http://127.0.0.1:1/callback").status,
             400,
             "what is refused does not count"
         );
@@ -122,13 +122,13 @@ fn only_failed_logins_count_toward_limit() {
         configuration.more = "limits: {failedLoginsPerMinute: 8}\n".to_owned();
     });
     let api = daemon.api();
-    let over = || Started::over(&api, &daemon, "okta");
+    let start_login = || Started::over(&api, &daemon, "okta");
     for _ in 0..10 {
-        let started = over();
+        let started = start_login();
         assert_eq!(started.finish(&started.sign_in(&provider)).status, 201);
     }
     let fail = || {
-        let started = over();
+        let started = start_login();
         started.finish(&started.sign_in(&provider).with("code", "unknown"))
     };
     // A quarter of the address's limit.
@@ -269,7 +269,7 @@ fn host_is_required_by_every_listener() {
     });
     let token = login::over_http(&daemon, &provider);
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200, "it is known from now on");
-    let (origin, known) = (daemon.parsed_origin(), format!("Authorization: Bearer {token}\r\n"));
+    let (origin, cached) = (daemon.parsed_origin(), format!("Authorization: Bearer {token}\r\n"));
     let plain = |port: u16| {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
@@ -287,7 +287,7 @@ fn host_is_required_by_every_listener() {
         let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\n{hosts}{more}\r\n");
         let main = || connect(&origin, daemon.pin());
         assert_eq!(status_of(main(), &get("/healthz", "")), "400", "{hosts:?}");
-        assert_eq!(status_of(main(), &get("/v1/session", &known)), "400", "from memory: {hosts:?}");
+        assert_eq!(status_of(main(), &get("/v1/session", &cached)), "400", "from memory: {hosts:?}");
         assert_eq!(status_of(plain(metrics), &get("/healthz", "")), "400", "metrics: {hosts:?}");
         assert_eq!(status_of(plain(redirecting), &get("/", "")), "400", "redirect: {hosts:?}");
         let post = format!("POST /operations HTTP/1.1\r\n{hosts}Content-Length: 0\r\n\r\n");

@@ -17,8 +17,8 @@ use infra_harness::provider::Provider;
 use tokio::task::JoinSet;
 
 /// The daemon's limit per address and minute.
-const STARTS_OF_ADDRESS: usize = 60;
-const AT_ONCE: usize = 32;
+const STARTS_PER_ADDRESS: usize = 60;
+const CONCURRENCY: usize = 32;
 
 /// Starts logins from these addresses, as many from each as its limit allows. Returns how many received a ticket.
 fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
@@ -37,7 +37,7 @@ fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
     runtime.block_on(async {
         let mut clients = JoinSet::new();
         for number in addresses {
-            if clients.len() >= AT_ONCE {
+            if clients.len() >= CONCURRENCY {
                 let _ = clients.join_next().await;
             }
             let (target, body, started) = (target.clone(), body.clone(), started.clone());
@@ -49,7 +49,7 @@ fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
                 let (connection, driver) = http2.handshake(TokioIo::new(stream)).await.ok()?;
                 let driver = tokio::spawn(driver);
                 let mut requests = JoinSet::new();
-                for _ in 0..STARTS_OF_ADDRESS {
+                for _ in 0..STARTS_PER_ADDRESS {
                     let (mut connection, body) = (connection.clone(), body.clone());
                     let url = format!("https://{}/v1/logins", target.address);
                     let request = Request::post(url)
@@ -76,13 +76,13 @@ fn start_logins(daemon: &Daemon, addresses: std::ops::Range<usize>) -> usize {
     started.load(Ordering::Relaxed)
 }
 
-fn starts_take_no_memory_and_no_disk(addresses: usize) {
+fn assert_starts_use_no_memory_and_no_disk(addresses: usize) {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
     login::over_http(&daemon, &provider);
     // Warms up with as many concurrent clients as later.
-    let warm = (addresses / 10).max(2 * AT_ONCE);
-    assert_eq!(start_logins(&daemon, 0..warm), warm * STARTS_OF_ADDRESS);
+    let warm = (addresses / 10).max(2 * CONCURRENCY);
+    assert_eq!(start_logins(&daemon, 0..warm), warm * STARTS_PER_ADDRESS);
     let (memory, disk) = (resident(daemon.process()), bytes_below(&daemon.data_dir()));
 
     let begun = Instant::now();
@@ -95,18 +95,18 @@ fn starts_take_no_memory_and_no_disk(addresses: usize) {
         processor(daemon.process()),
         processor(std::process::id()),
     );
-    assert_eq!(started, (addresses - warm) * STARTS_OF_ADDRESS, "an honest start was refused");
+    assert_eq!(started, (addresses - warm) * STARTS_PER_ADDRESS, "an honest start was refused");
     assert_eq!(bytes_below(&daemon.data_dir()), disk, "something was written");
     assert!(later <= memory + 32, "memory grew from {memory} to {later} MiB");
 }
 
 #[test]
 fn login_starts_use_no_memory_and_no_disk() {
-    starts_take_no_memory_and_no_disk(130);
+    assert_starts_use_no_memory_and_no_disk(130);
 }
 
 #[test]
 #[ignore = "10⁶ requests: minutes"]
 fn million_login_starts_use_no_memory_and_no_disk() {
-    starts_take_no_memory_and_no_disk(1_000_000_usize.div_ceil(STARTS_OF_ADDRESS) * 10 / 9);
+    assert_starts_use_no_memory_and_no_disk(1_000_000_usize.div_ceil(STARTS_PER_ADDRESS) * 10 / 9);
 }

@@ -22,10 +22,10 @@ use tokio::task::JoinSet;
 use tokio_rustls::client::TlsStream;
 
 /// The design's limit for any unauthenticated load, in MiB.
-const MOST_MEMORY: u64 = 160;
+const MAX_MEMORY: u64 = 160;
 
 /// How much of it a daemon may still hold a minute later, in MiB.
-const KEPT: u64 = 16;
+const MAX_RETAINED: u64 = 16;
 
 /// A memory limit for one process, if this machine has writable cgroups.
 struct Confined(std::path::PathBuf);
@@ -36,7 +36,7 @@ impl Confined {
         let group = Path::new("/sys/fs/cgroup/memory").join(format!("infrad-{process}"));
         std::fs::create_dir(&group).ok()?;
         let this = Self(group);
-        let limit = (MOST_MEMORY * 3 / 2 * 1024 * 1024).to_string();
+        let limit = (MAX_MEMORY * 3 / 2 * 1024 * 1024).to_string();
         std::fs::write(this.0.join("memory.limit_in_bytes"), limit).ok()?;
         std::fs::write(this.0.join("cgroup.procs"), process.to_string()).ok()?;
         Some(this)
@@ -117,7 +117,7 @@ impl Attack {
             for part in [hello, again.clone(), again] {
                 attacks::send(&mut stream, &part).await.then_some(())?;
             }
-            return held(stream).await;
+            return hold(stream).await;
         }
         let mut stream = target.shake_hands(from).await?;
         let small: Vec<u8> = (0..400).flat_map(|_| attacks::field(0, "a", "b")).collect();
@@ -198,7 +198,7 @@ impl Attack {
 }
 
 /// Waits until the peer closes the connection.
-async fn held(mut stream: impl tokio::io::AsyncRead + Unpin) -> Option<()> {
+async fn hold(mut stream: impl tokio::io::AsyncRead + Unpin) -> Option<()> {
     let mut bytes = [0; 1024];
     while stream.read(&mut bytes).await.ok()? > 0 {}
     Some(())
@@ -252,7 +252,7 @@ fn unfinished_body(
 
 /// Attacks from this many addresses with 64 connections each, reconnecting when closed, while an honest user keeps
 /// working. Returns the daemon's peak memory and what the honest user saw.
-fn attacked(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
+fn run_attack(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
     allow_files();
     let provider = Provider::start();
     // Dropped after the daemon.
@@ -288,11 +288,11 @@ fn attacked(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
         seen
     });
     let most = peak(daemon.process());
-    let over = Instant::now();
-    let is_given_back = infra_harness::wait::until(Duration::from_mins(1), || {
-        (resident(daemon.process()) <= before + KEPT).then_some(())
+    let end = Instant::now();
+    let is_released = infra_harness::wait::until(Duration::from_mins(1), || {
+        (resident(daemon.process()) <= before + MAX_RETAINED).then_some(())
     });
-    let (afterwards, took) = (resident(daemon.process()), over.elapsed());
+    let (afterwards, took) = (resident(daemon.process()), end.elapsed());
     println!(
         "{attack:?} from {addresses} addresses: memory {before}, then at most {most}, then {afterwards} MiB after {took:.1?}; validations {} (failed {}), logins {} (failed {})",
         seen.validations.len(),
@@ -302,7 +302,7 @@ fn attacked(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
     );
     login::over_http(&daemon, &provider);
     assert!(
-        is_given_back.is_some(),
+        is_released.is_some(),
         "{attack:?}: {afterwards} MiB resident a minute later, {before} MiB before"
     );
     (most, seen)
@@ -310,35 +310,35 @@ fn attacked(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
 
 #[test]
 fn header_blocks_stay_within_memory_budget() {
-    let (most, seen) = attacked(Attack::Block, 16, Duration::from_secs(4));
-    assert!(most <= MOST_MEMORY, "{most} MiB");
+    let (most, seen) = run_attack(Attack::Block, 16, Duration::from_secs(4));
+    assert!(most <= MAX_MEMORY, "{most} MiB");
     assert!(!seen.validations.is_empty(), "the honest user saw nothing");
 }
 
 #[test]
 fn repeated_fields_stay_within_memory_budget() {
-    let (most, seen) = attacked(Attack::Fields, 1, Duration::from_secs(4));
-    assert!(most <= MOST_MEMORY, "{most} MiB");
+    let (most, seen) = run_attack(Attack::Fields, 1, Duration::from_secs(4));
+    assert!(most <= MAX_MEMORY, "{most} MiB");
     assert!(!seen.validations.is_empty(), "the honest user saw nothing");
 }
 
 #[test]
 fn unfinished_bodies_stay_within_memory_budget() {
-    let (most, seen) = attacked(Attack::Bodies, 1, Duration::from_secs(4));
-    assert!(most <= MOST_MEMORY, "{most} MiB");
+    let (most, seen) = run_attack(Attack::Bodies, 1, Duration::from_secs(4));
+    assert!(most <= MAX_MEMORY, "{most} MiB");
     assert!(!seen.validations.is_empty(), "the honest user saw nothing");
 }
 
 #[test]
 #[ignore = "4,096 connections for each kind of attack: minutes"]
 fn attacks_from_many_addresses_stay_within_memory_budget() {
-    let over: Vec<String> = Attack::ALL
+    let exceeding: Vec<String> = Attack::ALL
         .into_iter()
         .flat_map(|attack| [1, 64].map(|addresses| (attack, addresses)))
         .filter_map(|(attack, addresses)| {
-            let (most, _) = attacked(attack, addresses, Duration::from_secs(6));
-            (most > MOST_MEMORY).then(|| format!("{attack:?} from {addresses} addresses: {most} MiB"))
+            let (most, _) = run_attack(attack, addresses, Duration::from_secs(6));
+            (most > MAX_MEMORY).then(|| format!("{attack:?} from {addresses} addresses: {most} MiB"))
         })
         .collect();
-    assert!(over.is_empty(), "{over:?}");
+    assert!(exceeding.is_empty(), "{exceeding:?}");
 }

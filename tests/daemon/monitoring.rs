@@ -23,17 +23,17 @@ use serde_json::json;
 const BOUND: Duration = Duration::from_secs(30);
 
 /// A daemon with a separate metrics address.
-struct Watched {
+struct MonitoredDaemon {
     daemon: Daemon,
     address: String,
     _ports: Ports,
 }
 
-impl Watched {
+impl MonitoredDaemon {
     fn start(provider: &Provider) -> Self {
-        let mut watched = Self::prepare(provider);
-        watched.daemon.start_again();
-        watched
+        let mut monitored = Self::prepare(provider);
+        monitored.daemon.start_again();
+        monitored
     }
 
     fn prepare(provider: &Provider) -> Self {
@@ -44,7 +44,7 @@ impl Watched {
         Self { daemon, address, _ports: ports }
     }
 
-    fn ask(&self, path: &str) -> (u16, String) {
+    fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("metrics are served");
         stream.set_read_timeout(Some(BOUND)).expect("a timeout");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("asked");
@@ -56,7 +56,7 @@ impl Watched {
     }
 
     fn metrics(&self) -> String {
-        let (status, text) = self.ask("/metrics");
+        let (status, text) = self.get("/metrics");
         assert_eq!(status, 200);
         text
     }
@@ -72,9 +72,9 @@ impl Watched {
 #[test]
 fn metrics_count_events_and_unknown_paths_add_no_series() {
     let provider = Provider::start();
-    let watched = Watched::start(&provider);
-    let (daemon, api) = (&watched.daemon, watched.daemon.api());
-    assert_eq!(watched.metric("infrad_ready"), Some(1.0));
+    let monitored = MonitoredDaemon::start(&provider);
+    let (daemon, api) = (&monitored.daemon, monitored.daemon.api());
+    assert_eq!(monitored.metric("infrad_ready"), Some(1.0));
     let token = login::over_http(daemon, &provider);
     let spent = login::Started::at(daemon);
     let response = spent.sign_in(&provider);
@@ -108,11 +108,11 @@ fn metrics_count_events_and_unknown_paths_add_no_series() {
         ("infrad_secret_reads_total{reason=\"exchange\"}", 2.0),
         ("infrad_store_write_failures_total", 0.0),
     ] {
-        assert_eq!(watched.metric(series), Some(value), "{series}\n{}", watched.metrics());
+        assert_eq!(monitored.metric(series), Some(value), "{series}\n{}", monitored.metrics());
     }
-    assert!(watched.metric("process_resident_memory_bytes").is_some_and(|bytes| bytes > 1e6));
-    assert!(watched.metric("process_open_fds").is_some_and(|count| count > 3.0));
-    let metrics = watched.metrics();
+    assert!(monitored.metric("process_resident_memory_bytes").is_some_and(|bytes| bytes > 1e6));
+    assert!(monitored.metric("process_open_fds").is_some_and(|count| count > 3.0));
+    let metrics = monitored.metrics();
     assert!(metrics.ends_with("# EOF\n"));
     assert!(metrics.lines().count() < 250, "{metrics}");
     assert!(!metrics.contains("p49") && !metrics.contains(&token));
@@ -123,43 +123,45 @@ fn full_disk_makes_daemon_not_ready_until_space_is_freed() {
     let provider = Provider::start();
     let Some(view) = View::new() else { return };
     let view = Arc::new(view);
-    let mut watched = Watched::prepare(&provider);
-    let disk = watched.daemon.data_dir();
+    let mut monitored = MonitoredDaemon::prepare(&provider);
+    let disk = monitored.daemon.data_dir();
     std::fs::create_dir(&disk).expect("a directory");
     view.mount_disk(&disk, 2048);
     // The daemon then records a use every three seconds.
-    watched.daemon.change(|configuration| "{inactivityTimeout: 1m}".clone_into(&mut configuration.sessions));
-    watched.daemon.live_in(&view);
-    watched.daemon.start_again();
-    let token = login::over_http(&watched.daemon, &provider);
-    assert_eq!(watched.ask("/readyz").0, 204);
+    monitored
+        .daemon
+        .change(|configuration| "{inactivityTimeout: 1m}".clone_into(&mut configuration.sessions));
+    monitored.daemon.live_in(&view);
+    monitored.daemon.start_again();
+    let token = login::over_http(&monitored.daemon, &provider);
+    assert_eq!(monitored.get("/readyz").0, 204);
 
     view.fill_disk(&disk);
     // Existing files may still have room. The disk counts as full once a login fails for that reason.
-    let api = watched.daemon.api();
+    let api = monitored.daemon.api();
     let is_full = || {
-        let started = login::Started::at(&watched.daemon);
+        let started = login::Started::at(&monitored.daemon);
         let finished = started.finish(&started.sign_in(&provider));
         (finished.status == 503).then_some(())
     };
-    assert!(wait::until(BOUND, is_full).is_some(), "{}", watched.daemon.log());
-    let (status, cause) = watched.ask("/readyz");
+    assert!(wait::until(BOUND, is_full).is_some(), "{}", monitored.daemon.log());
+    let (status, cause) = monitored.get("/readyz");
     assert_eq!((status, cause.contains("nothing can be written")), (503, true), "{cause}");
     assert_eq!(api.get("/readyz").status, 503, "the same to those who come over HTTPS");
-    assert_eq!(watched.ask("/healthz").0, 204, "to start it anew would not help");
-    assert_eq!(watched.metric("infrad_ready"), Some(0.0));
+    assert_eq!(monitored.get("/healthz").0, 204, "to start it anew would not help");
+    assert_eq!(monitored.metric("infrad_ready"), Some(0.0));
     // A request that writes nothing or little does not show that there is room for a login.
     for _ in 0..5 {
         assert_eq!(api.delete_as("/v1/sessions?which=others", &token).status, 200);
-        assert_eq!(watched.ask("/readyz").0, 503, "logins fail");
-        let status = watched.daemon.infrad(["status"]).wait().expect(4);
+        assert_eq!(monitored.get("/readyz").0, 503, "logins fail");
+        let status = monitored.daemon.infrad(["status"]).wait().expect(4);
         assert!(status.stdout.contains("nothing can be written"), "{status}");
-        assert_eq!(watched.metric("infrad_ready"), Some(0.0));
+        assert_eq!(monitored.metric("infrad_ready"), Some(0.0));
     }
-    assert!(watched.metric("infrad_store_write_failures_total").is_some_and(|count| count >= 1.0));
+    assert!(monitored.metric("infrad_store_write_failures_total").is_some_and(|count| count >= 1.0));
     assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "who is signed in stays so");
 
-    let failures = || watched.metric("infrad_store_write_failures_total").unwrap_or_default();
+    let failures = || monitored.metric("infrad_store_write_failures_total").unwrap_or_default();
     let before = failures();
     let is_used = || {
         assert_eq!(api.get_as("/v1/session", &token).status, 200, "a use that cannot be written down");
@@ -168,9 +170,9 @@ fn full_disk_makes_daemon_not_ready_until_space_is_freed() {
     assert!(wait::until(BOUND, is_used).is_some(), "a use is never written down");
 
     view.empty_disk(&disk);
-    let is_ready = || (watched.ask("/readyz").0 == 204).then_some(());
-    assert!(wait::until(BOUND, is_ready).is_some(), "{}", watched.daemon.log());
-    watched.daemon.infrad(["status"]).wait().expect(0);
+    let is_ready = || (monitored.get("/readyz").0 == 204).then_some(());
+    assert!(wait::until(BOUND, is_ready).is_some(), "{}", monitored.daemon.log());
+    monitored.daemon.infrad(["status"]).wait().expect(0);
     assert_eq!(api.delete_as("/v1/session", &token).status, 204);
 }
 
@@ -179,13 +181,14 @@ fn service_manager_is_notified_of_every_step() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let path = daemon.directory().join("notify");
-    let told = UnixDatagram::bind(&path).expect("a socket");
-    told.set_read_timeout(Some(BOUND)).expect("a timeout");
-    let next = |wanted: &str| loop {
+    let notifications = UnixDatagram::bind(&path).expect("a socket");
+    notifications.set_read_timeout(Some(BOUND)).expect("a timeout");
+    let next = |expected: &str| loop {
         let mut buffer = [0; 4096];
-        let length = told.recv(&mut buffer).unwrap_or_else(|error| panic!("never told {wanted}: {error}"));
+        let length =
+            notifications.recv(&mut buffer).unwrap_or_else(|error| panic!("never told {expected}: {error}"));
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        if text.lines().any(|line| line == wanted) {
+        if text.lines().any(|line| line == expected) {
             return text;
         }
     };
@@ -239,10 +242,10 @@ fn problem_and_log_share_request_id() {
     let log = daemon.wait_for_log(&unknown.request_id);
     let lines: Vec<serde_json::Value> =
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let said = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
-    let [login] = said("logged in")[..] else { panic!("{log}") };
+    let entries = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
+    let [login] = entries("logged in")[..] else { panic!("{log}") };
     assert!(login["span"]["request"].as_str().is_some_and(|id| id.len() == 12), "{login}");
-    let refusals = said("refused");
+    let refusals = entries("refused");
     assert_eq!(refusals.len(), 2, "{log}");
     assert_eq!(refusals[0]["span"]["request"], refused.request_id.as_str());
     assert_eq!(refusals[1]["span"]["request"], unknown.request_id.as_str());
@@ -259,23 +262,23 @@ fn logging_to(path: &Path) -> Command {
 #[test]
 fn daemon_serves_and_stops_while_log_reader_stalls() {
     let provider = Provider::start();
-    let mut watched = Watched::start(&provider);
-    watched.daemon.stop();
-    let fifo = watched.daemon.directory().join("log");
+    let mut monitored = MonitoredDaemon::start(&provider);
+    monitored.daemon.stop();
+    let fifo = monitored.daemon.directory().join("log");
     mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).expect("a FIFO");
     // Open for reading and writing, so that neither end blocks. Nothing reads it.
     let mut log = File::options().read(true).write(true).open(&fifo).expect("the FIFO");
-    assert!(watched.daemon.start_under(logging_to(&fifo)), "{}", watched.daemon.log());
+    assert!(monitored.daemon.start_under(logging_to(&fifo)), "{}", monitored.daemon.log());
 
-    let (api, path) = (watched.daemon.api(), "x".repeat(64));
+    let (api, path) = (monitored.daemon.api(), "x".repeat(64));
     // Each refusal is a line of more than 100 bytes. A pipe holds 64 kB.
     for _ in 0..1000 {
         assert_eq!(api.get_as("/v1/session", &path).status, 401);
     }
-    login::over_http(&watched.daemon, &provider);
-    assert_eq!(watched.ask("/readyz").0, 204);
-    assert_eq!(watched.metric("infrad_log_lines_dropped_total"), Some(0.0), "the queue holds these lines");
-    assert_eq!(watched.daemon.stop(), Some(0));
+    login::over_http(&monitored.daemon, &provider);
+    assert_eq!(monitored.get("/readyz").0, 204);
+    assert_eq!(monitored.metric("infrad_log_lines_dropped_total"), Some(0.0), "the queue holds these lines");
+    assert_eq!(monitored.daemon.stop(), Some(0));
 
     let mut written = [0; 4096];
     let length = log.read(&mut written).expect("what was written before");
@@ -305,7 +308,7 @@ fn json_log_is_json_from_first_line() {
 #[test]
 fn alert_counters_exist_before_first_event() {
     let provider = Provider::start();
-    let watched = Watched::start(&provider);
+    let monitored = MonitoredDaemon::start(&provider);
     for series in [
         "infrad_logins_total{provider=\"okta\",outcome=\"client_refused\"}",
         "infrad_logins_total{provider=\"okta\",outcome=\"client_secret\"}",
@@ -319,7 +322,7 @@ fn alert_counters_exist_before_first_event() {
         "infrad_store_write_failures_total",
         "infrad_log_lines_dropped_total",
     ] {
-        assert_eq!(watched.metric(series), Some(0.0), "{series}\n{}", watched.metrics());
+        assert_eq!(monitored.metric(series), Some(0.0), "{series}\n{}", monitored.metrics());
     }
 }
 
@@ -335,10 +338,10 @@ fn names(text: &str) -> BTreeSet<String> {
 #[test]
 fn dashboard_and_rules_use_existing_metrics() {
     let provider = Provider::start();
-    let watched = Watched::start(&provider);
-    let token = login::over_http(&watched.daemon, &provider);
-    watched.daemon.api().delete_as("/v1/session", &token);
-    let metrics = watched.metrics();
+    let monitored = MonitoredDaemon::start(&provider);
+    let token = login::over_http(&monitored.daemon, &provider);
+    monitored.daemon.api().delete_as("/v1/session", &token);
+    let metrics = monitored.metrics();
     let mut known = names(&metrics);
     // `# TYPE` omits a counter's suffix, and is present even for counters without samples.
     known.extend(metrics.lines().filter_map(|line| {
@@ -348,9 +351,9 @@ fn dashboard_and_rules_use_existing_metrics() {
     let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     for file in ["monitoring/dashboard.json", "monitoring/rules.yaml", "monitoring.md"] {
         let text = std::fs::read_to_string(documents.join(file)).expect("a document");
-        let asked = names(&text);
-        assert!(asked.len() > 5, "{file} asks for nothing");
-        let unknown: Vec<_> = asked.difference(&known).collect();
+        let used = names(&text);
+        assert!(used.len() > 5, "{file} asks for nothing");
+        let unknown: Vec<_> = used.difference(&known).collect();
         assert!(unknown.is_empty(), "{file} asks for {unknown:?}, which nobody measures");
     }
     let dashboard = std::fs::read_to_string(documents.join("monitoring/dashboard.json")).expect("a document");

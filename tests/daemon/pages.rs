@@ -16,7 +16,7 @@ use infra_harness::services::write_private;
 const UNKNOWN: &str = "zzzzqqqqzzzzqqqq";
 
 /// Required keys that the blocks on the pages omit, one by one.
-const NEEDED: [(&str, &str); 5] = [
+const REQUIRED: [(&str, &str); 5] = [
     ("version", "version: 1"),
     ("publicURLs", "publicURLs: [https://infra.example.com]"),
     ("dataDir", "dataDir: /var/lib/infrad"),
@@ -41,11 +41,11 @@ fn every_documented_configuration_is_accepted() {
     }
     fs::copy(authority.file(), directory.join("cluster-ca.pem")).expect("a file");
     fs::copy(authority.file(), directory.join("provider-ca.pem")).expect("a file");
-    let mut taken = 0;
+    let mut accepted = 0;
     for block in pages().iter().flat_map(Page::blocks) {
         let text = match block.fate() {
-            Fate::Configuration => with_what_is_needed(&block.text),
-            Fate::Provider => with_what_is_needed(&of_a_provider(&block.text)),
+            Fate::Configuration => with_required_keys(&block.text),
+            Fate::Provider => with_required_keys(&as_provider_keys(&block.text)),
             _ => continue,
         };
         // The tests' certificate is for loopback.
@@ -58,19 +58,19 @@ fn every_documented_configuration_is_accepted() {
         daemon.change(|configuration| configuration.verbatim = Some(text.clone()));
         let ran = daemon.infrad(["check"]).wait();
         assert_eq!(ran.code, Some(0), "{}\n{text}\n{ran}", block.page);
-        taken += 1;
+        accepted += 1;
     }
-    assert!(taken > 20, "{taken}");
+    assert!(accepted > 20, "{accepted}");
 }
 
 /// Adds the required keys to the sections of a block.
-fn with_what_is_needed(text: &str) -> String {
+fn with_required_keys(text: &str) -> String {
     let is_written = |key: &str| text.lines().any(|line| line.starts_with(&format!("{key}:")));
-    let needed = NEEDED.iter().filter(|(key, _)| !is_written(key));
-    needed.fold(text.to_owned(), |text, (_, lines)| format!("{text}{lines}\n"))
+    let required = REQUIRED.iter().filter(|(key, _)| !is_written(key));
+    required.fold(text.to_owned(), |text, (_, lines)| format!("{text}{lines}\n"))
 }
 
-fn of_a_provider(text: &str) -> String {
+fn as_provider_keys(text: &str) -> String {
     let provider =
         "{name: okta, kind: okta, issuer: \"https://example.okta.com\", clientID: a, clientSecret: \"env:A\"";
     format!("providers: [{provider}, {}}}]\n", text.trim())
@@ -163,33 +163,36 @@ fn configuration_page_lists_exactly_the_keys_of_infrad() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     // Returns what infrad prints for `lines` in the place of a template.
-    let mut said = |template: &str, lines: &str| {
+    let mut check_message = |template: &str, lines: &str| {
         let separator = if template == "@" { "\n" } else { "" };
-        let text = with_what_is_needed(&format!("{}{separator}\n", template.replace('@', lines)));
+        let text = with_required_keys(&format!("{}{separator}\n", template.replace('@', lines)));
         daemon.change(|configuration| configuration.verbatim = Some(text));
         daemon.infrad(["check"]).wait().stderr
     };
     for (section, template) in &sections {
-        let message = said(template, &format!("{UNKNOWN}: 1"));
+        let message = check_message(template, &format!("{UNKNOWN}: 1"));
         let (_, listed) =
             message.split_once("write one of").unwrap_or_else(|| panic!("{section}: {message}"));
         for key in listed.split('`').skip(1).step_by(2) {
             let path = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
             // Without this check, a section missing from SECTIONS would go unnoticed with all its keys.
             for inner in [format!("{key}: {{{UNKNOWN}: 1}}"), format!("{key}: [{{{UNKNOWN}: 1}}]")] {
-                let message = said(template, &inner);
+                let message = check_message(template, &inner);
                 let is_section = message.contains(UNKNOWN) && message.contains("unknown key");
-                let is_looked_into =
-                    sections.keys().any(|section| without_kinds(section) == without_kinds(&path));
-                assert!(!is_section || is_looked_into, "`{path}` is a section: {message}");
+                let is_listed = sections.keys().any(|section| without_kinds(section) == without_kinds(&path));
+                assert!(!is_section || is_listed, "`{path}` is a section: {message}");
             }
             known.insert(path);
         }
     }
-    let of_page: BTreeSet<String> = keys_of_the_page().into_keys().collect();
-    assert_eq!(known.difference(&of_page).collect::<Vec<_>>(), Vec::<&String>::new(), "the page lacks them");
+    let documented: BTreeSet<String> = documented_keys().into_keys().collect();
     assert_eq!(
-        of_page.difference(&known).collect::<Vec<_>>(),
+        known.difference(&documented).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "the page lacks them"
+    );
+    assert_eq!(
+        documented.difference(&known).collect::<Vec<_>>(),
         Vec::<&String>::new(),
         "infrad does not know them"
     );
@@ -202,7 +205,7 @@ fn without_kinds(path: &str) -> String {
 }
 
 /// Returns the keys in the page's tables, each with its heading.
-fn keys_of_the_page() -> BTreeMap<String, String> {
+fn documented_keys() -> BTreeMap<String, String> {
     let mut keys = BTreeMap::new();
     for (heading, row) in Page::read("docs/configuration.md").rows() {
         if heading == RELOADED {
@@ -223,7 +226,7 @@ fn reload_applies_documented_keys_and_names_other_sections() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let rows = Page::read("docs/configuration.md").rows();
-    let known = keys_of_the_page();
+    let known = documented_keys();
     let reloaded: Vec<&str> = rows
         .iter()
         .filter(|(heading, _)| heading == RELOADED)
@@ -234,7 +237,7 @@ fn reload_applies_documented_keys_and_names_other_sections() {
 
     // Every section differs, including `log.format`. For a change of `log.level` alone, the daemon names no section, as
     // tests/daemon/monitoring.rs shows.
-    let text = with_what_is_needed(
+    let text = with_required_keys(
         "listen: \"127.0.0.1:1\"\ntls: {minVersion: \"1.2\"}\nsecrets: [{name: encoded, kind: env}]\nepochFile: none\nsessions: {lifetime: \
          1h}\nlimits: {connections: 100}\ntrustedProxies: [192.0.2.1]\nproxyProtocol: true\nadmins: [{provider: okta, groups: \
          [a]}]\nmetrics: {listen: \"127.0.0.1:2\"}\naudit: {journal: true}\nlog: {format: json, level: debug}\nservices: [{name: a, allow: \

@@ -187,8 +187,10 @@ fn live_check_compares_clocks_and_requests_as_browser() {
     );
     let checked = check(0);
     assert!(checked.contains("unknown  provider okta: redirect URI "), "{checked}");
-    let asked = provider.requests(Endpoint::Authorization);
-    assert!(asked.iter().all(|it| it.header("accept").is_some_and(|kinds| kinds.starts_with("text/html"))));
+    let requests = provider.requests(Endpoint::Authorization);
+    assert!(
+        requests.iter().all(|it| it.header("accept").is_some_and(|kinds| kinds.starts_with("text/html")))
+    );
 
     provider.misbehave(Misbehaviour::default().answer(Endpoint::Discovery, |answer| {
         answer.set_header("date", "Sun, 06 Nov 1994 08:49:37 GMT");
@@ -225,8 +227,8 @@ fn configured(heading: &str, change: impl FnOnce(&mut ProviderEntry)) -> (Provid
         lines.take_while(|line| line.starts_with("    ")).filter_map(|line| line.trim().split_once(": "));
     let own = ["kind", "issuer", "clientID", "clientSecret", "caFile"];
     let mut keys: Vec<(&str, &str)> = keys.filter(|(key, _)| !own.contains(key)).collect();
-    let place = keys.iter().position(|(key, _)| *key == "allow").expect("the page says whom");
-    let (_, allow) = keys.remove(place);
+    let position = keys.iter().position(|(key, _)| *key == "allow").expect("the page says whom");
+    let (_, allow) = keys.remove(position);
     let more = keys.iter().map(|(key, value)| format!("\n    {key}: {value}"));
     let mut entry = ProviderEntry::of(&provider);
     // `allow` is the last key of the generated entry, so the other keys follow it.
@@ -239,12 +241,12 @@ fn configured(heading: &str, change: impl FnOnce(&mut ProviderEntry)) -> (Provid
 /// Sets the provider's answers and the claims in its ID tokens.
 fn answers(provider: &Provider, like: Answers, claims: &[(&'static str, Value)]) {
     let claims = claims.to_vec();
-    let told = Misbehaviour::default().id_token(move |draft| {
+    let misbehaviour = Misbehaviour::default().id_token(move |draft| {
         for (name, value) in &claims {
             draft.set_claim(name, value.clone());
         }
     });
-    provider.misbehave(like(told));
+    provider.misbehave(like(misbehaviour));
 }
 
 /// Signs in and returns why the login was refused.

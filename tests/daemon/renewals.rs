@@ -18,7 +18,7 @@ const SWAPS: usize = 100;
 /// Memory for that many unauthenticated connections.
 const ROOM: &str = "limits: {memoryBytes: 268435456}\n";
 /// Longer than opening all connections or any renewal takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_mins(2);
 
 #[test]
 fn three_renewals_fail_no_request() {
@@ -39,7 +39,7 @@ fn renew_three_times(certificates_live: Duration) {
     wait_for_open(&load);
     let before = load.tally().certificates.len();
     // The daemon renews after two thirds of the lifetime.
-    let limit = certificates_live * 3 + PATIENCE;
+    let limit = certificates_live * 3 + LIMIT;
     let is_renewed = || (load.tally().certificates.len() >= before + 3).then_some(());
     let renewed = wait::until(limit, is_renewed);
     let tally = load.stop();
@@ -115,7 +115,7 @@ fn hundred_certificate_file_changes_fail_no_request() {
             let shown = shake_hands(daemon.port(), "127.0.0.1", &["http/1.1"]).expect("a handshake");
             (shown.chain.first() == leaf.chain.first()).then_some(())
         };
-        let shown = wait::until(PATIENCE, is_shown);
+        let shown = wait::until(LIMIT, is_shown);
         assert!(shown.is_some(), "swap {number} was not seen in {:?}\n{}", begin.elapsed(), daemon.log());
     }
     assert_undisturbed(&load.stop());
@@ -134,7 +134,7 @@ fn start(options: Options) -> Option<PublicDaemon> {
 /// Waits until all connections are open.
 #[track_caller]
 fn wait_for_open(load: &Load) {
-    let opened = wait::until(PATIENCE, || (load.tally().open == OPEN).then_some(()));
+    let opened = wait::until(LIMIT, || (load.tally().open == OPEN).then_some(()));
     let tally = load.tally();
     assert!(opened.is_some(), "{} connections are open: {:?}", tally.open, tally.failures.first());
 }

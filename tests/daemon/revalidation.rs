@@ -34,18 +34,18 @@ fn deactivated_user_is_signed_out_within_interval() {
     let token = login::token(&alice);
     let api = daemon.api();
     // Revalidated at least once, and still signed in.
-    let is_asked = || {
+    let is_revalidated = || {
         let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
         (status["secretReads"]["refresh"].as_u64() >= Some(1)).then_some(())
     };
-    assert!(wait::until(BOUND, is_asked).is_some(), "it is never asked\n{}", daemon.log());
+    assert!(wait::until(BOUND, is_revalidated).is_some(), "it is never asked\n{}", daemon.log());
     assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "{}", daemon.log());
 
     provider.deactivate("alice");
-    let begun = Instant::now();
+    let start = Instant::now();
     let is_refused = || (api.get_as("/v1/session?use=false", &token).status == 401).then_some(());
     assert!(wait::until(BOUND, is_refused).is_some(), "the session goes on\n{}", daemon.log());
-    assert!(begun.elapsed() <= INTERVAL, "it took {:?}", begun.elapsed());
+    assert!(start.elapsed() <= INTERVAL, "it took {:?}", start.elapsed());
     alice.infra(["status"]).run().expect(3);
 }
 
@@ -75,8 +75,8 @@ fn token_revocation_resumes_after_kill() {
     daemon.kill();
     provider.behave();
     daemon.start_again();
-    let is_given_back = || provider.live_refresh_tokens().is_empty().then_some(());
-    assert!(wait::until(Duration::from_mins(1), is_given_back).is_some(), "{}", daemon.log());
+    let is_revoked = || provider.live_refresh_tokens().is_empty().then_some(());
+    assert!(wait::until(Duration::from_mins(1), is_revoked).is_some(), "{}", daemon.log());
     assert_eq!(daemon.api().get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
 }
 
@@ -87,11 +87,11 @@ fn refresh_tokens_survive_rotation_and_kill_encrypted() {
     let token = login::over_http(&daemon, &provider);
     daemon.infrad(["key", "rotate"]).wait().expect(0);
     daemon.infrad(["backup", "backup"]).wait().expect(0);
-    let asked_before = provider.calls(Endpoint::Token);
+    let calls_before = provider.calls(Endpoint::Token);
     daemon.kill();
     daemon.start_again();
-    let is_asked = || (provider.calls(Endpoint::Token) > asked_before).then_some(());
-    assert!(wait::until(BOUND, is_asked).is_some(), "{}", daemon.log());
+    let is_revalidated = || (provider.calls(Endpoint::Token) > calls_before).then_some(());
+    assert!(wait::until(BOUND, is_revalidated).is_some(), "{}", daemon.log());
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200, "{}", daemon.log());
     daemon.stop();
 
@@ -117,24 +117,24 @@ fn stop_waits_for_pending_revalidations() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);
     let token = login::over_http(&daemon, &provider);
-    let asked_before = provider.calls(Endpoint::Token);
+    let calls_before = provider.calls(Endpoint::Token);
     // The provider rotates its tokens immediately, but answers slowly.
     provider.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| {
         answer.delivery = Delivery::After(Duration::from_secs(3));
     }));
-    let is_asked = || (provider.calls(Endpoint::Token) > asked_before).then_some(());
-    assert!(wait::until(BOUND, is_asked).is_some(), "{}", daemon.log());
+    let is_revalidated = || (provider.calls(Endpoint::Token) > calls_before).then_some(());
+    assert!(wait::until(BOUND, is_revalidated).is_some(), "{}", daemon.log());
     assert_eq!(daemon.stop(), Some(0));
     provider.behave();
-    let asked_before = provider.calls(Endpoint::Token);
+    let calls_before = provider.calls(Endpoint::Token);
     daemon.start_again();
-    let is_asked = || (provider.calls(Endpoint::Token) > asked_before).then_some(());
-    assert!(wait::until(BOUND, is_asked).is_some(), "{}", daemon.log());
-    let is_told = || {
+    let is_revalidated = || (provider.calls(Endpoint::Token) > calls_before).then_some(());
+    assert!(wait::until(BOUND, is_revalidated).is_some(), "{}", daemon.log());
+    let settled_status = || {
         let session = daemon.api().get_as("/v1/session?use=false", &token);
         (session.status != 200 || provider.live_refresh_tokens().len() == 1).then_some(session.status)
     };
-    assert_eq!(wait::until(BOUND, is_told), Some(200), "{}", daemon.log());
+    assert_eq!(wait::until(BOUND, settled_status), Some(200), "{}", daemon.log());
 }
 
 #[test]
@@ -158,10 +158,10 @@ fn stalling_provider_does_not_delay_another() {
     let finished = started.finish(&started.sign_in(&other));
     assert_eq!(finished.status, 201, "{finished:?}");
     other.deactivate("alice");
-    let begun = Instant::now();
+    let start = Instant::now();
     let token = finished.json()["token"].as_str().expect("a token").to_owned();
     let api = daemon.api();
     let is_refused = || (api.get_as("/v1/session?use=false", &token).status == 401).then_some(());
     assert!(wait::until(BOUND, is_refused).is_some(), "{}", daemon.log());
-    assert!(begun.elapsed() <= INTERVAL, "it took {:?}", begun.elapsed());
+    assert!(start.elapsed() <= INTERVAL, "it took {:?}", start.elapsed());
 }

@@ -51,7 +51,7 @@ const OTHER: &str = "https://other.example.com";
 const GROUP: &str = "engineering";
 
 /// A daemon, and the service behind a proxy.
-struct World {
+struct Fixture {
     provider: Provider,
     daemon: Daemon,
     service: EchoService,
@@ -59,7 +59,7 @@ struct World {
 }
 
 /// A server that impersonates the daemon.
-struct Played {
+struct Impersonator {
     authority: Authority,
     server: Server,
 }
@@ -71,10 +71,10 @@ fn first(reached: &[Received]) -> &Received {
 }
 
 fn valid_token_passes_with_correct_identity(kind: Kind) {
-    let world = World::start();
-    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
-    let session = world.sign_in("alice", &[GROUP, "a,b", "Größe%2Cc"]);
-    let token = services::token(&world.daemon.api(), &session, ECHO);
+    let fixture = Fixture::start();
+    let Some(proxy) = fixture.proxy(kind, |_| {}) else { return };
+    let session = fixture.sign_in("alice", &[GROUP, "a,b", "Größe%2Cc"]);
+    let token = services::token(&fixture.daemon.api(), &session, ECHO);
     let mut connection = proxy.connect();
     for (number, good) in [&token, &session].into_iter().enumerate() {
         let request = format!(
@@ -83,7 +83,7 @@ fn valid_token_passes_with_correct_identity(kind: Kind) {
         );
         let answer = connection.ask(request.as_bytes()).expect("an answer");
         assert_eq!((answer.status, answer.body.as_slice()), (200, b"ok\n".as_slice()), "{}", proxy.output());
-        let reached = world.service.received_at(&format!("/upload/{number}?a=b"));
+        let reached = fixture.service.received_at(&format!("/upload/{number}?a=b"));
         assert_eq!(reached.len(), 1);
         assert_eq!(faults(first(&reached), &session), Vec::<String>::new(), "{:?}", first(&reached));
         assert_eq!(first(&reached).header("x-own").as_deref(), Some("1"));
@@ -96,19 +96,19 @@ fn valid_token_passes_with_correct_identity(kind: Kind) {
     }
     let asked = ask_http2(&proxy, "/two", &token, &Fields::default());
     assert_eq!(asked, Outcome::Answered);
-    let reached = world.service.received_at("/two");
+    let reached = fixture.service.received_at("/two");
     assert_eq!((reached.len(), faults(first(&reached), &session)), (1, Vec::new()), "{reached:?}");
     assert!(!first(&reached).contains(&token), "{reached:?}");
 }
 
 fn unauthorized_request_is_refused_on_kept_connection(kind: Kind) {
-    let world = World::start();
-    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
-    let session = world.sign_in("alice", &[GROUP]);
-    let api = world.daemon.api();
+    let fixture = Fixture::start();
+    let Some(proxy) = fixture.proxy(kind, |_| {}) else { return };
+    let session = fixture.sign_in("alice", &[GROUP]);
+    let api = fixture.daemon.api();
     let token = services::token(&api, &session, ECHO);
     let for_another = services::token(&api, &session, OTHER);
-    let not_allowed = world.sign_in("bob", &["sales"]);
+    let not_allowed = fixture.sign_in("bob", &["sales"]);
 
     let mut connection = proxy.connect();
     assert_eq!(status(&mut connection, "/first", &bearer(&token)), Some(200));
@@ -165,56 +165,56 @@ fn unauthorized_request_is_refused_on_kept_connection(kind: Kind) {
     assert!(refused.is_some(), "an ended session is let through\n{}", proxy.output());
     assert_eq!(status(&mut proxy.connect(), "/refused", &bearer(&session)), Some(401));
 
-    let reached = world.service.received();
+    let reached = fixture.service.received();
     for path in ["/first", "/pipelined", "/last"] {
-        assert_eq!(world.service.received_at(path).len(), 1, "{path}");
+        assert_eq!(fixture.service.received_at(path).len(), 1, "{path}");
     }
     let others = reached.iter().filter(|request| !request.contains("/ended"));
     assert_eq!(others.count(), 3, "somebody came through who may not: {reached:?}");
 }
 
 fn forged_identity_headers_never_reach_service(kind: Kind) {
-    let world = World::start();
-    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
-    let session = world.sign_in("alice", &[GROUP, "a,b", "Größe%2Cc"]);
-    let token = services::token(&world.daemon.api(), &session, ECHO);
+    let fixture = Fixture::start();
+    let Some(proxy) = fixture.proxy(kind, |_| {}) else { return };
+    let session = fixture.sign_in("alice", &[GROUP, "a,b", "Größe%2Cc"]);
+    let token = services::token(&fixture.daemon.api(), &session, ECHO);
     let (over_http1, over_http2) = (spellings::over_http1(), spellings::over_http2());
     assert!(over_http1.len() >= 60, "{} spellings", over_http1.len());
     send_all(&proxy, &token, &over_http1, &over_http2);
 
-    let reached = world.service.received();
+    let reached = fixture.service.received();
     for request in &reached {
         assert_eq!(faults(request, &session), Vec::<String>::new(), "{request:?}");
         assert!(!request.contains(&token), "the token reached the service: {request:?}");
     }
-    assert_eq!(world.service.received_at("/hidden"), [], "a request was hidden in another");
+    assert_eq!(fixture.service.received_at("/hidden"), [], "a request was hidden in another");
     // A proxy may reject malformed requests. The well-formed ones must have arrived.
     let well_formed = over_http1.iter().enumerate().filter(|(_, spelling)| spelling.is_well_formed);
     for (number, spelling) in well_formed {
-        assert_eq!(world.service.received_at(&format!("/one/{number}")).len(), 1, "{}", spelling.name);
+        assert_eq!(fixture.service.received_at(&format!("/one/{number}")).len(), 1, "{}", spelling.name);
     }
 
     // Shows that the lines that remove forged headers and the token are effective.
-    let weakened = world.proxy(kind, |file| weaken(kind, file)).expect("it is installed");
+    let weakened = fixture.proxy(kind, |file| weaken(kind, file)).expect("it is installed");
     // Some proxies overwrite the first name with the daemon's header. Others drop the second because of its
     // underscores.
     let forged =
         ["x-infra-user", "x_infra_user", "http-x-infra-user"].map(|name| format!("{name}: {FORGED}\r\n"));
     let both = format!("{}{}", bearer(&token), forged.concat());
     assert_eq!(status(&mut weakened.connect(), "/weakened", &both), Some(200), "{}", weakened.output());
-    let reached = world.service.received_at("/weakened");
+    let reached = fixture.service.received_at("/weakened");
     assert!(first(&reached).contains(FORGED) && first(&reached).contains(&token), "{reached:?}");
     assert_ne!(faults(first(&reached), &session), Vec::<String>::new(), "{reached:?}");
 }
 
 fn no_request_passes_if_daemon_is_down_or_impersonated(kind: Kind) {
-    let mut world = World::start();
-    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
-    let session = world.sign_in("alice", &[GROUP]);
-    let token = services::token(&world.daemon.api(), &session, ECHO);
+    let mut fixture = Fixture::start();
+    let Some(proxy) = fixture.proxy(kind, |_| {}) else { return };
+    let session = fixture.sign_in("alice", &[GROUP]);
+    let token = services::token(&fixture.daemon.api(), &session, ECHO);
     let mut connection = proxy.connect();
     assert_eq!(status(&mut connection, "/before", &bearer(&token)), Some(200));
-    world.daemon.kill();
+    fixture.daemon.kill();
     let fresh = || proxy.connect();
     for (mut connection, headers) in
         [(connection, bearer(&token)), (fresh(), String::new()), (fresh(), bearer(&token))]
@@ -225,58 +225,64 @@ fn no_request_passes_if_daemon_is_down_or_impersonated(kind: Kind) {
     // A proxy may answer a gRPC request with 200 and the outage in another header.
     let fields = Fields { fields: grpc_fields(), ..Fields::default() };
     let _ = ask_http2(&proxy, "/grpc", &token, &fields);
-    assert_eq!(world.service.received_at("/grpc"), [], "a gRPC request got through\n{}", proxy.output());
-    world.daemon.start_again();
+    assert_eq!(fixture.service.received_at("/grpc"), [], "a gRPC request got through\n{}", proxy.output());
+    fixture.daemon.start_again();
     let back = wait::until(Duration::from_secs(15), || {
         (status(&mut proxy.connect(), "/back", &bearer(&token)) == Some(200)).then_some(())
     });
     assert!(back.is_some(), "the daemon is back, and nobody is let through\n{}", proxy.output());
 
     // Only an exact success admits a request. The token names the status that the impersonator returns.
-    let played = Played::with_names(&[DAEMON, "127.0.0.1"]);
-    let odd =
-        ReverseProxy::start(kind, played.asked(&played.authority.file()), &world.service).expect("installed");
-    let mut hanging = odd.connect();
+    let impersonator = Impersonator::with_names(&[DAEMON, "127.0.0.1"]);
+    let impersonated =
+        ReverseProxy::start(kind, impersonator.asked(&impersonator.authority.file()), &fixture.service)
+            .expect("installed");
+    let mut hanging = impersonated.connect();
     hanging.send(request("/hanging", &bearer("answer-0")).as_bytes());
-    assert_eq!(status(&mut odd.connect(), "/played", &bearer("answer-200")), Some(200), "{}", odd.output());
+    assert_eq!(
+        status(&mut impersonated.connect(), "/played", &bearer("answer-200")),
+        Some(200),
+        "{}",
+        impersonated.output()
+    );
     for answered in [301, 302, 400, 404, 405, 429, 500, 502, 503] {
-        let status = status(&mut odd.connect(), "/odd", &bearer(&format!("answer-{answered}")));
+        let status = status(&mut impersonated.connect(), "/odd", &bearer(&format!("answer-{answered}")));
         assert!(status.is_some_and(|status| status >= 300), "{answered}: {status:?}");
     }
     // The proxy sends nothing to a server that cannot authenticate as the daemon.
-    let stranger = Authority::new();
-    let other_name = Played::with_names(&["other.example.com"]);
-    for (whom, played, authority) in [
-        ("by another authority", &played, &stranger),
+    let other_authority = Authority::new();
+    let other_name = Impersonator::with_names(&["other.example.com"]);
+    for (whom, impersonator, authority) in [
+        ("by another authority", &impersonator, &other_authority),
         ("with another name", &other_name, &other_name.authority),
     ] {
-        let proxy =
-            ReverseProxy::start(kind, played.asked(&authority.file()), &world.service).expect("installed");
+        let proxy = ReverseProxy::start(kind, impersonator.asked(&authority.file()), &fixture.service)
+            .expect("installed");
         let status = status(&mut proxy.connect(), "/impostor", &bearer("answer-200"));
         assert!(status.is_some_and(|status| status >= 500), "{whom}: {status:?}\n{}", proxy.output());
     }
     for path in ["/away", "/hanging", "/odd", "/impostor"] {
-        assert_eq!(world.service.received_at(path), [], "{path}");
+        assert_eq!(fixture.service.received_at(path), [], "{path}");
     }
-    assert_eq!(world.service.received_at("/played").len(), 1);
+    assert_eq!(fixture.service.received_at("/played").len(), 1);
 }
 
 /// The daemon's answer has a header of 12 kB, more than a memory page or the usual buffer.
 fn user_in_many_groups_reaches_service(kind: Kind) {
-    let world = World::start();
-    let Some(proxy) = world.proxy(kind, |_| {}) else { return };
+    let fixture = Fixture::start();
+    let Some(proxy) = fixture.proxy(kind, |_| {}) else { return };
     let groups: Vec<String> =
         (0..200).map(|number| format!("grp-{number:04}-engineering-platform-production-readers")).collect();
     let groups: Vec<&str> = std::iter::once(GROUP).chain(groups.iter().map(String::as_str)).collect();
-    let session = world.sign_in("alice", &groups);
-    let token = services::token(&world.daemon.api(), &session, ECHO);
+    let session = fixture.sign_in("alice", &groups);
+    let token = services::token(&fixture.daemon.api(), &session, ECHO);
     let answered = status(&mut proxy.connect(), "/many", &bearer(&token));
     assert_eq!(answered, Some(200), "{}", proxy.output());
-    let reached = world.service.received_at("/many");
+    let reached = fixture.service.received_at("/many");
     assert_eq!(first(&reached).header("x-infra-groups"), Some(groups.join(",")));
 }
 
-impl World {
+impl Fixture {
     fn start() -> Self {
         let provider = Provider::start();
         let daemon = Daemon::start_for(vec![ProviderEntry::of(&provider)], |configuration| {
@@ -313,12 +319,13 @@ impl World {
     }
 }
 
-impl Played {
+impl Impersonator {
     /// Answers with the status that the token names. Status 0 means no answer.
     fn with_names(names: &[&str]) -> Self {
         let authority = Authority::new();
-        let server =
-            Server::start(authority.issue_as_in_public(names), |request| async move { played(&request) });
+        let server = Server::start(authority.issue_as_in_public(names), |request| async move {
+            impersonated_answer(&request)
+        });
         Self { authority, server }
     }
 
@@ -327,7 +334,7 @@ impl Played {
     }
 }
 
-fn played(request: &Request) -> Answer {
+fn impersonated_answer(request: &Request) -> Answer {
     let shown = request.header("authorization").and_then(|header| header.rsplit('-').next());
     let status: u16 = shown.and_then(|status| status.parse().ok()).unwrap_or(401);
     let mut answer = Answer::text(status.max(200), "");

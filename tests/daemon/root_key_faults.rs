@@ -38,11 +38,11 @@ const FAILURES: [Failure; 9] = [
 ];
 /// More than any operation makes requests.
 const MOST_REQUESTS: usize = 20;
-const MOMENT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// How many failures to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pace {
+enum Coverage {
     /// One failure at each request, in rotation.
     Turns,
     /// Every failure at each request.
@@ -90,7 +90,7 @@ const OPERATIONS: [Operation; 11] = [
 ];
 
 /// A root key: its configuration entry, its ID, its secrets and its servers.
-struct Keeper {
+struct RootKey {
     entry: String,
     id: &'static str,
     secrets: Vec<String>,
@@ -105,12 +105,12 @@ struct Host {
     secrets: Vec<String>,
     token: String,
     recovery_key: String,
-    pace: Pace,
+    coverage: Coverage,
     cases: usize,
 }
 
 /// Creates a transit key in OpenBao, with app role authentication.
-fn vault(faults: &Arc<Faults>) -> Option<Keeper> {
+fn vault(faults: &Arc<Faults>) -> Option<RootKey> {
     let bao = OpenBao::start()?;
     let policy = r#"path "transit/encrypt/infrad" { capabilities = ["update"] }
 path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
@@ -133,7 +133,7 @@ path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
         server.address(),
         server.authority_file().display()
     );
-    Some(Keeper {
+    Some(RootKey {
         entry,
         id: "vault:https://127.0.0.1",
         secrets: vec![secret],
@@ -142,7 +142,7 @@ path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
 }
 
 /// Creates a KMS key in moto, which then checks signatures and policies.
-fn kms(faults: &Arc<Faults>) -> Option<Keeper> {
+fn kms(faults: &Arc<Faults>) -> Option<RootKey> {
     let moto = Moto::start()?;
     let key = moto.call("TrentService.CreateKey", &json!({}));
     let id = key.pointer("/KeyMetadata/KeyId").and_then(Value::as_str).expect("a key");
@@ -161,12 +161,12 @@ fn kms(faults: &Arc<Faults>) -> Option<Keeper> {
         user.secret
     );
     let secrets = vec![user.secret];
-    Some(Keeper { entry, id: "awskms:alias/infrad", secrets, _peers: Box::new((moto, server)) })
+    Some(RootKey { entry, id: "awskms:alias/infrad", secrets, _peers: Box::new((moto, server)) })
 }
 
 impl Host {
     /// Creates a host with this root key.
-    fn new(faults: &Arc<Faults>, keeper: &Keeper, pace: Pace) -> Self {
+    fn new(faults: &Arc<Faults>, root_key: &RootKey, coverage: Coverage) -> Self {
         let provider = Provider::start();
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |configuration| {
             // All logins are of one user and come from one address.
@@ -179,13 +179,13 @@ impl Host {
             daemon,
             provider,
             faults: Arc::clone(faults),
-            secrets: keeper.secrets.clone(),
+            secrets: root_key.secrets.clone(),
             token: String::new(),
             recovery_key: String::new(),
-            pace,
+            coverage,
             cases: 0,
         };
-        host.begin_with(&keeper.entry);
+        host.begin_with(&root_key.entry);
         host
     }
 
@@ -240,7 +240,7 @@ impl Host {
 
     /// Returns the failures to try at the current request.
     fn failures(&self) -> Vec<Failure> {
-        if self.pace == Pace::All {
+        if self.coverage == Coverage::All {
             return FAILURES.to_vec();
         }
         FAILURES.iter().cycle().skip(self.cases).take(1).copied().collect()
@@ -266,7 +266,7 @@ impl Host {
 
     /// Runs the operation with a failure at its `n`th request. Returns `false` if it makes no such request.
     fn fail(&mut self, operation: Operation, n: usize, failure: Failure) -> bool {
-        let told = format!("{operation:?}: {failure:?} at request {n}");
+        let context = format!("{operation:?}: {failure:?} at request {n}");
         self.prepare(operation.before);
         let header = self.header();
         self.faults.plan(n, failure);
@@ -274,72 +274,76 @@ impl Host {
         let is_reached = self.faults.is_reached() || ran.code != Some(0);
         self.assert_silent(&format!("{ran}"));
         if ran.code == Some(0) {
-            assert!(!is_reached || may_be_overcome(failure), "{told}: nobody noticed\n{ran}");
+            assert!(!is_reached || is_retried(failure), "{context}: nobody noticed\n{ran}");
         } else {
-            assert_told(&told, failure, &ran);
-            assert_eq!(self.header(), header, "{told}: the header is another one");
-            assert!(!self.daemon.directory().join("again").exists(), "{told}: half a backup");
-            self.assert_tidy(&told, usize::from(header.is_some()));
+            assert_reported(&context, failure, &ran);
+            assert_eq!(self.header(), header, "{context}: the header is another one");
+            assert!(!self.daemon.directory().join("again").exists(), "{context}: half a backup");
+            self.assert_tidy(&context, usize::from(header.is_some()));
             if operation.before == Before::Daemon {
                 // A running daemon does not need the root key.
-                self.assert_session(&told, 200);
+                self.assert_session(&context, 200);
             }
             self.faults.lift();
             // The data is unchanged, so one start represents all.
-            if operation.before == Before::Store && (n == 1 || self.pace == Pace::All) {
+            if operation.before == Before::Store && (n == 1 || self.coverage == Coverage::All) {
                 self.daemon.start_again();
-                self.assert_session(&told, 200);
+                self.assert_session(&context, 200);
                 self.daemon.kill();
             }
             let ran = self.run(operation.words);
-            assert_eq!(ran.code, Some(0), "{told}: it does not work afterwards\n{ran}");
+            assert_eq!(ran.code, Some(0), "{context}: it does not work afterwards\n{ran}");
         }
         self.faults.lift();
         let _ = fs::remove_file(self.daemon.directory().join("again"));
-        self.assert_tidy(&told, 1);
+        self.assert_tidy(&context, 1);
         if operation.before == Before::Daemon {
-            self.assert_session(&told, 200);
+            self.assert_session(&context, 200);
             self.daemon.kill();
         }
         self.daemon.start_again();
-        self.assert_session(&told, if operation.ends_sessions { 401 } else { 200 });
+        self.assert_session(&context, if operation.ends_sessions { 401 } else { 200 });
         is_reached
     }
 
     /// Starts the daemon with a failure at its `n`th request. Returns `false` if it makes no such request.
     fn fail_start(&mut self, before: Before, n: usize, failure: Failure) -> bool {
-        let told = format!("a start with {before:?}: {failure:?} at request {n}");
+        let context = format!("a start with {before:?}: {failure:?} at request {n}");
         self.prepare(before);
         let header = self.header();
         self.faults.plan(n, failure);
         let mut running = self.daemon.infrad(["serve"]);
-        let came_to = wait::until(MOMENT, || {
+        let outcome = wait::until(LIMIT, || {
             let (is_running, output) = (running.is_running(), running.output());
             let waits = output.contains("waiting for the root key").then_some(Start::Waits);
             waits
                 .or_else(|| output.contains("sha256:").then_some(Start::Serves))
                 .or((!is_running).then_some(Start::Ends))
         });
-        assert!(came_to.is_some(), "{told}: it does nothing\n{}", running.output());
-        let came_to = came_to.unwrap_or(Start::Waits);
-        let is_reached = self.faults.is_reached() || came_to != Start::Serves;
-        match came_to {
+        assert!(outcome.is_some(), "{context}: it does nothing\n{}", running.output());
+        let outcome = outcome.unwrap_or(Start::Waits);
+        let is_reached = self.faults.is_reached() || outcome != Start::Serves;
+        match outcome {
             Start::Serves => {
                 assert!(
-                    !is_reached || may_be_overcome(failure),
-                    "{told}: nobody noticed\n{}",
+                    !is_reached || is_retried(failure),
+                    "{context}: nobody noticed\n{}",
                     running.output()
                 );
             }
             Start::Waits => {
-                assert!(is_away(failure), "{told}: it waits for what does not come\n{}", running.output());
-                assert_eq!(self.header(), header, "{told}: the header is another one");
+                assert!(
+                    is_outage(failure),
+                    "{context}: it waits for what does not come\n{}",
+                    running.output()
+                );
+                assert_eq!(self.header(), header, "{context}: the header is another one");
                 self.faults.lift();
                 running.wait_for("that it serves", |stdout, _| stdout.contains("sha256:").then_some(()));
             }
             Start::Ends => {
-                assert_eq!(self.header(), header, "{told}: the header is another one");
-                self.assert_tidy(&told, usize::from(header.is_some()));
+                assert_eq!(self.header(), header, "{context}: the header is another one");
+                self.assert_tidy(&context, usize::from(header.is_some()));
             }
         }
         if running.is_running() {
@@ -347,65 +351,69 @@ impl Host {
         }
         let ran = running.wait();
         self.assert_silent(&format!("{ran}"));
-        match came_to {
-            Start::Ends => assert_told(&told, failure, &ran),
-            _ => assert_eq!(ran.code, Some(0), "{told}\n{ran}"),
+        match outcome {
+            Start::Ends => assert_reported(&context, failure, &ran),
+            _ => assert_eq!(ran.code, Some(0), "{context}\n{ran}"),
         }
         self.faults.lift();
         self.daemon.start_again();
         if before != Before::Nothing {
-            self.assert_session(&told, 200);
+            self.assert_session(&context, 200);
         }
         login::over_http(&self.daemon, &self.provider);
-        self.assert_tidy(&told, 1);
+        self.assert_tidy(&context, 1);
         is_reached
     }
 
     #[track_caller]
-    fn assert_session(&self, told: &str, expected: u16) {
+    fn assert_session(&self, context: &str, expected: u16) {
         let answered = self.daemon.api().get_as("/v1/session", &self.token);
-        assert_eq!(answered.status, expected, "{told}: {answered:?}\n{}", self.daemon.log());
+        assert_eq!(answered.status, expected, "{context}: {answered:?}\n{}", self.daemon.log());
         let is_revoked = answered.body.contains("session_revoked");
-        assert!(expected == 200 || is_revoked, "{told}: the session is lost: {answered:?}");
+        assert!(expected == 200 || is_revoked, "{context}: the session is lost: {answered:?}");
     }
 
     /// Asserts the number of databases, and that a failed operation left no files.
     #[track_caller]
-    fn assert_tidy(&self, told: &str, databases: usize) {
+    fn assert_tidy(&self, context: &str, databases: usize) {
         let entries = fs::read_dir(self.daemon.data_dir()).into_iter().flatten().flatten();
         let names: Vec<String> =
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         let is_database = |name: &&String| Path::new(name).extension().is_some_and(|kind| kind == "db");
         let strays = names.iter().filter(|name| name.starts_with(".new-")).count();
-        assert_eq!((names.iter().filter(is_database).count(), strays), (databases, 0), "{told}: {names:?}");
+        assert_eq!(
+            (names.iter().filter(is_database).count(), strays),
+            (databases, 0),
+            "{context}: {names:?}"
+        );
     }
 
     /// Asserts that the text contains no key and no secret that gives access to one.
     #[track_caller]
-    fn assert_silent(&self, said: &str) {
+    fn assert_silent(&self, output: &str) {
         let mut canaries = Canaries::default();
         for secret in self.secrets.iter().cloned().chain(self.faults.secrets()) {
             canaries.add("a secret of the root key", &secret);
         }
         canaries.add("the client secret", CLIENT_SECRET);
-        assert_eq!(canaries.find(said.as_bytes()), Vec::<String>::new(), "{said}");
+        assert_eq!(canaries.find(output.as_bytes()), Vec::<String>::new(), "{output}");
     }
 
     /// Runs every operation with a failure at each of its requests.
-    fn fail_everything(&mut self, keeper: &Keeper) {
+    fn fail_everything(&mut self, root_key: &RootKey) {
         for before in [Before::Nothing, Before::Store] {
             let what = format!("a start with {before:?}");
             let requests =
                 self.at_every_request(&what, |host, n, failure| host.fail_start(before, n, failure));
-            println!("{}: {what}: {requests} requests", keeper.id);
+            println!("{}: {what}: {requests} requests", root_key.id);
         }
         for operation in OPERATIONS {
             let what = format!("{:?} with {:?}", operation.words, operation.before);
             let requests = self.at_every_request(&what, |host, n, failure| host.fail(operation, n, failure));
-            println!("{}: {what}: {requests} requests", keeper.id);
+            println!("{}: {what}: {requests} requests", root_key.id);
         }
         self.assert_silent(&self.daemon.complete_log());
-        println!("{}: {} failures", keeper.id, self.cases);
+        println!("{}: {} failures", root_key.id, self.cases);
     }
 
     /// Moves from one root key to another, with the daemon running and stopped.
@@ -439,26 +447,29 @@ enum Start {
 }
 
 /// Returns whether a retry may help. Other failures need the operator.
-fn is_away(failure: Failure) -> bool {
+fn is_outage(failure: Failure) -> bool {
     !matches!(failure, Failure::Status(403) | Failure::Garbage)
 }
 
 /// Returns whether the client recovers: it retries a reset connection once, and replaces a rejected token.
-fn may_be_overcome(failure: Failure) -> bool {
+fn is_retried(failure: Failure) -> bool {
     matches!(failure, Failure::Reset { times: 1 } | Failure::Status(403))
 }
 
 /// Asserts that the command says what failed and what to try, and that its exit code tells who has to act.
 #[track_caller]
-fn assert_told(told: &str, failure: Failure, ran: &Ran) {
-    let (code, cause) = if is_away(failure) { (4, "cannot be reached") } else { (1, "cannot be used") };
-    assert_eq!(ran.code, Some(code), "{told}: another exit code\n{ran}");
-    let said = format!("{}{}", ran.stdout, ran.stderr);
+fn assert_reported(context: &str, failure: Failure, ran: &Ran) {
+    let (code, cause) = if is_outage(failure) { (4, "cannot be reached") } else { (1, "cannot be used") };
+    assert_eq!(ran.code, Some(code), "{context}: another exit code\n{ran}");
+    let output = format!("{}{}", ran.stdout, ran.stderr);
     for words in ["root key ", cause] {
-        assert!(said.contains(words), "{told}: it does not say {words:?}\n{ran}");
+        assert!(output.contains(words), "{context}: it does not say {words:?}\n{ran}");
     }
     // Other commands recommend a check, and the check itself does not.
-    assert!(said.contains("infrad check --live") || ran.name.contains("check"), "{told}: no advice\n{ran}");
+    assert!(
+        output.contains("infrad check --live") || ran.name.contains("check"),
+        "{context}: no advice\n{ran}"
+    );
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -470,22 +481,22 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn fail_in_vault(pace: Pace) {
+fn fail_in_vault(coverage: Coverage) {
     let faults = Arc::default();
     let Some(vault) = vault(&faults) else { return };
-    Host::new(&faults, &vault, pace).fail_everything(&vault);
+    Host::new(&faults, &vault, coverage).fail_everything(&vault);
 }
 
-fn fail_in_kms(pace: Pace) {
+fn fail_in_kms(coverage: Coverage) {
     let faults = Arc::default();
     let Some(kms) = kms(&faults) else { return };
-    Host::new(&faults, &kms, pace).fail_everything(&kms);
+    Host::new(&faults, &kms, coverage).fail_everything(&kms);
 }
 
-fn fail_between_them(pace: Pace) {
+fn fail_between_them(coverage: Coverage) {
     let faults = Arc::default();
     let (Some(vault), Some(kms)) = (vault(&faults), kms(&faults)) else { return };
-    let mut host = Host::new(&faults, &vault, pace);
+    let mut host = Host::new(&faults, &vault, coverage);
     host.secrets.extend(kms.secrets.clone());
     let native = format!("{{kind: native, config: {{path: {}}}}}", host.daemon.root_key().display());
     let (vault, kms, native) = ((vault.id, &*vault.entry), (kms.id, &*kms.entry), ("native:", &*native));
@@ -497,35 +508,35 @@ fn fail_between_them(pace: Pace) {
 
 #[test]
 fn vault_failure_at_each_request_changes_nothing() {
-    fail_in_vault(Pace::Turns);
+    fail_in_vault(Coverage::Turns);
 }
 
 #[test]
 #[ignore = "takes several minutes"]
 fn every_vault_failure_at_each_request_changes_nothing() {
-    fail_in_vault(Pace::All);
+    fail_in_vault(Coverage::All);
 }
 
 #[test]
 fn kms_failure_at_each_request_changes_nothing() {
-    fail_in_kms(Pace::Turns);
+    fail_in_kms(Coverage::Turns);
 }
 
 #[test]
 #[ignore = "takes several minutes"]
 fn every_kms_failure_at_each_request_changes_nothing() {
-    fail_in_kms(Pace::All);
+    fail_in_kms(Coverage::All);
 }
 
 #[test]
 fn root_key_move_leaves_old_or_new_key_on_failure() {
-    fail_between_them(Pace::Turns);
+    fail_between_them(Coverage::Turns);
 }
 
 #[test]
 #[ignore = "takes several minutes"]
 fn root_key_move_leaves_old_or_new_key_on_every_failure() {
-    fail_between_them(Pace::All);
+    fail_between_them(Coverage::All);
 }
 
 /// Takes the whole timeout of a call.
@@ -533,13 +544,13 @@ fn root_key_move_leaves_old_or_new_key_on_every_failure() {
 fn users_do_not_wait_for_stalled_root_key() {
     let faults = Arc::default();
     let Some(vault) = vault(&faults) else { return };
-    let mut host = Host::new(&faults, &vault, Pace::Turns);
+    let mut host = Host::new(&faults, &vault, Coverage::Turns);
     host.prepare(Before::Daemon);
     let header = host.header();
     // The login at the service succeeds, and the first wrapping stalls.
     faults.plan(2, Failure::Stalled);
     let mut rotating = host.daemon.infrad(["key", "rotate"]);
-    assert!(wait::until(MOMENT, || faults.is_reached().then_some(())).is_some(), "{}", rotating.output());
+    assert!(wait::until(LIMIT, || faults.is_reached().then_some(())).is_some(), "{}", rotating.output());
     let mut served = 0;
     while rotating.is_running() && served < 20 {
         host.assert_session("while it stalls", 200);
@@ -548,7 +559,7 @@ fn users_do_not_wait_for_stalled_root_key() {
     }
     assert!(rotating.is_running(), "so many were served meanwhile: {served}\n{}", rotating.output());
     let ran = rotating.wait();
-    assert_told("a rotation that stalls", Failure::Stalled, &ran);
+    assert_reported("a rotation that stalls", Failure::Stalled, &ran);
     assert!(ran.stderr.contains("within 10 s"), "{ran}");
     assert_eq!(host.header(), header);
     faults.lift();

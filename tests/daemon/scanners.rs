@@ -24,9 +24,9 @@ struct Scanned {
 fn with_its_own_authority() -> Scanned {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
-    let told = daemon.infrad(["ca", "print"]).wait().expect(0);
+    let printed = daemon.infrad(["ca", "print"]).wait().expect(0);
     let authority = daemon.directory().join("authority.pem");
-    std::fs::write(&authority, told.stdout).expect("a file");
+    std::fs::write(&authority, printed.stdout).expect("a file");
     Scanned { daemon, name: "127.0.0.1", authority, _provider: provider, _rest: None }
 }
 
@@ -82,10 +82,10 @@ fn sslyze_rates_acme_certificate_modern() {
     let Some(scanned) = with_a_public_authority() else { return };
     let found = find_with_sslyze(scanned.daemon.port(), scanned.name, &scanned.authority);
     // Pebble always signs with RSA.
-    let of_pebble = "certificate_signatures: Deployed certificate signatures are {'sha256WithRSAEncryption'}, should have \
+    let expected_finding = "certificate_signatures: Deployed certificate signatures are {'sha256WithRSAEncryption'}, should have \
                      at least one of ";
     let found: Vec<String> =
-        found.unwrap_or_default().into_iter().filter(|found| !found.starts_with(of_pebble)).collect();
+        found.unwrap_or_default().into_iter().filter(|found| !found.starts_with(expected_finding)).collect();
     assert_eq!(found, Vec::<String>::new());
 }
 

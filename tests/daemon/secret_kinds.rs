@@ -16,14 +16,14 @@ use infra_harness::{skip, wait};
 use infra_shared::api::ProblemCode;
 use serde_json::json;
 
-const FORGOTTEN: Duration = Duration::from_secs(5);
+const ERASURE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Signs in with this reference, searches for the secret everywhere except in `besides`, and returns the daemon.
 fn sign_in(
     reference: &str,
     provider: &Provider,
     more: &str,
-    besides: &[PathBuf],
+    allowed_files: &[PathBuf],
     prepare: impl FnOnce(&mut Daemon),
 ) -> Daemon {
     let entry =
@@ -43,12 +43,12 @@ fn sign_in(
         "the log tells\n{}",
         daemon.log()
     );
-    let mut besides: Vec<_> = besides.iter().map(PathBuf::as_path).collect();
+    let mut allowed_files: Vec<_> = allowed_files.iter().map(PathBuf::as_path).collect();
     let configuration = daemon.configuration_file();
     if reference.starts_with("plaintext:") {
-        besides.push(&configuration);
+        allowed_files.push(&configuration);
     }
-    assert_eq!(canaries.find_in_files(daemon.directory(), &besides), Vec::<String>::new());
+    assert_eq!(canaries.find_in_files(daemon.directory(), &allowed_files), Vec::<String>::new());
     // A secret in the configuration or environment always stays in the daemon's memory.
     if reference.starts_with("plaintext:") || reference.starts_with("env:") {
         return daemon;
@@ -59,7 +59,7 @@ fn sign_in(
         return daemon;
     }
     let is_gone = || find().is_some_and(|found| found.is_empty()).then_some(());
-    assert!(wait::until(FORGOTTEN, is_gone).is_some(), "{reference}: it is in memory: {:?}", find());
+    assert!(wait::until(ERASURE_LIMIT, is_gone).is_some(), "{reference}: it is in memory: {:?}", find());
     daemon
 }
 

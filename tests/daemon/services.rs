@@ -70,8 +70,8 @@ fn audience_token_is_valid_only_for_its_service() {
     assert_eq!(opened.json()["audience"], WIKI);
     let (expires, now) = (opened.json()["expiresAt"].clone(), opened.json()["now"].clone());
     let read = |time: Value| time.as_str().expect("a time").parse::<jiff::Timestamp>().expect("a time");
-    let lasts = read(expires).duration_since(read(now)).as_secs();
-    assert!((590..=600).contains(&lasts), "{lasts} s");
+    let lifetime = read(expires).duration_since(read(now)).as_secs();
+    assert!((590..=600).contains(&lifetime), "{lifetime} s");
     let for_wiki = opened.json()["token"].as_str().expect("a token").to_owned();
     assert!(for_wiki.starts_with("infra_aud_"));
 
@@ -124,21 +124,21 @@ fn cached_and_uncached_answers_are_identical() {
     // The daemon has nothing cached, then the token, then also the service credential.
     let answers: Vec<_> = (0..4).map(|_| introspect(&api, "wiki", &mine)).collect();
     let [first, rest @ ..] = answers.as_slice() else { unreachable!() };
-    let seen = |answered: &Answered| {
+    let comparable = |answered: &Answered| {
         let mut headers = answered.headers.clone();
         headers.remove("date");
         (answered.status, headers, answered.body.clone())
     };
     assert!(first.body.contains("\"active\":true"), "{first:?}");
-    assert!(rest.iter().all(|later| seen(later) == seen(first)), "{answers:?}");
+    assert!(rest.iter().all(|later| comparable(later) == comparable(first)), "{answers:?}");
 
     let ask = |form: String| {
         let request = api.request("POST", "/v1/introspect").basic_auth("wiki", Some(CREDENTIAL));
         let media_type = "Application/X-WWW-Form-URLencoded; charset=utf-8";
         Answered::of(request.header("content-type", media_type).body(form))
     };
-    assert_eq!(seen(&ask(format!("token={mine}"))), seen(first));
-    assert_eq!(seen(&ask(format!("padding={}&token={mine}", "a".repeat(8192)))), seen(first));
+    assert_eq!(comparable(&ask(format!("token={mine}"))), comparable(first));
+    assert_eq!(comparable(&ask(format!("padding={}&token={mine}", "a".repeat(8192)))), comparable(first));
     for form in [format!("token={mine}&token={mine}"), "tokens=a".to_owned()] {
         assert_eq!(ask(form).problem().code, ProblemCode::BadRequest);
     }
@@ -168,19 +168,19 @@ fn inactive_tokens_are_answered_alike() {
     let api = daemon.api();
     let session = sign_in(&daemon, &provider, "alice", &[]);
     let (mine, foreign) = (token(&api, &session, WIKI), token(&api, &session, "old"));
-    let ended = sign_in(&daemon, &provider, "bob", &[]);
-    let of_ended = token(&api, &ended, WIKI);
-    assert_eq!(introspect(&api, "wiki", &of_ended).json()["active"], true);
-    assert_eq!(api.delete_as("/v1/session", &ended).status, 204);
+    let revoked = sign_in(&daemon, &provider, "bob", &[]);
+    let of_revoked = token(&api, &revoked, WIKI);
+    assert_eq!(introspect(&api, "wiki", &of_revoked).json()["active"], true);
+    assert_eq!(api.delete_as("/v1/session", &revoked).status, 204);
     let wrong_secret = format!("{}{}", &mine[..mine.len() - 1], if mine.ends_with('a') { 'b' } else { 'a' });
     for (what, shown) in [
         ("unknown", "infra_aud_AAAAAAAAAA.aaaaaaaaaaaaaaaaaaaaaaaa"),
         ("no token", "hello"),
         ("a wrong secret", &wrong_secret),
         ("another's", &foreign),
-        ("of an ended session", &of_ended),
+        ("of an ended session", &of_revoked),
         ("a session token", &session),
-        ("an ended session token", &ended),
+        ("an ended session token", &revoked),
         ("the row of nobody", "infra_aud_0000000000.aaaaaaaaaaaaaaaaaaaaaaaa"),
     ] {
         let answered = introspect(&api, "wiki", shown);
@@ -258,9 +258,9 @@ fn service_credential_is_replaced_without_restart() {
         Answered::of(request.form(&[("token", &mine)])).status
     };
     // If a credential does not match, the daemon reads the file again, at most every five seconds.
-    let begun = Instant::now();
+    let started = Instant::now();
     while ask(replaced) != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(15), "the new credential is not taken");
+        assert!(started.elapsed() < Duration::from_secs(15), "the new credential is not taken");
         std::thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(ask(CREDENTIAL), 401, "the old one is over");
@@ -450,8 +450,8 @@ fn revoked_session_invalidates_its_tokens_also_after_kill() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);
     let api = daemon.api();
-    let stays = sign_in(&daemon, &provider, "bob", &[]);
-    let kept = token(&api, &stays, WIKI);
+    let other_session = sign_in(&daemon, &provider, "bob", &[]);
+    let other_token = token(&api, &other_session, WIKI);
     let session = sign_in(&daemon, &provider, "alice", &[]);
     let tokens: Vec<String> =
         ["wiki", "old", "prod"].iter().map(|service| token(&api, &session, service)).collect();
@@ -463,7 +463,7 @@ fn revoked_session_invalidates_its_tokens_also_after_kill() {
     };
     // The tokens are cached, over connections that stay open.
     assert!(!all_refused(&api));
-    assert_eq!(verify(&api, "wiki", &kept).status, 200);
+    assert_eq!(verify(&api, "wiki", &other_token).status, 200);
     assert_eq!(api.delete_as("/v1/session", &session).status, 204);
     assert!(all_refused(&api), "a token outlives its session");
     assert_eq!(ask_token(&api, &session, WIKI).status, 401);
@@ -472,7 +472,7 @@ fn revoked_session_invalidates_its_tokens_also_after_kill() {
     daemon.start_again();
     let api = daemon.api();
     assert!(all_refused(&api), "a token is back after a kill");
-    assert_eq!(verify(&api, "wiki", &kept).status, 200);
+    assert_eq!(verify(&api, "wiki", &other_token).status, 200);
 }
 
 #[test]
@@ -492,9 +492,9 @@ fn audience_tokens_per_session_are_limited() {
 }
 
 /// Sets the flag when dropped.
-struct OnDrop<'a>(&'a AtomicBool);
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for OnDrop<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -505,32 +505,32 @@ fn revoked_session_is_refused_on_every_path_under_load() {
     let provider = Provider::start();
     let daemon = daemon(&provider);
     let api = daemon.api();
-    let stays = sign_in(&daemon, &provider, "bob", &[]);
-    let busy = token(&api, &stays, WIKI);
-    let is_over = AtomicBool::new(false);
-    let asked = AtomicUsize::new(0);
+    let other_session = sign_in(&daemon, &provider, "bob", &[]);
+    let busy = token(&api, &other_session, WIKI);
+    let is_done = AtomicBool::new(false);
+    let requests = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             let api = daemon.api();
-            let (is_over, asked, busy) = (&is_over, &asked, &busy);
+            let (is_done, requests, busy) = (&is_done, &requests, &busy);
             scope.spawn(move || {
-                while !is_over.load(Ordering::Relaxed) {
+                while !is_done.load(Ordering::Relaxed) {
                     assert_eq!(verify(&api, "wiki", busy).status, 200, "an honest one is refused");
-                    asked.fetch_add(1, Ordering::Relaxed);
+                    requests.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
         // Stops the threads even if an assertion fails.
-        let _ending = OnDrop(&is_over);
-        let begun = Instant::now();
+        let _ending = SetOnDrop(&is_done);
+        let started = Instant::now();
         let mut rounds = 0;
-        while rounds < 5 || asked.load(Ordering::Relaxed) < 3_000 {
-            assert!(begun.elapsed() < Duration::from_mins(2), "too few were answered");
+        while rounds < 5 || requests.load(Ordering::Relaxed) < 3_000 {
+            assert!(started.elapsed() < Duration::from_mins(2), "too few were answered");
             let session = sign_in(&daemon, &provider, "alice", &[]);
             let tokens: Vec<String> =
                 ["wiki", "old", "prod"].iter().map(|service| token(&api, &session, service)).collect();
             let [wiki, old, prod] = tokens.as_slice() else { unreachable!("three") };
-            let good = || {
+            let accepted = || {
                 [
                     api.get_as("/v1/session", &session).status == 200,
                     introspect(&api, "wiki", wiki).body != INACTIVE,
@@ -538,13 +538,13 @@ fn revoked_session_is_refused_on_every_path_under_load() {
                     is_authenticated(&review(&api, "prod", prod, &[])),
                 ]
             };
-            assert_eq!(good(), [true; 4]);
+            assert_eq!(accepted(), [true; 4]);
             assert_eq!(api.delete_as("/v1/session", &session).status, 204);
             // With one daemon, revocation takes effect immediately.
-            assert_eq!(good(), [false; 4], "a token outlives its session");
+            assert_eq!(accepted(), [false; 4], "a token outlives its session");
             rounds += 1;
         }
-        let rate = f64::from(u32::try_from(asked.load(Ordering::Relaxed)).unwrap_or(u32::MAX));
-        eprintln!("{:.0} requests/s beside {rounds} endings", rate / begun.elapsed().as_secs_f64());
+        let rate = f64::from(u32::try_from(requests.load(Ordering::Relaxed)).unwrap_or(u32::MAX));
+        eprintln!("{:.0} requests/s beside {rounds} endings", rate / started.elapsed().as_secs_f64());
     });
 }

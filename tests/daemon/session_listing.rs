@@ -71,9 +71,9 @@ fn user_sees_only_own_sessions() {
     assert_eq!(api.get_as("/v1/sessions?user=bob", &second).problem().code, ProblemCode::Forbidden);
     assert_eq!(api.get_as("/v1/sessions?who=bob", &second).problem().code, ProblemCode::BadRequest);
     assert_eq!(api.get("/v1/sessions").status, 401);
-    for of in [id(&others), "AAAAAAAAAA".to_owned(), "..%2f..".to_owned(), "%ff".to_owned()] {
-        let refused = api.delete_as(&format!("/v1/sessions/{of}"), &second);
-        assert_eq!(refused.problem().code, ProblemCode::NotFound, "{of}");
+    for other_id in [id(&others), "AAAAAAAAAA".to_owned(), "..%2f..".to_owned(), "%ff".to_owned()] {
+        let refused = api.delete_as(&format!("/v1/sessions/{other_id}"), &second);
+        assert_eq!(refused.problem().code, ProblemCode::NotFound, "{other_id}");
     }
     assert_eq!(api.get_as("/v1/session", &others).status, 200);
 }

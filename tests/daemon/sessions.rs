@@ -48,15 +48,15 @@ fn invalid_token_reveals_nothing() {
     let other_secret = format!("{id}.{}", "A".repeat(24));
     let unknown = SessionToken::mint();
 
-    is_not_authenticated(&api.get("/v1/session"));
+    assert_not_authenticated(&api.get("/v1/session"));
     for wrong in [other_secret.as_str(), unknown.expose(), "infra_short.short", "", "Zm9v", &token[..40]] {
-        is_not_authenticated(&api.get_as("/v1/session", wrong));
-        is_not_authenticated(&api.delete_as("/v1/session", wrong));
+        assert_not_authenticated(&api.get_as("/v1/session", wrong));
+        assert_not_authenticated(&api.delete_as("/v1/session", wrong));
     }
     let other_scheme = api.request("GET", "/v1/session").header("authorization", format!("Token {token}"));
-    is_not_authenticated(&Answered::of(other_scheme));
+    assert_not_authenticated(&Answered::of(other_scheme));
     let two = api.request("GET", "/v1/session").bearer_auth(&token).bearer_auth(&token);
-    is_not_authenticated(&Answered::of(two));
+    assert_not_authenticated(&Answered::of(two));
     assert_eq!(api.get_as("/v1/session", &token).status, 200, "the session suffered");
 }
 
@@ -85,7 +85,7 @@ fn logout_takes_effect_on_open_connections() {
     for service in &services {
         assert_eq!(service.get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
         // Every other route says only that the token is not valid.
-        is_not_authenticated(&service.delete_as("/v1/session", &token));
+        assert_not_authenticated(&service.delete_as("/v1/session", &token));
     }
 }
 
@@ -251,10 +251,10 @@ fn wrong_root_key_is_reported_and_loses_nothing() {
     let (key, kept) = (daemon.root_key(), daemon.directory().join("kept.key"));
     std::fs::rename(&key, &kept).expect("the root key");
     std::fs::copy(other.root_key(), &key).expect("another root key");
-    refuses_to_start(&daemon).telling(&["root key"]);
+    assert_start_refused(&daemon).telling(&["root key"]);
 
     std::fs::rename(&kept, &key).expect("the root key");
-    lives_on(&mut daemon, &token);
+    assert_session_survives(&mut daemon, &token);
 }
 
 #[test]
@@ -263,11 +263,11 @@ fn lost_root_key_is_reported_and_not_recreated() {
     let (mut daemon, token) = stopped_with_a_session(&provider);
     let (key, kept) = (daemon.root_key(), daemon.directory().join("kept.key"));
     std::fs::rename(&key, &kept).expect("the root key");
-    refuses_to_start(&daemon).telling(&["root.key"]);
+    assert_start_refused(&daemon).telling(&["root.key"]);
     assert!(!key.exists(), "a new root key was made for an old store");
 
     std::fs::rename(&kept, &key).expect("the root key");
-    lives_on(&mut daemon, &token);
+    assert_session_survives(&mut daemon, &token);
 }
 
 #[test]
@@ -278,10 +278,10 @@ fn root_key_readable_by_others_is_refused() {
     let mode = key.metadata().expect("the root key").permissions().mode() & 0o777;
     assert_eq!(mode, 0o400, "the root key was made with another mode");
     std::fs::set_permissions(&key, Permissions::from_mode(0o444)).expect("chmod");
-    refuses_to_start(&daemon).telling(&["root.key"]);
+    assert_start_refused(&daemon).telling(&["root.key"]);
 
     std::fs::set_permissions(&key, Permissions::from_mode(0o400)).expect("chmod");
-    lives_on(&mut daemon, &token);
+    assert_session_survives(&mut daemon, &token);
 }
 
 #[test]
@@ -295,15 +295,15 @@ fn plain_database_is_refused_and_left_unchanged() {
     plain.resize(4096, 0);
     std::fs::write(&database, &plain).expect("a plain database");
     std::fs::set_permissions(&database, Permissions::from_mode(0o600)).expect("chmod");
-    refuses_to_start(&daemon).telling(&["encrypt"]);
+    assert_start_refused(&daemon).telling(&["encrypt"]);
     assert_eq!(std::fs::read(&database).expect("the plain database"), plain, "it was written to");
 
     std::fs::rename(&kept, &database).expect("the database");
-    lives_on(&mut daemon, &token);
+    assert_session_survives(&mut daemon, &token);
 }
 
 #[track_caller]
-fn is_not_authenticated(answered: &Answered) {
+fn assert_not_authenticated(answered: &Answered) {
     assert_eq!(answered.problem().code, ProblemCode::NotAuthenticated);
     // RFC 6750 §3: every 401 carries a challenge.
     assert!(
@@ -320,7 +320,7 @@ fn stopped_with_a_session(provider: &Provider) -> (Daemon, String) {
 }
 
 #[track_caller]
-fn refuses_to_start(daemon: &Daemon) -> Ran {
+fn assert_start_refused(daemon: &Daemon) -> Ran {
     let ran = daemon.infrad(["serve"]).wait();
     assert!(matches!(ran.code, Some(1 | 2)), "it was not refused\n{ran}");
     assert!(!ran.stderr.contains("file is not a database"), "the cause is not told\n{ran}");
@@ -328,7 +328,7 @@ fn refuses_to_start(daemon: &Daemon) -> Ran {
 }
 
 #[track_caller]
-fn lives_on(daemon: &mut Daemon, token: &str) {
+fn assert_session_survives(daemon: &mut Daemon, token: &str) {
     daemon.start_again();
     assert_eq!(daemon.api().get_as("/v1/session", token).status, 200, "the session is lost");
 }

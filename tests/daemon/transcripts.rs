@@ -76,8 +76,8 @@ fn check_names_unusable_secret() {
     let secret = Path::new(secret.lines().next().expect("a path"));
     std::fs::set_permissions(secret, Permissions::from_mode(0o644)).expect("a mode");
     let ran = run(&daemon, ["check"], 1);
-    for told in ["FAILS    provider ", "others may read ", "mode 0644", "try: `chmod 0400 "] {
-        assert!(ran.stdout.contains(told), "{told}: {ran}");
+    for words in ["FAILS    provider ", "others may read ", "mode 0644", "try: `chmod 0400 "] {
+        assert!(ran.stdout.contains(words), "{words}: {ran}");
     }
     assert!(!ran.stdout.contains("configuration is good"), "{ran}");
     let ran = run(&daemon, ["check", "--json"], 1).json();
@@ -109,10 +109,10 @@ fn serve_and_fingerprint_match_transcript() {
     transcript.note("the root key is gone");
     transcript.add(&run(&daemon, ["serve"], 1));
     std::fs::rename(&aside, &root_key).expect("the root key");
-    let taken = std::net::TcpListener::bind(("127.0.0.1", daemon.port())).expect("its port is free");
+    let listener = std::net::TcpListener::bind(("127.0.0.1", daemon.port())).expect("its port is free");
     transcript.note("somebody else has its port");
     transcript.add(&run(&daemon, ["serve"], 1));
-    drop(taken);
+    drop(listener);
     transcript.note("the data directory is open to others");
     open_to_others(&daemon.data_dir());
     transcript.add(&run(&daemon, ["serve"], 1));
@@ -142,14 +142,14 @@ fn keys_and_backups_match_transcript() {
     transcript.add(&run(&daemon, ["key", "status"], 0));
     transcript.add(&run(&daemon, ["key", "rewrap"], 0));
     transcript.add(&run(&daemon, ["key", "rotate"], 0));
-    transcript.add(&told(&daemon, ["key", "recovery", "test"], &"0".repeat(56), 2));
-    transcript.add(&told(&daemon, ["key", "recovery", "test"], RECOVERY_KEY, 1));
+    transcript.add(&run_with_input(&daemon, ["key", "recovery", "test"], &"0".repeat(56), 2));
+    transcript.add(&run_with_input(&daemon, ["key", "recovery", "test"], RECOVERY_KEY, 1));
     let created = run(&daemon, ["key", "recovery", "create"], 0);
     let key = created.stdout.trim().to_owned();
     transcript.replace(key.clone(), "RECOVERY-KEY");
     transcript.add(&created);
-    transcript.add(&told(&daemon, ["key", "recovery", "test"], &key, 0));
-    transcript.add(&told(&daemon, ["key", "recovery", "test"], RECOVERY_KEY, 1));
+    transcript.add(&run_with_input(&daemon, ["key", "recovery", "test"], &key, 0));
+    transcript.add(&run_with_input(&daemon, ["key", "recovery", "test"], RECOVERY_KEY, 1));
     transcript.add(&run(&daemon, ["key", "status"], 0));
     transcript.add(&run(&daemon, ["backup", "infra.backup"], 0));
     transcript.add(&run(&daemon, ["backup", "infra.backup"], 2));
@@ -162,12 +162,12 @@ fn keys_and_backups_match_transcript() {
     transcript.add(&run(&daemon, ["status"], 1));
     transcript.add(&run(&daemon, ["key", "rotate"], 0));
     transcript.add(&run(&daemon, ["restore", "infra.backup"], 0));
-    transcript.add(&told(&daemon, ["restore", "infra.backup", "--recovery"], &key, 0));
+    transcript.add(&run_with_input(&daemon, ["restore", "infra.backup", "--recovery"], &key, 0));
     transcript.note("without its root key");
     std::fs::remove_file(daemon.root_key()).expect("a root key");
     transcript.add(&run(&daemon, ["key", "rewrap"], 1));
     transcript.add(&run(&daemon, ["backup", "verify", "infra.backup"], 1));
-    let rewrapped = told(&daemon, ["key", "rewrap", "--recovery"], &key, 0);
+    let rewrapped = run_with_input(&daemon, ["key", "rewrap", "--recovery"], &key, 0);
     let status = run(&daemon, ["key", "status", "--json"], 0).json();
     transcript.replace(status["rootKey"].as_str().unwrap_or_default().to_owned(), "NEW-ROOT-KEY");
     transcript.add(&rewrapped);
@@ -178,7 +178,7 @@ fn keys_and_backups_match_transcript() {
 const RECOVERY_KEY: &str = "0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-000B-6N6S";
 
 #[track_caller]
-fn told<const N: usize>(daemon: &Daemon, arguments: [&str; N], input: &str, code: i32) -> Ran {
+fn run_with_input<const N: usize>(daemon: &Daemon, arguments: [&str; N], input: &str, code: i32) -> Ran {
     daemon.infrad_told(arguments, input).wait().expect(code)
 }
 

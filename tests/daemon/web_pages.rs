@@ -44,8 +44,8 @@ fn web_pages_are_refused_and_leave_no_browser_state() {
         };
         let answered = Answered::of(request);
         let names: Vec<&str> = answered.headers.keys().map(reqwest::header::HeaderName::as_str).collect();
-        let is_left = |name: &&str| *name == "set-cookie" || name.starts_with("access-control-");
-        assert!(!names.iter().any(is_left), "{method} {path}: {names:?}");
+        let is_browser_state = |name: &&str| *name == "set-cookie" || name.starts_with("access-control-");
+        assert!(!names.iter().any(is_browser_state), "{method} {path}: {names:?}");
         if OPEN.contains(&route.path) {
             continue;
         }

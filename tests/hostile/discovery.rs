@@ -5,8 +5,8 @@ use infra_harness::https::{Answer, Delivery};
 use infra_harness::provider::{Endpoint, Misbehaviour};
 use serde_json::{Value, json};
 
-use crate::stage::Expected::{Accepted, NotStarted};
-use crate::stage::{Case, Expected, Stage, case};
+use crate::fixture::Expected::{Accepted, NotStarted};
+use crate::fixture::{Case, Expected, Fixture, case};
 
 fn member(id: &'static str, expected: Expected, name: &'static str, value: Value) -> Case {
     let misbehaviour = Misbehaviour::default().json(Endpoint::Discovery, move |metadata| {
@@ -30,7 +30,7 @@ fn metadata_with_wrong_issuer_or_endpoints_starts_no_login() {
     let no_url = NotStarted("an endpoint is not a URL");
     let not_https = NotStarted("an endpoint is not HTTPS");
     let sets = NotStarted("authorization_endpoint sets parameters of the login");
-    Stage::set().play_afresh([
+    Fixture::new().run_with_restarts([
         member(
             "DS-01 another issuer",
             NotStarted("issuer differs"),
@@ -131,7 +131,7 @@ fn metadata_with_wrong_issuer_or_endpoints_starts_no_login() {
 #[test]
 fn unreadable_metadata_starts_no_login() {
     let malformed = NotStarted("discovery: malformed");
-    Stage::set().play_afresh([
+    Fixture::new().run_with_restarts([
         answer("DS-05 redirect", NotStarted("status 302"), |answer| {
             *answer = Answer::redirect("https://127.0.0.1:9/elsewhere");
         }),
@@ -168,7 +168,7 @@ fn unreadable_metadata_starts_no_login() {
 
 #[test]
 fn unusual_metadata_is_accepted() {
-    Stage::set().play_afresh([
+    Fixture::new().run_with_restarts([
         member("honest: unknown members", Accepted, "x", json!({"a": [1]})),
         member(
             "honest: algorithms that we never use",

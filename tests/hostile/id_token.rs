@@ -4,8 +4,8 @@ use infra_harness::provider::{Algorithm, CLIENT_ID, CLIENT_SECRET, Endpoint, Key
 use infra_shared::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
-use crate::stage::Expected::{Accepted, Refused};
-use crate::stage::{Case, Stage, case, claim};
+use crate::fixture::Expected::{Accepted, Refused};
+use crate::fixture::{Case, Fixture, case, claim};
 
 fn signed(id: &'static str, reason: &'static str, edit: fn(&mut Signed)) -> Case {
     case(id, Refused(reason), Misbehaviour::default().signed(edit))
@@ -36,7 +36,7 @@ fn invalid_signatures_are_refused() {
         signed.header = json!({"alg": name}).to_string().into_bytes();
         signed.signature.clear();
     };
-    let played = Stage::set().play([
+    let count = Fixture::new().run([
         case(
             "ID-01 none",
             Refused("algorithm_not_allowed"),
@@ -91,7 +91,7 @@ fn invalid_signatures_are_refused() {
         header("ID-39 logout token", "other_type", "typ", json!("logout+jwt")),
         header("ID-40 nested", "other_type", "cty", json!("JWT")),
     ]);
-    assert_eq!(played, 25);
+    assert_eq!(count, 25);
 }
 
 #[test]
@@ -102,8 +102,8 @@ fn keys_in_token_header_are_never_used() {
             draft.key = Key::Foreign(Algorithm::RS256);
         })
     };
-    let stage = Stage::set();
-    stage.play([
+    let fixture = Fixture::new();
+    fixture.run([
         case("ID-41 jku", Refused("signature_invalid"), with("jku", json!("https://127.0.0.1:9/keys"))),
         case("ID-41 x5u", Refused("signature_invalid"), with("x5u", json!("https://127.0.0.1:9/chain"))),
         case(
@@ -117,7 +117,7 @@ fn keys_in_token_header_are_never_used() {
 
 #[test]
 fn claims_with_wrong_identity_or_time_are_refused() {
-    let played = Stage::set().play([
+    let count = Fixture::new().run([
         claim("ID-10 other issuer", Refused("issuer_differs"), "iss", json!("https://other.example")),
         claim("ID-12 issuer with a slash", Refused("issuer_differs"), "iss", json!("https://127.0.0.1/")),
         claim("ID-13 no issuer", Refused("issuer_differs"), "iss", json!(null)),
@@ -158,7 +158,7 @@ fn claims_with_wrong_identity_or_time_are_refused() {
         claim("ID-35 NUL inside", Refused("subject_malformed"), "sub", json!("ali\u{0}ce")),
         claim("CL-06 groups without end", Refused("groups: more than 256"), "groups", json!(vec!["g"; 300])),
     ]);
-    assert_eq!(played, 34);
+    assert_eq!(count, 34);
 }
 
 #[test]
@@ -168,10 +168,10 @@ fn malformed_or_replayed_tokens_are_refused() {
             Misbehaviour::default().json(Endpoint::Token, move |answer| answer["id_token"] = json!(text));
         case(id, Refused(reason), misbehaviour)
     };
-    let stage = Stage::set();
-    let old = stage.provider.last_id_token().expect("a login");
+    let fixture = Fixture::new();
+    let old = fixture.provider.last_id_token().expect("a login");
     let parts: Vec<&str> = old.split('.').collect();
-    stage.play([
+    fixture.run([
         token("TE-15 the token of an earlier login", "nonce_differs", old.clone()),
         token("ID-40 five parts", "encrypted", format!("{old}.a.b")),
         token("ID-44 two parts", "malformed", parts[..2].join(".")),
@@ -205,7 +205,7 @@ fn malformed_or_replayed_tokens_are_refused() {
 #[test]
 fn unusual_valid_tokens_are_accepted() {
     let draft = |edit: fn(&mut infra_harness::provider::IDTokenDraft)| Misbehaviour::default().id_token(edit);
-    Stage::set().play([
+    Fixture::new().run([
         claim("honest: audience as a list", Accepted, "aud", json!([CLIENT_ID])),
         claim("honest: azp", Accepted, "azp", json!(CLIENT_ID)),
         claim("honest: no at_hash", Accepted, "at_hash", json!(null)),

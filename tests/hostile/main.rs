@@ -4,10 +4,10 @@
 
 mod callback;
 mod discovery;
+mod fixture;
 mod id_token;
 mod mix_up;
 mod rotation;
 mod signing_keys;
-mod stage;
 mod token_endpoint;
 mod user_info;

@@ -15,13 +15,13 @@ use infra_shared::api::ProblemCode;
 use infra_shared::login_binding::LoginBinding;
 use serde_json::json;
 
-struct Two {
+struct TwoProviders {
     okta: Provider,
     other: Provider,
     daemon: Daemon,
 }
 
-impl Two {
+impl TwoProviders {
     fn start() -> Self {
         let (okta, other) = (Provider::start(), Provider::start());
         let entries = vec![ProviderEntry::of(&okta), ProviderEntry::of(&other).named("other")];
@@ -35,7 +35,7 @@ impl Two {
     }
 
     /// Completes an honest login at each provider.
-    fn both_work(&self) {
+    fn assert_both_work(&self) {
         for (name, provider) in self.both() {
             provider.behave();
             let started = Started::with_provider(&self.daemon, name);
@@ -87,7 +87,7 @@ impl Two {
 
 #[test]
 fn code_of_other_provider_is_refused_before_exchange() {
-    let two = Two::start();
+    let two = TwoProviders::start();
     let (mine, theirs) = (Started::at(&two.daemon), Started::with_provider(&two.daemon, "other"));
     let response = theirs.sign_in(&two.other);
     for response in
@@ -113,17 +113,17 @@ fn code_of_other_provider_is_refused_before_exchange() {
 
 #[test]
 fn client_that_lies_about_issuer_gains_nothing() {
-    let two = Two::start();
+    let two = TwoProviders::start();
     let (mine, theirs) = (Started::at(&two.daemon), Started::with_provider(&two.daemon, "other"));
     let lie = theirs.sign_in(&two.other).with("iss", two.okta.issuer());
     assert_eq!(mine.finish(&lie).problem().code, ProblemCode::LoginRefused);
     assert_eq!(two.other.calls(Endpoint::Token), 0);
-    two.both_work();
+    two.assert_both_work();
 }
 
 #[test]
 fn provider_redirecting_to_another_gets_no_code() {
-    let two = Two::start();
+    let two = TwoProviders::start();
     let elsewhere = format!("{}/v1/authorize", two.okta.issuer());
     two.other.misbehave(Misbehaviour::default().json(Endpoint::Discovery, move |metadata| {
         metadata["authorization_endpoint"] = json!(elsewhere);
@@ -143,7 +143,7 @@ fn provider_cannot_redeem_a_code_of_another() {
         for (hostile_sends_issuer, honest_sends_issuer) in
             [(false, false), (false, true), (true, false), (true, true)]
         {
-            let two = Two::start();
+            let two = TwoProviders::start();
             let [okta, other] = two.both();
             let (hostile, honest) = if hostile == "okta" { (okta, other) } else { (other, okta) };
             for ((_, provider), sends_issuer) in
@@ -164,7 +164,7 @@ fn provider_cannot_redeem_a_code_of_another() {
                     format!("bound to the provider `{}`, and its ticket is for `{}`", hostile.0, honest.0);
                 two.daemon.wait_for_log(&reason);
             }
-            two.both_work();
+            two.assert_both_work();
         }
     }
 }
@@ -200,8 +200,8 @@ fn login_bound_to_another_name_or_issuer_is_refused() {
 
 #[test]
 fn id_token_of_one_provider_is_refused_for_another() {
-    let two = Two::start();
-    two.both_work();
+    let two = TwoProviders::start();
+    two.assert_both_work();
     let stolen = two.okta.last_id_token().expect("a login");
     let okta = two.okta.issuer().to_owned();
     for (refusals, misbehaviour) in [
@@ -216,12 +216,12 @@ fn id_token_of_one_provider_is_refused_for_another() {
         two.daemon
             .wait_for_log_with("issuer_differs", |log| log.matches("issuer_differs").count() == refusals);
     }
-    two.both_work();
+    two.assert_both_work();
 }
 
 #[test]
 fn same_subject_at_two_providers_is_two_users() {
-    let two = Two::start();
+    let two = TwoProviders::start();
     let token = |name: &str, provider: &Provider| {
         let started = Started::with_provider(&two.daemon, name);
         let finished = started.finish(&started.sign_in(provider)).json();
@@ -236,19 +236,19 @@ fn same_subject_at_two_providers_is_two_users() {
 
 #[test]
 fn hundred_concurrent_logins_at_two_providers_do_not_mix() {
-    many_at_once(100);
+    sign_in_concurrently(100);
 }
 
 #[test]
 #[ignore = "a minute"]
 fn five_hundred_concurrent_logins_at_two_providers_do_not_mix() {
-    many_at_once(500);
+    sign_in_concurrently(500);
 }
 
 /// Signs in `count` people concurrently, half at each provider. Each session must belong to its own user, and every
 /// state, nonce, challenge, ticket, code and token must be unique.
-fn many_at_once(count: usize) {
-    let two = Two::start();
+fn sign_in_concurrently(count: usize) {
+    let two = TwoProviders::start();
     let api = two.daemon.api();
     let started: Vec<(usize, Started)> = (0..count)
         .map(|number| {
@@ -287,25 +287,25 @@ fn many_at_once(count: usize) {
     let sessions = sessions.into_inner().expect("nobody panics");
     assert_eq!(sessions.len(), count);
     for (number, token) in &sessions {
-        let whose = api.get_as("/v1/session", token).json();
-        assert_eq!(whose["user"]["subject"], format!("sub-user-{number}"), "a token of somebody else");
+        let session = api.get_as("/v1/session", token).json();
+        assert_eq!(session["user"]["subject"], format!("sub-user-{number}"), "a token of somebody else");
     }
 
     let mut seen = HashSet::new();
-    let mut is_new = |what: &str, value: String| assert!(seen.insert(value), "{what} was given twice");
+    let mut assert_unique = |what: &str, value: String| assert!(seen.insert(value), "{what} was given twice");
     for (_, token) in sessions {
-        is_new("a token", token);
+        assert_unique("a token", token);
     }
     for (_, started, response) in &answered {
         let (_, query) = started.authorization_url.split_once('?').expect("a query");
         for (name, value) in parameters(query.as_bytes()) {
             if matches!(name.as_str(), "state" | "nonce" | "code_challenge") {
-                is_new(&name, value);
+                assert_unique(&name, value);
             }
         }
-        is_new("a ticket", started.ticket.clone());
-        is_new("a verifier", started.code_verifier.clone());
-        is_new("a code", response.parameter("code"));
+        assert_unique("a ticket", started.ticket.clone());
+        assert_unique("a verifier", started.code_verifier.clone());
+        assert_unique("a code", response.parameter("code"));
     }
     login::over_http(&two.daemon, &two.okta);
 }

@@ -4,8 +4,8 @@ use infra_harness::https::{Answer, Delivery};
 use infra_harness::provider::{Algorithm, Endpoint, Misbehaviour, Settings};
 use serde_json::{Value, json};
 
-use crate::stage::Expected::{Accepted, Refused, Unavailable};
-use crate::stage::{Case, Expected, Stage, case};
+use crate::fixture::Expected::{Accepted, Refused, Unavailable};
+use crate::fixture::{Case, Expected, Fixture, case};
 
 fn set(id: &'static str, expected: Expected, edit: fn(&mut Value)) -> Case {
     case(id, expected, Misbehaviour::default().json(Endpoint::Keys, edit))
@@ -40,7 +40,7 @@ fn unreadable_key_sets_verify_nothing() {
     let unusable = Unavailable("signing keys: no usable key");
     let no_list = Unavailable("signing keys: no list of keys");
     let malformed = Unavailable("signing keys: malformed");
-    Stage::set().play_afresh([
+    Fixture::new().run_with_restarts([
         set("JW-10 empty", unusable, |set| set["keys"] = json!([])),
         set("JW-10 no keys", no_list, |set| *set = json!({"a": 1})),
         set("JW-10 not a list", no_list, |set| set["keys"] = json!({"0": 1})),
@@ -72,7 +72,7 @@ fn unreadable_key_sets_verify_nothing() {
 #[test]
 fn keys_for_other_uses_verify_nothing() {
     let missing = Refused("unknown_key");
-    Stage::set().play_afresh([
+    Fixture::new().run_with_restarts([
         rsa("JW-20 for encryption", missing, "use", json!("enc")),
         rsa("JW-20 use not a text", missing, "use", json!(["sig"])),
         rsa("JW-21 may only encrypt", missing, "key_ops", json!(["encrypt"])),
@@ -106,7 +106,7 @@ fn weak_or_oversized_keys_verify_nothing() {
         }),
         ..case
     };
-    Stage::set().play_afresh([
+    Fixture::new().run_with_restarts([
         unnamed(alone("JW-29 RSA 1024", Refused("key_too_short"), rsa_of(126))),
         unnamed(alone("JW-29 RSA 512", Refused("key_too_short"), rsa_of(63))),
         unnamed(alone("JW-29 RSA 1024 with zeros before it", Refused("key_too_short"), {
@@ -126,7 +126,7 @@ fn weak_or_oversized_keys_verify_nothing() {
 #[test]
 fn elliptic_key_off_the_curve_verifies_nothing() {
     let settings = Settings { algorithm: Algorithm::ES256, ..Settings::default() };
-    Stage::set_with(settings).play_afresh([
+    Fixture::with_settings(settings).run_with_restarts([
         set("JW-31 a point off the curve", Refused("signature_invalid"), |set| {
             set["keys"][1]["y"] = set["keys"][1]["x"].clone();
         }),
@@ -140,7 +140,7 @@ fn elliptic_key_off_the_curve_verifies_nothing() {
 
 #[test]
 fn key_sets_with_unknown_entries_are_accepted() {
-    Stage::set().play_afresh([
+    Fixture::new().run_with_restarts([
         set("JW-10 one broken, one good", Accepted, |set| {
             let keys = set["keys"].as_array_mut().expect("a list");
             keys.insert(0, json!({"kty": "RSA", "kid": "broken", "n": 7}));
@@ -153,7 +153,7 @@ fn key_sets_with_unknown_entries_are_accepted() {
         set("JW-28 one name for two kinds", Accepted, |set| {
             set["keys"][1]["kid"] = set["keys"][0]["kid"].clone();
         }),
-        rsa("honest: what it may do is told", Accepted, "key_ops", json!(["verify"])),
+        rsa("honest: allowed operations are listed", Accepted, "key_ops", json!(["verify"])),
         rsa("honest: unknown members", Accepted, "x5t#S256", json!("AAAA")),
         answer("honest: its own type", Accepted, |answer| {
             answer.set_header("content-type", "application/jwk-set+json");

@@ -4,8 +4,8 @@ use infra_harness::https::Answer;
 use infra_harness::provider::{Endpoint, Misbehaviour};
 use serde_json::{Value, json};
 
-use crate::stage::Expected::{Accepted, ClientRefused, Refused, Unavailable};
-use crate::stage::{Case, Expected, Stage, case};
+use crate::fixture::Expected::{Accepted, ClientRefused, Refused, Unavailable};
+use crate::fixture::{Case, Expected, Fixture, case};
 
 fn answer(id: &'static str, expected: Expected, edit: fn(&mut Answer)) -> Case {
     case(id, expected, Misbehaviour::default().answer(Endpoint::Token, edit))
@@ -33,8 +33,8 @@ fn error(id: &'static str, expected: Expected, status: u16, error: &'static str)
 #[test]
 fn invalid_token_responses_are_refused() {
     let malformed = Unavailable("token endpoint: malformed");
-    let stage = Stage::set();
-    let played = stage.play([
+    let fixture = Fixture::new();
+    let count = fixture.run([
         member("TE-01 no ID token", Refused("no id_token"), "id_token", json!(null)),
         member("TE-02 ID token not a text", Refused("no id_token"), "id_token", json!({"a": 1})),
         member("TE-03 ID token empty", Refused("no id_token"), "id_token", json!("")),
@@ -110,12 +110,12 @@ fn invalid_token_responses_are_refused() {
             answer.headers.clear();
         }),
     ]);
-    assert_eq!(played, 35);
+    assert_eq!(count, 35);
 }
 
 #[test]
 fn unusual_token_responses_are_accepted() {
-    Stage::set().play([
+    Fixture::new().run([
         member("TE-05 bEaReR", Accepted, "token_type", json!("bEaReR")),
         member(
             "TE-07 a refresh token that nobody asked for",

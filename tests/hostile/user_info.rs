@@ -4,16 +4,16 @@ use infra_harness::https::Answer;
 use infra_harness::provider::{Endpoint, Misbehaviour};
 use serde_json::{Value, json};
 
-use crate::stage::Expected::{Accepted, Refused, Unavailable};
-use crate::stage::{Case, Expected, Stage, case};
+use crate::fixture::Expected::{Accepted, Refused, Unavailable};
+use crate::fixture::{Case, Expected, Fixture, case};
 
 /// Removes the e-mail from the ID token, so that the daemon requests userinfo.
-fn asked() -> Misbehaviour {
+fn userinfo_needed() -> Misbehaviour {
     Misbehaviour::default().claim("email", json!(null))
 }
 
 fn member(id: &'static str, expected: Expected, name: &'static str, value: Value) -> Case {
-    let misbehaviour = asked().json(Endpoint::UserInfo, move |body| {
+    let misbehaviour = userinfo_needed().json(Endpoint::UserInfo, move |body| {
         let members = body.as_object_mut().expect("an object");
         if value.is_null() {
             members.remove(name);
@@ -25,14 +25,14 @@ fn member(id: &'static str, expected: Expected, name: &'static str, value: Value
 }
 
 fn answer(id: &'static str, expected: Expected, edit: fn(&mut Answer)) -> Case {
-    case(id, expected, asked().answer(Endpoint::UserInfo, edit))
+    case(id, expected, userinfo_needed().answer(Endpoint::UserInfo, edit))
 }
 
 #[test]
 fn userinfo_of_other_subject_or_malformed_is_refused() {
     let differs = Refused("userinfo: subject differs");
     let malformed = Unavailable("userinfo: malformed");
-    Stage::set().play([
+    Fixture::new().run([
         member("UI-01 another subject", differs, "sub", json!("sub-bob")),
         member("UI-01 no subject", differs, "sub", json!(null)),
         member("UI-01 subjects", differs, "sub", json!(["sub-alice"])),
@@ -64,8 +64,8 @@ fn userinfo_of_other_subject_or_malformed_is_refused() {
 
 #[test]
 fn userinfo_of_same_subject_is_used_without_unsafe_values() {
-    Stage::set().play([
-        case("honest: userinfo is asked", Accepted, asked()),
+    Fixture::new().run([
+        case("honest: userinfo is asked", Accepted, userinfo_needed()),
         member("CL-01 an e-mail that is not verified", Accepted, "email_verified", json!(false)),
         member(
             "CL-02 an e-mail with an escape is left out",

@@ -52,13 +52,13 @@ impl Booted {
         booted
     }
 
-    fn run(&self, typed: &str) -> Ran {
+    fn run(&self, line: &str) -> Ran {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.first, "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--"]);
-        command.args(["sh", "-c", &format!("cd /root\n{typed}")]);
+        command.args(["sh", "-c", &format!("cd /root\n{line}")]);
         command.env_clear().env("HOME", "/root").env("DEBIAN_FRONTEND", "noninteractive");
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        Running::start(command, typed.to_owned(), None, COMMAND).wait()
+        Running::start(command, line.to_owned(), None, COMMAND).wait()
     }
 
     fn note(&mut self, what: &str) {
@@ -68,7 +68,7 @@ impl Booted {
 
     /// Runs a line as root and adds it, with its output, to the transcript.
     #[track_caller]
-    fn typed(&mut self, line: &str, code: i32) -> Ran {
+    fn exec(&mut self, line: &str, code: i32) -> Ran {
         let ran = self.run(line);
         let both = format!("{}{}", ran.stdout, ran.stderr);
         let _ = writeln!(self.transcript, "# {line}\n{both}[{}]\n", ran.code.unwrap_or(-1));
@@ -76,13 +76,13 @@ impl Booted {
         ran.expect(code)
     }
 
-    /// Like `typed`, and asserts that the output contains each of `words`.
+    /// Like `exec`, and asserts that the output contains each of `words`.
     #[track_caller]
-    fn told(&mut self, line: &str, code: i32, words: &[&str]) -> Ran {
-        let ran = self.typed(line, code);
+    fn expect(&mut self, line: &str, code: i32, words: &[&str]) -> Ran {
+        let ran = self.exec(line, code);
         let both = format!("{}{}", ran.stdout, ran.stderr);
         for word in words {
-            assert!(both.contains(word), "{word:?} is not told: {ran}");
+            assert!(both.contains(word), "{word:?} is missing: {ran}");
         }
         ran
     }
@@ -125,96 +125,101 @@ fn operator_walkthrough_succeeds_on_booted_debian() {
 
 fn install(host: &mut Booted, provider: &CertifiedProvider) {
     host.note("install and configure");
-    host.typed("apt install ./infrad_0.1.0-1_amd64.deb 2>/dev/null | tail -n 1", 0);
-    host.told("infrad check", 2, &["/etc/infra/infrad.yaml"]);
+    host.exec("apt install ./infrad_0.1.0-1_amd64.deb 2>/dev/null | tail -n 1", 0);
+    host.expect("infrad check", 2, &["/etc/infra/infrad.yaml"]);
     for block in Page::read().blocks("Configuration") {
         let values = "server=infra.example.com issuer=https://example.okta.com client=0oa1b2c3";
         let ours = format!("server={SERVER} issuer={} client=infra-basic", provider.issuer());
-        host.typed(block.replace(values, &ours).trim(), 0);
+        host.exec(block.replace(values, &ours).trim(), 0);
     }
-    host.typed("cp -a /etc/infra/infrad.yaml /root/sound.yaml", 0);
+    host.exec("cp -a /etc/infra/infrad.yaml /root/sound.yaml", 0);
 }
 
 /// Makes one mistake of each kind. A command must name it, with the fix, before the daemon fails because of it.
 fn mistakes(host: &mut Booted, root: &FreshRoot) {
-    const SOUND: &str = "cp -a /root/sound.yaml /etc/infra/infrad.yaml";
+    const RESTORE: &str = "cp -a /root/sound.yaml /etc/infra/infrad.yaml";
     host.note("a client secret that the service cannot read");
-    host.typed("chown root: /etc/infra/okta-client-secret", 0);
-    let told = ["the user infrad cannot read /etc/infra/okta-client-secret", "owner root", "`chown infrad: "];
-    host.told("infrad check", 1, &told);
-    host.told("runuser -u infrad -- infrad check", 1, &told);
-    host.told("infrad as-service check --live", 1, &["FAILS    provider okta: client secret"]);
-    host.typed("chown infrad: /etc/infra/okta-client-secret", 0);
-    host.told("infrad check", 0, &["configuration is good", "root key: systemd credential root.key"]);
+    host.exec("chown root: /etc/infra/okta-client-secret", 0);
+    let expected =
+        ["the user infrad cannot read /etc/infra/okta-client-secret", "owner root", "`chown infrad: "];
+    host.expect("infrad check", 1, &expected);
+    host.expect("runuser -u infrad -- infrad check", 1, &expected);
+    host.expect("infrad as-service check --live", 1, &["FAILS    provider okta: client secret"]);
+    host.exec("chown infrad: /etc/infra/okta-client-secret", 0);
+    host.expect("infrad check", 0, &["configuration is good", "root key: systemd credential root.key"]);
 
     host.note("a TLS key that others can read, then one that the service cannot read");
     let leaf = infra_harness::authority::Authority::new().issue_as_in_public(&[SERVER]);
     root.write("etc/infra/tls.crt", &leaf.chain_pem);
     root.write("etc/infra/tls.key", &leaf.key_pem);
-    host.typed(
+    host.exec(
         "printf 'tls: {files: {certificate: /etc/infra/tls.crt, privateKey: /etc/infra/tls.key}}\\n' >>/etc/infra/infrad.yaml",
         0,
     );
-    host.typed("chmod 0644 /etc/infra/tls.key", 0);
-    host.told("infrad check", 1, &["others may read /etc/infra/tls.key", "`chown infrad: ", "`chmod 0640 "]);
-    host.typed("chmod 0600 /etc/infra/tls.key", 0);
-    host.told("infrad check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
-    host.told("infrad as-service check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
-    host.told(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
-    host.told("journalctl -u infrad -o cat -n 20", 0, &["/etc/infra/tls.key"]);
-    host.typed(STOP, 0);
-    host.typed("chown infrad: /etc/infra/tls.key", 0);
-    host.told("infrad check", 0, &["the certificate in /etc/infra/tls.crt"]);
-    host.typed(SOUND, 0);
+    host.exec("chmod 0644 /etc/infra/tls.key", 0);
+    host.expect(
+        "infrad check",
+        1,
+        &["others may read /etc/infra/tls.key", "`chown infrad: ", "`chmod 0640 "],
+    );
+    host.exec("chmod 0600 /etc/infra/tls.key", 0);
+    host.expect("infrad check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
+    host.expect("infrad as-service check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
+    host.expect(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
+    host.expect("journalctl -u infrad -o cat -n 20", 0, &["/etc/infra/tls.key"]);
+    host.exec(STOP, 0);
+    host.exec("chown infrad: /etc/infra/tls.key", 0);
+    host.expect("infrad check", 0, &["the certificate in /etc/infra/tls.crt"]);
+    host.exec(RESTORE, 0);
 
     host.note("a tab in the configuration");
-    host.typed("printf 'limits:\\n\\tconnections: 100\\n' >>/etc/infra/infrad.yaml", 0);
-    host.told("infrad check", 2, &["a tab indents this line"]);
-    host.typed(SOUND, 0);
+    host.exec("printf 'limits:\\n\\tconnections: 100\\n' >>/etc/infra/infrad.yaml", 0);
+    host.expect("infrad check", 2, &["a tab indents this line"]);
+    host.exec(RESTORE, 0);
 
     host.note("another issuer than the provider's");
-    host.typed("sed -i 's|issuer: \\(.*\\)|issuer: \\1/other|' /etc/infra/infrad.yaml", 0);
-    host.told("infrad check", 0, &["configuration is good"]);
-    let ran = host.typed("infrad as-service check --live; test $? != 0", 0);
+    host.exec("sed -i 's|issuer: \\(.*\\)|issuer: \\1/other|' /etc/infra/infrad.yaml", 0);
+    host.expect("infrad check", 0, &["configuration is good"]);
+    let ran = host.exec("infrad as-service check --live; test $? != 0", 0);
     assert!(ran.stdout.contains("FAILS    provider okta: discovery"), "{ran}");
-    host.typed(SOUND, 0);
+    host.exec(RESTORE, 0);
 
     host.note("a data directory that nobody made");
-    host.typed("sed -i 's|dataDir: .*|dataDir: /srv/infrad|' /etc/infra/infrad.yaml", 0);
-    host.told(
+    host.exec("sed -i 's|dataDir: .*|dataDir: /srv/infrad|' /etc/infra/infrad.yaml", 0);
+    host.expect(
         "infrad check",
         1,
         &["FAILS    data directory: /srv/infrad", "install -d -o infrad", "ReadWritePaths=/srv/infrad"],
     );
-    host.typed("install -d -o infrad -g infrad -m 0700 /srv/infrad", 0);
-    host.told("infrad check", 1, &["infrad.service may not write to /srv/infrad"]);
-    host.typed(SOUND, 0);
+    host.exec("install -d -o infrad -g infrad -m 0700 /srv/infrad", 0);
+    host.expect("infrad check", 1, &["infrad.service may not write to /srv/infrad"]);
+    host.exec(RESTORE, 0);
 
     host.note("a root key that is not there");
-    host.typed("mv /etc/infra/root.key /root/root.key", 0);
-    host.told("infrad check", 1, &["/etc/infra/root.key is missing, from which systemd hands over"]);
-    host.told("infrad as-service status", 1, &["systemd cannot hand over its credential root.key"]);
-    host.told(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
-    host.typed(STOP, 0);
-    host.typed("mv /root/root.key /etc/infra/root.key", 0);
+    host.exec("mv /etc/infra/root.key /root/root.key", 0);
+    host.expect("infrad check", 1, &["/etc/infra/root.key is missing, from which systemd hands over"]);
+    host.expect("infrad as-service status", 1, &["systemd cannot hand over its credential root.key"]);
+    host.expect(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
+    host.exec(STOP, 0);
+    host.exec("mv /root/root.key /etc/infra/root.key", 0);
 }
 
 fn start(host: &mut Booted) {
     host.note("start, and what to give to users");
-    host.typed("systemctl reset-failed; systemctl enable --now infrad.socket infrad.service", 0);
-    host.told("systemctl is-active infrad", 0, &["active"]);
-    host.told("infrad as-service fingerprint", 0, &["infra login infra.example.com --fingerprint sha256:"]);
-    for typed in ["status", "key status", "fingerprint"] {
-        host.typed(&format!("infrad {typed}"), 0);
-        host.typed(&format!("runuser -u infrad -- infrad {typed}"), 0);
+    host.exec("systemctl reset-failed; systemctl enable --now infrad.socket infrad.service", 0);
+    host.expect("systemctl is-active infrad", 0, &["active"]);
+    host.expect("infrad as-service fingerprint", 0, &["infra login infra.example.com --fingerprint sha256:"]);
+    for command in ["status", "key status", "fingerprint"] {
+        host.exec(&format!("infrad {command}"), 0);
+        host.exec(&format!("runuser -u infrad -- infrad {command}"), 0);
     }
-    host.told("infrad check --live", 1, &["`sudo infrad as-service check --live`"]);
-    host.told("infrad as-service check --live", 0, &["works    root key: unwraps the store's data key"]);
-    host.told("infrad certificate renew", 0, &["without ACME there is nothing to order"]);
-    host.typed("infrad ca print >/root/ca.pem && infrad as-service ca print >/root/again.pem", 0);
-    host.typed("test -s /root/ca.pem && cmp /root/ca.pem /root/again.pem", 0);
-    host.told("infrad as-service serve", 2, &["this command cannot run as the service does"]);
-    host.typed("infrad as-service sessions list --json | grep -c sessions", 0);
+    host.expect("infrad check --live", 1, &["`sudo infrad as-service check --live`"]);
+    host.expect("infrad as-service check --live", 0, &["works    root key: unwraps the store's data key"]);
+    host.expect("infrad certificate renew", 0, &["without ACME there is nothing to order"]);
+    host.exec("infrad ca print >/root/ca.pem && infrad as-service ca print >/root/again.pem", 0);
+    host.exec("test -s /root/ca.pem && cmp /root/ca.pem /root/again.pem", 0);
+    host.expect("infrad as-service serve", 2, &["this command cannot run as the service does"]);
+    host.exec("infrad as-service sessions list --json | grep -c sessions", 0);
 }
 
 fn keys_and_backups(host: &mut Booted) -> String {
@@ -225,70 +230,71 @@ fn keys_and_backups(host: &mut Booted) -> String {
         let (_, rest) = part.split_once(&format!("```{language}\n{after}")).expect("a block");
         format!("{after}{}", rest.split_once("```").expect("its end").0)
     };
-    host.typed(block("(umask", "sh").trim(), 0);
+    host.exec(block("(umask", "sh").trim(), 0);
     let keys = block("epochFile", "yaml").replace("epochFile: /var/lib/infrad-epoch/infrad.epoch\n", "");
-    host.typed(&format!("cat >>/etc/infra/infrad.yaml <<'END'\n{keys}END"), 0);
-    host.typed(block("infrad as-service check", "sh").trim(), 0);
-    host.told("infrad as-service key status", 0, &["systemd credential root2.key (wraps)"]);
+    host.exec(&format!("cat >>/etc/infra/infrad.yaml <<'END'\n{keys}END"), 0);
+    host.exec(block("infrad as-service check", "sh").trim(), 0);
+    host.expect("infrad as-service key status", 0, &["systemd credential root2.key (wraps)"]);
 
     host.note("recovery key, rotation, backup");
     let key =
         host.run("infrad as-service key recovery create 2>/dev/null").expect(0).stdout.trim().to_owned();
-    host.typed("infrad as-service key rotate", 0);
-    host.typed("install -d -o infrad -g infrad -m 0700 /var/backups/infrad", 0);
-    host.told(
+    host.exec("infrad as-service key rotate", 0);
+    host.exec("install -d -o infrad -g infrad -m 0700 /var/backups/infrad", 0);
+    host.expect(
         "cd /var/backups/infrad && infrad as-service backup a.backup",
         0,
         &["is a backup of the store"],
     );
-    host.told("infrad as-service backup verify /var/backups/infrad/a.backup", 0, &["the backup is whole"]);
-    host.told("infrad as-service backup /root/b.backup", 1, &["cannot be written", "install -d -o infrad"]);
+    host.expect("infrad as-service backup verify /var/backups/infrad/a.backup", 0, &["the backup is whole"]);
+    host.expect("infrad as-service backup /root/b.backup", 1, &["cannot be written", "install -d -o infrad"]);
     host.note("a full disk");
-    host.typed(
-        "install -d /mnt/small && mount -t tmpfs -o size=16k,mode=0700,uid=infrad small /mnt/small",
-        0,
-    );
-    host.told(
+    host.exec("install -d /mnt/small && mount -t tmpfs -o size=16k,mode=0700,uid=infrad small /mnt/small", 0);
+    host.expect(
         "infrad as-service backup /mnt/small/b.backup",
         1,
         &["the file cannot be written", "No space left on device"],
     );
-    host.typed("test -z \"$(ls -A /mnt/small)\" && umount /mnt/small", 0);
+    host.exec("test -z \"$(ls -A /mnt/small)\" && umount /mnt/small", 0);
     key
 }
 
 fn restore_and_recover(host: &mut Booted, recovery: &str) {
     host.note("restore");
-    host.told(
+    host.expect(
         "infrad as-service restore /var/backups/infrad/a.backup",
         1,
         &["is in use by another infrad", "`systemctl stop infrad.socket"],
     );
-    host.typed("systemctl stop infrad.socket infrad.service", 0);
-    host.told("infrad key status", 1, &["`sudo infrad as-service key status`"]);
-    host.told("infrad as-service key status", 0, &["wrapped by"]);
-    host.typed("infrad as-service restore /var/backups/infrad/a.backup | cat; systemctl start infrad", 0);
-    host.told("infrad as-service status", 0, &["ready"]);
+    host.exec("systemctl stop infrad.socket infrad.service", 0);
+    host.expect("infrad key status", 1, &["`sudo infrad as-service key status`"]);
+    host.expect("infrad as-service key status", 0, &["wrapped by"]);
+    host.exec("infrad as-service restore /var/backups/infrad/a.backup | cat; systemctl start infrad", 0);
+    host.expect("infrad as-service status", 0, &["ready"]);
 
     host.note("the root keys are lost, and the recovery key is at hand");
-    host.typed("systemctl stop infrad.socket infrad.service; rm /etc/infra/root.key /etc/infra/root2.key", 0);
-    host.typed("(umask 377; head -c 32 /dev/urandom >/etc/infra/root.key)", 0);
-    host.typed("rm -r /etc/systemd/system/infrad.service.d; systemctl daemon-reload", 0);
-    host.typed("cp -a /root/sound.yaml /etc/infra/infrad.yaml", 0);
-    host.told(
+    host.exec("systemctl stop infrad.socket infrad.service; rm /etc/infra/root.key /etc/infra/root2.key", 0);
+    host.exec("(umask 377; head -c 32 /dev/urandom >/etc/infra/root.key)", 0);
+    host.exec("rm -r /etc/systemd/system/infrad.service.d; systemctl daemon-reload", 0);
+    host.exec("cp -a /root/sound.yaml /etc/infra/infrad.yaml", 0);
+    host.expect(
         "infrad as-service key status",
         1,
         &["was written under the root key", "infrad key rewrap --recovery"],
     );
-    let typed = format!("printf '%s\\n' {recovery} | infrad as-service key rewrap --recovery");
-    host.run(&typed).expect(0).telling(&["the data key is now wrapped by"]);
-    host.told("systemctl start infrad && infrad as-service check --live", 0, &["works    root key: unwraps"]);
-    host.typed("infrad as-service fingerprint >/root/after && grep -q sha256 /root/after", 0);
+    let line = format!("printf '%s\\n' {recovery} | infrad as-service key rewrap --recovery");
+    host.run(&line).expect(0).telling(&["the data key is now wrapped by"]);
+    host.expect(
+        "systemctl start infrad && infrad as-service check --live",
+        0,
+        &["works    root key: unwraps"],
+    );
+    host.exec("infrad as-service fingerprint >/root/after && grep -q sha256 /root/after", 0);
 }
 
 fn remove(host: &mut Booted) {
     host.note("remove");
-    host.typed("apt purge infrad 2>&1 | grep 'is left'", 0);
-    host.typed("systemctl is-active infrad.service infrad.socket; test $? != 0", 0);
-    host.typed("! getent passwd infrad && test ! -e /var/lib/infrad", 0);
+    host.exec("apt purge infrad 2>&1 | grep 'is left'", 0);
+    host.exec("systemctl is-active infrad.service infrad.socket; test $? != 0", 0);
+    host.exec("! getent passwd infrad && test ! -e /var/lib/infrad", 0);
 }

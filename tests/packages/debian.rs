@@ -138,12 +138,12 @@ fn start(root: &FreshRoot, page: &Page, unit: &mut Unit) -> String {
     root.run("systemctl is-enabled infrad.socket infrad.service").expect(0);
     unit.start(root);
     let status = unit.process_status();
-    let told = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    assert_eq!(told("CapEff:"), Some("0000000000000000"), "{status}");
-    assert_eq!(told("CapBnd:"), Some("0000000000000000"), "{status}");
-    assert_eq!(told("NoNewPrivs:"), Some("1"), "{status}");
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    assert_eq!(field("CapEff:"), Some("0000000000000000"), "{status}");
+    assert_eq!(field("CapBnd:"), Some("0000000000000000"), "{status}");
+    assert_eq!(field("NoNewPrivs:"), Some("1"), "{status}");
     let user = root.run("id -u infrad").expect(0).stdout.trim().to_owned();
-    assert_eq!(told("Uid:"), Some([user.as_str(); 4].join("\t").as_str()), "{status}");
+    assert_eq!(field("Uid:"), Some([user.as_str(); 4].join("\t").as_str()), "{status}");
     root.write_program("usr/local/bin/systemd-run", SYSTEMD_RUN);
     let ran = root.run(fingerprint).expect(0);
     let words: Vec<&str> = ran.stdout.split_whitespace().collect();
@@ -186,8 +186,8 @@ fn sign_in(root: &FreshRoot, page: &Page, provider: &CertifiedProvider, fingerpr
 
 fn operate(root: &FreshRoot, page: &Page, unit: &Unit) {
     let blocks = page.blocks("Every day");
-    let said: String = blocks.iter().map(|block| root.run(block).expect(0).stdout).collect();
-    assert!(said.contains("ready") && said.contains("alice"), "{said}");
+    let output: String = blocks.iter().map(|block| root.run(block).expect(0).stdout).collect();
+    assert!(output.contains("ready") && output.contains("alice"), "{output}");
     root.run_blocks(page.blocks("As the service"));
     // Root owns the root key but not the data, so neither account alone can do what the daemon does.
     for typed in ["infrad backup verify /var/backups/infrad/infrad.backup", "infrad check --live"] {
@@ -329,7 +329,7 @@ fn container_contents_run_unprivileged_without_shell() {
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("INFRAD_CONFIG", "/etc/infra/infrad.yaml");
     command.stdin(Stdio::null());
     let mut running = Running::start(command, "infrad serve".to_owned(), None, BOUND);
-    running.wait_for("that it serves", |said, _| said.contains("users sign in with").then_some(()));
+    running.wait_for("that it serves", |stdout, _| stdout.contains("users sign in with").then_some(()));
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.process())).expect("a process");
     assert!(status.contains("\nUid:\t65532\t65532\t65532\t65532\n"), "{status}");
     assert!(status.contains("\nCapEff:\t0000000000000000\n"), "{status}");

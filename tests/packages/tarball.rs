@@ -38,18 +38,18 @@ fn tarball_installs_per_page_and_keeps_existing_root_key() {
 
     // Every file that the packed pages link to is packed.
     let pages = root.path(&format!("root/{}/share/doc/docs", folder.trim_start_matches("cd ")));
-    let mut led = 0;
+    let mut links = 0;
     for entry in std::fs::read_dir(&pages).expect("the pages").flatten() {
         let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
             // Links out of the pages lead to the sources, which are not packed.
             if !link.is_empty() && !link.contains(':') && !link.starts_with("../") {
                 assert!(pages.join(link).exists(), "{}: {link}", entry.path().display());
-                led += 1;
+                links += 1;
             }
         }
     }
-    assert!(led > 100, "{led}");
+    assert!(links > 100, "{links}");
 
     // The example configuration is where the page says.
     assert!(page.text("From the tarball").contains("the example is `share/doc/infrad.yaml` here"));

@@ -65,9 +65,9 @@ impl Unit {
         outside.envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let mut running = Running::start(outside, command.clone(), None, BOUND);
         let port: u16 = port.parse().expect("a port");
-        running.wait_for("that it listens", |_, said| said.contains("Listening on").then_some(()));
+        running.wait_for("that it listens", |_, stderr| stderr.contains("Listening on").then_some(()));
         TcpStream::connect(("127.0.0.1", port)).expect("systemd listens");
-        running.wait_for("that it serves", |said, _| said.contains("users sign in with").then_some(()));
+        running.wait_for("that it serves", |stdout, _| stdout.contains("users sign in with").then_some(()));
         self.running = Some(running);
     }
 

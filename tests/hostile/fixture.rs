@@ -41,7 +41,7 @@ pub(crate) enum Expected {
 }
 
 /// A provider, a daemon with an audit log, and a user who signed in there earlier.
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     pub(crate) provider: Provider,
     pub(crate) daemon: Daemon,
     alice: User,
@@ -49,18 +49,18 @@ pub(crate) struct Stage {
 
 /// State that a refused login must leave unchanged.
 #[derive(Debug, PartialEq, Eq)]
-struct Kept {
+struct UserState {
     /// Mode and contents of every file in `~/.infra`.
     files: BTreeMap<PathBuf, (u32, Vec<u8>)>,
     live_sessions: Value,
 }
 
-impl Stage {
-    pub(crate) fn set() -> Self {
-        Self::set_with(Settings::default())
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        Self::with_settings(Settings::default())
     }
 
-    pub(crate) fn set_with(settings: Settings) -> Self {
+    pub(crate) fn with_settings(settings: Settings) -> Self {
         let provider = Provider::start_with(settings);
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
         let audit = daemon.directory().join("audit.jsonl");
@@ -68,32 +68,32 @@ impl Stage {
             configuration.more = format!("{MANY_LOGINS}audit: {{file: {}}}\n", audit.display());
         });
         daemon.start_again();
-        let stage = Self { provider, daemon, alice: User::new() };
-        login::succeed(&stage.alice, &stage.daemon, &stage.provider);
-        stage.alice.infra(["logout"]).run().expect(0);
-        stage
+        let fixture = Self { provider, daemon, alice: User::new() };
+        login::succeed(&fixture.alice, &fixture.daemon, &fixture.provider);
+        fixture.alice.infra(["logout"]).run().expect(0);
+        fixture
     }
 
-    /// Plays the cases in order against one daemon, with an honest login after each.
-    pub(crate) fn play(&self, cases: impl IntoIterator<Item = Case>) -> usize {
-        cases.into_iter().map(|case| self.play_one(&case)).count()
+    /// Runs the cases in order against one daemon, with an honest login after each.
+    pub(crate) fn run(&self, cases: impl IntoIterator<Item = Case>) -> usize {
+        cases.into_iter().map(|case| self.run_case(&case)).count()
     }
 
-    /// Like `play`, but restarts the daemon before each case, so that it has cached nothing about the provider.
-    pub(crate) fn play_afresh(&mut self, cases: impl IntoIterator<Item = Case>) -> usize {
-        let mut played = 0;
+    /// Like `run`, but restarts the daemon before each case, so that it has cached nothing about the provider.
+    pub(crate) fn run_with_restarts(&mut self, cases: impl IntoIterator<Item = Case>) -> usize {
+        let mut count = 0;
         for case in cases {
             self.daemon.kill();
             self.daemon.start_again();
-            self.play_one(&case);
-            played += 1;
+            self.run_case(&case);
+            count += 1;
         }
-        played
+        count
     }
 
-    fn play_one(&self, case: &Case) {
+    fn run_case(&self, case: &Case) {
         let Case { id, expected, .. } = case;
-        let (kept, reads) = (self.kept(), self.secret_reads());
+        let (user_state, reads) = (self.user_state(), self.secret_reads());
         let (logged, audited) = (self.daemon.complete_log().len(), self.audit().len());
         self.provider.forget_requests();
         self.provider.misbehave(case.misbehaviour.clone());
@@ -114,11 +114,11 @@ impl Stage {
 
         // The daemon writes the audit entry before the login's last log line.
         let end = |line: &str| if code == 0 { line.contains("logged in") } else { is_refusal(line) };
-        let is_told = |log: &str| log.get(logged..).is_some_and(|log| log.lines().any(end));
-        let log = self.daemon.wait_for_log_with("the end of the login", is_told).split_off(logged);
+        let is_logged = |log: &str| log.get(logged..).is_some_and(|log| log.lines().any(end));
+        let log = self.daemon.wait_for_log_with("the end of the login", is_logged).split_off(logged);
         let audit = self.audit().split_off(audited);
         for (what, text) in [("standard error", &ran.stderr), ("the log", &log), ("the audit log", &audit)] {
-            self.shows_no_secret(id, what, text);
+            self.assert_no_secret(id, what, text);
             let is_control = |character: char| character.is_control() && character != '\n';
             assert!(!text.contains(is_control), "{id}: a control character in {what}: {text:?}");
         }
@@ -126,8 +126,8 @@ impl Stage {
             assert!(audit.contains("\"login_finished\""), "{id}: {audit}");
             self.alice.infra(["logout"]).run().expect(0);
         } else {
-            told_once(id, *expected, &log, &audit);
-            assert_eq!(self.kept(), kept, "{id}: something was changed");
+            assert_one_refusal(id, *expected, &log, &audit);
+            assert_eq!(self.user_state(), user_state, "{id}: something was changed");
         }
 
         let (at_most, token_calls) = (self.secret_reads() - reads, self.provider.calls(Endpoint::Token));
@@ -141,7 +141,7 @@ impl Stage {
         assert_eq!(self.daemon.api().delete_as("/v1/session", &token).status, 204, "{id}");
     }
 
-    fn shows_no_secret(&self, id: &str, what: &str, text: &str) {
+    fn assert_no_secret(&self, id: &str, what: &str, text: &str) {
         let mut canaries = Canaries::default();
         canaries.add("the client secret", CLIENT_SECRET);
         for secret in self.provider.issued_secrets() {
@@ -154,13 +154,13 @@ impl Stage {
         assert!(!shows_a_token, "{id}: a session token in {what}: {text}");
     }
 
-    fn kept(&self) -> Kept {
+    fn user_state(&self) -> UserState {
         let home = self.alice.infra_home();
         let files = home.read_dir().expect("a folder").flatten().map(|entry| {
             let mode = entry.metadata().expect("a file").permissions().mode();
             (entry.path(), (mode, std::fs::read(entry.path()).expect("a file of the user's")))
         });
-        Kept { files: files.collect(), live_sessions: self.status()["liveSessions"].clone() }
+        UserState { files: files.collect(), live_sessions: self.status()["liveSessions"].clone() }
     }
 
     fn secret_reads(&self) -> u64 {
@@ -168,11 +168,11 @@ impl Stage {
     }
 
     fn status(&self) -> Value {
-        let asked = wait::until(Duration::from_secs(20), || {
+        let status = wait::until(Duration::from_secs(20), || {
             let ran = self.daemon.infrad(["status", "--json"]).wait();
             (ran.code == Some(0)).then(|| ran.json())
         });
-        asked.expect("the daemon becomes ready")
+        status.expect("the daemon becomes ready")
     }
 
     fn audit(&self) -> String {
@@ -185,14 +185,14 @@ fn is_refusal(line: &str) -> bool {
 }
 
 /// Asserts that each log has exactly one refusal, with the reason.
-fn told_once(id: &str, expected: Expected, log: &str, audit: &str) {
+fn assert_one_refusal(id: &str, expected: Expected, log: &str, audit: &str) {
     let (code, reason, detail) = match expected {
         Expected::Refused(detail) => ("login_refused", "identity_refused", detail),
         Expected::Unavailable(detail) | Expected::NotStarted(detail) => {
             ("provider_unavailable", "provider_unavailable", detail)
         }
         Expected::ClientRefused => ("unavailable", "client_refused", "invalid_client"),
-        Expected::Accepted => unreachable!("nothing is told of it"),
+        Expected::Accepted => unreachable!("an accepted login logs no refusal"),
     };
     let lines: Vec<&str> = log.lines().filter(|line| is_refusal(line)).collect();
     assert_eq!(lines.len(), 1, "{id}: one line tells of it\n{log}");
@@ -206,7 +206,7 @@ fn told_once(id: &str, expected: Expected, log: &str, audit: &str) {
     assert_eq!(refusals.len(), 1, "{id}: one line of audit\n{audit}");
     assert_eq!(refusals[0]["reason"], reason, "{id}");
     assert!(
-        refusals[0]["detail"].as_str().is_some_and(|told| told.contains(detail)),
+        refusals[0]["detail"].as_str().is_some_and(|text| text.contains(detail)),
         "{id}: {}",
         refusals[0]
     );
