@@ -260,10 +260,8 @@ impl Backends {
 
     /// Returns what is malformed about a local secret; `None` also if it is not local or cannot be read.
     pub async fn find_local_fault(&self, reference: &Reference) -> Option<ReadError> {
-        let declared = self.find(&reference.backend).filter(|declared| declared.backend.is_local())?;
-        let stored = declared.backend.read(reference.name.expose_secret()).await;
-        let read = stored.and_then(|stored| value::secret(&stored, reference));
-        read.err().filter(|error| matches!(error, ReadError::Malformed(_)))
+        self.find(&reference.backend).filter(|declared| declared.backend.is_local())?;
+        self.resolve(reference).await.err().filter(|error| matches!(error, ReadError::Malformed(_)))
     }
 
     /// Returns the local file that stores the secret, if there is one, to check its owner and mode without reading

@@ -7,10 +7,11 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::{ReadError, Stored, value};
+use crate::platform::blocking;
 
 /// Reads the current token from the file at `path`.
-pub(super) fn read_token(path: &Path, limit: usize) -> Result<SecretString, ReadError> {
-    let stored = read_mounted(path, limit)?;
+pub(super) async fn read_token(path: &Path, limit: usize) -> Result<SecretString, ReadError> {
+    let stored = read_mounted(path, limit).await?;
     value::secret(&stored, &path.display()).map_err(|error| match error {
         ReadError::Malformed(cause) => ReadError::Credential(cause),
         error => error,
@@ -19,7 +20,13 @@ pub(super) fn read_token(path: &Path, limit: usize) -> Result<SecretString, Read
 
 /// Reads a small file. It may be a link and readable by other users, as Kubernetes mounts are. A new token appears by
 /// switching the link.
-pub(super) fn read_mounted(path: &Path, limit: usize) -> Result<Stored, ReadError> {
+pub(super) async fn read_mounted(path: &Path, limit: usize) -> Result<Stored, ReadError> {
+    let path = path.to_owned();
+    // A mount may hang: the caller's timeout ends the wait.
+    blocking(move || read_now(&path, limit)).await
+}
+
+fn read_now(path: &Path, limit: usize) -> Result<Stored, ReadError> {
     let name = path.display();
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => ReadError::Credential(format!("{name} does not exist")),

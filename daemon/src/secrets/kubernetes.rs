@@ -51,14 +51,14 @@ impl Kubernetes {
         let mounted = |name| Path::new(SERVICE_ACCOUNT).join(name);
         let file = |path: &Option<PathBuf>, name| path.clone().unwrap_or_else(|| mounted(name));
         let server = settings.server.clone().map_or_else(server_of_pod, Ok)?;
-        let token = read_token(&file(&settings.token_file, "token"), MAX_FILE_BYTES)?;
+        let token = read_token(&file(&settings.token_file, "token"), MAX_FILE_BYTES).await?;
         let authority_file = file(&settings.ca_file, "ca.crt");
-        let authorities = read_mounted(&authority_file, MAX_FILE_BYTES)?;
+        let authorities = read_mounted(&authority_file, MAX_FILE_BYTES).await?;
         let authorities = authorities_from_pem(&authorities)
             .map_err(|error| ReadError::Credential(format!("{}: {error}", authority_file.display())))?;
         let namespace = match &settings.namespace {
             Some(namespace) => namespace.clone(),
-            None => read_token(&mounted("namespace"), MAX_FILE_BYTES)?.expose_secret().to_owned(),
+            None => read_token(&mounted("namespace"), MAX_FILE_BYTES).await?.expose_secret().to_owned(),
         };
 
         let build = if settings.use_proxy { Outbound::new } else { Outbound::without_proxy };

@@ -138,7 +138,7 @@ impl VaultAccess {
                 (mount, body)
             }
             VaultAuthentication::Kubernetes { mount, role, token_file } => {
-                let token = credential::read_token(token_file, MAX_TOKEN_BYTES).map_err(unread)?;
+                let token = credential::read_token(token_file, MAX_TOKEN_BYTES).await.map_err(unread)?;
                 (mount, json!({ "role": role, "jwt": token.expose_secret() }))
             }
         };

@@ -141,9 +141,13 @@ pub(super) fn open_readers(
 }
 
 pub(super) fn export(from: &Connection, to: &Path, key: &DatabaseKey) -> Result<(), StoreError> {
+    let name = to.to_str().ok_or_else(|| platform::PlatformError::OtherKind {
+        path: to.display().to_string(),
+        expected: "a path of UTF-8 text",
+    })?;
     platform::create_file(to, &[], 0o600)?;
     let raw_key: Zeroizing<String> = encryption::raw_key(key);
-    from.execute("ATTACH DATABASE ?1 AS copy KEY ?2", params![to.to_string_lossy(), raw_key.as_str()])?;
+    from.execute("ATTACH DATABASE ?1 AS copy KEY ?2", params![name, raw_key.as_str()])?;
     // One transaction, so that all tables are from one snapshot.
     let exported = (|| {
         let version: u32 = from.query_row("PRAGMA main.user_version", [], |row| row.get(0))?;

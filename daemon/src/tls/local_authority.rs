@@ -118,8 +118,7 @@ impl LocalAuthority {
     pub async fn tend(&self) -> Result<Tended, TlsError> {
         let now = self.clock.now();
         if self.next().is_some_and(|(_, takeover_at)| now >= takeover_at) {
-            self.succeed().await?;
-            return Ok(Tended::Succeeded);
+            return Ok(if self.succeed().await? { Tended::Succeeded } else { Tended::Nothing });
         }
         if self.read(|standing| !standing.leaf.is_due(now)) {
             return Ok(Tended::Nothing);
@@ -155,18 +154,19 @@ impl LocalAuthority {
         self.tend().await.map(|_| ())
     }
 
-    async fn succeed(&self) -> Result<(), TlsError> {
+    /// Returns whether the next CA took over.
+    async fn succeed(&self) -> Result<bool, TlsError> {
         let _turn = self.changing.lock().await;
         // Another CA with another takeover time may have been announced while this waited for the lock.
         let due = |next: &Next| self.clock.now() >= next.takeover_at;
-        let Some(next) = self.keep.next()?.filter(due) else { return Ok(()) };
+        let Some(next) = self.keep.next()?.filter(due) else { return Ok(false) };
         let leaf = next.authority.issue(&self.names, self.clock.now())?;
         let key = certified(&next.authority, &leaf)?;
         self.keep.replace_authority(&next.authority, &leaf).await?;
         self.write(|standing| {
             *standing = Standing { authority: Arc::new(next.authority), leaf, key, next: None };
         });
-        Ok(())
+        Ok(true)
     }
 
     fn read<T>(&self, look: impl FnOnce(&Standing) -> T) -> T {

@@ -73,8 +73,12 @@ pub async fn create_backup(
     let mut database = File::open(&path).map_err(&failed)?;
     // The open file stays readable after its directory is removed.
     drop(directory);
-    let (database_bytes, database_hash) = measure(&mut database).map_err(&failed)?;
-    database.seek(SeekFrom::Start(0)).map_err(&failed)?;
+    let measured = platform::blocking(move || {
+        let (bytes, hash) = measure(&mut database)?;
+        database.seek(SeekFrom::Start(0))?;
+        Ok((database, bytes, hash))
+    });
+    let (database, database_bytes, database_hash) = measured.await.map_err(&failed)?;
     let description = BackupDescription {
         created_at: now,
         version: env!("CARGO_PKG_VERSION").to_owned(),
