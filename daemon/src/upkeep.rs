@@ -115,16 +115,25 @@ impl Upkeep {
 
     async fn watch_guard(self: Arc<Self>) {
         let mut turns = turns(GUARD_INTERVAL);
-        let (mut noted, mut is_failing, mut is_reported) = (None, false, false);
+        let (mut noted, mut is_failing) = (None, false);
+        let (mut is_reported, mut next_start_refuses) = (false, false);
         loop {
             turns.tick().await;
-            if let Err(error) = self.store.check_age()
-                && !is_reported
-            {
-                is_reported = true;
-                self.report_rollback(&error);
-            }
-            if is_reported {
+            if let Err(error) = self.store.check_age() {
+                if !next_start_refuses {
+                    // Before the report: an operator who reads it may stop the daemon at once.
+                    match self.refuse_next_start() {
+                        Ok(()) => next_start_refuses = true,
+                        Err(error) if !is_reported => {
+                            tracing::error!(%error, "cannot record that the data was rolled back: the next start may accept it");
+                        }
+                        Err(_) => {}
+                    }
+                }
+                if !is_reported {
+                    is_reported = true;
+                    self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
+                }
                 continue;
             }
             match self.note_epoch(noted) {
@@ -139,18 +148,11 @@ impl Upkeep {
         }
     }
 
-    /// Reports that part of the database is older than it was.
-    ///
-    /// Raises the file's counter so that the next start also refuses the data: reads and writes after a rollback
+    /// Raises the counter in the file, so that the next start also refuses the data: reads and writes after a rollback
     /// cannot be trusted, even if the database was repaired.
-    fn report_rollback(&self, error: &StoreError) {
-        self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
-        let noted = self.store.epoch().map_err(EpochError::from).and_then(|epoch| {
-            Ok(self.epoch_file.raise(&self.keys.status().store, epoch.saturating_add(1))?)
-        });
-        if let Err(error) = noted {
-            tracing::error!(%error, "cannot note that the data was rolled back: the next start looks at it as if it was not");
-        }
+    fn refuse_next_start(&self) -> Result<(), EpochError> {
+        let epoch = self.store.epoch()?;
+        Ok(self.epoch_file.raise(&self.keys.status().store, epoch.saturating_add(1))?)
     }
 
     async fn verify_sessions(self: Arc<Self>) {
