@@ -236,7 +236,9 @@ pub fn held_back<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
 }
 
 pub fn tell_held_back(lines: &[String]) {
-    lines.iter().for_each(|line| write(line));
+    for line in lines {
+        write(line);
+    }
 }
 
 fn write(line: &str) {

@@ -14,8 +14,9 @@ use infra_harness::provider::Provider;
 use infra_harness::skip;
 use infra_harness::view::View;
 use infra_shared::api::ProblemCode;
+use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::token_text::SessionToken;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
@@ -177,7 +178,10 @@ fn servers_that_wait_for_each_other(alice: &User) -> Vec<Server> {
                     if request.method == "DELETE" {
                         return Answer::text(204, "");
                     }
-                    Answer::json(200, &json!({"session": session(), "user": user(), "now": Timestamp::now()}))
+                    Answer::json(
+                        200,
+                        &json!({"session": session(), "user": user(), "now": SystemClock.now()}),
+                    )
                 }
             })
         })
@@ -205,7 +209,7 @@ fn origin(server: &Server) -> String {
 }
 
 fn session() -> Value {
-    let in_hours = |hours| Timestamp::now() + SignedDuration::from_hours(hours);
+    let in_hours = |hours| SystemClock.now() + SignedDuration::from_hours(hours);
     json!({
         "id": "3De8gPGcmq", "createdAt": in_hours(-1), "expiresAt": in_hours(11), "idleExpiresAt": in_hours(3),
     })

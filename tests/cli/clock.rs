@@ -114,8 +114,8 @@ fn end_at(alice: &User, left: SignedDuration) {
         let created = session.pointer("/session/createdAt").and_then(Value::as_str).expect("a time");
         let now: Timestamp = created.parse().expect("a time");
         let end = now.checked_add(left).expect("a time").to_string();
-        for limit in ["expiresAt", "idleExpiresAt"] {
-            session["session"][limit] = end.as_str().into();
+        for limit in ["/session/expiresAt", "/session/idleExpiresAt"] {
+            *session.pointer_mut(limit).expect("a limit") = end.as_str().into();
         }
     });
 }
