@@ -58,7 +58,7 @@ def pods(documents):
             yield document, document["spec"]["template"]["spec"]
 
 
-def judge(text):
+def validate(text):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
@@ -121,11 +121,11 @@ def package():
 
 def kubernetes():
     for values in combinations:
-        judged = judge(render(values))
-        assert judged.returncode == 0, f"{values.name}: {judged.stdout}{judged.stderr}"
+        validated = validate(render(values))
+        assert validated.returncode == 0, f"{values.name}: {validated.stdout}{validated.stderr}"
     # The validator must reject an invalid manifest.
     wrong = render(combinations[0]).replace("readOnlyRootFilesystem", "readOnlyRootFileSystem")
-    assert judge(wrong).returncode != 0, "a key that Kubernetes does not know was taken"
+    assert validate(wrong).returncode != 0, "an unknown key was accepted"
 
 
 def check():
@@ -264,7 +264,7 @@ REFUSED = [
 
 
 # Accepted neighbours of the refused values.
-TAKEN = [
+ACCEPTED = [
     ["config.listen=0.0.0.0:8443", "config.metrics.listen=0.0.0.0:9464"],
     # The proxy in front has its own port.
     ["config.publicURLs[0]=https://infra.example.com:30443", "service.type=NodePort"],
@@ -282,10 +282,10 @@ def settings(values):
 
 def refused():
     values = chart / "ci/kubernetes-values.yaml"
-    for chosen, told in REFUSED:
+    for chosen, message in REFUSED:
         answer = helm("template", "--namespace", "infra", "--values", values, *settings(chosen))
-        assert answer.returncode != 0 and told in answer.stderr, f"{chosen}: {answer.stderr}"
-    for chosen in TAKEN:
+        assert answer.returncode != 0 and message in answer.stderr, f"{chosen}: {answer.stderr}"
+    for chosen in ACCEPTED:
         answer = helm("template", "--namespace", "infra", "--values", values, *settings(chosen))
         assert answer.returncode == 0, f"{chosen}: {answer.stderr}"
     answer = helm("template", "--namespace", "default", "--values", values)
@@ -303,7 +303,7 @@ PORTS = {
     # 8443 for the self-check: the cluster resolves the daemon's names to its own pod.
     "acme": {443, 6443, 8443},
 }
-ITSELF = {
+OWN_PODS = {
     "podSelector": {
         "matchLabels": {
             "app.kubernetes.io/name": "infra", "app.kubernetes.io/instance": "infra", "app.kubernetes.io/component": "daemon",
@@ -330,17 +330,17 @@ def network():
     # on.
     narrowed = ["networkPolicy.egress.acme.to[0].ipBlock.cidr=192.0.2.1/32", "config.listen=[::]:9443"]
     for chosen, expected in (
-        ([], [{"ports": [{"port": 8443, "protocol": "TCP"}], "to": [ITSELF]}]),
-        (narrowed, [{"ports": [{"port": 9443, "protocol": "TCP"}], "to": [ITSELF]}]),
+        ([], [{"ports": [{"port": 8443, "protocol": "TCP"}], "to": [OWN_PODS]}]),
+        (narrowed, [{"ports": [{"port": 9443, "protocol": "TCP"}], "to": [OWN_PODS]}]),
         (["config.tls.acme.selfCheck=false"], []),
     ):
         policy, _ = of_kind(manifests(render(chart / "ci/acme-values.yaml", more=settings(chosen))), "NetworkPolicy")
-        found = [rule for rule in policy["spec"]["egress"] if ITSELF in rule.get("to", [])]
+        found = [rule for rule in policy["spec"]["egress"] if OWN_PODS in rule.get("to", [])]
         assert found == expected, f"{chosen}: {found}"
     # With its own CA and restricted callers, the daemon still accepts its own connections.
     chosen = ["config.tls.acme.caFile=/etc/infra-ca/ca.crt", "networkPolicy.from[0].ipBlock.cidr=192.0.2.0/24"]
     policy, _ = of_kind(manifests(render(chart / "ci/acme-values.yaml", more=settings(chosen))), "NetworkPolicy")
-    assert policy["spec"]["ingress"][0]["from"] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}, ITSELF], policy
+    assert policy["spec"]["ingress"][0]["from"] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}, OWN_PODS], policy
 
 
 def keys():
@@ -356,17 +356,16 @@ def keys():
         text = "version: 1\nzzzzqqqqzzzzqqqq: 1\n" if not section else f"version: 1\n{section}: {{zzzzqqqqzzzzqqqq: 1}}\n"
         if section:
             text += provider
-        told = infrad_check(text).stderr
-        told = " ".join(told.split())
-        assert "write one of" in told, told
-        known = set(re.findall(r"`([A-Za-z]+)`", told.split("write one of", 1)[1]))
+        message = " ".join(infrad_check(text).stderr.split())
+        assert "write one of" in message, message
+        known = set(re.findall(r"`([A-Za-z]+)`", message.split("write one of", 1)[1]))
         chosen = {"dataDir", "epochFile"} if not section else set()
         assert known - chosen == set(properties), f"{section}: {known ^ set(properties)}"
     for section in ("providers", "services"):
         text = f"version: 1\n{section}: [{{zzzzqqqqzzzzqqqq: 1}}]\n" + (provider if section != "providers" else "")
-        told = " ".join(infrad_check(text).stderr.split())
-        assert "write one of" in told, told
-        known = set(re.findall(r"`([A-Za-z]+)`", told.split("write one of", 1)[1]))
+        message = " ".join(infrad_check(text).stderr.split())
+        assert "write one of" in message, message
+        known = set(re.findall(r"`([A-Za-z]+)`", message.split("write one of", 1)[1]))
         properties = set(config[section]["items"]["properties"])
         assert known == properties, f"{section}: {known ^ properties}"
 
@@ -386,8 +385,8 @@ def page():
             more = folder / "more.yaml"
             more.write_text(body)
             rendered = render(first, more)
-            judged = judge(rendered)
-            assert judged.returncode == 0, f"{body}: {judged.stdout}{judged.stderr}"
+            validated = validate(rendered)
+            assert validated.returncode == 0, f"{body}: {validated.stdout}{validated.stderr}"
             checked = infrad_check(configuration(manifests(rendered)))
             assert checked.returncode == 0, f"{body}: {checked.stderr}"
         # No cluster is available: print what would be created.
@@ -433,16 +432,16 @@ def restore():
         names.add(another)
     # A value that does not affect the pod keeps the Job's name.
     assert job("backup.schedule=1 1 * * *") == (name, pod)
-    told = helm("install", "--namespace", "infra", "--values", values, "--dry-run=client").stdout.split("NOTES:")[1]
-    assert f"attach --stdin --tty job/{name}\n" in told, told
+    notes_text = helm("install", "--namespace", "infra", "--values", values, "--dry-run=client").stdout.split("NOTES:")[1]
+    assert f"attach --stdin --tty job/{name}\n" in notes_text, notes_text
 
 
 def notes():
-    told = helm(
+    notes_text = helm(
         "install", "--namespace", "infra", "--values", chart / "ci/kubernetes-values.yaml", "--dry-run=client"
     ).stdout.split("NOTES:")[1]
     for words in ("infra login infra.example.com --fingerprint sha256:", "infrad fingerprint", "There is no backup"):
-        assert words in told, told
+        assert words in notes_text, notes_text
 
 
 try:
@@ -450,4 +449,4 @@ try:
         lint, package, kubernetes, check, roles, restricted, secrets, refused, network, keys, page, restore, notes,
     )}[part]()
 except AssertionError as error:
-    sys.exit(f"{part}: {error or 'see the line'}\n" + "".join(__import__("traceback").format_exc()))
+    sys.exit(f"{part}: {error or 'see the traceback'}\n" + "".join(__import__("traceback").format_exc()))

@@ -10,7 +10,7 @@ use infra_harness::program::{Running, built};
 const LIMIT: Duration = Duration::from_mins(5);
 
 #[track_caller]
-fn holds(part: &str) {
+fn run_part(part: &str) {
     let tools = peers::find("kubernetes-tools", "helm");
     let python = peers::find("kubernetes-validate", "bin/kubernetes-validate");
     let (Some(tools), Some(python)) = (tools, python) else { return };
@@ -24,65 +24,65 @@ fn holds(part: &str) {
 
 #[test]
 fn every_combination_passes_helm_lint() {
-    holds("lint");
+    run_part("lint");
 }
 
 #[test]
 fn chart_package_is_complete_and_reproducible() {
-    holds("package");
+    run_part("package");
 }
 
 #[test]
 fn every_combination_passes_kubernetes_validation() {
-    holds("kubernetes");
+    run_part("kubernetes");
 }
 
 #[test]
 fn every_rendered_configuration_passes_infrad_check() {
-    holds("check");
+    run_part("check");
 }
 
 #[test]
 fn role_names_exactly_the_referenced_secrets() {
-    holds("roles");
+    run_part("roles");
 }
 
 #[test]
 fn pods_are_restricted_with_separate_root_key() {
-    holds("restricted");
+    run_part("restricted");
 }
 
 #[test]
 fn manifests_and_messages_contain_no_secret() {
-    holds("secrets");
+    run_part("secrets");
 }
 
 #[test]
 fn invalid_values_are_refused_with_reason() {
-    holds("refused");
+    run_part("refused");
 }
 
 #[test]
 fn network_policy_matches_configuration() {
-    holds("network");
+    run_part("network");
 }
 
 #[test]
 fn schema_has_the_keys_of_infrad() {
-    holds("keys");
+    run_part("keys");
 }
 
 #[test]
 fn kubernetes_page_commands_work() {
-    holds("page");
+    run_part("page");
 }
 
 #[test]
 fn restore_with_different_pod_gets_different_job_name() {
-    holds("restore");
+    run_part("restore");
 }
 
 #[test]
 fn notes_show_how_users_sign_in() {
-    holds("notes");
+    run_part("notes");
 }
