@@ -1,4 +1,4 @@
-//! Who somebody is, according to an OpenID Provider: discovery, code exchange, and the verification of what comes back.
+//! Sign-in through an OpenID provider: discovery, code exchange and verification of what the provider returns.
 
 mod algorithms;
 mod allow;
@@ -61,7 +61,7 @@ pub use settings::{ClientAuthentication, ExchangeLimits, ProviderKind, ProviderS
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
-/// The parameters of an authorization request that differ from login to login.
+/// The parameters of an authorization request that differ between logins.
 #[derive(Debug)]
 pub struct AuthorizationRequest<'a> {
     pub redirect_uri: &'a str,
@@ -70,7 +70,7 @@ pub struct AuthorizationRequest<'a> {
     pub code_challenge: &'a str,
 }
 
-/// What an authorization response and the ticket bring to the exchange.
+/// Values from the authorization response and the login ticket that the code exchange needs.
 #[derive(Debug)]
 pub struct CodeGrant<'a> {
     pub code: &'a SecretString,
@@ -79,7 +79,7 @@ pub struct CodeGrant<'a> {
     pub nonce: &'a SecretString,
 }
 
-/// One provider, with what was learned of it.
+/// One provider, with its cached metadata and keys.
 pub struct Provider {
     settings: ProviderSettings,
     backends: Backends,
@@ -91,20 +91,20 @@ pub struct Provider {
     refused_codes: RefusedCodes,
 }
 
-/// The right to exchange a code now.
+/// The permit to exchange a code now.
 pub struct ExchangeTurn {
     turn: Turn,
     attempt: Try,
 }
 
 impl Provider {
-    /// Asks nobody anything yet.
+    /// Creates the provider without any network request.
     pub fn new(
         settings: ProviderSettings,
         backends: Backends,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
-        // The development provider alone is reached without HTTPS, and is on this machine.
+        // Only the development provider is reached over plain HTTP, and it runs on this machine.
         let guard = (!settings.development).then(|| Guard::trusting(endpoints::hosts_of_operator(&settings)));
         let outbound = Outbound::guarded(settings.authorities.clone(), LIMITS, guard.clone())
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
@@ -120,14 +120,14 @@ impl Provider {
         })
     }
 
-    /// The same, with a memory of the hosts at which the provider's endpoints are.
+    /// Remembers the hosts of the provider's endpoints in `store` and audits changes.
     #[must_use]
     pub fn remembering(mut self, store: Store, audit: Audit) -> Self {
         self.discovery.endpoints.remember_in(store, audit);
         self
     }
 
-    /// The same with other limits of exchanges, and of each call.
+    /// Sets the limits of exchanges and of each call.
     pub fn limited(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
         self.turns = exchanges.turns();
         let guard = self.discovery.endpoints.guard();
@@ -140,7 +140,7 @@ impl Provider {
         &self.settings
     }
 
-    /// The URL that the browser is sent to (OpenID Connect Core §3.1.2.1).
+    /// Builds the URL that the browser is sent to (OpenID Connect Core §3.1.2.1).
     pub async fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<Url, IdentityError> {
         let metadata = self.metadata().await?;
         Ok(authorization_url::build(&metadata.authorization_endpoint, &self.settings, request))
@@ -156,7 +156,7 @@ impl Provider {
             };
         }
         let metadata = self.metadata().await?;
-        // RFC 9207 §2.4: who says that it sends the parameter, and did not, did not send the response.
+        // RFC 9207 §2.4: if the provider promised the parameter, a response without it came from elsewhere.
         if metadata.sends_response_issuer { Err(refused("response_issuer_missing")) } else { Ok(()) }
     }
 
@@ -164,7 +164,7 @@ impl Provider {
         self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await
     }
 
-    /// Waits until `party` may exchange a code. Its time runs from now.
+    /// Waits for a permit to exchange a code. The exchange timeout starts here.
     pub async fn take_turn(&self, party: IpAddr) -> Result<ExchangeTurn, IdentityError> {
         let turn = self.turns.take(party).await.map_err(|error| match error {
             NoTurn::TooManyWait => IdentityError::TooManyWait,
@@ -174,7 +174,7 @@ impl Provider {
         Ok(ExchangeTurn { turn, attempt })
     }
 
-    /// Exchanges a code and verifies everything that comes back, within one limit for all of it and the wait before.
+    /// Exchanges a code and verifies everything that comes back, within one timeout that includes the wait before.
     pub async fn exchange(
         &self,
         turn: ExchangeTurn,
@@ -186,7 +186,7 @@ impl Provider {
             .unwrap_or_else(|_| Err(unavailable("the exchange took too long")))
     }
 
-    /// The client secret is read here, and only here.
+    /// Exchanges the code. This is the only place of a login that reads the client secret.
     async fn exchange_in_turn(
         &self,
         grant: CodeGrant<'_>,
@@ -229,8 +229,7 @@ impl Provider {
         Ok(Exchanged { identity, held })
     }
 
-    /// The person whom verified claims name, with what the provider says at its userinfo endpoint where those leave
-    /// something out that was asked for.
+    /// Builds the identity from verified claims, and fetches userinfo if they lack something that was requested.
     async fn identity(
         &self,
         subject: &str,
@@ -248,7 +247,7 @@ impl Provider {
         claims::identity(subject, answers, &self.settings)
     }
 
-    /// Verifies with the keys at hand, and once more with fresh ones when the provider may have changed them.
+    /// Verifies with the cached keys, and once more with fresh ones if the provider may have changed its keys.
     async fn verify(
         &self,
         token: &SecretString,
@@ -258,7 +257,7 @@ impl Provider {
         let begun_at = Instant::now();
         let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await?;
         let verified = match id_token::verify(token, expected, &keys) {
-            // A provider that does not name its keys, or gives a new key the old name, changed it without a word.
+            // A provider without key ids, or one that reuses an id, can change its key without notice.
             Err(error) if error.is_of_keys() => {
                 let keys = self
                     .signing_keys
@@ -272,15 +271,15 @@ impl Provider {
     }
 }
 
-/// What an exchange brings.
+/// The result of a code exchange.
 #[derive(Debug)]
 pub struct Exchanged {
     pub identity: VerifiedIdentity,
-    /// What the provider can be asked with again, where it gave a refresh token.
+    /// For revalidation, if the provider issued a refresh token.
     pub held: Option<HeldGrant>,
 }
 
-/// A person, proven by a completely verified ID token. This room alone can make one.
+/// A user, proven by a completely verified ID token. Only this module can create one.
 #[derive(Debug, Clone)]
 pub struct VerifiedIdentity {
     issuer: String,
@@ -305,7 +304,7 @@ impl VerifiedIdentity {
         self.name.as_deref()
     }
 
-    /// The e-mail, for people to read; rules use [`Self::verified_email`].
+    /// The e-mail address for display. Rules use [`Self::verified_email`].
     pub fn email(&self) -> Option<&str> {
         self.email.as_deref()
     }
@@ -318,7 +317,7 @@ impl VerifiedIdentity {
         self.groups.names()
     }
 
-    /// The same, with what to tell of a claim that is missing or cannot be used.
+    /// The groups, with the reason if the claim is missing or unusable.
     pub fn told_groups(&self) -> &ToldGroups {
         &self.groups
     }

@@ -1,4 +1,4 @@
-//! The names of signing algorithms, and what goes with each.
+//! Names and hashes of signing algorithms.
 
 use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
 use jsonwebtoken::Algorithm;
@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use super::SigningAlgorithm;
 
 impl SigningAlgorithm {
-    /// Its name in RFC 7518 §3.1 and RFC 8037 §3.1.
+    /// The name in RFC 7518 §3.1 and RFC 8037 §3.1.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::RS256 => "RS256",
@@ -25,7 +25,7 @@ impl SigningAlgorithm {
         matches!(self, Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512)
     }
 
-    /// The hash of `at_hash`: that of the algorithm, and for Ed25519 the one it uses inside.
+    /// The hash for `at_hash`: the algorithm's own, and for Ed25519 the one it uses internally.
     pub(super) fn hash(self) -> &'static digest::Algorithm {
         match self {
             Self::RS256 | Self::PS256 | Self::ES256 => &SHA256,

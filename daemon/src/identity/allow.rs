@@ -1,14 +1,14 @@
-//! Who may sign in.
+//! The policy that decides who may sign in.
 
 use serde::Serialize;
 
 use super::Email;
 
-/// Who may sign in.
+/// The policy that decides who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Allow {
     Everyone,
-    /// Anybody whom one of the lists names. E-mail counts only when the provider says that it is verified.
+    /// Any user in one of the lists. The e-mail address counts only if the provider verified it.
     Listed {
         groups: Vec<String>,
         email_domains: Vec<String>,
@@ -17,7 +17,7 @@ pub enum Allow {
 }
 
 impl Allow {
-    /// Whether a user with these groups, and this e-mail if the provider verified it, may sign in.
+    /// Whether the policy admits a user with these groups and this verified e-mail address.
     pub fn admits(&self, groups: &[String], verified_email: Option<&str>) -> bool {
         match self {
             Self::Everyone => true,

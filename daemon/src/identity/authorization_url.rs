@@ -5,7 +5,7 @@ use url::Url;
 
 use super::{AuthorizationRequest, ProviderSettings};
 
-/// The endpoint with the parameters of this login behind whatever query it has itself (RFC 6749 §3.1).
+/// Adds the parameters of this login after the endpoint's own query (RFC 6749 §3.1).
 pub(super) fn build(endpoint: &Url, settings: &ProviderSettings, request: &AuthorizationRequest<'_>) -> Url {
     let mut url = endpoint.clone();
     url.query_pairs_mut()

@@ -1,4 +1,4 @@
-//! From verified claims to a person: only texts of sane size and shape are taken over.
+//! Builds an identity from verified claims. Accepts only text of limited size and plain characters.
 
 use infra_shared::printable::is_printable;
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,16 @@ use super::{Email, IdentityError, ProviderSettings, ToldGroups, TooManyGroups, V
 
 const MAX_BYTES: usize = 256;
 
-/// What a provider said of somebody, each part where it was said and verified.
+/// Verified claims of one user by source.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Answers<'a> {
-    /// `None` if the answer brought no ID token.
+    /// `None` if the response contained no ID token.
     pub(super) id_token: Option<&'a Map<String, Value>>,
-    /// `None` if the userinfo endpoint was not asked.
+    /// `None` if the userinfo endpoint was not called.
     pub(super) user_info: Option<&'a Map<String, Value>>,
 }
 
-/// Where a claim was found.
+/// The source of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -27,7 +27,7 @@ pub enum Source {
     UserInfo,
 }
 
-/// Where the claims that rules use were found last: a source that carried one and is silent now has withdrawn it.
+/// Where the claims that rules use were found last. If that source stops sending a claim, the claim is withdrawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
@@ -35,8 +35,8 @@ pub struct Sources {
     pub groups: Option<Source>,
 }
 
-/// What a provider says of somebody. `None` is what it does not mention: OpenID Connect Core §5.3.2 has a claim left out
-/// that is not returned, and a null for one means the same.
+/// The claims about one user. `None` means left out: OpenID Connect Core §5.3.2 omits a claim that is not returned,
+/// and null means the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     pub name: Option<Option<String>>,
@@ -45,17 +45,16 @@ pub struct Told {
     pub sources: Sources,
 }
 
-/// An e-mail as a provider tells it.
+/// An e-mail address as the provider sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToldEmail {
-    /// `None` if what it says is no e-mail address.
+    /// `None` if the value is not an e-mail address.
     pub address: Option<String>,
-    /// Whether it vouches for it; `None` where it does not mention that.
+    /// Whether the provider verified the address; `None` if it does not say.
     pub is_verified: Option<bool>,
 }
 
-/// Whether something that was asked for, or was found there `before`, is not in the ID token and may be at the userinfo
-/// endpoint.
+/// Whether the ID token lacks a claim that was requested, or found at userinfo `before`, and userinfo may have it.
 pub(super) fn are_missing(
     id_token: Option<&Map<String, Value>>,
     before: Sources,
@@ -69,7 +68,7 @@ pub(super) fn are_missing(
         || ((is_asked_for("groups") || was_there(before.groups)) && is_missing(&settings.groups_claim))
 }
 
-/// The person `subject`, of whom the answers speak.
+/// Builds the identity of `subject` from the answers.
 pub(super) fn identity(
     subject: &str,
     answers: Answers<'_>,
@@ -88,13 +87,13 @@ pub(super) fn identity(
     })
 }
 
-/// What the answers mention; the ID token counts before userinfo.
+/// Collects the claims in the answers. The ID token takes precedence over userinfo.
 pub(super) fn told(answers: Answers<'_>, settings: &ProviderSettings) -> Result<Told, IdentityError> {
     let (told, groups) = parts(answers, settings);
     Ok(Told { groups: groups?, ..told })
 }
 
-/// The same, with the groups apart.
+/// Collects the claims, with the result for groups separate.
 fn parts(answers: Answers<'_>, settings: &ProviderSettings) -> (Told, Result<ToldGroups, TooManyGroups>) {
     let find = |name: &str| {
         let in_id_token = answers.id_token.and_then(|claims| mentioned(claims, name));
@@ -104,7 +103,8 @@ fn parts(answers: Answers<'_>, settings: &ProviderSettings) -> (Told, Result<Tol
         })
     };
     let (email_from, groups_from) = (find("email"), find(&settings.groups_claim));
-    // E-mail and whether it is verified are from one source: the one's `true` says nothing of the other's address.
+    // Take the address and `email_verified` from one source: one source's `true` does not vouch for the other's
+    // address.
     let of_email = email_from.and_then(|(source, _)| match source {
         Source::IDToken => answers.id_token,
         Source::UserInfo => answers.user_info,
@@ -121,9 +121,9 @@ fn parts(answers: Answers<'_>, settings: &ProviderSettings) -> (Told, Result<Tol
     (told, ToldGroups::read(groups_from.map(|(_, value)| value), &settings.name))
 }
 
-/// What a later answer says. A claim that the source of `before` carried, and that nobody mentions although that source
-/// was verified again, is withdrawn (OpenID Connect Core §5.3.2, §12.2): it is told as empty, and so are groups
-/// that cannot be read or are too many: the answer confirms none of them.
+/// Collects the claims of a later answer. A claim is withdrawn if its source in `before` was verified again and no
+/// source sends it (OpenID Connect Core §5.3.2, §12.2). A withdrawn claim is empty. Groups that are unreadable or too
+/// many are empty too, because the answer confirms none of them.
 pub(super) fn told_again(answers: Answers<'_>, before: Sources, settings: &ProviderSettings) -> Told {
     let (mut told, groups) = parts(answers, settings);
     let no_groups = |reason: &dyn std::fmt::Display| {
@@ -143,7 +143,7 @@ pub(super) fn told_again(answers: Answers<'_>, before: Sources, settings: &Provi
     if told.groups == ToldGroups::Missing && is_silent(before.groups) {
         told.groups = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
     }
-    // The source that vouched for the address before has the address, and does not vouch for it any longer.
+    // The source that verified the address before still sends it, but no longer verifies it.
     let is_of_the_source = told.sources.email == before.email;
     if let Some(email) = told.email.as_mut().filter(|email| is_of_the_source && email.is_verified.is_none()) {
         email.is_verified = Some(false);
@@ -156,7 +156,7 @@ pub(super) fn told_again(answers: Answers<'_>, before: Sources, settings: &Provi
     told
 }
 
-/// A claim that is there. Null means the same as left out.
+/// Finds a claim. Null counts as left out.
 fn mentioned<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     claims.get(name).filter(|value| !value.is_null())
 }
@@ -164,15 +164,15 @@ fn mentioned<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value
 fn email(claims: &Map<String, Value>) -> Option<ToldEmail> {
     let value = mentioned(claims, "email")?;
     let address = text(value).filter(|address| Email::parse(address).is_some());
-    // Some providers write it as text.
+    // Some providers send it as text.
     let says_verified = |verified: &Value| *verified == Value::Bool(true) || *verified == "true";
     let is_verified = mentioned(claims, "email_verified").map(says_verified);
-    // Rules compare byte for byte: what was vouched for is what was sent, and not what Unicode makes of it.
+    // Rules compare bytes, so accept only the address exactly as sent, not its Unicode normalisation.
     let is_as_sent = address.is_some() && address.as_deref() == value.as_str();
     Some(ToldEmail { address, is_verified: if is_as_sent { is_verified } else { Some(false) } })
 }
 
-/// A text in Unicode's composed form (NFC), as short and plain as a name; `None` for anything else.
+/// The text in Unicode's composed form (NFC) if it is short and plain enough for a name; otherwise `None`.
 fn text(value: &Value) -> Option<String> {
     let text: String = value.as_str()?.nfc().collect();
     let is_good = !text.is_empty() && text.len() <= MAX_BYTES && text.chars().all(is_printable);
@@ -320,7 +320,7 @@ mod tests {
             assert_eq!(groups(id_token, Some(nothing), Some(nothing)), none);
             assert_eq!(groups(user_info, Some(nothing), Some(nothing)), none);
             assert_eq!(groups(user_info, None, Some(nothing)), none);
-            // The source did not answer: nothing is withdrawn.
+            // The source did not answer, so nothing is withdrawn.
             assert_eq!(groups(id_token, None, Some(nothing)), ToldGroups::Missing);
             assert_eq!(groups(user_info, Some(nothing), None), ToldGroups::Missing);
             assert_eq!(groups(None, Some(nothing), Some(nothing)), ToldGroups::Missing);

@@ -1,7 +1,7 @@
-//! The exchange of a code at the token endpoint (OpenID Connect Core §3.1.3.1).
+//! Exchanges a code at the token endpoint (OpenID Connect Core §3.1.3.1).
 //!
-//! Written out rather than taken from a library: those at hand refuse members that the standard tells to ignore, and
-//! keep the body of an answer in their errors.
+//! Written by hand because the available libraries reject members that the standard says to ignore, and keep response
+//! bodies in their errors.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -13,10 +13,10 @@ use super::{ClientAuthentication, CodeGrant, IdentityError, ProviderSettings, js
 use crate::outbound::{Answer, Authorization, Outbound, OutboundError};
 use crate::secrets::{Backends, ReadReason, Reference};
 
-/// Room for an ID token of the longest kind, for an access token with the same claims, and for the rest.
+/// Fits the longest ID token, an access token with the same claims, and the other members.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What the provider answered. Nothing of it is proven yet.
+/// The tokens in the provider's response, before any verification.
 #[expect(clippy::struct_field_names, reason = "these are their names in the standard")]
 pub(super) struct UnverifiedTokens {
     pub(super) id_token: SecretString,
@@ -42,7 +42,7 @@ pub(super) async fn exchange(
     read(&answer, &settings.client_secret)
 }
 
-/// Reads the client secret, and posts a form to one of the provider's endpoints as the client that it knows.
+/// Reads the client secret and posts a form to a provider endpoint, authenticated as the client.
 pub(super) async fn post(
     outbound: &Outbound,
     endpoint: &Url,
@@ -61,7 +61,7 @@ pub(super) async fn read_secret(
     Ok(backends.read(&settings.client_secret, reason).await?)
 }
 
-/// The same with a secret that was just read: its errors tell whether the provider may have been asked.
+/// Posts the form with a client secret that was just read. Errors say if the provider may have received the request.
 pub(super) async fn post_with(
     secret: &SecretString,
     outbound: &Outbound,
@@ -71,7 +71,7 @@ pub(super) async fn post_with(
 ) -> Result<Answer, OutboundError> {
     let by_post = settings.client_authentication == ClientAuthentication::ClientSecretPost;
     let body = form(settings, fields, by_post.then_some(secret));
-    // RFC 6749 §2.3.1: both are form-encoded before they become a user and a password.
+    // RFC 6749 §2.3.1: form-encode both before using them as user and password.
     let user: String = byte_serialize(settings.client_id.as_bytes()).collect();
     let password = SecretString::from(byte_serialize(secret.expose_secret().as_bytes()).collect::<String>());
     let authorization =
@@ -99,7 +99,7 @@ pub(super) fn read(answer: &Answer, client_secret: &Reference) -> Result<Unverif
     })
 }
 
-/// The document of a successful answer of the token endpoint, with a token of the type that we can use.
+/// Returns the document of a successful token response whose token type is supported.
 pub(super) fn success(
     answer: &Answer,
     client_secret: &Reference,
@@ -128,14 +128,14 @@ pub(super) fn success(
         }
         _ => return Err(IdentityError::Unavailable(format!("token endpoint: status {status}"))),
     }
-    // RFC 6749 §5.1: the type has no case. Core §3.1.3.3: it is Bearer.
+    // RFC 6749 §5.1: the type is case-insensitive. Core §3.1.3.3: it is Bearer.
     if !text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
         return Err(refused("token endpoint: token_type is not Bearer"));
     }
     Ok(document)
 }
 
-/// A token of the document, where there is one.
+/// Returns a token of the document, if present.
 pub(super) fn token(document: &Map<String, Value>, name: &str) -> Option<SecretString> {
     let text = document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     text.map(Into::into)

@@ -1,4 +1,4 @@
-//! What a provider says of itself (OpenID Connect Discovery §4), fetched when it is needed and kept for an hour.
+//! Provider metadata (OpenID Connect Discovery §4), fetched on demand and cached for an hour.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,36 +19,36 @@ use super::{
 use crate::outbound::{Answer, Authorization, Outbound};
 
 const MAX_BYTES: usize = 256 * 1024;
-/// Of an issuer, for messages.
+/// Longest issuer shown in a message.
 const MAX_SHOWN_CHARACTERS: usize = 200;
-/// RFC 8414 §2: the ways of PKCE that a provider checks.
+/// RFC 8414 §2: the PKCE methods that a provider supports.
 const PKCE_METHODS: &str = "code_challenge_methods_supported";
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
-/// While the provider does not answer, what it said within a day still counts.
+/// How long cached metadata may be used while the provider does not answer.
 const USABLE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Half of what a whole exchange may take, so that it can go on with what was known before.
+/// Half of the exchange timeout, so that the exchange can continue with cached data.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is used of a provider's metadata, every part of it checked.
+/// The metadata that the daemon uses, fully validated.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Metadata {
     pub(super) authorization_endpoint: Url,
     pub(super) token_endpoint: Url,
     pub(super) jwks_uri: Url,
     pub(super) userinfo_endpoint: Option<Url>,
-    /// Where tokens are given back (RFC 8414 §2, RFC 7009).
+    /// Where tokens are revoked (RFC 8414 §2, RFC 7009).
     pub(super) revocation_endpoint: Option<Url>,
-    /// Whether it says that it gives refresh tokens, and takes them; `None` where it says nothing.
+    /// Whether the provider advertises refresh tokens; `None` if it does not say.
     pub(super) gives_refresh_tokens: Option<bool>,
-    /// It promised to name itself in authorization responses (RFC 9207 §3).
+    /// Whether the provider promised `iss` in authorization responses (RFC 9207 §3).
     pub(super) sends_response_issuer: bool,
-    /// Whether it signs ID tokens with an algorithm that the configuration allows; `None` if it does not say.
+    /// Whether the provider signs ID tokens with a configured algorithm; `None` if it does not say.
     pub(super) signs_as_allowed: Option<bool>,
 }
 
-/// The metadata of one provider. One fetch at a time; who comes meanwhile waits for its result, whatever that is: a
-/// provider that stalls must not make a queue of those who ask.
+/// The metadata cache of one provider. Concurrent callers share one fetch and its result, success or failure, so that
+/// a stalled provider does not build a queue.
 pub(super) struct Discovery {
     known: Mutex<Known>,
     pub(super) endpoints: Endpoints,
@@ -57,11 +57,11 @@ pub(super) struct Discovery {
 #[derive(Default)]
 struct Known {
     metadata: Option<(Arc<Metadata>, Timestamp)>,
-    /// Why the last fetch failed, and when.
+    /// Cause and time of the last failed fetch.
     failure: Option<(Failure, Instant)>,
 }
 
-/// Why there are no metadata, for those who waited for the same fetch.
+/// Why there are no metadata, shared by all callers of one fetch.
 #[derive(Clone)]
 enum Failure {
     Passing(String),
@@ -133,14 +133,14 @@ impl From<Failure> for IdentityError {
 }
 
 impl Known {
-    /// What the provider said within a day, for a time when it says nothing.
+    /// The metadata of the last day, for use while the provider does not answer.
     fn usable(&self, now: Timestamp) -> Option<Arc<Metadata>> {
         let (metadata, fetched_at) = self.metadata.as_ref()?;
         is_within(*fetched_at, now, USABLE).then(|| metadata.clone())
     }
 }
 
-/// Whether `now` is less than `age` after `then`; a clock that stepped back makes everything old.
+/// Whether `now` is less than `age` after `then`. After the clock stepped back, everything counts as old.
 pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) -> bool {
     (SignedDuration::ZERO..age).contains(&now.duration_since(then))
 }
@@ -159,17 +159,17 @@ async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metad
     read(&document, settings).map_err(|unusable| unusable.within("discovery").into())
 }
 
-/// Asks for the metadata, whatever comes back.
+/// Requests the metadata and returns any answer.
 pub(super) async fn ask(outbound: &Outbound, settings: &ProviderSettings) -> Result<Answer, IdentityError> {
-    // Discovery §4.1: a slash at the issuer's end is dropped before the well-known path is added.
+    // Discovery §4.1: remove a trailing slash of the issuer before adding the well-known path.
     let url = format!("{}/.well-known/openid-configuration", settings.issuer.trim_end_matches('/'));
     let url = Url::parse(&url).map_err(|_| unavailable("the issuer is not a URL"))?;
     Ok(outbound.get(&url, Authorization::None, MAX_BYTES).await?)
 }
 
-/// Reads a metadata document; why it cannot be used, otherwise.
+/// Validates a metadata document.
 pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, Unusable> {
-    // Discovery §4.3: exactly the issuer that was asked for. Anything else is another issuer's document.
+    // Discovery §4.3: the issuer must match exactly. Anything else is another issuer's document.
     if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
         let (said, advice) = match document.get("issuer") {
             None | Some(Value::Null) => ("none".to_owned(), unusable::COMPARE_ISSUER),
@@ -184,7 +184,7 @@ pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -
     read_of_issuer(document, settings)
 }
 
-/// The rest of it.
+/// Validates the members after the issuer.
 fn read_of_issuer(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, Unusable> {
     let wrong = |reason| Unusable::new(reason, unusable::CORRECT_METADATA);
     let endpoint = |name: &'static str| match document.get(name) {
@@ -201,8 +201,8 @@ fn read_of_issuer(document: &Map<String, Value>, settings: &ProviderSettings) ->
     if !strings(document, "response_types_supported").contains(&"code") {
         return Err(Unusable::new("no response type `code`", unusable::OFFER_CODES));
     }
-    // RFC 9700 §2.1.1: a provider that does not promise PKCE may ignore it, unless its operator is known to say otherwise. What
-    // it does say of it counts in any case.
+    // RFC 9700 §2.1.1: a provider that does not advertise PKCE may ignore it, unless the operator has confirmed
+    // support. What the provider advertises always counts.
     let is_silent = !document.contains_key(PKCE_METHODS);
     let is_assumed = settings.assumes_pkce && is_silent;
     if !is_assumed && !strings(document, PKCE_METHODS).contains(&"S256") {
@@ -214,7 +214,7 @@ fn read_of_issuer(document: &Map<String, Value>, settings: &ProviderSettings) ->
         ClientAuthentication::ClientSecretPost => "client_secret_post",
     };
     let methods = strings(document, "token_endpoint_auth_methods_supported");
-    // Discovery §3: where it says nothing, it takes client_secret_basic.
+    // Discovery §3: the default is client_secret_basic.
     let is_offered =
         methods.contains(&authentication) || (methods.is_empty() && authentication == "client_secret_basic");
     if !is_offered {
@@ -237,7 +237,7 @@ fn read_of_issuer(document: &Map<String, Value>, settings: &ProviderSettings) ->
 fn gives_refresh_tokens(document: &Map<String, Value>) -> Option<bool> {
     let (grants, scopes) =
         (strings(document, "grant_types_supported"), strings(document, "scopes_supported"));
-    // Discovery §3: both lists may leave out what is there all the same.
+    // Discovery §3: both lists may omit supported values.
     (!grants.is_empty())
         .then(|| grants.contains(&"refresh_token") && (scopes.is_empty() || scopes.contains(&OFFLINE_ACCESS)))
 }
@@ -248,12 +248,12 @@ fn signs_as_allowed(document: &Map<String, Value>, settings: &ProviderSettings) 
     (!offered.is_empty()).then(|| offered.iter().any(is_allowed))
 }
 
-/// The strings of a list; none where there is no list.
+/// Returns the strings of a list, or none if there is no list.
 fn strings<'a>(document: &'a Map<String, Value>, name: &str) -> Vec<&'a str> {
     document.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// HTTPS, or for the development provider HTTP to this machine; nothing in it that would carry a password along.
+/// Accepts HTTPS, or HTTP on loopback for the development provider. Rejects URLs with credentials.
 fn endpoint(text: &str, development: bool) -> Result<Url, &'static str> {
     let url = plain_url::parse(text).ok_or("an endpoint is not a URL")?;
     let is_loopback = matches!(url.host(), Some(Host::Ipv4(address)) if address.is_loopback());

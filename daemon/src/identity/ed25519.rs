@@ -1,9 +1,9 @@
-//! Ed25519 public keys that prove something.
+//! Validation of Ed25519 public keys.
 
 use data_encoding::HEXLOWER;
 
-/// The y coordinates of the eight points of small order (RFC 8032 §5.1, RFC 7748 §6.1): for a key among them anybody can
-/// write signatures that verify.
+/// The y coordinates of the eight points of small order (RFC 8032 §5.1, RFC 7748 §6.1). For such a key, anyone can
+/// forge signatures that verify.
 const SMALL_ORDER: [&str; 5] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -11,15 +11,15 @@ const SMALL_ORDER: [&str; 5] = [
     "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
     "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 ];
-/// p = 2^255 - 19: the last byte but its sign bit, all bytes between, and the first.
+/// p = 2^255 - 19: the last byte without its sign bit, all bytes between, and the first.
 const LAST: u8 = 0x7f;
 const BETWEEN: u8 = 0xff;
 const FIRST: u8 = 0xed;
 
-/// Whether an encoded point may be a key: of large order, and with a y coordinate below p, so that it has one encoding.
+/// Whether an encoded point is a safe key: of large order, with y below p so that its encoding is unique.
 pub(super) fn is_key(encoded: &[u8]) -> bool {
     let Some((last, [first, between @ ..])) = encoded.split_last() else { return false };
-    // The highest bit is the sign of x, which changes nothing about the order.
+    // The highest bit is the sign of x, which does not affect the order.
     let last = last & LAST;
     let is_reduced = last != LAST || between.iter().any(|byte| *byte != BETWEEN) || *first < FIRST;
     let mut y = encoded.to_vec();

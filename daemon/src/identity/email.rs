@@ -1,17 +1,17 @@
-//! The one form of an e-mail address that rules compare.
+//! The one form of e-mail address that rules compare.
 
 use unicode_normalization::is_nfc;
 
 /// RFC 5321 §4.5.3.1.1.
 const MAX_LOCAL_BYTES: usize = 64;
-/// RFC 5321 §4.5.3.1.3: a path has 256 bytes, two of them brackets.
+/// RFC 5321 §4.5.3.1.3: a path has 256 bytes, including two brackets.
 const MAX_BYTES: usize = 254;
 /// RFC 1035 §2.3.4.
 const MAX_DOMAIN_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 
-/// An addr-spec (RFC 5322 §3.4.1) without quotes, comments, white space or address literals: a dot-atom, one `@`, and a
-/// domain in its ASCII form. Letters and digits of other scripts may be in the local part (RFC 6532), never in the domain.
+/// An addr-spec (RFC 5322 §3.4.1) without quotes, comments, white space or address literals: a dot-atom, one `@` and
+/// an ASCII domain. The local part may contain letters and digits of any script (RFC 6532), the domain may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Email<'a> {
     text: &'a str,
@@ -19,25 +19,25 @@ pub struct Email<'a> {
 }
 
 impl<'a> Email<'a> {
-    /// `None` for anything that two programs could read as two addresses.
+    /// Returns `None` for any text that two programs could parse differently.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (local, domain) = text.split_once('@')?;
         let is_local = local.len() <= MAX_LOCAL_BYTES && is_nfc(local) && local.split('.').all(is_atom);
         (text.len() <= MAX_BYTES && is_local && is_domain(domain)).then_some(Self { text, domain })
     }
 
-    /// Whether it is the address that a rule lists, without regard to ASCII case.
+    /// Whether it equals the address in a rule, ignoring ASCII case.
     pub fn is(self, listed: &str) -> bool {
         self.text.eq_ignore_ascii_case(listed)
     }
 
-    /// Whether it belongs to exactly the domain that a rule lists.
+    /// Whether its domain is exactly the one in a rule.
     pub fn is_in(self, listed: &str) -> bool {
         self.domain.eq_ignore_ascii_case(listed)
     }
 }
 
-/// Whether a text is a domain as it stands behind the `@`: ASCII labels of letters, digits and inner hyphens.
+/// Whether a text is a domain as used after the `@`: ASCII labels of letters, digits and inner hyphens.
 pub fn is_domain(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=MAX_LABEL_BYTES).contains(&label.len())

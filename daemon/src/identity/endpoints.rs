@@ -1,7 +1,8 @@
-//! Where a provider's endpoints may be: code and client secret are sent there, so that metadata alone cannot choose it.
+//! Restricts which hosts a provider's endpoints may use. Code and client secret are sent there, so metadata alone
+//! cannot choose them.
 //!
-//! An address that is not public is refused unless the configuration names that very host, hosts can be pinned by the
-//! configuration, and a change is logged and audited.
+//! A non-public address is rejected unless the configuration names that host. The configuration can pin hosts. A
+//! change is logged and audited.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,32 +19,32 @@ use crate::audit::{Audit, Event};
 use crate::outbound::{Guard, Outbound};
 use crate::store::{EndpointHosts, RememberedEndpoints, Store, StoreError};
 
-/// Whether a text is a host as configurations name it: `HOST`, or `HOST:PORT` if the port is not that of HTTPS.
+/// Whether a text is a host as used in configurations: `HOST`, or `HOST:PORT` if the port is not 443.
 pub fn is_endpoint_host(text: &str) -> bool {
     let url = plain_url::parse(&format!("https://{text}/")).filter(|_| !text.contains('*'));
     url.is_some_and(|url| host_and_port(&url).as_deref() == Some(text))
 }
 
-/// The host of a URL as configurations and logs name it.
+/// The host of a URL as shown in configurations and logs.
 fn host_and_port(url: &Url) -> Option<String> {
     let host = url.host_str().filter(|host| !host.is_empty())?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// Whether an endpoint is at the issuer's own host and port.
+/// Whether an endpoint is on the issuer's own host and port.
 fn is_at_issuer(endpoint: &Url, issuer: &str) -> bool {
     let issuer = Url::parse(issuer).ok().and_then(|issuer| host_and_port(&issuer));
     issuer.is_some() && issuer == host_and_port(endpoint)
 }
 
-/// The hosts that the configuration names: the issuer's and those of `endpointHosts`.
+/// The hosts in the configuration: the issuer's and those of `endpointHosts`.
 pub(super) fn hosts_of_operator(settings: &ProviderSettings) -> Vec<Host<String>> {
     let host = |url: &str| Some(Url::parse(url).ok()?.host()?.to_owned());
     let pinned = settings.endpoint_hosts.iter().flatten().map(|pinned| format!("https://{pinned}/"));
     std::iter::once(settings.issuer.clone()).chain(pinned).filter_map(|url| host(&url)).collect()
 }
 
-/// What `now` has other than `before`, for people: `token_endpoint from a.example to b.example`.
+/// Describes how `now` differs from `before`, for people: `token_endpoint from a.example to b.example`.
 pub fn describe_change(before: &EndpointHosts, now: &EndpointHosts) -> String {
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let mut text = String::new();
@@ -58,19 +59,19 @@ pub fn describe_change(before: &EndpointHosts, now: &EndpointHosts) -> String {
     text
 }
 
-/// What is known of the endpoints of one provider.
+/// Policy and memory for one provider's endpoint hosts.
 #[derive(Default)]
 pub(super) struct Endpoints {
-    /// `None` for the development provider, which is on this machine.
+    /// `None` for the development provider, which runs on this machine.
     guard: Option<Guard>,
-    /// Where they were last; without a store, nobody asks.
+    /// The hosts seen last. `None` without a store.
     memory: Option<Memory>,
 }
 
 struct Memory {
     store: Store,
     audit: Audit,
-    /// What the store holds, once it was read.
+    /// The stored hosts, once read.
     known: Mutex<Option<RememberedEndpoints>>,
 }
 
@@ -108,7 +109,7 @@ impl Endpoints {
         self.memory = Some(Memory { store, audit, known: Mutex::default() });
     }
 
-    /// Refuses metadata with an endpoint where none may be.
+    /// Rejects metadata with a forbidden endpoint.
     pub(super) async fn check(
         &self,
         metadata: &Metadata,
@@ -133,8 +134,8 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Compares metadata with what they were before, and remembers them. A store that cannot be used is told of, and keeps
-    /// nobody from signing in.
+    /// Compares the endpoint hosts with the remembered ones, and stores them. If the store fails, logs it and lets
+    /// sign-ins continue.
     pub(super) async fn remember(&self, metadata: &Metadata, settings: &ProviderSettings, now: Timestamp) {
         let Some(memory) = &self.memory else { return };
         if let Err(error) = memory.compare(metadata.hosts(), settings, now).await {
@@ -155,7 +156,7 @@ impl Memory {
         if known.is_none() {
             *known = self.store.provider_endpoints(name)?;
         }
-        // Another issuer is the operator's own change.
+        // If the issuer differs, the operator changed the configuration.
         let before = known.take().filter(|known| known.issuer == *issuer);
         let next = match before {
             Some(before) if before.hosts == hosts => {

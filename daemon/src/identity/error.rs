@@ -1,4 +1,4 @@
-//! Why there is no identity.
+//! Errors of a sign-in through a provider.
 
 use std::time::Duration;
 
@@ -13,26 +13,26 @@ use super::unusable::{self, Unusable};
 use crate::outbound::OutboundError;
 use crate::secrets::ReadError;
 
-/// For messages: audiences, and characters of each.
+/// Limits of messages: number of audiences, and characters of each.
 const MAX_SHOWN: usize = 8;
 const MAX_SHOWN_CHARACTERS: usize = 100;
 
-/// Why there is no identity. `Display` is for the log: precise, without any text or secret from the provider.
+/// Why there is no identity. `Display` is for the log: precise, and free of text or secrets from the provider.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The provider cannot be reached or does not answer as one: worth another try.
+    /// The provider is unreachable or does not answer as one. A retry may succeed.
     #[error("provider unavailable: {0}")]
     Unavailable(String),
-    /// The provider answers, and not as is needed: an operator has to change something here or there.
+    /// The provider answers, but not as required. An operator must change the configuration here or at the provider.
     #[error("provider unusable: {0}")]
     Unusable(#[from] Unusable),
-    /// One caller has as many exchanges waiting as it may have.
+    /// One client has the maximum number of waiting exchanges.
     #[error("too many exchanges are waiting")]
     TooManyWait,
-    /// The provider refused so many codes of late that one caller has to wait for so long.
+    /// The provider rejected so many codes recently that the client must wait for this long.
     #[error("too many codes were refused lately")]
     TooManyRefused(Duration),
-    /// The provider does not take the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
+    /// The provider rejects the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
     #[error(
         "invalid_client: the provider refused the client secret that was just read from {reference}; was it replaced \
          there or at the provider, or is `clientID` or `clientAuthentication` wrong?"
@@ -41,13 +41,13 @@ pub enum IdentityError {
     /// The client secret cannot be read.
     #[error("client secret: {0}")]
     ClientSecret(#[from] ReadError),
-    /// The provider refused the code, or what it sent does not prove anybody. The text is a reason code of our own.
+    /// The provider rejected the code, or its response proves no identity. The text is one of our own reason codes.
     #[error("refused: {0}")]
     Refused(String),
-    /// The times in an ID token do not fit the clock here, which is said with both.
+    /// The times in an ID token do not fit the local clock. The text shows both.
     #[error("refused: {0}")]
     ClocksDiffer(String),
-    /// More than is accepted, said with the size.
+    /// A value exceeds a limit. The text shows its size.
     #[error("refused: {0}")]
     TooMuch(String),
 }
@@ -72,7 +72,7 @@ impl From<TooManyGroups> for IdentityError {
     }
 }
 
-/// Why `token` proves nobody, with the values that differ where an operator needs them.
+/// Turns the broken rule into an error, with the values that differ if an operator needs them.
 pub(super) fn of_id_token(error: IDTokenError, token: &SecretString, now: Timestamp) -> IdentityError {
     let reason = format!("ID token: {error}");
     if matches!(error, IDTokenError::TooLarge { .. }) {
@@ -92,8 +92,8 @@ pub(super) fn of_id_token(error: IDTokenError, token: &SecretString, now: Timest
     }
 }
 
-/// When a token says that it was issued and expires, beside the time here. `None` if it does not say so, or if that is no
-/// fault of a clock.
+/// Describes the token's `iat` and `exp` and the local time. `None` if a claim is missing or if no clock error can be
+/// the cause.
 fn times(claims: &Map<String, Value>, now: Timestamp) -> Option<String> {
     let time = |name| Timestamp::from_second(id_token::seconds(claims, name)?).ok();
     let (issued_at, expires_at) = (time("iat")?, time("exp")?);
@@ -151,7 +151,7 @@ mod tests {
         let later = json!({"iat": 1_000_000, "nbf": 1_000_600, "exp": 1_000_900});
         let error = of(IDTokenError::NotYetValid, &later).to_string();
         assert!(error.contains("600 s behind the provider's"), "{error}");
-        // The last one expired before it was issued: no clock helps.
+        // The last one expired before it was issued, so no clock error explains it.
         for claims in [
             json!({}),
             json!({"iat": 1, "exp": "soon"}),

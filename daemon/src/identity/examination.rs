@@ -1,4 +1,4 @@
-//! Tries everything that a login will need of a provider, as far as that goes without a person.
+//! Checks everything that a login needs from a provider, as far as possible without a user.
 
 use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::random;
@@ -17,18 +17,18 @@ use crate::outbound::{Method, Request};
 use crate::secrets::ReadReason;
 use crate::store::EndpointHosts;
 
-/// What was tried.
+/// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub what: String,
     pub outcome: Outcome,
 }
 
-/// How it came out.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Works,
-    /// Not tried, or without a clear answer.
+    /// The check was skipped, or its result is unclear.
     Unknown {
         cause: String,
     },
@@ -39,15 +39,15 @@ pub enum Outcome {
     },
 }
 
-/// RFC 9110 §12.5.1: as a browser asks. Some providers refuse a sign-in page to programs.
+/// RFC 9110 §12.5.1: as a browser sends it. Some providers refuse a sign-in page to programs.
 const ACCEPTED_BY_BROWSERS: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-/// No page of a provider that matters here is longer.
+/// Longer than any relevant page of a provider.
 const MAX_BYTES: usize = 1024 * 1024;
 
 impl Provider {
-    /// Tries discovery, keys, client secret, client authentication and redirect URIs, in this order. What depends on
-    /// something that failed is not tried. Nothing of a secret is in the findings.
+    /// Checks discovery, keys, client secret, client authentication and redirect URIs, in this order. Skips checks
+    /// that depend on a failed one. Findings contain no secrets.
     pub async fn examine(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let secret_reference = self.settings.client_secret.to_string();
@@ -106,12 +106,12 @@ impl Provider {
         findings
     }
 
-    /// The hosts of the provider's endpoints, where it can be asked.
+    /// Returns the hosts of the provider's endpoints, if discovery succeeds.
     pub async fn endpoint_hosts(&self) -> Option<EndpointHosts> {
         Some(self.metadata().await.ok()?.hosts())
     }
 
-    /// Compares the `Date` of an answer with the clock here, after the way that both had.
+    /// Compares the `Date` of a response with the local clock, allowing for the round trip.
     async fn compare_clocks(&self) -> Finding {
         let what = "clock".to_owned();
         let answer = match discovery::ask(&self.outbound, &self.settings).await {
@@ -120,7 +120,7 @@ impl Provider {
         };
         let text = |name| answer.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let date = text(DATE).and_then(|text| rfc2822::parse(text).ok());
-        // RFC 9111 §5.1: what a cache kept for so long.
+        // RFC 9111 §5.1: how long a cache held the response.
         let age = text(AGE).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
         let Some(date) = date else {
             let cause = "the provider's answer has no date".to_owned();
@@ -130,7 +130,7 @@ impl Provider {
         Finding { what, outcome: clocks(self.clock.now().as_second().saturating_sub(theirs)) }
     }
 
-    /// Exchanges a code that nobody issued: whoever is not the client is told so before the code is looked at.
+    /// Exchanges an invented code: the provider rejects a wrong client before it checks the code.
     async fn try_client(&self, metadata: &Metadata) -> Outcome {
         let verifier = verifier();
         let (code, nonce) = (SecretString::from(random::alphanumeric(32)), SecretString::from("unused"));
@@ -162,8 +162,8 @@ impl Provider {
         }
     }
 
-    /// Asks for a code without showing a page (`prompt=none`, OpenID Connect Core §3.1.2.1): to a redirect URI that is
-    /// registered the provider sends even its refusal; to any other it must not (RFC 6749 §4.1.2.1).
+    /// Requests a code without showing a page (`prompt=none`, OpenID Connect Core §3.1.2.1). The provider sends
+    /// errors to a registered redirect URI, and must not redirect to any other (RFC 6749 §4.1.2.1).
     async fn try_redirect_uri(&self, metadata: &Metadata, redirect_uri: &str) -> Outcome {
         let (state, nonce) = (random::alphanumeric(43), SecretString::from(random::alphanumeric(43)));
         let challenge = verifier().challenge();
@@ -186,11 +186,11 @@ impl Provider {
         let leads_there = |location: &str| {
             location.strip_prefix(redirect_uri).is_some_and(|rest| rest.starts_with(['?', '#']))
         };
-        // A redirect is never followed.
+        // Redirects are not followed.
         let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
         match (answer.status, location) {
             (300..=399, Some(location)) if leads_there(location) => Outcome::Works,
-            // RFC 6749 §4.1.2.1 has the person told; 400 is how that is done without one.
+            // RFC 6749 §4.1.2.1 requires an error page for the user; 400 means the same for a program.
             (400, _) => Outcome::Fails {
                 cause: "the provider refuses it (status 400)".to_owned(),
                 advice: "register exactly this redirect URI at the provider, or correct `redirectPorts`"
@@ -204,7 +204,7 @@ impl Provider {
     }
 }
 
-/// What follows from how many seconds this clock is ahead of the provider's.
+/// Evaluates how many seconds the local clock is ahead of the provider's.
 fn clocks(ahead: i64) -> Outcome {
     if ahead.abs() <= LEEWAY {
         return Outcome::Works;
@@ -217,11 +217,11 @@ fn clocks(ahead: i64) -> Outcome {
     }
 }
 
-/// Whether sessions can be asked about again, as far as the provider says so without a person.
+/// Whether sessions can be revalidated, as far as the metadata show.
 fn refresh_tokens(metadata: &Metadata) -> Outcome {
     match metadata.gives_refresh_tokens {
         Some(true) => Outcome::Works,
-        // Discovery §3: both lists may leave out what is there all the same.
+        // Discovery §3: both lists may omit supported values.
         Some(false) => Outcome::Unknown {
             cause: "the provider does not say that it gives them: allow the grant type `refresh_token` and the scope \
                     `offline_access` for this client; the log has a warning if a login brings none"
@@ -231,7 +231,7 @@ fn refresh_tokens(metadata: &Metadata) -> Outcome {
     }
 }
 
-/// One that no login uses.
+/// A verifier that no login uses.
 fn verifier() -> BoundVerifier {
     let origin = "https://infrad.invalid".parse().expect("an address");
     BoundVerifier::mint(&LoginBinding { origin: &origin, pin: None, provider: "", issuer: "" })

@@ -1,22 +1,22 @@
-//! For how long an answer may be used (RFC 9111), within bounds of our own.
+//! How long a response may be cached (RFC 9111), within our own bounds.
 
 use jiff::SignedDuration;
 use jiff::fmt::rfc2822;
 use reqwest::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderMap, HeaderName};
 
-/// However short the provider wants it, it is not asked more often.
+/// Lower bound, so that a provider's short lifetime does not cause frequent requests.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(30);
-/// However long the provider allows it, a withdrawn key does not count for longer. Also if it says nothing.
+/// Upper bound, so that a withdrawn key expires even if the provider allows longer. Also the default.
 const LONGEST: SignedDuration = SignedDuration::from_mins(10);
 
-/// How long an answer with these headers is fresh.
+/// Returns how long a response with these headers is fresh.
 pub(super) fn of(headers: &HeaderMap) -> SignedDuration {
     let directives = directives(headers);
     let is_said = |name: &str| directives.iter().any(|(directive, _)| directive == name);
     if is_said("no-store") || is_said("no-cache") {
         return SHORTEST;
     }
-    // RFC 9111 §4.2.1: several values that differ, or one that is none, are taken for the shortest.
+    // RFC 9111 §4.2.1: conflicting or invalid values count as the shortest.
     let ages: Vec<&String> =
         directives.iter().filter(|(name, _)| name == "max-age").map(|(_, value)| value).collect();
     let lifetime = match ages.iter().map(|value| seconds(value).unwrap_or_default()).min() {
@@ -30,7 +30,7 @@ pub(super) fn of(headers: &HeaderMap) -> SignedDuration {
     SignedDuration::from_secs(lifetime.saturating_sub(age)).clamp(SHORTEST, LONGEST)
 }
 
-/// The directives of all `Cache-Control` headers, by their names in lower case.
+/// Returns the directives of all `Cache-Control` headers, with lower-case names.
 fn directives(headers: &HeaderMap) -> Vec<(String, String)> {
     let fields = headers.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
     fields
@@ -42,7 +42,7 @@ fn directives(headers: &HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-/// RFC 9111 §4.2.1: `Expires` less `Date`. An `Expires` that is no date has passed (§5.3).
+/// RFC 9111 §4.2.1: `Expires` minus `Date`. An invalid `Expires` has already passed (§5.3).
 fn expires(headers: &HeaderMap) -> Option<i64> {
     let expires = text(headers, EXPIRES)?;
     let date = |text: &str| rfc2822::parse(text).ok().map(|date| date.timestamp().as_second());
@@ -54,7 +54,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// delta-seconds (RFC 9111 §1.2.2); what is too large to count is very long.
+/// Parses delta-seconds (RFC 9111 §1.2.2). A value that overflows counts as very long.
 fn seconds(text: &str) -> Option<i64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(i64::MAX))

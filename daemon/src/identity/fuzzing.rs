@@ -1,4 +1,4 @@
-//! What a provider sends, for `tests/fuzz`: any bytes, and what must hold whatever they are.
+//! Fuzz targets for `tests/fuzz`: arbitrary bytes from a provider, and the invariants that must hold.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
@@ -11,10 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::*;
 use crate::outbound::Answer;
 
-/// Its name, and what is done with an input.
+/// Name and function of a target.
 type Target = (&'static str, fn(&[u8]));
 
-/// The targets of this room.
+/// The targets of this module.
 pub(crate) const FUZZED: &[Target] = &[
     ("id_token", id_token),
     ("signing_keys", signing_keys),
@@ -26,8 +26,8 @@ pub(crate) const FUZZED: &[Target] = &[
 const ISSUER: &str = "https://issuer.test";
 const NOW: i64 = 1_000_000;
 
-/// A token as it comes; or, after a first byte of 1, header and claims (behind a NUL) that our own key signs, so that what is
-/// behind the signature is reached too.
+/// Fuzzes a token as is. If the first byte is 1, our own key signs header and claims (split by a NUL), so that the
+/// checks after the signature are reached too.
 fn id_token(input: &[u8]) {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("any seed is a key");
     let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
@@ -68,7 +68,7 @@ fn id_token(input: &[u8]) {
         (1..=255).contains(&verified.subject.len())
             && verified.subject.bytes().all(|byte| !byte.is_ascii_control())
     );
-    // For another login, client, issuer or time it is none, and neither is one that was changed.
+    // The token must fail for any other login, client, issuer or time, and after any change.
     let other = SecretString::from("other");
     for expected in [
         Expected { nonce: &other, ..expected },
@@ -131,7 +131,7 @@ fn discovery(input: &[u8]) {
     }
 }
 
-/// The first byte chooses the status.
+/// Fuzzes a token response. The first byte chooses the status.
 fn token_response(input: &[u8]) {
     let (first, body) = input.split_first().unwrap_or((&0, &[]));
     let status = [200, 400, 401, 500].get(usize::from(first % 4)).copied().unwrap_or(200);
@@ -148,7 +148,7 @@ fn token_response(input: &[u8]) {
     }
 }
 
-/// Claims at the userinfo endpoint, and what is taken over of them.
+/// Fuzzes userinfo claims and what is accepted from them.
 fn user_info(input: &[u8]) {
     let read = user_info::read(&answer(200, input), "alice");
     let claims = match read {
@@ -171,7 +171,7 @@ fn user_info(input: &[u8]) {
     }
 }
 
-/// Errors go to the log: none repeats what a provider said.
+/// Errors are logged, so none may repeat the provider's text.
 fn is_our_own_text(error: &str) {
     assert!(error.len() < 300 && error.chars().all(is_printable), "{error:?}");
 }

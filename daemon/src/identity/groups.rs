@@ -1,4 +1,4 @@
-//! The groups that a provider lists: names that can be compared, and what to tell of the rest.
+//! The groups claim of a provider: names that rules can compare, and diagnostics about the rest.
 
 use std::fmt;
 
@@ -8,34 +8,33 @@ use unicode_normalization::is_nfc;
 
 const MAX_GROUPS: usize = 256;
 const MAX_NAME_BYTES: usize = 256;
-/// For messages: names, and characters of each.
+/// Limits of messages: number of names, and characters of each.
 const MAX_SHOWN: usize = 20;
 const MAX_SHOWN_CHARACTERS: usize = 64;
 
-/// What a provider said of groups.
+/// The content of a groups claim.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ToldGroups {
-    /// The claim is missing, or null.
+    /// The claim is missing or null.
     #[default]
     Missing,
-    /// Neither a text nor a list: no groups, for nobody can say which.
+    /// Neither a text nor a list, so the user has no groups.
     WrongType(&'static str),
     Listed {
         names: Vec<String>,
-        /// Names that could be read as others, or cannot be shown.
+        /// Number of names that are ambiguous or not printable.
         left_out: usize,
     },
 }
 
-/// More groups than are accepted.
+/// More groups than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("groups: more than 256 ({0})")]
 pub struct TooManyGroups(pub usize);
 
 impl ToldGroups {
-    /// Reads the claim. A name counts exactly as it was sent, or not at all: one that is empty, too long, not printable or
-    /// not in Unicode's composed form is left out, and never changed into another name (U+212A, the sign for kelvin,
-    /// becomes a plain K).
+    /// Reads the claim. A name counts exactly as sent or is skipped. Names that are empty, too long, not printable or
+    /// not in NFC are skipped, never normalised: U+212A (the kelvin sign) would become a plain K.
     pub(super) fn read(claim: Option<&Value>, provider: &str) -> Result<Self, TooManyGroups> {
         let listed = match claim {
             None | Some(Value::Null) => return Ok(Self::Missing),
@@ -70,7 +69,7 @@ impl ToldGroups {
     }
 }
 
-/// For an operator who looks for the reason of a refusal: bounded, and printable.
+/// Bounded and printable, for an operator who looks for the reason of a rejection.
 impl fmt::Display for ToldGroups {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (names, left_out) = match self {

@@ -1,4 +1,4 @@
-//! The verification of an ID token, in the order of OpenID Connect Core §3.1.3.7.
+//! Verifies ID tokens in the order of OpenID Connect Core §3.1.3.7.
 
 mod error;
 
@@ -15,52 +15,52 @@ use super::{SigningAlgorithm, json};
 
 pub(super) use error::IDTokenError;
 
-/// 256 groups of 256 bytes, each byte pair written as `\u0000`, in base64url: 263 kB; and the rest.
+/// Fits 256 groups of 256 bytes, each byte pair written as `\u0000`, in base64url (263 kB), and the other claims.
 const MAX_BYTES: usize = 384 * 1024;
-/// How far apart two honest clocks may be, in seconds.
+/// Accepted clock difference in seconds.
 pub(super) const LEEWAY: i64 = 60;
-/// An ID token for a login that has just happened is not older, in seconds.
+/// Maximum age in seconds of an ID token from a login.
 const MAX_AGE: i64 = 600;
 /// NIST SP 800-131A, RFC 7518 §3.3.
 const MIN_RSA_BITS: usize = 2048;
 const MAX_SUBJECT_CHARACTERS: usize = 255;
 
-/// What the token must agree with. All of it is known before the token is looked at.
+/// The values that the token must match. All are known before the token is parsed.
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
-    /// Who else may be in the audience.
+    /// Other audiences that the configuration trusts.
     pub(super) additional_audiences: &'a [String],
     pub(super) nonce: &'a SecretString,
     pub(super) occasion: Occasion<'a>,
-    /// From the configuration; neither the token nor discovery has a say in it.
+    /// From the configuration only. Neither the token nor discovery can change them.
     pub(super) algorithms: &'a [SigningAlgorithm],
-    /// What came with the token, for `at_hash`.
+    /// The access token from the same response, for `at_hash`.
     pub(super) access_token: &'a SecretString,
     pub(super) now: Timestamp,
 }
 
-/// What an ID token comes with.
+/// The flow that returned the ID token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occasion<'a> {
     Login,
-    /// OpenID Connect Core §12.2: it is about the same person, and where it tells the moment of signing in, about the same.
-    /// The nonce should be left out then, and is the login's where it is not.
+    /// OpenID Connect Core §12.2: `sub` must match the login, and `auth_time` too if present. The nonce should be
+    /// absent; if present, it must match the login's.
     Refresh {
         subject: &'a str,
         auth_time: Option<i64>,
     },
 }
 
-/// The claims of a completely verified ID token. [`verify`] alone makes one.
+/// The claims of a completely verified ID token. Only [`verify`] creates one.
 #[derive(Debug)]
 pub(super) struct IDToken {
     pub(super) subject: String,
     pub(super) claims: Map<String, Value>,
 }
 
-/// Verifies `token` completely, or names the first rule that it breaks. What is read of it before its signature was
-/// verified can only refuse it.
+/// Verifies `token` completely, or returns the first broken rule. Anything read before the signature check can only
+/// reject the token.
 pub(super) fn verify(
     token: &SecretString,
     expected: &Expected<'_>,
@@ -70,17 +70,17 @@ pub(super) fn verify(
     let (header, unverified_claims) = (object(parts.header)?, object(parts.claims)?);
     check_type(&header)?;
 
-    // Step 2: issued by the provider that was asked, byte for byte.
+    // Step 2: the issuer matches the configured one byte for byte.
     if unverified_claims.get("iss").and_then(Value::as_str) != Some(expected.issuer) {
         return Err(IDTokenError::IssuerDiffers);
     }
-    // Steps 3 to 5: for us, and for nobody else who is not trusted.
+    // Steps 3 to 5: the audience is this client, plus trusted audiences only.
     check_audience(&unverified_claims, expected)?;
 
     let algorithm = check_signature(&parts, &header, expected.algorithms, keys)?;
     let claims = unverified_claims;
 
-    // Before its times: what is about somebody else is so whatever the clocks say.
+    // Check the subject before the times: a token about another user is wrong at any clock.
     if let Occasion::Refresh { subject, auth_time } = expected.occasion {
         check_same_sign_in(&claims, expected.nonce, subject, auth_time)?;
     }
@@ -89,7 +89,7 @@ pub(super) fn verify(
     if now >= seconds(&claims, "exp").ok_or(IDTokenError::Expired)?.saturating_add(LEEWAY) {
         return Err(IDTokenError::Expired);
     }
-    // Step 10: issued a moment ago.
+    // Step 10: issued recently.
     let issued_at = seconds(&claims, "iat").ok_or(IDTokenError::IssuedTooLongAgo)?;
     if issued_at > now.saturating_add(LEEWAY) {
         return Err(IDTokenError::IssuedInTheFuture);
@@ -103,13 +103,13 @@ pub(super) fn verify(
     {
         return Err(IDTokenError::NotYetValid);
     }
-    // Step 11: for this login, and no other.
+    // Step 11: the nonce belongs to this login.
     if expected.occasion == Occasion::Login {
         check_nonce(&claims, expected.nonce)?;
     }
-    // Steps 12 and 13 concern `acr` and `auth_time`, which no login asks for.
+    // Steps 12 and 13 concern `acr` and `auth_time`, which logins do not request.
 
-    // §3.1.3.8: the access token is the one that was issued with it.
+    // §3.1.3.8: the access token was issued with this ID token.
     check_access_token_hash(&claims, algorithm, expected.access_token)?;
     // §2: the subject, at most 255 ASCII characters.
     let subject = claims
@@ -122,7 +122,7 @@ pub(super) fn verify(
     Ok(IDToken { subject, claims })
 }
 
-/// Whether a token that breaks another rule is the provider's word at least: signed with one of its `keys`.
+/// Whether a token that breaks another rule was signed by the provider, with one of its `keys`.
 pub(super) fn check_is_signed(
     token: &SecretString,
     expected: &Expected<'_>,
@@ -143,7 +143,7 @@ fn check_nonce(claims: &Map<String, Value>, expected: &SecretString) -> Result<(
     }
 }
 
-/// OpenID Connect Core §12.2: the same person as at the login, and where it is told, the same nonce and moment.
+/// OpenID Connect Core §12.2: the same user as at the login, and the same nonce and `auth_time` if present.
 fn check_same_sign_in(
     claims: &Map<String, Value>,
     nonce: &SecretString,
@@ -163,11 +163,11 @@ fn check_same_sign_in(
     Ok(())
 }
 
-/// A token in the compact form (RFC 7515 §7.1), its parts as they came.
+/// The parts of a token in compact form (RFC 7515 §7.1), still encoded.
 struct Parts<'a> {
     header: &'a str,
     claims: &'a str,
-    /// Everything before the last dot is what the signature is of (RFC 7515 §5.2).
+    /// The signature covers everything before the last dot (RFC 7515 §5.2).
     signed: &'a str,
     signature: &'a str,
 }
@@ -182,21 +182,22 @@ impl<'a> Parts<'a> {
                 let signed = token.strip_suffix(signature).and_then(|rest| rest.strip_suffix('.'));
                 Ok(Self { header, claims, signed: signed.ok_or(IDTokenError::Malformed)?, signature })
             }
-            // Step 1: encryption was not negotiated, so nobody may use it.
+            // Step 1: encryption was not negotiated, so an encrypted token is rejected.
             [_, _, _, _, _] => Err(IDTokenError::Encrypted),
             _ => Err(IDTokenError::Malformed),
         }
     }
 }
 
-/// A header or claims: base64url without padding (RFC 7515 §2), and an object without repetitions (RFC 7519 §4).
+/// Decodes a header or claims: base64url without padding (RFC 7515 §2), and an object without duplicate members (RFC
+/// 7519 §4).
 fn object(part: &str) -> Result<Map<String, Value>, IDTokenError> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| IDTokenError::Malformed)?;
     json::object(&bytes).ok_or(IDTokenError::Malformed)
 }
 
-/// Steps 6, 7 and 8: signed, by an algorithm of the configuration (never `none`, never a shared secret), with a key of the
-/// provider. `jku`, `x5u` and `jwk` of the header are never looked at.
+/// Steps 6, 7 and 8: checks the signature with a configured algorithm (never `none` or a shared secret) and a key of
+/// the provider. Ignores the header's `jku`, `x5u` and `jwk`.
 fn check_signature(
     parts: &Parts<'_>,
     header: &Map<String, Value>,
@@ -211,7 +212,7 @@ fn check_signature(
     }
 }
 
-/// RFC 8725 §3.11: a token of another type (an access token, a logout token) is no ID token.
+/// RFC 8725 §3.11: rejects tokens of another type, such as an access token or a logout token.
 fn check_type(header: &Map<String, Value>) -> Result<(), IDTokenError> {
     match header.get("typ") {
         None => {}
@@ -221,15 +222,15 @@ fn check_type(header: &Map<String, Value>) -> Result<(), IDTokenError> {
     if header.contains_key("cty") {
         return Err(IDTokenError::OtherType);
     }
-    // RFC 7515 §4.1.11: an extension that must be understood, and is not.
+    // RFC 7515 §4.1.11: reject extensions that must be understood, because none is supported.
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(IDTokenError::CriticalExtension);
     }
     Ok(())
 }
 
-/// The client is in the audience, and everybody else in it is trusted by the configuration. A party that the token was
-/// issued to is the client; with further audiences, the token must say so.
+/// Checks that the audience contains the client and otherwise only trusted audiences. `azp` must be the client if
+/// present, and must be present if there are further audiences.
 fn check_audience(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), IDTokenError> {
     let audiences = match claims.get("aud") {
         Some(audience @ Value::String(_)) => std::slice::from_ref(audience),
@@ -249,7 +250,7 @@ fn check_audience(claims: &Map<String, Value>, expected: &Expected<'_>) -> Resul
     }
 }
 
-/// The claims that a token says it has, for messages: nothing of them is proven.
+/// Returns the claims of a token without verification, for messages only.
 pub(super) fn unverified_claims(token: &SecretString) -> Option<Map<String, Value>> {
     object(Parts::split(token.expose_secret()).ok()?.claims).ok()
 }
@@ -266,7 +267,7 @@ fn algorithm(
         .ok_or(IDTokenError::AlgorithmNotAllowed)
 }
 
-/// The one key that the header names; without a name, the only one that can be meant (OpenID Connect Core §10.1).
+/// Selects the key that the header names; without a key id, the only candidate (OpenID Connect Core §10.1).
 fn select_key<'a>(
     header: &Map<String, Value>,
     algorithm: SigningAlgorithm,
@@ -308,7 +309,7 @@ fn check_access_token_hash(
     }
 }
 
-/// A NumericDate (RFC 7519 §2): seconds since 1970, whole or not; `None` for anything else.
+/// Parses a NumericDate (RFC 7519 §2): seconds since 1970, possibly with a fraction; `None` for anything else.
 pub(super) fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
     let number = claims.get(name)?.as_number()?;
     if let Some(whole) = number.as_i64() {

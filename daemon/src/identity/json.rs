@@ -1,14 +1,14 @@
-//! JSON from a provider, read strictly: a document that two readers could understand differently is refused.
+//! Strict JSON parser for provider documents: rejects any document that two parsers could read differently.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// As deep as anything honest.
+/// Deeper than any legitimate document.
 const MAX_DEPTH: usize = 16;
 
-/// The object in `text`; `None` when it is not one, repeats a member anywhere (RFC 8259 §4), or is nested too deeply.
+/// Parses an object. `None` if `text` is not one, repeats a member (RFC 8259 §4) or is nested too deeply.
 pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Strict { depth: MAX_DEPTH }.deserialize(&mut deserializer).ok()?;
@@ -19,7 +19,7 @@ pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     }
 }
 
-/// Whether a `Content-Type` is that of JSON (RFC 6838 §4.2.8 for the suffix).
+/// Whether a `Content-Type` is JSON (RFC 6838 §4.2.8 for the suffix).
 pub(super) fn is_json(content_type: Option<&str>) -> bool {
     let essence =
         content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -1,5 +1,5 @@
-//! Asking a provider again about somebody who signed in (RFC 6749 §6, OpenID Connect Core §12), and giving back what it
-//! gave for that (RFC 7009).
+//! Revalidates a signed-in user at the provider (RFC 6749 §6, OpenID Connect Core §12), and revokes refresh tokens
+//! (RFC 7009).
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use super::{IdentityError, Provider, code_exchange, error, json, unavailable, us
 use crate::outbound::{Answer, OutboundError};
 use crate::secrets::{ReadReason, Reference};
 
-/// For each of the things that are asked without a person waiting.
+/// Timeout of each background request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a provider can be asked with again. It has no `Serialize`: it is kept sealed, or not at all.
+/// What the daemon needs for revalidation. Has no `Serialize`: it is stored encrypted or not at all.
 #[derive(Debug, Clone)]
 pub struct HeldGrant {
     pub refresh_token: SecretString,
-    /// Those of the login, which a later ID token must not contradict.
+    /// Nonce and sign-in time of the login, which a later ID token must match.
     pub nonce: SecretString,
     pub auth_time: Option<i64>,
     pub subject: String,
@@ -29,51 +29,51 @@ pub struct HeldGrant {
     pub sources: Sources,
 }
 
-/// What the provider answered. That it answered is its *yes*; nothing else of it is proven yet.
+/// The provider's successful response. Success confirms the session; the contents are not verified yet.
 pub struct Answered {
     id_token: Option<SecretString>,
     access_token: SecretString,
-    /// The refresh token that counts from now on, where it is another one.
+    /// The replacement refresh token, if the provider rotated it.
     pub refresh_token: Option<SecretString>,
 }
 
-/// Why a provider did not say *yes*. `Display` is for the log.
+/// Why the provider did not confirm the session. `Display` is for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The provider's *no* about the person, or an answer about somebody else: the session ends.
+    /// The provider denies the user, or answered about another user. The session is revoked.
     #[error("{0}")]
     No(String),
-    /// The refresh token counts no more (RFC 6749 §5.2): its user may not go on, or it was used before.
+    /// The refresh token is invalid (RFC 6749 §5.2): the user lost access, or the token was used before.
     #[error("token endpoint: invalid_grant")]
     InvalidGrant,
-    /// Nobody knows: the session goes on, and the provider is asked again.
+    /// The result is unknown. The session stays valid and the request is retried.
     #[error("{0}")]
     Unknown(String),
-    /// Nobody knows, and the provider may have used the refresh token up: it was asked, and its answer was lost.
+    /// The result is unknown and the refresh token may be spent: the request was sent, but the response was lost.
     #[error("{0}")]
     AnswerLost(String),
 }
 
-/// What an answer says of the person.
+/// What a response says about the user.
 #[derive(Debug)]
 pub enum Judged {
-    /// This, and nothing where it does not speak of them, which it need not (OpenID Connect Core §12.2).
+    /// Verified claims. Empty if the response contains none, which is allowed (OpenID Connect Core §12.2).
     Told(Told),
-    /// The same of the ID token alone: userinfo should have said the rest, and failed.
+    /// Verified claims from the ID token only, because the userinfo request failed.
     ToldInPart(Told),
-    /// What it says is not proven, for this reason. The *yes* was the answer itself; of the rest nothing is taken over.
+    /// The claims cannot be verified, for this reason. The session is confirmed; the claims are ignored.
     Unproven(String),
 }
 
-/// The errors by which a provider says that this person may not go on without signing in again (RFC 6749 §5.2, OpenID
-/// Connect Core §3.1.2.6). Every other one speaks of the request or of the client, and is an operator's to correct.
+/// Errors that mean the user must sign in again (RFC 6749 §5.2, OpenID Connect Core §3.1.2.6). Any other error
+/// concerns the request or the client, and an operator must correct it.
 const NO: [&str; 4] = ["access_denied", "login_required", "interaction_required", "consent_required"];
 
 impl Provider {
-    /// Asks with the refresh token, once. What it answers with must be stored before anything else is done: the token
-    /// that it was asked with may be spent.
+    /// Sends the refresh token once. The caller must store the response before anything else, because the old token
+    /// may be spent.
     pub async fn refresh(&self, held: &HeldGrant) -> Result<Answered, RefreshError> {
-        // Whether the request may have left.
+        // Whether the request may have been sent.
         let mut may_have_asked = false;
         let asking = async {
             let metadata = self.metadata().await?;
@@ -98,8 +98,9 @@ impl Provider {
         }
     }
 
-    /// What the answer says of the person. That it is provably about another one is a *no*; that it proves nothing is not:
-    /// clocks that differ, keys that cannot be had and forms that are not understood are nobody's wish to end a session.
+    /// Evaluates the claims of the response. A response proven to be about another user denies the session. An
+    /// unverifiable response does not: clock differences, unavailable keys and unknown formats must not revoke a
+    /// session.
     pub async fn judge(&self, held: &HeldGrant, answered: &Answered) -> Result<Judged, RefreshError> {
         match tokio::time::timeout(PATIENCE, self.judge_in_time(held, answered)).await {
             Ok(Ok(judged)) => Ok(judged),
@@ -118,15 +119,15 @@ impl Provider {
         let mut is_in_part = false;
         let user_info = if claims::are_missing(claims.as_ref(), held.sources, &self.settings) {
             let fetching = user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject);
-            // Half of the time for all of it: what the ID token says is not lost with a userinfo endpoint that hangs.
+            // Give userinfo half of the timeout, so that the verified ID token is not lost if userinfo hangs.
             let fetched = tokio::time::timeout(PATIENCE / 2, fetching)
                 .await
                 .unwrap_or_else(|_| Err(unavailable("userinfo: no answer in time")));
             match fetched {
                 Ok(user_info) => user_info,
-                // Core §5.3.2: the provider itself, at a place that was proven, speaks of somebody else.
+                // Core §5.3.2: the verified userinfo endpoint returned claims about another subject.
                 Err(IdentityError::Refused(reason)) => return Err(NotTold::OfAnother(reason)),
-                // What the ID token says is proven without it.
+                // The ID token is verified without userinfo.
                 Err(error) if claims.is_some() => {
                     tracing::warn!(provider = self.settings.name, %error, "only the ID token is taken over");
                     is_in_part = true;
@@ -183,8 +184,8 @@ impl Provider {
         })
     }
 
-    /// Gives the refresh token back, and with it all that was issued for it (RFC 7009 §2.1). `false` where the provider
-    /// has no place for that.
+    /// Revokes the refresh token and everything issued for it (RFC 7009 §2.1). Returns `false` if the provider has no
+    /// revocation endpoint.
     pub async fn revoke(&self, held: &HeldGrant) -> Result<bool, IdentityError> {
         let asking = async {
             let metadata = self.metadata().await?;
@@ -199,7 +200,7 @@ impl Provider {
                 401 | 403 | 408 | 429 | 500.. => {
                     Err(IdentityError::Unavailable(format!("revocation endpoint: status {}", answer.status)))
                 }
-                // RFC 7009 §2.2: a token that it does not know is answered with 200; asking again would not help.
+                // RFC 7009 §2.2: an unknown token is answered with 200, so a retry would not help.
                 status => Err(IdentityError::Refused(format!("revocation endpoint: status {status}"))),
             }
         };
@@ -209,7 +210,7 @@ impl Provider {
     }
 }
 
-/// Why nothing of an answer is taken over.
+/// Why the claims of a response are ignored.
 enum NotTold {
     OfAnother(String),
     Unproven(String),
@@ -219,7 +220,7 @@ fn unproven(error: &IdentityError) -> NotTold {
     NotTold::Unproven(error.to_string())
 }
 
-/// As at a login; but that a token is of another is only said where its signature proves it.
+/// Verifies as at a login, but reports a mismatch only if the signature proves it.
 fn verify(
     token: &SecretString,
     expected: &Expected<'_>,
@@ -233,7 +234,7 @@ fn verify(
 }
 
 fn read(answer: &Answer, client_secret: &Reference) -> Result<Answered, RefreshError> {
-    // What could be done with it once is done; a gateway that gave up waiting cannot say that it was not.
+    // The request may have been executed: a gateway that timed out cannot know.
     let unknown = |reason: String| match answer.status {
         200 | 500 | 502 | 504 => RefreshError::AnswerLost(reason),
         _ => RefreshError::Unknown(reason),

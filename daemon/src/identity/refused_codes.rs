@@ -1,9 +1,9 @@
-//! How many codes a provider may refuse: an attacker with valid tickets and invented codes must not make the daemon call it
-//! as often as there are addresses to come from, nor keep users at other addresses from signing in.
+//! Limits how many codes a provider may reject. An attacker with valid tickets and invented codes must not make the
+//! daemon call the provider from every address it has, nor lock out users at other addresses.
 //!
-//! Within the budget of a minute nobody is limited here. Once it is used up, each network has a share of its own: codes of
-//! it that were refused in this minute, and those that are under way. A network without refused codes only waits for its
-//! own exchanges, a second at a time.
+//! Within the budget per minute there is no limit. After that, each network has its own share of codes rejected in
+//! this minute and codes in flight. A network without rejected codes only waits for its own exchanges, one second at
+//! a time.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use ipnet::{IpNet, Ipv6Net};
 
 const WINDOW: Duration = Duration::from_mins(1);
-/// Refused codes of a window. After these, shares count.
+/// Rejected codes per window before shares apply.
 const BUDGET: u32 = 30;
 /// The share of an address, or of a /64 network.
 const SHARE: u32 = 3;
-/// The share of a /48 network: one customer may have all of its 65,536 networks (RFC 6177).
+/// The share of a /48 network: one customer may hold all of its 65,536 /64 networks (RFC 6177).
 const SHARE_OF_SITE: u32 = 24;
-/// When a share that is taken by exchanges under way may be free again.
+/// Retry interval when exchanges in flight use up the share.
 const SOON: Duration = Duration::from_secs(1);
-/// Networks with refused codes. With more in a minute, new networks wait, so that the provider's calls stay bounded.
+/// Maximum number of networks with rejected codes. Beyond it, new networks wait, so that calls to the provider stay
+/// bounded.
 const MAX_NETWORKS: usize = 4096;
 
 /// The budget of one provider.
@@ -32,7 +33,7 @@ pub(super) struct RefusedCodes(Arc<Mutex<Window>>);
 struct Window {
     begun: Option<Instant>,
     refused: u32,
-    /// Networks with codes under way, or refused in this window.
+    /// Networks with codes in flight or rejected in this window.
     networks: HashMap<IpNet, Codes>,
 }
 
@@ -42,7 +43,7 @@ struct Codes {
     refused: u32,
 }
 
-/// A try to exchange a code. Dropped without a word, it is taken for one that was not refused.
+/// An attempt to exchange a code. If dropped without a result, it counts as not rejected.
 pub(super) struct Try {
     codes: RefusedCodes,
     party: IpAddr,
@@ -50,7 +51,7 @@ pub(super) struct Try {
 }
 
 impl RefusedCodes {
-    /// Lets `party` try, or says how long it has to wait.
+    /// Admits an attempt of `party`, or returns how long it must wait.
     pub(super) fn admit(&self, party: IpAddr) -> Result<Try, Duration> {
         self.admit_at(party, Instant::now())
     }
@@ -75,7 +76,7 @@ impl RefusedCodes {
 }
 
 impl Window {
-    /// Begins a new window if this one is over; returns what is left of it.
+    /// Starts a new window if this one has expired; returns the time left in the window.
     fn renew(&mut self, now: Instant) -> Duration {
         let left = self.begun.map(|begun| WINDOW.saturating_sub(now.saturating_duration_since(begun)));
         if let Some(left) = left.filter(|left| !left.is_zero()) {
@@ -98,7 +99,7 @@ impl Window {
     }
 }
 
-/// The networks that an address is in, with their shares.
+/// The networks that contain an address, with their shares.
 fn networks(party: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
     let site = match party {
         IpAddr::V4(_) => None,
@@ -108,7 +109,7 @@ fn networks(party: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
 }
 
 impl Try {
-    /// The provider refused the code.
+    /// Records that the provider rejected the code.
     pub(super) fn refused(&mut self) {
         self.is_refused = true;
     }
@@ -149,7 +150,7 @@ mod tests {
         codes.admit_at(party, now).err()
     }
 
-    /// Two addresses used up the budget of all.
+    /// Two addresses used up the shared budget.
     fn used_up(now: Instant) -> RefusedCodes {
         let codes = RefusedCodes::default();
         let admitted = (0..40).filter(|number| refused(&codes, party(number % 2), now)).count();

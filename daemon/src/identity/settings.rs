@@ -1,4 +1,4 @@
-//! A provider as the configuration describes it.
+//! Provider settings from the configuration.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::{Allow, OFFLINE_ACCESS};
 use crate::secrets::Reference;
 use crate::turns::{TurnLimits, Turns};
 
-/// Waiting exchanges of all parties together.
+/// Maximum number of waiting exchanges of all clients together.
 const MOST_WAITING: usize = 4096;
 
-/// How exchanges with one provider are limited.
+/// Limits of exchanges with one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeLimits {
-    /// Exchanges at a time. One party gets three quarters of them at most.
+    /// Maximum concurrent exchanges. One client gets at most three quarters of them.
     pub at_once: usize,
-    /// Waiting exchanges of one party.
+    /// Maximum waiting exchanges of one client.
     pub waiting_of_party: usize,
-    /// For everything from the code to the proven identity, the wait for a turn included. A person waits for it.
+    /// Timeout from the code to the verified identity, including the wait in the queue. A user waits for it.
     pub time: Duration,
 }
 
@@ -35,31 +35,31 @@ impl ExchangeLimits {
     }
 }
 
-/// A provider as the configuration describes it.
+/// Provider settings from the configuration.
 #[derive(Debug, Clone)]
 pub struct ProviderSettings {
     pub name: String,
     pub kind: ProviderKind,
-    /// Byte for byte as the provider writes it.
+    /// Exactly as the provider writes it, byte for byte.
     pub issuer: String,
     pub client_id: String,
     pub client_secret: Reference,
     pub client_authentication: ClientAuthentication,
-    /// `http://127.0.0.1:PORT/callback`, in the order in which they are tried.
+    /// `http://127.0.0.1:PORT/callback`, in the order in which the client tries them.
     pub redirect_uris: Vec<String>,
     pub scopes: Vec<String>,
     pub groups_claim: String,
     pub signing_algorithms: Vec<SigningAlgorithm>,
-    /// Its metadata do not mention PKCE, and the operator knows from elsewhere that it checks it.
+    /// The provider does not advertise PKCE, but the operator confirmed that it enforces it.
     pub assumes_pkce: bool,
-    /// Who else may be in the audience of an ID token for this client. Nobody, unless the operator trusts them.
+    /// Other audiences that the operator trusts in an ID token for this client. Empty by default.
     pub additional_audiences: Vec<String>,
-    /// The only hosts, besides the issuer's own, at which its endpoints may be: `HOST` or `HOST:PORT`.
+    /// If set, the only hosts other than the issuer's where endpoints may be: `HOST` or `HOST:PORT`.
     pub endpoint_hosts: Option<Vec<String>>,
     pub allow: Allow,
-    /// The certification authorities of the provider, where not the operating system's.
+    /// CA certificates for the provider, instead of the operating system's.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
-    /// `http` issuers on loopback: the development provider's only; no configuration can say so.
+    /// Allows an `http` issuer on loopback. Only for the development provider; no configuration can set it.
     pub development: bool,
 }
 
@@ -69,14 +69,14 @@ pub enum ProviderKind {
     Oidc,
 }
 
-/// How the daemon proves itself at the token endpoint (OpenID Connect Core §9).
+/// How the daemon authenticates at the token endpoint (OpenID Connect Core §9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuthentication {
     ClientSecretBasic,
     ClientSecretPost,
 }
 
-/// The algorithms that an ID token may be signed with (RFC 7518 §3.1, RFC 8037). There is no `none` and no HMAC.
+/// The accepted ID token signing algorithms (RFC 7518 §3.1, RFC 8037). `none` and HMAC are excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SigningAlgorithm {
     RS256,
@@ -91,7 +91,7 @@ pub enum SigningAlgorithm {
 }
 
 impl ProviderSettings {
-    /// Asks for a refresh token with every login (OpenID Connect Core §11).
+    /// Requests a refresh token with every login (OpenID Connect Core §11).
     pub fn ask_for_refresh_tokens(&mut self) {
         if !self.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
             self.scopes.push(OFFLINE_ACCESS.to_owned());
@@ -110,7 +110,7 @@ impl std::fmt::Display for ProviderKind {
 
 #[cfg(test)]
 impl ProviderSettings {
-    /// Of a provider that no test reaches.
+    /// Settings of a provider that no test reaches.
     pub(super) fn unreachable() -> Self {
         Self {
             name: "okta".to_owned(),

@@ -1,4 +1,4 @@
-//! The keys that a provider signs with (RFC 7517), fetched when they are needed and once more when one is missing.
+//! The provider's signing keys (RFC 7517), fetched on demand and refetched once if a key is missing.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,18 +18,18 @@ use crate::outbound::{Authorization, Outbound};
 const MAX_BYTES: usize = 256 * 1024;
 const MAX_KEYS: usize = 32;
 const USABLE: SignedDuration = SignedDuration::from_hours(24);
-/// However many tokens name keys that are not known, the provider is asked again at most this often.
+/// Minimum time between refetches, however many tokens name unknown keys.
 const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
-/// The members of a JWK that no public key has (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2).
+/// The JWK members of private keys (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// One public key, with what it may be used for.
+/// One public key and its permitted use.
 pub(super) struct SigningKey {
     pub(super) id: Option<String>,
     pub(super) key: DecodingKey,
     pub(super) kind: KeyKind,
-    /// The only algorithm that it is for, where it says so (RFC 7517 §4.4).
+    /// The only permitted algorithm, if the key declares one (RFC 7517 §4.4).
     algorithm: Option<String>,
 }
 
@@ -41,8 +41,8 @@ pub(super) enum KeyKind {
     Ed25519,
 }
 
-/// The keys of one provider. One fetch at a time; who comes meanwhile waits for its result, whatever that is: a provider
-/// that stalls must not make a queue of those who ask.
+/// The key cache of one provider. Concurrent callers share one fetch and its result, success or failure, so that a
+/// stalled provider does not build a queue.
 #[derive(Default)]
 pub(super) struct SigningKeys {
     known: Mutex<Known>,
@@ -51,11 +51,11 @@ pub(super) struct SigningKeys {
 #[derive(Default)]
 struct Known {
     keys: Option<(Arc<Vec<SigningKey>>, Timestamp)>,
-    /// For how long they count without being asked for again, as the provider said within bounds.
+    /// How long the keys are fresh, as the provider declared, within bounds.
     fresh_for: SignedDuration,
     fetched_at: Option<Instant>,
     refetched_at: Option<Timestamp>,
-    /// Why the last fetch failed, and when.
+    /// Cause and time of the last failed fetch.
     failure: Option<(String, Instant)>,
 }
 
@@ -87,8 +87,8 @@ impl SigningKeys {
         }
     }
 
-    /// Fresh keys in the place of `unfit`; the known ones when they were fetched a moment ago: since `begun_at`, or after others
-    /// that did not fit.
+    /// Replaces `unfit` keys with fresh ones. Returns the cached keys if they were fetched recently: since
+    /// `begun_at`, or after other keys that did not fit.
     pub(super) async fn refetch(
         &self,
         outbound: &Outbound,
@@ -98,12 +98,13 @@ impl SigningKeys {
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
         let mut known = self.known.lock().await;
         if let Some((keys, _)) = &known.keys {
-            // Those that this very exchange fetched would come again, and who comes next could not ask for honest ones.
+            // Keys fetched during this exchange would come back the same, and the refetch would use up the interval
+            // of later callers.
             let are_newer = !Arc::ptr_eq(keys, unfit) || known.fetched_at.is_some_and(|at| at >= begun_at);
             let was_asked_lately =
                 known.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
             if are_newer || was_asked_lately {
-                // Those at hand do not fit, and newer ones could not be had: that is no fault of the token's.
+                // The cached keys do not fit and newer ones are unavailable, so the token is not to blame.
                 return match &known.failure {
                     Some((reason, _)) if !are_newer => Err(IdentityError::Unavailable(reason.clone())),
                     _ => Ok(keys.clone()),
@@ -131,7 +132,7 @@ impl Known {
         keys
     }
 
-    /// The keys of within a day, for a time when the provider gives none.
+    /// The keys of the last day, for use while the provider does not answer.
     fn usable(&self, now: Timestamp) -> Option<Arc<Vec<SigningKey>>> {
         let (keys, fetched_at) = self.keys.as_ref()?;
         is_within(*fetched_at, now, USABLE).then(|| keys.clone())
@@ -139,7 +140,7 @@ impl Known {
 }
 
 impl SigningKey {
-    /// Whether signatures of `algorithm` may be verified with this key.
+    /// Whether this key may verify signatures of `algorithm`.
     pub(super) fn fits(&self, algorithm: SigningAlgorithm) -> bool {
         let kind_fits = match self.kind {
             KeyKind::RSA { .. } => algorithm.is_rsa(),
@@ -151,7 +152,7 @@ impl SigningKey {
     }
 }
 
-/// Keys, and for how long they are fresh.
+/// Keys, and how long they are fresh.
 type Fetched = (Vec<SigningKey>, SignedDuration);
 
 async fn fetch_in_time(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
@@ -174,7 +175,7 @@ async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityE
     Ok((keys, freshness::of(&answer.headers)))
 }
 
-/// The keys of a set that can verify signatures. RFC 7517 §5: what is not understood is passed over.
+/// Returns the keys of a set that can verify signatures. RFC 7517 §5: ignores what it does not understand.
 pub(super) fn read(document: &Map<String, Value>) -> Result<Vec<SigningKey>, &'static str> {
     let keys = document.get("keys").and_then(Value::as_array).ok_or("no list of keys")?;
     if keys.len() > MAX_KEYS {
@@ -187,15 +188,15 @@ pub(super) fn read(document: &Map<String, Value>) -> Result<Vec<SigningKey>, &'s
 fn read_key(key: &Map<String, Value>) -> Option<SigningKey> {
     let text = |name: &str| key.get(name).and_then(Value::as_str);
     let bytes = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
-    // With the private half of a key anybody can sign (RFC 7518 §6.2.2, §6.3.2): what it signs proves nothing.
+    // Reject a published private key: anyone can sign with it (RFC 7518 §6.2.2, §6.3.2).
     if PRIVATE_MEMBERS.iter().any(|member| key.contains_key(*member)) {
         return None;
     }
-    // RFC 7517 §4: these are texts. Another type is not the same as nothing said.
+    // RFC 7517 §4: these are strings. Another type does not count as absent.
     if ["alg", "kid"].iter().any(|member| key.get(*member).is_some_and(|value| !value.is_string())) {
         return None;
     }
-    // RFC 7517 §4.2, §4.3: a key for encryption verifies nothing.
+    // RFC 7517 §4.2, §4.3: an encryption key does not verify signatures.
     if key.contains_key("use") && text("use") != Some("sig") {
         return None;
     }
@@ -238,7 +239,7 @@ fn read_key(key: &Map<String, Value>) -> Option<SigningKey> {
     })
 }
 
-/// The size of a big-endian number; leading zeros do not make a key longer.
+/// Bit length of a big-endian number, without leading zeros.
 fn bit_length(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let first = number.get(zeros).copied().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! A provider's keys over time: a real provider on loopback, a clock moved by hand, and what the provider was asked.
+//! Tests of a provider's keys over time: a real provider on loopback, a manual clock, and the requests that the
+//! provider saw.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ struct Fixture {
     clock: ManualClock,
 }
 
-/// A login that is ready for its exchange.
+/// A login that is ready for the code exchange.
 struct Ready {
     code: SecretString,
     verifier: BoundVerifier,
@@ -55,7 +56,7 @@ impl Fixture {
         Self { openid, provider: Arc::new(provider.expect("a provider")), clock }
     }
 
-    /// From now on its ID tokens are of the time by the clock here.
+    /// Makes the provider issue ID tokens by the local clock from now on.
     fn behave(&self) {
         self.misbehave(Misbehaviour::default());
     }

@@ -1,15 +1,15 @@
-//! Why a provider's answers cannot be used, with what its operator, or ours, can do about it.
+//! Why a provider's answers are unusable, with advice for its operator or ours.
 
 use infra_shared::http::Untrusted;
 
 use super::{ClientAuthentication, IdentityError};
 
-/// Another try brings the same until somebody corrects something.
+/// A permanent failure: a retry fails until an operator corrects something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}; try: {advice}")]
 pub struct Unusable {
     pub(super) reason: String,
-    /// For whoever reads the log or `infrad check --live`.
+    /// For readers of the log or of `infrad check --live`.
     pub(super) advice: &'static str,
 }
 
@@ -39,7 +39,7 @@ impl Unusable {
         Self { reason: reason.into(), advice }
     }
 
-    /// The same, said of a part.
+    /// Adds the name of the part that is unusable.
     pub(super) fn within(self, part: &str) -> Self {
         Self { reason: format!("{part}: {}", self.reason), ..self }
     }
@@ -55,7 +55,7 @@ impl IdentityError {
         }
     }
 
-    /// The same as `Display`, without the advice.
+    /// `Display` without the advice.
     pub(super) fn cause(&self) -> String {
         match self {
             Self::Unusable(unusable) => format!("provider unusable: {}", unusable.reason),
@@ -64,7 +64,7 @@ impl IdentityError {
     }
 }
 
-/// What helps if the provider's certificate is not accepted.
+/// Advice for a rejected certificate of the provider.
 pub(super) fn advice_on_trust(cause: &Untrusted) -> &'static str {
     match cause {
         Untrusted::Expired | Untrusted::NotYetValid => {
@@ -83,13 +83,13 @@ pub(super) fn advice_on_trust(cause: &Untrusted) -> &'static str {
     }
 }
 
-/// What helps if the provider does not list the configured way to authenticate, but `offered`.
+/// Advice if the provider does not list the configured authentication method, but `offered`.
 pub(super) fn advice_on_authentication(configured: ClientAuthentication, offered: &[&str]) -> &'static str {
     match configured {
         ClientAuthentication::ClientSecretBasic if offered.contains(&"client_secret_post") => {
             "set `clientAuthentication: client_secret_post`"
         }
-        // Discovery §3: where it says nothing, it takes client_secret_basic.
+        // Discovery §3: the default is client_secret_basic.
         ClientAuthentication::ClientSecretPost
             if offered.is_empty() || offered.contains(&"client_secret_basic") =>
         {

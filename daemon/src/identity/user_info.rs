@@ -1,4 +1,4 @@
-//! The claims that a provider gives at its userinfo endpoint (OpenID Connect Core §5.3).
+//! Fetches claims from the userinfo endpoint (OpenID Connect Core §5.3).
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -8,10 +8,10 @@ use super::unusable::{self, Unusable};
 use super::{IdentityError, json, refused, unavailable};
 use crate::outbound::{Answer, Authorization, Outbound};
 
-/// 256 groups of 256 bytes, each byte pair written as `\u0000`, and the rest.
+/// Fits 256 groups of 256 bytes, each byte pair written as `\u0000`, and the other claims.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The claims about the subject whom the ID token names; `None` where the provider has no such endpoint.
+/// Fetches the claims of the ID token's subject; `None` if the provider has no userinfo endpoint.
 pub(super) async fn fetch(
     outbound: &Outbound,
     metadata: &Metadata,
@@ -29,7 +29,7 @@ pub(super) fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>,
         status @ (408 | 429 | 500..) => {
             return Err(IdentityError::Unavailable(format!("userinfo: status {status}")));
         }
-        // The access token was issued a moment ago: the same request would get the same answer.
+        // The access token was issued moments ago, so a retry would get the same answer.
         status => {
             return Err(Unusable::new(format!("userinfo: status {status}"), unusable::ALLOW_USER_INFO).into());
         }
@@ -45,7 +45,7 @@ pub(super) fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>,
         .into());
     }
     let claims = json::object(&answer.body).ok_or_else(|| unavailable("userinfo: malformed"))?;
-    // §5.3.2: the subject must be exactly that of the ID token, or nothing of it may be used.
+    // §5.3.2: the subject must equal the ID token's, otherwise all claims are ignored.
     if claims.get("sub").and_then(Value::as_str) != Some(subject) {
         return Err(refused("userinfo: subject differs"));
     }

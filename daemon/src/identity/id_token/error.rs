@@ -2,7 +2,7 @@
 
 use super::MAX_BYTES;
 
-/// The rule that a token breaks. `Display` is its name in logs and vectors.
+/// The rule that a token breaks. `Display` is its name in logs and test vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::identity) enum IDTokenError {
     #[error("too_large: {bytes} bytes, at most {MAX_BYTES}")]
@@ -54,7 +54,7 @@ pub(in crate::identity) enum IDTokenError {
 }
 
 impl IDTokenError {
-    /// Whether other keys of the provider could make the token good.
+    /// Whether the token could be valid under other keys of the provider.
     pub(in crate::identity) fn is_of_keys(self) -> bool {
         matches!(
             self,
@@ -66,13 +66,13 @@ impl IDTokenError {
         )
     }
 
-    /// Whether other clocks could make the token good.
+    /// Whether the token could be valid under another clock.
     pub(in crate::identity) fn is_of_clocks(self) -> bool {
         matches!(self, Self::Expired | Self::IssuedInTheFuture | Self::IssuedTooLongAgo | Self::NotYetValid)
     }
 
-    /// Whether the token is of another issuer, for another client or about another sign-in. Only a signature makes it the
-    /// provider's word that it is: [`super::check_is_signed`].
+    /// Whether the token is for another issuer, client or sign-in. Only a signature proves that the provider issued
+    /// it: [`super::check_is_signed`].
     pub(in crate::identity) fn is_of_another(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,5 @@
-//! Runs every vector of `tests/vectors/id_token`: a good token, changed as the file says, signed with a key of the test.
+//! Runs every vector of `tests/vectors/id_token`: a valid token, changed as the file says, signed with a key of the
+//! test.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -91,9 +92,9 @@ fn token(vector: &Value, key_pair_used: &EcdsaKeyPair, other: &EcdsaKeyPair) -> 
         Some("truncated") => signature.truncate(30),
         Some("flipped") => signature[40] ^= 1,
         Some("of_other_claims") => signature = sign("other").as_ref().to_vec(),
-        // r and s are below the order of the group (SEC 1 §4.1.4): this is the order itself, twice.
+        // r and s must be below the group order (SEC 1 §4.1.4). This signature is the order itself, twice.
         Some("order") => signature = [P256_ORDER, P256_ORDER].concat(),
-        // RFC 7518 §3.4: the two numbers side by side, never ASN.1.
+        // RFC 7518 §3.4: the two numbers concatenated, never ASN.1.
         Some("der") => signature = der(&signature),
         Some(text) => return format!("{signed}.{text}{}", vector["suffix"].as_str().unwrap_or_default()),
     }
@@ -107,7 +108,7 @@ const P256_ORDER: [u8; 32] = [
     0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 
-/// The ASN.1 form of a signature of P-256.
+/// The ASN.1 form of a P-256 signature.
 fn der(fixed: &[u8]) -> Vec<u8> {
     let integer = |number: &[u8]| {
         let mut content = number.to_vec();
@@ -124,7 +125,7 @@ fn at_hash() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16])
 }
 
-/// `good` with the members of `changes`; null takes one away.
+/// Applies `changes` to `good`; null removes a member.
 fn changed(mut good: Value, changes: &Value) -> Value {
     let members = good.as_object_mut().expect("an object");
     for (name, value) in changes.as_object().expect("an object") {
@@ -147,7 +148,7 @@ fn jwk(key_pair: &EcdsaKeyPair, id: &str) -> Value {
     json!({"kty": "EC", "crv": "P-256", "kid": id, "x": encode(&point[1..33]), "y": encode(&point[33..])})
 }
 
-/// The provider's keys: ours, and an RSA key that is too short, unless the vector names another set.
+/// The provider's keys: ours and an RSA key that is too short, unless the vector names another set.
 fn key_set(name: Option<&str>, ours: &EcdsaKeyPair, other: &EcdsaKeyPair) -> Value {
     let weak =
         json!({"kty": "RSA", "kid": "weak", "n": BASE64_URL_SAFE_NO_PAD.encode([0xc1; 128]), "e": "AQAB"});
@@ -183,7 +184,7 @@ fn a_token_of_384_kib_is_read_and_a_larger_one_is_not() {
         now: Timestamp::from_second(1_000_000).expect("a time"),
         access_token: &access_token,
     };
-    // Base64url has lengths that it skips: what the claims cannot make up, the header does.
+    // Base64url skips some lengths, so the header makes up the difference.
     let sized = |size: usize| {
         (0..4).find_map(|unit| {
             let padded = |length: usize| {
@@ -203,7 +204,7 @@ fn a_token_of_384_kib_is_read_and_a_larger_one_is_not() {
 
 #[test]
 fn as_many_groups_as_are_promised_fit_into_a_token() {
-    // 256 names of 256 bytes, in the longest form that JSON has for them.
+    // 256 names of 256 bytes, in their longest JSON form.
     let name = format!("\"{}\",", "\\u00eb".repeat(128));
     let claims = format!("{{\"groups\":[{}\"\"]}}", name.repeat(256));
     let length = BASE64_URL_SAFE_NO_PAD.encode(claims).len();
@@ -242,11 +243,11 @@ fn other_keys_of_the_provider_are_asked_for_where_they_could_help_and_not_otherw
 }
 
 mod wycheproof {
-    //! Project Wycheproof's vectors: signatures and keys at which libraries have failed.
+    //! Project Wycheproof's vectors: signatures and keys that broke libraries.
 
     use super::*;
 
-    /// Every algorithm that a configuration may name.
+    /// Every algorithm that a configuration may contain.
     const ALL: &[SigningAlgorithm] = &[
         SigningAlgorithm::RS256,
         SigningAlgorithm::RS384,
@@ -259,11 +260,11 @@ mod wycheproof {
         SigningAlgorithm::EdDSA,
     ];
 
-    /// Of a key whose primes are weak in a way that its public half shows by statistics alone (CVE-2017-15361). A provider that
-    /// signs with one is not told from others.
+    /// An RSA key with weak primes, detectable from its public half only by statistics (CVE-2017-15361). The daemon
+    /// does not detect such keys.
     const NOT_LOOKED_FOR: &str = "jws_rsa_roca_key";
 
-    /// RFC 7520 §4.2 as the vectors tell it: signed with PS384, by a key that is for PS256 alone (RFC 7517 §4.4).
+    /// RFC 7520 §4.2 in the vectors: signed with PS384 by a key for PS256 only (RFC 7517 §4.4).
     const FOR_ANOTHER_ALGORITHM: &str = "Figure20";
 
     fn vectors(name: &str) -> Vec<Value> {
@@ -274,11 +275,11 @@ mod wycheproof {
 
     fn keys(group: &Value) -> Vec<SigningKey> {
         let set = json!({ "keys": group["keys"] });
-        // A set without a key that can be used is refused as a whole.
+        // A set without a usable key is rejected as a whole.
         signing_keys::read(set.as_object().expect("an object")).unwrap_or_default()
     }
 
-    /// What a login does, but for claims: those of the vectors are no JSON.
+    /// Performs the steps of a login, without the claims: the vectors' payloads are not JSON.
     fn judge(token: &str, keys: &[SigningKey]) -> Result<SigningAlgorithm, IDTokenError> {
         let parts = Parts::split(token)?;
         let header = object(parts.header)?;
@@ -297,7 +298,7 @@ mod wycheproof {
                     panic!("another form: {test}")
                 };
                 let judged = judge(token.as_str().expect("a token"), &keys);
-                // Secrets that are shared sign no ID token here, and P-521 is not offered.
+                // ID tokens signed with a shared secret are rejected, and P-521 is not supported.
                 let is_offered = !keys.is_empty() && comment != FOR_ANOTHER_ALGORITHM;
                 let expected = result == "valid" && is_offered || name == NOT_LOOKED_FOR;
                 assert_eq!(judged.is_ok(), expected, "{name} {id} {comment}: {judged:?}");
