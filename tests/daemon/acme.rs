@@ -163,7 +163,7 @@ fn external_account_is_bound_only_with_its_own_key() {
     public.daemon.start_again();
     let reported = wait::until(LIMIT, || public.status()["lastError"].as_str().map(str::to_owned));
     let reported =
-        reported.unwrap_or_else(|| panic!("the wrong key is not told of\n{}", public.daemon.log()));
+        reported.unwrap_or_else(|| panic!("the wrong key is not reported\n{}", public.daemon.log()));
     assert!(reported.contains("external account"), "{reported}");
     assert_eq!(public.pebble.requests(Endpoint::NewOrder), 0);
 

@@ -78,7 +78,7 @@ impl Fixture {
             (status["failures"].as_u64() > Some(before))
                 .then(|| status["lastError"].as_str().map(str::to_owned))
         });
-        reported.flatten().unwrap_or_else(|| panic!("no error is told\n{}", self.daemon.log()))
+        reported.flatten().unwrap_or_else(|| panic!("no error is reported\n{}", self.daemon.log()))
     }
 
     /// Waits until the status reports a pause before the next order.
@@ -88,7 +88,7 @@ impl Fixture {
             status["waitingFor"].as_str().is_some_and(|text| text.contains("is made at")).then_some(())
         };
         let reported = wait::until(LIMIT, is_reported);
-        assert!(reported.is_some(), "no pause is told of\n{}", self.daemon.log());
+        assert!(reported.is_some(), "no pause is reported\n{}", self.daemon.log());
     }
 
     /// Asserts that the daemon serves the name with its own CA and answers requests.
@@ -107,7 +107,7 @@ impl Fixture {
 #[track_caller]
 fn assert_contains_all(text: &str, words: &[&str]) {
     for word in words {
-        assert!(text.contains(word), "{word:?} is not told: {text}");
+        assert!(text.contains(word), "{word:?} is missing: {text}");
     }
 }
 
@@ -196,8 +196,8 @@ fn acme_directory_with_other_origin_is_not_followed() {
         fixture.authority.misbehave(Endpoint::Directory, Answer::json(200, &directory(&origin)));
         assert_contains_all(&fixture.next_error(), &["another address", &origin]);
     }
-    assert!(elsewhere.bodies().is_empty(), "it was asked");
-    assert!(in_the_clear.accept().is_err(), "it was dialled in the clear");
+    assert!(elsewhere.bodies().is_empty(), "it received a request");
+    assert!(in_the_clear.accept().is_err(), "the daemon connected over plain HTTP");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn issuance_and_renewal_wait_for_unavailable_acme_server() {
         let is_reported =
             || public.status()["lastError"].as_str().is_some_and(|text| text.contains(words)).then_some(());
         let reported = wait::until(LIMIT, is_reported);
-        assert!(reported.is_some(), "{words:?} is not told\n{}", public.daemon.log());
+        assert!(reported.is_some(), "{words:?} is not reported\n{}", public.daemon.log());
     };
     failure(&public, "cannot be reached");
     let own = public.shown_for(NAME);

@@ -34,7 +34,7 @@ fn audit_log_has_every_event_and_no_secret() {
     let response = started.sign_in(&provider);
     let finished = started.finish(&response);
     let token = finished.json()["token"].as_str().expect("a token").to_owned();
-    assert_eq!(started.finish(&response).status, 410, "a ticket is good once");
+    assert_eq!(started.finish(&response).status, 410, "a ticket is accepted once");
     for _ in 0..3 {
         assert_eq!(daemon.api().get_as("/v1/session", "infra_unknown").status, 401);
     }
@@ -139,7 +139,7 @@ fn audit_chain_spans_restarts_and_detects_changed_line() {
     let head = report["head"].as_str().expect("a head");
     let text = daemon.infrad(["audit", "verify", "--head", head]).wait().expect(0).stdout;
     assert!(text.contains("unchanged from ") && text.contains("line 1 up to line number 6"), "{text}");
-    // A chain of somebody else's in front of it: a copy of the first line will do.
+    // Another chain before it: a copy of the first line is enough.
     let first = log.lines().next().expect("a line");
     std::fs::write(&path, format!("{first}\n{log}")).expect("written");
     for command in [&["audit", "verify", "--head", head][..], &["audit", "verify"]] {
@@ -196,7 +196,7 @@ fn daemon_refuses_to_start_without_its_audit_log() {
     let words =
         ["cannot open the audit log /nowhere/audit.jsonl", "try: correct `audit.file`", "`install -d "];
     daemon.infrad(["serve"]).wait().expect(1).telling(&words);
-    // A start and a check refuse the same, in the same words.
+    // `serve` and `check` give the same error.
     let path = daemon.directory().join("open.jsonl");
     std::fs::write(&path, "").expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).expect("changed");

@@ -51,7 +51,7 @@ impl ConfigFolder {
         );
         let path = self.directory.path().join("infrad.yaml");
         std::fs::write(&path, yaml).expect("a file");
-        Config::read(&path).expect("a good configuration")
+        Config::read(&path).expect("a valid configuration")
     }
 
     fn read(&self, backend: &str, reference: &str) -> Result<String, ReadError> {
@@ -371,7 +371,7 @@ fn kubernetes_token_is_read_again_after_rotation() {
 
 #[test]
 fn secret_is_read_from_real_api_server_if_configured() {
-    #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where an API server is")]
+    #[expect(clippy::disallowed_methods, reason = "the environment names the API server")]
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let names = ["INFRA_TEST_KUBERNETES_URL", "INFRA_TEST_KUBERNETES_TOKEN", "INFRA_TEST_KUBERNETES_CA"];
     let [Some(server), Some(token), Some(authority)] = names.map(variable) else {

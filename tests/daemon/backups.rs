@@ -131,7 +131,7 @@ fn backup_and_recovery_key_restore_store_on_empty_host() {
         .expect(0)
         .telling(&["ended 1 session in it"]);
     host.start_again();
-    assert_eq!(host.pin(), pin, "users would be asked anew");
+    assert_eq!(host.pin(), pin, "users would have to trust the daemon again");
     let answered = host.api().get_as("/v1/session", &token);
     assert_eq!((answered.status, answered.json()["code"].as_str()), (401, Some("session_revoked")));
     login::over_http(&host, &provider);

@@ -48,17 +48,17 @@ fn secrets_stay_out_of_logs_answers_files_and_processes() {
         vec![api.get("/v1/server"), api.get_as("/v1/session", &token), api.get_as("/v1/session", "x")];
     answers.push(api.get_as("/v1/session", &format!("{}x", &token[..token.len() - 1])));
     answers.push(api.get_as(&format!("/v1/session?token={token}"), "x"));
-    assert_eq!(canaries.find(format!("{answers:?}").as_bytes()), Vec::<String>::new(), "answers tell");
-    assert_eq!(canaries.find(ran.to_string().as_bytes()), Vec::<String>::new(), "the terminal tells");
+    assert_eq!(canaries.find(format!("{answers:?}").as_bytes()), Vec::<String>::new(), "secrets in answers");
+    assert_eq!(canaries.find(ran.to_string().as_bytes()), Vec::<String>::new(), "secrets in the terminal");
     assert_eq!(canaries.find_in_processes(), Vec::<String>::new());
 
     let status = alice.infra(["status", "-vv"]).run().expect(0);
-    assert_eq!(canaries.find(status.to_string().as_bytes()), Vec::<String>::new(), "status tells");
+    assert_eq!(canaries.find(status.to_string().as_bytes()), Vec::<String>::new(), "secrets in status");
     daemon.kill();
     let log = daemon.complete_log();
-    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log was not at its loudest\n{log}");
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log is not at trace or debug level\n{log}");
     canaries.add("e-mail", "alice@example.test");
-    assert_eq!(canaries.find(log.as_bytes()), Vec::<String>::new(), "the log tells\n{log}");
+    assert_eq!(canaries.find(log.as_bytes()), Vec::<String>::new(), "secrets in the log\n{log}");
     let (root_key, client_secret) = (daemon.root_key(), daemon.directory().join("okta.secret"));
     let allowed_files = [root_key.as_path(), client_secret.as_path()];
     assert_eq!(canaries.find_in_files(daemon.directory(), &allowed_files), Vec::<String>::new());

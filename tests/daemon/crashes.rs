@@ -1,6 +1,6 @@
 //! Acknowledged sign-ins and sign-outs survive a kill under load.
 
-#![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
+#![expect(clippy::print_stdout, reason = "prints figures for manual runs")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ fn survive_kills(times: usize) -> Duration {
             scope.spawn(|| oracle.storm(CLIENTS, &stop));
             // Waits for load before the kill, even on a busy machine.
             let is_under_load = || (oracle.acknowledged() >= first + MIN_SIGN_INS).then_some(());
-            assert!(wait::until(BOUND, is_under_load).is_some(), "nobody signs in");
+            assert!(wait::until(BOUND, is_under_load).is_some(), "no client signs in");
             // A random moment.
             let moment = u64::from_le_bytes(random::bytes()) % MAX_LOAD_MILLIS;
             std::thread::sleep(Duration::from_millis(moment));

@@ -1,7 +1,7 @@
 //! Acknowledged sign-ins and sign-outs survive a failure of the disk, the provider or the secret backend at any step.
 //! The daemon reports what failed and keeps running.
 
-#![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
+#![expect(clippy::print_stdout, reason = "prints figures for manual runs")]
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ fn fail_at(every: usize, last: usize) {
                 let serves = daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}")));
                 if serves {
                     refused += usize::from(sign_in_and_out(&oracle, &oracle.client()) < 5);
-                    assert!(daemon.is_running(), "{injected}: it is gone\n{}", daemon.log());
+                    assert!(daemon.is_running(), "{injected}: the daemon is gone\n{}", daemon.log());
                     daemon.kill();
                 } else {
                     not_started += 1;
@@ -223,16 +223,16 @@ fn fail_while_revalidating(every: usize, last: usize) {
                 );
                 assert!(
                     compared.lost.iter().all(|spent| spent.starts_with("In")),
-                    "{injected}: one came back"
+                    "{injected}: a session came back"
                 );
                 spent += compared.lost.len();
             }
         }
     }
     println!(
-        "asked {revalidated} times while it failed; {spent} sessions ended because nothing could be stored for good"
+        "{revalidated} revalidations during failures; {spent} sessions ended because nothing could be stored permanently"
     );
-    assert!(revalidated > 0, "nobody was asked");
+    assert!(revalidated > 0, "no session was revalidated");
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn write_private(path: &std::path::Path) {
 fn start_on_a_full_disk_names_the_place_and_what_to_do() {
     let (provider, user) = (Provider::start(), User::new());
     let mut told = Vec::new();
-    // Full at the header, at the database, and somewhere in it.
+    // The disk is full at the header, at the database, and inside it.
     for kilobytes in [4, 8, 48] {
         let Some(disk) = Disk::of(&user, kilobytes) else { return };
         let data_dir = user.home().join("data");

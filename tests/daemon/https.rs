@@ -110,7 +110,7 @@ fn changed_files_are_reloaded_and_broken_ones_reported() {
     let is_reported = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
     let message = wait::until(BOUND, is_reported).unwrap_or_else(|| panic!("{}", daemon.log()));
     assert!(message.contains("the private key does not belong to the certificate"), "{message}");
-    assert_eq!(shown(&daemon, &authority).as_deref(), Some(third.chain[0].as_ref()), "it goes on serving");
+    assert_eq!(shown(&daemon, &authority).as_deref(), Some(third.chain[0].as_ref()), "it keeps serving");
     let metrics = plain_request(&address, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(metrics.contains("infrad_certificate_failing{source=\"files\"} 1"), "{metrics}");
     assert!(metrics.contains("infrad_certificate_failing{source=\"own_authority\"} 0"), "{metrics}");
@@ -286,7 +286,7 @@ fn every_configuration_on_https_page_is_accepted() {
 
 /// Sends `request` over plain HTTP and returns the answer.
 fn plain_request(address: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    let mut stream = TcpStream::connect(address).expect("a listener");
     stream.set_read_timeout(Some(BOUND)).expect("a limit");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();

@@ -210,7 +210,7 @@ fn rotation_keeps_sessions_and_pending_logins() {
     daemon.stop();
     daemon.infrad(["key", "rotate"]).wait().expect(0).telling(&["data key 3"]);
     daemon.start_again();
-    assert_eq!(daemon.pin(), pin, "users would be asked anew");
+    assert_eq!(daemon.pin(), pin, "users would have to trust the daemon again");
     assert_live(&daemon, &token);
     assert_eq!(pending.finish(&pending.sign_in(&provider)).status, 201, "{}", daemon.log());
 }

@@ -114,7 +114,7 @@ impl Host {
                     inspect(self);
                     has_ended
                 });
-                assert!(ends, "{arguments:?} never came to its end");
+                assert!(ends, "{arguments:?} never finished");
             }
         }
         kills

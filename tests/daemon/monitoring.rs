@@ -147,8 +147,8 @@ fn full_disk_makes_daemon_not_ready_until_space_is_freed() {
     assert!(wait::until(BOUND, is_full).is_some(), "{}", monitored.daemon.log());
     let (status, cause) = monitored.get("/readyz");
     assert_eq!((status, cause.contains("nothing can be written")), (503, true), "{cause}");
-    assert_eq!(api.get("/readyz").status, 503, "the same to those who come over HTTPS");
-    assert_eq!(monitored.get("/healthz").0, 204, "to start it anew would not help");
+    assert_eq!(api.get("/readyz").status, 503, "the same over HTTPS");
+    assert_eq!(monitored.get("/healthz").0, 204, "a restart would not help");
     assert_eq!(monitored.metric("infrad_ready"), Some(0.0));
     // A request that writes nothing or little does not show that there is room for a login.
     for _ in 0..5 {
@@ -159,15 +159,15 @@ fn full_disk_makes_daemon_not_ready_until_space_is_freed() {
         assert_eq!(monitored.metric("infrad_ready"), Some(0.0));
     }
     assert!(monitored.metric("infrad_store_write_failures_total").is_some_and(|count| count >= 1.0));
-    assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "who is signed in stays so");
+    assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "sessions stay valid");
 
     let failures = || monitored.metric("infrad_store_write_failures_total").unwrap_or_default();
     let before = failures();
     let is_used = || {
-        assert_eq!(api.get_as("/v1/session", &token).status, 200, "a use that cannot be written down");
+        assert_eq!(api.get_as("/v1/session", &token).status, 200, "a use that cannot be recorded");
         (failures() > before).then_some(())
     };
-    assert!(wait::until(BOUND, is_used).is_some(), "a use is never written down");
+    assert!(wait::until(BOUND, is_used).is_some(), "a use is never recorded");
 
     view.empty_disk(&disk);
     let is_ready = || (monitored.get("/readyz").0 == 204).then_some(());
@@ -185,8 +185,9 @@ fn service_manager_is_notified_of_every_step() {
     notifications.set_read_timeout(Some(BOUND)).expect("a timeout");
     let next = |expected: &str| loop {
         let mut buffer = [0; 4096];
-        let length =
-            notifications.recv(&mut buffer).unwrap_or_else(|error| panic!("never told {expected}: {error}"));
+        let length = notifications
+            .recv(&mut buffer)
+            .unwrap_or_else(|error| panic!("{expected} was never sent: {error}"));
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         if text.lines().any(|line| line == expected) {
             return text;
@@ -354,7 +355,7 @@ fn dashboard_and_rules_use_existing_metrics() {
         let used = names(&text);
         assert!(used.len() > 5, "{file} asks for nothing");
         let unknown: Vec<_> = used.difference(&known).collect();
-        assert!(unknown.is_empty(), "{file} asks for {unknown:?}, which nobody measures");
+        assert!(unknown.is_empty(), "{file} asks for {unknown:?}, which is not a metric");
     }
     let dashboard = std::fs::read_to_string(documents.join("monitoring/dashboard.json")).expect("a document");
     serde_json::from_str::<serde_json::Value>(&dashboard).expect("JSON");

@@ -212,7 +212,7 @@ fn documented_keys() -> BTreeMap<String, String> {
             continue;
         }
         for key in row.first().into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
-            assert!(keys.insert(key.to_owned(), heading.clone()).is_none(), "`{key}` stands there twice");
+            assert!(keys.insert(key.to_owned(), heading.clone()).is_none(), "`{key}` is listed twice");
         }
     }
     keys

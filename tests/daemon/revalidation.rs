@@ -38,13 +38,17 @@ fn deactivated_user_is_signed_out_within_interval() {
         let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
         (status["secretReads"]["refresh"].as_u64() >= Some(1)).then_some(())
     };
-    assert!(wait::until(BOUND, is_revalidated).is_some(), "it is never asked\n{}", daemon.log());
+    assert!(
+        wait::until(BOUND, is_revalidated).is_some(),
+        "the session is never revalidated\n{}",
+        daemon.log()
+    );
     assert_eq!(api.get_as("/v1/session?use=false", &token).status, 200, "{}", daemon.log());
 
     provider.deactivate("alice");
     let start = Instant::now();
     let is_refused = || (api.get_as("/v1/session?use=false", &token).status == 401).then_some(());
-    assert!(wait::until(BOUND, is_refused).is_some(), "the session goes on\n{}", daemon.log());
+    assert!(wait::until(BOUND, is_refused).is_some(), "the session stays valid\n{}", daemon.log());
     assert!(start.elapsed() <= INTERVAL, "it took {:?}", start.elapsed());
     alice.infra(["status"]).run().expect(3);
 }
@@ -69,7 +73,11 @@ fn token_revocation_resumes_after_kill() {
     let mut daemon = daemon(&provider);
     let token = login::over_http(&daemon, &provider);
     provider.misbehave(Misbehaviour::default().out_of_order(Endpoint::Revocation, 503));
-    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204, "nobody waits for the provider");
+    assert_eq!(
+        daemon.api().delete_as("/v1/session", &token).status,
+        204,
+        "a logout does not wait for the provider"
+    );
     let is_tried = || (provider.calls(Endpoint::Revocation) >= 1).then_some(());
     assert!(wait::until(BOUND, is_tried).is_some(), "{}", daemon.log());
     daemon.kill();

@@ -124,7 +124,7 @@ fn unauthorized_request_is_refused_on_kept_connection(kind: Kind) {
             format!("Cookie: token={token}\r\nX-Infra-User: sub-alice\r\nX-Token: {token}\r\n"),
             401,
         ),
-        ("somebody whom the rules do not admit", bearer(&not_allowed), 403),
+        ("a user whom the rules do not admit", bearer(&not_allowed), 403),
     ] {
         assert_eq!(
             status(&mut connection, "/refused", &headers),
@@ -162,7 +162,7 @@ fn unauthorized_request_is_refused_on_kept_connection(kind: Kind) {
     let refused = wait::until(Duration::from_secs(1), || {
         (status(&mut connection, "/ended", &bearer(&token)) == Some(401)).then_some(())
     });
-    assert!(refused.is_some(), "an ended session is let through\n{}", proxy.output());
+    assert!(refused.is_some(), "a revoked session is admitted\n{}", proxy.output());
     assert_eq!(status(&mut proxy.connect(), "/refused", &bearer(&session)), Some(401));
 
     let reached = fixture.service.received();
@@ -170,7 +170,7 @@ fn unauthorized_request_is_refused_on_kept_connection(kind: Kind) {
         assert_eq!(fixture.service.received_at(path).len(), 1, "{path}");
     }
     let others = reached.iter().filter(|request| !request.contains("/ended"));
-    assert_eq!(others.count(), 3, "somebody came through who may not: {reached:?}");
+    assert_eq!(others.count(), 3, "an unauthorized request passed: {reached:?}");
 }
 
 fn forged_identity_headers_never_reach_service(kind: Kind) {
@@ -230,7 +230,7 @@ fn no_request_passes_if_daemon_is_down_or_impersonated(kind: Kind) {
     let back = wait::until(Duration::from_secs(15), || {
         (status(&mut proxy.connect(), "/back", &bearer(&token)) == Some(200)).then_some(())
     });
-    assert!(back.is_some(), "the daemon is back, and nobody is let through\n{}", proxy.output());
+    assert!(back.is_some(), "the daemon is back, but requests are refused\n{}", proxy.output());
 
     // Only an exact success admits a request. The token names the status that the impersonator returns.
     let impersonator = Impersonator::with_names(&[DAEMON, "127.0.0.1"]);

@@ -1,7 +1,7 @@
 //! The root key service fails at each request of an operation. The command reports the failure, leaves nothing half
 //! done, and works once the service recovers.
 
-#![expect(clippy::print_stdout, reason = "figures, for whoever runs it by hand")]
+#![expect(clippy::print_stdout, reason = "prints figures for manual runs")]
 
 use std::any::Any;
 use std::fs;
@@ -259,7 +259,7 @@ impl Host {
                 !is_reached
             })
         });
-        let requests = beyond.expect("an operation comes to its end") - 1;
+        let requests = beyond.expect("an operation finishes") - 1;
         assert!(requests > 0, "{what}: no root key was asked for");
         requests
     }
@@ -274,7 +274,7 @@ impl Host {
         let is_reached = self.faults.is_reached() || ran.code != Some(0);
         self.assert_silent(&format!("{ran}"));
         if ran.code == Some(0) {
-            assert!(!is_reached || is_retried(failure), "{context}: nobody noticed\n{ran}");
+            assert!(!is_reached || is_retried(failure), "{context}: the failure went unnoticed\n{ran}");
         } else {
             assert_reported(&context, failure, &ran);
             assert_eq!(self.header(), header, "{context}: the header is another one");
@@ -327,14 +327,14 @@ impl Host {
             Start::Serves => {
                 assert!(
                     !is_reached || is_retried(failure),
-                    "{context}: nobody noticed\n{}",
+                    "{context}: the failure went unnoticed\n{}",
                     running.output()
                 );
             }
             Start::Waits => {
                 assert!(
                     is_outage(failure),
-                    "{context}: it waits for what does not come\n{}",
+                    "{context}: it waits although a retry cannot help\n{}",
                     running.output()
                 );
                 assert_eq!(self.header(), header, "{context}: the header is another one");
@@ -557,7 +557,7 @@ fn users_do_not_wait_for_stalled_root_key() {
         login::over_http(&host.daemon, &host.provider);
         served += 1;
     }
-    assert!(rotating.is_running(), "so many were served meanwhile: {served}\n{}", rotating.output());
+    assert!(rotating.is_running(), "the rotation ended after {served} served logins\n{}", rotating.output());
     let ran = rotating.wait();
     assert_reported("a rotation that stalls", Failure::Stalled, &ran);
     assert!(ran.stderr.contains("within 10 s"), "{ran}");

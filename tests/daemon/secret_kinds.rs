@@ -40,7 +40,7 @@ fn sign_in(
     assert_eq!(
         canaries.find(daemon.complete_log().as_bytes()),
         Vec::<String>::new(),
-        "the log tells\n{}",
+        "the secret is in the log\n{}",
         daemon.log()
     );
     let mut allowed_files: Vec<_> = allowed_files.iter().map(PathBuf::as_path).collect();

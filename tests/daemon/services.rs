@@ -178,10 +178,10 @@ fn inactive_tokens_are_answered_alike() {
         ("no token", "hello"),
         ("a wrong secret", &wrong_secret),
         ("another's", &foreign),
-        ("of an ended session", &of_revoked),
+        ("of a revoked session", &of_revoked),
         ("a session token", &session),
-        ("an ended session token", &revoked),
-        ("the row of nobody", "infra_aud_0000000000.aaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("a revoked session token", &revoked),
+        ("the dummy row", "infra_aud_0000000000.aaaaaaaaaaaaaaaaaaaaaaaa"),
     ] {
         let answered = introspect(&api, "wiki", shown);
         assert_eq!((answered.status, answered.body.as_str()), (200, INACTIVE), "{what}");
@@ -190,8 +190,8 @@ fn inactive_tokens_are_answered_alike() {
         let challenge = answered.header("www-authenticate").expect("a challenge");
         assert_eq!(challenge, r#"Bearer realm="infra", error="invalid_token""#, "{what}");
     }
-    assert_eq!(introspect(&api, "wiki", &mine).json()["active"], true, "the honest one goes on");
-    assert_eq!(daemon.complete_log().matches(&mine[20..]).count(), 0, "a token stands in the log");
+    assert_eq!(introspect(&api, "wiki", &mine).json()["active"], true, "the valid token stays valid");
+    assert_eq!(daemon.complete_log().matches(&mine[20..]).count(), 0, "a token is in the log");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn introspection_requires_service_credential() {
     let with_hint =
         as_wiki("POST", "/v1/introspect").form(&[("token_type_hint", "access_token"), ("token", &mine)]);
     assert_eq!(Answered::of(with_hint).json()["active"], true);
-    assert!(!daemon.complete_log().contains(CREDENTIAL), "a credential stands in the log");
+    assert!(!daemon.complete_log().contains(CREDENTIAL), "a credential is in the log");
 }
 
 #[test]
@@ -263,14 +263,14 @@ fn service_credential_is_replaced_without_restart() {
         assert!(started.elapsed() < Duration::from_secs(15), "the new credential is not taken");
         std::thread::sleep(Duration::from_millis(200));
     }
-    assert_eq!(ask(CREDENTIAL), 401, "the old one is over");
+    assert_eq!(ask(CREDENTIAL), 401, "the old one is no longer valid");
     let encoded: String = url::form_urlencoded::byte_serialize(replaced.as_bytes()).collect();
     assert_eq!(ask(&encoded), 200, "RFC 6749 section 2.3.1");
 
     std::fs::remove_file(&file).expect("a file of the test");
     assert_eq!(ask(replaced), 200, "it was read a moment ago");
     write_private(&file, "too short");
-    assert_eq!(ask("too short"), 401, "nobody shall guess it");
+    assert_eq!(ask("too short"), 401, "short credentials are refused");
 }
 
 #[test]
@@ -545,6 +545,6 @@ fn revoked_session_is_refused_on_every_path_under_load() {
             rounds += 1;
         }
         let rate = f64::from(u32::try_from(requests.load(Ordering::Relaxed)).unwrap_or(u32::MAX));
-        eprintln!("{:.0} requests/s beside {rounds} endings", rate / started.elapsed().as_secs_f64());
+        eprintln!("{:.0} requests/s during {rounds} revocations", rate / started.elapsed().as_secs_f64());
     });
 }

@@ -323,7 +323,7 @@ fn stopped_with_a_session(provider: &Provider) -> (Daemon, String) {
 fn assert_start_refused(daemon: &Daemon) -> Ran {
     let ran = daemon.infrad(["serve"]).wait();
     assert!(matches!(ran.code, Some(1 | 2)), "it was not refused\n{ran}");
-    assert!(!ran.stderr.contains("file is not a database"), "the cause is not told\n{ran}");
+    assert!(!ran.stderr.contains("file is not a database"), "the cause is missing\n{ran}");
     ran
 }
 

@@ -151,7 +151,7 @@ fn shape_faults(path: &Path, text: &str) -> Vec<String> {
             && line.split_once(" mod ").is_some_and(|(visibility, _)| !visibility.contains(' '))
     };
     if path.ends_with("mod.rs") {
-        faults.push("a door stands beside its folder: name it after the room".to_owned());
+        faults.push("name the door file after its room, not `mod.rs`".to_owned());
     }
     if !text.starts_with("//!") {
         faults.push("the first line says what the file is for: `//! …`".to_owned());

@@ -26,7 +26,7 @@ fn response_without_code_leaves_no_session() {
     for (id, change, code) in [
         ("AR-07 denied", denied, 6),
         ("AR-08 away", away, 4),
-        ("AR-09 an error that nobody knows", unknown, 6),
+        ("AR-09 an unknown error", unknown, 6),
         ("AR-10 another issuer", other_issuer, 6),
         ("AR-11 no issuer though it promised one", no_issuer, 6),
     ] {
@@ -73,5 +73,5 @@ fn listener_closes_when_login_ends() {
     let closed = wait::until(Duration::from_secs(1), || {
         TcpStream::connect(("127.0.0.1", port)).is_err().then_some(())
     });
-    assert!(closed.is_some(), "a late redirect would find somebody at port {port}");
+    assert!(closed.is_some(), "the listener is still open at port {port}");
 }

@@ -120,7 +120,7 @@ fn metadata_with_wrong_issuer_or_endpoints_starts_no_login() {
             json!(["id_token"]),
         ),
         member(
-            "DS-15 another way to prove oneself",
+            "DS-15 another authentication method",
             NotStarted("clientAuthentication"),
             "token_endpoint_auth_methods_supported",
             json!(["private_key_jwt"]),
@@ -171,13 +171,13 @@ fn unusual_metadata_is_accepted() {
     Fixture::new().run_with_restarts([
         member("honest: unknown members", Accepted, "x", json!({"a": [1]})),
         member(
-            "honest: algorithms that we never use",
+            "honest: unused algorithms",
             Accepted,
             "id_token_signing_alg_values_supported",
             json!(["none", "HS256"]),
         ),
         member(
-            "DS-15 nothing said of proving oneself",
+            "DS-15 no authentication methods",
             Accepted,
             "token_endpoint_auth_methods_supported",
             json!(null),

@@ -195,7 +195,7 @@ fn assert_one_refusal(id: &str, expected: Expected, log: &str, audit: &str) {
         Expected::Accepted => unreachable!("an accepted login logs no refusal"),
     };
     let lines: Vec<&str> = log.lines().filter(|line| is_refusal(line)).collect();
-    assert_eq!(lines.len(), 1, "{id}: one line tells of it\n{log}");
+    assert_eq!(lines.len(), 1, "{id}: expected one refusal line\n{log}");
     assert!(log.contains(code) && log.contains(detail), "{id}: {code}, {detail:?}\n{log}");
 
     let refusals: Vec<Value> = audit

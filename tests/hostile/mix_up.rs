@@ -72,7 +72,7 @@ impl TwoProviders {
         let api = self.daemon.api();
         let theirs = Started::with_challenge(&api, &self.daemon, honest_name, (&state, &challenge));
         let response = theirs.sign_in(honest);
-        assert_eq!(response.redirect_uri, pending.redirect_uri(), "the browser came to somebody else");
+        assert_eq!(response.redirect_uri, pending.redirect_uri(), "the browser reached another client");
         pending.respond(&response);
         pending.wait().expect(6).silent();
 
@@ -279,16 +279,16 @@ fn sign_in_concurrently(count: usize) {
                     assert_eq!(body["user"]["subject"], format!("sub-user-{number}"));
                     assert_eq!(body["user"]["issuer"], provider.issuer());
                     let token = body["token"].as_str().expect("a token").to_owned();
-                    sessions.lock().expect("nobody panics").push((*number, token));
+                    sessions.lock().expect("no thread panics").push((*number, token));
                 }
             });
         }
     });
-    let sessions = sessions.into_inner().expect("nobody panics");
+    let sessions = sessions.into_inner().expect("no thread panics");
     assert_eq!(sessions.len(), count);
     for (number, token) in &sessions {
         let session = api.get_as("/v1/session", token).json();
-        assert_eq!(session["user"]["subject"], format!("sub-user-{number}"), "a token of somebody else");
+        assert_eq!(session["user"]["subject"], format!("sub-user-{number}"), "a token of another user");
     }
 
     let mut seen = HashSet::new();

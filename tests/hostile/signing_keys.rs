@@ -141,7 +141,7 @@ fn elliptic_key_off_the_curve_verifies_nothing() {
 #[test]
 fn key_sets_with_unknown_entries_are_accepted() {
     Fixture::new().run_with_restarts([
-        set("JW-10 one broken, one good", Accepted, |set| {
+        set("JW-10 one broken, one valid", Accepted, |set| {
             let keys = set["keys"].as_array_mut().expect("a list");
             keys.insert(0, json!({"kty": "RSA", "kid": "broken", "n": 7}));
             keys.insert(0, json!("broken"));

@@ -63,7 +63,7 @@ fn invalid_token_responses_are_refused() {
             *answer = Answer::redirect("https://127.0.0.1:9/token");
             answer.status = 307;
         }),
-        answer("TE-14 another way to prove oneself", Refused("status 401"), |answer| {
+        answer("TE-14 another authentication method", Refused("status 401"), |answer| {
             *answer = Answer::json(401, &json!({"error": "use_client_secret_post"}));
             answer.set_header("www-authenticate", "Basic realm=\"provider\"");
         }),
@@ -118,7 +118,7 @@ fn unusual_token_responses_are_accepted() {
     Fixture::new().run([
         member("TE-05 bEaReR", Accepted, "token_type", json!("bEaReR")),
         member(
-            "TE-07 a refresh token that nobody asked for",
+            "TE-07 an unrequested refresh token",
             Accepted,
             "refresh_token",
             json!("canary-refresh-token"),

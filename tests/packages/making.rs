@@ -37,7 +37,7 @@ fn packaging_refuses_vendored_libcrypto() {
     tool("cargo-deb", "exit 1");
     // Simulates a machine without libcrypto's headers.
     tool("pkg-config", "exit 1");
-    #[expect(clippy::disallowed_methods, reason = "programs that are none of these are the machine's")]
+    #[expect(clippy::disallowed_methods, reason = "the other programs are the machine's")]
     let path = std::env::var("PATH").expect("a path");
     let mut command = Command::new(workspace().join("deploy/packages"));
     command
