@@ -1,7 +1,7 @@
-//! One login through the browser, from the loopback listener to the page that says "Logged in" (RFC 8252).
+//! One sign-in through the browser, from the loopback listener to the page that reports success (RFC 8252).
 //!
-//! The listener is bound before anything else happens, so that nobody else can have the port when the browser comes
-//! back. The daemon is asked for the session while the browser's request is held: success is told once it is true.
+//! The listener is bound first, so that no other program can bind the port before the browser returns. The browser's
+//! request is held until the daemon has opened the session, so success is reported only once it is true.
 
 mod advice;
 mod authorization_url;
@@ -44,70 +44,71 @@ pub use authorization_url::UnacceptableURL;
 pub use redirect::ports as redirect_ports;
 pub use response::Refusal;
 
-/// 256 bits of `state` in 43 characters of 62.
+/// `state` carries 256 bits: 43 characters from an alphabet of 62.
 const STATE_CHARACTERS: usize = 43;
 
-/// What one login needs to know.
+/// Inputs of one sign-in.
 #[derive(Debug)]
 pub struct Setup<'a> {
-    /// The daemon as it was dialled, and the pin by which it was proven, if any: the verifier is bound to both, and to the provider.
+    /// The daemon's origin as dialled, and the pin that proved it, if any. The verifier is bound to both and to the
+    /// provider.
     pub origin: &'a Origin,
     pub pin: Option<&'a Pin>,
     pub provider: &'a Provider,
     pub browser: Browser,
-    /// Where this process runs, and `PATH`, in which the browser's opener is looked for.
+    /// Where this process runs, and the `PATH` in which to find a program that opens the browser.
     pub place: Place,
     pub path: Option<OsString>,
-    /// A private directory, for a file that leads the browser here where no other way is safe.
+    /// A private directory. The file that hands over the address is written here if no other channel is private.
     pub home: &'a Path,
-    /// How long to wait for the person, at most 5 minutes.
+    /// How long to wait for the user, at most 5 minutes.
     pub patience: Duration,
     pub terminal: Terminal,
 }
 
-/// How the browser gets to the login.
+/// Which browser opens the sign-in page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Browser {
-    /// The command line that the variable `BROWSER` names.
+    /// The commands that the variable `BROWSER` names.
     Named(String),
-    /// Whatever the desktop opens URLs with.
+    /// The desktop's default browser.
     Desktop,
-    /// The one of Windows, which this Linux runs inside.
+    /// The Windows browser, when this process runs in WSL.
     OfWindows,
-    /// None here: the URL is printed, with the `ssh -L` line, and the dead page's address may be pasted.
+    /// None on this machine. Print the URL and the `ssh -L` command; the user may paste the address of the unreachable
+    /// page.
     Elsewhere,
 }
 
-/// The programs that would be tried, in order, to open an address.
+/// Lists the programs that a sign-in would try, in order, to open an address.
 pub fn openers(browser: &Browser, path: Option<&OsStr>) -> Vec<OsString> {
     let commands = opener::candidates(browser, "http://127.0.0.1/", path);
     commands.iter().map(|command| command.get_program().to_owned()).collect()
 }
 
-/// Why no login came of it. `E` is the error of the caller's own steps.
+/// Why a sign-in failed. `E` is the error of the caller's own steps.
 #[derive(Debug)]
 pub enum LoginError<E> {
-    /// The provider has no redirect URI `http://127.0.0.1:PORT/callback`.
     NoRedirectURI,
     /// None of the registered ports is free.
     PortsTaken(Vec<u16>),
     UnacceptableURL(UnacceptableURL),
     Refused(Refusal),
-    /// The response came from another issuer than the login was for (RFC 9207 §2.4).
+    /// The response came from a different issuer (RFC 9207 §2.4).
     OtherIssuer,
-    /// No program opened a browser, and there is no terminal that shows the address to somebody.
+    /// No program opened a browser, and there is no terminal to show the address.
     NoBrowser,
     NotInTime(Duration),
     Interrupted,
-    /// The listener cannot run.
+    /// The listener cannot start.
     Listener(io::Error),
     Caller(E),
 }
 
-/// Runs a login: binds a registered port, `start`s it at the daemon, opens the browser, waits for the awaited
-/// response, has it `finish`ed by the daemon, and has what came of it `save`d, which answers who is signed in; only then
-/// do browser and terminal say so.
-/// `pending` is told the URL that other callers may show while they wait.
+/// Runs a sign-in. Binds a registered port, calls `start` at the daemon, opens the browser and waits for the response.
+/// Then calls `finish` at the daemon and `save`, which returns the account name. Only then do the browser and the
+/// terminal report success. `pending` receives the URL that concurrent `infra login` processes may show while they
+/// wait.
 pub fn run<S, E>(
     setup: &Setup<'_>,
     start: impl FnOnce(StartLogin) -> Result<StartedLogin, E>,

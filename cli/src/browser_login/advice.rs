@@ -1,4 +1,4 @@
-//! How a browser elsewhere gets back to this process, by where this process runs.
+//! Advice for a browser on another machine, by where this process runs.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use infra_shared::printable::printable;
 use super::listener::Notice;
 use crate::settings::{Destination, Place};
 
-/// POSIX knows no longer host name.
+/// POSIX maximum length of a host name.
 const MAX_HOST_NAME: usize = 255;
 const SSH: u16 = 22;
 
-/// What to do so that a browser elsewhere reaches `port` here; `None` where it does so by itself.
+/// How a browser on another machine can reach `port` here. `None` if it can without help.
 pub(super) fn way_back(place: &Place, port: u16, may_paste: bool) -> Option<String> {
     match place {
         Place::Remote(destination) => Some(format!(
@@ -45,7 +45,7 @@ pub(super) fn way_back(place: &Place, port: u16, may_paste: bool) -> Option<Stri
     }
 }
 
-/// Where the address goes that a browser could not reach, and how long there is for it.
+/// Asks for the address that a browser could not reach, and shows the time left.
 pub(super) fn paste(place: &Place, port: u16, listens: bool, left: Duration) -> String {
     let before = match place {
         _ if !listens => "No port is free here: sign in",
@@ -54,7 +54,7 @@ pub(super) fn paste(place: &Place, port: u16, listens: bool, left: Duration) -> 
     };
     let within = match left.as_secs() {
         seconds @ ..60 => format!("{seconds} s"),
-        // Whoever asks a moment after the start has the whole time.
+        // Round, so that the full time is shown right after the start.
         seconds => format!("{} min", (seconds + 30) / 60),
     };
     format!(
@@ -63,7 +63,7 @@ pub(super) fn paste(place: &Place, port: u16, listens: bool, left: Duration) -> 
     )
 }
 
-/// What the person should know of what came to the listener.
+/// The message for a notice of the listener.
 pub(super) fn of_notice(notice: Notice, may_paste: bool) -> &'static str {
     match (notice, may_paste) {
         (Notice::Foreign, _) => "ignored the response of another login: still waiting",
@@ -88,7 +88,7 @@ pub(super) fn of_notice(notice: Notice, may_paste: bool) -> &'static str {
     }
 }
 
-/// The line that forwards `port`, and opens no second shell.
+/// The `ssh` command that forwards `port` without opening a second shell.
 fn ssh(port: u16, destination: Option<&Destination>) -> String {
     let mut line = format!("ssh -L {port}:127.0.0.1:{port} -N ");
     match destination {
@@ -106,13 +106,13 @@ fn ssh(port: u16, destination: Option<&Destination>) -> String {
     line
 }
 
-/// A host name as an argument of `ssh`, which reads a name of digits as an address, of another machine.
+/// A host name as an argument of `ssh`. A name made of digits would be read as an address of another machine.
 fn dialled_name(host_name: &str) -> String {
     let is_address = matches!(url::Host::parse(host_name), Ok(url::Host::Ipv4(address)) if address.to_string() != host_name);
     if is_address || host_name.is_empty() { "THIS-HOST".to_owned() } else { host_name.to_owned() }
 }
 
-/// What this machine calls itself.
+/// This machine's host name.
 pub(super) fn host_name() -> String {
     let machine = rustix::system::uname();
     printable(&machine.nodename().to_string_lossy(), MAX_HOST_NAME)

@@ -1,13 +1,13 @@
-//! The URL that the daemon wants the browser to open: https, and for this login. Whose host it names is the daemon's
-//! word, as it is the daemon that knows its provider.
+//! Checks the URL that the daemon asks the browser to open: https, and for this sign-in. Its host is not checked,
+//! because only the daemon knows its provider.
 
 use infra_shared::plain_url;
 use url::{Host, Url};
 
-/// No identity provider needs a longer one.
+/// Maximum size of an authorization URL.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// What the URL has to say of this login.
+/// Parameters that the URL must contain for this sign-in.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) redirect_uri: String,
@@ -31,7 +31,8 @@ pub enum UnacceptableURL {
 }
 
 impl Request {
-    /// The URL, if it asks for exactly this login. Plain HTTP is for a development provider on loopback alone.
+    /// Returns the URL if it requests exactly this sign-in. Plain HTTP is accepted only for a development provider on
+    /// loopback.
     pub(super) fn check(&self, url: &str, issuer: &str) -> Result<Url, UnacceptableURL> {
         if url.len() > MAX_BYTES {
             return Err(UnacceptableURL::TooLong);
@@ -57,7 +58,7 @@ impl Request {
                 return Err(UnacceptableURL::Parameter(name));
             }
         }
-        // These would change where or how the response comes (OAuth 2.0 Multiple Response Types §2.1, RFC 9101 §5).
+        // These would change where or how the response arrives (OAuth 2.0 Multiple Response Types §2.1, RFC 9101 §5).
         for name in ["response_mode", "request", "request_uri"] {
             if url.query_pairs().any(|(parameter, _)| parameter == name) {
                 return Err(UnacceptableURL::Parameter(name));

@@ -1,4 +1,5 @@
-//! What comes over the browser, for `tests/fuzz`: queries, pasted addresses, the daemon's URL.
+//! Fuzz targets for input that arrives through the browser: queries, pasted addresses, the daemon's URL. Run by
+//! `tests/fuzz`.
 
 use infra_shared::origin::Origin;
 use infra_shared::succession::Succession;
@@ -10,10 +11,10 @@ use super::authorization_url::Request;
 use super::pasted;
 use super::response::{Expected, Response};
 
-/// Its name, and what is done with an input.
+/// A target's name, and the function that handles one input.
 type Target = (&'static str, fn(&[u8]));
 
-/// The targets of this room.
+/// Fuzz targets of this module.
 pub(crate) const FUZZED: &[Target] = &[
     ("callback", callback),
     ("pasted_address", pasted_address),
@@ -43,7 +44,7 @@ fn callback(input: &[u8]) {
 fn pasted_address(input: &[u8]) {
     let Ok(line) = std::str::from_utf8(input) else { return };
     if pasted::response(line, 8301, &expected()).is_some() {
-        // What is around it is taken off, and the parser of URLs drops tabs and line breaks anywhere (WHATWG URL §4.4).
+        // Surrounding characters are removed. URL parsers drop tabs and line breaks anywhere (WHATWG URL §4.4).
         let line: String = line.chars().filter(|character| !"\t\r\n".contains(*character)).collect();
         let whole = line.split('#').next().unwrap_or_default();
         let query = whole.split_once('?').map_or(whole, |(_, query)| query);
@@ -75,7 +76,7 @@ fn authorization_url(input: &[u8]) {
     assert_eq!(request.check(url.as_str(), "https://login.test").as_ref(), Ok(&url));
 }
 
-/// Nobody's authority signed it.
+/// No real authority signed the input.
 fn succession(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let server: Origin = "https://infra.test".parse().expect("an address");

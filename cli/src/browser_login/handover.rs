@@ -1,5 +1,6 @@
-//! How the program that opens the browser gets the login's address. Arguments are public on a machine, so either the
-//! listener answers this user's connections only, or the address is in a file that only this user reads.
+//! Hands the sign-in's address to the program that opens the browser. Every local user can read command-line
+//! arguments. So either the listener admits only this user's connections, or the address is in a file that only this
+//! user can read.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,26 +12,26 @@ use super::Browser;
 use super::listener::{Admitted, owners_are_told};
 use crate::settings::Place;
 
-/// The way of handing over that fits this machine.
+/// How the address is handed over on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// As an argument. Every browser opens it, also one that is confined and reads no hidden directory.
+    /// As an argument. This works in every browser, including a confined one that cannot read hidden directories.
     Argument(Admitted),
-    /// In a file, where the owners of connections are not known.
+    /// In a file, if the system does not show which user owns a connection.
     File,
 }
 
-/// An address that was handed over. Dropped, it takes its file away.
+/// An address that was handed over. Drop removes its file.
 pub(super) struct Handover {
     argument: String,
     _file: Option<NamedTempFile>,
 }
 
 impl Way {
-    /// The way for a login that opens `browser` in `place`.
+    /// Chooses how to hand over the address when `browser` opens in `place`.
     pub(super) fn find(browser: &Browser, place: &Place) -> Self {
         if *place == Place::WSL || *browser == Browser::OfWindows {
-            // The browser of Windows reads no file of this user's by its path here.
+            // The Windows browser cannot read this user's files by their Linux path.
             Self::Argument(Admitted::ThisUserAndWindows)
         } else if owners_are_told() {
             Self::Argument(Admitted::ThisUser)
@@ -39,7 +40,7 @@ impl Way {
         }
     }
 
-    /// Whose connections the listener admits to the address.
+    /// Connections that the listener admits to the address.
     pub(super) fn admitted(self) -> Admitted {
         match self {
             Self::Argument(admitted) => admitted,
@@ -47,12 +48,12 @@ impl Way {
         }
     }
 
-    /// Hands over `address`; a file lies in `home`, which is private.
+    /// Hands over `address`. A file is written to `home`, which is private.
     pub(super) fn hand_over(self, address: &str, home: &Path) -> io::Result<Handover> {
         if self != Self::File {
             return Ok(Handover { argument: address.to_owned(), _file: None });
         }
-        // Its mode is 0600.
+        // `tempfile` creates it with mode 0600.
         let mut file = tempfile::Builder::new().prefix("browser-").suffix(".html").tempfile_in(home)?;
         file.write_all(page(address).as_bytes())?;
         let url = Url::from_file_path(file.path()).map_err(|()| io::ErrorKind::InvalidFilename)?;
@@ -61,13 +62,13 @@ impl Way {
 }
 
 impl Handover {
-    /// What the program is given: the address, or that of the file which leads to it.
+    /// The program's argument: the address, or the URL of the file that redirects to it.
     pub(super) fn argument(&self) -> &str {
         &self.argument
     }
 }
 
-/// A page that leads to `address`, which holds letters, digits, `:`, `/` and `.` only.
+/// An HTML page that redirects to `address`, which contains only letters, digits, `:`, `/` and `.`.
 fn page(address: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\

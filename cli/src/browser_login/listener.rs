@@ -1,4 +1,5 @@
-//! The loopback listener: a thread that answers whoever comes, and tells what came. Strangers never end the wait.
+//! The loopback listener: a thread that answers connections and reports events. Unexpected requests never end the
+//! wait.
 
 mod desk;
 mod head;
@@ -31,44 +32,43 @@ use peer::Peer;
 
 pub(super) use peer::is_told as owners_are_told;
 
-/// How long a connection may take, but for the one whose answer is held.
+/// Time limit for a connection, except one whose response is held.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 32;
-/// How long the browser may take to fetch the last page.
+/// How long to wait for the browser to fetch the last page.
 const LAST_PAGE_PATIENCE: Duration = Duration::from_secs(2);
-/// A request whose head is not kept is answered as if it had been this one: every answer to it is the same.
+/// Stands for a request whose head was too large to keep. Its content does not affect the response.
 const ANY_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
-/// The alert `handshake_failure` (RFC 8446 §6), in a record of its own: the browser stops waiting.
+/// The alert `handshake_failure` (RFC 8446 §6) in its own record, so that the browser stops waiting.
 const NO_TLS: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 40];
-/// When no connection can be accepted, for example because no file descriptor is left.
+/// Pause if no connection can be accepted, for example because no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What may come while a login waits.
+/// Events while a sign-in waits.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// The awaited response. It comes once.
+    /// The expected response. It is sent once.
     Response(Response),
     /// A line that was pasted into the terminal.
     Pasted(String),
-    /// The return key alone.
+    /// Only the return key was pressed.
     EmptyLine,
-    /// Something that the person should know while the wait goes on.
+    /// Information for the user. The wait continues.
     Notice(Notice),
     NotOpened,
-    /// SIGINT, SIGTERM or SIGHUP.
     Interrupted,
 }
 
-/// What came to the listener and is worth a line in the terminal, once.
+/// An event at the listener that is shown in the terminal once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// The response of another login.
+    /// A response for another sign-in.
     Foreign,
-    /// Another user of this machine followed the login's address.
+    /// Another local user followed the sign-in's address.
     AnotherUser,
-    /// A browser that insists on TLS.
+    /// A browser tried to connect by TLS.
     TLS,
-    /// A request whose head is larger than what is kept of one.
+    /// A request head exceeded `MAX_HEAD`.
     TooLarge,
 }
 
@@ -76,12 +76,12 @@ impl Notice {
     const COUNT: usize = 4;
 }
 
-/// Whose connections may fetch the login's address.
+/// Connections that may fetch the sign-in's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admitted {
     /// Those of this user.
     ThisUser,
-    /// In WSL also those that come from Windows: root relays them, or no socket here belongs to them.
+    /// In WSL also those from Windows. Root relays them, or no local socket matches them.
     ThisUserAndWindows,
     /// All, because only this user knows the address.
     All,
@@ -97,14 +97,14 @@ impl Admitted {
     }
 }
 
-/// How the login ended, as the browser is told.
+/// Result of the sign-in, as shown in the browser.
 #[derive(Debug, Clone)]
 pub(super) enum Outcome {
     LoggedIn(SignedIn),
     NotLoggedIn,
 }
 
-/// A running listener; it stops, and frees its port, when it is dropped.
+/// A running listener. Drop stops it and frees its port.
 pub(super) struct Listener {
     port: u16,
     desk: Arc<Desk>,
@@ -117,12 +117,13 @@ pub(super) struct Listener {
 /// A connection that is being answered.
 struct Connection {
     task: task::JoinHandle<()>,
-    /// Its request is the awaited one, and waits for the daemon.
+    /// Its request is the expected one and waits for the daemon.
     is_held: Arc<AtomicBool>,
 }
 
 impl Listener {
-    /// Serves `socket`, where there is one, and sends on what comes. The login's address leads those `admitted` to `url`.
+    /// Serves `socket`, if there is one, and sends events to `arrivals`. The sign-in's address redirects `admitted`
+    /// connections to `url`.
     pub(super) fn start(
         socket: Option<net::TcpListener>,
         port: u16,
@@ -141,7 +142,7 @@ impl Listener {
             let socket = socket
                 .map(|socket| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)))
                 .transpose()?;
-            // From here on, before anybody is told to sign in.
+            // Catch signals before the user is asked to sign in.
             (socket, Interrupts::await_them())
         };
         let serving = Arc::clone(&desk);
@@ -163,22 +164,23 @@ impl Listener {
         Ok(Self { port, desk, outcome, last_page_sent, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The login's address for the browser. It holds no parameter of the login: command lines are public.
+    /// The sign-in's address for the browser. It contains no parameter of the sign-in, because command lines are
+    /// public.
     pub(super) fn address(&self) -> String {
         format!("http://127.0.0.1:{}{}", self.port, self.desk.start_path())
     }
 
-    /// Whether the login's address was fetched, to be asked at any later time.
+    /// Returns a closure that reports if the sign-in's address was fetched.
     pub(super) fn was_fetched(&self) -> impl Fn() -> bool + Clone + Send + 'static {
         let desk = Arc::clone(&self.desk);
         move || desk.is_started()
     }
 
-    /// Lets the browser know how it ended, if its request is held, and stops.
+    /// Sends the outcome to held requests, and stops.
     pub(super) fn conclude(self, outcome: Outcome) {
-        // A send fails when no request is held by now.
+        // Sending fails if no request is held.
         let _ = self.outcome.send(Some(outcome));
-        // Each tab gets its page, unless it has gone.
+        // Wait until each held tab has fetched its page or disconnected.
         let deadline = Instant::now() + LAST_PAGE_PATIENCE;
         let mut sent = 0;
         while sent < self.desk.held() {
@@ -215,7 +217,7 @@ async fn accept(socket: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-/// Whoever has been here longest without being the awaited one makes room for who comes.
+/// Evicts the oldest connection that does not hold the expected request, if the limit is reached.
 fn make_room(connections: &mut VecDeque<Connection>) {
     connections.retain(|connection| !connection.task.is_finished());
     if connections.len() < MAX_CONNECTIONS {
@@ -233,7 +235,7 @@ async fn serve(stream: TcpStream, from: SocketAddr, desk: Arc<Desk>, is_held: Ar
     let exchange = exchange(stream, from, desk, Arc::clone(&is_held));
     tokio::pin!(exchange);
     tokio::select! {
-        // However it ended, it is over.
+        // Errors of a single connection are ignored.
         _ = &mut exchange => return,
         () = tokio::time::sleep(CONNECTION_PATIENCE) => {}
     }
@@ -277,10 +279,10 @@ async fn exchange(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(CONNECTION_PATIENCE)
-        // It has the whole head to look at, and a little behind it.
+        // Room for the whole head and some bytes after it.
         .max_buf_size(2 * MAX_HEAD)
         .keep_alive(false)
-        // A client may close its own side once it has sent its request, and still wait for the answer.
+        // A client may close its sending side after the request and still wait for the response.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     served.await.map_err(io::Error::other)
@@ -334,7 +336,7 @@ mod tests {
             stream.shutdown(Shutdown::Write).expect("a connection");
             assert_code_came(&arrivals);
             let client = thread::spawn(move || answer(stream));
-            // The client asks for the last page no more: nothing but the answer to its first request is at stake.
+            // This client does not fetch the last page. The test covers only the response to its first request.
             let _ = listener.outcome.send(Some(Outcome::NotLoggedIn));
             let answer = client.join().expect("an answer");
             assert!(answer.contains("303 See Other") && answer.contains("location: /done/"), "{answer}");
@@ -346,7 +348,7 @@ mod tests {
         let (listener, arrivals) = listener(Admitted::ThisUser);
         let first = send(&listener, "/callback?code=a&state=right");
         assert_code_came(&arrivals);
-        // A reload hangs up the first request.
+        // A reload closes the first request.
         drop(first);
         let again =
             ["/callback?code=a&state=right", "/callback?code=b&state=right", listener.desk.start_path()];

@@ -1,4 +1,4 @@
-//! Opens the browser, says so when none could be, and ends with the login what never brought one.
+//! Opens the browser and reports if no program could. When the sign-in ends, stops a program that never opened one.
 
 mod commands;
 
@@ -15,14 +15,14 @@ use super::listener::Arrival;
 pub(super) use commands::candidates;
 
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long the browser of a program that reported a failure may take: `xdg-open` and its like report one for browsers
-/// that come all the same, only later.
+/// How long to wait for the browser after a program reported failure. `xdg-open` and similar programs may report
+/// failure although the browser still opens later.
 const SLOW_BROWSER: Duration = Duration::from_secs(3);
-/// How long a program may take to end once it is asked to.
+/// How long a program may take to exit after SIGTERM.
 const PARTING: Duration = Duration::from_millis(500);
 
-/// The programs that open the address, tried one after the other. Dropped, it ends the one that runs, unless the browser
-/// came: then the program may be the browser itself, which stays for as long as its user likes.
+/// Programs that open the address, tried in order. Drop stops the running one, unless the browser has fetched the
+/// address. In that case the program may be the browser itself and keeps running.
 pub(super) struct Opening {
     attempt: Arc<Mutex<Attempt>>,
     was_fetched: Box<dyn Fn() -> bool>,
@@ -35,8 +35,8 @@ struct Attempt {
 }
 
 impl Opening {
-    /// Tries `commands` in a thread of its own. Once the address `was_fetched` there is nothing left to try, whatever the
-    /// command said when it ended, and the next one is tried only if no browser follows a command that failed.
+    /// Tries `commands` on a separate thread. Stops once the address `was_fetched`, independent of exit codes. Tries
+    /// the next command only if one failed and no browser followed.
     pub(super) fn begin(
         commands: Vec<Command>,
         was_fetched: impl Fn() -> bool + Clone + Send + 'static,
@@ -51,7 +51,7 @@ impl Opening {
                 Tried::NotStarted => was_fetched(),
             });
             if !is_done && !lock(&ours).is_over {
-                // Nobody waits any more when this fails.
+                // Sending fails if the sign-in has ended.
                 let _ = arrivals.send(Arrival::NotOpened);
             }
         });
@@ -69,14 +69,14 @@ impl Drop for Opening {
     }
 }
 
-/// What came of a command. One that the end of the login cut short has nothing left to do.
+/// Outcome of a command. One that the end of the sign-in interrupted counts as `Worked`: nothing is left to try.
 enum Tried {
     Worked,
     Failed,
     NotStarted,
 }
 
-/// Waits for the browser of a command that failed; whether it came, or is needed no more.
+/// Waits for the browser after a command failed. Returns true if it came or is not needed.
 fn comes_late(was_fetched: &impl Fn() -> bool, attempt: &Mutex<Attempt>) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < SLOW_BROWSER {
@@ -88,10 +88,10 @@ fn comes_late(was_fetched: &impl Fn() -> bool, attempt: &Mutex<Attempt>) -> bool
     false
 }
 
-/// Runs `command` to its end.
+/// Runs `command` until it exits.
 fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> Tried {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // The working directory is nobody's business, and Ctrl-C is for the login, not for the browser.
+    // Do not expose the working directory. A separate process group keeps Ctrl-C away from the browser.
     command.current_dir("/");
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -104,7 +104,7 @@ fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> Tried {
         attempt.child = Some(child);
     }
     loop {
-        // Whoever ends the login asks for the same lock: a process that was waited for is never signalled.
+        // Drop takes the same lock, so a reaped process is never signalled.
         let mut attempt = lock(attempt);
         match attempt.child.as_mut().map(Child::try_wait) {
             Some(Ok(None)) if !attempt.is_over => {}
@@ -119,7 +119,7 @@ fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> Tried {
     }
 }
 
-/// Asks a program and what it started to end, and does not wait long for it.
+/// Sends SIGTERM to a program and its children, and waits briefly.
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);
@@ -166,7 +166,7 @@ mod tests {
     fn the_first_command_that_works_or_brought_the_browser_is_enough() {
         for (named, fetched) in [("false:true:false", false), ("false", true)] {
             let (_opening, arrivals) = open(named, fetched);
-            // The channel closes without a word.
+            // The channel closes without a message.
             let told = arrivals.recv_timeout(LIMIT);
             assert!(matches!(told, Err(RecvTimeoutError::Disconnected)), "{named}: {told:?}");
         }
@@ -180,7 +180,7 @@ mod tests {
         let browser = Browser::Named(format!("sh -c 'exit 4' %s:touch '{}'", second.display()));
         let commands = candidates(&browser, "http://127.0.0.1:8301/go/x", Some(OsStr::new("/usr/bin:/bin")));
         assert_eq!(commands.len(), 2);
-        // The browser comes while it is waited for: not at the first look, but at the third.
+        // The browser fetches the address during the wait: the third check sees it.
         let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let was_fetched = move || looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 2;
         let _opening = Opening::begin(commands, was_fetched, sender);
@@ -200,7 +200,7 @@ mod tests {
                 thread::sleep(PAUSE);
             }
             drop(opening);
-            // Who ended it may have seen it off already.
+            // Drop may already have removed it.
             let Some(mut child) = lock(&attempt).child.take() else {
                 assert!(!fetched, "it was ended although it brought the browser");
                 continue;

@@ -1,5 +1,5 @@
-//! The pages of the loopback listener. Nothing from a request is ever shown; who is signed in is the daemon's word, and
-//! shown as text.
+//! Pages of the loopback listener. Nothing from a request is shown. The daemon supplies the account name, which is
+//! escaped.
 
 mod html;
 
@@ -11,29 +11,28 @@ use hyper::{Response, StatusCode};
 
 use html::{Mark, POLICY};
 
-/// What the listener may say.
+/// Responses of the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page<'a> {
     LoggedIn(&'a SignedIn),
     NotLoggedIn,
-    /// A response that is not of this login.
+    /// A response that is not for this sign-in.
     NotAwaited,
     NotFound,
-    /// Anything but a plain GET of this host.
+    /// Not a plain GET for this host.
     BadRequest,
     MethodNotAllowed,
-    /// More headers than are read.
+    /// The head exceeds the limit.
     TooLarge,
-    /// The login's address, followed by a user who did not start the login.
+    /// Another local user followed the sign-in's address.
     AnotherUser,
 }
 
-/// Who is signed in where, once it is true.
+/// Account, server and provider of a successful sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SignedIn {
     pub(super) account: String,
     pub(super) server: String,
-    /// The name of the identity provider.
     pub(super) provider: String,
 }
 
@@ -69,7 +68,7 @@ impl Page<'_> {
         }
     }
 
-    /// What stands below the title, as HTML.
+    /// The content below the title, as HTML.
     fn body(self) -> String {
         let fixed = match self {
             Self::LoggedIn(signed_in) => return html::logged_in(signed_in),
@@ -113,7 +112,7 @@ impl Page<'_> {
     }
 }
 
-/// Sends the browser on with a GET, and without a word about where it was.
+/// Redirects the browser with a GET and without a `Referer`.
 pub(super) fn see_other(location: HeaderValue) -> Response<Full<Bytes>> {
     let mut response = secured(Response::new(Full::new(Bytes::new())));
     *response.status_mut() = StatusCode::SEE_OTHER;

@@ -1,9 +1,9 @@
-//! The address of the page that a browser elsewhere could not reach, pasted into the terminal.
+//! Reads the address of an unreachable page, pasted into the terminal.
 //!
-//! What is typed while a login waits may be meant for the shell. So nothing about the terminal is changed, and until the
-//! person was asked to paste, only two kinds of lines are taken from it: an empty one, and one that is long enough to be
-//! the address. Every other stays where it is, for whoever reads the terminal next. One case is not told apart: a long
-//! line, or several that are as long together, are taken, found wrong, and said to be.
+//! Input typed while a sign-in waits may be meant for the shell. So the terminal's settings stay unchanged. Until the
+//! user was asked to paste, only two kinds of lines are consumed: an empty line, and one long enough to be the
+//! address. All other input stays for the next program. One exception remains: a long line, or several lines of the
+//! same total length, are consumed and reported as invalid.
 
 use std::io::{self, Stdin};
 use std::sync::Arc;
@@ -21,24 +21,24 @@ use super::response::{Expected, Response};
 
 const PAUSE: Duration = Duration::from_millis(50);
 const HOST: &str = "127.0.0.1";
-/// Quotes, brackets, and characters without a width.
+/// Quotes, brackets and zero-width characters.
 const AROUND: [char; 13] = [
     '"', '\'', '`', '<', '>', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{200b}',
     '\u{2060}', '\u{feff}',
 ];
-/// What a terminal puts around pasted text (bracketed paste), once its escape character is gone.
+/// Bracketed-paste markers that terminals add, without the escape character.
 const PASTE_MARKS: [&str; 2] = ["[200~", "[201~"];
-/// More than any terminal gives at once: Linux cuts a line at 4,096 bytes, macOS at 1,024.
+/// More than a terminal returns at once: Linux cuts a line at 4,096 bytes, macOS at 1,024.
 const MAX_LINE: usize = 8 * 1024;
 
-/// The terminal's keyboard, watched until it is dropped.
+/// The terminal's keyboard, watched until drop.
 pub(super) struct Keyboard {
     is_over: Arc<AtomicBool>,
     is_asked: Arc<AtomicBool>,
 }
 
 impl Keyboard {
-    /// Sends on what is typed or pasted. An address has `at_least` that many bytes.
+    /// Sends typed or pasted lines. An address has `at_least` this many bytes.
     pub(super) fn watch(at_least: usize, arrivals: Sender<Arrival>) -> Self {
         let (is_over, is_asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (over, asked) = (Arc::clone(&is_over), Arc::clone(&is_asked));
@@ -57,7 +57,7 @@ impl Keyboard {
                         }
                     }
                     Ok(Taken::Some) => {}
-                    // The browser may still come.
+                    // The browser may still return.
                     Ok(Taken::End) | Err(_) => return,
                 }
             }
@@ -65,7 +65,7 @@ impl Keyboard {
         Self { is_over, is_asked }
     }
 
-    /// From now on the person knows that the address is to be pasted: every line is taken.
+    /// Consume every line from now on, because the user was asked to paste the address.
     pub(super) fn ask(&self) {
         self.is_asked.store(true, Ordering::SeqCst);
     }
@@ -73,7 +73,7 @@ impl Keyboard {
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        // What is typed from now on is for others.
+        // Later input is for other programs.
         self.is_over.store(true, Ordering::SeqCst);
     }
 }
@@ -84,16 +84,16 @@ enum Taken {
     End,
 }
 
-/// Takes what waits in the terminal, a line at most, where it may be taken. Never waits itself.
+/// Reads at most one available line, if it may be consumed. Never blocks.
 fn take(terminal: &Stdin, at_least: Option<usize>, line: &mut Vec<u8>) -> rustix::io::Result<Taken> {
     if !is_in_foreground(terminal) {
-        // To read now would stop the process.
+        // Reading now would stop this process (SIGTTIN).
         return Ok(Taken::Nothing);
     }
     let waiting = usize::try_from(rustix::io::ioctl_fionread(terminal)?).unwrap_or(usize::MAX);
     let is_wanted = match at_least {
         None => waiting > 0 || is_readable(terminal),
-        // Where somebody has the terminal hand out single keys, what waits is no line.
+        // In non-canonical mode the available input is not a line.
         Some(at_least) => {
             (waiting == 1 || waiting >= at_least)
                 && tcgetattr(terminal)?.local_modes.contains(LocalModes::ICANON)
@@ -106,7 +106,7 @@ fn take(terminal: &Stdin, at_least: Option<usize>, line: &mut Vec<u8>) -> rustix
         line.clear();
     }
     let mut bytes = [0; MAX_LINE];
-    // Past the standard library's buffer, which would keep what is behind the line from others.
+    // Bypass the standard library's buffer, which would consume input after the line.
     match rustix::io::read(terminal, &mut bytes)? {
         0 => Ok(Taken::End),
         length => {
@@ -116,24 +116,24 @@ fn take(terminal: &Stdin, at_least: Option<usize>, line: &mut Vec<u8>) -> rustix
     }
 }
 
-/// Whether there is something to read, be it the end.
+/// Whether input or the end of the input is available.
 fn is_readable(terminal: &Stdin) -> bool {
     let mut descriptors = [PollFd::new(terminal, PollFlags::IN)];
     poll(&mut descriptors, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// Whether the terminal is this process's to read. One that is not its controlling terminal is anybody's.
+/// Whether this process may read the terminal: it is in the foreground, or the terminal is not its controlling one.
 fn is_in_foreground(terminal: &Stdin) -> bool {
     tcgetpgrp(terminal).map_or(true, |foreground| foreground == rustix::process::getpgrp())
 }
 
-/// The bytes of the shortest address that can be awaited.
+/// Length in bytes of the shortest address that can be expected.
 pub(super) fn shortest(port: u16, expected: &Expected) -> usize {
     format!("http://127.0.0.1:{port}/callback?code=c&state={}", expected.state).len()
 }
 
-/// The response in a pasted address, checked like one that the browser brings. The scheme does not matter, and may be
-/// missing, as may everything in front of the query: only the code and the `state` are used.
+/// Parses the response in a pasted address with the same checks as one from the browser. The scheme and everything
+/// before the query may be missing: only the query is used.
 pub(super) fn response(line: &str, port: u16, expected: &Expected) -> Option<Response> {
     let text = bare(line);
     let address = match text {
@@ -146,14 +146,14 @@ pub(super) fn response(line: &str, port: u16, expected: &Expected) -> Option<Res
         Err(ParseError::RelativeUrlWithoutBase) => {
             let query = text.split('#').next().unwrap_or_default();
             let query = query.strip_prefix('?').unwrap_or(query);
-            // An address of another host without its scheme is none.
+            // Reject an address of another host that lacks its scheme.
             let first = query.split('=').next().unwrap_or_default();
             let is_query = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             return expected.judge(Some(query).filter(|_| is_query)?);
         }
         Err(_) => return None,
     };
-    // Without a port, the URL would have another one for each scheme.
+    // Without an explicit port, the default would depend on the scheme.
     let is_ours = ["http", "https"].contains(&url.scheme())
         && url.host_str() == Some(HOST)
         && url.port() == Some(port)
@@ -163,7 +163,7 @@ pub(super) fn response(line: &str, port: u16, expected: &Expected) -> Option<Res
     expected.judge(url.query().filter(|_| is_ours)?)
 }
 
-/// The text without what terminals, mails and chats put around an address.
+/// Removes what terminals, mail and chat programs put around an address.
 fn bare(line: &str) -> &str {
     let mut text = line;
     loop {

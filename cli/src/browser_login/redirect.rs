@@ -1,18 +1,18 @@
-//! The loopback address to which the identity provider sends the browser back (RFC 8252 §7.3).
+//! The loopback address to which the identity provider redirects the browser (RFC 8252 §7.3).
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use super::LoginError;
 
-/// A registered redirect URI, and the socket that listens there.
+/// A registered redirect URI and its listening socket.
 pub(super) struct Redirect {
     pub(super) port: u16,
-    /// `None` when every registered port is taken, and the response has to be pasted.
+    /// `None` if every registered port is in use. The response must then be pasted.
     pub(super) socket: Option<TcpListener>,
 }
 
 impl Redirect {
-    /// Binds the first registered port that is free. Where pasting is possible, it can do without one.
+    /// Binds the first free registered port. With `may_paste`, a sign-in works without one.
     pub(super) fn bind<E>(registered: &[String], may_paste: bool) -> Result<Self, LoginError<E>> {
         let ports = ports(registered);
         for port in &ports {
@@ -32,7 +32,7 @@ impl Redirect {
     }
 }
 
-/// The ports of the redirect URIs that are written as they have to be.
+/// The ports of the valid redirect URIs.
 pub fn ports(registered: &[String]) -> Vec<u16> {
     registered.iter().filter_map(|uri| port(uri)).collect()
 }
@@ -41,7 +41,8 @@ fn uri(port: u16) -> String {
     format!("http://127.0.0.1:{port}/callback")
 }
 
-/// The port of a redirect URI that is written exactly as it has to be. A name such as `localhost` may lead elsewhere.
+/// The port of a redirect URI that has exactly the required form. A name such as `localhost` may resolve to another
+/// address.
 fn port(registered: &str) -> Option<u16> {
     let port = registered.strip_prefix("http://127.0.0.1:")?.strip_suffix("/callback")?.parse().ok()?;
     (port != 0 && uri(port) == registered).then_some(port)

@@ -1,44 +1,44 @@
-//! The authorization response, judged by its query alone (RFC 6749 §4.1.2, RFC 9207).
+//! Validates the authorization response by its query alone (RFC 6749 §4.1.2, RFC 9207).
 
 use secrecy::SecretString;
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
-/// No identity provider's code is longer.
+/// Maximum length of an authorization code.
 const MAX_CODE: usize = 4096;
 
-/// What makes a response the awaited one.
+/// Values that the expected response must match.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
     pub(super) state: String,
     pub(super) issuer: String,
 }
 
-/// The awaited response: it has the `state` of this login.
+/// The expected response: its `state` is this sign-in's.
 #[derive(Debug)]
 pub(super) enum Response {
     Code {
         code: SecretString,
-        /// Given to the daemon, which knows whether the provider has to name itself.
+        /// Forwarded to the daemon, which knows if the provider must send `iss`.
         iss: Option<String>,
     },
     Refused(Refusal),
-    /// A code for this login from somebody else: a mix-up (RFC 9207 §2.4).
+    /// A code from a different issuer: a mix-up attack (RFC 9207 §2.4).
     OtherIssuer,
 }
 
-/// Why the identity provider gave no code (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
+/// Why the identity provider returned no code (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// `access_denied`: by the person, or by a rule of the provider.
+    /// `access_denied`: by the user, or by a policy of the provider.
     AccessDenied,
     /// `temporarily_unavailable` or `server_error`.
     Unavailable,
-    /// Another error, by its name where a standard has one.
+    /// Any other error, with its name if a standard defines it.
     Other(Option<&'static str>),
 }
 
-/// Errors that are named in a message. Nothing else from a query is ever shown.
+/// Error codes that messages may contain. Nothing else from a query is shown.
 const KNOWN_ERRORS: [&str; 8] = [
     "invalid_request",
     "unauthorized_client",
@@ -51,7 +51,7 @@ const KNOWN_ERRORS: [&str; 8] = [
 ];
 
 impl Expected {
-    /// The awaited response, or `None` for anybody else's.
+    /// Returns the expected response, or `None` if the `state` differs.
     pub(super) fn judge(&self, query: &str) -> Option<Response> {
         let mut parameters = Parameters::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -79,7 +79,7 @@ impl Expected {
             } else {
                 Response::Code { code: code.into(), iss: parameters.iss }
             }),
-            // Another issuer's error says nothing of this login.
+            // An error from another issuer says nothing about this sign-in.
             (None, Some(error)) if !is_other_issuer => Some(Response::Refused(Refusal::of(&error))),
             _ => None,
         }
@@ -126,7 +126,7 @@ mod tests {
                 Some(Response::OtherIssuer) => "other_issuer".to_owned(),
                 Some(Response::Refused(Refusal::AccessDenied)) => "refused access_denied".to_owned(),
                 Some(Response::Refused(Refusal::Unavailable)) => "refused unavailable".to_owned(),
-                // What the query says itself is never repeated.
+                // The error text of the query is not repeated.
                 Some(Response::Refused(Refusal::Other(None))) => "refused".to_owned(),
                 Some(Response::Refused(Refusal::Other(Some(known)))) => format!("refused {known}"),
                 Some(Response::Code { code, iss }) => {

@@ -1,4 +1,4 @@
-//! The wait for the browser, and for who pastes in its place. Only the awaited response, the user or time ends it.
+//! Waits for the browser or a pasted address. Only the expected response, the user or the timeout ends the wait.
 
 use std::cell::Cell;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -16,17 +16,17 @@ use super::response::{Expected, Response};
 use super::{Browser, LoginError, Setup, advice};
 use crate::terminal::Progress;
 
-/// A browser that was opened has asked for its address by then, even on a slow machine.
+/// A browser that opened has fetched the address within this time, even on a slow machine.
 const BROWSER_COMES: Duration = Duration::from_secs(10);
 
-/// What the browser brought back for this login.
+/// What the browser returned for this sign-in.
 pub(super) struct Brought {
     pub(super) code: SecretString,
     pub(super) iss: Option<String>,
     pub(super) opened_by: OpenedBy,
 }
 
-/// The wait. Dropped, it leaves the terminal, and a browser that never came, as they were.
+/// The wait. Drop restores the terminal and stops a browser that never came.
 pub(super) struct Wait<'a> {
     setup: &'a Setup<'a>,
     expected: Expected,
@@ -38,17 +38,17 @@ pub(super) struct Wait<'a> {
     deadline: Instant,
     progress: Progress,
     keyboard: Option<Keyboard>,
-    /// Whether the browser asked for its address, and until when it should have.
+    /// Whether the browser fetched the address, and by when it should have.
     was_fetched: Box<dyn Fn() -> bool>,
     browser_due: Cell<Option<Instant>>,
-    /// Whether the person was asked to paste, and whether the URL was shown.
+    /// Whether the user was asked to paste, and whether the URL was shown.
     is_asked: Cell<bool>,
     is_shown: Cell<bool>,
     _opening: Option<(Opening, Handover)>,
 }
 
 impl<'a> Wait<'a> {
-    /// Opens the browser, or asks for one elsewhere. Without a listener every port is taken.
+    /// Opens the browser, or asks the user to open one elsewhere. Without a listener every port is in use.
     pub(super) fn begin(
         setup: &'a Setup<'a>,
         expected: Expected,
@@ -97,12 +97,12 @@ impl<'a> Wait<'a> {
         wait
     }
 
-    /// Says what is waited for now.
+    /// Shows the current step.
     pub(super) fn show(&self, what: &'static str) {
         self.progress.show(what);
     }
 
-    /// Waits until the awaited response comes.
+    /// Waits for the expected response.
     pub(super) fn for_code<E>(&self) -> Result<Brought, LoginError<E>> {
         let terminal = self.setup.terminal;
         loop {
@@ -133,7 +133,7 @@ impl<'a> Wait<'a> {
                 }
                 Ok(Arrival::Interrupted) => {
                     if self.is_asked.get() {
-                        // Behind the `^C` that the terminal shows.
+                        // Start a new line after the `^C` that the terminal shows.
                         terminal.say("");
                     }
                     return Err(LoginError::Interrupted);
@@ -161,13 +161,14 @@ impl<'a> Wait<'a> {
         if self.is_shown.get() {
             return;
         }
-        // What is typed must not be drawn over.
+        // The spinner must not overwrite typed text.
         self.progress.clear();
         self.setup.terminal.warn(why);
         self.ask_for_another_browser();
     }
 
-    /// Tells the URL, how a browser elsewhere gets back here, and takes the address of the page that did not.
+    /// Prints the URL and how a browser elsewhere gets back here. Accepts the address of an unreachable page from now
+    /// on.
     fn ask_for_another_browser(&self) {
         self.browser_due.set(None);
         self.is_shown.set(true);

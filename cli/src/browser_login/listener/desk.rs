@@ -1,4 +1,4 @@
-//! Who is answered what: one response is awaited, everybody else gets a fixed page.
+//! Answers requests: one response is expected, every other request gets a fixed page.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use super::super::response::Expected;
 use super::peer::{self, Peer};
 use super::{Admitted, Arrival, Notice, Outcome};
 
-/// Nobody guesses a path of the listener: 190 bits.
+/// 190 bits, so that no path of the listener can be guessed.
 const PATH_CHARACTERS: usize = 32;
 
 pub(super) struct Desk {
@@ -31,9 +31,9 @@ pub(super) struct Desk {
     last_path: String,
     is_started: AtomicBool,
     has_response: AtomicBool,
-    /// How many requests wait for the end of the login, or have.
+    /// Number of requests that wait, or waited, for the outcome.
     held: AtomicUsize,
-    /// Which notices were sent: each is sent once.
+    /// Notices that were already sent.
     noticed: [AtomicBool; Notice::COUNT],
     arrivals: Sender<Arrival>,
     outcome: watch::Receiver<Option<Outcome>>,
@@ -67,7 +67,7 @@ impl Desk {
         }
     }
 
-    /// Whether a browser of this user fetched the login's address.
+    /// Whether this user's browser fetched the sign-in's address.
     pub(super) fn is_started(&self) -> bool {
         self.is_started.load(Ordering::SeqCst)
     }
@@ -76,21 +76,21 @@ impl Desk {
         &self.start_path
     }
 
-    /// Whether the awaited response came to this listener.
+    /// Whether the expected response arrived at this listener.
     pub(super) fn has_response(&self) -> bool {
         self.has_response.load(Ordering::SeqCst)
     }
 
-    /// How many requests are led to the last page.
+    /// Number of requests that are redirected to the last page.
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
     }
 
-    /// Sends a notice to the login, once.
+    /// Sends each kind of notice to the sign-in once.
     pub(super) fn notice(&self, notice: Notice) {
         let is_sent = self.noticed.get(notice as usize).is_none_or(|sent| sent.swap(true, Ordering::SeqCst));
         if !is_sent {
-            // A login that has ended needs none.
+            // Sending fails if the sign-in has ended.
             let _ = self.arrivals.send(Arrival::Notice(notice));
         }
     }
@@ -120,8 +120,9 @@ impl Desk {
         })
     }
 
-    /// Whether it is a request of a browser tab for this very host, without a body. Names that resolve to loopback are
-    /// how web pages reach what listens there; embedding and fetching pages say so in `Sec-Fetch-*`.
+    /// Whether a browser tab sent the request, for exactly this host and without a body. Web pages reach loopback
+    /// services by names that resolve to loopback (DNS rebinding). Embedded and fetched requests are marked in
+    /// `Sec-Fetch-*`.
     fn is_plain(&self, request: &Request<Incoming>) -> bool {
         let headers = request.headers();
         let is_or_absent = |name: &str, wanted: &str| {
@@ -135,15 +136,17 @@ impl Desk {
             && !headers.contains_key("sec-purpose")
     }
 
-    /// Sends a browser of this user to the identity provider. The address stands in the arguments of the program that
-    /// opens the browser, where every user of this machine reads it: another user who followed it would sign in here with
-    /// an account of their own. Openers and browsers of this user may fetch it as often as they like.
+    /// Redirects this user's browser to the identity provider.
+    ///
+    /// The address is an argument of the program that opens the browser, so every local user can read it. Another user
+    /// who followed it would sign in here with their own account. This user's programs may fetch it any number of
+    /// times.
     async fn start(&self, from: SocketAddr, to: SocketAddr, is_held: &AtomicBool) -> Response<Full<Bytes>> {
         if self.admitted != Admitted::All {
-            // The tables of a machine with many connections take a while to read.
+            // Reading the connection tables takes time on a machine with many connections.
             let owner = task::spawn_blocking(move || peer::owner(from, to)).await.unwrap_or(Peer::Unknown);
             if !self.admitted.includes(owner) {
-                // A client that has hung up meanwhile belongs to nobody.
+                // If the client has already disconnected, its owner is unknown.
                 if owner != Peer::Unknown {
                     self.notice(Notice::AnotherUser);
                 }
@@ -158,7 +161,8 @@ impl Desk {
         see_other(self.url.clone())
     }
 
-    /// Takes the awaited response. A browser that brings it again, after a reload or from a second tab, gets the result too.
+    /// Accepts the expected response. A browser that sends it again, by a reload or from a second tab, gets the result
+    /// too.
     async fn take(&self, query: &str, is_held: &AtomicBool) -> Response<Full<Bytes>> {
         let Some(response) = self.expected.judge(query) else {
             if query.contains("state=") {
@@ -166,7 +170,7 @@ impl Desk {
             }
             return Page::NotAwaited.response();
         };
-        // Before the login hears of it, and may end.
+        // Before the sign-in receives the response and may end.
         self.hold(is_held);
         if !self.has_response.swap(true, Ordering::SeqCst) {
             let _ = self.arrivals.send(Arrival::Response(response));
@@ -174,16 +178,16 @@ impl Desk {
         self.result().await
     }
 
-    /// Notes that a request waits for the end of the login.
+    /// Records that a request waits for the outcome.
     fn hold(&self, is_held: &AtomicBool) {
         is_held.store(true, Ordering::SeqCst);
         self.held.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Holds the browser until the login has ended, and leads it to the page that says how.
+    /// Waits for the outcome, then redirects the browser to the last page.
     async fn result(&self) -> Response<Full<Bytes>> {
         let mut outcome = self.outcome.clone();
-        // An error means that the login is gone without a word: the last page says that it did not succeed.
+        // An error means that the sign-in was dropped. The last page then reports failure.
         let _ = outcome.wait_for(Option::is_some).await;
         // The address with the code must not stay in the browser (RFC 9700 §4.2.4).
         see_other(HeaderValue::from_str(&self.last_path).expect("letters and digits"))

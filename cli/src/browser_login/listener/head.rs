@@ -1,28 +1,28 @@
-//! The head of a request, read before anything is made of it. Cookies of every other program on 127.0.0.1 come along, so
-//! it may be large; a browser that insists on TLS is recognised by its first bytes.
+//! Reads the head of a request before it is parsed. Browsers send the cookies of every program on 127.0.0.1, so it may
+//! be large. A TLS connection is recognized by its first bytes.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The bytes of a head that are kept. The cookies of some ten programs are in it.
+/// Maximum size of a head. This holds the cookies of about ten programs.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// The bytes of a larger head that are read and dropped, so that its sender reads the answer instead of a reset.
+/// Bytes of a larger head that are read and discarded, so that the client reads the response instead of a reset.
 const MAX_DROPPED: usize = 1024 * 1024;
 const PIECE: usize = 4096;
-/// The first bytes of a TLS record that holds a `ClientHello`: its type, and the major version (RFC 8446 §5.1).
+/// The first bytes of a TLS record with a `ClientHello`: type and major version (RFC 8446 §5.1).
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
 
-/// What a connection began with.
+/// How a connection started.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Head {
-    /// A whole head, and what came with it.
+    /// A complete head and any bytes received after it.
     Whole(Vec<u8>),
     TooLarge,
     TLS,
-    /// The connection ended before its head did.
+    /// The connection closed before the head was complete.
     Unfinished,
 }
 
-/// Reads until the empty line at the end of a head. The caller limits the time.
+/// Reads until the empty line that ends a head. The caller sets the time limit.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Head {
     let (mut head, mut dropped) = (Vec::new(), 0);
     let mut piece = [0; PIECE];
@@ -31,7 +31,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Head {
         if length == 0 {
             return Head::Unfinished;
         }
-        // The line end before may have come with an earlier piece.
+        // The previous line end may be in an earlier chunk.
         let looked_at = head.len().saturating_sub(2);
         head.extend_from_slice(piece.get(..length).unwrap_or_default());
         if head.starts_with(&TLS_HANDSHAKE) && dropped == 0 {
@@ -55,7 +55,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Head {
     }
 }
 
-/// Line ends without a carriage return count too (RFC 9112 §2.2).
+/// Whether `bytes` contain an empty line. A line feed alone is accepted as a line end (RFC 9112 §2.2).
 fn has_empty_line(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|three| three == b"\n\r\n")
 }
@@ -71,7 +71,7 @@ mod tests {
         runtime.block_on(read(&mut Cursor::new(bytes)))
     }
 
-    /// A head of this size, in which the empty line may fall between two pieces.
+    /// A head of this size, in which a chunk boundary may split the empty line.
     fn head(size: usize, end: &str) -> Vec<u8> {
         let begin = "GET / HTTP/1.1\r\nCookie: ";
         let filling = "a".repeat(size - begin.len() - end.len());

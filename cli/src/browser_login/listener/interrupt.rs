@@ -1,4 +1,4 @@
-//! Ctrl-C, a terminal that closes, and the wish of a process manager that the program ends.
+//! Ctrl-C, a closing terminal, and termination requests of a process manager.
 
 use std::process;
 use std::sync::mpsc::Sender;
@@ -6,23 +6,23 @@ use std::sync::mpsc::Sender;
 use super::Arrival;
 use crate::failure::Exit;
 
-/// Tells the first interrupt to the login, which ends in its own way; does not return. A second one ends the program.
+/// Sends the first interrupt to the sign-in, which then ends. A second one exits the program. Does not return.
 #[expect(clippy::disallowed_methods, reason = "who interrupts twice does not wait for destructors")]
 pub(super) async fn tell(mut interrupts: Interrupts, arrivals: Sender<Arrival>) {
     interrupts.next().await;
-    // The login may be over by now, or wait for the daemon: then its end is what counts.
+    // Sending fails if the sign-in has already ended. Its result then counts.
     let _ = arrivals.send(Arrival::Interrupted);
     interrupts.next().await;
     process::exit(Exit::Interrupted as i32);
 }
 
-/// Interrupts from the moment on at which the value is made.
+/// Signal handlers, active from the creation of this value.
 #[cfg(unix)]
 pub(super) struct Interrupts(Vec<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
 impl Interrupts {
-    /// To be called within a runtime.
+    /// Must be called within a runtime.
     pub(super) fn await_them() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,7 +45,7 @@ pub(super) struct Interrupts;
 
 #[cfg(not(unix))]
 impl Interrupts {
-    /// To be called within a runtime.
+    /// Must be called within a runtime.
     pub(super) fn await_them() -> Self {
         Self
     }
@@ -55,7 +55,7 @@ impl Interrupts {
     }
 }
 
-/// Whether whoever started this process wants it to outlive the terminal, as `nohup` does. Told where there is `/proc`.
+/// Whether the parent process disabled SIGHUP, as `nohup` does. Reads `/proc`; false where it is missing.
 #[cfg(unix)]
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

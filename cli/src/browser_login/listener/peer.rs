@@ -1,24 +1,25 @@
-//! Whose connection it is. Every user of a machine reaches its loopback address, and Linux lists the owner of each socket.
+//! Finds which user owns a connection. Every local user can reach the loopback address, and Linux lists the owner of
+//! each socket.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
-/// A program may connect to 127.0.0.1 from a socket for IPv6 too.
+/// A program may connect to 127.0.0.1 from an IPv6 socket too.
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
-/// The bytes of a table that are read: rows of 150 bytes for 400,000 connections.
+/// Maximum bytes read from a table: 150-byte rows for about 400,000 connections.
 const MAX_TABLE: u64 = 64 * 1024 * 1024;
-/// How often the tables are read before a socket counts as missing: one that changes meanwhile can hide a row.
+/// How often to read the tables before a socket counts as missing. A concurrent change can hide a row.
 const READINGS: usize = 3;
-/// What every user without a number of its own is shown as in a user namespace.
+/// The UID shown for users without a mapping in a user namespace.
 const OVERFLOW_USER: u32 = 65534;
 
-/// Who opened a connection.
+/// Owner of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Peer {
     ThisUser,
     AnotherUser,
-    /// Root, who relays the connections of Windows in WSL. Elsewhere, a service of root's may connect for another user.
+    /// Root, which relays Windows connections in WSL. Elsewhere, a root service may connect for another user.
     Root,
     /// No table lists the socket.
     Unknown,
@@ -35,14 +36,14 @@ impl Peer {
     }
 }
 
-/// Who opened the connection from `from` to `to`, while it lasts.
+/// Finds the owner of the open connection from `from` to `to`.
 pub(in super::super) fn owner(from: SocketAddr, to: SocketAddr) -> Peer {
     let found = (0..READINGS).find_map(|_| TABLES.iter().find_map(|table| look_up(table, from, to).ok()?));
     let own = rustix::process::geteuid().as_raw();
     found.map_or(Peer::Unknown, |user| Peer::of(user, own))
 }
 
-/// Whether this system tells the owners of connections, tried with one of our own.
+/// Tests with an own connection if this system shows the owners of connections.
 pub(in super::super) fn is_told() -> bool {
     let try_it = || -> io::Result<Peer> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -53,7 +54,7 @@ pub(in super::super) fn is_told() -> bool {
     try_it().is_ok_and(|peer| peer == Peer::ThisUser)
 }
 
-/// The user who has the socket at the other end, if `table` lists it.
+/// Finds in `table` the UID that owns the socket at the other end.
 fn look_up(table: &str, from: SocketAddr, to: SocketAddr) -> io::Result<Option<u32>> {
     let file = File::open(table)?.take(MAX_TABLE);
     let is_mapped = table.ends_with('6');
@@ -66,8 +67,8 @@ fn look_up(table: &str, from: SocketAddr, to: SocketAddr) -> io::Result<Option<u
     Ok(None)
 }
 
-/// The owner in a row (proc(5)): number, the socket's own address, the address at its other end, state, queues, timer,
-/// retransmissions, user, timeouts, inode. A socket that no process has any more has the inode 0, and nobody's user.
+/// The owner in a row (proc(5)): number, local address, remote address, state, queues, timer, retransmissions, UID,
+/// timeouts, inode. A socket without a process has inode 0, and its UID is meaningless.
 fn owner_in(row: &str, from: &str, to: &str) -> Option<u32> {
     let mut columns = row.split_ascii_whitespace().skip(1);
     if columns.next()? != from || columns.next()? != to {
@@ -78,7 +79,7 @@ fn owner_in(row: &str, from: &str, to: &str) -> Option<u32> {
     (inode != 0).then_some(user)
 }
 
-/// An address as the tables have it: words of 32 bits in the order of this machine, then the port.
+/// An address in the format of the tables: 32-bit words in host byte order, then the port.
 fn as_listed(address: SocketAddr, is_mapped: bool) -> String {
     let octets = match address.ip() {
         IpAddr::V4(ip) if is_mapped => ip.to_ipv6_mapped().octets().to_vec(),
@@ -93,7 +94,7 @@ fn as_listed(address: SocketAddr, is_mapped: bool) -> String {
 mod tests {
     use super::*;
 
-    /// Both ends of a connection that was dialled at this address, and where they are as the listener sees it.
+    /// Both ends of a connection dialled at this address, and their addresses as the listener sees them.
     fn connected(host: &str) -> ([TcpStream; 2], SocketAddr, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let to = listener.local_addr().expect("an address");
@@ -108,12 +109,12 @@ mod tests {
             return infra_harness::skip::told("this system does not list the owners of sockets");
         }
         assert!(is_told());
-        // Without IPv6 no socket of the second kind can be had.
+        // Without IPv6, the dual-stack case cannot be tested.
         let has_ipv6 = TcpListener::bind("[::]:0").is_ok();
         for host in ["127.0.0.1", "::ffff:127.0.0.1"].into_iter().take(1 + usize::from(has_ipv6)) {
             let ([stream, _accepted], from, to) = connected(host);
             assert_eq!(owner(from, to), Peer::ThisUser, "{host}");
-            // A client that said all it has to say still waits for the answer.
+            // A client that closed its sending side still waits for the response.
             stream.shutdown(std::net::Shutdown::Write).expect("a connection");
             assert_eq!(owner(from, to), Peer::ThisUser, "{host}, half closed");
         }
@@ -152,7 +153,7 @@ mod tests {
         };
         let (from, to) = ("0100007F:D431", "0100007F:206D");
         assert_eq!(owner_in(&row("1000", "2881"), from, to), Some(1000));
-        // Root does not get what nobody has.
+        // A socket without a process is not reported as root's.
         assert_eq!(owner_in(&row("0", "0"), from, to), None);
         assert_eq!(owner_in(&row("1000", "2881"), to, from), None);
         assert_eq!(owner_in(&row("1000", "2881"), from, "0100007F:206E"), None);

@@ -1,4 +1,4 @@
-//! The commands that may open an address: what `BROWSER` names, or what the desktop has. No shell reads any of them.
+//! The commands that may open an address: those in `BROWSER`, or the desktop's. No shell interprets them.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::process::Command;
 
 use super::super::Browser;
 
-/// Browsers that draw in the terminal, which the login itself needs, and which could not run without it.
+/// Browsers that draw in the terminal. The sign-in needs the terminal itself.
 const IN_THE_TERMINAL: [&str; 8] =
     ["w3m", "lynx", "links", "links2", "elinks", "browsh", "carbonyl", "www-browser"];
-/// What Linux inside Windows opens addresses with. The second is Windows' own; its folder need not be in `PATH`.
+/// Programs that open addresses in WSL. The second belongs to Windows; its directory may be missing from `PATH`.
 const WSL: [&[&str]; 3] = [
     &["wslview"],
     &["rundll32.exe", "url.dll,FileProtocolHandler"],
     &["/mnt/c/Windows/System32/rundll32.exe", "url.dll,FileProtocolHandler"],
 ];
-/// Where programs are looked for without `PATH`.
+/// Search path if `PATH` is not set.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The commands that may open `url`, in the order in which they are tried, with programs found in `path`.
+/// The commands that may open `url`, in the order to try them, with programs found in `path`.
 pub(in super::super) fn candidates(browser: &Browser, url: &str, path: Option<&OsStr>) -> Vec<Command> {
     let path = path.unwrap_or(OsStr::new(USUAL_PATH));
     let commands = match browser {
@@ -43,13 +43,14 @@ fn desktop_commands(url: &str) -> Vec<Vec<OsString>> {
     open::commands(url).iter().filter(|command| !is_shell(command)).map(words).collect()
 }
 
-/// `BROWSER` is a list of commands, separated as in `PATH`; `%s` stands for the URL, which is else put last.
+/// `BROWSER` is a list of commands, separated as in `PATH`. `%s` is replaced by the URL; otherwise the URL is
+/// appended.
 fn named_commands(named: &str, url: &str) -> Vec<Vec<OsString>> {
     let separator = if cfg!(windows) { ';' } else { ':' };
     let commands = named.split(separator).map(str::trim).filter(|command| !command.is_empty());
     commands
         .map(|text| {
-            // The path of a program may hold spaces.
+            // A program's path may contain spaces.
             let words = if Path::new(text).is_file() { vec![text.to_owned()] } else { words(text) };
             let has_place = words.iter().skip(1).any(|word| word.contains("%s"));
             let last = (!has_place).then(|| url.to_owned());
@@ -62,7 +63,7 @@ fn named_commands(named: &str, url: &str) -> Vec<Vec<OsString>> {
         .collect()
 }
 
-/// The words of a command: separated by spaces, unless quoted. Nothing else has a meaning.
+/// The words of a command, separated by spaces unless quoted. No other character is special.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for character in text.chars() {
@@ -80,7 +81,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The command of these words, if its program is there and shows pages outside the terminal.
+/// The command for these words, if its program exists and does not draw in the terminal.
 fn command(words: &[OsString], path: &OsStr) -> Option<Command> {
     let (program, arguments) = words.split_first()?;
     let name = Path::new(program).file_name()?.to_str()?;
@@ -92,11 +93,11 @@ fn command(words: &[OsString], path: &OsStr) -> Option<Command> {
     Some(command)
 }
 
-/// The file of a program. An empty or relative folder in `PATH`, and a relative path, would be one of the working
-/// directory, which may be anybody's.
+/// The file of a program. An empty or relative `PATH` entry and a relative path are ignored. They would refer to the
+/// working directory, which another user may control.
 fn find(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
     if cfg!(windows) {
-        // It knows where it may look.
+        // An absolute path needs no search.
         return Some(PathBuf::from(program));
     }
     if Path::new(program).components().count() > 1 {
@@ -147,9 +148,9 @@ mod tests {
         };
         let folder = folder.path().to_str().expect("a path");
         assert_eq!(found("'my browser'", folder), Some(program.clone()));
-        // As it is, without quotes.
+        // A path without quotes.
         assert_eq!(found(program.to_str().expect("a path"), ""), Some(program));
-        // The tests run in the folder of the package, where these are.
+        // Tests run in the package directory, which contains these files.
         for (named, path) in
             [("Cargo.toml", ""), ("Cargo.toml", ":."), ("./Cargo.toml", "/bin"), ("src/lib.rs", "/")]
         {

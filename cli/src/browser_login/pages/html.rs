@@ -1,18 +1,18 @@
-//! How the pages look: one style and one mark each, light and dark, on a phone too, and nothing that is loaded.
+//! Layout of the pages: one style and one icon each, light and dark, for phones too. Pages load nothing.
 
 use infra_shared::printable::printable;
 
 use super::SignedIn;
 
-/// More of an account than anybody reads.
+/// Maximum length of an account name.
 const MAX_CHARACTERS: usize = 256;
 
-/// Whether all is well, at a glance. The title says the same.
+/// The icon of a page. The title says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     Good,
     Bad,
-    /// Neither: the page is nobody's.
+    /// Neither success nor failure of this sign-in.
     Other,
 }
 
@@ -32,15 +32,15 @@ const STYLE: &str = "\
     code{font:.95em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:var(--text);white-space:nowrap}\
     @media(max-width:24rem){main{padding:1.25rem}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}}";
 
-/// Allows nothing but the style above, by its hash, and the icon, which is in the page itself.
+/// Allows only the style above, by its hash, and the icon, which is embedded in the page.
 pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-RrydHWxxSTPkJEpDfRRDGNo5zTcMMmUoSfeyMYJz92Q='; img-src data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// Without one the browser would ask for `/favicon.ico`.
+/// Without an icon the browser would request `/favicon.ico`.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' \
                     stroke='%231a7f4b' stroke-width='3'%3E%3Cpath d='M5 4l8 8-8 8M13 20h7'/%3E%3C/svg%3E";
 
-/// A whole page: `title` and `body` are HTML.
+/// A complete page. `title` and `body` are HTML.
 pub(super) fn document(mark: Mark, title: &str, body: &str) -> String {
     let (class, path) = match mark {
         Mark::Good => ("good", "M7.5 12.5l3 3 6-6.5"),
@@ -56,7 +56,7 @@ pub(super) fn document(mark: Mark, title: &str, body: &str) -> String {
     )
 }
 
-/// Who is signed in, and what to do when it is somebody else than was meant.
+/// Shows the account and server, and what to do if the account is not the intended one.
 pub(super) fn logged_in(signed_in: &SignedIn) -> String {
     let SignedIn { account, server, provider } = signed_in;
     format!(
@@ -70,7 +70,7 @@ pub(super) fn logged_in(signed_in: &SignedIn) -> String {
     )
 }
 
-/// Text from elsewhere as HTML that shows it, and does nothing else.
+/// Escapes untrusted text for HTML.
 fn text(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for character in printable(text, MAX_CHARACTERS).chars() {
