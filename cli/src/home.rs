@@ -1,8 +1,8 @@
-//! `~/.infra`: which servers are known and trusted, which sessions there are, and the locks that keep both whole.
+//! `~/.infra`: the known servers, their trust records, the sessions, and the locks that protect them.
 //!
-//! Every change is a read, a change and a write under one lock; every file is replaced as a whole. A reader needs no
-//! lock, for it finds the old file or the new one, and each file can do without the other: what a token may be sent to is
-//! kept with the token.
+//! Every change reads, modifies and writes under one lock, and replaces whole files. Readers need no lock, because
+//! they see either the old or the new file. Each file works without the other: the trust record for a token is stored
+//! with the token.
 
 mod clock_offset;
 mod directory;
@@ -58,14 +58,14 @@ pub enum HomeError {
     Io { path: String, source: std::io::Error },
 }
 
-/// The directory, which may not be there yet.
+/// The directory. It may not exist yet.
 #[derive(Debug, Clone)]
 pub struct Home {
     path: PathBuf,
     terminal: Terminal,
 }
 
-/// Everything that is stored.
+/// All stored data.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub config: Config,
@@ -77,7 +77,7 @@ impl Home {
         Self { path, terminal }
     }
 
-    /// What is stored; nothing, where the directory is not there.
+    /// Reads all stored data. It is empty if the directory does not exist.
     pub fn read(&self) -> Result<State, HomeError> {
         if !directory::check(&self.path, self.terminal)? {
             return Ok(State::default());
@@ -85,12 +85,12 @@ impl Home {
         let (config, sessions) = (self.config(), self.sessions());
         match (config.read()?, sessions.read()?) {
             (Ok(config), Ok(sessions)) => Ok(State { config, sessions }),
-            // A damaged file is moved only under the lock, and only if it is still damaged then.
+            // Move a damaged file only under the lock, and only if it is still damaged then.
             _ => self.update(|_| {}).map(|(state, ())| state),
         }
     }
 
-    /// What is stored at `path`, as far as it can be read: nothing is repaired, tightened, waited for or told.
+    /// Reads what is readable at `path`. It repairs, tightens and reports nothing, and waits for nothing.
     pub fn glance(path: &Path) -> State {
         State {
             config: document::glance(&path.join("config.json")).unwrap_or_default(),
@@ -98,8 +98,8 @@ impl Home {
         }
     }
 
-    /// Changes what is stored, and answers with the result of `change`. No other process sees a part of it, or
-    /// overwrites it.
+    /// Changes the stored data and returns the result of `change`. Other processes see all of the change or none, and
+    /// cannot overwrite it.
     pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<(State, T), HomeError> {
         directory::ensure(&self.path, self.terminal)?;
         let _lock = Lock::take(&self.path.join("lock"))?;
@@ -113,7 +113,7 @@ impl Home {
         Ok((state, result))
     }
 
-    /// Takes the turn to log in, or tells who has it.
+    /// Tries to acquire the login lock, or reports which sign-in holds it.
     pub fn take_login_turn(&self) -> Result<LoginTurn, HomeError> {
         directory::ensure(&self.path, self.terminal)?;
         lock::take_login_turn(&self.path.join("login.lock"), self.terminal)
@@ -129,7 +129,7 @@ impl Home {
 }
 
 impl State {
-    /// By what a server has to prove itself; `None` when nothing is known of it.
+    /// The trust record of a server, or `None` if it is unknown.
     pub fn trust(&self, origin: &Origin) -> Option<&TrustRecord> {
         let of_session = || self.sessions.sessions.get(origin).map(|session| &session.trust);
         let of_logout = || {
@@ -142,20 +142,19 @@ impl State {
         self.config.servers.get(origin).map(|server| &server.trust).or_else(of_session).or_else(of_logout)
     }
 
-    /// By what a server was known before, as it had announced.
+    /// Earlier trust records of a server that it replaced by announcements.
     pub fn formerly(&self, origin: &Origin) -> &[TrustRecord] {
         self.config.servers.get(origin).map_or(&[], |server| &server.formerly)
     }
 
-    /// In which ways a server may prove itself, the one that it is known by first; none where nothing is known of it.
+    /// The records by which a server may prove itself, the stored one first. Empty for an unknown server.
     pub fn ways(&self, origin: &Origin) -> Vec<TrustRecord> {
         let successors = self.config.servers.get(origin).map(Server::successors).unwrap_or_default();
         self.trust(origin).cloned().into_iter().chain(successors).collect()
     }
 
-    /// The server has proven itself by `new`, which it had announced: from now on it is known by that, and so are its
-    /// session and its logouts. `false` where that is not what it is known to have announced any more: somebody has decided
-    /// otherwise meanwhile.
+    /// Makes `new` the trust record of the server, its session and its logouts, after the server proved itself by it.
+    /// Returns `false` if `new` is no longer announced, because another process changed the record meanwhile.
     pub fn adopt(&mut self, origin: &Origin, new: &TrustRecord) -> bool {
         let Some(server) = self.config.servers.get_mut(origin) else { return false };
         if server.trust == *new {
@@ -175,8 +174,8 @@ impl State {
         true
     }
 
-    /// Remembers what the server announced, which is known by `trust`; `false` where it is not known by that any more, or
-    /// something newer is known.
+    /// Stores an announcement of the server with the record `trust`. Returns `false` if that record has changed, or a
+    /// newer announcement is stored.
     pub fn note_succession(
         &mut self,
         origin: &Origin,
@@ -195,12 +194,12 @@ impl State {
         }
     }
 
-    /// Whether the daemon has yet to be told of a logout.
+    /// Whether a sign-out has not reached the daemon yet.
     pub fn has_pending_logout(&self, origin: &Origin) -> bool {
         self.sessions.pending_logouts.iter().any(|pending| pending.server == *origin)
     }
 
-    /// Drops proofs of sessions that have ended by themselves since.
+    /// Removes logout proofs of sessions that have expired.
     pub fn forget_expired_logouts(&mut self, now: Timestamp) {
         self.sessions.pending_logouts.retain(|pending| pending.expires_at > now);
     }
@@ -210,7 +209,7 @@ impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         let failure = Self::new(Exit::Failed, "what is stored here cannot be used").because(&error);
         match error {
-            // A volume of a container, for example, which its group may write.
+            // For example, a container volume that is writable by its group.
             HomeError::OtherOwner { path, owner: 0 } if is_writable_directory(&path) => failure.hint(format!(
                 "set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` makes it"
             )),

@@ -1,4 +1,4 @@
-//! The directory itself: its owner's alone.
+//! The directory: private to its owner.
 
 use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{HomeError, io_error};
 use crate::terminal::Terminal;
 
-/// Checks the directory, and whether there is one. One that is too open is tightened, and said so.
+/// Checks the directory and returns whether it exists. Tightens a mode that is too open, and reports that.
 pub(super) fn check(path: &Path, terminal: Terminal) -> Result<bool, HomeError> {
     let metadata = match path.symlink_metadata() {
         Ok(metadata) => metadata,
@@ -28,10 +28,10 @@ pub(super) fn check(path: &Path, terminal: Terminal) -> Result<bool, HomeError> 
     Ok(true)
 }
 
-/// What others may do with a file or directory.
+/// Permission bits of other users.
 pub(super) const OTHERS: u32 = 0o077;
 
-/// Says that `path` was taken from others, or, where the file system keeps no modes, that it cannot be: once in a run.
+/// Warns once in a run that the mode of `path` was tightened, or that the file system does not support modes.
 pub(super) fn tell_tightened(path: &Path, what: &str, now: io::Result<Metadata>, terminal: Terminal) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if now.is_ok_and(|metadata| metadata.mode() & OTHERS == 0) {
@@ -45,7 +45,7 @@ pub(super) fn tell_tightened(path: &Path, what: &str, now: io::Result<Metadata>,
     }
 }
 
-/// As [`check`], and creates the directory where there is none.
+/// As [`check`], but creates a missing directory.
 pub(super) fn ensure(path: &Path, terminal: Terminal) -> Result<(), HomeError> {
     if check(path, terminal)? {
         return Ok(());
@@ -55,8 +55,8 @@ pub(super) fn ensure(path: &Path, terminal: Terminal) -> Result<(), HomeError> {
     check(path, terminal).map(|_| ())
 }
 
-/// Refuses to make a directory among another user's files: with `sudo`, `HOME` may still be theirs, and what root leaves
-/// there they could not use or remove. Directories of root's, such as `/tmp`, are nobody's home but root's.
+/// Refuses to create a directory in another user's directory. Under `sudo`, `HOME` may be the user's, who could not
+/// use or remove files of root. A parent owned by root, such as `/tmp`, is accepted.
 pub(super) fn check_place(path: &Path) -> Result<(), HomeError> {
     let exists = |parent: &&Path| parent.symlink_metadata().is_ok();
     let Some(parent) = path.ancestors().skip(1).find(exists) else { return Ok(()) };
@@ -68,7 +68,7 @@ pub(super) fn check_place(path: &Path) -> Result<(), HomeError> {
     Ok(())
 }
 
-/// Refuses links, and what another user put there.
+/// Rejects links and files of other users.
 pub(super) fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), HomeError> {
     if metadata.is_symlink() {
         return Err(HomeError::Link { path: path.display().to_string() });

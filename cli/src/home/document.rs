@@ -1,4 +1,4 @@
-//! One JSON file: read as a whole, replaced as a whole, set aside when it is damaged.
+//! One JSON file: read as a whole, replaced as a whole, and moved away if damaged.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -15,35 +15,35 @@ use super::{HomeError, io_error};
 use crate::durable::sync_directory;
 use crate::terminal::Terminal;
 
-/// Thousands of servers fit in.
+/// Room for thousands of servers.
 pub(super) const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A file with a `T` in it.
+/// A file that contains a `T`.
 pub(super) struct Document<T> {
     path: PathBuf,
     terminal: Terminal,
     contents: PhantomData<T>,
 }
 
-/// The file is there, and what it holds is not a `T`.
+/// The file exists but does not contain a valid `T`.
 #[derive(Debug)]
 pub(super) struct Damaged;
 
-/// How the names of files begin that are being written.
+/// Name prefix of files that are being written.
 const UNFINISHED: &str = ".new-";
 
-/// Removes what a killed process has left half written: it may hold tokens. Only under the lock.
+/// Removes unfinished files of killed processes, because they may contain tokens. Requires the lock.
 pub(super) fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            // What cannot be removed now is tried again at the next change.
+            // A failed removal is retried at the next change.
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// The version of every file's form.
+/// Format version of every file.
 pub(super) const VERSION: u32 = 1;
 
 #[derive(serde::Deserialize)]
@@ -51,7 +51,7 @@ pub(super) struct VersionOnly {
     pub(super) version: u32,
 }
 
-/// What the file holds, if it is there and whole and its owner's.
+/// The contents, if the file exists, is valid and belongs to this user.
 pub(super) fn glance<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let file = open(path).ok()?;
     let metadata = file.metadata().ok()?;
@@ -61,7 +61,7 @@ pub(super) fn glance<T: DeserializeOwned>(path: &Path) -> Option<T> {
     is_whole.then(|| serde_json::from_slice(&text).ok())?
 }
 
-/// Not to follow a link, and not to wait for a writer where somebody put a pipe.
+/// Opens without following a link or blocking on a pipe.
 fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(flags).open(path)
@@ -72,7 +72,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         Self { path, terminal, contents: PhantomData }
     }
 
-    /// What the file holds; the default where there is none.
+    /// The contents, or the default if the file does not exist.
     pub(super) fn read(&self) -> Result<Result<T, Damaged>, HomeError> {
         let Some(text) = self.read_text()? else { return Ok(Ok(T::default())) };
         if let Ok(VersionOnly { version }) = serde_json::from_slice(&text)
@@ -83,8 +83,8 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         Ok(serde_json::from_slice(&text).map_err(|_| Damaged))
     }
 
-    /// As [`read`](Self::read); a damaged file is moved to another name, said so, and counts as none. Only under the
-    /// lock: a file that somebody has repaired meanwhile must not be moved.
+    /// As [`read`](Self::read), but renames a damaged file, warns, and returns the default. Requires the lock, so that
+    /// a file that was repaired meanwhile is not moved.
     pub(super) fn read_or_set_aside(&self) -> Result<T, HomeError> {
         if let Ok(contents) = self.read()? {
             Ok(contents)
@@ -109,7 +109,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         self.write(&new).map_err(io_error(&self.path))
     }
 
-    /// Written beside with its mode from the start, made durable, and renamed into place.
+    /// Writes a temporary file with the final mode, flushes it and renames it into place.
     fn write(&self, text: &[u8]) -> io::Result<()> {
         let directory = self.path.parent().expect("a file in the directory");
         let mut beside = tempfile::Builder::new()
@@ -132,7 +132,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
             }
             Err(error) => return Err(io_error(&self.path)(error)),
         };
-        // Asked of the open file, so that it is the one that is read.
+        // Of the open file, so that the checked file is the one that is read.
         let metadata = file.metadata().map_err(io_error(&self.path))?;
         check_owner(&self.path, &metadata)?;
         if !metadata.is_file() {
@@ -152,7 +152,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         Ok(Some(text))
     }
 
-    /// A name beside the file that nothing has yet.
+    /// An unused name in the same directory.
     fn free_name(&self) -> Result<PathBuf, HomeError> {
         (1..1000)
             .map(|number| self.path.with_extension(format!("json.damaged-{number}")))

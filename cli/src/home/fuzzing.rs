@@ -1,4 +1,4 @@
-//! What lies in `~/.infra`, and what a daemon says, for `tests/fuzz`.
+//! Fuzz targets for files in `~/.infra` and responses of a daemon. Run by `tests/fuzz`.
 
 use infra_shared::api::{FinishedLogin, Problem, Server, StartedLogin};
 use serde::Serialize;
@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Config, Sessions};
 
-/// Its name, and what is done with an input.
+/// A target's name, and the function that handles one input.
 type Target = (&'static str, fn(&[u8]));
 
-/// The targets of this room.
+/// Fuzz targets of this module.
 pub(crate) const FUZZED: &[Target] = &[("client_files", client_files), ("daemon_answers", daemon_answers)];
 
 fn client_files(input: &[u8]) {
@@ -17,7 +17,7 @@ fn client_files(input: &[u8]) {
     says_the_same_again::<Sessions>(input);
     if let Ok(sessions) = serde_json::from_slice::<Sessions>(input) {
         for (server, session) in &sessions.sessions {
-            // What proves the server is kept with the token, and can be built or is refused.
+            // The token's trust record is either usable or rejected.
             let _ = session.trust.to_trust();
             assert_eq!(server.to_string().parse().as_ref(), Ok(server));
             assert_eq!(session.token.expose().len(), 41);

@@ -1,4 +1,4 @@
-//! What is wrong with the files, found without a change: nothing is tightened, moved, locked or made.
+//! Finds problems of the files without changing, moving, locking or creating anything.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -12,17 +12,17 @@ use super::directory::{check_owner, check_place};
 use super::document::{MAX_BYTES, VERSION, VersionOnly};
 use super::{Home, HomeError, State, io_error};
 
-/// What was found.
+/// Result of an inspection.
 #[derive(Debug, Default)]
 pub struct Inspection {
-    /// What could be read of the files.
+    /// The readable part of the stored data.
     pub state: State,
-    /// Whether the directory is there, and how many files are in it.
+    /// Number of files, or `None` if the directory does not exist.
     pub files: Option<usize>,
     pub problems: Vec<Problem>,
 }
 
-/// Something that is not as it should be.
+/// A problem of the files.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     #[error(transparent)]
@@ -38,7 +38,7 @@ pub enum Problem {
 }
 
 impl Home {
-    /// Looks at everything, and changes nothing.
+    /// Checks everything and changes nothing.
     pub fn inspect(&self) -> Inspection {
         let mut inspection = Inspection::default();
         if let Err(problem) = inspection.look(&self.path) {
@@ -101,7 +101,7 @@ impl Inspection {
     }
 }
 
-/// What a file holds; no problem where there is none, or where it was told already.
+/// Reads a file. `Err(None)` if it does not exist or was already reported.
 fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, Option<Problem>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file: File = match OpenOptions::new().read(true).custom_flags(flags).open(path) {

@@ -1,5 +1,5 @@
-//! Locks between processes. The kernel frees them with the process that held them; on a file system without such locks a
-//! file that only one process can make takes their place.
+//! Locks between processes. The kernel releases them when the holder exits. On a file system without locks, exclusive
+//! creation of a file replaces them.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -14,42 +14,42 @@ use rustix::io::Errno;
 use super::{HomeError, io_error};
 use crate::terminal::Terminal;
 
-/// A change takes milliseconds, even when a hundred processes wait for theirs.
+/// A change takes milliseconds, even with a hundred processes waiting.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
-/// A URL is shorter.
+/// More than any URL.
 const MAX_NOTE: u64 = 16 * 1024;
 
-/// The lock of the files.
+/// The lock for changes of the files.
 #[derive(Debug)]
 pub(super) enum Lock {
     OfKernel {
         _file: File,
     },
-    /// Removed when it is dropped; a process that is killed leaves it behind.
+    /// Removed on drop. A killed process leaves it behind.
     OfFile {
         path: PathBuf,
     },
 }
 
-/// Whose turn it is to log in.
+/// Result of trying to acquire the login lock.
 #[derive(Debug)]
 pub enum LoginTurn {
     Mine(LoginLock),
-    /// Another process logs in; the URL that it waits for, once it has one.
+    /// Another process holds it. Contains the URL that it waits for, once it has one.
     Taken {
         url: Option<String>,
     },
 }
 
-/// The turn to log in, until it is dropped.
+/// The login lock, held until drop.
 #[derive(Debug)]
 pub struct LoginLock {
     file: File,
 }
 
 impl Lock {
-    /// Waits for the lock, with an end.
+    /// Acquires the lock, or fails after `PATIENCE`.
     pub(super) fn take(path: &Path) -> Result<Self, HomeError> {
         let file = open(path)?;
         let begin = Instant::now();
@@ -67,7 +67,7 @@ impl Lock {
         }
     }
 
-    /// Waits until the file beside `path` can be made, with an end.
+    /// Creates the lock file beside `path`, or fails after `PATIENCE`.
     fn take_file(path: &Path) -> Result<Self, HomeError> {
         let path = path.with_extension("held");
         let begin = Instant::now();
@@ -88,21 +88,22 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Self::OfFile { path } = self {
-            // One that cannot be removed is told by the next that waits for it.
+            // If removal fails, the next process reports the file.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// Whether the file system has no locks, as some over a network or in user space.
+/// Whether the file system does not support locks, as some network and FUSE file systems.
 fn has_no_locks(error: &io::Error) -> bool {
     let without = [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::INVAL];
     without.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Takes the turn to log in, or tells who has it. Does not wait.
+/// Tries to acquire the login lock without waiting.
 ///
-/// Without locks nobody has a turn: a login takes minutes, and a file that a killed one left would end all later ones.
+/// On a file system without locks, sign-ins are not serialized. They take minutes, and a lock file left by a killed
+/// process would block all later ones.
 pub(super) fn take_login_turn(path: &Path, terminal: Terminal) -> Result<LoginTurn, HomeError> {
     let mut file = open(path)?;
     match file.try_lock() {
@@ -119,7 +120,7 @@ pub(super) fn take_login_turn(path: &Path, terminal: Terminal) -> Result<LoginTu
         }
         Err(TryLockError::WouldBlock) => {
             let mut note = String::new();
-            // What cannot be read is not there yet.
+            // An unreadable note counts as not yet written.
             let _ = (&mut file).take(MAX_NOTE).read_to_string(&mut note);
             let url = note.strip_suffix('\n').filter(|url| url.starts_with("http")).map(ToOwned::to_owned);
             Ok(LoginTurn::Taken { url })
@@ -129,7 +130,7 @@ pub(super) fn take_login_turn(path: &Path, terminal: Terminal) -> Result<LoginTu
 }
 
 impl LoginLock {
-    /// Leaves the URL for those who wait. Without it they wait all the same.
+    /// Writes the URL for waiting processes. They wait even if this fails.
     pub fn note(&mut self, url: &str) {
         let _ = self.file.set_len(0);
         let _ = self.file.rewind();
@@ -139,7 +140,7 @@ impl LoginLock {
 
 impl Drop for LoginLock {
     fn drop(&mut self) {
-        // The URL is of no use to anybody any more.
+        // The URL is no longer useful.
         let _ = self.file.set_len(0);
     }
 }

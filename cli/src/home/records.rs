@@ -1,4 +1,4 @@
-//! What the files hold.
+//! Contents of the files.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::ClockOffset;
 use super::document::VERSION;
 
-/// `config.json`: the servers that are known.
+/// `config.json`: the known servers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
@@ -22,48 +22,48 @@ pub struct Config {
     pub servers: BTreeMap<Origin, Server>,
 }
 
-/// A server that is known.
+/// A known server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
     pub trust: TrustRecord,
-    /// The provider that was used last.
+    /// The last used provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// Whether tokens are mirrored to the keyring.
+    /// Whether tokens are copied to the keyring.
     #[serde(default)]
     pub keyring: bool,
-    /// What it announced last of how it will prove itself.
+    /// The server's last CA rollover announcement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succession: Option<SuccessionRecord>,
-    /// By what it was known before, as it had announced: what scripts go on giving to prove it.
+    /// Trust records that announcements replaced. Scripts may still pass them to prove the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formerly: Vec<TrustRecord>,
 }
 
-/// What a server announced, signed by the authority that it was known by.
+/// An announcement signed by the server's authority at that time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SuccessionRecord {
-    /// Of two announcements, the one with the higher number counts.
+    /// The announcement with the higher number wins.
     pub sequence: u64,
-    /// The authority that takes over.
+    /// The next authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
-    /// Whether the operating system's authorities may vouch for it.
+    /// Whether the operating system's authorities may sign the server's certificate.
     #[serde(default)]
     pub public: bool,
 }
 
-/// Why a server is believed to be itself.
+/// How a server proves its identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TrustRecord {
-    /// The operating system's authorities vouch for it.
+    /// By a certificate of the operating system's authorities.
     System,
-    /// The authority with this key vouches for it.
+    /// By a certificate of the authority with this key.
     Pinned { pin: Pin },
-    /// The authorities of a PEM file vouch for it; with a pin, that one of them.
+    /// By a certificate of the authorities in a PEM file, or only of the pinned one.
     CaFile {
         certificates: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ pub struct Sessions {
     pub pending_logouts: Vec<PendingLogout>,
 }
 
-/// A session at one server, as it was last heard of.
+/// A session at one server, as last reported by the daemon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
@@ -89,23 +89,23 @@ pub struct Session {
     pub token: SessionToken,
     pub session: api::Session,
     pub user: api::User,
-    /// By what the server was proven: the token goes to nobody who is proven by less, even when `config.json` is lost.
+    /// How the server proved itself. The token is never sent with weaker proof, even if `config.json` is lost.
     pub trust: TrustRecord,
     #[serde(flatten)]
     pub clock_offset: ClockOffset,
     pub storage: Storage,
-    /// That the daemon said it is over.
+    /// Set if the daemon reported that the session ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<SessionEnd>,
-    /// The session opened elsewhere that the user was told of last.
+    /// The last session opened elsewhere that was shown in a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_of: Option<SessionID>,
-    /// Tokens of this session for one service each, by what they were asked for.
+    /// Audience tokens of this session, by the requested audience or name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub audience_tokens: BTreeMap<String, StoredAudienceToken>,
 }
 
-/// A token for one service, and when it ends by the daemon's clock.
+/// An audience token with its expiry by the daemon's clock.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredAudienceToken {
@@ -114,7 +114,7 @@ pub struct StoredAudienceToken {
     pub expires_at: Timestamp,
 }
 
-/// How a session ended, in the daemon's words.
+/// How a session ended, as reported by the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionEnd {
@@ -122,7 +122,7 @@ pub enum SessionEnd {
     Revoked,
 }
 
-/// Where a token is kept.
+/// Where a token is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Storage {
     #[serde(rename = "file")]
@@ -133,7 +133,7 @@ pub enum Storage {
     Environment,
 }
 
-/// A logout that the daemon has not heard of yet. The proof can end the session and nothing else.
+/// A sign-out that has not reached the daemon. The proof can only revoke this session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingLogout {
@@ -157,7 +157,7 @@ impl PendingLogout {
 }
 
 impl SuccessionRecord {
-    /// What is left of it once it has come to pass: no earlier announcement counts any more.
+    /// The record after the rollover. Its number stays, so that earlier announcements are rejected.
     #[must_use]
     pub fn fulfilled(self) -> Self {
         Self { pin: None, public: false, ..self }
@@ -165,7 +165,7 @@ impl SuccessionRecord {
 }
 
 impl Server {
-    /// By what it may prove itself when nobody is there any more who does by its trust.
+    /// Records by which the server may prove itself if its own no longer works.
     pub fn successors(&self) -> Vec<TrustRecord> {
         let announced = self.succession;
         let pinned = announced.and_then(|announced| announced.pin).map(|pin| TrustRecord::Pinned { pin });
@@ -187,7 +187,7 @@ impl Default for Sessions {
 }
 
 impl TrustRecord {
-    /// What a client is to accept.
+    /// The identity check for a client.
     pub fn to_trust(&self) -> Result<Trust, NoAuthorities> {
         Ok(match self {
             Self::System => Trust::System,
@@ -202,7 +202,7 @@ impl TrustRecord {
         })
     }
 
-    /// The pins of the authorities that a server known by this may speak by; none where the operating system decides.
+    /// Pins of the authorities in this record. Empty for the operating system's.
     pub fn pins(&self) -> Vec<Pin> {
         match self {
             Self::System => Vec::new(),
@@ -214,11 +214,11 @@ impl TrustRecord {
         }
     }
 
-    /// Whether somebody who gives `offered` to prove a server means one that is known by this.
+    /// Whether `offered` is compatible with this record.
     pub fn agrees_with(&self, offered: &Self) -> bool {
         match (self, offered) {
             _ if self == offered => true,
-            // A file with more authorities than before, such as the one that is to come.
+            // The file may contain more authorities than before, such as the next one.
             (Self::CaFile { pin, .. }, Self::CaFile { pin: offered_pin, .. }) => {
                 let known = self.pins();
                 pin == offered_pin
@@ -230,7 +230,7 @@ impl TrustRecord {
         }
     }
 
-    /// What it is, for people.
+    /// Description for people.
     pub fn described(&self) -> String {
         let pins = || self.pins().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self {

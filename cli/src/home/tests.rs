@@ -1,4 +1,4 @@
-//! The directory for real: modes, links, damage, and many at once.
+//! Tests on real directories: modes, links, damage and concurrency.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -32,7 +32,7 @@ impl Fixture {
         Home::new(self.path(), TERMINAL)
     }
 
-    /// Names of the files, with their modes.
+    /// Names and modes of the files.
     fn files(&self) -> Vec<(String, u32)> {
         let mut files: Vec<_> = fs::read_dir(self.path())
             .expect("a directory")
@@ -207,7 +207,7 @@ fn what_was_announced_counts_for_the_trust_that_it_was_announced_under_alone() {
     assert!(!state.note_succession(&origin, &old, announced(6)), "something newer is known");
     assert_eq!(state.ways(&origin), [old.clone(), next.clone()]);
 
-    // Meanwhile, the user accepts another identity: `infra trust`.
+    // Meanwhile, the user accepts another identity by `infra trust`.
     let mut trusting = state.clone();
     trusting.config.servers.insert(origin.clone(), server(&new));
     assert!(!trusting.note_succession(&origin, &old, announced(8)));
