@@ -1,4 +1,4 @@
-//! What the program does for each command line.
+//! Runs the command for each command line.
 
 mod at_once;
 mod audience;
@@ -33,18 +33,18 @@ use crate::terminal::Terminal;
 use crate::trust::{self, Offered, Reach};
 use ending::mentioned;
 
-/// What every command is given.
+/// What every command needs.
 struct Context {
     settings: Settings,
     terminal: Terminal,
     home: Home,
     keyring: Keyring,
     clock: SystemClock,
-    /// `--server`.
+    /// Value of `--server`.
     server_option: Option<Origin>,
 }
 
-/// Does what `arguments` ask.
+/// Runs the command that `arguments` name.
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
     let Arguments { command, global } = arguments;
     let context = || Context::new(terminal, global.server_option);
@@ -59,7 +59,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Use { server } => mentioned(&context()?, |context| use_server::run(context, &server)),
         Command::Trust(arguments) => mentioned(&context()?, |context| trust_server::run(context, &arguments)),
         Command::Doctor(arguments) => doctor::run(&context()?, &arguments),
-        // Scripts for shells are made where nobody has a home or a configuration.
+        // Must work without a home directory or configuration, for example in a package build.
         Command::Completions { shell } => completions::run(terminal, shell),
     }
 }
@@ -75,7 +75,7 @@ impl Context {
         self.clock.now()
     }
 
-    /// The server that was named, if one was. Two that differ are a mistake that nobody should have to guess about.
+    /// The server that the user named, if any. It is an error to name two different servers.
     fn named_server(&self, argument: Option<&Origin>) -> Result<Option<Origin>, Failure> {
         named_server([
             ("the argument", argument),
@@ -84,10 +84,10 @@ impl Context {
         ])
     }
 
-    /// The server to talk to: the one that was named, the current one, the only known one.
+    /// The server to use: the named one, else the current one, else the only known one.
     fn server(&self, argument: Option<&Origin>, state: &State) -> Result<Option<Origin>, Failure> {
         let named = self.named_server(argument)?;
-        // The token of one server must never go to another: whose it is has to be said.
+        // A token must never be sent to another server, so the user must say which server issued it.
         if self.settings.token.is_some() && named.is_none() {
             return Err(Failure::new(Exit::Usage, "INFRA_TOKEN is set, and not for which server")
                 .hint("set INFRA_SERVER as well, or unset INFRA_TOKEN"));
@@ -95,7 +95,7 @@ impl Context {
         Ok(named.or_else(|| usual_server(state)))
     }
 
-    /// A client for `origin`, trusted as it is known, or as the environment says where it is not.
+    /// A client for `origin`, with its stored trust record, or with trust options of the environment if it has none.
     fn reach(&self, origin: &Origin, state: &State) -> Result<Reach, ClientError> {
         let ways = state.ways(origin);
         let offered = if ways.is_empty() {
@@ -106,15 +106,14 @@ impl Context {
         trust::reach(origin, ways, offered).map_err(ClientError::Daemon)
     }
 
-    /// Remembers what the server that was spoken to announced of how it will prove itself.
+    /// Stores the server's current announcement of a CA rollover, if there is one.
     fn heed(&self, origin: &Origin, reach: &Reach) {
         if let Err(error) = trust::heed(&self.home, origin, reach, self.now(), self.terminal) {
             self.terminal.warn(&format!("what {origin} announced is not remembered here: {error}"));
         }
     }
 
-    /// Tells the daemon of logouts that it could not be told of before. What fails is answered, and tried again the next
-    /// time.
+    /// Retries sign-outs that did not reach the daemon. Returns the error that stopped them; the next command retries.
     fn settle_logouts(
         &self,
         origin: &Origin,
@@ -147,9 +146,9 @@ impl Context {
     }
 }
 
-/// Why there is no client.
+/// Why no client could be created.
 enum ClientError {
-    /// What the user offered to prove the server cannot be used.
+    /// The trust options in the environment are invalid.
     Offered(Failure),
     Daemon(DaemonError),
 }
@@ -163,17 +162,17 @@ impl ClientError {
     }
 }
 
-/// What can be done about a token at its daemon.
+/// Result of revoking a session at the daemon.
 enum Ended {
-    /// The daemon ended it, or it had ended before.
+    /// The daemon revoked the session, or it had ended before.
     AtDaemon,
-    /// The daemon does not know the token: there was nothing to end.
+    /// The daemon does not know the token, so nothing was revoked.
     Unknown,
-    /// The daemon could not be told.
+    /// The request to the daemon failed.
     NotTold(DaemonError),
 }
 
-/// Ends the session of `token` at the daemon.
+/// Revokes the session of `token` at the daemon.
 fn end_session(client: &DaemonClient, token: &SessionToken) -> Ended {
     match client.log_out(token) {
         Ok(()) => Ended::AtDaemon,
@@ -183,13 +182,13 @@ fn end_session(client: &DaemonClient, token: &SessionToken) -> Ended {
     }
 }
 
-/// Nothing was ended, which whoever wants a token dead has to know.
+/// No session was revoked. A user who wants to invalidate a leaked token must know this.
 fn unknown_token(origin: &Origin) -> Failure {
     Failure::new(Exit::Failed, "the daemon does not know this token: no session was ended")
         .because_text(format!("INFRA_TOKEN was never issued at {origin}, was changed, or ended long ago"))
 }
 
-/// What is told of an entry in the keyring that is not ours to remove.
+/// The warning that an entry in the keyring was changed by another program and is kept.
 fn left_alone(origin: &Origin) -> String {
     format!(
         "the entry of {origin} in the keyring was changed by somebody else since, and stays; if nothing needs it, \

@@ -1,4 +1,4 @@
-//! Does the same for several servers at once: one that is silent delays the others by nothing.
+//! Runs one operation for several servers concurrently, so that a silent server does not delay the others.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,11 @@ use std::thread;
 
 use crate::terminal::{held_back, tell_held_back};
 
-/// Servers under way at a time.
+/// Maximum number of concurrent operations.
 const AT_ONCE: usize = 8;
 
-/// Calls `act` for each of `items`, on a few threads. Results, and what is told on standard error, are in the order of `items`.
+/// Calls `act` for each of `items`, on a few threads. Results and messages on standard error keep the order of
+/// `items`.
 pub(super) fn for_each<T: Sync, R: Send>(items: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
@@ -21,7 +22,7 @@ pub(super) fn for_each<T: Sync, R: Send>(items: &[T], act: impl Fn(&T) -> R + Sy
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(number) else { return };
-                    // The receiver lives until all are done.
+                    // The receiver lives until all threads have finished.
                     let _ = sender.send((number, held_back(|| act(item))));
                 }
             });
@@ -51,7 +52,7 @@ mod tests {
         let items: Vec<usize> = (0..10 * AT_ONCE).collect();
         let results = for_each(&items, |item| {
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            // Nobody goes on before as many as may run at a time do.
+            // Continues only once the maximum number of operations runs.
             barrier.wait();
             running.fetch_sub(1, Ordering::SeqCst);
             *item

@@ -1,5 +1,5 @@
-//! Tokens for one service each: kept with the session while the daemon says that it is live, and replaced when they are about
-//! to expire.
+//! Audience tokens. They are cached with the session while the daemon confirms that it is live, and replaced before
+//! they expire.
 
 use infra_shared::api::ProblemCode;
 use infra_shared::origin::Origin;
@@ -13,36 +13,37 @@ use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{ClockOffset, State, StoredAudienceToken};
 
-/// One that ends sooner is not worth beginning with.
+/// A token with less time left is replaced.
 const ABOUT_TO_END: SignedDuration = SignedDuration::from_mins(1);
-/// The daemon opens none that lasts longer.
+/// Lifetime limit of audience tokens at the daemon.
 const LONGEST: SignedDuration = SignedDuration::from_mins(10);
-/// Kept at a time: more services than anybody uses within ten minutes.
+/// Maximum number of cached audience tokens: more services than a user needs within ten minutes.
 const MOST_KEPT: usize = 64;
-/// More of a name than anybody reads.
+/// Maximum length of a displayed name.
 const MAX_CHARACTERS: usize = 64;
 
-/// What token is wanted.
+/// Requirements for an audience token.
 pub(super) struct Wanted<'a> {
     pub(super) server: Option<&'a Origin>,
-    /// The audience, or the name, of a service.
+    /// The audience or the name of a service.
     pub(super) audience: &'a str,
     pub(super) min_left: SignedDuration,
 }
 
-/// A token for the service, which lasts for a minute at least, or for what is wanted; with the server and what is stored.
+/// Returns an audience token that stays valid for at least one minute and for `min_left`, the server and the stored
+/// state.
 pub(super) fn obtain(
     context: &Context,
     wanted: &Wanted<'_>,
 ) -> Result<(Origin, State, StoredAudienceToken), Failure> {
-    // The whole time is never left: the answer takes a moment.
+    // A token never has its full lifetime left, because the response takes time.
     if wanted.min_left >= LONGEST {
         return Err(Failure::new(Exit::Usage, "--min-left is too long")
             .because_text("a token for one audience lasts ten minutes at most".to_owned())
             .hint("`--min-left 9m`"));
     }
     let (origin, state, session_token) = token::session_token(context, wanted.server, SignedDuration::ZERO)?;
-    // The environment's token stands in for the stored session: what is stored is another's.
+    // `INFRA_TOKEN` replaces the stored session, whose cached tokens belong to a different sign-in.
     let stored = state.sessions.sessions.get(&origin).filter(|_| context.settings.token.is_none());
     let needed = wanted.min_left.max(ABOUT_TO_END);
     let left =
@@ -73,8 +74,8 @@ pub(super) fn obtain(
     Ok((origin, state, opened))
 }
 
-/// Refuses a kept token whose session the daemon has ended: services would reject it. If the daemon cannot be reached, nobody
-/// can say that, and the token is used.
+/// Rejects a cached token if the daemon has ended its session, because services would reject it too. If the daemon
+/// cannot be reached, the cached token is used.
 fn check_session(context: &Context, origin: &Origin, state: &State) -> Result<(), Failure> {
     let report = look(context, origin, state, None, Look::Online);
     match report.state {
@@ -87,7 +88,7 @@ fn check_session(context: &Context, origin: &Origin, state: &State) -> Result<()
     }
 }
 
-/// What to tell of a token that the daemon did not open.
+/// The failure of a request for an audience token.
 fn not_opened(
     context: &Context,
     state: &State,
@@ -110,7 +111,7 @@ fn not_opened(
     }
 }
 
-/// Keeps it with the session, where that is still the one that it belongs to.
+/// Caches the token with its session, if that session is still stored.
 fn keep(
     context: &Context,
     origin: &Origin,

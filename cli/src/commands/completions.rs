@@ -1,4 +1,4 @@
-//! `infra completions`: the script that lets a shell complete this program's arguments.
+//! `infra completions`: prints the shell completion script.
 
 use infra_shared::completion::Shell;
 

@@ -1,5 +1,5 @@
-//! `infra doctor`: what a login needs of this machine and of the network, looked at one by one. Nothing is changed, no
-//! token is sent, and no secret is told.
+//! `infra doctor`: checks what a sign-in needs of this machine and the network. It changes nothing, sends no token and
+//! shows no secret.
 
 mod browser;
 mod check;
@@ -20,10 +20,10 @@ use crate::arguments::Doctor;
 use crate::failure::{Exit, Failure};
 use check::Check;
 
-/// How long all servers together are waited for, and then all identity providers: a human looks on.
+/// Time limit for all servers together, and again for all identity providers. A user is waiting.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// `doctor --json`.
+/// Output of `doctor --json`.
 #[derive(Serialize)]
 struct Json<'a> {
     schema: u32,
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure
         Some(origin) => vec![origin],
         None => inspection.state.config.servers.keys().cloned().collect(),
     };
-    // It may take seconds, so it goes on meanwhile.
+    // Start early, because the keyring may take seconds.
     let keyring = keyring::begin(&servers, &inspection.state);
     let mut checks = vec![files::check(&context.home, &inspection), browser::check(context)];
 
@@ -75,6 +75,6 @@ fn tell(context: &Context, arguments: &Doctor, checks: &[Check]) -> Result<Exit,
             wrong => format!("{wrong} of {} checks found something wrong", checks.len()),
         });
     }
-    // One code for all: which of several causes it would be, only the report can say.
+    // One exit code for all problems: only the report can name several.
     Ok(if wrong == 0 { Exit::Done } else { Exit::Failed })
 }

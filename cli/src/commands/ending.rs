@@ -1,8 +1,8 @@
-//! A session that is about to end is mentioned by whatever command is typed, once: on standard error, where a terminal
-//! reads it, so that no log and no script fills with it; never with `-q`.
+//! Warns once on standard error when a session is about to expire, whichever command runs. The warning is shown only
+//! on a terminal, so that it fills no logs or scripts, and never with `-q`.
 //!
-//! Judged by the end of its lifetime alone, as it is stored, with the stored difference of clocks: nobody is asked. That it
-//! may end sooner where nobody uses it is not mentioned, for services use a token without anything here knowing of it.
+//! The check uses only the stored expiry time and clock offset, without a request. The inactivity timeout is ignored,
+//! because services may use the token without this program's knowledge.
 
 use infra_shared::origin::Origin;
 use jiff::{SignedDuration, Timestamp};
@@ -11,10 +11,10 @@ use super::{Context, times};
 use crate::failure::{Exit, Failure};
 use crate::home::{Session, State};
 
-/// How long before its end a session is mentioned; in the last quarter of one that is short.
+/// How long before expiry the warning starts. For short sessions it starts in the last quarter.
 const NOTICE: SignedDuration = SignedDuration::from_mins(15);
 
-/// Runs a command, and mentions the session that ends first.
+/// Runs a command, then warns about the session that expires first.
 pub(super) fn mentioned(
     context: &Context,
     command: impl FnOnce(&Context) -> Result<Exit, Failure>,
@@ -32,7 +32,7 @@ pub(super) fn mentioned(
     Ok(exit)
 }
 
-/// Mentions the session at `origin`, and no other.
+/// Warns only about the session at `origin`.
 pub(super) fn mention(context: &Context, state: &State, origin: &Origin) {
     let session = state.sessions.sessions.get(origin).filter(|_| is_wanted(context));
     if let Some(left) = session.and_then(|session| left(session, context.now())) {
@@ -40,12 +40,12 @@ pub(super) fn mention(context: &Context, state: &State, origin: &Origin) {
     }
 }
 
-/// Whether somebody reads it, and whether the stored sessions are those that count.
+/// Whether a user reads the warning and the stored sessions are in use.
 fn is_wanted(context: &Context) -> bool {
     context.terminal.read_by_human && !context.terminal.quiet && context.settings.token.is_none()
 }
 
-/// How much of its lifetime is left to a session that is about to end.
+/// Time left of a session that is about to expire.
 fn left(stored: &Session, now: Timestamp) -> Option<SignedDuration> {
     let session = &stored.session;
     let left = session.expires_at.duration_since(stored.clock_offset.daemon_time(now));
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::home::{ClockOffset, Storage, TrustRecord};
 
-    /// What is left of a session of `lifetime`, `age` after it was opened, with the daemon's clock `offset` s ahead.
+    /// Time left of a session with this `lifetime` and `age`, if the daemon's clock is `offset` seconds ahead.
     fn left_of(lifetime: SignedDuration, age: SignedDuration, offset: i64) -> Option<SignedDuration> {
         let opened: Timestamp = "2026-11-23T08:00:00Z".parse().expect("a time");
         let times = serde_json::json!({

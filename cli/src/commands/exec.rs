@@ -1,4 +1,4 @@
-//! `infra exec`: runs a command that finds a token for one service in its environment.
+//! `infra exec`: runs a command with an audience token in its environment.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use super::audience::{self, Wanted};
 use crate::arguments::Exec;
 use crate::failure::{Exit, Failure};
 
-/// What would let the command be taken for its user anywhere: it is not to have it.
+/// Removed from the command's environment: with the session token it could act as the user at every service.
 const SESSION_TOKEN: &str = "INFRA_TOKEN";
 
 pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> {
@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> 
     })
 }
 
-/// Becomes the command: its signals, its terminal and its exit code are its own.
+/// Replaces this process by the command, which keeps its signals, terminal and exit code.
 #[cfg(unix)]
 fn replace(mut command: Command) -> Result<Exit, std::io::Error> {
     use std::os::unix::process::CommandExt;
@@ -36,7 +36,7 @@ fn replace(mut command: Command) -> Result<Exit, std::io::Error> {
     Err(command.exec())
 }
 
-/// Runs the command, and ends with its exit code.
+/// Runs the command and exits with its exit code.
 #[cfg(not(unix))]
 fn replace(mut command: Command) -> Result<Exit, std::io::Error> {
     let code = command.status()?.code().unwrap_or(1);

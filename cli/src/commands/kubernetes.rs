@@ -1,4 +1,4 @@
-//! `infra kubernetes`: clusters whose API server asks the daemon whose token it was shown.
+//! `infra kubernetes`: clusters whose API server validates tokens at the daemon (webhook token authentication).
 
 mod configure;
 mod token;

@@ -1,4 +1,4 @@
-//! `infra login`: from the question which server, to the session that is stored.
+//! `infra login`: chooses the server, signs in and stores the session.
 
 mod outcome;
 mod rate_limit;
@@ -38,20 +38,20 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
         return Ok(Exit::Done);
     }
     let mut turn = turn::take(context, arguments.timeout)?;
-    // Meanwhile, another may have signed in: that is as new as `--force` asks for.
+    // Another process may have signed in meanwhile. That session is new enough even for `--force`.
     if session_here(context, &origin)? != seen && is_told_live(context, &origin, arguments, false)? {
         return Ok(Exit::Done);
     }
     log_in(context, &origin, arguments, &mut turn)
 }
 
-/// Which session is stored.
+/// The ID of the stored session.
 fn session_here(context: &Context, origin: &Origin) -> Result<Option<SessionID>, Failure> {
     let state = context.home.read()?;
     Ok(state.sessions.sessions.get(origin).map(|session| session.token.id().clone()))
 }
 
-/// The server, asked for where nobody said.
+/// Returns the named server, or asks for one.
 fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure> {
     let state = context.home.read()?;
     if let Some(origin) = context.server(arguments.server.as_ref(), &state)? {
@@ -78,11 +78,11 @@ fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure
     Ok(known.into_iter().nth(chosen).expect("one of those that were offered"))
 }
 
-/// Whether there is a live session that makes a login needless; the user is told of it. With `anew` none does.
+/// Whether a live session makes a sign-in unnecessary; reports it to the user. Always false with `anew`.
 fn is_told_live(context: &Context, origin: &Origin, arguments: &Login, anew: bool) -> Result<bool, Failure> {
     let state = context.home.read()?;
     let Some(stored) = state.sessions.sessions.get(origin) else { return Ok(false) };
-    // What was given to prove the server must hold, also where nothing has to be proven.
+    // Check trust options even if no new connection needs them.
     let offered = Offered::gather(&arguments.proof, &context.settings)?;
     check_offer(origin, state.trust(origin), state.formerly(origin), &offered)?;
     let is_other_provider =
@@ -98,7 +98,7 @@ fn is_told_live(context: &Context, origin: &Origin, arguments: &Login, anew: boo
             Ok(true)
         }
         SessionState::LoggedOut | SessionState::Expired | SessionState::Revoked => Ok(false),
-        // A login would meet the same server, and fail for the same reason.
+        // A sign-in would fail for the same reason.
         SessionState::Unreachable | SessionState::Untrusted => match report.cause {
             Some(error) => Err(error.to_failure(origin)),
             None => Ok(false),
@@ -170,7 +170,7 @@ fn log_in(
             .map_err(|error| error.to_failure(origin))?;
         let token = SessionToken::parse(finished.token.expose_secret())
             .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
-        // Ended again when it is dropped.
+        // Drop revokes the session unless it is stored.
         let opened = Opened { client, token, finished, is_stored: false };
         let user = &opened.finished.user;
         if (user.provider.as_str(), user.issuer.as_str())
@@ -194,12 +194,13 @@ fn log_in(
     )
 }
 
-/// Nobody can come back from a browser: none can be opened, and no person reads the address or chose to have it printed.
+/// Whether no browser can complete the sign-in. None can be opened, no user sees the address, and `--no-browser` was
+/// not given.
 fn is_without_browser(arguments: &Login, setup: &Setup<'_>) -> bool {
     setup.browser == Browser::Elsewhere && !arguments.no_browser && !setup.terminal.interactive
 }
 
-/// Who is signed in by the session that a login would have replaced, as far as it is known here.
+/// The account of the stored session, if it is still live as far as known here.
 fn still_signed_in(context: &Context, origin: &Origin) -> Option<String> {
     let state = context.home.read().ok()?;
     let stored = state.sessions.sessions.get(origin).filter(|stored| stored.ended.is_none())?;
@@ -208,7 +209,7 @@ fn still_signed_in(context: &Context, origin: &Origin) -> Option<String> {
     (ends > now).then(|| account(&stored.user))
 }
 
-/// The provider that was named, the last one that was used here, the only one, or the one that a human chooses.
+/// The named provider, else the last used one, else the only one, else the user's choice.
 fn choose_provider(
     context: &Context,
     arguments: &Login,
@@ -244,7 +245,7 @@ fn choose_provider(
     }
 }
 
-/// How the browser is opened. Without a terminal nobody expects one, unless `BROWSER` names it.
+/// How to open the browser. Without a terminal none is opened, unless `BROWSER` names one.
 pub(super) fn browser(context: &Context, no_browser: bool, interactive: bool, place: &Place) -> Browser {
     let settings = &context.settings;
     match &settings.browser {
@@ -260,7 +261,7 @@ pub(super) fn browser(context: &Context, no_browser: bool, interactive: bool, pl
     }
 }
 
-/// A session that the daemon has opened. It ends when it is dropped without having been stored: nobody could use it.
+/// A session that the daemon has opened. Drop revokes it unless it was stored, because it would be unusable.
 struct Opened<'a> {
     client: &'a DaemonClient,
     token: SessionToken,
@@ -268,10 +269,10 @@ struct Opened<'a> {
     is_stored: bool,
 }
 
-/// Stores the session, makes the server current, and ends the session that was there before. Answers who is signed in.
+/// Stores the session, makes the server current and revokes the previous session. Returns the account name.
 ///
-/// The file comes first: whoever loses patience with a keyring that hangs has a session all the same. That there is a copy
-/// is written before there is one, so that none is ever forgotten.
+/// The file is written before the keyring, so that interrupting a blocked keyring does not lose the session. The file
+/// records the keyring copy before it exists, so that every copy is known and can be removed.
 fn save(
     context: &Context,
     origin: &Origin,
@@ -294,7 +295,7 @@ fn save(
     };
     let (trust, provider) = (proven.reach.record().clone(), Some(user.provider.clone()));
     let (state, before) = context.home.update(|state| {
-        // Before the rest: it had announced by what it has proven itself.
+        // Adopt first, because the server may have proved itself by an announced record.
         state.adopt(origin, &trust);
         let known = state.config.servers.remove(origin).filter(|known| known.trust == trust);
         let (succession, formerly) =
@@ -303,7 +304,7 @@ fn save(
         state.config.servers.insert(origin.clone(), server);
         state.config.current = Some(origin.clone());
         let before = state.sessions.sessions.insert(origin.clone(), session);
-        // Kept until the daemon has heard of it: from here on nobody has the token.
+        // Keep the logout proof until the daemon has revoked the session, because its token is deleted now.
         state
             .sessions
             .pending_logouts
@@ -321,7 +322,7 @@ fn save(
     Ok(account)
 }
 
-/// Ends the session that this login replaced, and says so when it was somebody else's.
+/// Revokes the session that this sign-in replaced, and reports it if it belonged to a different user.
 fn leave(
     context: &Context,
     origin: &Origin,
@@ -355,13 +356,13 @@ fn leave(
 impl Drop for Opened<'_> {
     fn drop(&mut self) {
         if !self.is_stored {
-            // If the daemon is away now, the session ends by itself.
+            // If the daemon is unreachable, the session expires unused.
             let _ = end_session(self.client, &self.token);
         }
     }
 }
 
-/// Puts the copy into the keyring; where that fails, the file says so again.
+/// Copies the token to the keyring. If that fails, the file records that there is no copy.
 fn mirrored(context: &Context, origin: &Origin, token: &SessionToken) -> Result<bool, Failure> {
     let Err(error) = context.keyring.store(origin, token) else { return Ok(true) };
     context.home.update(|state| {

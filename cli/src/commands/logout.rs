@@ -1,4 +1,4 @@
-//! `infra logout`: ends the session at the daemon, then forgets it here.
+//! `infra logout`: revokes the session at the daemon, then deletes it here.
 
 use infra_shared::origin::Origin;
 
@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         }
         let servers: Vec<Origin> = servers.into_iter().collect();
         let mut failed: Option<Failure> = None;
-        // One that could not be told does not keep the others signed in.
+        // A failure at one server does not stop the sign-out at the others.
         for result in at_once::for_each(&servers, |origin| log_out(context, origin, &state, arguments.forget))
         {
             match result {
@@ -56,7 +56,7 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
     }
 }
 
-/// Ends the stored session at `origin`.
+/// Signs out of `origin`.
 pub(super) fn log_out(
     context: &Context,
     origin: &Origin,
@@ -68,7 +68,7 @@ pub(super) fn log_out(
     };
     let hindrance = match context.reach(origin, state) {
         Ok(reach) => match end_session(&reach.client, &stored.token) {
-            // One that is gone needs no end.
+            // An unknown session is already gone.
             Ended::AtDaemon | Ended::Unknown => {
                 let forgotten = context
                     .settle_logouts(origin, &reach.client, state)
@@ -87,7 +87,7 @@ pub(super) fn log_out(
         },
         Err(error) => error,
     };
-    // To whom is not trusted nothing is sent, neither now nor later; and who wants everything forgotten wants no proof kept.
+    // Nothing is sent to an untrusted server, now or later. With `--forget`, no logout proof is kept.
     let is_untrusted = matches!(hindrance, ClientError::Daemon(DaemonError::Untrusted(_)));
     let pending = (!is_untrusted && !forget).then(|| PendingLogout::of(origin, stored));
     let is_kept = pending.is_some();
@@ -108,7 +108,7 @@ pub(super) fn log_out(
     Ok(Exit::NotTold)
 }
 
-/// There is no session here, but perhaps a logout that the daemon has not heard of.
+/// There is no session here, but there may be a sign-out that the daemon has not received.
 fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
     let was_pending = state.has_pending_logout(origin);
     let hindrance = if was_pending {
@@ -144,7 +144,7 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
     }
 }
 
-/// Ends the session of `INFRA_TOKEN`.
+/// Revokes the session of `INFRA_TOKEN`.
 fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> Result<Exit, Failure> {
     let origin = context.server(arguments.server.as_ref(), state)?.expect("INFRA_TOKEN names its server");
     let token = context.settings.token.as_ref().expect("it was there a moment ago");
@@ -159,7 +159,7 @@ fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> 
     }
 }
 
-/// Forgets the session, and with `forget` the server; keeps the proof for a daemon that could not be told.
+/// Deletes the session, and with `forget` the server. Stores `pending` for a later attempt.
 fn forget_here(
     context: &Context,
     origin: &Origin,
@@ -169,7 +169,7 @@ fn forget_here(
 ) -> Result<(), Failure> {
     let now = context.now();
     context.home.update(|state| {
-        // A login that came in between stays.
+        // A session from a concurrent sign-in stays.
         let is_the_same =
             |current: &Session| stored.is_some_and(|stored| stored.token.id() == current.token.id());
         if state.sessions.sessions.get(origin).is_some_and(is_the_same) {

@@ -1,4 +1,4 @@
-//! What to try where there is no session: a login, at the server that is probably meant; or another token in `INFRA_TOKEN`.
+//! Hints for a missing session: sign in, perhaps at a server with a similar name, or change `INFRA_TOKEN`.
 
 use infra_shared::command_line::nearest;
 use infra_shared::origin::Origin;
@@ -8,7 +8,7 @@ use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::State;
 
-/// The known server whose name is nearly that of an unknown one, as it is typed.
+/// The known server whose name is most similar to an unknown one, without the scheme.
 pub(super) fn server(state: &State, origin: &Origin) -> Option<String> {
     let known: Vec<String> = state.config.servers.keys().map(typed).collect();
     if state.config.servers.contains_key(origin) {
@@ -17,17 +17,17 @@ pub(super) fn server(state: &State, origin: &Origin) -> Option<String> {
     nearest(&typed(origin), known.iter().map(String::as_str)).map(ToOwned::to_owned)
 }
 
-/// A login would not help: the variable stands in for the stored session.
+/// A sign-in would not help, because the variable replaces the stored session.
 const OTHER_TOKEN: &str =
     "set INFRA_TOKEN to a token that `infra token` prints for a live session, or unset it and `infra login`";
 
-/// A call with the session's token that failed.
+/// The failure of a call with the session token.
 pub(super) fn failed_call(context: &Context, state: &State, origin: &Origin, error: &DaemonError) -> Failure {
     let failure = error.to_failure(origin);
     if error.exit() == Exit::LoginNeeded { failure.hint(login(context, state, origin)) } else { failure }
 }
 
-/// How to get a session at `origin`, or the question whether another server is meant.
+/// Suggests a sign-in at `origin`, or a known server with a similar name.
 pub(super) fn login(context: &Context, state: &State, origin: &Origin) -> String {
     if context.settings.token.is_some() {
         return OTHER_TOKEN.to_owned();
@@ -39,7 +39,7 @@ pub(super) fn login(context: &Context, state: &State, origin: &Origin) -> String
     }
 }
 
-/// A failure at an unknown server may be one of spelling.
+/// Adds a similar known server to a failure at an unknown one.
 pub(super) fn asked(failure: Failure, state: &State, origin: &Origin) -> Failure {
     match server(state, origin) {
         Some(meant) => failure.hint_first(&format!("`infra login {meant}`, if that is meant")),
@@ -47,7 +47,7 @@ pub(super) fn asked(failure: Failure, state: &State, origin: &Origin) -> Failure
     }
 }
 
-/// Without the scheme, which nobody needs to type.
+/// Without the scheme, which users need not type.
 fn typed(origin: &Origin) -> String {
     let whole = origin.to_string();
     whole.strip_prefix("https://").map(ToOwned::to_owned).unwrap_or(whole)

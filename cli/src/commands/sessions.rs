@@ -1,4 +1,4 @@
-//! `infra sessions`: the sessions of an account, on whatever machine, and their end.
+//! `infra sessions`: lists and revokes a user's sessions on all machines.
 
 mod revoke;
 
@@ -16,10 +16,10 @@ use crate::failure::{Exit, Failure};
 use crate::home::State;
 use crate::trust::Reach;
 
-/// More of a name than anybody reads.
+/// Maximum length of a displayed name.
 const MAX_CHARACTERS: usize = 64;
 
-/// `infra sessions --json`, schema 1.
+/// Output of `infra sessions --json`, schema 1.
 #[derive(Serialize)]
 struct Json<'a> {
     schema: u32,
@@ -53,7 +53,7 @@ pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-/// A server, and the token that it is asked with.
+/// A server and the session token to authenticate with.
 struct Asking<'a> {
     context: &'a Context,
     origin: Origin,
@@ -85,7 +85,7 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// A line for each session; with its user where they are somebody else's.
+/// One line for each session, with the user if `with_user` is set.
 fn table(context: &Context, listed: &ListedSessions, with_user: bool) -> String {
     let mut head = vec!["ID", "OPENED", "LAST USED", "LEFT", "HOW"];
     if with_user {
@@ -120,7 +120,7 @@ fn table(context: &Context, listed: &ListedSessions, with_user: bool) -> String 
 
 fn row(context: &Context, listed: &ListedSession, daemon_now: jiff::Timestamp) -> Vec<String> {
     let now = context.now();
-    // The local clock is the one that the reader looks at.
+    // In the local clock's time, which the reader uses.
     let here = |moment: jiff::Timestamp| {
         let ago = daemon_now.duration_since(moment);
         times::local(now.checked_sub(ago).unwrap_or(moment), now)

@@ -1,4 +1,4 @@
-//! `infra status`: who is signed in where, and until when.
+//! `infra status`: shows the account at each server and when the session expires.
 
 mod look;
 mod mirror;
@@ -19,7 +19,7 @@ pub(super) use look::{Look, Report, State, look};
 pub(super) use newer::{from, tell_of_newer};
 pub(super) use text::account;
 
-/// `status --all --json`.
+/// Output of `status --all --json`.
 #[derive(Serialize)]
 struct All {
     schema: u32,
@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     let state = context.home.read()?;
     let how = if arguments.offline { Look::Offline } else { Look::Online };
     if arguments.all {
-        // The token of the environment is for the server that was named with it, and for no other.
+        // `INFRA_TOKEN` belongs only to the server that was named with it.
         let token = context.settings.token.as_ref();
         let named = context.server(None, &state)?.filter(|_| token.is_some());
         let mut servers: BTreeSet<&Origin> =
@@ -94,10 +94,11 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     Ok(exit)
 }
 
-/// Why nobody is signed in, and what to do, in a line: a script that ends because of it has told why, even with `-q`.
+/// Reports in one line why there is no live session and what to do, even with `-q`, so that a failing script explains
+/// itself.
 fn tell_shortly(context: &Context, report: Option<&Report>) {
     let Some(report) = report.filter(|report| report.exit() != Exit::Done) else { return };
-    // What was offered to prove the server could not be used, and that was told already.
+    // The trust options were invalid, and that was already reported.
     if report.state == State::Untrusted && report.cause.is_none() {
         return;
     }
@@ -108,7 +109,7 @@ fn tell_shortly(context: &Context, report: Option<&Report>) {
     });
 }
 
-/// What has to be said whatever form the report has: that a clock is wrong, and why a server is not trusted.
+/// Warnings for every output format: a wrong clock, or why a server is not trusted.
 fn tell_aside(context: &Context, report: Report) {
     if context.terminal.quiet {
         return;

@@ -1,4 +1,4 @@
-//! Times as people read them.
+//! Formats times for people.
 
 use std::sync::LazyLock;
 
@@ -9,10 +9,10 @@ use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 use crate::settings;
 use crate::terminal::Terminal;
 
-/// A difference of clocks that the user is told of, in seconds.
+/// Clock offset in seconds from which a warning is shown.
 pub(super) const SKEW_TOLD: i64 = 60;
 
-/// What is left, as `3 days`, `3 h 59 min`, `4 min` or `30 s`.
+/// A duration, such as `3 days`, `3 h 59 min`, `4 min` or `30 s`.
 pub(super) fn left(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     match (seconds / 3600, seconds % 3600 / 60, seconds) {
@@ -24,12 +24,12 @@ pub(super) fn left(duration: SignedDuration) -> String {
     }
 }
 
-/// A moment on the local clock: the time of day with the zone, and the date where it is not today.
+/// A moment in local time: time of day with zone, and the date unless it is today.
 pub(super) fn local(moment: Timestamp, now: Timestamp) -> String {
     local_in(&ZONE, moment, now)
 }
 
-/// The same in a sentence: `at 16:02 UTC`, `tomorrow at 16:02 UTC`.
+/// The same within a sentence: `at 16:02 UTC`, `tomorrow at 16:02 UTC`.
 pub(super) fn at(moment: Timestamp, now: Timestamp) -> String {
     in_a_sentence(&local(moment, now))
 }
@@ -53,20 +53,20 @@ fn local_in(zone: &TimeZone, moment: Timestamp, now: Timestamp) -> String {
     moment.strftime(format).to_string()
 }
 
-/// The zone of the user. Without `TZ` the machine's, whose file is read as it is: to learn its name, the names of all zones
-/// would be read first, which takes longer than all else that is shown.
+/// The user's time zone. Without `TZ`, the machine's zone file is read directly. Looking up its name would read all
+/// zones first, which takes longer than everything else.
 static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
     let of_machine = || TimeZone::tzif("", &std::fs::read("/etc/localtime").ok()?).ok();
     let zone = if settings::has_time_zone() { None } else { of_machine() };
     zone.unwrap_or_else(TimeZone::system)
 });
 
-/// The daemon's time, by the local clock and its known offset.
+/// The daemon's time, from the local clock and its known offset.
 pub(super) fn daemon_time(now: Timestamp, offset_seconds: i64) -> Timestamp {
     now.checked_add(SignedDuration::from_secs(offset_seconds)).unwrap_or(now)
 }
 
-/// Tells of a difference of clocks: with a local clock that is wrong, every time that is shown is wrong.
+/// Warns about a clock offset, because a wrong local clock makes every shown time wrong.
 pub(super) fn tell_skew(offset_seconds: i64, terminal: Terminal) {
     if offset_seconds.abs() > SKEW_TOLD {
         let difference = left(SignedDuration::from_secs(offset_seconds.abs()));
@@ -75,7 +75,7 @@ pub(super) fn tell_skew(offset_seconds: i64, terminal: Terminal) {
     }
 }
 
-/// Where the local clock stands, with the daemon's ahead by this much.
+/// Whether the local clock is behind or ahead of the daemon's, which is ahead by `offset_seconds`.
 pub(super) fn direction(offset_seconds: i64) -> &'static str {
     if offset_seconds > 0 { "behind" } else { "ahead of" }
 }

@@ -1,4 +1,4 @@
-//! `infra token`: the session's token, or one for a single service, alone on standard output, for scripts.
+//! `infra token`: prints only the session token or an audience token to standard output, for scripts.
 
 use infra_shared::api::Session;
 use infra_shared::origin::Origin;
@@ -27,7 +27,8 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-/// The token of the session at `server`, which lasts for `min_left` at least; with the server and what is stored.
+/// Returns the token of the session at `server`, which stays valid for at least `min_left`, the server and the stored
+/// state.
 pub(super) fn session_token(
     context: &Context,
     server: Option<&Origin>,
@@ -38,7 +39,7 @@ pub(super) fn session_token(
         return Err(Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`"));
     };
     let token = match (&context.settings.token, state.sessions.sessions.get(&origin)) {
-        // Whoever set it knows that it is there; how long it lasts, only the daemon knows.
+        // The user set it, and only the daemon knows how long it is valid.
         (Some(token), _) if min_left.is_zero() => token.clone(),
         (Some(_), _) => ask(context, &origin, &state, min_left)?,
         (None, Some(stored)) if stored.ended.is_some() => {
@@ -57,7 +58,7 @@ pub(super) fn session_token(
             if idle_left > SignedDuration::ZERO && idle_left >= min_left {
                 stored.token.clone()
             } else {
-                // Services may have used the token since: the daemon knows.
+                // Services may have used the token since, so only the daemon knows.
                 ask(context, &origin, &state, min_left)?
             }
         }
@@ -66,7 +67,7 @@ pub(super) fn session_token(
     Ok((origin, state, token))
 }
 
-/// The token, once the daemon has said that it lasts long enough.
+/// Returns the token after the daemon confirmed that it is valid long enough.
 fn ask(
     context: &Context,
     origin: &Origin,
@@ -86,7 +87,7 @@ fn login_needed(context: &Context, state: &State, origin: &Origin, why: &str) ->
     Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint(hint)
 }
 
-/// The session does not last for `min_left`. Where no session would, a login does not help.
+/// The session expires before `min_left`. If no session lasts that long, a sign-in does not help.
 pub(super) fn too_short(
     context: &Context,
     state: &State,

@@ -5,7 +5,8 @@ use crate::arguments::Trust;
 use crate::failure::{Exit, Failure};
 use crate::trust::{Offered, meet};
 
-/// The server must prove the new identity here and now: a mistyped fingerprint is found before the old one is gone.
+/// The server must prove the new identity now, so that a mistyped fingerprint is found before the old record is
+/// replaced.
 pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure> {
     let origin = &arguments.server;
     context.named_server(Some(origin))?;
@@ -30,7 +31,7 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
             .hint("`--fingerprint sha256:…` or `--ca-file FILE`, from the server's operator; `--system` where it has a public \
              certificate now"));
     }
-    // What was known of it does not count any more.
+    // Earlier trust records are ignored.
     let proven = meet(origin, Vec::new(), &[], offered, context.terminal)?;
     context.home.update(|state| {
         if let Some(server) = state.config.servers.get_mut(origin) {

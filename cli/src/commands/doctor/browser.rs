@@ -1,4 +1,4 @@
-//! What a login would open the browser with.
+//! Checks which program a sign-in would use to open the browser.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::browser_login::{Browser, openers};
 use crate::settings;
 
 const NAME: &str = "browser";
-/// More of a variable than anybody reads.
+/// Maximum length of a displayed variable.
 const MAX_VALUE: usize = 200;
 const HINT: &str = "install `xdg-utils`, or set `BROWSER` to the path of one, or `infra login --no-browser`";
 
 pub(super) fn check(context: &Context) -> Check {
-    // As at a terminal: without one no browser opens, and nothing is wrong with that.
+    // As at a terminal: without one a sign-in opens no browser, and that is not a problem.
     let browser = login::browser(context, false, true, &settings::place());
     if browser == Browser::Elsewhere {
         return Check::ok(
@@ -39,7 +39,7 @@ pub(super) fn check(context: &Context) -> Check {
     Check::wrong(NAME, None, "no browser can be opened here", Some(why), HINT)
 }
 
-/// Whether a file can be run. Windows finds programs by itself, by names that are no files.
+/// Whether a file is executable. Windows resolves its programs by names that are not Linux files.
 fn is_program(file: &Path) -> bool {
     cfg!(windows) || file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok()
 }

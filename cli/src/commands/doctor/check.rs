@@ -1,14 +1,14 @@
-//! One check: what was looked at, and what was found.
+//! One check: its subject and its result.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// What was found, as people and scripts read it.
+/// A check's result, for people and for JSON.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Check {
     name: &'static str,
-    /// The server or the provider that was looked at, where there may be several.
+    /// The server or provider, if there may be several.
     subject: Option<String>,
     status: Status,
     what: String,
@@ -22,7 +22,7 @@ pub(super) struct Check {
 enum Status {
     Ok,
     Wrong,
-    /// It could not be looked at.
+    /// The check could not run.
     Skipped,
 }
 
@@ -35,7 +35,7 @@ impl Check {
         Self { status: Status::Skipped, ..Self::ok(name, subject, what) }
     }
 
-    /// Something is wrong: what, because of what, and what to try.
+    /// A problem with its cause and a hint.
     pub(super) fn wrong(
         name: &'static str,
         subject: Option<String>,

@@ -1,4 +1,4 @@
-//! The files of `~/.infra`.
+//! Checks the files in `~/.infra`.
 
 use infra_shared::printable::counted;
 

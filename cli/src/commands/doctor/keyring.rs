@@ -1,4 +1,4 @@
-//! The keyring, and the copies of tokens that should be in it.
+//! Checks the keyring and the token copies in it.
 
 use infra_shared::origin::Origin;
 
@@ -8,10 +8,10 @@ use crate::keyring::{Held, Keyring, Pending};
 
 const NAME: &str = "keyring";
 
-/// The questions to the keyring, under way.
+/// Keyring requests that are running.
 pub(super) struct Asked {
     copies: Vec<(Origin, Pending<Held>)>,
-    /// A server that wants a copy at the next login, if there is one.
+    /// A server whose next sign-in will store a copy, if there is one.
     wanted_by: Option<Origin>,
     probe: Option<Pending<()>>,
 }

@@ -1,4 +1,4 @@
-//! Several questions at the same time, with one end for all of them.
+//! Runs several requests concurrently with one deadline.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use super::PATIENCE;
 
-/// Questions under way at a time.
+/// Maximum number of concurrent requests.
 const AT_ONCE: usize = 8;
 
 type Question<T> = Box<dyn FnOnce() -> T + Send>;
-/// Each question with its number.
+/// Each request with its index.
 type Queue<T> = Arc<Mutex<VecDeque<(usize, Question<T>)>>>;
 
-/// Asks `questions` on a few threads; `None` where no answer came in time. Threads that still wait then are left behind, and
-/// end with the process.
+/// Runs `questions` on a few threads. Returns `None` for each that does not finish in time. Threads that are still
+/// blocked end with the process.
 pub(super) fn ask_all<T: Send + 'static>(questions: Vec<Question<T>>) -> Vec<Option<T>> {
     let deadline = Instant::now() + PATIENCE;
     let mut answers: Vec<Option<T>> = questions.iter().map(|_| None).collect();
@@ -28,7 +28,7 @@ pub(super) fn ask_all<T: Send + 'static>(questions: Vec<Question<T>>) -> Vec<Opt
             while Instant::now() < deadline
                 && let Some((number, question)) = next(&queue)
             {
-                // Nobody may be waiting any longer.
+                // Sending fails after the deadline.
                 let _ = sender.send((number, question()));
             }
         });

@@ -1,4 +1,4 @@
-//! The ports to which identity providers send the browser back.
+//! Checks the ports to which identity providers redirect the browser.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,10 +10,10 @@ use super::Check;
 use crate::browser_login::redirect_ports;
 
 const NAME: &str = "ports";
-/// What a daemon announces unless its operator says otherwise.
+/// Default redirect ports of a daemon.
 const DEFAULT: [u16; 3] = [8301, 8302, 8303];
 
-/// Each list of ports once, with the providers that have it.
+/// Checks each distinct list of ports once, with the providers that use it.
 pub(super) fn check(providers: &[Provider]) -> Vec<Check> {
     let mut lists: BTreeMap<Vec<u16>, Vec<&str>> = BTreeMap::new();
     for provider in providers {
@@ -34,7 +34,7 @@ fn of_list(ports: &[u16], names: &[&str]) -> Check {
         let what = "the server names no address `http://127.0.0.1:PORT/callback`";
         return Check::wrong(NAME, subject, what, None, "its operator sets `redirectPorts`");
     }
-    // Bound and let go: nobody connects meanwhile.
+    // Bound and released at once, before any client connects.
     let bound = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).map(drop);
     let results: Vec<(u16, io::Result<()>)> = ports.iter().map(|port| (*port, bound(port))).collect();
     let list = |ports: Vec<u16>| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

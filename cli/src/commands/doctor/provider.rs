@@ -1,4 +1,4 @@
-//! The identity providers, as this machine and its browser reach them.
+//! Checks whether this machine can reach the identity providers.
 
 use std::time::Duration;
 
@@ -21,16 +21,17 @@ const MAX_METADATA_BYTES: usize = 256 * 1024;
 const MAX_ISSUER: usize = 256;
 const HINT: &str = "open the address in the browser that signs in; if it shows nothing there either, the network or who runs the provider";
 
-/// OpenID Connect Discovery §3: what is looked at of it.
+/// The checked part of provider metadata (OpenID Connect Discovery §3).
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
 }
 
-/// Providers that are asked. A server chooses their addresses, so it must not make this machine connect to many.
+/// Maximum number of providers to check. A malicious server chooses their addresses, so it must not make this machine
+/// connect to many.
 const MOST_ASKED: usize = 16;
 
-/// Reaches each provider once, a few at the same time.
+/// Fetches each provider's metadata once, several concurrently.
 pub(super) fn reach(providers: &[Provider]) -> Vec<Check> {
     let mut once: Vec<&Provider> = providers.iter().collect();
     once.sort_by_key(|provider| (&provider.name, &provider.issuer));
@@ -50,18 +51,18 @@ pub(super) fn reach(providers: &[Provider]) -> Vec<Check> {
     asked.chain((left_out > 0).then(not_asked)).collect()
 }
 
-/// What came of asking a provider.
+/// Result of fetching a provider's metadata.
 enum Answer {
     Itself,
-    /// Not over HTTPS: the development provider, which is on this machine.
+    /// Plain HTTP: the development provider on this machine.
     InTheClear,
-    /// Something answers that is not it.
+    /// The response is not this provider's metadata.
     Another,
     Failed(DaemonError),
 }
 
 fn fetch(issuer: &str) -> Answer {
-    // OpenID Connect Discovery §4.1: any trailing slash of the issuer goes first.
+    // OpenID Connect Discovery §4.1: remove trailing slashes of the issuer.
     let Ok(url) = Url::parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))
     else {
         return Answer::Another;

@@ -1,4 +1,4 @@
-//! A server: how it is reached, whether it is there and proves itself, and how its clock differs.
+//! Checks a server: the proxy, reachability, its identity and its clock.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::home::{State, TrustRecord};
 use crate::proxy::{self, Route};
 use crate::trust::{self, Offered, binding_pin, check_address};
 
-/// More than any version.
+/// Maximum length of a displayed version.
 const MAX_VERSION: usize = 40;
 const MAX_ENTRY: usize = 100;
 pub(super) const CLOCK_HINT: &str =
@@ -25,13 +25,13 @@ pub(super) const CLOCK_HINT: &str =
 const EXEMPTIONS_HINT: &str = "write names without port, scheme and `*` (`corp.example.com` includes all names below it), addresses, or \
                                networks such as `10.0.0.0/8`; `*` alone exempts everything";
 
-/// What came of meeting a server.
+/// Result of contacting a server.
 pub(super) struct Met {
     pub(super) checks: Vec<Check>,
     pub(super) providers: Vec<Provider>,
 }
 
-/// A server that answered, what proves it, and when it was asked and answered.
+/// A server that responded, its trust record, and the time and duration of the request.
 struct Answered {
     record: TrustRecord,
     server: Server,
@@ -39,7 +39,7 @@ struct Answered {
     took: Duration,
 }
 
-/// Meets all of `servers` at once.
+/// Contacts all of `servers` concurrently.
 pub(super) fn meet(context: &Context, servers: &[Origin], state: &State) -> Vec<Met> {
     let questions = servers.iter().map(|origin| {
         let ways = state.ways(origin);
@@ -57,9 +57,9 @@ pub(super) fn meet(context: &Context, servers: &[Origin], state: &State) -> Vec<
     answered.map(|(origin, answer)| met(origin, state.trust(origin), answer, context.now())).collect()
 }
 
-/// Why a server was not met.
+/// Why contacting a server failed.
 enum NotMet {
-    /// What the environment offers to prove it cannot be used.
+    /// The trust options in the environment are invalid.
     Offered(Failure),
     Daemon(DaemonError),
 }
@@ -162,7 +162,7 @@ fn met(
     Met { checks, providers: server.providers }
 }
 
-/// Entries of `NO_PROXY` that match no server, if a proxy is configured.
+/// Warns about `NO_PROXY` entries that match no server, if a proxy is configured.
 pub(super) fn exemptions() -> Option<Check> {
     let proxies = Proxies::from_environment();
     let entries = proxies.ineffective_entries();
@@ -174,7 +174,7 @@ pub(super) fn exemptions() -> Option<Check> {
     })
 }
 
-/// Through which proxy it is reached, if through one.
+/// Reports which proxy, if any, leads to the server.
 fn way(origin: &Origin) -> Check {
     let subject = Some(origin.to_string());
     match proxy::route(&origin.url("/")) {
@@ -210,7 +210,7 @@ fn untrusted(origin: &Origin, known: Option<&TrustRecord>, error: &DaemonError) 
 
 fn trusted(origin: &Origin, record: &TrustRecord, server: &Server) -> Check {
     let subject = Some(origin.to_string());
-    // A login would find it at its end.
+    // Otherwise a sign-in would fail only at its end.
     if let Err(failure) = binding_pin(origin, record, &server.pins) {
         let hint = format!("`infra trust {origin} --fingerprint sha256:…`; its operator has the fingerprint");
         return Check::wrong("trust", subject, failure.to_string(), None, hint);
@@ -228,7 +228,7 @@ fn trusted(origin: &Origin, record: &TrustRecord, server: &Server) -> Check {
 
 fn clock(origin: &Origin, daemon: Timestamp, before: Timestamp, took: Duration) -> Check {
     let subject = Some(origin.to_string());
-    // It answered somewhere in between.
+    // Assume that the server read its clock halfway through the request.
     let halfway = SignedDuration::try_from(took / 2).unwrap_or_default();
     let offset = daemon.duration_since(before.checked_add(halfway).unwrap_or(before)).as_secs();
     let difference = times::left(SignedDuration::from_secs(offset.abs()));

@@ -1,4 +1,4 @@
-//! `infra kubernetes token`: a token for a cluster, as `kubectl` and all else that is made of client-go ask a plugin for it.
+//! `infra kubernetes token`: an exec credential plugin for `kubectl` and other client-go programs.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,11 @@ use crate::failure::{Exit, Failure};
 use crate::kubeconfig::EXEC_API_VERSION;
 use crate::settings;
 
-/// client-go keeps the token until it ends: a new one is asked for while the old one is good for what is under way.
+/// client-go caches the token until its expiry. Reporting an earlier expiry leaves time for requests in progress.
 const EARLIER: SignedDuration = SignedDuration::from_secs(30);
 const KIND: &str = "ExecCredential";
 
-/// What client-go says of what it asks.
+/// client-go's input to the plugin.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Asked {
@@ -52,12 +52,12 @@ pub(super) fn run(context: &Context, arguments: &KubernetesToken) -> Result<Exit
     Ok(Exit::Done)
 }
 
-/// When the token counts as ended, by the local clock, which is the one that client-go goes by.
+/// The reported expiry, by the local clock, which client-go uses.
 fn expiration(expires_at: Timestamp, now: Timestamp, offset_seconds: i64) -> Timestamp {
     let left = expires_at.duration_since(times::daemon_time(now, offset_seconds));
     let earlier = EARLIER.min(left / 2).max(SignedDuration::ZERO);
     let lasts = SignedDuration::from_secs((left - earlier).as_secs());
-    // Without fractions, as Kubernetes writes times.
+    // Whole seconds, as in Kubernetes timestamps.
     now.round(jiff::Unit::Second).unwrap_or(now).checked_add(lasts).unwrap_or(now)
 }
 
@@ -72,7 +72,7 @@ fn check(asked: &str) -> Result<(), Failure> {
     if api_version == EXEC_API_VERSION {
         return Ok(());
     }
-    // The variable may be anybody's: what is not of its kind is not repeated.
+    // Another program may have set the variable, so a value of unexpected form is not shown.
     let plain = |character: char| character.is_ascii_alphanumeric() || "./".contains(character);
     let shown = if api_version.len() <= 64 && api_version.chars().all(plain) {
         &api_version

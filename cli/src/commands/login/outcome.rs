@@ -1,4 +1,4 @@
-//! What a login that came to nothing means to the user.
+//! Failures of a sign-in, as shown to the user.
 
 use infra_shared::api::{Provider, User};
 use infra_shared::origin::Origin;
@@ -8,10 +8,10 @@ use super::super::times;
 use crate::browser_login::{LoginError, Refusal};
 use crate::failure::{Exit, Failure};
 
-/// More of an address than anybody reads.
+/// Maximum length of a displayed issuer.
 const MAX_CHARACTERS: usize = 256;
 
-/// The failure of the caller's own steps as it is; those of the browser by their kind.
+/// The failure for `error`. Failures of the caller's own steps are returned unchanged.
 pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &str) -> Failure {
     match error {
         LoginError::Caller(failure) => failure,
@@ -49,7 +49,7 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
     }
 }
 
-/// There is no terminal to show the address, and no browser.
+/// There is no browser, and no terminal to show the address.
 pub(super) fn no_browser(why: &str) -> Failure {
     Failure::new(Exit::Usage, format!("cannot open a browser: there is no terminal, and {why}")).hint(
         "run `infra login` in a terminal (in a container: `docker run -it`, `docker exec -it`); or set BROWSER to a \
@@ -57,7 +57,7 @@ pub(super) fn no_browser(why: &str) -> Failure {
     )
 }
 
-/// The daemon opened a session of somebody at another provider than the one that was chosen.
+/// The daemon opened a session for a user of a different provider than the chosen one.
 pub(super) fn of_another_provider(origin: &Origin, chosen: &Provider, user: &User) -> Failure {
     let reason = format!(
         "the login was for {} ({}), and the session is one of {} ({})",

@@ -1,4 +1,5 @@
-//! Repeats a call that the daemon refused for its rate. Such a refusal leaves a ticket unused, so a login is not lost by it.
+//! Retries requests that the daemon rate-limits. Such a rejection does not use up the login ticket, so the sign-in is
+//! not lost.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,10 +10,10 @@ use infra_shared::origin::Origin;
 use crate::daemon_client::DaemonError;
 use crate::terminal::Terminal;
 
-/// A server that names a shorter wait is not called more often.
+/// Minimum wait between requests, even if the server names a shorter one.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Repeats `call` as often as the server asks for it with `Retry-After`, until `deadline`.
+/// Calls `call` again after each `Retry-After` until `deadline`.
 pub(super) fn repeat<T>(
     (origin, terminal): (&Origin, Terminal),
     deadline: Instant,

@@ -1,4 +1,4 @@
-//! One login at a time: later callers wait for the first, and are shown its URL instead of a second tab.
+//! One sign-in at a time. Later processes wait for the first and show its URL instead of opening a second tab.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::home::{LoginLock, LoginTurn};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes the turn, waiting for it as long as a login may take.
+/// Acquires the login lock, and waits at most as long as a sign-in may take.
 pub(super) fn take(context: &Context, patience: Duration) -> Result<LoginLock, Failure> {
     let begin = Instant::now();
     let mut told = None;

@@ -1,4 +1,4 @@
-//! `infra sessions revoke`: ends sessions, the own one last.
+//! `infra sessions revoke`: revokes sessions, the own one last.
 
 use infra_shared::printable::{counted, printable};
 use infra_shared::token_text::SessionID;
@@ -38,7 +38,8 @@ pub(super) fn run(context: &Context, asking: &Asking<'_>, arguments: &Revoke) ->
     Ok(exit)
 }
 
-/// Ends these, the own one left out: how many, whether the own one is among them, and whether all were there.
+/// Revokes these sessions except the own one. Returns how many, whether the own one is among them, and whether all
+/// existed.
 fn end_named(
     context: &Context,
     asking: &Asking<'_>,
@@ -73,7 +74,7 @@ fn end_named(
     Ok((ended, ids.contains(own), exit))
 }
 
-/// As `infra logout` does: the token is dropped here, too.
+/// As `infra logout`: also deletes the token here.
 fn end_own(context: &Context, asking: &Asking<'_>) -> Result<Exit, Failure> {
     if context.settings.token.is_none() {
         return logout::log_out(context, &asking.origin, &asking.state, false);

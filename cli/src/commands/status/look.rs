@@ -1,4 +1,4 @@
-//! What can be said of the session at one server, and no more than that.
+//! Determines the state of the session at one server.
 
 use infra_shared::api::{NewerSessions, ProblemCode, Session, User};
 use infra_shared::origin::Origin;
@@ -13,14 +13,14 @@ use crate::home::{self, ClockOffset, SessionEnd, Storage, TrustRecord};
 use crate::terminal::Terminal;
 use crate::trust::Reach;
 
-/// Whether the daemon may be asked.
+/// Whether to query the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
     Online,
     Offline,
 }
 
-/// What is known of a session.
+/// State of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
@@ -28,13 +28,13 @@ pub(crate) enum State {
     LoggedOut,
     Expired,
     Revoked,
-    /// Nobody could be asked, so nothing is known.
+    /// The daemon could not be reached, so the state is unknown.
     Unreachable,
-    /// The server did not prove its identity, so it was not asked.
+    /// The server did not prove its identity, so no request was sent.
     Untrusted,
 }
 
-/// Everything there is to say about one server.
+/// The state of the session at one server.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) state: State,
@@ -45,20 +45,20 @@ pub(crate) struct Report {
     pub(super) storage: Option<Storage>,
     pub(crate) checked: Look,
     clock_offset_seconds: Option<i64>,
-    /// The daemon's time when this was found out.
+    /// The daemon's time at the check.
     now: Timestamp,
     pub(crate) token: Option<SessionToken>,
-    /// That the daemon said before that it is over.
+    /// Set if the daemon reported before that the session ended.
     ended: Option<SessionEnd>,
-    /// Why nobody could be asked, or was.
+    /// Why the daemon could not be queried, or its error.
     pub(crate) cause: Option<DaemonError>,
-    /// A session of the user that was opened elsewhere since.
+    /// Sessions of the user that were opened elsewhere since.
     pub(super) newer: Option<NewerSessions>,
-    /// How to sign in there.
+    /// The command to sign in there.
     pub(super) login: String,
 }
 
-/// `status --json`, schema 1.
+/// Output of `status --json`, schema 1.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Json {
@@ -78,11 +78,12 @@ pub(super) struct Json {
 struct JsonSession {
     #[serde(flatten)]
     session: Session,
-    /// 0 once it is over, `null` while nobody knows.
+    /// 0 if the session has ended, `null` if that is unknown.
     seconds_left: Option<i64>,
 }
 
-/// Looks at the session at `origin`, or at the one of `token` from the environment. What the daemon says is remembered.
+/// Determines the state of the session at `origin`, or of `token` from the environment. Stores what the daemon
+/// returns.
 pub(crate) fn look(
     context: &Context,
     origin: &Origin,
@@ -115,7 +116,7 @@ pub(crate) fn look(
     report
 }
 
-/// Asks the daemon about the session of `token`.
+/// Queries the daemon about the session of `token`.
 fn ask(context: &Context, origin: &Origin, reach: &Reach, token: &SessionToken, report: Report) -> Report {
     let before = context.now();
     let answer = reach.client.session(token);
@@ -154,14 +155,14 @@ fn ask(context: &Context, origin: &Origin, reach: &Reach, token: &SessionToken, 
     }
 }
 
-/// What was found out is true also where it cannot be stored: on a full disk, or in a home that is read-only.
+/// Warns if the result cannot be stored, for example on a full disk or in a read-only home. The result is still valid.
 pub(super) fn warn_if_not_stored(context: &Context, stored: Result<(), Failure>) {
     if let Err(failure) = stored {
         context.terminal.warn(&format!("what the server said is not remembered here: {failure}"));
     }
 }
 
-/// Stores what the daemon said of the session of `token`, where it is news.
+/// Stores what the daemon returned about the session of `token`, if it changed.
 pub(super) fn remember(
     context: &Context,
     origin: &Origin,
@@ -186,7 +187,7 @@ pub(super) fn remember(
 }
 
 impl State {
-    /// How a session that is over has ended.
+    /// How an ended session ended.
     fn end(self) -> Option<SessionEnd> {
         match self {
             Self::Expired => Some(SessionEnd::Expired),
@@ -197,7 +198,7 @@ impl State {
 }
 
 impl Report {
-    /// There is no server to speak of.
+    /// The report if no server is known.
     pub(super) fn of_no_server() -> Self {
         Self {
             state: State::LoggedOut,
@@ -217,7 +218,7 @@ impl Report {
         }
     }
 
-    /// What is stored here. `INFRA_TOKEN` stands in for the stored session, and says nothing but itself.
+    /// The stored state. `INFRA_TOKEN` replaces the stored session, and only the token itself is known of it.
     fn stored(
         context: &Context,
         origin: &Origin,
@@ -239,7 +240,7 @@ impl Report {
             return Self { token: Some(token.clone()), storage: Some(Storage::Environment), ..empty };
         }
         let Some(stored) = state.sessions.sessions.get(origin) else {
-            // Nothing was asked, for there was nothing to ask about.
+            // There is no session to check.
             return Self { checked: Look::Offline, ..empty };
         };
         Self {
@@ -254,7 +255,7 @@ impl Report {
         }
     }
 
-    /// Judges by `expiresAt` alone: past the stored inactivity limit nobody here knows whether a service used the token.
+    /// Uses only `expiresAt`. After the stored inactivity limit, a service may still have used the token.
     fn judged_offline(self, from_environment: bool) -> Self {
         let state = match &self.session {
             _ if from_environment => State::Unreachable,
@@ -273,15 +274,14 @@ impl Report {
             (DaemonError::Untrusted(_) | DaemonError::NoClient(_), _) => State::Untrusted,
             (_, Some(ProblemCode::SessionExpired)) => State::Expired,
             (_, Some(ProblemCode::SessionRevoked)) => State::Revoked,
-            // The daemon does not know the session any more. It has forgotten it when its time was over; before, it
-            // was made to.
+            // The daemon does not know the session: it was deleted after expiry, or revoked before.
             (_, Some(ProblemCode::NotAuthenticated)) => match &self.session {
                 Some(session) if self.now < session.expires_at => State::Revoked,
                 Some(_) => State::Expired,
-                // Of the token of INFRA_TOKEN nothing is known here: the daemon may never have issued it.
+                // Nothing else is known about `INFRA_TOKEN`: the daemon may never have issued it.
                 None => State::LoggedOut,
             },
-            // Its lifetime is over, whatever the daemon would say.
+            // Its lifetime has passed, independent of the daemon's response.
             _ if self.session.as_ref().is_some_and(|session| self.now >= session.expires_at) => {
                 State::Expired
             }
@@ -299,16 +299,16 @@ impl Report {
         }
     }
 
-    /// How long the session goes on without being used; `None` when it is not known to be live.
+    /// How long the session stays valid without use, or `None` if it is not known to be live.
     pub(crate) fn live_for(&self) -> Option<SignedDuration> {
         self.session.as_ref().filter(|_| self.state == State::Active).map(|session| self.left(session))
     }
 
-    /// Why the session is not live, as a failure.
+    /// The failure if the session is not live.
     pub(crate) fn failure(&self) -> Failure {
         let server = self.server.as_ref().map(ToString::to_string).unwrap_or_default();
         let failure = match self.state {
-            // What to do about it is the same whatever was wanted of the server.
+            // The remedy is the same for every command.
             State::Untrusted if let (Some(server), Some(cause)) = (&self.server, &self.cause) => {
                 return cause.to_failure(server);
             }
@@ -342,31 +342,31 @@ impl Report {
         if self.storage == Some(Storage::Environment) { "the session of INFRA_TOKEN" } else { "the session" }
     }
 
-    /// Tells of a local clock that is wrong.
+    /// Warns about a wrong local clock.
     pub(crate) fn tell_skew(&self, terminal: Terminal) {
         if let Some(offset) = self.clock_offset_seconds {
             times::tell_skew(offset, terminal);
         }
     }
 
-    /// Until the nearer of both limits, by the daemon's clock.
+    /// Time until the earlier of both limits, by the daemon's clock.
     pub(super) fn left(&self, session: &Session) -> SignedDuration {
         session.expires_at.min(session.idle_expires_at).duration_since(self.now).max(SignedDuration::ZERO)
     }
 
-    /// How long ago the session ended, if nobody used it.
+    /// Time since the session ended, if it was not used.
     pub(super) fn not_heard_of_for(&self, session: &Session) -> SignedDuration {
         self.now.duration_since(session.idle_expires_at)
     }
 
-    /// How long ago the lifetime of an expired session was over; `None` where it ended before, at a time nobody told.
+    /// Time since an expired session's lifetime ended, or `None` if it ended earlier at an unknown time.
     pub(super) fn over_for(&self) -> Option<SignedDuration> {
         let session = self.session.as_ref().filter(|_| self.state == State::Expired)?;
         let over = self.now.duration_since(session.expires_at);
         (over >= SignedDuration::ZERO).then_some(over)
     }
 
-    /// Whether the daemon itself said so.
+    /// Whether the state comes from the daemon's response.
     fn was_answered(&self) -> bool {
         self.checked == Look::Online
             && self.state != State::Untrusted

@@ -1,4 +1,4 @@
-//! Whether the copy in the keyring is there, where the file says so.
+//! Checks if the keyring holds the copy that the file records.
 
 use infra_shared::origin::Origin;
 
@@ -9,7 +9,7 @@ use crate::home::{self, Storage};
 use crate::keyring::{Held, Keyring, KeyringError, Pending};
 use crate::terminal::Terminal;
 
-/// A look at the keyring that goes on while the daemon is asked. `None` where there is no copy, or nobody wants to know.
+/// A keyring check that runs while the daemon is queried. `None` if there is no copy or the result is not shown.
 pub(super) struct Mirror(Option<Pending<Held>>);
 
 impl Mirror {
@@ -20,7 +20,7 @@ impl Mirror {
         Self(mirrored.map(|stored| Keyring::begin_look(origin, &stored.token)))
     }
 
-    /// Puts what was found into the report. A keyring that cannot be asked leaves what was known.
+    /// Adds the result to the report. If the keyring cannot be read, the report stays unchanged.
     pub(super) fn settle(self, report: &mut Report, terminal: Terminal) {
         let (Some(pending), Some(Storage::FileAndKeyring)) = (self.0, report.storage) else { return };
         let held = pending.wait();

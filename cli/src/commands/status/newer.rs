@@ -1,4 +1,4 @@
-//! A session that was opened elsewhere is told once, to whoever asks about the own one: it may be a thief's.
+//! Warns once about each session that was opened elsewhere, because an attacker may have opened it.
 
 use infra_shared::api::{ListedSession, NewerSessions, OpenedBy};
 use infra_shared::printable::printable;
@@ -8,15 +8,15 @@ use super::Report;
 use super::look::{remember, warn_if_not_stored};
 use crate::home::Storage;
 
-/// More of a host name than anybody reads.
+/// Maximum length of a displayed host name.
 const MAX_CHARACTERS: usize = 64;
 
-/// Tells of it, unless it was told before or nobody wants to hear anything.
+/// Shows the warning, unless it was shown before or `-q` is set.
 pub(crate) fn tell_of_newer(context: &Context, report: &Report) {
     let (Some(newer), Some(origin), Some(token)) = (&report.newer, &report.server, &report.token) else {
         return;
     };
-    // The token of the environment has no place where it could be remembered that this was told.
+    // For `INFRA_TOKEN` there is no record of shown warnings.
     if context.terminal.quiet || report.storage == Some(Storage::Environment) {
         return;
     }
@@ -43,7 +43,7 @@ pub(crate) fn tell_of_newer(context: &Context, report: &Report) {
     warn_if_not_stored(context, told);
 }
 
-/// Where a session was opened, as far as its client said so.
+/// Where a session was opened, as reported by its client.
 pub(crate) fn from(listed: &ListedSession) -> String {
     let device = listed.device.as_deref().map(|device| printable(device, MAX_CHARACTERS));
     let address = listed.address.as_deref().map(|address| printable(address, MAX_CHARACTERS));

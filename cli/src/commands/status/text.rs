@@ -1,4 +1,4 @@
-//! A report as people read it.
+//! A report as text.
 
 use infra_shared::api::User;
 use infra_shared::printable::printable;
@@ -9,7 +9,7 @@ use super::{Look, Report, State};
 use crate::daemon_client::DaemonError;
 use crate::home::Storage;
 
-/// More of a name than anybody reads.
+/// Maximum length of a displayed name.
 const MAX_CHARACTERS: usize = 256;
 
 pub(super) fn of(report: &Report, now: Timestamp) -> String {
@@ -42,7 +42,7 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
     }
     if let Some(session) = report.session.as_ref().filter(|_| report.state == State::Active) {
         let left = report.left(session);
-        // By the local clock, which is the one that the reader looks at.
+        // By the local clock, which the reader uses.
         let ends = now.checked_add(left).unwrap_or(now);
         let idle = session.idle_expires_at < session.expires_at;
         let condition = if idle { ", longer if it is used" } else { "" };
@@ -61,7 +61,7 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
             ));
         }
     }
-    // Where it is else is what everybody expects.
+    // The file is the default and is not mentioned.
     if report.storage == Some(Storage::FileAndKeyring) {
         lines.push("  stored    in the file, with a copy in the keyring".to_owned());
     }
@@ -86,7 +86,7 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
     lines.join("\n")
 }
 
-/// Why it is not known whether the session is live. Of a server that is not trusted more is told, apart.
+/// Why the session's state is unknown. Untrusted servers have a longer message elsewhere.
 fn why_not_known(report: &Report, now: Timestamp) -> Option<String> {
     if report.state != State::Unreachable {
         return None;
@@ -101,7 +101,7 @@ fn why_not_known(report: &Report, now: Timestamp) -> Option<String> {
     }
 }
 
-/// A user by name and e-mail, or by subject where the provider tells neither.
+/// A user's name and e-mail address, or the subject if the provider supplies neither.
 pub(in crate::commands) fn account(user: &User) -> String {
     let text = match (&user.name, &user.email) {
         (Some(name), Some(email)) => format!("{name} ({email})"),
