@@ -1,4 +1,4 @@
-//! Calls to the daemon, each told apart by what its failure means to the user.
+//! Calls to the daemon. Errors are classified by what they mean to the user.
 
 mod answers;
 mod ways;
@@ -30,24 +30,24 @@ use answers::Answer;
 use ways::{Tries, Ways};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
-/// The daemon asks the provider several things before it answers.
+/// Time limit for finishing a login, during which the daemon sends several requests to the provider.
 const FINISH: Duration = Duration::from_secs(45);
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Why a call brought nothing.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     #[error("{0}")]
     Untrusted(Untrusted),
     #[error("{0}")]
     Unreachable(String),
-    /// The server, or something on the way to it, ended the connection before it proved itself.
+    /// The connection was closed before the server proved its identity.
     #[error("the connection was closed during the TLS handshake")]
     HandshakeClosed,
-    /// There was no way through the proxy on the way to the daemon.
+    /// The proxy did not connect to the daemon.
     #[error(transparent)]
     Proxy(ProxyError),
-    /// The daemon answered with a problem.
+    /// The daemon returned a problem.
     #[error("{}", describe(.problem))]
     Problem { problem: Box<Problem>, retry_after: Option<Duration> },
     #[error("what answers there is not infrad, or of a version that this `infra` does not understand")]
@@ -56,7 +56,7 @@ pub enum DaemonError {
     NoClient(#[from] NoClient),
 }
 
-/// A token for one service, by the daemon's clock.
+/// An audience token with its expiry by the daemon's clock.
 #[derive(Debug)]
 pub struct NewToken {
     pub token: AudienceToken,
@@ -64,18 +64,18 @@ pub struct NewToken {
     pub now: Timestamp,
 }
 
-/// A daemon, and whom to take for it.
+/// A client for one daemon and its accepted identities.
 #[derive(Debug)]
 pub struct DaemonClient {
     origin: Origin,
     ways: Ways,
-    /// The number of what the daemon announces, where it does.
+    /// Number of the server's current announcement, if it has one.
     announced: Cell<Option<u64>>,
 }
 
 impl DaemonClient {
-    /// Connects to nobody yet. The server has to prove itself in one of `ways`; the next counts only where nobody of the one
-    /// before is there.
+    /// Creates a client without connecting. The server must prove itself by one of `ways`. Each later one is tried
+    /// only if another authority answered for the one before.
     pub fn new(origin: &Origin, ways: Vec<Trust>) -> Result<Self, DaemonError> {
         let route = match proxy::route(&origin.url("/")) {
             Route::Direct => Way::Direct,
@@ -85,12 +85,12 @@ impl DaemonClient {
         Ok(Self { origin: origin.clone(), ways: Ways::new(ways, route)?, announced: Cell::new(None) })
     }
 
-    /// In which of the ways the server has proven itself, or is to.
+    /// Index of the trust record that the server has proved, or has yet to prove.
     pub fn way(&self) -> usize {
         self.ways.current()
     }
 
-    /// The number of what the server announced of how it will prove itself.
+    /// Number of the server's current CA rollover announcement.
     pub fn announced(&self) -> Option<u64> {
         self.announced.get()
     }
@@ -103,24 +103,24 @@ impl DaemonClient {
         self.read(|client| client.post(self.origin.url("/v1/logins")).json(request), Tries::One)
     }
 
-    /// Sent once: whatever comes back, it is not sent again.
+    /// Sent once and never retried.
     pub fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, DaemonError> {
         let url = self.origin.url("/v1/logins/finish");
         self.read(|client| client.post(url.clone()).timeout(FINISH).json(request), Tries::One)
     }
 
-    /// Whose token it is, without counting as use of the session.
+    /// Returns the token's session without counting as use of it.
     pub fn session(&self, token: &SessionToken) -> Result<CurrentSession, DaemonError> {
         self.get("/v1/session?use=false", Some(token))
     }
 
-    /// The live sessions of the token's user, or for an administrator those of `user`.
+    /// The live sessions of the token's user, or of `user` for an administrator.
     pub fn sessions(&self, token: &SessionToken, user: Option<&str>) -> Result<ListedSessions, DaemonError> {
         let query = user.map(|user| format!("?user={}", encoded(user)));
         self.get(&format!("/v1/sessions{}", query.unwrap_or_default()), Some(token))
     }
 
-    /// Ends all sessions of the token's user, or for an administrator those of `user`, but the token's own.
+    /// Revokes all sessions of the token's user, or of `user` for an administrator, except the token's own.
     pub fn end_other_sessions(
         &self,
         token: &SessionToken,
@@ -131,7 +131,7 @@ impl DaemonClient {
         self.read(|client| client.delete(url.clone()).bearer_auth(token.expose()), Tries::One)
     }
 
-    /// Ends a session that the token's user may end; `false` where there is none.
+    /// Revokes a session that the token's user may revoke. Returns `false` if there is none.
     pub fn end_session(&self, token: &SessionToken, id: &SessionID) -> Result<bool, DaemonError> {
         let url = self.origin.url(&format!("/v1/sessions/{id}"));
         let request = |client: &Client| client.delete(url.clone()).bearer_auth(token.expose());
@@ -142,7 +142,7 @@ impl DaemonClient {
         }
     }
 
-    /// A token for the service with this audience, or of this name.
+    /// Requests a token for the service with this audience or name.
     pub fn open_audience_token(&self, token: &SessionToken, audience: &str) -> Result<NewToken, DaemonError> {
         let body = OpenAudienceToken { audience: audience.to_owned() };
         let url = self.origin.url("/v1/tokens");
@@ -164,7 +164,7 @@ impl DaemonClient {
         self.send(request, Tries::One).map(|_| ())
     }
 
-    /// Tried a second time where nothing was sent the first time.
+    /// Retried once if nothing was sent the first time.
     fn get<T: Answer>(&self, path: &str, token: Option<&SessionToken>) -> Result<T, DaemonError> {
         let request = |client: &Client| {
             let request = client.get(self.origin.url(path));
@@ -193,7 +193,7 @@ impl DaemonClient {
         if answer.is_sound() { Ok(answer) } else { Err(DaemonError::NotADaemon) }
     }
 
-    /// A good answer. `request` is made anew for each connection that is tried, and sent on the last one alone.
+    /// Returns a successful response. `request` is built for each connection attempt, and sent only on the last one.
     fn send(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
@@ -212,7 +212,7 @@ fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// What a request that failed means.
+/// Classifies a failed request.
 pub fn failure(error: &reqwest::Error) -> DaemonError {
     if let Some(reason) = untrusted(error) {
         return DaemonError::Untrusted(reason);
@@ -233,21 +233,21 @@ pub fn failure(error: &reqwest::Error) -> DaemonError {
     DaemonError::Unreachable(printable(&cause.to_string(), 200))
 }
 
-/// What a body that was not read to its end means.
+/// Classifies a failure while reading a response body.
 fn interrupted(error: &std::io::Error) -> DaemonError {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
     cause.map_or_else(|| DaemonError::Unreachable(printable(&error.to_string(), 200)), failure)
 }
 
-/// What to look at when a server does not answer.
+/// The hint if a server does not answer.
 const UNREACHABLE_HINT: &str =
     "again in a while; if it stays so, the address and the network, or the server's operator";
 
-/// Old middleboxes reset a connection whose first message takes more than one packet.
+/// Old middleboxes reset a connection whose `ClientHello` exceeds one packet.
 const HANDSHAKE_HINT: &str = "again; if it stays so, a middlebox may not accept the large first message of the handshake: \
     `INFRA_KEY_EXCHANGE=classical` makes it small, without protection against quantum computers";
 
-/// A good answer, or the problem that it describes.
+/// Returns a successful response, or the problem in its body.
 fn check(response: Response) -> Result<Response, DaemonError> {
     if response.status().is_success() {
         return Ok(response);
@@ -264,7 +264,7 @@ fn check(response: Response) -> Result<Response, DaemonError> {
     let body = read_body_blocking(response, MAX_ANSWER_BYTES).unwrap_or_default();
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => Err(DaemonError::Problem { problem: Box::new(problem), retry_after }),
-        // A gateway in between, most likely.
+        // Probably the response of a gateway.
         Err(_) if is_outage => {
             Err(DaemonError::Unreachable("a gateway in between reports an outage".to_owned()))
         }
@@ -278,7 +278,7 @@ fn describe(problem: &Problem) -> String {
 }
 
 impl DaemonError {
-    /// The code of the daemon's problem, where it answered with one.
+    /// The code of the daemon's problem, if it returned one.
     pub fn problem(&self) -> Option<ProblemCode> {
         match self {
             Self::Problem { problem, .. } => Some(problem.code),
@@ -286,7 +286,7 @@ impl DaemonError {
         }
     }
 
-    /// How long the daemon asks to wait before another try.
+    /// The wait that the daemon requests before a retry.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Problem { retry_after, .. } => *retry_after,
@@ -312,7 +312,7 @@ impl DaemonError {
         }
     }
 
-    /// What to try where the daemon could not be asked.
+    /// The hint if the request did not reach the daemon.
     pub fn unreachable_hint(&self) -> &'static str {
         match self {
             Self::Proxy(error) => proxy::hint(error),
@@ -321,7 +321,7 @@ impl DaemonError {
         }
     }
 
-    /// What to tell the user of a failed call to `origin`.
+    /// The failure that the user sees for a failed call to `origin`.
     pub fn to_failure(&self, origin: &Origin) -> Failure {
         let exit = self.exit();
         let failure = match (self, exit) {
@@ -347,7 +347,7 @@ impl DaemonError {
             Self::Problem { retry_after: Some(wait), .. } => {
                 failure.hint(format!("again in {} s", wait.as_secs()))
             }
-            // Without a time there is nothing to wait for: somebody has to mend it.
+            // Without a time, waiting does not help: an operator must fix it.
             Self::Problem { problem, .. }
                 if matches!(
                     problem.code,
@@ -364,7 +364,7 @@ impl DaemonError {
     }
 }
 
-/// A server that is not who it should be. Nothing was sent to it.
+/// The server's identity is not the expected one. Nothing was sent to it.
 fn untrusted_failure(origin: &Origin, reason: &Untrusted) -> Failure {
     let failure = Failure::new(
         Exit::Untrusted,

@@ -1,4 +1,4 @@
-//! Who is taken for the server: what proves it at first contact, and what must hold ever after.
+//! Establishes and checks the identity of servers: at first contact and later.
 
 mod succession;
 
@@ -18,27 +18,26 @@ use crate::terminal::Terminal;
 
 pub use succession::heed;
 
-/// More than any file of certification authorities that one would pick for one server.
-/// How many of a server's own addresses a message shows.
+/// Maximum number of a server's addresses in a message.
 const MAX_ADDRESSES_SHOWN: usize = 5;
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
-/// What the user brought along to prove a server, from options or the environment.
+/// Trust options of the user, from the command line or the environment.
 #[derive(Debug, Default)]
 pub struct Offered {
     record: Option<TrustRecord>,
-    /// Where it comes from: options or variables, by their names.
+    /// Names of the options or variables.
     sources: Vec<&'static str>,
 }
 
-/// A client for a server, and in which ways the server may prove itself to it.
+/// A client for a server, with the records by which the server may prove itself.
 #[derive(Debug)]
 pub struct Reach {
     pub client: DaemonClient,
     ways: Vec<TrustRecord>,
 }
 
-/// A server that has proven itself.
+/// A server that has proved its identity.
 #[derive(Debug)]
 pub struct Proven {
     pub reach: Reach,
@@ -46,19 +45,19 @@ pub struct Proven {
 }
 
 impl Reach {
-    /// By what the server has proven itself, or is to.
+    /// The record that the server has proved, or has yet to prove.
     pub fn record(&self) -> &TrustRecord {
         self.ways.get(self.client.way()).expect("a client has as many ways as there are records")
     }
 
-    /// Whether the server has proven itself by what it had announced, and no more by what it was known by.
+    /// Whether the server proved itself by an announced record instead of the stored one.
     pub fn has_moved(&self) -> bool {
         self.client.way() > 0
     }
 }
 
 impl Offered {
-    /// Options count before the environment.
+    /// Reads the trust options. The command line overrides the environment.
     pub fn gather(proof: &Proof, settings: &Settings) -> Result<Self, Failure> {
         let pin = proof.fingerprint.map(|pin| (pin, "--fingerprint"));
         let pin = pin.or(settings.fingerprint.map(|pin| (pin, "INFRA_FINGERPRINT")));
@@ -75,7 +74,7 @@ impl Offered {
         Ok(Self { record, sources })
     }
 
-    /// The operating system's authorities are to vouch for the server.
+    /// The option to trust the operating system's authorities.
     pub fn system() -> Self {
         Self { record: Some(TrustRecord::System), sources: vec!["--system"] }
     }
@@ -88,7 +87,7 @@ impl Offered {
         self.record.is_none()
     }
 
-    /// Says which certificates of a CA file are not trusted for anything.
+    /// Reports certificates of a CA file that are ignored.
     fn tell_ignored(&self, terminal: Terminal) {
         let Some(TrustRecord::CaFile { certificates, .. }) = &self.record else { return };
         match others_in_pem(certificates.as_bytes()) {
@@ -109,7 +108,7 @@ impl Offered {
     }
 }
 
-/// The certificates of `file` as PEM, checked to hold certification authorities.
+/// The PEM text of `file`, which must contain certification authorities.
 fn read_authorities(file: &Path) -> Result<String, Failure> {
     use std::io::Read;
 
@@ -122,20 +121,20 @@ fn read_authorities(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// A client for a server that is known in some `ways`, or that the user has proof of, or that the operating system vouches
-/// for.
+/// A client for a server that proves one of `ways`. For an unknown server, it must match the trust options, or else
+/// the operating system's authorities.
 pub fn reach(origin: &Origin, mut ways: Vec<TrustRecord>, offered: Offered) -> Result<Reach, DaemonError> {
     if ways.is_empty() {
         ways.push(offered.record.unwrap_or(TrustRecord::System));
     }
-    // A record without certificates was checked when it was made: now nobody can prove to be the server.
+    // Records are checked when they are stored. If one has no certificates now, no server can prove it.
     let trusts = ways.iter().map(TrustRecord::to_trust).collect::<Result<Vec<_>, _>>();
     let trusts = trusts.map_err(|_| DaemonError::Untrusted(Untrusted::UnknownAuthority))?;
     Ok(Reach { client: DaemonClient::new(origin, trusts)?, ways })
 }
 
-/// Meets a server before a login. One that is known must be the one that it was; an unknown one is proven by what was
-/// offered, by the operating system's authorities, or by the fingerprint that a human enters. There is no other way.
+/// Contacts a server before a sign-in and checks its identity. A known server must prove its stored record. An unknown
+/// one must match the trust options, the operating system's authorities, or the fingerprint that the user enters.
 pub fn meet(
     origin: &Origin,
     ways: Vec<TrustRecord>,
@@ -150,7 +149,7 @@ pub fn meet(
     let given = given.zip(offered.sources.first().copied());
     match contact(origin, ways, offered) {
         Ok(proven) => Ok(proven),
-        // By a wrong clock, no fingerprint would prove it either.
+        // With a wrong clock, a fingerprint would fail too.
         Err(error @ DaemonError::Untrusted(Untrusted::Expired | Untrusted::NotYetValid)) => {
             Err(error.to_failure(origin))
         }
@@ -167,7 +166,7 @@ pub fn meet(
     }
 }
 
-/// Refuses what was offered to prove a server that is known by something else.
+/// Rejects trust options that contradict the stored record of a server.
 pub fn check_offer(
     origin: &Origin,
     known: Option<&TrustRecord>,
@@ -198,7 +197,7 @@ fn contact(origin: &Origin, ways: Vec<TrustRecord>, offered: Offered) -> Result<
     Ok(Proven { reach, server })
 }
 
-/// Nobody is shown what the server sent before they said what they expect: who is asked "is this right?" says yes.
+/// Asks for the expected fingerprint before showing the received one, because users confirm what they are shown.
 fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<Proven, Failure> {
     terminal.tell(&format!(
         "{origin} is not known here, and no public authority vouches for it.\n\
@@ -212,7 +211,7 @@ fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<Proven, Fa
     contact(origin, Vec::new(), offered).map_err(|error| not_as_given(origin, Some((pin, "you")), &error))
 }
 
-/// A server that could not be met; where it has another fingerprint than the one given for it, both are shown.
+/// The failure of contacting a server. If its fingerprint differs from the given one, both are shown.
 fn not_as_given(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonError) -> Failure {
     match (error, given) {
         (DaemonError::Untrusted(Untrusted::OtherPin { received }), Some((given, source))) => Failure::new(
@@ -223,7 +222,7 @@ fn not_as_given(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonError
             "compare both with its operator, by another way than this one; if the given one is right, somebody may \
              stand between you and the server\n  given:    {given} (by {source})\n  received: {received}"
         )),
-        // It was never known here: it cannot have changed.
+        // It was never known here, so its identity cannot have changed.
         (DaemonError::Untrusted(Untrusted::NoAuthoritySent), Some((given, _))) => Failure::new(
             Exit::Untrusted,
             format!("{origin} does not prove itself by the fingerprint that was given, and nothing was sent to it"),
@@ -237,7 +236,7 @@ fn not_as_given(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonError
     }
 }
 
-/// Without a human, an unknown server stays unknown.
+/// Without a user to ask, an unknown server stays unknown.
 fn first_contact_failure(origin: &Origin, reason: &dyn std::error::Error) -> Failure {
     Failure::new(Exit::Untrusted, format!("{origin} is not known here, and nothing was sent to it"))
         .because(reason)
@@ -247,13 +246,13 @@ fn first_contact_failure(origin: &Origin, reason: &dyn std::error::Error) -> Fai
         ))
 }
 
-/// The fingerprint in a pasted text: alone, or in the line that the daemon printed.
+/// Finds the fingerprint in a pasted text: alone, or in the line that the daemon prints.
 fn find_pin(text: &str) -> Option<Pin> {
     text.split_whitespace().find_map(|word| word.parse().ok())
 }
 
-/// The pin by which a login is bound to the server that was proven by `record`. A server with an authority of its own has
-/// one: without it, it would refuse the login at its end, after the person has signed in.
+/// The pin that binds a sign-in to the server that proved `record`. Required for a server with its own authority,
+/// which would otherwise reject the sign-in at its end.
 pub fn binding_pin(origin: &Origin, record: &TrustRecord, announced: &[Pin]) -> Result<Option<Pin>, Failure> {
     let pin = match record {
         TrustRecord::System => None,
@@ -273,8 +272,8 @@ pub fn binding_pin(origin: &Origin, record: &TrustRecord, announced: &[Pin]) -> 
     Ok(pin)
 }
 
-/// Checks that the server accepts logins at the address that was dialled. It refuses one at another address (the port of
-/// a tunnel, for example) only at its end, after the person has signed in.
+/// Checks that the server accepts sign-ins at the dialled address. Otherwise, for example at a tunnel's port, it would
+/// reject the sign-in only after the user has authenticated.
 pub fn check_address(origin: &Origin, server: &api::Server) -> Result<(), Failure> {
     let known = &server.public_urls;
     let Some(first) = known.first().filter(|_| !known.contains(origin)) else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! What an answer has to be before anything is done with it: names are names, and lists and texts are bounded. A server that was
-//! accepted may still be hostile.
+//! Validates responses before use: names have their form, lists and texts are bounded. A trusted server may still be
+//! malicious.
 
 use infra_shared::api::{
     CurrentSession, EndedSessions, FinishedLogin, ListedSession, ListedSessions, ListedUser,
@@ -10,26 +10,26 @@ use infra_shared::token_text::{AudienceToken, SessionToken};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 
-/// A daemon's configuration has a few.
+/// A daemon configuration has only a few.
 const MOST_PROVIDERS: usize = 64;
-/// A daemon announces ten at most.
+/// A daemon announces at most ten.
 const MOST_REDIRECT_URIS: usize = 16;
-/// The authority of today, and the one to come.
+/// The current authority and the next one.
 const MOST_PINS: usize = 16;
-/// More than any user may have.
+/// More than the session limit of any user.
 const MOST_SESSIONS: usize = 4096;
-/// The daemon stores no more.
+/// The daemon's own limit.
 const MOST_GROUPS: usize = 256;
-/// Bytes of a text that people read.
+/// In bytes, for displayed text.
 const LONGEST_TEXT: usize = 1024;
-/// Bytes of an address.
+/// In bytes.
 const LONGEST_URL: usize = 2048;
 /// OpenID Connect Core §2.
 const LONGEST_SUBJECT: usize = 255;
 
-/// An answer of the daemon.
+/// A response of the daemon.
 pub(super) trait Answer: DeserializeOwned {
-    /// Whether it is one that a daemon gives.
+    /// Whether the values have valid form and size.
     fn is_sound(&self) -> bool;
 }
 
@@ -43,7 +43,7 @@ impl Answer for Server {
 }
 
 impl Answer for StartedLogin {
-    /// The address is checked for the login that it is for, before it is opened.
+    /// The URL is checked against its sign-in before it is opened.
     fn is_sound(&self) -> bool {
         !self.ticket.expose_secret().is_empty()
     }
@@ -114,7 +114,7 @@ fn is_identity(
         && subject.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control())
 }
 
-/// What else is in it is made printable where it is shown.
+/// Other characters are escaped where they are shown.
 fn is_short(text: &str) -> bool {
     text.len() <= LONGEST_TEXT
 }

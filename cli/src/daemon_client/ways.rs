@@ -1,4 +1,5 @@
-//! The ways in which a server may prove itself, each with a client of its own. Nothing is sent to who proves none of them.
+//! The identities by which a server may prove itself, each with its own client. Nothing is sent to a server that
+//! proves none.
 
 use std::cell::{Cell, OnceCell};
 
@@ -10,28 +11,29 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 use super::{DaemonError, LIMITS, failure};
 use crate::settings;
 
-/// The first is how the server is known; the others are what it announced by the first, for when that is no more.
+/// The first is the stored identity. The others are announced by the server under the first, for use after it is
+/// replaced.
 #[derive(Debug)]
 pub(super) struct Ways {
     all: Vec<Way>,
     route: Route,
     current: Cell<usize>,
-    /// Once the server has answered, it goes on as it began.
+    /// Once the server has responded, only the identity that it proved is used.
     has_answered: Cell<bool>,
 }
 
-/// How often a request is tried in one way.
+/// How often a request is tried with one identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tries {
     One,
-    /// A second time where nothing was sent the first time.
+    /// A second time if nothing was sent the first time.
     Two,
 }
 
 #[derive(Debug)]
 struct Way {
     trust: Trust,
-    /// Made when it is needed: the operating system's authorities take a while to read.
+    /// Created on demand, because reading the operating system's authorities takes time.
     client: OnceCell<Client>,
 }
 
@@ -48,7 +50,8 @@ impl Ways {
         self.current.get()
     }
 
-    /// Sends to who proves the first way, or the next where somebody else is there; what the first way met is the error.
+    /// Sends to a server that proves the first identity, or the next one if a different authority answered. The error
+    /// is that of the first.
     pub(super) fn send(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
@@ -103,8 +106,8 @@ fn send(
     sent.map_err(|error| failure(&error))
 }
 
-/// Whether another authority than the expected one vouches for the server: not where it is away, or where its certificate
-/// is for another name or out of date, which no other way would mend.
+/// Whether a different authority than the expected one signed the server's certificate. An unreachable server, a wrong
+/// name and an expired certificate do not count, because no other identity would help.
 fn is_somebody_else(error: &DaemonError) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! What a server announces of how it will prove itself: remembered where its own authority said so, and nowhere else.
+//! CA rollover: stores a server's announcement only if its own authority signed it.
 
 use infra_shared::origin::Origin;
 use infra_shared::succession::{NotBelieved, Succession};
@@ -8,7 +8,7 @@ use super::Reach;
 use crate::home::{Home, HomeError, SuccessionRecord};
 use crate::terminal::Terminal;
 
-/// After the server was spoken to: remembers by what it is known from now on, and what it announced.
+/// Adopts the record that the server has proved, then stores its announcement.
 pub fn heed(
     home: &Home,
     origin: &Origin,
@@ -26,7 +26,7 @@ pub fn heed(
     let state = home.read()?;
     let Some(server) = state.config.servers.get(origin) else { return Ok(()) };
     let seen = server.succession.map_or(0, |announced| announced.sequence);
-    // Asked once for each number. Who is not known by an authority of its own has nothing to announce.
+    // Fetched once per number. Servers without their own authority cannot announce.
     let is_news = reach.client.announced().is_some_and(|number| number > seen);
     let trusted = reach.record().pins();
     if !is_news || trusted.is_empty() || server.trust != *reach.record() {
@@ -42,7 +42,7 @@ pub fn heed(
                 pin: succession.pin,
                 public: succession.public,
             };
-            // It was asked for over the network: whoever trusts the server for another reason since is not overruled.
+            // The announcement was fetched over the network. A trust record that changed meanwhile is not overwritten.
             let (_, is_noted) =
                 home.update(|state| state.note_succession(origin, reach.record(), announced))?;
             if is_noted {

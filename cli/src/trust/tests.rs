@@ -1,4 +1,4 @@
-//! What proves a server and what does not: real authorities, and a server on loopback.
+//! Tests of server identity with real authorities and a server on loopback.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::home::Home;
 
 const TERMINAL: Terminal = Terminal { interactive: false, read_by_human: false, quiet: true, verbose: 0 };
 
-/// A server with an authority of its own.
+/// A server with its own authority.
 struct Fixture {
     authority: Authority,
     origin: Origin,
@@ -168,7 +168,7 @@ fn other_proof_than_what_a_server_is_known_by_is_refused() {
         (None, Some(&other)),
         (Some(&known), None),
         (Some(&known), Some(&known)),
-        // What scripts go on giving after the server has moved as it had announced.
+        // Scripts may pass the earlier record after an announced change.
         (Some(&known), Some(&former)),
     ] {
         check(known, offered).unwrap_or_else(|failure| panic!("{offered:?}: {failure:?}"));
@@ -242,7 +242,7 @@ fn a_server_that_is_known_and_no_longer_itself_is_not_met() {
     assert_eq!(fixture.meet(vec![record], None).expect_err("nobody can be it").exit(), Exit::Untrusted);
 }
 
-/// A server that announces something, known to a home for `trust`, and reached by its pin.
+/// A server with an announcement, known to a home by `trust` and reached by its pin.
 struct Announcing {
     authority: Authority,
     origin: Origin,
@@ -262,7 +262,7 @@ impl Announcing {
         Self::start(authority, leaf, signer, trust)
     }
 
-    /// What it announces is signed by the key of its leaf; it is known by a file that holds its whole chain.
+    /// The announcement is signed by the leaf's key, and the stored CA file contains the whole chain.
     fn signed_by_the_leaf() -> Self {
         let authority = Authority::new();
         let leaf = authority.issue();
@@ -313,7 +313,7 @@ impl Announcing {
         Self { authority, origin, asked, home, certificates, _directory: directory, _server: server }
     }
 
-    /// Speaks with the server as one that is known by `record`, and heeds what it announced; how often it was asked.
+    /// Contacts the server as known by `record` and stores its announcement. Returns the number of fetches.
     fn heed_as(&self, record: TrustRecord) -> usize {
         let before = self.asked.load(Ordering::Relaxed);
         let trust = infra_shared::http::Trust::Pinned { pin: self.authority.pin(), authorities: None };
