@@ -1,4 +1,4 @@
-//! What can be typed after `infra`.
+//! Command-line arguments of `infra`.
 
 mod help;
 mod kubernetes;

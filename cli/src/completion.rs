@@ -1,6 +1,6 @@
-//! What a shell offers at TAB: commands and options, and the servers and providers that are known here.
+//! Shell completion: commands, options, and known servers and providers.
 //!
-//! It reads files and nothing else: no network, no lock, no question; and it never changes, repairs or tells anything.
+//! It only reads files. It uses no network, lock or prompt, and never changes, repairs or reports anything.
 
 mod known;
 
@@ -12,5 +12,5 @@ use crate::settings::COMPLETE;
 
 pub use known::{audiences, providers, servers, sessions};
 
-/// This program, as shells ask it.
+/// This program's completion, as called by shells.
 pub const PROGRAM: Program = Program { name: "infra", variable: COMPLETE, arguments: Arguments::command };

@@ -1,4 +1,4 @@
-//! Makes a renamed file durable.
+//! Makes file renames durable.
 
 use std::fs::File;
 use std::io;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-/// Makes a rename in `directory` durable. A file system that cannot do that for a directory keeps its files whole all the
-/// same; after a loss of power the old file may be there.
+/// Flushes a rename in `directory` to disk. On a file system that cannot flush directories, files stay complete, but a
+/// power loss may bring back the old file.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     const CANNOT: [Errno; 4] = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS];
     match File::open(directory)?.sync_all() {

@@ -1,4 +1,4 @@
-//! How a command fails: what happened, because of what, what to try; and the exit code that scripts rely on.
+//! How a command fails: what happened, the causes, a hint, and the exit code for scripts.
 
 use std::error::Error;
 use std::fmt;
@@ -7,27 +7,27 @@ use std::process::ExitCode;
 
 use crate::terminal::Terminal;
 
-/// The exit codes. They never change their meaning.
+/// Exit codes. Their meaning never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; for `status`: signed in.
+    /// Success; for `status`: signed in.
     Done = 0,
     Failed = 1,
-    /// Wrong usage.
+    /// Invalid usage.
     Usage = 2,
-    /// No session, or none that is live.
+    /// No session, or no live one.
     LoginNeeded = 3,
-    /// The daemon or the identity provider cannot be reached: the session's state is not known.
+    /// The daemon or the identity provider cannot be reached, so the session's state is unknown.
     Unreachable = 4,
     /// The server's identity is not trusted.
     Untrusted = 5,
-    /// The login was refused, or not completed in time.
+    /// The sign-in was denied, or not completed in time.
     Refused = 6,
-    /// Logged out here, but the daemon could not be told.
+    /// Signed out here, but the request to the daemon failed.
     NotTold = 7,
     /// Interrupted by the user.
     Interrupted = 130,
-    /// The reader of standard output has had enough. As of a program that SIGPIPE ended.
+    /// The reader of standard output closed it. The code of a program that SIGPIPE ended.
     PipeClosed = 141,
 }
 
@@ -37,7 +37,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What a failed command tells its user. Nothing in it is secret.
+/// What the user sees of a failed command. It contains no secrets.
 #[derive(Debug, Clone)]
 pub struct Failure {
     exit: Exit,
@@ -52,18 +52,18 @@ impl Failure {
         Self { exit, what: what.into(), causes: Vec::new(), hint: None, note: None }
     }
 
-    /// What to try, where something helps.
+    /// The hint, if there is one.
     pub fn what_to_try(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Adds `error` and the causes below it.
+    /// Adds `error` and its sources.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {
         let mut next = Some(error);
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Errors that are transparent, or print their source themselves, would say it twice.
+            // Skip the text of a source that its parent already contains.
             if !self.causes.last().unwrap_or(&self.what).contains(&text) {
                 self.causes.push(text);
             }
@@ -72,28 +72,28 @@ impl Failure {
         self
     }
 
-    /// Adds a cause that is told as a text.
+    /// Adds a cause as text.
     #[must_use]
     pub fn because_text(mut self, cause: String) -> Self {
         self.causes.push(cause);
         self
     }
 
-    /// Adds what to try; commands in backticks.
+    /// Adds a hint; commands in backticks.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds what has not changed by the failure.
+    /// Adds what the failure did not change.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
     }
 
-    /// Puts something before what else there is to try.
+    /// Puts `hint` before the existing hint.
     #[must_use]
     pub fn hint_first(mut self, hint: &str) -> Self {
         self.hint = Some(match self.hint.take() {
@@ -107,13 +107,13 @@ impl Failure {
         self.exit
     }
 
-    /// Standard output cannot be written. Where its reader has had enough, nothing went wrong, and nothing is told.
+    /// Standard output cannot be written. If its reader closed it, nothing is reported.
     pub fn of_output(error: &std::io::Error) -> Self {
         let exit = if error.kind() == ErrorKind::BrokenPipe { Exit::PipeClosed } else { Exit::Failed };
         Self::new(exit, "standard output cannot be written").because(error)
     }
 
-    /// Tells the user, and answers with the exit code.
+    /// Reports the failure to the user and returns the exit code.
     pub fn tell(&self, terminal: Terminal) -> Exit {
         if self.exit != Exit::PipeClosed {
             terminal.error(&self.text());
@@ -140,7 +140,7 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// In one line, without what to try.
+    /// In one line, without the hint.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.what)?;
         self.causes.iter().try_for_each(|cause| write!(formatter, ": {cause}"))

@@ -1,8 +1,8 @@
-//! The copy of a token in the operating system's keyring: the Secret Service of Linux desktops, the Keychain of macOS,
-//! the Credential Manager of Windows (the last two are written for, and not built here).
+//! Copies a token to the operating system's keyring: Secret Service (Linux), Keychain (macOS) or Credential Manager
+//! (Windows). Only Linux is built and tested.
 //!
-//! The file stays the truth, so nothing here may hinder: every call has an end, none makes the keyring ask somebody for a
-//! password, and one that found the keyring missing or hanging spares the rest of the run the wait.
+//! The file stays authoritative, so the keyring must never block a command. Every call has a timeout, and none shows a
+//! password prompt. After the keyring was missing or timed out, later calls of the run fail at once.
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod secret_service;
@@ -17,14 +17,14 @@ use infra_shared::printable::printable;
 use infra_shared::token_text::SessionToken;
 use keyring::v1::{Entry, Error};
 
-/// Long enough for a keyring that works, short enough for one that does not.
+/// Long enough for a working keyring, short enough for a blocked one.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The entries are found by it and by the server's address.
+/// Service name of the entries; the account is the server's address.
 const SERVICE: &str = "infra";
-/// More of what a keyring says than anybody reads.
+/// Maximum length of a displayed error.
 const MAX_REASON: usize = 200;
 
-/// Why the keyring did not do it. Nothing in it is secret.
+/// Why a keyring call failed. It contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
     #[error("there is no keyring here: {0}")]
@@ -43,23 +43,23 @@ pub enum KeyringError {
     Failed(String),
 }
 
-/// What the keyring holds for a server, beside the token that it should hold.
+/// What the keyring holds for a server, compared with the expected token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     TheToken,
     Nothing,
-    /// Somebody else has put something there since.
+    /// Another program has changed the entry.
     SomethingElse,
 }
 
-/// The keyring of one run of the program.
+/// The keyring for one run of the program.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    /// Why there is no use in asking again.
+    /// An error that later calls of the run would meet again.
     hindrance: Mutex<Option<KeyringError>>,
 }
 
-/// A question to the keyring that is under way.
+/// A running keyring call.
 #[derive(Debug)]
 pub struct Pending<T> {
     answer: Receiver<Result<T, KeyringError>>,
@@ -67,21 +67,21 @@ pub struct Pending<T> {
 }
 
 impl Keyring {
-    /// Keeps a copy of `token`.
+    /// Stores a copy of `token`.
     pub fn store(&self, origin: &Origin, token: &SessionToken) -> Result<(), KeyringError> {
         let (token, deadline) = (token.clone(), Instant::now() + PATIENCE);
         self.ask(origin, move |account| {
             look_before(account)?;
             let entry = entry(account)?;
             if Instant::now() >= deadline {
-                // It was given up meanwhile, and the file says that there is no copy: so there must be none.
+                // The caller timed out, and the file records that there is no copy, so remove it.
                 return Err(KeyringError::TimedOut);
             }
             entry.set_password(token.expose()).map_err(|error| failure(&error))
         })
     }
 
-    /// Removes the copy of `token`. What was held is answered; what somebody else has put there stays.
+    /// Removes the copy of `token` and returns what was stored. An entry that another program changed is kept.
     pub fn forget(&self, origin: &Origin, token: &SessionToken) -> Result<Held, KeyringError> {
         let token = token.clone();
         self.ask(origin, move |account| {
@@ -96,13 +96,13 @@ impl Keyring {
         })
     }
 
-    /// Looks whether the copy of `token` is still there, while something else is done.
+    /// Starts checking if the copy of `token` still exists.
     pub fn begin_look(origin: &Origin, token: &SessionToken) -> Pending<Held> {
         let (account, token) = (origin.to_string(), token.clone());
         Pending::begin(PATIENCE, move || held(&account, &token))
     }
 
-    /// Looks whether a token could be kept for `origin`.
+    /// Starts checking if a token could be stored for `origin`.
     pub fn begin_probe(origin: Option<&Origin>) -> Pending<()> {
         let account = origin.map_or_else(String::new, ToString::to_string);
         Pending::begin(PATIENCE, move || {
@@ -116,7 +116,7 @@ impl Keyring {
         origin: &Origin,
         call: impl FnOnce(&str) -> Result<T, KeyringError> + Send + 'static,
     ) -> Result<T, KeyringError> {
-        // Held meanwhile: other threads find out what this one met.
+        // Hold the lock during the call, so that other threads wait for its result.
         let mut hindrance = self.hindrance.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hindrance) = &*hindrance {
             return Err(hindrance.clone());
@@ -133,7 +133,7 @@ impl Keyring {
 }
 
 impl KeyringError {
-    /// What to do about it.
+    /// The hint for this error.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NotThere(_) => {
@@ -155,30 +155,30 @@ impl KeyringError {
         }
     }
 
-    /// Whether the next question of the same run would meet it again.
+    /// Whether a later call in the same run would fail the same way.
     fn is_lasting(&self) -> bool {
         !matches!(self, Self::Ambiguous | Self::Failed(_))
     }
 }
 
 impl<T: Send + 'static> Pending<T> {
-    /// Does `call` on a thread of its own. One that hangs is left behind, and ends with the process.
+    /// Runs `call` on its own thread. A blocked thread ends with the process.
     fn begin(patience: Duration, call: impl FnOnce() -> Result<T, KeyringError> + Send + 'static) -> Self {
         let (sender, answer) = mpsc::channel();
         thread::spawn(move || {
-            // Nobody may be waiting any more.
+            // Sending fails after the timeout.
             let _ = sender.send(call());
         });
         Self { answer, deadline: Instant::now() + patience }
     }
 
-    /// Waits for the answer, to the end of its time.
+    /// Waits for the result until the timeout.
     pub fn wait(self) -> Result<T, KeyringError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         self.answer.recv_timeout(left).unwrap_or_else(|error| {
             Err(match error {
                 RecvTimeoutError::Timeout => KeyringError::TimedOut,
-                // The thread ended without an answer: what it called has failed in a way that nobody foresaw.
+                // The thread panicked.
                 RecvTimeoutError::Disconnected => KeyringError::Failed("no answer came".to_owned()),
             })
         })
@@ -199,7 +199,7 @@ fn entry(account: &str) -> Result<Entry, KeyringError> {
     Entry::new(SERVICE, account).map_err(|error| failure(&error))
 }
 
-/// Makes sure that nobody will be asked for a password: a script would hang on a window that nobody sees.
+/// Ensures that no password prompt appears: a script would block on a window that no user sees.
 fn look_before(account: &str) -> Result<(), KeyringError> {
     #[cfg(all(unix, not(target_os = "macos")))]
     return secret_service::check_unlocked(SERVICE, account);
@@ -214,9 +214,9 @@ fn failure(error: &Error) -> KeyringError {
     match error {
         Error::NoDefaultStore => KeyringError::NotThere("it cannot be opened".to_owned()),
         Error::NoStorageAccess(_) => KeyringError::Locked,
-        // Its text would name the entries.
+        // Its text would contain the entries.
         Error::Ambiguous(_) => KeyringError::Ambiguous,
-        // What it holds may be somebody's secret.
+        // It would contain the stored value, which may be another program's secret.
         Error::BadEncoding(_) | Error::BadDataFormat(..) => {
             KeyringError::Failed("what it holds is no text".to_owned())
         }
@@ -233,7 +233,7 @@ mod tests {
     fn a_keyring_that_hangs_is_given_up() {
         let (_never, waits) = mpsc::channel::<()>();
         let pending = Pending::begin(Duration::from_millis(10), move || {
-            // Disconnected when the test ends, so that the thread ends too.
+            // Disconnected at the end of the test, so that the thread ends.
             let _ = waits.recv();
             Ok(())
         });

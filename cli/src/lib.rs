@@ -1,7 +1,7 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
-//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring` `kubeconfig` · `proxy`
-//! `settings` `terminal` `failure` · `durable`.
+//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring`
+//! `kubeconfig` · `proxy` `settings` `terminal` `failure` · `durable`.
 
 pub mod arguments;
 pub mod browser_login;
@@ -28,17 +28,17 @@ use arguments::{Arguments, Colour, Global};
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
-/// What `tests/fuzz` plays inputs to, with the names of the corpora; only built for it.
+/// Fuzz targets with the names of their corpora, for `tests/fuzz`. Only built for it.
 #[cfg(fuzzing)]
 pub fn fuzzed() -> Vec<(&'static str, fn(&[u8]))> {
     [browser_login::fuzzing::FUZZED, home::fuzzing::FUZZED].concat()
 }
 
-/// The program: does what `arguments` (its own name first) ask, and answers with an exit code of [`failure::Exit`].
+/// Runs the program with `arguments` (its own name first) and returns an exit code of [`failure::Exit`].
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
     let dumps = infra_shared::dumps::forbid();
-    // Before anything else: somebody is typing.
+    // Before all else, because the user is typing.
     if let Some(shell) = settings::completing_shell() {
         return terminal::answer_shell(&completion::PROGRAM.answer(&shell, &words));
     }
@@ -59,7 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What `words` ask, or the exit code once help was shown, or what was not understood.
+/// Parses `words`. Returns the exit code after showing help or a usage error.
 fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
     let choice = command_line::colour(words);
     let mut program = Arguments::command().color(choice);

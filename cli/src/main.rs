@@ -1,11 +1,11 @@
-//! Adapts the world to the program.
+//! Passes the process's arguments to the library.
 
 use std::alloc::System;
 use std::process::ExitCode;
 
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes what is freed: buffers of HTTP and JSON hold secrets, and know nothing of it.
+/// Wipes freed memory, because HTTP and JSON buffers may hold secrets.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

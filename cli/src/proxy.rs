@@ -1,16 +1,16 @@
-//! What to try when a proxy stands in the way. Which one does, both programs decide alike: `infra_shared::http`.
+//! Hints for proxy errors. `infra_shared::http` chooses the proxy for both programs.
 
 use infra_shared::http::Proxies;
 use url::Url;
 
 pub use infra_shared::http::{ProxyError, Route};
 
-/// How `url` is reached, as the HTTP client decides it.
+/// How the HTTP client reaches `url`.
 pub fn route(url: &Url) -> Route {
     Proxies::from_environment().route(url)
 }
 
-/// What to try.
+/// The hint for `error`.
 pub fn hint(error: &ProxyError) -> &'static str {
     match error {
         ProxyError::Malformed { .. } => {

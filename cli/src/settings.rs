@@ -1,4 +1,4 @@
-//! The one place that reads the environment.
+//! Reads the environment. No other module does.
 
 mod place;
 
@@ -14,17 +14,17 @@ use infra_shared::token_text::SessionToken;
 use crate::failure::{Exit, Failure};
 
 pub use place::{Destination, Place};
-/// Names the shell for which words are to be completed.
+/// Names the shell that requests completions.
 pub const COMPLETE: &str = "INFRA_COMPLETE";
 /// Names the directory of this program's files.
 pub const HOME: &str = "INFRA_HOME";
 
-/// What the environment says.
+/// Settings from the environment.
 #[derive(Debug)]
 pub struct Settings {
     /// `INFRA_HOME`, or `~/.infra`.
     pub home: PathBuf,
-    /// Whether `INFRA_HOME` says so.
+    /// Whether `INFRA_HOME` is set.
     pub is_home_set: bool,
     /// `INFRA_SERVER`.
     pub server: Option<Origin>,
@@ -38,17 +38,17 @@ pub struct Settings {
     pub browser: Option<String>,
     /// `PATH`.
     pub path: Option<OsString>,
-    /// Whether there is a desktop to open a browser on.
+    /// Whether a desktop session can open a browser.
     pub has_desktop: bool,
 }
 
-/// The shell that asks for completions, if one does.
+/// The shell that requests completions, if one does.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn completing_shell() -> Option<String> {
     env::var(COMPLETE).ok().filter(|shell| !shell.is_empty())
 }
 
-/// Whether `TZ` says in which time zone the user is.
+/// Whether `TZ` sets the user's time zone.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn has_time_zone() -> bool {
     env::var_os("TZ").is_some()
@@ -60,7 +60,7 @@ impl Settings {
         Self::from_variables(variable)
     }
 
-    /// Reads the variables that `find` finds.
+    /// Reads the variables through `find`.
     fn from_variables(find: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
         let text = |name: &str| {
             find(name)
@@ -70,7 +70,7 @@ impl Settings {
                 .transpose()
         };
         let is_set = |name: &str| find(name).is_some();
-        // On Linux a desktop announces itself; elsewhere there is one.
+        // On Linux a desktop session sets a variable; other systems always have one.
         let has_desktop =
             cfg!(not(target_os = "linux")) || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set);
         parse_key_exchange(find(KEY_EXCHANGE).as_deref())?;
@@ -90,17 +90,17 @@ impl Settings {
     }
 }
 
-/// Where this process runs. Only a login has to know, so that only a login looks.
+/// Where this process runs. Computed on demand, because only a sign-in needs it.
 pub fn place() -> Place {
     Place::find(Path::new("/"), variable)
 }
 
-/// Makes the first message of a connection fit into one packet, for middleboxes that accept no other.
+/// Makes the `ClientHello` fit into one packet, for middleboxes that require it.
 const KEY_EXCHANGE: &str = "INFRA_KEY_EXCHANGE";
 
-/// How connections agree on keys. An attacker on the network must not be able to choose it, so nothing falls back to it.
+/// Key exchange of TLS connections. There is no automatic fallback, because a network attacker could trigger it.
 pub fn key_exchange() -> KeyExchange {
-    // Another value was refused before.
+    // `read` has rejected other values.
     parse_key_exchange(variable(KEY_EXCHANGE).as_deref()).unwrap_or_default()
 }
 
@@ -112,7 +112,7 @@ fn parse_key_exchange(value: Option<&OsStr>) -> Result<KeyExchange, Failure> {
     }
 }
 
-/// What the environment says of the user's kubeconfig.
+/// The environment's settings for the user's kubeconfig.
 #[derive(Debug)]
 pub struct KubeconfigVariables {
     /// `KUBECONFIG`: files, separated as in `PATH`.
@@ -127,12 +127,12 @@ pub fn kubeconfig() -> KubeconfigVariables {
     }
 }
 
-/// `KUBERNETES_EXEC_INFO`: what client-go says of what it asks a plugin for.
+/// `KUBERNETES_EXEC_INFO`: client-go's input to a credential plugin.
 pub fn exec_info() -> Option<OsString> {
     variable("KUBERNETES_EXEC_INFO")
 }
 
-/// Whether the terminal shows more than ASCII, as far as the locale says.
+/// Whether the locale's encoding is UTF-8.
 pub fn is_utf8() -> bool {
     // POSIX.1-2024 §8.2: the first that is set decides.
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).unwrap_or_default();
@@ -157,7 +157,7 @@ fn home(infra_home: Option<OsString>) -> Result<PathBuf, Failure> {
     }
 }
 
-/// What lies in the working directory may be anybody's, and a variable stays set wherever one goes.
+/// Rejects a relative path. It would depend on the working directory, which another user may control.
 fn absolute(name: &str, value: OsString) -> Result<PathBuf, Failure> {
     let path = PathBuf::from(value);
     if path.is_absolute() {
@@ -170,7 +170,7 @@ fn parse<T: std::str::FromStr<Err: std::error::Error>>(name: &str, text: &str) -
     text.parse().map_err(|error| Failure::new(Exit::Usage, format!("{name} cannot be used")).because(&error))
 }
 
-/// The value itself is not repeated: it may be another secret, put into the wrong variable.
+/// Parses a token. The error does not contain the value, which may be another secret.
 fn token(text: &str) -> Result<SessionToken, Failure> {
     let text = text.trim();
     SessionToken::parse(text).ok_or_else(|| {

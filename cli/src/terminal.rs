@@ -1,4 +1,4 @@
-//! What the person at the terminal sees: data on standard output, talk on standard error.
+//! Output to the user: results on standard output, messages on standard error.
 
 mod wrap;
 
@@ -28,10 +28,10 @@ const TICK: Duration = Duration::from_millis(120);
 const FRAMES: &[&str] = &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", " "];
 const ASCII_FRAMES: &[&str] = &["-", "\\", "|", "/", " "];
 
-/// What is being drawn on the terminal.
+/// The spinners on the terminal.
 static PROGRESS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// A spinner with the time left, where a human looks. On a terminal that cannot draw one, a line.
+/// A spinner with the time left. On a terminal without cursor control, plain lines.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -39,7 +39,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Says what goes on now.
+    /// Shows the current step.
     pub fn show(&self, what: &'static str) {
         let Some(terminal) = self.terminal.filter(|_| !self.bar.is_finished()) else { return };
         if self.bar.is_hidden() {
@@ -52,7 +52,7 @@ impl Progress {
         self.bar.set_message(what);
     }
 
-    /// Takes it from the terminal, for good.
+    /// Removes it from the terminal permanently.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
@@ -64,11 +64,11 @@ impl Drop for Progress {
     }
 }
 
-/// How a wait that ends at `deadline` looks.
+/// Style of a spinner for a wait until `deadline`.
 fn spinner(deadline: Instant) -> ProgressStyle {
     let left = move |_: &ProgressState, writer: &mut dyn fmt::Write| {
         let seconds = deadline.saturating_duration_since(Instant::now()).as_secs();
-        // What cannot be written is not drawn.
+        // A write error leaves out the time.
         let _ = write!(writer, "{}:{:02}", seconds / 60, seconds % 60);
     };
     ProgressStyle::with_template("{spinner} {left} left: {msg}")
@@ -77,14 +77,14 @@ fn spinner(deadline: Instant) -> ProgressStyle {
         .tick_strings(if settings::is_utf8() { FRAMES } else { ASCII_FRAMES })
 }
 
-/// The terminal of one run, with what the options and the environment say of it.
+/// The terminal of one run, with settings from options and environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
-    /// Whether a human can be asked: standard input and standard error are terminals.
+    /// Whether the user can answer prompts: standard input and standard error are terminals.
     pub interactive: bool,
-    /// Whether a terminal shows what is told: standard error is one.
+    /// Whether standard error is a terminal.
     pub read_by_human: bool,
-    /// `-q`: only warnings and errors are told.
+    /// `-q`: show only warnings and errors.
     pub quiet: bool,
     /// How often `-v` was given.
     pub verbose: u8,
@@ -107,7 +107,7 @@ impl Terminal {
         }
     }
 
-    /// Writes what was asked for to standard output, as it is.
+    /// Writes results to standard output unchanged.
     pub fn data(self, text: &str) -> Result<(), Failure> {
         let mut output = io::stdout().lock();
         output
@@ -116,44 +116,45 @@ impl Terminal {
             .map_err(|error| Failure::of_output(&error))
     }
 
-    /// Writes one JSON object in a line to standard output. What a server said is in it as it was said, and harmless to show.
+    /// Writes one JSON object in one line to standard output. Control characters of remote text are escaped in a
+    /// lossless way.
     pub fn json(self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value).expect("a report is plain JSON");
         self.data(&format!("{}\n", printable_json(&text)))
     }
 
-    /// As [`data`](Self::data), in lines that fit where a terminal shows them.
+    /// As [`data`](Self::data), wrapped to the width of a terminal.
     pub fn report(self, text: &str) -> Result<(), Failure> {
         let size =
             if io::stdout().is_terminal() { terminal_size::terminal_size_of(io::stdout()) } else { None };
         self.data(&fitted(text, size))
     }
 
-    /// Tells something on standard error, unless `-q`.
+    /// Writes a message to standard error, unless `-q` is set.
     pub fn say(self, line: &str) {
         if !self.quiet {
             self.tell(line);
         }
     }
 
-    /// Tells something on standard error that only `-v` asks for.
+    /// Writes a message to standard error if `-v` is set.
     pub fn explain(self, line: &str) {
         if self.verbose > 0 {
             self.tell(line);
         }
     }
 
-    /// Warns on standard error, even with `-q`.
+    /// Writes a warning to standard error, even with `-q`.
     pub fn warn(self, line: &str) {
         self.labelled("warning:", WARNING, line);
     }
 
-    /// Tells of an error on standard error.
+    /// Writes an error to standard error.
     pub fn error(self, line: &str) {
         self.labelled("error:", ERROR, line);
     }
 
-    /// Tells something on standard error even with `-q`.
+    /// Writes a message to standard error, even with `-q`.
     pub fn tell(self, line: &str) {
         write(&self.fitted(line));
     }
@@ -168,17 +169,17 @@ impl Terminal {
         fitted(text, if self.read_by_human { terminal_size::terminal_size_of(io::stderr()) } else { None })
     }
 
-    /// A place to show what goes on until `deadline`, or until the value is dropped.
+    /// A progress display until `deadline` or drop.
     pub fn progress(self, deadline: Instant) -> Progress {
         if self.interactive && !self.quiet {
-            // Hidden by itself where `TERM` is unset or `dumb`.
+            // Hidden automatically if `TERM` is unset or `dumb`.
             Progress { bar: ProgressBar::new_spinner().with_style(spinner(deadline)), terminal: Some(self) }
         } else {
             Progress { bar: ProgressBar::hidden(), terminal: None }
         }
     }
 
-    /// Asks the human at the terminal for a line.
+    /// Prompts the user for a line.
     pub fn ask(self, question: &str) -> Result<String, Failure> {
         if is_dumb() {
             return ask_plainly(question);
@@ -189,7 +190,7 @@ impl Terminal {
             .map_err(|error| interrupted(&error))
     }
 
-    /// Asks the human at the terminal to choose; the position of what was chosen.
+    /// Prompts the user to choose. Returns the index.
     pub fn choose(self, question: &str, choices: &[String]) -> Result<usize, Failure> {
         if is_dumb() {
             for (position, choice) in choices.iter().enumerate() {
@@ -210,10 +211,10 @@ impl Terminal {
     }
 }
 
-/// Asks on a terminal on which nothing can be drawn.
+/// Prompts on a terminal without cursor control.
 fn ask_plainly(question: &str) -> Result<String, Failure> {
     let failure = || Failure::new(Exit::Interrupted, "nothing was entered");
-    // A closed standard error leaves nobody to ask; then nothing is entered either.
+    // If standard error is closed, the user sees no prompt and the input is empty.
     let _ = write!(anstream::stderr().lock(), "{question}: ");
     let mut line = String::new();
     match io::stdin().read_line(&mut line) {
@@ -224,11 +225,11 @@ fn ask_plainly(question: &str) -> Result<String, Failure> {
 }
 
 thread_local! {
-    /// What a thread has told so far, if it is told later.
+    /// Messages of a thread that are shown later.
     static HELD_BACK: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, and holds back what it tells on standard error: the answer has the lines, for [`tell_held_back`].
+/// Runs `work` and returns its messages to standard error, for [`tell_held_back`].
 pub fn held_back<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     HELD_BACK.set(Some(Vec::new()));
     let result = work();
@@ -247,11 +248,11 @@ fn write(line: &str) {
     if is_held_back {
         return;
     }
-    // A line in the midst of what is being drawn would be overwritten. A closed standard error leaves nobody to tell.
+    // Suspend the spinner, which would overwrite the line. If standard error is closed, the message is lost.
     let _ = PROGRESS.suspend(|| writeln!(anstream::stderr().lock(), "{line}"));
 }
 
-/// In lines that fit a terminal of this size; as it is where there is none.
+/// Wraps to a terminal of this size. Unchanged without one.
 fn fitted(text: &str, size: Option<(Width, Height)>) -> String {
     match size {
         Some((Width(columns), _)) if columns > 0 => wrap::wrapped(text, columns.into()),
@@ -263,17 +264,17 @@ fn interrupted(error: &dialoguer::Error) -> Failure {
     Failure::new(Exit::Interrupted, "nothing was chosen").because(error)
 }
 
-/// Answers a shell that completes a line. One that does not read on needs no answer.
+/// Writes completions to the shell. Ignores a closed pipe.
 pub fn answer_shell(answer: &str) -> ExitCode {
     let _ = io::stdout().write_all(answer.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// Shows clap's own answer (help, version, or what was not understood) on the stream that is meant for it.
+/// Prints clap's help, version or usage error to the matching stream.
 pub fn show_usage(answer: &clap::Error) -> ExitCode {
     match answer.print() {
         Err(error) if !answer.use_stderr() => Failure::of_output(&error).exit().into(),
-        // A closed standard error leaves nobody to tell.
+        // If standard error is closed, the message is lost.
         _ => u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
     }
 }

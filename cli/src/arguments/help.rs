@@ -1,5 +1,5 @@
-//! What `--help` says after the options, and the manual pages in the sections of the same names. Two columns of spaces
-//! before a sentence, four before a line to be typed: tests run those lines.
+//! Text that `--help` shows after the options, and the manual pages show in sections of the same names. Sentences are
+//! indented by two spaces, commands by four: tests run these commands.
 
 /// After `infra -h`, and where a command is missing.
 pub(super) const SHORT: &str = "\

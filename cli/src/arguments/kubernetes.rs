@@ -1,4 +1,4 @@
-//! What can be typed after `infra kubernetes`.
+//! Command-line arguments of `infra kubernetes`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The names that are known here: servers as people type them, and identity providers.
+//! Completes known names: servers, identity providers, sessions and audiences.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -9,32 +9,32 @@ use infra_shared::printable::printable;
 use crate::home::{Home, State};
 use crate::settings::Settings;
 
-/// The scheme that every server has, and that nobody needs to type.
+/// The scheme that every server has, and that users need not type.
 const SCHEME: &str = "https://";
-/// More of a name than fits beside others.
+/// Maximum length of a displayed account.
 const MAX_CHARACTERS: usize = 60;
 
-/// The known servers, the current one first, each with who is signed in there.
+/// The known servers, the current one first, each with its account.
 pub fn servers(typed: &OsStr) -> Vec<CompletionCandidate> {
     servers_in(&state(), typed)
 }
 
-/// The identity providers that were used at any of them.
+/// The identity providers that were used at any known server.
 pub fn providers(typed: &OsStr) -> Vec<CompletionCandidate> {
     providers_in(&state(), typed)
 }
 
-/// The sessions that are known by their ids: those of this machine, and those that were told of.
+/// The known session IDs: those of this machine, and those shown in warnings.
 pub fn sessions(typed: &OsStr) -> Vec<CompletionCandidate> {
     sessions_in(&state(), typed)
 }
 
-/// The audiences that tokens were asked for lately.
+/// The audiences of cached tokens.
 pub fn audiences(typed: &OsStr) -> Vec<CompletionCandidate> {
     audiences_in(&state(), typed)
 }
 
-/// What is stored here, as far as it can be read.
+/// The stored state, as far as it is readable.
 fn state() -> State {
     Settings::read().map(|settings| Home::glance(&settings.home)).unwrap_or_default()
 }
@@ -47,7 +47,7 @@ fn servers_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
         .filter_map(|origin| {
             let whole = origin.to_string();
             let short = whole.strip_prefix(SCHEME).unwrap_or(&whole);
-            // Who begins with the scheme gets it, too.
+            // Offer the full form if the user typed the scheme.
             let name = [short, &whole].into_iter().find(|name| name.starts_with(&*typed))?;
             let is_current = state.config.current.as_ref() == Some(origin);
             let user = state.sessions.sessions.get(origin).map(|session| &session.user);
@@ -90,7 +90,7 @@ fn audiences_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// Whether a name means nothing to any shell or terminal: a server chose it, and another one is not offered.
+/// Whether a name has no special meaning to shells and terminals. A server chose it, so other names are not offered.
 fn is_plain(name: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@%+=".contains(&byte);
     name.bytes().all(is_inner) && name.starts_with(|first: char| first.is_ascii_alphanumeric())

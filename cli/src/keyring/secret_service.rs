@@ -1,6 +1,6 @@
-//! What the Secret Service of the session bus says before a secret is asked of it: only answers that need no password.
+//! Checks by the Secret Service's D-Bus interface if an entry can be accessed without a password.
 //!
-//! The keyring's own library unlocks what it finds locked, which opens a window on the desktop and waits for it.
+//! The keyring library unlocks locked collections, which opens a prompt on the desktop and blocks.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,10 +17,10 @@ const SERVICE_PATH: &str = "/org/freedesktop/secrets";
 const SERVICE: &str = "org.freedesktop.Secret.Service";
 const COLLECTION: &str = "org.freedesktop.Secret.Collection";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-/// The path that stands for none.
+/// The D-Bus object path for "none".
 const NONE: &str = "/";
 
-/// That the entry of `account` can be read, or made where there is none, without a password.
+/// Checks that the entry of `account` can be read, or created if missing, without a password.
 pub(super) fn check_unlocked(service: &str, account: &str) -> Result<(), KeyringError> {
     let bus = Connection::session().map_err(|error| no_bus(&error))?;
     let attributes = HashMap::from([("service", service), ("username", account)]);
@@ -34,7 +34,7 @@ pub(super) fn check_unlocked(service: &str, account: &str) -> Result<(), Keyring
     }
 }
 
-/// Where an entry is put that is not there yet.
+/// Checks the collection in which a new entry would be created.
 fn check_default_collection(bus: &Connection) -> Result<(), KeyringError> {
     let path: OwnedObjectPath = call(bus, SERVICE_PATH, SERVICE, "ReadAlias", &"default")?;
     if path.as_str() == NONE {
@@ -79,7 +79,7 @@ fn no_bus(error: &zbus::Error) -> KeyringError {
 fn failure(error: &zbus::Error) -> KeyringError {
     match error {
         zbus::Error::MethodError(name, text, _) => by_name(name, text.as_deref().unwrap_or(name.as_str())),
-        // The bus itself.
+        // An error of the bus itself.
         zbus::Error::InputOutput(_) => KeyringError::WentAway,
         other => KeyringError::Failed(printable(&other.to_string(), MAX_REASON)),
     }
@@ -92,7 +92,7 @@ fn by_name(name: &ErrorName<'_>, text: &str) -> KeyringError {
         }
         "NoReply" | "Disconnected" => KeyringError::WentAway,
         "IsLocked" => KeyringError::Locked,
-        // The bus was to start it, and could not.
+        // The bus failed to start the service.
         _ if name.as_str().starts_with("org.freedesktop.DBus.Error.Spawn") => {
             KeyringError::NotThere(format!("it cannot be started ({})", printable(text, MAX_REASON)))
         }

@@ -1,34 +1,34 @@
-//! Where this process runs, seen from the browser that has to come back to it.
+//! Where this process runs, as seen from the browser that must return to it.
 
 use std::ffi::OsString;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// POSIX knows no longer login name, and DNS no longer label.
+/// POSIX maximum length of a login name, and DNS maximum length of a label.
 const MAX_NAME: usize = 63;
-/// What the kernel says of itself is one line.
+/// Kernel release string.
 const KERNEL: &str = "proc/sys/kernel/osrelease";
-/// Files that container engines leave in the root directory of a container.
+/// Files that container engines create in the root directory of a container.
 const ENGINES: [&str; 2] = [".dockerenv", "run/.containerenv"];
 const NAMESPACE: &str = "var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// Where the program runs.
+/// Kind of machine that the program runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A machine of its own.
+    /// A local machine.
     Machine,
-    /// A session over SSH: a browser that opens here is not the user's. Where its client connected to, if that is known.
+    /// A session over SSH, whose local browser is not the user's. Contains what the client connected to, if known.
     Remote(Option<Destination>),
-    /// A pod of Kubernetes, in this namespace.
+    /// A Kubernetes pod in this namespace.
     Pod { namespace: Option<String> },
-    /// Another container: a browser outside does not reach its loopback address.
+    /// Another container. Browsers outside cannot reach its loopback address.
     Container,
-    /// Linux inside Windows, whose browser reaches the loopback address of Linux by itself.
+    /// WSL. The Windows browser reaches Linux's loopback address directly.
     WSL,
 }
 
-/// What an SSH client connected to.
+/// The address that an SSH client connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     pub user: Option<String>,
@@ -37,7 +37,7 @@ pub struct Destination {
 }
 
 impl Place {
-    /// Finds out by the variables that `find` finds and the files below `root`.
+    /// Determines the place from the variables of `find` and the files below `root`.
     pub(super) fn find(root: &Path, find: impl Fn(&str) -> Option<OsString>) -> Self {
         let is_set = |name: &str| find(name).is_some();
         let text = |name: &str| find(name).and_then(|value| value.into_string().ok());
@@ -51,12 +51,12 @@ impl Place {
             let namespace = fs::read_to_string(root.join(NAMESPACE)).ok();
             return Self::Pod { namespace: namespace.filter(|name| is_name(name)) };
         }
-        // Before WSL: the kernel of a container may be the one of WSL.
+        // Before WSL: containers share the host's kernel, which may be WSL's.
         if is_set("container") || ENGINES.into_iter().any(|file| root.join(file).exists()) {
             return Self::Container;
         }
         let kernel = || fs::read_to_string(root.join(KERNEL)).unwrap_or_default().to_lowercase();
-        // `sudo` takes the variable away.
+        // `sudo` removes the variable.
         if is_set("WSL_DISTRO_NAME") || kernel().contains("microsoft") {
             return Self::WSL;
         }
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-/// `SSH_CONNECTION`: the client's address and port, then the server's, as the client may use them too.
+/// Parses `SSH_CONNECTION`: the client's address and port, then the server's, which other clients may also use.
 fn destination(connection: &str, user: Option<String>) -> Option<Destination> {
     let mut words = connection.split_ascii_whitespace().skip(2);
     let address = words.next()?.parse().ok()?;
@@ -72,7 +72,7 @@ fn destination(connection: &str, user: Option<String>) -> Option<Destination> {
     Some(Destination { user, address, port })
 }
 
-/// Whether a name can stand in a command line that a human copies.
+/// Whether a name is safe in a command that a user copies.
 fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len())
         && !name.starts_with('-')
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(place(docker.path(), &[host]), Place::Pod { namespace: None });
         let pod = root_with(NAMESPACE, "dev");
         assert_eq!(place(pod.path(), &[host]), Place::Pod { namespace: Some("dev".to_owned()) });
-        // Who comes over SSH gets back the same way, wherever that leads.
+        // A user who connected over SSH can use the same address again.
         let connection = ("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22");
         assert!(matches!(place(docker.path(), &[host, connection]), Place::Remote(Some(_))));
     }

@@ -1,19 +1,19 @@
-//! Lines that fit: broken between words, for a terminal would break them in the midst of one.
+//! Wraps lines between words.
 //!
-//! What is there to be copied stays whole, for a paste with a line break in it is another command: what stands in
-//! backticks, a word that is longer than a line, and lines that are indented.
+//! Text to copy is never broken, because a line break would change a pasted command. This covers text in backticks,
+//! words longer than a line, and indented lines.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Longer lines are hard to read, however wide the terminal is.
+/// Maximum width, because longer lines are hard to read.
 const WIDEST: usize = 100;
-/// What is indented, and a sentence all the same.
+/// Labels of indented lines that are sentences.
 const LABELS: [&str; 2] = ["  because: ", "  try: "];
 
-/// Where the text of a row of `infra status` begins, after its name.
+/// Column of the values in `infra status`, after their names.
 const ROW: usize = 12;
 
-/// `text` for a terminal of this many columns.
+/// Wraps `text` to a terminal of this many columns.
 pub(super) fn wrapped(text: &str, columns: usize) -> String {
     let width = columns.min(WIDEST);
     let lines: Vec<String> = text.split('\n').map(|line| wrapped_line(line, width)).collect();
@@ -42,7 +42,7 @@ fn wrapped_line(line: &str, width: usize) -> String {
     wrapped
 }
 
-/// Where a line has a sentence, and how far that is indented where it goes on.
+/// Where a line's sentence begins, and the indentation of its next lines.
 fn sentence(line: &str) -> Option<(usize, usize)> {
     if !line.starts_with(' ') {
         Some((0, 2))
@@ -55,7 +55,7 @@ fn sentence(line: &str) -> Option<(usize, usize)> {
     }
 }
 
-/// The words of a sentence, with what stands in backticks as one.
+/// The words of a sentence. Text in backticks is one word.
 fn words(sentence: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     sentence.split(move |character| {
