@@ -1,4 +1,4 @@
-//! Accepts connections, speaks TLS and HTTP on them within limits, and drains them at the end.
+//! Accepts TLS connections, serves HTTP on them within limits, and drains them on shutdown.
 
 mod activity;
 mod admission;
@@ -45,50 +45,50 @@ pub use proxies::Proxies;
 pub use proxy_protocol::{NoHeader, Origin, parse as parse_proxy_header};
 pub use requests::{Requests, Route, RouteCounts, answering, request_id};
 
-/// Answers a request by its method, its address and its headers, from what is known in memory; `None` where there is more
-/// to do. It neither waits nor blocks, for it runs in the place where bytes are read.
+/// Answers a request from the cache, by its method, URI and headers. `None` means that the router must answer. It
+/// runs where the socket is read, so it must neither wait nor block.
 pub type AtOnce = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Known> + Send + Sync>;
 
-/// What is known of a request when its head is there.
+/// The cached answer to a request whose head arrived.
 pub enum Known {
     Answer(Response),
-    /// What stands in its body decides.
+    /// The answer depends on the body.
     ByBody(Awaited),
 }
 
-/// As [`AtOnce`], by the whole body.
+/// Like [`AtOnce`], for a request whose whole body arrived.
 pub type ByBody = Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>;
 
-/// A body that is waited for.
+/// A body to wait for.
 pub struct Awaited {
-    /// A longer one, or one of unknown length, is not.
+    /// A body that is longer or of unknown length goes to the router.
     pub most_bytes: usize,
     pub time: Duration,
     pub answer: ByBody,
-    /// What is answered where it has not come whole in that time.
+    /// The answer if the body is incomplete after that time.
     pub missing: fn() -> Response,
 }
 
-/// Who answers, and where it is counted.
+/// The application that answers, and its counters.
 pub struct Site {
-    /// Asked first: most requests are about tokens that were asked about a moment ago.
+    /// Called first, because most requests are about recently validated tokens.
     pub at_once: Option<AtOnce>,
-    /// Answers everything.
+    /// Answers every other request.
     pub router: axum::Router,
     pub requests: Arc<Requests>,
     pub proxies: Proxies,
-    /// Where services ask from: not bound by what one address may have.
+    /// Source networks of services, exempt from the limits per address.
     pub services: Networks,
     pub refusals: Refusals,
 }
 
-/// What is answered where the site itself is not asked, or has no answer.
+/// Answers for requests that the router does not see, or does not answer.
 pub struct Refusals {
-    /// In the place of an answer that took too long.
+    /// For an answer that took too long.
     pub too_late: fn() -> Response,
-    /// Where requests hold as much memory as they may.
+    /// If requests hold the maximum memory.
     pub no_memory: fn() -> Response,
-    /// To a request that does not say whom it is for.
+    /// To a request without a clear host.
     pub unclear: fn() -> Response,
 }
 
@@ -103,7 +103,7 @@ impl Default for Refusals {
 }
 
 impl Site {
-    /// For what nobody counts.
+    /// An application without request counters.
     pub fn uncounted(router: axum::Router, proxies: Proxies) -> Self {
         Self {
             at_once: None,
@@ -116,23 +116,23 @@ impl Site {
     }
 }
 
-/// What connections are spoken over.
+/// The transport of a listener.
 pub enum Transport {
     Tls(TlsServer),
-    /// For what is no secret at all.
+    /// For data that is not secret.
     Plain,
 }
 
-/// Where a request came from: an extension of each request.
+/// The address that a request came from, as a request extension.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddress(pub SocketAddr);
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// Until others have closed some files.
+/// Gives other connections time to close files.
 const PAUSE_AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 
-/// Binds `address`; `[::]` takes IPv4 as well, and on a host without IPv6 that alone.
+/// Binds `address`. `[::]` also accepts IPv4, and only IPv4 on a host without IPv6.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     bind_or_fall_back(address, bind_exactly)
 }
@@ -162,13 +162,13 @@ fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
     }
-    // A restart need not wait for the connections of the last run to be forgotten.
+    // Allows a restart while connections of the last run are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Serves `site` until `stop` is done, then lets requests under way end.
+/// Serves `site` until `stop` resolves, then lets requests in flight finish.
 pub async fn serve(
     listener: TcpListener,
     transport: Transport,
@@ -192,7 +192,7 @@ pub async fn serve(
             accepted = accept(&listener) => accepted,
         };
         let activity = Activity::new();
-        // One that is not admitted is closed here, before any work was done for it.
+        // A connection that is not admitted is closed here, before any work is done for it.
         let Some(admitted) = door.admission.admit(peer.ip(), &activity) else { continue };
         let (door, stopped) = (door.clone(), stopped.clone());
         tokio::spawn(async move {
@@ -209,7 +209,7 @@ pub async fn serve(
     }
 }
 
-/// What every connection goes through.
+/// Shared state of all connections.
 struct Door {
     transport: Transport,
     admission: Admission,
@@ -232,7 +232,7 @@ impl Door {
                 Some(caller) => (caller, self.admission.admit_told(caller.ip(), admitted, activity)),
                 None => (peer, Some(admitted)),
             };
-            // Its caller has as many connections as it may have.
+            // The client behind the proxy has the maximum number of connections.
             let Some(admitted) = admitted else { return Ok(None) };
             let spoken = match &self.transport {
                 Transport::Tls(tls) => self.shake_hands(stream, tls, peer, activity).await?.map(Spoken::Tls),
@@ -257,7 +257,7 @@ impl Door {
         }
     }
 
-    /// Whom a trusted proxy brings; `None` where nobody else than `peer` is meant.
+    /// Reads the client address from a trusted proxy; `None` if the connection is from `peer` itself.
     async fn introduce(&self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<Option<SocketAddr>> {
         if !self.proxies.introduces(peer) {
             return Ok(None);
@@ -268,7 +268,7 @@ impl Door {
         })
     }
 
-    /// A stream to speak HTTP on; `None` where the handshake was all that the client wanted.
+    /// Performs the TLS handshake; `None` for an ACME challenge, which ends with the handshake.
     async fn shake_hands(
         &self,
         stream: TcpStream,
@@ -278,9 +278,9 @@ impl Door {
     ) -> io::Result<Option<Box<TlsStream<Bounded>>>> {
         let acceptor = rustls::server::Acceptor::default();
         let mut begun = LazyConfigAcceptor::new(acceptor, Bounded::new(stream)).await?;
-        // What follows is read by one of a bounded number of handshakes, or belongs to requests already.
+        // The bytes that follow are bounded by the handshake limit, and later by the request limits.
         begun.io.lift();
-        // Only now: who sends nothing keeps nobody waiting.
+        // Queue only after the ClientHello, so that silent connections hold no slot.
         let _handshake = self.handshakes.enter(peer.ip(), activity).await.map_err(io::Error::other)?;
         let (purpose, config) = tls.accept(&begun.client_hello());
         let bound = |connection: &mut rustls::ServerConnection| {
@@ -288,7 +288,7 @@ impl Door {
         };
         let mut stream = begun.into_stream_with(config, bound).await?;
         if purpose == Purpose::Challenge {
-            // RFC 8737 §3: the certificate was all that was asked for.
+            // RFC 8737 §3: the client requests only the certificate.
             stream.shutdown().await?;
             return Ok(None);
         }
@@ -296,18 +296,18 @@ impl Door {
     }
 }
 
-/// What HTTP is spoken over.
+/// The stream that carries HTTP.
 enum Spoken {
     Tls(Box<TlsStream<Bounded>>),
     Plain(TcpStream),
 }
 
-/// The next connection. A failure to accept is the fault of the moment, such as too many open files: it is waited out.
+/// Accepts the next connection. Pauses after a failure such as too many open files, then retries.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Small answers must not wait for the acknowledgement of earlier ones; without, they are only slower.
+                // Small answers must not wait for earlier acknowledgements. A failure only costs speed.
                 let _ = stream.set_nodelay(true);
                 return (stream, peer);
             }

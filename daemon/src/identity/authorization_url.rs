@@ -20,7 +20,7 @@ pub(super) fn build(endpoint: &Url, settings: &ProviderSettings, request: &Autho
     url
 }
 
-/// Whether an endpoint's own query leaves the parameters of a login to us.
+/// Whether the endpoint's own query has none of the parameters that a login sets.
 pub(super) fn leaves_parameters_to_us(endpoint: &Url) -> bool {
     const OURS: [&str; 10] = [
         "response_type",

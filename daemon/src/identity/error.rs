@@ -97,7 +97,7 @@ pub(super) fn of_id_token(error: IDTokenError, token: &SecretString, now: Timest
 fn times(claims: &Map<String, Value>, now: Timestamp) -> Option<String> {
     let time = |name| Timestamp::from_second(id_token::seconds(claims, name)?).ok();
     let (issued_at, expires_at) = (time("iat")?, time("exp")?);
-    // A token that counts from later on is of a provider whose clock says at least that.
+    // A provider that sets `nbf` has a clock that shows at least that time.
     let theirs = time("nbf").map_or(issued_at, |not_before| not_before.max(issued_at));
     let seconds = now.as_second() - theirs.as_second();
     if seconds.abs() <= id_token::LEEWAY {

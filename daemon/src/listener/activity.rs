@@ -1,4 +1,4 @@
-//! What a connection is doing, so that one that does nothing can be ended, and one that is in the way be cut off.
+//! Tracks what a connection does, so that idle connections can be closed and obstructive ones evicted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,19 +8,19 @@ use tokio::time::Instant;
 
 use super::ListenerLimits;
 
-/// Of one connection, seen by all who decide about it.
+/// Activity of one connection, shared by all tasks that may end it.
 pub(super) struct Activity {
     doing: Mutex<Doing>,
-    /// Somebody else needs the place more.
+    /// Signals eviction.
     cut: Notify,
-    /// It has had all the requests that it may have.
+    /// Signals that the connection reached its request limit.
     spent: Notify,
-    /// One request after the other: a head that began has to end soon. Streams of HTTP/2 are not seen from outside.
+    /// HTTP/1: a head that has begun must end soon. HTTP/2 streams are not visible at this layer.
     is_serial: AtomicBool,
 }
 
 struct Doing {
-    /// Since when it does nothing, or its peer sends a head.
+    /// Start of the idle period, or of the head that the peer is sending.
     since: Instant,
     sends_a_head: bool,
     being_answered: usize,
@@ -42,14 +42,14 @@ impl Activity {
         })
     }
 
-    /// HTTP begins. The head of a first request is awaited, by a peer that came to send one.
+    /// HTTP begins. The first request's head is due now.
     pub(super) fn begin(&self, is_serial: bool) {
         self.is_serial.store(is_serial, Ordering::Relaxed);
         let mut doing = self.doing();
         (doing.since, doing.sends_a_head) = (Instant::now(), true);
     }
 
-    /// Bytes came.
+    /// Records that bytes arrived.
     pub(super) fn heard(&self) {
         if !self.is_serial.load(Ordering::Relaxed) {
             return;
@@ -60,7 +60,7 @@ impl Activity {
         }
     }
 
-    /// A request is being answered while the value lives.
+    /// Records that a request is being answered, until the value is dropped.
     pub(super) fn answering(self: &Arc<Self>, at_most: usize) -> Answering {
         let mut doing = self.doing();
         doing.being_answered += 1;
@@ -74,13 +74,13 @@ impl Activity {
         Answering { activity: self.clone(), is_last }
     }
 
-    /// Since when it only waits for its peer; `None` while requests of it are being answered.
+    /// Start of the wait for the peer; `None` while requests are being answered.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         let doing = self.doing();
         (doing.being_answered == 0).then_some(doing.since)
     }
 
-    /// Ends it, wherever it is.
+    /// Evicts the connection in any state.
     pub(super) fn cut_off(&self) {
         self.cut.notify_one();
     }
@@ -93,18 +93,18 @@ impl Activity {
         self.spent.notified().await;
     }
 
-    /// Done once the peer has kept it waiting for too long.
+    /// Resolves once the peer exceeds the idle or head timeout.
     pub(super) async fn is_overdue(&self, limits: &ListenerLimits) {
         loop {
             let Some(end) = self.deadline(limits) else {
-                // What is being answered has a limit of its own, and is looked at again afterwards.
+                // A request in flight has its own timeout. Check again afterwards.
                 tokio::time::sleep(limits.idle.min(limits.request_head)).await;
                 continue;
             };
             if Instant::now() >= end {
                 return;
             }
-            // What it does next may have less time.
+            // The next state may have a shorter timeout.
             let soonest = Instant::now() + limits.idle.min(limits.request_head);
             tokio::time::sleep_until(end.min(soonest)).await;
         }
@@ -121,10 +121,10 @@ impl Activity {
     }
 }
 
-/// A request that is being answered.
+/// A request in flight.
 pub(super) struct Answering {
     activity: Arc<Activity>,
-    /// There will be no other on its connection.
+    /// Whether it is the last request on its connection.
     pub(super) is_last: bool,
 }
 

@@ -1,10 +1,10 @@
-//! How many connections there may be, in all and from one address, and how many bytes they may hold together.
+//! Limits the number of connections, in total and per address, and the memory that they hold together.
 //!
-//! When every place is taken, one that comes from a party with few takes the place of one from the party with most: who
-//! holds many connections open keeps nobody else out. Where all have few, the one gives way that has waited for its peer
-//! the longest: nor does whoever holds one from each of many addresses. No place ever goes to who has as many already.
+//! If all slots are taken, a client with few connections evicts one of the client with most, so an attacker with many
+//! connections cannot lock out others. If every client has few, evict the connection that has waited longest for its
+//! peer, so an attacker with many addresses cannot either. A client never evicts one that holds no more than itself.
 //!
-//! Memory is shared in the same way: when it is used up, the address that holds most loses its heaviest connection.
+//! Memory is shared likewise: when it runs out, the client that holds most loses its heaviest connection.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,32 +17,32 @@ use super::memory::HANDSHAKE;
 use super::places::Places;
 use crate::addresses::{Networks, one_party};
 
-/// A connection that waits for its peer keeps its place for this time, whoever else wants it: for a handshake, or for the next
-/// request of many.
+/// A connection that waits for its peer is safe from eviction for this long, to finish a handshake or send the next
+/// of many requests.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Counts the connections there are.
+/// Counts the open connections.
 pub(super) struct Admission {
     places: Arc<Mutex<Places>>,
     connections: usize,
     connections_per_address: usize,
     long: Duration,
-    /// Services alone: whoever a proxy brings is never taken for a proxy.
+    /// Services only. A client address from a proxy never counts as a trusted proxy.
     services: Networks,
 }
 
-/// A connection's place, given back when dropped.
+/// The slot of a connection, freed on drop.
 pub(super) struct Admitted {
     places: Arc<Mutex<Places>>,
     party: IpAddr,
     number: u64,
-    /// It has carried valid credentials.
+    /// Whether the connection has carried valid credentials.
     is_authenticated: AtomicBool,
-    /// Bytes that count until it has.
+    /// Bytes counted until then.
     until_authenticated: AtomicUsize,
 }
 
-/// There is no memory for what a connection brings.
+/// Memory for connections is exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("connections hold as much memory as they may")]
 pub struct NoMemory;
@@ -59,7 +59,7 @@ impl Admission {
         }
     }
 
-    /// A place for a connection from `peer`; `None` when there is none.
+    /// Admits a connection from `peer`; `None` if there is no slot.
     pub(super) fn admit(&self, peer: IpAddr, activity: &Arc<Activity>) -> Option<Admitted> {
         let is_limited = self.places().is_limited(peer);
         self.admit_as(peer, is_limited, activity)
@@ -89,7 +89,7 @@ impl Admission {
         })
     }
 
-    /// The place of a connection whose caller is told by its proxy: `caller` is who has it from now on.
+    /// Moves the slot of a proxied connection to `caller`, the client that the proxy named.
     pub(super) fn admit_told(
         &self,
         caller: IpAddr,
@@ -106,11 +106,11 @@ impl Admission {
 }
 
 impl Admitted {
-    /// Counts `bytes` more as held by the connection. Where there is no room for them it is cut off, but for one of a proxy
-    /// or a service, which brings the requests of others.
+    /// Counts `bytes` more for the connection. Without memory it is evicted, unless it belongs to a proxy or service,
+    /// which carries requests of others.
     pub(super) fn take(&self, bytes: usize) -> Result<(), NoMemory> {
         let mut places = lock(&self.places);
-        // It may have been cut off before.
+        // The connection may have been evicted before.
         if places.find(self.party, self.number).is_none() {
             return Err(NoMemory);
         }
@@ -124,7 +124,7 @@ impl Admitted {
         Err(NoMemory)
     }
 
-    /// As [`Self::take`], for what only an unauthenticated peer would fill on purpose.
+    /// Like [`Self::take`], for buffers that only a malicious unauthenticated peer would fill.
     pub(super) fn take_until_authenticated(&self, bytes: usize) -> Result<(), NoMemory> {
         if self.is_authenticated.load(Ordering::SeqCst) {
             return Ok(());
@@ -137,7 +137,7 @@ impl Admitted {
         Ok(())
     }
 
-    /// The connection carried a request with valid credentials.
+    /// Records that the connection carried valid credentials.
     pub(super) fn authenticated(&self) {
         if !self.is_authenticated.load(Ordering::Relaxed) {
             self.is_authenticated.store(true, Ordering::SeqCst);
@@ -145,7 +145,7 @@ impl Admitted {
         }
     }
 
-    /// Gives `bytes` back, once what was sent has left.
+    /// Frees `bytes` once the peer accepts what was sent.
     pub(super) fn give_back(&self, bytes: usize) {
         let mut places = lock(&self.places);
         let Some(connection) = places.find(self.party, self.number) else { return };
@@ -156,7 +156,7 @@ impl Admitted {
         }
     }
 
-    /// Whether the peer takes what is sent.
+    /// Records whether the peer has stopped reading.
     pub(super) fn is_blocked(&self, is_blocked: bool) {
         let mut places = lock(&self.places);
         let Some(connection) = places.find(self.party, self.number) else { return };
@@ -305,7 +305,7 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    /// An admission with this memory, on top of what the connections hold from the start.
+    /// An admission with this memory, in addition to the initial size of the connections.
     fn with_memory(connections: usize, memory: usize) -> Admission {
         let limits = ListenerLimits { memory: connections * HANDSHAKE + memory, ..ListenerLimits::default() };
         let proxies = Networks::new(vec!["203.0.113.0/24".parse().expect("a network")]);

@@ -1,4 +1,4 @@
-//! HTTP on one connection, within limits.
+//! Serves HTTP on one connection within limits.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,23 +32,23 @@ use super::{
     AtOnce, Awaited, Known, ListenerLimits, PeerAddress, Proxies, Refusals, Requests, Site, host, memory,
 };
 
-/// What may have come of one request and not been read yet: a body of the usual size.
+/// Receive window of a request, large enough for a usual body.
 const STREAM_WINDOW: u32 = 16 * 1024;
-/// The same of a connection, which cannot begin with less (RFC 9113 §6.9.2).
+/// Receive window of a connection, at the initial size (RFC 9113 §6.9.2).
 const CONNECTION_WINDOW: u32 = 65_535;
-/// What may have been written of one answer and not been taken yet.
+/// Maximum bytes of one answer that are buffered for the peer.
 const MAX_SEND_BUFFER: usize = 16 * 1024;
-/// Connections begin with as much (RFC 7541 §4.2): a table for the usual fields of requests.
+/// The initial size of the HPACK table (RFC 7541 §4.2), which fits the usual request fields.
 const HEADER_TABLE: u32 = 4096;
-/// Requests that were given up, and are not forgotten yet; a peer with more is cut off (CVE-2023-44487, CVE-2025-8671).
+/// Maximum reset streams that still take memory. A peer with more is disconnected (CVE-2023-44487, CVE-2025-8671).
 const MAX_RESETS: usize = 20;
-/// Streams that a peer may begin before it is told how many it may have (RFC 9113 §6.5.2 recommends no fewer): those beyond
-/// are refused one by one, and the others are answered.
+/// Streams that a peer may open before it receives our settings (RFC 9113 §6.5.2 recommends at least 100). Excess
+/// streams are refused one by one, the others are answered.
 const STREAMS_AHEAD: usize = 100;
-/// A peer that is gone without a word is noticed by a ping that comes back to nobody.
+/// Pings detect a peer that disappeared silently.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How connections are spoken on.
+/// HTTP settings and handlers shared by all connections.
 pub(super) struct Protocol {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -56,7 +56,7 @@ pub(super) struct Protocol {
     limits: ListenerLimits,
 }
 
-/// What becomes of a request.
+/// Decides how each request is answered.
 struct Answerer {
     at_once: Option<AtOnce>,
     router: Router,
@@ -73,10 +73,10 @@ impl Protocol {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            // The wait for a head's first byte included: the rest is this room's own to watch.
+            // Includes the wait for the first byte of a head. `Activity` enforces the shorter timeouts.
             .header_read_timeout(limits.idle + limits.request_head)
             .max_headers(limits.headers)
-            // hyper's own least.
+            // The minimum that hyper accepts.
             .max_buf_size(limits.head_bytes.max(8192));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
@@ -108,7 +108,7 @@ impl Protocol {
         &self.limits
     }
 
-    /// Answers requests over the protocol that was agreed upon, and no other.
+    /// Serves the negotiated protocol and no other.
     pub(super) async fn speak(
         &self,
         stream: impl Spoken,
@@ -117,7 +117,7 @@ impl Protocol {
         stopped: watch::Receiver<bool>,
     ) {
         let (place, is_http2) = (Arc::new(place), stream.is_http2());
-        // It counted for its handshake before, which is over.
+        // Its handshake was counted before and is over.
         let whole = if is_http2 { HTTP2 } else { HTTP1 };
         let counted =
             place.take(IDLE - HANDSHAKE).and_then(|()| place.take_until_authenticated(whole - IDLE));
@@ -135,7 +135,7 @@ impl Protocol {
         }
     }
 
-    /// Has `connection` go on until the peer leaves, breaks the protocol, does nothing for too long, or all are asked to end.
+    /// Drives `connection` until the peer leaves, breaks the protocol, exceeds a timeout, or the listener stops.
     async fn drive(
         &self,
         connection: impl GracefulConnection<Error: std::fmt::Display>,
@@ -154,7 +154,7 @@ impl Protocol {
                     }
                     return;
                 }
-                // A sender that is gone means the same.
+                // A dropped sender means the same.
                 _ = stopped.wait_for(|stopped| *stopped), if !is_ending => {}
                 () = activity.is_spent(), if !is_ending => {}
                 () = &mut overdue => return tracing::debug!(peer = %peer.0, "a connection did nothing for too long"),
@@ -165,9 +165,9 @@ impl Protocol {
     }
 }
 
-/// What HTTP can be spoken over.
+/// A stream that can carry HTTP.
 pub(super) trait Spoken: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Whether many requests at a time were agreed upon.
+    /// Whether ALPN negotiated HTTP/2.
     fn is_http2(&self) -> bool;
 }
 
@@ -183,7 +183,7 @@ impl Spoken for TlsStream<Bounded> {
     }
 }
 
-/// What there is to do about a request.
+/// The next step for a request.
 enum Step {
     Refuse(Response),
     Answer(Response),
@@ -192,7 +192,7 @@ enum Step {
 }
 
 impl Answerer {
-    /// Decides about a request before anything waits: of those that wait for their turn there may be very many.
+    /// Chooses the next step before any wait, because very many requests may be queued.
     fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -217,7 +217,7 @@ impl Answerer {
                 place.authenticated();
             }
             if answering_it.is_last && is_serial {
-                // RFC 9112 §9.6: nothing that is sent after it will be read.
+                // RFC 9112 §9.6: the server reads nothing after this answer.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             self.requests.observe(route, response.status(), begun.elapsed());
@@ -226,7 +226,7 @@ impl Answerer {
     }
 
     fn step(&self, mut request: Request<Unread>, place: &Arc<Admitted>) -> Step {
-        // HTTP/1 is refused by its parser.
+        // hyper's parser enforces this for HTTP/1.
         if request.headers().len() > self.headers {
             return Step::Refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
         }
@@ -248,7 +248,7 @@ impl Answerer {
         Step::Work(request, charge)
     }
 
-    /// Answers what may be known from memory once the body is there.
+    /// Waits for the body, then answers from the cache if possible.
     async fn wait_for(
         &self,
         awaited: Awaited,
@@ -278,7 +278,7 @@ impl Answerer {
         self.work_on(Request::from_parts(parts, Body::from(body)), charge, peer, route).await
     }
 
-    /// Answers what is not known from memory, within what there is room for.
+    /// Answers through the router, within the memory limit.
     async fn work_on<B>(
         &self,
         request: Request<B>,
@@ -314,13 +314,13 @@ impl Answerer {
         });
         match answer.await {
             Ok(Ok(response)) => response,
-            // Whatever it waited for is away for now.
+            // A dependency is unavailable.
             Err(_) => closing((self.refusals.too_late)()),
         }
     }
 }
 
-/// A refusal after which nothing more is read (RFC 9112 §9.6).
+/// Marks a rejection after which the connection closes (RFC 9112 §9.6).
 fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response

@@ -1,4 +1,4 @@
-//! How many handshakes are worked on at a time. Each costs a signature; who asks for many waits for those of others in turn.
+//! Limits concurrent TLS handshakes, because each costs a signature. Clients share the queue round-robin.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use super::activity::Activity;
 use crate::addresses::one_party;
 use crate::turns::{NoTurn, Turn, TurnLimits, Turns};
 
-/// A handshake that still waits for its peer after this time gives up its place, where others wait for one.
+/// A handshake that still waits for its peer after this time can be evicted if others are queued.
 const LONG: Duration = Duration::from_secs(1);
 
 pub(super) struct Handshakes {
@@ -25,29 +25,29 @@ struct UnderWay {
     next: u64,
     handshakes: BTreeMap<u64, (Instant, Arc<Activity>)>,
     waiting: usize,
-    /// Those that were cut off, and have not gone yet.
+    /// Number of evicted handshakes that have not ended yet.
     giving_way: usize,
 }
 
-/// A handshake that is worked on.
+/// A handshake in progress.
 pub(super) struct Handshake<'a> {
     handshakes: &'a Handshakes,
     number: u64,
     _turn: Turn,
 }
 
-/// Somebody who waits for a place.
+/// A queued handshake.
 struct Waiting<'a>(&'a Handshakes);
 
 impl Handshakes {
-    /// `time` is the longest that a handshake may take, with the wait before.
+    /// `time` is the timeout of a handshake, including the wait in the queue.
     pub(super) fn new(at_once: usize, time: Duration) -> Self {
-        // Whoever waits has a connection, and those are counted.
+        // The queue needs no limit, because each waiter holds a connection and those are limited.
         let limits = TurnLimits { at_once, waiting_of_party: usize::MAX, waiting: usize::MAX, time };
         Self { turns: Turns::new(limits), long: LONG, under_way: Mutex::default() }
     }
 
-    /// Waits for a place: one for each party, then the next for each.
+    /// Waits for a slot, round-robin by client.
     pub(super) async fn enter(
         &self,
         peer: IpAddr,
@@ -69,7 +69,7 @@ impl Handshakes {
         Ok(Handshake { handshakes: self, number, _turn: turn })
     }
 
-    /// Cuts off the oldest, where it had its time, and where not as many as wait give way already.
+    /// Evicts the oldest handshake if it had its time, unless as many are ending as are queued.
     fn make_way(&self) {
         let mut under_way = self.under_way();
         if under_way.giving_way >= under_way.waiting {
@@ -126,7 +126,7 @@ mod tests {
         Handshakes { long, ..Handshakes::new(at_once, Duration::from_secs(5)) }
     }
 
-    /// Whether it is still waiting after `time`.
+    /// Whether the future is still pending after `time`.
     async fn waits(time: Duration, what: impl Future) -> bool {
         timeout(time, what).await.is_err()
     }
@@ -166,7 +166,7 @@ mod tests {
         let other = Activity::new();
         stalled.push(handshakes.enter(HONEST, &other).await.expect("a place"));
         let next = Activity::new();
-        // The one that is cut off does not go, and none of the others is.
+        // The evicted handshake does not end, and no other is evicted.
         assert!(waits(long * 8, handshakes.enter(HONEST, &next)).await);
         let mut cut = 0;
         for activity in slow.iter().chain([&other]) {

@@ -1,5 +1,5 @@
-//! Whether a request says whom it is for, once and in a form that there is (RFC 9112 §3.2, RFC 9113 §8.3.1). What is not
-//! clear here, two servers behind each other could take for two different things.
+//! Checks that a request names its host once and in a valid form (RFC 9112 §3.2, RFC 9113 §8.3.1). Two servers in a
+//! row could interpret an ambiguous request differently.
 
 use axum::http::{HeaderMap, HeaderValue, Uri, Version, header};
 
@@ -16,14 +16,14 @@ pub fn is_clear(version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
     }
     match (authority, host) {
         (Some(authority), Some(host)) if version >= Version::HTTP_2 => authority.eq_ignore_ascii_case(host),
-        // HTTP/1.1 wants `Host` beside an absolute target as well, and goes by the target (RFC 9112 §3.2.2).
+        // HTTP/1.1 requires `Host` with an absolute target too, and uses the target (RFC 9112 §3.2.2).
         (Some(_), None) => version >= Version::HTTP_2 || version < Version::HTTP_11,
         (_, Some(_)) => true,
         (None, None) => version < Version::HTTP_11,
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2): not empty, without user information.
+/// Validates `uri-host [ ":" port ]` (RFC 9110 §7.2): not empty, without user information.
 fn is_host(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
         Some(rest) => {

@@ -1,34 +1,34 @@
-//! How many connections there may be, and how long each step on them may take.
+//! Limits of a listener: connections, memory, and a timeout for each step.
 
 use std::time::Duration;
 
-/// What auxiliary listeners may hold.
+/// Memory limit of an auxiliary listener.
 const SIDE_DOOR_MEMORY: usize = 4 * 1024 * 1024;
 
-/// The limits of one connection and of all of them together (times are whole waits, not gaps between bytes).
+/// Limits of each connection and of all together. Timeouts cover a whole step, not gaps between bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerLimits {
-    /// From the first byte, a PROXY header's included, to the end of the TLS handshake.
+    /// Timeout from the first byte, PROXY header included, to the end of the TLS handshake.
     pub handshake: Duration,
-    /// Handshakes that are worked on at a time.
+    /// Maximum concurrent handshakes.
     pub handshakes: usize,
-    /// From the first byte of a request's head to its last (HTTP/1).
+    /// Timeout from the first to the last byte of a request head (HTTP/1).
     pub request_head: Duration,
     pub head_bytes: usize,
     pub headers: usize,
-    /// From the head of a request to the end of its answer.
+    /// Timeout from a request's head to the end of its answer.
     pub request: Duration,
-    /// How long a connection may do nothing.
+    /// Timeout of an idle connection.
     pub idle: Duration,
     pub requests_per_connection: usize,
-    /// Requests that one connection may have answered at a time (HTTP/2).
+    /// Maximum concurrent requests on one HTTP/2 connection.
     pub streams: usize,
     pub connections: usize,
-    /// Connections that one address (IPv6: one /64) may hold at a time.
+    /// Maximum concurrent connections of one address (IPv6: one /64).
     pub connections_per_address: usize,
-    /// Bytes that all connections and their unfinished requests may hold together.
+    /// Maximum memory in bytes of all connections and their unfinished requests together.
     pub memory: usize,
-    /// How long requests under way may take to end after a stop was asked for.
+    /// How long requests in flight may take after shutdown starts.
     pub drain: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for ListenerLimits {
 }
 
 impl ListenerLimits {
-    /// For what a few ask a few things: no more than 64 connections, 16 from one address.
+    /// Limits for auxiliary listeners: at most 64 connections, 16 per address.
     #[must_use]
     pub fn of_a_side_door(&self) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl ListenerLimits {
         }
     }
 
-    /// For what answers without work: as many connections as everywhere, and little memory.
+    /// Limits for the redirect: all connections, but little memory, because answers need no work.
     #[must_use]
     pub fn of_a_redirect(&self) -> Self {
         Self { memory: 2 * SIDE_DOOR_MEMORY, ..self.clone() }

@@ -1,9 +1,8 @@
-//! What connections and requests hold in memory, counted before it is spent.
+//! Accounts for the memory of connections and requests before it is allocated.
 //!
-//! An unauthenticated connection counts with the most that its buffers can grow to: filling them gets an attacker no more than
-//! was counted. Once it has carried valid credentials, it counts with what an idle connection holds. A request counts with its
-//! head, its body as it arrives, and its answer until that is sent. What is answered from memory is for callers with a valid
-//! token or credential, and counts nothing.
+//! An unauthenticated connection counts at its maximum size, so filling its buffers gains an attacker nothing. After
+//! valid credentials it counts at its idle size. A request counts its head, its body as it arrives, and its answer
+//! until sent. Cached answers count nothing, because only callers with a valid token or credential get one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,31 +16,32 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::admission::{Admitted, NoMemory};
 
-/// A connection before its handshake is done: what it may send until then, and the state of the handshake.
+/// A connection during its handshake: what the client may send, and the handshake state.
 pub(super) const HANDSHAKE: usize = 24 * 1024;
-/// Bytes that a ClientHello may have: eight times what clients send.
+/// Maximum size of a ClientHello: eight times what clients send.
 pub(super) const HELLO: usize = 16 * 1024;
-/// What TLS may keep of answers that the peer does not take.
+/// What TLS may buffer for a peer that does not read.
 pub(super) const TLS_OUTPUT: usize = 16 * 1024;
-/// What an idle connection holds, over either protocol.
+/// The size of an idle connection, for either protocol.
 pub(super) const IDLE: usize = 32 * 1024;
-/// The most that a connection of HTTP/1.1 can hold: records of TLS in both directions, one head, one answer.
+/// Maximum size of an HTTP/1.1 connection: TLS records in both directions, one head, one answer.
 pub(super) const HTTP1: usize = 80 * 1024;
-/// One that speaks HTTP/2: besides, a frame, a header block of as many small fields as fit, two tables of HPACK.
+/// Maximum size of an HTTP/2 connection: also a frame, a header block with the most small fields, and two HPACK
+/// tables.
 pub(super) const HTTP2: usize = 112 * 1024;
-/// How much of what a connection of HTTP/2 sent is counted at a time.
+/// Granularity of counting HTTP/2 input.
 pub(super) const INPUT_STEP: usize = 16 * 1024;
-/// And how much in all. An entry of HPACK's table may keep alive the buffer that it was read into: 4096 bytes hold 124 entries
-/// of at least 33 (RFC 7541 §4.1), and a frame has 16 kB.
+/// Maximum counted HTTP/2 input. An HPACK table entry may keep its read buffer alive: 4096 bytes hold 124 entries of
+/// at least 33 (RFC 7541 §4.1), and a frame has 16 kB.
 pub(super) const MOST_INPUT: usize = 2 * 1024 * 1024;
-/// A request besides what it brings: its task, its stream, the head of its answer.
+/// A request's overhead: its task, its stream and the answer's head.
 const REQUEST: usize = 8 * 1024;
-/// A field of a head besides its text, with the spare room of the table that it stands in.
+/// A header field's overhead, with spare room in its table.
 const FIELD: usize = 320;
-/// A part of a body besides its bytes.
+/// Overhead of a part of a body.
 const PART: usize = 128;
 
-/// What a request holds; given back when the last of those who share it is gone.
+/// The memory that a request holds, freed when its last owner is dropped.
 pub(super) struct Charge {
     place: Arc<Admitted>,
     bytes: AtomicUsize,
@@ -70,8 +70,8 @@ impl Drop for Charge {
     }
 }
 
-/// Puts a head into memory of its own. As it arrived it keeps the buffer from being freed that it was read into, which may
-/// be many times larger (HTTP/2).
+/// Copies a head into its own memory. In HTTP/2, the original keeps its read buffer alive, which may be many times
+/// larger.
 pub(super) fn copy_head<B>(request: &mut Request<B>) {
     let copied = |value: &HeaderValue| {
         let mut copied = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
@@ -87,7 +87,7 @@ pub(super) fn copy_head<B>(request: &mut Request<B>) {
     }
 }
 
-/// A request's body, counted as it arrives, in memory of its own like its head.
+/// A request body, counted as it arrives, and copied into its own memory like the head.
 pub(super) struct Counted<B> {
     pub(super) body: B,
     pub(super) charge: Arc<Charge>,
@@ -124,8 +124,8 @@ where
     }
 }
 
-/// An answer's body, counted until it is sent. Over HTTP/2 its last byte goes alone: that is asked for only when the stream
-/// has sent what was before it, so that an answer which nobody takes stays counted.
+/// An answer's body, counted until it is sent. On HTTP/2 the last byte is separate: the stream polls for it only
+/// after the rest is sent, so an unread answer stays counted.
 pub(super) struct Held {
     body: Body,
     is_http2: bool,

@@ -1,4 +1,4 @@
-//! Who holds which connections, and how many bytes with each; and whose goes when there is no room.
+//! Connections and memory by client, and the choice of which to evict.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use super::activity::Activity;
 use super::memory::HANDSHAKE;
 use crate::addresses::Networks;
 
-/// Who holds what.
+/// Connections and memory by client.
 pub(super) struct Places {
     pub(super) all: usize,
-    /// What they hold together, and how much of it there may be.
+    /// Bytes held by all connections, and their limit.
     pub(super) bytes: usize,
     memory: usize,
-    /// The next connection's number: older ones have smaller ones.
+    /// The number of the next connection; older connections have smaller numbers.
     next: u64,
     pub(super) of_party: HashMap<IpAddr, Party>,
-    /// Proxies and services: counted with all others, and not by their address.
+    /// Proxies and services: counted in total, but without a limit per address.
     exempt: Networks,
 }
 
@@ -31,9 +31,9 @@ pub(super) struct Party {
 pub(super) struct Connection {
     activity: Arc<Activity>,
     bytes: usize,
-    /// Its peer does not take what is sent.
+    /// Whether the peer has stopped reading.
     pub(super) is_blocked: bool,
-    /// Given back meanwhile: answers that are made, and not sent yet.
+    /// Freed while blocked: answers that are built but unsent.
     pub(super) unsent: usize,
 }
 
@@ -77,7 +77,7 @@ impl Places {
         self.bytes -= bytes;
     }
 
-    /// Has room for `needed` bytes of `party`: those that hold more give up their heaviest connections, as often as it takes.
+    /// Frees memory until `needed` more bytes of `party` fit. Clients that hold more lose their heaviest connections.
     pub(super) fn make_memory(&mut self, party: IpAddr, needed: usize) -> bool {
         while self.bytes + needed > self.memory {
             let own = self.of_party.get(&party).map_or(0, |own| own.bytes) + needed;
@@ -87,7 +87,7 @@ impl Places {
             let Some((heaviest, other)) = heaviest.filter(|(_, other)| other.bytes > own) else {
                 return false;
             };
-            // The oldest of the heaviest: `max_by_key` takes the last of equals.
+            // The oldest of the heaviest: `max_by_key` returns the last of equals.
             let connection = other.connections.iter().rev().max_by_key(|(_, connection)| connection.bytes);
             let Some((number, _)) = connection else { return false };
             let (heaviest, number) = (*heaviest, *number);
@@ -96,13 +96,13 @@ impl Places {
         true
     }
 
-    /// Cuts off a connection of the party with most, where that has at least two more than the `held` of who asks, or else
-    /// of any party with more than that: the one that waits for its peer the longest, and `long` or longer.
+    /// Evicts a connection of the client with most, if it has at least two more than `held`. Otherwise evicts the
+    /// longest waiting connection (at least `long`) of any client with more than `held`.
     pub(super) fn make_room(&mut self, held: usize, long: Duration) -> bool {
         let limited = || self.of_party.iter().filter(|(party, _)| self.is_limited(**party));
         let most = limited().max_by_key(|(_, party)| party.connections.len());
         let chosen = match most {
-            // The oldest that has nothing to do; where all are busy, the oldest.
+            // The oldest idle connection, or the oldest if all are busy.
             Some((party, Party { connections, .. })) if connections.len() >= held + 2 => {
                 let idle = connections.iter().find(|(_, it)| it.activity.waits_since().is_some());
                 idle.or_else(|| connections.iter().next()).map(|(number, _)| (*party, *number))
@@ -134,7 +134,7 @@ impl Places {
 
     pub(super) fn remove(&mut self, party: IpAddr, number: u64) {
         let Some(of_party) = self.of_party.get_mut(&party) else { return };
-        // It may have been cut off before.
+        // The connection may have been evicted before.
         if let Some(connection) = of_party.connections.remove(&number) {
             of_party.bytes -= connection.bytes;
             self.bytes -= connection.bytes;

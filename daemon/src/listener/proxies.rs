@@ -1,4 +1,4 @@
-//! Where a request came from, when proxies stand before the daemon. Nobody's word counts but that of a trusted one.
+//! Determines a request's client address behind proxies. Believes only trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,26 +6,26 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::addresses::Networks;
 
-/// Set by proxies, in no standard, and by all of them. `Forwarded` (RFC 7239) is not read: a proxy that writes the one and
-/// passes the other on would let a client choose.
+/// All proxies set it, though no standard defines it. `Forwarded` (RFC 7239) is ignored: a proxy that writes one and
+/// passes the other on would let a client choose its address.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies whose word counts. By default there are none.
+/// The trusted proxies. Empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     pub trusted: Networks,
-    /// Each connection of a trusted one begins with a PROXY header, which alone tells where it came from.
+    /// Each connection of a trusted proxy begins with a PROXY header, the only source of its client address.
     pub speak_proxy_protocol: bool,
 }
 
 impl Proxies {
-    /// Whether a connection from `peer` has to begin with a PROXY header.
+    /// Whether a connection from `peer` must begin with a PROXY header.
     pub(super) fn introduces(&self, peer: SocketAddr) -> bool {
         self.speak_proxy_protocol && self.trusted.contains(peer.ip())
     }
 
-    /// Where a request came from that `peer` brought: the rightmost address of `X-Forwarded-For` that is not a trusted
-    /// proxy's. What stands left of that, anybody may have written.
+    /// Returns the client address of a request that `peer` sent: the rightmost address of `X-Forwarded-For` that is
+    /// not a trusted proxy. Anyone may have written what is left of it.
     pub(super) fn origin(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
         if self.speak_proxy_protocol || self.trusted.is_empty() || !self.trusted.contains(peer.ip()) {
             return peer;
@@ -33,7 +33,7 @@ impl Proxies {
         let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
         let mut origin = peer;
         for item in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
-            // What is no address says nothing, nor does what stands before it: the last who is known counts.
+            // Stop at an invalid address: nothing left of it can be trusted. The last known address counts.
             let Some(address) = std::str::from_utf8(item).ok().and_then(address) else { break };
             origin = SocketAddr::new(address, 0);
             if !self.trusted.contains(address) {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a client writes before what the proxy adds, it comes from where the proxy saw it.
+        /// A client cannot change its address by anything it writes before the proxy's entry.
         #[test]
         fn a_client_cannot_choose_its_address(forged in "[ -~]{0,60}") {
             let line = format!("{forged}, {CLIENT}");

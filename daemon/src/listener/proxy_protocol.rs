@@ -1,6 +1,7 @@
-//! The PROXY protocol, version 2: what a trusted proxy says of a connection before the connection itself begins.
+//! PROXY protocol version 2: a header in which a trusted proxy names the client of a connection.
 //!
-//! Written out: a header is 28 or 52 bytes of fixed layout, the crates at hand know version 1 too, or keep what we skip.
+//! Written by hand: a header is 28 or 52 bytes of fixed layout, and the crates parse version 1 too or keep what we
+//! skip.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,24 +13,24 @@ const FIXED_BYTES: usize = 16;
 /// Two IPv6 addresses and two ports.
 const MOST_ADDRESS_BYTES: usize = 36;
 
-/// What the header says of where the connection comes from.
+/// The origin of a connection according to the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// From the proxy itself, or from where no address of the internet can tell.
+    /// The proxy itself, or an origin without an internet address.
     Proxy,
     Client(SocketAddr),
 }
 
-/// Why it is no header.
+/// Why the header is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a proxy that is trusted sent no PROXY header of version 2: {0}")]
 pub struct NoHeader(&'static str);
 
-/// What the fixed part of a header says.
+/// The fixed part of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fixed {
     kind: Kind,
-    /// Bytes that follow.
+    /// Number of bytes that follow.
     length: usize,
 }
 
@@ -40,8 +41,8 @@ enum Kind {
     IPv6,
 }
 
-/// Reads a header from the beginning of `stream`, and not a byte more. What it says beyond addresses is skipped, unread:
-/// nothing that it brings takes up memory.
+/// Reads a header from the start of `stream`, and not a byte more. Skips everything after the addresses unread, so
+/// that it takes no memory.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Origin> {
     let mut fixed = [0; FIXED_BYTES];
     stream.read_exact(&mut fixed).await?;
@@ -61,7 +62,8 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Or
     Ok(origin(fixed.kind, &addresses))
 }
 
-/// The header at the beginning of `bytes`, and how long it is. For whoever has them all at once, such as a fuzzer.
+/// Parses the header at the start of `bytes` and returns its length. For callers with all bytes at hand, such as a
+/// fuzzer.
 pub fn parse(bytes: &[u8]) -> Result<(Origin, usize), NoHeader> {
     const CUT_OFF: NoHeader = NoHeader("it is cut off");
     let (fixed, rest) = bytes.split_first_chunk().ok_or(CUT_OFF)?;
@@ -90,7 +92,7 @@ fn read_fixed(fixed: &[u8; FIXED_BYTES]) -> Result<Fixed, NoHeader> {
         0x00 | 0x31 | 0x32 => Kind::NoAddress,
         0x11 => Kind::IPv4,
         0x21 => Kind::IPv6,
-        // Datagrams do not arrive on a stream; the rest is not assigned. LOCAL asks not to look at it.
+        // Datagrams do not occur on a stream, and other values are unassigned. LOCAL says to ignore the rest.
         _ if is_local => Kind::NoAddress,
         _ => return Err(NoHeader("the family or transport is not one of a stream")),
     };
@@ -140,7 +142,7 @@ mod tests {
         vec![192, 0, 2, 7, 198, 51, 100, 1, 0x30, 0x39, 0x01, 0xbb]
     }
 
-    /// As it is read from a stream on which more follows.
+    /// Reads it from a stream with more bytes after it.
     fn read_from(bytes: &[u8]) -> (Option<Origin>, usize) {
         let mut stream = bytes;
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

@@ -1,4 +1,4 @@
-//! The requests that were answered, counted by route, and what one of them is called in the log.
+//! Request counters by route, and request ids for the log.
 
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,49 +8,49 @@ use axum::http::{Method, StatusCode};
 use infra_shared::random;
 use tracing::Span;
 
-/// Characters of a request id: enough to find a line in a log.
+/// Length of a request id, enough to find a line in a log.
 const REQUEST_ID_CHARACTERS: usize = 12;
 
-/// The statuses that are told apart: those that this daemon answers with. Any other counts as the last.
+/// Statuses with their own counter: those that this daemon sends. Any other counts as the last.
 const STATUSES: [u16; 15] = [200, 201, 204, 308, 400, 401, 403, 404, 405, 410, 413, 429, 502, 503, 500];
 
-/// Upper bounds, in seconds, of the times that are told apart.
+/// Upper bounds of the duration histogram, in seconds.
 const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
-/// What is answered: a method, `*` for any, and a path, in which a segment in braces stands for any, and one with an asterisk
-/// in it for all that follow.
+/// A route: a method (`*` for any) and a path. A segment in braces matches any segment, and one with an asterisk
+/// matches the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
-    /// Asked thousands of times a second, with credentials: there is nothing to tell of an answer but that it is a refusal.
+    /// Called thousands of times a second with credentials, so only rejections are logged.
     pub is_busy: bool,
 }
 
-/// Counts requests. What a stranger asks for makes no new count: it falls under a known route or under none.
+/// Counts requests by known route, so that clients cannot create new counters.
 pub struct Requests {
     routes: &'static [Route],
-    /// One for each of `routes`, and one for everything else.
+    /// One per route, and one for all other requests.
     observed: Vec<Observed>,
 }
 
 #[derive(Default)]
 struct Observed {
     statuses: [AtomicU64; STATUSES.len()],
-    /// What the last bound does not hold counts in `count` alone.
+    /// Durations above the last bound appear only in `count`.
     times: [AtomicU64; BOUNDS.len()],
     count: AtomicU64,
     microseconds: AtomicU64,
 }
 
-/// How often a route was answered, and how long that took.
+/// Number and durations of a route's answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteCounts {
-    /// `None` for whatever is not a route.
+    /// `None` for requests outside all routes.
     pub route: Option<Route>,
-    /// Status, and how often; those that never were are left out.
+    /// Count by status, without zeros.
     pub statuses: Vec<(u16, u64)>,
-    /// Upper bound in seconds, and how many took no longer than it and longer than the one before.
+    /// Upper bound in seconds, and the count since the bound before.
     pub times: Vec<(f64, u64)>,
     pub count: u64,
     pub seconds: f64,
@@ -61,13 +61,13 @@ impl Requests {
         Self { routes, observed: (0..=routes.len()).map(|_| Observed::default()).collect() }
     }
 
-    /// What is counted of each route that was asked for.
+    /// Returns the counters of each route that was requested.
     pub fn counts(&self) -> Vec<RouteCounts> {
         let routes = self.routes.iter().copied().map(Some).chain([None]);
         routes.zip(&self.observed).filter_map(|(route, observed)| observed.counts(route)).collect()
     }
 
-    /// Which of the routes this is, as [`Self::observe`] wants to know it.
+    /// Returns the index of a route, for [`Self::observe`].
     pub(super) fn find(&self, method: &Method, path: &str) -> usize {
         self.routes
             .iter()
@@ -75,17 +75,17 @@ impl Requests {
             .unwrap_or(self.routes.len())
     }
 
-    /// Whether `route` is asked thousands of times a second.
+    /// Whether `route` is called thousands of times a second.
     pub(super) fn is_busy(&self, route: usize) -> bool {
         self.routes.get(route).is_some_and(|route| route.is_busy)
     }
 
-    /// Whether `route` succeeds with valid credentials alone: what services ask thousands of times a second.
+    /// Whether success on `route` proves valid credentials. Services call these routes thousands of times a second.
     pub(super) fn needs_credentials(&self, route: usize) -> bool {
         self.is_busy(route)
     }
 
-    /// A request for `route` was answered with `status` after `time`.
+    /// Records that `route` was answered with `status` after `time`.
     pub(super) fn observe(&self, route: usize, status: StatusCode, time: Duration) {
         let Some(observed) = self.observed.get(route) else { return };
         let status = STATUSES.iter().position(|known| *known == status.as_u16());
@@ -121,7 +121,7 @@ impl Observed {
     }
 }
 
-/// Whether `path` is one of those that `template` stands for.
+/// Whether `path` matches `template`.
 fn is_under(template: &str, path: &str) -> bool {
     if !template.contains('{') {
         return template == path;
@@ -139,24 +139,24 @@ fn is_under(template: &str, path: &str) -> bool {
 }
 
 tokio::task_local! {
-    /// Of the request that is being answered, once somebody asked for it.
+    /// The id of the current request, created on first use.
     static REQUEST_ID: OnceCell<String>;
 }
 
-/// What the request that is being answered is called in the log and in a problem; drawn when it is asked for first.
+/// Returns the id of the current request for the log and for problems. Creates it on first use.
 pub fn request_id() -> String {
     REQUEST_ID
         .try_with(|id| id.get_or_init(mint).clone())
-        // Nothing is being answered: whoever asks still gets something to be found by.
+        // Outside a request, return a fresh id.
         .unwrap_or_else(|_| mint())
 }
 
-/// What the log says of every event on the way to an answer; nothing more where it is said already.
+/// The span for the log events of a request, without fields if an outer span already has them.
 pub fn answering(request_id: &str) -> Span {
     if Span::current().is_none() { tracing::info_span!("answer", request = request_id) } else { Span::none() }
 }
 
-/// Has `answering` answer a request of its own.
+/// Runs `answering` with its own request id.
 pub(super) async fn identified<T>(answering: impl Future<Output = T>) -> T {
     REQUEST_ID.scope(OnceCell::new(), answering).await
 }

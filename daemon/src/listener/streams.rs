@@ -1,4 +1,4 @@
-//! The streams between a socket and HTTP: what a handshake may bring, and what is seen of a connection while it is used.
+//! The streams between a socket and HTTP: a bound on handshakes, and tracking of activity.
 
 use std::io;
 use std::pin::Pin;
@@ -12,10 +12,10 @@ use super::activity::Activity;
 use super::admission::Admitted;
 use super::memory::{HELLO, INPUT_STEP, MOST_INPUT};
 
-/// A socket from which no more is read than a ClientHello needs, until that is there.
+/// A socket that limits reading to the size of a ClientHello until that arrived.
 pub(super) struct Bounded {
     stream: TcpStream,
-    /// Bytes that may still come; `None` without a bound.
+    /// Bytes that may still arrive; `None` without a limit.
     left: Option<usize>,
 }
 
@@ -24,7 +24,7 @@ impl Bounded {
         Self { stream, left: Some(HELLO) }
     }
 
-    /// The ClientHello is there.
+    /// Removes the limit once the ClientHello arrived.
     pub(super) fn lift(&mut self) {
         self.left = None;
     }
@@ -48,15 +48,16 @@ impl AsyncRead for Bounded {
     }
 }
 
-/// A stream whose bytes are noticed. While its peer takes none, nothing more is read: no answers are made to be kept.
+/// A stream that tracks its activity. While the peer does not read, it reads nothing either, so no answers
+/// accumulate.
 pub(super) struct Heard<S> {
     stream: S,
     activity: Arc<Activity>,
     place: Arc<Admitted>,
     is_blocked: bool,
-    /// Wants to read once the peer takes something.
+    /// Waits to read until the peer reads.
     reader: Option<Waker>,
-    /// Of HTTP/2: bytes that came and are not counted yet, and those that were.
+    /// HTTP/2: bytes received but not counted yet, and bytes counted.
     input: Option<(usize, usize)>,
 }
 
@@ -72,12 +73,12 @@ impl<S> Heard<S> {
         *uncounted += bytes;
         while *uncounted >= INPUT_STEP && *counted < MOST_INPUT {
             (*uncounted, *counted) = (*uncounted - INPUT_STEP, *counted + INPUT_STEP);
-            // Where there is no room, the connection is cut off; a trusted proxy goes on.
+            // Without memory the connection is evicted; a trusted proxy continues.
             let _ = self.place.take_until_authenticated(INPUT_STEP);
         }
     }
 
-    /// Notices whether the peer takes what is written.
+    /// Records whether the peer reads what is written.
     fn wrote<T>(&mut self, written: Poll<T>) -> Poll<T> {
         if self.is_blocked != written.is_pending() {
             self.is_blocked = written.is_pending();

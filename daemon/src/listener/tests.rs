@@ -1,4 +1,4 @@
-//! The listener over real sockets, with limits short enough to be met in a test.
+//! Tests the listener over real sockets, with limits short enough for a test.
 
 use std::net::Ipv4Addr;
 
@@ -19,7 +19,7 @@ use crate::keys::{Keys, RootKeySettings};
 use crate::store::Store;
 use crate::tls::{Certificates, LocalAuthority, MinimumVersion, OtherSource};
 
-/// Longer than anything here takes.
+/// Longer than any step of these tests.
 const BOUND: Duration = Duration::from_secs(10);
 
 struct Served {
@@ -90,7 +90,7 @@ impl Served {
         TcpStream::connect(self.address).await.expect("a connection")
     }
 
-    /// From another address of loopback.
+    /// Connects from another loopback address.
     async fn connect_from(&self, number: u8) -> TcpStream {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((Ipv4Addr::new(127, 0, 0, number), 0).into()).expect("an address of loopback");
@@ -106,7 +106,7 @@ impl Served {
     }
 }
 
-/// Waits until the other end closes the connection, whatever it says before.
+/// Waits until the other end closes the connection, ignoring what it sends.
 async fn is_closed(mut stream: impl AsyncRead + Unpin) {
     let mut bytes = [0; 1024];
     while !matches!(timeout(BOUND, stream.read(&mut bytes)).await.expect("closed in time"), Ok(0) | Err(_)) {}
@@ -194,7 +194,7 @@ async fn a_head_that_never_ends_is_cut_off() {
     let mut stream = connector.connect(name, served.connect().await).await.expect("a handshake");
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.expect("sent");
     let mut answer = Vec::new();
-    // Closed without close_notify, or with: both end the reading.
+    // The stream may end with or without close_notify.
     let _ = timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("closed in time");
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
 }
@@ -214,7 +214,7 @@ async fn more_connections_than_allowed_are_closed_at_once() {
     let first = served.connect().await;
     is_closed(served.connect().await).await;
     drop(first);
-    // The place is free once the listener has seen the first one go.
+    // The slot is free once the listener notices that the first connection closed.
     let answered = timeout(BOUND, async {
         while served.client().get(served.url("/")).send().await.is_err() {
             tokio::task::yield_now().await;
@@ -265,7 +265,7 @@ async fn what_does_not_end_is_cut_off_after_a_stop() {
     served.end().await;
 }
 
-/// An HTTP/1.1 connection to `served`, through what was sent before it.
+/// Opens an HTTP/1.1 connection to `served` over a stream that may already have sent a preamble.
 async fn speak_http1(served: &Served, stream: TcpStream) -> tokio_rustls::client::TlsStream<TcpStream> {
     try_http1(served, stream).await.expect("a handshake")
 }
@@ -291,7 +291,7 @@ async fn try_tls(
         .expect("an outcome in time")
 }
 
-/// Sends a request with these header lines; the answer up to the end of what it says of its length, or of the connection.
+/// Sends a request with these headers. Returns the answer up to its length or the end of the connection.
 async fn ask(stream: &mut tokio_rustls::client::TlsStream<TcpStream>, headers: &str) -> String {
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -305,7 +305,7 @@ async fn ask(stream: &mut tokio_rustls::client::TlsStream<TcpStream>, headers: &
     String::from_utf8(answer).expect("text")
 }
 
-/// Tells the address of whoever asks, and `~`.
+/// Answers with the client address and `~`.
 fn whoami() -> Router {
     let tell =
         |Extension(PeerAddress(peer)): Extension<PeerAddress>| async move { format!("{}~", peer.ip()) };
@@ -410,13 +410,13 @@ async fn a_connection_that_does_nothing_is_closed_and_one_that_is_used_is_not() 
     let request =
         axum::http::Request::get(served.url("/")).body(axum::body::Body::empty()).expect("a request");
     assert_eq!(sender.send_request(request).await.expect("an answer").status(), 200);
-    // It stands, and answers pings, until the other end closes it.
+    // The connection stays open and answers pings until the other end closes it.
     let _ = timeout(BOUND, driver).await.expect("closed in time");
 }
 
 #[tokio::test]
 async fn connection_speaks_only_what_alpn_agreed_upon() {
-    // Nothing here ends for its time.
+    // No timeout is reached in this test.
     let hour = Duration::from_hours(1);
     let limits = ListenerLimits { request_head: hour, idle: hour, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;
@@ -443,7 +443,7 @@ async fn client_hello_that_is_too_large_is_closed() {
     let hour = Duration::from_hours(1);
     let served = Served::new(whoami(), ListenerLimits { handshake: hour, ..ListenerLimits::default() }).await;
     let mut stream = served.connect().await;
-    // A ClientHello of 64 kB, in records as large as there may be.
+    // A ClientHello of 64 kB in records of maximum size.
     let first = [&b"\x16\x03\x01\x40\x00\x01\x00\xff\xfc\x03\x03"[..], &[7; 16_378]].concat();
     stream.write_all(&first).await.expect("sent");
     is_closed(stream).await;
@@ -526,7 +526,7 @@ async fn a_connection_has_only_so_many_requests() {
     assert!(last.to_ascii_lowercase().contains("connection: close") && last.ends_with('~'), "{last}");
     assert_eq!(timeout(BOUND, stream.read(&mut [0])).await.expect("closed in time").unwrap_or(0), 0);
 
-    // A client of HTTP/2 is told to go, loses nothing, and comes back by itself.
+    // An HTTP/2 client receives GOAWAY, loses no request, and reconnects automatically.
     let client = served.client();
     for _ in 0..20 {
         assert_eq!(client.get(served.url("/")).send().await.expect("an answer").status(), 200);
@@ -565,12 +565,12 @@ async fn who_holds_one_connection_from_each_of_many_addresses_keeps_nobody_out()
     let served = Served::new(whoami(), limits).await;
     let mut kept = Vec::new();
     for number in 100..116 {
-        // Used once, so that nobody can say that it only begins.
+        // Use each connection once, so that it no longer counts as new.
         let mut stream = speak_http1(&served, served.connect_from(number).await).await;
         ask(&mut stream, "").await;
         kept.push(stream);
     }
-    // For a second each of them may be about to ask something; then the first has to go.
+    // For one second each may still send a request; then the first is evicted.
     let admitted = async {
         loop {
             if let Ok(mut stream) = try_tls(&served, served.connect_from(2).await, "http/1.1").await {
@@ -592,7 +592,7 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_answered() {
     let served = Served::new(whoami(), limits).await;
     let stream = try_tls(&served, served.connect().await, "h2").await.expect("a handshake");
     let stream = hyper_util::rt::TokioIo::new(stream);
-    // hyper begins as many as 100 before it knows how many it may.
+    // hyper opens up to 100 streams before it learns the limit.
     let (sender, driver) =
         hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), stream)
             .await
@@ -610,7 +610,7 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_answered() {
     assert!(!driver.is_finished(), "the connection goes on");
 }
 
-/// The frames of HTTP/2 that come: kind, flags, stream and payload.
+/// Incoming HTTP/2 frames: type, flags, stream and payload.
 struct Frames<S>(S);
 
 impl<S: AsyncRead + Unpin> Frames<S> {
@@ -624,8 +624,8 @@ impl<S: AsyncRead + Unpin> Frames<S> {
     }
 }
 
-/// Begins a request of HTTP/2 with a body that is refused, and sends all of the body once the answer is there if
-/// `is_ending`; the error codes by which its stream was reset.
+/// Starts an HTTP/2 request whose body is rejected, and returns the error codes of its reset. If `is_ending`, sends
+/// the whole body after the answer.
 async fn refused_before_its_body(served: &Served, headers: usize, is_ending: bool) -> Vec<Vec<u8>> {
     use infra_harness::attacks::{field, frame, preface, request};
     const END_STREAM: u8 = 1;
@@ -641,7 +641,7 @@ async fn refused_before_its_body(served: &Served, headers: usize, is_ending: boo
             _ => {}
         }
     }
-    // The answer to another request comes after whatever there is to be said of the first one.
+    // The answer to another request comes after all frames of the first one.
     let next = frame(1, 5, 3, &request("GET", "/"));
     let rest = if is_ending { frame(0, END_STREAM, 1, b"{}") } else { Vec::new() };
     frames.0.write_all(&[rest, next].concat()).await.expect("sent");

@@ -1,8 +1,8 @@
-//! Bodies of HTTP/2 requests that were answered before they were read.
+//! Drains the bodies of HTTP/2 requests that were answered before they were read.
 //!
-//! A server may answer early and then has to reset the stream with `NO_ERROR` (RFC 9113 §8.1). Clients that are still sending
-//! take that for a failure and lose the answer. So the rest is read for a short time: most bodies end in it, and with them
-//! the stream.
+//! A server that answers early must reset the stream with `NO_ERROR` (RFC 9113 §8.1). Clients that are still sending
+//! treat this as a failure and lose the answer. So the rest is read for a short time, in which most bodies and
+//! streams end.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,16 +18,16 @@ use tokio::runtime::Handle;
 use super::admission::Admitted;
 use super::memory::Charge;
 
-/// How long the rest of a body may take.
+/// Timeout for draining a body.
 const TIME: Duration = Duration::from_secs(1);
-/// How much of it is read.
+/// Maximum bytes drained.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// A request's body. Dropped before its end, it stays open for a short time.
+/// A request body that is drained for a short time if dropped before its end.
 pub(super) struct Unread {
-    /// `None` once it is dropped.
+    /// `None` once dropped.
     body: Option<Incoming>,
-    /// Of HTTP/2: whose memory the wait counts for.
+    /// HTTP/2: the connection whose memory is charged for draining.
     place: Option<Arc<Admitted>>,
 }
 
@@ -63,11 +63,11 @@ impl HttpBody for Unread {
 impl Drop for Unread {
     fn drop(&mut self) {
         let (Some(mut body), Some(place)) = (self.body.take(), self.place.take()) else { return };
-        // Most bodies are there already. Of a connection that is gone, nothing has to be waited for.
+        // Most bodies have already arrived. A closed connection needs no drain.
         let mut read = 0;
         let is_open = poll_rest(&mut body, &mut read, &mut Context::from_waker(Waker::noop()));
         let (Poll::Pending, Ok(runtime)) = (is_open, Handle::try_current()) else { return };
-        // Without memory for the wait, the stream is reset as soon as the answer is sent.
+        // Without memory for draining, the stream is reset as soon as the answer is sent.
         let Ok(charge) = Charge::of_head(&place, &HeaderMap::new()) else { return };
         runtime.spawn(async move {
             let rest = poll_fn(|context| poll_rest(&mut body, &mut read, context));
@@ -77,8 +77,8 @@ impl Drop for Unread {
     }
 }
 
-/// Reads and drops what is there of `body`; ready at its end, or when the connection or the stream is gone. Beyond
-/// [`MOST_BYTES`] it reads nothing, and the client is blocked by the stream's window.
+/// Discards the available bytes of `body`. Ready at its end or when the connection or stream is gone. After
+/// [`MOST_BYTES`] it stops reading, and the stream's window blocks the client.
 fn poll_rest(body: &mut Incoming, read: &mut usize, context: &mut Context<'_>) -> Poll<()> {
     while *read <= MOST_BYTES {
         match ready!(Pin::new(&mut *body).poll_frame(context)) {
