@@ -314,7 +314,7 @@ fn low_open_file_limit_is_logged_at_start() {
 }
 
 #[test]
-fn port_without_the_right_to_it_is_told_with_ways_to_get_it() {
+fn missing_port_privilege_is_reported_with_a_fix() {
     let provider = Provider::start();
     let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |configuration| {
         configuration.more = "metrics: {listen: \"127.0.0.1:80\"}\n".to_owned();
