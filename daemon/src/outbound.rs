@@ -1,4 +1,4 @@
-//! Calls to other machines: bounded in time, size and redirects, with nobody accepted unproven.
+//! Outbound HTTPS requests with limits on time, size and redirects. Every server must prove its identity.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -23,10 +23,10 @@ pub use aws::{AWSCredentials, AWSOperation, AWSSigner};
 pub use guard::{Guard, GuardError};
 pub use vault::{VaultClient, VaultError};
 
-/// How long a call may take, where nobody says otherwise.
+/// Default timeouts of a request.
 pub const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(10) };
 
-/// How to present oneself at the other end.
+/// How a request authenticates.
 #[derive(Debug, Clone, Copy)]
 pub enum Authorization<'a> {
     None,
@@ -34,11 +34,10 @@ pub enum Authorization<'a> {
     Basic { user: &'a str, password: &'a SecretString },
 }
 
-/// Why a call brought no answer. `Display` names the host, the proxy if one was used, and the cause, never what the other
-/// end said.
+/// Why a request failed. `Display` names the host, the proxy if any, and the cause, but never the response.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
-    /// `may_have_asked`: whether the request may have reached the other end all the same.
+    /// `may_have_asked`: whether the server may have received the request.
     #[error("{host} cannot be reached: {cause}")]
     Unreachable { host: String, cause: String, may_have_asked: bool },
     #[error("{host} did not answer within {seconds} s")]
@@ -50,7 +49,7 @@ pub enum OutboundError {
 }
 
 impl OutboundError {
-    /// Whether the request may have reached the other end, and have been done there.
+    /// Whether the server may have received and executed the request.
     pub fn may_have_asked(&self) -> bool {
         match self {
             Self::Unreachable { may_have_asked, .. } => *may_have_asked,
@@ -60,7 +59,7 @@ impl OutboundError {
     }
 }
 
-/// What is asked of another machine. It has no `Debug`: headers and bodies hold secrets.
+/// An outbound request. Has no `Debug`, because headers and bodies contain secrets.
 pub struct Request {
     method: Method,
     url: Url,
@@ -68,7 +67,7 @@ pub struct Request {
     body: Zeroizing<Vec<u8>>,
 }
 
-/// A whole answer. It has no `Debug`: bodies hold tokens.
+/// A complete response. Has no `Debug`, because bodies contain tokens.
 pub struct Answer {
     pub status: u16,
     pub content_type: Option<String>,
@@ -76,7 +75,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// An HTTP client with the limits: 3 s to connect, 10 s in all, no redirect, one retry only where nothing was sent.
+/// An HTTP client with limits: 3 s to connect, 10 s in total, no redirects, one retry only if nothing was sent.
 #[derive(Debug, Clone)]
 pub struct Outbound {
     client: reqwest::Client,
@@ -107,7 +106,7 @@ impl Request {
         self.header(AUTHORIZATION, &value)
     }
 
-    /// Sets a header that no log may show. What cannot stand in a header is not sent, so that the other end refuses.
+    /// Sets a sensitive header. An invalid value is left out, so that the server rejects the request.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(mut value) = HeaderValue::from_str(value) {
@@ -124,7 +123,7 @@ impl Request {
         self
     }
 
-    /// A body without a content type.
+    /// Sets a body without a content type.
     #[must_use]
     pub fn bytes(mut self, body: Vec<u8>) -> Self {
         self.body = Zeroizing::new(body);
@@ -138,12 +137,12 @@ impl Request {
 }
 
 impl Outbound {
-    /// A client that trusts `authorities`, or the operating system's where there are none.
+    /// Creates a client that trusts `authorities`, or the operating system's CA certificates if `None`.
     pub fn new(authorities: Option<Vec<CertificateDer<'static>>>) -> Result<Self, NoClient> {
         Self::limited(authorities, LIMITS)
     }
 
-    /// The same with other limits.
+    /// Creates a client with other limits.
     pub fn limited(
         authorities: Option<Vec<CertificateDer<'static>>>,
         limits: Limits,
@@ -151,7 +150,7 @@ impl Outbound {
         Self::build(authorities, limits, Proxies::from_environment())
     }
 
-    /// A client that uses no proxy, whatever the environment says.
+    /// Creates a client that ignores proxies in the environment.
     pub fn without_proxy(authorities: Option<Vec<CertificateDer<'static>>>) -> Result<Self, NoClient> {
         Self::build(authorities, LIMITS, Proxies::none())
     }
@@ -165,7 +164,7 @@ impl Outbound {
         Ok(Self { client: http::async_client(&trust, limits, true, &proxies)?, limits, proxies })
     }
 
-    /// The same with `guard` over the names that are connected to.
+    /// Creates a client that resolves names through `guard`.
     pub fn guarded(
         authorities: Option<Vec<CertificateDer<'static>>>,
         limits: Limits,
@@ -177,7 +176,7 @@ impl Outbound {
         Ok(Self { client: http::resolving_client(&trust, limits, true, &proxies, guard)?, limits, proxies })
     }
 
-    /// Whether `url` is connected to without a proxy, which would look the name up itself.
+    /// Whether `url` is reached without a proxy. A proxy would resolve the name itself.
     pub fn is_direct(&self, url: &Url) -> bool {
         self.proxies.route(url) == Route::Direct
     }
@@ -205,12 +204,12 @@ impl Outbound {
         self.send(&request, limit).await
     }
 
-    /// One call, bounded as a whole, its second try included; at most `limit` bytes of body are taken.
+    /// Sends one request. The timeout includes the retry; reads at most `limit` bytes of body.
     pub async fn send(&self, request: &Request, limit: usize) -> Result<Answer, OutboundError> {
         self.send_within(request, limit, self.limits.total).await
     }
 
-    /// The same within `time`, if that is less.
+    /// Sends one request within `time`, if that is less than the client's timeout.
     pub async fn send_within(
         &self,
         request: &Request,
@@ -257,7 +256,7 @@ impl Outbound {
     }
 }
 
-/// Who a request goes to, and through which proxy.
+/// The server of a request, and the proxy if any.
 struct Peer {
     host: String,
     proxy: Option<Proxy>,
@@ -275,7 +274,7 @@ impl Peer {
         }
     }
 
-    /// The host, and the proxy in front of it.
+    /// The host, and the proxy if any.
     fn name(&self) -> String {
         match &self.proxy {
             Some(proxy) => format!("{} (through the proxy {})", self.host, proxy.address()),
@@ -298,24 +297,24 @@ impl Peer {
         OutboundError::Unreachable { host: self.host.clone(), cause, may_have_asked }
     }
 
-    /// The time that really passed: less than the limit of the whole call where nobody took the connection.
+    /// Reports the elapsed time, which is below the total timeout if connecting timed out.
     fn too_slow(&self, begun: Instant) -> OutboundError {
         let seconds = (begun.elapsed() + Duration::from_millis(500)).as_secs().max(1);
         OutboundError::TooSlow { host: self.name(), seconds }
     }
 }
 
-/// Entries of `NO_PROXY` that match no server, if a proxy is configured.
+/// Returns the `NO_PROXY` entries that match no host, if a proxy is configured.
 pub fn ineffective_exemptions() -> Vec<String> {
     Proxies::from_environment().ineffective_entries().to_vec()
 }
 
-/// The innermost reason that the operating system or the protocol gave: no URL, and nothing that was sent.
+/// Returns the innermost cause from the operating system or the protocol, without the URL or anything sent.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
-        // Also TLS without its end (RFC 8446 §6.1): what came may have been cut by anybody on the way.
+        // Includes TLS without close_notify (RFC 8446 §6.1): an attacker on the path may have truncated the response.
         if cause.downcast_ref::<std::io::Error>().is_some_and(|it| it.kind() == ErrorKind::UnexpectedEof) {
             return "the connection ended before the answer was complete".to_owned();
         }

@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 
 use super::Request;
 
-/// An operation of a service that speaks the JSON protocol 1.1.
+/// An operation of an AWS service with JSON protocol 1.1.
 #[derive(Debug, Clone, Copy)]
 pub struct AWSOperation {
-    /// The name that requests are signed for, and of the standard host: `kms`.
+    /// The service name in signatures and in the standard host: `kms`.
     pub service: &'static str,
     /// The value of `X-Amz-Target`: `TrentService.Decrypt`.
     pub target: &'static str,
@@ -41,12 +41,12 @@ pub struct AWSSigner<'a> {
 }
 
 impl AWSSigner<'_> {
-    /// A request for `operation` at `endpoint`. `None` where something in it cannot stand in a request, such as a line
-    /// break in the name of a region.
+    /// Builds a signed request for `operation` at `endpoint`. `None` if a value cannot be part of a request, such as
+    /// a region with a line break.
     pub fn request(&self, operation: AWSOperation, endpoint: &Url, body: &Value) -> Option<Request> {
         const JSON: &str = "application/x-amz-json-1.1";
         let body = Zeroizing::new(body.to_string().into_bytes());
-        // The headers that the signature covers besides the host, which it takes from the address.
+        // The signed headers. The host is signed too, taken from the URL.
         let signed = [("content-type", JSON), ("x-amz-target", operation.target)];
         let credentials = Credentials::new(
             &self.credentials.access_key_id,

@@ -1,5 +1,5 @@
-//! Names that somebody else chose are looked up with suspicion: they lead to public addresses only, unless the operator
-//! named the very host.
+//! Guards against server-side request forgery: hosts that metadata name must resolve to public addresses, unless the
+//! operator configured that host.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -10,10 +10,10 @@ use url::{Host, Url};
 
 use crate::addresses::is_public;
 
-/// More names than any provider needs.
+/// More than any provider needs.
 const MAX_NAMES: usize = 1024;
 
-/// A host at addresses where nobody who names it from afar has anything to send us to.
+/// The host has addresses that a remote party must not make the daemon contact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
     #[error("{host} is at {address}, which is no public address")]
@@ -22,25 +22,25 @@ pub enum GuardError {
     TooManyNames,
 }
 
-/// The names that somebody else chose. An HTTP client looks names up with it, so that what is checked is what is connected
-/// to: a name that changes between the two gains nothing.
+/// The guarded host names. The HTTP client resolves names through it, so the address checked is the address connected
+/// to, and DNS rebinding fails.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    /// Hosts that the operator named, at any address.
+    /// Hosts that the operator configured, allowed at any address.
     trusted: Arc<Vec<Host<String>>>,
-    /// Without the proxies and the trusted hosts: those the operator named.
+    /// All other guarded names. Proxies and trusted hosts are never in it.
     names: Arc<RwLock<HashSet<String>>>,
 }
 
 impl Guard {
-    /// Guards everything but the hosts that the operator named. That another host is at the same address, or at one like it,
-    /// opens nothing: whoever answers for a name can add any address to it.
+    /// Guards every host except those that the operator configured. Trust applies to names, not addresses: whoever
+    /// controls a name can point it to any address.
     pub fn trusting(hosts: Vec<Host<String>>) -> Self {
         Self { trusted: Arc::new(hosts), names: Arc::default() }
     }
 
-    /// Guards the host of `url` from now on. An address that stands in it is checked at once; a name is looked up as well
-    /// if the connection is `direct`, and if it cannot be found is left to whoever connects.
+    /// Guards the host of `url` from now on. Checks a literal address immediately. If the connection is `direct`,
+    /// resolves a name too; a failed lookup is left to the connection.
     pub async fn admit(&self, url: &Url, direct: bool) -> Result<(), GuardError> {
         match url.host() {
             None => Ok(()),
@@ -87,7 +87,7 @@ fn admit_address(url: &Url, address: IpAddr) -> Result<(), GuardError> {
     public_ones(url.host_str().unwrap_or_default(), vec![SocketAddr::new(address, 0)]).map(|_| ())
 }
 
-/// Those of the addresses that are public.
+/// Returns the public addresses; an error if there are none.
 fn public_ones(host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, GuardError> {
     let (public, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| is_public(address.ip()));
@@ -182,7 +182,7 @@ mod tests {
         };
         let guard = guard("8.8.8.8");
         assert!(resolve(&guard).await.is_ok_and(|count| count > 0), "nobody chose it from afar");
-        // As if it had been public a moment ago.
+        // As if the name had been public before.
         guard.names.write().expect("a lock").insert("localhost".to_owned());
         let refused = resolve(&guard).await.expect_err("no address is left");
         assert!(refused.to_string().starts_with("localhost is at "), "{refused}");

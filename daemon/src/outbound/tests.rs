@@ -1,4 +1,4 @@
-//! Calls that end in odd ways, and what is said of them.
+//! Requests that fail in unusual ways, and their errors.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// Answers one request with `answer` over TLS, and ends the connection with or without the alert that ends TLS.
+/// Answers one request over TLS and closes with or without close_notify.
 async fn ask_peer(answer: &'static str, ends_tls: bool) -> Result<Answer, OutboundError> {
     let authority = Authority::new();
     let leaf = authority.issue();

@@ -1,4 +1,4 @@
-//! Requests to a server with Vault's HTTP interface: HashiCorp Vault, OpenBao.
+//! Requests to servers with Vault's HTTP interface: HashiCorp Vault, OpenBao.
 
 use infra_shared::http::NoClient;
 use infra_shared::printable::printable;
@@ -11,31 +11,31 @@ use url::Url;
 
 use super::{Answer, Outbound, OutboundError, Request};
 
-/// Larger than any secret of a key-value engine can be (512 kB in Vault), smaller than what would hurt.
+/// Above the largest secret of a key-value engine (512 kB in Vault), and small enough for memory.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Why a server did not do what it was asked. `Display` names the path, never what the server said.
+/// Why a request failed. `Display` names the path, never the response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
     NotAllowed(String),
-    /// What the daemon itself authenticates with cannot be used, or is not accepted.
+    /// The daemon's own credential is unusable or was rejected.
     #[error("{0}")]
     Credential(String),
-    /// Not reached, sealed, a standby, or too busy: worth another try.
+    /// The server is unreachable, sealed, a standby, or overloaded. A retry may succeed.
     #[error("{0}")]
     Unreachable(String),
-    /// The server looked at what it was given, and does not take it.
+    /// The server processed the request and rejected its content.
     #[error("{0}")]
     NotTaken(String),
-    /// Anything else: also an answer of somebody in between.
+    /// Any other failure, including answers from intermediaries.
     #[error("{0}")]
     Refused(String),
 }
 
-/// A server, not logged in to.
+/// A Vault server, without a login.
 #[derive(Debug)]
 pub struct VaultClient {
     outbound: Outbound,
@@ -44,7 +44,7 @@ pub struct VaultClient {
 }
 
 impl VaultClient {
-    /// Trusts `authorities`, or the operating system's where there are none.
+    /// Trusts `authorities`, or the operating system's CA certificates if `None`.
     pub fn new(
         address: Url,
         namespace: Option<String>,
@@ -53,12 +53,12 @@ impl VaultClient {
         Ok(Self { outbound: Outbound::new(authorities)?, address, namespace })
     }
 
-    /// Where the server is, for people.
+    /// The server's address, for messages.
     pub fn address(&self) -> &Url {
         &self.address
     }
 
-    /// Calls `/v1/PATH`, whose segments are escaped here, and answers the JSON object that came back.
+    /// Calls `/v1/PATH`, escaping its segments, and returns the JSON object.
     pub async fn call(
         &self,
         method: Method,
@@ -67,7 +67,7 @@ impl VaultClient {
         body: Option<&Value>,
     ) -> Result<Value, VaultError> {
         let mut request = Request::new(method, self.url(path));
-        // Tells the agent of a server-side request forgery from a client (Vault's `require_request_header`).
+        // Distinguishes clients from server-side request forgery through an agent (Vault's `require_request_header`).
         request = request.header(HeaderName::from_static("x-vault-request"), "true");
         if let Some(token) = token {
             request = request.header(HeaderName::from_static("x-vault-token"), token.expose_secret());
@@ -106,7 +106,7 @@ impl VaultClient {
     }
 }
 
-/// What a status means that is about the server and not about the request.
+/// Interprets a status that concerns the server and not the request.
 fn not_served(host: &str, path: &str, answer: &Answer) -> VaultError {
     // https://developer.hashicorp.com/vault/api-docs#http-status-codes and /system/health
     let what = match answer.status {
@@ -131,7 +131,7 @@ fn not_served(host: &str, path: &str, answer: &Answer) -> VaultError {
     VaultError::Unreachable(format!("{host} {what} (status {})", answer.status))
 }
 
-/// Scheme, host and port: the rest of the address could hold anything.
+/// Scheme, host and port only, because the rest of the address is untrusted text.
 fn redirect_target(answer: &Answer) -> String {
     let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let url = location.and_then(|location| Url::parse(location).ok()).filter(Url::has_host);
