@@ -1,7 +1,7 @@
-//! The audit log: who signed in, who was refused, what was ended, and what was done to keys and certificates.
+//! The audit log: sign-ins, rejections, revocations, and operations on keys and certificates.
 //!
-//! One JSON object a line, each with the SHA-256 of the line before it: a line that is changed, taken out or put in between
-//! shows. No token, code, key or control character ever stands in it.
+//! Each line is a JSON object with the SHA-256 of the line before, so that changed, removed or inserted lines are
+//! detected. It never contains tokens, codes, keys or control characters.
 
 mod chain;
 mod event;
@@ -28,17 +28,17 @@ pub use event::{Event, RefusedUser};
 pub use place::{UnfitPlace, find_fault};
 pub use verification::{KeptHead, Position, Verified, VerifyError, verify};
 
-/// Where the audit log goes.
+/// The destination of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditSettings {
     File {
         path: PathBuf,
-        /// A file that would become larger is set aside.
+        /// A larger file is rotated.
         max_bytes: u64,
-        /// How many of those are kept.
+        /// How many rotated files are kept.
         keep: u32,
     },
-    /// The journal of systemd.
+    /// The systemd journal.
     Journal,
 }
 
@@ -82,7 +82,7 @@ impl AuditError {
     }
 }
 
-/// Takes events from everybody. Clones write to the same log.
+/// Writes audit events. Clones write to the same log.
 #[derive(Clone)]
 pub struct Audit(Option<Arc<Log>>);
 
@@ -91,7 +91,7 @@ struct Log {
     clock: Arc<dyn Clock>,
     refused: [AtomicU64; 4],
     counted: [AtomicU64; 4],
-    /// Lines of strangers that may still be written until [`Audit::tell_refused`] is called again.
+    /// Lines that unauthenticated clients may still cause before the next [`Audit::tell_refused`].
     lines_left: AtomicU64,
     failures: AtomicU64,
 }
@@ -106,11 +106,11 @@ enum Place {
     Journal(Journal),
 }
 
-/// Of what strangers can do, as often as they like, no more lines are written a minute: the rest is counted, so that nobody
-/// pushes older lines out of the log.
+/// Rate limit per minute for events that unauthenticated clients can trigger. The rest is counted, so that they
+/// cannot push older lines out of the log.
 const LINES_OF_STRANGERS: u64 = 600;
 
-/// What has no line of its own.
+/// Events that are counted instead of logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
     StartTooOften = 0,
@@ -119,7 +119,7 @@ pub enum Counted {
     Refused = 3,
 }
 
-/// Why a token was not good. There may be very many: they are counted, and told once a minute.
+/// Why a token was rejected. There may be very many, so they are counted and logged once a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedToken {
     Unknown = 0,
@@ -129,12 +129,12 @@ pub enum RefusedToken {
 }
 
 impl Audit {
-    /// Takes events and drops them.
+    /// Discards all events.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Opens the log, and goes on with its chain.
+    /// Opens the log and continues its chain.
     pub fn open(settings: &AuditSettings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         let (chain, place) = match settings {
             AuditSettings::File { path, max_bytes, keep } => {
@@ -161,21 +161,20 @@ impl Audit {
         }))))
     }
 
-    /// Writes a line. What cannot be written is told in the ordinary log, and counted: nobody is kept from signing out by a
-    /// full disk.
+    /// Writes a line. Failures are logged and counted, so that a full disk does not stop users from signing out.
     pub fn record(&self, event: &Event<'_>) {
         let Some(log) = &self.0 else { return };
         let now = log.clock.now();
         let mut sink = log.sink.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = sink.write(now, event) {
-            // Once; each is counted.
+            // Log the first failure only; the rest are counted.
             if log.failures.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::error!(%error, "the audit log cannot be written");
             }
         }
     }
 
-    /// Writes a line of what strangers can do as often as they like, or counts it where there are too many.
+    /// Writes a line that an unauthenticated client triggered, or counts it if the rate limit is used up.
     pub fn record_or_count(&self, event: &Event<'_>, what: Counted) {
         let Some(log) = &self.0 else { return };
         let may_write = |left: u64| left.checked_sub(1);
@@ -185,21 +184,21 @@ impl Audit {
         }
     }
 
-    /// Counts what has no line of its own.
+    /// Counts an event without writing a line.
     pub fn count(&self, what: Counted) {
         if let Some(count) = self.0.as_ref().and_then(|log| log.counted.get(what as usize)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Counts a token that was not good.
+    /// Counts a rejected token.
     pub fn count_refused(&self, why: RefusedToken) {
         if let Some(count) = self.0.as_ref().and_then(|log| log.refused.get(why as usize)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Tells of the tokens that were refused since the last time, and of the logins without a line, where there were any.
+    /// Logs the number of rejected tokens and suppressed login lines since the last call, if any.
     pub fn tell_refused(&self) {
         let Some(log) = &self.0 else { return };
         let [unknown, expired, revoked, other_audience] = [0, 1, 2, 3]
@@ -215,12 +214,12 @@ impl Audit {
         }
     }
 
-    /// How many lines could not be written.
+    /// Returns how many lines could not be written.
     pub fn failures(&self) -> u64 {
         self.0.as_ref().map_or(0, |log| log.failures.load(Ordering::Relaxed))
     }
 
-    /// Opens the file anew, after somebody else has moved it away; or the way to a journal that was started anew.
+    /// Reopens the file after another program moved it, or reconnects to a restarted journal.
     pub fn reopen(&self) {
         let Some(log) = &self.0 else { return };
         let mut sink = log.sink.lock().unwrap_or_else(PoisonError::into_inner);

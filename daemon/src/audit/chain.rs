@@ -1,4 +1,4 @@
-//! Each line carries the SHA-256 of the line before it.
+//! Chains the lines: each contains the SHA-256 of the line before.
 
 use data_encoding::HEXLOWER;
 use infra_shared::printable::is_printable;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::Event;
 
-/// What the next line goes on from.
+/// The state that the next line continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chain {
     pub(super) sequence: u64,
@@ -32,12 +32,12 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// The next line, with its line feed. It counts once [`advance`](Self::advance) was told of it.
+    /// Builds the next line, with its line feed. Call [`advance`](Self::advance) after it was written.
     pub(super) fn line(&self, time: Timestamp, event: &Event<'_>) -> String {
         let sequence = self.sequence + 1;
         let line = Line { schema: 1, sequence, time, event, previous: &self.previous };
         let mut text = serde_json::to_string(&line).expect("an event is plain JSON");
-        // JSON escapes control characters; what else could move a reader's cursor goes too.
+        // JSON escapes control characters. Remove others that could move a reader's cursor.
         text.retain(is_printable);
         text.push('\n');
         text
@@ -49,7 +49,7 @@ impl Chain {
     }
 }
 
-/// By what the line after it names `line`, which has no line feed.
+/// The hash by which the next line refers to `line`, which has no line feed.
 pub(super) fn digest(line: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(line))
 }

@@ -1,25 +1,26 @@
-//! What is told in the audit log. The names are stable: `docs/audit.md` lists them.
+//! Audit events. Their names are stable: `docs/audit.md` lists them.
 
 use std::net::IpAddr;
 
 use serde::Serialize;
 
-/// One thing that happened.
+/// One audit event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event<'a> {
-    /// The daemon serves, with a configuration of this SHA-256, which is left out where a secret stands in it.
+    /// The daemon serves. `configuration` is its SHA-256, left out if the configuration contains a secret.
     Started {
         version: &'a str,
         configuration: Option<&'a str>,
         providers: &'a [String],
     },
     Stopped,
-    /// Told to reload. `configuration` as it is in the file now; `outcome` is `done`, or `fault` where it cannot be read.
+    /// A reload was requested. `configuration` describes the current file; `outcome` is `done`, or `fault` if it is
+    /// unreadable.
     Reloaded {
         outcome: &'a str,
         configuration: Option<&'a str>,
-        /// The sections that differ from what runs.
+        /// The sections that differ from the running configuration.
         need_restart: &'a [String],
     },
     LoginStarted {
@@ -31,22 +32,22 @@ pub enum Event<'a> {
         issuer: &'a str,
         subject: &'a str,
         email: Option<&'a str>,
-        /// Where the login came from, where that is recorded.
+        /// The client address of the login, if recorded.
         address: Option<IpAddr>,
     },
-    /// `reason` is one of few words, `detail` says more in the daemon's own.
+    /// `reason` is a fixed word, `detail` explains it in the daemon's own words.
     LoginRefused {
         provider: Option<&'a str>,
         reason: &'a str,
         detail: &'a str,
-        /// As the user saw it.
+        /// The request id that the user saw.
         #[serde(skip_serializing_if = "Option::is_none")]
         request: Option<&'a str>,
-        /// Whom the provider proved, if the policy alone kept them out.
+        /// The verified user, if only the policy rejected them.
         #[serde(flatten)]
         user: Option<&'a RefusedUser>,
     },
-    /// The endpoints of a provider are at other hosts than before.
+    /// The endpoints of a provider moved to other hosts.
     EndpointsChanged {
         provider: &'a str,
         issuer: &'a str,
@@ -57,24 +58,24 @@ pub enum Event<'a> {
         issuer: &'a str,
         subject: &'a str,
         reason: &'a str,
-        /// The session from which it was ended, where it was another one.
+        /// The session that revoked it, if it was another one.
         by: Option<&'a str>,
     },
-    /// A session got a token for one audience.
+    /// A session obtained an audience token.
     TokenOpened {
         session: &'a str,
         audience: &'a str,
     },
-    /// How many tokens were not good since the last such line.
+    /// Number of rejected tokens since the last such line.
     TokensRefused {
         unknown: u64,
         expired: u64,
         revoked: u64,
-        /// Good ones, shown to a service that they are not for.
+        /// Valid tokens that were presented to another service.
         other_audience: u64,
     },
-    /// How many logins have no line of their own since the last such line: because one address tried too many, or because
-    /// there were more than the log takes.
+    /// Number of logins without their own line since the last such line, because of a rate limit per address or of
+    /// the log.
     LoginsCounted {
         start_too_often: u64,
         finish_too_often: u64,
@@ -86,11 +87,11 @@ pub enum Event<'a> {
         operation: &'a str,
         outcome: &'a str,
     },
-    /// Part of the database was older than it had been.
+    /// Part of the database was older than before.
     RollbackDetected {
         detail: &'a str,
     },
-    /// A task of the daemon panicked, and was started again.
+    /// A task of the daemon panicked and was restarted.
     TaskFailed {
         task: &'a str,
     },
@@ -102,13 +103,13 @@ pub enum Event<'a> {
     },
 }
 
-/// A user who was proven and is not admitted.
+/// A verified user that the policy rejects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedUser {
     pub subject: String,
     pub email: Option<String>,
     pub email_verified: bool,
-    /// What the provider said of groups: bounded, and printable.
+    /// The provider's groups claim, bounded and printable.
     pub groups: String,
 }

@@ -1,6 +1,6 @@
-//! The log in a file: appended to, set aside when it is full, opened anew when it was moved away.
+//! The log in a file: append, rotate when full, reopen after a move.
 //!
-//! Nothing that was written is lost for a file that cannot be made: the new one is there before the old ones move.
+//! A failure to create a file loses no lines: the new file is created before old files move.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use super::chain::{Chain, digest};
 use super::place::find_fault;
 use crate::platform::Account;
 
-/// The longest line is far shorter.
+/// Far more than the longest line.
 const LAST_BYTES: u64 = 64 * 1024;
 
 pub(super) struct AuditFile {
@@ -21,18 +21,18 @@ pub(super) struct AuditFile {
     max_bytes: u64,
     keep: u32,
     file: File,
-    /// It is set aside where it would become larger: more than `max_bytes` after that failed.
+    /// The size that triggers rotation. After a failed rotation, larger than `max_bytes`.
     full_at: u64,
-    /// How long it was before a line that was written in part, and could not be taken back.
+    /// The length before a partial line that could not be removed.
     whole: Option<u64>,
 }
 
 impl AuditFile {
-    /// Opens or creates the file (0600), and finds where its chain ended: in it, or in the one that was set aside last.
+    /// Opens or creates the file (0600) and finds the end of its chain, in it or in the last rotated file.
     pub(super) fn open(path: &Path, max_bytes: u64, keep: u32) -> io::Result<(Self, Chain)> {
         let file = open(path, OpenOptions::new().create(true))?;
         let mut this = Self { path: path.to_owned(), max_bytes, keep, file, full_at: max_bytes, whole: None };
-        // A line that a crash cut off stays as it is, and the chain goes on from it.
+        // A line that a crash cut off stays as it is, and the chain continues from it.
         let chain = match this.end_last_line()? {
             Some(chain) => chain,
             None => match File::open(aside(path, 1)) {
@@ -43,7 +43,7 @@ impl AuditFile {
         Ok((this, chain))
     }
 
-    /// Has the file end with a whole line. Where a line that was written in part stays in it, the chain goes on from that.
+    /// Ends the file with a complete line. If a partial line remains, returns the chain that continues from it.
     pub(super) fn mend(&mut self) -> io::Result<Option<Chain>> {
         let Some(length) = self.whole else { return Ok(None) };
         let chain = if self.file.set_len(length).is_ok() { None } else { self.end_last_line()? };
@@ -51,11 +51,11 @@ impl AuditFile {
         Ok(chain)
     }
 
-    /// Appends a line, after [`mend`](Self::mend).
+    /// Appends a line. Call [`mend`](Self::mend) before.
     pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
         let mut metadata = self.file.metadata()?;
         if metadata.nlink() == 0 {
-            // Somebody has removed it: what is written to it, nobody reads.
+            // The file was deleted, so its lines would be lost.
             self.reopen()?;
             metadata = self.file.metadata()?;
         }
@@ -65,15 +65,15 @@ impl AuditFile {
             match self.set_aside() {
                 Ok(()) => (self.full_at, size) = (self.max_bytes, 0),
                 Err(error) => {
-                    // Not at each line: once there is some more in it.
+                    // Retry the rotation only after some more lines.
                     self.full_at = size + length + self.max_bytes / 16;
                     tracing::error!(%error, "the audit log is full and cannot be set aside: it goes on in the same file");
                 }
             }
         }
-        // One call: a reader never sees half a line, but for a crash.
+        // A single write, so that readers see complete lines except after a crash.
         if let Err(error) = self.file.write_all(line.as_bytes()) {
-            // On a full disk some of it may be there. What cannot be taken back is mended before the next line.
+            // A full disk may leave a partial line. If it cannot be removed, the next write repairs it.
             if self.file.set_len(size).is_err() {
                 self.whole = Some(size);
             }
@@ -105,7 +105,7 @@ impl AuditFile {
         }
         let file = open(&next, OpenOptions::new().create_new(true))?;
         if let Err(error) = self.shift().and_then(|()| std::fs::rename(&next, &self.path)) {
-            // It is empty; the next time it is removed.
+            // The file is empty, and the next rotation removes it too.
             let _ = std::fs::remove_file(&next);
             return Err(error);
         }
@@ -113,16 +113,16 @@ impl AuditFile {
         Ok(())
     }
 
-    /// Makes room for the file under the name of the one that was set aside last, and moves it there.
+    /// Frees the first rotated name and moves the file there.
     fn shift(&self) -> io::Result<()> {
-        // More were kept once. The oldest goes first: whatever ends this, those that are left follow each other.
+        // Delete files above a lowered `keep`, the oldest first, so that an interruption leaves no gap.
         for number in set_aside(&self.path)?.into_iter().rev().filter(|number| *number > self.keep) {
             std::fs::remove_file(aside(&self.path, number))?;
         }
         if self.keep == 0 {
             return Ok(());
         }
-        // A gap that was left behind takes the next one in: nothing beyond it has to move, and nothing goes.
+        // Shift only up to the first gap, so that no file beyond it moves or is deleted.
         let free = (1..self.keep).find(|number| !aside(&self.path, *number).exists()).unwrap_or(self.keep);
         for number in (1..free).rev() {
             rename_if_there(&aside(&self.path, number), &aside(&self.path, number + 1))?;
@@ -130,7 +130,7 @@ impl AuditFile {
         rename_if_there(&self.path, &aside(&self.path, 1))
     }
 
-    /// Gives the last line its line feed, where it has none; answers where the chain goes on.
+    /// Completes the last line with a line feed and returns the chain from there.
     fn end_last_line(&mut self) -> io::Result<Option<Chain>> {
         let Some(last) = last_line(&mut self.file)? else { return Ok(None) };
         if !last.is_whole {
@@ -140,12 +140,12 @@ impl AuditFile {
     }
 }
 
-/// `audit.jsonl.1` is the one that was set aside last.
+/// `audit.jsonl.1` is the last rotated file.
 pub(super) fn aside(path: &Path, number: u32) -> PathBuf {
     with_suffix(path, number)
 }
 
-/// The numbers of what was set aside, the last one first. There may be gaps in them.
+/// The numbers of the rotated files in ascending order, possibly with gaps.
 pub(super) fn set_aside(path: &Path) -> io::Result<Vec<u32>> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
     else {
@@ -156,7 +156,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<Vec<u32>> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?.file_name();
         let number = entry.to_str().and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.'));
-        // As they are written here: `.01` is somebody else's.
+        // Accept only names as written here: `.01` belongs to another program.
         let number =
             number.and_then(|text| text.parse::<u32>().ok().filter(|number| number.to_string() == text));
         numbers.extend(number.filter(|number| *number > 0));
@@ -174,7 +174,7 @@ fn with_suffix(path: &Path, suffix: impl std::fmt::Display) -> PathBuf {
 fn open(path: &Path, how: &mut OpenOptions) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = how.read(true).append(true).mode(0o600).custom_flags(flags).open(path)?;
-    // A pipe whose reader stalls would lose lines, or stop every login.
+    // A pipe with a stalled reader would lose lines or block every login.
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
@@ -198,7 +198,7 @@ impl LastLine {
         let sequence = serde_json::from_slice::<serde_json::Value>(&self.text)
             .ok()
             .and_then(|line| line.get("sequence").and_then(serde_json::Value::as_u64));
-        // Of a line that was cut off only the verification can say which number it had: one more than the one before.
+        // A partial line has no readable sequence number. The verification derives it from the line before.
         Chain { sequence: sequence.unwrap_or_default(), previous: digest(&self.text) }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a file can hold the audit log: only infrad's user and root may change it, or put another one in its place.
+//! Checks if a path is safe for the audit log: only infrad's user and root may write or replace the file.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -8,19 +8,19 @@ use crate::platform::Account;
 
 const GROUP_MAY_WRITE: u32 = 0o020;
 const ALL_MAY_WRITE: u32 = 0o002;
-/// Only its owner may remove or rename a file of such a directory.
+/// Directory flag: only the owner of a file may remove or rename it.
 const STICKY: u32 = 0o1000;
 
-/// Why a file cannot hold the audit log.
+/// Why a path is unsafe for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub struct UnfitPlace {
     pub cause: String,
-    /// What corrects it.
+    /// How to correct it.
     pub advice: String,
 }
 
-/// Why `path` cannot hold the audit log of an infrad that runs as `account`. `None` if it can, or if nothing is there yet.
+/// Finds why `path` is unsafe for the audit log of an infrad that runs as `account`. `None` if it is safe or missing.
 pub fn find_fault(path: &Path, account: &Account) -> Option<UnfitPlace> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     let above = directory.and_then(|directory| {
@@ -35,7 +35,7 @@ fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<
     if metadata.is_symlink() {
         return unfit(format!("{name} is a link"), "name the file itself as `audit.file`".to_owned());
     }
-    // A pipe whose reader stalls would lose lines, or stop every login.
+    // A pipe with a stalled reader would lose lines or block every login.
     if !metadata.is_file() {
         let advice = "name a regular file as `audit.file`, or write to the journal: `audit: {journal: true}`";
         return unfit(format!("{name} is not a regular file"), advice.to_owned());
@@ -63,7 +63,7 @@ fn fault_of_directory(path: &Path, metadata: &Metadata, account: &Account) -> Op
             advice: format!("`chown {}: {name}`, or name a file in another directory", account.name),
         });
     }
-    // Root gives a volume to a group on purpose (`fsGroup` of Kubernetes).
+    // Root may intentionally give a volume to a group (Kubernetes `fsGroup`).
     let too_wide = if metadata.uid() == 0 { ALL_MAY_WRITE } else { GROUP_MAY_WRITE | ALL_MAY_WRITE };
     (mode & too_wide != 0 && mode & STICKY == 0).then(|| UnfitPlace {
         cause: format!("others may replace files in {name} (mode {:04o})", mode & 0o7777),

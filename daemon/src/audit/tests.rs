@@ -1,4 +1,4 @@
-//! The log in real files, which are cut, changed, moved and filled.
+//! Tests the log in real files that are cut, changed, moved and filled.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -207,7 +207,7 @@ fn a_log_that_cannot_be_written_is_counted_and_keeps_nobody() {
     let fixture = Fixture::new();
     let audit = fixture.open(200);
     record(&audit, 1);
-    // Its file is gone, and there is no place for a new one.
+    // The file is deleted, and a new one cannot be created.
     std::fs::remove_dir_all(fixture.directory.path()).expect("removed");
     record(&audit, 3);
     assert_eq!(audit.failures(), 3);
@@ -243,7 +243,7 @@ fn what_strangers_do_is_counted_once_there_were_enough_lines_of_it() {
     let counted = r#""event":"logins_counted","startTooOften":1,"finishTooOften":0,"started":5,"refused":0"#;
     assert!(text.contains(counted), "{text}");
 
-    // A minute later there is room again, and nothing to tell.
+    // A minute later lines are available again, and nothing was suppressed.
     audit.record_or_count(&started, Counted::Started);
     audit.tell_refused();
     let later = fixture.text();
@@ -258,7 +258,7 @@ fn a_full_log_goes_on_in_the_same_file_where_no_other_can_be_made_and_loses_none
     record(&audit, 10);
     let count = || std::fs::read_dir(fixture.directory.path()).expect("a directory").count();
     let before = count();
-    // A directory stands where the next file is made first: nothing can be made there.
+    // A directory blocks the name under which the next file is created.
     std::fs::create_dir_all(fixture.directory.path().join("audit.jsonl.new/in")).expect("a directory");
     record(&audit, 30);
     assert_eq!((audit.failures(), count()), (0, before + 1));
@@ -325,10 +325,10 @@ fn lines_in_front_of_a_chain_are_refused_and_no_head_covers_them() {
         let error = verify(&real.path(), kept_head, false).expect_err("two chains");
         assert!(matches!(error, VerifyError::BeginsAgain { line: 3, .. }), "{error}");
     }
-    // In a journal there may be several: the head covers its own.
+    // A journal may contain several chains. The head covers only its own.
     let kept = verify(&real.path(), Some(&head), true).expect("whole").kept_head;
     assert_eq!(kept, Some(KeptHead { number: 3, from: Position { path: real.path(), line: 3 } }));
-    // The same between files: the forged one as if it had been set aside.
+    // The same across files: the forged one poses as a rotated file.
     let whole = real.text();
     let lines: Vec<&str> = whole.lines().collect();
     real.write(&(lines[2..].join("\n") + "\n"));
@@ -346,7 +346,7 @@ fn a_disk_that_is_full_leaves_no_half_line() {
     let audit = Audit::open(&settings, Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH))).expect("a log");
     record(&audit, 1);
     disk.fill();
-    // Some fit into the page that it has; the one that does not fit wants another.
+    // Some lines fit into the page of the file; the first that does not needs a new one.
     record(&audit, 100);
     assert!(audit.failures() > 0);
     let text = std::fs::read_to_string(&path).expect("a log");
@@ -365,7 +365,7 @@ fn a_half_line_that_cannot_be_taken_back_is_ended_and_vouched_for() {
     file.append(&line).expect("written");
     chain.advance(&line);
     file.append(&line[..30]).expect("written");
-    // As after a write that failed, and with a length to which the file cannot be set.
+    // After a failed write, with a length that cannot be restored.
     file.break_off(u64::MAX);
     let chain = file.mend().expect("mended").expect("another chain");
     file.append(&chain.line(Timestamp::UNIX_EPOCH, &ended("b"))).expect("written");
@@ -396,7 +396,7 @@ fn log_that_others_can_change_or_replace_is_refused() {
         (0o620, 0o700, Some("`chmod go-w")),
         (0o602, 0o700, Some("`chmod go-w")),
         (0o600, 0o702, Some("others may replace files in ")),
-        // As `/tmp` is.
+        // Like `/tmp`.
         (0o600, 0o1777, None),
     ] {
         let fixture = Fixture::new();
@@ -415,7 +415,7 @@ fn log_that_others_can_change_or_replace_is_refused() {
     let fixture = Fixture::new();
     std::os::unix::fs::symlink("/tmp/elsewhere", fixture.path()).expect("a link");
     assert!(refused(&fixture).is_some_and(|fault| fault.cause.ends_with("is a link")));
-    // Only root can give a file to somebody else, and judges for others too.
+    // Only root can change a file's owner and check on behalf of others.
     let other = crate::platform::Account { uid: account.uid + 1, ..account.clone() };
     if account.uid != 0 {
         let fixture = Fixture::new();

@@ -1,5 +1,5 @@
-//! Whether a log is an unbroken chain: every line has the hash of the one before it. The hash of the last line, the head, is in
-//! no line: only where it was kept elsewhere does it show a last line that was changed, or lines that were cut off.
+//! Verifies that a log is an unbroken chain: each line has the hash of the line before. No line contains the hash of
+//! the last one, the head. Only a head kept elsewhere detects a changed last line or a truncated log.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -16,16 +16,16 @@ use super::file::{aside, set_aside};
 pub struct Verified {
     pub files: usize,
     pub lines: u64,
-    /// The number of the first line that is there: more than 1 where older files are gone.
+    /// The number of the first existing line. Above 1 if older files were deleted.
     pub first: u64,
-    /// Where a chain begins: in a journal at each start of the daemon, in a file once. Lines after a beginning do not cover
-    /// the lines before it. Empty if the beginning is gone.
+    /// Starts of chains: at each start of the daemon in a journal, once in a file. A chain does not cover earlier
+    /// lines. Empty if the start was deleted.
     pub beginnings: Vec<Position>,
-    /// Of the files that were set aside, the numbers that are not there although later ones are.
+    /// Numbers missing among the rotated files although later ones exist.
     pub gaps: Vec<u32>,
-    /// The hash of the last line: kept elsewhere, it shows whether the log up to here is unchanged.
+    /// The hash of the last line. Keep it elsewhere to detect changes to the log up to here.
     pub head: String,
-    /// The line with the head that was looked for.
+    /// The line that has the requested head.
     pub kept_head: Option<KeptHead>,
     /// Lines that a crash cut off.
     pub cut_off: u64,
@@ -41,9 +41,9 @@ pub struct Position {
 /// What a head that was kept elsewhere proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptHead {
-    /// The number of the line that has it.
+    /// The number of the line with this head.
     pub number: u64,
-    /// The first line that it covers: where the chain begins that this line is part of, or the first line that is left of it.
+    /// The first line that it covers: the start of its chain, or the first remaining line.
     pub from: Position,
 }
 
@@ -78,17 +78,17 @@ struct Link {
     previous: String,
 }
 
-/// How often is looked again where files were set aside while they were opened.
+/// How often to retry if files were rotated while they were opened.
 const TRIES: usize = 16;
 
-/// Verifies the log at `path`, with what was set aside of it, from the oldest line that is there. In a copy of a journal
-/// (`is_journal`), a chain begins at each start of the daemon; the chain of a file goes on.
+/// Verifies the log at `path` and its rotated files from the oldest existing line. In an exported journal
+/// (`is_journal`), each start of the daemon begins a chain.
 pub fn verify(path: &Path, kept_head: Option<&str>, is_journal: bool) -> Result<Verified, VerifyError> {
     let unreadable = |source| VerifyError::Unreadable { path: path.to_owned(), source };
     let mut tries = 0;
     let opened = loop {
         tries += 1;
-        // What was opened stays the same, whatever it is called later.
+        // Open files stay the same if they are renamed.
         let (before, opened) = (listed(path), open_all(path));
         if tries == TRIES || before.as_ref().ok() == listed(path).as_ref().ok() {
             break opened.map_err(unreadable)?;
@@ -104,7 +104,7 @@ pub fn verify(path: &Path, kept_head: Option<&str>, is_journal: bool) -> Result<
     verification.done(opened.len(), gaps)
 }
 
-/// The files of the log, the oldest first, and the one that is written last.
+/// Returns the files of the log, the oldest first and the current one last.
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let older = set_aside(path)?.into_iter().rev().map(|number| aside(path, number));
     Ok(older.chain([path.to_owned()]).collect())
@@ -114,7 +114,7 @@ fn open_all(path: &Path) -> io::Result<Vec<(PathBuf, File)>> {
     files(path)?.into_iter().map(|path| File::open(&path).map(|file| (path, file))).collect()
 }
 
-/// Which files these are, by what they are called.
+/// Returns the files of the log with their inodes.
 fn listed(path: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     files(path)?.into_iter().map(|path| std::fs::metadata(&path).map(|it| (path, it.ino()))).collect()
 }
@@ -126,7 +126,7 @@ struct Verification {
     kept_head: Option<KeptHead>,
     chain: Option<Chain>,
     first: Option<u64>,
-    /// The first line of the chain that is read.
+    /// The first line of the current chain.
     from: Option<Position>,
     beginnings: Vec<Position>,
     lines: u64,
@@ -157,14 +157,14 @@ impl Verification {
                 (link.sequence, false)
             }
             (Ok(link), Some(before)) if link.previous == before.previous => {
-                // After a line that was cut off, the numbers begin anew.
+                // After a partial line, the numbers restart.
                 let follows = link.sequence == before.sequence + 1 || before.sequence == 0;
                 if !follows {
                     return Err(Fault::Broken);
                 }
                 (link.sequence, false)
             }
-            // In a journal there is no last line to go on from: the next start begins anew.
+            // A journal has no last line to continue, so each start of the daemon begins a chain.
             (Ok(link), Some(_)) if is_beginning(&link) => {
                 if !self.is_journal {
                     return Err(Fault::BeginsAgain);
@@ -174,7 +174,7 @@ impl Verification {
                 (link.sequence, false)
             }
             (Ok(_), Some(_)) => return Err(Fault::Broken),
-            // Whatever it was, the next line vouches for its bytes.
+            // The hash in the next line covers the bytes of a partial line.
             (Err(_), _) if is_cut_off(text) => (0, true),
             (Err(_), _) => return Err(Fault::Foreign),
         };
@@ -210,7 +210,7 @@ impl Verification {
     }
 }
 
-/// Whether `text` can be what a crash left of a line: any of its bytes from the first on.
+/// Whether a crash could have left `text`: the beginning of a line.
 fn is_cut_off(text: &[u8]) -> bool {
     const BEGINNING: &[u8] = b"{\"schema\":";
     !text.is_empty() && (text.starts_with(BEGINNING) || BEGINNING.starts_with(text))
