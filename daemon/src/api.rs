@@ -1,4 +1,4 @@
-//! The HTTP API: routes, bodies, and the problems that callers are told of.
+//! The HTTP API: routes, request bodies and problem responses.
 
 mod at_once;
 mod body;
@@ -34,7 +34,7 @@ pub use problem::refusals;
 pub use rates::RateLimits;
 pub use redirect::redirect;
 
-/// What is answered, as it is counted; the busiest first.
+/// The routes with their own counters, the busiest first.
 pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/v1/session", is_busy: true },
     Route { method: "*", path: "/v1/verify/{service}", is_busy: true },
@@ -54,7 +54,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/readyz", is_busy: false },
 ];
 
-/// What every route may use. It is cloned for each request.
+/// The state shared by all routes. Cloned for each request.
 #[derive(Clone)]
 struct Api(Arc<Parts>);
 
@@ -73,14 +73,14 @@ impl Deref for Api {
     }
 }
 
-/// What callers may do.
+/// Limits of requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiLimits {
     pub rates: RateLimits,
     pub bodies: BodyLimits,
 }
 
-/// The routes of design §4, over what the daemon has assembled; and those of them that may be answered from memory.
+/// Builds the router of all API routes, and the fast path that answers some of them from the cache.
 pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, AtOnce) {
     let (rates, bodies) = (Rates::new(&limits.rates), limits.bodies);
     let api = Api(Arc::new(Parts { sessions, services, rates, bodies }));

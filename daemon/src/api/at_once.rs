@@ -1,5 +1,5 @@
-//! Whose token it is, from memory: the questions that services ask thousands of times a second are answered before anything
-//! is routed, timed or written. Whatever is not plainly known here goes the long way, which decides.
+//! Fast path: answers the validations that services request thousands of times a second from the cache, before
+//! routing. Anything not in the cache falls through to the handlers.
 
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::IntoResponse;
@@ -8,9 +8,9 @@ use super::body::{FORM, credentials, is_of, missing, token_in};
 use super::{Api, introspection, service_credential, session, verification};
 use crate::listener::{Awaited, Known};
 
-/// Where reverse proxies ask.
+/// The path prefix for reverse proxies.
 const VERIFY: &str = "/v1/verify/";
-/// A token and what else belongs into the form: less than any configuration allows a body.
+/// Fits a token and the other form fields. Below every configurable body limit.
 const MOST_FORM_BYTES: usize = 4096;
 
 pub(super) fn answer(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Known> {
@@ -33,7 +33,7 @@ pub(super) fn answer(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap)
     }
 }
 
-/// Of a service that is known, the token in the body is all that is missing.
+/// For an authenticated service, waits for the token in the body.
 fn introspect(api: &Api, headers: &HeaderMap) -> Option<Awaited> {
     let name = service_credential::known_service(api, headers)?;
     let (api, time) = (api.clone(), api.bodies.time);

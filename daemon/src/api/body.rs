@@ -1,4 +1,4 @@
-//! What a request brings: a bounded JSON body, a bearer token, and nothing that only a web page would send.
+//! Request input: a bounded JSON body, a bearer token, and a check that rejects web pages.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -16,11 +16,11 @@ use super::Api;
 use super::problem::{Refusal, no_memory};
 use crate::listener::NoMemory;
 
-/// What is read of a body.
+/// Limits of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
     pub bytes: usize,
-    /// How long it may take to arrive.
+    /// Timeout for the whole body.
     pub time: Duration,
 }
 
@@ -32,19 +32,19 @@ impl Default for BodyLimits {
 
 /// RFC 7662 §2.1.
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
-/// The deepest JSON that is read: twice as deep as anything that this API knows, and far from what a parser minds.
+/// Maximum JSON depth: twice what this API uses, and safe for a parser.
 const MAX_DEPTH: usize = 16;
 
 /// A JSON body of a known shape.
 pub(super) struct JSON<T>(pub(super) T);
 
-/// The text behind `Authorization: Bearer`: somebody's claim, not yet believed.
+/// The token in `Authorization: Bearer`, not validated yet.
 pub(super) struct UnverifiedBearer(pub(super) String);
 
-/// The one `token` of a form (RFC 7662 §2.1): somebody's claim, not yet believed. What else stands in the form is not looked at.
+/// The single `token` of a form (RFC 7662 §2.1), not validated yet. Other fields are ignored.
 pub(super) struct UnverifiedToken {
     pub(super) token: String,
-    /// Who asks stands in them.
+    /// Contain the service's credential.
     pub(super) headers: HeaderMap,
 }
 
@@ -56,7 +56,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for JSON<T> {
         if depth(&bytes) > MAX_DEPTH {
             return Err(Refusal::new(ProblemCode::BadRequest, &"JSON is nested too deeply"));
         }
-        // The parser's own words could repeat what was sent.
+        // Hide the parser's message, which could repeat the request.
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body is not the JSON expected here"))
@@ -80,14 +80,14 @@ impl FromRequest<Api> for UnverifiedToken {
     }
 }
 
-/// The one `token` of a form.
+/// Finds the `token` of a form; `None` if it is missing or repeated.
 pub(super) fn token_in(form: &[u8]) -> Option<Cow<'_, str>> {
     let mut tokens = url::form_urlencoded::parse(form).filter(|(name, _)| name == "token");
     let (_, token) = tokens.next()?;
     tokens.next().is_none().then_some(token)
 }
 
-/// The headers and the whole body, of one media type and within limits.
+/// Reads the headers and the whole body, of one media type and within limits.
 async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMap, Bytes), Refusal> {
     let limits = api.bodies;
     let (parts, body) = request.into_parts();
@@ -119,7 +119,7 @@ fn is_no_memory(error: &(dyn Error + 'static)) -> bool {
     error.is::<NoMemory>() || error.source().is_some_and(is_no_memory)
 }
 
-/// A body that has not come whole in its time.
+/// The rejection of a body that did not arrive in time.
 pub(super) fn missing() -> Refusal {
     Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time")
 }
@@ -138,7 +138,7 @@ impl<S: Sync> FromRequestParts<S> for UnverifiedBearer {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
         refuse_web_pages(parts)?;
-        // RFC 6750 §2.3 is not offered: a token in a URL ends up in logs.
+        // RFC 6750 §2.3 is not supported, because a token in a URL ends up in logs.
         if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
             return Err(Refusal::new(ProblemCode::BadRequest, &"token in the query")
                 .with_detail("send the token as `Authorization: Bearer …`, never in a URL"));
@@ -150,7 +150,7 @@ impl<S: Sync> FromRequestParts<S> for UnverifiedBearer {
     }
 }
 
-/// What the one `Authorization` header holds for `scheme`, whose name has no case (RFC 9110 §11.1).
+/// Finds the credentials for `scheme` (case-insensitive, RFC 9110 §11.1) in the only `Authorization` header.
 pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     match (values.next(), values.next()) {
@@ -164,7 +164,7 @@ fn of_scheme<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
     scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim_matches(' '))
 }
 
-/// Browsers name their page in `Origin`, programs do not: no page of any site may call this API.
+/// Rejects requests with `Origin`: browsers send it for web pages, which must not call this API.
 fn refuse_web_pages(parts: &Parts) -> Result<(), Refusal> {
     if parts.headers.contains_key(header::ORIGIN) {
         return Err(Refusal::new(ProblemCode::BadRequest, &"sent by a web page (Origin)"));
@@ -172,7 +172,7 @@ fn refuse_web_pages(parts: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// How deeply arrays and objects are nested, by their brackets outside strings.
+/// Returns the maximum nesting of arrays and objects, from the brackets outside strings.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in json {

@@ -1,4 +1,4 @@
-//! `GET /healthz` and `GET /readyz`: for whoever watches the daemon.
+//! `GET /healthz` and `GET /readyz`: health checks.
 
 use axum::extract::State;
 use axum::response::Response;

@@ -1,4 +1,4 @@
-//! `POST /v1/introspect`: whose token a service was shown (RFC 7662).
+//! `POST /v1/introspect`: token introspection for services (RFC 7662).
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use super::service_credential::any_service;
 use crate::services::{NotLetIn, Service};
 use crate::sessions::{NotAuthenticated, Visitor};
 
-/// RFC 7662 §2.2, with claims of OpenID Connect.
+/// The response of RFC 7662 §2.2, with claims of OpenID Connect.
 #[derive(Serialize)]
 struct Introspection<'a> {
     active: bool,
@@ -23,16 +23,16 @@ struct Introspection<'a> {
     aud: &'a str,
     exp: i64,
     iat: i64,
-    /// The id of the session.
+    /// Session id.
     sid: &'a str,
-    /// The e-mail where the provider vouches for it, otherwise the subject.
+    /// The e-mail address if the provider verified it, otherwise the subject.
     username: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     groups: &'a [String],
-    /// What the provider is called in the daemon's configuration.
+    /// The provider's name in the daemon's configuration.
     provider: &'a str,
 }
 
@@ -41,7 +41,7 @@ struct Inactive {
     active: bool,
 }
 
-/// Unknown, expired, revoked, foreign tokens and those of users whom the service does not admit are answered alike.
+/// Unknown, expired, revoked and foreign tokens, and users whom the service does not admit, get the same answer.
 pub(super) async fn introspect(
     State(api): State<Api>,
     UnverifiedToken { token, headers }: UnverifiedToken,
@@ -59,7 +59,7 @@ pub(super) async fn introspect(
     }
 }
 
-/// Who is behind a token that is active at `service`.
+/// Describes the user of a token that is active at `service`.
 pub(super) fn describe(visitor: &Visitor, service: &Service) -> Response {
     answer(StatusCode::OK, &introspection(visitor, &service.settings().audience))
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/kubernetes/{cluster}/tokenreview`: the webhook by which an API server asks whose token it was shown
+//! `POST /v1/kubernetes/{cluster}/tokenreview`: the token webhook of Kubernetes API servers
 //! (`authentication.k8s.io/v1`).
 
 use axum::extract::{Path, State};
@@ -18,15 +18,15 @@ use crate::sessions::{NotAuthenticated, Visitor};
 
 const API_VERSION: &str = "authentication.k8s.io/v1";
 const KIND: &str = "TokenReview";
-/// `user.extra` names what else is known by names of this form.
+/// The key of the session id in `user.extra`.
 const SESSION: &str = "infra.session/id";
-/// More than any name of a cluster or version of an API.
+/// Longer than any cluster name or API version.
 const MAX_NAME: usize = 60;
 
-/// Warnings about API servers that are configured wrongly. Anybody who sends a request like theirs can cause one.
+/// Warnings about misconfigured API servers. Any client can trigger them, so they are rate-limited.
 static MISCONFIGURED: Lines = Lines::new();
 
-/// What is read of a `TokenReview`.
+/// The fields of a `TokenReview` that the daemon reads.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Asked {
@@ -64,14 +64,13 @@ struct Status<'a> {
 #[derive(Serialize)]
 struct UserInfo<'a> {
     username: String,
-    /// Issuer and subject: whoever gets the name later is somebody else.
+    /// Issuer and subject: a later user with the same name is another person.
     uid: String,
     groups: Vec<String>,
     extra: std::collections::BTreeMap<&'static str, [&'a str; 1]>,
 }
 
-/// An API server that is told when to come back waits for that itself, up to ten times, and whoever asked it waits with it: what
-/// is away is told without.
+/// Omits `Retry-After` from errors: an API server would wait for it up to ten times, and its own client with it.
 pub(super) async fn review(
     State(api): State<Api>,
     Path(cluster): Path<String>,

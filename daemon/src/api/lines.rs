@@ -1,27 +1,27 @@
-//! Lines of the log that strangers can have written: so many a minute, and the rest is counted.
+//! Rate limit for log lines that unauthenticated clients can trigger. The rest is counted.
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// As many as the audit log has for them.
+/// The same limit as in the audit log.
 const LINES: u32 = 600;
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// The lines of one kind, for the whole program: it has one log.
+/// The rate limit of one kind of line, for the whole process.
 pub(super) struct Lines(Mutex<Window>);
 
 struct Window {
     begun: Option<Instant>,
     written: u32,
-    /// What had no line since the last one.
+    /// Lines suppressed since the last one.
     without: u64,
 }
 
-/// A line that may be written.
+/// Permission to write a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// How many had none since the one before, where there were any.
+    /// Number of lines suppressed before it, if any.
     pub(super) not_logged: Option<NonZeroU64>,
 }
 
@@ -30,7 +30,7 @@ impl Lines {
         Self(Mutex::new(Window { begun: None, written: 0, without: 0 }))
     }
 
-    /// Takes a line, or counts what there is none for.
+    /// Permits a line, or counts it as suppressed.
     pub(super) fn take(&self) -> Option<Line> {
         self.take_at(Instant::now())
     }

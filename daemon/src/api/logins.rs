@@ -38,7 +38,7 @@ pub(super) async fn finish(
         }
         finished
     };
-    // A client that goes away does not undo half a login: once begun, it is brought to its end.
+    // Finish the login even if the client disconnects, so that none stays half done.
     let finished = tokio::spawn(finishing.in_current_span()).await.map_err(|_| {
         Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing a login panicked")
     })??;

@@ -1,4 +1,4 @@
-//! `POST /v1/logouts`: ends a session for whoever can prove to have held its token.
+//! `POST /v1/logouts`: revokes a session with proof of having held its token.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -10,7 +10,7 @@ use super::Api;
 use super::body::JSON;
 use super::problem::{Refusal, no_content};
 
-/// Answers the same whether there was such a session or not.
+/// Gives the same answer whether or not the session existed.
 pub(super) async fn end(State(api): State<Api>, JSON(request): JSON<Logout>) -> Result<Response, Refusal> {
     let proof = LogoutProof::parse(request.proof.expose_secret())
         .ok_or_else(|| Refusal::new(ProblemCode::BadRequest, &"malformed logout proof"))?;

@@ -1,4 +1,4 @@
-//! What callers are told when something goes wrong: few codes, and a request id under which the log knows the reason.
+//! Problem responses: few error codes, and a request id for finding the reason in the log.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -17,32 +17,32 @@ use crate::secrets::ReadError;
 use crate::sessions::{LoginRefusal, NotAuthenticated};
 use crate::store::StoreError;
 
-/// After which what is away may be back.
+/// After this time an unavailable dependency may be back.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// What is told whose address logs in too often.
+/// The detail for an address that exceeds the login rate limit.
 pub(super) const TOO_MANY_LOGINS: &str = "too many logins were tried from your address: wait, then try again";
 
-/// Strangers may have refusals as often as they like. What is no stranger's doing has lines of its own.
+/// Rate limit for logged rejections. Server errors are exempt.
 static REFUSED: Lines = Lines::new();
 static NOT_ANSWERED: Lines = Lines::new();
 
-/// An answer that is not the one hoped for. Making one logs the reason, once, while there are lines for it.
+/// An error response. Creating one logs its reason once, within the rate limit.
 #[derive(Debug)]
 pub(super) struct Refusal {
     code: ProblemCode,
     request_id: String,
     detail: Option<&'static str>,
-    /// When it is worth asking again.
+    /// The value of `Retry-After`.
     retry_after: Option<Duration>,
-    /// What a 401 asks for.
+    /// The `WWW-Authenticate` challenge of a 401.
     challenge: &'static str,
 }
 
-/// RFC 6750 §3: a challenge, without a word on what was wrong.
+/// RFC 6750 §3: a challenge without an error code.
 const BEARER: &str = "Bearer";
 
 impl Refusal {
-    /// Refuses with `code`; `reason` goes to the log and nowhere else.
+    /// Rejects with `code`. The `reason` only goes to the log.
     pub(super) fn new(code: ProblemCode, reason: &dyn Display) -> Self {
         let request_id = request_id();
         let _answering = answering(&request_id).entered();
@@ -57,7 +57,7 @@ impl Refusal {
         Self { code, request_id, detail: None, retry_after, challenge: BEARER }
     }
 
-    /// Refuses what one address asks too often, until `wait` is over. Such refusals are counted, not logged one by one.
+    /// Rejects a rate-limited request until `wait` has passed. Such rejections are counted, not logged individually.
     pub(super) fn too_many(wait: Duration, detail: &'static str) -> Self {
         let request_id = request_id();
         tracing::debug!(request = request_id, "refused: too often");
@@ -70,13 +70,13 @@ impl Refusal {
         }
     }
 
-    /// Asks for other credentials than a session token, or says what was wrong with it (RFC 9110 §11.6.1).
+    /// Sets a challenge for other credentials, or one with an error code (RFC 9110 §11.6.1).
     pub(super) fn with_challenge(mut self, challenge: &'static str) -> Self {
         self.challenge = challenge;
         self
     }
 
-    /// Says nothing of when to ask again.
+    /// Omits `Retry-After`.
     pub(super) fn without_retry_after(mut self) -> Self {
         self.retry_after = None;
         self
@@ -86,7 +86,7 @@ impl Refusal {
         self.code
     }
 
-    /// Adds what the caller can do about it.
+    /// Adds advice for the caller.
     pub(super) fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
         self
@@ -111,8 +111,8 @@ impl IntoResponse for Refusal {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
         }
         if let Some(wait) = self.retry_after {
-            // RFC 7009 §2.2.1: what could not be stored is to be asked for again. RFC 6585 §4.
-            // Rounded up: a second too early, the answer would be the same.
+            // RFC 7009 §2.2.1, RFC 6585 §4: tell the client when to retry. Round up, because a second too early would
+            // fail again.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
@@ -120,7 +120,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What is answered where no route is asked, or has no answer.
+/// Responses for requests that the router does not see or does not answer.
 pub fn refusals() -> Refusals {
     Refusals {
         too_late: || Refusal::new(ProblemCode::Unavailable, &"it took too long").into_response(),
@@ -134,24 +134,24 @@ pub fn refusals() -> Refusals {
     }
 }
 
-/// What is answered where requests hold as much memory as they may.
+/// The response if requests hold the maximum memory.
 pub(super) fn no_memory() -> Refusal {
     Refusal::new(ProblemCode::Unavailable, &NoMemory)
 }
 
-/// A JSON answer with the headers that every answer carries.
+/// Builds a JSON response with the headers that every response carries.
 pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     let mut response = (status, Json(body)).into_response();
     protect(response.headers_mut());
     response
 }
 
-/// An answer without a body.
+/// Builds a 204 response.
 pub(super) fn no_content() -> Response {
     without_body(StatusCode::NO_CONTENT)
 }
 
-/// An answer that says all in its status and headers.
+/// Builds a response with only a status and headers.
 pub(super) fn without_body(status: StatusCode) -> Response {
     let mut response = status.into_response();
     protect(response.headers_mut());
@@ -173,7 +173,7 @@ impl From<StoreError> for Refusal {
 }
 
 impl From<NotAuthenticated> for Refusal {
-    /// The same for every token that is not good. `GET /v1/session` alone says more, and does so itself.
+    /// The same for every invalid token. Only `GET /v1/session` is more specific, in its own handler.
     fn from(error: NotAuthenticated) -> Self {
         let code = match &error {
             NotAuthenticated::Store(_) => ProblemCode::Unavailable,
@@ -286,7 +286,7 @@ impl From<LoginRefusal> for Refusal {
     }
 }
 
-/// Whether another try is refused for the same reason until an operator has corrected something.
+/// Whether a retry fails the same way until an operator corrects something.
 fn needs_an_operator(refusal: &LoginRefusal) -> bool {
     match refusal {
         LoginRefusal::Identity(IdentityError::ClientRefused { .. } | IdentityError::Unusable(_)) => true,
@@ -297,14 +297,14 @@ fn needs_an_operator(refusal: &LoginRefusal) -> bool {
     }
 }
 
-/// Nothing of an answer is kept by caches, framed by pages, taken for another type, or asked for in the clear.
+/// Forbids caching, framing and content sniffing, and requires HTTPS in the future.
 fn protect(headers: &mut HeaderMap) {
     const FIXED: [(HeaderName, &str); 5] = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        // RFC 6797 §7.1: two years, as Mozilla's guidelines have it.
+        // RFC 6797 §7.1: two years, as in Mozilla's guidelines.
         (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000"),
     ];
     for (name, value) in FIXED {

@@ -1,11 +1,11 @@
-//! How often one address may start logins, and fail to finish them.
+//! Rate limits per address for login starts and for failed login finishes.
 //!
-//! A request counts only once it has cost something: a start when it is answered with a ticket, a finish when it used a ticket
-//! of this daemon and was refused all the same. Anything that is refused earlier counts for nothing, so a web page, or a
-//! neighbour behind the same address, cannot use up the limits of others with it.
+//! A request counts only once it costs something: a start when it returns a ticket, a finish when it uses a ticket of
+//! this daemon and fails. Earlier rejections do not count, so a web page or a neighbour behind the same address
+//! cannot use up the limits.
 //!
-//! One connection may use a quarter of the failures of its address; and where an address has used up its starts, each
-//! connection still has a few, because a new connection costs its client more than a start costs the daemon.
+//! One connection may use a quarter of its address's failures. When an address has used up its starts, each
+//! connection still has a few, because a new connection costs the client more than a start costs the daemon.
 
 mod buckets;
 
@@ -19,11 +19,11 @@ use crate::addresses::one_party;
 use crate::sessions::TooOften;
 use buckets::{Buckets, Room};
 
-/// How often, for each address (IPv6: each /64) and minute.
+/// Limits per minute and address (IPv6: each /64).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimits {
     pub login_starts: u32,
-    /// Those that succeed do not count, nor do those that fail for a reason that is not the caller's.
+    /// Successful finishes do not count, nor failures that the client did not cause.
     pub failed_login_finishes: u32,
 }
 
@@ -33,12 +33,12 @@ impl Default for RateLimits {
     }
 }
 
-/// Login starts in a minute that each connection has when those of its address are used up.
+/// Login starts per minute for each connection after its address has used up its own.
 const STARTS_OF_CONNECTION: u32 = 3;
-/// The part of an address's failures that one connection may use.
+/// One connection may use this fraction of its address's failures.
 const SHARE_OF_CONNECTION: u32 = 4;
 
-/// What each address and each connection has used of its limits.
+/// What each address and connection has used of its limits.
 pub(super) struct Rates {
     begun: Instant,
     starts: Buckets,
@@ -79,7 +79,7 @@ impl Rates {
         if self.starts.take(one_party(peer.ip()), now).is_err()
             && let Some(connection) = connection(peer)
         {
-            // However many came at once: what is used up is used up.
+            // Ignore the result: concurrent starts may exceed the limit of the connection.
             let _ = self.starts_of_connections.take(connection, now);
         }
     }
@@ -101,22 +101,22 @@ impl Rates {
     }
 }
 
-/// What tells one connection from another. Nothing does behind a proxy that names clients in `X-Forwarded-For`.
+/// The key of a connection. `None` behind a proxy that names clients in `X-Forwarded-For`.
 fn connection(peer: SocketAddr) -> Option<SocketAddr> {
     Some(peer).filter(|peer| peer.port() != 0)
 }
 
-/// Refuses a login start if its address has started too many. Nothing is counted yet.
+/// Rejects a login start if its address exceeds the rate limit. Counts nothing.
 pub(super) fn check_start(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
     api.rates.may_start(peer).map_err(|wait| too_often(api, TooOften::Start, wait))
 }
 
-/// Counts a login that was started.
+/// Counts a login start.
 pub(super) fn count_start(api: &Api, peer: SocketAddr) {
     api.rates.count_start(peer);
 }
 
-/// Refuses to finish a login if too many failed from its address. Its ticket stays unused.
+/// Rejects a login finish if its address exceeds the rate limit. Its ticket stays unused.
 pub(super) fn check_finish(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
     api.rates.may_finish(peer).map_err(|wait| too_often(api, TooOften::Finish, wait))
 }

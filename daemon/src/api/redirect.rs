@@ -1,12 +1,12 @@
-//! What plain HTTP is answered with: the way to HTTPS, and nothing else.
+//! Redirects plain HTTP to HTTPS.
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use infra_shared::origin::Origin;
 
-/// Answers every request with 308 (RFC 9110 §15.4.9) to the same path at one of `public_urls`: never to anything that the
-/// request names, and without its query, which may hold what should not have been sent in the clear.
+/// Answers every request with 308 (RFC 9110 §15.4.9) to the same path at one of `public_urls`. Never redirects to a
+/// host from the request, and removes the query, which may contain secrets.
 pub fn redirect(public_urls: Vec<Origin>) -> Router {
     Router::new().fallback(move |uri: Uri, headers: HeaderMap| {
         let response = to_https(&public_urls, &uri, &headers);

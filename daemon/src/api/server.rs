@@ -1,4 +1,4 @@
-//! `GET /v1/server`: what a client has to know before it logs in.
+//! `GET /v1/server`: what a client must know before it logs in.
 
 use axum::extract::State;
 use axum::http::uri::Authority;
@@ -31,7 +31,7 @@ pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMa
     announcing(&api, answer(StatusCode::OK, &server))
 }
 
-/// Adds to an answer that something is announced, where it is: a client that has not heard of it asks for the rest.
+/// Adds a header if a CA rollover is announced, so that clients fetch the announcement.
 pub(super) fn announcing(api: &Api, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     if let Some(sequence) = api.sessions.proofs().sequence() {
@@ -40,7 +40,7 @@ pub(super) fn announcing(api: &Api, answer: impl IntoResponse) -> Response {
     response
 }
 
-/// The host that the client dialled, without its port (RFC 9113 §8.3.1, RFC 9112 §3.2).
+/// The host that the client requested, without its port (RFC 9113 §8.3.1, RFC 9112 §3.2).
 fn dialled_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = host.and_then(|host| host.parse::<Authority>().ok());

@@ -1,5 +1,5 @@
-//! Which service asks: HTTP Basic with its name and a credential (RFC 6749 §2.3.1), or for one that the path names, the
-//! credential as a bearer token.
+//! Authenticates services: HTTP Basic with name and credential (RFC 6749 §2.3.1), or if the path names the service,
+//! the credential as a bearer token.
 
 use axum::http::HeaderMap;
 use base64::Engine;
@@ -15,21 +15,21 @@ use crate::services::Service;
 
 const CHALLENGE: &str = "Basic realm=\"infra\", charset=\"UTF-8\"";
 
-/// The service that `headers` prove to be the one that asks.
+/// Authenticates any service by `headers`.
 pub(super) async fn any_service<'a>(api: &'a Api, headers: &HeaderMap) -> Result<&'a Service, Refusal> {
     let (name, secret) = basic(headers).ok_or_else(|| refused("no credentials of a service"))?;
     let service = api.services.find(&name).ok_or_else(|| refused("no such service"))?;
     prove(api, service, &secret).await
 }
 
-/// The name of the service that `headers` prove to be the one that asks, as far as that is known without a wait.
+/// Authenticates a service by `headers` from the cache only, without waiting. `None` means unknown, not wrong.
 pub(super) fn known_service(api: &Api, headers: &HeaderMap) -> Option<String> {
     let (name, secret) = basic(headers)?;
     let service = api.services.find(&name)?;
     api.services.proves_at_once(service, &secret).then_some(name)
 }
 
-/// Has `headers` prove that it is `service` that asks.
+/// Authenticates `service` by `headers`.
 pub(super) async fn this_service<'a>(
     api: &'a Api,
     service: &'a Service,
@@ -50,7 +50,7 @@ async fn prove<'a>(api: &Api, service: &'a Service, secret: &[u8]) -> Result<&'a
     };
     let mut proven = api.services.proves(service, secret).await.map_err(away)?;
     if !proven && secret.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        // RFC 6749 §2.3.1 has both parts encoded as in a form, and clients are of two minds about it.
+        // RFC 6749 §2.3.1 requires form-encoding of both parts. Accept clients that skip it too.
         let spaced: Vec<u8> = secret.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
         let decoded = Zeroizing::new(percent_decode(&Zeroizing::new(spaced)).collect::<Vec<u8>>());
         proven = api.services.proves(service, &decoded).await.map_err(away)?;
@@ -58,7 +58,7 @@ async fn prove<'a>(api: &Api, service: &'a Service, secret: &[u8]) -> Result<&'a
     if proven { Ok(service) } else { Err(refused("not a credential of the service")) }
 }
 
-/// The name and the secret of HTTP Basic (RFC 7617 §2).
+/// Parses name and secret of HTTP Basic (RFC 7617 §2).
 fn basic(headers: &HeaderMap) -> Option<(String, Zeroizing<Vec<u8>>)> {
     let decoded = Zeroizing::new(BASE64_STANDARD.decode(credentials(headers, "basic")?).ok()?);
     let colon = decoded.iter().position(|byte| *byte == b':')?;

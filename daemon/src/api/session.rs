@@ -1,4 +1,4 @@
-//! `GET /v1/session`: whose token this is. `DELETE /v1/session`: end it.
+//! `GET /v1/session`: describes the session of a token. `DELETE /v1/session`: revokes it.
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -12,8 +12,8 @@ use super::server::announcing;
 use crate::sessions::{Known, NotAuthenticated, Use};
 use crate::store::Told;
 
-/// Says who holds the token. Shown the whole right token of an ended session it says how it ended: only its holder,
-/// who loses nothing by it, can ask that.
+/// Describes the token's holder. For a revoked or expired session it says so, which only the token's holder can
+/// learn.
 pub(super) async fn show(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -36,14 +36,14 @@ async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response,
         NotAuthenticated::Revoked => Refusal::new(ProblemCode::SessionRevoked, &error),
         other => other.into(),
     })?;
-    // A service wants to know who calls; the user whether somebody else signed in.
+    // Users want to know if another sign-in happened. Services only validate the caller.
     let newer = if use_ == Use::OnlyLooks { api.sessions.find_newer(&caller)? } else { None };
     let current =
         CurrentSession { session: caller.session(), user: caller.user(), now: api.sessions.now(), newer };
     Ok(answer(StatusCode::OK, &current))
 }
 
-/// The same of somebody who is known from a moment ago.
+/// Describes the holder of a cached session.
 pub(super) fn show_known(api: &Api, known: &Known) -> Response {
     let Told { session, user } = known.told();
     let current = CurrentSession { session, user, now: api.sessions.now(), newer: None };

@@ -1,5 +1,5 @@
-//! `GET /v1/sessions`: my sessions, or for an administrator a user's. `DELETE /v1/sessions/{id}`: end one of them.
-//! `DELETE /v1/sessions?which=others`: end all but the one that asks.
+//! `GET /v1/sessions`: lists the caller's sessions, or for an administrator a user's. `DELETE /v1/sessions/{id}`:
+//! revokes one. `DELETE /v1/sessions?which=others`: revokes all but the caller's.
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -16,7 +16,7 @@ use crate::sessions::{Use, Whose};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
-    /// The e-mail or the subject of somebody else.
+    /// E-mail address or subject of another user.
     user: Option<String>,
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn list(
     Ok(answer(StatusCode::OK, &ListedSessions { sessions, now: api.sessions.now() }))
 }
 
-/// Whoever forgets the id of the session to end has to have said `others` for them to end.
+/// Requires `others`, so that a request without a session id does not revoke all sessions by mistake.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Others {
@@ -78,14 +78,14 @@ fn not_an_administrator() -> Refusal {
     )
 }
 
-/// Somebody else's session, one that has ended and one that never was are answered alike.
+/// Sessions of other users, revoked ones and unknown ones get the same answer.
 pub(super) async fn end(
     State(api): State<Api>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Result<Response, Refusal> {
     let caller = api.sessions.authenticate(&token, Use::Counts).await?;
-    // What is not UTF-8 is no id, like anything else that is none.
+    // A path that is not UTF-8 is an unknown id.
     let id = id.ok().and_then(|Path(id)| SessionID::parse(&id));
     let ended = match &id {
         Some(id) => api.sessions.end_for(&caller, id).await?,

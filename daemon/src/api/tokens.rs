@@ -1,4 +1,4 @@
-//! `POST /v1/tokens`: a token that one service alone takes.
+//! `POST /v1/tokens`: issues an audience token.
 
 use std::time::Duration;
 

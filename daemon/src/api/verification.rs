@@ -1,7 +1,7 @@
-//! `/v1/verify/{service}`: whose token a reverse proxy was shown, in headers, before it lets a request through.
+//! `/v1/verify/{service}`: validates a token for a reverse proxy, and describes the user in response headers.
 //!
-//! Proxies ask with the method, the headers and some with the path of the request that they hold back: of all that, only
-//! `Authorization` is judged.
+//! Proxies use the method, the headers and sometimes the path of the original request. Only `Authorization` is
+//! evaluated.
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -22,12 +22,12 @@ const GROUPS: HeaderName = HeaderName::from_static("x-infra-groups");
 const PROVIDER: HeaderName = HeaderName::from_static("x-infra-provider");
 const SESSION: HeaderName = HeaderName::from_static("x-infra-session");
 
-/// What stands as it is in a value: RFC 3986 §2.3, and `@`. A comma can only be one between two groups.
+/// Encodes all but RFC 3986 §2.3 and `@`, so that a comma in a value only separates groups.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
-/// RFC 6750 §3: nothing was shown.
+/// RFC 6750 §3: the request has no token.
 const NO_TOKEN: &str = "Bearer realm=\"infra\"";
-/// RFC 6750 §3.1: what was shown is not good.
+/// RFC 6750 §3.1: the token is invalid.
 const NO_GOOD_TOKEN: &str = "Bearer realm=\"infra\", error=\"invalid_token\"";
 
 pub(super) async fn verify(
@@ -38,7 +38,7 @@ pub(super) async fn verify(
     judge(&api, &service, &headers).await
 }
 
-/// The same, for a proxy that adds the path of the request that it holds back.
+/// The same route for proxies that append the original path.
 pub(super) async fn verify_below(
     State(api): State<Api>,
     Path((service, _)): Path<(String, String)>,
@@ -67,14 +67,14 @@ async fn judge(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response
     Ok(let_through(&visitor))
 }
 
-/// Lets the request of `visitor` through, and says who that is.
+/// Lets the request of `visitor` pass, and describes the user.
 pub(super) fn let_through(visitor: &Visitor) -> Response {
     let mut response = without_body(StatusCode::OK);
     add_identity(response.headers_mut(), visitor);
     response
 }
 
-/// Each header is always there: a proxy that copies them overwrites whatever a client sent under their names.
+/// Always sets every header, so that a proxy that copies them overwrites forged headers of the client.
 fn add_identity(headers: &mut HeaderMap, visitor: &Visitor) {
     let (caller, user) = (visitor.caller(), visitor.caller().user());
     let groups: Vec<String> = user.groups.iter().map(|group| encoded(group)).collect();

@@ -1,7 +1,7 @@
-//! Buckets that leak, one for each party, in memory that does not grow however many parties there are.
+//! Leaky buckets by client in fixed memory.
 //!
-//! Written out: what a keyed limiter of a library remembers grows with the addresses that ask, until it is pruned. Here a
-//! table of fixed size forgets who has used least when it needs room, so that a crowd of addresses costs nobody else.
+//! Written by hand: library limiters grow with the number of addresses until they are pruned. This table of fixed
+//! size evicts the bucket closest to empty, so a crowd of addresses does not affect others.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
@@ -11,28 +11,28 @@ const SHARDS: usize = 64;
 const WAYS: usize = 8;
 const PERIOD: Duration = Duration::from_mins(1);
 
-/// So many a minute for each party: all at once, then one after the other as time goes by (GCRA).
+/// Permits a number per minute for each client: all in a burst, then evenly spaced (GCRA).
 pub(super) struct Buckets {
-    /// Between one and the next, in the long run.
+    /// Average time between two permits.
     interval: Duration,
-    /// Unknown to strangers, so that nobody picks whose bucket to share.
+    /// Random, so that an attacker cannot choose whose bucket to share.
     hasher: RandomState,
     sets_of_a_shard: usize,
     shards: Vec<Mutex<Box<[Set]>>>,
 }
 
-/// How many parties are remembered.
+/// Number of clients remembered.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Room {
-    /// 131,072: for addresses of the internet.
+    /// 131,072 internet addresses.
     Addresses = 256,
-    /// 16,384: there are fewer connections.
+    /// 16,384 connections, which are fewer.
     Connections = 32,
 }
 
 type Set = [Bucket; WAYS];
 
-/// A bucket: whose it is, and when it will be empty again.
+/// A bucket: the client's hash, and when it will be empty.
 #[derive(Clone, Copy, Default)]
 struct Bucket {
     party: u64,
@@ -51,7 +51,7 @@ impl Buckets {
         }
     }
 
-    /// Takes one for `party`; how long to wait where there is none.
+    /// Takes one permit for `party`, or returns how long to wait.
     pub(super) fn take(&self, party: impl Hash, now: Duration) -> Result<(), Duration> {
         self.with_bucket(party, now, |bucket| {
             let empty_at = bucket.empty_at.max(now) + self.interval;
@@ -61,7 +61,7 @@ impl Buckets {
         })
     }
 
-    /// Whether `party` could take one.
+    /// Checks for a permit without taking it.
     pub(super) fn look(&self, party: impl Hash, now: Duration) -> Result<(), Duration> {
         self.with_bucket(party, now, |bucket| wait(bucket.empty_at.max(now) + self.interval, now))
     }
@@ -74,14 +74,14 @@ impl Buckets {
     ) -> Result<T, Duration> {
         let hash = self.hasher.hash_one(party);
         let (shard, set) = (part(hash, 0, SHARDS), part(hash, 16, self.sets_of_a_shard));
-        // Neither fails: both are remainders of the sizes.
+        // Both lookups succeed, because the indices are remainders of the sizes.
         let mut shard = match self.shards.get(shard) {
             Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
             None => return act(&mut Bucket::default()),
         };
         let Some(set) = shard.get_mut(set) else { return act(&mut Bucket::default()) };
         let known = set.iter().position(|bucket| bucket.party == hash);
-        // Who has used least loses least.
+        // Evict the bucket closest to empty.
         let least = || (0..WAYS).min_by_key(|way| set.get(*way).map(|bucket| bucket.empty_at));
         let Some(bucket) = known.or_else(least).and_then(|way| set.get_mut(way)) else {
             return act(&mut Bucket::default());
@@ -98,10 +98,10 @@ impl Buckets {
     }
 }
 
-/// The time until a bucket that will be empty at `empty_at` is not over-full, in whole seconds; `Ok` where it is not.
+/// Returns the time, in whole seconds, until a bucket that empties at `empty_at` is within its limit; `Ok` if it is.
 fn wait(empty_at: Duration, now: Duration) -> Result<(), Duration> {
     match empty_at.saturating_sub(now).checked_sub(PERIOD) {
-        // A division that rounds leaves less than a microsecond over.
+        // Rounding in the division leaves less than a microsecond.
         None => Ok(()),
         Some(over) if over < Duration::from_micros(1) => Ok(()),
         Some(over) => Err(Duration::from_secs(over.as_secs() + u64::from(over.subsec_nanos() > 0))),
@@ -162,7 +162,7 @@ mod tests {
         }
     }
 
-    /// 10⁶ addresses use the memory that there is from the beginning, and do not free who has used all of it.
+    /// 10⁶ addresses use only the initial memory, and do not reset a client at its limit.
     #[test]
     fn a_crowd_of_addresses_takes_no_memory_and_frees_nobody() {
         let buckets = Buckets::new(60, Room::Addresses);
