@@ -88,7 +88,7 @@ fn succession(input: &[u8]) {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn corpora_and_mutations_of_them_break_nothing() {
+    fn corpora_and_mutations_hold_invariants() {
         infra_harness::fuzz::replay(super::FUZZED);
     }
 }

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_vector_is_judged_as_it_says() {
+    fn response_vectors_give_expected_results() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/callback");
         let expected = Expected { state: "right".to_owned(), issuer: "https://login.test".to_owned() };
         let mut judged = 0;

@@ -43,7 +43,7 @@ fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn corpora_and_mutations_of_them_break_nothing() {
+    fn corpora_and_mutations_hold_invariants() {
         infra_harness::fuzz::replay(super::FUZZED);
     }
 }

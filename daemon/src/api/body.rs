@@ -196,14 +196,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn depth_counts_brackets_outside_strings() {
+    fn json_depth_ignores_brackets_in_strings() {
         assert_eq!(depth(br#"{"a":[1,{"b":"[[[[{"}],"c":"\"[["}"#), 3);
         assert_eq!(depth(b"1"), 0);
         assert_eq!(depth("[".repeat(20).as_bytes()), 20);
     }
 
     #[test]
-    fn the_bearer_scheme_has_no_case_and_no_other_scheme_is_taken() {
+    fn bearer_scheme_is_case_insensitive() {
         assert_eq!(of_scheme("bEARER  abc ", "bearer"), Some("abc"));
         assert_eq!(of_scheme("Basic abc", "bearer"), None);
         assert_eq!(of_scheme("abc", "bearer"), None);

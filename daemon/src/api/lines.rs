@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_a_minute_are_written_and_the_next_one_tells_how_many_were_not() {
+    fn suppressed_lines_are_reported_by_next_line() {
         let lines = Lines::new();
         let line = |not_logged| Some(Line { not_logged: NonZeroU64::new(not_logged) });
         let begin = Instant::now();

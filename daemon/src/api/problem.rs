@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_took_too_long_is_a_problem_like_any_other() {
+    async fn timeout_response_is_a_problem() {
         let response = (refusals().too_late)();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         for (name, value) in [

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn start_on_a_new_connection_is_accepted_when_its_address_used_all() {
+    fn new_connection_can_start_login_at_address_limit() {
         let rates = rates();
         let flood = peer("192.0.2.1:1000");
         let accepted = (0..100).filter(|_| rates.may_start(flood).map(|()| rates.count_start(flood)).is_ok());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_one_connection_leave_others_of_its_address_alone() {
+    fn failures_of_one_connection_spare_its_address() {
         let rates = rates();
         let flood = peer("192.0.2.1:1000");
         let accepted =

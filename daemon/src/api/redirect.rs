@@ -53,14 +53,14 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_sent_to_the_same_path_of_the_name_that_was_asked() {
+    fn redirect_keeps_path_and_requested_host() {
         assert_eq!(location("infra.test", "/v1/server"), "https://infra.test/v1/server");
         assert_eq!(location("OLD.test:80", "/"), "https://old.test:8443/");
         assert_eq!(location("[::1]", "/a"), "https://[::1]:8443/a");
     }
 
     #[test]
-    fn nobody_is_sent_to_a_place_of_their_own_nor_is_a_query_repeated() {
+    fn redirect_ignores_foreign_host_and_query() {
         for host in ["evil.test", "infra.test.evil.test", "infra.test@evil.test", "", "infra.tes"] {
             assert_eq!(location(host, "/?token=secret"), "https://infra.test/", "{host}");
         }

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_could_forge_a_value_stands_in_one() {
+    fn identity_header_values_cannot_be_forged() {
         assert_eq!(encoded("alice@example.com"), "alice@example.com");
         assert_eq!(encoded("a,b\r\nX-Infra-User: root%2C"), "a%2Cb%0D%0AX-Infra-User%3A%20root%252C");
         assert_eq!(encoded("Zoë"), "Zo%C3%AB");

@@ -50,7 +50,7 @@ fn record(audit: &Audit, count: usize) {
 }
 
 #[test]
-fn lines_are_chained_also_over_a_restart() {
+fn chain_continues_after_restart() {
     let fixture = Fixture::new();
     record(&fixture.open(1 << 20), 3);
     record(&fixture.open(1 << 20), 2);
@@ -69,7 +69,7 @@ fn lines_are_chained_also_over_a_restart() {
 }
 
 #[test]
-fn a_line_that_is_changed_taken_out_moved_or_put_in_shows() {
+fn verification_detects_any_modified_line() {
     let fixture = Fixture::new();
     record(&fixture.open(1 << 20), 5);
     let whole = fixture.text();
@@ -94,7 +94,7 @@ fn a_line_that_is_changed_taken_out_moved_or_put_in_shows() {
 }
 
 #[test]
-fn what_is_cut_off_at_the_end_shows_by_the_head_alone() {
+fn truncation_is_detected_only_by_kept_head() {
     let fixture = Fixture::new();
     record(&fixture.open(1 << 20), 3);
     let head = verify(&fixture.path(), None, false).expect("whole").head;
@@ -105,7 +105,7 @@ fn what_is_cut_off_at_the_end_shows_by_the_head_alone() {
 }
 
 #[test]
-fn a_line_that_a_crash_cut_off_is_kept_and_the_chain_goes_on() {
+fn chain_continues_after_partial_line() {
     let fixture = Fixture::new();
     record(&fixture.open(1 << 20), 3);
     let whole = fixture.text();
@@ -122,7 +122,7 @@ fn a_line_that_a_crash_cut_off_is_kept_and_the_chain_goes_on() {
 }
 
 #[test]
-fn where_fewer_are_kept_than_before_those_that_are_left_follow_each_other() {
+fn lowering_keep_leaves_no_gap() {
     for keep in [2, 1, 0] {
         let fixture = Fixture::new();
         record(&fixture.keeping(5, 1_000), 100);
@@ -142,7 +142,7 @@ fn where_fewer_are_kept_than_before_those_that_are_left_follow_each_other() {
 }
 
 #[test]
-fn a_full_file_is_set_aside_and_the_oldest_go() {
+fn full_file_is_rotated_and_oldest_deleted() {
     let fixture = Fixture::new();
     record(&fixture.open(1_000), 100);
     let files = std::fs::read_dir(fixture.directory.path()).expect("a directory").count();
@@ -159,7 +159,7 @@ fn a_full_file_is_set_aside_and_the_oldest_go() {
 }
 
 #[test]
-fn a_file_that_was_moved_away_is_written_anew_when_told_so() {
+fn moved_file_is_recreated_on_reopen() {
     let fixture = Fixture::new();
     let audit = fixture.open(1 << 20);
     record(&audit, 2);
@@ -172,7 +172,7 @@ fn a_file_that_was_moved_away_is_written_anew_when_told_so() {
 }
 
 #[test]
-fn refused_tokens_are_told_together() {
+fn rejected_tokens_are_logged_as_one_event() {
     let fixture = Fixture::new();
     let audit = fixture.open(1 << 20);
     audit.tell_refused();
@@ -191,7 +191,7 @@ fn refused_tokens_are_told_together() {
 }
 
 #[test]
-fn nothing_that_moves_a_cursor_or_makes_a_line_gets_in() {
+fn control_characters_are_removed_from_lines() {
     let fixture = Fixture::new();
     let audit = fixture.open(1 << 20);
     let evil = "a\u{1b}[31m\n{\"event\":\"forged\"}\r\u{202e}\u{2028}\0b";
@@ -203,7 +203,7 @@ fn nothing_that_moves_a_cursor_or_makes_a_line_gets_in() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_is_counted_and_keeps_nobody() {
+fn write_failure_is_counted_and_blocks_no_user() {
     let fixture = Fixture::new();
     let audit = fixture.open(200);
     record(&audit, 1);
@@ -217,7 +217,7 @@ fn a_log_that_cannot_be_written_is_counted_and_keeps_nobody() {
 }
 
 #[test]
-fn a_log_is_not_written_through_a_link() {
+fn log_behind_symlink_is_rejected() {
     let fixture = Fixture::new();
     std::os::unix::fs::symlink("/tmp/elsewhere", fixture.path()).expect("a link");
     let settings = AuditSettings::File { path: fixture.path(), max_bytes: 1 << 20, keep: 1 };
@@ -226,7 +226,7 @@ fn a_log_is_not_written_through_a_link() {
 }
 
 #[test]
-fn what_strangers_do_is_counted_once_there_were_enough_lines_of_it() {
+fn unauthenticated_events_are_rate_limited_in_audit_log() {
     let fixture = Fixture::new();
     let audit = fixture.open(1 << 20);
     let started = Event::LoginStarted { provider: "okta" };
@@ -252,7 +252,7 @@ fn what_strangers_do_is_counted_once_there_were_enough_lines_of_it() {
 }
 
 #[test]
-fn a_full_log_goes_on_in_the_same_file_where_no_other_can_be_made_and_loses_none() {
+fn failed_rotation_continues_in_same_file() {
     let fixture = Fixture::new();
     let audit = fixture.open(1_000);
     record(&audit, 10);
@@ -270,7 +270,7 @@ fn a_full_log_goes_on_in_the_same_file_where_no_other_can_be_made_and_loses_none
 }
 
 #[test]
-fn a_file_that_is_missing_among_those_set_aside_shows() {
+fn missing_rotated_file_is_detected() {
     let fixture = Fixture::new();
     record(&fixture.open(1_000), 8);
     let name = |number: u32| fixture.directory.path().join(format!("audit.jsonl.{number}"));
@@ -287,7 +287,7 @@ fn a_file_that_is_missing_among_those_set_aside_shows() {
 }
 
 #[test]
-fn any_part_of_a_line_may_be_left_by_a_crash() {
+fn any_prefix_of_a_line_counts_as_partial() {
     for length in [1, 2, 9, 10, 40] {
         for whole_lines in [0, 2] {
             let fixture = Fixture::new();
@@ -303,7 +303,7 @@ fn any_part_of_a_line_may_be_left_by_a_crash() {
 }
 
 #[test]
-fn journal_begins_again_at_each_start_and_that_is_named() {
+fn journal_chain_restarts_are_reported() {
     let (first, second) = (Fixture::new(), Fixture::new());
     record(&first.open(1 << 20), 3);
     record(&second.open(1 << 20), 2);
@@ -315,7 +315,7 @@ fn journal_begins_again_at_each_start_and_that_is_named() {
 }
 
 #[test]
-fn lines_in_front_of_a_chain_are_refused_and_no_head_covers_them() {
+fn lines_before_a_chain_are_rejected() {
     let (real, forged) = (Fixture::new(), Fixture::new());
     record(&real.open(1 << 20), 3);
     record(&forged.open(1 << 20), 2);
@@ -338,7 +338,7 @@ fn lines_in_front_of_a_chain_are_refused_and_no_head_covers_them() {
 }
 
 #[test]
-fn a_disk_that_is_full_leaves_no_half_line() {
+fn full_disk_leaves_no_partial_line() {
     let user = infra_harness::program::User::new();
     let Some(disk) = infra_harness::disk::Disk::of(&user, 64) else { return };
     let path = disk.path("audit.jsonl");
@@ -358,7 +358,7 @@ fn a_disk_that_is_full_leaves_no_half_line() {
 }
 
 #[test]
-fn a_half_line_that_cannot_be_taken_back_is_ended_and_vouched_for() {
+fn irremovable_partial_line_is_completed_and_chained() {
     let fixture = Fixture::new();
     let (mut file, mut chain) = AuditFile::open(&fixture.path(), 1 << 20, 3).expect("a file");
     let line = chain.line(Timestamp::UNIX_EPOCH, &ended("a"));
@@ -374,7 +374,7 @@ fn a_half_line_that_cannot_be_taken_back_is_ended_and_vouched_for() {
 }
 
 #[test]
-fn log_that_others_can_change_or_replace_is_refused() {
+fn log_writable_by_others_is_rejected() {
     let account = crate::platform::Account::of_this_process();
     let refused = |fixture: &Fixture| {
         let fault = find_fault(&fixture.path(), &account);
@@ -436,7 +436,7 @@ fn log_that_others_can_change_or_replace_is_refused() {
 }
 
 #[test]
-fn log_that_others_can_write_by_now_is_not_opened_again() {
+fn log_made_writable_by_others_is_not_reopened() {
     let fixture = Fixture::new();
     let audit = fixture.open(1 << 20);
     let aside = fixture.directory.path().join("audit.jsonl.1");

@@ -42,12 +42,12 @@ mod tests {
     }
 
     #[test]
-    fn everyone_means_everyone() {
+    fn policy_everyone_admits_any_user() {
         assert!(Allow::Everyone.admits(&[], None));
     }
 
     #[test]
-    fn a_group_admits_by_its_exact_name() {
+    fn group_matches_by_exact_name() {
         let allow = listed(&["engineering"], &[], &[]);
         assert!(allow.admits(&["other".to_owned(), "engineering".to_owned()], None));
         assert!(!allow.admits(&["Engineering".to_owned()], None));
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_admits_itself_and_nothing_that_looks_like_it() {
+    fn domain_matches_only_itself() {
         let allow = listed(&[], &["example.com"], &[]);
         assert!(allow.admits(&[], Some("alice@Example.COM")));
         for other in [
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_that_is_not_verified_admits_nobody() {
+    fn unverified_email_is_not_admitted() {
         assert!(listed(&[], &[], &["alice@example.com"]).admits(&[], Some("Alice@example.com")));
         assert!(!listed(&[], &["example.com"], &["alice@example.com"]).admits(&[], None));
     }

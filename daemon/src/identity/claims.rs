@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_token_counts_before_userinfo() {
+    fn id_token_takes_precedence_over_userinfo() {
         let identity = identity_of(
             &json!({"name": "Alice", "groups": ["a"]}),
             &json!({"name": "Other", "email": "alice@example.com", "email_verified": true, "groups": ["b"]}),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_is_verified_only_by_the_source_that_gave_it() {
+    fn email_is_verified_only_by_its_own_source() {
         let identity =
             identity_of(&json!({"email": "a@b.test"}), &json!({"email_verified": true})).expect("one");
         assert_eq!((identity.email(), identity.verified_email()), (Some("a@b.test"), None));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_plays_tricks_is_left_out() {
+    fn deceptive_name_is_left_out() {
         for name in [json!("\u{1b}[2J"), json!("a\u{202e}b"), json!(""), json!("x".repeat(257)), json!(7)] {
             assert_eq!(
                 identity_of(&json!({"name": name}), &json!(null)).expect("one").name(),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_that_unicode_changes_is_not_the_one_that_was_vouched_for() {
+    fn email_changed_by_normalisation_is_not_verified() {
         let claims = json!({"email": "\u{212a}im@b.test", "email_verified": true});
         let identity = identity_of(&claims, &json!(null)).expect("one");
         assert_eq!((identity.email(), identity.verified_email()), (Some("Kim@b.test"), None));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_mentioned_is_told_from_what_is_empty() {
+    fn missing_claim_differs_from_empty_claim() {
         let told_of = |claims: Value| {
             let answers = Answers { id_token: claims.as_object(), user_info: None };
             told(answers, &settings()).expect("something is told")
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_that_is_no_address_is_left_out() {
+    fn invalid_email_is_left_out() {
         for address in ["a@evil@example.com", "\"a@evil.test\"@example.com", "alice@example.com.", "alice"] {
             let claims = json!({"email": address, "email_verified": true});
             let identity = identity_of(&claims, &json!(null)).expect("one");
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn null_in_the_id_token_leaves_the_word_to_userinfo() {
+    fn null_in_id_token_falls_back_to_userinfo() {
         let id_token = json!({"email": null, "groups": null});
         let user_info = json!({"email": "a@b.test", "email_verified": true, "groups": ["a"]});
         assert!(are_missing(id_token.as_object(), Sources::default(), &asking(&["groups"])));
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_cannot_be_read_are_none_at_a_login_and_later() {
+    fn unreadable_groups_count_as_none() {
         let none = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
         let again = |claims: &Value| {
             let answers = Answers { id_token: claims.as_object(), user_info: None };
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_silent_withdraws_what_it_carried() {
+    fn claim_is_withdrawn_when_its_source_omits_it() {
         let (silent, null) = (json!({"sub": "a"}), json!({"groups": null, "email": null}));
         let groups = |source, id_token: Option<&Value>, user_info: Option<&Value>| {
             let before = Sources { email: source, groups: source };
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn address_without_a_word_on_it_is_verified_by_its_source_alone() {
+    fn address_stays_verified_only_at_its_source() {
         let claims = json!({"email": "a@b.test"});
         let again = |answers, source| {
             let before = Sources { email: source, groups: None };
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn userinfo_is_asked_again_if_it_carried_the_groups() {
+    fn userinfo_is_fetched_if_it_had_the_groups_before() {
         let id_token = json!({"email": "a@b.test", "name": "A"});
         let before = Sources { email: None, groups: Some(Source::UserInfo) };
         let settings = asking(&["openid"]);

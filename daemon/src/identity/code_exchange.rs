@@ -162,14 +162,14 @@ mod tests {
         r#"{"token_type":"bEaReR","id_token":"i","access_token":"a","expires_in":"soon","x":1}"#;
 
     #[test]
-    fn an_answer_is_read_and_what_is_not_needed_is_ignored() {
+    fn token_response_ignores_unknown_members() {
         let tokens = reading(&answer(200, "application/json;charset=UTF-8", GOOD)).expect("tokens");
         assert_eq!(tokens.id_token.expose_secret(), "i");
         assert_eq!(tokens.access_token.expose_secret(), "a");
     }
 
     #[test]
-    fn refusals_are_told_apart_from_outages() {
+    fn rejections_differ_from_outages() {
         type Expected = fn(&IdentityError) -> bool;
         let is_refused: Expected = |error| matches!(error, IdentityError::Refused(_));
         let is_client: Expected = |error| matches!(error, IdentityError::ClientRefused { .. });

@@ -298,14 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn a_good_document_is_read() {
+    fn valid_metadata_is_accepted() {
         let metadata = read_value(&good(), &settings()).expect("metadata");
         assert_eq!(metadata.token_endpoint.as_str(), "https://okta.test/oauth2/v1/token");
         assert!(metadata.sends_response_issuer && metadata.userinfo_endpoint.is_some());
     }
 
     #[test]
-    fn each_defect_is_refused() {
+    fn each_metadata_defect_is_rejected() {
         for (member, value) in [
             ("issuer", json!("https://okta.test/")),
             ("issuer", json!("https://OKTA.test")),
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn both_issuers_are_shown_if_they_differ() {
+    fn issuer_mismatch_shows_both_issuers() {
         let mut document = good();
         for (said, shown) in [
             (json!("https://okta.test/"), "`https://okta.test/`"),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn pkce_is_assumed_where_the_operator_says_so_and_the_provider_says_nothing() {
+    fn pkce_is_assumed_only_if_operator_confirms_it() {
         let mut document = good();
         document.as_object_mut().expect("an object").remove("code_challenge_methods_supported");
         assert_eq!(read_value(&document, &settings()).err().as_deref(), Some("no PKCE with S256"));
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn http_is_for_the_development_provider_on_this_machine_only() {
+    fn http_is_accepted_only_for_development_on_loopback() {
         let mut settings = settings();
         settings.development = true;
         let mut document = good();

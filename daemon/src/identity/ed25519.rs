@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn points_of_small_order_are_no_keys_in_any_encoding() {
+    fn small_order_points_are_rejected_in_any_encoding() {
         let not_reduced: Vec<Vec<u8>> =
             (0xed..=0xff).map(|first| [&[first][..], &[0xff; 30], &[0x7f]].concat()).collect();
         for mut point in SMALL_ORDER.into_iter().map(bytes).chain(not_reduced) {
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn honest_keys_are_keys() {
+    fn valid_ed25519_keys_are_accepted() {
         for seed in 0..=255 {
             let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("any seed is a key");
             assert!(is_key(pair.public_key().as_ref()));

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_addr_spec_is_read_with_its_domain() {
+    fn addr_spec_is_parsed_with_its_domain() {
         for (text, domain) in [
             ("alice@example.com", "example.com"),
             ("Alice.B+tag@EXAMPLE.com", "example.com"),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_email() {
+    fn invalid_email_is_rejected() {
         for text in [
             "",
             "@",

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_named_with_its_port_unless_that_is_443() {
+    fn host_includes_port_unless_443() {
         for good in ["login.example.com", "10.0.0.1", "keys.example.com:8443", "[2001:db8::1]", "[::1]:8443"]
         {
             assert!(is_endpoint_host(good), "{good}");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn issuers_host_needs_no_pin_at_its_own_port_only() {
+    fn issuer_host_needs_no_pin_at_its_own_port() {
         for (endpoint, issuer, is_own) in [
             ("https://a.test/token", "https://a.test", true),
             ("https://a.test:443/token", "https://a.test/tenant", true),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn operator_names_the_issuers_host_and_the_pinned_ones() {
+    fn operator_hosts_are_issuer_and_pinned_hosts() {
         let mut settings = ProviderSettings::unreachable();
         assert_eq!(hosts_of_operator(&settings), [Host::parse("okta.test").expect("a host")]);
         settings.endpoint_hosts = Some(vec!["keys.test:8443".to_owned(), "[::1]".to_owned()]);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_names_what_differs() {
+    fn endpoint_change_lists_differences() {
         let hosts = |pairs: &[(&str, &str)]| -> EndpointHosts {
             pairs.iter().map(|(name, host)| ((*name).to_owned(), (*host).to_owned())).collect()
         };

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_differ_are_shown_with_both_times() {
+    fn clock_difference_shows_both_times() {
         for (issued_at, told) in [(827_200, "172800 s ahead of"), (1_000_600, "600 s behind")] {
             let error =
                 of(IDTokenError::Expired, &json!({"iat": issued_at, "exp": issued_at + 300, "aud": "a"}));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn audiences_that_differ_are_shown_bounded_and_printable() {
+    fn audience_mismatch_is_shown_bounded_and_printable() {
         for (audience, told) in [
             (json!("other"), "[other]".to_owned()),
             (json!(["a", "b\u{1b}[2J", 7]), "[a, b[2J, no text]".to_owned()),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_too_large_is_too_much() {
+    fn oversized_token_reports_its_size() {
         let error = of(IDTokenError::TooLarge { bytes: 400_000 }, &json!({}));
         assert!(matches!(&error, IdentityError::TooMuch(_)), "{error}");
         assert_eq!(error.to_string(), "refused: ID token: too_large: 400000 bytes, at most 393216");

@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_that_differ_by_more_than_the_leeway_are_told() {
+    fn clock_difference_beyond_leeway_is_reported() {
         for (ahead, told) in [
             (0, None),
             (-60, None),

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn cache_headers_are_followed_within_bounds() {
+    fn cache_lifetime_follows_headers_within_bounds() {
         let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         for (headers, expected) in [
             (vec![], 600),

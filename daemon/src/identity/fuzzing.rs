@@ -205,7 +205,7 @@ fn settings() -> ProviderSettings {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn corpora_and_mutations_of_them_break_nothing() {
+    fn corpora_and_mutations_hold_invariants() {
         infra_harness::fuzz::replay(super::FUZZED);
     }
 }

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_are_left_out_and_never_become_others() {
+    fn odd_group_names_are_skipped_not_normalised() {
         let odd = [
             "",
             "a\u{200d}dmins",
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_claim_differs_from_one_of_the_wrong_type() {
+    fn missing_groups_differ_from_wrong_type() {
         assert_eq!(ToldGroups::read(None, "okta"), Ok(ToldGroups::Missing));
         assert_eq!(read(&json!(null)), Ok(ToldGroups::Missing));
         for (claim, kind) in [(json!({}), "object"), (json!(7), "number"), (json!(true), "boolean")] {
@@ -142,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn too_many_groups_are_counted() {
+    fn too_many_groups_are_rejected_with_count() {
         assert_eq!(read(&json!(vec!["g"; 256])).expect("256").names().len(), 256);
         let error = read(&json!(vec!["g"; 257])).expect_err("257");
         assert_eq!(error.to_string(), "groups: more than 256 (257)");
     }
 
     #[test]
-    fn what_is_shown_of_many_groups_is_bounded() {
+    fn groups_display_is_bounded() {
         let names: Vec<String> = (0..256).map(|number| format!("{number:03}{}", "x".repeat(253))).collect();
         let shown = read(&json!(names)).expect("256").to_string();
         assert!(shown.len() < 1500 && shown.ends_with("] and 236 more"), "{shown}");

@@ -103,14 +103,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_read_as_it_is() {
+    fn json_object_is_parsed_unchanged() {
         let text = br#"{"a":[1,-2,2.5,null,true,"x"],"b":{"c":{}}}"#;
         let expected: Value = serde_json::from_slice(text).expect("JSON");
         assert_eq!(object(text).map(Value::Object), Some(expected));
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn ambiguous_json_is_rejected() {
         for text in [
             r#"{"a":1,"a":2}"#,
             r#"{"b":{"a":1,"\u0061":2}}"#,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_recognised_by_its_media_type() {
+    fn json_media_type_is_recognised() {
         for good in ["application/json", "application/json; charset=utf-8", "Application/JWK-Set+JSON"] {
             assert!(is_json(Some(good)), "{good}");
         }

@@ -276,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_needs_neither_an_id_token_nor_a_new_refresh_token() {
+    fn refresh_response_needs_only_an_access_token() {
         let answered = read_json(200, r#"{"access_token":"a","token_type":"bearer"}"#);
         assert!(matches!(answered, Ok(Answered { id_token: None, refresh_token: None, .. })));
     }
 
     #[test]
-    fn a_no_about_the_person_is_told_from_everything_else() {
+    fn denial_of_user_differs_from_other_errors() {
         for error in NO {
             let refused = read_json(400, &format!(r#"{{"error":"{error}"}}"#));
             assert!(matches!(refused, Err(RefreshError::No(_))), "{error}");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_cannot_be_used_may_have_cost_the_refresh_token() {
+    fn unusable_response_may_have_spent_refresh_token() {
         for (status, body) in [
             (200, r#"{"error":"invalid_grant"}"#),
             (200, r#"{"access_token":"a","token_type":"DPoP"}"#),

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn flood_of_few_addresses_leaves_overlapping_logins_alone() {
+    fn flood_from_few_addresses_spares_concurrent_logins() {
         let now = Instant::now();
         let codes = used_up(now);
         let honest: Vec<Try> = (0..3).map_while(|_| codes.admit_at(party(9), now).ok()).collect();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_codes_of_many_addresses_are_bounded() {
+    fn rejected_codes_from_many_addresses_are_bounded() {
         let now = Instant::now();
         let codes = used_up(now);
         let admitted = (0..15).flat_map(|_| 0..20).filter(|number| refused(&codes, party(*number), now));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_address_waits_for_the_end_of_the_minute() {
+    fn rejected_address_waits_until_minute_ends() {
         let now = Instant::now();
         let codes = used_up(now);
         let later = now + Duration::from_millis(20_500);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn exchange_that_outlasts_its_minute_still_counts() {
+    fn exchange_beyond_its_minute_still_counts() {
         let now = Instant::now();
         let codes = RefusedCodes::default();
         let mut long = codes.admit_at(party(1), now).expect("a try");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_of_one_site_share_and_other_sites_do_not() {
+    fn networks_of_one_site_share_a_limit() {
         let now = Instant::now();
         let codes = used_up(now);
         let network =

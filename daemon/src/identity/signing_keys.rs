@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_by_their_kind_and_the_rest_is_passed_over() {
+    fn supported_keys_are_read_and_others_ignored() {
         let coordinate = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
         let keys = json!([
             {"kty": "RSA", "n": BASE64_URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQAB"},
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_without_a_usable_key_is_refused() {
+    fn key_set_without_usable_key_is_rejected() {
         for keys in [json!([]), json!(null), json!({}), json!([{"kty": "oct", "k": "c2VjcmV0"}])] {
             assert!(kinds(&keys).is_err(), "{keys}");
         }
@@ -293,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn leading_zeros_do_not_lengthen_a_key() {
+    fn key_length_ignores_leading_zeros() {
         assert_eq!(bit_length(&[0, 0, 0b0100_0000, 0]), 15);
         assert_eq!(bit_length(&[0, 0]), 0);
     }
 
     #[test]
-    fn a_key_is_for_the_algorithm_of_its_kind_and_for_no_other() {
+    fn key_fits_only_algorithms_of_its_type() {
         let all = [
             SigningAlgorithm::RS256,
             SigningAlgorithm::PS512,
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_has_32_keys_at_most_and_an_ed25519_key_32_bytes() {
+    fn key_set_and_ed25519_sizes_are_limited() {
         let key = |bytes: usize| json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64_URL_SAFE_NO_PAD.encode(vec![7; bytes])});
         assert_eq!(kinds(&json!(vec![key(32); MAX_KEYS])).expect("keys").len(), MAX_KEYS);
         assert_eq!(kinds(&json!(vec![key(32); MAX_KEYS + 1])), Err("too many keys"));

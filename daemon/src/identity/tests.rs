@@ -103,7 +103,7 @@ fn random() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_is_asked_for_keys_at_most_once_in_half_a_minute_and_then_again() {
+async fn keys_are_refetched_at_most_every_30_seconds() {
     let fixture = Fixture::new();
     fixture.log_in().await.expect("an honest login");
     fixture.openid.rotate_keys();
@@ -122,7 +122,7 @@ async fn a_provider_is_asked_for_keys_at_most_once_in_half_a_minute_and_then_aga
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_were_hostile_a_moment_ago_do_not_outlast_it() {
+async fn hostile_keys_are_replaced_by_next_exchange() {
     let fixture = Fixture::new();
     fixture.misbehave(Misbehaviour::default().json(Endpoint::Keys, |set| {
         set["keys"].as_array_mut().expect("a list").remove(0);
@@ -135,7 +135,7 @@ async fn keys_that_were_hostile_a_moment_ago_do_not_outlast_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_count_for_a_day_while_the_provider_gives_none() {
+async fn cached_keys_are_used_for_a_day_of_outage() {
     let fixture = Fixture::new();
     fixture.log_in().await.expect("an honest login");
     let away =
@@ -154,7 +154,7 @@ async fn keys_count_for_a_day_while_the_provider_gives_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_steps_back_makes_keys_old_and_not_young() {
+async fn clock_step_back_expires_cached_keys() {
     let fixture = Fixture::new();
     fixture.log_in().await.expect("an honest login");
     fixture.clock.advance(SignedDuration::from_hours(-1));
@@ -164,7 +164,7 @@ async fn a_clock_that_steps_back_makes_keys_old_and_not_young() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_stalls_with_its_keys_makes_no_queue() {
+async fn stalled_key_fetch_builds_no_queue() {
     let fixture = Arc::new(Fixture::new());
     fixture.log_in().await.expect("an honest login");
     fixture.clock.advance(SignedDuration::from_hours(2));
@@ -190,7 +190,7 @@ async fn a_provider_that_stalls_with_its_keys_makes_no_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_come_in_json_with_status_200_and_at_most_256_kib_and_count_not_otherwise() {
+async fn keys_are_rejected_unless_json_200_and_256_kib() {
     let padded = |size: usize| {
         Misbehaviour::default().json(Endpoint::Keys, move |set| set["padding"] = "x".repeat(size).into())
     };

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_differs_with_what_is_wrong() {
+    fn advice_depends_on_fault() {
         let (basic, mut post) = (ProviderSettings::unreachable(), ProviderSettings::unreachable());
         post.client_authentication = ClientAuthentication::ClientSecretPost;
         for (member, value, settings, expected) in [
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_on_a_certificate_differs_with_its_fault() {
+    fn certificate_advice_depends_on_fault() {
         for (cause, expected) in [
             (Untrusted::Expired, "clock"),
             (Untrusted::NotYetValid, "clock"),

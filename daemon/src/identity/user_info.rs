@@ -70,12 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn claims_of_the_same_subject_are_taken() {
+    fn userinfo_of_same_subject_is_accepted() {
         assert_eq!(read_json(r#"{"sub":"00u1","name":"Alice"}"#).expect("claims")["name"], "Alice");
     }
 
     #[test]
-    fn an_answer_that_stays_the_same_is_told_from_an_outage() {
+    fn permanent_userinfo_error_differs_from_outage() {
         let read_status = |status, content_type: &str| {
             let answer = Answer {
                 status,
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_of_another_subject_refuse_the_whole_login() {
+    fn userinfo_of_another_subject_rejects_login() {
         for body in [r#"{"sub":"00u2"}"#, r#"{"sub":"00U1"}"#, r#"{"name":"Alice"}"#, r#"{"sub":["00u1"]}"#] {
             assert!(matches!(read_json(body), Err(IdentityError::Refused(_))), "{body}");
         }

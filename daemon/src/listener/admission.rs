@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_take_every_place() {
+    fn one_address_cannot_hold_every_slot() {
         let admission = admission(3, 2);
         let first = admit(&admission, "192.0.2.1").expect("a place");
         let _second = admit(&admission, "::ffff:192.0.2.1").expect("a place");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_64_bits_counts_as_one() {
+    fn ipv6_64_network_counts_as_one_client() {
         let admission = admission(10, 1);
         let _first = admit(&admission, "2001:db8::1").expect("a place");
         assert!(admit(&admission, "2001:db8::ffff:1").is_none());
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_a_proxy_brings_is_never_exempt_as_a_proxy_is() {
+    fn proxied_client_is_not_exempt_as_proxy() {
         let admission = admission(10, 1);
         let bring = || {
             let proxy = admit(&admission, "203.0.113.9").expect("a place");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_without_connections_is_forgotten() {
+    fn address_without_connections_is_forgotten() {
         let admission = admission(10, 1);
         drop(admit(&admission, "192.0.2.1"));
         assert!(admission.places().of_party.is_empty());
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_all_places_are_taken_the_one_who_has_most_gives_one_up() {
+    async fn eviction_hits_client_with_most_connections() {
         let admission = admission(4, 3);
         let greedy: Vec<_> = (0..3).map(|_| Activity::new()).collect();
         let _held: Vec<_> = greedy
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_as_few_as_all_others_takes_the_place_that_waits_the_longest_and_no_busy_one() {
+    async fn eviction_prefers_longest_idle_connection() {
         let mut admission = admission(3, 2);
         let activities: Vec<_> = (0..3).map(|_| Activity::new()).collect();
         let held: Vec<_> = (1..)
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_many_takes_no_place_of_who_has_as_few_or_fewer() {
+    fn client_never_evicts_one_with_as_few_connections() {
         let mut admission = admission(4, 3);
         admission.long = Duration::ZERO;
         let _honest: Vec<_> =
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_has_as_many_as_there_are_and_gives_none_up() {
+    fn trusted_proxy_is_unlimited_and_never_evicted() {
         let mut admission = admission(3, 1);
         admission.long = Duration::ZERO;
         let _proxied: Vec<_> = (0..3).map(|_| admit(&admission, "203.0.113.9").expect("a place")).collect();
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn address_that_holds_most_memory_gives_way_to_others() {
+    async fn address_with_most_memory_is_evicted_for_others() {
         let admission = with_memory(4, 100);
         let heavy: Vec<_> = (0..3).map(|_| Activity::new()).collect();
         let held: Vec<_> =
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn address_that_holds_most_memory_gets_no_more_and_is_cut_off() {
+    async fn address_with_most_memory_is_evicted_on_growth() {
         let admission = with_memory(2, 100);
         let activity = Activity::new();
         let heavy = admission.admit(address("192.0.2.1"), &activity).expect("a place");
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn proxy_without_memory_is_refused_and_keeps_its_connection() {
+    fn proxy_without_memory_keeps_its_connection() {
         let admission = with_memory(1, 100);
         let proxy = admit(&admission, "203.0.113.9").expect("a place");
         assert_eq!(proxy.take(101), Err(NoMemory));
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn authenticated_connection_counts_less() {
+    fn authenticated_connection_counts_less_memory() {
         let admission = with_memory(1, 100);
         let place = admit(&admission, "192.0.2.1").expect("a place");
         place.take(10).expect("there is memory");
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_count_until_the_peer_takes_them() {
+    fn answers_count_until_peer_reads_them() {
         let admission = with_memory(1, 100);
         let stalled = admit(&admission, "192.0.2.1").expect("a place");
         stalled.take(60).expect("there is memory");

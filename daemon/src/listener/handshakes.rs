@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_stalls_gives_way_once_it_had_its_time_even_where_nobody_else_comes() {
+    async fn stalled_handshake_is_evicted_after_its_time() {
         let long = Duration::from_millis(20);
         let handshakes = handshakes(1, long);
         let (slow, next) = (Activity::new(), Activity::new());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_are_cut_off_than_wait_for_a_place() {
+    async fn eviction_ends_no_more_handshakes_than_wait() {
         let long = Duration::from_millis(4);
         let handshakes = handshakes(4, long);
         let slow: Vec<_> = (0..3).map(|_| Activity::new()).collect();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_a_thousand_waiting_keeps_another_waiting_for_one() {
+    async fn thousand_queued_handshakes_delay_others_by_one() {
         let handshakes = handshakes(1, LONG);
         let activity = Activity::new();
         let first = handshakes.enter(STALLING, &activity).await.expect("a place");

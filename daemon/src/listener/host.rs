@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn http_1_1_needs_exactly_one_valid_host() {
+    fn http_1_1_requires_exactly_one_valid_host() {
         for host in ["a.test", "a.test:443", "127.0.0.1:8443", "[::1]", "[2001:db8::1]:443", "a_b.test:"] {
             assert!(says(Version::HTTP_11, "/v1/session", &[host]), "{host}");
         }
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn absolute_target_of_http_1_1_replaces_the_host_and_does_not_spare_it() {
+    fn absolute_target_still_requires_host_in_http_1_1() {
         assert!(says(Version::HTTP_11, "http://a.test/", &["b.test"]));
         assert!(!says(Version::HTTP_11, "http://a.test/", &[]));
         assert!(!says(Version::HTTP_11, "http://user@a.test/", &["a.test"]));
     }
 
     #[test]
-    fn http_2_needs_an_authority_that_its_host_agrees_with() {
+    fn http_2_requires_authority_matching_host() {
         assert!(says(Version::HTTP_2, "https://a.test:443/", &[]));
         assert!(says(Version::HTTP_2, "https://a.test:443/", &["A.test:443"]));
         assert!(says(Version::HTTP_2, "/", &["a.test"]));

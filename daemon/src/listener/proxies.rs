@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rightmost_address_that_is_no_trusted_proxy_counts() {
+    fn rightmost_untrusted_address_is_used() {
         let proxies = proxies(false);
         for lines in [
             &["203.0.113.5"][..],
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_is_believed() {
+    fn forwarded_header_of_untrusted_peer_is_ignored() {
         let stranger = "192.0.2.9";
         assert_eq!(origin_of(&proxies(false), stranger, &[CLIENT]), stranger);
         assert_eq!(origin_of(&Proxies::default(), "10.0.0.1", &[CLIENT]), "10.0.0.1");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_leaves_the_last_who_is_known() {
+    fn invalid_address_leaves_last_known_one() {
         for (lines, expected) in [
             (&[][..], "10.0.0.1"),
             (&[""], "10.0.0.1"),
@@ -128,7 +128,7 @@ mod tests {
     proptest! {
         /// A client cannot change its address by anything it writes before the proxy's entry.
         #[test]
-        fn a_client_cannot_choose_its_address(forged in "[ -~]{0,60}") {
+        fn client_cannot_choose_its_address(forged in "[ -~]{0,60}") {
             let line = format!("{forged}, {CLIENT}");
             prop_assert_eq!(origin_of(&proxies(false), "10.0.0.1", &[&line]), CLIENT);
             prop_assert_eq!(origin_of(&proxies(false), "10.0.0.1", &[&forged, CLIENT]), CLIENT);

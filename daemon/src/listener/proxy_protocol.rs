@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_the_client_is_taken_and_nothing_behind_the_header() {
+    fn header_is_read_and_following_bytes_are_not() {
         let ipv6: Vec<u8> = (0..36).collect();
         let client = |text: &str| Origin::Client(text.parse().expect("an address and a port"));
         let with_tlvs = [ipv4(), vec![0x04, 0, 3, 1, 2, 3]].concat();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_of_version_2_is_refused() {
+    fn invalid_proxy_header_is_rejected() {
         let mut other_signature = header(0x21, 0x11, &ipv4());
         other_signature[11] = b'\r';
         let whole = header(0x21, 0x11, &ipv4());
@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_stream_is_read_as_its_bytes_are(
+        fn stream_and_bytes_parse_alike(
             version_and_command in prop_oneof![Just(0x20_u8), Just(0x21), any::<u8>()],
             family in prop_oneof![Just(0x11_u8), Just(0x21), any::<u8>()],
             length in any::<u16>(),
@@ -218,7 +218,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_much(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn parser_accepts_arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(parse(&bytes).is_err() || bytes.starts_with(&SIGNATURE));
         }
     }

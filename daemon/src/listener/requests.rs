@@ -175,7 +175,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_request_counts_under_its_route_and_every_other_under_none() {
+    fn request_counts_under_its_route_only() {
         let requests = Requests::new(ROUTES);
         assert_eq!(requests.counts(), []);
         for (method, path) in
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_nobody_knows_counts_as_a_failure_of_ours() {
+    fn unknown_status_counts_as_server_error() {
         let requests = Requests::new(ROUTES);
         for status in [204, 418, 500, 599] {
             requests.observe(0, StatusCode::from_u16(status).expect("a status"), Duration::ZERO);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_has_one_id_and_no_other_has_it() {
+    async fn request_id_is_unique_per_request() {
         let ids = || async { (request_id(), request_id()) };
         let (first, again) = identified(ids()).await;
         assert_eq!(first, again);

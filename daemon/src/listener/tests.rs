@@ -117,7 +117,7 @@ fn hello() -> Router {
 }
 
 #[tokio::test]
-async fn requests_are_answered_and_know_where_they_came_from() {
+async fn requests_carry_client_address() {
     let router = Router::new().route(
         "/",
         get(|Extension(PeerAddress(peer)): Extension<PeerAddress>| async move { peer.ip().to_string() }),
@@ -132,7 +132,7 @@ async fn requests_are_answered_and_know_where_they_came_from() {
 }
 
 #[tokio::test]
-async fn a_body_that_decides_is_waited_for_and_goes_on_whole_where_it_does_not() {
+async fn undecided_body_reaches_router_whole() {
     let at_once: AtOnce = Arc::new(|_, _, headers| {
         headers.contains_key("x-known").then(|| {
             let answer = |body: &[u8]| (body == b"known").then(|| "from memory".into_response());
@@ -167,14 +167,14 @@ async fn a_body_that_decides_is_waited_for_and_goes_on_whole_where_it_does_not()
 }
 
 #[tokio::test]
-async fn a_connection_that_never_shakes_hands_is_closed() {
+async fn connection_without_handshake_is_closed() {
     let limits = ListenerLimits { handshake: Duration::from_millis(50), ..ListenerLimits::default() };
     let served = Served::new(hello(), limits).await;
     is_closed(served.connect().await).await;
 }
 
 #[tokio::test]
-async fn plain_http_is_closed_and_others_are_served_on() {
+async fn plain_http_connection_is_closed() {
     let served = Served::new(hello(), ListenerLimits::default()).await;
     let mut plain = served.connect().await;
     plain.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
@@ -183,7 +183,7 @@ async fn plain_http_is_closed_and_others_are_served_on() {
 }
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_cut_off() {
+async fn endless_request_head_times_out() {
     let limits = ListenerLimits { request_head: Duration::from_millis(50), ..ListenerLimits::default() };
     let served = Served::new(hello(), limits).await;
     let trust = Trust::Pinned { pin: served.pin, authorities: None };
@@ -200,7 +200,7 @@ async fn a_head_that_never_ends_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_answered_with_503() {
+async fn slow_request_is_answered_with_503() {
     let router = Router::new().route("/", get(std::future::pending::<()>));
     let limits = ListenerLimits { request: Duration::from_millis(50), ..ListenerLimits::default() };
     let served = Served::new(router, limits).await;
@@ -208,7 +208,7 @@ async fn a_request_that_takes_too_long_is_answered_with_503() {
 }
 
 #[tokio::test]
-async fn more_connections_than_allowed_are_closed_at_once() {
+async fn excess_connections_are_closed_immediately() {
     let limits = ListenerLimits { connections_per_address: 1, ..ListenerLimits::default() };
     let served = Served::new(hello(), limits).await;
     let first = served.connect().await;
@@ -224,7 +224,7 @@ async fn more_connections_than_allowed_are_closed_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_may_end_after_a_stop() {
+async fn requests_in_flight_finish_after_stop() {
     let (started, finish) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (started_too, finish_too) = (started.clone(), finish.clone());
     let handler = move || {
@@ -250,7 +250,7 @@ async fn what_is_under_way_may_end_after_a_stop() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_is_cut_off_after_a_stop() {
+async fn drain_timeout_ends_connections_after_stop() {
     let started = Arc::new(Notify::new());
     let started_too = started.clone();
     let handler = move || {
@@ -325,7 +325,7 @@ fn proxy_header(command: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_introduces_its_client() {
+async fn trusted_proxy_names_its_client() {
     let served = Served::behind(trusting("127.0.0.0/8", true), whoami(), ListenerLimits::default()).await;
     for (command, address) in [(1, "203.0.113.7"), (0, "127.0.0.1")] {
         let mut stream = served.connect().await;
@@ -338,7 +338,7 @@ async fn a_trusted_proxy_introduces_its_client() {
 }
 
 #[tokio::test]
-async fn nobody_else_introduces_anybody() {
+async fn proxy_header_of_untrusted_peer_is_rejected() {
     for proxies in [Proxies::default(), trusting("192.0.2.0/24", true), trusting("127.0.0.1/32", false)] {
         let served = Served::behind(proxies, whoami(), ListenerLimits::default()).await;
         let mut stream = served.connect().await;
@@ -351,7 +351,7 @@ async fn nobody_else_introduces_anybody() {
 }
 
 #[tokio::test]
-async fn who_is_introduced_has_connections_of_its_own_number_and_the_proxy_as_many_as_it_likes() {
+async fn proxied_client_is_limited_and_proxy_is_not() {
     let limits = ListenerLimits { connections_per_address: 1, ..ListenerLimits::default() };
     let served = Served::behind(trusting("127.0.0.0/8", true), whoami(), limits).await;
     let mut local = Vec::new();
@@ -366,7 +366,7 @@ async fn who_is_introduced_has_connections_of_its_own_number_and_the_proxy_as_ma
 }
 
 #[tokio::test]
-async fn a_proxy_header_that_never_ends_is_cut_off() {
+async fn endless_proxy_header_times_out() {
     let limits = ListenerLimits { handshake: Duration::from_millis(50), ..ListenerLimits::default() };
     let served = Served::behind(trusting("127.0.0.0/8", true), whoami(), limits).await;
     let mut stream = served.connect().await;
@@ -375,7 +375,7 @@ async fn a_proxy_header_that_never_ends_is_cut_off() {
 }
 
 #[tokio::test]
-async fn what_a_trusted_proxy_forwards_counts_for_each_request() {
+async fn forwarded_address_applies_per_request() {
     let served = Served::behind(trusting("127.0.0.0/8", false), whoami(), ListenerLimits::default()).await;
     let mut stream = speak_http1(&served, served.connect().await).await;
     for (header, address) in [
@@ -390,7 +390,7 @@ async fn what_a_trusted_proxy_forwards_counts_for_each_request() {
 }
 
 #[tokio::test]
-async fn a_connection_that_does_nothing_is_closed_and_one_that_is_used_is_not() {
+async fn idle_connection_is_closed() {
     let (idle, request_head) = (Duration::from_millis(200), Duration::from_mins(1));
     let limits = ListenerLimits { request_head, idle, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;
@@ -415,7 +415,7 @@ async fn a_connection_that_does_nothing_is_closed_and_one_that_is_used_is_not() 
 }
 
 #[tokio::test]
-async fn connection_speaks_only_what_alpn_agreed_upon() {
+async fn connection_speaks_only_negotiated_protocol() {
     // No timeout is reached in this test.
     let hour = Duration::from_hours(1);
     let limits = ListenerLimits { request_head: hour, idle: hour, ..ListenerLimits::default() };
@@ -429,7 +429,7 @@ async fn connection_speaks_only_what_alpn_agreed_upon() {
 }
 
 #[tokio::test]
-async fn silence_after_the_handshake_ends_with_the_head_time_in_every_protocol() {
+async fn silence_after_handshake_ends_at_head_timeout() {
     let (request_head, idle) = (Duration::from_millis(50), Duration::from_hours(1));
     let served =
         Served::new(whoami(), ListenerLimits { request_head, idle, ..ListenerLimits::default() }).await;
@@ -439,7 +439,7 @@ async fn silence_after_the_handshake_ends_with_the_head_time_in_every_protocol()
 }
 
 #[tokio::test]
-async fn client_hello_that_is_too_large_is_closed() {
+async fn oversized_client_hello_is_closed() {
     let hour = Duration::from_hours(1);
     let served = Served::new(whoami(), ListenerLimits { handshake: hour, ..ListenerLimits::default() }).await;
     let mut stream = served.connect().await;
@@ -450,7 +450,7 @@ async fn client_hello_that_is_too_large_is_closed() {
 }
 
 #[tokio::test]
-async fn request_that_does_not_name_one_host_is_refused_also_from_memory() {
+async fn unclear_host_is_rejected_before_fast_path() {
     let at_once: AtOnce = Arc::new(|_, _, _| Some(Known::Answer("from memory".into_response())));
     for at_once in [None, Some(at_once)] {
         let served = Served::with(at_once, Proxies::default(), whoami(), ListenerLimits::default()).await;
@@ -477,7 +477,7 @@ async fn request_that_does_not_name_one_host_is_refused_also_from_memory() {
 }
 
 #[tokio::test]
-async fn body_beyond_the_memory_budget_ends_its_connection_and_no_other() {
+async fn body_beyond_memory_budget_ends_its_connection() {
     let limits = ListenerLimits { memory: 512 * 1024, ..ListenerLimits::default() };
     let is_read = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let reading = is_read.clone();
@@ -502,7 +502,7 @@ async fn body_beyond_the_memory_budget_ends_its_connection_and_no_other() {
 }
 
 #[test]
-fn bind_falls_back_to_ipv4_where_ipv6_is_disabled() {
+fn bind_falls_back_to_ipv4_if_ipv6_is_disabled() {
     let disabled = |address: SocketAddr| {
         let errno = rustix::io::Errno::AFNOSUPPORT;
         if address.is_ipv6() { Err(errno.into()) } else { Ok(address) }
@@ -515,7 +515,7 @@ fn bind_falls_back_to_ipv4_where_ipv6_is_disabled() {
 }
 
 #[tokio::test]
-async fn a_connection_has_only_so_many_requests() {
+async fn connection_ends_at_request_limit() {
     let limits = ListenerLimits { requests_per_connection: 3, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;
     let mut stream = speak_http1(&served, served.connect().await).await;
@@ -534,7 +534,7 @@ async fn a_connection_has_only_so_many_requests() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_or_has_too_many_lines_is_refused() {
+async fn oversized_request_head_is_rejected() {
     let limits = ListenerLimits { head_bytes: 8192, headers: 16, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;
     for headers in [format!("X-Large: {}\r\n", "a".repeat(9000)), "X-Many: a\r\n".repeat(20)] {
@@ -548,7 +548,7 @@ async fn a_head_that_is_too_large_or_has_too_many_lines_is_refused() {
 }
 
 #[tokio::test]
-async fn when_all_places_are_taken_an_honest_caller_still_gets_one() {
+async fn full_listener_still_admits_honest_client() {
     let limits = ListenerLimits { connections: 16, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;
     let mut idle = Vec::new();
@@ -560,7 +560,7 @@ async fn when_all_places_are_taken_an_honest_caller_still_gets_one() {
 }
 
 #[tokio::test]
-async fn who_holds_one_connection_from_each_of_many_addresses_keeps_nobody_out() {
+async fn attacker_with_many_addresses_locks_out_no_client() {
     let limits = ListenerLimits { connections: 16, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;
     let mut kept = Vec::new();
@@ -587,7 +587,7 @@ async fn who_holds_one_connection_from_each_of_many_addresses_keeps_nobody_out()
 }
 
 #[tokio::test]
-async fn streams_beyond_the_limit_are_refused_and_the_others_answered() {
+async fn streams_beyond_limit_are_refused() {
     let limits = ListenerLimits { streams: 8, ..ListenerLimits::default() };
     let served = Served::new(whoami(), limits).await;
     let stream = try_tls(&served, served.connect().await, "h2").await.expect("a handshake");
@@ -657,7 +657,7 @@ async fn refused_before_its_body(served: &Served, headers: usize, is_ending: boo
 }
 
 #[tokio::test]
-async fn request_refused_before_its_body_ends_is_not_reset() {
+async fn request_rejected_before_body_end_is_not_reset() {
     let at_once: AtOnce = Arc::new(|method, _, _| {
         (method == Method::POST).then(|| Known::Answer(StatusCode::UNAUTHORIZED.into_response()))
     });
@@ -671,7 +671,7 @@ async fn request_refused_before_its_body_ends_is_not_reset() {
 }
 
 #[tokio::test]
-async fn refused_request_that_never_ends_is_reset_without_error() {
+async fn endless_rejected_request_is_reset_without_error() {
     let served = Served::new(whoami(), ListenerLimits::default()).await;
     assert_eq!(refused_before_its_body(&served, 0, false).await, [[0, 0, 0, 0]]);
 }

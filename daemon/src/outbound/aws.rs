@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_names_its_scope_and_what_it_covers_and_depends_on_the_secret() {
+    fn signature_states_scope_and_depends_on_secret() {
         let authorization = signed("secret", "us-west-2").expect("a request");
         assert!(
             authorization.starts_with(

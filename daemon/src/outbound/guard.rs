@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn private_address_is_refused_in_any_spelling() {
+    async fn private_address_is_rejected_in_any_spelling() {
         for host in [
             "10.0.0.1",
             "127.0.0.1",
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trusted_host_opens_no_other_at_the_same_place() {
+    async fn trusted_host_does_not_trust_others_at_its_address() {
         for (trusted, url, is_admitted) in [
             ("10.0.0.1", "https://10.0.0.1/", true),
             ("10.0.0.1", "https://10.0.0.1:8443/", true),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn public_addresses_of_a_name_are_kept_and_others_dropped() {
+    fn only_public_addresses_of_a_name_are_kept() {
         let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
             texts.iter().map(|text| SocketAddr::new(text.parse().expect("one"), 0)).collect()
         };
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_checked_again_when_it_is_connected_to() {
+    async fn name_is_checked_again_on_connect() {
         let resolve = async |guard: &Guard| {
             guard.resolve(Name::from_str("localhost").expect("a name")).await.map(Iterator::count)
         };
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn behind_a_proxy_addresses_are_checked_and_names_are_not() {
+    async fn proxied_names_are_not_resolved() {
         let guard = guard("8.8.8.8");
         let admit = async |url: &str| guard.admit(&url.parse().expect("a URL"), false).await.is_ok();
         assert!(admit("https://localhost/").await);

@@ -40,7 +40,7 @@ async fn ask_peer(answer: &'static str, ends_tls: bool) -> Result<Answer, Outbou
 }
 
 #[tokio::test]
-async fn answer_that_is_complete_needs_no_end_of_tls() {
+async fn complete_response_needs_no_close_notify() {
     for (answer, ends_tls) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwhole", false),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwhol\r\n0\r\n\r\n", false),
@@ -52,7 +52,7 @@ async fn answer_that_is_complete_needs_no_end_of_tls() {
 }
 
 #[tokio::test]
-async fn answer_that_was_cut_is_refused_with_the_reason() {
+async fn truncated_response_is_rejected_with_reason() {
     for (answer, ends_tls) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhol", false),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhol", true),
@@ -71,7 +71,7 @@ async fn answer_that_was_cut_is_refused_with_the_reason() {
 }
 
 #[test]
-fn time_that_really_passed_is_reported() {
+fn timeout_reports_elapsed_time() {
     let address = "https://k8s.test/api".parse().expect("an address");
     let peer = Peer::of(&address, Route::Direct).expect("a peer");
     let begun = Instant::now().checked_sub(Duration::from_secs(6)).expect("a moment ago");
@@ -79,7 +79,7 @@ fn time_that_really_passed_is_reported() {
 }
 
 #[test]
-fn proxy_that_cannot_be_used_fails_before_anything_is_sent() {
+fn unusable_proxy_fails_before_sending() {
     let address = "https://okta.test/".parse().expect("an address");
     let barred = infra_shared::http::ProxyError::Malformed { variable: "HTTPS_PROXY" };
     let error = Peer::of(&address, Route::Barred(barred)).err().expect("no way");

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_stays_below_the_address_whatever_is_in_it() {
+    fn path_stays_below_server_address() {
         for (address, path, url) in [
             ("https://vault.test", "secret/data/okta", "https://vault.test/v1/secret/data/okta"),
             ("https://vault.test:8200/", "/secret//a b", "https://vault.test:8200/v1/secret/a%20b"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_cannot_serve_is_an_outage_by_name() {
+    fn unavailable_server_is_named_in_error() {
         let answered = |status, location: Option<&str>| {
             let mut headers = reqwest::header::HeaderMap::new();
             if let Some(location) = location {

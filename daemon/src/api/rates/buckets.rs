@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_at_once_and_then_one_after_the_other() {
+    fn bucket_permits_burst_then_steady_rate() {
         let buckets = Buckets::new(60, Room::Addresses);
         for count in 0..60 {
             assert_eq!(buckets.take(party(1), at(0)), Ok(()), "{count}");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_takes_nothing() {
+    fn check_takes_no_permit() {
         let buckets = Buckets::new(1, Room::Addresses);
         for _ in 0..10 {
             assert_eq!(buckets.look(party(1), at(0)), Ok(()));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_a_minute_is_kept() {
+    fn bucket_keeps_any_rate_per_minute() {
         for a_minute in [1, 7, 20, 59, 1_000, 60_000] {
             let buckets = Buckets::new(a_minute, Room::Addresses);
             let taken = (0..=a_minute).filter(|_| buckets.take(party(1), at(0)).is_ok()).count();
@@ -164,7 +164,7 @@ mod tests {
 
     /// 10⁶ addresses use only the initial memory, and do not reset a client at its limit.
     #[test]
-    fn a_crowd_of_addresses_takes_no_memory_and_frees_nobody() {
+    fn many_addresses_use_fixed_memory_and_reset_no_client() {
         let buckets = Buckets::new(60, Room::Addresses);
         assert!((0..60).all(|_| buckets.take(party(0), at(0)).is_ok()));
         for number in 1..=1_000_000 {

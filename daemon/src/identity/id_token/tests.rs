@@ -16,7 +16,7 @@ const REFRESH: Occasion<'_> = Occasion::Refresh { subject: "alice", auth_time: S
 const ALLOWED: &[SigningAlgorithm] = &[SigningAlgorithm::ES256, SigningAlgorithm::RS256];
 
 #[test]
-fn every_vector_is_judged_as_it_says() {
+fn id_token_vectors_give_expected_results() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/id_token");
     let (ours, other) = (key_pair(), key_pair());
     let (nonce, access_token) = (SecretString::from("nonce"), SecretString::from(ACCESS_TOKEN));
@@ -169,7 +169,7 @@ fn key_set(name: Option<&str>, ours: &EcdsaKeyPair, other: &EcdsaKeyPair) -> Val
 }
 
 #[test]
-fn a_token_of_384_kib_is_read_and_a_larger_one_is_not() {
+fn id_token_above_384_kib_is_rejected() {
     let ours = key_pair();
     let set = key_set(None, &ours, &ours);
     let keys = signing_keys::read(set.as_object().expect("an object")).expect("a key set");
@@ -203,7 +203,7 @@ fn a_token_of_384_kib_is_read_and_a_larger_one_is_not() {
 }
 
 #[test]
-fn as_many_groups_as_are_promised_fit_into_a_token() {
+fn id_token_fits_256_longest_groups() {
     // 256 names of 256 bytes, in their longest JSON form.
     let name = format!("\"{}\",", "\\u00eb".repeat(128));
     let claims = format!("{{\"groups\":[{}\"\"]}}", name.repeat(256));
@@ -212,7 +212,7 @@ fn as_many_groups_as_are_promised_fit_into_a_token() {
 }
 
 #[test]
-fn a_time_is_a_number_of_seconds_that_a_calendar_has() {
+fn numeric_date_outside_calendar_is_rejected() {
     let claims = json!({"whole": 1_000_000, "fraction": 1_000_000.9, "before_1970": -0.5, "last": 999_999_999_999_999.0,
         "beyond": 1e15, "far_before": -1e15, "text": "1000000", "null": null, "list": [1_000_000]});
     let read = |name: &str| seconds(claims.as_object().expect("an object"), name);
@@ -227,7 +227,7 @@ fn a_time_is_a_number_of_seconds_that_a_calendar_has() {
 }
 
 #[test]
-fn other_keys_of_the_provider_are_asked_for_where_they_could_help_and_not_otherwise() {
+fn keys_are_refetched_only_if_they_could_help() {
     for helped in [
         IDTokenError::UnknownKey,
         IDTokenError::AmbiguousKey,
@@ -288,7 +288,7 @@ mod wycheproof {
     }
 
     #[test]
-    fn signed_tokens_are_judged_as_their_vectors_say() {
+    fn wycheproof_tokens_give_expected_results() {
         let (mut accepted, mut refused) = (0, 0);
         for group in vectors("web_signatures") {
             let name = group["comment"].as_str().expect("a name");
@@ -309,7 +309,7 @@ mod wycheproof {
     }
 
     #[test]
-    fn bare_signatures_are_judged_as_their_vectors_say() {
+    fn wycheproof_signatures_give_expected_results() {
         let (mut accepted, mut refused) = (0, 0);
         for group in vectors("signatures") {
             let keys = keys(&group);
