@@ -113,6 +113,13 @@ impl Home {
         Ok((state, result))
     }
 
+    /// Does something while no other process changes what is stored, or does something under the lock.
+    pub fn while_locked<T>(&self, act: impl FnOnce() -> T) -> Result<T, HomeError> {
+        directory::ensure(&self.path, self.terminal)?;
+        let _lock = Lock::take(&self.path.join("lock"))?;
+        Ok(act())
+    }
+
     /// Tries to acquire the login lock, or reports which sign-in holds it.
     pub fn take_login_turn(&self) -> Result<LoginTurn, HomeError> {
         directory::ensure(&self.path, self.terminal)?;

@@ -1,107 +1,178 @@
-//! A user's kubeconfig: three entries are put into it, and everything else stays as it is, comments included.
-//!
-//! Read as `kubectl` reads it (several files, of which the first that has an entry counts), and written as `kubectl` writes
-//! it: an entry stays in the file that has it, a new one goes to the first file that is there.
+//! The entries of a cluster in the user's kubeconfig, which `kubectl config` reads and writes.
 
-mod edit;
-mod entries;
-mod files;
-mod node;
-mod written;
+mod existing;
+mod kubectl;
 
-use std::path::PathBuf;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
-use edit::CannotEdit;
-use entries::{Change, plan};
-use files::{Lock, shown};
+use existing::Existing;
 
-pub use entries::{EXEC_API_VERSION, Wanted};
-pub use files::Files;
+pub use kubectl::{Kubectl, KubectlError};
 
-/// Why a kubeconfig is left as it is.
+/// The version of the protocol between client-go and its plugins.
+pub const EXEC_API_VERSION: &str = "client.authentication.k8s.io/v1";
+/// client-go requires it. The plugin never prompts.
+const INTERACTIVE_MODE: &str = "Never";
+
+/// A context, its cluster and its user.
+#[derive(Debug)]
+pub struct Entries {
+    /// Of all three.
+    pub name: String,
+    /// The URL of the API server.
+    pub server: String,
+    /// The API server's CA certificates in PEM.
+    pub authority: Option<Vec<u8>>,
+    pub namespace: Option<String>,
+    /// The plugin and its arguments.
+    pub command: String,
+    pub arguments: Vec<String>,
+    /// A variable of the plugin, and its value; `None` removes it.
+    pub variable: (&'static str, Option<String>),
+    /// Makes the context the current one.
+    pub is_current: bool,
+    /// Replaces entries that `infra` did not make.
+    pub is_forced: bool,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum KubeconfigError {
-    #[error("{path} is a link: what it leads to is not changed behind it")]
-    Link { path: String },
-    #[error("{path} belongs to another user (uid {owner})")]
-    OtherOwner { path: String, owner: u32 },
-    #[error("{path} is not a file")]
-    NotAFile { path: String },
-    #[error("{path} is larger than any kubeconfig")]
-    TooLarge { path: String },
-    #[error("{path} is not text in UTF-8")]
-    NotText { path: String },
-    #[error("{path}: {reason}")]
-    CannotEdit { path: String, reason: CannotEdit },
-    #[error("{path} has {kind} `{name}` already, and it is not one of `infra`")]
-    Taken { path: String, kind: &'static str, name: String },
-    #[error("{path} was there for {seconds} s: another program changes the kubeconfig, or died while it did")]
-    Locked { path: String, seconds: u64 },
-    #[error("{path} was changed by another program just now")]
-    Changed { path: String },
-    #[error("{path}: {source}")]
-    Io { path: String, source: std::io::Error },
+    #[error("the kubeconfig has a {kind} `{name}` that `infra` did not make")]
+    Foreign { kind: &'static str, name: String },
+    #[error(transparent)]
+    Kubectl(#[from] KubectlError),
 }
 
-/// What was done.
-#[derive(Debug, Default)]
-pub struct Done {
-    /// The files that were changed; none where everything was there already.
-    pub changed: Vec<PathBuf>,
-    /// Copies of files of which comments were lost.
-    pub copies: Vec<PathBuf>,
+/// Adds the entries to the kubeconfig.
+///
+/// The context follows what it refers to, and becomes current last: a failure leaves the current context intact.
+pub fn add(kubectl: &Kubectl, entries: &Entries) -> Result<(), KubeconfigError> {
+    let existing: Existing = kubectl.view()?;
+    let foreign = existing.foreign(entries);
+    if let Some(kind) = foreign.first().filter(|_| !entries.is_forced) {
+        return Err(KubeconfigError::Foreign { kind, name: entries.name.clone() });
+    }
+    let is_foreign = |kind| foreign.contains(&kind);
+    let config =
+        |command, flags: &[String], input: &[u8]| kubectl.config(command, flags, &entries.name, input);
+
+    let user = entries.user();
+    config("set-credentials", &user, &[])?;
+    if is_foreign(existing::USER) {
+        // It may hold a token or a certificate, which client-go prefers to the plugin. Nothing is deleted before `kubectl` has
+        // accepted what replaces it.
+        config("delete-user", &[], &[])?;
+        config("set-credentials", &user, &[])?;
+    }
+    let (cluster, authority) = (entries.cluster(), entries.authority.as_deref().unwrap_or_default());
+    config("set-cluster", &cluster, authority)?;
+    if is_foreign(existing::CLUSTER) {
+        config("delete-cluster", &[], &[])?;
+        config("set-cluster", &cluster, authority)?;
+    }
+    config("set-context", &entries.context(is_foreign(existing::CONTEXT)), &[])?;
+    if entries.is_current {
+        config("use-context", &[], &[])?;
+    }
+    Ok(())
 }
 
-/// Puts the entries into the kubeconfig.
-pub fn add(files: &Files, wanted: &Wanted) -> Result<Done, KubeconfigError> {
-    let first = plan(&files.read()?, wanted)?;
-    // Always in the same order, as `kubectl` does: two that wait for each other would wait for ever.
-    let mut paths: Vec<PathBuf> = first.iter().map(|change| change.path.clone()).collect();
-    paths.sort();
-    for path in &paths {
-        files::prepare(path)?;
+impl Entries {
+    fn user(&self) -> Vec<String> {
+        let (variable, value) = &self.variable;
+        let mut flags = vec![
+            format!("--exec-api-version={EXEC_API_VERSION}"),
+            format!("--exec-interactive-mode={INTERACTIVE_MODE}"),
+            format!("--exec-command={}", self.command),
+            match value {
+                Some(value) => format!("--exec-env={variable}={value}"),
+                None => format!("--exec-env={variable}-"),
+            },
+        ];
+        flags.extend(self.arguments.iter().map(|argument| format!("--exec-arg={}", csv_field(argument))));
+        flags
     }
-    let _locks = paths.iter().map(|path| Lock::take(path)).collect::<Result<Vec<_>, _>>()?;
-    // What was read before the lock may be old.
-    let changes = plan(&files.read()?, wanted)?;
-    if let Some(Change { path, .. }) = changes.iter().find(|change| !paths.contains(&change.path)) {
-        return Err(KubeconfigError::Changed { path: shown(path) });
-    }
-    let mut done = Done::default();
-    for Change { path, before, after, has_lost_comments } in changes {
-        files::prepare(&path)?;
-        if has_lost_comments {
-            done.copies.push(files::keep_copy(&path, &before)?);
+
+    fn cluster(&self) -> Vec<String> {
+        let mut flags = vec![format!("--server={}", self.server)];
+        if self.authority.is_some() {
+            flags.extend(["--certificate-authority=/dev/stdin", "--embed-certs=true"].map(ToOwned::to_owned));
         }
-        files::write(&path, &after)?;
-        done.changed.push(path);
+        flags
     }
-    Ok(done)
+
+    fn context(&self, is_replaced: bool) -> Vec<String> {
+        let mut flags = vec![format!("--cluster={}", self.name), format!("--user={}", self.name)];
+        if self.namespace.is_some() || is_replaced {
+            flags.push(format!("--namespace={}", self.namespace.as_deref().unwrap_or_default()));
+        }
+        flags
+    }
+
+    /// A kubeconfig of these entries alone.
+    pub fn to_yaml(&self) -> String {
+        // A JSON text is a YAML scalar.
+        let quoted = |text: &str| Value::from(text).to_string();
+        let line = |key: &str, value: Option<&str>| {
+            value.map(|value| format!("{key}: {}\n", quoted(value))).unwrap_or_default()
+        };
+        let authority = self.authority.as_ref().map(|pem| BASE64_STANDARD.encode(pem));
+        let (variable, value) = &self.variable;
+        let variable = value.as_ref().map(|value| {
+            format!("        env: [{{name: {}, value: {}}}]\n", quoted(variable), quoted(value))
+        });
+        format!(
+            "\
+apiVersion: v1
+kind: Config
+clusters:
+  - name: {name}
+    cluster:
+      server: {server}
+{authority}users:
+  - name: {name}
+    user:
+      exec:
+        apiVersion: {EXEC_API_VERSION}
+        interactiveMode: {INTERACTIVE_MODE}
+        command: {command}
+        args: {arguments}
+{variable}contexts:
+  - name: {name}
+    context:
+      cluster: {name}
+      user: {name}
+{namespace}{current}",
+            name = quoted(&self.name),
+            server = quoted(&self.server),
+            authority = line("      certificate-authority-data", authority.as_deref()),
+            command = quoted(&self.command),
+            arguments = Value::from(self.arguments.as_slice()),
+            variable = variable.unwrap_or_default(),
+            namespace = line("      namespace", self.namespace.as_deref()),
+            current = line("current-context", Some(self.name.as_str()).filter(|_| self.is_current)),
+        )
+    }
+}
+
+/// `kubectl` reads `--exec-arg` as a record of comma-separated values.
+fn csv_field(text: &str) -> String {
+    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 impl From<KubeconfigError> for Failure {
     fn from(error: KubeconfigError) -> Self {
-        let failure = Self::new(Exit::Failed, "the kubeconfig is left as it is").because(&error);
+        let failure = Self::new(Exit::Failed, "cannot change the kubeconfig").because(&error);
         match error {
-            KubeconfigError::Link { .. } => failure.hint("name the file itself with `--kubeconfig`"),
-            KubeconfigError::OtherOwner { .. } => {
-                failure.hint("`infra` as that user (without `sudo`), or another file with `--kubeconfig`")
+            KubeconfigError::Foreign { .. } => {
+                failure.hint("choose another name with `--context`, or replace the entry with `--force`")
             }
-            KubeconfigError::Taken { .. } => {
-                failure.hint("another name with `--context`, or `--force` to replace what is there")
+            KubeconfigError::Kubectl(error) => {
+                failure.hint(error.hint()).note("the current context is unchanged")
             }
-            KubeconfigError::Locked { path, .. } => {
-                failure.hint(format!("once no `kubectl` runs, remove {path}"))
-            }
-            KubeconfigError::Changed { .. } => failure.hint("the same once more"),
-            KubeconfigError::CannotEdit { reason: CannotEdit::Unusual, .. } => {
-                failure.hint("a file of its own with `--kubeconfig`, and both files in `KUBECONFIG`")
-            }
-            _ => failure,
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

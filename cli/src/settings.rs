@@ -88,6 +88,16 @@ impl Settings {
             has_desktop,
         })
     }
+
+    /// The file of a program in `PATH`. An empty or relative folder in it would be one of the working directory, which may be
+    /// anybody's.
+    pub fn find_program(&self, name: &str) -> Option<PathBuf> {
+        let folders = self.path.as_deref().map(env::split_paths).into_iter().flatten();
+        folders
+            .filter(|folder| folder.is_absolute())
+            .map(|folder| folder.join(name))
+            .find(|file| file.is_file())
+    }
 }
 
 /// Where this process runs. Computed on demand, because only a sign-in needs it.
@@ -112,17 +122,18 @@ fn parse_key_exchange(value: Option<&OsStr>) -> Result<KeyExchange, Failure> {
     }
 }
 
-/// The environment's settings for the user's kubeconfig.
+/// Where `kubectl` finds the user's kubeconfig.
 #[derive(Debug)]
 pub struct KubeconfigVariables {
-    /// `KUBECONFIG`: files, separated as in `PATH`.
-    pub list: Option<OsString>,
+    /// Whether `KUBECONFIG` names files.
+    pub is_set: bool,
+    /// The home directory, by its absolute path.
     pub home: Option<PathBuf>,
 }
 
 pub fn kubeconfig() -> KubeconfigVariables {
     KubeconfigVariables {
-        list: variable("KUBECONFIG"),
+        is_set: variable("KUBECONFIG").is_some(),
         home: dirs::home_dir().filter(|home| home.is_absolute()),
     }
 }

@@ -1,15 +1,20 @@
-//! The kubeconfig that `infra kubernetes configure` and `kubectl` change alternately.
+//! The kubeconfig that `infra kubernetes configure` changes with the real `kubectl`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use infra_harness::daemon::Daemon;
 use infra_harness::kubernetes_api::Kubectl;
 use infra_harness::login;
-use infra_harness::program::{Ran, User};
+use infra_harness::program::{Call, Ran, User};
 use infra_harness::provider::Provider;
-use infra_harness::services;
+use infra_harness::{services, wait};
 use serde_json::{Value, json};
 
 const KUBECONFIG: &str = "KUBECONFIG";
@@ -64,6 +69,20 @@ impl World {
         alice
     }
 
+    /// A call of `infra kubernetes configure CLUSTER`.
+    fn configure<'a>(&self, user: &'a User, cluster: &'a str, more: &[&'a str]) -> Call<'a> {
+        let words = ["kubernetes", "configure", cluster, "--api-server", SERVER];
+        user.infra(words.iter().chain(more)).env("PATH", self.kubectl.path())
+    }
+
+    /// The same as what it does to a kubeconfig with this text.
+    fn configure_file(&self, user: &User, text: &str, more: &[&str]) -> (Ran, String) {
+        let file = user.home().join("config");
+        fs::write(&file, text).expect("a kubeconfig");
+        let ran = self.configure(user, "prod", more).env(KUBECONFIG, &file).run();
+        (ran, fs::read_to_string(&file).expect("a kubeconfig"))
+    }
+
     #[track_caller]
     fn kubectl(&self, user: &User, list: Option<&OsStr>, words: &[&str]) -> Ran {
         let variables: Vec<_> = list.map(|list| (KUBECONFIG, list)).into_iter().collect();
@@ -74,62 +93,23 @@ impl World {
     fn view(&self, user: &User, list: Option<&OsStr>) -> Value {
         self.kubectl(user, list, &["config", "view", "--raw", "--output", "json"]).json()
     }
-}
 
-fn configure(user: &User, list: Option<&OsStr>, server: &str) -> Ran {
-    let call = user.infra(["kubernetes", "configure", "prod", "--use", "--api-server", server]);
-    let call = list.into_iter().fold(call, |call, list| call.env(KUBECONFIG, list));
-    call.run().expect(0)
+    /// A `PATH` with this script as `kubectl`; `KUBECTL` in it is the real one.
+    fn path_with(&self, user: &User, script: &str) -> PathBuf {
+        let folder = user.home().join("bin");
+        fs::create_dir_all(&folder).expect("a folder");
+        let path = self.kubectl.path();
+        let real = format!("{}/kubectl", path.split(':').next().expect("a folder"));
+        let script = format!("#!/bin/sh\n{}\n", script.replace("KUBECTL", &real));
+        fs::write(folder.join("kubectl"), script).expect("a script");
+        fs::set_permissions(folder.join("kubectl"), Permissions::from_mode(0o755)).expect("a script");
+        folder
+    }
 }
 
 /// The entries of the list except `prod`.
 fn others<'a>(view: &'a Value, list: &str) -> Vec<&'a Value> {
     view[list].as_array().into_iter().flatten().filter(|entry| entry["name"] != "prod").collect()
-}
-
-#[test]
-fn other_clusters_survive_changes_by_infra_and_kubectl() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
-    let (first, second) = (alice.home().join("a.yaml"), alice.home().join("b.yaml"));
-    let list = std::env::join_paths([&first, &second]).expect("paths");
-    let list = Some(list.as_os_str());
-    std::fs::write(&second, OTHERS).expect("a kubeconfig");
-    let before = world.view(&alice, list);
-    let is_unharmed = || {
-        let view = world.view(&alice, list);
-        for section in ["clusters", "users", "contexts"] {
-            assert_eq!(others(&view, section), others(&before, section), "{section}");
-        }
-        assert_eq!(view["current-context"], "prod");
-        view
-    };
-
-    configure(&alice, list, SERVER);
-    is_unharmed();
-    // Unchanged byte for byte, except for the additions.
-    let text = std::fs::read_to_string(&second).expect("a kubeconfig");
-    let kept = OTHERS.replace("current-context: old", "");
-    assert!(kept.lines().all(|line| text.contains(line)) && !first.exists(), "{text}");
-
-    // `kubectl` rewrites the file in its own format, and extends the entry.
-    world.kubectl(&alice, list, &["config", "set-context", "prod", "--namespace=web"]);
-    world.kubectl(&alice, list, &["config", "set", "clusters.prod.proxy-url", "http://proxy.test"]);
-    world.kubectl(&alice, list, &["config", "use-context", "old"]);
-    let rewritten = std::fs::read_to_string(&second).expect("a kubeconfig");
-    assert_ne!(rewritten, text);
-    configure(&alice, list, SERVER);
-    let view = is_unharmed();
-    assert_eq!(named(&view, "contexts")["context"]["namespace"], "web");
-    assert_eq!(named(&view, "clusters")["cluster"]["proxy-url"], "http://proxy.test");
-    configure(&alice, list, "https://moved.test:6443");
-    assert_eq!(named(&is_unharmed(), "clusters")["cluster"]["server"], "https://moved.test:6443");
-
-    for (kind, entry) in [("delete-context", "prod"), ("delete-cluster", "prod"), ("delete-user", "prod")] {
-        world.kubectl(&alice, list, &["config", kind, entry]);
-    }
-    configure(&alice, list, SERVER);
-    is_unharmed();
 }
 
 fn named<'a>(view: &'a Value, list: &str) -> &'a Value {
@@ -138,90 +118,187 @@ fn named<'a>(view: &'a Value, list: &str) -> &'a Value {
 }
 
 #[test]
+fn configure_adds_what_was_asked_for_and_nothing_else() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    world.configure(&alice, "prod", &[]).run().expect(0);
+    let exec = json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": infra_harness::program::built("infra"),
+        "args": ["--server", world.daemon.origin(), "kubernetes", "token", "--cluster", "prod"],
+        "env": [{ "name": "INFRA_HOME", "value": alice.infra_home() }],
+        "interactiveMode": "Never",
+        "provideClusterInfo": false,
+    });
+    let mut expected = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "",
+        "clusters": [{ "name": "prod", "cluster": { "server": SERVER } }],
+        "users": [{ "name": "prod", "user": { "exec": exec } }],
+        "contexts": [{ "name": "prod", "context": { "cluster": "prod", "user": "prod" } }],
+    });
+    assert_eq!(world.view(&alice, None), expected);
+
+    let authority = world.provider.authority_file();
+    let options =
+        ["--namespace", "web", "--use", "--certificate-authority", &authority.display().to_string()];
+    world.configure(&alice, "prod", &options).run().expect(0);
+    let pem = fs::read(&authority).expect("a certificate");
+    expected["clusters"][0]["cluster"]["certificate-authority-data"] = json!(BASE64_STANDARD.encode(pem));
+    expected["contexts"][0]["context"]["namespace"] = json!("web");
+    expected["current-context"] = json!("prod");
+    assert_eq!(world.view(&alice, None), expected);
+
+    let file = alice.home().join(".kube/config");
+    assert_eq!(file.metadata().expect("a kubeconfig").permissions().mode() & 0o777, 0o600);
+    let text = fs::read_to_string(&file).expect("a kubeconfig");
+    world.configure(&alice, "prod", &options).run().expect(0);
+    assert_eq!(fs::read_to_string(&file).expect("a kubeconfig"), text, "a second run changes something");
+}
+
+#[test]
+fn other_entries_stay_as_they_are() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let (first, second) = (alice.home().join("a.yaml"), alice.home().join("b.yaml"));
+    let paths = std::env::join_paths([&first, &second]).expect("paths");
+    let list = Some(paths.as_os_str());
+    fs::write(&second, OTHERS).expect("a kubeconfig");
+    let before = world.view(&alice, list);
+    let configure = |server: &str| {
+        let words = ["kubernetes", "configure", "prod", "--use", "--api-server", server];
+        let call = alice.infra(words).env("PATH", world.kubectl.path());
+        call.env(KUBECONFIG, &paths).run().expect(0);
+        let view = world.view(&alice, list);
+        for section in ["clusters", "users", "contexts"] {
+            assert_eq!(others(&view, section), others(&before, section), "{section}");
+        }
+        assert_eq!(view["current-context"], "prod");
+        view
+    };
+
+    configure(SERVER);
+    assert!(!first.exists());
+    world.kubectl(&alice, list, &["config", "set-context", "prod", "--namespace=web"]);
+    world.kubectl(&alice, list, &["config", "set", "clusters.prod.proxy-url", "http://proxy.test"]);
+    world.kubectl(&alice, list, &["config", "use-context", "old"]);
+    let view = configure("https://moved.test:6443");
+    assert_eq!(named(&view, "contexts")["context"]["namespace"], "web");
+    assert_eq!(named(&view, "clusters")["cluster"]["proxy-url"], "http://proxy.test");
+    assert_eq!(named(&view, "clusters")["cluster"]["server"], "https://moved.test:6443");
+    for (kind, entry) in [("delete-context", "prod"), ("delete-cluster", "prod"), ("delete-user", "prod")] {
+        world.kubectl(&alice, list, &["config", kind, entry]);
+    }
+    configure(SERVER);
+}
+
+#[test]
+fn own_entries_keep_what_the_user_added() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let file = alice.home().join(".kube/config");
+    let text = || fs::read_to_string(&file).expect("a kubeconfig");
+    world.configure(&alice, "prod", &[]).run().expect(0);
+    let home = alice.infra_home().display().to_string();
+    assert!(text().contains(&home), "{}", text());
+    let edited = text()
+        .replace(
+            "    server: ",
+            "    proxy-url: socks5://localhost:1080\n    insecure-skip-tls-verify: true\n    server: ",
+        )
+        .replace("      env:\n", "      env:\n      - name: HTTPS_PROXY\n        value: http://proxy.test\n")
+        .replace(&home, "/elsewhere");
+    fs::write(&file, edited).expect("a kubeconfig");
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("a kubeconfig");
+
+    let authority = world.provider.authority_file().display().to_string();
+    world.configure(&alice, "prod", &["--certificate-authority", &authority]).run().expect(0);
+    let kept = text();
+    assert!(["proxy-url", "HTTPS_PROXY", &home].iter().all(|text| kept.contains(text)), "{kept}");
+    assert!(!kept.contains("insecure") && !kept.contains("/elsewhere"), "{kept}");
+    assert_eq!(file.metadata().expect("a kubeconfig").permissions().mode() & 0o777, 0o640);
+    // The sessions are in ~/.infra, which needs no variable.
+    world.configure(&alice, "prod", &[]).without("INFRA_HOME").run().expect(0);
+    assert!(!text().contains("INFRA_HOME") && text().contains("HTTPS_PROXY"), "{}", text());
+}
+
+#[test]
+fn foreign_entries_are_replaced_only_with_force() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let cluster = "clusters:\n- {name: prod, cluster: {server: 'https://other.test', insecure-skip-tls-verify: true}}\n";
+    let user = "users:\n- name: prod\n  user:\n    token: canary-token-of-another-cluster\n";
+    let context = "contexts:\n- name: prod\n  context: {cluster: prod, user: admin, namespace: other.test}\n";
+    for (kind, entry) in [("cluster", cluster), ("user", user), ("context", context)] {
+        let before = format!("apiVersion: v1\nkind: Config\n{entry}# as it was\n");
+        let (refused, after) = world.configure_file(&alice, &before, &["--use"]);
+        refused.expect(1).telling(&[&format!("{kind} `prod`"), "--context", "--force"]).silent();
+        assert_eq!(after, before);
+
+        let (forced, after) = world.configure_file(&alice, &before, &["--force"]);
+        forced.expect(0);
+        assert!(
+            ["canary", "other.test", "insecure", "admin"].iter().all(|old| !after.contains(old)),
+            "{after}"
+        );
+    }
+    // An administrator's entry for the same API server.
+    let shared = format!(
+        "apiVersion: v1\nkind: Config\nclusters:\n- {{name: prod, cluster: {{server: '{SERVER}'}}}}\n"
+    );
+    world.configure_file(&alice, &shared, &[]).0.expect(0);
+}
+
+#[test]
 fn new_entries_go_where_kubectl_puts_them() {
     let Some(world) = World::start() else { return };
     let empty = "apiVersion: v1\nkind: Config\n";
     let current = "apiVersion: v1\nkind: Config\ncurrent-context: other\n";
-    for (list, there) in [
-        (None, vec![]),
+    for (list, existing) in [
         (Some(""), vec![]),
         (Some("a"), vec![]),
         (Some("a:b"), vec![]),
-        (Some("a:b"), vec![("a", empty)]),
         (Some("a:b"), vec![("b", empty)]),
         (Some("a:b"), vec![("a", ""), ("b", current)]),
-        (Some("a:b"), vec![("a", current), ("b", empty)]),
         (Some(":a::b:"), vec![("b", empty)]),
-        (Some("b:a:b"), vec![]),
-        (Some("folder/deep/a:b"), vec![]),
         (Some("a:folder/deep/b"), vec![]),
     ] {
         let (by_infra, by_kubectl) = (world.alice(), User::new());
         let list = list.map(OsStr::new);
-        for (user, (name, text)) in
-            [&by_infra, &by_kubectl].iter().flat_map(|user| there.iter().map(move |file| (user, file)))
-        {
-            std::fs::write(user.home().join(name), text).expect("a kubeconfig");
+        for user in [&by_infra, &by_kubectl] {
+            for (name, text) in &existing {
+                fs::write(user.home().join(name), text).expect("a kubeconfig");
+            }
         }
-        configure(&by_infra, list, SERVER);
+        let call = world.configure(&by_infra, "prod", &["--use"]);
+        list.into_iter().fold(call, |call, list| call.env(KUBECONFIG, list)).run().expect(0);
         let kubectl = |words: &[&str]| world.kubectl(&by_kubectl, list, words);
         kubectl(&["config", "set-cluster", "prod", "--server", SERVER]);
         kubectl(&["config", "set-credentials", "prod", "--exec-command=x", "--exec-api-version=v"]);
         kubectl(&["config", "set-context", "prod", "--cluster=prod", "--user=prod"]);
         kubectl(&["config", "use-context", "prod"]);
-
-        assert_eq!(
-            with_our_server(by_infra.home()),
-            with_our_server(by_kubectl.home()),
-            "{list:?} {there:?}"
-        );
-        for user in [&by_infra, &by_kubectl] {
-            let view = world.view(user, list);
-            assert_eq!(view["current-context"], "prod", "{list:?} {there:?}");
-            assert_eq!(named(&view, "contexts")["context"]["cluster"], "prod");
-        }
+        assert_eq!(with_server(by_infra.home()), with_server(by_kubectl.home()), "{list:?} {existing:?}");
+        assert_eq!(world.view(&by_infra, list)["current-context"], "prod", "{list:?} {existing:?}");
     }
-}
-
-#[test]
-fn concurrent_processes_add_all_their_contexts() {
-    const AT_ONCE: usize = 16;
-    let Some(world) = World::start() else { return };
     let alice = world.alice();
-    let file = alice.home().join("config");
-    std::fs::write(&file, OTHERS).expect("a kubeconfig");
-    let list = Some(file.as_os_str());
-    let running: Vec<_> = (0..AT_ONCE)
-        .map(|number| {
-            let name = format!("prod-{number}");
-            let words = ["kubernetes", "configure", "prod", "--api-server", SERVER, "--context", &name];
-            alice.infra(words).env(KUBECONFIG, &file).start()
-        })
-        .collect();
-    for running in running {
-        running.wait().expect(0);
-    }
-    let view = world.view(&alice, list);
-    for section in ["clusters", "users", "contexts"] {
-        assert_eq!(view[section].as_array().expect("a list").len(), AT_ONCE + 2, "{section}");
-    }
-    assert_eq!(view["current-context"], "old");
+    let named = ["--kubeconfig", "named", "--use"];
+    world.configure(&alice, "prod", &named).env(KUBECONFIG, "other").run().expect(0);
+    assert_eq!(with_server(alice.home()), BTreeMap::from([("named".to_owned(), 1)]));
 }
 
-/// The files below a home that name our API server, except `infra`'s own files and caches.
-fn with_our_server(home: &Path) -> BTreeMap<String, usize> {
+/// The files below a home that name the API server, and how often.
+fn with_server(home: &Path) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     let mut folders = vec![home.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+        for entry in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry")) {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if let Ok(text) = std::fs::read_to_string(&path) {
+            } else if let Ok(text) = fs::read_to_string(&path)
+                && text.contains(SERVER)
+            {
                 let name = path.strip_prefix(home).expect("below it").display().to_string();
-                if text.contains(SERVER) {
-                    found.insert(name, text.matches(SERVER).count());
-                }
+                found.insert(name, text.matches(SERVER).count());
             }
         }
     }
@@ -229,152 +306,163 @@ fn with_our_server(home: &Path) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn kubectl_finds_names_that_yaml_could_misread() {
+fn concurrent_configures_lose_no_entry() {
+    const CONCURRENT: usize = 8;
     let Some(world) = World::start() else { return };
     let alice = world.alice();
-    let names = [
-        "yes",
-        "No",
-        "on",
-        "OFF",
-        "y",
-        "n",
-        "true",
-        "False",
-        "null",
-        "~",
-        "1e3",
-        "0x10",
-        "0o17",
-        "017",
-        ".inf",
-        "NaN",
-        ".nan",
-        "12:30:45",
-        "2001-01-01",
-        "1_000",
-        "=",
-        "<<",
-        "?x",
-        ":x",
-        "x:",
-        "a:b",
-        "#x",
-        "a#b",
-        "!x",
-        "&x",
-        "*x",
-        "%x",
-        "@x",
-        "`x",
-        "{x",
-        "[x]",
-        "'x'",
-        "\"x\"",
-        "|",
-        ">",
-        "a\\b",
-        "\\n",
-        ",",
-        "+1",
-        "null:",
-        "0b1",
-        "e1",
-        "1.5",
-    ];
-    for name in names {
-        let words = ["kubernetes", "configure", "prod", "--api-server", SERVER];
-        alice.infra(words.iter().chain(&["--context", name, "--namespace", name])).run().expect(0);
+    let file = alice.home().join("config");
+    fs::write(&file, OTHERS).expect("a kubeconfig");
+    let running: Vec<_> = (0..CONCURRENT)
+        .map(|number| {
+            let name = format!("prod-{number}");
+            world.configure(&alice, "prod", &["--context", &name]).env(KUBECONFIG, &file).start()
+        })
+        .collect();
+    for running in running {
+        running.wait().expect(0);
     }
-    let view = world.view(&alice, None);
-    let sorted = BTreeSet::from(names);
-    for list in ["clusters", "users", "contexts"] {
-        let found = view[list].as_array().expect("a list").iter().filter_map(|entry| entry["name"].as_str());
-        assert_eq!(found.collect::<BTreeSet<_>>(), sorted, "{list}");
+    let view = world.view(&alice, Some(file.as_os_str()));
+    for section in ["clusters", "users", "contexts"] {
+        assert_eq!(view[section].as_array().expect("a list").len(), CONCURRENT + 2, "{section}");
     }
-    for context in view["contexts"].as_array().expect("a list") {
-        assert_eq!(context["context"]["namespace"], context["name"]);
-    }
+    assert_eq!(view["current-context"], "old");
 }
-
-/// Kubeconfigs as other programs and users write them, all with the same entries.
-fn shapes() -> Vec<(&'static str, String)> {
-    let document: Value = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "other",
-        "clusters": [{ "name": "other", "cluster": { "server": "https://other.test" } }],
-        "users": [{ "name": "other", "user": { "token": "canary-token-of-another-cluster" } }],
-        "contexts": [{ "name": "other", "context": { "cluster": "other", "user": "other" } }],
-    });
-    let plain = "\
-apiVersion: v1
-kind: Config
-clusters:
-- name: other
-  cluster:
-    server: https://other.test
-users:
-- name: other
-  user:
-    token: canary-token-of-another-cluster
-contexts:
-- name: other
-  context:
-    cluster: other
-    user: other
-current-context: other
-";
-    let with = |from: &str, to: &str| {
-        assert!(plain.contains(from));
-        plain.replace(from, to)
-    };
-    vec![
-        ("plain", plain.to_owned()),
-        ("JSON", document.to_string()),
-        ("JSON in lines", format!("{document:#}\n")),
-        ("lines that end as on Windows", plain.replace('\n', "\r\n")),
-        ("no end of the last line", plain.trim_end().to_owned()),
-        ("a byte order mark", format!("\u{feff}{plain}")),
-        ("the start of a document", format!("---\n{plain}")),
-        ("the end of a document", format!("{plain}...\n")),
-        ("comments at the end", format!("{plain}# the end\n    # of it all\n\n\n")),
-        ("lists that are moved in", plain.replace("\n  ", "\n      ").replace("\n- ", "\n    - ")),
-        ("a text in lines", with("token: canary", "token: |-\n      canary")),
-        ("a folded text", with("token: canary", "token: >-\n      canary")),
-        ("quotes", with("name: other", "\"name\": 'other'")),
-        ("an anchor", with("  cluster:\n    server", "  cluster: &it\n    server")),
-        ("an empty list", format!("extensions: []\n{plain}preferences: {{}}\n")),
-        ("keys that only others know", format!("x-tool:\n  - {{clusters: [], users: null}}\n{plain}")),
-        ("a list of users without any", with(OTHER_USER, "users: []\n")),
-        ("users that are nothing", with(OTHER_USER, "users: null\n")),
-        ("users without a word", with(OTHER_USER, "users:\n")),
-        ("no users", with(OTHER_USER, "")),
-        (
-            "the current context twice as long",
-            with("current-context: other", "current-context: \"oth\\\n  er\""),
-        ),
-    ]
-}
-
-const OTHER_USER: &str = "users:\n- name: other\n  user:\n    token: canary-token-of-another-cluster\n";
 
 #[test]
-fn configure_preserves_every_kubeconfig_style() {
+fn odd_names_reach_kubectl_unchanged() {
     let Some(world) = World::start() else { return };
     let alice = world.alice();
-    for (what, text) in shapes() {
-        let file = alice.home().join("shape.yaml");
-        std::fs::write(&file, &text).expect("a kubeconfig");
-        let list = Some(file.as_os_str());
-        let before = world.view(&alice, list);
-        assert_eq!(before["current-context"], "other", "{what}");
-        configure(&alice, list, SERVER);
-        let after = world.view(&alice, list);
-        let written = std::fs::read_to_string(&file).expect("a kubeconfig");
-        assert_eq!(after["current-context"], "prod", "{what}");
-        for section in ["clusters", "users", "contexts"] {
-            assert_eq!(others(&after, section), others(&before, section), "{what}\n{written}");
-            assert_eq!(named(&after, section)["name"], "prod");
-        }
-        assert_eq!(named(&after, "clusters")["cluster"]["server"], SERVER, "{what}\n{written}");
+    let names = ["yes", "~", "1e3", "x:", "=", "#x", "a,b", "\"x\"", "a\\b", "a.b", "{x", "%x", "user", "x="];
+    for name in names {
+        world.configure(&alice, name, &["--namespace", name]).run().expect(0);
     }
+    let view = world.view(&alice, None);
+    for list in ["clusters", "users", "contexts"] {
+        let found = view[list].as_array().expect("a list").iter().filter_map(|entry| entry["name"].as_str());
+        assert_eq!(found.collect::<BTreeSet<_>>(), BTreeSet::from(names), "{list}");
+    }
+    for (user, context) in view["users"]
+        .as_array()
+        .into_iter()
+        .zip(view["contexts"].as_array())
+        .flat_map(|(users, contexts)| users.iter().zip(contexts))
+    {
+        assert_eq!(user["user"]["exec"]["args"][5], user["name"]);
+        assert_eq!(context["context"]["namespace"], context["name"]);
+    }
+    for option in ["-x", "--kubeconfig=x", "two words", ""] {
+        world.configure(&alice, "prod", &["--context", option]).run().expect(2);
+    }
+}
+
+#[test]
+fn missing_kubectl_prints_yaml_that_kubectl_reads() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let authority = world.provider.authority_file().display().to_string();
+    let options = ["--namespace", "a: \"b\" #c", "--certificate-authority", &authority, "--use"];
+    let empty = alice.home().join("empty");
+    fs::create_dir(&empty).expect("a folder");
+    // A program of the working directory would be anybody's.
+    fs::write(alice.home().join("kubectl"), "").expect("a file");
+    let missing = world.configure(&alice, "yes", &options).env("PATH", format!("{}:.:", empty.display()));
+    let missing = missing.run().expect(1).telling(&["kubectl is not in PATH", "~/.kube/infra.yaml"]);
+    assert!(!alice.home().join(".kube").exists());
+    let file = alice.home().join("infra.yaml");
+    fs::write(&file, &missing.stdout).expect("a kubeconfig");
+    world.configure(&alice, "yes", &options).run().expect(0);
+    assert_eq!(world.view(&alice, Some(file.as_os_str())), world.view(&alice, None), "{missing}");
+
+    // Beside another kubeconfig, as the hint says.
+    let others = alice.home().join("others");
+    fs::write(&others, OTHERS).expect("a kubeconfig");
+    let list = std::env::join_paths([&others, &file]).expect("paths");
+    let list = Some(list.as_os_str());
+    let minified =
+        ["--context=yes", "config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"];
+    assert_eq!(world.kubectl(&alice, list, &minified).stdout, SERVER);
+}
+
+#[test]
+fn failing_kubectl_leaves_the_current_context() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let file = alice.home().join("config");
+    for failing in ["view", "set-credentials", "set-cluster", "set-context", "use-context"] {
+        fs::write(&file, OTHERS).expect("a kubeconfig");
+        let script = "printf 'error: the disk \\033[2Jis full\\n' >&2; exit 1";
+        let path = world
+            .path_with(&alice, &format!("test \"$2\" = {failing} && {{ {script}; }}\nexec KUBECTL \"$@\""));
+        let failed =
+            world.configure(&alice, "prod", &["--use"]).env("PATH", path).env(KUBECONFIG, &file).run();
+        let reason = format!("`kubectl config {failing}` failed: the disk [2Jis full");
+        failed.expect(1).telling(&["cannot change the kubeconfig", &reason]).silent();
+        let minified = ["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"];
+        assert_eq!(
+            world.kubectl(&alice, Some(file.as_os_str()), &minified).stdout,
+            "https://old.test",
+            "{failing}"
+        );
+    }
+    for (text, reason) in [("a: [\n", "yaml: line"), ("clusters: {a: b}\n", "cannot unmarshal object")] {
+        let (failed, after) = world.configure_file(&alice, text, &[]);
+        failed.expect(1).telling(&[reason]).silent();
+        assert_eq!(after, text);
+    }
+    // As kubectl did before 1.30.
+    let script = "case \"$*\" in *--exec-interactive-mode*) echo 'error: unknown flag' >&2; exit 1;; esac\nexec KUBECTL \"$@\"";
+    let old = world.path_with(&alice, script);
+    let failed = world.configure(&alice, "prod", &["--force"]).env("PATH", old).run();
+    failed.expect(1).telling(&["install kubectl 1.30 or newer"]);
+    assert!(!alice.home().join(".kube").exists());
+    let folder = alice.home().join("bin");
+    fs::set_permissions(folder.join("kubectl"), Permissions::from_mode(0o644)).expect("a script");
+    world.configure(&alice, "prod", &[]).env("PATH", folder).run().expect(1).telling(&["Permission denied"]);
+}
+
+#[test]
+fn hanging_kubectl_is_ended() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let path = world.path_with(&alice, "echo $$ >~/hanging\nexec sleep 600");
+    let failed =
+        world.configure(&alice, "prod", &["--use"]).env("PATH", format!("{}:/bin", path.display())).run();
+    failed.expect(1).telling(&["`kubectl config view` did not finish within 20 s"]).silent();
+    let id = fs::read_to_string(alice.home().join("hanging")).expect("it ran");
+    // A process that has ended has no command line, even if nothing has waited for it.
+    let ended = || fs::read(format!("/proc/{}/cmdline", id.trim())).map_or(true, |words| words.is_empty());
+    assert!(wait::until(Duration::from_secs(10), || ended().then_some(())).is_some());
+}
+
+#[test]
+fn lock_of_another_program_is_waited_for() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let (file, lock) = (alice.home().join("config"), alice.home().join("config.lock"));
+    fs::write(&file, OTHERS).expect("a kubeconfig");
+    fs::write(&lock, "").expect("a lock");
+    let path = world.path_with(&alice, "echo $2 >>~/commands\nexec KUBECTL \"$@\"");
+    let configure = || world.configure(&alice, "prod", &[]).env("PATH", &path).env(KUBECONFIG, &file);
+    let running = configure().start();
+    let tried = || fs::read_to_string(alice.home().join("commands")).unwrap_or_default();
+    let is_waiting = || (tried().matches("set-credentials").count() > 1).then_some(());
+    assert!(wait::until(Duration::from_secs(30), is_waiting).is_some(), "{}", tried());
+    fs::remove_file(&lock).expect("a lock");
+    running.wait().expect(0);
+
+    fs::write(&lock, "").expect("a lock");
+    fs::write(&file, OTHERS).expect("a kubeconfig");
+    configure().run().expect(1).telling(&["config.lock: file exists", "remove that file"]).silent();
+    assert_eq!(fs::read_to_string(&file).expect("a kubeconfig"), OTHERS);
+}
+
+#[test]
+fn unknown_home_is_not_the_working_directory() {
+    let Some(world) = World::start() else { return };
+    let alice = world.alice();
+    let call = || world.configure(&alice, "prod", &[]).env("HOME", "relative");
+    call().run().expect(1).telling(&["your home directory is not known", "--kubeconfig"]).silent();
+    assert_eq!(with_server(alice.home()), BTreeMap::new());
+    call().env(KUBECONFIG, alice.home().join("config")).run().expect(0);
+    assert!(alice.home().join("config").exists() && !alice.home().join("relative").exists());
 }

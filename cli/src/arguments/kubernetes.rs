@@ -12,9 +12,9 @@ use crate::completion;
 pub enum KubernetesCommand {
     /// Add a cluster, its user and their context to the kubeconfig
     ///
-    /// The files are those that `kubectl` changes: what `--kubeconfig` names, else what KUBECONFIG lists, else
-    /// ~/.kube/config. Everything else in them stays as it is, comments included. An entry of the same name that is not one
-    /// of `infra` is left alone, unless `--force`.
+    /// Runs `kubectl config`, which changes the file of `--kubeconfig`, else those of KUBECONFIG, else ~/.kube/config. Other
+    /// entries stay; `kubectl` drops comments from a file that it changes. An entry of the same name that `infra` did not make
+    /// is refused, unless `--force`. Without kubectl, this command prints the entries as YAML and fails.
     #[command(after_long_help = help::KUBERNETES_CONFIGURE)]
     Configure(Configure),
 
@@ -56,7 +56,7 @@ pub struct Configure {
     #[arg(long = "use")]
     pub r#use: bool,
 
-    /// Replace entries of the same names that are not of `infra`
+    /// Replace entries of the same name that `infra` did not make
     #[arg(long)]
     pub force: bool,
 }

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use infra_shared::plain_url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -12,12 +10,10 @@ use rustls::pki_types::pem::PemObject;
 use crate::arguments::Configure;
 use crate::commands::Context;
 use crate::failure::{Exit, Failure};
-use crate::kubeconfig::{self, Files, Wanted};
-use crate::settings;
+use crate::kubeconfig::{self, Entries, Kubectl};
+use crate::settings::{self, KubeconfigVariables};
 
 const PROGRAM: &str = "infra";
-const INSTALL_HINT: &str =
-    "`infra` gets the token for this cluster. Install it, and sign in once with `infra login`.";
 /// A bundle of public authorities is smaller.
 const MOST_BYTES: u64 = 1024 * 1024;
 
@@ -27,37 +23,36 @@ pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Fail
         return Err(Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`"));
     };
     let words = ["--server", &origin.to_string(), "kubernetes", "token", "--cluster", &arguments.cluster];
-    let name = arguments.context.as_deref().unwrap_or(&arguments.cluster);
-    let wanted = Wanted {
-        name: name.to_owned(),
+    let entries = Entries {
+        name: arguments.context.as_ref().unwrap_or(&arguments.cluster).clone(),
         server: server(&arguments.api_server)?,
         authority: arguments.certificate_authority.as_deref().map(authority).transpose()?,
         namespace: arguments.namespace.clone(),
         command: command(context)?,
         arguments: words.map(ToOwned::to_owned).to_vec(),
         variable: (settings::HOME, home(context)?),
-        install_hint: INSTALL_HINT.to_owned(),
         is_current: arguments.r#use,
         is_forced: arguments.force,
     };
-    let variables = settings::kubeconfig();
-    let files = Files::find(arguments.kubeconfig.clone(), variables.list.as_deref(), variables.home)
-        .ok_or_else(|| {
-            Failure::new(Exit::Failed, "your home directory is not known").hint("set HOME, or `--kubeconfig`")
-        })?;
-    let done = kubeconfig::add(&files, &wanted)?;
-    for path in &done.copies {
-        context.terminal.warn(&format!(
-            "comments within the entries that were replaced are lost: the file as it was is kept as {}",
-            path.display()
+    let failed = |reason: &str| {
+        Failure::new(Exit::Failed, "cannot change the kubeconfig").because_text(reason.to_owned())
+    };
+    let Some(program) = context.settings.find_program("kubectl") else {
+        context.terminal.data(&entries.to_yaml())?;
+        return Err(failed("kubectl is not in PATH").hint(
+            "install kubectl, or save the YAML that this command prints as ~/.kube/infra.yaml and run \
+             `export KUBECONFIG=~/.kube/config:~/.kube/infra.yaml`",
         ));
+    };
+    let KubeconfigVariables { is_set, home } = settings::kubeconfig();
+    if home.is_none() && !is_set && arguments.kubeconfig.is_none() {
+        // `kubectl` would write into the working directory.
+        return Err(failed("your home directory is not known").hint("set HOME, or use `--kubeconfig`"));
     }
-    for path in &done.changed {
-        context.terminal.say(&format!("{}: the context {name} is there now", path.display()));
-    }
-    if done.changed.is_empty() {
-        context.terminal.say(&format!("the context {name} is there already"));
-    }
+    let kubectl = Kubectl::new(program, arguments.kubeconfig.as_deref(), home);
+    // Two that run `kubectl config` at the same time can drop each other's entries.
+    context.home.while_locked(|| kubeconfig::add(&kubectl, &entries))??;
+    context.terminal.say(&format!("the kubeconfig has the context {}", entries.name));
     Ok(Exit::Done)
 }
 
@@ -94,8 +89,8 @@ fn home(context: &Context) -> Result<Option<String>, Failure> {
     .transpose()
 }
 
-/// The certificates of a file, as a kubeconfig carries them.
-fn authority(path: &Path) -> Result<String, Failure> {
+/// The certificates of a file, in PEM.
+fn authority(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |why: &str| {
         Failure::new(Exit::Failed, format!("{} cannot be used as certification authority", path.display()))
             .because_text(why.to_owned())
@@ -112,7 +107,7 @@ fn authority(path: &Path) -> Result<String, Failure> {
     if String::from_utf8_lossy(&text).contains("PRIVATE KEY-----") {
         return Err(failed("there is a private key in it, which belongs into no kubeconfig"));
     }
-    Ok(BASE64_STANDARD.encode(text))
+    Ok(text)
 }
 
 /// The name of this program where `PATH` leads to it, so that an update may move it; else its place.
@@ -120,10 +115,10 @@ fn command(context: &Context) -> Result<String, Failure> {
     let own = std::env::current_exe().map_err(|error| {
         Failure::new(Exit::Failed, "the place of this program is not known").because(&error)
     })?;
-    let path = context.settings.path.as_deref();
-    let found = path.map(std::env::split_paths).into_iter().flatten().map(|folder| folder.join(PROGRAM));
-    let first = found.filter(|file| file.is_absolute()).find(|file| file.is_file());
-    let is_own = first.is_some_and(|file| file.canonicalize().ok() == own.canonicalize().ok());
+    let is_own = context
+        .settings
+        .find_program(PROGRAM)
+        .is_some_and(|file| file.canonicalize().ok() == own.canonicalize().ok());
     if is_own {
         return Ok(PROGRAM.to_owned());
     }

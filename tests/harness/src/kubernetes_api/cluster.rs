@@ -74,7 +74,8 @@ impl Cluster {
     pub fn configure(&self, user: &User, service: &str) -> Ran {
         let (address, authority) = self.place();
         let words = ["kubernetes", "configure", service, "--use", "--api-server", &address];
-        user.infra(words.iter().chain(&["--certificate-authority", &authority])).run().expect(0)
+        let more = ["--certificate-authority", &authority];
+        user.infra(words.iter().chain(&more)).env("PATH", self.kubectl.path()).run().expect(0)
     }
 
     /// The address of the API server, and its CA file.

@@ -16,6 +16,7 @@ use crate::program::{Ran, Running, User};
 /// Timeout for a busy machine; usually `kubectl` answers within a second.
 const LIMIT: Duration = Duration::from_mins(1);
 const PEER: &str = "kubernetes-tools";
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A server, its CA and the client's credential.
 pub(super) struct Webhook {
@@ -34,6 +35,11 @@ impl Kubectl {
     /// Finds `kubectl`. Returns `None` and reports a skip if it is not installed.
     pub fn find() -> Option<Self> {
         peers::find(PEER, "kubectl").map(|folder| Self { folder })
+    }
+
+    /// A `PATH` that includes it.
+    pub fn path(&self) -> String {
+        format!("{}:{PATH}", self.folder.display())
     }
 
     /// Starts it as `user`, with these extra variables.
@@ -95,7 +101,7 @@ impl Kubectl {
         let mut command = Command::new(self.folder.join(tool));
         command
             .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("PATH", PATH)
             .env("HOME", home)
             .env("LANG", "C.UTF-8")
             .current_dir(home)
