@@ -132,7 +132,7 @@ module completions {
     --context: string         # What the context, its cluster and its user are called; the cluster's name when it is left out
     --namespace: string       # The namespace of the context
     --use                     # Make the context the current one
-    --force                   # Replace entries of the same names that are not of `infra`
+    --force                   # Replace entries of the same name that `infra` did not make
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
     --verbose(-v)             # Say more about what is done (twice: even more)
     --quiet(-q)               # Say nothing but warnings and errors

@@ -7,19 +7,23 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::ArgValueCompleter;
-use infra_shared::completion::Shell;
+use infra_shared::completion::{Program, Shell};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::token_text::SessionID;
 
 use crate::completion;
+use crate::settings::COMPLETE;
 
 pub use kubernetes::{Configure, KubernetesCommand, KubernetesToken};
 
 /// A person takes no longer to sign in, and the daemon's ticket lasts no longer.
 const MAX_LOGIN: Duration = Duration::from_mins(5);
+
+/// This program's completion, as called by shells.
+pub const PROGRAM: Program = Program { name: "infra", variable: COMPLETE, arguments: Arguments::command };
 
 /// Sign in to infrastructure from the terminal
 #[derive(Debug, Parser)]
@@ -34,7 +38,7 @@ pub struct Arguments {
 }
 
 /// What every command understands.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The server to talk to: `host`, `host:port` or `https://host[:port]`
@@ -51,28 +55,8 @@ pub struct Global {
     pub quiet: bool,
 
     /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
-    pub color: Colour,
-}
-
-/// When to use colour; `auto` minds `NO_COLOR`, `CLICOLOR_FORCE` and whether a terminal reads it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-impl Colour {
-    /// As clap has it, which shows help before anything is understood.
-    pub fn of(choice: clap::ColorChoice) -> Self {
-        match choice {
-            clap::ColorChoice::Auto => Self::Auto,
-            clap::ColorChoice::Always => Self::Always,
-            clap::ColorChoice::Never => Self::Never,
-        }
-    }
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: ColorChoice,
 }
 
 #[derive(Debug, Subcommand)]

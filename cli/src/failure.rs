@@ -5,8 +5,6 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use crate::terminal::Terminal;
-
 /// Exit codes. Their meaning never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -113,15 +111,8 @@ impl Failure {
         Self::new(exit, "standard output cannot be written").because(error)
     }
 
-    /// Reports the failure to the user and returns the exit code.
-    pub fn tell(&self, terminal: Terminal) -> Exit {
-        if self.exit != Exit::PipeClosed {
-            terminal.error(&self.text());
-        }
-        self.exit
-    }
-
-    fn text(&self) -> String {
+    /// What the user sees.
+    pub fn text(&self) -> String {
         let mut text = self.what.clone();
         for cause in &self.causes {
             text.push_str("\n  because: ");

@@ -1,7 +1,7 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
-//! From the top: `arguments` `commands` · `browser_login` `completion` `trust` · `daemon_client` `home` `keyring`
-//! `kubeconfig` · `proxy` `settings` `terminal` `failure` · `durable`.
+//! From the top: `commands` · `browser_login` `kubeconfig` `trust` · `arguments` · `completion` · `daemon_client` `home` `keyring` ·
+//! `terminal` · `settings` · `failure` · `durable` `proxy`.
 
 pub mod arguments;
 pub mod browser_login;
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use infra_shared::command_line::{self, Misuse};
 
-use arguments::{Arguments, Colour, Global};
+use arguments::{Arguments, Global, PROGRAM};
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
@@ -40,22 +40,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let dumps = infra_shared::dumps::forbid();
     // Before all else, because the user is typing.
     if let Some(shell) = settings::completing_shell() {
-        return terminal::answer_shell(&completion::PROGRAM.answer(&shell, &words));
+        return terminal::answer_shell(&PROGRAM.answer(&shell, &words));
     }
     let arguments = match understand(&words) {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
-    let terminal = Terminal::new(&arguments.global);
+    let Global { color, quiet, verbose, .. } = arguments.global;
+    let terminal = Terminal::new(color, quiet, verbose);
     if let Err(error) = dumps {
-        return Failure::new(Exit::Failed, "core dumps cannot be forbidden")
-            .because(&error)
-            .tell(terminal)
-            .into();
+        let failure = Failure::new(Exit::Failed, "core dumps cannot be forbidden").because(&error);
+        return terminal.fail(&failure).into();
     }
     match commands::run(arguments, terminal) {
         Ok(exit) => exit.into(),
-        Err(failure) => failure.tell(terminal).into(),
+        Err(failure) => terminal.fail(&failure).into(),
     }
 }
 
@@ -70,7 +69,7 @@ fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
         let Some(Misuse { what, because, hint }) = Misuse::of(&answer, &program, words) else {
             return terminal::show_usage(&answer);
         };
-        let terminal = Terminal::new(&Global { color: Colour::of(choice), ..Global::default() });
-        Failure::new(Exit::Usage, what).because_text(because).hint(hint).tell(terminal).into()
+        let failure = Failure::new(Exit::Usage, what).because_text(because).hint(hint);
+        Terminal::new(choice, false, 0).fail(&failure).into()
     })
 }

@@ -17,7 +17,6 @@ use infra_shared::printable::printable_json;
 use serde::Serialize;
 use terminal_size::{Height, Width};
 
-use crate::arguments::{Colour, Global};
 use crate::failure::{Exit, Failure};
 use crate::settings;
 
@@ -91,20 +90,15 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub fn new(options: &Global) -> Self {
-        let choice = match options.color {
-            Colour::Auto => ColorChoice::Auto,
-            Colour::Always => ColorChoice::Always,
-            Colour::Never => ColorChoice::Never,
+    pub fn new(colour: clap::ColorChoice, quiet: bool, verbose: u8) -> Self {
+        let choice = match colour {
+            clap::ColorChoice::Auto => ColorChoice::Auto,
+            clap::ColorChoice::Always => ColorChoice::Always,
+            clap::ColorChoice::Never => ColorChoice::Never,
         };
         choice.write_global();
         let read_by_human = io::stderr().is_terminal();
-        Self {
-            interactive: io::stdin().is_terminal() && read_by_human,
-            read_by_human,
-            quiet: options.quiet,
-            verbose: options.verbose,
-        }
+        Self { interactive: io::stdin().is_terminal() && read_by_human, read_by_human, quiet, verbose }
     }
 
     /// Writes results to standard output unchanged.
@@ -147,6 +141,15 @@ impl Terminal {
     /// Writes a warning to standard error, even with `-q`.
     pub fn warn(self, line: &str) {
         self.labelled("warning:", WARNING, line);
+    }
+
+    /// Prints why a command failed, and returns its exit code.
+    pub fn fail(self, failure: &Failure) -> Exit {
+        // The reader of standard output has what it needs.
+        if failure.exit() != Exit::PipeClosed {
+            self.error(&failure.text());
+        }
+        failure.exit()
     }
 
     /// Writes an error to standard error.

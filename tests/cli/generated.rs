@@ -1,8 +1,7 @@
 //! `completions/` and `man/` match the argument definitions, and manual page readers report no warnings.
 
 use clap::CommandFactory;
-use infra_cli::arguments::Arguments;
-use infra_cli::completion::PROGRAM;
+use infra_cli::arguments::{Arguments, PROGRAM};
 use infra_harness::generated;
 
 #[test]

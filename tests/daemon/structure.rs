@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of the daemon, top to bottom. A room may use rooms of lower rows, but none of its own row or above.
-const RANKS: &[&[&str]] = &[
+const DAEMON: &[&[&str]] = &[
     &["lib", "main"],
     &["commands"],
     &["arguments"],
@@ -25,14 +25,31 @@ const RANKS: &[&[&str]] = &[
     &["addresses", "platform", "turns"],
 ];
 
+/// The rooms of the CLI, in the same order.
+const CLI: &[&[&str]] = &[
+    &["lib", "main"],
+    &["commands"],
+    &["browser_login", "kubeconfig", "trust"],
+    &["arguments"],
+    &["completion"],
+    &["daemon_client", "home", "keyring"],
+    &["terminal"],
+    &["settings"],
+    &["failure"],
+    &["durable", "proxy"],
+];
+
 const LONGEST_FILE: usize = 400;
 
 #[test]
-fn daemon_rooms_use_only_rooms_below_them() {
-    let files = rust_files("daemon/src");
-    assert!(files.len() > 10, "the daemon's files are not where they were");
-    let faults: Vec<String> = files.iter().flat_map(|(path, text)| rank_faults(path, text)).collect();
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+fn rooms_use_only_rooms_below_them() {
+    for (package, ranks) in [("daemon/src", DAEMON), ("cli/src", CLI)] {
+        let files = rust_files(package);
+        assert!(files.len() > 10, "the files of {package} are not where they were");
+        let faults: Vec<String> =
+            files.iter().flat_map(|(path, text)| rank_faults(ranks, path, text)).collect();
+        assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    }
 }
 
 #[test]
@@ -74,7 +91,7 @@ fn rank_check_finds_use_of_room_above_or_beside() {
         ("platform.rs", "/* x */ pub(in crate::outbound) fn f() {}"),
         ("cellar.rs", "use crate::store::Store;"),
     ] {
-        assert_eq!(rank_faults(Path::new(path), text).len(), 1, "{path}: {text}");
+        assert_eq!(rank_faults(DAEMON, Path::new(path), text).len(), 1, "{path}: {text}");
     }
 }
 
@@ -91,7 +108,7 @@ fn rank_check_allows_use_of_room_below_or_own_room() {
         ("lib.rs", "use crate::commands::Context;"),
         ("store/tests.rs", "use crate::sessions::Sessions;"),
     ] {
-        assert_eq!(rank_faults(Path::new(path), text), Vec::<String>::new(), "{path}: {text}");
+        assert_eq!(rank_faults(DAEMON, Path::new(path), text), Vec::<String>::new(), "{path}: {text}");
     }
 }
 
@@ -112,13 +129,13 @@ fn shape_check_finds_violations() {
 }
 
 /// Returns the violations of the ranks in the file at `path`, relative to the package's `src`.
-fn rank_faults(path: &Path, text: &str) -> Vec<String> {
+fn rank_faults(ranks: &[&[&str]], path: &Path, text: &str) -> Vec<String> {
     let shown = path.display();
     let room = room(path);
     if path.ends_with("tests.rs") {
         return Vec::new();
     }
-    let Some(own) = rank(&room) else {
+    let Some(own) = rank(ranks, &room) else {
         return vec![format!(
             "{shown}: the room `{room}` has no rank: give it one in tests/daemon/structure.rs"
         )];
@@ -127,7 +144,7 @@ fn rank_faults(path: &Path, text: &str) -> Vec<String> {
     let depth = path.components().count();
     let mut faults = Vec::new();
     for used in rooms_used(&code) {
-        let allowed = used == room || own == 0 || rank(&used).is_none_or(|used| own < used);
+        let allowed = used == room || own == 0 || rank(ranks, &used).is_none_or(|used| own < used);
         if !allowed {
             faults.push(format!("{shown}: `{room}` uses `{used}`, which is not below it"));
         }
@@ -171,8 +188,8 @@ fn room(path: &Path) -> String {
     first.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn rank(room: &str) -> Option<usize> {
-    RANKS.iter().position(|row| row.contains(&room))
+fn rank(ranks: &[&[&str]], room: &str) -> Option<usize> {
+    ranks.iter().position(|row| row.contains(&room))
 }
 
 /// Returns the text without comment lines and without the tests at its end.

@@ -2,11 +2,11 @@
 
 use infra_shared::completion::Shell;
 
-use crate::completion;
+use crate::arguments::PROGRAM;
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
 
 pub(super) fn run(terminal: Terminal, shell: Shell) -> Result<Exit, Failure> {
-    terminal.data(&completion::PROGRAM.script(shell))?;
+    terminal.data(&PROGRAM.script(shell))?;
     Ok(Exit::Done)
 }

@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
                 Ok(_) => exit = Exit::NotTold,
                 Err(failure) => {
                     if let Some(before) = failed.replace(failure) {
-                        before.tell(context.terminal);
+                        context.terminal.fail(&before);
                     }
                 }
             }
@@ -93,7 +93,7 @@ pub(super) fn log_out(
     let is_kept = pending.is_some();
     forget_here(context, origin, Some(stored), forget, pending)?;
     let ends = times::at(stored.session.expires_at.min(stored.session.idle_expires_at), context.now());
-    hindrance.to_failure(origin).tell(context.terminal);
+    context.terminal.fail(&hindrance.to_failure(origin));
     context.terminal.warn(&if is_kept {
         format!(
             "logged out here, but {origin} could not be told; the next `infra status`, `login` or `logout` tells it, \
@@ -137,7 +137,7 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
             Ok(Exit::Done)
         }
         Some(error) => {
-            error.to_failure(origin).tell(context.terminal);
+            context.terminal.fail(&error.to_failure(origin));
             context.terminal.warn(&format!("{origin} could still not be told of the logout before"));
             Ok(Exit::NotTold)
         }

@@ -117,6 +117,6 @@ fn tell_aside(context: &Context, report: Report) {
     report.tell_skew(context.terminal);
     tell_of_newer(context, &report);
     if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause) {
-        cause.to_failure(&origin).tell(context.terminal);
+        context.terminal.fail(&cause.to_failure(&origin));
     }
 }

@@ -103,7 +103,7 @@ pub(crate) fn look(
         Err(_) if report.token.is_none() => return report,
         Err(ClientError::Daemon(error)) => return report.failed(error),
         Err(ClientError::Offered(failure)) => {
-            failure.tell(context.terminal);
+            context.terminal.fail(&failure);
             return Report { state: State::Untrusted, ..report };
         }
     };
