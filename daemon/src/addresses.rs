@@ -36,7 +36,7 @@ impl Networks {
 
 /// Key of a client for limits: its IPv4 address, even if embedded in IPv6, or the /64 network of any other IPv6
 /// address.
-pub fn one_party(address: IpAddr) -> IpAddr {
+pub fn client_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => embedded(address).map_or_else(
@@ -90,10 +90,10 @@ mod tests {
 
     #[test]
     fn slash_64_network_is_one_client() {
-        assert_eq!(one_party(address("2001:db8::1")), one_party(address("2001:db8::ffff:1")));
-        assert_ne!(one_party(address("2001:db8::1")), one_party(address("2001:db8:0:1::1")));
-        assert_eq!(one_party(address("::ffff:192.0.2.1")), address("192.0.2.1"));
-        assert_ne!(one_party(address("192.0.2.1")), one_party(address("192.0.2.2")));
+        assert_eq!(client_key(address("2001:db8::1")), client_key(address("2001:db8::ffff:1")));
+        assert_ne!(client_key(address("2001:db8::1")), client_key(address("2001:db8:0:1::1")));
+        assert_eq!(client_key(address("::ffff:192.0.2.1")), address("192.0.2.1"));
+        assert_ne!(client_key(address("192.0.2.1")), client_key(address("192.0.2.2")));
     }
 
     #[test]
@@ -105,11 +105,11 @@ mod tests {
             ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
         ] {
-            assert_eq!(one_party(address(carried)), address(client), "{carried}");
+            assert_eq!(client_key(address(carried)), address(client), "{carried}");
         }
         // Neighbours of these prefixes are ordinary networks.
         for other in ["64:ff9b:0:0:1::192.0.2.1", "64:ff9b:2::1", "2001:1::1", "2003:c000:201::1"] {
-            assert!(one_party(address(other)).is_ipv6(), "{other}");
+            assert!(client_key(address(other)).is_ipv6(), "{other}");
         }
     }
 }

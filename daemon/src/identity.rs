@@ -37,10 +37,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::audit::Audit;
+use crate::fair_queue::{FairQueue, Permit, QueueError};
 use crate::outbound::{Guard, LIMITS, Limits, Outbound};
 use crate::secrets::{Backends, ReadReason};
 use crate::store::Store;
-use crate::turns::{NoTurn, Turn, Turns};
 use claims::Answers;
 use discovery::{Discovery, Metadata};
 use endpoints::Endpoints;
@@ -87,13 +87,13 @@ pub struct Provider {
     outbound: Outbound,
     discovery: Discovery,
     signing_keys: SigningKeys,
-    turns: Turns,
+    queue: FairQueue,
     refused_codes: RefusedCodes,
 }
 
 /// The permit to exchange a code now.
-pub struct ExchangeTurn {
-    turn: Turn,
+pub struct ExchangePermit {
+    permit: Permit,
     attempt: Try,
 }
 
@@ -115,7 +115,7 @@ impl Provider {
             outbound,
             discovery: Discovery::of(Endpoints::guarded_by(guard)),
             signing_keys: SigningKeys::default(),
-            turns: ExchangeLimits::default().turns(),
+            queue: ExchangeLimits::default().queue(),
             refused_codes: RefusedCodes::default(),
         })
     }
@@ -129,7 +129,7 @@ impl Provider {
 
     /// Sets the limits of exchanges and of each call.
     pub fn limited(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
-        self.turns = exchanges.turns();
+        self.queue = exchanges.queue();
         let guard = self.discovery.endpoints.guard();
         self.outbound = Outbound::guarded(self.settings.authorities.clone(), calls, guard)
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
@@ -165,29 +165,29 @@ impl Provider {
     }
 
     /// Waits for a permit to exchange a code. The exchange timeout starts here.
-    pub async fn take_turn(&self, party: IpAddr) -> Result<ExchangeTurn, IdentityError> {
-        let turn = self.turns.take(party).await.map_err(|error| match error {
-            NoTurn::TooManyWait => IdentityError::TooManyWait,
-            NoTurn::NotInTime => unavailable("too many exchanges were under way"),
+    pub async fn acquire_permit(&self, client: IpAddr) -> Result<ExchangePermit, IdentityError> {
+        let permit = self.queue.acquire(client).await.map_err(|error| match error {
+            QueueError::QueueFull => IdentityError::QueueFull,
+            QueueError::TimedOut => unavailable("too many exchanges were under way"),
         })?;
-        let attempt = self.refused_codes.admit(party).map_err(IdentityError::TooManyRefused)?;
-        Ok(ExchangeTurn { turn, attempt })
+        let attempt = self.refused_codes.admit(client).map_err(IdentityError::TooManyRefused)?;
+        Ok(ExchangePermit { permit, attempt })
     }
 
     /// Exchanges a code and verifies everything that comes back, within one timeout that includes the wait before.
     pub async fn exchange(
         &self,
-        turn: ExchangeTurn,
+        permit: ExchangePermit,
         grant: CodeGrant<'_>,
     ) -> Result<Exchanged, IdentityError> {
-        let ExchangeTurn { turn, mut attempt } = turn;
-        tokio::time::timeout_at(turn.end, self.exchange_in_turn(grant, &mut attempt))
+        let ExchangePermit { permit, mut attempt } = permit;
+        tokio::time::timeout_at(permit.deadline, self.exchange_with_permit(grant, &mut attempt))
             .await
             .unwrap_or_else(|_| Err(unavailable("the exchange took too long")))
     }
 
     /// Exchanges the code. This is the only place of a login that reads the client secret.
-    async fn exchange_in_turn(
+    async fn exchange_with_permit(
         &self,
         grant: CodeGrant<'_>,
         attempt: &mut Try,
@@ -318,7 +318,7 @@ impl VerifiedIdentity {
     }
 
     /// The groups, with the reason if the claim is missing or unusable.
-    pub fn told_groups(&self) -> &ToldGroups {
+    pub fn groups_claim(&self) -> &ToldGroups {
         &self.groups
     }
 }

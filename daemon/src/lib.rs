@@ -2,7 +2,7 @@
 //!
 //! Rooms call only rooms in lower rows. From the top: `arguments` · `commands` · `assembly` · `failure` · `config`
 //! `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` · `listener` `services` · `sessions` ·
-//! `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform` `turns`.
+//! `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform` `fair_queue`.
 //! `tests/daemon/structure.rs` enforces this.
 
 pub mod addresses;
@@ -16,6 +16,7 @@ pub mod control;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod failure;
+pub mod fair_queue;
 pub mod identity;
 pub mod keys;
 pub mod listener;
@@ -29,7 +30,6 @@ pub mod sessions;
 pub mod store;
 pub mod terminal;
 pub mod tls;
-pub mod turns;
 pub mod upkeep;
 
 use std::ffi::OsString;

@@ -281,7 +281,7 @@ impl Door {
         // The bytes that follow are bounded by the handshake limit, and later by the request limits.
         begun.io.lift();
         // Queue only after the ClientHello, so that silent connections hold no slot.
-        let _handshake = self.handshakes.enter(peer.ip(), activity).await.map_err(io::Error::other)?;
+        let _handshake = self.handshakes.acquire(peer.ip(), activity).await.map_err(io::Error::other)?;
         let (purpose, config) = tls.accept(&begun.client_hello());
         let bound = |connection: &mut rustls::ServerConnection| {
             connection.set_buffer_limit(Some(memory::TLS_OUTPUT));

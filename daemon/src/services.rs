@@ -12,7 +12,9 @@ use ipnet::IpNet;
 
 use crate::addresses::Networks;
 use crate::secrets::{Backends, ReadError, Reference};
-use crate::sessions::{Accepted, Caller, NewToken, NotAuthenticated, NotOpened, Sessions, Use, Visitor};
+use crate::sessions::{
+    Accepted, AuthorizedCaller, Caller, NewToken, NotAuthenticated, NotOpened, Sessions, Use,
+};
 use credentials::Credentials;
 
 pub use allowed::AllowedUsers;
@@ -59,7 +61,7 @@ pub struct Service {
 
 /// Why a caller is denied at a service.
 #[derive(Debug, thiserror::Error)]
-pub enum NotLetIn {
+pub enum Denied {
     #[error(transparent)]
     Token(#[from] NotAuthenticated),
     #[error("the service's rules do not admit the user")]
@@ -104,8 +106,8 @@ impl Services {
     }
 
     /// Like [`Self::proves`], but from the cache only and without waiting. `false` means unknown, not wrong.
-    pub fn proves_at_once(&self, service: &Service, secret: &[u8]) -> bool {
-        service.credentials.are_known_to_include(secret)
+    pub fn proves_cached(&self, service: &Service, secret: &[u8]) -> bool {
+        service.credentials.cached_include(secret)
     }
 
     /// Issues an audience token for the service with this audience or name, if the service admits the caller.
@@ -125,15 +127,19 @@ impl Services {
     }
 
     /// Authorizes a token for the service: it must be valid there, and the service must admit its user. Counts as use.
-    pub async fn let_in(&self, service: &Service, token: &str) -> Result<Visitor, NotLetIn> {
-        let visitor = self.sessions.authenticate_for(token, service.accepted(), Use::Counts).await?;
-        if service.settings.allow.admit(visitor.caller()) { Ok(visitor) } else { Err(NotLetIn::NotAllowed) }
+    pub async fn authorize(&self, service: &Service, token: &str) -> Result<AuthorizedCaller, Denied> {
+        let authorized = self.sessions.authenticate_for(token, service.accepted(), Use::Counts).await?;
+        if service.settings.allow.admit(authorized.caller()) {
+            Ok(authorized)
+        } else {
+            Err(Denied::NotAllowed)
+        }
     }
 
-    /// Like [`Self::let_in`], but from the cache only and without waiting. `None` means not cached, not denied.
-    pub fn let_in_at_once(&self, service: &Service, token: &str) -> Option<Visitor> {
-        let visitor = self.sessions.authenticate_for_at_once(token, service.accepted())?;
-        service.settings.allow.admit(visitor.caller()).then_some(visitor)
+    /// Like [`Self::authorize`], but from the cache only and without waiting. `None` means not cached, not denied.
+    pub fn authorize_cached(&self, service: &Service, token: &str) -> Option<AuthorizedCaller> {
+        let authorized = self.sessions.authenticate_for_cached(token, service.accepted())?;
+        service.settings.allow.admit(authorized.caller()).then_some(authorized)
     }
 }
 

@@ -22,7 +22,7 @@ const DAEMON: &[&[&str]] = &[
     &["keys"],
     &["secrets"],
     &["outbound", "audit"],
-    &["addresses", "platform", "turns"],
+    &["addresses", "platform", "fair_queue"],
 ];
 
 /// The rooms of the CLI, in the same order.

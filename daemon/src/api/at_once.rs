@@ -17,16 +17,16 @@ pub(super) fn answer(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap)
     let path = uri.path();
     if let Some(rest) = path.strip_prefix(VERIFY) {
         let service = api.services.find(rest.split_once('/').map_or(rest, |(service, _)| service))?;
-        let visitor = api.services.let_in_at_once(service, credentials(headers, "bearer")?)?;
-        return Some(Known::Answer(verification::let_through(&visitor)));
+        let authorized = api.services.authorize_cached(service, credentials(headers, "bearer")?)?;
+        return Some(Known::Answer(verification::let_through(&authorized)));
     }
     if uri.query().is_some() || headers.contains_key(header::ORIGIN) {
         return None;
     }
     match (method.as_str(), path) {
         ("GET", "/v1/session") => {
-            let known = api.sessions.authenticate_at_once(credentials(headers, "bearer")?)?;
-            Some(Known::Answer(session::show_known(api, &known)))
+            let known = api.sessions.authenticate_cached(credentials(headers, "bearer")?)?;
+            Some(Known::Answer(session::show_cached(api, &known)))
         }
         ("POST", "/v1/introspect") if is_of(headers, FORM) => introspect(api, headers).map(Known::ByBody),
         _ => None,
@@ -35,12 +35,12 @@ pub(super) fn answer(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap)
 
 /// For an authenticated service, waits for the token in the body.
 fn introspect(api: &Api, headers: &HeaderMap) -> Option<Awaited> {
-    let name = service_credential::known_service(api, headers)?;
+    let name = service_credential::cached_service(api, headers)?;
     let (api, time) = (api.clone(), api.bodies.time);
     let answer = move |form: &[u8]| {
         let service = api.services.find(&name)?;
-        let visitor = api.services.let_in_at_once(service, &token_in(form)?)?;
-        Some(introspection::describe(&visitor, service))
+        let authorized = api.services.authorize_cached(service, &token_in(form)?)?;
+        Some(introspection::describe(&authorized, service))
     };
     let missing = || missing().into_response();
     Some(Awaited { most_bytes: MOST_FORM_BYTES, time, answer: Box::new(answer), missing })

@@ -10,8 +10,8 @@ use super::Api;
 use super::body::UnverifiedToken;
 use super::problem::{Refusal, answer};
 use super::service_credential::any_service;
-use crate::services::{NotLetIn, Service};
-use crate::sessions::{NotAuthenticated, Visitor};
+use crate::services::{Denied, Service};
+use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
 /// The response of RFC 7662 §2.2, with claims of OpenID Connect.
 #[derive(Serialize)]
@@ -47,9 +47,9 @@ pub(super) async fn introspect(
     UnverifiedToken { token, headers }: UnverifiedToken,
 ) -> Result<Response, Refusal> {
     let service = any_service(&api, &headers).await?;
-    match api.services.let_in(service, &token).await {
-        Ok(visitor) => Ok(describe(&visitor, service)),
-        Err(NotLetIn::Token(NotAuthenticated::Store(error))) => {
+    match api.services.authorize(service, &token).await {
+        Ok(authorized) => Ok(describe(&authorized, service)),
+        Err(Denied::Token(NotAuthenticated::Store(error))) => {
             Err(Refusal::new(ProblemCode::Unavailable, &error))
         }
         Err(reason) => {
@@ -60,20 +60,20 @@ pub(super) async fn introspect(
 }
 
 /// Describes the user of a token that is active at `service`.
-pub(super) fn describe(visitor: &Visitor, service: &Service) -> Response {
-    answer(StatusCode::OK, &introspection(visitor, &service.settings().audience))
+pub(super) fn describe(authorized: &AuthorizedCaller, service: &Service) -> Response {
+    answer(StatusCode::OK, &introspection(authorized, &service.settings().audience))
 }
 
-fn introspection<'a>(visitor: &'a Visitor, audience: &'a str) -> Introspection<'a> {
-    let (caller, user) = (visitor.caller(), visitor.caller().user());
+fn introspection<'a>(authorized: &'a AuthorizedCaller, audience: &'a str) -> Introspection<'a> {
+    let (caller, user) = (authorized.caller(), authorized.caller().user());
     Introspection {
         active: true,
         token_type: "Bearer",
         sub: &user.subject,
         iss: &user.issuer,
         aud: audience,
-        exp: visitor.expires_at().as_second(),
-        iat: visitor.issued_at().as_second(),
+        exp: authorized.expires_at().as_second(),
+        iat: authorized.issued_at().as_second(),
         sid: caller.session().id.as_str(),
         username: caller.verified_email().unwrap_or(&user.subject),
         email: caller.verified_email(),

@@ -13,8 +13,8 @@ use super::body::JSON;
 use super::lines::Lines;
 use super::problem::{Refusal, answer};
 use super::service_credential::this_service;
-use crate::services::{Cluster, ClusterUser, NotLetIn, Service};
-use crate::sessions::{NotAuthenticated, Visitor};
+use crate::services::{Cluster, ClusterUser, Denied, Service};
+use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
 const API_VERSION: &str = "authentication.k8s.io/v1";
 const KIND: &str = "TokenReview";
@@ -118,9 +118,9 @@ async fn judge(api: &Api, cluster: &str, headers: &HeaderMap, asked: &Asked) -> 
             "send a TokenReview of authentication.k8s.io/v1: `--authentication-token-webhook-version=v1`",
         ));
     }
-    let visitor = match api.services.let_in(service, &asked.spec.token).await {
-        Ok(visitor) => visitor,
-        Err(NotLetIn::Token(NotAuthenticated::Store(error))) => {
+    let authorized = match api.services.authorize(service, &asked.spec.token).await {
+        Ok(authorized) => authorized,
+        Err(Denied::Token(NotAuthenticated::Store(error))) => {
             return Err(Refusal::new(ProblemCode::Unavailable, &error));
         }
         Err(reason) => {
@@ -128,10 +128,10 @@ async fn judge(api: &Api, cluster: &str, headers: &HeaderMap, asked: &Asked) -> 
             return Ok(refused(None));
         }
     };
-    Ok(status(service, cluster, &visitor, asked.spec.audiences.as_deref().unwrap_or_default()))
+    Ok(status(service, cluster, &authorized, asked.spec.audiences.as_deref().unwrap_or_default()))
 }
 
-fn status(service: &Service, cluster: &Cluster, visitor: &Visitor, asked: &[String]) -> Response {
+fn status(service: &Service, cluster: &Cluster, authorized: &AuthorizedCaller, asked: &[String]) -> Response {
     let name = &service.settings().name;
     let Some(audiences) = cluster.audiences(&service.settings().audience, asked) else {
         tracing::warn!(
@@ -140,14 +140,14 @@ fn status(service: &Service, cluster: &Cluster, visitor: &Visitor, asked: &[Stri
         );
         return refused(Some("the token is for none of the audiences that were asked for"));
     };
-    let ClusterUser { username, groups } = match cluster.user(visitor.caller()) {
+    let ClusterUser { username, groups } = match cluster.user(authorized.caller()) {
         Ok(user) => user,
         Err(reason) => {
             tracing::warn!(service = name, %reason, "a user has no name in the cluster");
             return refused(Some("the user has no name in this cluster"));
         }
     };
-    let (session, user) = (&visitor.caller().session().id, visitor.caller().user());
+    let (session, user) = (&authorized.caller().session().id, authorized.caller().user());
     let uid = format!("{}#{}", user.issuer, user.subject);
     let extra = [(SESSION, [session.as_str()])].into();
     respond(Status {

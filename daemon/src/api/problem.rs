@@ -186,7 +186,7 @@ impl From<NotAuthenticated> for Refusal {
 impl From<LoginRefusal> for Refusal {
     fn from(refusal: LoginRefusal) -> Self {
         use LoginRefusal as Login;
-        if let Login::Identity(IdentityError::TooManyWait) = refusal {
+        if let Login::Identity(IdentityError::QueueFull) = refusal {
             return Self::too_many(RETRY_AFTER, TOO_MANY_LOGINS);
         }
         if let Login::Identity(IdentityError::TooManyRefused(wait)) = refusal {
@@ -255,7 +255,7 @@ impl From<LoginRefusal> for Refusal {
                 ),
             ),
             Login::Identity(
-                IdentityError::Unavailable(_) | IdentityError::TooManyWait | IdentityError::TooManyRefused(_),
+                IdentityError::Unavailable(_) | IdentityError::QueueFull | IdentityError::TooManyRefused(_),
             ) => (
                 ProblemCode::ProviderUnavailable,
                 Some("the daemon got no usable answer from the identity provider: try again in a while"),

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::Api;
 use super::problem::{Refusal, TOO_MANY_LOGINS};
-use crate::addresses::one_party;
+use crate::addresses::client_key;
 use crate::sessions::TooOften;
 use buckets::{Buckets, Room};
 
@@ -68,7 +68,7 @@ impl Rates {
 
     fn may_start(&self, peer: SocketAddr) -> Result<(), Duration> {
         let now = self.now();
-        self.starts.look(one_party(peer.ip()), now).or_else(|wait| match connection(peer) {
+        self.starts.look(client_key(peer.ip()), now).or_else(|wait| match connection(peer) {
             Some(connection) => self.starts_of_connections.look(connection, now),
             None => Err(wait),
         })
@@ -76,7 +76,7 @@ impl Rates {
 
     fn count_start(&self, peer: SocketAddr) {
         let now = self.now();
-        if self.starts.take(one_party(peer.ip()), now).is_err()
+        if self.starts.take(client_key(peer.ip()), now).is_err()
             && let Some(connection) = connection(peer)
         {
             // Ignore the result: concurrent starts may exceed the limit of the connection.
@@ -89,7 +89,7 @@ impl Rates {
         if let Some(connection) = connection(peer) {
             self.failed_finishes_of_connections.look(connection, now)?;
         }
-        self.failed_finishes.look(one_party(peer.ip()), now)
+        self.failed_finishes.look(client_key(peer.ip()), now)
     }
 
     fn count_failed_finish(&self, peer: SocketAddr) {
@@ -97,7 +97,7 @@ impl Rates {
         if let Some(connection) = connection(peer) {
             let _ = self.failed_finishes_of_connections.take(connection, now);
         }
-        let _ = self.failed_finishes.take(one_party(peer.ip()), now);
+        let _ = self.failed_finishes.take(client_key(peer.ip()), now);
     }
 }
 

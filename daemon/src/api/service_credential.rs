@@ -23,10 +23,10 @@ pub(super) async fn any_service<'a>(api: &'a Api, headers: &HeaderMap) -> Result
 }
 
 /// Authenticates a service by `headers` from the cache only, without waiting. `None` means unknown, not wrong.
-pub(super) fn known_service(api: &Api, headers: &HeaderMap) -> Option<String> {
+pub(super) fn cached_service(api: &Api, headers: &HeaderMap) -> Option<String> {
     let (name, secret) = basic(headers)?;
     let service = api.services.find(&name)?;
-    api.services.proves_at_once(service, &secret).then_some(name)
+    api.services.proves_cached(service, &secret).then_some(name)
 }
 
 /// Authenticates `service` by `headers`.

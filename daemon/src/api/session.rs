@@ -44,7 +44,7 @@ async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response,
 }
 
 /// Describes the holder of a cached session.
-pub(super) fn show_known(api: &Api, known: &Known) -> Response {
+pub(super) fn show_cached(api: &Api, known: &Known) -> Response {
     let Told { session, user } = known.told();
     let current = CurrentSession { session, user, now: api.sessions.now(), newer: None };
     announcing(api, answer(StatusCode::OK, &current))

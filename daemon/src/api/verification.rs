@@ -12,8 +12,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::Api;
 use super::body::credentials;
 use super::problem::{Refusal, without_body};
-use crate::services::NotLetIn;
-use crate::sessions::{NotAuthenticated, Visitor};
+use crate::services::Denied;
+use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
 const USER: HeaderName = HeaderName::from_static("x-infra-user");
 const EMAIL: HeaderName = HeaderName::from_static("x-infra-email");
@@ -56,27 +56,27 @@ async fn judge(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response
         Refusal::new(ProblemCode::NotAuthenticated, &"no single Authorization: Bearer header")
             .with_challenge(NO_TOKEN)
     })?;
-    let visitor = api.services.let_in(service, token).await.map_err(|reason| match &reason {
-        NotLetIn::Token(NotAuthenticated::Store(_)) => Refusal::new(ProblemCode::Unavailable, &reason),
-        NotLetIn::Token(_) => {
+    let authorized = api.services.authorize(service, token).await.map_err(|reason| match &reason {
+        Denied::Token(NotAuthenticated::Store(_)) => Refusal::new(ProblemCode::Unavailable, &reason),
+        Denied::Token(_) => {
             Refusal::new(ProblemCode::NotAuthenticated, &reason).with_challenge(NO_GOOD_TOKEN)
         }
-        NotLetIn::NotAllowed => Refusal::new(ProblemCode::Forbidden, &reason)
+        Denied::NotAllowed => Refusal::new(ProblemCode::Forbidden, &reason)
             .with_detail("this service does not admit you: an operator decides whom it does"),
     })?;
-    Ok(let_through(&visitor))
+    Ok(let_through(&authorized))
 }
 
-/// Lets the request of `visitor` pass, and describes the user.
-pub(super) fn let_through(visitor: &Visitor) -> Response {
+/// Lets the request of `authorized` pass, and describes the user.
+pub(super) fn let_through(authorized: &AuthorizedCaller) -> Response {
     let mut response = without_body(StatusCode::OK);
-    add_identity(response.headers_mut(), visitor);
+    add_identity(response.headers_mut(), authorized);
     response
 }
 
 /// Always sets every header, so that a proxy that copies them overwrites forged headers of the client.
-fn add_identity(headers: &mut HeaderMap, visitor: &Visitor) {
-    let (caller, user) = (visitor.caller(), visitor.caller().user());
+fn add_identity(headers: &mut HeaderMap, authorized: &AuthorizedCaller) {
+    let (caller, user) = (authorized.caller(), authorized.caller().user());
     let groups: Vec<String> = user.groups.iter().map(|group| encoded(group)).collect();
     for (name, value) in [
         (USER, encoded(&user.subject)),

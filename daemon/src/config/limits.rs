@@ -71,14 +71,14 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
     let (listener, rates) = (default.listener, default.api.rates);
     let connections = number(&section, "connections", 16..=65_536, listener.connections)?;
     let exchanges = ExchangeLimits {
-        at_once: number(&section, "exchanges", 1..=1_024, default.exchanges.at_once)?,
-        waiting_of_party: number(
+        concurrent: number(&section, "exchanges", 1..=1_024, default.exchanges.concurrent)?,
+        waiting_per_client: number(
             &section,
             "exchangesWaitingPerAddress",
             1..=4_096,
-            default.exchanges.waiting_of_party,
+            default.exchanges.waiting_per_client,
         )?,
-        time: time(&section, "exchangeTime", 1..=60, default.exchanges.time)?,
+        timeout: time(&section, "exchangeTime", 1..=60, default.exchanges.timeout)?,
     };
     let bodies = BodyLimits {
         // A login's last request needs some 8 kB.
@@ -95,7 +95,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
             request_head: time(&section, "requestHeadTime", 1..=60, listener.request_head)?,
             head_bytes: number(&section, "requestHeadBytes", 8_192..=65_536, listener.head_bytes)?,
             headers: number(&section, "requestHeaders", 16..=256, listener.headers)?,
-            request: bodies.time + exchanges.time + REST_OF_A_REQUEST,
+            request: bodies.time + exchanges.timeout + REST_OF_A_REQUEST,
             idle: time(&section, "idleTime", 1..=600, listener.idle)?,
             requests_per_connection: number(
                 &section,

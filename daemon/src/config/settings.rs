@@ -84,7 +84,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let backends = top.find("secrets").map_or(Ok(Vec::new()), |field| backends::read(&field))?;
     let (mut providers, mut references) = provider::read_all(&top, backends)?;
     if sessions.revalidate_every.is_some() {
-        providers.iter_mut().for_each(ProviderSettings::ask_for_refresh_tokens);
+        providers.iter_mut().for_each(ProviderSettings::request_refresh_tokens);
     }
     let admins =
         top.find("admins").map_or(Ok(Admins::default()), |field| admins::read(&field, &providers))?;

@@ -28,7 +28,7 @@ pub enum IdentityError {
     Unusable(#[from] Unusable),
     /// One client has the maximum number of waiting exchanges.
     #[error("too many exchanges are waiting")]
-    TooManyWait,
+    QueueFull,
     /// The provider rejected so many codes recently that the client must wait for this long.
     #[error("too many codes were refused lately")]
     TooManyRefused(Duration),
@@ -72,7 +72,7 @@ impl From<TooManyGroups> for IdentityError {
     }
 }
 
-/// Turns the broken rule into an error, with the values that differ if an operator needs them.
+/// FairQueue the broken rule into an error, with the values that differ if an operator needs them.
 pub(super) fn of_id_token(error: IDTokenError, token: &SecretString, now: Timestamp) -> IdentityError {
     let reason = format!("ID token: {error}");
     if matches!(error, IDTokenError::TooLarge { .. }) {

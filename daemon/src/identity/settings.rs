@@ -5,33 +5,33 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use super::{Allow, OFFLINE_ACCESS};
+use crate::fair_queue::{FairQueue, QueueLimits};
 use crate::secrets::Reference;
-use crate::turns::{TurnLimits, Turns};
 
 /// Maximum number of waiting exchanges of all clients together.
-const MOST_WAITING: usize = 4096;
+const MAX_WAITING: usize = 4096;
 
 /// Limits of exchanges with one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeLimits {
     /// Maximum concurrent exchanges. One client gets at most three quarters of them.
-    pub at_once: usize,
+    pub concurrent: usize,
     /// Maximum waiting exchanges of one client.
-    pub waiting_of_party: usize,
+    pub waiting_per_client: usize,
     /// Timeout from the code to the verified identity, including the wait in the queue. A user waits for it.
-    pub time: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for ExchangeLimits {
     fn default() -> Self {
-        Self { at_once: 32, waiting_of_party: 256, time: Duration::from_secs(10) }
+        Self { concurrent: 32, waiting_per_client: 256, timeout: Duration::from_secs(10) }
     }
 }
 
 impl ExchangeLimits {
-    pub(super) fn turns(&self) -> Turns {
-        let Self { at_once, waiting_of_party, time } = *self;
-        Turns::new(TurnLimits { at_once, waiting_of_party, waiting: MOST_WAITING, time })
+    pub(super) fn queue(&self) -> FairQueue {
+        let Self { concurrent, waiting_per_client, timeout } = *self;
+        FairQueue::new(QueueLimits { concurrent, waiting_per_client, waiting: MAX_WAITING, timeout })
     }
 }
 
@@ -92,7 +92,7 @@ pub enum SigningAlgorithm {
 
 impl ProviderSettings {
     /// Requests a refresh token with every login (OpenID Connect Core §11).
-    pub fn ask_for_refresh_tokens(&mut self) {
+    pub fn request_refresh_tokens(&mut self) {
         if !self.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
             self.scopes.push(OFFLINE_ACCESS.to_owned());
         }

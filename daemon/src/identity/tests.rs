@@ -92,9 +92,9 @@ impl Fixture {
 
     async fn exchange(&self, ready: &Ready) -> Result<VerifiedIdentity, IdentityError> {
         let Ready { code, verifier, nonce } = ready;
-        let turn = self.provider.take_turn(std::net::Ipv4Addr::LOCALHOST.into()).await?;
+        let permit = self.provider.acquire_permit(std::net::Ipv4Addr::LOCALHOST.into()).await?;
         let grant = CodeGrant { code, verifier, redirect_uri: REDIRECT_URI, nonce };
-        self.provider.exchange(turn, grant).await.map(|exchanged| exchanged.identity)
+        self.provider.exchange(permit, grant).await.map(|exchanged| exchanged.identity)
     }
 }
 

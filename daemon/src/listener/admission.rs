@@ -15,7 +15,7 @@ use super::ListenerLimits;
 use super::activity::Activity;
 use super::memory::HANDSHAKE;
 use super::places::Places;
-use crate::addresses::{Networks, one_party};
+use crate::addresses::{Networks, client_key};
 
 /// A connection that waits for its peer is safe from eviction for this long, to finish a handshake or send the next
 /// of many requests.
@@ -66,7 +66,7 @@ impl Admission {
     }
 
     fn admit_as(&self, peer: IpAddr, is_limited: bool, activity: &Arc<Activity>) -> Option<Admitted> {
-        let party = one_party(peer);
+        let party = client_key(peer);
         let mut places = self.places();
         let held = places.of_party.get(&party).map_or(0, |party| party.connections.len());
         if is_limited && held >= self.connections_per_address {

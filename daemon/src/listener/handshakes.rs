@@ -8,106 +8,110 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::activity::Activity;
-use crate::addresses::one_party;
-use crate::turns::{NoTurn, Turn, TurnLimits, Turns};
+use crate::addresses::client_key;
+use crate::fair_queue::{FairQueue, Permit, QueueError, QueueLimits};
 
 /// A handshake that still waits for its peer after this time can be evicted if others are queued.
-const LONG: Duration = Duration::from_secs(1);
+const EVICTABLE_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) struct Handshakes {
-    turns: Turns,
-    long: Duration,
-    under_way: Mutex<UnderWay>,
+    queue: FairQueue,
+    evictable_after: Duration,
+    in_progress: Mutex<InProgress>,
 }
 
 #[derive(Default)]
-struct UnderWay {
+struct InProgress {
     next: u64,
     handshakes: BTreeMap<u64, (Instant, Arc<Activity>)>,
     waiting: usize,
     /// Number of evicted handshakes that have not ended yet.
-    giving_way: usize,
+    evicting: usize,
 }
 
 /// A handshake in progress.
 pub(super) struct Handshake<'a> {
     handshakes: &'a Handshakes,
     number: u64,
-    _turn: Turn,
+    _permit: Permit,
 }
 
 /// A queued handshake.
 struct Waiting<'a>(&'a Handshakes);
 
 impl Handshakes {
-    /// `time` is the timeout of a handshake, including the wait in the queue.
-    pub(super) fn new(at_once: usize, time: Duration) -> Self {
+    /// `timeout` is the timeout of a handshake, including the wait in the queue.
+    pub(super) fn new(concurrent: usize, timeout: Duration) -> Self {
         // The queue needs no limit, because each waiter holds a connection and those are limited.
-        let limits = TurnLimits { at_once, waiting_of_party: usize::MAX, waiting: usize::MAX, time };
-        Self { turns: Turns::new(limits), long: LONG, under_way: Mutex::default() }
+        let limits = QueueLimits { concurrent, waiting_per_client: usize::MAX, waiting: usize::MAX, timeout };
+        Self {
+            queue: FairQueue::new(limits),
+            evictable_after: EVICTABLE_AFTER,
+            in_progress: Mutex::default(),
+        }
     }
 
     /// Waits for a slot, round-robin by client.
-    pub(super) async fn enter(
+    pub(super) async fn acquire(
         &self,
         peer: IpAddr,
         activity: &Arc<Activity>,
-    ) -> Result<Handshake<'_>, NoTurn> {
+    ) -> Result<Handshake<'_>, QueueError> {
         let waiting = Waiting::new(self);
-        let mut turn = std::pin::pin!(self.turns.take(one_party(peer)));
-        let turn = loop {
-            match timeout(self.long / 4, &mut turn).await {
-                Ok(turn) => break turn?,
-                Err(_) => self.make_way(),
+        let mut permit = std::pin::pin!(self.queue.acquire(client_key(peer)));
+        let permit = loop {
+            match timeout(self.evictable_after / 4, &mut permit).await {
+                Ok(permit) => break permit?,
+                Err(_) => self.evict_oldest(),
             }
         };
         drop(waiting);
-        let mut under_way = self.under_way();
-        let number = under_way.next;
-        under_way.next += 1;
-        under_way.handshakes.insert(number, (Instant::now(), activity.clone()));
-        Ok(Handshake { handshakes: self, number, _turn: turn })
+        let mut in_progress = self.in_progress();
+        let number = in_progress.next;
+        in_progress.next += 1;
+        in_progress.handshakes.insert(number, (Instant::now(), activity.clone()));
+        Ok(Handshake { handshakes: self, number, _permit: permit })
     }
 
     /// Evicts the oldest handshake if it had its time, unless as many are ending as are queued.
-    fn make_way(&self) {
-        let mut under_way = self.under_way();
-        if under_way.giving_way >= under_way.waiting {
+    fn evict_oldest(&self) {
+        let mut in_progress = self.in_progress();
+        if in_progress.evicting >= in_progress.waiting {
             return;
         }
-        let is_long = under_way
+        let is_evictable = in_progress
             .handshakes
             .first_key_value()
-            .is_some_and(|(_, (since, _))| since.elapsed() >= self.long);
-        if is_long && let Some((_, (_, activity))) = under_way.handshakes.pop_first() {
-            under_way.giving_way += 1;
+            .is_some_and(|(_, (since, _))| since.elapsed() >= self.evictable_after);
+        if is_evictable && let Some((_, (_, activity))) = in_progress.handshakes.pop_first() {
+            in_progress.evicting += 1;
             activity.cut_off();
         }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_progress(&self) -> MutexGuard<'_, InProgress> {
+        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<'a> Waiting<'a> {
     fn new(handshakes: &'a Handshakes) -> Self {
-        handshakes.under_way().waiting += 1;
+        handshakes.in_progress().waiting += 1;
         Self(handshakes)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.under_way().waiting -= 1;
+        self.0.in_progress().waiting -= 1;
     }
 }
 
 impl Drop for Handshake<'_> {
     fn drop(&mut self) {
-        let mut under_way = self.handshakes.under_way();
-        if under_way.handshakes.remove(&self.number).is_none() {
-            under_way.giving_way -= 1;
+        let mut in_progress = self.handshakes.in_progress();
+        if in_progress.handshakes.remove(&self.number).is_none() {
+            in_progress.evicting -= 1;
         }
     }
 }
@@ -122,8 +126,8 @@ mod tests {
     const STALLING: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const HONEST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-    fn handshakes(at_once: usize, long: Duration) -> Handshakes {
-        Handshakes { long, ..Handshakes::new(at_once, Duration::from_secs(5)) }
+    fn handshakes(concurrent: usize, evictable_after: Duration) -> Handshakes {
+        Handshakes { evictable_after, ..Handshakes::new(concurrent, Duration::from_secs(5)) }
     }
 
     /// Whether the future is still pending after `time`.
@@ -133,41 +137,41 @@ mod tests {
 
     #[tokio::test]
     async fn stalled_handshake_is_evicted_after_its_time() {
-        let long = Duration::from_millis(20);
-        let handshakes = handshakes(1, long);
+        let evictable_after = Duration::from_millis(20);
+        let handshakes = handshakes(1, evictable_after);
         let (slow, next) = (Activity::new(), Activity::new());
-        let stalled = handshakes.enter(STALLING, &slow).await.expect("a place");
+        let stalled = handshakes.acquire(STALLING, &slow).await.expect("a place");
         let began = Instant::now();
         let both = async {
             tokio::join!(
                 async {
                     slow.is_cut_off().await;
-                    assert!(began.elapsed() >= long, "it had no time");
+                    assert!(began.elapsed() >= evictable_after, "it had no time");
                     drop(stalled);
                 },
-                handshakes.enter(HONEST, &next)
+                handshakes.acquire(HONEST, &next)
             )
         };
         let ((), entered) = timeout(Duration::from_secs(10), both).await.expect("it gives way");
         drop(entered.expect("a place"));
-        let under_way = handshakes.under_way();
-        assert_eq!((under_way.handshakes.len(), under_way.waiting, under_way.giving_way), (0, 0, 0));
+        let in_progress = handshakes.in_progress();
+        assert_eq!((in_progress.handshakes.len(), in_progress.waiting, in_progress.evicting), (0, 0, 0));
     }
 
     #[tokio::test]
     async fn eviction_ends_no_more_handshakes_than_wait() {
-        let long = Duration::from_millis(4);
-        let handshakes = handshakes(4, long);
+        let evictable_after = Duration::from_millis(4);
+        let handshakes = handshakes(4, evictable_after);
         let slow: Vec<_> = (0..3).map(|_| Activity::new()).collect();
         let mut stalled = Vec::new();
         for activity in &slow {
-            stalled.push(handshakes.enter(STALLING, activity).await.expect("a place"));
+            stalled.push(handshakes.acquire(STALLING, activity).await.expect("a place"));
         }
         let other = Activity::new();
-        stalled.push(handshakes.enter(HONEST, &other).await.expect("a place"));
+        stalled.push(handshakes.acquire(HONEST, &other).await.expect("a place"));
         let next = Activity::new();
         // The evicted handshake does not end, and no other is evicted.
-        assert!(waits(long * 8, handshakes.enter(HONEST, &next)).await);
+        assert!(waits(evictable_after * 8, handshakes.acquire(HONEST, &next)).await);
         let mut cut = 0;
         for activity in slow.iter().chain([&other]) {
             cut += usize::from(!waits(Duration::ZERO, activity.is_cut_off()).await);
@@ -177,11 +181,11 @@ mod tests {
 
     #[tokio::test]
     async fn thousand_queued_handshakes_delay_others_by_one() {
-        let handshakes = handshakes(1, LONG);
+        let handshakes = handshakes(1, EVICTABLE_AFTER);
         let activity = Activity::new();
-        let first = handshakes.enter(STALLING, &activity).await.expect("a place");
-        let mut line: Vec<_> = (0..1000).map(|_| Box::pin(handshakes.enter(STALLING, &activity))).collect();
-        let mut honest = Box::pin(handshakes.enter(HONEST, &activity));
+        let first = handshakes.acquire(STALLING, &activity).await.expect("a place");
+        let mut line: Vec<_> = (0..1000).map(|_| Box::pin(handshakes.acquire(STALLING, &activity))).collect();
+        let mut honest = Box::pin(handshakes.acquire(HONEST, &activity));
         poll_fn(|context| {
             for waiting in &mut line {
                 assert!(waiting.as_mut().poll(context).is_pending());

@@ -2,14 +2,14 @@
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Turns off echo on the terminal at standard input until dropped.
+/// FairQueue off echo on the terminal at standard input until dropped.
 #[derive(Debug)]
 pub struct HiddenTyping {
     before: Option<Termios>,
 }
 
 impl HiddenTyping {
-    /// Turns off echo if standard input is a terminal.
+    /// FairQueue off echo if standard input is a terminal.
     pub fn start() -> Self {
         let input = std::io::stdin();
         let before = tcgetattr(&input).ok();

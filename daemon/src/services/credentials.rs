@@ -75,7 +75,7 @@ impl Credentials {
     }
 
     /// Whether `secret` matches a recently read credential.
-    pub(super) fn are_known_to_include(&self, secret: &[u8]) -> bool {
+    pub(super) fn cached_include(&self, secret: &[u8]) -> bool {
         matches!(self.ask_known(&sha256(&[secret])), Answer::Is)
     }
 

@@ -161,7 +161,7 @@ impl LoginRefusal {
             Self::Identity(IdentityError::Unavailable(_) | IdentityError::Unusable(_)) => {
                 "provider_unavailable"
             }
-            Self::Identity(IdentityError::TooManyWait) => "too_many_wait",
+            Self::Identity(IdentityError::QueueFull) => "too_many_wait",
             Self::Identity(IdentityError::TooManyRefused(_)) => "too_many_refused",
             Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",
             Self::Identity(IdentityError::ClientSecret(_)) => "client_secret",

@@ -1,4 +1,4 @@
-//! Turns a session token into a caller: one function for all routes that require authentication.
+//! FairQueue a session token into a caller: one function for all routes that require authentication.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct Caller {
     stored: Arc<StoredSession>,
 }
 
-/// A caller whose session token is valid according to the cache. Only [`Sessions::authenticate_at_once`] creates one.
+/// A caller whose session token is valid according to the cache. Only [`Sessions::authenticate_cached`] creates one.
 #[derive(Debug)]
 pub struct Known {
     stored: Arc<StoredSession>,
@@ -41,7 +41,7 @@ pub struct Known {
 
 /// A caller with a token valid for one audience. Only [`Sessions::authenticate_for`] creates one.
 #[derive(Debug, Clone)]
-pub struct Visitor {
+pub struct AuthorizedCaller {
     caller: Caller,
     /// `None` if the caller presented the session token itself.
     grant: Option<Arc<AudienceGrant>>,
@@ -109,7 +109,7 @@ impl Known {
     }
 }
 
-impl Visitor {
+impl AuthorizedCaller {
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
@@ -152,7 +152,7 @@ impl Sessions {
         text: &str,
         accepted: Accepted<'_>,
         use_: Use,
-    ) -> Result<Visitor, NotAuthenticated> {
+    ) -> Result<AuthorizedCaller, NotAuthenticated> {
         let recognised = self.recognise_for(text, accepted, use_).await;
         if let Err(error) = &recognised {
             self.count_refused(error);
@@ -163,16 +163,16 @@ impl Sessions {
     /// Like [`Self::authenticate`] with [`Use::Counts`], but from the cache only and without waiting.
     ///
     /// `None` means not cached, or that a use must be stored first. It does not mean invalid.
-    pub fn authenticate_at_once(&self, text: &str) -> Option<Known> {
+    pub fn authenticate_cached(&self, text: &str) -> Option<Known> {
         let found = self.store.recall(text).filter(|found| found.grant.is_none())?;
-        self.goes_on(&found.session).then(|| Known {
+        self.is_still_valid(&found.session).then(|| Known {
             idle_expires_at: self.idle_expires_at(found.session.last_used_at, found.session.expires_at),
             stored: found.session,
         })
     }
 
-    /// Like [`Self::authenticate_for`], but from the cache only, as in [`Self::authenticate_at_once`].
-    pub fn authenticate_for_at_once(&self, text: &str, accepted: Accepted<'_>) -> Option<Visitor> {
+    /// Like [`Self::authenticate_for`], but from the cache only, as in [`Self::authenticate_cached`].
+    pub fn authenticate_for_cached(&self, text: &str, accepted: Accepted<'_>) -> Option<AuthorizedCaller> {
         let found = self.store.recall(text)?;
         let grant = found.grant.clone();
         let is_accepted = match &grant {
@@ -182,16 +182,16 @@ impl Sessions {
         if !is_accepted {
             return None;
         }
-        Some(Visitor { caller: self.judge_at_once(found)?, grant })
+        Some(AuthorizedCaller { caller: self.judge_cached(found)?, grant })
     }
 
-    fn judge_at_once(&self, found: FoundToken) -> Option<Caller> {
+    fn judge_cached(&self, found: FoundToken) -> Option<Caller> {
         let last_used_at = found.session.last_used_at;
-        self.goes_on(&found.session).then(|| self.caller(found.session, last_used_at))
+        self.is_still_valid(&found.session).then(|| self.caller(found.session, last_used_at))
     }
 
     /// Whether a cached session is still valid and its last use is recent enough not to be stored again.
-    fn goes_on(&self, stored: &StoredSession) -> bool {
+    fn is_still_valid(&self, stored: &StoredSession) -> bool {
         let Ok(now) = self.time() else { return false };
         stored.ended.is_none()
             && now < self.idle_expires_at(stored.last_used_at, stored.expires_at)
@@ -209,7 +209,7 @@ impl Sessions {
         text: &str,
         accepted: Accepted<'_>,
         use_: Use,
-    ) -> Result<Visitor, NotAuthenticated> {
+    ) -> Result<AuthorizedCaller, NotAuthenticated> {
         let Some(token) = AudienceToken::parse(text) else {
             let token = SessionToken::parse(text).ok_or(NotAuthenticated::Unknown)?;
             let found = self.store.find_session_of(&token)?.ok_or(NotAuthenticated::Unknown)?;
@@ -217,7 +217,7 @@ impl Sessions {
                 return Err(NotAuthenticated::OtherAudience);
             }
             let caller = self.judge(found, use_).await?;
-            return Ok(Visitor { caller, grant: None });
+            return Ok(AuthorizedCaller { caller, grant: None });
         };
         let found = self.store.find_audience_token(&token)?.ok_or(NotAuthenticated::Unknown)?;
         let grant = found.grant.clone().ok_or(NotAuthenticated::Unknown)?;
@@ -228,7 +228,7 @@ impl Sessions {
             return Err(NotAuthenticated::Expired);
         }
         let caller = self.judge(found, use_).await?;
-        Ok(Visitor { caller, grant: Some(grant) })
+        Ok(AuthorizedCaller { caller, grant: Some(grant) })
     }
 
     /// Checks that the session of a correct token is still valid.

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 
 use super::ticket::Ticket;
 use super::{Sessions, add, whole_second};
-use crate::addresses::one_party;
+use crate::addresses::client_key;
 use crate::audit::RefusedUser;
 use crate::identity::{
     AuthorizationRequest, CodeGrant, Exchanged, IdentityError, Provider, VerifiedIdentity,
@@ -80,7 +80,7 @@ impl NotAdmitted {
             subject: identity.subject().to_owned(),
             email: identity.email().map(ToOwned::to_owned),
             email_verified: identity.verified_email().is_some(),
-            groups: identity.told_groups().to_string(),
+            groups: identity.groups_claim().to_string(),
         })
     }
 }
@@ -155,7 +155,7 @@ impl Sessions {
         self.check_binding(&verifier, provider)?;
         provider.check_response_issuer(request.iss.as_deref()).await?;
         // Before the ticket is consumed, so that a client sent away here can retry with it.
-        let turn = provider.take_turn(one_party(from)).await?;
+        let permit = provider.acquire_permit(client_key(from)).await?;
 
         // Stored durably before the code exchange, so that neither a restart nor another member accepts the ticket
         // again.
@@ -164,7 +164,7 @@ impl Sessions {
         }
         let Exchanged { identity, held } = provider
             .exchange(
-                turn,
+                permit,
                 CodeGrant {
                     code: &request.code,
                     verifier: &verifier,

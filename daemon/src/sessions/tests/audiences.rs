@@ -28,20 +28,23 @@ impl Signed {
 
     /// Validates the token until the cache knows it. Entries live for one second, so a busy machine may need several
     /// attempts.
-    async fn known<T>(&self, at_once: impl Fn(&str) -> Option<T>) -> T {
+    async fn known<T>(&self, cached: impl Fn(&str) -> Option<T>) -> T {
         for _ in 0..100 {
             self.sessions().authenticate(self.token.expose(), Use::OnlyLooks).await.expect("a caller");
-            if let Some(known) = at_once(self.token.expose()) {
+            if let Some(known) = cached(self.token.expose()) {
                 return known;
             }
         }
         panic!("nothing is known from memory");
     }
 
-    async fn known_visitor(&self, token: &str, accepted: Accepted<'_>) -> Visitor {
+    async fn cached_caller(&self, token: &str, accepted: Accepted<'_>) -> AuthorizedCaller {
         for _ in 0..100 {
-            self.sessions().authenticate_for(token, accepted, Use::Counts).await.expect("a visitor");
-            if let Some(known) = self.sessions().authenticate_for_at_once(token, accepted) {
+            self.sessions()
+                .authenticate_for(token, accepted, Use::Counts)
+                .await
+                .expect("an authorized caller");
+            if let Some(known) = self.sessions().authenticate_for_cached(token, accepted) {
                 return known;
             }
         }
@@ -59,29 +62,29 @@ impl Signed {
 async fn cached_answer_matches_store() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let sessions = signed.sessions();
-    assert!(sessions.authenticate_at_once(signed.token.expose()).is_none(), "nobody asked before");
-    let known = signed.known(|token| sessions.authenticate_at_once(token)).await;
+    assert!(sessions.authenticate_cached(signed.token.expose()).is_none(), "nobody asked before");
+    let known = signed.known(|token| sessions.authenticate_cached(token)).await;
     let caller = sessions.authenticate(signed.token.expose(), Use::OnlyLooks).await.expect("a caller");
     let session = serde_json::to_string(caller.session()).expect("JSON");
     assert_eq!(known.told().session.get(), session);
     let user: User = serde_json::from_str(known.told().user.get()).expect("a user");
     assert_eq!(&user, caller.user());
-    assert!(sessions.authenticate_at_once(SessionToken::mint().expose()).is_none());
+    assert!(sessions.authenticate_cached(SessionToken::mint().expose()).is_none());
 
     sessions.log_out(&caller).await.expect("ended");
-    assert!(sessions.authenticate_at_once(signed.token.expose()).is_none());
+    assert!(sessions.authenticate_cached(signed.token.expose()).is_none());
 }
 
 #[tokio::test]
 async fn use_that_must_be_stored_bypasses_cache() {
     let signed = Signed::in_with(Fixture::new().await).await;
-    let at_once = |token: &str| signed.sessions().authenticate_at_once(token);
+    let cached = |token: &str| signed.sessions().authenticate_cached(token);
     signed.later(59);
-    signed.known(at_once).await;
+    signed.known(cached).await;
     signed.later(1);
-    assert!(at_once(signed.token.expose()).is_none());
+    assert!(cached(signed.token.expose()).is_none());
     signed.sessions().authenticate(signed.token.expose(), Use::Counts).await.expect("a caller");
-    signed.known(at_once).await;
+    signed.known(cached).await;
 }
 
 #[tokio::test]
@@ -89,26 +92,26 @@ async fn cached_answer_ends_with_session_lifetime() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
     let signed = Signed::in_with(setup).await;
-    let at_once = |token: &str| signed.sessions().authenticate_at_once(token);
+    let cached = |token: &str| signed.sessions().authenticate_cached(token);
     signed.later(29);
-    signed.known(at_once).await;
-    signed.known(|token| signed.sessions().authenticate_for_at_once(token, GIT_OR_SESSION)).await;
+    signed.known(cached).await;
+    signed.known(|token| signed.sessions().authenticate_for_cached(token, GIT_OR_SESSION)).await;
     signed.later(1);
-    assert!(at_once(signed.token.expose()).is_none());
-    assert!(signed.sessions().authenticate_for_at_once(signed.token.expose(), GIT_OR_SESSION).is_none());
+    assert!(cached(signed.token.expose()).is_none());
+    assert!(signed.sessions().authenticate_for_cached(signed.token.expose(), GIT_OR_SESSION).is_none());
     signed.later(1);
-    assert!(at_once(signed.token.expose()).is_none());
+    assert!(cached(signed.token.expose()).is_none());
 }
 
 #[tokio::test]
 async fn session_token_is_accepted_for_service_only_if_allowed() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let (sessions, token) = (signed.sessions(), signed.token.expose());
-    let visitor = signed.known_visitor(token, GIT_OR_SESSION).await;
-    assert_eq!(visitor.caller().session().id, *signed.token.id());
-    assert_eq!(visitor.issued_at(), visitor.caller().session().created_at);
-    assert_eq!(visitor.expires_at(), visitor.caller().session().expires_at);
-    assert!(sessions.authenticate_for_at_once(token, GIT).is_none());
+    let authorized = signed.cached_caller(token, GIT_OR_SESSION).await;
+    assert_eq!(authorized.caller().session().id, *signed.token.id());
+    assert_eq!(authorized.issued_at(), authorized.caller().session().created_at);
+    assert_eq!(authorized.expires_at(), authorized.caller().session().expires_at);
+    assert!(sessions.authenticate_for_cached(token, GIT).is_none());
     let refused = sessions.authenticate_for(token, GIT, Use::Counts).await;
     assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
 }
@@ -121,26 +124,26 @@ async fn audience_token_is_valid_for_one_audience_and_ten_minutes() {
     let NewToken { token, expires_at } = signed.token_for_git().await;
     let opened_at = whole_second(signed.setup.clock.now());
     assert_eq!(expires_at, opened_at + SignedDuration::from_mins(10));
-    let visitor = signed.known_visitor(token.expose(), GIT).await;
-    assert_eq!((visitor.issued_at(), visitor.expires_at()), (opened_at, expires_at));
-    assert_eq!(visitor.caller().session().id, *signed.token.id());
+    let authorized = signed.cached_caller(token.expose(), GIT).await;
+    assert_eq!((authorized.issued_at(), authorized.expires_at()), (opened_at, expires_at));
+    assert_eq!(authorized.caller().session().id, *signed.token.id());
 
-    assert!(sessions.authenticate_for_at_once(token.expose(), WIKI).is_none());
+    assert!(sessions.authenticate_for_cached(token.expose(), WIKI).is_none());
     let refused = sessions.authenticate_for(token.expose(), WIKI, Use::Counts).await;
     assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
     let refused = sessions.authenticate(token.expose(), Use::Counts).await;
     assert!(matches!(refused, Err(NotAuthenticated::Unknown)), "{refused:?}");
-    assert!(sessions.authenticate_at_once(token.expose()).is_none(), "it is not the session's own");
+    assert!(sessions.authenticate_cached(token.expose()).is_none(), "it is not the session's own");
 
     signed.later(599);
-    signed.known_visitor(token.expose(), GIT).await;
+    signed.cached_caller(token.expose(), GIT).await;
     signed.later(1);
-    assert!(sessions.authenticate_for_at_once(token.expose(), GIT).is_none());
+    assert!(sessions.authenticate_for_cached(token.expose(), GIT).is_none());
     for _ in 0..2 {
         let refused = sessions.authenticate_for(token.expose(), GIT, Use::Counts).await;
         assert!(matches!(refused, Err(NotAuthenticated::Expired)), "{refused:?}");
         signed.later(1);
-        assert!(sessions.authenticate_for_at_once(token.expose(), GIT).is_none());
+        assert!(sessions.authenticate_for_cached(token.expose(), GIT).is_none());
     }
 }
 
@@ -150,11 +153,11 @@ async fn audience_token_ends_with_its_session() {
     setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
     let signed = Signed::in_with(setup).await;
     let NewToken { token, expires_at } = signed.token_for_git().await;
-    let visitor = signed.known_visitor(token.expose(), GIT).await;
-    assert_eq!(visitor.expires_at(), visitor.caller().session().expires_at);
-    assert_eq!(expires_at, visitor.expires_at());
-    signed.sessions().log_out(visitor.caller()).await.expect("ended");
-    assert!(signed.sessions().authenticate_for_at_once(token.expose(), GIT).is_none());
+    let authorized = signed.cached_caller(token.expose(), GIT).await;
+    assert_eq!(authorized.expires_at(), authorized.caller().session().expires_at);
+    assert_eq!(expires_at, authorized.expires_at());
+    signed.sessions().log_out(authorized.caller()).await.expect("ended");
+    assert!(signed.sessions().authenticate_for_cached(token.expose(), GIT).is_none());
     let refused = signed.sessions().authenticate_for(token.expose(), GIT, Use::Counts).await;
     assert!(matches!(refused, Err(NotAuthenticated::Revoked)), "{refused:?}");
 }

@@ -39,7 +39,7 @@ impl Asked {
             authorities: Some(vec![issuer.authority_certificate()]),
             ..settings(allow)
         };
-        settings.ask_for_refresh_tokens();
+        settings.request_refresh_tokens();
         let provider = Provider::new(settings, backends, Arc::new(clock.clone())).expect("a provider");
         let limits = SessionLimits {
             lifetime: SignedDuration::from_hours(12),
