@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_server_may_be_named_twice_but_not_two() {
+    fn differing_server_names_are_rejected() {
         let (a, also_a, b) = (origin("a.test"), origin("https://a.test:443"), origin("b.test"));
         let named =
             named_server([("the argument", Some(&a)), ("--server", None), ("INFRA_SERVER", Some(&also_a))]);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_server_is_the_current_one_or_the_only_one() {
+    fn default_server_is_the_current_or_only_one() {
         assert_eq!(usual_server(&state(&[], None)), None);
         assert_eq!(usual_server(&state(&["a.test"], None)), Some(origin("a.test")));
         assert_eq!(usual_server(&state(&["a.test", "b.test"], None)), None);

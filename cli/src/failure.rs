@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_says_what_why_and_what_to_try() {
+    fn failure_shows_message_cause_and_hint() {
         let cause = std::io::Error::other("the disk is full");
         let failure =
             Failure::new(Exit::Failed, "the session cannot be saved").because(&cause).hint("`df ~`");

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_keyring_that_hangs_is_given_up() {
+    fn blocked_keyring_times_out() {
         let (_never, waits) = mpsc::channel::<()>();
         let pending = Pending::begin(Duration::from_millis(10), move || {
             // Disconnected at the end of the test, so that the thread ends.
@@ -241,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_in_time_is_passed_on() {
+    fn result_within_timeout_is_returned() {
         assert_eq!(Pending::begin(PATIENCE, || Ok(7)).wait(), Ok(7));
         let refused = || Err::<(), _>(KeyringError::Locked);
         assert_eq!(Pending::begin(PATIENCE, refused).wait(), Err(KeyringError::Locked));
     }
 
     #[test]
-    fn what_would_be_met_again_is_not_asked_again_in_the_same_run() {
+    fn lasting_error_skips_later_keyring_calls() {
         let (keyring, origin) = (Keyring::default(), "infra.test".parse().expect("an origin"));
         assert_eq!(
             keyring.ask(&origin, |_| Err::<(), _>(KeyringError::Ambiguous)),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_keyring_holds_is_in_no_message() {
+    fn keyring_contents_appear_in_no_message() {
         let error = failure(&Error::BadEncoding(b"canary\xff".to_vec()));
         assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     }

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_set_is_read() {
+    fn all_variables_are_read() {
         let pin = Pin::of_public_key(b"a").to_string();
         let token = SessionToken::mint();
         let settings = read(&[
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told_by_its_name_and_not_repeated() {
+    fn invalid_variable_is_named_and_its_value_hidden() {
         for (name, value) in [
             ("INFRA_HOME", "relative"),
             ("INFRA_CA_FILE", "canary.pem"),

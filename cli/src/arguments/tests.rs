@@ -9,12 +9,12 @@ fn parse(line: &str) -> Result<Arguments, clap::Error> {
 }
 
 #[test]
-fn the_definitions_agree_with_each_other() {
+fn argument_definitions_are_consistent() {
     Arguments::command().debug_assert();
 }
 
 #[test]
-fn a_server_is_taken_as_people_write_it() {
+fn server_is_accepted_without_scheme() {
     for text in ["infra.test", "infra.test:443", "https://infra.test"] {
         let arguments = parse(&format!("infra login {text}")).expect("good arguments");
         let Command::Login(login) = arguments.command else { panic!("it is a login") };
@@ -23,7 +23,7 @@ fn a_server_is_taken_as_people_write_it() {
 }
 
 #[test]
-fn a_timeout_has_a_unit_and_an_end() {
+fn timeout_requires_unit_and_respects_limit() {
     for (text, seconds) in [("90s", 90), ("5m", 300), ("1m30s", 90)] {
         let arguments = parse(&format!("infra login --timeout {text}")).expect("good arguments");
         let Command::Login(login) = arguments.command else { panic!("it is a login") };
@@ -35,14 +35,14 @@ fn a_timeout_has_a_unit_and_an_end() {
 }
 
 #[test]
-fn the_later_of_two_opposites_counts() {
+fn last_of_two_opposite_options_wins() {
     let arguments = parse("infra login --keyring --no-keyring").expect("good arguments");
     let Command::Login(login) = arguments.command else { panic!("it is a login") };
     assert!(login.no_keyring && !login.keyring);
 }
 
 #[test]
-fn what_is_not_understood_exits_with_2() {
+fn usage_errors_exit_with_2() {
     for line in [
         "infra",
         "infra search",

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forwarding_line_is_the_one_that_fits_how_the_user_came() {
+    fn forwarding_command_matches_ssh_destination() {
         for (place, line) in [
             (destination(Some("alice"), "10.0.0.2", 22), "ssh -L 8301:127.0.0.1:8301 -N alice@10.0.0.2\n"),
             (destination(None, "10.0.0.2", 2222), "ssh -L 8301:127.0.0.1:8301 -N -p 2222 10.0.0.2\n"),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn host_name_of_digits_is_left_out() {
+    fn numeric_host_name_is_omitted() {
         for (name, dialled) in [
             ("gate", "gate"),
             ("gate-7.example.com", "gate-7.example.com"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_is_told_in_one_unit() {
+    fn time_left_is_shown_in_one_unit() {
         for (seconds, told) in
             [(300, "within 5 min:"), (299, "within 5 min:"), (61, "within 1 min:"), (9, "within 9 s:")]
         {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_forwarded_or_need_be_no_line_says_so() {
+    fn advice_omits_forwarding_where_impossible_or_unneeded() {
         assert_eq!(way_back(&Place::WSL, 8301, true), None);
         for may_paste in [false, true] {
             let told = way_back(&Place::Container, 8301, may_paste).expect("advice");

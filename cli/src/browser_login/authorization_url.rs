@@ -95,12 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn the_url_of_this_login_is_opened() {
+    fn matching_authorization_url_is_accepted() {
         assert_eq!(check(GOOD, ISSUER), Ok(()));
     }
 
     #[test]
-    fn plain_http_is_for_development_on_loopback_alone() {
+    fn plain_http_url_is_accepted_only_on_loopback() {
         let on = |host: &str| GOOD.replace("https://login.test", &format!("http://{host}"));
         assert_eq!(check(&on("127.0.0.1:9"), "http://127.0.0.1:9"), Ok(()));
         assert_eq!(check(&on("127.0.0.1:9"), ISSUER), Err(UnacceptableURL::NotHTTPS));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn every_parameter_of_the_login_stands_there_once() {
+    fn missing_or_repeated_parameters_are_rejected() {
         for (from, to, name) in [
             ("response_type=code", "response_type=token", "response_type"),
             ("&state=s", "", "state"),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_hides_its_host_or_is_endless_is_not_opened() {
+    fn url_with_credentials_or_excess_length_is_rejected() {
         let hidden = GOOD.replace("login.test", "login.test@evil.test");
         assert_eq!(check(&hidden, ISSUER), Err(UnacceptableURL::Ambiguous));
         assert_eq!(check(&format!("{GOOD}#x"), ISSUER), Err(UnacceptableURL::Ambiguous));

@@ -87,7 +87,7 @@ mod tests {
     const ADDRESS: &str = "http://127.0.0.1:8301/go/x";
 
     #[test]
-    fn file_that_leads_to_the_address_is_private_and_taken_away() {
+    fn handover_file_is_private_and_removed() {
         let home = tempfile::tempdir().expect("a directory");
         let handed_over = Way::File.hand_over(ADDRESS, home.path()).expect("a file");
         let path = Url::parse(handed_over.argument()).expect("a URL").to_file_path().expect("a path");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn address_is_an_argument_only_where_others_are_refused() {
+    fn address_is_an_argument_only_if_peers_are_checked() {
         let windows = Way::Argument(Admitted::ThisUserAndWindows);
         assert_eq!(Way::find(&Browser::Named("wslview".to_owned()), &Place::WSL), windows);
         assert_eq!(Way::File.admitted(), Admitted::All);

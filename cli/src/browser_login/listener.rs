@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn half_closed_callback_is_taken_and_answered() {
+    fn half_closed_callback_is_accepted_and_answered() {
         for _ in 0..50 {
             let (listener, arrivals) = listener(Admitted::ThisUser);
             let stream = send(&listener, "/callback?code=a&state=right");
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn callback_that_comes_again_gets_the_result_too() {
+    fn repeated_callback_gets_the_same_result() {
         let (listener, arrivals) = listener(Admitted::ThisUser);
         let first = send(&listener, "/callback?code=a&state=right");
         assert_code_came(&arrivals);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn only_peers_that_may_be_the_users_browser_are_admitted() {
+    fn peers_are_admitted_by_owner() {
         use Peer::{AnotherUser, Root, ThisUser, Unknown};
         for (admitted, peers) in [
             (Admitted::ThisUser, &[ThisUser][..]),

@@ -156,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn when_every_command_fails_it_is_told() {
+    fn failure_is_reported_when_all_commands_fail() {
         let (_opening, arrivals) = open("false:/nowhere/browser:no-such-browser", false);
         let told = arrivals.recv_timeout(LIMIT);
         assert!(matches!(told, Ok(Arrival::NotOpened)), "{told:?}");
     }
 
     #[test]
-    fn the_first_command_that_works_or_brought_the_browser_is_enough() {
+    fn opening_stops_after_first_success_or_fetch() {
         for (named, fetched) in [("false:true:false", false), ("false", true)] {
             let (_opening, arrivals) = open(named, fetched);
             // The channel closes without a message.
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn next_command_waits_for_the_browser_of_one_that_failed() {
+    fn next_command_waits_for_slow_browser_of_failed_one() {
         let folder = tempfile::tempdir().expect("a directory");
         let second = folder.path().join("second");
         let (sender, arrivals) = mpsc::channel();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_hangs_ends_with_the_login_unless_it_brought_the_browser() {
+    fn hanging_command_is_stopped_unless_browser_came() {
         for fetched in [false, true] {
             let (opening, arrivals) = open("sh -c 'sleep 60' %s", fetched);
             assert!(matches!(arrivals.try_recv(), Err(mpsc::TryRecvError::Empty)));

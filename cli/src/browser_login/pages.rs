@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_answer_forbids_to_be_kept_framed_or_told_on() {
+    fn responses_forbid_caching_framing_and_referrer() {
         for response in [
             Page::NotLoggedIn.response(),
             Page::NotFound.response(),

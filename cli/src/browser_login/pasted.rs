@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn address_is_accepted_in_every_form_in_which_it_is_pasted() {
+    fn pasted_address_is_accepted_in_every_form() {
         let expected = Expected { state: "s".to_owned(), issuer: "https://login.test".to_owned() };
         let taken = |line: &str| response(line, 8301, &expected).is_some();
         for line in [

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_exact_loopback_literal_is_listened_on() {
+    fn only_exact_loopback_redirect_uris_are_accepted() {
         assert_eq!(port("http://127.0.0.1:8301/callback"), Some(8301));
         for wrong in [
             "http://localhost:8301/callback",
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_means_the_next_one() {
+    fn next_port_is_bound_when_one_is_taken() {
         let (_taken, first) = held();
         let (free, second) = held();
         drop(free);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_are_taken_only_pasting_is_left() {
+    fn pasting_remains_when_all_ports_are_taken() {
         let (_taken, port) = held();
         assert!(
             matches!(Redirect::bind::<()>(&[uri(port)], false), Err(LoginError::PortsTaken(ports)) if ports == [port])

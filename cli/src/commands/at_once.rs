@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_run_at_a_time_and_results_are_in_order() {
+    fn concurrency_is_limited_and_results_are_in_order() {
         let (running, most, barrier) = (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(AT_ONCE));
         let items: Vec<usize> = (0..10 * AT_ONCE).collect();
         let results = for_each(&items, |item| {

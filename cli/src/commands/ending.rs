@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_quarter_of_an_hour_is_mentioned_or_the_last_quarter_of_what_is_shorter() {
+    fn expiry_is_mentioned_in_last_15_minutes_or_quarter() {
         let minutes = SignedDuration::from_mins;
         for (lifetime, age, left) in [
             (720, 704, None),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_that_counts_is_the_daemons() {
+    fn expiry_uses_the_daemon_clock() {
         let minutes = SignedDuration::from_mins;
         assert_eq!(left_of(minutes(720), minutes(600), 6600), Some(minutes(10)));
         assert_eq!(left_of(minutes(720), minutes(710), -3600), None);

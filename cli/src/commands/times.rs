@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_told_in_the_zone_with_the_day_where_it_is_another() {
+    fn moment_shows_zone_and_other_days() {
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
         let now = at("2026-11-23T12:00:00Z");
         let tokyo = TimeZone::posix("JST-9").expect("a zone");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_stands_in_a_sentence() {
+    fn moment_is_formatted_for_sentences() {
         for (local, sentence) in [
             ("16:02 UTC", "at 16:02 UTC"),
             ("tomorrow at 16:02 UTC", "tomorrow at 16:02 UTC"),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_told_in_two_units_at_most() {
+    fn duration_has_two_units_at_most() {
         for (seconds, text) in [
             (172_800, "2 days"),
             (172_799, "47 h 59 min"),

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_offered_as_they_are_typed() {
+    fn servers_are_completed_with_and_without_scheme() {
         let servers = |typed: &str| values(&servers_in(&state(), OsStr::new(typed)));
         assert_eq!(servers(""), ["a.test", "b.test:8443", "c.test", "d.test", "e.test", "f.test", "g.test"]);
         assert_eq!(servers("b"), ["b.test:8443"]);
@@ -156,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn the_current_server_says_so() {
+    fn current_server_is_labelled() {
         let servers = servers_in(&state(), OsStr::new(""));
         let help = |index: usize| servers[index].get_help().map(ToString::to_string).unwrap_or_default();
         assert_eq!((help(0), help(1)), ("not signed in".to_owned(), "current".to_owned()));
     }
 
     #[test]
-    fn providers_are_offered_unless_their_name_is_not_plain() {
+    fn providers_with_special_characters_are_not_offered() {
         assert_eq!(values(&providers_in(&state(), OsStr::new(""))), ["github", "okta"]);
         assert_eq!(values(&providers_in(&state(), OsStr::new("g"))), ["github"]);
     }

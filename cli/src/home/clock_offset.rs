@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offset_holds_until_the_local_clock_is_set() {
+    fn offset_is_valid_until_local_clock_is_set() {
         let measured = ClockOffset { seconds: 7200, machine_started: Some(1_000_000) };
         for (started, holds) in [
             (Some(1_000_000), true),

@@ -65,7 +65,7 @@ fn reading_creates_nothing() {
 }
 
 #[test]
-fn what_was_stored_is_read_and_is_its_owners_alone() {
+fn stored_state_is_read_back_and_private() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     assert!(fixture.home().read().expect("a state").config.servers.contains_key(&origin("a.test")));
@@ -74,7 +74,7 @@ fn what_was_stored_is_read_and_is_its_owners_alone() {
 }
 
 #[test]
-fn what_is_too_open_is_tightened() {
+fn open_modes_are_tightened() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     fs::set_permissions(fixture.path(), Permissions::from_mode(0o755)).expect("a mode");
@@ -85,7 +85,7 @@ fn what_is_too_open_is_tightened() {
 }
 
 #[test]
-fn links_are_refused_and_what_they_point_to_is_left_alone() {
+fn links_are_rejected_and_their_targets_unchanged() {
     let fixture = Fixture::new();
     let elsewhere = tempfile::tempdir().expect("a directory");
     symlink(elsewhere.path(), fixture.path()).expect("a link");
@@ -105,7 +105,7 @@ fn links_are_refused_and_what_they_point_to_is_left_alone() {
 }
 
 #[test]
-fn a_damaged_file_is_kept_under_another_name_and_begun_anew() {
+fn damaged_file_is_renamed_and_replaced() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     for (number, damage) in
@@ -121,7 +121,7 @@ fn a_damaged_file_is_kept_under_another_name_and_begun_anew() {
 }
 
 #[test]
-fn the_file_of_a_newer_version_is_neither_read_nor_overwritten() {
+fn file_of_newer_version_is_rejected_and_kept() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     let newer = r#"{"version":2,"servers":"in another form"}"#;
@@ -132,7 +132,7 @@ fn the_file_of_a_newer_version_is_neither_read_nor_overwritten() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_file_stops_nobody() {
+fn pipe_instead_of_file_does_not_block() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     fs::remove_file(fixture.file("config.json")).expect("a file");
@@ -143,7 +143,7 @@ fn a_pipe_in_the_place_of_a_file_stops_nobody() {
 }
 
 #[test]
-fn what_a_killed_process_left_half_written_is_removed() {
+fn unfinished_files_of_killed_processes_are_removed() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     fs::write(fixture.file(".new-a1b2c3"), "infra_").expect("a file");
@@ -152,7 +152,7 @@ fn what_a_killed_process_left_half_written_is_removed() {
 }
 
 #[test]
-fn changes_from_many_at_once_are_all_kept() {
+fn concurrent_changes_are_all_kept() {
     let fixture = Fixture::new();
     std::thread::scope(|scope| {
         for number in 0..20 {
@@ -169,7 +169,7 @@ fn changes_from_many_at_once_are_all_kept() {
 }
 
 #[test]
-fn one_login_at_a_time_and_its_url_is_shown_to_the_others() {
+fn login_lock_is_exclusive_and_shows_its_url() {
     let fixture = Fixture::new();
     let LoginTurn::Mine(mut lock) = fixture.home().take_login_turn().expect("an answer") else {
         panic!("nobody else logs in")
@@ -188,7 +188,7 @@ fn one_login_at_a_time_and_its_url_is_shown_to_the_others() {
 }
 
 #[test]
-fn what_was_announced_counts_for_the_trust_that_it_was_announced_under_alone() {
+fn announcement_counts_only_for_trust_it_was_made_under() {
     let origin: Origin = "a.test".parse().expect("an origin");
     let [old, next, new] = [b"a", b"b", b"c"].map(|key| TrustRecord::Pinned { pin: Pin::of_public_key(key) });
     let announced =
@@ -222,7 +222,7 @@ fn what_was_announced_counts_for_the_trust_that_it_was_announced_under_alone() {
 }
 
 #[test]
-fn a_file_of_4_mib_is_read_and_a_larger_one_is_neither_read_nor_overwritten() {
+fn file_over_4_mib_is_rejected_and_kept() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     let text = fs::read_to_string(fixture.file("config.json")).expect("a file");
@@ -244,7 +244,7 @@ fn a_file_of_4_mib_is_read_and_a_larger_one_is_neither_read_nor_overwritten() {
 }
 
 #[test]
-fn a_glance_shows_what_is_stored_and_repairs_nothing() {
+fn lossy_read_returns_state_and_repairs_nothing() {
     let fixture = Fixture::new();
     let servers = || Home::glance(&fixture.path()).config.servers;
     assert!(servers().is_empty() && !fixture.path().exists());
@@ -265,7 +265,7 @@ fn a_glance_shows_what_is_stored_and_repairs_nothing() {
 }
 
 #[test]
-fn a_socket_in_the_place_of_a_file_is_refused_and_is_not_called_a_link() {
+fn socket_instead_of_file_is_not_called_a_link() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     fs::remove_file(fixture.file("config.json")).expect("a file");
@@ -274,7 +274,7 @@ fn a_socket_in_the_place_of_a_file_is_refused_and_is_not_called_a_link() {
 }
 
 #[test]
-fn a_file_that_only_its_owner_can_read_keeps_its_mode() {
+fn private_file_keeps_its_mode() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
     for mode in [0o400, 0o600, 0o700] {
@@ -285,7 +285,7 @@ fn a_file_that_only_its_owner_can_read_keeps_its_mode() {
 }
 
 #[test]
-fn who_proves_a_server_by_more_or_by_the_same_means_the_known_one() {
+fn equal_or_wider_trust_option_agrees_with_record() {
     let (ours, next) =
         (infra_harness::authority::Authority::new(), infra_harness::authority::Authority::new());
     let pem = |authority: &infra_harness::authority::Authority| {
@@ -337,7 +337,7 @@ fn who_proves_a_server_by_more_or_by_the_same_means_the_known_one() {
 }
 
 #[test]
-fn an_announcement_that_has_come_to_pass_names_nobody_any_more() {
+fn completed_announcement_has_no_successors() {
     let origin = origin("a.test");
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_the_bus_is_told_by_what_it_means() {
+    fn bus_error_is_mapped_to_its_meaning() {
         for (name, meaning) in [
             ("org.freedesktop.DBus.Error.NoReply", KeyringError::WentAway),
             ("org.freedesktop.Secret.Error.IsLocked", KeyringError::Locked),

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_over_ssh_is_known_by_its_variables_with_where_its_client_went() {
+    fn ssh_session_and_destination_are_read_from_variables() {
         let empty = tempfile::tempdir().expect("a directory");
         let connection = ("SSH_CONNECTION", "10.0.0.1 50000 2001:db8::2 2222");
         let destination = Destination {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_name_that_is_none_is_left_out() {
+    fn invalid_user_name_is_omitted() {
         let empty = tempfile::tempdir().expect("a directory");
         for odd in ["-oProxyCommand=x", "a b", "a;b", "$(id)", "\u{1b}[2J", ""] {
             let variables = [("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22"), ("USER", odd)];
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_and_pods_are_known_by_what_their_engines_leave() {
+    fn containers_and_pods_are_detected_by_engine_files() {
         let docker = root_with(".dockerenv", "");
         assert_eq!(place(docker.path(), &[]), Place::Container);
         assert_eq!(place(root_with("run/.containerenv", "").path(), &[]), Place::Container);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn wsl_is_known_by_its_variable_or_its_kernel() {
+    fn wsl_is_detected_by_variable_or_kernel() {
         let empty = tempfile::tempdir().expect("a directory");
         assert_eq!(place(empty.path(), &[]), Place::Machine);
         assert_eq!(place(empty.path(), &[("WSL_DISTRO_NAME", "Debian")]), Place::WSL);

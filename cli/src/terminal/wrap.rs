@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_is_broken_between_words_and_goes_on_indented() {
+    fn sentence_is_wrapped_between_words_and_indented() {
         assert_eq!(
             wrapped("error: nobody signed in within 5 min\n  try: `infra login` again, or ask", 24),
             "error: nobody signed in\n  within 5 min\n  try: `infra login`\n    again, or ask"
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_a_report_goes_on_below_itself() {
+    fn report_row_continues_below_its_value() {
         assert_eq!(
             wrapped("signed in\n  groups    one, two, three, four", 24),
             "signed in\n  groups    one, two,\n            three, four"
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_to_be_copied_stays_whole() {
+    fn text_to_copy_is_not_wrapped() {
         let address = "https://infra.example.com/a/long/address";
         assert_eq!(wrapped(&format!("open {address} now"), 20), format!("open\n  {address}\n  now"));
         assert_eq!(
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_terminal_does_not_make_long_lines() {
+    fn line_width_is_limited_on_wide_terminals() {
         let sentence = "word ".repeat(60);
         assert!(wrapped(&sentence, 200).lines().all(|line| line.len() <= WIDEST));
     }

@@ -70,7 +70,7 @@ fn pem(authority: &Authority) -> String {
 }
 
 #[test]
-fn a_fingerprint_is_found_alone_and_in_the_line_of_the_daemon() {
+fn fingerprint_is_found_alone_and_in_daemon_line() {
     let pin = Pin::of_public_key(b"a");
     assert_eq!(find_pin(&format!(" {pin}\n")), Some(pin));
     assert_eq!(find_pin(&format!("infra login gate.test --fingerprint {pin}")), Some(pin));
@@ -79,7 +79,7 @@ fn a_fingerprint_is_found_alone_and_in_the_line_of_the_daemon() {
 }
 
 #[test]
-fn a_login_is_bound_to_what_proved_the_server() {
+fn login_is_bound_to_pin_of_proved_server() {
     let origin: Origin = "gate.test".parse().expect("an origin");
     let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
     let bound = |record: &TrustRecord, announced: &[Pin]| binding_pin(&origin, record, announced);
@@ -98,7 +98,7 @@ fn a_login_is_bound_to_what_proved_the_server() {
 }
 
 #[test]
-fn what_is_given_as_an_option_counts_before_the_environment() {
+fn trust_options_override_the_environment() {
     let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
     let (ours, theirs) = (Authority::new(), Authority::new());
     let gather = |fingerprint: Option<Pin>, ca_file: Option<&Authority>, settings: &Settings| {
@@ -127,7 +127,7 @@ fn what_is_given_as_an_option_counts_before_the_environment() {
 }
 
 #[test]
-fn a_file_with_many_authorities_is_taken_whole_and_one_with_none_is_refused() {
+fn ca_file_needs_at_least_one_authority() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("authorities.pem");
     let authorities: Vec<Authority> = (0..10).map(|_| Authority::new()).collect();
@@ -156,7 +156,7 @@ fn leaf_in_a_ca_file_cannot_announce_a_rollover() {
 }
 
 #[test]
-fn other_proof_than_what_a_server_is_known_by_is_refused() {
+fn trust_option_that_contradicts_record_is_rejected() {
     let origin: Origin = "gate.test".parse().expect("an origin");
     let [known, former, other] =
         [b"a", b"b", b"c"].map(|key| TrustRecord::Pinned { pin: Pin::of_public_key(key) });
@@ -179,7 +179,7 @@ fn other_proof_than_what_a_server_is_known_by_is_refused() {
 }
 
 #[test]
-fn a_server_is_met_that_proves_itself_as_it_is_known_or_as_the_user_said() {
+fn server_is_accepted_by_record_or_trust_option() {
     let fixture = Fixture::new();
     let certificates = pem(&fixture.authority);
     let of_file = TrustRecord::CaFile { certificates, pin: None };
@@ -199,7 +199,7 @@ fn a_server_is_met_that_proves_itself_as_it_is_known_or_as_the_user_said() {
 }
 
 #[test]
-fn a_server_that_proves_itself_by_what_it_announced_has_moved() {
+fn server_that_proves_announced_record_has_moved() {
     let fixture = Fixture::new();
     let proven = fixture.meet(vec![another(), fixture.pinned()], None).expect("the server");
     assert_eq!(proven.reach.record(), &fixture.pinned());
@@ -207,7 +207,7 @@ fn a_server_that_proves_itself_by_what_it_announced_has_moved() {
 }
 
 #[test]
-fn an_unknown_server_that_nobody_vouches_for_is_not_met_without_a_human() {
+fn unknown_server_is_rejected_without_terminal() {
     let fixture = Fixture::new();
     let failure = fixture.meet(Vec::new(), None).expect_err("nobody vouches for it");
     assert_eq!(failure.exit(), Exit::Untrusted);
@@ -216,7 +216,7 @@ fn an_unknown_server_that_nobody_vouches_for_is_not_met_without_a_human() {
 }
 
 #[test]
-fn another_fingerprint_than_the_given_one_is_told_with_both() {
+fn mismatch_shows_expected_and_received_fingerprint() {
     let fixture = Fixture::new();
     let failure = fixture.meet(Vec::new(), Some(another())).expect_err("another fingerprint");
     assert_eq!(failure.exit(), Exit::Untrusted);
@@ -227,7 +227,7 @@ fn another_fingerprint_than_the_given_one_is_told_with_both() {
 }
 
 #[test]
-fn a_server_that_is_known_and_no_longer_itself_is_not_met() {
+fn known_server_with_other_identity_is_rejected() {
     let fixture = Fixture::new();
     for ways in [vec![another()], vec![another(), TrustRecord::System], vec![TrustRecord::System]] {
         let failure = fixture.meet(ways.clone(), None).expect_err("another identity");
@@ -332,7 +332,7 @@ impl Announcing {
 }
 
 #[test]
-fn what_is_announced_is_asked_for_once_for_each_number() {
+fn announcement_is_fetched_once_per_number() {
     let announcing = Announcing::to_a_home_that_trusts(|pin| TrustRecord::Pinned { pin });
     let record = || TrustRecord::Pinned { pin: announcing.authority.pin() };
     assert_eq!((announcing.heed_as(record()), announcing.noted()), (2, Some(7)));
@@ -340,13 +340,13 @@ fn what_is_announced_is_asked_for_once_for_each_number() {
 }
 
 #[test]
-fn who_is_not_known_by_an_authority_of_its_own_is_not_asked_what_it_announces() {
+fn announcement_is_ignored_without_own_authority() {
     let announcing = Announcing::to_a_home_that_trusts(|_| TrustRecord::System);
     assert_eq!((announcing.heed_as(TrustRecord::System), announcing.noted()), (1, None));
 }
 
 #[test]
-fn a_server_that_is_trusted_for_another_reason_meanwhile_is_not_asked_what_it_announces() {
+fn announcement_is_ignored_after_trust_changed() {
     let announcing = Announcing::to_a_home_that_trusts(|_| another());
     let record = TrustRecord::Pinned { pin: announcing.authority.pin() };
     assert_eq!((announcing.heed_as(record), announcing.noted()), (1, None));

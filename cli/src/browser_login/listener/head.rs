@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn head_is_kept_up_to_the_limit_wherever_it_is_split() {
+    fn head_is_kept_up_to_limit_at_any_split() {
         for end in ["\r\n\r\n", "\n\n", "\r\n\n"] {
             for size in (PIECE - 3..PIECE + 4).chain([MAX_HEAD - 1, MAX_HEAD]) {
                 let head = head(size, end);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn larger_head_is_named_and_dropped() {
+    fn larger_head_is_reported_and_discarded() {
         for size in [MAX_HEAD + PIECE, MAX_HEAD + 8 * PIECE, MAX_DROPPED] {
             assert!(read_all(&head(size, "\r\n\r\n")) == Head::TooLarge, "{size} bytes");
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_recognised_and_an_early_end_is_no_head() {
+    fn tls_and_unfinished_heads_are_recognized() {
         assert_eq!(read_all(&[0x16, 3, 1, 2, 0, 1]), Head::TLS);
         for unfinished in [&b""[..], b"\x16", b"GET / HTTP/1.1\r\n", b"\x16 3\r\n"] {
             assert_eq!(read_all(unfinished), Head::Unfinished);

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn own_connection_is_recognised_over_both_kinds_of_sockets() {
+    fn own_connection_is_recognized_on_ipv4_and_ipv6_sockets() {
         if !std::path::Path::new(TABLES[0]).exists() {
             return infra_harness::skip::told("this system does not list the owners of sockets");
         }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_that_is_gone_belongs_to_nobody() {
+    fn closed_connection_has_unknown_owner() {
         let ([stream, accepted], from, to) = connected("127.0.0.1");
         drop(stream);
         assert_eq!(owner(from, to), Peer::Unknown);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn user_without_a_number_of_its_own_is_never_this_user() {
+    fn overflow_uid_is_never_this_user() {
         for (user, own, peer) in [
             (1000, 1000, Peer::ThisUser),
             (0, 0, Peer::ThisUser),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn row_counts_for_its_own_ends_and_with_an_inode_only() {
+    fn row_matches_only_its_addresses_and_live_sockets() {
         let row = |user: &str, inode: &str| {
             format!(
                 "   7: 0100007F:D431 0100007F:206D 01 00000000:00000000 00:00000000 00000000  {user}        0 {inode} 1 00"

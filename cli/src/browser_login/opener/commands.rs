@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_names_commands_in_order() {
+    fn browser_variable_names_commands_in_order() {
         assert_eq!(shown("firefox"), [format!("firefox|{URL}")]);
         assert_eq!(shown("a --new-tab %s:b -x"), [format!("a|--new-tab|{URL}"), format!("b|-x|{URL}")]);
         assert_eq!(shown("a --url=%s -x %s"), [format!("a|--url={URL}|-x|{URL}")]);
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn quotes_hold_words_together_and_nothing_else_has_a_meaning() {
+    fn only_quotes_are_special_in_browser_commands() {
         assert_eq!(shown("a -P 'my profile' \"\" b\"c d\"e"), [format!("a|-P|my profile||bc de|{URL}")]);
         assert_eq!(shown("a '%s"), [format!("a|{URL}")]);
         assert_eq!(shown("a; reboot & $(id) `id` > x"), [format!("a;|reboot|&|$(id)|`id`|>|x|{URL}")]);
     }
 
     #[test]
-    fn a_program_is_never_taken_from_the_working_directory() {
+    fn program_in_working_directory_is_never_run() {
         let folder = tempfile::tempdir().expect("a directory");
         let program = folder.path().join("my browser");
         fs::write(&program, "").expect("a file");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_draws_in_the_terminal_is_passed_over() {
+    fn terminal_browser_is_skipped() {
         for named in ["w3m", "/usr/bin/lynx %s", "elinks -no-home"] {
             let commands = candidates(&Browser::Named(named.to_owned()), URL, Some(OsStr::new("/usr/bin")));
             assert!(commands.is_empty(), "{named}");

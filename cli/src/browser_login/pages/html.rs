@@ -96,13 +96,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_allows_exactly_the_style() {
+    fn policy_allows_exactly_the_style() {
         let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
         assert!(POLICY.contains(&format!("'sha256-{hash}'")), "the style's hash is {hash}");
     }
 
     #[test]
-    fn every_hostile_text_is_shown_as_text_in_every_place() {
+    fn hostile_text_is_escaped_everywhere() {
         let page = |account: &str, server: &str, provider: &str| {
             let owned = |text: &str| text.to_owned();
             let signed_in =
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_loaded_and_nothing_runs() {
+    fn pages_load_and_run_nothing() {
         let page = document(Mark::Good, "Logged in", "");
         for loading in ["src=", "url(", "@import", "<script", "<form", "style=", "https://", " on"] {
             assert!(!page.contains(loading), "{loading} is in {page}");

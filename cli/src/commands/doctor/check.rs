@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_is_told_in_one_line_and_what_is_wrong_in_three() {
+    fn check_has_one_line_and_problem_has_three() {
         assert_eq!(Check::ok("browser", None, "/usr/bin/x").text(), "ok     browser   /usr/bin/x\n");
         let subject = Some("https://a.test".to_owned());
         let wrong = Check::wrong("clock", subject, "is wrong", Some("it is".to_owned()), "`date`");

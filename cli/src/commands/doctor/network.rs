@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_questions_are_under_way_at_a_time() {
+    fn concurrent_requests_are_limited() {
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let question = |number: usize| {
             let (running, most) = (Arc::clone(&running), Arc::clone(&most));

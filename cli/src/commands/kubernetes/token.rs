@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_counts_as_ended_before_it_ends_by_the_local_clock() {
+    fn reported_expiry_is_early_and_by_local_clock() {
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
         let now = at("2026-11-23T12:00:00Z");
         for (expires, offset, counts) in [
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_of_the_protocol_is_refused_by_its_name() {
+    fn other_exec_api_version_is_rejected_by_name() {
         assert!(
             check(r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{}}"#)
                 .is_ok()

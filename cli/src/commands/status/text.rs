@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_a_server_calls_its_user_is_one_line_of_letters_in_every_place() {
+    fn account_is_one_printable_line_everywhere() {
         let origin = "gate.test".parse().expect("an origin");
         let mut report = Report::of_no_server();
         report.server = Some(origin);
