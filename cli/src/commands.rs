@@ -30,7 +30,7 @@ use crate::home::{Home, State};
 use crate::keyring::Keyring;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::trust::{self, Offered, Reach};
+use crate::trust::{self, Connection, TrustOffer};
 use ending::mentioned;
 
 /// What every command needs.
@@ -96,19 +96,21 @@ impl Context {
     }
 
     /// A client for `origin`, with its stored trust record, or with trust options of the environment if it has none.
-    fn reach(&self, origin: &Origin, state: &State) -> Result<Reach, ClientError> {
-        let ways = state.ways(origin);
-        let offered = if ways.is_empty() {
-            Offered::from_environment(&self.settings).map_err(ClientError::Offered)?
+    fn connect(&self, origin: &Origin, state: &State) -> Result<Connection, ClientError> {
+        let trust_anchors = state.trust_anchors(origin);
+        let offered = if trust_anchors.is_empty() {
+            TrustOffer::from_environment(&self.settings).map_err(ClientError::InvalidTrustOffer)?
         } else {
-            Offered::default()
+            TrustOffer::default()
         };
-        trust::reach(origin, ways, offered).map_err(ClientError::Daemon)
+        trust::connect(origin, trust_anchors, offered).map_err(ClientError::Daemon)
     }
 
     /// Stores the server's current announcement of a CA rollover, if there is one.
-    fn heed(&self, origin: &Origin, reach: &Reach) {
-        if let Err(error) = trust::heed(&self.home, origin, reach, self.now(), self.terminal) {
+    fn record_announcement(&self, origin: &Origin, connection: &Connection) {
+        if let Err(error) =
+            trust::record_announcement(&self.home, origin, connection, self.now(), self.terminal)
+        {
             self.terminal.warn(&format!("what {origin} announced is not remembered here: {error}"));
         }
     }
@@ -149,14 +151,14 @@ impl Context {
 /// Why no client could be created.
 enum ClientError {
     /// The trust options in the environment are invalid.
-    Offered(Failure),
+    InvalidTrustOffer(Failure),
     Daemon(DaemonError),
 }
 
 impl ClientError {
     fn to_failure(&self, origin: &Origin) -> Failure {
         match self {
-            Self::Offered(failure) => failure.clone(),
+            Self::InvalidTrustOffer(failure) => failure.clone(),
             Self::Daemon(error) => error.to_failure(origin),
         }
     }

@@ -1,7 +1,7 @@
 //! Calls to the daemon. Errors are classified by what they mean to the user.
 
 mod answers;
-mod ways;
+mod trust_anchors;
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use infra_shared::api::{
     CurrentSession, EndedSessions, FinishLogin, FinishedLogin, ListedSessions, Logout, OpenAudienceToken,
     OpenedAudienceToken, Problem, ProblemCode, Server, StartLogin, StartedLogin,
 };
+use infra_shared::ca_rollover;
 use infra_shared::http::{
     BodyError, KeyExchange, Limits, NoClient, Trust, Untrusted, Way, closed_in_handshake, read_body_blocking,
     untrusted,
 };
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
-use infra_shared::succession;
 use infra_shared::token_text::{AudienceToken, LogoutProof, SessionID, SessionToken};
 use jiff::Timestamp;
 use reqwest::blocking::{Client, RequestBuilder, Response};
@@ -27,7 +27,7 @@ use crate::failure::{Exit, Failure};
 use crate::proxy::{self, ProxyError, Route};
 use crate::settings;
 use answers::Answer;
-use ways::{Tries, Ways};
+use trust_anchors::{Attempts, TrustAnchors};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
 /// Time limit for finishing a login, during which the daemon sends several requests to the provider.
@@ -68,26 +68,30 @@ pub struct NewToken {
 #[derive(Debug)]
 pub struct DaemonClient {
     origin: Origin,
-    ways: Ways,
+    trust_anchors: TrustAnchors,
     /// Number of the server's current announcement, if it has one.
     announced: Cell<Option<u64>>,
 }
 
 impl DaemonClient {
-    /// Creates a client without connecting. The server must prove itself by one of `ways`. Each later one is tried
+    /// Creates a client without connecting. The server must prove itself by one of `trust_anchors`. Each later one is tried
     /// only if another authority answered for the one before.
-    pub fn new(origin: &Origin, ways: Vec<Trust>) -> Result<Self, DaemonError> {
+    pub fn new(origin: &Origin, trust_anchors: Vec<Trust>) -> Result<Self, DaemonError> {
         let route = match proxy::route(&origin.url("/")) {
             Route::Direct => Way::Direct,
             Route::Through(_) => Way::Proxy,
             Route::Barred(error) => return Err(DaemonError::Proxy(error)),
         };
-        Ok(Self { origin: origin.clone(), ways: Ways::new(ways, route)?, announced: Cell::new(None) })
+        Ok(Self {
+            origin: origin.clone(),
+            trust_anchors: TrustAnchors::new(trust_anchors, route)?,
+            announced: Cell::new(None),
+        })
     }
 
     /// Index of the trust record that the server has proved, or has yet to prove.
-    pub fn way(&self) -> usize {
-        self.ways.current()
+    pub fn proved_anchor(&self) -> usize {
+        self.trust_anchors.current()
     }
 
     /// Number of the server's current CA rollover announcement.
@@ -100,13 +104,13 @@ impl DaemonClient {
     }
 
     pub fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, DaemonError> {
-        self.read(|client| client.post(self.origin.url("/v1/logins")).json(request), Tries::One)
+        self.read(|client| client.post(self.origin.url("/v1/logins")).json(request), Attempts::Once)
     }
 
     /// Sent once and never retried.
     pub fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, DaemonError> {
         let url = self.origin.url("/v1/logins/finish");
-        self.read(|client| client.post(url.clone()).timeout(FINISH).json(request), Tries::One)
+        self.read(|client| client.post(url.clone()).timeout(FINISH).json(request), Attempts::Once)
     }
 
     /// Returns the token's session without counting as use of it.
@@ -128,14 +132,14 @@ impl DaemonClient {
     ) -> Result<EndedSessions, DaemonError> {
         let query = user.map(|user| format!("&user={}", encoded(user)));
         let url = self.origin.url(&format!("/v1/sessions?which=others{}", query.unwrap_or_default()));
-        self.read(|client| client.delete(url.clone()).bearer_auth(token.expose()), Tries::One)
+        self.read(|client| client.delete(url.clone()).bearer_auth(token.expose()), Attempts::Once)
     }
 
     /// Revokes a session that the token's user may revoke. Returns `false` if there is none.
     pub fn end_session(&self, token: &SessionToken, id: &SessionID) -> Result<bool, DaemonError> {
         let url = self.origin.url(&format!("/v1/sessions/{id}"));
         let request = |client: &Client| client.delete(url.clone()).bearer_auth(token.expose());
-        match self.send(request, Tries::One) {
+        match self.send(request, Attempts::Once) {
             Ok(_) => Ok(true),
             Err(error) if error.problem() == Some(ProblemCode::NotFound) => Ok(false),
             Err(error) => Err(error),
@@ -147,7 +151,7 @@ impl DaemonClient {
         let body = OpenAudienceToken { audience: audience.to_owned() };
         let url = self.origin.url("/v1/tokens");
         let request = |client: &Client| client.post(url.clone()).bearer_auth(token.expose()).json(&body);
-        let opened: OpenedAudienceToken = self.read(request, Tries::One)?;
+        let opened: OpenedAudienceToken = self.read(request, Attempts::Once)?;
         let token = AudienceToken::parse(opened.token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
         Ok(NewToken { token, expires_at: opened.expires_at, now: opened.now })
     }
@@ -155,13 +159,13 @@ impl DaemonClient {
     pub fn log_out(&self, token: &SessionToken) -> Result<(), DaemonError> {
         let url = self.origin.url("/v1/session");
         let request = |client: &Client| client.delete(url.clone()).bearer_auth(token.expose());
-        self.send(request, Tries::One).map(|_| ())
+        self.send(request, Attempts::Once).map(|_| ())
     }
 
     pub fn log_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), DaemonError> {
         let body = Logout { id: id.clone(), proof: proof.to_text().into() };
         let request = |client: &Client| client.post(self.origin.url("/v1/logouts")).json(&body);
-        self.send(request, Tries::One).map(|_| ())
+        self.send(request, Attempts::Once).map(|_| ())
     }
 
     /// Retried once if nothing was sent the first time.
@@ -173,13 +177,13 @@ impl DaemonClient {
                 None => request,
             }
         };
-        self.read(request, Tries::Two)
+        self.read(request, Attempts::UpToTwo)
     }
 
     fn read<T: Answer>(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
-        tries: Tries,
+        tries: Attempts,
     ) -> Result<T, DaemonError> {
         let body =
             read_body_blocking(self.send(request, tries)?, MAX_ANSWER_BYTES).map_err(
@@ -197,10 +201,10 @@ impl DaemonClient {
     fn send(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
-        tries: Tries,
+        tries: Attempts,
     ) -> Result<Response, DaemonError> {
-        let response = self.ways.send(request, tries)?;
-        let number = response.headers().get(succession::HEADER).and_then(|value| value.to_str().ok());
+        let response = self.trust_anchors.send(request, tries)?;
+        let number = response.headers().get(ca_rollover::HEADER).and_then(|value| value.to_str().ok());
         if let Some(number) = number.and_then(|text| text.parse().ok()) {
             self.announced.set(Some(number));
         }

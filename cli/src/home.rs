@@ -29,8 +29,8 @@ pub use clock_offset::ClockOffset;
 pub use inspection::{Inspection, Problem};
 pub use lock::{LoginLock, LoginTurn};
 pub use records::{
-    Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage, StoredAudienceToken,
-    SuccessionRecord, TrustRecord,
+    CARolloverRecord, Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage,
+    StoredAudienceToken, TrustRecord,
 };
 
 /// Why `~/.infra` cannot be used.
@@ -91,10 +91,10 @@ impl Home {
     }
 
     /// Reads what is readable at `path`. It repairs, tightens and reports nothing, and waits for nothing.
-    pub fn glance(path: &Path) -> State {
+    pub fn read_lossy(path: &Path) -> State {
         State {
-            config: document::glance(&path.join("config.json")).unwrap_or_default(),
-            sessions: document::glance(&path.join("sessions.json")).unwrap_or_default(),
+            config: document::read_lossy(&path.join("config.json")).unwrap_or_default(),
+            sessions: document::read_lossy(&path.join("sessions.json")).unwrap_or_default(),
         }
     }
 
@@ -155,9 +155,10 @@ impl State {
     }
 
     /// The records by which a server may prove itself, the stored one first. Empty for an unknown server.
-    pub fn ways(&self, origin: &Origin) -> Vec<TrustRecord> {
-        let successors = self.config.servers.get(origin).map(Server::successors).unwrap_or_default();
-        self.trust(origin).cloned().into_iter().chain(successors).collect()
+    pub fn trust_anchors(&self, origin: &Origin) -> Vec<TrustRecord> {
+        let announced_anchors =
+            self.config.servers.get(origin).map(Server::announced_anchors).unwrap_or_default();
+        self.trust(origin).cloned().into_iter().chain(announced_anchors).collect()
     }
 
     /// Makes `new` the trust record of the server, its session and its logouts, after the server proved itself by it.
@@ -167,11 +168,11 @@ impl State {
         if server.trust == *new {
             return true;
         }
-        if !server.successors().contains(new) {
+        if !server.announced_anchors().contains(new) {
             return false;
         }
         server.formerly.push(std::mem::replace(&mut server.trust, new.clone()));
-        server.succession = server.succession.map(SuccessionRecord::fulfilled);
+        server.succession = server.succession.map(CARolloverRecord::completed);
         if let Some(session) = self.sessions.sessions.get_mut(origin) {
             session.trust = new.clone();
         }
@@ -183,11 +184,11 @@ impl State {
 
     /// Stores an announcement of the server with the record `trust`. Returns `false` if that record has changed, or a
     /// newer announcement is stored.
-    pub fn note_succession(
+    pub fn record_ca_rollover(
         &mut self,
         origin: &Origin,
         trust: &TrustRecord,
-        announced: SuccessionRecord,
+        announced: CARolloverRecord,
     ) -> bool {
         match self.config.servers.get_mut(origin) {
             Some(server)

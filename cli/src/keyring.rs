@@ -74,7 +74,7 @@ impl Keyring {
             look_before(account)?;
             let entry = entry(account)?;
             if Instant::now() >= deadline {
-                // The caller timed out, and the file records that there is no copy, so remove it.
+                // The caller has timed out, and the file records that there is no copy. Do not create one.
                 return Err(KeyringError::TimedOut);
             }
             entry.set_password(token.expose()).map_err(|error| failure(&error))

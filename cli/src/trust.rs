@@ -1,6 +1,6 @@
 //! Establishes and checks the identity of servers: at first contact and later.
 
-mod succession;
+mod ca_rollover;
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::home::TrustRecord;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
-pub use succession::heed;
+pub use ca_rollover::record_announcement;
 
 /// Maximum number of a server's addresses in a message.
 const MAX_ADDRESSES_SHOWN: usize = 5;
@@ -24,7 +24,7 @@ const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
 /// Trust options of the user, from the command line or the environment.
 #[derive(Debug, Default)]
-pub struct Offered {
+pub struct TrustOffer {
     record: Option<TrustRecord>,
     /// Names of the options or variables.
     sources: Vec<&'static str>,
@@ -32,31 +32,33 @@ pub struct Offered {
 
 /// A client for a server, with the records by which the server may prove itself.
 #[derive(Debug)]
-pub struct Reach {
+pub struct Connection {
     pub client: DaemonClient,
-    ways: Vec<TrustRecord>,
+    trust_anchors: Vec<TrustRecord>,
 }
 
 /// A server that has proved its identity.
 #[derive(Debug)]
-pub struct Proven {
-    pub reach: Reach,
+pub struct VerifiedServer {
+    pub connection: Connection,
     pub server: api::Server,
 }
 
-impl Reach {
+impl Connection {
     /// The record that the server has proved, or has yet to prove.
     pub fn record(&self) -> &TrustRecord {
-        self.ways.get(self.client.way()).expect("a client has as many ways as there are records")
+        self.trust_anchors
+            .get(self.client.proved_anchor())
+            .expect("a client has as many ways as there are records")
     }
 
     /// Whether the server proved itself by an announced record instead of the stored one.
-    pub fn has_moved(&self) -> bool {
-        self.client.way() > 0
+    pub fn has_rolled_over(&self) -> bool {
+        self.client.proved_anchor() > 0
     }
 }
 
-impl Offered {
+impl TrustOffer {
     /// Reads the trust options. The command line overrides the environment.
     pub fn gather(proof: &Proof, settings: &Settings) -> Result<Self, Failure> {
         let pin = proof.fingerprint.map(|pin| (pin, "--fingerprint"));
@@ -121,34 +123,38 @@ fn read_authorities(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// A client for a server that proves one of `ways`. For an unknown server, it must match the trust options, or else
+/// A client for a server that proves one of `trust_anchors`. For an unknown server, it must match the trust options, or else
 /// the operating system's authorities.
-pub fn reach(origin: &Origin, mut ways: Vec<TrustRecord>, offered: Offered) -> Result<Reach, DaemonError> {
-    if ways.is_empty() {
-        ways.push(offered.record.unwrap_or(TrustRecord::System));
+pub fn connect(
+    origin: &Origin,
+    mut trust_anchors: Vec<TrustRecord>,
+    offered: TrustOffer,
+) -> Result<Connection, DaemonError> {
+    if trust_anchors.is_empty() {
+        trust_anchors.push(offered.record.unwrap_or(TrustRecord::System));
     }
     // Records are checked when they are stored. If one has no certificates now, no server can prove it.
-    let trusts = ways.iter().map(TrustRecord::to_trust).collect::<Result<Vec<_>, _>>();
+    let trusts = trust_anchors.iter().map(TrustRecord::to_trust).collect::<Result<Vec<_>, _>>();
     let trusts = trusts.map_err(|_| DaemonError::Untrusted(Untrusted::UnknownAuthority))?;
-    Ok(Reach { client: DaemonClient::new(origin, trusts)?, ways })
+    Ok(Connection { client: DaemonClient::new(origin, trusts)?, trust_anchors })
 }
 
 /// Contacts a server before a sign-in and checks its identity. A known server must prove its stored record. An unknown
 /// one must match the trust options, the operating system's authorities, or the fingerprint that the user enters.
-pub fn meet(
+pub fn establish_trust(
     origin: &Origin,
-    ways: Vec<TrustRecord>,
+    trust_anchors: Vec<TrustRecord>,
     formerly: &[TrustRecord],
-    offered: Offered,
+    offered: TrustOffer,
     terminal: Terminal,
-) -> Result<Proven, Failure> {
-    check_offer(origin, ways.first(), formerly, &offered)?;
+) -> Result<VerifiedServer, Failure> {
+    check_offer(origin, trust_anchors.first(), formerly, &offered)?;
     offered.tell_ignored(terminal);
-    let is_first_contact = ways.is_empty() && offered.is_empty();
-    let given = if ways.is_empty() { offered.pin() } else { None };
+    let is_first_contact = trust_anchors.is_empty() && offered.is_empty();
+    let given = if trust_anchors.is_empty() { offered.pin() } else { None };
     let given = given.zip(offered.sources.first().copied());
-    match contact(origin, ways, offered) {
-        Ok(proven) => Ok(proven),
+    match contact(origin, trust_anchors, offered) {
+        Ok(verified) => Ok(verified),
         // With a wrong clock, a fingerprint would fail too.
         Err(error @ DaemonError::Untrusted(Untrusted::Expired | Untrusted::NotYetValid)) => {
             Err(error.to_failure(origin))
@@ -162,7 +168,7 @@ pub fn meet(
             Err(first_contact_failure(origin, &reason))
         }
         Err(DaemonError::NoClient(reason)) if is_first_contact => Err(first_contact_failure(origin, &reason)),
-        Err(error) => Err(not_as_given(origin, given, &error)),
+        Err(error) => Err(mismatch_failure(origin, given, &error)),
     }
 }
 
@@ -171,7 +177,7 @@ pub fn check_offer(
     origin: &Origin,
     known: Option<&TrustRecord>,
     formerly: &[TrustRecord],
-    offered: &Offered,
+    offered: &TrustOffer,
 ) -> Result<(), Failure> {
     match (known, &offered.record) {
         (Some(known), Some(given)) if !known.agrees_with(given) && !formerly.contains(given) => {
@@ -179,8 +185,8 @@ pub fn check_offer(
                 Exit::Untrusted,
                 format!("{origin} is known, and trusted for another reason than the one that was given"),
             )
-            .because_text(format!("given by {}: {}", offered.sources.join(" and "), given.described()))
-            .because_text(format!("stored by an earlier login or `infra trust`: {}", known.described()))
+            .because_text(format!("given by {}: {}", offered.sources.join(" and "), given.description()))
+            .because_text(format!("stored by an earlier login or `infra trust`: {}", known.description()))
             .hint(format!(
                 "if the stored one is right, correct or leave out {}; if the server has changed and its operator confirmed \
                  it, `infra trust {origin}` with the new one",
@@ -191,14 +197,18 @@ pub fn check_offer(
     }
 }
 
-fn contact(origin: &Origin, ways: Vec<TrustRecord>, offered: Offered) -> Result<Proven, DaemonError> {
-    let reach = reach(origin, ways, offered)?;
-    let server = reach.client.server()?;
-    Ok(Proven { reach, server })
+fn contact(
+    origin: &Origin,
+    trust_anchors: Vec<TrustRecord>,
+    offered: TrustOffer,
+) -> Result<VerifiedServer, DaemonError> {
+    let connection = connect(origin, trust_anchors, offered)?;
+    let server = connection.client.server()?;
+    Ok(VerifiedServer { connection, server })
 }
 
 /// Asks for the expected fingerprint before showing the received one, because users confirm what they are shown.
-fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<Proven, Failure> {
+fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<VerifiedServer, Failure> {
     terminal.tell(&format!(
         "{origin} is not known here, and no public authority vouches for it.\n\
          Its operator has its fingerprint: `infrad serve` and `infrad fingerprint` print it."
@@ -207,12 +217,12 @@ fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<Proven, Fa
     let pin = find_pin(&answer).ok_or_else(|| {
         Failure::new(Exit::Untrusted, "that holds no fingerprint (`sha256:` and 64 hexadecimal digits)")
     })?;
-    let offered = Offered { record: Some(TrustRecord::Pinned { pin }), sources: vec!["you"] };
-    contact(origin, Vec::new(), offered).map_err(|error| not_as_given(origin, Some((pin, "you")), &error))
+    let offered = TrustOffer { record: Some(TrustRecord::Pinned { pin }), sources: vec!["you"] };
+    contact(origin, Vec::new(), offered).map_err(|error| mismatch_failure(origin, Some((pin, "you")), &error))
 }
 
 /// The failure of contacting a server. If its fingerprint differs from the given one, both are shown.
-fn not_as_given(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonError) -> Failure {
+fn mismatch_failure(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonError) -> Failure {
     match (error, given) {
         (DaemonError::Untrusted(Untrusted::OtherPin { received }), Some((given, source))) => Failure::new(
             Exit::Untrusted,

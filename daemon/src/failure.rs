@@ -12,12 +12,12 @@ pub struct Failure {
     what: String,
     causes: Vec<String>,
     hint: Option<String>,
-    turn: Turn,
+    exit: ExitKind,
 }
 
 /// The kind of failure, as an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum ExitKind {
     /// The command failed.
     Failed = 1,
     /// The arguments or the configuration must change.
@@ -31,24 +31,27 @@ enum Turn {
 impl Failure {
     /// A failure that a retry probably does not fix. Exit code 1.
     pub fn new(what: impl Into<String>) -> Self {
-        Self::with(what, Turn::Failed)
+        Self::with(what, ExitKind::Failed)
     }
 
     /// The arguments or the configuration must change. Exit code 2.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self::with(what, Turn::Usage)
+        Self::with(what, ExitKind::Usage)
     }
 
     /// A required remote system is unreachable; a retry may help. Exit code 4.
     pub fn away(what: impl Into<String>) -> Self {
-        Self::with(what, Turn::Away)
+        Self::with(what, ExitKind::Away)
     }
 
     /// Standard output cannot be written. If its reader closed it, nothing is printed.
     pub fn output(error: &std::io::Error) -> Self {
-        let turn =
-            if error.kind() == std::io::ErrorKind::BrokenPipe { Turn::PipeClosed } else { Turn::Failed };
-        Self::with("standard output cannot be written", turn).because(error)
+        let exit = if error.kind() == std::io::ErrorKind::BrokenPipe {
+            ExitKind::PipeClosed
+        } else {
+            ExitKind::Failed
+        };
+        Self::with("standard output cannot be written", exit).because(error)
     }
 
     /// Adds `error` and its causes.
@@ -82,18 +85,18 @@ impl Failure {
 
     /// Prints the failure and returns its exit code.
     pub fn tell(&self, terminal: Terminal) -> ExitCode {
-        if self.turn != Turn::PipeClosed {
+        if self.exit != ExitKind::PipeClosed {
             terminal.error(&self.text());
         }
         self.exit_code()
     }
 
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.turn as u8)
+        ExitCode::from(self.exit as u8)
     }
 
-    fn with(what: impl Into<String>, turn: Turn) -> Self {
-        Self { what: what.into(), causes: Vec::new(), hint: None, turn }
+    fn with(what: impl Into<String>, exit: ExitKind) -> Self {
+        Self { what: what.into(), causes: Vec::new(), hint: None, exit }
     }
 
     fn text(&self) -> String {

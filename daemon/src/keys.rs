@@ -6,10 +6,10 @@ mod aws_kms;
 mod derivation;
 mod header;
 mod native;
+mod next_data_key;
 mod recovery;
 mod root;
 mod sealed;
-mod succession;
 mod vault_transit;
 
 use std::future::Future;
@@ -26,9 +26,9 @@ use crate::secrets::AWSSettings;
 use crate::secrets::VaultSettings;
 use header::Header;
 
+pub use next_data_key::{BackupKeys, NextDataKey, Opener};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
 pub use sealed::{DoesNotOpen, FieldSealer, Place, Sealed, TicketKey};
-pub use succession::{BackupKeys, Opener, Succession};
 
 /// A root key. It wraps and unwraps data keys and never leaves its backend.
 ///
@@ -223,7 +223,7 @@ impl Keys {
 
     fn of(data_dir: &Path, data_key: DataKey, header: Header) -> Self {
         let field_sealer = FieldSealer::new(&derivation::sealed_field_key(&data_key));
-        let previous = succession::previous_ticket_key(&header, &field_sealer);
+        let previous = next_data_key::previous_ticket_key(&header, &field_sealer);
         let ticket_key = TicketKey::new(&derivation::ticket_key(&data_key), previous.as_deref());
         Self {
             data_dir: data_dir.to_owned(),

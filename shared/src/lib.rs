@@ -2,6 +2,7 @@
 //! command-line errors and shell completion.
 
 pub mod api;
+pub mod ca_rollover;
 pub mod clock;
 pub mod command_line;
 pub mod completion;
@@ -15,5 +16,4 @@ pub mod pin;
 pub mod plain_url;
 pub mod printable;
 pub mod random;
-pub mod succession;
 pub mod token_text;

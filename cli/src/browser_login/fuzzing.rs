@@ -1,8 +1,8 @@
 //! Fuzz targets for input that arrives through the browser: queries, pasted addresses, the daemon's URL. Run by
 //! `tests/fuzz`.
 
+use infra_shared::ca_rollover::CARollover;
 use infra_shared::origin::Origin;
-use infra_shared::succession::Succession;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
@@ -82,7 +82,7 @@ fn succession(input: &[u8]) {
     let server: Origin = "https://infra.test".parse().expect("an address");
     let trusted = [infra_shared::pin::Pin::of_public_key(b"an authority")];
     let now = Timestamp::from_second(1_800_000_000).expect("a time");
-    assert!(Succession::verify(text, &trusted, &server, now, 0).is_err(), "{text:?}");
+    assert!(CARollover::verify(text, &trusted, &server, now, 0).is_err(), "{text:?}");
 }
 
 #[cfg(test)]

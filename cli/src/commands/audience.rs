@@ -57,8 +57,8 @@ pub(super) fn obtain(
         return Ok((origin, state, kept));
     }
 
-    let reach = context.reach(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-    let opened = reach
+    let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
+    let opened = connection
         .client
         .open_audience_token(&session_token, wanted.audience)
         .map_err(|error| not_opened(context, &state, (&origin, wanted.audience), &error))?;
@@ -70,7 +70,7 @@ pub(super) fn obtain(
     if stored.is_some() {
         keep(context, &origin, &session_token, wanted.audience, &opened);
     }
-    context.heed(&origin, &reach);
+    context.record_announcement(&origin, &connection);
     Ok((origin, state, opened))
 }
 

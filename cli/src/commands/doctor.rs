@@ -45,17 +45,18 @@ pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure
     let mut checks = vec![files::check(&context.home, &inspection), browser::check(context)];
 
     progress.show("asking the servers");
-    let met = server::meet(context, &servers, &inspection.state);
+    let server_checks = server::contact_all(context, &servers, &inspection.state);
     progress.show("asking the identity providers");
-    let providers = met.iter().flat_map(|met| met.providers.clone()).collect::<Vec<_>>();
-    let reached = provider::reach(&providers);
+    let providers =
+        server_checks.iter().flat_map(|server_checks| server_checks.providers.clone()).collect::<Vec<_>>();
+    let reached = provider::fetch_all(&providers);
     progress.show("waiting for the keyring");
     checks.extend(keyring.finish());
     if servers.is_empty() {
         checks.push(Check::skipped("server", None, "no server is known here yet: `infra login SERVER`"));
     }
     checks.extend(server::exemptions());
-    checks.extend(met.into_iter().flat_map(|met| met.checks));
+    checks.extend(server_checks.into_iter().flat_map(|server_checks| server_checks.checks));
     checks.extend(reached);
     checks.extend(ports::check(&providers));
     progress.clear();

@@ -22,7 +22,7 @@ use crate::failure::{Exit, Failure};
 use crate::home::{ClockOffset, LoginLock, PendingLogout, Server, Session, State, Storage};
 use crate::keyring::Held;
 use crate::settings::{self, Place};
-use crate::trust::{Offered, Proven, binding_pin, check_address, check_offer, meet};
+use crate::trust::{TrustOffer, VerifiedServer, binding_pin, check_address, check_offer, establish_trust};
 
 pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure> {
     if context.settings.token.is_some() {
@@ -83,7 +83,7 @@ fn is_told_live(context: &Context, origin: &Origin, arguments: &Login, anew: boo
     let state = context.home.read()?;
     let Some(stored) = state.sessions.sessions.get(origin) else { return Ok(false) };
     // Check trust options even if no new connection needs them.
-    let offered = Offered::gather(&arguments.proof, &context.settings)?;
+    let offered = TrustOffer::gather(&arguments.proof, &context.settings)?;
     check_offer(origin, state.trust(origin), state.formerly(origin), &offered)?;
     let is_other_provider =
         arguments.provider.as_ref().is_some_and(|provider| *provider != stored.user.provider);
@@ -131,13 +131,19 @@ fn log_in(
 ) -> Result<Exit, Failure> {
     let state = context.home.read()?;
     let known = state.config.servers.get(origin);
-    let offered = Offered::gather(&arguments.proof, &context.settings)?;
-    let proven = meet(origin, state.ways(origin), state.formerly(origin), offered, context.terminal)
-        .map_err(|failure| meant::asked(failure, &state, origin))?;
-    context.settle_logouts(origin, &proven.reach.client, &state)?;
-    check_address(origin, &proven.server)?;
-    let provider = choose_provider(context, arguments, known, &proven.server)?;
-    let pin = binding_pin(origin, proven.reach.record(), &proven.server.pins)?;
+    let offered = TrustOffer::gather(&arguments.proof, &context.settings)?;
+    let verified = establish_trust(
+        origin,
+        state.trust_anchors(origin),
+        state.formerly(origin),
+        offered,
+        context.terminal,
+    )
+    .map_err(|failure| meant::asked(failure, &state, origin))?;
+    context.settle_logouts(origin, &verified.connection.client, &state)?;
+    check_address(origin, &verified.server)?;
+    let provider = choose_provider(context, arguments, known, &verified.server)?;
+    let pin = binding_pin(origin, verified.connection.record(), &verified.server.pins)?;
     let mirror = match (arguments.keyring, arguments.no_keyring) {
         (false, false) => known.is_some_and(|server| server.keyring),
         (keyring, _) => keyring,
@@ -155,7 +161,7 @@ fn log_in(
         patience: arguments.timeout,
         terminal: context.terminal,
     };
-    let (client, deadline) = (&proven.reach.client, Instant::now() + arguments.timeout);
+    let (client, deadline) = (&verified.connection.client, Instant::now() + arguments.timeout);
     let speaker = (origin, context.terminal);
     let start = |request: StartLogin| {
         let started = rate_limit::repeat(speaker, deadline, || client.start_login(&request))
@@ -180,7 +186,7 @@ fn log_in(
         }
         Ok(opened)
     };
-    let save = |opened: Opened<'_>| save(context, origin, mirror, &proven, opened);
+    let save = |opened: Opened<'_>| save(context, origin, mirror, &verified, opened);
     browser_login::run(&setup, start, |url| turn.note(url), finish, save).map(|()| Exit::Done).map_err(
         |error| {
             let failure = outcome::failure(error, origin, &provider.name);
@@ -277,7 +283,7 @@ fn save(
     context: &Context,
     origin: &Origin,
     mirror: bool,
-    proven: &Proven,
+    verified: &VerifiedServer,
     mut opened: Opened<'_>,
 ) -> Result<String, Failure> {
     let FinishedLogin { session, user, now, .. } = &opened.finished;
@@ -286,14 +292,14 @@ fn save(
         token: opened.token.clone(),
         session: session.clone(),
         user: user.clone(),
-        trust: proven.reach.record().clone(),
+        trust: verified.connection.record().clone(),
         clock_offset: offset,
         storage: if mirror { Storage::FileAndKeyring } else { Storage::File },
         ended: None,
         told_of: None,
         audience_tokens: BTreeMap::new(),
     };
-    let (trust, provider) = (proven.reach.record().clone(), Some(user.provider.clone()));
+    let (trust, provider) = (verified.connection.record().clone(), Some(user.provider.clone()));
     let (state, before) = context.home.update(|state| {
         // Adopt first, because the server may have proved itself by an announced record.
         state.adopt(origin, &trust);
@@ -314,10 +320,10 @@ fn save(
     let account = account(user);
     opened.is_stored = true;
     times::tell_skew(offset.seconds(), context.terminal);
-    context.heed(origin, &proven.reach);
+    context.record_announcement(origin, &verified.connection);
     let is_mirrored = mirror && mirrored(context, origin, &opened.token)?;
     if let Some(before) = before {
-        leave(context, origin, proven, &state, &before, is_mirrored)?;
+        leave(context, origin, verified, &state, &before, is_mirrored)?;
     }
     Ok(account)
 }
@@ -326,12 +332,12 @@ fn save(
 fn leave(
     context: &Context,
     origin: &Origin,
-    proven: &Proven,
+    verified: &VerifiedServer,
     state: &State,
     before: &Session,
     is_mirrored: bool,
 ) -> Result<(), Failure> {
-    if let Some(error) = context.settle_logouts(origin, &proven.reach.client, state)? {
+    if let Some(error) = context.settle_logouts(origin, &verified.connection.client, state)? {
         let ends = times::at(before.session.expires_at, context.now());
         context.terminal.warn(&format!(
             "the session before could not be ended: {error}; the next command tries again, and it ends {ends}"

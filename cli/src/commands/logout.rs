@@ -66,12 +66,12 @@ pub(super) fn log_out(
     let Some(stored) = state.sessions.sessions.get(origin) else {
         return log_out_again(context, origin, state, forget);
     };
-    let hindrance = match context.reach(origin, state) {
-        Ok(reach) => match end_session(&reach.client, &stored.token) {
+    let hindrance = match context.connect(origin, state) {
+        Ok(connection) => match end_session(&connection.client, &stored.token) {
             // An unknown session is already gone.
             Ended::AtDaemon | Ended::Unknown => {
                 let forgotten = context
-                    .settle_logouts(origin, &reach.client, state)
+                    .settle_logouts(origin, &connection.client, state)
                     .and_then(|_| forget_here(context, origin, Some(stored), forget, None));
                 if let Err(failure) = forgotten {
                     context
@@ -79,7 +79,7 @@ pub(super) fn log_out(
                         .warn(&format!("the session at {origin} was ended, but its token stays here"));
                     return Err(failure);
                 }
-                context.heed(origin, &reach);
+                context.record_announcement(origin, &connection);
                 context.terminal.say(&format!("logged out of {origin}"));
                 return Ok(Exit::Done);
             }
@@ -112,8 +112,10 @@ pub(super) fn log_out(
 fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
     let was_pending = state.has_pending_logout(origin);
     let hindrance = if was_pending {
-        match context.reach(origin, state) {
-            Ok(reach) => context.settle_logouts(origin, &reach.client, state)?.map(ClientError::Daemon),
+        match context.connect(origin, state) {
+            Ok(connection) => {
+                context.settle_logouts(origin, &connection.client, state)?.map(ClientError::Daemon)
+            }
             Err(error) => Some(error),
         }
     } else {
@@ -148,8 +150,8 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
 fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> Result<Exit, Failure> {
     let origin = context.server(arguments.server.as_ref(), state)?.expect("INFRA_TOKEN names its server");
     let token = context.settings.token.as_ref().expect("it was there a moment ago");
-    let reach = context.reach(&origin, state).map_err(|error| error.to_failure(&origin))?;
-    match end_session(&reach.client, token) {
+    let connection = context.connect(&origin, state).map_err(|error| error.to_failure(&origin))?;
+    match end_session(&connection.client, token) {
         Ended::AtDaemon => {
             context.terminal.say(&format!("the session of INFRA_TOKEN at {origin} is ended"));
             Ok(Exit::Done)

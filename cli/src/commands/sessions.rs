@@ -14,7 +14,7 @@ use crate::arguments::{Sessions, SessionsCommand};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::State;
-use crate::trust::Reach;
+use crate::trust::Connection;
 
 /// Maximum length of a displayed name.
 const MAX_CHARACTERS: usize = 64;
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failu
     } else {
         context.terminal.data(&table(context, &listed, arguments.user.is_some()))?;
     }
-    context.heed(&asking.origin, &asking.reach);
+    context.record_announcement(&asking.origin, &asking.connection);
     Ok(Exit::Done)
 }
 
@@ -58,7 +58,7 @@ struct Asking<'a> {
     context: &'a Context,
     origin: Origin,
     token: SessionToken,
-    reach: Reach,
+    connection: Connection,
     state: State,
 }
 
@@ -71,13 +71,13 @@ impl<'a> Asking<'a> {
         let stored = || state.sessions.sessions.get(&origin).map(|session| session.token.clone());
         let token = context.settings.token.clone().or_else(stored);
         let token = token.ok_or_else(|| not_signed_in(meant::login(context, &state, &origin)))?;
-        let reach = context.reach(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-        context.settle_logouts(&origin, &reach.client, &state)?;
-        Ok(Self { context, origin, token, reach, state })
+        let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
+        context.settle_logouts(&origin, &connection.client, &state)?;
+        Ok(Self { context, origin, token, connection, state })
     }
 
     fn list(&self, user: Option<&str>) -> Result<ListedSessions, Failure> {
-        self.reach.client.sessions(&self.token, user).map_err(|error| self.failure(&error))
+        self.connection.client.sessions(&self.token, user).map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &DaemonError) -> Failure {

@@ -3,7 +3,7 @@
 use super::{Context, meant};
 use crate::arguments::Trust;
 use crate::failure::{Exit, Failure};
-use crate::trust::{Offered, meet};
+use crate::trust::{TrustOffer, establish_trust};
 
 /// The server must prove the new identity now, so that a mistyped fingerprint is found before the old record is
 /// replaced.
@@ -22,9 +22,9 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
         ));
     }
     let offered = if arguments.system {
-        Offered::system()
+        TrustOffer::system()
     } else {
-        Offered::gather(&arguments.proof, &context.settings)?
+        TrustOffer::gather(&arguments.proof, &context.settings)?
     };
     if offered.is_empty() {
         return Err(Failure::new(Exit::Usage, "what is to be trusted has to be said")
@@ -32,10 +32,10 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
              certificate now"));
     }
     // Earlier trust records are ignored.
-    let proven = meet(origin, Vec::new(), &[], offered, context.terminal)?;
+    let verified = establish_trust(origin, Vec::new(), &[], offered, context.terminal)?;
     context.home.update(|state| {
         if let Some(server) = state.config.servers.get_mut(origin) {
-            server.trust = proven.reach.record().clone();
+            server.trust = verified.connection.record().clone();
             server.succession = None;
             server.formerly.clear();
         }

@@ -36,7 +36,7 @@ pub fn audiences(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The stored state, as far as it is readable.
 fn state() -> State {
-    Settings::read().map(|settings| Home::glance(&settings.home)).unwrap_or_default()
+    Settings::read().map(|settings| Home::read_lossy(&settings.home)).unwrap_or_default()
 }
 
 fn servers_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {

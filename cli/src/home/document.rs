@@ -52,7 +52,7 @@ pub(super) struct VersionOnly {
 }
 
 /// The contents, if the file exists, is valid and belongs to this user.
-pub(super) fn glance<T: DeserializeOwned>(path: &Path) -> Option<T> {
+pub(super) fn read_lossy<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let file = open(path).ok()?;
     let metadata = file.metadata().ok()?;
     check_owner(path, &metadata).ok()?;

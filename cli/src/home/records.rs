@@ -35,7 +35,7 @@ pub struct Server {
     pub keyring: bool,
     /// The server's last CA rollover announcement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub succession: Option<SuccessionRecord>,
+    pub succession: Option<CARolloverRecord>,
     /// Trust records that announcements replaced. Scripts may still pass them to prove the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formerly: Vec<TrustRecord>,
@@ -44,7 +44,7 @@ pub struct Server {
 /// An announcement signed by the server's authority at that time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SuccessionRecord {
+pub struct CARolloverRecord {
     /// The announcement with the higher number wins.
     pub sequence: u64,
     /// The next authority.
@@ -156,17 +156,17 @@ impl PendingLogout {
     }
 }
 
-impl SuccessionRecord {
+impl CARolloverRecord {
     /// The record after the rollover. Its number stays, so that earlier announcements are rejected.
     #[must_use]
-    pub fn fulfilled(self) -> Self {
+    pub fn completed(self) -> Self {
         Self { pin: None, public: false, ..self }
     }
 }
 
 impl Server {
     /// Records by which the server may prove itself if its own no longer works.
-    pub fn successors(&self) -> Vec<TrustRecord> {
+    pub fn announced_anchors(&self) -> Vec<TrustRecord> {
         let announced = self.succession;
         let pinned = announced.and_then(|announced| announced.pin).map(|pin| TrustRecord::Pinned { pin });
         let public = announced.filter(|announced| announced.public).map(|_| TrustRecord::System);
@@ -231,7 +231,7 @@ impl TrustRecord {
     }
 
     /// Description for people.
-    pub fn described(&self) -> String {
+    pub fn description(&self) -> String {
         let pins = || self.pins().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self {
             Self::System => "the system's certification authorities".to_owned(),

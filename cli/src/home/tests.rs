@@ -192,7 +192,7 @@ fn announcement_counts_only_for_trust_it_was_made_under() {
     let origin: Origin = "a.test".parse().expect("an origin");
     let [old, next, new] = [b"a", b"b", b"c"].map(|key| TrustRecord::Pinned { pin: Pin::of_public_key(key) });
     let announced =
-        |sequence| SuccessionRecord { sequence, pin: Some(Pin::of_public_key(b"b")), public: false };
+        |sequence| CARolloverRecord { sequence, pin: Some(Pin::of_public_key(b"b")), public: false };
     let mut state = State::default();
     let server = |trust: &TrustRecord| Server {
         trust: trust.clone(),
@@ -203,21 +203,21 @@ fn announcement_counts_only_for_trust_it_was_made_under() {
     };
     state.config.servers.insert(origin.clone(), server(&old));
     assert!(!state.adopt(&origin, &next), "nothing was announced");
-    assert!(state.note_succession(&origin, &old, announced(7)));
-    assert!(!state.note_succession(&origin, &old, announced(6)), "something newer is known");
-    assert_eq!(state.ways(&origin), [old.clone(), next.clone()]);
+    assert!(state.record_ca_rollover(&origin, &old, announced(7)));
+    assert!(!state.record_ca_rollover(&origin, &old, announced(6)), "something newer is known");
+    assert_eq!(state.trust_anchors(&origin), [old.clone(), next.clone()]);
 
     // Meanwhile, the user accepts another identity by `infra trust`.
     let mut trusting = state.clone();
     trusting.config.servers.insert(origin.clone(), server(&new));
-    assert!(!trusting.note_succession(&origin, &old, announced(8)));
+    assert!(!trusting.record_ca_rollover(&origin, &old, announced(8)));
     assert!(!trusting.adopt(&origin, &next));
-    assert_eq!(trusting.ways(&origin), [new]);
+    assert_eq!(trusting.trust_anchors(&origin), [new]);
 
     assert!(state.adopt(&origin, &next));
-    assert_eq!(state.ways(&origin), std::slice::from_ref(&next));
+    assert_eq!(state.trust_anchors(&origin), std::slice::from_ref(&next));
     assert_eq!(state.formerly(&origin), std::slice::from_ref(&old));
-    assert!(!state.note_succession(&origin, &next, announced(6)), "what was said before is over");
+    assert!(!state.record_ca_rollover(&origin, &next, announced(6)), "what was said before is over");
     assert!(!state.adopt(&origin, &old), "there is no way back");
 }
 
@@ -246,7 +246,7 @@ fn file_over_4_mib_is_rejected_and_kept() {
 #[test]
 fn lossy_read_returns_state_and_repairs_nothing() {
     let fixture = Fixture::new();
-    let servers = || Home::glance(&fixture.path()).config.servers;
+    let servers = || Home::read_lossy(&fixture.path()).config.servers;
     assert!(servers().is_empty() && !fixture.path().exists());
     add(&fixture.home(), "a.test");
     fs::set_permissions(fixture.file("config.json"), Permissions::from_mode(0o644)).expect("a mode");
@@ -343,11 +343,11 @@ fn completed_announcement_has_no_successors() {
     add(&fixture.home(), "a.test");
     let known = fixture.home().read().expect("a state").trust(&origin).cloned().expect("a server");
     let pin = Pin::of_public_key(b"b");
-    let announced = SuccessionRecord { sequence: 7, pin: Some(pin), public: true };
+    let announced = CARolloverRecord { sequence: 7, pin: Some(pin), public: true };
     let (mut state, _) =
-        fixture.home().update(|state| state.note_succession(&origin, &known, announced)).expect("stored");
-    assert_eq!(state.ways(&origin), [known, TrustRecord::Pinned { pin }, TrustRecord::System]);
+        fixture.home().update(|state| state.record_ca_rollover(&origin, &known, announced)).expect("stored");
+    assert_eq!(state.trust_anchors(&origin), [known, TrustRecord::Pinned { pin }, TrustRecord::System]);
     assert!(state.adopt(&origin, &TrustRecord::System));
-    assert_eq!(state.ways(&origin), [TrustRecord::System]);
-    assert_eq!(announced.fulfilled(), SuccessionRecord { sequence: 7, pin: None, public: false });
+    assert_eq!(state.trust_anchors(&origin), [TrustRecord::System]);
+    assert_eq!(announced.completed(), CARolloverRecord { sequence: 7, pin: None, public: false });
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use infra_harness::authority::{Authority, Leaf};
 use infra_harness::https::{Answer, Server};
+use infra_shared::ca_rollover::{HEADER, Statement};
 use infra_shared::clock::{Clock, SystemClock};
-use infra_shared::succession::{HEADER, Statement};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
@@ -38,13 +38,17 @@ impl Fixture {
         TrustRecord::Pinned { pin: self.authority.pin() }
     }
 
-    fn meet(&self, ways: Vec<TrustRecord>, offered: Option<TrustRecord>) -> Result<Proven, Failure> {
-        meet(&self.origin, ways, &[], given(offered), TERMINAL)
+    fn establish_trust(
+        &self,
+        trust_anchors: Vec<TrustRecord>,
+        offered: Option<TrustRecord>,
+    ) -> Result<VerifiedServer, Failure> {
+        establish_trust(&self.origin, trust_anchors, &[], given(offered), TERMINAL)
     }
 }
 
-fn given(record: Option<TrustRecord>) -> Offered {
-    Offered { record, sources: vec!["--fingerprint"] }
+fn given(record: Option<TrustRecord>) -> TrustOffer {
+    TrustOffer { record, sources: vec!["--fingerprint"] }
 }
 
 fn another() -> TrustRecord {
@@ -103,7 +107,7 @@ fn trust_options_override_the_environment() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let gather = |fingerprint: Option<Pin>, ca_file: Option<&Authority>, settings: &Settings| {
         let proof = Proof { fingerprint, ca_file: ca_file.map(Authority::file) };
-        Offered::gather(&proof, settings).expect("some proof").record
+        TrustOffer::gather(&proof, settings).expect("some proof").record
     };
     let (nothing, environment) = (settings(None, None), settings(Some(other), None));
     assert_eq!(gather(None, None, &nothing), None);
@@ -120,10 +124,10 @@ fn trust_options_override_the_environment() {
     let alone = TrustRecord::CaFile { certificates: pem(&ours), pin: None };
     assert_eq!(gather(None, Some(&ours), &nothing), Some(alone));
 
-    let of_environment = Offered::from_environment(&environment).expect("some proof");
+    let of_environment = TrustOffer::from_environment(&environment).expect("some proof");
     assert_eq!(of_environment.record, Some(of(&theirs, other)));
-    assert!(!of_environment.is_empty() && Offered::default().is_empty());
-    assert_eq!(Offered::system().record, Some(TrustRecord::System));
+    assert!(!of_environment.is_empty() && TrustOffer::default().is_empty());
+    assert_eq!(TrustOffer::system().record, Some(TrustRecord::System));
 }
 
 #[test]
@@ -151,7 +155,7 @@ fn leaf_in_a_ca_file_cannot_announce_a_rollover() {
     let certificates = announcing.certificates.clone();
     let record = TrustRecord::CaFile { certificates, pin: None };
     assert_eq!(record.pins(), [announcing.authority.pin()], "the leaf is no authority");
-    announcing.heed_as(record);
+    announcing.contact_as(record);
     assert_eq!(announcing.noted(), None, "the key of the leaf announced something");
 }
 
@@ -183,33 +187,33 @@ fn server_is_accepted_by_record_or_trust_option() {
     let fixture = Fixture::new();
     let certificates = pem(&fixture.authority);
     let of_file = TrustRecord::CaFile { certificates, pin: None };
-    for (ways, offered) in [
+    for (trust_anchors, offered) in [
         (vec![fixture.pinned()], None),
         (vec![fixture.pinned()], Some(fixture.pinned())),
         (vec![fixture.pinned()], Some(of_file.clone())),
         (vec![], Some(fixture.pinned())),
         (vec![], Some(of_file)),
     ] {
-        let expected = ways.first().or(offered.as_ref()).cloned();
-        let proven = fixture.meet(ways, offered).expect("the server");
-        assert_eq!(Some(proven.reach.record()), expected.as_ref());
-        assert!(!proven.reach.has_moved());
-        assert_eq!(proven.server.pins, [fixture.authority.pin()]);
+        let expected = trust_anchors.first().or(offered.as_ref()).cloned();
+        let verified = fixture.establish_trust(trust_anchors, offered).expect("the server");
+        assert_eq!(Some(verified.connection.record()), expected.as_ref());
+        assert!(!verified.connection.has_rolled_over());
+        assert_eq!(verified.server.pins, [fixture.authority.pin()]);
     }
 }
 
 #[test]
 fn server_that_proves_announced_record_has_moved() {
     let fixture = Fixture::new();
-    let proven = fixture.meet(vec![another(), fixture.pinned()], None).expect("the server");
-    assert_eq!(proven.reach.record(), &fixture.pinned());
-    assert!(proven.reach.has_moved());
+    let verified = fixture.establish_trust(vec![another(), fixture.pinned()], None).expect("the server");
+    assert_eq!(verified.connection.record(), &fixture.pinned());
+    assert!(verified.connection.has_rolled_over());
 }
 
 #[test]
 fn unknown_server_is_rejected_without_terminal() {
     let fixture = Fixture::new();
-    let failure = fixture.meet(Vec::new(), None).expect_err("nobody vouches for it");
+    let failure = fixture.establish_trust(Vec::new(), None).expect_err("nobody vouches for it");
     assert_eq!(failure.exit(), Exit::Untrusted);
     let told = format!("{failure:?}");
     assert!(told.contains("is not known here") && told.contains("--fingerprint sha256:…"), "{told}");
@@ -218,7 +222,7 @@ fn unknown_server_is_rejected_without_terminal() {
 #[test]
 fn mismatch_shows_expected_and_received_fingerprint() {
     let fixture = Fixture::new();
-    let failure = fixture.meet(Vec::new(), Some(another())).expect_err("another fingerprint");
+    let failure = fixture.establish_trust(Vec::new(), Some(another())).expect_err("another fingerprint");
     assert_eq!(failure.exit(), Exit::Untrusted);
     let told = format!("{failure:?}");
     for pin in [Pin::of_public_key(b"another"), fixture.authority.pin()] {
@@ -229,17 +233,20 @@ fn mismatch_shows_expected_and_received_fingerprint() {
 #[test]
 fn known_server_with_other_identity_is_rejected() {
     let fixture = Fixture::new();
-    for ways in [vec![another()], vec![another(), TrustRecord::System], vec![TrustRecord::System]] {
-        let failure = fixture.meet(ways.clone(), None).expect_err("another identity");
-        assert_eq!(failure.exit(), Exit::Untrusted, "{ways:?}");
+    for trust_anchors in [vec![another()], vec![another(), TrustRecord::System], vec![TrustRecord::System]] {
+        let failure = fixture.establish_trust(trust_anchors.clone(), None).expect_err("another identity");
+        assert_eq!(failure.exit(), Exit::Untrusted, "{trust_anchors:?}");
         let told = format!("{failure:?}");
         assert!(
             told.contains("did not prove its identity") && told.contains("infra trust"),
-            "{ways:?}: {told}"
+            "{trust_anchors:?}: {told}"
         );
     }
     let record = TrustRecord::CaFile { certificates: "none".to_owned(), pin: None };
-    assert_eq!(fixture.meet(vec![record], None).expect_err("nobody can be it").exit(), Exit::Untrusted);
+    assert_eq!(
+        fixture.establish_trust(vec![record], None).expect_err("nobody can be it").exit(),
+        Exit::Untrusted
+    );
 }
 
 /// A server with an announcement, known to a home by `trust` and reached by its pin.
@@ -314,13 +321,14 @@ impl Announcing {
     }
 
     /// Contacts the server as known by `record` and stores its announcement. Returns the number of fetches.
-    fn heed_as(&self, record: TrustRecord) -> usize {
+    fn contact_as(&self, record: TrustRecord) -> usize {
         let before = self.asked.load(Ordering::Relaxed);
         let trust = infra_shared::http::Trust::Pinned { pin: self.authority.pin(), authorities: None };
         let client = DaemonClient::new(&self.origin, vec![trust]).expect("a client");
-        let reach = Reach { client, ways: vec![record] };
-        reach.client.server().expect("an answer");
-        heed(&self.home, &self.origin, &reach, SystemClock.now(), TERMINAL).expect("heeded");
+        let connection = Connection { client, trust_anchors: vec![record] };
+        connection.client.server().expect("an answer");
+        record_announcement(&self.home, &self.origin, &connection, SystemClock.now(), TERMINAL)
+            .expect("heeded");
         self.asked.load(Ordering::Relaxed) - before
     }
 
@@ -335,19 +343,19 @@ impl Announcing {
 fn announcement_is_fetched_once_per_number() {
     let announcing = Announcing::to_a_home_that_trusts(|pin| TrustRecord::Pinned { pin });
     let record = || TrustRecord::Pinned { pin: announcing.authority.pin() };
-    assert_eq!((announcing.heed_as(record()), announcing.noted()), (2, Some(7)));
-    assert_eq!((announcing.heed_as(record()), announcing.noted()), (1, Some(7)));
+    assert_eq!((announcing.contact_as(record()), announcing.noted()), (2, Some(7)));
+    assert_eq!((announcing.contact_as(record()), announcing.noted()), (1, Some(7)));
 }
 
 #[test]
 fn announcement_is_ignored_without_own_authority() {
     let announcing = Announcing::to_a_home_that_trusts(|_| TrustRecord::System);
-    assert_eq!((announcing.heed_as(TrustRecord::System), announcing.noted()), (1, None));
+    assert_eq!((announcing.contact_as(TrustRecord::System), announcing.noted()), (1, None));
 }
 
 #[test]
 fn announcement_is_ignored_after_trust_changed() {
     let announcing = Announcing::to_a_home_that_trusts(|_| another());
     let record = TrustRecord::Pinned { pin: announcing.authority.pin() };
-    assert_eq!((announcing.heed_as(record), announcing.noted()), (1, None));
+    assert_eq!((announcing.contact_as(record), announcing.noted()), (1, None));
 }

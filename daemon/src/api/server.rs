@@ -5,7 +5,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use infra_shared::api::{Provider, Server};
-use infra_shared::succession;
+use infra_shared::ca_rollover;
 
 use super::Api;
 use super::problem::answer;
@@ -35,7 +35,7 @@ pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMa
 pub(super) fn announcing(api: &Api, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     if let Some(sequence) = api.sessions.proofs().sequence() {
-        response.headers_mut().insert(succession::HEADER, sequence.into());
+        response.headers_mut().insert(ca_rollover::HEADER, sequence.into());
     }
     response
 }

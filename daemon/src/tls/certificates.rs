@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use infra_shared::ca_rollover::Statement;
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
-use infra_shared::succession::Statement;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 

@@ -21,6 +21,6 @@ pub async fn rotate(
     let (path, key) = (next.database_path(), next.database_key());
     let (old, new) = (keys.field_sealer(), next.field_sealer());
     let committing = Arc::clone(keys);
-    store.move_to(path, key, old, new, move || Ok::<_, BackupError>(committing.succeed(next)?)).await?;
+    store.move_to(path, key, old, new, move || Ok::<_, BackupError>(committing.activate(next)?)).await?;
     Ok(store::remove_strays(data_dir, &keys.database_file())?)
 }

@@ -32,7 +32,7 @@ struct Metadata {
 const MOST_ASKED: usize = 16;
 
 /// Fetches each provider's metadata once, several concurrently.
-pub(super) fn reach(providers: &[Provider]) -> Vec<Check> {
+pub(super) fn fetch_all(providers: &[Provider]) -> Vec<Check> {
     let mut once: Vec<&Provider> = providers.iter().collect();
     once.sort_by_key(|provider| (&provider.name, &provider.issuer));
     once.dedup_by_key(|provider| (&provider.name, &provider.issuer));

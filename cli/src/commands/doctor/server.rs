@@ -15,7 +15,7 @@ use crate::daemon_client::DaemonError;
 use crate::failure::Failure;
 use crate::home::{State, TrustRecord};
 use crate::proxy::{self, Route};
-use crate::trust::{self, Offered, binding_pin, check_address};
+use crate::trust::{self, TrustOffer, binding_pin, check_address};
 
 /// Maximum length of a displayed version.
 const MAX_VERSION: usize = 40;
@@ -26,13 +26,13 @@ const EXEMPTIONS_HINT: &str = "write names without port, scheme and `*` (`corp.e
                                networks such as `10.0.0.0/8`; `*` alone exempts everything";
 
 /// Result of contacting a server.
-pub(super) struct Met {
+pub(super) struct ServerChecks {
     pub(super) checks: Vec<Check>,
     pub(super) providers: Vec<Provider>,
 }
 
 /// A server that responded, its trust record, and the time and duration of the request.
-struct Answered {
+struct ServerResponse {
     record: TrustRecord,
     server: Server,
     before: Timestamp,
@@ -40,55 +40,57 @@ struct Answered {
 }
 
 /// Contacts all of `servers` concurrently.
-pub(super) fn meet(context: &Context, servers: &[Origin], state: &State) -> Vec<Met> {
+pub(super) fn contact_all(context: &Context, servers: &[Origin], state: &State) -> Vec<ServerChecks> {
     let questions = servers.iter().map(|origin| {
-        let ways = state.ways(origin);
-        let offered = if ways.is_empty() {
-            Offered::from_environment(&context.settings)
+        let trust_anchors = state.trust_anchors(origin);
+        let offered = if trust_anchors.is_empty() {
+            TrustOffer::from_environment(&context.settings)
         } else {
-            Ok(Offered::default())
+            Ok(TrustOffer::default())
         };
         let (origin, before) = (origin.clone(), context.now());
-        let question = move || ask(&origin, ways, offered, before);
+        let question = move || ask(&origin, trust_anchors, offered, before);
         Box::new(question) as Box<dyn FnOnce() -> _ + Send>
     });
     let answers = ask_all(questions.collect());
     let answered = servers.iter().zip(answers);
-    answered.map(|(origin, answer)| met(origin, state.trust(origin), answer, context.now())).collect()
+    answered
+        .map(|(origin, answer)| server_checks(origin, state.trust(origin), answer, context.now()))
+        .collect()
 }
 
 /// Why contacting a server failed.
-enum NotMet {
+enum ContactError {
     /// The trust options in the environment are invalid.
-    Offered(Failure),
+    InvalidTrustOffer(Failure),
     Daemon(DaemonError),
 }
 
 fn ask(
     origin: &Origin,
-    ways: Vec<TrustRecord>,
-    offered: Result<Offered, Failure>,
+    trust_anchors: Vec<TrustRecord>,
+    offered: Result<TrustOffer, Failure>,
     before: Timestamp,
-) -> Result<Answered, NotMet> {
-    let offered = offered.map_err(NotMet::Offered)?;
+) -> Result<ServerResponse, ContactError> {
+    let offered = offered.map_err(ContactError::InvalidTrustOffer)?;
     let begin = Instant::now();
-    let reach = trust::reach(origin, ways, offered).map_err(NotMet::Daemon)?;
-    let server = reach.client.server().map_err(NotMet::Daemon)?;
-    Ok(Answered { record: reach.record().clone(), server, before, took: begin.elapsed() })
+    let connection = trust::connect(origin, trust_anchors, offered).map_err(ContactError::Daemon)?;
+    let server = connection.client.server().map_err(ContactError::Daemon)?;
+    Ok(ServerResponse { record: connection.record().clone(), server, before, took: begin.elapsed() })
 }
 
-fn met(
+fn server_checks(
     origin: &Origin,
     known: Option<&TrustRecord>,
-    answer: Option<Result<Answered, NotMet>>,
+    answer: Option<Result<ServerResponse, ContactError>>,
     now: Timestamp,
-) -> Met {
+) -> ServerChecks {
     let subject = || Some(origin.to_string());
     let mut checks = vec![way(origin)];
     let not_asked = |name| Check::skipped(name, subject(), "not known: the server was not reached");
     let answered = match answer {
         Some(Ok(answered)) => answered,
-        Some(Err(NotMet::Offered(failure))) => {
+        Some(Err(ContactError::InvalidTrustOffer(failure))) => {
             checks.push(Check::wrong(
                 "trust",
                 subject(),
@@ -96,9 +98,9 @@ fn met(
                 None,
                 "`INFRA_CA_FILE` as it should be",
             ));
-            return Met { checks, providers: Vec::new() };
+            return ServerChecks { checks, providers: Vec::new() };
         }
-        Some(Err(NotMet::Daemon(error))) => {
+        Some(Err(ContactError::Daemon(error))) => {
             checks.extend(match error {
                 DaemonError::Untrusted(reason @ (Untrusted::Expired | Untrusted::NotYetValid)) => vec![
                     Check::ok("server", subject(), "something answers there"),
@@ -136,17 +138,17 @@ fn met(
                     Check::ok("trust", subject(), "it proved itself"),
                 ],
             });
-            return Met { checks, providers: Vec::new() };
+            return ServerChecks { checks, providers: Vec::new() };
         }
         None => {
             let why = format!("no answer within {} s", PATIENCE.as_secs());
             let hint = "again in a while; if it stays so, the network, or the server's operator";
             checks.push(Check::wrong("server", subject(), "it cannot be reached", Some(why), hint));
             checks.push(not_asked("trust"));
-            return Met { checks, providers: Vec::new() };
+            return ServerChecks { checks, providers: Vec::new() };
         }
     };
-    let Answered { record, server, before, took } = answered;
+    let ServerResponse { record, server, before, took } = answered;
     let version = printable(&server.version, MAX_VERSION);
     checks.push(match check_address(origin, &server) {
         Ok(()) => {
@@ -159,7 +161,7 @@ fn met(
     });
     checks.push(clock(origin, server.now, before, took));
     checks.push(trusted(origin, &record, &server));
-    Met { checks, providers: server.providers }
+    ServerChecks { checks, providers: server.providers }
 }
 
 /// Warns about `NO_PROXY` entries that match no server, if a proxy is configured.

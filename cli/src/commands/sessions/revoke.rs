@@ -11,13 +11,13 @@ use crate::failure::{Exit, Failure};
 pub(super) fn run(context: &Context, asking: &Asking<'_>, arguments: &Revoke) -> Result<Exit, Failure> {
     let (ended, ends_own, exit) = if arguments.ids.is_empty() {
         let user = arguments.user.as_deref();
-        let others = asking.reach.client.end_other_sessions(&asking.token, user);
+        let others = asking.connection.client.end_other_sessions(&asking.token, user);
         let others = others.map_err(|error| asking.failure(&error))?;
         (others.ended, arguments.all && others.includes_current, Exit::Done)
     } else {
         end_named(context, asking, &arguments.ids)?
     };
-    context.heed(&asking.origin, &asking.reach);
+    context.record_announcement(&asking.origin, &asking.connection);
     if ends_own {
         let own_exit = end_own(context, asking)?;
         if own_exit != Exit::Done {
@@ -53,7 +53,7 @@ fn end_named(
             continue;
         }
         seen.push(id);
-        match asking.reach.client.end_session(&asking.token, id) {
+        match asking.connection.client.end_session(&asking.token, id) {
             Ok(true) => ended += 1,
             Ok(false) => {
                 context.terminal.warn(&format!(
@@ -79,7 +79,7 @@ fn end_own(context: &Context, asking: &Asking<'_>) -> Result<Exit, Failure> {
     if context.settings.token.is_none() {
         return logout::log_out(context, &asking.origin, &asking.state, false);
     }
-    match end_session(&asking.reach.client, &asking.token) {
+    match end_session(&asking.connection.client, &asking.token) {
         Ended::AtDaemon => {
             context.terminal.say(&format!("the session of INFRA_TOKEN at {} is ended", asking.origin));
             Ok(Exit::Done)

@@ -11,7 +11,7 @@ use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{self, ClockOffset, SessionEnd, Storage, TrustRecord};
 use crate::terminal::Terminal;
-use crate::trust::Reach;
+use crate::trust::Connection;
 
 /// Whether to query the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,29 +98,35 @@ pub(crate) fn look(
     if report.token.is_none() && !state.has_pending_logout(origin) {
         return report;
     }
-    let reach = match context.reach(origin, state) {
-        Ok(reach) => reach,
+    let connection = match context.connect(origin, state) {
+        Ok(connection) => connection,
         Err(_) if report.token.is_none() => return report,
         Err(ClientError::Daemon(error)) => return report.failed(error),
-        Err(ClientError::Offered(failure)) => {
+        Err(ClientError::InvalidTrustOffer(failure)) => {
             context.terminal.fail(&failure);
             return Report { state: State::Untrusted, ..report };
         }
     };
-    warn_if_not_stored(context, context.settle_logouts(origin, &reach.client, state).map(drop));
+    warn_if_not_stored(context, context.settle_logouts(origin, &connection.client, state).map(drop));
     let report = match report.token.clone() {
-        Some(token) => ask(context, origin, &reach, &token, report),
+        Some(token) => ask(context, origin, &connection, &token, report),
         None => report,
     };
-    context.heed(origin, &reach);
+    context.record_announcement(origin, &connection);
     report
 }
 
 /// Queries the daemon about the session of `token`.
-fn ask(context: &Context, origin: &Origin, reach: &Reach, token: &SessionToken, report: Report) -> Report {
+fn ask(
+    context: &Context,
+    origin: &Origin,
+    connection: &Connection,
+    token: &SessionToken,
+    report: Report,
+) -> Report {
     let before = context.now();
-    let answer = reach.client.session(token);
-    let report = Report { trust: Some(reach.record().name()), ..report };
+    let answer = connection.client.session(token);
+    let report = Report { trust: Some(connection.record().name()), ..report };
     match answer {
         Ok(current) => {
             let offset = ClockOffset::measure(current.now, before);

@@ -14,8 +14,8 @@ use crate::settings;
 /// The first is the stored identity. The others are announced by the server under the first, for use after it is
 /// replaced.
 #[derive(Debug)]
-pub(super) struct Ways {
-    all: Vec<Way>,
+pub(super) struct TrustAnchors {
+    all: Vec<TrustAnchor>,
     route: Route,
     current: Cell<usize>,
     /// Once the server has responded, only the identity that it proved is used.
@@ -24,22 +24,23 @@ pub(super) struct Ways {
 
 /// How often a request is tried with one identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tries {
-    One,
+pub(super) enum Attempts {
+    Once,
     /// A second time if nothing was sent the first time.
-    Two,
+    UpToTwo,
 }
 
 #[derive(Debug)]
-struct Way {
+struct TrustAnchor {
     trust: Trust,
     /// Created on demand, because reading the operating system's authorities takes time.
     client: OnceCell<Client>,
 }
 
-impl Ways {
-    pub(super) fn new(ways: Vec<Trust>, route: Route) -> Result<Self, NoClient> {
-        let all: Vec<Way> = ways.into_iter().map(|trust| Way { trust, client: OnceCell::new() }).collect();
+impl TrustAnchors {
+    pub(super) fn new(trust_anchors: Vec<Trust>, route: Route) -> Result<Self, NoClient> {
+        let all: Vec<TrustAnchor> =
+            trust_anchors.into_iter().map(|trust| TrustAnchor { trust, client: OnceCell::new() }).collect();
         if let Some(first) = all.first() {
             first.client(route)?;
         }
@@ -55,11 +56,11 @@ impl Ways {
     pub(super) fn send(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
-        tries: Tries,
+        tries: Attempts,
     ) -> Result<Response, DaemonError> {
         let mut first_error = None;
-        for (number, way) in self.all.iter().enumerate().skip(self.current.get()) {
-            let sent = way
+        for (number, anchor) in self.all.iter().enumerate().skip(self.current.get()) {
+            let sent = anchor
                 .client(self.route)
                 .map_err(DaemonError::from)
                 .and_then(|client| send(client, &request, tries));
@@ -71,7 +72,7 @@ impl Ways {
                 }
                 Err(error) => error,
             };
-            let goes_on = is_somebody_else(&error) && !self.has_answered.get();
+            let goes_on = is_other_authority(&error) && !self.has_answered.get();
             first_error.get_or_insert(error);
             if !goes_on {
                 break;
@@ -81,7 +82,7 @@ impl Ways {
     }
 }
 
-impl Way {
+impl TrustAnchor {
     fn client(&self, route: Route) -> Result<&Client, NoClient> {
         if let Some(client) = self.client.get() {
             return Ok(client);
@@ -94,10 +95,13 @@ impl Way {
 fn send(
     client: &Client,
     request: &impl Fn(&Client) -> RequestBuilder,
-    tries: Tries,
+    tries: Attempts,
 ) -> Result<Response, DaemonError> {
     let may_be_tried_again = |error: &reqwest::Error| {
-        tries == Tries::Two && nothing_was_sent(error) && untrusted(error).is_none() && !error.is_timeout()
+        tries == Attempts::UpToTwo
+            && nothing_was_sent(error)
+            && untrusted(error).is_none()
+            && !error.is_timeout()
     };
     let sent = match request(client).send() {
         Err(error) if may_be_tried_again(&error) => request(client).send(),
@@ -108,7 +112,7 @@ fn send(
 
 /// Whether a different authority than the expected one signed the server's certificate. An unreachable server, a wrong
 /// name and an expired certificate do not count, because no other identity would help.
-fn is_somebody_else(error: &DaemonError) -> bool {
+fn is_other_authority(error: &DaemonError) -> bool {
     matches!(
         error,
         DaemonError::Untrusted(

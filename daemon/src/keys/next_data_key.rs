@@ -16,7 +16,7 @@ const PREVIOUS_TICKET_KEY: Place<'static> =
     Place { table: "keys.json", row: "previousTicketKey", column: "sealed", version: 1 };
 
 /// A new data key of a store, wrapped and ready. It takes effect when its header is committed.
-pub struct Succession {
+pub struct NextDataKey {
     data_dir: PathBuf,
     data_key: DataKey,
     header: Header,
@@ -41,10 +41,10 @@ impl Keys {
         &self,
         root_keys: &[RootKeySettings],
         now: Timestamp,
-    ) -> Result<Succession, KeyError> {
+    ) -> Result<NextDataKey, KeyError> {
         let (header, data_key) = self.copy();
         let mut next =
-            Succession::begin(&header, header.data_key_version + 1, root_keys, &self.data_dir).await?;
+            NextDataKey::begin(&header, header.data_key_version + 1, root_keys, &self.data_dir).await?;
         let ticket_key = derivation::ticket_key(&data_key);
         next.header.previous_ticket_key = Some(PreviousTicketKey {
             sealed: Bytes(
@@ -56,7 +56,7 @@ impl Keys {
     }
 
     /// Switches to the next data key, first on disk, then in memory.
-    pub fn succeed(&self, next: Succession) -> Result<(), KeyError> {
+    pub fn activate(&self, next: NextDataKey) -> Result<(), KeyError> {
         let mut state = self.state();
         let next = next.commit()?;
         let (sealing, tickets) =
@@ -89,7 +89,7 @@ impl Keys {
     }
 }
 
-impl Succession {
+impl NextDataKey {
     async fn begin(
         from: &Header,
         data_key_version: u64,
@@ -178,7 +178,7 @@ impl BackupKeys {
         &self,
         data_dir: &Path,
         root_keys: &[RootKeySettings],
-    ) -> Result<Succession, KeyError> {
+    ) -> Result<NextDataKey, KeyError> {
         let present = match Header::read(data_dir) {
             Ok(present) => present,
             // A restore replaces a damaged header.
@@ -195,7 +195,7 @@ impl BackupKeys {
         while databases.contains(&header::database_of(version + 1)) {
             version += 1;
         }
-        Succession::begin(&self.header, version + 1, root_keys, data_dir).await
+        NextDataKey::begin(&self.header, version + 1, root_keys, data_dir).await
     }
 }
 

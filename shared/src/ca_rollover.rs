@@ -46,7 +46,7 @@ pub struct Statement {
 
 /// A verified statement about one server. Can only be created by verifying a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Succession {
+pub struct CARollover {
     pub sequence: u64,
     /// Pin of the new CA, if there is one.
     pub pin: Option<Pin>,
@@ -56,7 +56,7 @@ pub struct Succession {
 
 /// Why a statement is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotBelieved {
+pub enum StatementError {
     #[error("it cannot be read")]
     Malformed,
     #[error("it was not made by the certification authority that is trusted here")]
@@ -99,7 +99,7 @@ impl Statement {
     }
 }
 
-impl Succession {
+impl CARollover {
     /// Verifies a statement about `server`.
     ///
     /// It must be signed by a CA in `trusted` and in date at `now`. Its sequence number must be at least `seen`, the
@@ -110,19 +110,19 @@ impl Succession {
         server: &Origin,
         now: Timestamp,
         seen: u64,
-    ) -> Result<Self, NotBelieved> {
+    ) -> Result<Self, StatementError> {
         let statement = authenticate(text, trusted)?;
         if !statement.servers.contains(server) {
-            return Err(NotBelieved::OtherServer);
+            return Err(StatementError::OtherServer);
         }
         let leeway = LEEWAY.as_secs();
         if statement.iat > now.as_second().saturating_add(leeway)
             || statement.exp < now.as_second().saturating_sub(leeway)
         {
-            return Err(NotBelieved::OutOfDate);
+            return Err(StatementError::OutOfDate);
         }
         if statement.sequence < seen {
-            return Err(NotBelieved::Superseded);
+            return Err(StatementError::Superseded);
         }
         Ok(Self {
             sequence: statement.sequence,
@@ -133,31 +133,31 @@ impl Succession {
 }
 
 /// Parses the statement if one of `trusted` signed it.
-fn authenticate(text: &str, trusted: &[Pin]) -> Result<Statement, NotBelieved> {
+fn authenticate(text: &str, trusted: &[Pin]) -> Result<Statement, StatementError> {
     if text.len() > MAX_CHARACTERS {
-        return Err(NotBelieved::Malformed);
+        return Err(StatementError::Malformed);
     }
-    let (signed, signature) = text.rsplit_once('.').ok_or(NotBelieved::Malformed)?;
-    let (header, claims) = signed.split_once('.').ok_or(NotBelieved::Malformed)?;
-    let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| NotBelieved::Malformed);
-    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| NotBelieved::Malformed)?;
-    let [certificate] = header.x5c.as_slice() else { return Err(NotBelieved::Malformed) };
+    let (signed, signature) = text.rsplit_once('.').ok_or(StatementError::Malformed)?;
+    let (header, claims) = signed.split_once('.').ok_or(StatementError::Malformed)?;
+    let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| StatementError::Malformed);
+    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| StatementError::Malformed)?;
+    let [certificate] = header.x5c.as_slice() else { return Err(StatementError::Malformed) };
     if header.alg != ALGORITHM || header.typ != TYPE {
-        return Err(NotBelieved::Malformed);
+        return Err(StatementError::Malformed);
     }
-    let certificate = BASE64_STANDARD.decode(certificate).map_err(|_| NotBelieved::Malformed)?;
+    let certificate = BASE64_STANDARD.decode(certificate).map_err(|_| StatementError::Malformed)?;
     let certificate = CertificateDer::from(certificate);
-    let pin = pin_of_certificate(&certificate).ok_or(NotBelieved::Malformed)?;
+    let pin = pin_of_certificate(&certificate).ok_or(StatementError::Malformed)?;
     if !trusted.contains(&pin) || !is_authority(&certificate) {
-        return Err(NotBelieved::OtherAuthority);
+        return Err(StatementError::OtherAuthority);
     }
     let (_, parsed) =
-        x509_parser::parse_x509_certificate(&certificate).map_err(|_| NotBelieved::Malformed)?;
+        x509_parser::parse_x509_certificate(&certificate).map_err(|_| StatementError::Malformed)?;
     let point = parsed.public_key().subject_public_key.as_ref();
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
         .verify(signed.as_bytes(), &decode(signature)?)
-        .map_err(|_| NotBelieved::Signature)?;
-    serde_json::from_slice(&decode(claims)?).map_err(|_| NotBelieved::Malformed)
+        .map_err(|_| StatementError::Signature)?;
+    serde_json::from_slice(&decode(claims)?).map_err(|_| StatementError::Malformed)
 }
 
 #[cfg(test)]
@@ -217,34 +217,34 @@ mod tests {
         let authority = Authority::new();
         let text = authority.sign(&statement());
         let verify =
-            |server| Succession::verify(&text, &[authority.pin()], &origin(server), at(1_500_000), 7);
+            |server| CARollover::verify(&text, &[authority.pin()], &origin(server), at(1_500_000), 7);
         let pin = Some(Pin::of_public_key(b"next"));
-        assert_eq!(verify("a.test"), Ok(Succession { sequence: 7, pin, public: false }));
-        assert_eq!(verify("b.test"), Ok(Succession { sequence: 7, pin, public: true }));
-        assert_eq!(verify("c.test"), Err(NotBelieved::OtherServer));
+        assert_eq!(verify("a.test"), Ok(CARollover { sequence: 7, pin, public: false }));
+        assert_eq!(verify("b.test"), Ok(CARollover { sequence: 7, pin, public: true }));
+        assert_eq!(verify("c.test"), Err(StatementError::OtherServer));
     }
 
     #[test]
     fn statement_with_foreign_key_or_signature_is_rejected() {
         let (authority, thief) = (Authority::new(), Authority::new());
         let verify = |text: &str| {
-            Succession::verify(text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0).map(|_| ())
+            CARollover::verify(text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0).map(|_| ())
         };
-        assert_eq!(verify(&thief.sign(&statement())), Err(NotBelieved::OtherAuthority));
+        assert_eq!(verify(&thief.sign(&statement())), Err(StatementError::OtherAuthority));
         let borrowed = statement().sign(&authority.certificate, &thief.key).expect("a signature");
-        assert_eq!(verify(&borrowed), Err(NotBelieved::Signature));
+        assert_eq!(verify(&borrowed), Err(StatementError::Signature));
         let (theirs, ours) = (thief.sign(&statement()), authority.sign(&statement()));
         let (signed, _) = ours.rsplit_once('.').expect("three parts");
         let (_, signature) = theirs.rsplit_once('.').expect("three parts");
-        assert_eq!(verify(&format!("{signed}.{signature}")), Err(NotBelieved::Signature));
+        assert_eq!(verify(&format!("{signed}.{signature}")), Err(StatementError::Signature));
     }
 
     #[test]
     fn statement_signed_by_leaf_is_rejected() {
         let leaf = Authority::with(IsCa::NoCa);
         let text = leaf.sign(&statement());
-        let verified = Succession::verify(&text, &[leaf.pin()], &origin("a.test"), at(1_500_000), 0);
-        assert_eq!(verified, Err(NotBelieved::OtherAuthority));
+        let verified = CARollover::verify(&text, &[leaf.pin()], &origin("a.test"), at(1_500_000), 0);
+        assert_eq!(verified, Err(StatementError::OtherAuthority));
     }
 
     #[test]
@@ -252,13 +252,13 @@ mod tests {
         let authority = Authority::new();
         let text = authority.sign(&statement());
         let verify = |now, seen| {
-            Succession::verify(&text, &[authority.pin()], &origin("a.test"), at(now), seen).map(|_| ())
+            CARollover::verify(&text, &[authority.pin()], &origin("a.test"), at(now), seen).map(|_| ())
         };
         assert_eq!(verify(1_000_000 - 3_600, 0), Ok(()));
-        assert_eq!(verify(1_000_000 - 3_601, 0), Err(NotBelieved::OutOfDate));
+        assert_eq!(verify(1_000_000 - 3_601, 0), Err(StatementError::OutOfDate));
         assert_eq!(verify(2_003_600, 0), Ok(()));
-        assert_eq!(verify(2_003_601, 0), Err(NotBelieved::OutOfDate));
-        assert_eq!(verify(1_500_000, 8), Err(NotBelieved::Superseded));
+        assert_eq!(verify(2_003_601, 0), Err(StatementError::OutOfDate));
+        assert_eq!(verify(1_500_000, 8), Err(StatementError::Superseded));
     }
 
     #[test]
@@ -270,12 +270,12 @@ mod tests {
             changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).expect("text");
             let verified =
-                Succession::verify(&changed, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
+                CARollover::verify(&changed, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
             assert!(verified.is_err(), "byte {index}");
         }
         for text in ["", "a", "a.b", "a.b.c", &"a.".repeat(40_000)] {
-            let verified = Succession::verify(text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
-            assert_eq!(verified, Err(NotBelieved::Malformed), "{text}");
+            let verified = CARollover::verify(text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
+            assert_eq!(verified, Err(StatementError::Malformed), "{text}");
         }
     }
 
@@ -289,8 +289,8 @@ mod tests {
             let changed = BASE64_URL_SAFE_NO_PAD.encode(header.replace(from, to));
             let rest = text.split_once('.').expect("three parts").1;
             let text = format!("{changed}.{rest}");
-            let verified = Succession::verify(&text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
-            assert_eq!(verified, Err(NotBelieved::Malformed), "{to}");
+            let verified = CARollover::verify(&text, &[authority.pin()], &origin("a.test"), at(1_500_000), 0);
+            assert_eq!(verified, Err(StatementError::Malformed), "{to}");
         }
     }
 }

@@ -10,10 +10,10 @@ use infra_harness::login;
 use infra_harness::program::{Ran, RecordingBrowser, User};
 use infra_harness::provider::Provider;
 use infra_harness::wait;
+use infra_shared::ca_rollover::{HEADER, Statement};
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
-use infra_shared::succession::{HEADER, Statement};
 use serde_json::{Value, json};
 
 /// Long enough for the test's work on a busy machine.
