@@ -39,6 +39,7 @@ module completions {
   export extern "infrad check" [
     --live                    # Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown
     --json                    # Print the result as JSON
+    --schema                  # Print the JSON Schema of the configuration, for editors, and check nothing
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors

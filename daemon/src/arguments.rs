@@ -81,7 +81,6 @@ pub enum Command {
         /// Create a new store in an empty data directory, although this host has seen another store
         #[arg(long)]
         new_store: bool,
-
         /// Serve this DNS name, with a certificate of Let's Encrypt as soon as it leads here; may be repeated
         ///
         /// The same as the name in `tls.acme.domains` and in `publicURLs`. The authority's terms of service are agreed to.
@@ -95,10 +94,12 @@ pub enum Command {
         /// Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown
         #[arg(long)]
         live: bool,
-
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
+        /// Print the JSON Schema of the configuration, for editors, and check nothing
+        #[arg(long, conflicts_with_all = ["live", "json"])]
+        schema: bool,
     },
 
     /// Ask the running daemon how it is
@@ -138,7 +139,6 @@ pub enum Command {
         /// The backup
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
-
         /// Open it with the recovery key, which is asked for, or read from standard input
         #[arg(long)]
         recovery: bool,
@@ -325,7 +325,6 @@ pub enum BackupCommand {
         /// The backup
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
-
         /// Open it with the recovery key, which is asked for, or read from standard input
         #[arg(long)]
         recovery: bool,
@@ -357,7 +356,7 @@ mod tests {
     #[test]
     fn global_options_are_taken_after_the_command_too() {
         let arguments = parse("infrad check --config a.yaml -vv --color never").expect("good arguments");
-        assert_eq!(arguments.command, Command::Check { live: false, json: false });
+        assert_eq!(arguments.command, Command::Check { live: false, json: false, schema: false });
         assert_eq!(arguments.global.config, PathBuf::from("a.yaml"));
         assert_eq!(arguments.global.verbose, 2);
         assert_eq!(arguments.global.color, Colour::Never);

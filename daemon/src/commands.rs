@@ -82,7 +82,8 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
             let accepted = Accepted { rollback: *accept_rollback, new_store: *new_store };
             serve_on(serve::run(context, handed, accepted, domain))
         }
-        Command::Check { live, json } => block_on(check::run(context, *live, *json)),
+        Command::Check { schema: true, .. } => check::print_schema(context),
+        Command::Check { live, json, .. } => block_on(check::run(context, *live, *json)),
         Command::Status { json } => block_on(status::run(context, *json)),
         Command::Key { command } => block_on(key::run(context, *command)),
         Command::Backup { file, command } => {

@@ -17,6 +17,7 @@ mod limits;
 mod provider;
 mod reference;
 mod remote;
+mod schema;
 mod section;
 mod sections;
 mod services;
@@ -46,6 +47,7 @@ pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Fault};
 pub use https::DomainError;
 pub use limits::Limits;
+pub use schema::SCHEMA;
 pub use sections::Sections;
 
 use directories::Directories;

@@ -6,14 +6,13 @@ use std::fs;
 
 use clap::{CommandFactory, Parser};
 use infra_daemon::arguments::Arguments;
+use infra_daemon::config::SCHEMA;
 use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::documents::{Block, Fate, Host, Page, calls, pages, unknown_name};
 use infra_harness::provider::Provider;
 use infra_harness::services::write_private;
-
-/// A key that resembles no real one.
-const UNKNOWN: &str = "zzzzqqqqzzzzqqqq";
+use serde_json::Value;
 
 /// Required keys that the blocks on the pages omit, one by one.
 const REQUIRED: [(&str, &str); 5] = [
@@ -98,110 +97,43 @@ fn every_documented_infrad_command_parses() {
     assert!(typed > 20 && named > 40, "{typed} are typed, {named} are named");
 }
 
-/// Sections: their names on the page, and a configuration in which `@` marks a place in the section.
-const SECTIONS: [(&str, &str); 30] = [
-    ("", "@"),
-    ("tls", "tls: {@}"),
-    ("tls.acme", "tls: {acme: {domains: [infra.example.com], @}}"),
-    (
-        "tls.acme.externalAccount",
-        "tls: {acme: {domains: [infra.example.com], externalAccount: {keyID: a, hmacKey: \"env:A\", @}}}",
-    ),
-    ("tls.files", "tls: {files: {certificate: /a, privateKey: /b, @}}"),
-    (
-        "providers[]",
-        "providers: [{name: okta, kind: okta, issuer: \"https://a.test\", clientID: a, clientSecret: \"env:A\", @}]",
-    ),
-    (
-        "providers[].allow",
-        "providers: [{name: okta, kind: okta, issuer: \"https://a.test\", clientID: a, clientSecret: \"env:A\", allow: {@}}]",
-    ),
-    ("secrets[]", "secrets: [{name: a, kind: env, @}]"),
-    ("secrets[env].config", "secrets: [{name: a, kind: env, config: {@}}]"),
-    ("secrets[plaintext].config", "secrets: [{name: a, kind: plaintext, config: {@}}]"),
-    ("secrets[file].config", "secrets: [{name: a, kind: file, config: {@}}]"),
-    ("secrets[kubernetes].config", "secrets: [{name: a, kind: kubernetes, config: {@}}]"),
-    ("secrets[vault].config", "secrets: [{name: a, kind: vault, config: {address: \"https://a.test\", @}}]"),
-    (
-        "secrets[vault].config.appRole",
-        "secrets: [{name: a, kind: vault, config: {address: \"https://a.test\", appRole: {@}}}]",
-    ),
-    (
-        "secrets[vault].config.kubernetes",
-        "secrets: [{name: a, kind: vault, config: {address: \"https://a.test\", kubernetes: {@}}}]",
-    ),
-    ("secrets[awssecretsmanager].config", "secrets: [{name: a, kind: awssecretsmanager, config: {@}}]"),
-    ("secrets[awsssm].config", "secrets: [{name: a, kind: awsssm, config: {@}}]"),
-    ("keys[]", "keys: [{kind: native, @}]"),
-    ("keys[native].config", "keys: [{kind: native, config: {@}}]"),
-    ("keys[vault].config", "keys: [{kind: vault, config: {address: \"https://a.test\", key: a, @}}]"),
-    (
-        "keys[vault].config.appRole",
-        "keys: [{kind: vault, config: {address: \"https://a.test\", key: a, appRole: {@}}}]",
-    ),
-    (
-        "keys[vault].config.kubernetes",
-        "keys: [{kind: vault, config: {address: \"https://a.test\", key: a, kubernetes: {@}}}]",
-    ),
-    ("keys[awskms].config", "keys: [{kind: awskms, config: {keyID: a, @}}]"),
-    ("sessions", "sessions: {@}"),
-    ("limits", "limits: {@}"),
-    ("admins[]", "admins: [{provider: okta, @}]"),
-    ("metrics", "metrics: {@}"),
-    ("audit", "audit: {@}"),
-    ("log", "log: {@}"),
-    ("services[]", "services: [{name: a, allow: everyone, @}]"),
-];
-/// Separate, because its template needs the shape of the others.
-const SERVICE_RULES: (&str, &str) =
-    ("services[].allow[]", "services: [{name: a, allow: [{provider: okta, @}]}]");
-
 #[test]
 fn configuration_page_lists_exactly_the_keys_of_infrad() {
-    let mut known: BTreeSet<String> = BTreeSet::new();
-    let sections: BTreeMap<&str, &str> = SECTIONS.into_iter().chain([SERVICE_RULES]).collect();
-    let provider = Provider::start();
-    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
-    // Returns what infrad prints for `lines` in the place of a template.
-    let mut check_message = |template: &str, lines: &str| {
-        let separator = if template == "@" { "\n" } else { "" };
-        let text = with_required_keys(&format!("{}{separator}\n", template.replace('@', lines)));
-        daemon.change(|configuration| configuration.verbatim = Some(text));
-        daemon.infrad(["check"]).wait().stderr
-    };
-    for (section, template) in &sections {
-        let message = check_message(template, &format!("{UNKNOWN}: 1"));
-        let (_, listed) =
-            message.split_once("write one of").unwrap_or_else(|| panic!("{section}: {message}"));
-        for key in listed.split('`').skip(1).step_by(2) {
-            let path = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
-            // Without this check, a section missing from SECTIONS would go unnoticed with all its keys.
-            for inner in [format!("{key}: {{{UNKNOWN}: 1}}"), format!("{key}: [{{{UNKNOWN}: 1}}]")] {
-                let message = check_message(template, &inner);
-                let is_section = message.contains(UNKNOWN) && message.contains("unknown key");
-                let is_listed = sections.keys().any(|section| without_kinds(section) == without_kinds(&path));
-                assert!(!is_section || is_listed, "`{path}` is a section: {message}");
-            }
-            known.insert(path);
-        }
-    }
-    let documented: BTreeSet<String> = documented_keys().into_keys().collect();
-    assert_eq!(
-        known.difference(&documented).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
-        "the page lacks them"
-    );
-    assert_eq!(
-        documented.difference(&known).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
-        "infrad does not know them"
-    );
+    let schema = serde_json::from_str(SCHEMA).expect("JSON");
+    let mut known = BTreeSet::new();
+    collect_keys(&schema, &schema, "", &mut known);
+    let of_page: BTreeSet<String> = documented_keys().into_keys().collect();
+    assert_eq!(known.difference(&of_page).collect::<Vec<_>>(), Vec::<&String>::new(), "not on the page");
+    assert_eq!(of_page.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "not in the schema");
     assert!(known.len() > 100, "{}", known.len());
 }
 
-/// Removes the bracketed parts of a path.
-fn without_kinds(path: &str) -> String {
-    path.split('[').map(|part| part.rsplit(']').next().unwrap_or_default()).collect()
+/// Collects the paths of all keys below `node`, as the page writes them: `secrets[].name`, and `secrets[vault].config.address`
+/// if the kind decides.
+fn collect_keys(schema: &Value, node: &Value, path: &str, keys: &mut BTreeSet<String>) {
+    if let Some(reference) = node["$ref"].as_str() {
+        let node = schema.pointer(reference.trim_start_matches('#')).expect(reference);
+        return collect_keys(schema, node, path, keys);
+    }
+    for (key, node) in node["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        collect_keys(schema, node, &path, keys);
+        keys.insert(path);
+    }
+    if node["items"].is_object() {
+        collect_keys(schema, &node["items"], &format!("{path}[]"), keys);
+    }
+    for choice in node["anyOf"].as_array().into_iter().flatten() {
+        collect_keys(schema, choice, path, keys);
+    }
+    for case in node["allOf"].as_array().into_iter().flatten() {
+        let kind = case.pointer("/if/properties/kind").expect("a case is about kinds");
+        let kinds = kind["enum"].as_array().cloned().unwrap_or_else(|| vec![kind["const"].clone()]);
+        let config = case.pointer("/then/properties/config").expect("a kind has a configuration");
+        for kind in kinds.iter().filter_map(Value::as_str) {
+            collect_keys(schema, config, &path.replace("[]", &format!("[{kind}].config")), keys);
+        }
+    }
 }
 
 /// Returns the keys in the page's tables, each with its heading.

@@ -49,7 +49,9 @@ Examples:
   The same for the service of this host, as root:
     infrad as-service check --live
   For a script:
-    infrad check --live --json | jq .";
+    infrad check --live --json | jq .
+  For an editor that knows JSON Schema:
+    infrad check --schema > infrad.schema.json";
 
 pub(super) const STATUS: &str = "\
 Examples:

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::assembly::expected_public_urls;
 use crate::commands::Context;
-use crate::config::Config;
+use crate::config::{Config, SCHEMA};
 use crate::failure::Failure;
 use crate::identity::{Finding, Outcome, ProviderSettings};
 use crate::tls::{CertificateFiles, FilesError, OtherSource};
@@ -51,6 +51,12 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
     let text = if json { report_as_json(&config, &found) } else { report(&config, &found) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(live::exit_code(&found))
+}
+
+/// Prints the JSON Schema of the configuration.
+pub(super) fn print_schema(context: &Context) -> Result<ExitCode, Failure> {
+    context.terminal.data(SCHEMA).map_err(|error| Failure::output(&error))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Checks secrets in files, variables and the configuration. A missing one is not an error, because the service may

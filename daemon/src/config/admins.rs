@@ -1,12 +1,11 @@
 //! `admins`: who may see and end the sessions of others.
 
 use super::error::FaultAt;
-use super::section::{Field, Keys};
+use super::section::Field;
 use super::{allow, services};
 use crate::identity::ProviderSettings;
 use crate::sessions::{Admins, AdminsOfProvider};
 
-const ADMINS: Keys = Keys(&["provider", "groups", "emails"]);
 const EXAMPLE: &str = "a list such as `[{provider: okta, groups: [infra-admins]}]`";
 
 pub(super) fn read(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<Admins, FaultAt> {
@@ -15,7 +14,7 @@ pub(super) fn read(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<
 }
 
 fn admins_of(item: &Field<'_>, providers: &[ProviderSettings]) -> Result<AdminsOfProvider, FaultAt> {
-    let section = item.section(ADMINS)?;
+    let section = item.section("admins")?;
     let provider = section.require("provider", "provider: okta")?;
     let name = services::provider_name(&provider, providers)?;
     let list = |key, expected: &str| section.find(key).map_or(Ok(Vec::new()), |field| field.texts(expected));

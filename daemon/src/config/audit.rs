@@ -3,19 +3,18 @@
 use crate::audit::AuditSettings;
 
 use super::error::FaultAt;
-use super::section::{Field, Keys};
+use super::section::Field;
 use super::settings::absolute_path;
 
-const AUDIT: Keys = Keys(&["file", "maxBytes", "keep", "journal"]);
 const MAX_BYTES: u32 = 16 * 1024 * 1024;
 const KEEP: u32 = 8;
 
 pub(super) fn read(field: &Field<'_>) -> Result<Option<AuditSettings>, FaultAt> {
-    let section = field.section(AUDIT)?;
-    let max_bytes = section.find("maxBytes").map(|field| field.whole(&(4096..=1_000_000_000), "16777216"));
-    let keep = section.find("keep").map(|field| field.whole(&(0..=1_000), "8"));
+    let section = field.section("audit")?;
+    let max_bytes = section.find("maxBytes").map(|field| field.whole("16777216"));
+    let keep = section.find("keep").map(|field| field.whole("8"));
     let (max_bytes, keep) = (max_bytes.transpose()?.unwrap_or(MAX_BYTES), keep.transpose()?.unwrap_or(KEEP));
-    let journal = section.find("journal").map_or(Ok(false), |field| field.boolean())?;
+    let journal = section.flag("journal")?;
     match section.find("file") {
         Some(file) if journal => Err(file.wrong("the only one of `file` and `journal`")),
         Some(file) => {

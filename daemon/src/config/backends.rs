@@ -6,19 +6,8 @@ use crate::secrets::{BackendSettings, Encoding};
 
 use super::error::FaultAt;
 use super::remote;
-use super::section::{Field, Keys, Section, words};
+use super::section::{Field, Section, words};
 use super::settings::absolute_path;
-
-const BACKEND: Keys = Keys(&["name", "kind", "config"]);
-const CONFIG: Keys = Keys(&["base64", "base64UrlEncoded", "base64Raw"]);
-const FILE_CONFIG: Keys = Keys(&["base64", "base64UrlEncoded", "base64Raw", "path"]);
-
-const KUBERNETES_CONFIG: Keys = Keys(&["server", "tokenFile", "caFile", "namespace", "useProxy"]);
-const VAULT_CONFIG: Keys = Keys(remote::vault_keys!("secretMount"));
-#[cfg(feature = "aws")]
-const SECRETS_MANAGER_CONFIG: Keys = Keys(remote::aws_keys!("versionStage"));
-#[cfg(feature = "aws")]
-const PARAMETER_STORE_CONFIG: Keys = Keys(remote::aws_keys!());
 
 /// The built-in kinds, which are backends by these names too.
 pub(super) const BUILT_IN: [&str; 4] = ["env", "file", "plaintext", "kubernetes"];
@@ -30,7 +19,7 @@ pub(super) type Declared = (String, BackendSettings);
 pub(super) fn read(field: &Field<'_>) -> Result<Vec<Declared>, FaultAt> {
     let mut backends: Vec<Declared> = Vec::new();
     for item in field.list("a list such as `[{name: encoded, kind: env, config: {base64: true}}]`")? {
-        let section = item.section(BACKEND)?;
+        let section = item.section("backend")?;
         let name_field = section.require("name", "name: encoded")?;
         let name =
             name_field.parsed("a name of lower-case letters, digits and dashes, such as `encoded`", name)?;
@@ -52,10 +41,12 @@ fn settings(section: &Section<'_>) -> Result<BackendSettings, FaultAt> {
     let kind = section.require("kind", "kind: vault")?;
     let find_config = |keys| section.find("config").map(|config| config.section(keys)).transpose();
     match kind.text(&expected)? {
-        "env" => Ok(BackendSettings::Environment { encoding: encoding(find_config(CONFIG)?.as_ref())? }),
-        "plaintext" => Ok(BackendSettings::Plaintext { encoding: encoding(find_config(CONFIG)?.as_ref())? }),
+        "env" => Ok(BackendSettings::Environment { encoding: encoding(find_config("encoded")?.as_ref())? }),
+        "plaintext" => {
+            Ok(BackendSettings::Plaintext { encoding: encoding(find_config("encoded")?.as_ref())? })
+        }
         "file" => {
-            let config = find_config(FILE_CONFIG)?;
+            let config = find_config("encodedFiles")?;
             let path = config.as_ref().and_then(|config| config.find("path"));
             Ok(BackendSettings::File {
                 path: path.map(|path| absolute_path(&path, "/run/secrets")).transpose()?,
@@ -63,13 +54,13 @@ fn settings(section: &Section<'_>) -> Result<BackendSettings, FaultAt> {
             })
         }
         "kubernetes" => {
-            let config = find_config(KUBERNETES_CONFIG)?;
+            let config = find_config("kubernetes")?;
             Ok(BackendSettings::Kubernetes(remote::kubernetes(config.as_ref())?))
         }
         "vault" => {
             const EXAMPLE: &str =
                 "config: {address: https://vault.example.com:8200, token: file:/run/secrets/vault-token}";
-            let config = section.require("config", EXAMPLE)?.section(VAULT_CONFIG)?;
+            let config = section.require("config", EXAMPLE)?.section("vaultSecrets")?;
             let secret_mount = config.find("secretMount").map_or(Ok("secret".to_owned()), |field| {
                 remote::mount_path(&field, "the path of a key-value engine, such as `/secret`")
             })?;
@@ -77,7 +68,7 @@ fn settings(section: &Section<'_>) -> Result<BackendSettings, FaultAt> {
         }
         #[cfg(feature = "aws")]
         "awssecretsmanager" => {
-            let config = find_config(SECRETS_MANAGER_CONFIG)?;
+            let config = find_config("awsSecretsManager")?;
             let version_stage = config.as_ref().and_then(|config| config.find("versionStage"));
             let version_stage = version_stage
                 .map(|field| field.text("a staging label, such as `AWSCURRENT`").map(str::to_owned))
@@ -85,9 +76,9 @@ fn settings(section: &Section<'_>) -> Result<BackendSettings, FaultAt> {
             Ok(BackendSettings::AWSSecretsManager { aws: remote::aws(config.as_ref())?, version_stage })
         }
         #[cfg(feature = "aws")]
-        "awsssm" => Ok(BackendSettings::AWSParameterStore(remote::aws(
-            find_config(PARAMETER_STORE_CONFIG)?.as_ref(),
-        )?)),
+        "awsssm" => {
+            Ok(BackendSettings::AWSParameterStore(remote::aws(find_config("awsParameterStore")?.as_ref())?))
+        }
         #[cfg(not(feature = "aws"))]
         "awssecretsmanager" | "awsssm" => {
             Err(kind.wrong("a kind that does not need AWS: this infrad was built without it"))

@@ -9,15 +9,9 @@ use url::Url;
 use crate::tls::{AcmeSettings, CertificateFiles, ExternalAccount, MinimumVersion, OtherSource};
 
 use super::error::FaultAt;
-use super::section::{Field, Keys, Section};
+use super::section::{Field, Section};
 use super::settings::absolute_path;
 use super::{Config, HttpsSettings, remote};
-
-const TLS: Keys = Keys(&["acme", "files", "minVersion", "redirectHTTP"]);
-const ACME: Keys =
-    Keys(&["domains", "directory", "contact", "caFile", "externalAccount", "selfCheck", "validationPort"]);
-const EXTERNAL_ACCOUNT: Keys = Keys(&["keyID", "hmacKey"]);
-const FILES: Keys = Keys(&["certificate", "privateKey", "public"]);
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Let's Encrypt takes as many names in one certificate.
@@ -27,7 +21,7 @@ const VALIDATION_PORT: u16 = 443;
 
 pub(super) fn read(field: Option<&Field<'_>>, public_urls: &[Origin]) -> Result<HttpsSettings, FaultAt> {
     let Some(field) = field else { return Ok(HttpsSettings::default()) };
-    let section = field.section(TLS)?;
+    let section = field.section("tls")?;
     let source = match (section.find("acme"), section.find("files")) {
         (None, None) => OtherSource::None,
         (Some(acme), None) => OtherSource::Acme(read_acme(&acme, public_urls)?),
@@ -89,7 +83,7 @@ fn default_acme(domains: Vec<String>) -> AcmeSettings {
 }
 
 fn read_acme(field: &Field<'_>, public_urls: &[Origin]) -> Result<AcmeSettings, FaultAt> {
-    let section = field.section(ACME)?;
+    let section = field.section("acme")?;
     let mut settings = default_acme(domains(&section, public_urls)?);
     if let Some(directory) = section.find("directory") {
         let expected = format!("the https address of an ACME directory, such as `{LETS_ENCRYPT}`");
@@ -116,8 +110,7 @@ fn read_acme(field: &Field<'_>, public_urls: &[Origin]) -> Result<AcmeSettings, 
         section.find("externalAccount").map(|field| external_account(&field)).transpose()?;
     settings.self_check = section.find("selfCheck").map_or(Ok(true), |field| field.boolean())?;
     if let Some(port) = section.find("validationPort") {
-        settings.validation_port =
-            u16::try_from(port.whole(&(1..=65_535), "443")?).unwrap_or(VALIDATION_PORT);
+        settings.validation_port = u16::try_from(port.whole("443")?).unwrap_or(VALIDATION_PORT);
     }
     Ok(settings)
 }
@@ -127,12 +120,8 @@ fn domains(section: &Section<'_>, public_urls: &[Origin]) -> Result<Vec<String>,
     const EXPECTED: &str =
         "a list of DNS names without `*` that lead to this daemon, such as `[infra.example.com]`";
     let field = section.require("domains", "domains: [infra.example.com]")?;
-    let items = field.list(EXPECTED)?;
-    if !(1..=MOST_DOMAINS).contains(&items.len()) {
-        return Err(field.wrong(EXPECTED));
-    }
     let mut domains: Vec<String> = Vec::new();
-    for item in items {
+    for item in field.list(EXPECTED)? {
         let domain = item.parsed("a DNS name without `*`, such as `infra.example.com`", as_domain)?;
         if domains.contains(&domain) {
             return Err(item.wrong("another name than those before it"));
@@ -160,7 +149,7 @@ fn as_domain(text: &str) -> Option<String> {
 }
 
 fn external_account(field: &Field<'_>) -> Result<ExternalAccount, FaultAt> {
-    let section = field.section(EXTERNAL_ACCOUNT)?;
+    let section = field.section("externalAccount")?;
     let key_id = section.require("keyID", "keyID: kid-1")?;
     let hmac_key = section.require("hmacKey", "hmacKey: file:/etc/infra/acme-hmac-key")?;
     Ok(ExternalAccount {
@@ -170,13 +159,13 @@ fn external_account(field: &Field<'_>) -> Result<ExternalAccount, FaultAt> {
 }
 
 fn read_files(field: &Field<'_>) -> Result<CertificateFiles, FaultAt> {
-    let section = field.section(FILES)?;
+    let section = field.section("certificateFiles")?;
     let certificate = section.require("certificate", "certificate: /etc/infra/tls.crt")?;
     let private_key = section.require("privateKey", "privateKey: /etc/infra/tls.key")?;
     Ok(CertificateFiles {
         certificate: absolute_path(&certificate, "/etc/infra/tls.crt")?,
         private_key: absolute_path(&private_key, "/etc/infra/tls.key")?,
-        is_public: section.find("public").map_or(Ok(false), |field| field.boolean())?,
+        is_public: section.flag("public")?,
     })
 }
 

@@ -14,35 +14,10 @@ use crate::outbound;
 
 use super::duration;
 use super::error::FaultAt;
-use super::section::{Field, Keys, Section};
-
-const LIMITS: Keys = Keys(&[
-    "handshakeTime",
-    "handshakes",
-    "requestHeadTime",
-    "requestHeadBytes",
-    "requestHeaders",
-    "requestBodyTime",
-    "requestBodyBytes",
-    "idleTime",
-    "requestsPerConnection",
-    "requestsAtOncePerConnection",
-    "connections",
-    "connectionsPerAddress",
-    "memoryBytes",
-    "loginStartsPerMinute",
-    "failedLoginsPerMinute",
-    "exchanges",
-    "exchangesWaitingPerAddress",
-    "exchangeTime",
-    "providerConnectTime",
-    "providerCallTime",
-]);
+use super::section::{Field, Section};
 
 /// Beyond body and exchange: for the store, and a machine that is busy.
 const REST_OF_A_REQUEST: Duration = Duration::from_secs(10);
-/// Networks of an operator; looked through for each connection.
-const MOST_PROXIES: usize = 256;
 
 /// What of the limits an operator decides.
 #[derive(Debug, Clone)]
@@ -66,23 +41,29 @@ impl Default for Limits {
 }
 
 pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
-    let section = field.section(LIMITS)?;
+    let section = field.section("limits")?;
     let default = Limits::default();
     let (listener, rates) = (default.listener, default.api.rates);
-    let connections = number(&section, "connections", 16..=65_536, listener.connections)?;
+    let connections = number(&section, "connections", listener.connections)?;
+    let connections_per_address = match section.find("connectionsPerAddress") {
+        None => listener.connections_per_address.min(connections),
+        Some(field) => {
+            let most = u32::try_from(connections).unwrap_or(u32::MAX);
+            field.whole_within(&(1..=most), "64").map(|number| number as usize)?
+        }
+    };
     let exchanges = ExchangeLimits {
-        concurrent: number(&section, "exchanges", 1..=1_024, default.exchanges.concurrent)?,
+        concurrent: number(&section, "exchanges", default.exchanges.concurrent)?,
         waiting_per_client: number(
             &section,
             "exchangesWaitingPerAddress",
-            1..=4_096,
             default.exchanges.waiting_per_client,
         )?,
         timeout: time(&section, "exchangeTime", 1..=60, default.exchanges.timeout)?,
     };
     let bodies = BodyLimits {
         // A login's last request needs some 8 kB.
-        bytes: number(&section, "requestBodyBytes", 16_384..=1_048_576, default.api.bodies.bytes)?,
+        bytes: number(&section, "requestBodyBytes", default.api.bodies.bytes)?,
         time: time(&section, "requestBodyTime", 1..=60, default.api.bodies.time)?,
     };
     let calls = default.provider_calls;
@@ -91,38 +72,27 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
     Ok(Limits {
         listener: ListenerLimits {
             handshake: time(&section, "handshakeTime", 1..=60, listener.handshake)?,
-            handshakes: number(&section, "handshakes", 1..=65_536, listener.handshakes)?,
+            handshakes: number(&section, "handshakes", listener.handshakes)?,
             request_head: time(&section, "requestHeadTime", 1..=60, listener.request_head)?,
-            head_bytes: number(&section, "requestHeadBytes", 8_192..=65_536, listener.head_bytes)?,
-            headers: number(&section, "requestHeaders", 16..=256, listener.headers)?,
+            head_bytes: number(&section, "requestHeadBytes", listener.head_bytes)?,
+            headers: number(&section, "requestHeaders", listener.headers)?,
             request: bodies.time + exchanges.timeout + REST_OF_A_REQUEST,
             idle: time(&section, "idleTime", 1..=600, listener.idle)?,
             requests_per_connection: number(
                 &section,
                 "requestsPerConnection",
-                1..=1_000_000,
                 listener.requests_per_connection,
             )?,
-            streams: number(&section, "requestsAtOncePerConnection", 1..=256, listener.streams)?,
+            streams: number(&section, "requestsAtOncePerConnection", listener.streams)?,
             connections,
-            connections_per_address: number(
-                &section,
-                "connectionsPerAddress",
-                1..=u32::try_from(connections).unwrap_or(u32::MAX),
-                listener.connections_per_address.min(connections),
-            )?,
-            memory: number(&section, "memoryBytes", 16_777_216..=1_073_741_824, listener.memory)?,
+            connections_per_address,
+            memory: number(&section, "memoryBytes", listener.memory)?,
             drain: listener.drain,
         },
         api: ApiLimits {
             rates: RateLimits {
-                login_starts: count(&section, "loginStartsPerMinute", 1..=60_000, rates.login_starts)?,
-                failed_login_finishes: count(
-                    &section,
-                    "failedLoginsPerMinute",
-                    1..=60_000,
-                    rates.failed_login_finishes,
-                )?,
+                login_starts: count(&section, "loginStartsPerMinute", rates.login_starts)?,
+                failed_login_finishes: count(&section, "failedLoginsPerMinute", rates.failed_login_finishes)?,
             },
             bodies,
         },
@@ -136,13 +106,10 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
 
 /// `trustedProxies` and `proxyProtocol`.
 pub(super) fn proxies(top: &Section<'_>) -> Result<Proxies, FaultAt> {
-    const EXPECTED: &str = "a list of addresses and networks, such as `[192.0.2.10, \"2001:db8::/48\"]`";
+    const EXPECTED: &str =
+        "a list of up to 256 addresses and networks, such as `[192.0.2.10, \"2001:db8::/48\"]`";
     let trusted = top.find("trustedProxies").map_or(Ok(Vec::new()), |field| {
-        let items = field.list(EXPECTED)?;
-        if items.len() > MOST_PROXIES {
-            return Err(field.wrong(format!("at most {MOST_PROXIES} addresses and networks")));
-        }
-        items.iter().map(network).collect::<Result<Vec<_>, _>>()
+        field.list(EXPECTED)?.iter().map(network).collect::<Result<Vec<_>, _>>()
     })?;
     let trusted = Networks::new(trusted);
     let speak_proxy_protocol = match top.find("proxyProtocol") {
@@ -181,18 +148,13 @@ pub(super) fn network(item: &Field<'_>) -> Result<IpNet, FaultAt> {
     Ok(network)
 }
 
-fn count(section: &Section<'_>, key: &str, range: RangeInclusive<u32>, default: u32) -> Result<u32, FaultAt> {
-    section.find(key).map_or(Ok(default), |field| field.whole(&range, &default.to_string()))
+fn count(section: &Section<'_>, key: &str, default: u32) -> Result<u32, FaultAt> {
+    section.find(key).map_or(Ok(default), |field| field.whole(&default.to_string()))
 }
 
-fn number(
-    section: &Section<'_>,
-    key: &str,
-    range: RangeInclusive<u32>,
-    default: usize,
-) -> Result<usize, FaultAt> {
+fn number(section: &Section<'_>, key: &str, default: usize) -> Result<usize, FaultAt> {
     let example = u32::try_from(default).unwrap_or(u32::MAX);
-    let number = count(section, key, range, example)?;
+    let number = count(section, key, example)?;
     Ok(usize::try_from(number).unwrap_or(default))
 }
 

@@ -13,31 +13,11 @@ use crate::secrets::{Backends, KubernetesSettings, Reference, VaultAuthenticatio
 
 use super::error::{Fault, FaultAt};
 use super::reference::BackendNames;
-use super::section::{Field, Keys, Section};
+use super::section::{Field, Section};
 use super::settings::absolute_path;
-
-const APP_ROLE: Keys = Keys(&["roleID", "secretID", "mount"]);
-const KUBERNETES_LOGIN: Keys = Keys(&["role", "mount", "tokenFile"]);
 
 const LARGEST_CA_FILE: u64 = 1024 * 1024;
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-
-/// The keys of a section that say how to reach a Vault server; others may stand beside them.
-macro_rules! vault_keys {
-    ($($more:literal),*) => {
-        &["address", "namespace", "caFile", "token", "appRole", "kubernetes", $($more),*]
-    };
-}
-/// The keys of a section that say how to reach AWS; others may stand beside them.
-#[cfg(feature = "aws")]
-macro_rules! aws_keys {
-    ($($more:literal),*) => {
-        &["region", "endpoint", "profile", "caFile", "accessKeyID", "secretAccessKey", "sessionToken", $($more),*]
-    };
-}
-#[cfg(feature = "aws")]
-pub(super) use aws_keys;
-pub(super) use vault_keys;
 
 /// How to reach a Vault server, and as whom.
 pub(super) fn vault(section: &Section<'_>) -> Result<VaultSettings, FaultAt> {
@@ -60,7 +40,7 @@ fn vault_authentication(section: &Section<'_>) -> Result<VaultAuthentication, Fa
     match &ways {
         [Some(token), None, None] => Ok(VaultAuthentication::Token(credential(token)?)),
         [None, Some(field), None] => {
-            let section = field.section(APP_ROLE)?;
+            let section = field.section("appRole")?;
             let role_id = section.require("roleID", "roleID: file:/etc/infra/vault-role-id")?;
             let secret_id = section.require("secretID", "secretID: file:/etc/infra/vault-secret-id")?;
             Ok(VaultAuthentication::AppRole {
@@ -70,7 +50,7 @@ fn vault_authentication(section: &Section<'_>) -> Result<VaultAuthentication, Fa
             })
         }
         [None, None, Some(field)] => {
-            let section = field.section(KUBERNETES_LOGIN)?;
+            let section = field.section("kubernetesLogin")?;
             let role =
                 section.require("role", "role: infrad")?.text("the name of a role, such as `infrad`")?;
             let token_file = section.find("tokenFile").map_or(Ok(SERVICE_ACCOUNT_TOKEN.into()), |field| {
@@ -144,7 +124,7 @@ pub(super) fn kubernetes(section: Option<&Section<'_>>) -> Result<KubernetesSett
         token_file: path("tokenFile", SERVICE_ACCOUNT_TOKEN)?,
         ca_file: path("caFile", "/etc/infra/cluster-ca.pem")?,
         namespace: namespace.transpose()?,
-        use_proxy: section.find("useProxy").map_or(Ok(false), |field| field.boolean())?,
+        use_proxy: section.flag("useProxy")?,
     })
 }
 

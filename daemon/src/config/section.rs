@@ -3,30 +3,30 @@
 use std::ops::RangeInclusive;
 
 use super::error::{Fault, FaultAt};
+use super::schema;
 use super::tree::{Node, Place, Value};
 
-/// A section: its keys are known ones.
+/// A section: its keys are those of its definition in the schema.
 pub(super) struct Section<'a> {
+    definition: &'static str,
     place: Place,
     path: String,
     entries: Vec<(&'a str, &'a Node)>,
 }
-
-/// The keys that a section may have.
-#[derive(Clone, Copy)]
-pub(super) struct Keys(pub(super) &'static [&'static str]);
 
 /// A value that was written, with the path by which people find it.
 #[derive(Clone)]
 pub(super) struct Field<'a> {
     node: &'a Node,
     path: String,
+    /// What the schema says of it; `null` if that depends on other values.
+    schema: &'static serde_json::Value,
 }
 
 impl<'a> Section<'a> {
     /// The top of the file.
-    pub(super) fn top(node: &'a Node, keys: Keys) -> Result<Self, FaultAt> {
-        Self::read(node, String::new(), keys)
+    pub(super) fn top(node: &'a Node) -> Result<Self, FaultAt> {
+        Self::read(node, String::new(), "infrad")
     }
 
     pub(super) fn place(&self) -> Place {
@@ -35,8 +35,11 @@ impl<'a> Section<'a> {
 
     /// The value of `key`; `None` when it is not written or left empty.
     pub(super) fn find(&self, key: &str) -> Option<Field<'a>> {
+        #[cfg(test)]
+        schema::record(self.definition, key);
         let (_, node) = self.entries.iter().find(|(name, _)| *name == key)?;
-        (!matches!(node.value, Value::Nothing)).then(|| Field { node, path: self.path_of(key) })
+        let schema = schema::property(self.definition, key);
+        (!matches!(node.value, Value::Nothing)).then(|| Field { node, path: self.path_of(key), schema })
     }
 
     /// As [`Self::find`], where an empty text means that it is not written either.
@@ -50,6 +53,11 @@ impl<'a> Section<'a> {
         self.find(key).ok_or_else(|| self.missing(key, example))
     }
 
+    /// Whether `key` is written and `true`.
+    pub(super) fn flag(&self, key: &str) -> Result<bool, FaultAt> {
+        self.find(key).map_or(Ok(false), |field| field.boolean())
+    }
+
     pub(super) fn missing(&self, key: &str, example: &str) -> FaultAt {
         let (key, section, example) = (key.to_owned(), self.path.clone(), example.to_owned());
         FaultAt { place: self.place, fault: Fault::Missing { key, section, example } }
@@ -59,21 +67,24 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn read(node: &'a Node, path: String, keys: Keys) -> Result<Self, FaultAt> {
-        let section = Self { place: node.place, path, entries: Vec::new() };
+    fn read(node: &'a Node, path: String, definition: &'static str) -> Result<Self, FaultAt> {
+        let keys = schema::keys(definition);
+        let section = Self { definition, place: node.place, path, entries: Vec::new() };
         let entries = match &node.value {
             Value::Nothing => return Ok(section),
             Value::Section(entries) => entries,
             _ => {
-                let expected =
-                    format!("a section with keys such as `{}:`", keys.0.first().unwrap_or(&"name"));
+                let expected = format!("a section with keys such as `{}:`", keys.first().unwrap_or(&"name"));
                 let key = if section.path.is_empty() { "the file".to_owned() } else { section.path };
                 return Err(FaultAt { place: node.place, fault: Fault::Unacceptable { key, expected } });
             }
         };
         for (key, _) in entries {
-            if !keys.0.contains(&key.text.as_str()) {
-                return Err(FaultAt { place: key.place, fault: unknown_key(&key.text, &section.path, keys) });
+            if !keys.contains(&key.text.as_str()) {
+                return Err(FaultAt {
+                    place: key.place,
+                    fault: unknown_key(&key.text, &section.path, &keys),
+                });
             }
         }
         let entries = entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect();
@@ -126,7 +137,14 @@ impl<'a> Field<'a> {
         choice.ok_or_else(|| self.wrong(expected))
     }
 
-    pub(super) fn whole(&self, range: &RangeInclusive<u32>, example: &str) -> Result<u32, FaultAt> {
+    /// A number in the range that the schema has.
+    pub(super) fn whole(&self, example: &str) -> Result<u32, FaultAt> {
+        let bound = |name: &str| self.schema[name].as_u64().and_then(|bound| u32::try_from(bound).ok());
+        let (least, most) = (bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(u32::MAX));
+        self.whole_within(&(least..=most), example)
+    }
+
+    pub(super) fn whole_within(&self, range: &RangeInclusive<u32>, example: &str) -> Result<u32, FaultAt> {
         let number = match &self.node.value {
             Value::Whole(number) => u32::try_from(*number).ok().filter(|number| range.contains(number)),
             _ => None,
@@ -154,14 +172,25 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn section(&self, keys: Keys) -> Result<Section<'a>, FaultAt> {
-        Section::read(self.node, self.path.clone(), keys)
+    pub(super) fn section(&self, definition: &'static str) -> Result<Section<'a>, FaultAt> {
+        Section::read(self.node, self.path.clone(), definition)
     }
 
+    /// A list of as many items as the schema has it.
     pub(super) fn list(&self, expected: &str) -> Result<Vec<Self>, FaultAt> {
         let Value::List(nodes) = &self.node.value else { return Err(self.wrong(expected)) };
+        let length = nodes.len() as u64;
+        if self.schema["minItems"].as_u64().is_some_and(|least| length < least)
+            || self.schema["maxItems"].as_u64().is_some_and(|most| length > most)
+        {
+            return Err(self.wrong(expected));
+        }
         let path = |index| format!("{}[{index}]", self.path);
-        Ok(nodes.iter().enumerate().map(|(index, node)| Self { node, path: path(index) }).collect())
+        Ok(nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| Self { node, path: path(index), schema: &self.schema["items"] })
+            .collect())
     }
 
     /// A list of texts.
@@ -187,17 +216,17 @@ pub(super) fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-fn unknown_key(key: &str, section: &str, keys: Keys) -> Fault {
+fn unknown_key(key: &str, section: &str, keys: &[&str]) -> Fault {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&key.to_lowercase(), &known.to_lowercase());
     // Text that slipped into a key's place can be long; no key is.
-    let nearest = (key.len() <= 64).then(|| keys.0.iter().min_by_key(distance)).flatten();
+    let nearest = (key.len() <= 64).then(|| keys.iter().min_by_key(distance)).flatten();
     let nearest =
         nearest.filter(|known| distance(known) <= known.len().div_ceil(3)).map(|known| (*known).to_owned());
     Fault::UnknownKey {
         key: shown(key),
         section: section.to_owned(),
         nearest,
-        known: words(keys.0.iter().copied()),
+        known: words(keys.iter().copied()),
     }
 }
 

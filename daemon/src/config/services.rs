@@ -7,29 +7,14 @@ use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
 
 use super::error::FaultAt;
 use super::reference::References;
-use super::section::{Field, Keys, Section};
+use super::section::{Field, Section};
 use super::{allow, backends, limits};
 
-const SERVICE: Keys = Keys(&[
-    "name",
-    "kind",
-    "audience",
-    "credentials",
-    "allow",
-    "acceptSessionToken",
-    "addresses",
-    "prefix",
-    "username",
-    "apiAudiences",
-]);
-const ALLOW: Keys = Keys(&["provider", "groups", "emailDomains", "emails"]);
 const EXAMPLE: &str =
     "services: [{name: grafana, audience: https://grafana.example.com, allow: [{provider: okta}]}]";
 const ALLOW_EXPECTED: &str = "`everyone`, or a list such as `[{provider: okta, groups: [engineering]}]`";
 /// Nobody's audience is longer, and it goes with every answer.
 const LONGEST_AUDIENCE: usize = 255;
-/// One that is used, one that comes, and some to spare.
-const MOST_CREDENTIALS: usize = 4;
 /// What stands for the name of the user's provider.
 const PROVIDER: &str = "{provider}";
 
@@ -40,7 +25,7 @@ pub(super) fn read(
 ) -> Result<Vec<ServiceSettings>, FaultAt> {
     let mut services: Vec<ServiceSettings> = Vec::new();
     for item in field.list(&format!("a list such as `{EXAMPLE}`"))? {
-        let section = item.section(SERVICE)?;
+        let section = item.section("service")?;
         let service = service(&section, providers, references)?;
         // A token is asked for by audience or by name: no text may mean two services.
         let is_taken = |text: &str| services.iter().any(|other| other.name == text || other.audience == text);
@@ -70,17 +55,13 @@ fn service(
     let audience = section.find("audience").map_or_else(|| Ok(name.clone()), |field| audience(&field))?;
     let allow =
         allowed(&section.require("allow", "allow: [{provider: okta, groups: [engineering]}]")?, providers)?;
-    let accept_session_token =
-        section.find("acceptSessionToken").map_or(Ok(false), |field| field.boolean())?;
+    let accept_session_token = section.flag("acceptSessionToken")?;
     let addresses = section.find("addresses").map_or(Ok(Vec::new()), |field| addresses(&field))?;
     let whose = format!("a credential of service `{name}`");
     let credentials = match section.find("credentials") {
         None => Vec::new(),
         Some(field) => {
-            let items = field.list("a list of references, such as `[env:GRAFANA_CREDENTIAL]`")?;
-            if items.len() > MOST_CREDENTIALS {
-                return Err(field.wrong(format!("at most {MOST_CREDENTIALS} credentials")));
-            }
+            let items = field.list("a list of up to four references, such as `[env:GRAFANA_CREDENTIAL]`")?;
             let example = format!("credentials: [file:/run/secrets/{name}]");
             items.iter().map(|item| references.read(item, &whose, &example)).collect::<Result<_, _>>()?
         }
@@ -110,7 +91,7 @@ fn allowed(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<AllowedU
         return Err(field.wrong(format!("{ALLOW_EXPECTED}; an empty list lets nobody in")));
     }
     let rules = items.iter().map(|item| {
-        let section = item.section(ALLOW)?;
+        let section = item.section("serviceRule")?;
         let provider = provider_name(&section.require("provider", "provider: okta")?, providers)?;
         Ok((provider, allow::listed(&section)?.unwrap_or(Allow::Everyone)))
     });

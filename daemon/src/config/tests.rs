@@ -1,7 +1,7 @@
 //! Whole configurations, good and broken; every broken one carries a secret that no message may show.
 
 mod limits;
-
+mod schema;
 mod services;
 
 use std::path::PathBuf;
@@ -161,7 +161,7 @@ fn unknown_key_is_reported_with_position_and_nearest_key() {
     );
     assert_says(
         &with_section("colour: blue"),
-        &["unknown key `colour`; remove it, or write one of `version`"],
+        &["unknown key `colour`; remove it, or write one of `admins`"],
     );
 }
 

@@ -101,7 +101,7 @@ fn proxies_are_trusted_when_they_are_named_and_never_by_default() {
 #[test]
 fn a_proxy_that_cannot_be_trusted_is_told_with_what_is_expected() {
     for (text, expected) in [
-        ("trustedProxies: 192.0.2.10", "a list of addresses and networks"),
+        ("trustedProxies: 192.0.2.10", "addresses and networks"),
         ("trustedProxies: [proxy.example.com]", "an address such as `192.0.2.10`, or a network"),
         ("trustedProxies: [192.0.2.1/24]", "whose bits after the prefix are 0"),
         ("trustedProxies: [0.0.0.0/0]", "a prefix of 8 bits or more"),

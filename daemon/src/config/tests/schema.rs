@@ -1,0 +1,61 @@
+//! The schema and the code that reads the file name the same keys.
+
+use super::*;
+use crate::config::schema::known_and_read;
+
+/// Every section, each as often as its kinds need.
+const SECTIONS: &str = r#"
+tls: {acme: {domains: [infra.test], externalAccount: {keyID: a, hmacKey: "env:A"}}}
+secrets:
+  - {name: a, kind: env, config: {}}
+  - {name: b, kind: file, config: {}}
+  - {name: c, kind: kubernetes, config: {}}
+  - {name: d, kind: vault, config: {address: "https://v.test", appRole: {roleID: "env:A", secretID: "env:A"}}}
+  - {name: e, kind: vault, config: {address: "https://v.test", kubernetes: {role: a}}}
+  - {name: f, kind: awssecretsmanager, config: {}}
+  - {name: g, kind: awsssm, config: {}}
+keys:
+  - {kind: native, config: {}}
+  - {kind: vault, config: {address: "https://v.test", token: "env:A", key: a}}
+  - {kind: awskms, config: {keyID: a}}
+sessions: {}
+limits: {}
+admins: [{provider: okta, groups: [a]}]
+services:
+  - {name: a, kind: kubernetes, credentials: ["env:A"], allow: [{provider: okta}]}
+metrics: {}
+audit: {}
+log: {}
+"#;
+
+#[test]
+fn every_key_of_the_schema_is_read_and_no_other() {
+    let provider = with_provider_line("allow: {groups: [a]}");
+    for text in [
+        format!("{provider}{SECTIONS}"),
+        format!("{provider}tls: {{files: {{certificate: /a, privateKey: /b}}}}\n"),
+    ] {
+        if let Err(fault) = parse(&text) {
+            panic!("{}, line {}", fault.fault, fault.place.line);
+        }
+    }
+    let [known, read] = known_and_read();
+    assert_eq!(known.difference(&read).collect::<Vec<_>>(), Vec::<&String>::new(), "never read");
+    assert_eq!(read.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "not in the schema");
+    assert!(known.len() > 140, "{}", known.len());
+}
+
+#[test]
+fn list_is_as_long_as_the_schema_says() {
+    let repeated = |item: &str, count: usize| vec![item; count].join(", ");
+    let credentials = repeated("env:A", 5);
+    let service = format!("services: [{{name: a, allow: everyone, credentials: [{credentials}]}}]");
+    assert_says(&with_section(&service), &["services[0].credentials", "up to four references"]);
+    let audiences = format!("additionalAudiences: [{}]", repeated("a", 33));
+    assert_says(&with_provider_line(&audiences), &["up to 32 audiences"]);
+    let hosts = format!("endpointHosts: [{}]", repeated("a.test", 33));
+    assert_says(&with_provider_line(&hosts), &["up to 32 hosts"]);
+    let proxies = format!("trustedProxies: [{}]", repeated("192.0.2.1", 257));
+    assert_says(&with_section(&proxies), &["up to 256 addresses"]);
+    assert_says(&with_section("keys: []"), &["at least one key"]);
+}
