@@ -3,6 +3,7 @@
 mod advice;
 mod data_directory;
 mod error;
+mod hindrances;
 mod operations;
 mod public_urls;
 
@@ -40,6 +41,7 @@ use operations::{Serving, Stage};
 
 pub use data_directory::{Accepted, DataDirectory, lock};
 pub use error::AssemblyError;
+pub use hindrances::{Hindrance, check_addresses, find_hindrances, find_store_hindrance};
 pub use operations::Operations;
 
 /// Longest delay before retrying a root key.
@@ -95,21 +97,21 @@ impl Daemon {
         accepted: Accepted,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssemblyError> {
-        check_addresses(&handed, &config)?;
+        hindrances::expect_none(&config, accepted, &handed).await?;
         let lock = lock(&config)?;
         let (stopping, stopped) = watch::channel(false);
         let stage = Arc::new(Stage::new(config.backends.clone(), clock.clone()));
         let for_operators = answer_operators(&config, &mut handed, &stage, &stopped)?;
-        let is_new = data_directory::check_new_store(&config, accepted)?;
         let keys = wait_for_keys(&config, &stage).await?;
         let data_directory = DataDirectory::open_with(lock, keys, &config, accepted).await?;
         let audit = open_audit(config.audit.as_ref(), clock.clone())?;
-        let (listener, address) = bind(config.listen, &mut handed)?;
+        let (listener, address) = bind(config.listen, &mut handed, &stage)?;
         let public_urls = public_urls::of(&config, address);
-        let redirecting = config.https.redirect_http.map(|address| bind(address, &mut handed)).transpose()?;
+        let redirecting =
+            config.https.redirect_http.map(|address| bind(address, &mut handed, &stage)).transpose()?;
         let redirecting = redirecting.map(|(listener, _)| listener);
         let authority = data_directory.authority(&public_urls, clock.clone()).await?;
-        data_directory::warn_of_new_store(is_new, &config, authority.pin());
+        data_directory.warn_if_new(authority.pin());
         let sealer = data_directory.keys.field_sealer();
         let certificates = Certificates::open(
             authority,
@@ -304,7 +306,7 @@ fn answer_operators(
     };
     let mut tasks = vec![tokio::spawn(control.serve(perform, until(stopped.clone())))];
     if let Some(address) = config.metrics {
-        let (listener, _) = bind(address, handed)?;
+        let (listener, _) = bind(address, handed, stage)?;
         let (observed, asked) = (stage.clone(), stage.clone());
         let watched = Watched {
             secrets: config.backends.clone(),
@@ -346,14 +348,11 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Rejects a passed socket that nothing serves, because connections to it would hang.
-fn check_addresses(handed: &HandedSockets, config: &Config) -> Result<(), AssemblyError> {
-    let others = config.https.redirect_http.iter().chain(&config.metrics);
-    let expected: Vec<SocketAddr> = others.copied().chain([config.listen]).collect();
-    handed.beside(&expected).map_or(Ok(()), |address| Err(AssemblyError::Handed { address }))
-}
-
-fn bind(address: SocketAddr, handed: &mut HandedSockets) -> Result<(TcpListener, SocketAddr), AssemblyError> {
+fn bind(
+    address: SocketAddr,
+    handed: &mut HandedSockets,
+    stage: &Stage,
+) -> Result<(TcpListener, SocketAddr), AssemblyError> {
     let failed = |source| AssemblyError::Listen { address, source };
     let listener = match handed.take_at(address) {
         Some(socket) => TcpListener::from_std(socket),
@@ -361,12 +360,16 @@ fn bind(address: SocketAddr, handed: &mut HandedSockets) -> Result<(TcpListener,
     };
     let listener = listener.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
+    stage.listens_on(bound);
     Ok((listener, bound))
 }
 
 fn bind_control(data_dir: &Path) -> Result<ControlSocket, AssemblyError> {
-    ControlSocket::bind(data_dir)
-        .map_err(|source| AssemblyError::ControlSocket { data_dir: data_dir.display().to_string(), source })
+    ControlSocket::bind(data_dir).map_err(|source| no_control_socket(data_dir, source))
+}
+
+fn no_control_socket(data_dir: &Path, source: std::io::Error) -> AssemblyError {
+    AssemblyError::ControlSocket { data_dir: data_dir.display().to_string(), source }
 }
 
 /// The stored row of a provider. The client secret reference is always sealed, because a `plaintext` reference contains

@@ -138,11 +138,8 @@ impl Audit {
     pub fn open(settings: &AuditSettings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         let (chain, place) = match settings {
             AuditSettings::File { path, max_bytes, keep } => {
-                let name = || path.display().to_string();
-                if let Some(source) = find_fault(path, &Account::of_this_process()) {
-                    return Err(AuditError::Place { path: name(), source });
-                }
-                let failed = |source| AuditError::File { path: name(), source };
+                expect_fit(path)?;
+                let failed = |source| AuditError::File { path: path.display().to_string(), source };
                 let (file, chain) = AuditFile::open(path, *max_bytes, *keep).map_err(failed)?;
                 (chain, Place::File(file))
             }
@@ -159,6 +156,18 @@ impl Audit {
             lines_left: AtomicU64::new(LINES_OF_STRANGERS),
             failures: AtomicU64::new(0),
         }))))
+    }
+
+    /// Whether [`Self::open`] would succeed. Makes and changes nothing.
+    pub fn judge(settings: &AuditSettings) -> Result<(), AuditError> {
+        match settings {
+            AuditSettings::File { path, .. } => {
+                expect_fit(path)?;
+                let failed = |source| AuditError::File { path: path.display().to_string(), source };
+                AuditFile::judge(path).map_err(failed)
+            }
+            AuditSettings::Journal => Journal::open().map(drop).map_err(AuditError::Journal),
+        }
     }
 
     /// Writes a line. Failures are logged and counted, so that a full disk does not stop users from signing out.
@@ -231,6 +240,11 @@ impl Audit {
             tracing::error!(%error, "the audit log cannot be opened anew: the one from before goes on");
         }
     }
+}
+
+fn expect_fit(path: &Path) -> Result<(), AuditError> {
+    let fault = find_fault(path, &Account::of_this_process());
+    fault.map_or(Ok(()), |source| Err(AuditError::Place { path: path.display().to_string(), source }))
 }
 
 impl Sink {

@@ -132,15 +132,18 @@ fn run_on(
 
 /// Converts an error into the failure `what`, with a hint.
 fn failure_of(what: &str, error: &AssemblyError) -> Failure {
+    let is_away = matches!(error, AssemblyError::Key(key) if key.is_away());
+    failure_with(what, error, is_away, advice_on(error).as_deref())
+}
+
+/// What to try against `error`, where its text does not say it.
+fn advice_on(error: &AssemblyError) -> Option<String> {
     match error {
-        AssemblyError::Key(key) => failure_for_keys(what, error, Some(key)),
-        AssemblyError::Platform(PlatformError::Locked { .. }) if Unit::find().is_some() => failure_with(
-            what,
-            error,
-            false,
-            Some("`systemctl stop infrad.socket infrad.service` stops the one of the unit"),
-        ),
-        _ => failure_with(what, error, false, error.advice().as_deref()),
+        AssemblyError::Platform(PlatformError::Locked { .. }) if Unit::find().is_some() => {
+            Some("`systemctl stop infrad.socket infrad.service` stops the one of the unit".to_owned())
+        }
+        AssemblyError::Key(key) => key.advice().map(str::to_owned),
+        _ => error.advice(),
     }
 }
 
@@ -162,6 +165,18 @@ fn failure_with(what: &str, error: &dyn Error, is_away: bool, advice: Option<&st
     }
 }
 
+fn advice_on_hanging(process: &str, has_unit: bool) -> String {
+    let restart = if has_unit {
+        "`systemctl restart infrad`".to_owned()
+    } else {
+        format!("`kill {process}`, after a minute `kill -KILL {process}`, and start it again")
+    };
+    format!(
+        "`ps -o stat,wchan:20,etime,cmd -p {process}`: with STAT `T` somebody stopped it, and `kill -CONT {process}` lets it go on; \
+         with `D` it waits for a disk; else {restart}, which loses no session"
+    )
+}
+
 impl From<AssemblyError> for Failure {
     fn from(error: AssemblyError) -> Self {
         failure_of("the data directory cannot be used", &error)
@@ -178,6 +193,9 @@ impl From<ControlError> for Failure {
             ControlError::Write(source) => Self::new("the file cannot be written")
                 .because(source)
                 .hint("free space on its file system, or name a file on another one"),
+            ControlError::TooSlow { process, .. } => Self::new("the running infrad gave no answer")
+                .because(&error)
+                .hint(advice_on_hanging(process, Unit::find().is_some())),
             _ => Self::new("another infrad holds the data directory, and it gave no answer").because(&error),
         }
     }

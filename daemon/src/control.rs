@@ -8,6 +8,7 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -143,6 +144,9 @@ pub struct DaemonStatus {
     pub process: u32,
     pub started_at: Timestamp,
     pub identity: Option<Identity>,
+    /// Every address that it listens on.
+    #[serde(default)]
+    pub addresses: Vec<SocketAddr>,
     /// The certificates in use. The source for the public names comes first.
     pub certificates: Vec<CertificateState>,
     /// The next CA and when it takes over.

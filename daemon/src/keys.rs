@@ -5,6 +5,7 @@ mod aead;
 mod aws_kms;
 mod derivation;
 mod header;
+mod judging;
 mod native;
 mod next_data_key;
 mod recovery;
@@ -26,6 +27,7 @@ use crate::secrets::AWSSettings;
 use crate::secrets::VaultSettings;
 use header::Header;
 
+pub use judging::{is_unused, judge, native_id, wrapping};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
 pub use sealed::{DoesNotOpen, FieldSealer, Place, Sealed, TicketKey};
@@ -76,7 +78,7 @@ pub enum KeyError {
     )]
     RootKeyBesideData { path: String },
     #[error("root key: {path} is not there, and {origin} needs it: bring it back")]
-    RootKeyGone { path: String, origin: String },
+    RootKeyGone { path: String, origin: String, has_recovery: bool },
     /// A systemd credential that this process did not receive. The key is not lost.
     #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]
     RootKeyNotHanded { name: String, is_in_unit: bool },
@@ -84,7 +86,7 @@ pub enum KeyError {
         "root key: {origin} was written under the root key {expected}, and the configured one is {configured}: \
          configure the right one, or bring it back"
     )]
-    OtherRootKey { origin: String, expected: String, configured: String },
+    OtherRootKey { origin: String, expected: String, configured: String, has_recovery: bool },
     /// Temporary: a retry may succeed.
     #[error("the root key {id} cannot be reached: {cause}")]
     RootKeyAway { id: String, cause: String },
@@ -162,6 +164,14 @@ impl KeyError {
         matches!(self, Self::RootKeyAway { .. })
     }
 
+    /// Whether the root key that wrapped something is not at hand, and a recovery key would open it.
+    pub fn can_be_recovered(&self) -> bool {
+        matches!(
+            self,
+            Self::RootKeyGone { has_recovery: true, .. } | Self::OtherRootKey { has_recovery: true, .. }
+        )
+    }
+
     /// The hint for a root key error whose message does not contain one.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
@@ -171,9 +181,11 @@ impl KeyError {
             Self::RootKeyRefused { .. } | Self::DoesNotUnwrap { .. } => {
                 Some("put right what stands above, then `infrad check --live`, which tries every root key")
             }
+            Self::RootKeyGone { has_recovery: true, .. } | Self::OtherRootKey { has_recovery: true, .. } => {
+                Some("if it is lost for good, the recovery key: `infrad key rewrap --recovery`")
+            }
             Self::RootKeyGone { .. } | Self::OtherRootKey { .. } => Some(
-                "where it is lost for good, the recovery key: `infrad key rewrap --recovery` for the data that is \
-                 here, `infrad restore FILE --recovery` for a backup",
+                "find a copy of it, for nothing else opens this: there was no recovery key when it was written",
             ),
             Self::RootKeyNotHanded { is_in_unit: true, .. } => Some(
                 "`systemctl edit infrad`, and under `[Service]` a `LoadCredential=NAME:FILE` for each key of `keys`",
@@ -200,20 +212,22 @@ impl Keys {
     ///
     /// If the directory has neither header nor database, creates the keys under the first root key.
     pub async fn open_or_create(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
-        match Header::read(data_dir)? {
-            Some(header) => {
-                let origin = header::path(data_dir).display().to_string();
-                let data_key = root::unwrap(&header, &origin, root_keys, data_dir).await?;
-                Ok(Self::of(data_dir, data_key, header))
-            }
+        match Self::open(data_dir, root_keys).await? {
+            Some(keys) => Ok(keys),
             None => Self::create(data_dir, root_keys).await,
         }
     }
 
+    /// Opens the keys of `data_dir`; `None` if it has no key header.
+    pub async fn open(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Option<Self>, KeyError> {
+        let Some(header) = Header::read(data_dir)? else { return Ok(None) };
+        let origin = header::path(data_dir).display().to_string();
+        let data_key = root::unwrap(&header, &origin, root_keys, data_dir).await?;
+        Ok(Some(Self::of(data_dir, data_key, header)))
+    }
+
     async fn create(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
-        if let Some(database) = header::find_databases(data_dir)?.into_iter().next() {
-            return Err(KeyError::HeaderGone { data_dir: data_dir.display().to_string(), database });
-        }
+        judging::expect_no_database(data_dir)?;
         let (data_key, mut header) = (DataKey::random(), Header::new());
         root::wrap(&mut header, &data_key, root_keys, data_dir).await?;
         header.sign(&data_key);
@@ -304,11 +318,6 @@ impl Keys {
     }
 }
 
-/// Whether `data_dir` has neither keys nor a database, so that both would be created.
-pub fn is_unused(data_dir: &Path) -> Result<bool, KeyError> {
-    Ok(Header::read(data_dir)?.is_none() && header::find_databases(data_dir)?.is_empty())
-}
-
 /// Checks that the recovery key unwraps the data key of `data_dir`. Changes nothing and needs no root key.
 pub fn test_recovery(data_dir: &Path, key: &RecoveryKey) -> Result<(), KeyError> {
     recover(data_dir, key).map(drop)
@@ -336,9 +345,7 @@ fn recover(data_dir: &Path, key: &RecoveryKey) -> Result<(Header, DataKey), KeyE
 
 /// Checks that one of `root_keys` unwraps the data key of `data_dir`. Returns `None` if there is no data yet.
 pub async fn test_unwrapping(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Option<()>, KeyError> {
-    let Some(header) = Header::read(data_dir)? else { return Ok(None) };
-    let origin = header::path(data_dir).display().to_string();
-    root::unwrap(&header, &origin, root_keys, data_dir).await.map(|_| Some(()))
+    Ok(Keys::open(data_dir, root_keys).await?.map(drop))
 }
 
 impl DatabaseKey {

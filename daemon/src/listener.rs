@@ -157,7 +157,21 @@ pub fn lacks_ipv6(error: &io::Error) -> bool {
     })
 }
 
+/// Whether [`bind`] would succeed. Nothing listens meanwhile.
+pub fn judge_address(address: SocketAddr) -> io::Result<()> {
+    match bound(address) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && lacks_ipv6(&error) => {
+            bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))).map(drop)
+        }
+        bound => bound.map(drop),
+    }
+}
+
 fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
+    bound(address)?.listen(BACKLOG)
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if address.is_ipv6() {
         rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
@@ -165,7 +179,7 @@ fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     // Allows a restart while connections of the last run are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// Serves `site` until `stop` resolves, then lets requests in flight finish.

@@ -9,6 +9,7 @@ mod handed_sockets;
 mod lock;
 mod memory;
 mod private;
+mod run_as;
 mod service_manager;
 mod typing;
 mod unit;
@@ -23,15 +24,16 @@ pub use blocking::blocking;
 pub use credentials::{credential_name, credentials_directory, handed, is_credential};
 pub use files::allow_open_files;
 pub use handed_sockets::HandedSockets;
-pub use lock::{DataDirectoryLock, lock_data_directory};
+pub use lock::{DataDirectoryLock, lock_data_directory, lock_holder};
 pub use memory::lock_memory;
 pub use private::{
-    BESIDE, create_file, ensure_private_directory, open_directory, read_private_file, replace_file,
-    sync_directory,
+    BESIDE, create_file, ensure_private_directory, judge_file_place, judge_file_place_or_made,
+    judge_private_directory, open_directory, read_private_file, replace_file, sync_directory,
 };
+pub use run_as::run_as;
 pub use service_manager::ServiceManager;
 pub use typing::HiddenTyping;
-pub use unit::{UNIT, Unit};
+pub use unit::{SOCKET_UNIT, UNIT, Unit};
 pub use usage::ProcessUsage;
 
 /// Why a file or directory cannot be used.
@@ -61,12 +63,16 @@ pub enum PlatformError {
 }
 
 /// Never suggests taking files away from the user that the daemon runs as.
-fn advice_on_owner(owner: u32) -> &'static str {
+fn advice_on_owner(owner: u32) -> String {
     if owner == 0 {
-        "infrad may have been run as root once; `chown` gives it to the user that infrad runs as"
-    } else {
-        "run infrad as that user: where systemd runs the daemon, `infrad as-service` does, else `runuser -u`"
+        return "infrad may have been run as root once; `chown` gives it to the user that infrad runs as"
+            .to_owned();
     }
+    format!(
+        "run infrad as that user: as root, `infrad as-service COMMAND` where systemd runs the daemon, else `runuser -u {} -- \
+         infrad COMMAND`",
+        Account::name_of(owner)
+    )
 }
 
 impl PlatformError {

@@ -346,3 +346,46 @@ fn start_on_a_full_disk_names_the_place_and_what_to_do() {
     }
     assert!(told.iter().any(|text| text.contains("the database failed")), "{told:?}");
 }
+
+/// The first start made the store and failed: whoever looks at the next one has seen no warning yet.
+#[test]
+fn new_store_is_told_until_a_start_has_succeeded() {
+    if peers::find_program("strace").is_none() {
+        return;
+    }
+    let provider = Provider::start();
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    // The first attempt only looks, the second one is the control socket.
+    let mut failing = Command::new("strace");
+    failing.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=bind"]);
+    failing.args(["-e", "inject=bind:error=EADDRINUSE:when=3+"]);
+    assert!(!daemon.start_under(failing), "it serves without an address");
+    assert!(daemon.data_dir().join("infrad.db").exists(), "the store was not made\n{}", daemon.log());
+    daemon.start_again();
+    daemon.wait_for_log("created a new store");
+    daemon.stop();
+    let told = |daemon: &Daemon| daemon.complete_log().matches("created a new store").count();
+    let before = told(&daemon);
+    daemon.start_again();
+    assert_eq!(told(&daemon), before, "a store that was started before is called new\n{}", daemon.log());
+}
+
+#[test]
+fn daemon_that_hangs_is_named_with_its_process() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let process = rustix::process::Pid::from_raw(daemon.process().cast_signed()).expect("a process");
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).expect("it is ours");
+    // Both at once: each waits as long as a daemon may take.
+    let hanging =
+        [&["status"][..], &["backup", "infra.backup"]].map(|words| daemon.infrad_told_words(words, ""));
+    let ran = hanging.map(|running| running.wait().expect(1));
+    rustix::process::kill_process(process, rustix::process::Signal::CONT).expect("it is ours");
+    for ran in ran {
+        ran.telling(&[
+            &format!("(process {})", daemon.process()),
+            &format!("`kill -CONT {}`", daemon.process()),
+        ]);
+    }
+    daemon.infrad(["status"]).wait().expect(0);
+}

@@ -86,3 +86,8 @@ fn restore_with_different_pod_gets_different_job_name() {
 fn notes_show_how_users_sign_in() {
     run_part("notes");
 }
+
+#[test]
+fn new_store_is_made_where_the_values_say_so() {
+    run_part("new_store");
+}

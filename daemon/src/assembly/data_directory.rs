@@ -22,6 +22,30 @@ pub struct DataDirectory {
     pub(super) keys: Arc<Keys>,
     pub(super) store: Store,
     pub(super) epoch_file: EpochFile,
+    /// No daemon ever came to serve from it.
+    is_new: bool,
+}
+
+/// How new a store is, compared with what the rollback guard has seen.
+pub(super) struct Age {
+    seen: Option<u64>,
+    epoch: u64,
+    is_older: bool,
+}
+
+impl Age {
+    pub(super) fn expect_newest(&self, config: &Config) -> Result<(), AssemblyError> {
+        if self.is_older {
+            return Err(AssemblyError::RolledBack { data_dir: config.data_dir.display().to_string() });
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn how_old(store: &Store, epoch_file: &EpochFile, name: &str) -> Result<Age, AssemblyError> {
+    let (seen, epoch) = (epoch_file.read(name)?, store.epoch()?);
+    let is_older = epoch < seen.unwrap_or(0) || store.check_age().is_err();
+    Ok(Age { seen, epoch, is_older })
 }
 
 /// Exceptions that the operator accepted for this start.
@@ -57,16 +81,9 @@ pub(super) fn check_new_store(config: &Config, accepted: Accepted) -> Result<boo
     }
 }
 
-pub(super) fn warn_of_new_store(is_new: bool, config: &Config, fingerprint: Pin) {
-    if is_new {
-        let data_dir = config.data_dir.display();
-        tracing::warn!(%data_dir, %fingerprint, "created a new store, with a certification authority of its own");
-    }
-}
-
 /// Warns if a store that was started before is unknown to the rollback guard, because its file was removed or replaced.
-fn warn_of_missing_record(epoch_file: &EpochFile, seen: Option<u64>, epoch: u64) {
-    if let (Some(path), None, 1..) = (epoch_file.path(), seen, epoch) {
+fn warn_of_missing_record(epoch_file: &EpochFile, age: &Age) {
+    if let (Some(path), None, 1..) = (epoch_file.path(), age.seen, age.epoch) {
         tracing::warn!(
             epoch_file = %path.display(),
             "the rollback guard has no record of this store, which was started before: its file was removed or is another one, \
@@ -76,10 +93,13 @@ fn warn_of_missing_record(epoch_file: &EpochFile, seen: Option<u64>, epoch: u64)
 }
 
 impl DataDirectory {
-    /// Locks the data directory and opens or creates its contents.
+    /// Locks the data directory and opens its contents. Creates nothing if there is no store.
     pub async fn open(config: &Config) -> Result<Self, AssemblyError> {
+        let is_free = platform::lock_holder(&config.data_dir)?.is_none();
+        if is_free && check_new_store(config, Accepted::default())? {
+            return Err(AssemblyError::NoStore { data_dir: config.data_dir.display().to_string() });
+        }
         let lock = lock(config)?;
-        check_new_store(config, Accepted::default())?;
         let keys = Keys::open_or_create(&config.data_dir, &config.root_keys).await?;
         Self::open_with(lock, keys, config, Accepted::default()).await
     }
@@ -97,19 +117,33 @@ impl DataDirectory {
         let store = Store::open(&config.data_dir.join(current), &keys.database_key())?;
         let epoch_file = EpochFile::new(config.epoch_file.clone());
         let name = keys.status().store;
-        let (seen, epoch) = (epoch_file.read(&name)?, store.epoch()?);
-        warn_of_missing_record(&epoch_file, seen, epoch);
-        let seen = seen.unwrap_or(0);
+        let age = how_old(&store, &epoch_file, &name)?;
+        warn_of_missing_record(&epoch_file, &age);
         let now = infra_shared::clock::SystemClock.now();
-        let is_older = epoch < seen || store.check_age().is_err();
-        if accepted.rollback && (is_older || store.check_clock(now).is_err()) {
-            let ended = store.accept_rollback(seen, now).await?;
+        if accepted.rollback && (age.is_older || store.check_clock(now).is_err()) {
+            let ended = store.accept_rollback(age.seen.unwrap_or(0), now).await?;
             epoch_file.raise(&name, store.epoch()?)?;
             tracing::warn!(ended, "the data was rolled back or its time was ahead: ended all sessions in it");
-        } else if is_older {
-            return Err(AssemblyError::RolledBack { data_dir: config.data_dir.display().to_string() });
+        } else {
+            age.expect_newest(config)?;
         }
-        Ok(Self { _lock: lock, path: config.data_dir.clone(), keys: Arc::new(keys), store, epoch_file })
+        let is_new = age.epoch == 0;
+        Ok(Self {
+            _lock: lock,
+            path: config.data_dir.clone(),
+            keys: Arc::new(keys),
+            store,
+            epoch_file,
+            is_new,
+        })
+    }
+
+    /// Says that the store is new, at each start until one has succeeded.
+    pub(super) fn warn_if_new(&self, fingerprint: Pin) {
+        if self.is_new {
+            let data_dir = self.path.display();
+            tracing::warn!(%data_dir, %fingerprint, "created a new store, with a certification authority of its own");
+        }
     }
 
     /// The daemon's CA, with a leaf certificate for the hosts in `public_urls`.

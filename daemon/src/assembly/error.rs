@@ -35,6 +35,10 @@ pub enum AssemblyError {
          is mounted; to create a new store, with another fingerprint, start once with `infrad serve --new-store`"
     )]
     NewStore { data_dir: String, epoch_file: String },
+    #[error(
+        "there is no store in {data_dir} yet: `infrad serve` makes one, `infrad restore` brings one back"
+    )]
+    NoStore { data_dir: String },
     #[error("provider `{name}`: {source}")]
     Provider { name: String, source: IdentityError },
     #[error("cannot listen on {address}: {source}")]

@@ -2,6 +2,7 @@
 //! itself if no daemon runs.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -46,6 +47,7 @@ pub(super) struct Stage {
     backends: Backends,
     clock: Arc<dyn Clock>,
     progress: RwLock<Progress>,
+    addresses: RwLock<Vec<SocketAddr>>,
 }
 
 enum Progress {
@@ -161,7 +163,11 @@ impl Operations {
 impl Stage {
     pub(super) fn new(backends: Backends, clock: Arc<dyn Clock>) -> Self {
         let progress = RwLock::new(Progress::Waiting("it has just started".to_owned()));
-        Self { started_at: clock.now(), backends, clock, progress }
+        Self { started_at: clock.now(), backends, clock, progress, addresses: RwLock::default() }
+    }
+
+    pub(super) fn listens_on(&self, address: SocketAddr) {
+        self.addresses.write().unwrap_or_else(PoisonError::into_inner).push(address);
     }
 
     pub(super) fn wait_for(&self, cause: String) {
@@ -280,6 +286,7 @@ impl Stage {
             process: std::process::id(),
             started_at: self.started_at,
             identity: serving.map(Serving::identity),
+            addresses: self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone(),
             certificates: serving.map(|serving| serving.certificates.states()).unwrap_or_default(),
             next_authority: serving.and_then(|serving| NextAuthority::of(serving.certificates.local())),
             keys: serving.map(|serving| serving.operations.keys.status()),

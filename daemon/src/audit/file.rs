@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use super::chain::{Chain, digest};
 use super::place::find_fault;
-use crate::platform::Account;
+use crate::platform::{self, Account, PlatformError};
 
 /// Far more than the longest line.
 const LAST_BYTES: u64 = 64 * 1024;
@@ -35,12 +35,24 @@ impl AuditFile {
         // A line that a crash cut off stays as it is, and the chain continues from it.
         let chain = match this.end_last_line()? {
             Some(chain) => chain,
-            None => match File::open(aside(path, 1)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Chain::default(),
-                older => last_line(&mut older?)?.map(|last| last.chain()).unwrap_or_default(),
-            },
+            None => last_chain_aside(path)?,
         };
         Ok((this, chain))
+    }
+
+    /// Whether [`Self::open`] would succeed. Makes and changes nothing.
+    pub(super) fn judge(path: &Path) -> io::Result<()> {
+        let has_lines = match open(path, &mut OpenOptions::new()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                platform::judge_file_place(path).map_err(|error| match error {
+                    PlatformError::Io { source, .. } => source,
+                    other => io::Error::other(other),
+                })?;
+                false
+            }
+            opened => last_line(&mut opened?)?.is_some(),
+        };
+        if has_lines { Ok(()) } else { last_chain_aside(path).map(drop) }
     }
 
     /// Ends the file with a complete line. If a partial line remains, returns the chain that continues from it.
@@ -137,6 +149,14 @@ impl AuditFile {
             self.file.write_all(b"\n")?;
         }
         Ok(Some(last.chain()))
+    }
+}
+
+/// Where the chain ended in the file that was set aside last.
+fn last_chain_aside(path: &Path) -> io::Result<Chain> {
+    match File::open(aside(path, 1)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Chain::default()),
+        older => Ok(last_line(&mut older?)?.map(|last| last.chain()).unwrap_or_default()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::assembly::{AssemblyError, lock, open_audit};
 use crate::audit::Event;
 use crate::control::Operation;
 use crate::failure::Failure;
-use crate::keys::Opener;
+use crate::keys::{KeyError, Opener};
 use crate::platform::Account;
 use crate::upkeep::{self, BackupError, EpochFile, open_backup};
 
@@ -72,9 +72,9 @@ async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCo
     context.terminal.say("reading the backup …");
     let directory = tempfile::tempdir()
         .map_err(|error| Failure::new("there is no place for temporary files").because(&error))?;
-    let backup = open_backup(file, opener, &config.data_dir, directory.path())
-        .await
-        .map_err(|error| failure("the backup cannot be restored", &error))?;
+    let backup = open_backup(file, opener, &config.data_dir, directory.path()).await.map_err(|error| {
+        failure("the backup cannot be opened", &error, &format!("infrad backup verify {}", file.display()))
+    })?;
     let (created_at, version) = (backup.description.created_at, &backup.description.version);
     context.terminal.say(&format!("the backup is whole: made {created_at} by infrad {version}"));
     Ok(ExitCode::SUCCESS)
@@ -93,7 +93,9 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     let restored = upkeep::restore(file, opener, &config.data_dir, &config.root_keys, &epoch_file, now).await;
     let outcome = if restored.is_ok() { "done" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
-    let restored = restored.map_err(|error| failure("the backup was not restored", &error))?;
+    let restored = restored.map_err(|error| {
+        failure("the backup was not restored", &error, &format!("infrad restore {}", file.display()))
+    })?;
     context.terminal.say(&format!(
         "restored the store as it was at {}; ended {} in it: users sign in again",
         restored.description.created_at,
@@ -102,7 +104,13 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     Ok(ExitCode::SUCCESS)
 }
 
-fn failure(what: &str, error: &BackupError) -> Failure {
+/// `command` is the one that opens the backup with its recovery key.
+fn failure(what: &str, error: &BackupError, command: &str) -> Failure {
     let key = if let BackupError::Key(key) = error { Some(key) } else { None };
+    if key.is_some_and(KeyError::can_be_recovered) {
+        return Failure::new(what).because(error).hint(format!(
+            "name the root key of the backup under `keys`; if it is lost for good, the recovery key: `{command} --recovery`"
+        ));
+    }
     failure_for_keys(what, error, key)
 }

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::{Operation, OperationFailure, SocketPath};
+use crate::platform;
 
 /// The timeout of long operations. A rotation rewrites every row, and a backup reads every one.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -29,8 +30,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 pub enum ControlError {
     #[error("the running infrad cannot be asked: {0}")]
     Unreachable(#[source] io::Error),
-    #[error("the running infrad did not answer in time")]
-    TooSlow,
+    #[error("the running infrad (process {process}) did not answer within {} s", .patience.as_secs())]
+    TooSlow { process: String, patience: Duration },
     #[error("the running infrad did not give the expected answer: is it of another version?")]
     Unexpected,
     #[error("the answer of the running infrad cannot be written: {0}")]
@@ -42,12 +43,15 @@ pub enum ControlError {
 /// Sends `operation` to the daemon of `data_dir` and returns its response.
 pub async fn ask<T: DeserializeOwned>(data_dir: &Path, operation: Operation) -> Result<T, ControlError> {
     let patience = if operation.is_long() { PATIENCE } else { SHORT_PATIENCE };
+    if operation.is_long() {
+        expect_answers(data_dir).await?;
+    }
     let asking = async {
         let mut answer = post(data_dir, operation).await?;
         let body = Limited::new(&mut answer.body, MAX_ANSWER_BYTES);
         body.collect().await.map(http_body_util::Collected::to_bytes).map_err(|_| ControlError::Unexpected)
     };
-    let body = timeout(patience, asking).await.map_err(|_| ControlError::TooSlow)??;
+    let body = timeout(patience, asking).await.map_err(|_| too_slow(data_dir, patience))??;
     serde_json::from_slice(&body).map_err(|_| ControlError::Unexpected)
 }
 
@@ -57,16 +61,29 @@ pub async fn ask_for_file(
     operation: Operation,
     mut to: impl Write,
 ) -> Result<(), ControlError> {
-    let mut answer =
-        timeout(PATIENCE, post(data_dir, operation)).await.map_err(|_| ControlError::TooSlow)??;
+    expect_answers(data_dir).await?;
+    let asking = timeout(PATIENCE, post(data_dir, operation)).await;
+    let mut answer = asking.map_err(|_| too_slow(data_dir, PATIENCE))??;
     loop {
-        let frame = timeout(PART_PATIENCE, answer.body.frame()).await.map_err(|_| ControlError::TooSlow)?;
+        let frame = timeout(PART_PATIENCE, answer.body.frame()).await;
+        let frame = frame.map_err(|_| too_slow(data_dir, PART_PATIENCE))?;
         let Some(frame) = frame else { return Ok(()) };
         let frame = frame.map_err(|_| ControlError::Unexpected)?;
         if let Some(part) = frame.data_ref() {
             to.write_all(part).map_err(ControlError::Write)?;
         }
     }
+}
+
+/// Before something that may take minutes: a daemon that hangs is noticed soon.
+async fn expect_answers(data_dir: &Path) -> Result<(), ControlError> {
+    let asking = timeout(SHORT_PATIENCE, post(data_dir, Operation::Status)).await;
+    asking.map_err(|_| too_slow(data_dir, SHORT_PATIENCE))?.map(drop)
+}
+
+fn too_slow(data_dir: &Path, patience: Duration) -> ControlError {
+    let process = platform::lock_holder(data_dir).ok().flatten().unwrap_or_else(|| "unknown".to_owned());
+    ControlError::TooSlow { process, patience }
 }
 
 /// A successful response and its connection.

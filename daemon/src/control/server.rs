@@ -49,6 +49,14 @@ impl ControlSocket {
         Ok(Self { listener, path: path.clone() })
     }
 
+    /// Whether [`Self::bind`] would succeed in a directory that can be written. Makes nothing.
+    pub fn judge(data_dir: &Path) -> io::Result<()> {
+        match data_dir.join(super::SOCKET).symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Serves operations with `perform` until `stop` completes.
     pub async fn serve<F>(
         self,
@@ -165,7 +173,7 @@ mod tests {
 
     async fn perform(operation: Operation) -> Answered {
         match operation {
-            Operation::KeyStatus => Answered::json(&"an answer"),
+            Operation::KeyStatus | Operation::Status => Answered::json(&"an answer"),
             Operation::Backup => Answered::File(Box::new(io::Cursor::new(vec![7; 300_000]))),
             _ => Answered::Failed(OperationFailure { cause: "no".to_owned(), is_away: true, advice: None }),
         }

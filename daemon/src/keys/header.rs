@@ -72,7 +72,11 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
 pub(super) fn find_databases(data_dir: &Path) -> Result<Vec<String>, KeyError> {
     let failed = |source| platform::PlatformError::Io { path: data_dir.display().to_string(), source };
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(data_dir).map_err(failed)? {
+    let entries = match std::fs::read_dir(data_dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
         let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
         if Path::new(&name).extension().is_some_and(|extension| extension == "db") {
             found.push(name);

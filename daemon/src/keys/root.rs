@@ -36,6 +36,16 @@ impl RootKeySettings {
         Ok(self.open(data_dir)?.expect("only a native key can be missing"))
     }
 
+    /// Whether [`Self::open_or_create`] would succeed for a native key.
+    pub(super) fn judge_making(&self, data_dir: &Path) -> Result<(), KeyError> {
+        match self {
+            Self::Native { path } if NativeRootKey::open(path, data_dir)?.is_none() => {
+                platform::judge_file_place_or_made(path).map_err(KeyError::RootKeyFile)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Wraps and unwraps a random key, for `infrad check --live`. Returns `None` for a native key that the first
     /// start will create.
     pub async fn round_trip(&self, data_dir: &Path) -> Result<Option<()>, KeyError> {
@@ -127,13 +137,14 @@ pub(super) async fn unwrap(
     if let Some(error) = failed {
         return Err(error);
     }
-    let origin = origin.to_owned();
+    let (origin, has_recovery) = (origin.to_owned(), header.recovery.is_some());
     Err(match gone {
-        Some(path) => KeyError::RootKeyGone { path, origin },
+        Some(path) => KeyError::RootKeyGone { path, origin, has_recovery },
         None => KeyError::OtherRootKey {
             origin,
             expected: header.root_key.clone(),
             configured: configured.join(", "),
+            has_recovery,
         },
     })
 }

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -17,16 +17,8 @@ pub struct DataDirectoryLock {
 
 /// Locks `dataDir/lock`, or returns the ID of the process that holds it.
 pub fn lock_data_directory(data_dir: &Path) -> Result<DataDirectoryLock, PlatformError> {
-    let path = data_dir.join("lock");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&path)
-        .map_err(PlatformError::io(&path))?;
+    let path = path_in(data_dir);
+    let mut file = options().create(true).open(&path).map_err(PlatformError::io(&path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -41,6 +33,34 @@ pub fn lock_data_directory(data_dir: &Path) -> Result<DataDirectoryLock, Platfor
     }
     write_holder(&mut file).map_err(PlatformError::io(&path))?;
     Ok(DataDirectoryLock { _file: file })
+}
+
+/// The process that holds the lock, as far as it is known; `None` if the lock is free. Makes nothing.
+pub fn lock_holder(data_dir: &Path) -> Result<Option<String>, PlatformError> {
+    let path = path_in(data_dir);
+    let mut file = match options().open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(PlatformError::io(&path)(error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(holder(&mut file))),
+        Err(TryLockError::Error(source)) => {
+            Err(PlatformError::NoLocks { path: path.display().to_string(), source })
+        }
+    }
+}
+
+fn path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("lock")
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).truncate(false).mode(0o600);
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
 }
 
 /// Writes this process's ID for the error message of other processes.

@@ -15,7 +15,55 @@ use super::{PlatformError, credentials};
 /// Ensures that `path` is a directory of this user with mode 0700, and creates it if needed.
 pub fn ensure_private_directory(path: &Path) -> Result<(), PlatformError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(PlatformError::io(path))?;
-    let metadata = path.symlink_metadata().map_err(PlatformError::io(path))?;
+    expect_private(path, &path.symlink_metadata().map_err(PlatformError::io(path))?)
+}
+
+/// Whether [`ensure_private_directory`] would succeed, and files could be made in the directory. Makes nothing.
+pub fn judge_private_directory(path: &Path) -> Result<(), PlatformError> {
+    match path.symlink_metadata() {
+        Ok(metadata) => {
+            expect_private(path, &metadata)?;
+            judge_writable(path)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => judge_missing_directory(path),
+        Err(error) => Err(PlatformError::io(path)(error)),
+    }
+}
+
+/// Whether a file could be made at `path`, in a directory that is there.
+pub fn judge_file_place(path: &Path) -> Result<(), PlatformError> {
+    judge_writable(directory_of(path))
+}
+
+/// The same where the directory would be made as well.
+pub fn judge_file_place_or_made(path: &Path) -> Result<(), PlatformError> {
+    let directory = directory_of(path);
+    match directory.try_exists() {
+        Ok(false) => judge_missing_directory(directory),
+        _ => judge_writable(directory),
+    }
+}
+
+/// The first directory above that is there decides.
+fn judge_missing_directory(path: &Path) -> Result<(), PlatformError> {
+    let above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    let found = above.into_iter().find(|above| !matches!(above.try_exists(), Ok(false)));
+    judge_writable(found.unwrap_or(Path::new(".")))
+}
+
+fn judge_writable(directory: &Path) -> Result<(), PlatformError> {
+    let metadata = std::fs::metadata(directory).map_err(PlatformError::io(directory))?;
+    if !metadata.is_dir() {
+        return Err(PlatformError::OtherKind {
+            path: directory.display().to_string(),
+            expected: "a directory",
+        });
+    }
+    let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    rustix::fs::access(directory, wanted).map_err(|error| PlatformError::io(directory)(error.into()))
+}
+
+fn expect_private(path: &Path, metadata: &std::fs::Metadata) -> Result<(), PlatformError> {
     let name = || path.display().to_string();
     if metadata.is_symlink() {
         return Err(PlatformError::Link { path: name() });

@@ -1,12 +1,15 @@
 //! The systemd unit of infrad on this host, read from its files and drop-ins: user, credentials and paths.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::accounts::Account;
 
 /// Name of the packaged unit.
 pub const UNIT: &str = "infrad.service";
+/// What opens the unit's ports.
+pub const SOCKET_UNIT: &str = "infrad.socket";
 /// Configuration file if the unit names no other.
 const CONFIGURATION: &str = "/etc/infra/infrad.yaml";
 
@@ -24,6 +27,8 @@ const PLACES: [&str; 5] = [
 pub struct Unit {
     /// All assignments, in the order in which systemd reads them.
     settings: Vec<(String, String)>,
+    /// The same of the `[Socket]` section of infrad.socket; empty if there is none.
+    socket: Vec<(String, String)>,
 }
 
 impl Unit {
@@ -33,30 +38,34 @@ impl Unit {
     }
 
     fn find_below(root: &Path) -> Option<Self> {
-        let text =
-            PLACES.iter().find_map(|place| std::fs::read_to_string(root.join(place).join(UNIT)).ok())?;
-        let mut settings = service_settings(&text);
-        // A drop-in replaces one with the same name in a later directory. File names decide the order.
-        let mut drop_ins: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
-        for place in PLACES {
-            let folder = root.join(place).join(format!("{UNIT}.d"));
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.path().extension().is_some_and(|extension| extension == "conf") {
-                    drop_ins.entry(entry.file_name()).or_insert(entry.path());
-                }
-            }
-        }
-        let texts = drop_ins.values().filter_map(|path| std::fs::read_to_string(path).ok());
-        texts.for_each(|text| settings.extend(service_settings(&text)));
-        // A masked unit is empty.
-        let unit = Self { settings };
+        // A masked unit is an empty one.
+        let unit = Self {
+            settings: settings_below(root, UNIT, "[Service]")?,
+            socket: settings_below(root, SOCKET_UNIT, "[Socket]").unwrap_or_default(),
+        };
         unit.command_line().is_some().then_some(unit)
+    }
+
+    /// The addresses that systemd opens and hands to the unit.
+    pub fn handed_addresses(&self) -> Vec<SocketAddr> {
+        let listed = list_of(&self.socket, "ListenStream");
+        let address = |text: &str| match text.parse::<u16>() {
+            Ok(port) => Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+            Err(_) => text.parse().ok(),
+        };
+        listed.into_iter().filter_map(address).collect()
+    }
+
+    /// Whether the unit may open ports below 1024 itself.
+    pub fn may_open_low_ports(&self) -> bool {
+        let capabilities = self.list("AmbientCapabilities").into_iter().flat_map(str::split_whitespace);
+        capabilities.into_iter().any(|capability| capability == "CAP_NET_BIND_SERVICE")
     }
 
     /// Parses a unit without drop-ins.
     #[cfg(test)]
     pub fn of_text(text: &str) -> Self {
-        Self { settings: service_settings(text) }
+        Self { settings: settings_of(text, "[Service]"), socket: Vec::new() }
     }
 
     /// All assignments, in order.
@@ -163,23 +172,46 @@ impl Unit {
 
     /// Values of a list setting. An empty assignment resets the list.
     fn list(&self, key: &str) -> Vec<&str> {
-        let values = self.settings.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str());
-        let mut list = Vec::new();
-        for value in values {
-            if value.is_empty() {
-                list.clear();
-            } else {
-                list.push(value);
-            }
-        }
-        list
+        list_of(&self.settings, key)
     }
 }
 
-/// Assignments in `[Service]` sections. A line that ends with a backslash continues (systemd.syntax(7)).
-fn service_settings(text: &str) -> Vec<(String, String)> {
+fn list_of<'a>(settings: &'a [(String, String)], key: &str) -> Vec<&'a str> {
+    let values = settings.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let mut list = Vec::new();
+    for value in values {
+        if value.is_empty() {
+            list.clear();
+        } else {
+            list.push(value);
+        }
+    }
+    list
+}
+
+/// The assignments of a section in the file of a unit and its drop-ins; `None` if there is no such file.
+fn settings_below(root: &Path, unit: &str, section: &str) -> Option<Vec<(String, String)>> {
+    let text = PLACES.iter().find_map(|place| std::fs::read_to_string(root.join(place).join(unit)).ok())?;
+    let mut settings = settings_of(&text, section);
+    // A file in an earlier place replaces one of the same name in a later place; the names decide the order.
+    let mut drop_ins: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
+    for place in PLACES {
+        let folder = root.join(place).join(format!("{unit}.d"));
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "conf") {
+                drop_ins.entry(entry.file_name()).or_insert(entry.path());
+            }
+        }
+    }
+    let texts = drop_ins.values().filter_map(|path| std::fs::read_to_string(path).ok());
+    texts.for_each(|text| settings.extend(settings_of(&text, section)));
+    Some(settings)
+}
+
+/// The assignments of the sections of this name; a line that ends with a backslash continues (systemd.syntax(7)).
+fn settings_of(text: &str, section: &str) -> Vec<(String, String)> {
     let mut settings = Vec::new();
-    let (mut in_service, mut held) = (false, String::new());
+    let (mut in_section, mut held) = (false, String::new());
     for line in text.lines() {
         let is_comment = line.trim_start().starts_with(['#', ';']);
         if is_comment {
@@ -193,8 +225,8 @@ fn service_settings(text: &str) -> Vec<(String, String)> {
         held.push_str(line.trim());
         let whole = std::mem::take(&mut held);
         if whole.starts_with('[') {
-            in_service = whole == "[Service]";
-        } else if let Some((key, value)) = whole.split_once('=').filter(|_| in_service) {
+            in_section = whole == section;
+        } else if let Some((key, value)) = whole.split_once('=').filter(|_| in_section) {
             settings.push((key.trim().to_owned(), value.trim().to_owned()));
         }
     }
@@ -229,6 +261,27 @@ mod tests {
                 && unit.makes(Path::new("/var/lib/infrad"))
         );
         assert!(!unit.may_write(Path::new("/srv/infrad")) && !unit.makes(Path::new("/srv/infrad")));
+    }
+
+    #[test]
+    fn handed_addresses_are_those_of_the_socket_and_its_drop_ins() {
+        let socket = include_str!("../../../deploy/systemd/infrad.socket");
+        let service = ("usr/lib/systemd/system/infrad.service", PACKAGED);
+        let packaged = ("usr/lib/systemd/system/infrad.socket", socket);
+        let changed = (
+            "etc/systemd/system/infrad.socket.d/override.conf",
+            "[Socket]\nListenStream=\nListenStream=127.0.0.1:8443\n",
+        );
+        for (files, expected) in [
+            (vec![service], vec![]),
+            (vec![service, packaged], vec!["[::]:443"]),
+            (vec![service, packaged, changed], vec!["127.0.0.1:8443"]),
+        ] {
+            let unit = Unit::find_below(root(&files).path()).expect("a unit");
+            let found: Vec<String> = unit.handed_addresses().iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected);
+            assert!(!unit.may_open_low_ports());
+        }
     }
 
     #[test]

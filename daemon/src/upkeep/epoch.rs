@@ -36,6 +36,12 @@ impl EpochFile {
         Ok(self.read_all()?.get(store).copied())
     }
 
+    /// Whether the file can be read and replaced. Makes nothing.
+    pub fn judge(&self) -> Result<(), PlatformError> {
+        self.read_all()?;
+        self.path.as_deref().map_or(Ok(()), platform::judge_file_place_or_made)
+    }
+
     /// Records the counter of `store`. Never lowers it.
     pub fn raise(&self, store: &str, epoch: u64) -> Result<(), PlatformError> {
         let Some(path) = &self.path else { return Ok(()) };

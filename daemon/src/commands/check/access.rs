@@ -33,8 +33,11 @@ pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
     };
     let judge = Judge { unit, account };
     let mut found = judge.files(context, config);
-    found.extend(config.root_keys.iter().filter_map(|root_key| judge.root_key(root_key)));
-    found.extend(judge.directories(config));
+    // Without a unit, this command is the user, and sees what the start would meet.
+    if judge.unit.is_some() {
+        found.extend(config.root_keys.iter().filter_map(|root_key| judge.root_key(root_key)));
+        found.extend(judge.directories(config));
+    }
     found
 }
 
@@ -42,7 +45,7 @@ pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
 pub(super) fn judge_directories(context: &Context, config: &Config) -> Vec<Tried> {
     let unit = outside::unit_of(&context.config_path);
     let judge = Judge { account: Account::of_this_process(), unit };
-    judge.directories(config)
+    if judge.unit.is_some() { judge.directories(config) } else { Vec::new() }
 }
 
 /// Whether the checks apply to another user than the one running this command.
@@ -181,7 +184,14 @@ impl Judge {
                 _ => return None,
             },
             Access::Usable => self.outside_of_sandbox(path)?,
-            Access::Unusable { cause, advice } => fails(cause, advice),
+            Access::Unusable { cause, advice } => match platform::lock_holder(path) {
+                // What a daemon uses is not taken from it.
+                Ok(Some(process)) => fails(
+                    format!("{cause}; an infrad runs with it (process {process})"),
+                    format!("stop that one first: `kill {process}`; then {advice}"),
+                ),
+                _ => fails(cause, advice),
+            },
             Access::Unknown { cause } => Outcome::Unknown { cause },
         };
         Some(tried("data directory", path.display().to_string(), outcome))

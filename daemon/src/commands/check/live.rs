@@ -9,7 +9,7 @@ use std::time::Duration;
 use infra_shared::clock::SystemClock;
 use serde_json::{Value, json};
 
-use super::{access, certificate_until};
+use super::{access, certificate_until, start};
 use crate::commands::Context;
 use crate::commands::outside::expect_inside;
 use crate::config::Config;
@@ -36,6 +36,8 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     let mut tried = access::judge_directories(context, config);
     tried.extend(try_root_keys(config).await);
     tried.extend(try_certificates(config).await);
+    let hindrances = start::judge(context, config, &tried).await;
+    tried.extend(hindrances);
     tried.extend(try_credentials(config).await);
     let remembered = remembered_endpoints(config).await;
     for settings in &config.providers {
@@ -198,7 +200,10 @@ pub(super) fn as_table(tried: &[Tried]) -> String {
         let (word, cause, advice) = match &finding.outcome {
             Outcome::Works => ("works  ", None, None),
             Outcome::Unknown { cause } => ("unknown", Some(cause), None),
-            Outcome::Fails { cause, advice, .. } => ("FAILS  ", Some(cause), Some(advice)),
+            Outcome::Fails { cause, advice, .. } => {
+                // Some causes say it themselves.
+                ("FAILS  ", Some(cause), Some(advice).filter(|advice| !advice.is_empty()))
+            }
         };
         let _ = writeln!(text, "{word}  {about}: {}", finding.what);
         for (name, line) in [("because", cause), ("try", advice)] {
@@ -221,7 +226,9 @@ pub(super) fn checks_as_json(tried: &[Tried]) -> Vec<Value> {
             let (result, cause, advice, is_away) = match &finding.outcome {
                 Outcome::Works => ("works", None, None, false),
                 Outcome::Unknown { cause } => ("unknown", Some(cause), None, false),
-                Outcome::Fails { cause, advice, is_away } => ("fails", Some(cause), Some(advice), *is_away),
+                Outcome::Fails { cause, advice, is_away } => {
+                    ("fails", Some(cause), Some(advice).filter(|advice| !advice.is_empty()), *is_away)
+                }
             };
             json!({
                 "about": about, "check": finding.what, "result": result, "cause": cause, "advice": advice,

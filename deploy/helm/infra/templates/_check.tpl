@@ -72,6 +72,12 @@
 {{- if and $values.restore.file (not (or $values.backup.enabled $values.backup.existingClaim)) -}}
 {{- fail "restore.file is a file of the backup volume: set `backup.enabled`, or `backup.existingClaim`" -}}
 {{- end -}}
+{{- if and $values.newStore $values.restore.file -}}
+{{- fail "newStore and restore.file exclude each other: a restore needs no new store" -}}
+{{- end -}}
+{{- if and $values.newStore (not $values.persistence.epoch.enabled) -}}
+{{- fail "newStore has no use without persistence.epoch.enabled: infrad makes a new store on an empty volume by itself" -}}
+{{- end -}}
 {{- if and $values.ingress.enabled (not $values.ingress.annotations) -}}
 {{- fail "ingress.annotations must ask the controller to pass TLS through, such as `haproxy.org/ssl-passthrough: \"true\"`: infrad cannot stand behind one that ends it" -}}
 {{- end -}}

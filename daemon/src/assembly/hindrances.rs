@@ -1,0 +1,161 @@
+//! What would keep a daemon from starting, found before anything is made: `serve` looks first, `infrad check` shows all of it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use infra_shared::clock::{Clock, SystemClock};
+
+use super::data_directory::{check_new_store, how_old};
+use super::{Accepted, AssemblyError, expected_public_urls, no_control_socket};
+use crate::audit::{Audit, AuditSettings};
+use crate::config::Config;
+use crate::control::ControlSocket;
+use crate::keys::{self, Keys, RootKeySettings};
+use crate::listener;
+use crate::platform::{self, HandedSockets, PlatformError};
+use crate::store::Store;
+use crate::tls::{OtherSource, TlsError};
+use crate::upkeep::EpochFile;
+
+/// One thing that keeps a daemon from starting.
+#[derive(Debug)]
+pub struct Hindrance {
+    /// The part of the daemon that it concerns.
+    pub about: &'static str,
+    pub what: String,
+    pub error: AssemblyError,
+}
+
+/// Fails with what keeps a daemon of this configuration from starting, before it makes a file or a directory.
+pub(super) async fn expect_none(
+    config: &Config,
+    accepted: Accepted,
+    handed: &HandedSockets,
+) -> Result<(), AssemblyError> {
+    check_addresses(config, handed.addresses())?;
+    platform::judge_private_directory(&config.data_dir)?;
+    if let Some(process) = platform::lock_holder(&config.data_dir)? {
+        let path = config.data_dir.join("lock").display().to_string();
+        return Err(PlatformError::Locked { path, process }.into());
+    }
+    let is_open = |address| handed.addresses().any(|open| open == address);
+    let first = find_hindrances(config, accepted, is_open).await.into_iter().next();
+    first.map_or(Ok(()), |first| Err(first.error))
+}
+
+/// What keeps a daemon of this configuration and this user from starting, in the order of the start; root keys that are kept
+/// elsewhere are not asked. The addresses that `is_open` names are open for the daemon already.
+pub async fn find_hindrances(
+    config: &Config,
+    accepted: Accepted,
+    is_open: impl Fn(SocketAddr) -> bool,
+) -> Vec<Hindrance> {
+    let mut found = Vec::new();
+    let mut add = |about: &'static str, what: String, judged: Result<(), AssemblyError>| {
+        found.extend(judged.err().map(|error| Hindrance { about, what, error }));
+    };
+    let (data_dir, shown) = (&config.data_dir, config.data_dir.display().to_string());
+    let directory = platform::judge_private_directory(data_dir)
+        .and_then(|()| platform::lock_holder(data_dir).map(drop))
+        .map_err(AssemblyError::from)
+        .and_then(|()| ControlSocket::judge(data_dir).map_err(|source| no_control_socket(data_dir, source)));
+    if directory.is_ok() {
+        let store = check_new_store(config, accepted).map(drop);
+        let root_key = config.root_keys.first().map(RootKeySettings::describe).unwrap_or_default();
+        let opened = keys::judge(data_dir, &config.root_keys).await.map_err(AssemblyError::from);
+        let is_refused = store.is_err();
+        add("store", shown, store);
+        if !is_refused {
+            add("root key", root_key, opened);
+        }
+    } else {
+        add("data directory", shown, directory);
+    }
+    let epoch_file = EpochFile::new(config.epoch_file.clone());
+    let path = epoch_file.path().map(|path| path.display().to_string()).unwrap_or_default();
+    add("rollback guard", path, epoch_file.judge().map_err(AssemblyError::from));
+    if let Some(settings) = &config.audit {
+        let what = match settings {
+            AuditSettings::File { path, .. } => path.display().to_string(),
+            AuditSettings::Journal => "journal".to_owned(),
+        };
+        let judged = if lies_in_what_is_made(settings, config) { Ok(()) } else { Audit::judge(settings) };
+        add("audit log", what, judged.map_err(AssemblyError::from));
+    }
+    if let OtherSource::Files(files) = &config.https.source {
+        let host = expected_public_urls(config).first().map(|origin| origin.host().to_owned());
+        let judged = files.examine(&Vec::from_iter(host), SystemClock.now());
+        let judged = judged.map(drop).map_err(|error| TlsError::from(error).into());
+        add("https", files.certificate.display().to_string(), judged);
+    }
+    let others = config.metrics.into_iter().chain(config.https.redirect_http);
+    for address in std::iter::once(config.listen).chain(others).filter(|address| !is_open(*address)) {
+        let judged = listener::judge_address(address);
+        let judged = judged.map_err(|source| AssemblyError::Listen { address, source });
+        add("address", address.to_string(), judged);
+    }
+    found
+}
+
+/// Whether the directory of the audit log is made by an earlier step of the start: with the data directory, or the root key's.
+fn lies_in_what_is_made(settings: &AuditSettings, config: &Config) -> bool {
+    let AuditSettings::File { path, .. } = settings else { return false };
+    let Some(directory) = path.parent().filter(|directory| matches!(directory.try_exists(), Ok(false)))
+    else {
+        return false;
+    };
+    let of_root_key = match config.root_keys.first() {
+        Some(RootKeySettings::Native { path }) => path.parent(),
+        _ => None,
+    };
+    let made = [Some(config.data_dir.as_path()), of_root_key];
+    made.into_iter().flatten().any(|made| made.starts_with(directory))
+}
+
+/// Rejects a passed socket that nothing serves, because connections to it would hang.
+pub fn check_addresses(
+    config: &Config,
+    handed: impl IntoIterator<Item = SocketAddr>,
+) -> Result<(), AssemblyError> {
+    let others = config.https.redirect_http.iter().chain(&config.metrics);
+    let expected: Vec<SocketAddr> = others.copied().chain([config.listen]).collect();
+    let unknown = handed.into_iter().find(|address| !expected.contains(address));
+    unknown.map_or(Ok(()), |address| Err(AssemblyError::Handed { address }))
+}
+
+/// What keeps the store that is there from being opened. It is tried with a copy, so that nothing in the data directory
+/// changes; the error of the result says why that cannot be done.
+pub async fn find_store_hindrance(config: &Config) -> std::io::Result<Option<Hindrance>> {
+    let is_native = |root_key: &RootKeySettings| matches!(root_key, RootKeySettings::Native { .. });
+    if !config.root_keys.iter().all(is_native) {
+        return Ok(None);
+    }
+    // Why they do not open was found before.
+    let Ok(Some(keys)) = Keys::open(&config.data_dir, &config.root_keys).await else { return Ok(None) };
+    let directory = tempfile::tempdir()?;
+    let database = keys.database_file();
+    for companion in ["", "-wal"] {
+        let name = format!("{database}{companion}");
+        copy_if_there(&config.data_dir.join(&name), &directory.path().join(&name))?;
+    }
+    let judged = judge_store(config, &keys, &directory.path().join(&database));
+    // One that has started meanwhile has written to what was copied.
+    if !matches!(platform::lock_holder(&config.data_dir), Ok(None)) {
+        return Ok(None);
+    }
+    let what = config.data_dir.join(&database).display().to_string();
+    Ok(judged.err().map(|error| Hindrance { about: "store", what, error }))
+}
+
+fn copy_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::copy(from, to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        copied => copied.map(drop),
+    }
+}
+
+fn judge_store(config: &Config, keys: &Keys, copy: &Path) -> Result<(), AssemblyError> {
+    let store = Store::open(copy, &keys.database_key())?;
+    let epoch_file = EpochFile::new(config.epoch_file.clone());
+    how_old(&store, &epoch_file, &keys.status().store)?.expect_newest(config)
+}
