@@ -1,7 +1,7 @@
 //! The HTTP API: routes, request bodies and problem responses.
 
-mod at_once;
 mod body;
+mod fast_path;
 mod health;
 mod introspection;
 mod kubernetes;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{any, delete, get, post};
 
-use crate::listener::{AtOnce, Route};
+use crate::listener::{FastPath, Route};
 use crate::services::Services;
 use crate::sessions::Sessions;
 use rates::Rates;
@@ -81,11 +81,12 @@ pub struct ApiLimits {
 }
 
 /// Builds the router of all API routes, and the fast path that answers some of them from the cache.
-pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, AtOnce) {
+pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, FastPath) {
     let (rates, bodies) = (Rates::new(&limits.rates), limits.bodies);
     let api = Api(Arc::new(Parts { sessions, services, rates, bodies }));
-    let quick = api.clone();
-    let at_once: AtOnce = Arc::new(move |method, uri, headers| at_once::answer(&quick, method, uri, headers));
+    let cached_api = api.clone();
+    let fast_path: FastPath =
+        Arc::new(move |method, uri, headers| fast_path::answer(&cached_api, method, uri, headers));
     let router = Router::new()
         .route("/v1/server", get(server::describe))
         .route("/v1/logins", post(logins::start))
@@ -104,5 +105,5 @@ pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(api);
-    (router, at_once)
+    (router, fast_path)
 }

@@ -28,7 +28,7 @@ use crate::config::{Config, Limits};
 use crate::control::ControlSocket;
 use crate::identity::Provider;
 use crate::keys::{FieldSealer, Keys, Place};
-use crate::listener::{self, Proxies, Requests, Site, Transport};
+use crate::listener::{self, App, Proxies, Requests, Transport};
 use crate::logging;
 use crate::monitoring::{Watched, serve_monitoring};
 use crate::platform::{HandedSockets, ServiceManager};
@@ -255,15 +255,15 @@ impl Daemon {
         });
 
         let redirecting = self.redirecting.map(|listener| {
-            let site = Site::uncounted(api::redirect(self.public_urls), self.proxies.clone());
-            let (limits, stopped) = (self.limits.listener.of_a_redirect(), stopped.clone());
+            let app = App::without_counters(api::redirect(self.public_urls), self.proxies.clone());
+            let (limits, stopped) = (self.limits.listener.for_redirect(), stopped.clone());
             tokio::spawn(async move {
-                listener::serve(listener, Transport::Plain, site, limits, until(stopped)).await;
+                listener::serve(listener, Transport::Plain, app, limits, until(stopped)).await;
             })
         });
-        let (router, at_once) = api::interface(self.sessions, self.services, &self.limits.api);
-        let site = Site {
-            at_once: Some(at_once),
+        let (router, fast_path) = api::interface(self.sessions, self.services, &self.limits.api);
+        let app = App {
+            fast_path: Some(fast_path),
             router,
             requests: self.requests,
             proxies: self.proxies,
@@ -271,7 +271,7 @@ impl Daemon {
             refusals: api::refusals(),
         };
         let (transport, limits) = (Transport::Tls(self.tls), self.limits.listener);
-        listener::serve(self.listener, transport, site, limits, until(stopped)).await;
+        listener::serve(self.listener, transport, app, limits, until(stopped)).await;
         // Stops with the listener, within the same timeout.
         let _ = asking.await;
         upkeep.abort();
@@ -314,7 +314,7 @@ fn answer_operators(
             readiness: Arc::new(move || asked.not_ready_because()),
             dropped_lines: logging::dropped_lines,
         };
-        let limits = config.limits.listener.of_a_side_door();
+        let limits = config.limits.listener.for_auxiliary_listener();
         let serving = serve_monitoring(listener, watched, limits, until(stopped.clone()));
         tasks.push(tokio::spawn(serving));
     }

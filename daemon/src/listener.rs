@@ -3,16 +3,16 @@
 mod activity;
 mod admission;
 mod connection;
+mod drained_body;
 mod handshakes;
 mod host;
 mod limits;
 mod memory;
-mod places;
 mod proxies;
 mod proxy_protocol;
 mod requests;
+mod slots;
 mod streams;
-mod unread;
 
 use std::future::Future;
 use std::io;
@@ -30,7 +30,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use activity::Activity;
-use admission::{Admission, Admitted};
+use admission::{Admission, ConnectionSlot};
 use connection::Protocol;
 use handshakes::Handshakes;
 use streams::Bounded;
@@ -39,40 +39,40 @@ use crate::addresses::Networks;
 use crate::tls::{Purpose, TlsServer};
 
 pub use admission::NoMemory;
-pub use host::is_clear as names_one_host;
+pub use host::names_one_host;
 pub use limits::ListenerLimits;
 pub use proxies::Proxies;
 pub use proxy_protocol::{NoHeader, Origin, parse as parse_proxy_header};
-pub use requests::{Requests, Route, RouteCounts, answering, request_id};
+pub use requests::{Requests, Route, RouteCounts, request_id, request_span};
 
 /// Answers a request from the cache, by its method, URI and headers. `None` means that the router must answer. It
 /// runs where the socket is read, so it must neither wait nor block.
-pub type AtOnce = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Known> + Send + Sync>;
+pub type FastPath = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<FastAnswer> + Send + Sync>;
 
 /// The cached answer to a request whose head arrived.
-pub enum Known {
-    Answer(Response),
+pub enum FastAnswer {
+    Ready(Response),
     /// The answer depends on the body.
-    ByBody(Awaited),
+    NeedsBody(PendingBody),
 }
 
-/// Like [`AtOnce`], for a request whose whole body arrived.
-pub type ByBody = Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>;
+/// Like [`FastPath`], for a request whose whole body arrived.
+pub type BodyAnswer = Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>;
 
 /// A body to wait for.
-pub struct Awaited {
+pub struct PendingBody {
     /// A body that is longer or of unknown length goes to the router.
-    pub most_bytes: usize,
-    pub time: Duration,
-    pub answer: ByBody,
+    pub max_bytes: usize,
+    pub timeout: Duration,
+    pub answer: BodyAnswer,
     /// The answer if the body is incomplete after that time.
-    pub missing: fn() -> Response,
+    pub incomplete: fn() -> Response,
 }
 
 /// The application that answers, and its counters.
-pub struct Site {
+pub struct App {
     /// Called first, because most requests are about recently validated tokens.
-    pub at_once: Option<AtOnce>,
+    pub fast_path: Option<FastPath>,
     /// Answers every other request.
     pub router: axum::Router,
     pub requests: Arc<Requests>,
@@ -85,28 +85,28 @@ pub struct Site {
 /// Answers for requests that the router does not see, or does not answer.
 pub struct Refusals {
     /// For an answer that took too long.
-    pub too_late: fn() -> Response,
+    pub timed_out: fn() -> Response,
     /// If requests hold the maximum memory.
     pub no_memory: fn() -> Response,
     /// To a request without a clear host.
-    pub unclear: fn() -> Response,
+    pub unclear_host: fn() -> Response,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
         Self {
-            too_late: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            timed_out: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
             no_memory: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
-            unclear: || StatusCode::BAD_REQUEST.into_response(),
+            unclear_host: || StatusCode::BAD_REQUEST.into_response(),
         }
     }
 }
 
-impl Site {
+impl App {
     /// An application without request counters.
-    pub fn uncounted(router: axum::Router, proxies: Proxies) -> Self {
+    pub fn without_counters(router: axum::Router, proxies: Proxies) -> Self {
         Self {
-            at_once: None,
+            fast_path: None,
             router,
             refusals: Refusals::default(),
             requests: Arc::new(Requests::new(&[])),
@@ -182,20 +182,20 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Serves `site` until `stop` resolves, then lets requests in flight finish.
+/// Serves `app` until `stop` resolves, then lets requests in flight finish.
 pub async fn serve(
     listener: TcpListener,
     transport: Transport,
-    site: Site,
+    app: App,
     limits: ListenerLimits,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let proxies = site.proxies.clone();
-    let door = Arc::new(Door {
+    let proxies = app.proxies.clone();
+    let acceptor = Arc::new(Acceptor {
         transport,
-        admission: Admission::new(&limits, &proxies.trusted, &site.services),
+        admission: Admission::new(&limits, &proxies.trusted, &app.services),
         handshakes: Handshakes::new(limits.handshakes, limits.handshake),
-        protocol: Protocol::new(site, &limits),
+        protocol: Protocol::new(app, &limits),
         proxies,
     });
     let (stopping, stopped) = watch::channel(false);
@@ -207,12 +207,12 @@ pub async fn serve(
         };
         let activity = Activity::new();
         // A connection that is not admitted is closed here, before any work is done for it.
-        let Some(admitted) = door.admission.admit(peer.ip(), &activity) else { continue };
-        let (door, stopped) = (door.clone(), stopped.clone());
+        let Some(slot) = acceptor.admission.admit(peer.ip(), &activity) else { continue };
+        let (acceptor, stopped) = (acceptor.clone(), stopped.clone());
         tokio::spawn(async move {
             select! {
-                () = door.welcome(stream, peer, admitted, &activity, stopped) => {}
-                () = activity.is_cut_off() => tracing::debug!(%peer, "cut off: others need the place"),
+                () = acceptor.handle(stream, peer, slot, &activity, stopped) => {}
+                () = activity.evicted() => tracing::debug!(%peer, "cut off: others need the place"),
             }
         });
     }
@@ -224,7 +224,7 @@ pub async fn serve(
 }
 
 /// Shared state of all connections.
-struct Door {
+struct Acceptor {
     transport: Transport,
     admission: Admission,
     handshakes: Handshakes,
@@ -232,48 +232,54 @@ struct Door {
     proxies: Proxies,
 }
 
-impl Door {
-    async fn welcome(
+impl Acceptor {
+    async fn handle(
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
-        admitted: Admitted,
+        slot: ConnectionSlot,
         activity: &Arc<Activity>,
         stopped: watch::Receiver<bool>,
     ) {
         let beginning = async {
-            let (peer, admitted) = match self.introduce(&mut stream, peer).await? {
-                Some(caller) => (caller, self.admission.admit_told(caller.ip(), admitted, activity)),
-                None => (peer, Some(admitted)),
+            let (peer, slot) = match self.read_proxy_header(&mut stream, peer).await? {
+                Some(caller) => (caller, self.admission.admit_proxied(caller.ip(), slot, activity)),
+                None => (peer, Some(slot)),
             };
             // The client behind the proxy has the maximum number of connections.
-            let Some(admitted) = admitted else { return Ok(None) };
-            let spoken = match &self.transport {
-                Transport::Tls(tls) => self.shake_hands(stream, tls, peer, activity).await?.map(Spoken::Tls),
-                Transport::Plain => Some(Spoken::Plain(stream)),
+            let Some(slot) = slot else { return Ok(None) };
+            let established = match &self.transport {
+                Transport::Tls(tls) => {
+                    self.tls_handshake(stream, tls, peer, activity).await?.map(Established::Tls)
+                }
+                Transport::Plain => Some(Established::Plain(stream)),
             };
-            Ok::<_, io::Error>(spoken.map(|spoken| (spoken, peer, admitted)))
+            Ok::<_, io::Error>(established.map(|established| (established, peer, slot)))
         };
         let begun = tokio::time::timeout(self.protocol.limits().handshake, beginning).await;
-        let (spoken, peer, admitted) = match begun {
+        let (established, peer, slot) = match begun {
             Ok(Ok(Some(begun))) => begun,
             Ok(Ok(None)) => return tracing::debug!(%peer, "it has nothing to ask, or no place"),
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS handshake"),
             Err(_) => return tracing::debug!(%peer, "no TLS handshake in time"),
         };
-        match spoken {
-            Spoken::Tls(stream) => {
-                self.protocol.speak(*stream, PeerAddress(peer), (admitted, activity), stopped).await;
+        match established {
+            Established::Tls(stream) => {
+                self.protocol.serve_http(*stream, PeerAddress(peer), (slot, activity), stopped).await;
             }
-            Spoken::Plain(stream) => {
-                self.protocol.speak(stream, PeerAddress(peer), (admitted, activity), stopped).await;
+            Established::Plain(stream) => {
+                self.protocol.serve_http(stream, PeerAddress(peer), (slot, activity), stopped).await;
             }
         }
     }
 
     /// Reads the client address from a trusted proxy; `None` if the connection is from `peer` itself.
-    async fn introduce(&self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<Option<SocketAddr>> {
-        if !self.proxies.introduces(peer) {
+    async fn read_proxy_header(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+    ) -> io::Result<Option<SocketAddr>> {
+        if !self.proxies.requires_proxy_header(peer) {
             return Ok(None);
         }
         Ok(match proxy_protocol::read(stream).await? {
@@ -283,7 +289,7 @@ impl Door {
     }
 
     /// Performs the TLS handshake; `None` for an ACME challenge, which ends with the handshake.
-    async fn shake_hands(
+    async fn tls_handshake(
         &self,
         stream: TcpStream,
         tls: &TlsServer,
@@ -293,7 +299,7 @@ impl Door {
         let acceptor = rustls::server::Acceptor::default();
         let mut begun = LazyConfigAcceptor::new(acceptor, Bounded::new(stream)).await?;
         // The bytes that follow are bounded by the handshake limit, and later by the request limits.
-        begun.io.lift();
+        begun.io.lift_limit();
         // Queue only after the ClientHello, so that silent connections hold no slot.
         let _handshake = self.handshakes.acquire(peer.ip(), activity).await.map_err(io::Error::other)?;
         let (purpose, config) = tls.accept(&begun.client_hello());
@@ -311,7 +317,7 @@ impl Door {
 }
 
 /// The stream that carries HTTP.
-enum Spoken {
+enum Established {
     Tls(Box<TlsStream<Bounded>>),
     Plain(TcpStream),
 }

@@ -21,7 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use crate::listener::{self, ListenerLimits, Proxies, RouteCounts, Site, Transport};
+use crate::listener::{self, App, ListenerLimits, Proxies, RouteCounts, Transport};
 use crate::secrets::Backends;
 use crate::sessions::SessionCounts;
 use crate::store::WriteCounts;
@@ -84,8 +84,8 @@ pub async fn serve_monitoring(
         .route("/healthz", get(|| std::future::ready(StatusCode::NO_CONTENT)))
         .route("/readyz", get(ready))
         .with_state(monitoring);
-    let site = Site::uncounted(router, Proxies::default());
-    listener::serve(listener, Transport::Plain, site, limits, stop).await;
+    let app = App::without_counters(router, Proxies::default());
+    listener::serve(listener, Transport::Plain, app, limits, stop).await;
 }
 
 /// The daemon's own metrics, and the standard process metrics under Prometheus's names.

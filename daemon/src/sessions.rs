@@ -38,7 +38,7 @@ pub use admins::{Admins, AdminsOfProvider};
 pub use audience::{NewToken, NotOpened};
 pub use audited::TooOften;
 pub use binding::Bindings;
-pub use caller::{Accepted, AuthorizedCaller, Caller, Known, NotAuthenticated, Use};
+pub use caller::{Accepted, AuthorizedCaller, CachedSession, Caller, NotAuthenticated, Use};
 pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use listing::Whose;

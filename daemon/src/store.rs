@@ -39,7 +39,7 @@ pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{NewRefreshToken, RefreshTokenRow, Released, Taking};
 pub use sessions::{
-    EndReason, Ended, EndedSession, FoundToken, NewSession, Opening, StoredSession, Told, Which,
+    CachedJson, EndReason, Ended, EndedSession, FoundToken, NewSession, Opening, StoredSession, Which,
 };
 pub use tickets::Consumed;
 pub use token_hash::TokenHash;

@@ -92,7 +92,7 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
     let limits = api.bodies;
     let (parts, body) = request.into_parts();
     refuse_web_pages(&parts)?;
-    if !is_of(&parts.headers, media_type) {
+    if !has_media_type(&parts.headers, media_type) {
         let is_json = media_type == "application/json";
         return Err(Refusal::new(ProblemCode::BadRequest, &"body is of another media type").with_detail(
             if is_json {
@@ -104,7 +104,7 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
     }
     let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect())
         .await
-        .map_err(|_| missing())?;
+        .map_err(|_| body_timeout())?;
     match collected {
         Ok(collected) => Ok((parts.headers, collected.to_bytes())),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
@@ -120,12 +120,12 @@ fn is_no_memory(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The rejection of a body that did not arrive in time.
-pub(super) fn missing() -> Refusal {
+pub(super) fn body_timeout() -> Refusal {
     Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time")
 }
 
 /// Whether a body is of this media type.
-pub(super) fn is_of(headers: &HeaderMap, media_type: &str) -> bool {
+pub(super) fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

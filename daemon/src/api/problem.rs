@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::lines::{Line, Lines};
 use crate::identity::IdentityError;
-use crate::listener::{NoMemory, Refusals, answering, request_id};
+use crate::listener::{NoMemory, Refusals, request_id, request_span};
 use crate::secrets::ReadError;
 use crate::sessions::{LoginRefusal, NotAuthenticated};
 use crate::store::StoreError;
@@ -45,7 +45,7 @@ impl Refusal {
     /// Rejects with `code`. The `reason` only goes to the log.
     pub(super) fn new(code: ProblemCode, reason: &dyn Display) -> Self {
         let request_id = request_id();
-        let _answering = answering(&request_id).entered();
+        let _answering = request_span(&request_id).entered();
         if code.status() >= 500 {
             if let Some(Line { not_logged }) = NOT_ANSWERED.take() {
                 tracing::error!(%code, %reason, not_logged, "not answered");
@@ -123,9 +123,9 @@ impl IntoResponse for Refusal {
 /// Responses for requests that the router does not see or does not answer.
 pub fn refusals() -> Refusals {
     Refusals {
-        too_late: || Refusal::new(ProblemCode::Unavailable, &"it took too long").into_response(),
+        timed_out: || Refusal::new(ProblemCode::Unavailable, &"it took too long").into_response(),
         no_memory: || no_memory().into_response(),
-        unclear: || {
+        unclear_host: || {
             let reason = "`Host` or `:authority` is missing, given twice, contradictory or malformed";
             Refusal::new(ProblemCode::BadRequest, &reason)
                 .with_detail("send exactly one `Host` header, with the name or address of this server")
@@ -350,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn timeout_response_is_a_problem() {
-        let response = (refusals().too_late)();
+        let response = (refusals().timed_out)();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         for (name, value) in [
             (header::CONTENT_TYPE, MEDIA_TYPE),

@@ -9,8 +9,8 @@ use super::Api;
 use super::body::UnverifiedBearer;
 use super::problem::{Refusal, answer, no_content};
 use super::server::announcing;
-use crate::sessions::{Known, NotAuthenticated, Use};
-use crate::store::Told;
+use crate::sessions::{CachedSession, NotAuthenticated, Use};
+use crate::store::CachedJson;
 
 /// Describes the token's holder. For a revoked or expired session it says so, which only the token's holder can
 /// learn.
@@ -44,8 +44,8 @@ async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response,
 }
 
 /// Describes the holder of a cached session.
-pub(super) fn show_cached(api: &Api, known: &Known) -> Response {
-    let Told { session, user } = known.told();
+pub(super) fn show_cached(api: &Api, known: &CachedSession) -> Response {
+    let CachedJson { session, user } = known.json();
     let current = CurrentSession { session, user, now: api.sessions.now(), newer: None };
     announcing(api, answer(StatusCode::OK, &current))
 }

@@ -10,91 +10,91 @@ use super::ListenerLimits;
 
 /// Activity of one connection, shared by all tasks that may end it.
 pub(super) struct Activity {
-    doing: Mutex<Doing>,
+    state: Mutex<State>,
     /// Signals eviction.
-    cut: Notify,
+    evicted: Notify,
     /// Signals that the connection reached its request limit.
-    spent: Notify,
+    request_limit: Notify,
     /// HTTP/1: a head that has begun must end soon. HTTP/2 streams are not visible at this layer.
     is_serial: AtomicBool,
 }
 
-struct Doing {
+struct State {
     /// Start of the idle period, or of the head that the peer is sending.
     since: Instant,
-    sends_a_head: bool,
-    being_answered: usize,
+    receiving_head: bool,
+    in_flight: usize,
     answered: usize,
 }
 
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            doing: Mutex::new(Doing {
+            state: Mutex::new(State {
                 since: Instant::now(),
-                sends_a_head: false,
-                being_answered: 0,
+                receiving_head: false,
+                in_flight: 0,
                 answered: 0,
             }),
-            cut: Notify::new(),
-            spent: Notify::new(),
+            evicted: Notify::new(),
+            request_limit: Notify::new(),
             is_serial: AtomicBool::new(false),
         })
     }
 
     /// HTTP begins. The first request's head is due now.
-    pub(super) fn begin(&self, is_serial: bool) {
+    pub(super) fn begin_http(&self, is_serial: bool) {
         self.is_serial.store(is_serial, Ordering::Relaxed);
-        let mut doing = self.doing();
-        (doing.since, doing.sends_a_head) = (Instant::now(), true);
+        let mut state = self.state();
+        (state.since, state.receiving_head) = (Instant::now(), true);
     }
 
     /// Records that bytes arrived.
-    pub(super) fn heard(&self) {
+    pub(super) fn received(&self) {
         if !self.is_serial.load(Ordering::Relaxed) {
             return;
         }
-        let mut doing = self.doing();
-        if doing.being_answered == 0 && !doing.sends_a_head {
-            (doing.since, doing.sends_a_head) = (Instant::now(), true);
+        let mut state = self.state();
+        if state.in_flight == 0 && !state.receiving_head {
+            (state.since, state.receiving_head) = (Instant::now(), true);
         }
     }
 
     /// Records that a request is being answered, until the value is dropped.
-    pub(super) fn answering(self: &Arc<Self>, at_most: usize) -> Answering {
-        let mut doing = self.doing();
-        doing.being_answered += 1;
-        doing.answered += 1;
-        doing.sends_a_head = false;
-        let is_last = doing.answered >= at_most;
-        drop(doing);
+    pub(super) fn begin_answer(self: &Arc<Self>, at_most: usize) -> AnswerGuard {
+        let mut state = self.state();
+        state.in_flight += 1;
+        state.answered += 1;
+        state.receiving_head = false;
+        let is_last = state.answered >= at_most;
+        drop(state);
         if is_last {
-            self.spent.notify_one();
+            self.request_limit.notify_one();
         }
-        Answering { activity: self.clone(), is_last }
+        AnswerGuard { activity: self.clone(), is_last }
     }
 
     /// Start of the wait for the peer; `None` while requests are being answered.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
-        let doing = self.doing();
-        (doing.being_answered == 0).then_some(doing.since)
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.in_flight == 0).then_some(state.since)
     }
 
     /// Evicts the connection in any state.
-    pub(super) fn cut_off(&self) {
-        self.cut.notify_one();
+    pub(super) fn evict(&self) {
+        self.evicted.notify_one();
     }
 
-    pub(super) async fn is_cut_off(&self) {
-        self.cut.notified().await;
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
     }
 
-    pub(super) async fn is_spent(&self) {
-        self.spent.notified().await;
+    pub(super) async fn reached_request_limit(&self) {
+        self.request_limit.notified().await;
     }
 
     /// Resolves once the peer exceeds the idle or head timeout.
-    pub(super) async fn is_overdue(&self, limits: &ListenerLimits) {
+    pub(super) async fn overdue(&self, limits: &ListenerLimits) {
         loop {
             let Some(end) = self.deadline(limits) else {
                 // A request in flight has its own timeout. Check again afterwards.
@@ -111,27 +111,27 @@ impl Activity {
     }
 
     fn deadline(&self, limits: &ListenerLimits) -> Option<Instant> {
-        let doing = self.doing();
-        let patience = if doing.sends_a_head { limits.request_head } else { limits.idle };
-        (doing.being_answered == 0).then(|| doing.since + patience)
+        let state = self.state();
+        let patience = if state.receiving_head { limits.request_head } else { limits.idle };
+        (state.in_flight == 0).then(|| state.since + patience)
     }
 
-    fn doing(&self) -> MutexGuard<'_, Doing> {
-        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A request in flight.
-pub(super) struct Answering {
+pub(super) struct AnswerGuard {
     activity: Arc<Activity>,
     /// Whether it is the last request on its connection.
     pub(super) is_last: bool,
 }
 
-impl Drop for Answering {
+impl Drop for AnswerGuard {
     fn drop(&mut self) {
-        let mut doing = self.activity.doing();
-        doing.being_answered = doing.being_answered.saturating_sub(1);
-        doing.since = Instant::now();
+        let mut state = self.activity.state();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.since = Instant::now();
     }
 }

@@ -14,27 +14,27 @@ use std::time::Duration;
 use super::ListenerLimits;
 use super::activity::Activity;
 use super::memory::HANDSHAKE;
-use super::places::Places;
+use super::slots::Slots;
 use crate::addresses::{Networks, client_key};
 
 /// A connection that waits for its peer is safe from eviction for this long, to finish a handshake or send the next
 /// of many requests.
-const LONG: Duration = Duration::from_secs(1);
+const EVICTABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Counts the open connections.
 pub(super) struct Admission {
-    places: Arc<Mutex<Places>>,
+    slots: Arc<Mutex<Slots>>,
     connections: usize,
     connections_per_address: usize,
-    long: Duration,
+    evictable_after: Duration,
     /// Services only. A client address from a proxy never counts as a trusted proxy.
     services: Networks,
 }
 
 /// The slot of a connection, freed on drop.
-pub(super) struct Admitted {
-    places: Arc<Mutex<Places>>,
-    party: IpAddr,
+pub(super) struct ConnectionSlot {
+    slots: Arc<Mutex<Slots>>,
+    client: IpAddr,
     number: u64,
     /// Whether the connection has carried valid credentials.
     is_authenticated: AtomicBool,
@@ -49,40 +49,40 @@ pub struct NoMemory;
 
 impl Admission {
     pub(super) fn new(limits: &ListenerLimits, proxies: &Networks, services: &Networks) -> Self {
-        let places = Places::new(limits.memory, proxies.and(services));
+        let slots = Slots::new(limits.memory, proxies.and(services));
         Self {
-            places: Arc::new(Mutex::new(places)),
+            slots: Arc::new(Mutex::new(slots)),
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
-            long: LONG,
+            evictable_after: EVICTABLE_AFTER,
             services: services.clone(),
         }
     }
 
     /// Admits a connection from `peer`; `None` if there is no slot.
-    pub(super) fn admit(&self, peer: IpAddr, activity: &Arc<Activity>) -> Option<Admitted> {
-        let is_limited = self.places().is_limited(peer);
+    pub(super) fn admit(&self, peer: IpAddr, activity: &Arc<Activity>) -> Option<ConnectionSlot> {
+        let is_limited = self.slots().is_limited(peer);
         self.admit_as(peer, is_limited, activity)
     }
 
-    fn admit_as(&self, peer: IpAddr, is_limited: bool, activity: &Arc<Activity>) -> Option<Admitted> {
-        let party = client_key(peer);
-        let mut places = self.places();
-        let held = places.of_party.get(&party).map_or(0, |party| party.connections.len());
+    fn admit_as(&self, peer: IpAddr, is_limited: bool, activity: &Arc<Activity>) -> Option<ConnectionSlot> {
+        let client = client_key(peer);
+        let mut slots = self.slots();
+        let held = slots.clients.get(&client).map_or(0, |client| client.connections.len());
         if is_limited && held >= self.connections_per_address {
             return None;
         }
-        if places.all >= self.connections && !places.make_room(held, self.long) {
+        if slots.all >= self.connections && !slots.free_slot(held, self.evictable_after) {
             return None;
         }
-        if !places.make_memory(party, HANDSHAKE) {
+        if !slots.free_memory(client, HANDSHAKE) {
             return None;
         }
-        let number = places.add(party, activity);
-        drop(places);
-        Some(Admitted {
-            places: self.places.clone(),
-            party,
+        let number = slots.add(client, activity);
+        drop(slots);
+        Some(ConnectionSlot {
+            slots: self.slots.clone(),
+            client,
             number,
             is_authenticated: AtomicBool::new(false),
             until_authenticated: AtomicUsize::new(0),
@@ -90,49 +90,49 @@ impl Admission {
     }
 
     /// Moves the slot of a proxied connection to `caller`, the client that the proxy named.
-    pub(super) fn admit_told(
+    pub(super) fn admit_proxied(
         &self,
         caller: IpAddr,
-        proxy: Admitted,
+        proxy: ConnectionSlot,
         activity: &Arc<Activity>,
-    ) -> Option<Admitted> {
+    ) -> Option<ConnectionSlot> {
         drop(proxy);
         self.admit_as(caller, !self.services.contains(caller), activity)
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        lock(&self.places)
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        lock(&self.slots)
     }
 }
 
-impl Admitted {
+impl ConnectionSlot {
     /// Counts `bytes` more for the connection. Without memory it is evicted, unless it belongs to a proxy or service,
     /// which carries requests of others.
-    pub(super) fn take(&self, bytes: usize) -> Result<(), NoMemory> {
-        let mut places = lock(&self.places);
+    pub(super) fn reserve(&self, bytes: usize) -> Result<(), NoMemory> {
+        let mut slots = lock(&self.slots);
         // The connection may have been evicted before.
-        if places.find(self.party, self.number).is_none() {
+        if slots.find(self.client, self.number).is_none() {
             return Err(NoMemory);
         }
-        if places.make_memory(self.party, bytes) {
-            places.count(self.party, self.number, bytes);
+        if slots.free_memory(self.client, bytes) {
+            slots.count(self.client, self.number, bytes);
             return Ok(());
         }
-        if places.is_limited(self.party) {
-            places.cut_off(self.party, self.number);
+        if slots.is_limited(self.client) {
+            slots.evict(self.client, self.number);
         }
         Err(NoMemory)
     }
 
-    /// Like [`Self::take`], for buffers that only a malicious unauthenticated peer would fill.
-    pub(super) fn take_until_authenticated(&self, bytes: usize) -> Result<(), NoMemory> {
+    /// Like [`Self::reserve`], for buffers that only a malicious unauthenticated peer would fill.
+    pub(super) fn reserve_until_authenticated(&self, bytes: usize) -> Result<(), NoMemory> {
         if self.is_authenticated.load(Ordering::SeqCst) {
             return Ok(());
         }
-        self.take(bytes)?;
+        self.reserve(bytes)?;
         self.until_authenticated.fetch_add(bytes, Ordering::SeqCst);
         if self.is_authenticated.load(Ordering::SeqCst) {
-            self.give_back(self.until_authenticated.swap(0, Ordering::SeqCst));
+            self.release(self.until_authenticated.swap(0, Ordering::SeqCst));
         }
         Ok(())
     }
@@ -141,41 +141,41 @@ impl Admitted {
     pub(super) fn authenticated(&self) {
         if !self.is_authenticated.load(Ordering::Relaxed) {
             self.is_authenticated.store(true, Ordering::SeqCst);
-            self.give_back(self.until_authenticated.swap(0, Ordering::SeqCst));
+            self.release(self.until_authenticated.swap(0, Ordering::SeqCst));
         }
     }
 
     /// Frees `bytes` once the peer accepts what was sent.
-    pub(super) fn give_back(&self, bytes: usize) {
-        let mut places = lock(&self.places);
-        let Some(connection) = places.find(self.party, self.number) else { return };
+    pub(super) fn release(&self, bytes: usize) {
+        let mut slots = lock(&self.slots);
+        let Some(connection) = slots.find(self.client, self.number) else { return };
         if connection.is_blocked {
             connection.unsent += bytes;
         } else {
-            places.uncount(self.party, self.number, bytes);
+            slots.uncount(self.client, self.number, bytes);
         }
     }
 
     /// Records whether the peer has stopped reading.
-    pub(super) fn is_blocked(&self, is_blocked: bool) {
-        let mut places = lock(&self.places);
-        let Some(connection) = places.find(self.party, self.number) else { return };
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        let mut slots = lock(&self.slots);
+        let Some(connection) = slots.find(self.client, self.number) else { return };
         connection.is_blocked = is_blocked;
         if !is_blocked {
             let sent = std::mem::take(&mut connection.unsent);
-            places.uncount(self.party, self.number, sent);
+            slots.uncount(self.client, self.number, sent);
         }
     }
 }
 
-impl Drop for Admitted {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        lock(&self.places).remove(self.party, self.number);
+        lock(&self.slots).remove(self.client, self.number);
     }
 }
 
-fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
-    places.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -188,30 +188,30 @@ mod tests {
         Admission::new(&limits, &proxies, &Networks::default())
     }
 
-    fn admit(admission: &Admission, address: &str) -> Option<Admitted> {
+    fn admit(admission: &Admission, address: &str) -> Option<ConnectionSlot> {
         admission.admit(address.parse().expect("an address"), &Activity::new())
     }
 
-    async fn is_cut_off(activity: &Activity) {
-        tokio::time::timeout(Duration::from_secs(10), activity.is_cut_off()).await.expect("cut off at once");
+    async fn evicted(activity: &Activity) {
+        tokio::time::timeout(Duration::from_secs(10), activity.evicted()).await.expect("cut off at once");
     }
 
     #[test]
     fn one_address_cannot_hold_every_slot() {
         let admission = admission(3, 2);
-        let first = admit(&admission, "192.0.2.1").expect("a place");
-        let _second = admit(&admission, "::ffff:192.0.2.1").expect("a place");
+        let first = admit(&admission, "192.0.2.1").expect("a slot");
+        let _second = admit(&admission, "::ffff:192.0.2.1").expect("a slot");
         assert!(admit(&admission, "192.0.2.1").is_none());
-        let _other = admit(&admission, "192.0.2.2").expect("a place for another");
+        let _other = admit(&admission, "192.0.2.2").expect("a slot for another");
 
         drop(first);
-        admit(&admission, "192.0.2.1").expect("the place is free again");
+        admit(&admission, "192.0.2.1").expect("the slot is free again");
     }
 
     #[test]
     fn ipv6_64_network_counts_as_one_client() {
         let admission = admission(10, 1);
-        let _first = admit(&admission, "2001:db8::1").expect("a place");
+        let _first = admit(&admission, "2001:db8::1").expect("a slot");
         assert!(admit(&admission, "2001:db8::ffff:1").is_none());
         assert!(admit(&admission, "2001:db8:0:1::1").is_some());
     }
@@ -220,10 +220,10 @@ mod tests {
     fn proxied_client_is_not_exempt_as_proxy() {
         let admission = admission(10, 1);
         let bring = || {
-            let proxy = admit(&admission, "203.0.113.9").expect("a place");
-            admission.admit_told("203.0.113.7".parse().expect("an address"), proxy, &Activity::new())
+            let proxy = admit(&admission, "203.0.113.9").expect("a slot");
+            admission.admit_proxied("203.0.113.7".parse().expect("an address"), proxy, &Activity::new())
         };
-        let _first = bring().expect("a place");
+        let _first = bring().expect("a slot");
         assert!(bring().is_none());
     }
 
@@ -231,8 +231,8 @@ mod tests {
     fn address_without_connections_is_forgotten() {
         let admission = admission(10, 1);
         drop(admit(&admission, "192.0.2.1"));
-        assert!(admission.places().of_party.is_empty());
-        assert_eq!(admission.places().all, 0);
+        assert!(admission.slots().clients.is_empty());
+        assert_eq!(admission.slots().all, 0);
     }
 
     #[tokio::test]
@@ -241,20 +241,20 @@ mod tests {
         let greedy: Vec<_> = (0..3).map(|_| Activity::new()).collect();
         let _held: Vec<_> = greedy
             .iter()
-            .map(|activity| admission.admit([192, 0, 2, 1].into(), activity).expect("a place"))
+            .map(|activity| admission.admit([192, 0, 2, 1].into(), activity).expect("a slot"))
             .collect();
-        let _answering = greedy.first().expect("three").answering(100);
-        let _other = admit(&admission, "192.0.2.2").expect("a place");
+        let _answering = greedy.first().expect("three").begin_answer(100);
+        let _other = admit(&admission, "192.0.2.2").expect("a slot");
 
-        let third = admit(&admission, "192.0.2.3").expect("the place of one of three");
-        is_cut_off(greedy.get(1).expect("three")).await;
+        let third = admit(&admission, "192.0.2.3").expect("the slot of one of three");
+        evicted(greedy.get(1).expect("three")).await;
         assert!(
             admit(&admission, "192.0.2.2").is_none(),
             "two and one more would be as many as the greedy has"
         );
-        assert_eq!(admission.places().all, 4);
+        assert_eq!(admission.slots().all, 4);
         drop(third);
-        assert_eq!(admission.places().all, 3);
+        assert_eq!(admission.slots().all, 3);
     }
 
     #[tokio::test]
@@ -263,31 +263,31 @@ mod tests {
         let activities: Vec<_> = (0..3).map(|_| Activity::new()).collect();
         let held: Vec<_> = (1..)
             .zip(&activities)
-            .map(|(number, activity)| admission.admit([192, 0, 2, number].into(), activity).expect("a place"))
+            .map(|(number, activity)| admission.admit([192, 0, 2, number].into(), activity).expect("a slot"))
             .collect();
-        let answering = activities.first().map(|activity| activity.answering(100));
+        let answering = activities.first().map(|activity| activity.begin_answer(100));
         assert!(admit(&admission, "192.0.2.9").is_none(), "all of them had too little time");
-        admission.long = Duration::ZERO;
+        admission.evictable_after = Duration::ZERO;
         let ninth = Activity::new();
-        let _ninth = admission.admit([192, 0, 2, 9].into(), &ninth).expect("the place of the second");
-        is_cut_off(activities.get(1).expect("three")).await;
+        let _ninth = admission.admit([192, 0, 2, 9].into(), &ninth).expect("the slot of the second");
+        evicted(activities.get(1).expect("three")).await;
         drop(answering);
         let _eighth =
-            admit(&admission, "192.0.2.8").expect("the place of the third: the first was busy since");
-        is_cut_off(activities.get(2).expect("three")).await;
-        let _seventh = admit(&admission, "192.0.2.7").expect("the place of the ninth");
-        is_cut_off(&ninth).await;
+            admit(&admission, "192.0.2.8").expect("the slot of the third: the first was busy since");
+        evicted(activities.get(2).expect("three")).await;
+        let _seventh = admit(&admission, "192.0.2.7").expect("the slot of the ninth");
+        evicted(&ninth).await;
         drop(held);
-        assert_eq!(admission.places().all, 2, "the first goes; the seventh and the eighth stay");
+        assert_eq!(admission.slots().all, 2, "the first goes; the seventh and the eighth stay");
     }
 
     #[test]
     fn client_never_evicts_one_with_as_few_connections() {
         let mut admission = admission(4, 3);
-        admission.long = Duration::ZERO;
+        admission.evictable_after = Duration::ZERO;
         let _honest: Vec<_> =
-            ["192.0.2.1", "192.0.2.2"].map(|address| admit(&admission, address).expect("a place")).into();
-        let _greedy: Vec<_> = (0..2).map(|_| admit(&admission, "192.0.2.9").expect("a place")).collect();
+            ["192.0.2.1", "192.0.2.2"].map(|address| admit(&admission, address).expect("a slot")).into();
+        let _greedy: Vec<_> = (0..2).map(|_| admit(&admission, "192.0.2.9").expect("a slot")).collect();
         assert!(admit(&admission, "192.0.2.9").is_none());
         let _second = admit(&admission, "192.0.2.1").expect("one of the two of the greedy");
         assert!(admit(&admission, "192.0.2.2").is_some(), "one of the two that the first has now");
@@ -296,9 +296,9 @@ mod tests {
     #[test]
     fn trusted_proxy_is_unlimited_and_never_evicted() {
         let mut admission = admission(3, 1);
-        admission.long = Duration::ZERO;
-        let _proxied: Vec<_> = (0..3).map(|_| admit(&admission, "203.0.113.9").expect("a place")).collect();
-        assert!(admit(&admission, "192.0.2.1").is_none(), "there are no more places");
+        admission.evictable_after = Duration::ZERO;
+        let _proxied: Vec<_> = (0..3).map(|_| admit(&admission, "203.0.113.9").expect("a slot")).collect();
+        assert!(admit(&admission, "192.0.2.1").is_none(), "there are no more slots");
     }
 
     fn address(text: &str) -> IpAddr {
@@ -317,62 +317,62 @@ mod tests {
         let admission = with_memory(4, 100);
         let heavy: Vec<_> = (0..3).map(|_| Activity::new()).collect();
         let held: Vec<_> =
-            heavy.iter().map(|it| admission.admit(address("192.0.2.1"), it).expect("a place")).collect();
+            heavy.iter().map(|it| admission.admit(address("192.0.2.1"), it).expect("a slot")).collect();
         for (held, bytes) in held.iter().zip([20, 50, 30]) {
-            held.take(bytes).expect("there is memory");
+            held.reserve(bytes).expect("there is memory");
         }
-        let other = admit(&admission, "192.0.2.2").expect("a place");
-        other.take(40).expect("the heaviest connection of the other goes");
-        is_cut_off(&heavy[1]).await;
-        assert_eq!(held[1].take(1), Err(NoMemory), "it was cut off");
-        assert_eq!(admission.places().bytes, 3 * HANDSHAKE + 90);
+        let other = admit(&admission, "192.0.2.2").expect("a slot");
+        other.reserve(40).expect("the heaviest connection of the other goes");
+        evicted(&heavy[1]).await;
+        assert_eq!(held[1].reserve(1), Err(NoMemory), "it was cut off");
+        assert_eq!(admission.slots().bytes, 3 * HANDSHAKE + 90);
     }
 
     #[tokio::test]
     async fn address_with_most_memory_is_evicted_on_growth() {
         let admission = with_memory(2, 100);
         let activity = Activity::new();
-        let heavy = admission.admit(address("192.0.2.1"), &activity).expect("a place");
-        let light = admit(&admission, "192.0.2.2").expect("a place");
-        heavy.take(90).expect("there is memory");
-        assert_eq!(heavy.take(11), Err(NoMemory));
-        is_cut_off(&activity).await;
-        light.take(100).expect("all of it is free again");
+        let heavy = admission.admit(address("192.0.2.1"), &activity).expect("a slot");
+        let light = admit(&admission, "192.0.2.2").expect("a slot");
+        heavy.reserve(90).expect("there is memory");
+        assert_eq!(heavy.reserve(11), Err(NoMemory));
+        evicted(&activity).await;
+        light.reserve(100).expect("all of it is free again");
         drop((heavy, light));
-        assert_eq!(admission.places().bytes, 0);
+        assert_eq!(admission.slots().bytes, 0);
     }
 
     #[test]
     fn proxy_without_memory_keeps_its_connection() {
         let admission = with_memory(1, 100);
-        let proxy = admit(&admission, "203.0.113.9").expect("a place");
-        assert_eq!(proxy.take(101), Err(NoMemory));
-        proxy.take(100).expect("its connection is still there");
-        proxy.give_back(100);
-        proxy.take(100).expect("it was given back");
+        let proxy = admit(&admission, "203.0.113.9").expect("a slot");
+        assert_eq!(proxy.reserve(101), Err(NoMemory));
+        proxy.reserve(100).expect("its connection is still there");
+        proxy.release(100);
+        proxy.reserve(100).expect("it was released");
     }
 
     #[test]
     fn authenticated_connection_counts_less_memory() {
         let admission = with_memory(1, 100);
-        let place = admit(&admission, "192.0.2.1").expect("a place");
-        place.take(10).expect("there is memory");
-        place.take_until_authenticated(90).expect("there is memory");
-        assert_eq!(admission.places().bytes, HANDSHAKE + 100);
-        place.authenticated();
-        place.take_until_authenticated(200).expect("it counts nothing now");
-        assert_eq!(admission.places().bytes, HANDSHAKE + 10);
+        let slot = admit(&admission, "192.0.2.1").expect("a slot");
+        slot.reserve(10).expect("there is memory");
+        slot.reserve_until_authenticated(90).expect("there is memory");
+        assert_eq!(admission.slots().bytes, HANDSHAKE + 100);
+        slot.authenticated();
+        slot.reserve_until_authenticated(200).expect("it counts nothing now");
+        assert_eq!(admission.slots().bytes, HANDSHAKE + 10);
     }
 
     #[test]
     fn answers_count_until_peer_reads_them() {
         let admission = with_memory(1, 100);
-        let stalled = admit(&admission, "192.0.2.1").expect("a place");
-        stalled.take(60).expect("there is memory");
-        stalled.is_blocked(true);
-        stalled.give_back(60);
-        assert_eq!(admission.places().bytes, HANDSHAKE + 60);
-        stalled.is_blocked(false);
-        assert_eq!(admission.places().bytes, HANDSHAKE);
+        let stalled = admit(&admission, "192.0.2.1").expect("a slot");
+        stalled.reserve(60).expect("there is memory");
+        stalled.set_blocked(true);
+        stalled.release(60);
+        assert_eq!(admission.slots().bytes, HANDSHAKE + 60);
+        stalled.set_blocked(false);
+        assert_eq!(admission.slots().bytes, HANDSHAKE);
     }
 }

@@ -23,13 +23,14 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use super::activity::Activity;
-use super::admission::Admitted;
-use super::memory::{Charge, Counted, HANDSHAKE, HTTP1, HTTP2, Held, IDLE};
-use super::requests::{identified, request_id};
-use super::streams::{Bounded, Heard};
-use super::unread::Unread;
+use super::admission::ConnectionSlot;
+use super::drained_body::DrainedBody;
+use super::memory::{Charge, CountedRequest, CountedResponse, HANDSHAKE, HTTP1, HTTP2, IDLE};
+use super::requests::{request_id, with_request_id};
+use super::streams::{ActivityStream, Bounded};
 use super::{
-    AtOnce, Awaited, Known, ListenerLimits, PeerAddress, Proxies, Refusals, Requests, Site, host, memory,
+    App, FastAnswer, FastPath, ListenerLimits, PeerAddress, PendingBody, Proxies, Refusals, Requests, host,
+    memory,
 };
 
 /// Receive window of a request, large enough for a usual body.
@@ -52,13 +53,13 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) struct Protocol {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
-    answerer: Arc<Answerer>,
+    handler: Arc<RequestHandler>,
     limits: ListenerLimits,
 }
 
 /// Decides how each request is answered.
-struct Answerer {
-    at_once: Option<AtOnce>,
+struct RequestHandler {
+    fast_path: Option<FastPath>,
     router: Router,
     requests: Arc<Requests>,
     proxies: Proxies,
@@ -69,7 +70,7 @@ struct Answerer {
 }
 
 impl Protocol {
-    pub(super) fn new(site: Site, limits: &ListenerLimits) -> Self {
+    pub(super) fn new(app: App, limits: &ListenerLimits) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -91,17 +92,17 @@ impl Protocol {
             .max_local_error_reset_streams(limits.streams.max(STREAMS_AHEAD))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(limits.request_head);
-        let answerer = Answerer {
-            at_once: site.at_once,
-            router: site.router,
-            requests: site.requests,
-            proxies: site.proxies,
+        let handler = RequestHandler {
+            fast_path: app.fast_path,
+            router: app.router,
+            requests: app.requests,
+            proxies: app.proxies,
             request: limits.request,
             requests_per_connection: limits.requests_per_connection,
             headers: limits.headers,
-            refusals: site.refusals,
+            refusals: app.refusals,
         };
-        Self { http1, http2, answerer: Arc::new(answerer), limits: limits.clone() }
+        Self { http1, http2, handler: Arc::new(handler), limits: limits.clone() }
     }
 
     pub(super) fn limits(&self) -> &ListenerLimits {
@@ -109,25 +110,25 @@ impl Protocol {
     }
 
     /// Serves the negotiated protocol and no other.
-    pub(super) async fn speak(
+    pub(super) async fn serve_http(
         &self,
-        stream: impl Spoken,
+        stream: impl HttpStream,
         peer: PeerAddress,
-        (place, activity): (Admitted, &Arc<Activity>),
+        (slot, activity): (ConnectionSlot, &Arc<Activity>),
         stopped: watch::Receiver<bool>,
     ) {
-        let (place, is_http2) = (Arc::new(place), stream.is_http2());
+        let (slot, is_http2) = (Arc::new(slot), stream.is_http2());
         // Its handshake was counted before and is over.
         let whole = if is_http2 { HTTP2 } else { HTTP1 };
         let counted =
-            place.take(IDLE - HANDSHAKE).and_then(|()| place.take_until_authenticated(whole - IDLE));
+            slot.reserve(IDLE - HANDSHAKE).and_then(|()| slot.reserve_until_authenticated(whole - IDLE));
         if counted.is_err() {
             return tracing::debug!(peer = %peer.0, "no memory for a connection");
         }
-        activity.begin(!is_http2);
-        let (answerer, seen, held) = (self.answerer.clone(), activity.clone(), place.clone());
-        let service = service_fn(move |request| answerer.clone().answer(request, peer, &seen, &held));
-        let stream = TokioIo::new(Heard::new(stream, activity.clone(), place, is_http2));
+        activity.begin_http(!is_http2);
+        let (handler, seen, held) = (self.handler.clone(), activity.clone(), slot.clone());
+        let service = service_fn(move |request| handler.clone().handle(request, peer, &seen, &held));
+        let stream = TokioIo::new(ActivityStream::new(stream, activity.clone(), slot, is_http2));
         if is_http2 {
             self.drive(self.http2.serve_connection(stream, service), peer, activity, stopped).await;
         } else {
@@ -144,7 +145,7 @@ impl Protocol {
         mut stopped: watch::Receiver<bool>,
     ) {
         let mut connection = std::pin::pin!(connection);
-        let mut overdue = std::pin::pin!(activity.is_overdue(&self.limits));
+        let mut overdue = std::pin::pin!(activity.overdue(&self.limits));
         let mut is_ending = false;
         loop {
             select! {
@@ -156,7 +157,7 @@ impl Protocol {
                 }
                 // A dropped sender means the same.
                 _ = stopped.wait_for(|stopped| *stopped), if !is_ending => {}
-                () = activity.is_spent(), if !is_ending => {}
+                () = activity.reached_request_limit(), if !is_ending => {}
                 () = &mut overdue => return tracing::debug!(peer = %peer.0, "a connection did nothing for too long"),
             }
             is_ending = true;
@@ -166,18 +167,18 @@ impl Protocol {
 }
 
 /// A stream that can carry HTTP.
-pub(super) trait Spoken: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub(super) trait HttpStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether ALPN negotiated HTTP/2.
     fn is_http2(&self) -> bool;
 }
 
-impl Spoken for TcpStream {
+impl HttpStream for TcpStream {
     fn is_http2(&self) -> bool {
         false
     }
 }
 
-impl Spoken for TlsStream<Bounded> {
+impl HttpStream for TlsStream<Bounded> {
     fn is_http2(&self) -> bool {
         self.get_ref().1.alpn_protocol() == Some(b"h2")
     }
@@ -187,36 +188,38 @@ impl Spoken for TlsStream<Bounded> {
 enum Step {
     Refuse(Response),
     Answer(Response),
-    WaitFor(Awaited, Request<Unread>),
-    Work(Request<Unread>, Arc<Charge>),
+    WaitFor(PendingBody, Request<DrainedBody>),
+    Work(Request<DrainedBody>, Arc<Charge>),
 }
 
-impl Answerer {
+impl RequestHandler {
     /// Chooses the next step before any wait, because very many requests may be queued.
-    fn answer(
+    fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         peer: PeerAddress,
         activity: &Arc<Activity>,
-        place: &Arc<Admitted>,
+        slot: &Arc<ConnectionSlot>,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let begun = Instant::now();
-        let answering_it = activity.answering(self.requests_per_connection);
+        let answer_guard = activity.begin_answer(self.requests_per_connection);
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
-        let request = request.map(|body| Unread::new(body, place, !is_serial));
-        let (step, place) = (self.step(request, place), place.clone());
+        let request = request.map(|body| DrainedBody::new(body, slot, !is_serial));
+        let (step, slot) = (self.step(request, slot), slot.clone());
         async move {
             let mut response = match step {
                 Step::Refuse(response) => closing(response),
                 Step::Answer(response) => response,
-                Step::WaitFor(awaited, request) => self.wait_for(awaited, request, peer, route, &place).await,
-                Step::Work(request, charge) => self.work_on(request, charge, peer, route).await,
+                Step::WaitFor(pending, request) => {
+                    self.answer_after_body(pending, request, peer, route, &slot).await
+                }
+                Step::Work(request, charge) => self.answer_by_router(request, charge, peer, route).await,
             };
             if self.requests.needs_credentials(route) && response.status().is_success() {
-                place.authenticated();
+                slot.authenticated();
             }
-            if answering_it.is_last && is_serial {
+            if answer_guard.is_last && is_serial {
                 // RFC 9112 §9.6: the server reads nothing after this answer.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -225,21 +228,21 @@ impl Answerer {
         }
     }
 
-    fn step(&self, mut request: Request<Unread>, place: &Arc<Admitted>) -> Step {
+    fn step(&self, mut request: Request<DrainedBody>, slot: &Arc<ConnectionSlot>) -> Step {
         // hyper's parser enforces this for HTTP/1.
         if request.headers().len() > self.headers {
             return Step::Refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
         }
-        if !host::is_clear(request.version(), request.uri(), request.headers()) {
-            return Step::Refuse((self.refusals.unclear)());
+        if !host::names_one_host(request.version(), request.uri(), request.headers()) {
+            return Step::Refuse((self.refusals.unclear_host)());
         }
-        let at_once = self.at_once.as_ref();
-        match at_once.and_then(|ask| ask(request.method(), request.uri(), request.headers())) {
-            Some(Known::Answer(response)) => return Step::Answer(response),
-            Some(Known::ByBody(awaited)) => return Step::WaitFor(awaited, request),
+        let fast_path = self.fast_path.as_ref();
+        match fast_path.and_then(|ask| ask(request.method(), request.uri(), request.headers())) {
+            Some(FastAnswer::Ready(response)) => return Step::Answer(response),
+            Some(FastAnswer::NeedsBody(pending)) => return Step::WaitFor(pending, request),
             None => {}
         }
-        let Ok(charge) = Charge::of_head(place, request.headers()) else {
+        let Ok(charge) = Charge::for_head(slot, request.headers()) else {
             return Step::Refuse((self.refusals.no_memory)());
         };
         if request.version() >= Version::HTTP_2 && !request.body().is_end_stream() {
@@ -249,37 +252,37 @@ impl Answerer {
     }
 
     /// Waits for the body, then answers from the cache if possible.
-    async fn wait_for(
+    async fn answer_after_body(
         &self,
-        awaited: Awaited,
-        request: Request<Unread>,
+        pending: PendingBody,
+        request: Request<DrainedBody>,
         peer: PeerAddress,
         route: usize,
-        place: &Arc<Admitted>,
+        slot: &Arc<ConnectionSlot>,
     ) -> Response {
         let length = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
-        if length.is_none_or(|length| length > awaited.most_bytes) {
-            let Ok(charge) = Charge::of_head(place, request.headers()) else {
+        if length.is_none_or(|length| length > pending.max_bytes) {
+            let Ok(charge) = Charge::for_head(slot, request.headers()) else {
                 return closing((self.refusals.no_memory)());
             };
-            return self.work_on(request, charge, peer, route).await;
+            return self.answer_by_router(request, charge, peer, route).await;
         }
         let (parts, body) = request.into_parts();
-        let Ok(Ok(body)) = tokio::time::timeout(awaited.time, body.collect()).await else {
-            return (awaited.missing)();
+        let Ok(Ok(body)) = tokio::time::timeout(pending.timeout, body.collect()).await else {
+            return (pending.incomplete)();
         };
         let body = body.to_bytes();
-        if let Some(response) = (awaited.answer)(&body) {
+        if let Some(response) = (pending.answer)(&body) {
             return response;
         }
-        let Ok(charge) = Charge::of_head(place, &parts.headers) else {
+        let Ok(charge) = Charge::for_head(slot, &parts.headers) else {
             return closing((self.refusals.no_memory)());
         };
-        self.work_on(Request::from_parts(parts, Body::from(body)), charge, peer, route).await
+        self.answer_by_router(Request::from_parts(parts, Body::from(body)), charge, peer, route).await
     }
 
     /// Answers through the router, within the memory limit.
-    async fn work_on<B>(
+    async fn answer_by_router<B>(
         &self,
         request: Request<B>,
         charge: Arc<Charge>,
@@ -291,31 +294,31 @@ impl Answerer {
     {
         let is_http2 = request.version() >= Version::HTTP_2;
         let counted = charge.clone();
-        let request = request.map(|body| Body::new(Counted { body, charge: counted }));
-        let response = self.decide(request, peer, route).await;
+        let request = request.map(|body| Body::new(CountedRequest { body, charge: counted }));
+        let response = self.route_request(request, peer, route).await;
         let length = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
         if charge.grow(length).is_err() {
             return closing((self.refusals.no_memory)());
         }
-        response.map(|body| Body::new(Held::new(body, charge, is_http2)))
+        response.map(|body| Body::new(CountedResponse::new(body, charge, is_http2)))
     }
 
-    async fn decide(&self, mut request: Request<Body>, peer: PeerAddress, route: usize) -> Response {
+    async fn route_request(&self, mut request: Request<Body>, peer: PeerAddress, route: usize) -> Response {
         let is_busy = self.requests.is_busy(route);
-        let peer = PeerAddress(self.proxies.origin(peer.0, request.headers()));
+        let peer = PeerAddress(self.proxies.client_address(peer.0, request.headers()));
         request.extensions_mut().insert(peer);
         let answering = tokio::time::timeout(self.request, self.router.clone().oneshot(request));
-        let answer = identified(async {
+        let answer = with_request_id(async {
             if is_busy {
                 return answering.await;
             }
-            let span = super::answering(&request_id());
+            let span = super::request_span(&request_id());
             answering.instrument(span).await
         });
         match answer.await {
             Ok(Ok(response)) => response,
             // A dependency is unavailable.
-            Err(_) => closing((self.refusals.too_late)()),
+            Err(_) => closing((self.refusals.timed_out)()),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Handshakes {
             .is_some_and(|(_, (since, _))| since.elapsed() >= self.evictable_after);
         if is_evictable && let Some((_, (_, activity))) = in_progress.handshakes.pop_first() {
             in_progress.evicting += 1;
-            activity.cut_off();
+            activity.evict();
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
         let both = async {
             tokio::join!(
                 async {
-                    slow.is_cut_off().await;
+                    slow.evicted().await;
                     assert!(began.elapsed() >= evictable_after, "it had no time");
                     drop(stalled);
                 },
@@ -174,7 +174,7 @@ mod tests {
         assert!(waits(evictable_after * 8, handshakes.acquire(HONEST, &next)).await);
         let mut cut = 0;
         for activity in slow.iter().chain([&other]) {
-            cut += usize::from(!waits(Duration::ZERO, activity.is_cut_off()).await);
+            cut += usize::from(!waits(Duration::ZERO, activity.evicted()).await);
         }
         assert_eq!(cut, 1);
     }

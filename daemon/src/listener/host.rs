@@ -4,7 +4,7 @@
 use axum::http::{HeaderMap, HeaderValue, Uri, Version, header};
 
 /// Whether the request names one host.
-pub fn is_clear(version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
+pub fn names_one_host(version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().map(HeaderValue::as_bytes);
     if hosts.next().is_some() || host.is_some_and(|host| !is_host(host)) {
@@ -54,7 +54,7 @@ mod tests {
         for host in hosts {
             headers.append(header::HOST, host.parse().expect("a header"));
         }
-        is_clear(version, &uri.parse().expect("a URI"), &headers)
+        names_one_host(version, &uri.parse().expect("a URI"), &headers)
     }
 
     #[test]

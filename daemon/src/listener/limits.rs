@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Memory limit of an auxiliary listener.
-const SIDE_DOOR_MEMORY: usize = 4 * 1024 * 1024;
+const AUXILIARY_MEMORY: usize = 4 * 1024 * 1024;
 
 /// Limits of each connection and of all together. Timeouts cover a whole step, not gaps between bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,18 +55,18 @@ impl Default for ListenerLimits {
 impl ListenerLimits {
     /// Limits for auxiliary listeners: at most 64 connections, 16 per address.
     #[must_use]
-    pub fn of_a_side_door(&self) -> Self {
+    pub fn for_auxiliary_listener(&self) -> Self {
         Self {
             connections: self.connections.min(64),
             connections_per_address: self.connections_per_address.min(16),
-            memory: SIDE_DOOR_MEMORY,
+            memory: AUXILIARY_MEMORY,
             ..self.clone()
         }
     }
 
     /// Limits for the redirect: all connections, but little memory, because answers need no work.
     #[must_use]
-    pub fn of_a_redirect(&self) -> Self {
-        Self { memory: 2 * SIDE_DOOR_MEMORY, ..self.clone() }
+    pub fn for_redirect(&self) -> Self {
+        Self { memory: 2 * AUXILIARY_MEMORY, ..self.clone() }
     }
 }

@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::admission::{Admitted, NoMemory};
+use super::admission::{ConnectionSlot, NoMemory};
 
 /// A connection during its handshake: what the client may send, and the handshake state.
 pub(super) const HANDSHAKE: usize = 24 * 1024;
@@ -33,7 +33,7 @@ pub(super) const HTTP2: usize = 112 * 1024;
 pub(super) const INPUT_STEP: usize = 16 * 1024;
 /// Maximum counted HTTP/2 input. An HPACK table entry may keep its read buffer alive: 4096 bytes hold 124 entries of
 /// at least 33 (RFC 7541 §4.1), and a frame has 16 kB.
-pub(super) const MOST_INPUT: usize = 2 * 1024 * 1024;
+pub(super) const MAX_INPUT: usize = 2 * 1024 * 1024;
 /// A request's overhead: its task, its stream and the answer's head.
 const REQUEST: usize = 8 * 1024;
 /// A header field's overhead, with spare room in its table.
@@ -43,22 +43,22 @@ const PART: usize = 128;
 
 /// The memory that a request holds, freed when its last owner is dropped.
 pub(super) struct Charge {
-    place: Arc<Admitted>,
+    slot: Arc<ConnectionSlot>,
     bytes: AtomicUsize,
 }
 
 impl Charge {
     /// Counts a request with this head.
-    pub(super) fn of_head(place: &Arc<Admitted>, headers: &HeaderMap) -> Result<Arc<Self>, NoMemory> {
+    pub(super) fn for_head(slot: &Arc<ConnectionSlot>, headers: &HeaderMap) -> Result<Arc<Self>, NoMemory> {
         let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-        let charge = Self { place: place.clone(), bytes: AtomicUsize::new(0) };
+        let charge = Self { slot: slot.clone(), bytes: AtomicUsize::new(0) };
         charge.grow(REQUEST + fields.sum::<usize>())?;
         Ok(Arc::new(charge))
     }
 
     /// Counts `bytes` more.
     pub(super) fn grow(&self, bytes: usize) -> Result<(), NoMemory> {
-        self.place.take(bytes)?;
+        self.slot.reserve(bytes)?;
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.place.give_back(*self.bytes.get_mut());
+        self.slot.release(*self.bytes.get_mut());
     }
 }
 
@@ -88,12 +88,12 @@ pub(super) fn copy_head<B>(request: &mut Request<B>) {
 }
 
 /// A request body, counted as it arrives, and copied into its own memory like the head.
-pub(super) struct Counted<B> {
+pub(super) struct CountedRequest<B> {
     pub(super) body: B,
     pub(super) charge: Arc<Charge>,
 }
 
-impl<B> HttpBody for Counted<B>
+impl<B> HttpBody for CountedRequest<B>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
@@ -126,20 +126,20 @@ where
 
 /// An answer's body, counted until it is sent. On HTTP/2 the last byte is separate: the stream polls for it only
 /// after the rest is sent, so an unread answer stays counted.
-pub(super) struct Held {
+pub(super) struct CountedResponse {
     body: Body,
     is_http2: bool,
     last: Option<Bytes>,
     _charge: Arc<Charge>,
 }
 
-impl Held {
+impl CountedResponse {
     pub(super) fn new(body: Body, charge: Arc<Charge>, is_http2: bool) -> Self {
         Self { body, is_http2, last: None, _charge: charge }
     }
 }
 
-impl HttpBody for Held {
+impl HttpBody for CountedResponse {
     type Data = Bytes;
     type Error = axum::Error;
 

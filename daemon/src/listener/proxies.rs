@@ -20,13 +20,13 @@ pub struct Proxies {
 
 impl Proxies {
     /// Whether a connection from `peer` must begin with a PROXY header.
-    pub(super) fn introduces(&self, peer: SocketAddr) -> bool {
+    pub(super) fn requires_proxy_header(&self, peer: SocketAddr) -> bool {
         self.speak_proxy_protocol && self.trusted.contains(peer.ip())
     }
 
     /// Returns the client address of a request that `peer` sent: the rightmost address of `X-Forwarded-For` that is
     /// not a trusted proxy. Anyone may have written what is left of it.
-    pub(super) fn origin(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+    pub(super) fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
         if self.speak_proxy_protocol || self.trusted.is_empty() || !self.trusted.contains(peer.ip()) {
             return peer;
         }
@@ -75,7 +75,7 @@ mod tests {
         }
         headers.insert("forwarded", "for=198.51.100.99".parse().expect("a header"));
         let peer: IpAddr = peer.parse().expect("an address");
-        proxies.origin((peer, 4711).into(), &headers).ip().to_string()
+        proxies.client_address((peer, 4711).into(), &headers).ip().to_string()
     }
 
     #[test]

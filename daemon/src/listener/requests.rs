@@ -71,7 +71,7 @@ impl Requests {
     pub(super) fn find(&self, method: &Method, path: &str) -> usize {
         self.routes
             .iter()
-            .position(|route| [method.as_str(), "*"].contains(&route.method) && is_under(route.path, path))
+            .position(|route| [method.as_str(), "*"].contains(&route.method) && matches(route.path, path))
             .unwrap_or(self.routes.len())
     }
 
@@ -122,7 +122,7 @@ impl Observed {
 }
 
 /// Whether `path` matches `template`.
-fn is_under(template: &str, path: &str) -> bool {
+fn matches(template: &str, path: &str) -> bool {
     if !template.contains('{') {
         return template == path;
     }
@@ -152,13 +152,13 @@ pub fn request_id() -> String {
 }
 
 /// The span for the log events of a request, without fields if an outer span already has them.
-pub fn answering(request_id: &str) -> Span {
+pub fn request_span(request_id: &str) -> Span {
     if Span::current().is_none() { tracing::info_span!("answer", request = request_id) } else { Span::none() }
 }
 
-/// Runs `answering` with its own request id.
-pub(super) async fn identified<T>(answering: impl Future<Output = T>) -> T {
-    REQUEST_ID.scope(OnceCell::new(), answering).await
+/// Runs `answer` with its own request id.
+pub(super) async fn with_request_id<T>(answer: impl Future<Output = T>) -> T {
+    REQUEST_ID.scope(OnceCell::new(), answer).await
 }
 
 fn mint() -> String {
@@ -214,9 +214,9 @@ mod tests {
     #[tokio::test]
     async fn request_id_is_unique_per_request() {
         let ids = || async { (request_id(), request_id()) };
-        let (first, again) = identified(ids()).await;
+        let (first, again) = with_request_id(ids()).await;
         assert_eq!(first, again);
-        assert_ne!(identified(ids()).await.0, first);
+        assert_ne!(with_request_id(ids()).await.0, first);
         assert_eq!(request_id().len(), REQUEST_ID_CHARACTERS);
     }
 }

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
-use super::admission::Admitted;
-use super::memory::{HELLO, INPUT_STEP, MOST_INPUT};
+use super::admission::ConnectionSlot;
+use super::memory::{HELLO, INPUT_STEP, MAX_INPUT};
 
 /// A socket that limits reading to the size of a ClientHello until that arrived.
 pub(super) struct Bounded {
@@ -25,7 +25,7 @@ impl Bounded {
     }
 
     /// Removes the limit once the ClientHello arrived.
-    pub(super) fn lift(&mut self) {
+    pub(super) fn lift_limit(&mut self) {
         self.left = None;
     }
 }
@@ -50,10 +50,10 @@ impl AsyncRead for Bounded {
 
 /// A stream that tracks its activity. While the peer does not read, it reads nothing either, so no answers
 /// accumulate.
-pub(super) struct Heard<S> {
+pub(super) struct ActivityStream<S> {
     stream: S,
     activity: Arc<Activity>,
-    place: Arc<Admitted>,
+    slot: Arc<ConnectionSlot>,
     is_blocked: bool,
     /// Waits to read until the peer reads.
     reader: Option<Waker>,
@@ -61,20 +61,20 @@ pub(super) struct Heard<S> {
     input: Option<(usize, usize)>,
 }
 
-impl<S> Heard<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>, place: Arc<Admitted>, is_http2: bool) -> Self {
+impl<S> ActivityStream<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>, slot: Arc<ConnectionSlot>, is_http2: bool) -> Self {
         let input = is_http2.then_some((0, 0));
-        Self { stream, activity, place, is_blocked: false, reader: None, input }
+        Self { stream, activity, slot, is_blocked: false, reader: None, input }
     }
 
     fn heard(&mut self, bytes: usize) {
-        self.activity.heard();
+        self.activity.received();
         let Some((uncounted, counted)) = &mut self.input else { return };
         *uncounted += bytes;
-        while *uncounted >= INPUT_STEP && *counted < MOST_INPUT {
+        while *uncounted >= INPUT_STEP && *counted < MAX_INPUT {
             (*uncounted, *counted) = (*uncounted - INPUT_STEP, *counted + INPUT_STEP);
             // Without memory the connection is evicted; a trusted proxy continues.
-            let _ = self.place.take_until_authenticated(INPUT_STEP);
+            let _ = self.slot.reserve_until_authenticated(INPUT_STEP);
         }
     }
 
@@ -82,7 +82,7 @@ impl<S> Heard<S> {
     fn wrote<T>(&mut self, written: Poll<T>) -> Poll<T> {
         if self.is_blocked != written.is_pending() {
             self.is_blocked = written.is_pending();
-            self.place.is_blocked(self.is_blocked);
+            self.slot.set_blocked(self.is_blocked);
             if let Some(reader) = self.reader.take() {
                 reader.wake();
             }
@@ -91,7 +91,7 @@ impl<S> Heard<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ActivityStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -111,7 +111,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ActivityStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

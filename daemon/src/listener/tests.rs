@@ -38,7 +38,12 @@ impl Served {
         Self::with(None, proxies, router, limits).await
     }
 
-    async fn with(at_once: Option<AtOnce>, proxies: Proxies, router: Router, limits: ListenerLimits) -> Self {
+    async fn with(
+        fast_path: Option<FastPath>,
+        proxies: Proxies,
+        router: Router,
+        limits: ListenerLimits,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data_dir = directory.path().join("data");
         std::fs::create_dir(&data_dir).expect("a directory");
@@ -69,9 +74,9 @@ impl Served {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
-        let site = Site { at_once, ..Site::uncounted(router, proxies) };
+        let app = App { fast_path, ..App::without_counters(router, proxies) };
         let serving = tokio::spawn(async move {
-            serve(listener, Transport::Tls(tls), site, limits, async { stopped.await.unwrap_or(()) }).await;
+            serve(listener, Transport::Tls(tls), app, limits, async { stopped.await.unwrap_or(()) }).await;
         });
         Self { address, pin, stop: Some(stop), serving }
     }
@@ -133,19 +138,19 @@ async fn requests_carry_client_address() {
 
 #[tokio::test]
 async fn undecided_body_reaches_router_whole() {
-    let at_once: AtOnce = Arc::new(|_, _, headers| {
+    let fast_path: FastPath = Arc::new(|_, _, headers| {
         headers.contains_key("x-known").then(|| {
             let answer = |body: &[u8]| (body == b"known").then(|| "from memory".into_response());
-            Known::ByBody(Awaited {
-                most_bytes: 8,
-                time: Duration::from_millis(200),
+            FastAnswer::NeedsBody(PendingBody {
+                max_bytes: 8,
+                timeout: Duration::from_millis(200),
                 answer: Box::new(answer),
-                missing: || StatusCode::BAD_REQUEST.into_response(),
+                incomplete: || StatusCode::BAD_REQUEST.into_response(),
             })
         })
     });
     let router = Router::new().route("/", post(|body: String| async move { format!("worked on {body}") }));
-    let served = Served::with(Some(at_once), Proxies::default(), router, ListenerLimits::default()).await;
+    let served = Served::with(Some(fast_path), Proxies::default(), router, ListenerLimits::default()).await;
     let client = served.client();
     for (header, body, expected) in [
         ("x-known", "known", "from memory"),
@@ -158,7 +163,7 @@ async fn undecided_body_reaches_router_whole() {
         assert_eq!(answer.text().await.expect("a body"), expected, "{header}: {body}");
     }
     let mut stream = try_tls(&served, served.connect().await, "http/1.1").await.expect("a handshake");
-    let head = b"POST / HTTP/1.1\r\nHost: a\r\nX-Known: 1\r\nContent-Length: 5\r\n\r\nkno";
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nX-FastAnswer: 1\r\nContent-Length: 5\r\n\r\nkno";
     stream.write_all(head).await.expect("sent");
     let mut answer = Vec::new();
     timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("closed in time").expect("an end");
@@ -451,9 +456,9 @@ async fn oversized_client_hello_is_closed() {
 
 #[tokio::test]
 async fn unclear_host_is_rejected_before_fast_path() {
-    let at_once: AtOnce = Arc::new(|_, _, _| Some(Known::Answer("from memory".into_response())));
-    for at_once in [None, Some(at_once)] {
-        let served = Served::with(at_once, Proxies::default(), whoami(), ListenerLimits::default()).await;
+    let fast_path: FastPath = Arc::new(|_, _, _| Some(FastAnswer::Ready("from memory".into_response())));
+    for fast_path in [None, Some(fast_path)] {
+        let served = Served::with(fast_path, Proxies::default(), whoami(), ListenerLimits::default()).await;
         for (hosts, status) in [
             ("Host: a\r\n", "200"),
             ("", "400"),
@@ -658,11 +663,11 @@ async fn refused_before_its_body(served: &Served, headers: usize, is_ending: boo
 
 #[tokio::test]
 async fn request_rejected_before_body_end_is_not_reset() {
-    let at_once: AtOnce = Arc::new(|method, _, _| {
-        (method == Method::POST).then(|| Known::Answer(StatusCode::UNAUTHORIZED.into_response()))
+    let fast_path: FastPath = Arc::new(|method, _, _| {
+        (method == Method::POST).then(|| FastAnswer::Ready(StatusCode::UNAUTHORIZED.into_response()))
     });
-    for at_once in [None, Some(at_once)] {
-        let served = Served::with(at_once, Proxies::default(), whoami(), ListenerLimits::default()).await;
+    for fast_path in [None, Some(fast_path)] {
+        let served = Served::with(fast_path, Proxies::default(), whoami(), ListenerLimits::default()).await;
         // 404 or 401, and 431.
         for headers in [0, 100] {
             assert_eq!(refused_before_its_body(&served, headers, true).await, Vec::<Vec<u8>>::new());

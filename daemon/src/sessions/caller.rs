@@ -11,7 +11,9 @@ use serde_json::value::to_raw_value;
 use super::{Sessions, whole_second};
 use crate::audit::RefusedToken;
 use crate::identity::Email;
-use crate::store::{AudienceGrant, EndReason, Ended, FoundToken, StoreError, StoredSession, TokenHash, Told};
+use crate::store::{
+    AudienceGrant, CachedJson, EndReason, Ended, FoundToken, StoreError, StoredSession, TokenHash,
+};
 
 /// Whether a request counts as use of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub struct Caller {
 
 /// A caller whose session token is valid according to the cache. Only [`Sessions::authenticate_cached`] creates one.
 #[derive(Debug)]
-pub struct Known {
+pub struct CachedSession {
     stored: Arc<StoredSession>,
     idle_expires_at: Timestamp,
 }
@@ -95,13 +97,13 @@ impl Caller {
     }
 }
 
-impl Known {
+impl CachedSession {
     /// The session and its user as cached JSON.
-    pub fn told(&self) -> &Told {
-        self.stored.told.get_or_init(|| {
+    pub fn json(&self) -> &CachedJson {
+        self.stored.cached_json.get_or_init(|| {
             let session = session_of(&self.stored, self.idle_expires_at);
             let as_json = "a session and a user are JSON";
-            Told {
+            CachedJson {
                 session: to_raw_value(&session).expect(as_json),
                 user: to_raw_value(&self.stored.user).expect(as_json),
             }
@@ -163,9 +165,9 @@ impl Sessions {
     /// Like [`Self::authenticate`] with [`Use::Counts`], but from the cache only and without waiting.
     ///
     /// `None` means not cached, or that a use must be stored first. It does not mean invalid.
-    pub fn authenticate_cached(&self, text: &str) -> Option<Known> {
+    pub fn authenticate_cached(&self, text: &str) -> Option<CachedSession> {
         let found = self.store.recall(text).filter(|found| found.grant.is_none())?;
-        self.is_still_valid(&found.session).then(|| Known {
+        self.is_still_valid(&found.session).then(|| CachedSession {
             idle_expires_at: self.idle_expires_at(found.session.last_used_at, found.session.expires_at),
             stored: found.session,
         })

@@ -71,7 +71,7 @@ impl Recent {
         if let Some(remembered) = self.shard(hash).get_mut(&hash.0) {
             let session = Arc::make_mut(&mut remembered.found.session);
             session.last_used_at = session.last_used_at.max(at);
-            session.told = OnceLock::new();
+            session.cached_json = OnceLock::new();
         }
     }
 

@@ -51,12 +51,12 @@ pub struct StoredSession {
     /// The number of changes since the session was opened.
     pub(super) revision: u32,
     /// The session as JSON, rendered on first use.
-    pub told: OnceLock<Told>,
+    pub cached_json: OnceLock<CachedJson>,
 }
 
 /// A session and its user, as JSON.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct CachedJson {
     pub session: Box<RawValue>,
     pub user: Box<RawValue>,
 }
@@ -353,7 +353,7 @@ fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
         last_used_at: time::from_database(row.get("last_used_at")?)?,
         ended,
         revision: row.get("revision")?,
-        told: OnceLock::new(),
+        cached_json: OnceLock::new(),
     })
 }
 

@@ -66,8 +66,8 @@ async fn cached_answer_matches_store() {
     let known = signed.known(|token| sessions.authenticate_cached(token)).await;
     let caller = sessions.authenticate(signed.token.expose(), Use::OnlyLooks).await.expect("a caller");
     let session = serde_json::to_string(caller.session()).expect("JSON");
-    assert_eq!(known.told().session.get(), session);
-    let user: User = serde_json::from_str(known.told().user.get()).expect("a user");
+    assert_eq!(known.json().session.get(), session);
+    let user: User = serde_json::from_str(known.json().user.get()).expect("a user");
     assert_eq!(&user, caller.user());
     assert!(sessions.authenticate_cached(SessionToken::mint().expose()).is_none());
 

@@ -15,29 +15,29 @@ use axum::http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-use super::admission::Admitted;
+use super::admission::ConnectionSlot;
 use super::memory::Charge;
 
 /// Timeout for draining a body.
-const TIME: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum bytes drained.
-const MOST_BYTES: usize = 64 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 
 /// A request body that is drained for a short time if dropped before its end.
-pub(super) struct Unread {
+pub(super) struct DrainedBody {
     /// `None` once dropped.
     body: Option<Incoming>,
     /// HTTP/2: the connection whose memory is charged for draining.
-    place: Option<Arc<Admitted>>,
+    slot: Option<Arc<ConnectionSlot>>,
 }
 
-impl Unread {
-    pub(super) fn new(body: Incoming, place: &Arc<Admitted>, is_http2: bool) -> Self {
-        Self { body: Some(body), place: is_http2.then(|| place.clone()) }
+impl DrainedBody {
+    pub(super) fn new(body: Incoming, slot: &Arc<ConnectionSlot>, is_http2: bool) -> Self {
+        Self { body: Some(body), slot: is_http2.then(|| slot.clone()) }
     }
 }
 
-impl HttpBody for Unread {
+impl HttpBody for DrainedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -60,27 +60,27 @@ impl HttpBody for Unread {
     }
 }
 
-impl Drop for Unread {
+impl Drop for DrainedBody {
     fn drop(&mut self) {
-        let (Some(mut body), Some(place)) = (self.body.take(), self.place.take()) else { return };
+        let (Some(mut body), Some(slot)) = (self.body.take(), self.slot.take()) else { return };
         // Most bodies have already arrived. A closed connection needs no drain.
         let mut read = 0;
         let is_open = poll_rest(&mut body, &mut read, &mut Context::from_waker(Waker::noop()));
         let (Poll::Pending, Ok(runtime)) = (is_open, Handle::try_current()) else { return };
         // Without memory for draining, the stream is reset as soon as the answer is sent.
-        let Ok(charge) = Charge::of_head(&place, &HeaderMap::new()) else { return };
+        let Ok(charge) = Charge::for_head(&slot, &HeaderMap::new()) else { return };
         runtime.spawn(async move {
             let rest = poll_fn(|context| poll_rest(&mut body, &mut read, context));
-            let _ = tokio::time::timeout(TIME, rest).await;
+            let _ = tokio::time::timeout(TIMEOUT, rest).await;
             drop(charge);
         });
     }
 }
 
 /// Discards the available bytes of `body`. Ready at its end or when the connection or stream is gone. After
-/// [`MOST_BYTES`] it stops reading, and the stream's window blocks the client.
+/// [`MAX_BYTES`] it stops reading, and the stream's window blocks the client.
 fn poll_rest(body: &mut Incoming, read: &mut usize, context: &mut Context<'_>) -> Poll<()> {
-    while *read <= MOST_BYTES {
+    while *read <= MAX_BYTES {
         match ready!(Pin::new(&mut *body).poll_frame(context)) {
             Some(Ok(frame)) => *read += frame.data_ref().map_or(0, Bytes::len),
             Some(Err(_)) | None => return Poll::Ready(()),
