@@ -33,7 +33,7 @@ use infra_shared::random;
 use crate::settings::Place;
 use crate::terminal::Terminal;
 use authorization_url::Request;
-use handover::Way;
+use handover::HandoverMethod;
 use listener::{Listener, Outcome};
 use pages::SignedIn;
 use redirect::Redirect;
@@ -62,7 +62,7 @@ pub struct Setup<'a> {
     /// A private directory. The file that hands over the address is written here if no other channel is private.
     pub home: &'a Path,
     /// How long to wait for the user, at most 5 minutes.
-    pub patience: Duration,
+    pub timeout: Duration,
     pub terminal: Terminal,
 }
 
@@ -74,7 +74,7 @@ pub enum Browser {
     /// The desktop's default browser.
     Desktop,
     /// The Windows browser, when this process runs in WSL.
-    OfWindows,
+    Windows,
     /// None on this machine. Print the URL and the `ssh -L` command; the user may paste the address of the unreachable
     /// page.
     Elsewhere,
@@ -98,7 +98,7 @@ pub enum LoginError<E> {
     OtherIssuer,
     /// No program opened a browser, and there is no terminal to show the address.
     NoBrowser,
-    NotInTime(Duration),
+    TimedOut(Duration),
     Interrupted,
     /// The listener cannot start.
     Listener(io::Error),
@@ -116,7 +116,7 @@ pub fn run<S, E>(
     finish: impl FnOnce(FinishLogin) -> Result<S, E>,
     save: impl FnOnce(S) -> Result<String, E>,
 ) -> Result<(), LoginError<E>> {
-    let deadline = Instant::now() + setup.patience;
+    let deadline = Instant::now() + setup.timeout;
     let redirect = Redirect::bind(&setup.provider.redirect_uris, setup.terminal.interactive)?;
     let Provider { name: provider, issuer, .. } = setup.provider;
     let verifier =
@@ -139,21 +139,21 @@ pub fn run<S, E>(
     pending(url.as_str());
 
     let expected = Expected { state: request.state, issuer: setup.provider.issuer.clone() };
-    let (sender, arrivals) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     let (port, listens) = (redirect.port, redirect.socket.is_some());
-    let way = Way::find(&setup.browser, &setup.place);
+    let method = HandoverMethod::find(&setup.browser, &setup.place);
     let listener = Listener::start(
         redirect.socket,
         port,
-        way.admitted(),
+        method.allowed_peers(),
         expected.clone(),
         url.as_str(),
         sender.clone(),
     )
     .map_err(LoginError::Listener)?;
-    let listening = listens.then_some((&listener, way));
-    let wait = Wait::begin(setup, expected, url, listening, port, deadline, (sender, arrivals));
-    let outcome = wait.for_code().and_then(|response| {
+    let listening = listens.then_some((&listener, method));
+    let wait = Wait::begin(setup, expected, url, listening, port, deadline, (sender, events));
+    let outcome = wait.receive_code().and_then(|response| {
         wait.show("asking for a session");
         let request = FinishLogin {
             ticket: started.ticket,

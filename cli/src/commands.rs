@@ -1,17 +1,17 @@
 //! Runs the command for each command line.
 
-mod at_once;
 mod audience;
 mod completions;
+mod concurrent;
 mod doctor;
-mod ending;
 mod exec;
+mod expiry_notice;
 mod kubernetes;
 mod login;
 mod logout;
-mod meant;
 mod sessions;
 mod status;
+mod suggestions;
 mod times;
 mod token;
 mod trust_server;
@@ -31,7 +31,7 @@ use crate::keyring::Keyring;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::trust::{self, Connection, TrustOffer};
-use ending::mentioned;
+use expiry_notice::with_notice;
 
 /// What every command needs.
 struct Context {
@@ -49,15 +49,19 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
     let Arguments { command, global } = arguments;
     let context = || Context::new(terminal, global.server_option);
     match command {
-        Command::Login(arguments) => mentioned(&context()?, |context| login::run(context, &arguments)),
-        Command::Logout(arguments) => mentioned(&context()?, |context| logout::run(context, &arguments)),
+        Command::Login(arguments) => with_notice(&context()?, |context| login::run(context, &arguments)),
+        Command::Logout(arguments) => with_notice(&context()?, |context| logout::run(context, &arguments)),
         Command::Status(arguments) => status::run(&context()?, &arguments),
         Command::Token(arguments) => token::run(&context()?, &arguments),
         Command::Exec(arguments) => exec::run(&context()?, &arguments),
         Command::Kubernetes { command } => kubernetes::run(&context()?, &command),
-        Command::Sessions(arguments) => mentioned(&context()?, |context| sessions::run(context, &arguments)),
-        Command::Use { server } => mentioned(&context()?, |context| use_server::run(context, &server)),
-        Command::Trust(arguments) => mentioned(&context()?, |context| trust_server::run(context, &arguments)),
+        Command::Sessions(arguments) => {
+            with_notice(&context()?, |context| sessions::run(context, &arguments))
+        }
+        Command::Use { server } => with_notice(&context()?, |context| use_server::run(context, &server)),
+        Command::Trust(arguments) => {
+            with_notice(&context()?, |context| trust_server::run(context, &arguments))
+        }
         Command::Doctor(arguments) => doctor::run(&context()?, &arguments),
         // Must work without a home directory or configuration, for example in a package build.
         Command::Completions { shell } => completions::run(terminal, shell),
@@ -92,18 +96,18 @@ impl Context {
             return Err(Failure::new(Exit::Usage, "INFRA_TOKEN is set, and not for which server")
                 .hint("set INFRA_SERVER as well, or unset INFRA_TOKEN"));
         }
-        Ok(named.or_else(|| usual_server(state)))
+        Ok(named.or_else(|| default_server(state)))
     }
 
     /// A client for `origin`, with its stored trust record, or with trust options of the environment if it has none.
     fn connect(&self, origin: &Origin, state: &State) -> Result<Connection, ClientError> {
         let trust_anchors = state.trust_anchors(origin);
-        let offered = if trust_anchors.is_empty() {
+        let offer = if trust_anchors.is_empty() {
             TrustOffer::from_environment(&self.settings).map_err(ClientError::InvalidTrustOffer)?
         } else {
             TrustOffer::default()
         };
-        trust::connect(origin, trust_anchors, offered).map_err(ClientError::Daemon)
+        trust::connect(origin, trust_anchors, offer).map_err(ClientError::Daemon)
     }
 
     /// Stores the server's current announcement of a CA rollover, if there is one.
@@ -116,35 +120,35 @@ impl Context {
     }
 
     /// Retries sign-outs that did not reach the daemon. Returns the error that stopped them; the next command retries.
-    fn settle_logouts(
+    fn retry_logouts(
         &self,
         origin: &Origin,
         client: &DaemonClient,
         state: &State,
     ) -> Result<Option<DaemonError>, Failure> {
         let pending = state.sessions.pending_logouts.iter().filter(|pending| pending.server == *origin);
-        let (mut settled, mut hindered) = (Vec::new(), None);
+        let (mut completed, mut stopped_by) = (Vec::new(), None);
         for logout in pending {
             let Some(proof) = LogoutProof::parse(&logout.proof) else { continue };
             match client.log_out_by_proof(&logout.id, &proof) {
-                Ok(()) => settled.push(logout.id.clone()),
+                Ok(()) => completed.push(logout.id.clone()),
                 Err(error) => {
                     self.terminal
                         .explain(&format!("an earlier logout could not be told to {origin}: {error}"));
-                    hindered = Some(error);
+                    stopped_by = Some(error);
                     break;
                 }
             }
         }
-        if !settled.is_empty() {
+        if !completed.is_empty() {
             let now = self.now();
             self.home.update(|state| {
-                state.sessions.pending_logouts.retain(|pending| !settled.contains(&pending.id));
+                state.sessions.pending_logouts.retain(|pending| !completed.contains(&pending.id));
                 state.forget_expired_logouts(now);
             })?;
             self.terminal.explain(&format!("told {origin} of an earlier logout"));
         }
-        Ok(hindered)
+        Ok(stopped_by)
     }
 }
 
@@ -165,40 +169,40 @@ impl ClientError {
 }
 
 /// Result of revoking a session at the daemon.
-enum Ended {
+enum Revocation {
     /// The daemon revoked the session, or it had ended before.
-    AtDaemon,
+    Done,
     /// The daemon does not know the token, so nothing was revoked.
     Unknown,
     /// The request to the daemon failed.
-    NotTold(DaemonError),
+    Failed(DaemonError),
 }
 
 /// Revokes the session of `token` at the daemon.
-fn end_session(client: &DaemonClient, token: &SessionToken) -> Ended {
+fn revoke_session(client: &DaemonClient, token: &SessionToken) -> Revocation {
     match client.log_out(token) {
-        Ok(()) => Ended::AtDaemon,
-        Err(error) if error.problem() == Some(ProblemCode::NotAuthenticated) => Ended::Unknown,
-        Err(error) if error.exit() == Exit::LoginNeeded => Ended::AtDaemon,
-        Err(error) => Ended::NotTold(error),
+        Ok(()) => Revocation::Done,
+        Err(error) if error.problem() == Some(ProblemCode::NotAuthenticated) => Revocation::Unknown,
+        Err(error) if error.exit() == Exit::LoginNeeded => Revocation::Done,
+        Err(error) => Revocation::Failed(error),
     }
 }
 
 /// No session was revoked. A user who wants to invalidate a leaked token must know this.
-fn unknown_token(origin: &Origin) -> Failure {
+fn unknown_token_failure(origin: &Origin) -> Failure {
     Failure::new(Exit::Failed, "the daemon does not know this token: no session was ended")
         .because_text(format!("INFRA_TOKEN was never issued at {origin}, was changed, or ended long ago"))
 }
 
 /// The warning that an entry in the keyring was changed by another program and is kept.
-fn left_alone(origin: &Origin) -> String {
+fn changed_entry_warning(origin: &Origin) -> String {
     format!(
         "the entry of {origin} in the keyring was changed by somebody else since, and stays; if nothing needs it, \
          remove it in the desktop's password manager (service `infra`)"
     )
 }
 
-fn usual_server(state: &State) -> Option<Origin> {
+fn default_server(state: &State) -> Option<Origin> {
     let known = &state.config.servers;
     let current = state.config.current.clone().filter(|current| known.contains_key(current));
     let only = if known.len() == 1 { known.keys().next().cloned() } else { None };
@@ -261,10 +265,10 @@ mod tests {
 
     #[test]
     fn default_server_is_the_current_or_only_one() {
-        assert_eq!(usual_server(&state(&[], None)), None);
-        assert_eq!(usual_server(&state(&["a.test"], None)), Some(origin("a.test")));
-        assert_eq!(usual_server(&state(&["a.test", "b.test"], None)), None);
-        assert_eq!(usual_server(&state(&["a.test", "b.test"], Some("b.test"))), Some(origin("b.test")));
-        assert_eq!(usual_server(&state(&["a.test"], Some("gone.test"))), Some(origin("a.test")));
+        assert_eq!(default_server(&state(&[], None)), None);
+        assert_eq!(default_server(&state(&["a.test"], None)), Some(origin("a.test")));
+        assert_eq!(default_server(&state(&["a.test", "b.test"], None)), None);
+        assert_eq!(default_server(&state(&["a.test", "b.test"], Some("b.test"))), Some(origin("b.test")));
+        assert_eq!(default_server(&state(&["a.test"], Some("gone.test"))), Some(origin("a.test")));
     }
 }

@@ -1,6 +1,6 @@
 //! Calls to the daemon. Errors are classified by what they mean to the user.
 
-mod answers;
+mod responses;
 mod trust_anchors;
 
 use std::cell::Cell;
@@ -26,12 +26,12 @@ use secrecy::ExposeSecret;
 use crate::failure::{Exit, Failure};
 use crate::proxy::{self, ProxyError, Route};
 use crate::settings;
-use answers::Answer;
+use responses::CheckedResponse;
 use trust_anchors::{Attempts, TrustAnchors};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
 /// Time limit for finishing a login, during which the daemon sends several requests to the provider.
-const FINISH: Duration = Duration::from_secs(45);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(45);
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Why a call failed.
@@ -110,7 +110,7 @@ impl DaemonClient {
     /// Sent once and never retried.
     pub fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, DaemonError> {
         let url = self.origin.url("/v1/logins/finish");
-        self.read(|client| client.post(url.clone()).timeout(FINISH).json(request), Attempts::Once)
+        self.read(|client| client.post(url.clone()).timeout(FINISH_TIMEOUT).json(request), Attempts::Once)
     }
 
     /// Returns the token's session without counting as use of it.
@@ -125,7 +125,7 @@ impl DaemonClient {
     }
 
     /// Revokes all sessions of the token's user, or of `user` for an administrator, except the token's own.
-    pub fn end_other_sessions(
+    pub fn revoke_other_sessions(
         &self,
         token: &SessionToken,
         user: Option<&str>,
@@ -136,7 +136,7 @@ impl DaemonClient {
     }
 
     /// Revokes a session that the token's user may revoke. Returns `false` if there is none.
-    pub fn end_session(&self, token: &SessionToken, id: &SessionID) -> Result<bool, DaemonError> {
+    pub fn revoke_session(&self, token: &SessionToken, id: &SessionID) -> Result<bool, DaemonError> {
         let url = self.origin.url(&format!("/v1/sessions/{id}"));
         let request = |client: &Client| client.delete(url.clone()).bearer_auth(token.expose());
         match self.send(request, Attempts::Once) {
@@ -169,7 +169,7 @@ impl DaemonClient {
     }
 
     /// Retried once if nothing was sent the first time.
-    fn get<T: Answer>(&self, path: &str, token: Option<&SessionToken>) -> Result<T, DaemonError> {
+    fn get<T: CheckedResponse>(&self, path: &str, token: Option<&SessionToken>) -> Result<T, DaemonError> {
         let request = |client: &Client| {
             let request = client.get(self.origin.url(path));
             match token {
@@ -180,13 +180,13 @@ impl DaemonClient {
         self.read(request, Attempts::UpToTwo)
     }
 
-    fn read<T: Answer>(
+    fn read<T: CheckedResponse>(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
-        tries: Attempts,
+        attempts: Attempts,
     ) -> Result<T, DaemonError> {
         let body =
-            read_body_blocking(self.send(request, tries)?, MAX_ANSWER_BYTES).map_err(
+            read_body_blocking(self.send(request, attempts)?, MAX_ANSWER_BYTES).map_err(
                 |error| match error {
                     BodyError::TooLarge { .. } => DaemonError::NotADaemon,
                     BodyError::Broken(error) => failure(&error),
@@ -194,16 +194,16 @@ impl DaemonClient {
                 },
             )?;
         let answer: T = serde_json::from_slice(&body).map_err(|_| DaemonError::NotADaemon)?;
-        if answer.is_sound() { Ok(answer) } else { Err(DaemonError::NotADaemon) }
+        if answer.is_valid() { Ok(answer) } else { Err(DaemonError::NotADaemon) }
     }
 
     /// Returns a successful response. `request` is built for each connection attempt, and sent only on the last one.
     fn send(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
-        tries: Attempts,
+        attempts: Attempts,
     ) -> Result<Response, DaemonError> {
-        let response = self.trust_anchors.send(request, tries)?;
+        let response = self.trust_anchors.send(request, attempts)?;
         let number = response.headers().get(ca_rollover::HEADER).and_then(|value| value.to_str().ok());
         if let Some(number) = number.and_then(|text| text.parse().ok()) {
             self.announced.set(Some(number));

@@ -22,7 +22,7 @@ pub enum Exit {
     /// The sign-in was denied, or not completed in time.
     Refused = 6,
     /// Signed out here, but the request to the daemon failed.
-    NotTold = 7,
+    NotRevoked = 7,
     /// Interrupted by the user.
     Interrupted = 130,
     /// The reader of standard output closed it. The code of a program that SIGPIPE ended.
@@ -51,7 +51,7 @@ impl Failure {
     }
 
     /// The hint, if there is one.
-    pub fn what_to_try(&self) -> Option<&str> {
+    pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 

@@ -27,7 +27,7 @@ use lock::Lock;
 
 pub use clock_offset::ClockOffset;
 pub use inspection::{Inspection, Problem};
-pub use lock::{LoginLock, LoginTurn};
+pub use lock::{LoginLock, LoginLockAttempt};
 pub use records::{
     CARolloverRecord, Config, PendingLogout, Server, Session, SessionEnd, Sessions, Storage,
     StoredAudienceToken, TrustRecord,
@@ -102,8 +102,8 @@ impl Home {
     /// cannot overwrite it.
     pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<(State, T), HomeError> {
         directory::ensure(&self.path, self.terminal)?;
-        let _lock = Lock::take(&self.path.join("lock"))?;
-        document::sweep(&self.path);
+        let _lock = Lock::acquire(&self.path.join("lock"))?;
+        document::remove_unfinished(&self.path);
         let (config, sessions) = (self.config(), self.sessions());
         let before = State { config: config.read_or_set_aside()?, sessions: sessions.read_or_set_aside()? };
         let mut state = before.clone();
@@ -116,14 +116,14 @@ impl Home {
     /// Does something while no other process changes what is stored, or does something under the lock.
     pub fn while_locked<T>(&self, act: impl FnOnce() -> T) -> Result<T, HomeError> {
         directory::ensure(&self.path, self.terminal)?;
-        let _lock = Lock::take(&self.path.join("lock"))?;
+        let _lock = Lock::acquire(&self.path.join("lock"))?;
         Ok(act())
     }
 
     /// Tries to acquire the login lock, or reports which sign-in holds it.
-    pub fn take_login_turn(&self) -> Result<LoginTurn, HomeError> {
+    pub fn try_login_lock(&self) -> Result<LoginLockAttempt, HomeError> {
         directory::ensure(&self.path, self.terminal)?;
-        lock::take_login_turn(&self.path.join("login.lock"), self.terminal)
+        lock::try_login_lock(&self.path.join("login.lock"), self.terminal)
     }
 
     fn config(&self) -> Document<Config> {

@@ -18,7 +18,7 @@ use infra_shared::token_text::SessionToken;
 use keyring::v1::{Entry, Error};
 
 /// Long enough for a working keyring, short enough for a blocked one.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// Service name of the entries; the account is the server's address.
 const SERVICE: &str = "infra";
 /// Maximum length of a displayed error.
@@ -28,35 +28,35 @@ const MAX_REASON: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
     #[error("there is no keyring here: {0}")]
-    NotThere(String),
+    Unavailable(String),
     #[error("the keyring is locked")]
     Locked,
     #[error("the keyring has no default collection to put it into")]
     NoCollection,
     #[error("the keyring holds several entries for this server")]
     Ambiguous,
-    #[error("the keyring did not answer within {} s", PATIENCE.as_secs())]
+    #[error("the keyring did not answer within {} s", TIMEOUT.as_secs())]
     TimedOut,
     #[error("the keyring went away in the midst of it")]
-    WentAway,
+    Disconnected,
     #[error("the keyring refused: {0}")]
     Failed(String),
 }
 
 /// What the keyring holds for a server, compared with the expected token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    TheToken,
-    Nothing,
+pub enum StoredEntry {
+    Token,
+    Missing,
     /// Another program has changed the entry.
-    SomethingElse,
+    Other,
 }
 
 /// The keyring for one run of the program.
 #[derive(Debug, Default)]
 pub struct Keyring {
     /// An error that later calls of the run would meet again.
-    hindrance: Mutex<Option<KeyringError>>,
+    lasting_error: Mutex<Option<KeyringError>>,
 }
 
 /// A running keyring call.
@@ -69,9 +69,9 @@ pub struct Pending<T> {
 impl Keyring {
     /// Stores a copy of `token`.
     pub fn store(&self, origin: &Origin, token: &SessionToken) -> Result<(), KeyringError> {
-        let (token, deadline) = (token.clone(), Instant::now() + PATIENCE);
-        self.ask(origin, move |account| {
-            look_before(account)?;
+        let (token, deadline) = (token.clone(), Instant::now() + TIMEOUT);
+        self.call_with_timeout(origin, move |account| {
+            ensure_unlocked(account)?;
             let entry = entry(account)?;
             if Instant::now() >= deadline {
                 // The caller has timed out, and the file records that there is no copy. Do not create one.
@@ -82,11 +82,11 @@ impl Keyring {
     }
 
     /// Removes the copy of `token` and returns what was stored. An entry that another program changed is kept.
-    pub fn forget(&self, origin: &Origin, token: &SessionToken) -> Result<Held, KeyringError> {
+    pub fn forget(&self, origin: &Origin, token: &SessionToken) -> Result<StoredEntry, KeyringError> {
         let token = token.clone();
-        self.ask(origin, move |account| {
+        self.call_with_timeout(origin, move |account| {
             let held = held(account, &token)?;
-            if held == Held::TheToken {
+            if held == StoredEntry::Token {
                 match entry(account)?.delete_credential() {
                     Ok(()) | Err(Error::NoEntry) => {}
                     Err(error) => return Err(failure(&error)),
@@ -97,36 +97,36 @@ impl Keyring {
     }
 
     /// Starts checking if the copy of `token` still exists.
-    pub fn begin_look(origin: &Origin, token: &SessionToken) -> Pending<Held> {
+    pub fn begin_check(origin: &Origin, token: &SessionToken) -> Pending<StoredEntry> {
         let (account, token) = (origin.to_string(), token.clone());
-        Pending::begin(PATIENCE, move || held(&account, &token))
+        Pending::begin(TIMEOUT, move || held(&account, &token))
     }
 
     /// Starts checking if a token could be stored for `origin`.
     pub fn begin_probe(origin: Option<&Origin>) -> Pending<()> {
         let account = origin.map_or_else(String::new, ToString::to_string);
-        Pending::begin(PATIENCE, move || {
-            look_before(&account)?;
+        Pending::begin(TIMEOUT, move || {
+            ensure_unlocked(&account)?;
             entry(&account).map(drop)
         })
     }
 
-    fn ask<T: Send + 'static>(
+    fn call_with_timeout<T: Send + 'static>(
         &self,
         origin: &Origin,
         call: impl FnOnce(&str) -> Result<T, KeyringError> + Send + 'static,
     ) -> Result<T, KeyringError> {
         // Hold the lock during the call, so that other threads wait for its result.
-        let mut hindrance = self.hindrance.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hindrance) = &*hindrance {
-            return Err(hindrance.clone());
+        let mut lasting_error = self.lasting_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lasting_error) = &*lasting_error {
+            return Err(lasting_error.clone());
         }
         let account = origin.to_string();
-        let answer = Pending::begin(PATIENCE, move || call(&account)).wait();
+        let answer = Pending::begin(TIMEOUT, move || call(&account)).wait();
         if let Err(error) = &answer
             && error.is_lasting()
         {
-            *hindrance = Some(error.clone());
+            *lasting_error = Some(error.clone());
         }
         answer
     }
@@ -136,7 +136,7 @@ impl KeyringError {
     /// The hint for this error.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::NotThere(_) => {
+            Self::Unavailable(_) => {
                 "start one (GNOME Keyring, KWallet, KeePassXC) in this session, or do without: `infra login --force --no-keyring`"
             }
             Self::Locked => {
@@ -149,7 +149,7 @@ impl KeyringError {
                 "remove those that are not needed in the desktop's password manager (service `infra`), then \
                  `infra login --force --keyring`"
             }
-            Self::TimedOut | Self::WentAway | Self::Failed(_) => {
+            Self::TimedOut | Self::Disconnected | Self::Failed(_) => {
                 "start it anew (sign out of the desktop and in again), or do without: `infra login --force --no-keyring`"
             }
         }
@@ -163,13 +163,13 @@ impl KeyringError {
 
 impl<T: Send + 'static> Pending<T> {
     /// Runs `call` on its own thread. A blocked thread ends with the process.
-    fn begin(patience: Duration, call: impl FnOnce() -> Result<T, KeyringError> + Send + 'static) -> Self {
+    fn begin(timeout: Duration, call: impl FnOnce() -> Result<T, KeyringError> + Send + 'static) -> Self {
         let (sender, answer) = mpsc::channel();
         thread::spawn(move || {
             // Sending fails after the timeout.
             let _ = sender.send(call());
         });
-        Self { answer, deadline: Instant::now() + patience }
+        Self { answer, deadline: Instant::now() + timeout }
     }
 
     /// Waits for the result until the timeout.
@@ -185,12 +185,12 @@ impl<T: Send + 'static> Pending<T> {
     }
 }
 
-fn held(account: &str, token: &SessionToken) -> Result<Held, KeyringError> {
-    look_before(account)?;
+fn held(account: &str, token: &SessionToken) -> Result<StoredEntry, KeyringError> {
+    ensure_unlocked(account)?;
     match entry(account)?.get_password() {
-        Ok(password) if password == token.expose() => Ok(Held::TheToken),
-        Ok(_) | Err(Error::BadEncoding(_) | Error::BadDataFormat(..)) => Ok(Held::SomethingElse),
-        Err(Error::NoEntry) => Ok(Held::Nothing),
+        Ok(password) if password == token.expose() => Ok(StoredEntry::Token),
+        Ok(_) | Err(Error::BadEncoding(_) | Error::BadDataFormat(..)) => Ok(StoredEntry::Other),
+        Err(Error::NoEntry) => Ok(StoredEntry::Missing),
         Err(error) => Err(failure(&error)),
     }
 }
@@ -200,7 +200,7 @@ fn entry(account: &str) -> Result<Entry, KeyringError> {
 }
 
 /// Ensures that no password prompt appears: a script would block on a window that no user sees.
-fn look_before(account: &str) -> Result<(), KeyringError> {
+fn ensure_unlocked(account: &str) -> Result<(), KeyringError> {
     #[cfg(all(unix, not(target_os = "macos")))]
     return secret_service::check_unlocked(SERVICE, account);
     #[cfg(not(all(unix, not(target_os = "macos"))))]
@@ -212,7 +212,7 @@ fn look_before(account: &str) -> Result<(), KeyringError> {
 
 fn failure(error: &Error) -> KeyringError {
     match error {
-        Error::NoDefaultStore => KeyringError::NotThere("it cannot be opened".to_owned()),
+        Error::NoDefaultStore => KeyringError::Unavailable("it cannot be opened".to_owned()),
         Error::NoStorageAccess(_) => KeyringError::Locked,
         // Its text would contain the entries.
         Error::Ambiguous(_) => KeyringError::Ambiguous,
@@ -242,23 +242,23 @@ mod tests {
 
     #[test]
     fn result_within_timeout_is_returned() {
-        assert_eq!(Pending::begin(PATIENCE, || Ok(7)).wait(), Ok(7));
+        assert_eq!(Pending::begin(TIMEOUT, || Ok(7)).wait(), Ok(7));
         let refused = || Err::<(), _>(KeyringError::Locked);
-        assert_eq!(Pending::begin(PATIENCE, refused).wait(), Err(KeyringError::Locked));
+        assert_eq!(Pending::begin(TIMEOUT, refused).wait(), Err(KeyringError::Locked));
     }
 
     #[test]
     fn lasting_error_skips_later_keyring_calls() {
         let (keyring, origin) = (Keyring::default(), "infra.test".parse().expect("an origin"));
         assert_eq!(
-            keyring.ask(&origin, |_| Err::<(), _>(KeyringError::Ambiguous)),
+            keyring.call_with_timeout(&origin, |_| Err::<(), _>(KeyringError::Ambiguous)),
             Err(KeyringError::Ambiguous)
         );
         assert_eq!(
-            keyring.ask(&origin, |_| Err::<(), _>(KeyringError::TimedOut)),
+            keyring.call_with_timeout(&origin, |_| Err::<(), _>(KeyringError::TimedOut)),
             Err(KeyringError::TimedOut)
         );
-        assert_eq!(keyring.ask(&origin, |_| Ok(())), Err(KeyringError::TimedOut));
+        assert_eq!(keyring.call_with_timeout(&origin, |_| Ok(())), Err(KeyringError::TimedOut));
     }
 
     #[test]

@@ -30,8 +30,8 @@ use terminal::Terminal;
 
 /// Fuzz targets with the names of their corpora, for `tests/fuzz`. Only built for it.
 #[cfg(fuzzing)]
-pub fn fuzzed() -> Vec<(&'static str, fn(&[u8]))> {
-    [browser_login::fuzzing::FUZZED, home::fuzzing::FUZZED].concat()
+pub fn fuzz_targets() -> Vec<(&'static str, fn(&[u8]))> {
+    [browser_login::fuzzing::FUZZ_TARGETS, home::fuzzing::FUZZ_TARGETS].concat()
 }
 
 /// Runs the program with `arguments` (its own name first) and returns an exit code of [`failure::Exit`].

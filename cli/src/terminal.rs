@@ -229,17 +229,17 @@ fn ask_plainly(question: &str) -> Result<String, Failure> {
 
 thread_local! {
     /// Messages of a thread that are shown later.
-    static HELD_BACK: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    static DEFERRED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` and returns its messages to standard error, for [`tell_held_back`].
-pub fn held_back<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
-    HELD_BACK.set(Some(Vec::new()));
+/// Runs `work` and returns its messages to standard error, for [`write_deferred`].
+pub fn deferred<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    DEFERRED.set(Some(Vec::new()));
     let result = work();
-    (result, HELD_BACK.take().unwrap_or_default())
+    (result, DEFERRED.take().unwrap_or_default())
 }
 
-pub fn tell_held_back(lines: &[String]) {
+pub fn write_deferred(lines: &[String]) {
     for line in lines {
         write(line);
     }
@@ -247,7 +247,7 @@ pub fn tell_held_back(lines: &[String]) {
 
 fn write(line: &str) {
     let is_held_back =
-        HELD_BACK.with_borrow_mut(|lines| lines.as_mut().map(|lines| lines.push(line.to_owned())).is_some());
+        DEFERRED.with_borrow_mut(|lines| lines.as_mut().map(|lines| lines.push(line.to_owned())).is_some());
     if is_held_back {
         return;
     }

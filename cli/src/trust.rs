@@ -90,7 +90,7 @@ impl TrustOffer {
     }
 
     /// Reports certificates of a CA file that are ignored.
-    fn tell_ignored(&self, terminal: Terminal) {
+    fn report_ignored(&self, terminal: Terminal) {
         let Some(TrustRecord::CaFile { certificates, .. }) = &self.record else { return };
         match others_in_pem(certificates.as_bytes()) {
             0 => {}
@@ -128,10 +128,10 @@ fn read_authorities(file: &Path) -> Result<String, Failure> {
 pub fn connect(
     origin: &Origin,
     mut trust_anchors: Vec<TrustRecord>,
-    offered: TrustOffer,
+    offer: TrustOffer,
 ) -> Result<Connection, DaemonError> {
     if trust_anchors.is_empty() {
-        trust_anchors.push(offered.record.unwrap_or(TrustRecord::System));
+        trust_anchors.push(offer.record.unwrap_or(TrustRecord::System));
     }
     // Records are checked when they are stored. If one has no certificates now, no server can prove it.
     let trusts = trust_anchors.iter().map(TrustRecord::to_trust).collect::<Result<Vec<_>, _>>();
@@ -145,15 +145,15 @@ pub fn establish_trust(
     origin: &Origin,
     trust_anchors: Vec<TrustRecord>,
     formerly: &[TrustRecord],
-    offered: TrustOffer,
+    offer: TrustOffer,
     terminal: Terminal,
 ) -> Result<VerifiedServer, Failure> {
-    check_offer(origin, trust_anchors.first(), formerly, &offered)?;
-    offered.tell_ignored(terminal);
-    let is_first_contact = trust_anchors.is_empty() && offered.is_empty();
-    let given = if trust_anchors.is_empty() { offered.pin() } else { None };
-    let given = given.zip(offered.sources.first().copied());
-    match contact(origin, trust_anchors, offered) {
+    check_offer(origin, trust_anchors.first(), formerly, &offer)?;
+    offer.report_ignored(terminal);
+    let is_first_contact = trust_anchors.is_empty() && offer.is_empty();
+    let given = if trust_anchors.is_empty() { offer.pin() } else { None };
+    let given = given.zip(offer.sources.first().copied());
+    match contact(origin, trust_anchors, offer) {
         Ok(verified) => Ok(verified),
         // With a wrong clock, a fingerprint would fail too.
         Err(error @ DaemonError::Untrusted(Untrusted::Expired | Untrusted::NotYetValid)) => {
@@ -177,20 +177,20 @@ pub fn check_offer(
     origin: &Origin,
     known: Option<&TrustRecord>,
     formerly: &[TrustRecord],
-    offered: &TrustOffer,
+    offer: &TrustOffer,
 ) -> Result<(), Failure> {
-    match (known, &offered.record) {
+    match (known, &offer.record) {
         (Some(known), Some(given)) if !known.agrees_with(given) && !formerly.contains(given) => {
             Err(Failure::new(
                 Exit::Untrusted,
                 format!("{origin} is known, and trusted for another reason than the one that was given"),
             )
-            .because_text(format!("given by {}: {}", offered.sources.join(" and "), given.description()))
+            .because_text(format!("given by {}: {}", offer.sources.join(" and "), given.description()))
             .because_text(format!("stored by an earlier login or `infra trust`: {}", known.description()))
             .hint(format!(
                 "if the stored one is right, correct or leave out {}; if the server has changed and its operator confirmed \
                  it, `infra trust {origin}` with the new one",
-                offered.sources.join(" and ")
+                offer.sources.join(" and ")
             )))
         }
         _ => Ok(()),
@@ -200,9 +200,9 @@ pub fn check_offer(
 fn contact(
     origin: &Origin,
     trust_anchors: Vec<TrustRecord>,
-    offered: TrustOffer,
+    offer: TrustOffer,
 ) -> Result<VerifiedServer, DaemonError> {
-    let connection = connect(origin, trust_anchors, offered)?;
+    let connection = connect(origin, trust_anchors, offer)?;
     let server = connection.client.server()?;
     Ok(VerifiedServer { connection, server })
 }
@@ -217,8 +217,8 @@ fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<VerifiedSe
     let pin = find_pin(&answer).ok_or_else(|| {
         Failure::new(Exit::Untrusted, "that holds no fingerprint (`sha256:` and 64 hexadecimal digits)")
     })?;
-    let offered = TrustOffer { record: Some(TrustRecord::Pinned { pin }), sources: vec!["you"] };
-    contact(origin, Vec::new(), offered).map_err(|error| mismatch_failure(origin, Some((pin, "you")), &error))
+    let offer = TrustOffer { record: Some(TrustRecord::Pinned { pin }), sources: vec!["you"] };
+    contact(origin, Vec::new(), offer).map_err(|error| mismatch_failure(origin, Some((pin, "you")), &error))
 }
 
 /// The failure of contacting a server. If its fingerprint differs from the given one, both are shown.

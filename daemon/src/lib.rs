@@ -45,8 +45,8 @@ use crate::terminal::Terminal;
 
 /// Fuzz targets for `tests/fuzz`, named after their corpora. Only built for fuzzing.
 #[cfg(fuzzing)]
-pub fn fuzzed() -> Vec<(&'static str, fn(&[u8]))> {
-    [identity::fuzzing::FUZZED, sessions::fuzzing::FUZZED, config::fuzzing::FUZZED].concat()
+pub fn fuzz_targets() -> Vec<(&'static str, fn(&[u8]))> {
+    [identity::fuzzing::FUZZ_TARGETS, sessions::fuzzing::FUZZ_TARGETS, config::fuzzing::FUZZ_TARGETS].concat()
 }
 
 /// Runs the program with `arguments`, the first of which is its name, and returns the exit code.

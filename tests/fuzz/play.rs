@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
     let wanted = std::env::var("INFRA_FUZZ_TARGET").unwrap_or_default();
-    let targets = [infra_daemon::fuzzed(), infra_cli::fuzzed()].concat();
+    let targets = [infra_daemon::fuzz_targets(), infra_cli::fuzz_targets()].concat();
     let found = targets.iter().find(|(name, _)| *name == wanted).map(|(_, target)| *target);
     found.unwrap_or_else(|| {
         let names: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();

@@ -13,7 +13,7 @@ const MAX_HOST_NAME: usize = 255;
 const SSH: u16 = 22;
 
 /// How a browser on another machine can reach `port` here. `None` if it can without help.
-pub(super) fn way_back(place: &Place, port: u16, may_paste: bool) -> Option<String> {
+pub(super) fn return_instructions(place: &Place, port: u16, may_paste: bool) -> Option<String> {
     match place {
         Place::Remote(destination) => Some(format!(
             "The browser of the machine that you came from gets back here through SSH. Type in another terminal \
@@ -64,9 +64,9 @@ pub(super) fn paste(place: &Place, port: u16, listens: bool, left: Duration) -> 
 }
 
 /// The message for a notice of the listener.
-pub(super) fn of_notice(notice: Notice, may_paste: bool) -> &'static str {
+pub(super) fn notice_message(notice: Notice, may_paste: bool) -> &'static str {
     match (notice, may_paste) {
-        (Notice::Foreign, _) => "ignored the response of another login: still waiting",
+        (Notice::OtherLogin, _) => "ignored the response of another login: still waiting",
         (Notice::AnotherUser, _) => {
             "refused another user of this machine, who opened the address of this login: still waiting"
         }
@@ -92,7 +92,7 @@ pub(super) fn of_notice(notice: Notice, may_paste: bool) -> &'static str {
 fn ssh(port: u16, destination: Option<&Destination>) -> String {
     let mut line = format!("ssh -L {port}:127.0.0.1:{port} -N ");
     match destination {
-        None => line.push_str(&dialled_name(&host_name())),
+        None => line.push_str(&ssh_host(&host_name())),
         Some(Destination { user, address, port }) => {
             if *port != SSH {
                 let _ = write!(line, "-p {port} ");
@@ -107,7 +107,7 @@ fn ssh(port: u16, destination: Option<&Destination>) -> String {
 }
 
 /// A host name as an argument of `ssh`. A name made of digits would be read as an address of another machine.
-fn dialled_name(host_name: &str) -> String {
+fn ssh_host(host_name: &str) -> String {
     let is_address = matches!(url::Host::parse(host_name), Ok(url::Host::Ipv4(address)) if address.to_string() != host_name);
     if is_address || host_name.is_empty() { "THIS-HOST".to_owned() } else { host_name.to_owned() }
 }
@@ -134,13 +134,13 @@ mod tests {
             (destination(None, "10.0.0.2", 2222), "ssh -L 8301:127.0.0.1:8301 -N -p 2222 10.0.0.2\n"),
             (destination(Some("bob"), "2001:db8::2", 22), "ssh -L 8301:127.0.0.1:8301 -N bob@2001:db8::2\n"),
         ] {
-            let told = way_back(&place, 8301, true).expect("a line");
-            assert!(told.ends_with(line), "{told}");
+            let shown = return_instructions(&place, 8301, true).expect("a line");
+            assert!(shown.ends_with(line), "{shown}");
         }
         let namespace = Some("dev".to_owned());
-        let told = way_back(&Place::Pod { namespace }, 8301, true).expect("a line");
-        assert!(told.contains("kubectl port-forward --namespace dev pod/"), "{told}");
-        assert!(told.ends_with(" 8301:8301\n"), "{told}");
+        let shown = return_instructions(&Place::Pod { namespace }, 8301, true).expect("a line");
+        assert!(shown.contains("kubectl port-forward --namespace dev pod/"), "{shown}");
+        assert!(shown.ends_with(" 8301:8301\n"), "{shown}");
     }
 
     #[test]
@@ -154,27 +154,27 @@ mod tests {
             ("10.7", "THIS-HOST"),
             ("", "THIS-HOST"),
         ] {
-            assert_eq!(dialled_name(name), dialled);
+            assert_eq!(ssh_host(name), dialled);
         }
     }
 
     #[test]
     fn time_left_is_shown_in_one_unit() {
-        for (seconds, told) in
+        for (seconds, shown) in
             [(300, "within 5 min:"), (299, "within 5 min:"), (61, "within 1 min:"), (9, "within 9 s:")]
         {
             let line = paste(&Place::Machine, 8301, true, Duration::from_secs(seconds));
-            assert!(line.ends_with(told), "{line}");
+            assert!(line.ends_with(shown), "{line}");
         }
     }
 
     #[test]
     fn advice_omits_forwarding_where_impossible_or_unneeded() {
-        assert_eq!(way_back(&Place::WSL, 8301, true), None);
+        assert_eq!(return_instructions(&Place::WSL, 8301, true), None);
         for may_paste in [false, true] {
-            let told = way_back(&Place::Container, 8301, may_paste).expect("advice");
-            assert!(told.contains("container") && !told.contains("ssh"), "{told}");
-            assert_eq!(told.contains("docker run -it"), !may_paste, "{told}");
+            let shown = return_instructions(&Place::Container, 8301, may_paste).expect("advice");
+            assert!(shown.contains("container") && !shown.contains("ssh"), "{shown}");
+            assert_eq!(shown.contains("docker run -it"), !may_paste, "{shown}");
         }
     }
 }

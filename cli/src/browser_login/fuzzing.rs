@@ -15,7 +15,7 @@ use super::response::{Expected, Response};
 type Target = (&'static str, fn(&[u8]));
 
 /// Fuzz targets of this module.
-pub(crate) const FUZZED: &[Target] = &[
+pub(crate) const FUZZ_TARGETS: &[Target] = &[
     ("callback", callback),
     ("pasted_address", pasted_address),
     ("authorization_url", authorization_url),
@@ -89,6 +89,6 @@ fn succession(input: &[u8]) {
 mod tests {
     #[test]
     fn corpora_and_mutations_hold_invariants() {
-        infra_harness::fuzz::replay(super::FUZZED);
+        infra_harness::fuzz::replay(super::FUZZ_TARGETS);
     }
 }

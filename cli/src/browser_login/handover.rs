@@ -9,14 +9,14 @@ use tempfile::NamedTempFile;
 use url::Url;
 
 use super::Browser;
-use super::listener::{Admitted, owners_are_told};
+use super::listener::{AllowedPeers, can_identify_owners};
 use crate::settings::Place;
 
 /// How the address is handed over on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum HandoverMethod {
     /// As an argument. This works in every browser, including a confined one that cannot read hidden directories.
-    Argument(Admitted),
+    Argument(AllowedPeers),
     /// In a file, if the system does not show which user owns a connection.
     File,
 }
@@ -27,24 +27,24 @@ pub(super) struct Handover {
     _file: Option<NamedTempFile>,
 }
 
-impl Way {
+impl HandoverMethod {
     /// Chooses how to hand over the address when `browser` opens in `place`.
     pub(super) fn find(browser: &Browser, place: &Place) -> Self {
-        if *place == Place::WSL || *browser == Browser::OfWindows {
+        if *place == Place::WSL || *browser == Browser::Windows {
             // The Windows browser cannot read this user's files by their Linux path.
-            Self::Argument(Admitted::ThisUserAndWindows)
-        } else if owners_are_told() {
-            Self::Argument(Admitted::ThisUser)
+            Self::Argument(AllowedPeers::ThisUserAndWindows)
+        } else if can_identify_owners() {
+            Self::Argument(AllowedPeers::ThisUser)
         } else {
             Self::File
         }
     }
 
     /// Connections that the listener admits to the address.
-    pub(super) fn admitted(self) -> Admitted {
+    pub(super) fn allowed_peers(self) -> AllowedPeers {
         match self {
-            Self::Argument(admitted) => admitted,
-            Self::File => Admitted::All,
+            Self::Argument(allowed_peers) => allowed_peers,
+            Self::File => AllowedPeers::All,
         }
     }
 
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn handover_file_is_private_and_removed() {
         let home = tempfile::tempdir().expect("a directory");
-        let handed_over = Way::File.hand_over(ADDRESS, home.path()).expect("a file");
+        let handed_over = HandoverMethod::File.hand_over(ADDRESS, home.path()).expect("a file");
         let path = Url::parse(handed_over.argument()).expect("a URL").to_file_path().expect("a path");
         assert!(path.starts_with(home.path()), "{}", path.display());
         assert!(fs::read_to_string(&path).expect("our file").contains(&format!("url={ADDRESS}")));
@@ -101,11 +101,18 @@ mod tests {
 
     #[test]
     fn address_is_an_argument_only_if_peers_are_checked() {
-        let windows = Way::Argument(Admitted::ThisUserAndWindows);
-        assert_eq!(Way::find(&Browser::Named("wslview".to_owned()), &Place::WSL), windows);
-        assert_eq!(Way::File.admitted(), Admitted::All);
-        let here = Way::find(&Browser::Desktop, &Place::Machine);
-        assert_eq!(here, if owners_are_told() { Way::Argument(Admitted::ThisUser) } else { Way::File });
+        let windows = HandoverMethod::Argument(AllowedPeers::ThisUserAndWindows);
+        assert_eq!(HandoverMethod::find(&Browser::Named("wslview".to_owned()), &Place::WSL), windows);
+        assert_eq!(HandoverMethod::File.allowed_peers(), AllowedPeers::All);
+        let here = HandoverMethod::find(&Browser::Desktop, &Place::Machine);
+        assert_eq!(
+            here,
+            if can_identify_owners() {
+                HandoverMethod::Argument(AllowedPeers::ThisUser)
+            } else {
+                HandoverMethod::File
+            }
+        );
         let handed_over = windows.hand_over(ADDRESS, Path::new("/nowhere")).expect("no file is needed");
         assert_eq!(handed_over.argument(), ADDRESS);
     }

@@ -1,7 +1,7 @@
 //! The loopback listener: a thread that answers connections and reports events. Unexpected requests never end the
 //! wait.
 
-mod desk;
+mod callback_handler;
 mod head;
 mod interrupt;
 mod peer;
@@ -25,18 +25,18 @@ use tokio::task;
 
 use super::pages::{Page, SignedIn};
 use super::response::{Expected, Response};
-use desk::Desk;
+use callback_handler::CallbackHandler;
 use head::{Head, MAX_HEAD};
 use interrupt::Interrupts;
 use peer::Peer;
 
-pub(super) use peer::is_told as owners_are_told;
+pub(super) use peer::can_identify_owners;
 
 /// Time limit for a connection, except one whose response is held.
-const CONNECTION_PATIENCE: Duration = Duration::from_secs(2);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 32;
 /// How long to wait for the browser to fetch the last page.
-const LAST_PAGE_PATIENCE: Duration = Duration::from_secs(2);
+const LAST_PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Stands for a request whose head was too large to keep. Its content does not affect the response.
 const ANY_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// The alert `handshake_failure` (RFC 8446 §6) in its own record, so that the browser stops waiting.
@@ -46,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Events while a sign-in waits.
 #[derive(Debug)]
-pub(super) enum Arrival {
+pub(super) enum Event {
     /// The expected response. It is sent once.
     Response(Response),
     /// A line that was pasted into the terminal.
@@ -63,7 +63,7 @@ pub(super) enum Arrival {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
     /// A response for another sign-in.
-    Foreign,
+    OtherLogin,
     /// Another local user followed the sign-in's address.
     AnotherUser,
     /// A browser tried to connect by TLS.
@@ -78,7 +78,7 @@ impl Notice {
 
 /// Connections that may fetch the sign-in's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admitted {
+pub(super) enum AllowedPeers {
     /// Those of this user.
     ThisUser,
     /// In WSL also those from Windows. Root relays them, or no local socket matches them.
@@ -87,7 +87,7 @@ pub(super) enum Admitted {
     All,
 }
 
-impl Admitted {
+impl AllowedPeers {
     fn includes(self, peer: Peer) -> bool {
         match self {
             Self::ThisUser => peer == Peer::ThisUser,
@@ -107,7 +107,7 @@ pub(super) enum Outcome {
 /// A running listener. Drop stops it and frees its port.
 pub(super) struct Listener {
     port: u16,
-    desk: Arc<Desk>,
+    handler: Arc<CallbackHandler>,
     outcome: watch::Sender<Option<Outcome>>,
     last_page_sent: Receiver<()>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -122,19 +122,27 @@ struct Connection {
 }
 
 impl Listener {
-    /// Serves `socket`, if there is one, and sends events to `arrivals`. The sign-in's address redirects `admitted`
+    /// Serves `socket`, if there is one, and sends events to `events`. The sign-in's address redirects `allowed_peers`
     /// connections to `url`.
     pub(super) fn start(
         socket: Option<net::TcpListener>,
         port: u16,
-        admitted: Admitted,
+        allowed_peers: AllowedPeers,
         expected: Expected,
         url: &str,
-        arrivals: Sender<Arrival>,
+        events: Sender<Event>,
     ) -> io::Result<Self> {
-        let (outcome, outcome_known) = watch::channel(None);
+        let (outcome, outcome_receiver) = watch::channel(None);
         let (sent, last_page_sent) = mpsc::channel();
-        let desk = Arc::new(Desk::new(port, admitted, expected, url, arrivals.clone(), outcome_known, sent));
+        let handler = Arc::new(CallbackHandler::new(
+            port,
+            allowed_peers,
+            expected,
+            url,
+            events.clone(),
+            outcome_receiver,
+            sent,
+        ));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (socket, interrupts) = {
@@ -143,9 +151,9 @@ impl Listener {
                 .map(|socket| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)))
                 .transpose()?;
             // Catch signals before the user is asked to sign in.
-            (socket, Interrupts::await_them())
+            (socket, Interrupts::listen())
         };
-        let serving = Arc::clone(&desk);
+        let serving = Arc::clone(&handler);
         let thread = thread::spawn(move || {
             runtime.block_on(async move {
                 let accept = async {
@@ -156,24 +164,24 @@ impl Listener {
                 };
                 tokio::select! {
                     () = accept => {}
-                    () = interrupt::tell(interrupts, arrivals) => {}
+                    () = interrupt::forward(interrupts, events) => {}
                     _ = stopped => {}
                 }
             });
         });
-        Ok(Self { port, desk, outcome, last_page_sent, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { port, handler, outcome, last_page_sent, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The sign-in's address for the browser. It contains no parameter of the sign-in, because command lines are
     /// public.
     pub(super) fn address(&self) -> String {
-        format!("http://127.0.0.1:{}{}", self.port, self.desk.start_path())
+        format!("http://127.0.0.1:{}{}", self.port, self.handler.start_path())
     }
 
     /// Returns a closure that reports if the sign-in's address was fetched.
     pub(super) fn was_fetched(&self) -> impl Fn() -> bool + Clone + Send + 'static {
-        let desk = Arc::clone(&self.desk);
-        move || desk.is_started()
+        let handler = Arc::clone(&self.handler);
+        move || handler.is_started()
     }
 
     /// Sends the outcome to held requests, and stops.
@@ -181,9 +189,9 @@ impl Listener {
         // Sending fails if no request is held.
         let _ = self.outcome.send(Some(outcome));
         // Wait until each held tab has fetched its page or disconnected.
-        let deadline = Instant::now() + LAST_PAGE_PATIENCE;
+        let deadline = Instant::now() + LAST_PAGE_TIMEOUT;
         let mut sent = 0;
-        while sent < self.desk.held() {
+        while sent < self.handler.held() {
             let left = deadline.saturating_duration_since(Instant::now());
             if self.last_page_sent.recv_timeout(left).is_err() {
                 break;
@@ -202,14 +210,14 @@ impl Drop for Listener {
     }
 }
 
-async fn accept(socket: TcpListener, desk: Arc<Desk>) {
+async fn accept(socket: TcpListener, handler: Arc<CallbackHandler>) {
     let mut connections = VecDeque::new();
     loop {
         match socket.accept().await {
             Ok((stream, from)) => {
                 make_room(&mut connections);
                 let is_held = Arc::new(AtomicBool::new(false));
-                let task = task::spawn(serve(stream, from, Arc::clone(&desk), Arc::clone(&is_held)));
+                let task = task::spawn(serve(stream, from, Arc::clone(&handler), Arc::clone(&is_held)));
                 connections.push_back(Connection { task, is_held });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -223,21 +231,21 @@ fn make_room(connections: &mut VecDeque<Connection>) {
     if connections.len() < MAX_CONNECTIONS {
         return;
     }
-    let is_stranger = |connection: &Connection| !connection.is_held.load(Ordering::Relaxed);
+    let is_evictable = |connection: &Connection| !connection.is_held.load(Ordering::Relaxed);
     if let Some(oldest) =
-        connections.iter().position(is_stranger).and_then(|position| connections.remove(position))
+        connections.iter().position(is_evictable).and_then(|position| connections.remove(position))
     {
         oldest.task.abort();
     }
 }
 
-async fn serve(stream: TcpStream, from: SocketAddr, desk: Arc<Desk>, is_held: Arc<AtomicBool>) {
-    let exchange = exchange(stream, from, desk, Arc::clone(&is_held));
+async fn serve(stream: TcpStream, from: SocketAddr, handler: Arc<CallbackHandler>, is_held: Arc<AtomicBool>) {
+    let exchange = exchange(stream, from, handler, Arc::clone(&is_held));
     tokio::pin!(exchange);
     tokio::select! {
         // Errors of a single connection are ignored.
         _ = &mut exchange => return,
-        () = tokio::time::sleep(CONNECTION_PATIENCE) => {}
+        () = tokio::time::sleep(CONNECTION_TIMEOUT) => {}
     }
     if is_held.load(Ordering::Relaxed) {
         let _ = exchange.await;
@@ -247,25 +255,25 @@ async fn serve(stream: TcpStream, from: SocketAddr, desk: Arc<Desk>, is_held: Ar
 async fn exchange(
     mut stream: TcpStream,
     from: SocketAddr,
-    desk: Arc<Desk>,
+    handler: Arc<CallbackHandler>,
     is_held: Arc<AtomicBool>,
 ) -> io::Result<()> {
     let to = stream.local_addr()?;
     let (head, is_too_large) = match head::read(&mut stream).await {
         Head::Whole(head) => (head, false),
         Head::TooLarge => {
-            desk.notice(Notice::TooLarge);
+            handler.notice(Notice::TooLarge);
             (ANY_REQUEST.to_vec(), true)
         }
         Head::TLS => {
-            desk.notice(Notice::TLS);
+            handler.notice(Notice::TLS);
             stream.write_all(&NO_TLS).await?;
             return stream.shutdown().await;
         }
         Head::Unfinished => return Ok(()),
     };
     let service = service_fn(move |request| {
-        let (front, slot) = (Arc::clone(&desk), Arc::clone(&is_held));
+        let (front, slot) = (Arc::clone(&handler), Arc::clone(&is_held));
         async move {
             if is_too_large {
                 Ok(Page::TooLarge.response())
@@ -278,7 +286,7 @@ async fn exchange(
     let stream = tokio::io::join(io::Cursor::new(head).chain(reader), writer);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(CONNECTION_PATIENCE)
+        .header_read_timeout(CONNECTION_TIMEOUT)
         // Room for the whole head and some bytes after it.
         .max_buf_size(2 * MAX_HEAD)
         .keep_alive(false)
@@ -299,13 +307,13 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
     const URL: &str = "https://login.test/authorize";
 
-    fn listener(admitted: Admitted) -> (Listener, Receiver<Arrival>) {
+    fn listener(allowed_peers: AllowedPeers) -> (Listener, Receiver<Event>) {
         let socket = net::TcpListener::bind((net::Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = socket.local_addr().expect("an address").port();
         let expected = Expected { state: "right".to_owned(), issuer: "https://login.test".to_owned() };
-        let (sender, arrivals) = mpsc::channel();
-        let listener = Listener::start(Some(socket), port, admitted, expected, URL, sender);
-        (listener.expect("a listener"), arrivals)
+        let (sender, events) = mpsc::channel();
+        let listener = Listener::start(Some(socket), port, allowed_peers, expected, URL, sender);
+        (listener.expect("a listener"), events)
     }
 
     fn send(listener: &Listener, target: &str) -> net::TcpStream {
@@ -323,18 +331,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_code_came(arrivals: &Receiver<Arrival>) {
-        let arrival = arrivals.recv_timeout(LIMIT);
-        assert!(matches!(arrival, Ok(Arrival::Response(response::Response::Code { .. }))), "{arrival:?}");
+    fn assert_code_came(events: &Receiver<Event>) {
+        let event = events.recv_timeout(LIMIT);
+        assert!(matches!(event, Ok(Event::Response(response::Response::Code { .. }))), "{event:?}");
     }
 
     #[test]
     fn half_closed_callback_is_accepted_and_answered() {
         for _ in 0..50 {
-            let (listener, arrivals) = listener(Admitted::ThisUser);
+            let (listener, events) = listener(AllowedPeers::ThisUser);
             let stream = send(&listener, "/callback?code=a&state=right");
             stream.shutdown(Shutdown::Write).expect("a connection");
-            assert_code_came(&arrivals);
+            assert_code_came(&events);
             let client = thread::spawn(move || answer(stream));
             // This client does not fetch the last page. The test covers only the response to its first request.
             let _ = listener.outcome.send(Some(Outcome::NotLoggedIn));
@@ -345,43 +353,43 @@ mod tests {
 
     #[test]
     fn repeated_callback_gets_the_same_result() {
-        let (listener, arrivals) = listener(Admitted::ThisUser);
+        let (listener, events) = listener(AllowedPeers::ThisUser);
         let first = send(&listener, "/callback?code=a&state=right");
-        assert_code_came(&arrivals);
+        assert_code_came(&events);
         // A reload closes the first request.
         drop(first);
         let again =
-            ["/callback?code=a&state=right", "/callback?code=b&state=right", listener.desk.start_path()];
+            ["/callback?code=a&state=right", "/callback?code=b&state=right", listener.handler.start_path()];
         let again: Vec<_> = again.into_iter().map(|target| send(&listener, target)).collect();
         let _ = listener.outcome.send(Some(Outcome::NotLoggedIn));
         for stream in again {
             let answer = answer(stream);
             assert!(answer.contains("location: /done/"), "{answer}");
         }
-        assert!(arrivals.try_iter().next().is_none(), "a response is taken once");
+        assert!(events.try_iter().next().is_none(), "a response is taken once");
     }
 
     #[test]
     fn login_address_redirects_every_fetch_of_this_user() {
-        let (listener, arrivals) = listener(Admitted::ThisUser);
+        let (listener, events) = listener(AllowedPeers::ThisUser);
         assert!(!listener.was_fetched()());
         for _ in 0..3 {
-            let answer = answer(send(&listener, listener.desk.start_path()));
+            let answer = answer(send(&listener, listener.handler.start_path()));
             assert!(answer.contains(&format!("location: {URL}")), "{answer}");
         }
-        assert!(listener.was_fetched()() && arrivals.try_iter().next().is_none());
+        assert!(listener.was_fetched()() && events.try_iter().next().is_none());
     }
 
     #[test]
     fn peers_are_admitted_by_owner() {
         use Peer::{AnotherUser, Root, ThisUser, Unknown};
-        for (admitted, peers) in [
-            (Admitted::ThisUser, &[ThisUser][..]),
-            (Admitted::ThisUserAndWindows, &[ThisUser, Root, Unknown]),
-            (Admitted::All, &[ThisUser, AnotherUser, Root, Unknown]),
+        for (allowed_peers, peers) in [
+            (AllowedPeers::ThisUser, &[ThisUser][..]),
+            (AllowedPeers::ThisUserAndWindows, &[ThisUser, Root, Unknown]),
+            (AllowedPeers::All, &[ThisUser, AnotherUser, Root, Unknown]),
         ] {
             for peer in [ThisUser, AnotherUser, Root, Unknown] {
-                assert_eq!(admitted.includes(peer), peers.contains(&peer), "{admitted:?} {peer:?}");
+                assert_eq!(allowed_peers.includes(peer), peers.contains(&peer), "{allowed_peers:?} {peer:?}");
             }
         }
     }

@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::listener::Arrival;
+use super::listener::Event;
 
 pub(super) use commands::candidates;
 
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait for the browser after a program reported failure. `xdg-open` and similar programs may report
 /// failure although the browser still opens later.
-const SLOW_BROWSER: Duration = Duration::from_secs(3);
+const SLOW_BROWSER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a program may take to exit after SIGTERM.
-const PARTING: Duration = Duration::from_millis(500);
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Programs that open the address, tried in order. Drop stops the running one, unless the browser has fetched the
 /// address. In that case the program may be the browser itself and keeps running.
-pub(super) struct Opening {
+pub(super) struct BrowserLauncher {
     attempt: Arc<Mutex<Attempt>>,
     was_fetched: Box<dyn Fn() -> bool>,
 }
@@ -34,32 +34,32 @@ struct Attempt {
     child: Option<Child>,
 }
 
-impl Opening {
+impl BrowserLauncher {
     /// Tries `commands` on a separate thread. Stops once the address `was_fetched`, independent of exit codes. Tries
     /// the next command only if one failed and no browser followed.
     pub(super) fn begin(
         commands: Vec<Command>,
         was_fetched: impl Fn() -> bool + Clone + Send + 'static,
-        arrivals: Sender<Arrival>,
+        events: Sender<Event>,
     ) -> Self {
         let attempt = Arc::new(Mutex::new(Attempt::default()));
         let (ours, fetched) = (Arc::clone(&attempt), was_fetched.clone());
         thread::spawn(move || {
             let is_done = commands.into_iter().any(|command| match try_one(command, &ours) {
-                Tried::Worked => true,
-                Tried::Failed => comes_late(&was_fetched, &ours),
-                Tried::NotStarted => was_fetched(),
+                AttemptResult::Succeeded => true,
+                AttemptResult::Failed => browser_follows(&was_fetched, &ours),
+                AttemptResult::NotStarted => was_fetched(),
             });
             if !is_done && !lock(&ours).is_over {
                 // Sending fails if the sign-in has ended.
-                let _ = arrivals.send(Arrival::NotOpened);
+                let _ = events.send(Event::NotOpened);
             }
         });
         Self { attempt, was_fetched: Box::new(fetched) }
     }
 }
 
-impl Drop for Opening {
+impl Drop for BrowserLauncher {
     fn drop(&mut self) {
         let mut attempt = lock(&self.attempt);
         attempt.is_over = true;
@@ -69,17 +69,17 @@ impl Drop for Opening {
     }
 }
 
-/// Outcome of a command. One that the end of the sign-in interrupted counts as `Worked`: nothing is left to try.
-enum Tried {
-    Worked,
+/// Outcome of a command. One that the end of the sign-in interrupted counts as `Succeeded`: nothing is left to try.
+enum AttemptResult {
+    Succeeded,
     Failed,
     NotStarted,
 }
 
 /// Waits for the browser after a command failed. Returns true if it came or is not needed.
-fn comes_late(was_fetched: &impl Fn() -> bool, attempt: &Mutex<Attempt>) -> bool {
+fn browser_follows(was_fetched: &impl Fn() -> bool, attempt: &Mutex<Attempt>) -> bool {
     let begin = Instant::now();
-    while begin.elapsed() < SLOW_BROWSER {
+    while begin.elapsed() < SLOW_BROWSER_TIMEOUT {
         if was_fetched() || lock(attempt).is_over {
             return true;
         }
@@ -89,7 +89,7 @@ fn comes_late(was_fetched: &impl Fn() -> bool, attempt: &Mutex<Attempt>) -> bool
 }
 
 /// Runs `command` until it exits.
-fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> Tried {
+fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> AttemptResult {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Do not expose the working directory. A separate process group keeps Ctrl-C away from the browser.
     command.current_dir("/");
@@ -98,9 +98,9 @@ fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> Tried {
     {
         let mut attempt = lock(attempt);
         if attempt.is_over {
-            return Tried::Worked;
+            return AttemptResult::Succeeded;
         }
-        let Ok(child) = command.spawn() else { return Tried::NotStarted };
+        let Ok(child) = command.spawn() else { return AttemptResult::NotStarted };
         attempt.child = Some(child);
     }
     loop {
@@ -110,9 +110,9 @@ fn try_one(mut command: Command, attempt: &Mutex<Attempt>) -> Tried {
             Some(Ok(None)) if !attempt.is_over => {}
             Some(Ok(Some(status))) => {
                 attempt.child = None;
-                return if status.success() { Tried::Worked } else { Tried::Failed };
+                return if status.success() { AttemptResult::Succeeded } else { AttemptResult::Failed };
             }
-            _ => return if attempt.is_over { Tried::Worked } else { Tried::Failed },
+            _ => return if attempt.is_over { AttemptResult::Succeeded } else { AttemptResult::Failed },
         }
         drop(attempt);
         thread::sleep(PAUSE);
@@ -125,7 +125,7 @@ fn end(child: &mut Child) {
     let _ = kill_process_group(group, Signal::TERM);
     let begin = Instant::now();
     while matches!(child.try_wait(), Ok(None)) {
-        if begin.elapsed() >= PARTING {
+        if begin.elapsed() >= EXIT_TIMEOUT {
             let _ = kill_process_group(group, Signal::KILL);
             let _ = child.wait();
             return;
@@ -148,27 +148,27 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(20);
 
-    fn open(named: &str, fetched: bool) -> (Opening, Receiver<Arrival>) {
-        let (sender, arrivals) = mpsc::channel();
+    fn open(named: &str, fetched: bool) -> (BrowserLauncher, Receiver<Event>) {
+        let (sender, events) = mpsc::channel();
         let browser = Browser::Named(named.to_owned());
         let commands = candidates(&browser, "http://127.0.0.1:8301/go/x", Some(OsStr::new("/usr/bin:/bin")));
-        (Opening::begin(commands, move || fetched, sender), arrivals)
+        (BrowserLauncher::begin(commands, move || fetched, sender), events)
     }
 
     #[test]
     fn failure_is_reported_when_all_commands_fail() {
-        let (_opening, arrivals) = open("false:/nowhere/browser:no-such-browser", false);
-        let told = arrivals.recv_timeout(LIMIT);
-        assert!(matches!(told, Ok(Arrival::NotOpened)), "{told:?}");
+        let (_opening, events) = open("false:/nowhere/browser:no-such-browser", false);
+        let event = events.recv_timeout(LIMIT);
+        assert!(matches!(event, Ok(Event::NotOpened)), "{event:?}");
     }
 
     #[test]
     fn opening_stops_after_first_success_or_fetch() {
         for (named, fetched) in [("false:true:false", false), ("false", true)] {
-            let (_opening, arrivals) = open(named, fetched);
+            let (_opening, events) = open(named, fetched);
             // The channel closes without a message.
-            let told = arrivals.recv_timeout(LIMIT);
-            assert!(matches!(told, Err(RecvTimeoutError::Disconnected)), "{named}: {told:?}");
+            let event = events.recv_timeout(LIMIT);
+            assert!(matches!(event, Err(RecvTimeoutError::Disconnected)), "{named}: {event:?}");
         }
     }
 
@@ -176,24 +176,24 @@ mod tests {
     fn next_command_waits_for_slow_browser_of_failed_one() {
         let folder = tempfile::tempdir().expect("a directory");
         let second = folder.path().join("second");
-        let (sender, arrivals) = mpsc::channel();
+        let (sender, events) = mpsc::channel();
         let browser = Browser::Named(format!("sh -c 'exit 4' %s:touch '{}'", second.display()));
         let commands = candidates(&browser, "http://127.0.0.1:8301/go/x", Some(OsStr::new("/usr/bin:/bin")));
         assert_eq!(commands.len(), 2);
         // The browser fetches the address during the wait: the third check sees it.
         let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let was_fetched = move || looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 2;
-        let _opening = Opening::begin(commands, was_fetched, sender);
-        let told = arrivals.recv_timeout(LIMIT);
-        assert!(matches!(told, Err(RecvTimeoutError::Disconnected)), "{told:?}");
+        let _opening = BrowserLauncher::begin(commands, was_fetched, sender);
+        let event = events.recv_timeout(LIMIT);
+        assert!(matches!(event, Err(RecvTimeoutError::Disconnected)), "{event:?}");
         assert!(!second.exists(), "a second browser was opened");
     }
 
     #[test]
     fn hanging_command_is_stopped_unless_browser_came() {
         for fetched in [false, true] {
-            let (opening, arrivals) = open("sh -c 'sleep 60' %s", fetched);
-            assert!(matches!(arrivals.try_recv(), Err(mpsc::TryRecvError::Empty)));
+            let (opening, events) = open("sh -c 'sleep 60' %s", fetched);
+            assert!(matches!(events.try_recv(), Err(mpsc::TryRecvError::Empty)));
             let (attempt, begin) = (Arc::clone(&opening.attempt), Instant::now());
             while lock(&attempt).child.is_none() {
                 assert!(begin.elapsed() < LIMIT, "nothing was started");

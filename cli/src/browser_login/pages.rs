@@ -9,7 +9,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
 use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use hyper::{Response, StatusCode};
 
-use html::{Mark, POLICY};
+use html::{Icon, POLICY};
 
 /// Responses of the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Page<'a> {
     LoggedIn(&'a SignedIn),
     NotLoggedIn,
     /// A response that is not for this sign-in.
-    NotAwaited,
+    UnexpectedResponse,
     NotFound,
     /// Not a plain GET for this host.
     BadRequest,
@@ -41,18 +41,18 @@ impl Page<'_> {
         match self {
             Self::LoggedIn(_) => StatusCode::OK,
             Self::NotLoggedIn | Self::AnotherUser => StatusCode::FORBIDDEN,
-            Self::NotAwaited | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::UnexpectedResponse | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
 
-    fn mark(self) -> Mark {
+    fn icon(self) -> Icon {
         match self {
-            Self::LoggedIn(_) => Mark::Good,
-            Self::NotLoggedIn | Self::TooLarge | Self::AnotherUser => Mark::Bad,
-            _ => Mark::Other,
+            Self::LoggedIn(_) => Icon::Success,
+            Self::NotLoggedIn | Self::TooLarge | Self::AnotherUser => Icon::Failure,
+            _ => Icon::Neutral,
         }
     }
 
@@ -60,7 +60,7 @@ impl Page<'_> {
         match self {
             Self::LoggedIn(_) => "Logged in",
             Self::NotLoggedIn => "Not logged in",
-            Self::NotAwaited => "Not the login that is awaited",
+            Self::UnexpectedResponse => "Not the login that is awaited",
             Self::NotFound => "Nothing here",
             Self::BadRequest | Self::MethodNotAllowed => "Not a request for this page",
             Self::TooLarge => "Too many cookies",
@@ -76,7 +76,7 @@ impl Page<'_> {
                 "<p>Nothing has changed. Your terminal says why, and what to try.</p>\
                  <p class=\"aside\">You can close this page.</p>"
             }
-            Self::NotAwaited => {
+            Self::UnexpectedResponse => {
                 "<p>This page belongs to another login, or to one that is over. The terminal still waits for its \
                  own.</p>"
             }
@@ -101,7 +101,7 @@ impl Page<'_> {
     }
 
     pub(super) fn response(self) -> Response<Full<Bytes>> {
-        let html = html::document(self.mark(), self.title(), &self.body());
+        let html = html::document(self.icon(), self.title(), &self.body());
         let mut response = secured(Response::new(Full::new(Bytes::from(html))));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

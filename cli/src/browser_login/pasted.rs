@@ -16,13 +16,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 use url::{ParseError, Url};
 
-use super::listener::Arrival;
+use super::listener::Event;
 use super::response::{Expected, Response};
 
 const PAUSE: Duration = Duration::from_millis(50);
 const HOST: &str = "127.0.0.1";
 /// Quotes, brackets and zero-width characters.
-const AROUND: [char; 13] = [
+const DECORATION: [char; 13] = [
     '"', '\'', '`', '<', '>', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{200b}',
     '\u{2060}', '\u{feff}',
 ];
@@ -38,27 +38,27 @@ pub(super) struct Keyboard {
 }
 
 impl Keyboard {
-    /// Sends typed or pasted lines. An address has `at_least` this many bytes.
-    pub(super) fn watch(at_least: usize, arrivals: Sender<Arrival>) -> Self {
+    /// Sends typed or pasted lines. An address has `min_length` this many bytes.
+    pub(super) fn watch(min_length: usize, events: Sender<Event>) -> Self {
         let (is_over, is_asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (over, asked) = (Arc::clone(&is_over), Arc::clone(&is_asked));
         thread::spawn(move || {
             let mut line = Vec::new();
             while !over.load(Ordering::SeqCst) {
                 let is_asked = asked.load(Ordering::SeqCst);
-                match take(&io::stdin(), if is_asked { None } else { Some(at_least) }, &mut line) {
-                    Ok(Taken::Nothing) => thread::sleep(PAUSE),
-                    Ok(Taken::Some) if line.ends_with(b"\n") => {
+                match read_available(&io::stdin(), if is_asked { None } else { Some(min_length) }, &mut line)
+                {
+                    Ok(ReadResult::Nothing) => thread::sleep(PAUSE),
+                    Ok(ReadResult::Data) if line.ends_with(b"\n") => {
                         let text = String::from_utf8_lossy(&std::mem::take(&mut line)).trim().to_owned();
-                        let arrival =
-                            if text.is_empty() { Arrival::EmptyLine } else { Arrival::Pasted(text) };
-                        if arrivals.send(arrival).is_err() {
+                        let event = if text.is_empty() { Event::EmptyLine } else { Event::Pasted(text) };
+                        if events.send(event).is_err() {
                             return;
                         }
                     }
-                    Ok(Taken::Some) => {}
+                    Ok(ReadResult::Data) => {}
                     // The browser may still return.
-                    Ok(Taken::End) | Err(_) => return,
+                    Ok(ReadResult::End) | Err(_) => return,
                 }
             }
         });
@@ -78,29 +78,33 @@ impl Drop for Keyboard {
     }
 }
 
-enum Taken {
+enum ReadResult {
     Nothing,
-    Some,
+    Data,
     End,
 }
 
 /// Reads at most one available line, if it may be consumed. Never blocks.
-fn take(terminal: &Stdin, at_least: Option<usize>, line: &mut Vec<u8>) -> rustix::io::Result<Taken> {
+fn read_available(
+    terminal: &Stdin,
+    min_length: Option<usize>,
+    line: &mut Vec<u8>,
+) -> rustix::io::Result<ReadResult> {
     if !is_in_foreground(terminal) {
         // Reading now would stop this process (SIGTTIN).
-        return Ok(Taken::Nothing);
+        return Ok(ReadResult::Nothing);
     }
     let waiting = usize::try_from(rustix::io::ioctl_fionread(terminal)?).unwrap_or(usize::MAX);
-    let is_wanted = match at_least {
+    let may_consume = match min_length {
         None => waiting > 0 || is_readable(terminal),
         // In non-canonical mode the available input is not a line.
-        Some(at_least) => {
-            (waiting == 1 || waiting >= at_least)
+        Some(min_length) => {
+            (waiting == 1 || waiting >= min_length)
                 && tcgetattr(terminal)?.local_modes.contains(LocalModes::ICANON)
         }
     };
-    if !is_wanted {
-        return Ok(Taken::Nothing);
+    if !may_consume {
+        return Ok(ReadResult::Nothing);
     }
     if line.len() > MAX_LINE {
         line.clear();
@@ -108,10 +112,10 @@ fn take(terminal: &Stdin, at_least: Option<usize>, line: &mut Vec<u8>) -> rustix
     let mut bytes = [0; MAX_LINE];
     // Bypass the standard library's buffer, which would consume input after the line.
     match rustix::io::read(terminal, &mut bytes)? {
-        0 => Ok(Taken::End),
+        0 => Ok(ReadResult::End),
         length => {
             line.extend_from_slice(bytes.get(..length).unwrap_or_default());
-            Ok(Taken::Some)
+            Ok(ReadResult::Data)
         }
     }
 }
@@ -128,14 +132,14 @@ fn is_in_foreground(terminal: &Stdin) -> bool {
 }
 
 /// Length in bytes of the shortest address that can be expected.
-pub(super) fn shortest(port: u16, expected: &Expected) -> usize {
+pub(super) fn min_length(port: u16, expected: &Expected) -> usize {
     format!("http://127.0.0.1:{port}/callback?code=c&state={}", expected.state).len()
 }
 
 /// Parses the response in a pasted address with the same checks as one from the browser. The scheme and everything
 /// before the query may be missing: only the query is used.
 pub(super) fn response(line: &str, port: u16, expected: &Expected) -> Option<Response> {
-    let text = bare(line);
+    let text = strip_decoration(line);
     let address = match text {
         _ if text.starts_with(HOST) => format!("http://{text}"),
         _ if text.starts_with('/') => format!("http://{HOST}:{port}{text}"),
@@ -164,12 +168,12 @@ pub(super) fn response(line: &str, port: u16, expected: &Expected) -> Option<Res
 }
 
 /// Removes what terminals, mail and chat programs put around an address.
-fn bare(line: &str) -> &str {
+fn strip_decoration(line: &str) -> &str {
     let mut text = line;
     loop {
         let before = text;
         text = text.trim_matches(|character: char| {
-            character.is_whitespace() || character.is_control() || AROUND.contains(&character)
+            character.is_whitespace() || character.is_control() || DECORATION.contains(&character)
         });
         for mark in PASTE_MARKS {
             text = text.strip_prefix(mark).unwrap_or(text);

@@ -8,19 +8,19 @@ use infra_shared::api::OpenedBy;
 use secrecy::SecretString;
 use url::Url;
 
-use super::handover::{Handover, Way};
-use super::listener::{Arrival, Listener};
-use super::opener::{self, Opening};
+use super::handover::{Handover, HandoverMethod};
+use super::listener::{Event, Listener};
+use super::opener::{self, BrowserLauncher};
 use super::pasted::{self, Keyboard};
 use super::response::{Expected, Response};
 use super::{Browser, LoginError, Setup, advice};
 use crate::terminal::Progress;
 
 /// A browser that opened has fetched the address within this time, even on a slow machine.
-const BROWSER_COMES: Duration = Duration::from_secs(10);
+const BROWSER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the browser returned for this sign-in.
-pub(super) struct Brought {
+pub(super) struct ReceivedCode {
     pub(super) code: SecretString,
     pub(super) iss: Option<String>,
     pub(super) opened_by: OpenedBy,
@@ -34,7 +34,7 @@ pub(super) struct Wait<'a> {
     /// Whether this process listens on the port.
     listens: bool,
     url: Url,
-    arrivals: Receiver<Arrival>,
+    events: Receiver<Event>,
     deadline: Instant,
     progress: Progress,
     keyboard: Option<Keyboard>,
@@ -44,7 +44,7 @@ pub(super) struct Wait<'a> {
     /// Whether the user was asked to paste, and whether the URL was shown.
     is_asked: Cell<bool>,
     is_shown: Cell<bool>,
-    _opening: Option<(Opening, Handover)>,
+    _launcher: Option<(BrowserLauncher, Handover)>,
 }
 
 impl<'a> Wait<'a> {
@@ -53,22 +53,23 @@ impl<'a> Wait<'a> {
         setup: &'a Setup<'a>,
         expected: Expected,
         url: Url,
-        listening: Option<(&Listener, Way)>,
+        listening: Option<(&Listener, HandoverMethod)>,
         port: u16,
         deadline: Instant,
-        (sender, arrivals): (Sender<Arrival>, Receiver<Arrival>),
+        (sender, events): (Sender<Event>, Receiver<Event>),
     ) -> Self {
         let terminal = setup.terminal;
-        let keyboard =
-            terminal.interactive.then(|| Keyboard::watch(pasted::shortest(port, &expected), sender.clone()));
+        let keyboard = terminal
+            .interactive
+            .then(|| Keyboard::watch(pasted::min_length(port, &expected), sender.clone()));
         let opened = listening.filter(|_| setup.browser != Browser::Elsewhere);
-        let opening = opened.and_then(|(listener, way)| {
+        let launcher = opened.and_then(|(listener, method)| {
             terminal.explain(&format!("opening the browser for {url}"));
-            let handover = way.hand_over(&listener.address(), setup.home).ok()?;
+            let handover = method.hand_over(&listener.address(), setup.home).ok()?;
             let commands = opener::candidates(&setup.browser, handover.argument(), setup.path.as_deref());
-            Some((Opening::begin(commands, listener.was_fetched(), sender), handover))
+            Some((BrowserLauncher::begin(commands, listener.was_fetched(), sender), handover))
         });
-        let opened = opened.filter(|_| opening.is_some());
+        let opened = opened.filter(|_| launcher.is_some());
         let was_fetched: Box<dyn Fn() -> bool> = match opened {
             Some((listener, _)) => Box::new(listener.was_fetched()),
             None => Box::new(|| false),
@@ -79,18 +80,18 @@ impl<'a> Wait<'a> {
             port,
             listens: listening.is_some(),
             url,
-            arrivals,
+            events,
             deadline,
             progress: terminal.progress(deadline),
             keyboard,
             was_fetched,
-            browser_due: Cell::new(opening.as_ref().map(|_| Instant::now() + BROWSER_COMES)),
+            browser_due: Cell::new(launcher.as_ref().map(|_| Instant::now() + BROWSER_TIMEOUT)),
             is_asked: Cell::new(false),
             is_shown: Cell::new(false),
-            _opening: opening,
+            _launcher: launcher,
         };
         match (opened, terminal.interactive) {
-            (None, _) => wait.ask_for_another_browser(),
+            (None, _) => wait.request_other_browser(),
             (Some(_), true) => wait.show("sign in on the page in your browser; Enter shows its address"),
             (Some(_), false) => wait.show("sign in on the page in your browser"),
         }
@@ -103,14 +104,14 @@ impl<'a> Wait<'a> {
     }
 
     /// Waits for the expected response.
-    pub(super) fn for_code<E>(&self) -> Result<Brought, LoginError<E>> {
+    pub(super) fn receive_code<E>(&self) -> Result<ReceivedCode, LoginError<E>> {
         let terminal = self.setup.terminal;
         loop {
             let until = self.browser_due.get().map_or(self.deadline, |due| due.min(self.deadline));
             let left = until.saturating_duration_since(Instant::now());
-            let (response, opened_by) = match self.arrivals.recv_timeout(left) {
-                Ok(Arrival::Response(response)) => (response, OpenedBy::Browser),
-                Ok(Arrival::Pasted(line)) => {
+            let (response, opened_by) = match self.events.recv_timeout(left) {
+                Ok(Event::Response(response)) => (response, OpenedBy::Browser),
+                Ok(Event::Pasted(line)) => {
                     if let Some(response) = pasted::response(&line, self.port, &self.expected) {
                         (response, OpenedBy::Paste)
                     } else {
@@ -118,20 +119,20 @@ impl<'a> Wait<'a> {
                         continue;
                     }
                 }
-                Ok(Arrival::EmptyLine) => {
-                    self.ask_for_another_browser();
+                Ok(Event::EmptyLine) => {
+                    self.request_other_browser();
                     continue;
                 }
-                Ok(Arrival::Notice(notice)) => {
-                    terminal.say(advice::of_notice(notice, self.keyboard.is_some()));
+                Ok(Event::Notice(notice)) => {
+                    terminal.say(advice::notice_message(notice, self.keyboard.is_some()));
                     continue;
                 }
-                Ok(Arrival::NotOpened) if !terminal.interactive => return Err(LoginError::NoBrowser),
-                Ok(Arrival::NotOpened) => {
-                    self.give_up_the_browser("no browser could be opened");
+                Ok(Event::NotOpened) if !terminal.interactive => return Err(LoginError::NoBrowser),
+                Ok(Event::NotOpened) => {
+                    self.report_missing_browser("no browser could be opened");
                     continue;
                 }
-                Ok(Arrival::Interrupted) => {
+                Ok(Event::Interrupted) => {
                     if self.is_asked.get() {
                         // Start a new line after the `^C` that the terminal shows.
                         terminal.say("");
@@ -141,35 +142,35 @@ impl<'a> Wait<'a> {
                 Err(RecvTimeoutError::Timeout) if until < self.deadline => {
                     self.browser_due.set(None);
                     if !(self.was_fetched)() {
-                        self.give_up_the_browser("no browser has come for this login yet");
+                        self.report_missing_browser("no browser has come for this login yet");
                     }
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return Err(LoginError::NotInTime(self.setup.patience));
+                    return Err(LoginError::TimedOut(self.setup.timeout));
                 }
             };
             return match response {
-                Response::Code { code, iss } => Ok(Brought { code, iss, opened_by }),
+                Response::Code { code, iss } => Ok(ReceivedCode { code, iss, opened_by }),
                 Response::Refused(refusal) => Err(LoginError::Refused(refusal)),
                 Response::OtherIssuer => Err(LoginError::OtherIssuer),
             };
         }
     }
 
-    fn give_up_the_browser(&self, why: &str) {
+    fn report_missing_browser(&self, why: &str) {
         if self.is_shown.get() {
             return;
         }
         // The spinner must not overwrite typed text.
         self.progress.clear();
         self.setup.terminal.warn(why);
-        self.ask_for_another_browser();
+        self.request_other_browser();
     }
 
     /// Prints the URL and how a browser elsewhere gets back here. Accepts the address of an unreachable page from now
     /// on.
-    fn ask_for_another_browser(&self) {
+    fn request_other_browser(&self) {
         self.browser_due.set(None);
         self.is_shown.set(true);
         self.progress.clear();
@@ -177,9 +178,9 @@ impl<'a> Wait<'a> {
         terminal.tell(&format!("Open this address in a browser:\n\n  {}\n", self.url));
         let may_paste = self.keyboard.is_some();
         if self.listens
-            && let Some(way) = advice::way_back(place, self.port, may_paste)
+            && let Some(instructions) = advice::return_instructions(place, self.port, may_paste)
         {
-            terminal.tell(&way);
+            terminal.tell(&instructions);
         }
         if let Some(keyboard) = &self.keyboard {
             let left = self.deadline.saturating_duration_since(Instant::now());

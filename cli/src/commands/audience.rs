@@ -7,23 +7,23 @@ use infra_shared::printable::printable;
 use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 
-use super::status::{Look, State as SessionState, look};
-use super::{Context, meant, token};
+use super::status::{CheckMode, State as SessionState, check_session};
+use super::{Context, suggestions, token};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{ClockOffset, State, StoredAudienceToken};
 
 /// A token with less time left is replaced.
-const ABOUT_TO_END: SignedDuration = SignedDuration::from_mins(1);
+const MIN_LEFT: SignedDuration = SignedDuration::from_mins(1);
 /// Lifetime limit of audience tokens at the daemon.
-const LONGEST: SignedDuration = SignedDuration::from_mins(10);
+const MAX_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// Maximum number of cached audience tokens: more services than a user needs within ten minutes.
-const MOST_KEPT: usize = 64;
+const MAX_CACHED: usize = 64;
 /// Maximum length of a displayed name.
 const MAX_CHARACTERS: usize = 64;
 
 /// Requirements for an audience token.
-pub(super) struct Wanted<'a> {
+pub(super) struct TokenRequest<'a> {
     pub(super) server: Option<&'a Origin>,
     /// The audience or the name of a service.
     pub(super) audience: &'a str,
@@ -34,41 +34,41 @@ pub(super) struct Wanted<'a> {
 /// state.
 pub(super) fn obtain(
     context: &Context,
-    wanted: &Wanted<'_>,
+    request: &TokenRequest<'_>,
 ) -> Result<(Origin, State, StoredAudienceToken), Failure> {
     // A token never has its full lifetime left, because the response takes time.
-    if wanted.min_left >= LONGEST {
+    if request.min_left >= MAX_LIFETIME {
         return Err(Failure::new(Exit::Usage, "--min-left is too long")
             .because_text("a token for one audience lasts ten minutes at most".to_owned())
             .hint("`--min-left 9m`"));
     }
-    let (origin, state, session_token) = token::session_token(context, wanted.server, SignedDuration::ZERO)?;
+    let (origin, state, session_token) = token::session_token(context, request.server, SignedDuration::ZERO)?;
     // `INFRA_TOKEN` replaces the stored session, whose cached tokens belong to a different sign-in.
     let stored = state.sessions.sessions.get(&origin).filter(|_| context.settings.token.is_none());
-    let needed = wanted.min_left.max(ABOUT_TO_END);
+    let needed = request.min_left.max(MIN_LEFT);
     let left =
         |until: Timestamp, offset: ClockOffset| until.duration_since(offset.daemon_time(context.now()));
     if let Some(stored) = stored
-        && let Some(kept) = stored.audience_tokens.get(wanted.audience)
-        && left(kept.expires_at, stored.clock_offset) >= needed
+        && let Some(cached) = stored.audience_tokens.get(request.audience)
+        && left(cached.expires_at, stored.clock_offset) >= needed
     {
-        let kept = kept.clone();
-        check_session(context, &origin, &state)?;
-        return Ok((origin, state, kept));
+        let cached = cached.clone();
+        ensure_session_live(context, &origin, &state)?;
+        return Ok((origin, state, cached));
     }
 
     let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
     let opened = connection
         .client
-        .open_audience_token(&session_token, wanted.audience)
-        .map_err(|error| not_opened(context, &state, (&origin, wanted.audience), &error))?;
-    if opened.expires_at.duration_since(opened.now) < wanted.min_left {
+        .open_audience_token(&session_token, request.audience)
+        .map_err(|error| request_failure(context, &state, (&origin, request.audience), &error))?;
+    if opened.expires_at.duration_since(opened.now) < request.min_left {
         let session = stored.map(|stored| &stored.session);
-        return Err(token::too_short(context, &state, &origin, session, wanted.min_left));
+        return Err(token::too_short(context, &state, &origin, session, request.min_left));
     }
     let opened = StoredAudienceToken { token: opened.token, expires_at: opened.expires_at };
     if stored.is_some() {
-        keep(context, &origin, &session_token, wanted.audience, &opened);
+        cache(context, &origin, &session_token, request.audience, &opened);
     }
     context.record_announcement(&origin, &connection);
     Ok((origin, state, opened))
@@ -76,8 +76,8 @@ pub(super) fn obtain(
 
 /// Rejects a cached token if the daemon has ended its session, because services would reject it too. If the daemon
 /// cannot be reached, the cached token is used.
-fn check_session(context: &Context, origin: &Origin, state: &State) -> Result<(), Failure> {
-    let report = look(context, origin, state, None, Look::Online);
+fn ensure_session_live(context: &Context, origin: &Origin, state: &State) -> Result<(), Failure> {
+    let report = check_session(context, origin, state, None, CheckMode::Online);
     match report.state {
         SessionState::Active => Ok(()),
         SessionState::Unreachable => {
@@ -89,7 +89,7 @@ fn check_session(context: &Context, origin: &Origin, state: &State) -> Result<()
 }
 
 /// The failure of a request for an audience token.
-fn not_opened(
+fn request_failure(
     context: &Context,
     state: &State,
     (origin, audience): (&Origin, &str),
@@ -107,12 +107,12 @@ fn not_opened(
                 .because(error)
                 .hint("an operator, who can admit you or a group of yours")
         }
-        _ => meant::failed_call(context, state, origin, error),
+        _ => suggestions::failed_call(context, state, origin, error),
     }
 }
 
 /// Caches the token with its session, if that session is still stored.
-fn keep(
+fn cache(
     context: &Context,
     origin: &Origin,
     session_token: &SessionToken,
@@ -120,18 +120,18 @@ fn keep(
     opened: &StoredAudienceToken,
 ) {
     let now = context.now();
-    let kept = context.home.update(|state| {
+    let cached = context.home.update(|state| {
         let session = state.sessions.sessions.get_mut(origin);
         let Some(session) = session.filter(|session| session.token.id() == session_token.id()) else {
             return;
         };
         let now = session.clock_offset.daemon_time(now);
         session.audience_tokens.retain(|_, token| token.expires_at > now);
-        if session.audience_tokens.len() < MOST_KEPT {
+        if session.audience_tokens.len() < MAX_CACHED {
             session.audience_tokens.insert(audience.to_owned(), opened.clone());
         }
     });
-    if let Err(error) = kept {
+    if let Err(error) = cached {
         context.terminal.warn(&format!("the token is not kept for the next time: {error}"));
     }
 }

@@ -21,7 +21,7 @@ use crate::failure::{Exit, Failure};
 use check::Check;
 
 /// Time limit for all servers together, and again for all identity providers. A user is waiting.
-const PATIENCE: Duration = Duration::from_secs(12);
+const TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Output of `doctor --json`.
 #[derive(Serialize)]
@@ -32,7 +32,7 @@ struct Json<'a> {
 }
 
 pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure> {
-    let progress = context.terminal.progress(Instant::now() + 2 * PATIENCE);
+    let progress = context.terminal.progress(Instant::now() + 2 * TIMEOUT);
     progress.show("looking at this machine");
     let inspection = context.home.inspect();
     let named = context.named_server(arguments.server.as_ref())?;
@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure
 }
 
 fn tell(context: &Context, arguments: &Doctor, checks: &[Check]) -> Result<Exit, Failure> {
-    let wrong = checks.iter().filter(|check| check.is_wrong()).count();
+    let wrong = checks.iter().filter(|check| check.is_problem()).count();
     if arguments.json {
         let text = serde_json::to_string(&Json { schema: 1, ok: wrong == 0, checks }).expect("plain JSON");
         context.terminal.data(&format!("{text}\n"))?;

@@ -5,7 +5,7 @@ use std::process::Command;
 use jiff::SignedDuration;
 
 use super::Context;
-use super::audience::{self, Wanted};
+use super::audience::{self, TokenRequest};
 use crate::arguments::Exec;
 use crate::failure::{Exit, Failure};
 
@@ -16,8 +16,8 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> 
     let (program, rest) = arguments.command.split_first().expect("the arguments have a command");
     let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
         .map_err(|_| Failure::new(Exit::Usage, "--min-left is too long"))?;
-    let wanted = Wanted { server: None, audience: &arguments.audience, min_left };
-    let (_, _, token) = audience::obtain(context, &wanted)?;
+    let request = TokenRequest { server: None, audience: &arguments.audience, min_left };
+    let (_, _, token) = audience::obtain(context, &request)?;
     let mut command = Command::new(program);
     command.args(rest).env_remove(SESSION_TOKEN).env(&arguments.variable, token.token.expose());
     let shown = program.to_string_lossy().into_owned();

@@ -3,7 +3,7 @@
 mod configure;
 mod token;
 
-use super::{Context, ending};
+use super::{Context, expiry_notice};
 use crate::arguments::KubernetesCommand;
 use crate::failure::{Exit, Failure};
 
@@ -11,7 +11,7 @@ pub(super) fn run(context: &Context, command: &KubernetesCommand) -> Result<Exit
     match command {
         KubernetesCommand::Token(arguments) => token::run(context, arguments),
         KubernetesCommand::Configure(arguments) => {
-            ending::mentioned(context, |context| configure::run(context, arguments))
+            expiry_notice::with_notice(context, |context| configure::run(context, arguments))
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `infra login`: chooses the server, signs in and stores the session.
 
+mod lock;
 mod outcome;
 mod rate_limit;
-mod turn;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,14 +13,14 @@ use infra_shared::origin::Origin;
 use infra_shared::token_text::{SessionID, SessionToken};
 use secrecy::ExposeSecret;
 
-use super::status::{Look, Report, State as SessionState, account, look, tell_of_newer};
-use super::{Context, end_session, left_alone, meant, times};
+use super::status::{CheckMode, Report, State as SessionState, account, check_session, warn_of_newer};
+use super::{Context, changed_entry_warning, revoke_session, suggestions, times};
 use crate::arguments::Login;
 use crate::browser_login::{self, Browser, Setup};
 use crate::daemon_client::DaemonClient;
 use crate::failure::{Exit, Failure};
 use crate::home::{ClockOffset, LoginLock, PendingLogout, Server, Session, State, Storage};
-use crate::keyring::Held;
+use crate::keyring::StoredEntry;
 use crate::settings::{self, Place};
 use crate::trust::{TrustOffer, VerifiedServer, binding_pin, check_address, check_offer, establish_trust};
 
@@ -33,20 +33,20 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
         .hint("unset INFRA_TOKEN"));
     }
     let origin = choose_server(context, arguments)?;
-    let seen = session_here(context, &origin)?;
-    if is_told_live(context, &origin, arguments, arguments.force)? {
+    let seen = stored_session_id(context, &origin)?;
+    if has_live_session(context, &origin, arguments, arguments.force)? {
         return Ok(Exit::Done);
     }
-    let mut turn = turn::take(context, arguments.timeout)?;
+    let mut login_lock = lock::acquire(context, arguments.timeout)?;
     // Another process may have signed in meanwhile. That session is new enough even for `--force`.
-    if session_here(context, &origin)? != seen && is_told_live(context, &origin, arguments, false)? {
+    if stored_session_id(context, &origin)? != seen && has_live_session(context, &origin, arguments, false)? {
         return Ok(Exit::Done);
     }
-    log_in(context, &origin, arguments, &mut turn)
+    log_in(context, &origin, arguments, &mut login_lock)
 }
 
 /// The ID of the stored session.
-fn session_here(context: &Context, origin: &Origin) -> Result<Option<SessionID>, Failure> {
+fn stored_session_id(context: &Context, origin: &Origin) -> Result<Option<SessionID>, Failure> {
     let state = context.home.read()?;
     Ok(state.sessions.sessions.get(origin).map(|session| session.token.id().clone()))
 }
@@ -78,22 +78,27 @@ fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure
     Ok(known.into_iter().nth(chosen).expect("one of those that were offered"))
 }
 
-/// Whether a live session makes a sign-in unnecessary; reports it to the user. Always false with `anew`.
-fn is_told_live(context: &Context, origin: &Origin, arguments: &Login, anew: bool) -> Result<bool, Failure> {
+/// Whether a live session makes a sign-in unnecessary; reports it to the user. Always false with `is_forced`.
+fn has_live_session(
+    context: &Context,
+    origin: &Origin,
+    arguments: &Login,
+    is_forced: bool,
+) -> Result<bool, Failure> {
     let state = context.home.read()?;
     let Some(stored) = state.sessions.sessions.get(origin) else { return Ok(false) };
     // Check trust options even if no new connection needs them.
-    let offered = TrustOffer::gather(&arguments.proof, &context.settings)?;
-    check_offer(origin, state.trust(origin), state.formerly(origin), &offered)?;
+    let offer = TrustOffer::gather(&arguments.proof, &context.settings)?;
+    check_offer(origin, state.trust(origin), state.formerly(origin), &offer)?;
     let is_other_provider =
         arguments.provider.as_ref().is_some_and(|provider| *provider != stored.user.provider);
-    if anew || is_other_provider {
+    if is_forced || is_other_provider {
         return Ok(false);
     }
-    let report = look(context, origin, &state, None, Look::Online);
+    let report = check_session(context, origin, &state, None, CheckMode::Online);
     match report.state {
         SessionState::Active => {
-            tell_live(context, origin, &report);
+            report_live(context, origin, &report);
             make_current(context, origin)?;
             Ok(true)
         }
@@ -106,12 +111,12 @@ fn is_told_live(context: &Context, origin: &Origin, arguments: &Login, anew: boo
     }
 }
 
-fn tell_live(context: &Context, origin: &Origin, report: &Report) {
+fn report_live(context: &Context, origin: &Origin, report: &Report) {
     let who = report.user.as_ref().map(account).unwrap_or_default();
     let left = report.live_for().map(times::left).unwrap_or_default();
     context.terminal.say(&format!("already signed in to {origin} as {who} ({left} left)"));
-    report.tell_skew(context.terminal);
-    tell_of_newer(context, report);
+    report.warn_of_skew(context.terminal);
+    warn_of_newer(context, report);
 }
 
 fn make_current(context: &Context, origin: &Origin) -> Result<(), Failure> {
@@ -127,24 +132,19 @@ fn log_in(
     context: &Context,
     origin: &Origin,
     arguments: &Login,
-    turn: &mut LoginLock,
+    login_lock: &mut LoginLock,
 ) -> Result<Exit, Failure> {
     let state = context.home.read()?;
     let known = state.config.servers.get(origin);
-    let offered = TrustOffer::gather(&arguments.proof, &context.settings)?;
-    let verified = establish_trust(
-        origin,
-        state.trust_anchors(origin),
-        state.formerly(origin),
-        offered,
-        context.terminal,
-    )
-    .map_err(|failure| meant::asked(failure, &state, origin))?;
-    context.settle_logouts(origin, &verified.connection.client, &state)?;
+    let offer = TrustOffer::gather(&arguments.proof, &context.settings)?;
+    let verified =
+        establish_trust(origin, state.trust_anchors(origin), state.formerly(origin), offer, context.terminal)
+            .map_err(|failure| suggestions::add_similar(failure, &state, origin))?;
+    context.retry_logouts(origin, &verified.connection.client, &state)?;
     check_address(origin, &verified.server)?;
     let provider = choose_provider(context, arguments, known, &verified.server)?;
     let pin = binding_pin(origin, verified.connection.record(), &verified.server.pins)?;
-    let mirror = match (arguments.keyring, arguments.no_keyring) {
+    let with_keyring = match (arguments.keyring, arguments.no_keyring) {
         (false, false) => known.is_some_and(|server| server.keyring),
         (keyring, _) => keyring,
     };
@@ -158,36 +158,36 @@ fn log_in(
         place,
         path: context.settings.path.clone(),
         home: context.home.path(),
-        patience: arguments.timeout,
+        timeout: arguments.timeout,
         terminal: context.terminal,
     };
     let (client, deadline) = (&verified.connection.client, Instant::now() + arguments.timeout);
-    let speaker = (origin, context.terminal);
+    let output = (origin, context.terminal);
     let start = |request: StartLogin| {
-        let started = rate_limit::repeat(speaker, deadline, || client.start_login(&request))
+        let started = rate_limit::repeat(output, deadline, || client.start_login(&request))
             .map_err(|error| error.to_failure(origin))?;
-        if is_without_browser(arguments, &setup) {
-            return Err(outcome::no_browser("BROWSER is not set"));
+        if has_no_browser(arguments, &setup) {
+            return Err(outcome::no_browser_failure("BROWSER is not set"));
         }
         Ok(started)
     };
     let finish = |request: FinishLogin| {
-        let finished = rate_limit::repeat(speaker, deadline, || client.finish_login(&request))
+        let finished = rate_limit::repeat(output, deadline, || client.finish_login(&request))
             .map_err(|error| error.to_failure(origin))?;
         let token = SessionToken::parse(finished.token.expose_secret())
             .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
         // Drop revokes the session unless it is stored.
-        let opened = Opened { client, token, finished, is_stored: false };
+        let opened = OpenedSession { client, token, finished, is_stored: false };
         let user = &opened.finished.user;
         if (user.provider.as_str(), user.issuer.as_str())
             != (provider.name.as_str(), provider.issuer.as_str())
         {
-            return Err(outcome::of_another_provider(origin, &provider, user));
+            return Err(outcome::other_provider_failure(origin, &provider, user));
         }
         Ok(opened)
     };
-    let save = |opened: Opened<'_>| save(context, origin, mirror, &verified, opened);
-    browser_login::run(&setup, start, |url| turn.note(url), finish, save).map(|()| Exit::Done).map_err(
+    let save = |opened: OpenedSession<'_>| save(context, origin, with_keyring, &verified, opened);
+    browser_login::run(&setup, start, |url| login_lock.note(url), finish, save).map(|()| Exit::Done).map_err(
         |error| {
             let failure = outcome::failure(error, origin, &provider.name);
             match still_signed_in(context, origin) {
@@ -202,7 +202,7 @@ fn log_in(
 
 /// Whether no browser can complete the sign-in. None can be opened, no user sees the address, and `--no-browser` was
 /// not given.
-fn is_without_browser(arguments: &Login, setup: &Setup<'_>) -> bool {
+fn has_no_browser(arguments: &Login, setup: &Setup<'_>) -> bool {
     setup.browser == Browser::Elsewhere && !arguments.no_browser && !setup.terminal.interactive
 }
 
@@ -228,8 +228,8 @@ fn choose_provider(
         return find(name).ok_or_else(|| {
             Failure::new(Exit::Usage, format!("the server has no identity provider `{name}`")).hint(
                 match nearest(name, names.iter().map(String::as_str)) {
-                    Some(meant) => {
-                        format!("`--provider {meant}`, if that is meant; it has: {}", names.join(", "))
+                    Some(similar) => {
+                        format!("`--provider {similar}`, if that is meant; it has: {}", names.join(", "))
                     }
                     None => format!("`--provider NAME`, one of: {}", names.join(", ")),
                 },
@@ -260,7 +260,7 @@ pub(super) fn browser(context: &Context, no_browser: bool, interactive: bool, pl
         None if !interactive => Browser::Elsewhere,
         None => match place {
             Place::Remote(_) => Browser::Elsewhere,
-            Place::WSL => Browser::OfWindows,
+            Place::WSL => Browser::Windows,
             _ if settings.has_desktop => Browser::Desktop,
             _ => Browser::Elsewhere,
         },
@@ -268,7 +268,7 @@ pub(super) fn browser(context: &Context, no_browser: bool, interactive: bool, pl
 }
 
 /// A session that the daemon has opened. Drop revokes it unless it was stored, because it would be unusable.
-struct Opened<'a> {
+struct OpenedSession<'a> {
     client: &'a DaemonClient,
     token: SessionToken,
     finished: FinishedLogin,
@@ -282,9 +282,9 @@ struct Opened<'a> {
 fn save(
     context: &Context,
     origin: &Origin,
-    mirror: bool,
+    with_keyring: bool,
     verified: &VerifiedServer,
-    mut opened: Opened<'_>,
+    mut opened: OpenedSession<'_>,
 ) -> Result<String, Failure> {
     let FinishedLogin { session, user, now, .. } = &opened.finished;
     let offset = ClockOffset::measure(*now, context.now());
@@ -294,7 +294,7 @@ fn save(
         user: user.clone(),
         trust: verified.connection.record().clone(),
         clock_offset: offset,
-        storage: if mirror { Storage::FileAndKeyring } else { Storage::File },
+        storage: if with_keyring { Storage::FileAndKeyring } else { Storage::File },
         ended: None,
         told_of: None,
         audience_tokens: BTreeMap::new(),
@@ -306,7 +306,7 @@ fn save(
         let known = state.config.servers.remove(origin).filter(|known| known.trust == trust);
         let (succession, formerly) =
             known.map(|known| (known.succession, known.formerly)).unwrap_or_default();
-        let server = Server { trust, provider, keyring: mirror, succession, formerly };
+        let server = Server { trust, provider, keyring: with_keyring, succession, formerly };
         state.config.servers.insert(origin.clone(), server);
         state.config.current = Some(origin.clone());
         let before = state.sessions.sessions.insert(origin.clone(), session);
@@ -319,34 +319,34 @@ fn save(
     })?;
     let account = account(user);
     opened.is_stored = true;
-    times::tell_skew(offset.seconds(), context.terminal);
+    times::warn_of_skew(offset.seconds(), context.terminal);
     context.record_announcement(origin, &verified.connection);
-    let is_mirrored = mirror && mirrored(context, origin, &opened.token)?;
+    let is_copied = with_keyring && copy_to_keyring(context, origin, &opened.token)?;
     if let Some(before) = before {
-        leave(context, origin, verified, &state, &before, is_mirrored)?;
+        revoke_previous(context, origin, verified, &state, &before, is_copied)?;
     }
     Ok(account)
 }
 
 /// Revokes the session that this sign-in replaced, and reports it if it belonged to a different user.
-fn leave(
+fn revoke_previous(
     context: &Context,
     origin: &Origin,
     verified: &VerifiedServer,
     state: &State,
     before: &Session,
-    is_mirrored: bool,
+    is_copied: bool,
 ) -> Result<(), Failure> {
-    if let Some(error) = context.settle_logouts(origin, &verified.connection.client, state)? {
+    if let Some(error) = context.retry_logouts(origin, &verified.connection.client, state)? {
         let ends = times::at(before.session.expires_at, context.now());
         context.terminal.warn(&format!(
             "the session before could not be ended: {error}; the next command tries again, and it ends {ends}"
         ));
     }
-    if before.storage == Storage::FileAndKeyring && !is_mirrored {
+    if before.storage == Storage::FileAndKeyring && !is_copied {
         match context.keyring.forget(origin, &before.token) {
-            Ok(Held::TheToken | Held::Nothing) => {}
-            Ok(Held::SomethingElse) => context.terminal.warn(&left_alone(origin)),
+            Ok(StoredEntry::Token | StoredEntry::Missing) => {}
+            Ok(StoredEntry::Other) => context.terminal.warn(&changed_entry_warning(origin)),
             Err(error) => {
                 context.terminal.warn(&format!("the copy of the token before stays in the keyring: {error}"));
             }
@@ -359,17 +359,17 @@ fn leave(
     Ok(())
 }
 
-impl Drop for Opened<'_> {
+impl Drop for OpenedSession<'_> {
     fn drop(&mut self) {
         if !self.is_stored {
             // If the daemon is unreachable, the session expires unused.
-            let _ = end_session(self.client, &self.token);
+            let _ = revoke_session(self.client, &self.token);
         }
     }
 }
 
 /// Copies the token to the keyring. If that fails, the file records that there is no copy.
-fn mirrored(context: &Context, origin: &Origin, token: &SessionToken) -> Result<bool, Failure> {
+fn copy_to_keyring(context: &Context, origin: &Origin, token: &SessionToken) -> Result<bool, Failure> {
     let Err(error) = context.keyring.store(origin, token) else { return Ok(true) };
     context.home.update(|state| {
         let stored = state.sessions.sessions.get_mut(origin);

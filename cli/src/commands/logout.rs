@@ -2,12 +2,15 @@
 
 use infra_shared::origin::Origin;
 
-use super::{ClientError, Context, Ended, at_once, end_session, left_alone, meant, times, unknown_token};
+use super::{
+    ClientError, Context, Revocation, changed_entry_warning, concurrent, revoke_session, suggestions, times,
+    unknown_token_failure,
+};
 use crate::arguments::Logout;
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{PendingLogout, Session, State, Storage};
-use crate::keyring::Held;
+use crate::keyring::StoredEntry;
 
 const NO_SERVER: &str = "not signed in: no server is known here";
 
@@ -32,11 +35,12 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         let servers: Vec<Origin> = servers.into_iter().collect();
         let mut failed: Option<Failure> = None;
         // A failure at one server does not stop the sign-out at the others.
-        for result in at_once::for_each(&servers, |origin| log_out(context, origin, &state, arguments.forget))
+        for result in
+            concurrent::for_each(&servers, |origin| log_out(context, origin, &state, arguments.forget))
         {
             match result {
                 Ok(Exit::Done) => {}
-                Ok(_) => exit = Exit::NotTold,
+                Ok(_) => exit = Exit::NotRevoked,
                 Err(failure) => {
                     if let Some(before) = failed.replace(failure) {
                         context.terminal.fail(&before);
@@ -64,15 +68,15 @@ pub(super) fn log_out(
     forget: bool,
 ) -> Result<Exit, Failure> {
     let Some(stored) = state.sessions.sessions.get(origin) else {
-        return log_out_again(context, origin, state, forget);
+        return retry_log_out(context, origin, state, forget);
     };
-    let hindrance = match context.connect(origin, state) {
-        Ok(connection) => match end_session(&connection.client, &stored.token) {
+    let error = match context.connect(origin, state) {
+        Ok(connection) => match revoke_session(&connection.client, &stored.token) {
             // An unknown session is already gone.
-            Ended::AtDaemon | Ended::Unknown => {
+            Revocation::Done | Revocation::Unknown => {
                 let forgotten = context
-                    .settle_logouts(origin, &connection.client, state)
-                    .and_then(|_| forget_here(context, origin, Some(stored), forget, None));
+                    .retry_logouts(origin, &connection.client, state)
+                    .and_then(|_| delete_local(context, origin, Some(stored), forget, None));
                 if let Err(failure) = forgotten {
                     context
                         .terminal
@@ -83,17 +87,17 @@ pub(super) fn log_out(
                 context.terminal.say(&format!("logged out of {origin}"));
                 return Ok(Exit::Done);
             }
-            Ended::NotTold(error) => ClientError::Daemon(error),
+            Revocation::Failed(error) => ClientError::Daemon(error),
         },
         Err(error) => error,
     };
     // Nothing is sent to an untrusted server, now or later. With `--forget`, no logout proof is kept.
-    let is_untrusted = matches!(hindrance, ClientError::Daemon(DaemonError::Untrusted(_)));
+    let is_untrusted = matches!(error, ClientError::Daemon(DaemonError::Untrusted(_)));
     let pending = (!is_untrusted && !forget).then(|| PendingLogout::of(origin, stored));
     let is_kept = pending.is_some();
-    forget_here(context, origin, Some(stored), forget, pending)?;
+    delete_local(context, origin, Some(stored), forget, pending)?;
     let ends = times::at(stored.session.expires_at.min(stored.session.idle_expires_at), context.now());
-    context.terminal.fail(&hindrance.to_failure(origin));
+    context.terminal.fail(&error.to_failure(origin));
     context.terminal.warn(&if is_kept {
         format!(
             "logged out here, but {origin} could not be told; the next `infra status`, `login` or `logout` tells it, \
@@ -105,16 +109,16 @@ pub(super) fn log_out(
              still uses its token"
         )
     });
-    Ok(Exit::NotTold)
+    Ok(Exit::NotRevoked)
 }
 
 /// There is no session here, but there may be a sign-out that the daemon has not received.
-fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
+fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
     let was_pending = state.has_pending_logout(origin);
-    let hindrance = if was_pending {
+    let error = if was_pending {
         match context.connect(origin, state) {
             Ok(connection) => {
-                context.settle_logouts(origin, &connection.client, state)?.map(ClientError::Daemon)
+                context.retry_logouts(origin, &connection.client, state)?.map(ClientError::Daemon)
             }
             Err(error) => Some(error),
         }
@@ -122,16 +126,16 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
         None
     };
     if forget {
-        forget_here(context, origin, None, forget, None)?;
+        delete_local(context, origin, None, forget, None)?;
     }
-    match hindrance {
+    match error {
         None => {
             context.terminal.say(&if was_pending {
                 format!("not signed in to {origin}, which was told now of the logout before")
             } else {
-                match meant::server(state, origin) {
-                    Some(meant) => format!(
-                        "not signed in to {origin}, which is not known here: `{meant}`, if that is meant"
+                match suggestions::similar_server(state, origin) {
+                    Some(similar) => format!(
+                        "not signed in to {origin}, which is not known here: `{similar}`, if that is meant"
                     ),
                     None => format!("not signed in to {origin}"),
                 }
@@ -141,7 +145,7 @@ fn log_out_again(context: &Context, origin: &Origin, state: &State, forget: bool
         Some(error) => {
             context.terminal.fail(&error.to_failure(origin));
             context.terminal.warn(&format!("{origin} could still not be told of the logout before"));
-            Ok(Exit::NotTold)
+            Ok(Exit::NotRevoked)
         }
     }
 }
@@ -151,18 +155,18 @@ fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> 
     let origin = context.server(arguments.server.as_ref(), state)?.expect("INFRA_TOKEN names its server");
     let token = context.settings.token.as_ref().expect("it was there a moment ago");
     let connection = context.connect(&origin, state).map_err(|error| error.to_failure(&origin))?;
-    match end_session(&connection.client, token) {
-        Ended::AtDaemon => {
+    match revoke_session(&connection.client, token) {
+        Revocation::Done => {
             context.terminal.say(&format!("the session of INFRA_TOKEN at {origin} is ended"));
             Ok(Exit::Done)
         }
-        Ended::Unknown => Err(unknown_token(&origin)),
-        Ended::NotTold(error) => Err(error.to_failure(&origin)),
+        Revocation::Unknown => Err(unknown_token_failure(&origin)),
+        Revocation::Failed(error) => Err(error.to_failure(&origin)),
     }
 }
 
 /// Deletes the session, and with `forget` the server. Stores `pending` for a later attempt.
-fn forget_here(
+fn delete_local(
     context: &Context,
     origin: &Origin,
     stored: Option<&Session>,
@@ -189,8 +193,8 @@ fn forget_here(
     })?;
     if let Some(stored) = stored.filter(|stored| stored.storage == Storage::FileAndKeyring) {
         match context.keyring.forget(origin, &stored.token) {
-            Ok(Held::TheToken | Held::Nothing) => {}
-            Ok(Held::SomethingElse) => context.terminal.warn(&left_alone(origin)),
+            Ok(StoredEntry::Token | StoredEntry::Missing) => {}
+            Ok(StoredEntry::Other) => context.terminal.warn(&changed_entry_warning(origin)),
             Err(error) => context.terminal.warn(&format!(
                 "the copy of the token in the keyring stays: {error}; remove the entry `infra` of {origin} in the \
                  desktop's password manager"

@@ -9,7 +9,7 @@ use infra_shared::token_text::SessionToken;
 use serde::Serialize;
 
 use super::status::from;
-use super::{Context, meant, times};
+use super::{Context, suggestions, times};
 use crate::arguments::{Sessions, SessionsCommand};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
@@ -33,28 +33,28 @@ pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failu
         return Err(Failure::new(Exit::Usage, "`--user` and `--json` before `revoke` have no meaning")
             .hint("`infra sessions revoke --all --user USER`"));
     }
-    let asking = Asking::begin(context)?;
+    let access = SessionAccess::begin(context)?;
     if let Some(SessionsCommand::Revoke(arguments)) = &arguments.command {
-        return revoke::run(context, &asking, arguments);
+        return revoke::run(context, &access, arguments);
     }
-    let listed = asking.list(arguments.user.as_deref())?;
+    let listed = access.list(arguments.user.as_deref())?;
     if arguments.json {
-        context.terminal.json(&Json { schema: 1, server: &asking.origin, listed: &listed })?;
+        context.terminal.json(&Json { schema: 1, server: &access.origin, listed: &listed })?;
     } else if let (true, Some(user)) = (listed.sessions.is_empty(), &arguments.user) {
         context.terminal.say(&format!(
             "there is no live session of {} at {}",
             printable(user, MAX_CHARACTERS),
-            asking.origin
+            access.origin
         ));
     } else {
         context.terminal.data(&table(context, &listed, arguments.user.is_some()))?;
     }
-    context.record_announcement(&asking.origin, &asking.connection);
+    context.record_announcement(&access.origin, &access.connection);
     Ok(Exit::Done)
 }
 
 /// A server and the session token to authenticate with.
-struct Asking<'a> {
+struct SessionAccess<'a> {
     context: &'a Context,
     origin: Origin,
     token: SessionToken,
@@ -62,7 +62,7 @@ struct Asking<'a> {
     state: State,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> SessionAccess<'a> {
     fn begin(context: &'a Context) -> Result<Self, Failure> {
         let state = context.home.read()?;
         let not_signed_in = |hint: String| Failure::new(Exit::LoginNeeded, "not signed in").hint(hint);
@@ -70,9 +70,9 @@ impl<'a> Asking<'a> {
             context.server(None, &state)?.ok_or_else(|| not_signed_in("`infra login SERVER`".to_owned()))?;
         let stored = || state.sessions.sessions.get(&origin).map(|session| session.token.clone());
         let token = context.settings.token.clone().or_else(stored);
-        let token = token.ok_or_else(|| not_signed_in(meant::login(context, &state, &origin)))?;
+        let token = token.ok_or_else(|| not_signed_in(suggestions::sign_in(context, &state, &origin)))?;
         let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-        context.settle_logouts(&origin, &connection.client, &state)?;
+        context.retry_logouts(&origin, &connection.client, &state)?;
         Ok(Self { context, origin, token, connection, state })
     }
 
@@ -81,7 +81,7 @@ impl<'a> Asking<'a> {
     }
 
     fn failure(&self, error: &DaemonError) -> Failure {
-        meant::failed_call(self.context, &self.state, &self.origin, error)
+        suggestions::failed_call(self.context, &self.state, &self.origin, error)
     }
 }
 

@@ -1,8 +1,8 @@
 //! `infra status`: shows the account at each server and when the session expires.
 
-mod look;
-mod mirror;
-mod newer;
+mod keyring_copy;
+mod newer_sessions;
+mod report;
 mod text;
 
 use std::collections::BTreeSet;
@@ -10,25 +10,25 @@ use std::collections::BTreeSet;
 use infra_shared::origin::Origin;
 use serde::Serialize;
 
-use super::{Context, at_once};
+use super::{Context, concurrent};
 use crate::arguments::Status;
 use crate::failure::{Exit, Failure};
-use mirror::Mirror;
+use keyring_copy::CopyCheck;
 
-pub(super) use look::{Look, Report, State, look};
-pub(super) use newer::{from, tell_of_newer};
+pub(super) use newer_sessions::{from, warn_of_newer};
+pub(super) use report::{CheckMode, Report, State, check_session};
 pub(super) use text::account;
 
 /// Output of `status --all --json`.
 #[derive(Serialize)]
 struct All {
     schema: u32,
-    servers: Vec<look::Json>,
+    servers: Vec<report::Json>,
 }
 
 pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure> {
     let state = context.home.read()?;
-    let how = if arguments.offline { Look::Offline } else { Look::Online };
+    let mode = if arguments.offline { CheckMode::Offline } else { CheckMode::Online };
     if arguments.all {
         // `INFRA_TOKEN` belongs only to the server that was named with it.
         let token = context.settings.token.as_ref();
@@ -36,14 +36,14 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
         let mut servers: BTreeSet<&Origin> =
             state.config.servers.keys().chain(state.sessions.sessions.keys()).collect();
         servers.extend(&named);
-        let mirrors: Vec<Mirror> =
-            servers.iter().map(|origin| Mirror::begin(context, arguments, &state, origin)).collect();
+        let copy_checks: Vec<CopyCheck> =
+            servers.iter().map(|origin| CopyCheck::begin(context, arguments, &state, origin)).collect();
         let servers: Vec<&Origin> = servers.into_iter().collect();
-        let mut reports = at_once::for_each(&servers, |origin| {
-            look(context, origin, &state, token.filter(|_| named.as_ref() == Some(*origin)), how)
+        let mut reports = concurrent::for_each(&servers, |origin| {
+            check_session(context, origin, &state, token.filter(|_| named.as_ref() == Some(*origin)), mode)
         });
-        for (mirror, report) in mirrors.into_iter().zip(&mut reports) {
-            mirror.settle(report, context.terminal);
+        for (copy_check, report) in copy_checks.into_iter().zip(&mut reports) {
+            copy_check.finish(report, context.terminal);
         }
         let exit = reports
             .iter()
@@ -57,29 +57,29 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             let mut texts: Vec<String> =
                 reports.iter().map(|report| text::of(report, context.now())).collect();
             if texts.is_empty() {
-                texts.push(text::of(&Report::of_no_server(), context.now()));
+                texts.push(text::of(&Report::without_server(), context.now()));
             }
             context.terminal.report(&texts.join("\n"))?;
         }
         if context.terminal.quiet {
-            let none = Report::of_no_server();
+            let none = Report::without_server();
             let deciding = reports.iter().find(|report| report.exit() != Exit::Done);
-            tell_shortly(context, deciding.or(reports.is_empty().then_some(&none)));
+            report_briefly(context, deciding.or(reports.is_empty().then_some(&none)));
         }
         for report in reports {
-            tell_aside(context, report);
+            show_warnings(context, report);
         }
         return Ok(exit);
     }
 
     let report = match context.server(arguments.server.as_ref(), &state)? {
         Some(origin) => {
-            let mirror = Mirror::begin(context, arguments, &state, &origin);
-            let mut report = look(context, &origin, &state, context.settings.token.as_ref(), how);
-            mirror.settle(&mut report, context.terminal);
+            let copy_check = CopyCheck::begin(context, arguments, &state, &origin);
+            let mut report = check_session(context, &origin, &state, context.settings.token.as_ref(), mode);
+            copy_check.finish(&mut report, context.terminal);
             report
         }
-        None => Report::of_no_server(),
+        None => Report::without_server(),
     };
     if arguments.json {
         context.terminal.json(&report.json())?;
@@ -87,16 +87,16 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
         context.terminal.report(&text::of(&report, context.now()))?;
     }
     if context.terminal.quiet {
-        tell_shortly(context, Some(&report));
+        report_briefly(context, Some(&report));
     }
     let exit = report.exit();
-    tell_aside(context, report);
+    show_warnings(context, report);
     Ok(exit)
 }
 
 /// Reports in one line why there is no live session and what to do, even with `-q`, so that a failing script explains
 /// itself.
-fn tell_shortly(context: &Context, report: Option<&Report>) {
+fn report_briefly(context: &Context, report: Option<&Report>) {
     let Some(report) = report.filter(|report| report.exit() != Exit::Done) else { return };
     // The trust options were invalid, and that was already reported.
     if report.state == State::Untrusted && report.cause.is_none() {
@@ -110,12 +110,12 @@ fn tell_shortly(context: &Context, report: Option<&Report>) {
 }
 
 /// Warnings for every output format: a wrong clock, or why a server is not trusted.
-fn tell_aside(context: &Context, report: Report) {
+fn show_warnings(context: &Context, report: Report) {
     if context.terminal.quiet {
         return;
     }
-    report.tell_skew(context.terminal);
-    tell_of_newer(context, &report);
+    report.warn_of_skew(context.terminal);
+    warn_of_newer(context, &report);
     if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause) {
         context.terminal.fail(&cause.to_failure(&origin));
     }

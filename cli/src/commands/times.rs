@@ -10,7 +10,7 @@ use crate::settings;
 use crate::terminal::Terminal;
 
 /// Clock offset in seconds from which a warning is shown.
-pub(super) const SKEW_TOLD: i64 = 60;
+pub(super) const MIN_SKEW_SHOWN: i64 = 60;
 
 /// A duration, such as `3 days`, `3 h 59 min`, `4 min` or `30 s`.
 pub(super) fn left(duration: SignedDuration) -> String {
@@ -67,8 +67,8 @@ pub(super) fn daemon_time(now: Timestamp, offset_seconds: i64) -> Timestamp {
 }
 
 /// Warns about a clock offset, because a wrong local clock makes every shown time wrong.
-pub(super) fn tell_skew(offset_seconds: i64, terminal: Terminal) {
-    if offset_seconds.abs() > SKEW_TOLD {
+pub(super) fn warn_of_skew(offset_seconds: i64, terminal: Terminal) {
+    if offset_seconds.abs() > MIN_SKEW_SHOWN {
         let difference = left(SignedDuration::from_secs(offset_seconds.abs()));
         let direction = direction(offset_seconds);
         terminal.warn(&format!("the clock of this machine is {difference} {direction} the server's"));

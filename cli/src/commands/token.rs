@@ -5,8 +5,8 @@ use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 use jiff::SignedDuration;
 
-use super::audience::{self, Wanted};
-use super::{Context, ending, meant, status, times};
+use super::audience::{self, TokenRequest};
+use super::{Context, expiry_notice, status, suggestions, times};
 use crate::arguments::Token;
 use crate::failure::{Exit, Failure};
 use crate::home::State;
@@ -15,15 +15,15 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
     let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
         .map_err(|_| Failure::new(Exit::Usage, "--min-left is too long"))?;
     if let Some(audience) = &arguments.audience {
-        let wanted = Wanted { server: arguments.server.as_ref(), audience, min_left };
-        let (origin, state, token) = audience::obtain(context, &wanted)?;
+        let request = TokenRequest { server: arguments.server.as_ref(), audience, min_left };
+        let (origin, state, token) = audience::obtain(context, &request)?;
         context.terminal.data(&format!("{}\n", token.token.expose()))?;
-        ending::mention(context, &state, &origin);
+        expiry_notice::show(context, &state, &origin);
         return Ok(Exit::Done);
     }
     let (origin, state, token) = session_token(context, arguments.server.as_ref(), min_left)?;
     context.terminal.data(&format!("{}\n", token.expose()))?;
-    ending::mention(context, &state, &origin);
+    expiry_notice::show(context, &state, &origin);
     Ok(Exit::Done)
 }
 
@@ -74,7 +74,13 @@ fn ask(
     state: &State,
     min_left: SignedDuration,
 ) -> Result<SessionToken, Failure> {
-    let report = status::look(context, origin, state, context.settings.token.as_ref(), status::Look::Online);
+    let report = status::check_session(
+        context,
+        origin,
+        state,
+        context.settings.token.as_ref(),
+        status::CheckMode::Online,
+    );
     let live = report.live_for().ok_or_else(|| report.failure())?;
     if live < min_left {
         return Err(too_short(context, state, origin, report.session.as_ref(), min_left));
@@ -83,7 +89,7 @@ fn ask(
 }
 
 fn login_needed(context: &Context, state: &State, origin: &Origin, why: &str) -> Failure {
-    let hint = meant::login(context, state, origin);
+    let hint = suggestions::sign_in(context, state, origin);
     Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint(hint)
 }
 
@@ -109,7 +115,7 @@ pub(super) fn too_short(
     }
     let failure = Failure::new(Exit::LoginNeeded, format!("the session at {origin} does not last that long"));
     failure.hint(match (context.settings.token.is_some(), session) {
-        (true, _) => meant::login(context, state, origin),
+        (true, _) => suggestions::sign_in(context, state, origin),
         (false, Some(session)) if session.idle_expires_at < session.expires_at => {
             "`infra login --force`; unless it is used, no session lasts longer than the server's `sessions.inactivityTimeout`"
                 .to_owned()

@@ -1,6 +1,6 @@
 //! `infra trust`: accepts a new identity of a known server.
 
-use super::{Context, meant};
+use super::{Context, suggestions};
 use crate::arguments::Trust;
 use crate::failure::{Exit, Failure};
 use crate::trust::{TrustOffer, establish_trust};
@@ -13,26 +13,26 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
     let state = context.home.read()?;
     if !state.config.servers.contains_key(origin) {
         return Err(Failure::new(Exit::Usage, format!("{origin} is not known here")).hint(
-            match meant::server(&state, origin) {
-                Some(meant) => {
-                    format!("`infra trust {meant}`, if that is meant; else `infra login {origin}`")
+            match suggestions::similar_server(&state, origin) {
+                Some(similar) => {
+                    format!("`infra trust {similar}`, if that is meant; else `infra login {origin}`")
                 }
                 None => format!("`infra login {origin}`: the first login asks for what proves it"),
             },
         ));
     }
-    let offered = if arguments.system {
+    let offer = if arguments.system {
         TrustOffer::system()
     } else {
         TrustOffer::gather(&arguments.proof, &context.settings)?
     };
-    if offered.is_empty() {
+    if offer.is_empty() {
         return Err(Failure::new(Exit::Usage, "what is to be trusted has to be said")
             .hint("`--fingerprint sha256:…` or `--ca-file FILE`, from the server's operator; `--system` where it has a public \
              certificate now"));
     }
     // Earlier trust records are ignored.
-    let verified = establish_trust(origin, Vec::new(), &[], offered, context.terminal)?;
+    let verified = establish_trust(origin, Vec::new(), &[], offer, context.terminal)?;
     context.home.update(|state| {
         if let Some(server) = state.config.servers.get_mut(origin) {
             server.trust = verified.connection.record().clone();

@@ -2,7 +2,7 @@
 
 use infra_shared::origin::Origin;
 
-use super::{Context, meant};
+use super::{Context, suggestions};
 use crate::failure::{Exit, Failure};
 
 pub(super) fn run(context: &Context, server: &Origin) -> Result<Exit, Failure> {
@@ -20,8 +20,8 @@ pub(super) fn run(context: &Context, server: &Origin) -> Result<Exit, Failure> {
     }
     let known: Vec<String> = state.config.servers.keys().map(ToString::to_string).collect();
     let failure = Failure::new(Exit::Usage, format!("{server} is not known here"));
-    Err(if let Some(meant) = meant::server(&state, server) {
-        failure.hint(format!("`infra use {meant}`, if that is meant; else `infra login {server}`"))
+    Err(if let Some(similar) = suggestions::similar_server(&state, server) {
+        failure.hint(format!("`infra use {similar}`, if that is meant; else `infra login {server}`"))
     } else if known.is_empty() {
         failure.hint(format!("`infra login {server}`"))
     } else {

@@ -100,8 +100,8 @@ fn sessions_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let known = state.sessions.sessions.iter().flat_map(|(origin, session)| {
         let own = (session.token.id(), format!("this machine's at {origin}"));
-        let told = session.told_of.as_ref().map(|id| (id, format!("another one at {origin}")));
-        told.into_iter().chain([own])
+        let shown_id = session.told_of.as_ref().map(|id| (id, format!("another one at {origin}")));
+        shown_id.into_iter().chain([own])
     });
     known
         .filter(|(id, _)| id.as_str().starts_with(&*typed))

@@ -56,14 +56,14 @@ impl TrustAnchors {
     pub(super) fn send(
         &self,
         request: impl Fn(&Client) -> RequestBuilder,
-        tries: Attempts,
+        attempts: Attempts,
     ) -> Result<Response, DaemonError> {
         let mut first_error = None;
         for (number, anchor) in self.all.iter().enumerate().skip(self.current.get()) {
             let sent = anchor
                 .client(self.route)
                 .map_err(DaemonError::from)
-                .and_then(|client| send(client, &request, tries));
+                .and_then(|client| send(client, &request, attempts));
             let error = match sent {
                 Ok(response) => {
                     self.current.set(number);
@@ -95,10 +95,10 @@ impl TrustAnchor {
 fn send(
     client: &Client,
     request: &impl Fn(&Client) -> RequestBuilder,
-    tries: Attempts,
+    attempts: Attempts,
 ) -> Result<Response, DaemonError> {
     let may_be_tried_again = |error: &reqwest::Error| {
-        tries == Attempts::UpToTwo
+        attempts == Attempts::UpToTwo
             && nothing_was_sent(error)
             && untrusted(error).is_none()
             && !error.is_timeout()

@@ -23,7 +23,7 @@ pub(super) fn check(path: &Path, terminal: Terminal) -> Result<bool, HomeError> 
     if metadata.mode() & OTHERS != 0 {
         let tightened = fs::set_permissions(path, Permissions::from_mode(0o700));
         let now = tightened.and_then(|()| path.symlink_metadata());
-        tell_tightened(path, "could be entered by others: it is yours alone now (0700)", now, terminal);
+        warn_tightened(path, "could be entered by others: it is yours alone now (0700)", now, terminal);
     }
     Ok(true)
 }
@@ -32,11 +32,11 @@ pub(super) fn check(path: &Path, terminal: Terminal) -> Result<bool, HomeError> 
 pub(super) const OTHERS: u32 = 0o077;
 
 /// Warns once in a run that the mode of `path` was tightened, or that the file system does not support modes.
-pub(super) fn tell_tightened(path: &Path, what: &str, now: io::Result<Metadata>, terminal: Terminal) {
-    static TOLD: AtomicBool = AtomicBool::new(false);
+pub(super) fn warn_tightened(path: &Path, what: &str, now: io::Result<Metadata>, terminal: Terminal) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
     if now.is_ok_and(|metadata| metadata.mode() & OTHERS == 0) {
         terminal.warn(&format!("{} {what}", path.display()));
-    } else if !TOLD.swap(true, Ordering::Relaxed) {
+    } else if !WARNED.swap(true, Ordering::Relaxed) {
         terminal.warn(&format!(
             "{} cannot be made private: its file system keeps no modes, so other users of this machine may read your \
              sessions; set INFRA_HOME to a directory on one that does",

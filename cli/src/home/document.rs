@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::directory::{OTHERS, check_owner, tell_tightened};
+use super::directory::{OTHERS, check_owner, warn_tightened};
 use super::{HomeError, io_error};
 use crate::durable::sync_directory;
 use crate::terminal::Terminal;
@@ -33,7 +33,7 @@ pub(super) struct Damaged;
 const UNFINISHED: &str = ".new-";
 
 /// Removes unfinished files of killed processes, because they may contain tokens. Requires the lock.
-pub(super) fn sweep(directory: &Path) {
+pub(super) fn remove_unfinished(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
@@ -89,7 +89,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         if let Ok(contents) = self.read()? {
             Ok(contents)
         } else {
-            let aside = self.free_name()?;
+            let aside = self.unused_name()?;
             fs::rename(&self.path, &aside).map_err(io_error(&self.path))?;
             self.terminal.warn(&format!(
                 "{} was damaged: it is kept as {}, and a new one is begun",
@@ -112,14 +112,14 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
     /// Writes a temporary file with the final mode, flushes it and renames it into place.
     fn write(&self, text: &[u8]) -> io::Result<()> {
         let directory = self.path.parent().expect("a file in the directory");
-        let mut beside = tempfile::Builder::new()
+        let mut temporary = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(directory)?;
-        beside.write_all(text)?;
-        beside.write_all(b"\n")?;
-        beside.as_file().sync_all()?;
-        beside.persist(&self.path)?;
+        temporary.write_all(text)?;
+        temporary.write_all(b"\n")?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&self.path)?;
         sync_directory(directory)
     }
 
@@ -142,7 +142,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
             let tightened = file.set_permissions(Permissions::from_mode(0o600));
             let now = tightened.and_then(|()| file.metadata());
             let what = "could be read by others: it is yours alone now (0600)";
-            tell_tightened(&self.path, what, now, self.terminal);
+            warn_tightened(&self.path, what, now, self.terminal);
         }
         let mut text = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(io_error(&self.path))?;
@@ -153,7 +153,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
     }
 
     /// An unused name in the same directory.
-    fn free_name(&self) -> Result<PathBuf, HomeError> {
+    fn unused_name(&self) -> Result<PathBuf, HomeError> {
         (1..1000)
             .map(|number| self.path.with_extension(format!("json.damaged-{number}")))
             .find(|path| !exists(path))

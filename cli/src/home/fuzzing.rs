@@ -10,7 +10,8 @@ use super::{Config, Sessions};
 type Target = (&'static str, fn(&[u8]));
 
 /// Fuzz targets of this module.
-pub(crate) const FUZZED: &[Target] = &[("client_files", client_files), ("daemon_answers", daemon_answers)];
+pub(crate) const FUZZ_TARGETS: &[Target] =
+    &[("client_files", client_files), ("daemon_answers", daemon_answers)];
 
 fn client_files(input: &[u8]) {
     says_the_same_again::<Config>(input);
@@ -44,6 +45,6 @@ fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {
 mod tests {
     #[test]
     fn corpora_and_mutations_hold_invariants() {
-        infra_harness::fuzz::replay(super::FUZZED);
+        infra_harness::fuzz::replay(super::FUZZ_TARGETS);
     }
 }

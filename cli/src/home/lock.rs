@@ -15,7 +15,7 @@ use super::{HomeError, io_error};
 use crate::terminal::Terminal;
 
 /// A change takes milliseconds, even with a hundred processes waiting.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
 /// More than any URL.
 const MAX_NOTE: u64 = 16 * 1024;
@@ -23,21 +23,21 @@ const MAX_NOTE: u64 = 16 * 1024;
 /// The lock for changes of the files.
 #[derive(Debug)]
 pub(super) enum Lock {
-    OfKernel {
+    Kernel {
         _file: File,
     },
     /// Removed on drop. A killed process leaves it behind.
-    OfFile {
+    File {
         path: PathBuf,
     },
 }
 
 /// Result of trying to acquire the login lock.
 #[derive(Debug)]
-pub enum LoginTurn {
-    Mine(LoginLock),
+pub enum LoginLockAttempt {
+    Acquired(LoginLock),
     /// Another process holds it. Contains the URL that it waits for, once it has one.
-    Taken {
+    Held {
         url: Option<String>,
     },
 }
@@ -49,36 +49,38 @@ pub struct LoginLock {
 }
 
 impl Lock {
-    /// Acquires the lock, or fails after `PATIENCE`.
-    pub(super) fn take(path: &Path) -> Result<Self, HomeError> {
+    /// Acquires the lock, or fails after `TIMEOUT`.
+    pub(super) fn acquire(path: &Path) -> Result<Self, HomeError> {
         let file = open(path)?;
         let begin = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self::OfKernel { _file: file }),
-                Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Ok(()) => return Ok(Self::Kernel { _file: file }),
+                Err(TryLockError::WouldBlock) if begin.elapsed() < TIMEOUT => thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => {
                     let path = path.display().to_string();
-                    return Err(HomeError::Locked { path, seconds: PATIENCE.as_secs() });
+                    return Err(HomeError::Locked { path, seconds: TIMEOUT.as_secs() });
                 }
-                Err(TryLockError::Error(error)) if has_no_locks(&error) => return Self::take_file(path),
+                Err(TryLockError::Error(error)) if locks_are_unsupported(&error) => {
+                    return Self::create_file(path);
+                }
                 Err(TryLockError::Error(error)) => return Err(io_error(path)(error)),
             }
         }
     }
 
-    /// Creates the lock file beside `path`, or fails after `PATIENCE`.
-    fn take_file(path: &Path) -> Result<Self, HomeError> {
+    /// Creates the lock file beside `path`, or fails after `TIMEOUT`.
+    fn create_file(path: &Path) -> Result<Self, HomeError> {
         let path = path.with_extension("held");
         let begin = Instant::now();
         loop {
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(_) => return Ok(Self::OfFile { path }),
+                Ok(_) => return Ok(Self::File { path }),
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io_error(&path)(error)),
-                Err(_) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(_) if begin.elapsed() < TIMEOUT => thread::sleep(PAUSE),
                 Err(_) => {
                     let path = path.display().to_string();
-                    return Err(HomeError::Held { path, seconds: PATIENCE.as_secs() });
+                    return Err(HomeError::Held { path, seconds: TIMEOUT.as_secs() });
                 }
             }
         }
@@ -87,7 +89,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if let Self::OfFile { path } = self {
+        if let Self::File { path } = self {
             // If removal fails, the next process reports the file.
             let _ = fs::remove_file(path);
         }
@@ -95,7 +97,7 @@ impl Drop for Lock {
 }
 
 /// Whether the file system does not support locks, as some network and FUSE file systems.
-fn has_no_locks(error: &io::Error) -> bool {
+fn locks_are_unsupported(error: &io::Error) -> bool {
     let without = [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::INVAL];
     without.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
@@ -104,26 +106,26 @@ fn has_no_locks(error: &io::Error) -> bool {
 ///
 /// On a file system without locks, sign-ins are not serialized. They take minutes, and a lock file left by a killed
 /// process would block all later ones.
-pub(super) fn take_login_turn(path: &Path, terminal: Terminal) -> Result<LoginTurn, HomeError> {
+pub(super) fn try_login_lock(path: &Path, terminal: Terminal) -> Result<LoginLockAttempt, HomeError> {
     let mut file = open(path)?;
     match file.try_lock() {
-        Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+        Err(TryLockError::Error(error)) if locks_are_unsupported(&error) => {
             terminal.say(&format!(
                 "{} cannot be locked ({error}): run one `infra login` at a time",
                 path.display()
             ));
-            Ok(LoginTurn::Mine(LoginLock { file }))
+            Ok(LoginLockAttempt::Acquired(LoginLock { file }))
         }
         Ok(()) => {
             file.set_len(0).map_err(io_error(path))?;
-            Ok(LoginTurn::Mine(LoginLock { file }))
+            Ok(LoginLockAttempt::Acquired(LoginLock { file }))
         }
         Err(TryLockError::WouldBlock) => {
             let mut note = String::new();
             // An unreadable note counts as not yet written.
             let _ = (&mut file).take(MAX_NOTE).read_to_string(&mut note);
             let url = note.strip_suffix('\n').filter(|url| url.starts_with("http")).map(ToOwned::to_owned);
-            Ok(LoginTurn::Taken { url })
+            Ok(LoginLockAttempt::Held { url })
         }
         Err(TryLockError::Error(error)) => Err(io_error(path)(error)),
     }

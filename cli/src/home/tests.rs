@@ -171,19 +171,19 @@ fn concurrent_changes_are_all_kept() {
 #[test]
 fn login_lock_is_exclusive_and_shows_its_url() {
     let fixture = Fixture::new();
-    let LoginTurn::Mine(mut lock) = fixture.home().take_login_turn().expect("an answer") else {
+    let LoginLockAttempt::Acquired(mut lock) = fixture.home().try_login_lock().expect("an answer") else {
         panic!("nobody else logs in")
     };
-    assert!(matches!(fixture.home().take_login_turn(), Ok(LoginTurn::Taken { url: None })));
+    assert!(matches!(fixture.home().try_login_lock(), Ok(LoginLockAttempt::Held { url: None })));
     lock.note("https://okta.test/authorize?state=a");
-    match fixture.home().take_login_turn() {
-        Ok(LoginTurn::Taken { url }) => {
+    match fixture.home().try_login_lock() {
+        Ok(LoginLockAttempt::Held { url }) => {
             assert_eq!(url.as_deref(), Some("https://okta.test/authorize?state=a"));
         }
         other => panic!("the turn is taken: {other:?}"),
     }
     drop(lock);
-    assert!(matches!(fixture.home().take_login_turn(), Ok(LoginTurn::Mine(_))));
+    assert!(matches!(fixture.home().try_login_lock(), Ok(LoginLockAttempt::Acquired(_))));
     assert_eq!(fs::read(fixture.file("login.lock")).expect("a file"), b"");
 }
 

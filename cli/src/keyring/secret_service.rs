@@ -69,7 +69,7 @@ fn no_bus(error: &zbus::Error) -> KeyringError {
         }
         _ => false,
     };
-    KeyringError::NotThere(if is_absent {
+    KeyringError::Unavailable(if is_absent {
         "there is no D-Bus session".to_owned()
     } else {
         format!("the D-Bus session cannot be used ({})", printable(&error.to_string(), MAX_REASON))
@@ -80,7 +80,7 @@ fn failure(error: &zbus::Error) -> KeyringError {
     match error {
         zbus::Error::MethodError(name, text, _) => by_name(name, text.as_deref().unwrap_or(name.as_str())),
         // An error of the bus itself.
-        zbus::Error::InputOutput(_) => KeyringError::WentAway,
+        zbus::Error::InputOutput(_) => KeyringError::Disconnected,
         other => KeyringError::Failed(printable(&other.to_string(), MAX_REASON)),
     }
 }
@@ -88,13 +88,13 @@ fn failure(error: &zbus::Error) -> KeyringError {
 fn by_name(name: &ErrorName<'_>, text: &str) -> KeyringError {
     match name.as_str().rsplit('.').next().unwrap_or_default() {
         "ServiceUnknown" | "NameHasNoOwner" => {
-            KeyringError::NotThere("none answers on the D-Bus session".to_owned())
+            KeyringError::Unavailable("none answers on the D-Bus session".to_owned())
         }
-        "NoReply" | "Disconnected" => KeyringError::WentAway,
+        "NoReply" | "Disconnected" => KeyringError::Disconnected,
         "IsLocked" => KeyringError::Locked,
         // The bus failed to start the service.
         _ if name.as_str().starts_with("org.freedesktop.DBus.Error.Spawn") => {
-            KeyringError::NotThere(format!("it cannot be started ({})", printable(text, MAX_REASON)))
+            KeyringError::Unavailable(format!("it cannot be started ({})", printable(text, MAX_REASON)))
         }
         _ => KeyringError::Failed(printable(text, MAX_REASON)),
     }
@@ -107,15 +107,15 @@ mod tests {
     #[test]
     fn bus_error_is_mapped_to_its_meaning() {
         for (name, meaning) in [
-            ("org.freedesktop.DBus.Error.NoReply", KeyringError::WentAway),
+            ("org.freedesktop.DBus.Error.NoReply", KeyringError::Disconnected),
             ("org.freedesktop.Secret.Error.IsLocked", KeyringError::Locked),
             (
                 "org.freedesktop.DBus.Error.ServiceUnknown",
-                KeyringError::NotThere("none answers on the D-Bus session".to_owned()),
+                KeyringError::Unavailable("none answers on the D-Bus session".to_owned()),
             ),
             (
                 "org.freedesktop.DBus.Error.Spawn.ChildExited",
-                KeyringError::NotThere("it cannot be started (why)".to_owned()),
+                KeyringError::Unavailable("it cannot be started (why)".to_owned()),
             ),
             ("org.example.Other", KeyringError::Failed("why".to_owned())),
         ] {

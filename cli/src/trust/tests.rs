@@ -41,9 +41,9 @@ impl Fixture {
     fn establish_trust(
         &self,
         trust_anchors: Vec<TrustRecord>,
-        offered: Option<TrustRecord>,
+        offer: Option<TrustRecord>,
     ) -> Result<VerifiedServer, Failure> {
-        establish_trust(&self.origin, trust_anchors, &[], given(offered), TERMINAL)
+        establish_trust(&self.origin, trust_anchors, &[], given(offer), TERMINAL)
     }
 }
 
@@ -164,10 +164,10 @@ fn trust_option_that_contradicts_record_is_rejected() {
     let origin: Origin = "gate.test".parse().expect("an origin");
     let [known, former, other] =
         [b"a", b"b", b"c"].map(|key| TrustRecord::Pinned { pin: Pin::of_public_key(key) });
-    let check = |known: Option<&TrustRecord>, offered: Option<&TrustRecord>| {
-        check_offer(&origin, known, std::slice::from_ref(&former), &given(offered.cloned()))
+    let check = |known: Option<&TrustRecord>, offer: Option<&TrustRecord>| {
+        check_offer(&origin, known, std::slice::from_ref(&former), &given(offer.cloned()))
     };
-    for (known, offered) in [
+    for (known, offer) in [
         (None, None),
         (None, Some(&other)),
         (Some(&known), None),
@@ -175,10 +175,10 @@ fn trust_option_that_contradicts_record_is_rejected() {
         // Scripts may pass the earlier record after an announced change.
         (Some(&known), Some(&former)),
     ] {
-        check(known, offered).unwrap_or_else(|failure| panic!("{offered:?}: {failure:?}"));
+        check(known, offer).unwrap_or_else(|failure| panic!("{offer:?}: {failure:?}"));
     }
-    for offered in [&other, &TrustRecord::System] {
-        assert_eq!(check(Some(&known), Some(offered)).expect_err("another").exit(), Exit::Untrusted);
+    for offer in [&other, &TrustRecord::System] {
+        assert_eq!(check(Some(&known), Some(offer)).expect_err("another").exit(), Exit::Untrusted);
     }
 }
 
@@ -187,15 +187,15 @@ fn server_is_accepted_by_record_or_trust_option() {
     let fixture = Fixture::new();
     let certificates = pem(&fixture.authority);
     let of_file = TrustRecord::CaFile { certificates, pin: None };
-    for (trust_anchors, offered) in [
+    for (trust_anchors, offer) in [
         (vec![fixture.pinned()], None),
         (vec![fixture.pinned()], Some(fixture.pinned())),
         (vec![fixture.pinned()], Some(of_file.clone())),
         (vec![], Some(fixture.pinned())),
         (vec![], Some(of_file)),
     ] {
-        let expected = trust_anchors.first().or(offered.as_ref()).cloned();
-        let verified = fixture.establish_trust(trust_anchors, offered).expect("the server");
+        let expected = trust_anchors.first().or(offer.as_ref()).cloned();
+        let verified = fixture.establish_trust(trust_anchors, offer).expect("the server");
         assert_eq!(Some(verified.connection.record()), expected.as_ref());
         assert!(!verified.connection.has_rolled_over());
         assert_eq!(verified.server.pins, [fixture.authority.pin()]);

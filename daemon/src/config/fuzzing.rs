@@ -12,7 +12,7 @@ use crate::secrets::Backends;
 type Target = (&'static str, fn(&[u8]));
 
 /// The targets of this room.
-pub(crate) const FUZZED: &[Target] =
+pub(crate) const FUZZ_TARGETS: &[Target] =
     &[("configuration", configuration), ("secret_reference", secret_reference), ("addresses", addresses)];
 
 /// A text with this word in it is a secret: no error shows it.
@@ -78,6 +78,6 @@ fn addresses(input: &[u8]) {
 mod tests {
     #[test]
     fn corpora_and_mutations_hold_invariants() {
-        infra_harness::fuzz::replay(super::FUZZED);
+        infra_harness::fuzz::replay(super::FUZZ_TARGETS);
     }
 }

@@ -15,7 +15,7 @@ use crate::outbound::Answer;
 type Target = (&'static str, fn(&[u8]));
 
 /// The targets of this module.
-pub(crate) const FUZZED: &[Target] = &[
+pub(crate) const FUZZ_TARGETS: &[Target] = &[
     ("id_token", id_token),
     ("signing_keys", signing_keys),
     ("discovery", discovery),
@@ -206,6 +206,6 @@ fn settings() -> ProviderSettings {
 mod tests {
     #[test]
     fn corpora_and_mutations_hold_invariants() {
-        infra_harness::fuzz::replay(super::FUZZED);
+        infra_harness::fuzz::replay(super::FUZZ_TARGETS);
     }
 }

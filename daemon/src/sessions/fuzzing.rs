@@ -14,7 +14,7 @@ use crate::keys::TicketKey;
 type Target = (&'static str, fn(&[u8]));
 
 /// Fuzz targets of this room.
-pub(crate) const FUZZED: &[Target] =
+pub(crate) const FUZZ_TARGETS: &[Target] =
     &[("ticket", ticket), ("session_token", session_token), ("api_bodies", api_bodies)];
 
 /// Forged tickets never open. Arbitrary sealed contents either fail to parse or survive a round trip.
@@ -74,6 +74,6 @@ fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {
 mod tests {
     #[test]
     fn corpora_and_mutations_hold_invariants() {
-        infra_harness::fuzz::replay(super::FUZZED);
+        infra_harness::fuzz::replay(super::FUZZ_TARGETS);
     }
 }

@@ -6,8 +6,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// Maximum size of a head. This holds the cookies of about ten programs.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// Bytes of a larger head that are read and discarded, so that the client reads the response instead of a reset.
-const MAX_DROPPED: usize = 1024 * 1024;
-const PIECE: usize = 4096;
+const MAX_DISCARDED: usize = 1024 * 1024;
+const CHUNK: usize = 4096;
 /// The first bytes of a TLS record with a `ClientHello`: type and major version (RFC 8446 §5.1).
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
 
@@ -25,19 +25,19 @@ pub(super) enum Head {
 /// Reads until the empty line that ends a head. The caller sets the time limit.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Head {
     let (mut head, mut dropped) = (Vec::new(), 0);
-    let mut piece = [0; PIECE];
+    let mut piece = [0; CHUNK];
     loop {
         let length = stream.read(&mut piece).await.unwrap_or_default();
         if length == 0 {
             return Head::Unfinished;
         }
         // The previous line end may be in an earlier chunk.
-        let looked_at = head.len().saturating_sub(2);
+        let searched = head.len().saturating_sub(2);
         head.extend_from_slice(piece.get(..length).unwrap_or_default());
         if head.starts_with(&TLS_HANDSHAKE) && dropped == 0 {
             return Head::TLS;
         }
-        let is_whole = has_empty_line(head.get(looked_at..).unwrap_or_default());
+        let is_whole = has_empty_line(head.get(searched..).unwrap_or_default());
         let is_too_large = dropped > 0 || head.len() > MAX_HEAD;
         match (is_whole, is_too_large) {
             (true, false) => return Head::Whole(head),
@@ -47,7 +47,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Head {
                 let surplus = head.len().saturating_sub(2);
                 dropped += surplus;
                 head.drain(..surplus);
-                if dropped > MAX_DROPPED {
+                if dropped > MAX_DISCARDED {
                     return Head::TooLarge;
                 }
             }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn head_is_kept_up_to_limit_at_any_split() {
         for end in ["\r\n\r\n", "\n\n", "\r\n\n"] {
-            for size in (PIECE - 3..PIECE + 4).chain([MAX_HEAD - 1, MAX_HEAD]) {
+            for size in (CHUNK - 3..CHUNK + 4).chain([MAX_HEAD - 1, MAX_HEAD]) {
                 let head = head(size, end);
                 assert!(read_all(&head) == Head::Whole(head), "{size} bytes with {end:?}");
             }
@@ -90,10 +90,10 @@ mod tests {
 
     #[test]
     fn larger_head_is_reported_and_discarded() {
-        for size in [MAX_HEAD + PIECE, MAX_HEAD + 8 * PIECE, MAX_DROPPED] {
+        for size in [MAX_HEAD + CHUNK, MAX_HEAD + 8 * CHUNK, MAX_DISCARDED] {
             assert!(read_all(&head(size, "\r\n\r\n")) == Head::TooLarge, "{size} bytes");
         }
-        assert_eq!(read_all(&vec![b'a'; 2 * MAX_DROPPED]), Head::TooLarge);
+        assert_eq!(read_all(&vec![b'a'; 2 * MAX_DISCARDED]), Head::TooLarge);
     }
 
     #[test]

@@ -3,15 +3,15 @@
 use std::process;
 use std::sync::mpsc::Sender;
 
-use super::Arrival;
+use super::Event;
 use crate::failure::Exit;
 
 /// Sends the first interrupt to the sign-in, which then ends. A second one exits the program. Does not return.
 #[expect(clippy::disallowed_methods, reason = "who interrupts twice does not wait for destructors")]
-pub(super) async fn tell(mut interrupts: Interrupts, arrivals: Sender<Arrival>) {
+pub(super) async fn forward(mut interrupts: Interrupts, events: Sender<Event>) {
     interrupts.next().await;
     // Sending fails if the sign-in has already ended. Its result then counts.
-    let _ = arrivals.send(Arrival::Interrupted);
+    let _ = events.send(Event::Interrupted);
     interrupts.next().await;
     process::exit(Exit::Interrupted as i32);
 }
@@ -23,7 +23,7 @@ pub(super) struct Interrupts(Vec<tokio::signal::unix::Signal>);
 #[cfg(unix)]
 impl Interrupts {
     /// Must be called within a runtime.
-    pub(super) fn await_them() -> Self {
+    pub(super) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
 
         let hangup = (!is_hangup_ignored()).then(SignalKind::hangup);
@@ -46,7 +46,7 @@ pub(super) struct Interrupts;
 #[cfg(not(unix))]
 impl Interrupts {
     /// Must be called within a runtime.
-    pub(super) fn await_them() -> Self {
+    pub(super) fn listen() -> Self {
         Self
     }
 

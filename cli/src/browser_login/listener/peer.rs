@@ -10,9 +10,9 @@ const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 /// Maximum bytes read from a table: 150-byte rows for about 400,000 connections.
 const MAX_TABLE: u64 = 64 * 1024 * 1024;
 /// How often to read the tables before a socket counts as missing. A concurrent change can hide a row.
-const READINGS: usize = 3;
+const MAX_READS: usize = 3;
 /// The UID shown for users without a mapping in a user namespace.
-const OVERFLOW_USER: u32 = 65534;
+const OVERFLOW_UID: u32 = 65534;
 
 /// Owner of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(in super::super) enum Peer {
 impl Peer {
     fn of(user: u32, own: u32) -> Self {
         match user {
-            OVERFLOW_USER if own == OVERFLOW_USER => Self::Unknown,
+            OVERFLOW_UID if own == OVERFLOW_UID => Self::Unknown,
             _ if user == own => Self::ThisUser,
             0 => Self::Root,
             _ => Self::AnotherUser,
@@ -38,13 +38,13 @@ impl Peer {
 
 /// Finds the owner of the open connection from `from` to `to`.
 pub(in super::super) fn owner(from: SocketAddr, to: SocketAddr) -> Peer {
-    let found = (0..READINGS).find_map(|_| TABLES.iter().find_map(|table| look_up(table, from, to).ok()?));
+    let found = (0..MAX_READS).find_map(|_| TABLES.iter().find_map(|table| look_up(table, from, to).ok()?));
     let own = rustix::process::geteuid().as_raw();
     found.map_or(Peer::Unknown, |user| Peer::of(user, own))
 }
 
 /// Tests with an own connection if this system shows the owners of connections.
-pub(in super::super) fn is_told() -> bool {
+pub(in super::super) fn can_identify_owners() -> bool {
     let try_it = || -> io::Result<Peer> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let to = listener.local_addr()?;
@@ -58,9 +58,9 @@ pub(in super::super) fn is_told() -> bool {
 fn look_up(table: &str, from: SocketAddr, to: SocketAddr) -> io::Result<Option<u32>> {
     let file = File::open(table)?.take(MAX_TABLE);
     let is_mapped = table.ends_with('6');
-    let (from, to) = (as_listed(from, is_mapped), as_listed(to, is_mapped));
+    let (from, to) = (table_format(from, is_mapped), table_format(to, is_mapped));
     for row in BufReader::new(file).lines() {
-        if let Some(user) = owner_in(&row?, &from, &to) {
+        if let Some(user) = owner_of_row(&row?, &from, &to) {
             return Ok(Some(user));
         }
     }
@@ -69,7 +69,7 @@ fn look_up(table: &str, from: SocketAddr, to: SocketAddr) -> io::Result<Option<u
 
 /// The owner in a row (proc(5)): number, local address, remote address, state, queues, timer, retransmissions, UID,
 /// timeouts, inode. A socket without a process has inode 0, and its UID is meaningless.
-fn owner_in(row: &str, from: &str, to: &str) -> Option<u32> {
+fn owner_of_row(row: &str, from: &str, to: &str) -> Option<u32> {
     let mut columns = row.split_ascii_whitespace().skip(1);
     if columns.next()? != from || columns.next()? != to {
         return None;
@@ -80,7 +80,7 @@ fn owner_in(row: &str, from: &str, to: &str) -> Option<u32> {
 }
 
 /// An address in the format of the tables: 32-bit words in host byte order, then the port.
-fn as_listed(address: SocketAddr, is_mapped: bool) -> String {
+fn table_format(address: SocketAddr, is_mapped: bool) -> String {
     let octets = match address.ip() {
         IpAddr::V4(ip) if is_mapped => ip.to_ipv6_mapped().octets().to_vec(),
         IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -108,7 +108,7 @@ mod tests {
         if !std::path::Path::new(TABLES[0]).exists() {
             return infra_harness::skip::told("this system does not list the owners of sockets");
         }
-        assert!(is_told());
+        assert!(can_identify_owners());
         // Without IPv6, the dual-stack case cannot be tested.
         let has_ipv6 = TcpListener::bind("[::]:0").is_ok();
         for host in ["127.0.0.1", "::ffff:127.0.0.1"].into_iter().take(1 + usize::from(has_ipv6)) {
@@ -137,8 +137,8 @@ mod tests {
             (0, 1000, Peer::Root),
             (1001, 1000, Peer::AnotherUser),
             (1000, 0, Peer::AnotherUser),
-            (OVERFLOW_USER, 1000, Peer::AnotherUser),
-            (OVERFLOW_USER, OVERFLOW_USER, Peer::Unknown),
+            (OVERFLOW_UID, 1000, Peer::AnotherUser),
+            (OVERFLOW_UID, OVERFLOW_UID, Peer::Unknown),
         ] {
             assert_eq!(Peer::of(user, own), peer, "{user} seen by {own}");
         }
@@ -152,13 +152,13 @@ mod tests {
             )
         };
         let (from, to) = ("0100007F:D431", "0100007F:206D");
-        assert_eq!(owner_in(&row("1000", "2881"), from, to), Some(1000));
+        assert_eq!(owner_of_row(&row("1000", "2881"), from, to), Some(1000));
         // A socket without a process is not reported as root's.
-        assert_eq!(owner_in(&row("0", "0"), from, to), None);
-        assert_eq!(owner_in(&row("1000", "2881"), to, from), None);
-        assert_eq!(owner_in(&row("1000", "2881"), from, "0100007F:206E"), None);
+        assert_eq!(owner_of_row(&row("0", "0"), from, to), None);
+        assert_eq!(owner_of_row(&row("1000", "2881"), to, from), None);
+        assert_eq!(owner_of_row(&row("1000", "2881"), from, "0100007F:206E"), None);
         for odd in ["", "sl local_address rem_address st", "7: 0100007F:D431 0100007F:206D 01 0 0 0 x 0 1"] {
-            assert_eq!(owner_in(odd, from, to), None, "{odd}");
+            assert_eq!(owner_of_row(odd, from, to), None, "{odd}");
         }
     }
 }

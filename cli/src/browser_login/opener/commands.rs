@@ -7,7 +7,7 @@ use std::process::Command;
 use super::super::Browser;
 
 /// Browsers that draw in the terminal. The sign-in needs the terminal itself.
-const IN_THE_TERMINAL: [&str; 8] =
+const TERMINAL_BROWSERS: [&str; 8] =
     ["w3m", "lynx", "links", "links2", "elinks", "browsh", "carbonyl", "www-browser"];
 /// Programs that open addresses in WSL. The second belongs to Windows; its directory may be missing from `PATH`.
 const WSL: [&[&str]; 3] = [
@@ -24,7 +24,7 @@ pub(in super::super) fn candidates(browser: &Browser, url: &str, path: Option<&O
     let commands = match browser {
         Browser::Named(named) => named_commands(named, url),
         Browser::Desktop => desktop_commands(url),
-        Browser::OfWindows => WSL
+        Browser::Windows => WSL
             .into_iter()
             .map(|words| words.iter().copied().map(OsString::from).chain([OsString::from(url)]).collect())
             .chain(desktop_commands(url))
@@ -85,7 +85,7 @@ fn words(text: &str) -> Vec<String> {
 fn command(words: &[OsString], path: &OsStr) -> Option<Command> {
     let (program, arguments) = words.split_first()?;
     let name = Path::new(program).file_name()?.to_str()?;
-    if IN_THE_TERMINAL.contains(&name) {
+    if TERMINAL_BROWSERS.contains(&name) {
         return None;
     }
     let mut command = Command::new(find(program, path)?);

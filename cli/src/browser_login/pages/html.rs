@@ -9,11 +9,11 @@ const MAX_CHARACTERS: usize = 256;
 
 /// The icon of a page. The title says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
-    Good,
-    Bad,
+pub(super) enum Icon {
+    Success,
+    Failure,
     /// Neither success nor failure of this sign-in.
-    Other,
+    Neutral,
 }
 
 const STYLE: &str = "\
@@ -41,11 +41,11 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
                     stroke='%231a7f4b' stroke-width='3'%3E%3Cpath d='M5 4l8 8-8 8M13 20h7'/%3E%3C/svg%3E";
 
 /// A complete page. `title` and `body` are HTML.
-pub(super) fn document(mark: Mark, title: &str, body: &str) -> String {
-    let (class, path) = match mark {
-        Mark::Good => ("good", "M7.5 12.5l3 3 6-6.5"),
-        Mark::Bad => ("bad", "M8.5 8.5l7 7M15.5 8.5l-7 7"),
-        Mark::Other => ("other", "M12 7v6M12 16.5v.01"),
+pub(super) fn document(icon: Icon, title: &str, body: &str) -> String {
+    let (class, path) = match icon {
+        Icon::Success => ("good", "M7.5 12.5l3 3 6-6.5"),
+        Icon::Failure => ("bad", "M8.5 8.5l7 7M15.5 8.5l-7 7"),
+        Icon::Neutral => ("other", "M12 7v6M12 16.5v.01"),
     };
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
@@ -107,7 +107,7 @@ mod tests {
             let owned = |text: &str| text.to_owned();
             let signed_in =
                 SignedIn { account: owned(account), server: owned(server), provider: owned(provider) };
-            document(Mark::Good, "Logged in", &logged_in(&signed_in))
+            document(Icon::Success, "Logged in", &logged_in(&signed_in))
         };
         let tags = |page: &str| {
             let tag = regex_lite::Regex::new("<[^>]*>").expect("a sound pattern");
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn pages_load_and_run_nothing() {
-        let page = document(Mark::Good, "Logged in", "");
+        let page = document(Icon::Success, "Logged in", "");
         for loading in ["src=", "url(", "@import", "<script", "<form", "style=", "https://", " on"] {
             assert!(!page.contains(loading), "{loading} is in {page}");
         }

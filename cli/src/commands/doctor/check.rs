@@ -46,7 +46,7 @@ impl Check {
         Self { status: Status::Wrong, why, hint: Some(hint.into()), ..Self::ok(name, subject, what) }
     }
 
-    pub(super) fn is_wrong(&self) -> bool {
+    pub(super) fn is_problem(&self) -> bool {
         self.status == Status::Wrong
     }
 

@@ -4,38 +4,38 @@ use infra_shared::origin::Origin;
 
 use super::Check;
 use crate::home::{State, Storage};
-use crate::keyring::{Held, Keyring, Pending};
+use crate::keyring::{Keyring, Pending, StoredEntry};
 
 const NAME: &str = "keyring";
 
 /// Keyring requests that are running.
-pub(super) struct Asked {
-    copies: Vec<(Origin, Pending<Held>)>,
+pub(super) struct RunningChecks {
+    copies: Vec<(Origin, Pending<StoredEntry>)>,
     /// A server whose next sign-in will store a copy, if there is one.
-    wanted_by: Option<Origin>,
+    next_copy_of: Option<Origin>,
     probe: Option<Pending<()>>,
 }
 
-pub(super) fn begin(servers: &[Origin], state: &State) -> Asked {
+pub(super) fn begin(servers: &[Origin], state: &State) -> RunningChecks {
     let mut copies = Vec::new();
     for origin in servers {
         let stored = state.sessions.sessions.get(origin);
         if let Some(stored) = stored.filter(|stored| stored.storage == Storage::FileAndKeyring) {
-            copies.push((origin.clone(), Keyring::begin_look(origin, &stored.token)));
+            copies.push((origin.clone(), Keyring::begin_check(origin, &stored.token)));
         }
     }
-    let wanted_by =
+    let next_copy_of =
         servers.iter().find(|origin| state.config.servers.get(origin).is_some_and(|server| server.keyring));
-    let probe = copies.is_empty().then(|| Keyring::begin_probe(wanted_by));
-    Asked { copies, wanted_by: wanted_by.cloned(), probe }
+    let probe = copies.is_empty().then(|| Keyring::begin_probe(next_copy_of));
+    RunningChecks { copies, next_copy_of: next_copy_of.cloned(), probe }
 }
 
-impl Asked {
+impl RunningChecks {
     pub(super) fn finish(self) -> Vec<Check> {
         let mut checks: Vec<Check> =
             self.copies.into_iter().map(|(origin, pending)| of_copy(&origin, pending)).collect();
         if let Some(probe) = self.probe {
-            checks.push(match (probe.wait(), self.wanted_by) {
+            checks.push(match (probe.wait(), self.next_copy_of) {
                 (Ok(()), _) => Check::ok(NAME, None, "it is unlocked, and holds no token now"),
                 (Err(error), None) => Check::ok(NAME, None, format!("none is used ({error})")),
                 (Err(error), Some(origin)) => Check::wrong(
@@ -51,13 +51,13 @@ impl Asked {
     }
 }
 
-fn of_copy(origin: &Origin, pending: Pending<Held>) -> Check {
+fn of_copy(origin: &Origin, pending: Pending<StoredEntry>) -> Check {
     let subject = Some(origin.to_string());
     let again = "`infra login --force` makes another, `infra login --force --no-keyring` does without";
     match pending.wait() {
-        Ok(Held::TheToken) => Check::ok(NAME, subject, "it holds the copy of the token"),
-        Ok(Held::Nothing) => Check::wrong(NAME, subject, "the copy of the token is gone", None, again),
-        Ok(Held::SomethingElse) => {
+        Ok(StoredEntry::Token) => Check::ok(NAME, subject, "it holds the copy of the token"),
+        Ok(StoredEntry::Missing) => Check::wrong(NAME, subject, "the copy of the token is gone", None, again),
+        Ok(StoredEntry::Other) => {
             Check::wrong(NAME, subject, "the entry is not the token: somebody changed it", None, again)
         }
         Err(error) => Check::wrong(

@@ -5,42 +5,42 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 /// Maximum number of concurrent requests.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT: usize = 8;
 
-type Question<T> = Box<dyn FnOnce() -> T + Send>;
+type Job<T> = Box<dyn FnOnce() -> T + Send>;
 /// Each request with its index.
-type Queue<T> = Arc<Mutex<VecDeque<(usize, Question<T>)>>>;
+type Queue<T> = Arc<Mutex<VecDeque<(usize, Job<T>)>>>;
 
-/// Runs `questions` on a few threads. Returns `None` for each that does not finish in time. Threads that are still
+/// Runs `jobs` on a few threads. Returns `None` for each that does not finish in time. Threads that are still
 /// blocked end with the process.
-pub(super) fn ask_all<T: Send + 'static>(questions: Vec<Question<T>>) -> Vec<Option<T>> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut answers: Vec<Option<T>> = questions.iter().map(|_| None).collect();
-    let workers = questions.len().min(AT_ONCE);
-    let queue: Queue<T> = Arc::new(Mutex::new(questions.into_iter().enumerate().collect()));
+pub(super) fn run_all<T: Send + 'static>(jobs: Vec<Job<T>>) -> Vec<Option<T>> {
+    let deadline = Instant::now() + TIMEOUT;
+    let mut results: Vec<Option<T>> = jobs.iter().map(|_| None).collect();
+    let workers = jobs.len().min(MAX_CONCURRENT);
+    let queue: Queue<T> = Arc::new(Mutex::new(jobs.into_iter().enumerate().collect()));
     let (sender, receiver) = mpsc::channel();
     for _ in 0..workers {
         let (queue, sender) = (Arc::clone(&queue), sender.clone());
         thread::spawn(move || {
             while Instant::now() < deadline
-                && let Some((number, question)) = next(&queue)
+                && let Some((number, job)) = next(&queue)
             {
                 // Sending fails after the deadline.
-                let _ = sender.send((number, question()));
+                let _ = sender.send((number, job()));
             }
         });
     }
     drop(sender);
     while let Ok((number, answer)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
-        if let Some(place) = answers.get_mut(number) {
+        if let Some(place) = results.get_mut(number) {
             *place = Some(answer);
         }
     }
-    answers
+    results
 }
 
 fn next<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
@@ -56,17 +56,17 @@ mod tests {
     #[test]
     fn concurrent_requests_are_limited() {
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let question = |number: usize| {
+        let job = |number: usize| {
             let (running, most) = (Arc::clone(&running), Arc::clone(&most));
             Box::new(move || {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 thread::yield_now();
                 running.fetch_sub(1, Ordering::SeqCst);
                 number
-            }) as Question<usize>
+            }) as Job<usize>
         };
-        let answers = ask_all((0..1000).map(question).collect());
-        assert!(answers.iter().enumerate().all(|(number, answer)| *answer == Some(number)));
-        assert!((1..=AT_ONCE).contains(&most.load(Ordering::SeqCst)));
+        let results = run_all((0..1000).map(job).collect());
+        assert!(results.iter().enumerate().all(|(number, answer)| *answer == Some(number)));
+        assert!((1..=MAX_CONCURRENT).contains(&most.load(Ordering::SeqCst)));
     }
 }

@@ -8,9 +8,9 @@ use infra_shared::printable::printable;
 use serde::Deserialize;
 use url::Url;
 
-use super::network::ask_all;
+use super::network::run_all;
 use super::server::CLOCK_HINT;
-use super::{Check, PATIENCE};
+use super::{Check, TIMEOUT};
 use crate::daemon_client::{DaemonError, failure};
 use crate::proxy::{self, Route};
 use crate::settings;
@@ -29,95 +29,95 @@ struct Metadata {
 
 /// Maximum number of providers to check. A malicious server chooses their addresses, so it must not make this machine
 /// connect to many.
-const MOST_ASKED: usize = 16;
+const MAX_CHECKED: usize = 16;
 
 /// Fetches each provider's metadata once, several concurrently.
 pub(super) fn fetch_all(providers: &[Provider]) -> Vec<Check> {
     let mut once: Vec<&Provider> = providers.iter().collect();
     once.sort_by_key(|provider| (&provider.name, &provider.issuer));
     once.dedup_by_key(|provider| (&provider.name, &provider.issuer));
-    let left_out = once.len().saturating_sub(MOST_ASKED);
-    once.truncate(MOST_ASKED);
-    let questions = once.iter().map(|provider| {
+    let left_out = once.len().saturating_sub(MAX_CHECKED);
+    once.truncate(MAX_CHECKED);
+    let jobs = once.iter().map(|provider| {
         let issuer = provider.issuer.clone();
         Box::new(move || fetch(&issuer)) as Box<dyn FnOnce() -> _ + Send>
     });
-    let answers = ask_all(questions.collect());
-    let asked = once.into_iter().zip(answers).map(|(provider, answer)| check(provider, answer));
+    let results = run_all(jobs.collect());
+    let asked = once.into_iter().zip(results).map(|(provider, answer)| check(provider, answer));
     let not_asked = || {
-        let what = format!("{left_out} more are not asked: {MOST_ASKED} at most are");
+        let what = format!("{left_out} more are not asked: {MAX_CHECKED} at most are");
         Check::skipped(NAME, None, what)
     };
     asked.chain((left_out > 0).then(not_asked)).collect()
 }
 
 /// Result of fetching a provider's metadata.
-enum Answer {
-    Itself,
+enum FetchResult {
+    Matches,
     /// Plain HTTP: the development provider on this machine.
-    InTheClear,
+    PlainHTTP,
     /// The response is not this provider's metadata.
-    Another,
+    Mismatch,
     Failed(DaemonError),
 }
 
-fn fetch(issuer: &str) -> Answer {
+fn fetch(issuer: &str) -> FetchResult {
     // OpenID Connect Discovery §4.1: remove trailing slashes of the issuer.
     let Ok(url) = Url::parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))
     else {
-        return Answer::Another;
+        return FetchResult::Mismatch;
     };
     if url.scheme() != "https" {
-        return Answer::InTheClear;
+        return FetchResult::PlainHTTP;
     }
     let way = match proxy::route(&url) {
         Route::Direct => Way::Direct,
         Route::Through(_) => Way::Proxy,
-        Route::Barred(error) => return Answer::Failed(DaemonError::Proxy(error)),
+        Route::Barred(error) => return FetchResult::Failed(DaemonError::Proxy(error)),
     };
     let client = match blocking_client_with(&Trust::System, LIMITS, true, (way, settings::key_exchange())) {
         Ok(client) => client,
-        Err(error) => return Answer::Failed(DaemonError::NoClient(error)),
+        Err(error) => return FetchResult::Failed(DaemonError::NoClient(error)),
     };
     let response = match client.get(url).send() {
         Ok(response) => response,
-        Err(error) => return Answer::Failed(failure(&error)),
+        Err(error) => return FetchResult::Failed(failure(&error)),
     };
     let body = read_body_blocking(response, MAX_METADATA_BYTES).unwrap_or_default();
     match serde_json::from_slice::<Metadata>(&body) {
-        Ok(metadata) if metadata.issuer == issuer => Answer::Itself,
-        _ => Answer::Another,
+        Ok(metadata) if metadata.issuer == issuer => FetchResult::Matches,
+        _ => FetchResult::Mismatch,
     }
 }
 
-fn check(provider: &Provider, answer: Option<Answer>) -> Check {
+fn check(provider: &Provider, answer: Option<FetchResult>) -> Check {
     let subject = Some(format!("{} ({})", provider.name, printable(&provider.issuer, MAX_ISSUER)));
     let wrong =
         |what: &str, why: Option<String>, hint: &str| Check::wrong(NAME, subject.clone(), what, why, hint);
     match answer {
-        Some(Answer::Itself) => Check::ok(NAME, subject, "it can be reached from here"),
-        Some(Answer::InTheClear) => {
+        Some(FetchResult::Matches) => Check::ok(NAME, subject, "it can be reached from here"),
+        Some(FetchResult::PlainHTTP) => {
             Check::skipped(NAME, subject, "not asked: it is not reached over HTTPS, as for development")
         }
-        Some(Answer::Another) => wrong(
+        Some(FetchResult::Mismatch) => wrong(
             "what answers there is not the identity provider",
             Some("it sent no metadata of this issuer, as the sign-in page of a network would not".to_owned()),
             HINT,
         ),
-        Some(Answer::Failed(DaemonError::Untrusted(
+        Some(FetchResult::Failed(DaemonError::Untrusted(
             reason @ (Untrusted::Expired | Untrusted::NotYetValid),
         ))) => wrong("it is not trusted by the clock of this machine", Some(reason.to_string()), CLOCK_HINT),
-        Some(Answer::Failed(error @ (DaemonError::Untrusted(_) | DaemonError::NoClient(_)))) => wrong(
+        Some(FetchResult::Failed(error @ (DaemonError::Untrusted(_) | DaemonError::NoClient(_)))) => wrong(
             "it is not trusted on this machine, and the browser may say so too",
             Some(error.to_string()),
             "where a proxy of your organisation opens TLS, its certification authority belongs into the system's store",
         ),
-        Some(Answer::Failed(error)) => {
+        Some(FetchResult::Failed(error)) => {
             let hint = if let DaemonError::Proxy(error) = &error { proxy::hint(error) } else { HINT };
             wrong("it cannot be reached from here", Some(error.to_string()), hint)
         }
         None => {
-            let why = format!("no answer within {} s", PATIENCE.as_secs());
+            let why = format!("no answer within {} s", TIMEOUT.as_secs());
             wrong("it cannot be reached from here", Some(why), HINT)
         }
     }

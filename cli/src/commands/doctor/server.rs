@@ -9,8 +9,8 @@ use infra_shared::printable::printable;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::times;
-use super::network::ask_all;
-use super::{Check, Context, PATIENCE};
+use super::network::run_all;
+use super::{Check, Context, TIMEOUT};
 use crate::daemon_client::DaemonError;
 use crate::failure::Failure;
 use crate::home::{State, TrustRecord};
@@ -41,21 +41,21 @@ struct ServerResponse {
 
 /// Contacts all of `servers` concurrently.
 pub(super) fn contact_all(context: &Context, servers: &[Origin], state: &State) -> Vec<ServerChecks> {
-    let questions = servers.iter().map(|origin| {
+    let jobs = servers.iter().map(|origin| {
         let trust_anchors = state.trust_anchors(origin);
-        let offered = if trust_anchors.is_empty() {
+        let offer = if trust_anchors.is_empty() {
             TrustOffer::from_environment(&context.settings)
         } else {
             Ok(TrustOffer::default())
         };
         let (origin, before) = (origin.clone(), context.now());
-        let question = move || ask(&origin, trust_anchors, offered, before);
-        Box::new(question) as Box<dyn FnOnce() -> _ + Send>
+        let job = move || contact(&origin, trust_anchors, offer, before);
+        Box::new(job) as Box<dyn FnOnce() -> _ + Send>
     });
-    let answers = ask_all(questions.collect());
-    let answered = servers.iter().zip(answers);
-    answered
-        .map(|(origin, answer)| server_checks(origin, state.trust(origin), answer, context.now()))
+    let results = run_all(jobs.collect());
+    let response = servers.iter().zip(results);
+    response
+        .map(|(origin, result)| server_checks(origin, state.trust(origin), result, context.now()))
         .collect()
 }
 
@@ -66,15 +66,15 @@ enum ContactError {
     Daemon(DaemonError),
 }
 
-fn ask(
+fn contact(
     origin: &Origin,
     trust_anchors: Vec<TrustRecord>,
-    offered: Result<TrustOffer, Failure>,
+    offer: Result<TrustOffer, Failure>,
     before: Timestamp,
 ) -> Result<ServerResponse, ContactError> {
-    let offered = offered.map_err(ContactError::InvalidTrustOffer)?;
+    let offer = offer.map_err(ContactError::InvalidTrustOffer)?;
     let begin = Instant::now();
-    let connection = trust::connect(origin, trust_anchors, offered).map_err(ContactError::Daemon)?;
+    let connection = trust::connect(origin, trust_anchors, offer).map_err(ContactError::Daemon)?;
     let server = connection.client.server().map_err(ContactError::Daemon)?;
     Ok(ServerResponse { record: connection.record().clone(), server, before, took: begin.elapsed() })
 }
@@ -82,14 +82,14 @@ fn ask(
 fn server_checks(
     origin: &Origin,
     known: Option<&TrustRecord>,
-    answer: Option<Result<ServerResponse, ContactError>>,
+    result: Option<Result<ServerResponse, ContactError>>,
     now: Timestamp,
 ) -> ServerChecks {
     let subject = || Some(origin.to_string());
-    let mut checks = vec![way(origin)];
+    let mut checks = vec![proxy_check(origin)];
     let not_asked = |name| Check::skipped(name, subject(), "not known: the server was not reached");
-    let answered = match answer {
-        Some(Ok(answered)) => answered,
+    let response = match result {
+        Some(Ok(response)) => response,
         Some(Err(ContactError::InvalidTrustOffer(failure))) => {
             checks.push(Check::wrong(
                 "trust",
@@ -141,21 +141,21 @@ fn server_checks(
             return ServerChecks { checks, providers: Vec::new() };
         }
         None => {
-            let why = format!("no answer within {} s", PATIENCE.as_secs());
+            let why = format!("no answer within {} s", TIMEOUT.as_secs());
             let hint = "again in a while; if it stays so, the network, or the server's operator";
             checks.push(Check::wrong("server", subject(), "it cannot be reached", Some(why), hint));
             checks.push(not_asked("trust"));
             return ServerChecks { checks, providers: Vec::new() };
         }
     };
-    let ServerResponse { record, server, before, took } = answered;
+    let ServerResponse { record, server, before, took } = response;
     let version = printable(&server.version, MAX_VERSION);
     checks.push(match check_address(origin, &server) {
         Ok(()) => {
             Check::ok("server", subject(), format!("infrad {version} answers in {} ms", took.as_millis()))
         }
         Err(failure) => {
-            let hint = failure.what_to_try().unwrap_or_default();
+            let hint = failure.hint_text().unwrap_or_default();
             Check::wrong("server", subject(), failure.to_string(), None, hint)
         }
     });
@@ -177,7 +177,7 @@ pub(super) fn exemptions() -> Option<Check> {
 }
 
 /// Reports which proxy, if any, leads to the server.
-fn way(origin: &Origin) -> Check {
+fn proxy_check(origin: &Origin) -> Check {
     let subject = Some(origin.to_string());
     match proxy::route(&origin.url("/")) {
         Route::Direct => Check::ok("proxy", subject, "reached without one"),
@@ -231,12 +231,12 @@ fn trusted(origin: &Origin, record: &TrustRecord, server: &Server) -> Check {
 fn clock(origin: &Origin, daemon: Timestamp, before: Timestamp, took: Duration) -> Check {
     let subject = Some(origin.to_string());
     // Assume that the server read its clock halfway through the request.
-    let halfway = SignedDuration::try_from(took / 2).unwrap_or_default();
-    let offset = daemon.duration_since(before.checked_add(halfway).unwrap_or(before)).as_secs();
+    let midpoint = SignedDuration::try_from(took / 2).unwrap_or_default();
+    let offset = daemon.duration_since(before.checked_add(midpoint).unwrap_or(before)).as_secs();
     let difference = times::left(SignedDuration::from_secs(offset.abs()));
     match offset {
         -1..=1 => Check::ok("clock", subject, "the same as the server's"),
-        _ if offset.abs() <= times::SKEW_TOLD => {
+        _ if offset.abs() <= times::MIN_SKEW_SHOWN => {
             Check::ok("clock", subject, format!("{difference} from the server's, which is close enough"))
         }
         _ => Check::wrong(

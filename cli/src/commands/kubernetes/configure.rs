@@ -15,7 +15,7 @@ use crate::settings::{self, KubeconfigVariables};
 
 const PROGRAM: &str = "infra";
 /// A bundle of public authorities is smaller.
-const MOST_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 
 pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Failure> {
     let state = context.home.read()?;
@@ -96,7 +96,7 @@ fn authority(path: &Path) -> Result<Vec<u8>, Failure> {
             .because_text(why.to_owned())
     };
     let size = fs::metadata(path).map_err(|error| failed(&error.to_string()))?.len();
-    if size > MOST_BYTES {
+    if size > MAX_BYTES {
         return Err(failed("it is too large"));
     }
     let text = fs::read(path).map_err(|error| failed(&error.to_string()))?;

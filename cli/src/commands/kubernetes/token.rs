@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::KubernetesToken;
-use crate::commands::audience::{self, Wanted};
+use crate::commands::audience::{self, TokenRequest};
 use crate::commands::{Context, times};
 use crate::failure::{Exit, Failure};
 use crate::kubeconfig::EXEC_API_VERSION;
@@ -17,7 +17,7 @@ const KIND: &str = "ExecCredential";
 /// client-go's input to the plugin.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
+struct ExecInfo {
     api_version: String,
 }
 
@@ -40,8 +40,8 @@ pub(super) fn run(context: &Context, arguments: &KubernetesToken) -> Result<Exit
     if let Some(asked) = settings::exec_info() {
         check(&asked.to_string_lossy())?;
     }
-    let wanted = Wanted { server: None, audience: &arguments.cluster, min_left: SignedDuration::ZERO };
-    let (origin, state, token) = audience::obtain(context, &wanted)?;
+    let request = TokenRequest { server: None, audience: &arguments.cluster, min_left: SignedDuration::ZERO };
+    let (origin, state, token) = audience::obtain(context, &request)?;
     let offset = state.sessions.sessions.get(&origin).map_or(0, |session| session.clock_offset.seconds());
     let expiration = expiration(token.expires_at, context.now(), offset);
     context.terminal.json(&ExecCredential {
@@ -66,7 +66,7 @@ fn check(asked: &str) -> Result<(), Failure> {
         Failure::new(Exit::Failed, what)
             .hint(format!("`apiVersion: {EXEC_API_VERSION}` in the user's `exec` of the kubeconfig; `infra kubernetes configure` writes it"))
     };
-    let Ok(Asked { api_version }) = serde_json::from_str(asked) else {
+    let Ok(ExecInfo { api_version }) = serde_json::from_str(asked) else {
         return Err(failed("KUBERNETES_EXEC_INFO is not what client-go puts there".to_owned()));
     };
     if api_version == EXEC_API_VERSION {

@@ -33,9 +33,9 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
             format!("the response came from another identity provider than `{provider}`, and was not used"),
         )
         .hint("`infra login` again; if it happens again, tell the operator of the server"),
-        LoginError::NoBrowser => no_browser("no program that BROWSER names has opened one"),
-        LoginError::NotInTime(patience) => {
-            let waited = jiff::SignedDuration::try_from(patience).unwrap_or_default();
+        LoginError::NoBrowser => no_browser_failure("no program that BROWSER names has opened one"),
+        LoginError::TimedOut(timeout) => {
+            let waited = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
             Failure::new(Exit::Refused, format!("nobody signed in within {}", times::left(waited)))
                 .hint(
                     "`infra login` again; `--no-browser` prints the address instead of opening it, and the variable \
@@ -50,7 +50,7 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
 }
 
 /// There is no browser, and no terminal to show the address.
-pub(super) fn no_browser(why: &str) -> Failure {
+pub(super) fn no_browser_failure(why: &str) -> Failure {
     Failure::new(Exit::Usage, format!("cannot open a browser: there is no terminal, and {why}")).hint(
         "run `infra login` in a terminal (in a container: `docker run -it`, `docker exec -it`); or set BROWSER to a \
          program that opens one; or `infra login --no-browser` prints the address and waits",
@@ -58,7 +58,7 @@ pub(super) fn no_browser(why: &str) -> Failure {
 }
 
 /// The daemon opened a session for a user of a different provider than the chosen one.
-pub(super) fn of_another_provider(origin: &Origin, chosen: &Provider, user: &User) -> Failure {
+pub(super) fn other_provider_failure(origin: &Origin, chosen: &Provider, user: &User) -> Failure {
     let reason = format!(
         "the login was for {} ({}), and the session is one of {} ({})",
         chosen.name,

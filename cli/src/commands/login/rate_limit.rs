@@ -11,7 +11,7 @@ use crate::daemon_client::DaemonError;
 use crate::terminal::Terminal;
 
 /// Minimum wait between requests, even if the server names a shorter one.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_WAIT: Duration = Duration::from_secs(1);
 
 /// Calls `call` again after each `Retry-After` until `deadline`.
 pub(super) fn repeat<T>(
@@ -19,22 +19,22 @@ pub(super) fn repeat<T>(
     deadline: Instant,
     call: impl Fn() -> Result<T, DaemonError>,
 ) -> Result<T, DaemonError> {
-    let mut is_told = false;
+    let mut is_reported = false;
     loop {
         let error = match call() {
             Err(error) if error.problem() == Some(ProblemCode::TooManyRequests) => error,
             other => return other,
         };
-        let Some(wait) = error.retry_after().map(|wait| wait.max(SHORTEST)) else { return Err(error) };
+        let Some(wait) = error.retry_after().map(|wait| wait.max(MIN_WAIT)) else { return Err(error) };
         if wait >= deadline.saturating_duration_since(Instant::now()) {
             return Err(error);
         }
-        if !is_told {
+        if !is_reported {
             terminal.say(&format!(
                 "{origin} limits logins from your address: trying again in {} s",
                 wait.as_secs()
             ));
-            is_told = true;
+            is_reported = true;
         }
         thread::sleep(wait);
     }

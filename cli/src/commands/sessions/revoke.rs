@@ -3,36 +3,40 @@
 use infra_shared::printable::{counted, printable};
 use infra_shared::token_text::SessionID;
 
-use super::super::{Ended, end_session, logout, unknown_token};
-use super::{Asking, Context, MAX_CHARACTERS};
+use super::super::{Revocation, logout, revoke_session, unknown_token_failure};
+use super::{Context, MAX_CHARACTERS, SessionAccess};
 use crate::arguments::Revoke;
 use crate::failure::{Exit, Failure};
 
-pub(super) fn run(context: &Context, asking: &Asking<'_>, arguments: &Revoke) -> Result<Exit, Failure> {
-    let (ended, ends_own, exit) = if arguments.ids.is_empty() {
+pub(super) fn run(
+    context: &Context,
+    access: &SessionAccess<'_>,
+    arguments: &Revoke,
+) -> Result<Exit, Failure> {
+    let (ended, revokes_own, exit) = if arguments.ids.is_empty() {
         let user = arguments.user.as_deref();
-        let others = asking.connection.client.end_other_sessions(&asking.token, user);
-        let others = others.map_err(|error| asking.failure(&error))?;
+        let others = access.connection.client.revoke_other_sessions(&access.token, user);
+        let others = others.map_err(|error| access.failure(&error))?;
         (others.ended, arguments.all && others.includes_current, Exit::Done)
     } else {
-        end_named(context, asking, &arguments.ids)?
+        revoke_named(context, access, &arguments.ids)?
     };
-    context.record_announcement(&asking.origin, &asking.connection);
-    if ends_own {
-        let own_exit = end_own(context, asking)?;
+    context.record_announcement(&access.origin, &access.connection);
+    if revokes_own {
+        let own_exit = revoke_own(context, access)?;
         if own_exit != Exit::Done {
             return Ok(own_exit);
         }
     }
     if ended > 0 {
-        context.terminal.say(&told(ended));
+        context.terminal.say(&summary(ended));
     } else if arguments.others {
         context.terminal.say("there is no other session");
-    } else if let (Some(user), false) = (&arguments.user, ends_own) {
+    } else if let (Some(user), false) = (&arguments.user, revokes_own) {
         context.terminal.say(&format!(
             "there is no session of {} at {}",
             printable(user, MAX_CHARACTERS),
-            asking.origin
+            access.origin
         ));
     }
     Ok(exit)
@@ -40,12 +44,12 @@ pub(super) fn run(context: &Context, asking: &Asking<'_>, arguments: &Revoke) ->
 
 /// Revokes these sessions except the own one. Returns how many, whether the own one is among them, and whether all
 /// existed.
-fn end_named(
+fn revoke_named(
     context: &Context,
-    asking: &Asking<'_>,
+    access: &SessionAccess<'_>,
     ids: &[SessionID],
 ) -> Result<(usize, bool, Exit), Failure> {
-    let own = asking.token.id();
+    let own = access.token.id();
     let (mut ended, mut exit) = (0, Exit::Done);
     let mut seen = vec![own];
     for id in ids {
@@ -53,7 +57,7 @@ fn end_named(
             continue;
         }
         seen.push(id);
-        match asking.connection.client.end_session(&asking.token, id) {
+        match access.connection.client.revoke_session(&access.token, id) {
             Ok(true) => ended += 1,
             Ok(false) => {
                 context.terminal.warn(&format!(
@@ -62,11 +66,11 @@ fn end_named(
                 exit = Exit::Failed;
             }
             Err(error) => {
-                let failure = asking.failure(&error);
+                let failure = access.failure(&error);
                 return Err(if ended == 0 {
                     failure
                 } else {
-                    failure.hint(format!("{} before that", told(ended)))
+                    failure.hint(format!("{} before that", summary(ended)))
                 });
             }
         }
@@ -75,20 +79,20 @@ fn end_named(
 }
 
 /// As `infra logout`: also deletes the token here.
-fn end_own(context: &Context, asking: &Asking<'_>) -> Result<Exit, Failure> {
+fn revoke_own(context: &Context, access: &SessionAccess<'_>) -> Result<Exit, Failure> {
     if context.settings.token.is_none() {
-        return logout::log_out(context, &asking.origin, &asking.state, false);
+        return logout::log_out(context, &access.origin, &access.state, false);
     }
-    match end_session(&asking.connection.client, &asking.token) {
-        Ended::AtDaemon => {
-            context.terminal.say(&format!("the session of INFRA_TOKEN at {} is ended", asking.origin));
+    match revoke_session(&access.connection.client, &access.token) {
+        Revocation::Done => {
+            context.terminal.say(&format!("the session of INFRA_TOKEN at {} is ended", access.origin));
             Ok(Exit::Done)
         }
-        Ended::Unknown => Err(unknown_token(&asking.origin)),
-        Ended::NotTold(error) => Err(asking.failure(&error)),
+        Revocation::Unknown => Err(unknown_token_failure(&access.origin)),
+        Revocation::Failed(error) => Err(access.failure(&error)),
     }
 }
 
-fn told(ended: usize) -> String {
+fn summary(ended: usize) -> String {
     format!("ended {}", counted(ended, "other session"))
 }

@@ -5,7 +5,7 @@ use infra_shared::printable::printable;
 use jiff::Timestamp;
 
 use super::super::times;
-use super::{Look, Report, State};
+use super::{CheckMode, Report, State};
 use crate::daemon_client::DaemonError;
 use crate::home::Storage;
 
@@ -24,7 +24,7 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
         State::LoggedOut => format!("not signed in to {server}"),
         State::Expired => format!("signed out of {server}: {} has expired", report.session_by_name()),
         State::Revoked => format!("signed out of {server}: {} was ended", report.session_by_name()),
-        State::Unreachable if report.checked == Look::Offline => {
+        State::Unreachable if report.checked == CheckMode::Offline => {
             format!("not known without asking {server}")
         }
         State::Unreachable => format!("not known: {server} cannot be asked"),
@@ -65,7 +65,7 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
     if report.storage == Some(Storage::FileAndKeyring) {
         lines.push("  stored    in the file, with a copy in the keyring".to_owned());
     }
-    if let Some(over) = report.over_for() {
+    if let Some(over) = report.expired_for() {
         let end = now.checked_sub(over).unwrap_or(now);
         lines.push(format!("  ended     {} ({} ago)", times::local(end, now), times::left(over)));
     }
@@ -73,7 +73,7 @@ pub(super) fn of(report: &Report, now: Timestamp) -> String {
         State::LoggedOut | State::Expired | State::Revoked => {
             lines.push(format!("  try       {}", report.login));
         }
-        State::Unreachable if report.checked == Look::Offline => {
+        State::Unreachable if report.checked == CheckMode::Offline => {
             lines.push("  try       `infra status`".to_owned());
         }
         State::Unreachable => {
@@ -94,7 +94,7 @@ fn why_not_known(report: &Report, now: Timestamp) -> Option<String> {
     match (&report.cause, &report.session) {
         (Some(cause), _) => Some(cause.to_string()),
         (None, Some(session)) => {
-            let idle = now.checked_sub(report.not_heard_of_for(session)).unwrap_or(now);
+            let idle = now.checked_sub(report.unused_for(session)).unwrap_or(now);
             Some(format!("unless a service has used it since, it ended {}", times::at(idle, now)))
         }
         (None, None) => Some("nothing of the session of INFRA_TOKEN is stored here".to_owned()),
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn account_is_one_printable_line_everywhere() {
         let origin = "gate.test".parse().expect("an origin");
-        let mut report = Report::of_no_server();
+        let mut report = Report::without_server();
         report.server = Some(origin);
         for text in all() {
             let user = User {

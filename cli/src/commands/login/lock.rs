@@ -5,27 +5,27 @@ use std::time::{Duration, Instant};
 
 use super::super::Context;
 use crate::failure::{Exit, Failure};
-use crate::home::{LoginLock, LoginTurn};
+use crate::home::{LoginLock, LoginLockAttempt};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Acquires the login lock, and waits at most as long as a sign-in may take.
-pub(super) fn take(context: &Context, patience: Duration) -> Result<LoginLock, Failure> {
+pub(super) fn acquire(context: &Context, timeout: Duration) -> Result<LoginLock, Failure> {
     let begin = Instant::now();
-    let mut told = None;
+    let mut shown = None;
     loop {
-        let url = match context.home.take_login_turn()? {
-            LoginTurn::Mine(lock) => return Ok(lock),
-            LoginTurn::Taken { url } => url,
+        let url = match context.home.try_login_lock()? {
+            LoginLockAttempt::Acquired(lock) => return Ok(lock),
+            LoginLockAttempt::Held { url } => url,
         };
-        if told.as_ref() != Some(&url) {
+        if shown.as_ref() != Some(&url) {
             context.terminal.say(&match &url {
                 Some(url) => format!("another `infra login` waits for the browser: {url}"),
                 None => "another `infra login` is under way: waiting for it".to_owned(),
             });
-            told = Some(url);
+            shown = Some(url);
         }
-        if begin.elapsed() >= patience {
+        if begin.elapsed() >= timeout {
             return Err(Failure::new(Exit::Refused, "another `infra login` was not completed in time")
                 .hint("complete it in the browser, or interrupt it and start anew"));
         }

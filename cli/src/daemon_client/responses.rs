@@ -11,71 +11,71 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 
 /// A daemon configuration has only a few.
-const MOST_PROVIDERS: usize = 64;
+const MAX_PROVIDERS: usize = 64;
 /// A daemon announces at most ten.
-const MOST_REDIRECT_URIS: usize = 16;
+const MAX_REDIRECT_URIS: usize = 16;
 /// The current authority and the next one.
-const MOST_PINS: usize = 16;
+const MAX_PINS: usize = 16;
 /// More than the session limit of any user.
-const MOST_SESSIONS: usize = 4096;
+const MAX_SESSIONS: usize = 4096;
 /// The daemon's own limit.
-const MOST_GROUPS: usize = 256;
+const MAX_GROUPS: usize = 256;
 /// In bytes, for displayed text.
-const LONGEST_TEXT: usize = 1024;
+const MAX_TEXT_BYTES: usize = 1024;
 /// In bytes.
-const LONGEST_URL: usize = 2048;
+const MAX_URL_BYTES: usize = 2048;
 /// OpenID Connect Core §2.
-const LONGEST_SUBJECT: usize = 255;
+const MAX_SUBJECT_BYTES: usize = 255;
 
 /// A response of the daemon.
-pub(super) trait Answer: DeserializeOwned {
+pub(super) trait CheckedResponse: DeserializeOwned {
     /// Whether the values have valid form and size.
-    fn is_sound(&self) -> bool;
+    fn is_valid(&self) -> bool;
 }
 
-impl Answer for Server {
-    fn is_sound(&self) -> bool {
+impl CheckedResponse for Server {
+    fn is_valid(&self) -> bool {
         is_short(&self.version)
-            && self.providers.len() <= MOST_PROVIDERS
+            && self.providers.len() <= MAX_PROVIDERS
             && self.providers.iter().all(is_provider)
-            && self.pins.len() <= MOST_PINS
+            && self.pins.len() <= MAX_PINS
     }
 }
 
-impl Answer for StartedLogin {
+impl CheckedResponse for StartedLogin {
     /// The URL is checked against its sign-in before it is opened.
-    fn is_sound(&self) -> bool {
+    fn is_valid(&self) -> bool {
         !self.ticket.expose_secret().is_empty()
     }
 }
 
-impl Answer for FinishedLogin {
-    fn is_sound(&self) -> bool {
+impl CheckedResponse for FinishedLogin {
+    fn is_valid(&self) -> bool {
         let token = SessionToken::parse(self.token.expose_secret());
         token.is_some_and(|token| *token.id() == self.session.id) && is_user(&self.user)
     }
 }
 
-impl Answer for CurrentSession {
-    fn is_sound(&self) -> bool {
+impl CheckedResponse for CurrentSession {
+    fn is_valid(&self) -> bool {
         is_user(&self.user) && self.newer.as_ref().is_none_or(|newer| is_listed(&newer.newest))
     }
 }
 
-impl Answer for ListedSessions {
-    fn is_sound(&self) -> bool {
-        self.sessions.len() <= MOST_SESSIONS && self.sessions.iter().all(is_listed)
+impl CheckedResponse for ListedSessions {
+    fn is_valid(&self) -> bool {
+        self.sessions.len() <= MAX_SESSIONS && self.sessions.iter().all(is_listed)
     }
 }
 
-impl Answer for EndedSessions {
-    fn is_sound(&self) -> bool {
+impl CheckedResponse for EndedSessions {
+    fn is_valid(&self) -> bool {
         true
     }
 }
 
-impl Answer for OpenedAudienceToken {
-    fn is_sound(&self) -> bool {
+impl CheckedResponse for OpenedAudienceToken {
+    fn is_valid(&self) -> bool {
         AudienceToken::parse(self.token.expose_secret()).is_some() && is_short(&self.audience)
     }
 }
@@ -84,13 +84,13 @@ fn is_provider(provider: &Provider) -> bool {
     is_name(&provider.name)
         && is_name(&provider.kind)
         && is_url(&provider.issuer)
-        && provider.redirect_uris.len() <= MOST_REDIRECT_URIS
+        && provider.redirect_uris.len() <= MAX_REDIRECT_URIS
         && provider.redirect_uris.iter().all(|uri| is_url(uri))
 }
 
 fn is_user(user: &User) -> bool {
     let User { name, email, groups, provider, issuer, subject } = user;
-    groups.len() <= MOST_GROUPS
+    groups.len() <= MAX_GROUPS
         && groups.iter().all(|group| is_short(group))
         && is_identity((name.as_deref(), email.as_deref()), provider, issuer, subject)
 }
@@ -110,17 +110,17 @@ fn is_identity(
     [name, email].into_iter().flatten().all(is_short)
         && is_name(provider)
         && is_url(issuer)
-        && (1..=LONGEST_SUBJECT).contains(&subject.len())
+        && (1..=MAX_SUBJECT_BYTES).contains(&subject.len())
         && subject.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control())
 }
 
 /// Other characters are escaped where they are shown.
 fn is_short(text: &str) -> bool {
-    text.len() <= LONGEST_TEXT
+    text.len() <= MAX_TEXT_BYTES
 }
 
 fn is_url(text: &str) -> bool {
-    (1..=LONGEST_URL).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    (1..=MAX_URL_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
                            "redirectURIs": ["http://127.0.0.1:8301/callback"]}],
         });
         change(&mut server);
-        serde_json::from_value::<Server>(server).is_ok_and(|server| server.is_sound())
+        serde_json::from_value::<Server>(server).is_ok_and(|server| server.is_valid())
     }
 
     fn finished(change: impl FnOnce(&mut Value)) -> bool {
@@ -149,7 +149,7 @@ mod tests {
                      "issuer": "https://okta.test", "subject": "00u1"},
         });
         change(&mut finished);
-        serde_json::from_value::<FinishedLogin>(finished).is_ok_and(|finished| finished.is_sound())
+        serde_json::from_value::<FinishedLogin>(finished).is_ok_and(|finished| finished.is_valid())
     }
 
     #[test]

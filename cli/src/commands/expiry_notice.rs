@@ -15,12 +15,12 @@ use crate::home::{Session, State};
 const NOTICE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Runs a command, then warns about the session that expires first.
-pub(super) fn mentioned(
+pub(super) fn with_notice(
     context: &Context,
     command: impl FnOnce(&Context) -> Result<Exit, Failure>,
 ) -> Result<Exit, Failure> {
     let exit = command(context)?;
-    if is_wanted(context)
+    if is_shown(context)
         && let Ok(state) = context.home.read()
     {
         let all = &state.sessions.sessions;
@@ -33,15 +33,15 @@ pub(super) fn mentioned(
 }
 
 /// Warns only about the session at `origin`.
-pub(super) fn mention(context: &Context, state: &State, origin: &Origin) {
-    let session = state.sessions.sessions.get(origin).filter(|_| is_wanted(context));
+pub(super) fn show(context: &Context, state: &State, origin: &Origin) {
+    let session = state.sessions.sessions.get(origin).filter(|_| is_shown(context));
     if let Some(left) = session.and_then(|session| left(session, context.now())) {
         tell(context, state, origin, left);
     }
 }
 
 /// Whether a user reads the warning and the stored sessions are in use.
-fn is_wanted(context: &Context) -> bool {
+fn is_shown(context: &Context) -> bool {
     context.terminal.read_by_human && !context.terminal.quiet && context.settings.token.is_none()
 }
 

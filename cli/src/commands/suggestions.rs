@@ -3,18 +3,18 @@
 use infra_shared::command_line::nearest;
 use infra_shared::origin::Origin;
 
-use super::{Context, usual_server};
+use super::{Context, default_server};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::State;
 
 /// The known server whose name is most similar to an unknown one, without the scheme.
-pub(super) fn server(state: &State, origin: &Origin) -> Option<String> {
-    let known: Vec<String> = state.config.servers.keys().map(typed).collect();
+pub(super) fn similar_server(state: &State, origin: &Origin) -> Option<String> {
+    let known: Vec<String> = state.config.servers.keys().map(short_name).collect();
     if state.config.servers.contains_key(origin) {
         return None;
     }
-    nearest(&typed(origin), known.iter().map(String::as_str)).map(ToOwned::to_owned)
+    nearest(&short_name(origin), known.iter().map(String::as_str)).map(ToOwned::to_owned)
 }
 
 /// A sign-in would not help, because the variable replaces the stored session.
@@ -24,31 +24,31 @@ const OTHER_TOKEN: &str =
 /// The failure of a call with the session token.
 pub(super) fn failed_call(context: &Context, state: &State, origin: &Origin, error: &DaemonError) -> Failure {
     let failure = error.to_failure(origin);
-    if error.exit() == Exit::LoginNeeded { failure.hint(login(context, state, origin)) } else { failure }
+    if error.exit() == Exit::LoginNeeded { failure.hint(sign_in(context, state, origin)) } else { failure }
 }
 
 /// Suggests a sign-in at `origin`, or a known server with a similar name.
-pub(super) fn login(context: &Context, state: &State, origin: &Origin) -> String {
+pub(super) fn sign_in(context: &Context, state: &State, origin: &Origin) -> String {
     if context.settings.token.is_some() {
         return OTHER_TOKEN.to_owned();
     }
-    match server(state, origin) {
+    match similar_server(state, origin) {
         Some(meant) => format!("`{meant}`, if that is meant; else `infra login {origin}`"),
-        None if usual_server(state).as_ref() == Some(origin) => "`infra login`".to_owned(),
+        None if default_server(state).as_ref() == Some(origin) => "`infra login`".to_owned(),
         None => format!("`infra login {origin}`"),
     }
 }
 
 /// Adds a similar known server to a failure at an unknown one.
-pub(super) fn asked(failure: Failure, state: &State, origin: &Origin) -> Failure {
-    match server(state, origin) {
+pub(super) fn add_similar(failure: Failure, state: &State, origin: &Origin) -> Failure {
+    match similar_server(state, origin) {
         Some(meant) => failure.hint_first(&format!("`infra login {meant}`, if that is meant")),
         None => failure,
     }
 }
 
 /// Without the scheme, which users need not type.
-fn typed(origin: &Origin) -> String {
+fn short_name(origin: &Origin) -> String {
     let whole = origin.to_string();
     whole.strip_prefix("https://").map(ToOwned::to_owned).unwrap_or(whole)
 }

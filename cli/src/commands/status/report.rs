@@ -6,7 +6,7 @@ use infra_shared::token_text::SessionToken;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::super::{ClientError, Context, meant, times};
+use super::super::{ClientError, Context, suggestions, times};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{self, ClockOffset, SessionEnd, Storage, TrustRecord};
@@ -15,7 +15,7 @@ use crate::trust::Connection;
 
 /// Whether to query the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum CheckMode {
     Online,
     Offline,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Report {
     pub(crate) user: Option<User>,
     pub(crate) session: Option<Session>,
     pub(super) storage: Option<Storage>,
-    pub(crate) checked: Look,
+    pub(crate) checked: CheckMode,
     clock_offset_seconds: Option<i64>,
     /// The daemon's time at the check.
     now: Timestamp,
@@ -84,16 +84,16 @@ struct JsonSession {
 
 /// Determines the state of the session at `origin`, or of `token` from the environment. Stores what the daemon
 /// returns.
-pub(crate) fn look(
+pub(crate) fn check_session(
     context: &Context,
     origin: &Origin,
     state: &home::State,
     token: Option<&SessionToken>,
-    how: Look,
+    mode: CheckMode,
 ) -> Report {
-    let report = Report::stored(context, origin, state, token, how);
-    if how == Look::Offline {
-        return report.judged_offline(token.is_some());
+    let report = Report::stored(context, origin, state, token, mode);
+    if mode == CheckMode::Offline {
+        return report.offline(token.is_some());
     }
     if report.token.is_none() && !state.has_pending_logout(origin) {
         return report;
@@ -107,7 +107,7 @@ pub(crate) fn look(
             return Report { state: State::Untrusted, ..report };
         }
     };
-    warn_if_not_stored(context, context.settle_logouts(origin, &connection.client, state).map(drop));
+    warn_if_not_stored(context, context.retry_logouts(origin, &connection.client, state).map(drop));
     let report = match report.token.clone() {
         Some(token) => ask(context, origin, &connection, &token, report),
         None => report,
@@ -130,14 +130,14 @@ fn ask(
     match answer {
         Ok(current) => {
             let offset = ClockOffset::measure(current.now, before);
-            let remembered = remember(context, origin, token, |stored| {
+            let stored = store(context, origin, token, |stored| {
                 if !stored.clock_offset.is_about(offset) {
                     stored.clock_offset = offset;
                 }
                 stored.session = current.session.clone();
                 stored.ended = None;
             });
-            warn_if_not_stored(context, remembered);
+            warn_if_not_stored(context, stored);
             Report {
                 state: State::Active,
                 user: Some(current.user),
@@ -151,10 +151,7 @@ fn ask(
         Err(error) => {
             let report = report.failed(error);
             if let Some(end) = report.state.end() {
-                warn_if_not_stored(
-                    context,
-                    remember(context, origin, token, |stored| stored.ended = Some(end)),
-                );
+                warn_if_not_stored(context, store(context, origin, token, |stored| stored.ended = Some(end)));
             }
             report
         }
@@ -169,25 +166,25 @@ pub(super) fn warn_if_not_stored(context: &Context, stored: Result<(), Failure>)
 }
 
 /// Stores what the daemon returned about the session of `token`, if it changed.
-pub(super) fn remember(
+pub(super) fn store(
     context: &Context,
     origin: &Origin,
     token: &SessionToken,
     change: impl Fn(&mut home::Session),
 ) -> Result<(), Failure> {
-    let change_ours = |stored: Option<&mut home::Session>| {
+    let change_own = |stored: Option<&mut home::Session>| {
         if let Some(stored) = stored.filter(|stored| stored.token.expose() == token.expose()) {
             change(stored);
         }
     };
-    let heard = |session: &home::Session| {
+    let daemon_values = |session: &home::Session| {
         (session.session.clone(), session.clock_offset, session.ended, session.told_of.clone())
     };
     let mut state = context.home.read()?;
-    let Some(before) = state.sessions.sessions.get(origin).map(heard) else { return Ok(()) };
-    change_ours(state.sessions.sessions.get_mut(origin));
-    if state.sessions.sessions.get(origin).map(heard) != Some(before) {
-        context.home.update(|state| change_ours(state.sessions.sessions.get_mut(origin)))?;
+    let Some(before) = state.sessions.sessions.get(origin).map(daemon_values) else { return Ok(()) };
+    change_own(state.sessions.sessions.get_mut(origin));
+    if state.sessions.sessions.get(origin).map(daemon_values) != Some(before) {
+        context.home.update(|state| change_own(state.sessions.sessions.get_mut(origin)))?;
     }
     Ok(())
 }
@@ -205,7 +202,7 @@ impl State {
 
 impl Report {
     /// The report if no server is known.
-    pub(super) fn of_no_server() -> Self {
+    pub(super) fn without_server() -> Self {
         Self {
             state: State::LoggedOut,
             server: None,
@@ -213,7 +210,7 @@ impl Report {
             user: None,
             session: None,
             storage: None,
-            checked: Look::Offline,
+            checked: CheckMode::Offline,
             clock_offset_seconds: None,
             now: Timestamp::UNIX_EPOCH,
             token: None,
@@ -230,24 +227,24 @@ impl Report {
         origin: &Origin,
         state: &home::State,
         token: Option<&SessionToken>,
-        how: Look,
+        mode: CheckMode,
     ) -> Self {
         let known = state.trust(origin).map(TrustRecord::name);
         let empty = Self {
             server: Some(origin.clone()),
             trust: known,
-            checked: how,
+            checked: mode,
             now: context.now(),
             newer: None,
-            login: meant::login(context, state, origin),
-            ..Self::of_no_server()
+            login: suggestions::sign_in(context, state, origin),
+            ..Self::without_server()
         };
         if let Some(token) = token {
             return Self { token: Some(token.clone()), storage: Some(Storage::Environment), ..empty };
         }
         let Some(stored) = state.sessions.sessions.get(origin) else {
             // There is no session to check.
-            return Self { checked: Look::Offline, ..empty };
+            return Self { checked: CheckMode::Offline, ..empty };
         };
         Self {
             token: Some(stored.token.clone()),
@@ -262,7 +259,7 @@ impl Report {
     }
 
     /// Uses only `expiresAt`. After the stored inactivity limit, a service may still have used the token.
-    fn judged_offline(self, from_environment: bool) -> Self {
+    fn offline(self, from_environment: bool) -> Self {
         let state = match &self.session {
             _ if from_environment => State::Unreachable,
             _ if self.ended == Some(SessionEnd::Revoked) => State::Revoked,
@@ -349,9 +346,9 @@ impl Report {
     }
 
     /// Warns about a wrong local clock.
-    pub(crate) fn tell_skew(&self, terminal: Terminal) {
+    pub(crate) fn warn_of_skew(&self, terminal: Terminal) {
         if let Some(offset) = self.clock_offset_seconds {
-            times::tell_skew(offset, terminal);
+            times::warn_of_skew(offset, terminal);
         }
     }
 
@@ -361,20 +358,20 @@ impl Report {
     }
 
     /// Time since the session ended, if it was not used.
-    pub(super) fn not_heard_of_for(&self, session: &Session) -> SignedDuration {
+    pub(super) fn unused_for(&self, session: &Session) -> SignedDuration {
         self.now.duration_since(session.idle_expires_at)
     }
 
     /// Time since an expired session's lifetime ended, or `None` if it ended earlier at an unknown time.
-    pub(super) fn over_for(&self) -> Option<SignedDuration> {
+    pub(super) fn expired_for(&self) -> Option<SignedDuration> {
         let session = self.session.as_ref().filter(|_| self.state == State::Expired)?;
         let over = self.now.duration_since(session.expires_at);
         (over >= SignedDuration::ZERO).then_some(over)
     }
 
     /// Whether the state comes from the daemon's response.
-    fn was_answered(&self) -> bool {
-        self.checked == Look::Online
+    fn is_from_daemon(&self) -> bool {
+        self.checked == CheckMode::Online
             && self.state != State::Untrusted
             && self.cause.as_ref().is_none_or(|cause| cause.problem().is_some())
     }
@@ -396,7 +393,7 @@ impl Report {
             user: self.user.clone(),
             session,
             storage: self.storage,
-            checked: if self.was_answered() { "online" } else { "offline" },
+            checked: if self.is_from_daemon() { "online" } else { "offline" },
             clock_offset_seconds: self.clock_offset_seconds,
         }
     }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use crate::terminal::{held_back, tell_held_back};
+use crate::terminal::{deferred, write_deferred};
 
 /// Maximum number of concurrent operations.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT: usize = 8;
 
 /// Calls `act` for each of `items`, on a few threads. Results and messages on standard error keep the order of
 /// `items`.
@@ -16,14 +16,14 @@ pub(super) fn for_each<T: Sync, R: Send>(items: &[T], act: impl Fn(&T) -> R + Sy
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..items.len().min(AT_ONCE) {
+        for _ in 0..items.len().min(MAX_CONCURRENT) {
             let (sender, next, act) = (sender.clone(), &next, &act);
             scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(number) else { return };
                     // The receiver lives until all threads have finished.
-                    let _ = sender.send((number, held_back(|| act(item))));
+                    let _ = sender.send((number, deferred(|| act(item))));
                 }
             });
         }
@@ -32,7 +32,7 @@ pub(super) fn for_each<T: Sync, R: Send>(items: &[T], act: impl Fn(&T) -> R + Sy
         for (number, done) in receiver {
             early.insert(number, done);
             while let Some((result, lines)) = early.remove(&results.len()) {
-                tell_held_back(&lines);
+                write_deferred(&lines);
                 results.push(result);
             }
         }
@@ -48,8 +48,9 @@ mod tests {
 
     #[test]
     fn concurrency_is_limited_and_results_are_in_order() {
-        let (running, most, barrier) = (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(AT_ONCE));
-        let items: Vec<usize> = (0..10 * AT_ONCE).collect();
+        let (running, most, barrier) =
+            (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(MAX_CONCURRENT));
+        let items: Vec<usize> = (0..10 * MAX_CONCURRENT).collect();
         let results = for_each(&items, |item| {
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             // Continues only once the maximum number of operations runs.
@@ -58,6 +59,6 @@ mod tests {
             *item
         });
         assert_eq!(results, items);
-        assert_eq!(most.load(Ordering::SeqCst), AT_ONCE);
+        assert_eq!(most.load(Ordering::SeqCst), MAX_CONCURRENT);
     }
 }

@@ -17,14 +17,14 @@ use tokio::task;
 use super::super::pages::{Page, see_other};
 use super::super::response::Expected;
 use super::peer::{self, Peer};
-use super::{Admitted, Arrival, Notice, Outcome};
+use super::{AllowedPeers, Event, Notice, Outcome};
 
 /// 190 bits, so that no path of the listener can be guessed.
 const PATH_CHARACTERS: usize = 32;
 
-pub(super) struct Desk {
+pub(super) struct CallbackHandler {
     host: String,
-    admitted: Admitted,
+    allowed_peers: AllowedPeers,
     expected: Expected,
     url: HeaderValue,
     start_path: String,
@@ -34,25 +34,25 @@ pub(super) struct Desk {
     /// Number of requests that wait, or waited, for the outcome.
     held: AtomicUsize,
     /// Notices that were already sent.
-    noticed: [AtomicBool; Notice::COUNT],
-    arrivals: Sender<Arrival>,
+    sent_notices: [AtomicBool; Notice::COUNT],
+    events: Sender<Event>,
     outcome: watch::Receiver<Option<Outcome>>,
     last_page_sent: Sender<()>,
 }
 
-impl Desk {
+impl CallbackHandler {
     pub(super) fn new(
         port: u16,
-        admitted: Admitted,
+        allowed_peers: AllowedPeers,
         expected: Expected,
         url: &str,
-        arrivals: Sender<Arrival>,
+        events: Sender<Event>,
         outcome: watch::Receiver<Option<Outcome>>,
         last_page_sent: Sender<()>,
     ) -> Self {
         Self {
             host: format!("127.0.0.1:{port}"),
-            admitted,
+            allowed_peers,
             expected,
             url: HeaderValue::from_str(url).expect("a parsed URL is visible ASCII"),
             start_path: format!("/go/{}", random::alphanumeric(PATH_CHARACTERS)),
@@ -60,8 +60,8 @@ impl Desk {
             is_started: AtomicBool::new(false),
             has_response: AtomicBool::new(false),
             held: AtomicUsize::new(0),
-            noticed: Default::default(),
-            arrivals,
+            sent_notices: Default::default(),
+            events,
             outcome,
             last_page_sent,
         }
@@ -88,10 +88,11 @@ impl Desk {
 
     /// Sends each kind of notice to the sign-in once.
     pub(super) fn notice(&self, notice: Notice) {
-        let is_sent = self.noticed.get(notice as usize).is_none_or(|sent| sent.swap(true, Ordering::SeqCst));
+        let is_sent =
+            self.sent_notices.get(notice as usize).is_none_or(|sent| sent.swap(true, Ordering::SeqCst));
         if !is_sent {
             // Sending fails if the sign-in has ended.
-            let _ = self.arrivals.send(Arrival::Notice(notice));
+            let _ = self.events.send(Event::Notice(notice));
         }
     }
 
@@ -105,14 +106,14 @@ impl Desk {
         if request.method() != Method::GET {
             return Ok(Page::MethodNotAllowed.response());
         }
-        if !self.is_plain(&request) {
+        if !self.is_direct_navigation(&request) {
             return Ok(Page::BadRequest.response());
         }
         let path = request.uri().path();
         Ok(if path == "/callback" {
-            self.take(request.uri().query().unwrap_or_default(), &is_held).await
+            self.accept_response(request.uri().query().unwrap_or_default(), &is_held).await
         } else if path == self.start_path {
-            self.start(from, to, &is_held).await
+            self.redirect_to_provider(from, to, &is_held).await
         } else if path == self.last_path {
             self.last_page()
         } else {
@@ -123,7 +124,7 @@ impl Desk {
     /// Whether a browser tab sent the request, for exactly this host and without a body. Web pages reach loopback
     /// services by names that resolve to loopback (DNS rebinding). Embedded and fetched requests are marked in
     /// `Sec-Fetch-*`.
-    fn is_plain(&self, request: &Request<Incoming>) -> bool {
+    fn is_direct_navigation(&self, request: &Request<Incoming>) -> bool {
         let headers = request.headers();
         let is_or_absent = |name: &str, wanted: &str| {
             headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes())
@@ -141,11 +142,16 @@ impl Desk {
     /// The address is an argument of the program that opens the browser, so every local user can read it. Another user
     /// who followed it would sign in here with their own account. This user's programs may fetch it any number of
     /// times.
-    async fn start(&self, from: SocketAddr, to: SocketAddr, is_held: &AtomicBool) -> Response<Full<Bytes>> {
-        if self.admitted != Admitted::All {
+    async fn redirect_to_provider(
+        &self,
+        from: SocketAddr,
+        to: SocketAddr,
+        is_held: &AtomicBool,
+    ) -> Response<Full<Bytes>> {
+        if self.allowed_peers != AllowedPeers::All {
             // Reading the connection tables takes time on a machine with many connections.
             let owner = task::spawn_blocking(move || peer::owner(from, to)).await.unwrap_or(Peer::Unknown);
-            if !self.admitted.includes(owner) {
+            if !self.allowed_peers.includes(owner) {
                 // If the client has already disconnected, its owner is unknown.
                 if owner != Peer::Unknown {
                     self.notice(Notice::AnotherUser);
@@ -154,8 +160,8 @@ impl Desk {
             }
         }
         if self.has_response() {
-            self.hold(is_held);
-            return self.result().await;
+            self.register_held(is_held);
+            return self.await_outcome().await;
         }
         self.is_started.store(true, Ordering::SeqCst);
         see_other(self.url.clone())
@@ -163,29 +169,29 @@ impl Desk {
 
     /// Accepts the expected response. A browser that sends it again, by a reload or from a second tab, gets the result
     /// too.
-    async fn take(&self, query: &str, is_held: &AtomicBool) -> Response<Full<Bytes>> {
+    async fn accept_response(&self, query: &str, is_held: &AtomicBool) -> Response<Full<Bytes>> {
         let Some(response) = self.expected.judge(query) else {
             if query.contains("state=") {
-                self.notice(Notice::Foreign);
+                self.notice(Notice::OtherLogin);
             }
-            return Page::NotAwaited.response();
+            return Page::UnexpectedResponse.response();
         };
         // Before the sign-in receives the response and may end.
-        self.hold(is_held);
+        self.register_held(is_held);
         if !self.has_response.swap(true, Ordering::SeqCst) {
-            let _ = self.arrivals.send(Arrival::Response(response));
+            let _ = self.events.send(Event::Response(response));
         }
-        self.result().await
+        self.await_outcome().await
     }
 
     /// Records that a request waits for the outcome.
-    fn hold(&self, is_held: &AtomicBool) {
+    fn register_held(&self, is_held: &AtomicBool) {
         is_held.store(true, Ordering::SeqCst);
         self.held.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Waits for the outcome, then redirects the browser to the last page.
-    async fn result(&self) -> Response<Full<Bytes>> {
+    async fn await_outcome(&self) -> Response<Full<Bytes>> {
         let mut outcome = self.outcome.clone();
         // An error means that the sign-in was dropped. The last page then reports failure.
         let _ = outcome.wait_for(Option::is_some).await;

@@ -5,14 +5,14 @@ use infra_shared::printable::printable;
 
 use super::super::{Context, times};
 use super::Report;
-use super::look::{remember, warn_if_not_stored};
+use super::report::{store, warn_if_not_stored};
 use crate::home::Storage;
 
 /// Maximum length of a displayed host name.
 const MAX_CHARACTERS: usize = 64;
 
 /// Shows the warning, unless it was shown before or `-q` is set.
-pub(crate) fn tell_of_newer(context: &Context, report: &Report) {
+pub(crate) fn warn_of_newer(context: &Context, report: &Report) {
     let (Some(newer), Some(origin), Some(token)) = (&report.newer, &report.server, &report.token) else {
         return;
     };
@@ -21,10 +21,10 @@ pub(crate) fn tell_of_newer(context: &Context, report: &Report) {
         return;
     }
     let state = context.home.read();
-    let told = state.ok().and_then(|state| state.sessions.sessions.get(origin)?.told_of.clone());
+    let shown = state.ok().and_then(|state| state.sessions.sessions.get(origin)?.told_of.clone());
     let NewerSessions { count, newest } = newer;
     let id = &newest.session.id;
-    if told.as_ref() == Some(id) {
+    if shown.as_ref() == Some(id) {
         return;
     }
     let (opened, from) = (times::at(newest.session.created_at, context.now()), from(newest));
@@ -39,8 +39,8 @@ pub(crate) fn tell_of_newer(context: &Context, report: &Report) {
              `infra sessions revoke {id}`"
         )
     });
-    let told = remember(context, origin, token, |stored| stored.told_of = Some(id.clone()));
-    warn_if_not_stored(context, told);
+    let shown = store(context, origin, token, |stored| stored.told_of = Some(id.clone()));
+    warn_if_not_stored(context, shown);
 }
 
 /// Where a session was opened, as reported by its client.

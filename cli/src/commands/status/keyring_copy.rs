@@ -6,43 +6,43 @@ use super::Report;
 use crate::arguments::Status;
 use crate::commands::Context;
 use crate::home::{self, Storage};
-use crate::keyring::{Held, Keyring, KeyringError, Pending};
+use crate::keyring::{Keyring, KeyringError, Pending, StoredEntry};
 use crate::terminal::Terminal;
 
 /// A keyring check that runs while the daemon is queried. `None` if there is no copy or the result is not shown.
-pub(super) struct Mirror(Option<Pending<Held>>);
+pub(super) struct CopyCheck(Option<Pending<StoredEntry>>);
 
-impl Mirror {
+impl CopyCheck {
     pub(super) fn begin(context: &Context, arguments: &Status, state: &home::State, origin: &Origin) -> Self {
         let is_shown = arguments.json || !context.terminal.quiet;
         let stored = state.sessions.sessions.get(origin).filter(|_| is_shown);
         let mirrored = stored.filter(|stored| stored.storage == Storage::FileAndKeyring);
-        Self(mirrored.map(|stored| Keyring::begin_look(origin, &stored.token)))
+        Self(mirrored.map(|stored| Keyring::begin_check(origin, &stored.token)))
     }
 
     /// Adds the result to the report. If the keyring cannot be read, the report stays unchanged.
-    pub(super) fn settle(self, report: &mut Report, terminal: Terminal) {
+    pub(super) fn finish(self, report: &mut Report, terminal: Terminal) {
         let (Some(pending), Some(Storage::FileAndKeyring)) = (self.0, report.storage) else { return };
         let held = pending.wait();
-        if matches!(held, Ok(Held::Nothing | Held::SomethingElse)) {
+        if matches!(held, Ok(StoredEntry::Missing | StoredEntry::Other)) {
             report.storage = Some(Storage::File);
         }
-        if let Some(told) = told(&held)
+        if let Some(warning) = warning(&held)
             && !terminal.quiet
         {
-            terminal.warn(&told);
+            terminal.warn(&warning);
         }
     }
 }
 
-fn told(held: &Result<Held, KeyringError>) -> Option<String> {
+fn warning(held: &Result<StoredEntry, KeyringError>) -> Option<String> {
     match held {
-        Ok(Held::TheToken) => None,
-        Ok(Held::Nothing) => Some(
+        Ok(StoredEntry::Token) => None,
+        Ok(StoredEntry::Missing) => Some(
             "the copy of the token is gone from the keyring: somebody removed it; `infra login --force` makes another"
                 .to_owned(),
         ),
-        Ok(Held::SomethingElse) => Some(
+        Ok(StoredEntry::Other) => Some(
             "the entry in the keyring is not the token of this session: somebody changed it; `infra login --force` \
              makes another"
                 .to_owned(),
