@@ -133,8 +133,8 @@ impl Daemon {
             .map(|settings| {
                 let name = settings.name.clone();
                 Provider::new(settings, config.backends.clone(), clock.clone())
-                    .and_then(|it| it.limited(&config.limits.exchanges, config.limits.provider_calls))
-                    .map(|it| it.remembering(data_directory.store.clone(), audit.clone()))
+                    .and_then(|it| it.with_limits(&config.limits.exchanges, config.limits.provider_calls))
+                    .map(|it| it.with_store(data_directory.store.clone(), audit.clone()))
                     .map_err(|source| AssemblyError::Provider { name, source })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -281,7 +281,7 @@ impl Daemon {
         for task in self.for_operators.into_iter().chain(redirecting) {
             let _ = task.await;
         }
-        self.audit.tell_refused();
+        self.audit.record_counts();
         self.audit.record(&Event::Stopped);
     }
 }

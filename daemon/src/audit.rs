@@ -91,24 +91,24 @@ struct Log {
     clock: Arc<dyn Clock>,
     refused: [AtomicU64; 4],
     counted: [AtomicU64; 4],
-    /// Lines that unauthenticated clients may still cause before the next [`Audit::tell_refused`].
+    /// Lines that unauthenticated clients may still cause before the next [`Audit::record_counts`].
     lines_left: AtomicU64,
     failures: AtomicU64,
 }
 
 struct Sink {
     chain: Chain,
-    place: Place,
+    destination: Destination,
 }
 
-enum Place {
+enum Destination {
     File(AuditFile),
     Journal(Journal),
 }
 
 /// Rate limit per minute for events that unauthenticated clients can trigger. The rest is counted, so that they
 /// cannot push older lines out of the log.
-const LINES_OF_STRANGERS: u64 = 600;
+const MAX_UNAUTHENTICATED_LINES: u64 = 600;
 
 /// Events that are counted instead of logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,24 +136,24 @@ impl Audit {
 
     /// Opens the log and continues its chain.
     pub fn open(settings: &AuditSettings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
-        let (chain, place) = match settings {
+        let (chain, destination) = match settings {
             AuditSettings::File { path, max_bytes, keep } => {
                 expect_fit(path)?;
                 let failed = |source| AuditError::File { path: path.display().to_string(), source };
                 let (file, chain) = AuditFile::open(path, *max_bytes, *keep).map_err(failed)?;
-                (chain, Place::File(file))
+                (chain, Destination::File(file))
             }
             AuditSettings::Journal => {
-                (Chain::default(), Place::Journal(Journal::open().map_err(AuditError::Journal)?))
+                (Chain::default(), Destination::Journal(Journal::open().map_err(AuditError::Journal)?))
             }
         };
-        let sink = Mutex::new(Sink { chain, place });
+        let sink = Mutex::new(Sink { chain, destination });
         Ok(Self(Some(Arc::new(Log {
             sink,
             clock,
             refused: Default::default(),
             counted: Default::default(),
-            lines_left: AtomicU64::new(LINES_OF_STRANGERS),
+            lines_left: AtomicU64::new(MAX_UNAUTHENTICATED_LINES),
             failures: AtomicU64::new(0),
         }))))
     }
@@ -208,14 +208,14 @@ impl Audit {
     }
 
     /// Logs the number of rejected tokens and suppressed login lines since the last call, if any.
-    pub fn tell_refused(&self) {
+    pub fn record_counts(&self) {
         let Some(log) = &self.0 else { return };
         let [unknown, expired, revoked, other_audience] = [0, 1, 2, 3]
             .map(|why: usize| log.refused.get(why).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
         if unknown + expired + revoked + other_audience > 0 {
             self.record(&Event::TokensRefused { unknown, expired, revoked, other_audience });
         }
-        log.lines_left.store(LINES_OF_STRANGERS, Ordering::Relaxed);
+        log.lines_left.store(MAX_UNAUTHENTICATED_LINES, Ordering::Relaxed);
         let [start_too_often, finish_too_often, started, refused] = [0, 1, 2, 3]
             .map(|what: usize| log.counted.get(what).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
         if start_too_often + finish_too_often + started + refused > 0 {
@@ -232,9 +232,9 @@ impl Audit {
     pub fn reopen(&self) {
         let Some(log) = &self.0 else { return };
         let mut sink = log.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        let reopened = match &mut sink.place {
-            Place::File(file) => file.reopen(),
-            Place::Journal(journal) => Journal::open().map(|opened| *journal = opened),
+        let reopened = match &mut sink.destination {
+            Destination::File(file) => file.reopen(),
+            Destination::Journal(journal) => Journal::open().map(|opened| *journal = opened),
         };
         if let Err(error) = reopened {
             tracing::error!(%error, "the audit log cannot be opened anew: the one from before goes on");
@@ -249,15 +249,15 @@ fn expect_fit(path: &Path) -> Result<(), AuditError> {
 
 impl Sink {
     fn write(&mut self, now: Timestamp, event: &Event<'_>) -> std::io::Result<()> {
-        if let Place::File(file) = &mut self.place
+        if let Destination::File(file) = &mut self.destination
             && let Some(chain) = file.mend()?
         {
             self.chain = chain;
         }
         let line = self.chain.line(now, event);
-        match &mut self.place {
-            Place::File(file) => file.append(&line)?,
-            Place::Journal(journal) => journal.send(&line)?,
+        match &mut self.destination {
+            Destination::File(file) => file.append(&line)?,
+            Destination::Journal(journal) => journal.send(&line)?,
         }
         self.chain.advance(&line);
         Ok(())

@@ -41,21 +41,21 @@ use crate::fair_queue::{FairQueue, Permit, QueueError};
 use crate::outbound::{Guard, LIMITS, Limits, Outbound};
 use crate::secrets::{Backends, ReadReason};
 use crate::store::Store;
-use claims::Answers;
+use claims::ClaimSets;
 use discovery::{Discovery, Metadata};
 use endpoints::Endpoints;
-use id_token::{Expected, IDToken, Occasion};
-use refused_codes::{RefusedCodes, Try};
+use id_token::{Expectations, Flow, IDToken};
+use refused_codes::{Attempt, RefusedCodes};
 use signing_keys::SigningKeys;
 
 pub use allow::Allow;
-pub use claims::{Source, Sources, Told, ToldEmail};
+pub use claims::{ClaimsUpdate, EmailClaim, Source, Sources};
 pub use email::{Email, is_domain};
 pub use endpoints::{describe_change, is_endpoint_host};
 pub use error::IdentityError;
-pub use examination::{Finding, Outcome};
-pub use groups::{ToldGroups, TooManyGroups};
-pub use refresh::{Answered, HeldGrant, Judged, RefreshError};
+pub use examination::{CheckResult, Outcome};
+pub use groups::{GroupsClaim, TooManyGroups};
+pub use refresh::{JudgedClaims, RefreshError, RefreshGrant, RefreshResponse};
 pub use settings::{ClientAuthentication, ExchangeLimits, ProviderKind, ProviderSettings, SigningAlgorithm};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
@@ -94,7 +94,7 @@ pub struct Provider {
 /// The permit to exchange a code now.
 pub struct ExchangePermit {
     permit: Permit,
-    attempt: Try,
+    attempt: Attempt,
 }
 
 impl Provider {
@@ -105,8 +105,8 @@ impl Provider {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
         // Only the development provider is reached over plain HTTP, and it runs on this machine.
-        let guard = (!settings.development).then(|| Guard::trusting(endpoints::hosts_of_operator(&settings)));
-        let outbound = Outbound::guarded(settings.authorities.clone(), LIMITS, guard.clone())
+        let guard = (!settings.development).then(|| Guard::trusting(endpoints::configured_hosts(&settings)));
+        let outbound = Outbound::with_guard(settings.authorities.clone(), LIMITS, guard.clone())
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
         Ok(Self {
             settings,
@@ -122,16 +122,16 @@ impl Provider {
 
     /// Remembers the hosts of the provider's endpoints in `store` and audits changes.
     #[must_use]
-    pub fn remembering(mut self, store: Store, audit: Audit) -> Self {
+    pub fn with_store(mut self, store: Store, audit: Audit) -> Self {
         self.discovery.endpoints.remember_in(store, audit);
         self
     }
 
     /// Sets the limits of exchanges and of each call.
-    pub fn limited(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
+    pub fn with_limits(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
         self.queue = exchanges.queue();
         let guard = self.discovery.endpoints.guard();
-        self.outbound = Outbound::guarded(self.settings.authorities.clone(), calls, guard)
+        self.outbound = Outbound::with_guard(self.settings.authorities.clone(), calls, guard)
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
         Ok(self)
     }
@@ -190,7 +190,7 @@ impl Provider {
     async fn exchange_with_permit(
         &self,
         grant: CodeGrant<'_>,
-        attempt: &mut Try,
+        attempt: &mut Attempt,
     ) -> Result<Exchanged, IdentityError> {
         let metadata = self.metadata().await?;
         let tokens = code_exchange::exchange(
@@ -206,12 +206,12 @@ impl Provider {
                 attempt.refused();
             }
         })?;
-        let expected = Expected {
+        let expected = Expectations {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
             additional_audiences: &self.settings.additional_audiences,
             nonce: grant.nonce,
-            occasion: Occasion::Login,
+            flow: Flow::Login,
             algorithms: &self.settings.signing_algorithms,
             access_token: &tokens.access_token,
             now: self.clock.now(),
@@ -219,7 +219,7 @@ impl Provider {
         let id_token = self.verify(&tokens.id_token, &expected, &metadata.jwks_uri).await?;
         let identity =
             self.identity(&id_token.subject, &id_token.claims, &metadata, &tokens.access_token).await?;
-        let held = tokens.refresh_token.map(|refresh_token| HeldGrant {
+        let held = tokens.refresh_token.map(|refresh_token| RefreshGrant {
             refresh_token,
             nonce: grant.nonce.clone(),
             auth_time: id_token::seconds(&id_token.claims, "auth_time"),
@@ -237,28 +237,28 @@ impl Provider {
         metadata: &Metadata,
         access_token: &SecretString,
     ) -> Result<VerifiedIdentity, IdentityError> {
-        let asks = claims::are_missing(Some(claims), Sources::default(), &self.settings);
+        let asks = claims::need_user_info(Some(claims), Sources::default(), &self.settings);
         let user_info = if asks {
             user_info::fetch(&self.outbound, metadata, access_token, subject).await?
         } else {
             None
         };
-        let answers = Answers { id_token: Some(claims), user_info: user_info.as_ref() };
-        claims::identity(subject, answers, &self.settings)
+        let claim_sets = ClaimSets { id_token: Some(claims), user_info: user_info.as_ref() };
+        claims::identity(subject, claim_sets, &self.settings)
     }
 
     /// Verifies with the cached keys, and once more with fresh ones if the provider may have changed its keys.
     async fn verify(
         &self,
         token: &SecretString,
-        expected: &Expected<'_>,
+        expected: &Expectations<'_>,
         jwks_uri: &Url,
     ) -> Result<IDToken, IdentityError> {
         let begun_at = Instant::now();
         let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await?;
         let verified = match id_token::verify(token, expected, &keys) {
             // A provider without key ids, or one that reuses an id, can change its key without notice.
-            Err(error) if error.is_of_keys() => {
+            Err(error) if error.depends_on_keys() => {
                 let keys = self
                     .signing_keys
                     .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))
@@ -267,7 +267,7 @@ impl Provider {
             }
             verified => verified,
         };
-        verified.map_err(|error| error::of_id_token(error, token, expected.now))
+        verified.map_err(|error| error::from_id_token(error, token, expected.now))
     }
 }
 
@@ -276,7 +276,7 @@ impl Provider {
 pub struct Exchanged {
     pub identity: VerifiedIdentity,
     /// For revalidation, if the provider issued a refresh token.
-    pub held: Option<HeldGrant>,
+    pub held: Option<RefreshGrant>,
 }
 
 /// A user, proven by a completely verified ID token. Only this module can create one.
@@ -287,7 +287,7 @@ pub struct VerifiedIdentity {
     name: Option<String>,
     email: Option<String>,
     email_verified: bool,
-    groups: ToldGroups,
+    groups: GroupsClaim,
     sources: Sources,
 }
 
@@ -318,7 +318,7 @@ impl VerifiedIdentity {
     }
 
     /// The groups, with the reason if the claim is missing or unusable.
-    pub fn groups_claim(&self) -> &ToldGroups {
+    pub fn groups_claim(&self) -> &GroupsClaim {
         &self.groups
     }
 }

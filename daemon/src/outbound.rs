@@ -37,9 +37,9 @@ pub enum Authorization<'a> {
 /// Why a request failed. `Display` names the host, the proxy if any, and the cause, but never the response.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
-    /// `may_have_asked`: whether the server may have received the request.
+    /// `may_have_arrived`: whether the server may have received the request.
     #[error("{host} cannot be reached: {cause}")]
-    Unreachable { host: String, cause: String, may_have_asked: bool },
+    Unreachable { host: String, cause: String, may_have_arrived: bool },
     #[error("{host} did not answer within {seconds} s")]
     TooSlow { host: String, seconds: u64 },
     #[error("{host} answered with more than {limit} bytes")]
@@ -50,9 +50,9 @@ pub enum OutboundError {
 
 impl OutboundError {
     /// Whether the server may have received and executed the request.
-    pub fn may_have_asked(&self) -> bool {
+    pub fn may_have_arrived(&self) -> bool {
         match self {
-            Self::Unreachable { may_have_asked, .. } => *may_have_asked,
+            Self::Unreachable { may_have_arrived, .. } => *may_have_arrived,
             Self::TooSlow { .. } | Self::TooLarge { .. } => true,
             Self::Untrusted { .. } => false,
         }
@@ -139,11 +139,11 @@ impl Request {
 impl Outbound {
     /// Creates a client that trusts `authorities`, or the operating system's CA certificates if `None`.
     pub fn new(authorities: Option<Vec<CertificateDer<'static>>>) -> Result<Self, NoClient> {
-        Self::limited(authorities, LIMITS)
+        Self::with_limits(authorities, LIMITS)
     }
 
     /// Creates a client with other limits.
-    pub fn limited(
+    pub fn with_limits(
         authorities: Option<Vec<CertificateDer<'static>>>,
         limits: Limits,
     ) -> Result<Self, NoClient> {
@@ -165,12 +165,12 @@ impl Outbound {
     }
 
     /// Creates a client that resolves names through `guard`.
-    pub fn guarded(
+    pub fn with_guard(
         authorities: Option<Vec<CertificateDer<'static>>>,
         limits: Limits,
         guard: Option<Guard>,
     ) -> Result<Self, NoClient> {
-        let Some(guard) = guard else { return Self::limited(authorities, limits) };
+        let Some(guard) = guard else { return Self::with_limits(authorities, limits) };
         let proxies = Proxies::from_environment();
         let trust = authorities.map_or(Trust::System, Trust::Authorities);
         Ok(Self { client: http::resolving_client(&trust, limits, true, &proxies, guard)?, limits, proxies })
@@ -245,7 +245,7 @@ impl Outbound {
                 BodyError::Interrupted(_) => OutboundError::Unreachable {
                     host: peer.name(),
                     cause: "the connection broke".to_owned(),
-                    may_have_asked: true,
+                    may_have_arrived: true,
                 },
             })?;
             Ok(Answer { status, content_type, headers, body })
@@ -269,7 +269,7 @@ impl Peer {
             Route::Direct => Ok(Self { host, proxy: None }),
             Route::Through(proxy) => Ok(Self { host, proxy: Some(proxy) }),
             Route::Barred(error) => {
-                Err(OutboundError::Unreachable { host, cause: error.to_string(), may_have_asked: false })
+                Err(OutboundError::Unreachable { host, cause: error.to_string(), may_have_arrived: false })
             }
         }
     }
@@ -293,8 +293,8 @@ impl Peer {
             Some(proxy) => proxy.explain(error).to_string(),
             None => root_cause(error),
         };
-        let may_have_asked = !http::nothing_was_sent(error);
-        OutboundError::Unreachable { host: self.host.clone(), cause, may_have_asked }
+        let may_have_arrived = !http::nothing_was_sent(error);
+        OutboundError::Unreachable { host: self.host.clone(), cause, may_have_arrived }
     }
 
     /// Reports the elapsed time, which is below the total timeout if connecting timed out.

@@ -86,7 +86,7 @@ impl Upkeep {
         let mut turns = turns(INTERVAL);
         loop {
             turns.tick().await;
-            self.audit.tell_refused();
+            self.audit.record_counts();
             if let Err(error) = self.store.check_clock(self.clock.now()) {
                 tracing::error!(%error, "sessions are not validated");
             }

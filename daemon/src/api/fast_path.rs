@@ -18,7 +18,7 @@ pub(super) fn answer(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap)
     if let Some(rest) = path.strip_prefix(VERIFY) {
         let service = api.services.find(rest.split_once('/').map_or(rest, |(service, _)| service))?;
         let authorized = api.services.authorize_cached(service, credentials(headers, "bearer")?)?;
-        return Some(FastAnswer::Ready(verification::let_through(&authorized)));
+        return Some(FastAnswer::Ready(verification::allow(&authorized)));
     }
     if uri.query().is_some() || headers.contains_key(header::ORIGIN) {
         return None;

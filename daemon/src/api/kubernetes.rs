@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::body::JSON;
-use super::lines::Lines;
+use super::lines::LineLimiter;
 use super::problem::{Refusal, answer};
 use super::service_credential::this_service;
 use crate::services::{Cluster, ClusterUser, Denied, Service};
@@ -24,12 +24,12 @@ const SESSION: &str = "infra.session/id";
 const MAX_NAME: usize = 60;
 
 /// Warnings about misconfigured API servers. Any client can trigger them, so they are rate-limited.
-static MISCONFIGURED: Lines = Lines::new();
+static MISCONFIGURED: LineLimiter = LineLimiter::new();
 
 /// The fields of a `TokenReview` that the daemon reads.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Asked {
+pub(super) struct ReviewRequest {
     api_version: String,
     kind: String,
     spec: Spec,
@@ -75,12 +75,17 @@ pub(super) async fn review(
     State(api): State<Api>,
     Path(cluster): Path<String>,
     headers: HeaderMap,
-    JSON(asked): JSON<Asked>,
+    JSON(asked): JSON<ReviewRequest>,
 ) -> Result<Response, Refusal> {
-    judge(&api, &cluster, &headers, &asked).await.map_err(Refusal::without_retry_after)
+    validate(&api, &cluster, &headers, &asked).await.map_err(Refusal::without_retry_after)
 }
 
-async fn judge(api: &Api, cluster: &str, headers: &HeaderMap, asked: &Asked) -> Result<Response, Refusal> {
+async fn validate(
+    api: &Api,
+    cluster: &str,
+    headers: &HeaderMap,
+    asked: &ReviewRequest,
+) -> Result<Response, Refusal> {
     let no_cluster = || {
         if MISCONFIGURED.take().is_some() {
             tracing::warn!(

@@ -5,47 +5,47 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The same limit as in the audit log.
-const LINES: u32 = 600;
+const MAX_LINES: u32 = 600;
 const WINDOW: Duration = Duration::from_mins(1);
 
 /// The rate limit of one kind of line, for the whole process.
-pub(super) struct Lines(Mutex<Window>);
+pub(super) struct LineLimiter(Mutex<Window>);
 
 struct Window {
     begun: Option<Instant>,
     written: u32,
     /// Lines suppressed since the last one.
-    without: u64,
+    suppressed: u64,
 }
 
 /// Permission to write a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct LinePermit {
     /// Number of lines suppressed before it, if any.
     pub(super) not_logged: Option<NonZeroU64>,
 }
 
-impl Lines {
+impl LineLimiter {
     pub(super) const fn new() -> Self {
-        Self(Mutex::new(Window { begun: None, written: 0, without: 0 }))
+        Self(Mutex::new(Window { begun: None, written: 0, suppressed: 0 }))
     }
 
     /// Permits a line, or counts it as suppressed.
-    pub(super) fn take(&self) -> Option<Line> {
+    pub(super) fn take(&self) -> Option<LinePermit> {
         self.take_at(Instant::now())
     }
 
-    fn take_at(&self, now: Instant) -> Option<Line> {
+    fn take_at(&self, now: Instant) -> Option<LinePermit> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if window.begun.is_none_or(|begun| now.duration_since(begun) >= WINDOW) {
             (window.begun, window.written) = (Some(now), 0);
         }
-        if window.written >= LINES {
-            window.without += 1;
+        if window.written >= MAX_LINES {
+            window.suppressed += 1;
             return None;
         }
         window.written += 1;
-        Some(Line { not_logged: NonZeroU64::new(std::mem::take(&mut window.without)) })
+        Some(LinePermit { not_logged: NonZeroU64::new(std::mem::take(&mut window.suppressed)) })
     }
 }
 
@@ -55,10 +55,10 @@ mod tests {
 
     #[test]
     fn suppressed_lines_are_reported_by_next_line() {
-        let lines = Lines::new();
-        let line = |not_logged| Some(Line { not_logged: NonZeroU64::new(not_logged) });
+        let lines = LineLimiter::new();
+        let line = |not_logged| Some(LinePermit { not_logged: NonZeroU64::new(not_logged) });
         let begin = Instant::now();
-        for _ in 0..LINES {
+        for _ in 0..MAX_LINES {
             assert_eq!(lines.take_at(begin), line(0));
         }
         for _ in 0..10_000 {

@@ -10,7 +10,7 @@ use infra_shared::api::MEDIA_TYPE;
 use infra_shared::api::{Problem, ProblemCode};
 use serde::Serialize;
 
-use super::lines::{Line, Lines};
+use super::lines::{LineLimiter, LinePermit};
 use crate::identity::IdentityError;
 use crate::listener::{NoMemory, Refusals, request_id, request_span};
 use crate::secrets::ReadError;
@@ -23,8 +23,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(super) const TOO_MANY_LOGINS: &str = "too many logins were tried from your address: wait, then try again";
 
 /// Rate limit for logged rejections. Server errors are exempt.
-static REFUSED: Lines = Lines::new();
-static NOT_ANSWERED: Lines = Lines::new();
+static REFUSED: LineLimiter = LineLimiter::new();
+static NOT_ANSWERED: LineLimiter = LineLimiter::new();
 
 /// An error response. Creating one logs its reason once, within the rate limit.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ impl Refusal {
         let request_id = request_id();
         let _answering = request_span(&request_id).entered();
         if code.status() >= 500 {
-            if let Some(Line { not_logged }) = NOT_ANSWERED.take() {
+            if let Some(LinePermit { not_logged }) = NOT_ANSWERED.take() {
                 tracing::error!(%code, %reason, not_logged, "not answered");
             }
-        } else if let Some(Line { not_logged }) = REFUSED.take() {
+        } else if let Some(LinePermit { not_logged }) = REFUSED.take() {
             tracing::info!(%code, %reason, not_logged, "refused");
         }
         let retry_after = (code.status() == 503).then_some(RETRY_AFTER);
@@ -58,7 +58,7 @@ impl Refusal {
     }
 
     /// Rejects a rate-limited request until `wait` has passed. Such rejections are counted, not logged individually.
-    pub(super) fn too_many(wait: Duration, detail: &'static str) -> Self {
+    pub(super) fn rate_limited(wait: Duration, detail: &'static str) -> Self {
         let request_id = request_id();
         tracing::debug!(request = request_id, "refused: too often");
         Self {
@@ -187,10 +187,10 @@ impl From<LoginRefusal> for Refusal {
     fn from(refusal: LoginRefusal) -> Self {
         use LoginRefusal as Login;
         if let Login::Identity(IdentityError::QueueFull) = refusal {
-            return Self::too_many(RETRY_AFTER, TOO_MANY_LOGINS);
+            return Self::rate_limited(RETRY_AFTER, TOO_MANY_LOGINS);
         }
         if let Login::Identity(IdentityError::TooManyRefused(wait)) = refusal {
-            return Self::too_many(wait, TOO_MANY_LOGINS);
+            return Self::rate_limited(wait, TOO_MANY_LOGINS);
         }
         let (code, detail) = match &refusal {
             Login::UnknownProvider => {
@@ -339,7 +339,7 @@ mod tests {
     fn retry_after_is_rounded_up() {
         for (milliseconds, seconds) in [(0, "1"), (300, "1"), (1000, "1"), (39_001, "40"), (60_000, "60")] {
             let wait = Duration::from_millis(milliseconds);
-            let response = Refusal::too_many(wait, TOO_MANY_LOGINS).into_response();
+            let response = Refusal::rate_limited(wait, TOO_MANY_LOGINS).into_response();
             assert_eq!(
                 response.headers().get(header::RETRY_AFTER).expect("a header"),
                 seconds,

@@ -17,7 +17,7 @@ use super::Api;
 use super::problem::{Refusal, TOO_MANY_LOGINS};
 use crate::addresses::client_key;
 use crate::sessions::TooOften;
-use buckets::{Buckets, Room};
+use buckets::{Buckets, Capacity};
 
 /// Limits per minute and address (IPv6: each /64).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +34,9 @@ impl Default for RateLimits {
 }
 
 /// Login starts per minute for each connection after its address has used up its own.
-const STARTS_OF_CONNECTION: u32 = 3;
+const CONNECTION_STARTS: u32 = 3;
 /// One connection may use this fraction of its address's failures.
-const SHARE_OF_CONNECTION: u32 = 4;
+const CONNECTION_SHARE: u32 = 4;
 
 /// What each address and connection has used of its limits.
 pub(super) struct Rates {
@@ -52,12 +52,12 @@ impl Rates {
         let failed = limits.failed_login_finishes;
         Arc::new(Self {
             begun: Instant::now(),
-            starts: Buckets::new(limits.login_starts, Room::Addresses),
-            starts_of_connections: Buckets::new(STARTS_OF_CONNECTION, Room::Connections),
-            failed_finishes: Buckets::new(failed, Room::Addresses),
+            starts: Buckets::new(limits.login_starts, Capacity::Addresses),
+            starts_of_connections: Buckets::new(CONNECTION_STARTS, Capacity::Connections),
+            failed_finishes: Buckets::new(failed, Capacity::Addresses),
             failed_finishes_of_connections: Buckets::new(
-                failed.div_ceil(SHARE_OF_CONNECTION),
-                Room::Connections,
+                failed.div_ceil(CONNECTION_SHARE),
+                Capacity::Connections,
             ),
         })
     }
@@ -68,8 +68,8 @@ impl Rates {
 
     fn may_start(&self, peer: SocketAddr) -> Result<(), Duration> {
         let now = self.now();
-        self.starts.look(client_key(peer.ip()), now).or_else(|wait| match connection(peer) {
-            Some(connection) => self.starts_of_connections.look(connection, now),
+        self.starts.check(client_key(peer.ip()), now).or_else(|wait| match connection(peer) {
+            Some(connection) => self.starts_of_connections.check(connection, now),
             None => Err(wait),
         })
     }
@@ -87,9 +87,9 @@ impl Rates {
     fn may_finish(&self, peer: SocketAddr) -> Result<(), Duration> {
         let now = self.now();
         if let Some(connection) = connection(peer) {
-            self.failed_finishes_of_connections.look(connection, now)?;
+            self.failed_finishes_of_connections.check(connection, now)?;
         }
-        self.failed_finishes.look(client_key(peer.ip()), now)
+        self.failed_finishes.check(client_key(peer.ip()), now)
     }
 
     fn count_failed_finish(&self, peer: SocketAddr) {
@@ -128,7 +128,7 @@ pub(super) fn count_failed_finish(api: &Api, peer: SocketAddr) {
 
 fn too_often(api: &Api, what: TooOften, wait: Duration) -> Refusal {
     api.sessions.count_too_often(what);
-    Refusal::too_many(wait, TOO_MANY_LOGINS)
+    Refusal::rate_limited(wait, TOO_MANY_LOGINS)
 }
 
 #[cfg(test)]

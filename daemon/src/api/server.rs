@@ -24,15 +24,15 @@ pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMa
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: api.sessions.now(),
         providers: providers.collect(),
-        pins: api.sessions.proofs().pins_of(dialled_host(&uri, &headers).as_deref()),
+        pins: api.sessions.proofs().pins_of(requested_host(&uri, &headers).as_deref()),
         public_urls: api.sessions.public_urls().to_vec(),
         succession: api.sessions.proofs().statement(),
     };
-    announcing(&api, answer(StatusCode::OK, &server))
+    with_announcement(&api, answer(StatusCode::OK, &server))
 }
 
 /// Adds a header if a CA rollover is announced, so that clients fetch the announcement.
-pub(super) fn announcing(api: &Api, answer: impl IntoResponse) -> Response {
+pub(super) fn with_announcement(api: &Api, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     if let Some(sequence) = api.sessions.proofs().sequence() {
         response.headers_mut().insert(ca_rollover::HEADER, sequence.into());
@@ -41,7 +41,7 @@ pub(super) fn announcing(api: &Api, answer: impl IntoResponse) -> Response {
 }
 
 /// The host that the client requested, without its port (RFC 9113 §8.3.1, RFC 9112 §3.2).
-fn dialled_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = host.and_then(|host| host.parse::<Authority>().ok());
     uri.authority().or(authority.as_ref()).map(|authority| authority.host().to_owned())

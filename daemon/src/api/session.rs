@@ -8,7 +8,7 @@ use infra_shared::api::{CurrentSession, ProblemCode};
 use super::Api;
 use super::body::UnverifiedBearer;
 use super::problem::{Refusal, answer, no_content};
-use super::server::announcing;
+use super::server::with_announcement;
 use crate::sessions::{CachedSession, NotAuthenticated, Use};
 use crate::store::CachedJson;
 
@@ -19,10 +19,10 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Response {
-    announcing(&api, look(&api, query, &token).await)
+    with_announcement(&api, show_session(&api, query, &token).await)
 }
 
-async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response, Refusal> {
+async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<Response, Refusal> {
     let use_ = match query.as_deref() {
         None | Some("" | "use=true") => Use::Counts,
         Some("use=false") => Use::OnlyLooks,
@@ -47,11 +47,11 @@ async fn look(api: &Api, query: Option<String>, token: &str) -> Result<Response,
 pub(super) fn show_cached(api: &Api, known: &CachedSession) -> Response {
     let CachedJson { session, user } = known.json();
     let current = CurrentSession { session, user, now: api.sessions.now(), newer: None };
-    announcing(api, answer(StatusCode::OK, &current))
+    with_announcement(api, answer(StatusCode::OK, &current))
 }
 
 pub(super) async fn end(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {
-    announcing(&api, log_out(&api, &token).await)
+    with_announcement(&api, log_out(&api, &token).await)
 }
 
 async fn log_out(api: &Api, token: &str) -> Result<Response, Refusal> {

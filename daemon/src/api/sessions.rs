@@ -15,14 +15,14 @@ use crate::sessions::{Use, Whose};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct ListQuery {
     /// E-mail address or subject of another user.
     user: Option<String>,
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    wanted: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Result<Response, Refusal> {
     let Ok(Query(wanted)) = wanted else {

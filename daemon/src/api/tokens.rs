@@ -48,7 +48,7 @@ impl From<NotIssued> for Refusal {
                     .with_detail("your name in this cluster would be one of Kubernetes' own")
             }
             NotIssued::NotOpened(NotOpened::SessionOver) => Self::new(ProblemCode::NotAuthenticated, &reason),
-            NotIssued::NotOpened(NotOpened::TooMany(wait)) => Self::too_many(
+            NotIssued::NotOpened(NotOpened::TooMany(wait)) => Self::rate_limited(
                 Duration::try_from(*wait).unwrap_or_default(),
                 "your session has as many tokens as it may have: wait until the first of them ends",
             ),

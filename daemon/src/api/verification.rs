@@ -26,16 +26,16 @@ const SESSION: HeaderName = HeaderName::from_static("x-infra-session");
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
 /// RFC 6750 §3: the request has no token.
-const NO_TOKEN: &str = "Bearer realm=\"infra\"";
+const MISSING_TOKEN: &str = "Bearer realm=\"infra\"";
 /// RFC 6750 §3.1: the token is invalid.
-const NO_GOOD_TOKEN: &str = "Bearer realm=\"infra\", error=\"invalid_token\"";
+const INVALID_TOKEN: &str = "Bearer realm=\"infra\", error=\"invalid_token\"";
 
 pub(super) async fn verify(
     State(api): State<Api>,
     Path(service): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    judge(&api, &service, &headers).await
+    validate(&api, &service, &headers).await
 }
 
 /// The same route for proxies that append the original path.
@@ -44,31 +44,31 @@ pub(super) async fn verify_below(
     Path((service, _)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    judge(&api, &service, &headers).await
+    validate(&api, &service, &headers).await
 }
 
-async fn judge(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+async fn validate(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
     let service = api.services.find(service).ok_or_else(|| {
         Refusal::new(ProblemCode::NotFound, &"no such service")
             .with_detail("this daemon knows no service of that name: `services` in its configuration")
     })?;
     let token = credentials(headers, "bearer").ok_or_else(|| {
         Refusal::new(ProblemCode::NotAuthenticated, &"no single Authorization: Bearer header")
-            .with_challenge(NO_TOKEN)
+            .with_challenge(MISSING_TOKEN)
     })?;
     let authorized = api.services.authorize(service, token).await.map_err(|reason| match &reason {
         Denied::Token(NotAuthenticated::Store(_)) => Refusal::new(ProblemCode::Unavailable, &reason),
         Denied::Token(_) => {
-            Refusal::new(ProblemCode::NotAuthenticated, &reason).with_challenge(NO_GOOD_TOKEN)
+            Refusal::new(ProblemCode::NotAuthenticated, &reason).with_challenge(INVALID_TOKEN)
         }
         Denied::NotAllowed => Refusal::new(ProblemCode::Forbidden, &reason)
             .with_detail("this service does not admit you: an operator decides whom it does"),
     })?;
-    Ok(let_through(&authorized))
+    Ok(allow(&authorized))
 }
 
 /// Lets the request of `authorized` pass, and describes the user.
-pub(super) fn let_through(authorized: &AuthorizedCaller) -> Response {
+pub(super) fn allow(authorized: &AuthorizedCaller) -> Response {
     let mut response = without_body(StatusCode::OK);
     add_identity(response.headers_mut(), authorized);
     response

@@ -35,7 +35,7 @@ impl AuditFile {
         // A line that a crash cut off stays as it is, and the chain continues from it.
         let chain = match this.end_last_line()? {
             Some(chain) => chain,
-            None => last_chain_aside(path)?,
+            None => last_rotated_chain(path)?,
         };
         Ok((this, chain))
     }
@@ -52,7 +52,7 @@ impl AuditFile {
             }
             opened => last_line(&mut opened?)?.is_some(),
         };
-        if has_lines { Ok(()) } else { last_chain_aside(path).map(drop) }
+        if has_lines { Ok(()) } else { last_rotated_chain(path).map(drop) }
     }
 
     /// Ends the file with a complete line. If a partial line remains, returns the chain that continues from it.
@@ -74,7 +74,7 @@ impl AuditFile {
         let mut size = metadata.len();
         let length = line.len() as u64;
         if size > 0 && size + length > self.full_at {
-            match self.set_aside() {
+            match self.rotate() {
                 Ok(()) => (self.full_at, size) = (self.max_bytes, 0),
                 Err(error) => {
                     // Retry the rotation only after some more lines.
@@ -108,7 +108,7 @@ impl AuditFile {
         Ok(())
     }
 
-    fn set_aside(&mut self) -> io::Result<()> {
+    fn rotate(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         let next = with_suffix(&self.path, "new");
         match std::fs::remove_file(&next) {
@@ -116,7 +116,7 @@ impl AuditFile {
             _ => {}
         }
         let file = open(&next, OpenOptions::new().create_new(true))?;
-        if let Err(error) = self.shift().and_then(|()| std::fs::rename(&next, &self.path)) {
+        if let Err(error) = self.shift_rotated().and_then(|()| std::fs::rename(&next, &self.path)) {
             // The file is empty, and the next rotation removes it too.
             let _ = std::fs::remove_file(&next);
             return Err(error);
@@ -126,20 +126,21 @@ impl AuditFile {
     }
 
     /// Frees the first rotated name and moves the file there.
-    fn shift(&self) -> io::Result<()> {
+    fn shift_rotated(&self) -> io::Result<()> {
         // Delete files above a lowered `keep`, the oldest first, so that an interruption leaves no gap.
-        for number in set_aside(&self.path)?.into_iter().rev().filter(|number| *number > self.keep) {
-            std::fs::remove_file(aside(&self.path, number))?;
+        for number in rotated_numbers(&self.path)?.into_iter().rev().filter(|number| *number > self.keep) {
+            std::fs::remove_file(rotated_path(&self.path, number))?;
         }
         if self.keep == 0 {
             return Ok(());
         }
         // Shift only up to the first gap, so that no file beyond it moves or is deleted.
-        let free = (1..self.keep).find(|number| !aside(&self.path, *number).exists()).unwrap_or(self.keep);
+        let free =
+            (1..self.keep).find(|number| !rotated_path(&self.path, *number).exists()).unwrap_or(self.keep);
         for number in (1..free).rev() {
-            rename_if_there(&aside(&self.path, number), &aside(&self.path, number + 1))?;
+            rename_if_there(&rotated_path(&self.path, number), &rotated_path(&self.path, number + 1))?;
         }
-        rename_if_there(&self.path, &aside(&self.path, 1))
+        rename_if_there(&self.path, &rotated_path(&self.path, 1))
     }
 
     /// Completes the last line with a line feed and returns the chain from there.
@@ -152,21 +153,21 @@ impl AuditFile {
     }
 }
 
-/// Where the chain ended in the file that was set aside last.
-fn last_chain_aside(path: &Path) -> io::Result<Chain> {
-    match File::open(aside(path, 1)) {
+/// The end of the chain in the last rotated file.
+fn last_rotated_chain(path: &Path) -> io::Result<Chain> {
+    match File::open(rotated_path(path, 1)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Chain::default()),
         older => Ok(last_line(&mut older?)?.map(|last| last.chain()).unwrap_or_default()),
     }
 }
 
 /// `audit.jsonl.1` is the last rotated file.
-pub(super) fn aside(path: &Path, number: u32) -> PathBuf {
+pub(super) fn rotated_path(path: &Path, number: u32) -> PathBuf {
     with_suffix(path, number)
 }
 
 /// The numbers of the rotated files in ascending order, possibly with gaps.
-pub(super) fn set_aside(path: &Path) -> io::Result<Vec<u32>> {
+pub(super) fn rotated_numbers(path: &Path) -> io::Result<Vec<u32>> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
     else {
         return Ok(Vec::new());

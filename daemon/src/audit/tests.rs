@@ -175,13 +175,13 @@ fn moved_file_is_recreated_on_reopen() {
 fn rejected_tokens_are_logged_as_one_event() {
     let fixture = Fixture::new();
     let audit = fixture.open(1 << 20);
-    audit.tell_refused();
+    audit.record_counts();
     for _ in 0..1_000 {
         audit.count_refused(RefusedToken::Unknown);
     }
     audit.count_refused(RefusedToken::Revoked);
-    audit.tell_refused();
-    audit.tell_refused();
+    audit.record_counts();
+    audit.record_counts();
     let text = fixture.text();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(
@@ -230,22 +230,22 @@ fn unauthenticated_events_are_rate_limited_in_audit_log() {
     let fixture = Fixture::new();
     let audit = fixture.open(1 << 20);
     let started = Event::LoginStarted { provider: "okta" };
-    for _ in 0..LINES_OF_STRANGERS + 5 {
+    for _ in 0..MAX_UNAUTHENTICATED_LINES + 5 {
         audit.record_or_count(&started, Counted::Started);
     }
     audit.count(Counted::StartTooOften);
     record(&audit, 1);
-    audit.tell_refused();
+    audit.record_counts();
     let text = fixture.text();
     let told = text.lines().filter(|line| line.contains("login_started")).count();
-    assert_eq!(u64::try_from(told), Ok(LINES_OF_STRANGERS));
+    assert_eq!(u64::try_from(told), Ok(MAX_UNAUTHENTICATED_LINES));
     assert!(text.contains("session_ended"), "what strangers do keeps nothing else out");
     let counted = r#""event":"logins_counted","startTooOften":1,"finishTooOften":0,"started":5,"refused":0"#;
     assert!(text.contains(counted), "{text}");
 
     // A minute later lines are available again, and nothing was suppressed.
     audit.record_or_count(&started, Counted::Started);
-    audit.tell_refused();
+    audit.record_counts();
     let later = fixture.text();
     assert_eq!(later.lines().count(), text.lines().count() + 1);
     verify(&fixture.path(), None, false).expect("a whole log");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::chain::{Chain, digest};
-use super::file::{aside, set_aside};
+use super::file::{rotated_numbers, rotated_path};
 
 /// A log that is an unbroken chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,14 +99,14 @@ pub fn verify(path: &Path, kept_head: Option<&str>, is_journal: bool) -> Result<
     for (path, file) in &opened {
         verification.file(path, file)?;
     }
-    let numbers = set_aside(path).map_err(unreadable)?;
+    let numbers = rotated_numbers(path).map_err(unreadable)?;
     let gaps = (1..numbers.last().copied().unwrap_or(1)).filter(|number| !numbers.contains(number)).collect();
     verification.done(opened.len(), gaps)
 }
 
 /// Returns the files of the log, the oldest first and the current one last.
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let older = set_aside(path)?.into_iter().rev().map(|number| aside(path, number));
+    let older = rotated_numbers(path)?.into_iter().rev().map(|number| rotated_path(path, number));
     Ok(older.chain([path.to_owned()]).collect())
 }
 

@@ -15,7 +15,7 @@ use crate::assembly::expected_public_urls;
 use crate::commands::Context;
 use crate::config::{Config, SCHEMA};
 use crate::failure::Failure;
-use crate::identity::{Finding, Outcome, ProviderSettings};
+use crate::identity::{CheckResult, Outcome, ProviderSettings};
 use crate::tls::{CertificateFiles, FilesError, OtherSource};
 use live::Tried;
 
@@ -46,7 +46,7 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
         }
         let (what, cause) = ("certificate files".to_owned(), format!("this user cannot read them: {error}"));
         let outcome = Outcome::Unknown { cause };
-        found.push(Tried { about: "https".to_owned(), finding: Finding { what, outcome } });
+        found.push(Tried { about: "https".to_owned(), finding: CheckResult { what, outcome } });
     }
     check_local_secrets(&config).await?;
     let hindrances = start::judge(context, &config, &found).await;

@@ -20,9 +20,9 @@ pub(super) fn build(endpoint: &Url, settings: &ProviderSettings, request: &Autho
     url
 }
 
-/// Whether the endpoint's own query has none of the parameters that a login sets.
-pub(super) fn leaves_parameters_to_us(endpoint: &Url) -> bool {
-    const OURS: [&str; 10] = [
+/// Whether the endpoint's own query has a parameter that a login sets.
+pub(super) fn has_reserved_parameter(endpoint: &Url) -> bool {
+    const RESERVED: [&str; 10] = [
         "response_type",
         "response_mode",
         "client_id",
@@ -34,5 +34,5 @@ pub(super) fn leaves_parameters_to_us(endpoint: &Url) -> bool {
         "code_challenge_method",
         "request",
     ];
-    endpoint.query_pairs().all(|(name, _)| !OURS.contains(&name.as_ref()))
+    endpoint.query_pairs().any(|(name, _)| RESERVED.contains(&name.as_ref()))
 }

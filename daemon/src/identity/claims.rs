@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Email, IdentityError, ProviderSettings, ToldGroups, TooManyGroups, VerifiedIdentity};
+use super::{Email, GroupsClaim, IdentityError, ProviderSettings, TooManyGroups, VerifiedIdentity};
 
 const MAX_BYTES: usize = 256;
 
 /// Verified claims of one user by source.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Answers<'a> {
+pub(super) struct ClaimSets<'a> {
     /// `None` if the response contained no ID token.
     pub(super) id_token: Option<&'a Map<String, Value>>,
     /// `None` if the userinfo endpoint was not called.
@@ -38,16 +38,16 @@ pub struct Sources {
 /// The claims about one user. `None` means left out: OpenID Connect Core §5.3.2 omits a claim that is not returned,
 /// and null means the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct ClaimsUpdate {
     pub name: Option<Option<String>>,
-    pub email: Option<ToldEmail>,
-    pub groups: ToldGroups,
+    pub email: Option<EmailClaim>,
+    pub groups: GroupsClaim,
     pub sources: Sources,
 }
 
 /// An e-mail address as the provider sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldEmail {
+pub struct EmailClaim {
     /// `None` if the value is not an e-mail address.
     pub address: Option<String>,
     /// Whether the provider verified the address; `None` if it does not say.
@@ -55,13 +55,13 @@ pub struct ToldEmail {
 }
 
 /// Whether the ID token lacks a claim that was requested, or found at userinfo `before`, and userinfo may have it.
-pub(super) fn are_missing(
+pub(super) fn need_user_info(
     id_token: Option<&Map<String, Value>>,
     before: Sources,
     settings: &ProviderSettings,
 ) -> bool {
     let is_asked_for = |scope: &str| settings.scopes.iter().any(|asked| asked == scope);
-    let is_missing = |claim: &str| id_token.and_then(|claims| mentioned(claims, claim)).is_none();
+    let is_missing = |claim: &str| id_token.and_then(|claims| find_claim(claims, claim)).is_none();
     let was_there = |source| source == Some(Source::UserInfo);
     ((is_asked_for("email") || was_there(before.email)) && is_missing("email"))
         || (is_asked_for("profile") && is_missing("name"))
@@ -71,10 +71,10 @@ pub(super) fn are_missing(
 /// Builds the identity of `subject` from the answers.
 pub(super) fn identity(
     subject: &str,
-    answers: Answers<'_>,
+    claim_sets: ClaimSets<'_>,
     settings: &ProviderSettings,
 ) -> Result<VerifiedIdentity, IdentityError> {
-    let Told { name, email, groups, sources } = told(answers, settings)?;
+    let ClaimsUpdate { name, email, groups, sources } = collect(claim_sets, settings)?;
     let email_verified = email.as_ref().is_some_and(|email| email.is_verified == Some(true));
     Ok(VerifiedIdentity {
         issuer: settings.issuer.clone(),
@@ -88,17 +88,23 @@ pub(super) fn identity(
 }
 
 /// Collects the claims in the answers. The ID token takes precedence over userinfo.
-pub(super) fn told(answers: Answers<'_>, settings: &ProviderSettings) -> Result<Told, IdentityError> {
-    let (told, groups) = parts(answers, settings);
-    Ok(Told { groups: groups?, ..told })
+pub(super) fn collect(
+    claim_sets: ClaimSets<'_>,
+    settings: &ProviderSettings,
+) -> Result<ClaimsUpdate, IdentityError> {
+    let (update, groups) = collect_parts(claim_sets, settings);
+    Ok(ClaimsUpdate { groups: groups?, ..update })
 }
 
 /// Collects the claims, with the result for groups separate.
-fn parts(answers: Answers<'_>, settings: &ProviderSettings) -> (Told, Result<ToldGroups, TooManyGroups>) {
+fn collect_parts(
+    claim_sets: ClaimSets<'_>,
+    settings: &ProviderSettings,
+) -> (ClaimsUpdate, Result<GroupsClaim, TooManyGroups>) {
     let find = |name: &str| {
-        let in_id_token = answers.id_token.and_then(|claims| mentioned(claims, name));
+        let in_id_token = claim_sets.id_token.and_then(|claims| find_claim(claims, name));
         in_id_token.map(|value| (Source::IDToken, value)).or_else(|| {
-            let value = answers.user_info.and_then(|claims| mentioned(claims, name))?;
+            let value = claim_sets.user_info.and_then(|claims| find_claim(claims, name))?;
             Some((Source::UserInfo, value))
         })
     };
@@ -106,70 +112,75 @@ fn parts(answers: Answers<'_>, settings: &ProviderSettings) -> (Told, Result<Tol
     // Take the address and `email_verified` from one source: one source's `true` does not vouch for the other's
     // address.
     let of_email = email_from.and_then(|(source, _)| match source {
-        Source::IDToken => answers.id_token,
-        Source::UserInfo => answers.user_info,
+        Source::IDToken => claim_sets.id_token,
+        Source::UserInfo => claim_sets.user_info,
     });
-    let told = Told {
+    let update = ClaimsUpdate {
         name: find("name").map(|(_, value)| text(value)),
         email: of_email.and_then(email),
-        groups: ToldGroups::Missing,
+        groups: GroupsClaim::Missing,
         sources: Sources {
             email: email_from.map(|(source, _)| source),
             groups: groups_from.map(|(source, _)| source),
         },
     };
-    (told, ToldGroups::read(groups_from.map(|(_, value)| value), &settings.name))
+    (update, GroupsClaim::read(groups_from.map(|(_, value)| value), &settings.name))
 }
 
 /// Collects the claims of a later answer. A claim is withdrawn if its source in `before` was verified again and no
 /// source sends it (OpenID Connect Core §5.3.2, §12.2). A withdrawn claim is empty. Groups that are unreadable or too
 /// many are empty too, because the answer confirms none of them.
-pub(super) fn told_again(answers: Answers<'_>, before: Sources, settings: &ProviderSettings) -> Told {
-    let (mut told, groups) = parts(answers, settings);
+pub(super) fn collect_update(
+    claim_sets: ClaimSets<'_>,
+    before: Sources,
+    settings: &ProviderSettings,
+) -> ClaimsUpdate {
+    let (mut update, groups) = collect_parts(claim_sets, settings);
     let no_groups = |reason: &dyn std::fmt::Display| {
         tracing::warn!(provider = settings.name, %reason, "the provider confirms no group of a session");
-        ToldGroups::Listed { names: Vec::new(), left_out: 0 }
+        GroupsClaim::Listed { names: Vec::new(), left_out: 0 }
     };
-    told.groups = match groups {
+    update.groups = match groups {
         Err(too_many) => no_groups(&too_many),
-        Ok(unreadable @ ToldGroups::WrongType(_)) => no_groups(&format!("groups: {unreadable}")),
+        Ok(unreadable @ GroupsClaim::WrongType(_)) => no_groups(&format!("groups: {unreadable}")),
         Ok(groups) => groups,
     };
     let is_silent = |source: Option<Source>| match source {
-        Some(Source::IDToken) => answers.id_token.is_some(),
-        Some(Source::UserInfo) => answers.user_info.is_some(),
+        Some(Source::IDToken) => claim_sets.id_token.is_some(),
+        Some(Source::UserInfo) => claim_sets.user_info.is_some(),
         None => false,
     };
-    if told.groups == ToldGroups::Missing && is_silent(before.groups) {
-        told.groups = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
+    if update.groups == GroupsClaim::Missing && is_silent(before.groups) {
+        update.groups = GroupsClaim::Listed { names: Vec::new(), left_out: 0 };
     }
     // The source that verified the address before still sends it, but no longer verifies it.
-    let is_of_the_source = told.sources.email == before.email;
-    if let Some(email) = told.email.as_mut().filter(|email| is_of_the_source && email.is_verified.is_none()) {
+    let is_of_the_source = update.sources.email == before.email;
+    if let Some(email) = update.email.as_mut().filter(|email| is_of_the_source && email.is_verified.is_none())
+    {
         email.is_verified = Some(false);
     }
-    if told.email.is_none() && is_silent(before.email) {
-        told.email = Some(ToldEmail { address: None, is_verified: None });
+    if update.email.is_none() && is_silent(before.email) {
+        update.email = Some(EmailClaim { address: None, is_verified: None });
     }
-    told.sources.groups = told.sources.groups.or(before.groups);
-    told.sources.email = told.sources.email.or(before.email);
-    told
+    update.sources.groups = update.sources.groups.or(before.groups);
+    update.sources.email = update.sources.email.or(before.email);
+    update
 }
 
 /// Finds a claim. Null counts as left out.
-fn mentioned<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+fn find_claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     claims.get(name).filter(|value| !value.is_null())
 }
 
-fn email(claims: &Map<String, Value>) -> Option<ToldEmail> {
-    let value = mentioned(claims, "email")?;
+fn email(claims: &Map<String, Value>) -> Option<EmailClaim> {
+    let value = find_claim(claims, "email")?;
     let address = text(value).filter(|address| Email::parse(address).is_some());
     // Some providers send it as text.
     let says_verified = |verified: &Value| *verified == Value::Bool(true) || *verified == "true";
-    let is_verified = mentioned(claims, "email_verified").map(says_verified);
+    let is_verified = find_claim(claims, "email_verified").map(says_verified);
     // Rules compare bytes, so accept only the address exactly as sent, not its Unicode normalisation.
     let is_as_sent = address.is_some() && address.as_deref() == value.as_str();
-    Some(ToldEmail { address, is_verified: if is_as_sent { is_verified } else { Some(false) } })
+    Some(EmailClaim { address, is_verified: if is_as_sent { is_verified } else { Some(false) } })
 }
 
 /// The text in Unicode's composed form (NFC) if it is short and plain enough for a name; otherwise `None`.
@@ -195,8 +206,8 @@ mod tests {
 
     fn identity_of(id_token: &Value, user_info: &Value) -> Result<VerifiedIdentity, IdentityError> {
         let settings = settings();
-        let answers = Answers { id_token: id_token.as_object(), user_info: user_info.as_object() };
-        identity("00u1", answers, &settings)
+        let claim_sets = ClaimSets { id_token: id_token.as_object(), user_info: user_info.as_object() };
+        identity("00u1", claim_sets, &settings)
     }
 
     #[test]
@@ -249,19 +260,19 @@ mod tests {
     #[test]
     fn missing_claim_differs_from_empty_claim() {
         let told_of = |claims: Value| {
-            let answers = Answers { id_token: claims.as_object(), user_info: None };
-            told(answers, &settings()).expect("something is told")
+            let claim_sets = ClaimSets { id_token: claims.as_object(), user_info: None };
+            collect(claim_sets, &settings()).expect("something is told")
         };
         for nothing in
             [json!({}), json!({"name": null, "email": null, "groups": null, "email_verified": true})]
         {
-            assert_eq!(told_of(nothing), Told::default());
+            assert_eq!(told_of(nothing), ClaimsUpdate::default());
         }
-        let told = told_of(json!({"name": "", "email": "a@b.test", "groups": []}));
-        let no_groups = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
-        assert_eq!((told.name, told.groups), (Some(None), no_groups));
-        let unverified = ToldEmail { address: Some("a@b.test".to_owned()), is_verified: None };
-        assert_eq!(told.email, Some(unverified));
+        let update = told_of(json!({"name": "", "email": "a@b.test", "groups": []}));
+        let no_groups = GroupsClaim::Listed { names: Vec::new(), left_out: 0 };
+        assert_eq!((update.name, update.groups), (Some(None), no_groups));
+        let unverified = EmailClaim { address: Some("a@b.test".to_owned()), is_verified: None };
+        assert_eq!(update.email, Some(unverified));
     }
 
     #[test]
@@ -277,17 +288,17 @@ mod tests {
     fn null_in_id_token_falls_back_to_userinfo() {
         let id_token = json!({"email": null, "groups": null});
         let user_info = json!({"email": "a@b.test", "email_verified": true, "groups": ["a"]});
-        assert!(are_missing(id_token.as_object(), Sources::default(), &asking(&["groups"])));
+        assert!(need_user_info(id_token.as_object(), Sources::default(), &asking(&["groups"])));
         let identity = identity_of(&id_token, &user_info).expect("one");
         assert_eq!((identity.verified_email(), identity.groups()), (Some("a@b.test"), &["a".to_owned()][..]));
     }
 
     #[test]
     fn unreadable_groups_count_as_none() {
-        let none = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
+        let none = GroupsClaim::Listed { names: Vec::new(), left_out: 0 };
         let again = |claims: &Value| {
-            let answers = Answers { id_token: claims.as_object(), user_info: None };
-            told_again(answers, Sources::default(), &settings()).groups
+            let claim_sets = ClaimSets { id_token: claims.as_object(), user_info: None };
+            collect_update(claim_sets, Sources::default(), &settings()).groups
         };
         for groups in [json!({"no": "list"}), json!(7), json!(true)] {
             let claims = json!({"groups": groups});
@@ -304,16 +315,16 @@ mod tests {
         let (silent, null) = (json!({"sub": "a"}), json!({"groups": null, "email": null}));
         let groups = |source, id_token: Option<&Value>, user_info: Option<&Value>| {
             let before = Sources { email: source, groups: source };
-            let answers = Answers {
+            let claim_sets = ClaimSets {
                 id_token: id_token.and_then(Value::as_object),
                 user_info: user_info.and_then(Value::as_object),
             };
-            let told = told_again(answers, before, &settings());
-            assert_eq!(told.groups == ToldGroups::Missing, told.email.is_none());
-            assert_eq!(told.sources, before, "the source stays where it was");
-            told.groups
+            let update = collect_update(claim_sets, before, &settings());
+            assert_eq!(update.groups == GroupsClaim::Missing, update.email.is_none());
+            assert_eq!(update.sources, before, "the source stays where it was");
+            update.groups
         };
-        let none = ToldGroups::Listed { names: Vec::new(), left_out: 0 };
+        let none = GroupsClaim::Listed { names: Vec::new(), left_out: 0 };
         for nothing in [&silent, &null] {
             let (id_token, user_info) = (Some(Source::IDToken), Some(Source::UserInfo));
             assert_eq!(groups(id_token, Some(nothing), None), none);
@@ -321,21 +332,21 @@ mod tests {
             assert_eq!(groups(user_info, Some(nothing), Some(nothing)), none);
             assert_eq!(groups(user_info, None, Some(nothing)), none);
             // The source did not answer, so nothing is withdrawn.
-            assert_eq!(groups(id_token, None, Some(nothing)), ToldGroups::Missing);
-            assert_eq!(groups(user_info, Some(nothing), None), ToldGroups::Missing);
-            assert_eq!(groups(None, Some(nothing), Some(nothing)), ToldGroups::Missing);
+            assert_eq!(groups(id_token, None, Some(nothing)), GroupsClaim::Missing);
+            assert_eq!(groups(user_info, Some(nothing), None), GroupsClaim::Missing);
+            assert_eq!(groups(None, Some(nothing), Some(nothing)), GroupsClaim::Missing);
         }
     }
 
     #[test]
     fn address_stays_verified_only_at_its_source() {
         let claims = json!({"email": "a@b.test"});
-        let again = |answers, source| {
+        let again = |claim_sets, source| {
             let before = Sources { email: source, groups: None };
-            told_again(answers, before, &settings()).email.and_then(|email| email.is_verified)
+            collect_update(claim_sets, before, &settings()).email.and_then(|email| email.is_verified)
         };
-        let in_id_token = Answers { id_token: claims.as_object(), user_info: None };
-        let in_user_info = Answers { id_token: None, user_info: claims.as_object() };
+        let in_id_token = ClaimSets { id_token: claims.as_object(), user_info: None };
+        let in_user_info = ClaimSets { id_token: None, user_info: claims.as_object() };
         assert_eq!(again(in_id_token, Some(Source::IDToken)), Some(false));
         assert_eq!(again(in_user_info, Some(Source::UserInfo)), Some(false));
         assert_eq!(again(in_user_info, Some(Source::IDToken)), None, "nobody withdrew it");
@@ -346,8 +357,8 @@ mod tests {
         let id_token = json!({"email": "a@b.test", "name": "A"});
         let before = Sources { email: None, groups: Some(Source::UserInfo) };
         let settings = asking(&["openid"]);
-        assert!(!are_missing(id_token.as_object(), Sources::default(), &settings));
-        assert!(are_missing(id_token.as_object(), before, &settings));
-        assert!(are_missing(None, before, &settings));
+        assert!(!need_user_info(id_token.as_object(), Sources::default(), &settings));
+        assert!(need_user_info(id_token.as_object(), before, &settings));
+        assert!(need_user_info(None, before, &settings));
     }
 }

@@ -25,10 +25,10 @@ const MAX_SHOWN_CHARACTERS: usize = 200;
 const PKCE_METHODS: &str = "code_challenge_methods_supported";
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
 /// How long cached metadata may be used while the provider does not answer.
-const USABLE: SignedDuration = SignedDuration::from_hours(24);
+const MAX_STALE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Half of the exchange timeout, so that the exchange can continue with cached data.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The metadata that the daemon uses, fully validated.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,22 +40,22 @@ pub(super) struct Metadata {
     /// Where tokens are revoked (RFC 8414 §2, RFC 7009).
     pub(super) revocation_endpoint: Option<Url>,
     /// Whether the provider advertises refresh tokens; `None` if it does not say.
-    pub(super) gives_refresh_tokens: Option<bool>,
+    pub(super) offers_refresh_tokens: Option<bool>,
     /// Whether the provider promised `iss` in authorization responses (RFC 9207 §3).
     pub(super) sends_response_issuer: bool,
     /// Whether the provider signs ID tokens with a configured algorithm; `None` if it does not say.
-    pub(super) signs_as_allowed: Option<bool>,
+    pub(super) signs_with_allowed: Option<bool>,
 }
 
 /// The metadata cache of one provider. Concurrent callers share one fetch and its result, success or failure, so that
 /// a stalled provider does not build a queue.
 pub(super) struct Discovery {
-    known: Mutex<Known>,
+    cache: Mutex<Cache>,
     pub(super) endpoints: Endpoints,
 }
 
 #[derive(Default)]
-struct Known {
+struct Cache {
     metadata: Option<(Arc<Metadata>, Timestamp)>,
     /// Cause and time of the last failed fetch.
     failure: Option<(Failure, Instant)>,
@@ -64,13 +64,13 @@ struct Known {
 /// Why there are no metadata, shared by all callers of one fetch.
 #[derive(Clone)]
 enum Failure {
-    Passing(String),
-    Lasting(Unusable),
+    Temporary(String),
+    Permanent(Unusable),
 }
 
 impl Discovery {
     pub(super) fn of(endpoints: Endpoints) -> Self {
-        Self { known: Mutex::default(), endpoints }
+        Self { cache: Mutex::default(), endpoints }
     }
 
     pub(super) async fn metadata(
@@ -80,40 +80,40 @@ impl Discovery {
         now: Timestamp,
     ) -> Result<Arc<Metadata>, IdentityError> {
         let asked_at = Instant::now();
-        let mut known = self.known.lock().await;
-        if let Some((metadata, fetched_at)) = &known.metadata
+        let mut cache = self.cache.lock().await;
+        if let Some((metadata, fetched_at)) = &cache.metadata
             && is_within(*fetched_at, now, FRESH)
         {
             return Ok(metadata.clone());
         }
-        if let Some((failure, failed_at)) = &known.failure
+        if let Some((failure, failed_at)) = &cache.failure
             && *failed_at >= asked_at
         {
-            return known.usable(now).ok_or_else(|| failure.clone().into());
+            return cache.usable(now).ok_or_else(|| failure.clone().into());
         }
         let fetching = async {
             let metadata = fetch(outbound, settings).await?;
             self.endpoints.check(&metadata, settings, outbound).await?;
             Ok(metadata)
         };
-        let fetched = tokio::time::timeout(PATIENCE, fetching)
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, fetching)
             .await
             .unwrap_or_else(|_| Err(unavailable("discovery: no answer in time")));
         match fetched {
             Ok(metadata) => {
                 self.endpoints.remember(&metadata, settings, now).await;
                 let metadata = Arc::new(metadata);
-                *known = Known { metadata: Some((metadata.clone(), now)), failure: None };
+                *cache = Cache { metadata: Some((metadata.clone(), now)), failure: None };
                 Ok(metadata)
             }
             Err(error) => {
                 let failure = match &error {
-                    IdentityError::Unusable(unusable) => Failure::Lasting(unusable.clone()),
-                    IdentityError::Unavailable(reason) => Failure::Passing(reason.clone()),
-                    error => Failure::Passing(error.to_string()),
+                    IdentityError::Unusable(unusable) => Failure::Permanent(unusable.clone()),
+                    IdentityError::Unavailable(reason) => Failure::Temporary(reason.clone()),
+                    error => Failure::Temporary(error.to_string()),
                 };
-                known.failure = Some((failure, Instant::now()));
-                let usable = known.usable(now);
+                cache.failure = Some((failure, Instant::now()));
+                let usable = cache.usable(now);
                 if usable.is_some() {
                     tracing::warn!(provider = settings.name, %error, "the provider's metadata could not be renewed");
                 }
@@ -126,17 +126,17 @@ impl Discovery {
 impl From<Failure> for IdentityError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Passing(reason) => Self::Unavailable(reason),
-            Failure::Lasting(unusable) => Self::Unusable(unusable),
+            Failure::Temporary(reason) => Self::Unavailable(reason),
+            Failure::Permanent(unusable) => Self::Unusable(unusable),
         }
     }
 }
 
-impl Known {
+impl Cache {
     /// The metadata of the last day, for use while the provider does not answer.
     fn usable(&self, now: Timestamp) -> Option<Arc<Metadata>> {
         let (metadata, fetched_at) = self.metadata.as_ref()?;
-        is_within(*fetched_at, now, USABLE).then(|| metadata.clone())
+        is_within(*fetched_at, now, MAX_STALE).then(|| metadata.clone())
     }
 }
 
@@ -146,7 +146,7 @@ pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) ->
 }
 
 async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metadata, IdentityError> {
-    let answer = ask(outbound, settings).await?;
+    let answer = request(outbound, settings).await?;
     let elsewhere = |reason: String| Unusable::new(reason, unusable::COMPARE_ISSUER);
     match answer.status {
         200 if json::is_json(answer.content_type.as_deref()) => {}
@@ -160,7 +160,10 @@ async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metad
 }
 
 /// Requests the metadata and returns any answer.
-pub(super) async fn ask(outbound: &Outbound, settings: &ProviderSettings) -> Result<Answer, IdentityError> {
+pub(super) async fn request(
+    outbound: &Outbound,
+    settings: &ProviderSettings,
+) -> Result<Answer, IdentityError> {
     // Discovery §4.1: remove a trailing slash of the issuer before adding the well-known path.
     let url = format!("{}/.well-known/openid-configuration", settings.issuer.trim_end_matches('/'));
     let url = Url::parse(&url).map_err(|_| unavailable("the issuer is not a URL"))?;
@@ -174,18 +177,21 @@ pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -
         let (said, advice) = match document.get("issuer") {
             None | Some(Value::Null) => ("none".to_owned(), unusable::COMPARE_ISSUER),
             Some(Value::String(text)) => {
-                (format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)), unusable::TAKE_ISSUER_OVER)
+                (format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)), unusable::COPY_ISSUER)
             }
             Some(_) => ("something that is no text".to_owned(), unusable::COMPARE_ISSUER),
         };
         let reason = format!("issuer differs: configured `{}`, the provider says {said}", settings.issuer);
         return Err(Unusable::new(reason, advice));
     }
-    read_of_issuer(document, settings)
+    read_after_issuer(document, settings)
 }
 
 /// Validates the members after the issuer.
-fn read_of_issuer(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, Unusable> {
+fn read_after_issuer(
+    document: &Map<String, Value>,
+    settings: &ProviderSettings,
+) -> Result<Metadata, Unusable> {
     let wrong = |reason| Unusable::new(reason, unusable::CORRECT_METADATA);
     let endpoint = |name: &'static str| match document.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -195,7 +201,7 @@ fn read_of_issuer(document: &Map<String, Value>, settings: &ProviderSettings) ->
     let required = |name, missing| endpoint(name)?.ok_or_else(|| wrong(missing));
 
     let authorization_endpoint = required("authorization_endpoint", "no authorization_endpoint")?;
-    if !authorization_url::leaves_parameters_to_us(&authorization_endpoint) {
+    if authorization_url::has_reserved_parameter(&authorization_endpoint) {
         return Err(wrong("authorization_endpoint sets parameters of the login"));
     }
     if !strings(document, "response_types_supported").contains(&"code") {
@@ -227,14 +233,14 @@ fn read_of_issuer(document: &Map<String, Value>, settings: &ProviderSettings) ->
         jwks_uri: required("jwks_uri", "no jwks_uri")?,
         userinfo_endpoint: endpoint("userinfo_endpoint")?,
         revocation_endpoint: endpoint("revocation_endpoint")?,
-        gives_refresh_tokens: gives_refresh_tokens(document),
+        offers_refresh_tokens: offers_refresh_tokens(document),
         sends_response_issuer: document.get("authorization_response_iss_parameter_supported")
             == Some(&Value::Bool(true)),
-        signs_as_allowed: signs_as_allowed(document, settings),
+        signs_with_allowed: signs_with_allowed(document, settings),
     })
 }
 
-fn gives_refresh_tokens(document: &Map<String, Value>) -> Option<bool> {
+fn offers_refresh_tokens(document: &Map<String, Value>) -> Option<bool> {
     let (grants, scopes) =
         (strings(document, "grant_types_supported"), strings(document, "scopes_supported"));
     // Discovery §3: both lists may omit supported values.
@@ -242,7 +248,7 @@ fn gives_refresh_tokens(document: &Map<String, Value>) -> Option<bool> {
         .then(|| grants.contains(&"refresh_token") && (scopes.is_empty() || scopes.contains(&OFFLINE_ACCESS)))
 }
 
-fn signs_as_allowed(document: &Map<String, Value>, settings: &ProviderSettings) -> Option<bool> {
+fn signs_with_allowed(document: &Map<String, Value>, settings: &ProviderSettings) -> Option<bool> {
     let offered = strings(document, "id_token_signing_alg_values_supported");
     let is_allowed = |name: &&str| settings.signing_algorithms.iter().any(|it| it.name() == *name);
     (!offered.is_empty()).then(|| offered.iter().any(is_allowed))

@@ -38,7 +38,7 @@ fn is_at_issuer(endpoint: &Url, issuer: &str) -> bool {
 }
 
 /// The hosts in the configuration: the issuer's and those of `endpointHosts`.
-pub(super) fn hosts_of_operator(settings: &ProviderSettings) -> Vec<Host<String>> {
+pub(super) fn configured_hosts(settings: &ProviderSettings) -> Vec<Host<String>> {
     let host = |url: &str| Some(Url::parse(url).ok()?.host()?.to_owned());
     let pinned = settings.endpoint_hosts.iter().flatten().map(|pinned| format!("https://{pinned}/"));
     std::iter::once(settings.issuer.clone()).chain(pinned).filter_map(|url| host(&url)).collect()
@@ -226,10 +226,10 @@ mod tests {
     #[test]
     fn operator_hosts_are_issuer_and_pinned_hosts() {
         let mut settings = ProviderSettings::unreachable();
-        assert_eq!(hosts_of_operator(&settings), [Host::parse("okta.test").expect("a host")]);
+        assert_eq!(configured_hosts(&settings), [Host::parse("okta.test").expect("a host")]);
         settings.endpoint_hosts = Some(vec!["keys.test:8443".to_owned(), "[::1]".to_owned()]);
         let expected = ["okta.test", "keys.test", "[::1]"].map(|host| Host::parse(host).expect("a host"));
-        assert_eq!(hosts_of_operator(&settings), expected);
+        assert_eq!(configured_hosts(&settings), expected);
     }
 
     #[test]

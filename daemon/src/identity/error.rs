@@ -73,13 +73,13 @@ impl From<TooManyGroups> for IdentityError {
 }
 
 /// FairQueue the broken rule into an error, with the values that differ if an operator needs them.
-pub(super) fn of_id_token(error: IDTokenError, token: &SecretString, now: Timestamp) -> IdentityError {
+pub(super) fn from_id_token(error: IDTokenError, token: &SecretString, now: Timestamp) -> IdentityError {
     let reason = format!("ID token: {error}");
     if matches!(error, IDTokenError::TooLarge { .. }) {
         return IdentityError::TooMuch(reason);
     }
     let claims = id_token::unverified_claims(token).unwrap_or_default();
-    if error.is_of_clocks()
+    if error.depends_on_clock()
         && let Some(times) = times(&claims, now)
     {
         return IdentityError::ClocksDiffer(format!("{reason}: {times}"));
@@ -135,7 +135,7 @@ mod tests {
 
     fn of(error: IDTokenError, claims: &Value) -> IdentityError {
         let token = format!("e30.{}.AA", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
-        of_id_token(error, &token.into(), Timestamp::from_second(1_000_000).expect("a time"))
+        from_id_token(error, &token.into(), Timestamp::from_second(1_000_000).expect("a time"))
     }
 
     #[test]

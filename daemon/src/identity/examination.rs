@@ -19,7 +19,7 @@ use crate::store::EndpointHosts;
 
 /// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct CheckResult {
     pub what: String,
     pub outcome: Outcome,
 }
@@ -48,11 +48,11 @@ const MAX_BYTES: usize = 1024 * 1024;
 impl Provider {
     /// Checks discovery, keys, client secret, client authentication and redirect URIs, in this order. Skips checks
     /// that depend on a failed one. Findings contain no secrets.
-    pub async fn examine(&self) -> Vec<Finding> {
+    pub async fn diagnose(&self) -> Vec<CheckResult> {
         let mut findings = Vec::new();
         let secret_reference = self.settings.client_secret.to_string();
         let secret = self.backends.read(&self.settings.client_secret, ReadReason::Check).await;
-        findings.push(Finding {
+        findings.push(CheckResult {
             what: format!("client secret {secret_reference}"),
             outcome: match &secret {
                 Ok(_) => Outcome::Works,
@@ -71,37 +71,38 @@ impl Provider {
         };
         let metadata = match metadata {
             Ok(metadata) => {
-                findings.push(Finding { what: "discovery".to_owned(), outcome: Outcome::Works });
+                findings.push(CheckResult { what: "discovery".to_owned(), outcome: Outcome::Works });
                 findings.push(self.compare_clocks().await);
                 metadata
             }
             Err(error) => {
-                findings.push(Finding { what: "discovery".to_owned(), outcome: failed(&error) });
+                findings.push(CheckResult { what: "discovery".to_owned(), outcome: failed(&error) });
                 return findings;
             }
         };
         let keys = self.signing_keys.keys(&self.outbound, &metadata.jwks_uri, self.clock.now()).await;
         let outcome = keys.map_or_else(|error| failed(&error), |_| Outcome::Works);
-        findings.push(Finding { what: "signing keys".to_owned(), outcome });
-        if metadata.signs_as_allowed == Some(false) {
+        findings.push(CheckResult { what: "signing keys".to_owned(), outcome });
+        if metadata.signs_with_allowed == Some(false) {
             let outcome = Outcome::Fails {
                 cause: "the provider lists none of the algorithms of `signingAlgorithms`".to_owned(),
                 advice: "add one that its metadata list as `id_token_signing_alg_values_supported`"
                     .to_owned(),
                 is_away: false,
             };
-            findings.push(Finding { what: "signing algorithms".to_owned(), outcome });
+            findings.push(CheckResult { what: "signing algorithms".to_owned(), outcome });
         }
         if self.settings.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
-            findings.push(Finding { what: "refresh tokens".to_owned(), outcome: refresh_tokens(&metadata) });
+            findings
+                .push(CheckResult { what: "refresh tokens".to_owned(), outcome: refresh_tokens(&metadata) });
         }
         if secret.is_ok() {
             let outcome = self.try_client(&metadata).await;
-            findings.push(Finding { what: "client authentication".to_owned(), outcome });
+            findings.push(CheckResult { what: "client authentication".to_owned(), outcome });
         }
         for uri in &self.settings.redirect_uris {
             let outcome = self.try_redirect_uri(&metadata, uri).await;
-            findings.push(Finding { what: format!("redirect URI {uri}"), outcome });
+            findings.push(CheckResult { what: format!("redirect URI {uri}"), outcome });
         }
         findings
     }
@@ -112,11 +113,13 @@ impl Provider {
     }
 
     /// Compares the `Date` of a response with the local clock, allowing for the round trip.
-    async fn compare_clocks(&self) -> Finding {
+    async fn compare_clocks(&self) -> CheckResult {
         let what = "clock".to_owned();
-        let answer = match discovery::ask(&self.outbound, &self.settings).await {
+        let answer = match discovery::request(&self.outbound, &self.settings).await {
             Ok(answer) => answer,
-            Err(error) => return Finding { what, outcome: Outcome::Unknown { cause: error.to_string() } },
+            Err(error) => {
+                return CheckResult { what, outcome: Outcome::Unknown { cause: error.to_string() } };
+            }
         };
         let text = |name| answer.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let date = text(DATE).and_then(|text| rfc2822::parse(text).ok());
@@ -124,10 +127,10 @@ impl Provider {
         let age = text(AGE).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
         let Some(date) = date else {
             let cause = "the provider's answer has no date".to_owned();
-            return Finding { what, outcome: Outcome::Unknown { cause } };
+            return CheckResult { what, outcome: Outcome::Unknown { cause } };
         };
         let theirs = date.timestamp().as_second().saturating_add(age);
-        Finding { what, outcome: clocks(self.clock.now().as_second().saturating_sub(theirs)) }
+        CheckResult { what, outcome: clocks(self.clock.now().as_second().saturating_sub(theirs)) }
     }
 
     /// Exchanges an invented code: the provider rejects a wrong client before it checks the code.
@@ -219,7 +222,7 @@ fn clocks(ahead: i64) -> Outcome {
 
 /// Whether sessions can be revalidated, as far as the metadata show.
 fn refresh_tokens(metadata: &Metadata) -> Outcome {
-    match metadata.gives_refresh_tokens {
+    match metadata.offers_refresh_tokens {
         Some(true) => Outcome::Works,
         // Discovery §3: both lists may omit supported values.
         Some(false) => Outcome::Unknown {

@@ -46,18 +46,19 @@ fn id_token(input: &[u8]) {
         other => String::from_utf8_lossy(other).into_owned(),
     };
     let (nonce, access_token) = (SecretString::from("nonce"), SecretString::from("access token"));
-    let expected = Expected {
+    let expected = Expectations {
         issuer: ISSUER,
         client_id: "client",
         additional_audiences: &[],
         nonce: &nonce,
-        occasion: Occasion::Login,
+        flow: Flow::Login,
         algorithms: &[SigningAlgorithm::EdDSA, SigningAlgorithm::RS256],
         access_token: &access_token,
         now: Timestamp::from_second(NOW).expect("a time"),
     };
-    let verify =
-        |token: &str, expected: &Expected<'_>| id_token::verify(&token.to_owned().into(), expected, &keys);
+    let verify = |token: &str, expected: &Expectations<'_>| {
+        id_token::verify(&token.to_owned().into(), expected, &keys)
+    };
     let Ok(verified) = verify(&token, &expected) else { return };
 
     assert!(input.first() == Some(&1), "a token that nobody signed: {token}");
@@ -71,11 +72,11 @@ fn id_token(input: &[u8]) {
     // The token must fail for any other login, client, issuer or time, and after any change.
     let other = SecretString::from("other");
     for expected in [
-        Expected { nonce: &other, ..expected },
-        Expected { client_id: "another", ..expected },
-        Expected { issuer: "https://other.test", ..expected },
-        Expected { algorithms: &[SigningAlgorithm::RS256], ..expected },
-        Expected { now: Timestamp::from_second(NOW + 700).expect("a time"), ..expected },
+        Expectations { nonce: &other, ..expected },
+        Expectations { client_id: "another", ..expected },
+        Expectations { issuer: "https://other.test", ..expected },
+        Expectations { algorithms: &[SigningAlgorithm::RS256], ..expected },
+        Expectations { now: Timestamp::from_second(NOW + 700).expect("a time"), ..expected },
     ] {
         assert!(verify(&token, &expected).is_err(), "{token}");
     }
@@ -158,7 +159,7 @@ fn user_info(input: &[u8]) {
     assert_eq!(claims["sub"], "alice");
     let identity = match claims::identity(
         "alice",
-        claims::Answers { id_token: None, user_info: Some(&claims) },
+        claims::ClaimSets { id_token: None, user_info: Some(&claims) },
         &settings(),
     ) {
         Ok(identity) => identity,

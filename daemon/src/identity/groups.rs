@@ -14,7 +14,7 @@ const MAX_SHOWN_CHARACTERS: usize = 64;
 
 /// The content of a groups claim.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum ToldGroups {
+pub enum GroupsClaim {
     /// The claim is missing or null.
     #[default]
     Missing,
@@ -32,7 +32,7 @@ pub enum ToldGroups {
 #[error("groups: more than 256 ({0})")]
 pub struct TooManyGroups(pub usize);
 
-impl ToldGroups {
+impl GroupsClaim {
     /// Reads the claim. A name counts exactly as sent or is skipped. Names that are empty, too long, not printable or
     /// not in NFC are skipped, never normalised: U+212A (the kelvin sign) would become a plain K.
     pub(super) fn read(claim: Option<&Value>, provider: &str) -> Result<Self, TooManyGroups> {
@@ -70,7 +70,7 @@ impl ToldGroups {
 }
 
 /// Bounded and printable, for an operator who looks for the reason of a rejection.
-impl fmt::Display for ToldGroups {
+impl fmt::Display for GroupsClaim {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (names, left_out) = match self {
             Self::Missing => return formatter.write_str("missing from the answer"),
@@ -102,8 +102,8 @@ mod tests {
 
     use super::*;
 
-    fn read(claim: &Value) -> Result<ToldGroups, TooManyGroups> {
-        ToldGroups::read(Some(claim), "okta")
+    fn read(claim: &Value) -> Result<GroupsClaim, TooManyGroups> {
+        GroupsClaim::read(Some(claim), "okta")
     }
 
     #[test]
@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn missing_groups_differ_from_wrong_type() {
-        assert_eq!(ToldGroups::read(None, "okta"), Ok(ToldGroups::Missing));
-        assert_eq!(read(&json!(null)), Ok(ToldGroups::Missing));
+        assert_eq!(GroupsClaim::read(None, "okta"), Ok(GroupsClaim::Missing));
+        assert_eq!(read(&json!(null)), Ok(GroupsClaim::Missing));
         for (claim, kind) in [(json!({}), "object"), (json!(7), "number"), (json!(true), "boolean")] {
-            assert_eq!(read(&claim), Ok(ToldGroups::WrongType(kind)));
+            assert_eq!(read(&claim), Ok(GroupsClaim::WrongType(kind)));
         }
         assert_eq!(read(&json!("one")).expect("one").names(), ["one"]);
         assert_eq!(read(&json!([])).expect("none").to_string(), "[]");

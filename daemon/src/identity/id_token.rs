@@ -26,13 +26,13 @@ const MIN_RSA_BITS: usize = 2048;
 const MAX_SUBJECT_CHARACTERS: usize = 255;
 
 /// The values that the token must match. All are known before the token is parsed.
-pub(super) struct Expected<'a> {
+pub(super) struct Expectations<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     /// Other audiences that the configuration trusts.
     pub(super) additional_audiences: &'a [String],
     pub(super) nonce: &'a SecretString,
-    pub(super) occasion: Occasion<'a>,
+    pub(super) flow: Flow<'a>,
     /// From the configuration only. Neither the token nor discovery can change them.
     pub(super) algorithms: &'a [SigningAlgorithm],
     /// The access token from the same response, for `at_hash`.
@@ -42,7 +42,7 @@ pub(super) struct Expected<'a> {
 
 /// The flow that returned the ID token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occasion<'a> {
+pub(super) enum Flow<'a> {
     Login,
     /// OpenID Connect Core §12.2: `sub` must match the login, and `auth_time` too if present. The nonce should be
     /// absent; if present, it must match the login's.
@@ -63,7 +63,7 @@ pub(super) struct IDToken {
 /// reject the token.
 pub(super) fn verify(
     token: &SecretString,
-    expected: &Expected<'_>,
+    expected: &Expectations<'_>,
     keys: &[SigningKey],
 ) -> Result<IDToken, IDTokenError> {
     let parts = Parts::split(token.expose_secret())?;
@@ -81,7 +81,7 @@ pub(super) fn verify(
     let claims = unverified_claims;
 
     // Check the subject before the times: a token about another user is wrong at any clock.
-    if let Occasion::Refresh { subject, auth_time } = expected.occasion {
+    if let Flow::Refresh { subject, auth_time } = expected.flow {
         check_same_sign_in(&claims, expected.nonce, subject, auth_time)?;
     }
     let now = expected.now.as_second();
@@ -104,7 +104,7 @@ pub(super) fn verify(
         return Err(IDTokenError::NotYetValid);
     }
     // Step 11: the nonce belongs to this login.
-    if expected.occasion == Occasion::Login {
+    if expected.flow == Flow::Login {
         check_nonce(&claims, expected.nonce)?;
     }
     // Steps 12 and 13 concern `acr` and `auth_time`, which logins do not request.
@@ -125,7 +125,7 @@ pub(super) fn verify(
 /// Whether a token that breaks another rule was signed by the provider, with one of its `keys`.
 pub(super) fn check_is_signed(
     token: &SecretString,
-    expected: &Expected<'_>,
+    expected: &Expectations<'_>,
     keys: &[SigningKey],
 ) -> Result<(), IDTokenError> {
     let parts = Parts::split(token.expose_secret())?;
@@ -231,7 +231,7 @@ fn check_type(header: &Map<String, Value>) -> Result<(), IDTokenError> {
 
 /// Checks that the audience contains the client and otherwise only trusted audiences. `azp` must be the client if
 /// present, and must be present if there are further audiences.
-fn check_audience(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), IDTokenError> {
+fn check_audience(claims: &Map<String, Value>, expected: &Expectations<'_>) -> Result<(), IDTokenError> {
     let audiences = match claims.get("aud") {
         Some(audience @ Value::String(_)) => std::slice::from_ref(audience),
         Some(Value::Array(audiences)) => audiences.as_slice(),

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::claims::{self, Answers, Sources, Told};
+use super::claims::{self, ClaimSets, ClaimsUpdate, Sources};
 use super::discovery::Metadata;
-use super::id_token::{self, Expected, IDToken, IDTokenError, Occasion};
+use super::id_token::{self, Expectations, Flow, IDToken, IDTokenError};
 use super::signing_keys::SigningKey;
 use super::{IdentityError, Provider, code_exchange, error, json, unavailable, user_info};
 use crate::outbound::{Answer, OutboundError};
 use crate::secrets::{ReadReason, Reference};
 
 /// Timeout of each background request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the daemon needs for revalidation. Has no `Serialize`: it is stored encrypted or not at all.
 #[derive(Debug, Clone)]
-pub struct HeldGrant {
+pub struct RefreshGrant {
     pub refresh_token: SecretString,
     /// Nonce and sign-in time of the login, which a later ID token must match.
     pub nonce: SecretString,
@@ -30,7 +30,7 @@ pub struct HeldGrant {
 }
 
 /// The provider's successful response. Success confirms the session; the contents are not verified yet.
-pub struct Answered {
+pub struct RefreshResponse {
     id_token: Option<SecretString>,
     access_token: SecretString,
     /// The replacement refresh token, if the provider rotated it.
@@ -42,7 +42,7 @@ pub struct Answered {
 pub enum RefreshError {
     /// The provider denies the user, or answered about another user. The session is revoked.
     #[error("{0}")]
-    No(String),
+    Denied(String),
     /// The refresh token is invalid (RFC 6749 §5.2): the user lost access, or the token was used before.
     #[error("token endpoint: invalid_grant")]
     InvalidGrant,
@@ -56,44 +56,44 @@ pub enum RefreshError {
 
 /// What a response says about the user.
 #[derive(Debug)]
-pub enum Judged {
+pub enum JudgedClaims {
     /// Verified claims. Empty if the response contains none, which is allowed (OpenID Connect Core §12.2).
-    Told(Told),
+    Verified(ClaimsUpdate),
     /// Verified claims from the ID token only, because the userinfo request failed.
-    ToldInPart(Told),
+    Partial(ClaimsUpdate),
     /// The claims cannot be verified, for this reason. The session is confirmed; the claims are ignored.
-    Unproven(String),
+    Unverified(String),
 }
 
 /// Errors that mean the user must sign in again (RFC 6749 §5.2, OpenID Connect Core §3.1.2.6). Any other error
 /// concerns the request or the client, and an operator must correct it.
-const NO: [&str; 4] = ["access_denied", "login_required", "interaction_required", "consent_required"];
+const DENIALS: [&str; 4] = ["access_denied", "login_required", "interaction_required", "consent_required"];
 
 impl Provider {
     /// Sends the refresh token once. The caller must store the response before anything else, because the old token
     /// may be spent.
-    pub async fn refresh(&self, held: &HeldGrant) -> Result<Answered, RefreshError> {
+    pub async fn refresh(&self, grant: &RefreshGrant) -> Result<RefreshResponse, RefreshError> {
         // Whether the request may have been sent.
-        let mut may_have_asked = false;
+        let mut may_have_arrived = false;
         let asking = async {
             let metadata = self.metadata().await?;
             let fields =
-                [("grant_type", "refresh_token"), ("refresh_token", held.refresh_token.expose_secret())];
+                [("grant_type", "refresh_token"), ("refresh_token", grant.refresh_token.expose_secret())];
             let secret =
                 code_exchange::read_secret(&self.settings, (&self.backends, ReadReason::Refresh)).await?;
-            may_have_asked = true;
+            may_have_arrived = true;
             let endpoint = &metadata.token_endpoint;
             let sent =
                 code_exchange::post_with(&secret, &self.outbound, endpoint, &self.settings, &fields).await;
-            may_have_asked = sent.as_ref().err().is_none_or(OutboundError::may_have_asked);
+            may_have_arrived = sent.as_ref().err().is_none_or(OutboundError::may_have_arrived);
             Ok::<_, IdentityError>(sent?)
         };
-        let asked = tokio::time::timeout(PATIENCE, asking)
+        let asked = tokio::time::timeout(TIMEOUT, asking)
             .await
             .unwrap_or_else(|_| Err(unavailable("asking again took too long")));
         match asked {
             Ok(answer) => read(&answer, &self.settings.client_secret),
-            Err(error) if may_have_asked => Err(RefreshError::AnswerLost(error.to_string())),
+            Err(error) if may_have_arrived => Err(RefreshError::AnswerLost(error.to_string())),
             Err(error) => Err(RefreshError::Unknown(error.to_string())),
         }
     }
@@ -101,63 +101,72 @@ impl Provider {
     /// Evaluates the claims of the response. A response proven to be about another user denies the session. An
     /// unverifiable response does not: clock differences, unavailable keys and unknown formats must not revoke a
     /// session.
-    pub async fn judge(&self, held: &HeldGrant, answered: &Answered) -> Result<Judged, RefreshError> {
-        match tokio::time::timeout(PATIENCE, self.judge_in_time(held, answered)).await {
+    pub async fn judge(
+        &self,
+        grant: &RefreshGrant,
+        response: &RefreshResponse,
+    ) -> Result<JudgedClaims, RefreshError> {
+        match tokio::time::timeout(TIMEOUT, self.judge_claims(grant, response)).await {
             Ok(Ok(judged)) => Ok(judged),
-            Ok(Err(NotTold::OfAnother(reason))) => Err(RefreshError::No(reason)),
-            Ok(Err(NotTold::Unproven(reason))) => Ok(Judged::Unproven(reason)),
-            Err(_) => Ok(Judged::Unproven("judging the answer took too long".to_owned())),
+            Ok(Err(ClaimsError::OtherSubject(reason))) => Err(RefreshError::Denied(reason)),
+            Ok(Err(ClaimsError::Unverified(reason))) => Ok(JudgedClaims::Unverified(reason)),
+            Err(_) => Ok(JudgedClaims::Unverified("judging the answer took too long".to_owned())),
         }
     }
 
-    async fn judge_in_time(&self, held: &HeldGrant, answered: &Answered) -> Result<Judged, NotTold> {
-        let metadata = self.metadata().await.map_err(|error| unproven(&error))?;
-        let claims = match &answered.id_token {
-            Some(id_token) => Some(self.claims_of(held, answered, id_token, &metadata).await?),
+    async fn judge_claims(
+        &self,
+        grant: &RefreshGrant,
+        response: &RefreshResponse,
+    ) -> Result<JudgedClaims, ClaimsError> {
+        let metadata = self.metadata().await.map_err(|error| unverified(&error))?;
+        let claims = match &response.id_token {
+            Some(id_token) => Some(self.claims_of(grant, response, id_token, &metadata).await?),
             None => None,
         };
-        let mut is_in_part = false;
-        let user_info = if claims::are_missing(claims.as_ref(), held.sources, &self.settings) {
-            let fetching = user_info::fetch(&self.outbound, &metadata, &answered.access_token, &held.subject);
+        let mut is_partial = false;
+        let user_info = if claims::need_user_info(claims.as_ref(), grant.sources, &self.settings) {
+            let fetching =
+                user_info::fetch(&self.outbound, &metadata, &response.access_token, &grant.subject);
             // Give userinfo half of the timeout, so that the verified ID token is not lost if userinfo hangs.
-            let fetched = tokio::time::timeout(PATIENCE / 2, fetching)
+            let fetched = tokio::time::timeout(TIMEOUT / 2, fetching)
                 .await
                 .unwrap_or_else(|_| Err(unavailable("userinfo: no answer in time")));
             match fetched {
                 Ok(user_info) => user_info,
                 // Core §5.3.2: the verified userinfo endpoint returned claims about another subject.
-                Err(IdentityError::Refused(reason)) => return Err(NotTold::OfAnother(reason)),
+                Err(IdentityError::Refused(reason)) => return Err(ClaimsError::OtherSubject(reason)),
                 // The ID token is verified without userinfo.
                 Err(error) if claims.is_some() => {
                     tracing::warn!(provider = self.settings.name, %error, "only the ID token is taken over");
-                    is_in_part = true;
+                    is_partial = true;
                     None
                 }
-                Err(error) => return Err(unproven(&error)),
+                Err(error) => return Err(unverified(&error)),
             }
         } else {
             None
         };
-        let answers = Answers { id_token: claims.as_ref(), user_info: user_info.as_ref() };
-        let told = claims::told_again(answers, held.sources, &self.settings);
-        Ok(if is_in_part { Judged::ToldInPart(told) } else { Judged::Told(told) })
+        let claim_sets = ClaimSets { id_token: claims.as_ref(), user_info: user_info.as_ref() };
+        let update = claims::collect_update(claim_sets, grant.sources, &self.settings);
+        Ok(if is_partial { JudgedClaims::Partial(update) } else { JudgedClaims::Verified(update) })
     }
 
     async fn claims_of(
         &self,
-        held: &HeldGrant,
-        answered: &Answered,
+        grant: &RefreshGrant,
+        response: &RefreshResponse,
         id_token: &SecretString,
         metadata: &Metadata,
-    ) -> Result<Map<String, Value>, NotTold> {
-        let expected = Expected {
+    ) -> Result<Map<String, Value>, ClaimsError> {
+        let expected = Expectations {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
             additional_audiences: &self.settings.additional_audiences,
-            nonce: &held.nonce,
-            occasion: Occasion::Refresh { subject: &held.subject, auth_time: held.auth_time },
+            nonce: &grant.nonce,
+            flow: Flow::Refresh { subject: &grant.subject, auth_time: grant.auth_time },
             algorithms: &self.settings.signing_algorithms,
-            access_token: &answered.access_token,
+            access_token: &response.access_token,
             now: self.clock.now(),
         };
         let (begun_at, jwks_uri) = (Instant::now(), &metadata.jwks_uri);
@@ -165,33 +174,33 @@ impl Provider {
             .signing_keys
             .keys(&self.outbound, jwks_uri, expected.now)
             .await
-            .map_err(|error| unproven(&error))?;
+            .map_err(|error| unverified(&error))?;
         let verified = match verify(id_token, &expected, &keys) {
-            Err(error) if error.is_of_keys() => {
+            Err(error) if error.depends_on_keys() => {
                 let refetched = self
                     .signing_keys
                     .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))
                     .await
-                    .map_err(|error| unproven(&error))?;
+                    .map_err(|error| unverified(&error))?;
                 verify(id_token, &expected, &refetched)
             }
             verified => verified,
         };
         verified.map(|verified| verified.claims).map_err(|error| {
-            let is_of_another = error.is_of_another();
-            let reason = format!("refreshed token {}", error::of_id_token(error, id_token, expected.now));
-            if is_of_another { NotTold::OfAnother(reason) } else { NotTold::Unproven(reason) }
+            let belongs_to_other = error.belongs_to_other();
+            let reason = format!("refreshed token {}", error::from_id_token(error, id_token, expected.now));
+            if belongs_to_other { ClaimsError::OtherSubject(reason) } else { ClaimsError::Unverified(reason) }
         })
     }
 
     /// Revokes the refresh token and everything issued for it (RFC 7009 §2.1). Returns `false` if the provider has no
     /// revocation endpoint.
-    pub async fn revoke(&self, held: &HeldGrant) -> Result<bool, IdentityError> {
+    pub async fn revoke(&self, grant: &RefreshGrant) -> Result<bool, IdentityError> {
         let asking = async {
             let metadata = self.metadata().await?;
             let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(false) };
             let fields =
-                [("token", held.refresh_token.expose_secret()), ("token_type_hint", "refresh_token")];
+                [("token", grant.refresh_token.expose_secret()), ("token_type_hint", "refresh_token")];
             let reading = (&self.backends, ReadReason::Revoke);
             let answer =
                 code_exchange::post(&self.outbound, endpoint, &self.settings, reading, &fields).await?;
@@ -204,36 +213,36 @@ impl Provider {
                 status => Err(IdentityError::Refused(format!("revocation endpoint: status {status}"))),
             }
         };
-        tokio::time::timeout(PATIENCE, asking)
+        tokio::time::timeout(TIMEOUT, asking)
             .await
             .unwrap_or_else(|_| Err(unavailable("giving the tokens back took too long")))
     }
 }
 
 /// Why the claims of a response are ignored.
-enum NotTold {
-    OfAnother(String),
-    Unproven(String),
+enum ClaimsError {
+    OtherSubject(String),
+    Unverified(String),
 }
 
-fn unproven(error: &IdentityError) -> NotTold {
-    NotTold::Unproven(error.to_string())
+fn unverified(error: &IdentityError) -> ClaimsError {
+    ClaimsError::Unverified(error.to_string())
 }
 
 /// Verifies as at a login, but reports a mismatch only if the signature proves it.
 fn verify(
     token: &SecretString,
-    expected: &Expected<'_>,
+    expected: &Expectations<'_>,
     keys: &[SigningKey],
 ) -> Result<IDToken, IDTokenError> {
     let verified = id_token::verify(token, expected, keys);
-    if verified.as_ref().is_err_and(|error| error.is_of_another()) {
+    if verified.as_ref().is_err_and(|error| error.belongs_to_other()) {
         id_token::check_is_signed(token, expected, keys)?;
     }
     verified
 }
 
-fn read(answer: &Answer, client_secret: &Reference) -> Result<Answered, RefreshError> {
+fn read(answer: &Answer, client_secret: &Reference) -> Result<RefreshResponse, RefreshError> {
     // The request may have been executed: a gateway that timed out cannot know.
     let unknown = |reason: String| match answer.status {
         200 | 500 | 502 | 504 => RefreshError::AnswerLost(reason),
@@ -245,14 +254,16 @@ fn read(answer: &Answer, client_secret: &Reference) -> Result<Answered, RefreshE
             let document = json::object(&answer.body).unwrap_or_default();
             return Err(match document.get("error").and_then(Value::as_str) {
                 Some("invalid_grant") if answer.status != 200 => RefreshError::InvalidGrant,
-                Some(error) if answer.status != 200 && NO.contains(&error) => RefreshError::No(reason),
+                Some(error) if answer.status != 200 && DENIALS.contains(&error) => {
+                    RefreshError::Denied(reason)
+                }
                 _ => unknown(reason),
             });
         }
         Err(error) => return Err(unknown(error.to_string())),
     };
     let token = |name| code_exchange::token(&document, name);
-    Ok(Answered {
+    Ok(RefreshResponse {
         access_token: token("access_token")
             .ok_or_else(|| unknown("token endpoint: no access_token".to_owned()))?,
         id_token: token("id_token"),
@@ -265,7 +276,7 @@ mod tests {
     use super::*;
     use crate::secrets::Backends;
 
-    fn read_json(status: u16, body: &str) -> Result<Answered, RefreshError> {
+    fn read_json(status: u16, body: &str) -> Result<RefreshResponse, RefreshError> {
         let answer = Answer {
             status,
             content_type: Some("application/json".to_owned()),
@@ -277,15 +288,15 @@ mod tests {
 
     #[test]
     fn refresh_response_needs_only_an_access_token() {
-        let answered = read_json(200, r#"{"access_token":"a","token_type":"bearer"}"#);
-        assert!(matches!(answered, Ok(Answered { id_token: None, refresh_token: None, .. })));
+        let response = read_json(200, r#"{"access_token":"a","token_type":"bearer"}"#);
+        assert!(matches!(response, Ok(RefreshResponse { id_token: None, refresh_token: None, .. })));
     }
 
     #[test]
     fn denial_of_user_differs_from_other_errors() {
-        for error in NO {
+        for error in DENIALS {
             let refused = read_json(400, &format!(r#"{{"error":"{error}"}}"#));
-            assert!(matches!(refused, Err(RefreshError::No(_))), "{error}");
+            assert!(matches!(refused, Err(RefreshError::Denied(_))), "{error}");
         }
         let refused = read_json(400, r#"{"error":"invalid_grant"}"#);
         assert!(matches!(refused, Err(RefreshError::InvalidGrant)));

@@ -18,9 +18,9 @@ const BUDGET: u32 = 30;
 /// The share of an address, or of a /64 network.
 const SHARE: u32 = 3;
 /// The share of a /48 network: one customer may hold all of its 65,536 /64 networks (RFC 6177).
-const SHARE_OF_SITE: u32 = 24;
+const SITE_SHARE: u32 = 24;
 /// Retry interval when exchanges in flight use up the share.
-const SOON: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of networks with rejected codes. Beyond it, new networks wait, so that calls to the provider stay
 /// bounded.
 const MAX_NETWORKS: usize = 4096;
@@ -39,35 +39,35 @@ struct Window {
 
 #[derive(Clone, Copy, Default)]
 struct Codes {
-    under_way: u32,
+    in_flight: u32,
     refused: u32,
 }
 
 /// An attempt to exchange a code. If dropped without a result, it counts as not rejected.
-pub(super) struct Try {
+pub(super) struct Attempt {
     codes: RefusedCodes,
-    party: IpAddr,
+    client: IpAddr,
     is_refused: bool,
 }
 
 impl RefusedCodes {
     /// Admits an attempt of `party`, or returns how long it must wait.
-    pub(super) fn admit(&self, party: IpAddr) -> Result<Try, Duration> {
-        self.admit_at(party, Instant::now())
+    pub(super) fn admit(&self, client: IpAddr) -> Result<Attempt, Duration> {
+        self.admit_at(client, Instant::now())
     }
 
-    fn admit_at(&self, party: IpAddr, now: Instant) -> Result<Try, Duration> {
+    fn admit_at(&self, client: IpAddr, now: Instant) -> Result<Attempt, Duration> {
         let mut window = self.lock();
         let left = window.renew(now);
         if window.refused >= BUDGET {
-            for (network, share) in networks(party) {
+            for (network, share) in networks(client) {
                 window.check_share(network, share, left)?;
             }
         }
-        for (network, _) in networks(party) {
-            window.networks.entry(network).or_default().under_way += 1;
+        for (network, _) in networks(client) {
+            window.networks.entry(network).or_default().in_flight += 1;
         }
-        Ok(Try { codes: self.clone(), party, is_refused: false })
+        Ok(Attempt { codes: self.clone(), client, is_refused: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, Window> {
@@ -84,7 +84,7 @@ impl Window {
         }
         self.begun = Some(now);
         self.refused = 0;
-        self.networks.retain(|_, codes| codes.under_way > 0);
+        self.networks.retain(|_, codes| codes.in_flight > 0);
         self.networks.values_mut().for_each(|codes| codes.refused = 0);
         WINDOW
     }
@@ -92,7 +92,7 @@ impl Window {
     fn check_share(&self, network: IpNet, share: u32, left: Duration) -> Result<(), Duration> {
         match self.networks.get(&network) {
             Some(codes) if codes.refused >= share => Err(left),
-            Some(codes) if codes.refused + codes.under_way >= share => Err(SOON),
+            Some(codes) if codes.refused + codes.in_flight >= share => Err(RETRY_INTERVAL),
             None if self.networks.len() >= MAX_NETWORKS => Err(left),
             Some(_) | None => Ok(()),
         }
@@ -100,31 +100,31 @@ impl Window {
 }
 
 /// The networks that contain an address, with their shares.
-fn networks(party: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
-    let site = match party {
+fn networks(client: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
+    let site = match client {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Ipv6Net::new(address, 48).ok().map(|site| IpNet::from(site.trunc())),
     };
-    std::iter::once((IpNet::from(party), SHARE)).chain(site.map(|site| (site, SHARE_OF_SITE)))
+    std::iter::once((IpNet::from(client), SHARE)).chain(site.map(|site| (site, SITE_SHARE)))
 }
 
-impl Try {
+impl Attempt {
     /// Records that the provider rejected the code.
     pub(super) fn refused(&mut self) {
         self.is_refused = true;
     }
 }
 
-impl Drop for Try {
+impl Drop for Attempt {
     fn drop(&mut self) {
         let mut window = self.codes.lock();
         let refused = u32::from(self.is_refused);
         window.refused = window.refused.saturating_add(refused);
-        for (network, _) in networks(self.party) {
+        for (network, _) in networks(self.client) {
             if let Some(codes) = window.networks.get_mut(&network) {
-                codes.under_way = codes.under_way.saturating_sub(1);
+                codes.in_flight = codes.in_flight.saturating_sub(1);
                 codes.refused = codes.refused.saturating_add(refused);
-                if codes.under_way == 0 && codes.refused == 0 {
+                if codes.in_flight == 0 && codes.refused == 0 {
                     window.networks.remove(&network);
                 }
             }
@@ -138,22 +138,22 @@ mod tests {
 
     use super::*;
 
-    fn party(number: u16) -> IpAddr {
+    fn client(number: u16) -> IpAddr {
         Ipv4Addr::from_bits(0xc000_0200 + u32::from(number)).into()
     }
 
-    fn refused(codes: &RefusedCodes, party: IpAddr, now: Instant) -> bool {
-        codes.admit_at(party, now).map(|mut attempt| attempt.refused()).is_ok()
+    fn refused(codes: &RefusedCodes, client: IpAddr, now: Instant) -> bool {
+        codes.admit_at(client, now).map(|mut attempt| attempt.refused()).is_ok()
     }
 
-    fn wait(codes: &RefusedCodes, party: IpAddr, now: Instant) -> Option<Duration> {
-        codes.admit_at(party, now).err()
+    fn wait(codes: &RefusedCodes, client: IpAddr, now: Instant) -> Option<Duration> {
+        codes.admit_at(client, now).err()
     }
 
     /// Two addresses used up the shared budget.
     fn used_up(now: Instant) -> RefusedCodes {
         let codes = RefusedCodes::default();
-        let admitted = (0..40).filter(|number| refused(&codes, party(number % 2), now)).count();
+        let admitted = (0..40).filter(|number| refused(&codes, client(number % 2), now)).count();
         assert_eq!(admitted, 30);
         codes
     }
@@ -162,31 +162,31 @@ mod tests {
     fn flood_from_few_addresses_spares_concurrent_logins() {
         let now = Instant::now();
         let codes = used_up(now);
-        let honest: Vec<Try> = (0..3).map_while(|_| codes.admit_at(party(9), now).ok()).collect();
+        let honest: Vec<Attempt> = (0..3).map_while(|_| codes.admit_at(client(9), now).ok()).collect();
         assert_eq!(honest.len(), 3, "three at a time");
         assert_eq!(
-            wait(&codes, party(9), now),
-            Some(SOON),
+            wait(&codes, client(9), now),
+            Some(RETRY_INTERVAL),
             "a fourth waits for one of them, not for a minute"
         );
         drop(honest);
-        let one_by_one = (0..100).filter(|_| codes.admit_at(party(9), now).is_ok());
+        let one_by_one = (0..100).filter(|_| codes.admit_at(client(9), now).is_ok());
         assert_eq!(one_by_one.count(), 100, "logins that succeed use up nothing");
         assert_eq!(codes.lock().networks.len(), 2, "and nothing is kept of them");
-        assert!(refused(&codes, party(9), now), "a code that went stale");
-        assert_eq!(wait(&codes, party(9), now), None, "it keeps nobody at this address waiting");
+        assert!(refused(&codes, client(9), now), "a code that went stale");
+        assert_eq!(wait(&codes, client(9), now), None, "it keeps nobody at this address waiting");
     }
 
     #[test]
     fn rejected_codes_from_many_addresses_are_bounded() {
         let now = Instant::now();
         let codes = used_up(now);
-        let admitted = (0..15).flat_map(|_| 0..20).filter(|number| refused(&codes, party(*number), now));
+        let admitted = (0..15).flat_map(|_| 0..20).filter(|number| refused(&codes, client(*number), now));
         assert_eq!(admitted.count(), 18 * 3, "of 18 more addresses");
-        let admitted = (0..10_000).filter(|number| refused(&codes, party(100 + number), now));
+        let admitted = (0..10_000).filter(|number| refused(&codes, client(100 + number), now));
         assert_eq!(admitted.count(), MAX_NETWORKS - 20, "one of each, as long as they can be remembered");
-        assert_eq!(wait(&codes, party(20_000), now), Some(WINDOW), "a new one waits");
-        assert_eq!(wait(&codes, party(101), now), None, "those remembered have the rest of their share");
+        assert_eq!(wait(&codes, client(20_000), now), Some(WINDOW), "a new one waits");
+        assert_eq!(wait(&codes, client(101), now), None, "those remembered have the rest of their share");
     }
 
     #[test]
@@ -194,8 +194,8 @@ mod tests {
         let now = Instant::now();
         let codes = used_up(now);
         let later = now + Duration::from_millis(20_500);
-        assert_eq!(wait(&codes, party(1), later), Some(Duration::from_millis(39_500)));
-        assert!(refused(&codes, party(1), now + WINDOW), "the next minute");
+        assert_eq!(wait(&codes, client(1), later), Some(Duration::from_millis(39_500)));
+        assert!(refused(&codes, client(1), now + WINDOW), "the next minute");
         assert_eq!(codes.lock().networks.len(), 1, "nothing else is kept of the one before");
     }
 
@@ -203,12 +203,12 @@ mod tests {
     fn exchange_beyond_its_minute_still_counts() {
         let now = Instant::now();
         let codes = RefusedCodes::default();
-        let mut long = codes.admit_at(party(1), now).expect("a try");
-        drop(codes.admit_at(party(2), now + WINDOW).expect("a try of the next minute"));
+        let mut long = codes.admit_at(client(1), now).expect("a try");
+        drop(codes.admit_at(client(2), now + WINDOW).expect("a try of the next minute"));
         long.refused();
         drop(long);
         assert_eq!(codes.lock().refused, 1);
-        assert_eq!(codes.lock().networks.get(&IpNet::from(party(1))).map(|codes| codes.refused), Some(1));
+        assert_eq!(codes.lock().networks.get(&IpNet::from(client(1))).map(|codes| codes.refused), Some(1));
     }
 
     #[test]
@@ -220,6 +220,6 @@ mod tests {
         let admitted = (0..60_000).filter(|number| refused(&codes, network(1, *number), now));
         assert_eq!(admitted.count(), 24);
         assert_eq!(wait(&codes, network(2, 0), now), None);
-        assert_eq!(wait(&codes, party(9), now), None);
+        assert_eq!(wait(&codes, client(9), now), None);
     }
 }

@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::discovery::{PATIENCE, is_within};
+use super::discovery::{FETCH_TIMEOUT, is_within};
 use super::{IdentityError, SigningAlgorithm, ed25519, freshness, json, unavailable};
 use crate::outbound::{Authorization, Outbound};
 
 const MAX_BYTES: usize = 256 * 1024;
 const MAX_KEYS: usize = 32;
-const USABLE: SignedDuration = SignedDuration::from_hours(24);
+const MAX_STALE: SignedDuration = SignedDuration::from_hours(24);
 /// Minimum time between refetches, however many tokens name unknown keys.
 const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
@@ -45,11 +45,11 @@ pub(super) enum KeyKind {
 /// stalled provider does not build a queue.
 #[derive(Default)]
 pub(super) struct SigningKeys {
-    known: Mutex<Known>,
+    cache: Mutex<Cache>,
 }
 
 #[derive(Default)]
-struct Known {
+struct Cache {
     keys: Option<(Arc<Vec<SigningKey>>, Timestamp)>,
     /// How long the keys are fresh, as the provider declared, within bounds.
     fresh_for: SignedDuration,
@@ -67,22 +67,22 @@ impl SigningKeys {
         now: Timestamp,
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
         let asked_at = Instant::now();
-        let mut known = self.known.lock().await;
-        if let Some((keys, fetched_at)) = &known.keys
-            && is_within(*fetched_at, now, known.fresh_for)
+        let mut cache = self.cache.lock().await;
+        if let Some((keys, fetched_at)) = &cache.keys
+            && is_within(*fetched_at, now, cache.fresh_for)
         {
             return Ok(keys.clone());
         }
-        if let Some((reason, failed_at)) = &known.failure
+        if let Some((reason, failed_at)) = &cache.failure
             && *failed_at >= asked_at
         {
-            return known.usable(now).ok_or_else(|| IdentityError::Unavailable(reason.clone()));
+            return cache.usable(now).ok_or_else(|| IdentityError::Unavailable(reason.clone()));
         }
         match fetch_in_time(outbound, jwks_uri).await {
-            Ok(keys) => Ok(known.replace(keys, now)),
+            Ok(keys) => Ok(cache.replace(keys, now)),
             Err(error) => {
-                known.failure = Some((error.to_string(), Instant::now()));
-                known.usable(now).ok_or(error)
+                cache.failure = Some((error.to_string(), Instant::now()));
+                cache.usable(now).ok_or(error)
             }
         }
     }
@@ -96,33 +96,33 @@ impl SigningKeys {
         now: Timestamp,
         (unfit, begun_at): (&Arc<Vec<SigningKey>>, Instant),
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
-        let mut known = self.known.lock().await;
-        if let Some((keys, _)) = &known.keys {
+        let mut cache = self.cache.lock().await;
+        if let Some((keys, _)) = &cache.keys {
             // Keys fetched during this exchange would come back the same, and the refetch would use up the interval
             // of later callers.
-            let are_newer = !Arc::ptr_eq(keys, unfit) || known.fetched_at.is_some_and(|at| at >= begun_at);
+            let are_newer = !Arc::ptr_eq(keys, unfit) || cache.fetched_at.is_some_and(|at| at >= begun_at);
             let was_asked_lately =
-                known.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
+                cache.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
             if are_newer || was_asked_lately {
                 // The cached keys do not fit and newer ones are unavailable, so the token is not to blame.
-                return match &known.failure {
+                return match &cache.failure {
                     Some((reason, _)) if !are_newer => Err(IdentityError::Unavailable(reason.clone())),
                     _ => Ok(keys.clone()),
                 };
             }
         }
-        known.refetched_at = Some(now);
+        cache.refetched_at = Some(now);
         match fetch_in_time(outbound, jwks_uri).await {
-            Ok(keys) => Ok(known.replace(keys, now)),
+            Ok(keys) => Ok(cache.replace(keys, now)),
             Err(error) => {
-                known.failure = Some((error.to_string(), Instant::now()));
+                cache.failure = Some((error.to_string(), Instant::now()));
                 Err(error)
             }
         }
     }
 }
 
-impl Known {
+impl Cache {
     fn replace(&mut self, (keys, fresh_for): Fetched, now: Timestamp) -> Arc<Vec<SigningKey>> {
         let keys = Arc::new(keys);
         self.fresh_for = fresh_for;
@@ -135,7 +135,7 @@ impl Known {
     /// The keys of the last day, for use while the provider does not answer.
     fn usable(&self, now: Timestamp) -> Option<Arc<Vec<SigningKey>>> {
         let (keys, fetched_at) = self.keys.as_ref()?;
-        is_within(*fetched_at, now, USABLE).then(|| keys.clone())
+        is_within(*fetched_at, now, MAX_STALE).then(|| keys.clone())
     }
 }
 
@@ -156,7 +156,7 @@ impl SigningKey {
 type Fetched = (Vec<SigningKey>, SignedDuration);
 
 async fn fetch_in_time(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
-    tokio::time::timeout(PATIENCE, fetch(outbound, jwks_uri))
+    tokio::time::timeout(FETCH_TIMEOUT, fetch(outbound, jwks_uri))
         .await
         .unwrap_or_else(|_| Err(unavailable("signing keys: no answer in time")))
 }

@@ -17,7 +17,7 @@ pub(super) const CORRECT_METADATA: &str =
     "ask the provider's operator to correct its metadata: nothing here replaces them";
 pub(super) const COMPARE_ISSUER: &str = "compare `issuer` with the provider's documentation: its metadata have to be at \
      ISSUER/.well-known/openid-configuration";
-pub(super) const TAKE_ISSUER_OVER: &str = "if the provider's own name is right, write it as `issuer`, byte for byte; otherwise `issuer` leads to another provider";
+pub(super) const COPY_ISSUER: &str = "if the provider's own name is right, write it as `issuer`, byte for byte; otherwise `issuer` leads to another provider";
 pub(super) const ASSUME_PKCE: &str =
     "set `assumePKCE: true` if the provider's documentation says that it checks PKCE with S256";
 pub(super) const OFFER_PKCE: &str =
@@ -30,7 +30,7 @@ pub(super) const ALLOW_USER_INFO: &str =
 pub(super) const PLAIN_USER_INFO: &str = "have the provider answer this client's userinfo requests with unsigned JSON, or put the claims into the ID token";
 pub(super) const TOO_LARGE: &str =
     "compare `issuer` with the provider's documentation: no provider is known to send that much";
-const CHECK_THE_WAY: &str = "check name lookup, firewall and proxy between this machine and the provider, and whether the \
+const CHECK_NETWORK: &str = "check name lookup, firewall and proxy between this machine and the provider, and whether the \
                              provider works; then try again";
 const READ_THE_LOG: &str = "correct what the cause names";
 
@@ -50,7 +50,7 @@ impl IdentityError {
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::Unusable(unusable) => unusable.advice,
-            Self::Unavailable(_) => CHECK_THE_WAY,
+            Self::Unavailable(_) => CHECK_NETWORK,
             _ => READ_THE_LOG,
         }
     }
@@ -129,7 +129,7 @@ mod tests {
         let (basic, mut post) = (ProviderSettings::unreachable(), ProviderSettings::unreachable());
         post.client_authentication = ClientAuthentication::ClientSecretPost;
         for (member, value, settings, expected) in [
-            ("issuer", json!("https://okta.test/"), &basic, TAKE_ISSUER_OVER),
+            ("issuer", json!("https://okta.test/"), &basic, COPY_ISSUER),
             ("issuer", json!(null), &basic, COMPARE_ISSUER),
             (PKCE, json!(["plain"]), &basic, OFFER_PKCE),
             ("response_types_supported", json!(["token"]), &basic, OFFER_CODES),

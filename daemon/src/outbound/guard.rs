@@ -56,7 +56,7 @@ impl Guard {
                     names.insert(name.to_owned());
                 }
                 match look_up(name).await {
-                    Ok(addresses) if direct => public_ones(name, addresses).map(|_| ()),
+                    Ok(addresses) if direct => keep_public(name, addresses).map(|_| ()),
                     Ok(_) | Err(_) => Ok(()),
                 }
             }
@@ -76,7 +76,7 @@ impl Resolve for Guard {
             let name = name.as_str();
             let mut addresses = look_up(name).await?;
             if guard.is_guarded(name) {
-                addresses = public_ones(name, addresses)?;
+                addresses = keep_public(name, addresses)?;
             }
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
@@ -84,11 +84,11 @@ impl Resolve for Guard {
 }
 
 fn admit_address(url: &Url, address: IpAddr) -> Result<(), GuardError> {
-    public_ones(url.host_str().unwrap_or_default(), vec![SocketAddr::new(address, 0)]).map(|_| ())
+    keep_public(url.host_str().unwrap_or_default(), vec![SocketAddr::new(address, 0)]).map(|_| ())
 }
 
 /// Returns the public addresses; an error if there are none.
-fn public_ones(host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, GuardError> {
+fn keep_public(host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, GuardError> {
     let (public, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| is_public(address.ip()));
     match others.first() {
@@ -170,9 +170,9 @@ mod tests {
         let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
             texts.iter().map(|text| SocketAddr::new(text.parse().expect("one"), 0)).collect()
         };
-        let kept = public_ones("a.test", addresses(&["127.0.0.1", "8.8.8.8", "10.0.0.1"]));
+        let kept = keep_public("a.test", addresses(&["127.0.0.1", "8.8.8.8", "10.0.0.1"]));
         assert_eq!(kept, Ok(addresses(&["8.8.8.8"])));
-        assert!(public_ones("a.test", addresses(&["127.0.0.1", "::1"])).is_err());
+        assert!(keep_public("a.test", addresses(&["127.0.0.1", "::1"])).is_err());
     }
 
     #[tokio::test]

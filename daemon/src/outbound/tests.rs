@@ -61,7 +61,7 @@ async fn truncated_response_is_rejected_with_reason() {
         ("HTTP/1.1 200 OK\r\nContent-Le", false),
     ] {
         let error = ask_peer(answer, ends_tls).await.err().expect("it may have been cut");
-        assert!(error.may_have_asked());
+        assert!(error.may_have_arrived());
         assert_eq!(
             error.to_string(),
             "127.0.0.1 cannot be reached: the connection ended before the answer was complete",
@@ -83,6 +83,6 @@ fn unusable_proxy_fails_before_sending() {
     let address = "https://okta.test/".parse().expect("an address");
     let barred = infra_shared::http::ProxyError::Malformed { variable: "HTTPS_PROXY" };
     let error = Peer::of(&address, Route::Barred(barred)).err().expect("no way");
-    assert!(!error.may_have_asked());
+    assert!(!error.may_have_arrived());
     assert_eq!(error.to_string(), "okta.test cannot be reached: HTTPS_PROXY holds no address of a proxy");
 }

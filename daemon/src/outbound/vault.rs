@@ -93,7 +93,7 @@ impl VaultClient {
                 "{host} denies {path}: the token has expired, or its policies do not allow this"
             ))),
             404 => Err(VaultError::NotFound(format!("{host} has nothing at {path}"))),
-            _ => Err(not_served(host, path, &answer)),
+            _ => Err(unavailable(host, path, &answer)),
         }
     }
 
@@ -107,7 +107,7 @@ impl VaultClient {
 }
 
 /// Interprets a status that concerns the server and not the request.
-fn not_served(host: &str, path: &str, answer: &Answer) -> VaultError {
+fn unavailable(host: &str, path: &str, answer: &Answer) -> VaultError {
     // https://developer.hashicorp.com/vault/api-docs#http-status-codes and /system/health
     let what = match answer.status {
         307 => format!(
@@ -165,7 +165,7 @@ mod tests {
             if let Some(location) = location {
                 headers.insert(LOCATION, location.parse().expect("a header"));
             }
-            not_served(
+            unavailable(
                 "vault.test",
                 "secret/okta",
                 &Answer { status, content_type: None, headers, body: Vec::new() },

@@ -30,7 +30,7 @@ impl Sessions {
             (Ok(_), Some(provider)) => {
                 self.audit.record_or_count(&Event::LoginStarted { provider }, Counted::Started);
             }
-            (Err(refusal), provider) => self.tell_refused(provider, refusal, None),
+            (Err(refusal), provider) => self.record_refusal(provider, refusal, None),
             (Ok(_), None) => {}
         }
         started
@@ -59,7 +59,7 @@ impl Sessions {
             Err(refusal) => {
                 let ticket = Ticket::open(&request.ticket, &self.ticket_key).ok();
                 let provider = ticket.as_ref().map(|ticket| ticket.provider.as_str());
-                self.tell_refused(provider, refusal, Some(request_id));
+                self.record_refusal(provider, refusal, Some(request_id));
             }
         }
         finished
@@ -75,8 +75,8 @@ impl Sessions {
     }
 
     /// An audit sink that any thread can use.
-    pub(super) fn teller(&self) -> Teller {
-        Teller { audit: self.audit.clone(), counts: self.counts.clone() }
+    pub(super) fn audit_sink(&self) -> AuditSink {
+        AuditSink { audit: self.audit.clone(), counts: self.counts.clone() }
     }
 
     /// Returns `from` if the operator records addresses.
@@ -84,7 +84,7 @@ impl Sessions {
         Some(from.to_canonical()).filter(|_| self.limits.record_addresses)
     }
 
-    fn tell_refused(&self, provider: Option<&str>, refusal: &LoginRefusal, request: Option<&str>) {
+    fn record_refusal(&self, provider: Option<&str>, refusal: &LoginRefusal, request: Option<&str>) {
         self.counts.login(provider, refusal.reason());
         let detail = refusal.to_string();
         let user = if let LoginRefusal::NotAdmitted(user) = refusal { Some(&user.0) } else { None };
@@ -100,12 +100,12 @@ impl Sessions {
 }
 
 /// Records ended sessions in the audit log and the metrics.
-pub(super) struct Teller {
+pub(super) struct AuditSink {
     audit: Audit,
     counts: Counts,
 }
 
-impl Teller {
+impl AuditSink {
     /// `by` is the session that requested the end. It is omitted if the session ended itself.
     pub(super) fn ended(&self, ended: &EndedSession, reason: EndReason, by: Option<&SessionID>) {
         self.counts.ended(reason.as_str());

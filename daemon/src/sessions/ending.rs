@@ -36,13 +36,13 @@ impl Sessions {
         reason: EndReason,
         by: Option<&SessionID>,
     ) -> Result<usize, StoreError> {
-        let (teller, by) = (self.teller(), by.cloned());
-        let tell = move |ended: &[EndedSession]| {
+        let (audit_sink, by) = (self.audit_sink(), by.cloned());
+        let record = move |ended: &[EndedSession]| {
             for session in ended {
-                teller.ended(session, reason, by.as_ref());
+                audit_sink.ended(session, reason, by.as_ref());
             }
         };
-        Ok(self.store.end_sessions(which, self.now(), reason, tell).await?.len())
+        Ok(self.store.end_sessions(which, self.now(), reason, record).await?.len())
     }
 
     /// Revokes the session `id` if `proof` proves possession of its token. The caller does not learn whether the

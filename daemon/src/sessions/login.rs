@@ -240,10 +240,10 @@ impl Sessions {
         let ended = self.store.open_session(new, self.limits.max_per_user).await?;
         if !ended.is_empty() {
             tracing::info!(session = %token.id(), ?ended, "more sessions than maxPerUser: the oldest were ended");
-            let teller = self.teller();
+            let audit_sink = self.audit_sink();
             for id in ended {
                 let ended = EndedSession { id, issuer: issuer.clone(), subject: subject.clone() };
-                teller.ended(&ended, EndReason::TooMany, Some(token.id()));
+                audit_sink.ended(&ended, EndReason::TooMany, Some(token.id()));
             }
         }
         let session = Session {

@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 use super::places::{Came, Places};
 use super::{Sessions, add};
 use crate::identity::{
-    Answered, HeldGrant, Judged, Provider, RefreshError, Sources, Told, ToldEmail, ToldGroups,
+    ClaimsUpdate, EmailClaim, GroupsClaim, JudgedClaims, Provider, RefreshError, RefreshGrant,
+    RefreshResponse, Sources,
 };
 use crate::store::{
     EndReason, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession, Taking,
@@ -68,7 +69,7 @@ impl Sessions {
     pub(super) fn to_be_kept(
         &self,
         provider: &Provider,
-        held: Option<&HeldGrant>,
+        held: Option<&RefreshGrant>,
         now: Timestamp,
     ) -> Option<NewRefreshToken> {
         let every = self.limits.revalidate_every?;
@@ -151,7 +152,7 @@ impl Sessions {
     }
 
     /// Stores the new refresh token, with retries, because losing it would end the session.
-    async fn keep(&self, row: &RefreshTokenRow, held: &HeldGrant) -> Result<bool, StoreError> {
+    async fn keep(&self, row: &RefreshTokenRow, held: &RefreshGrant) -> Result<bool, StoreError> {
         let mut tries = 1;
         loop {
             let sealer = self.sealer.clone();
@@ -173,14 +174,15 @@ impl Sessions {
         row: &RefreshTokenRow,
         stored: StoredSession,
         provider: &Provider,
-        (mut held, answered): (HeldGrant, &Answered),
+        (mut held, answered): (RefreshGrant, &RefreshResponse),
         every: SignedDuration,
     ) -> Result<(), StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
         let judged = provider.judge(&held, answered).await;
-        let outcome = if let Ok(Judged::ToldInPart(_)) = &judged { "userinfo_failed" } else { "confirmed" };
+        let outcome =
+            if let Ok(JudgedClaims::Partial(_)) = &judged { "userinfo_failed" } else { "confirmed" };
         match judged {
-            Ok(Judged::Told(told) | Judged::ToldInPart(told)) => {
+            Ok(JudgedClaims::Verified(told) | JudgedClaims::Partial(told)) => {
                 if told.sources != held.sources {
                     held.sources = told.sources;
                     if !self.keep(row, &held).await? {
@@ -210,7 +212,7 @@ impl Sessions {
                 }
                 self.counts.revalidation(name, outcome);
             }
-            Ok(Judged::Unproven(reason)) => {
+            Ok(JudgedClaims::Unverified(reason)) => {
                 tracing::warn!(
                     session = %id,
                     provider = name,
@@ -252,7 +254,7 @@ impl Sessions {
                 self.end(id, EndReason::AnswerLost).await?;
                 return Ok(Came::Answer);
             }
-            RefreshError::InvalidGrant | RefreshError::No(_) => {
+            RefreshError::InvalidGrant | RefreshError::Denied(_) => {
                 tracing::info!(session = %id, provider, reason = %error, "the provider does not let this session go on");
                 self.counts.revalidation(provider, "refused");
                 self.end(id, EndReason::ProviderRefused).await?;
@@ -296,24 +298,24 @@ fn pause(failures: u32, every: SignedDuration) -> SignedDuration {
 
 /// Merges the provider's current claims into the user, and returns whether the e-mail is verified. Claims that it omits
 /// stay unchanged.
-fn as_told_now(stored: &StoredSession, told: Told) -> (User, bool) {
+fn as_told_now(stored: &StoredSession, told: ClaimsUpdate) -> (User, bool) {
     let mut user = stored.user.clone();
     let mut email_verified = stored.email_verified;
     if let Some(name) = told.name {
         user.name = name;
     }
-    if let Some(ToldEmail { address, is_verified }) = told.email {
+    if let Some(EmailClaim { address, is_verified }) = told.email {
         let is_the_same = address == user.email;
         email_verified = address.is_some() && is_verified.unwrap_or(is_the_same && email_verified);
         user.email = address;
     }
-    if let ToldGroups::Listed { names, .. } = told.groups {
+    if let GroupsClaim::Listed { names, .. } = told.groups {
         user.groups = names;
     }
     (user, email_verified)
 }
 
-fn contents(held: &HeldGrant) -> Zeroizing<Vec<u8>> {
+fn contents(held: &RefreshGrant) -> Zeroizing<Vec<u8>> {
     let contents = Contents {
         refresh_token: held.refresh_token.expose_secret(),
         nonce: held.nonce.expose_secret(),
@@ -325,9 +327,9 @@ fn contents(held: &HeldGrant) -> Zeroizing<Vec<u8>> {
 }
 
 /// Parses the output of [`contents`].
-pub(super) fn held(contents: &[u8]) -> Option<HeldGrant> {
+pub(super) fn held(contents: &[u8]) -> Option<RefreshGrant> {
     let contents: OwnedContents = serde_json::from_slice(contents).ok()?;
-    Some(HeldGrant {
+    Some(RefreshGrant {
         refresh_token: contents.refresh_token,
         nonce: contents.nonce,
         auth_time: contents.auth_time,
@@ -364,7 +366,7 @@ mod tests {
 
     #[test]
     fn grant_survives_serialization() {
-        let grant = HeldGrant {
+        let grant = RefreshGrant {
             refresh_token: "a\"b\\c\u{e9}".into(),
             nonce: "n".into(),
             auth_time: Some(7),

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::places::{Came, Places};
 use super::revalidation::held;
 use super::{Sessions, add};
-use crate::identity::{HeldGrant, IdentityError, Provider};
+use crate::identity::{IdentityError, Provider, RefreshGrant};
 use crate::store::{RefreshTokenRow, StoreError, Taking};
 
 /// Maximum concurrent revocations per provider.
@@ -81,7 +81,7 @@ impl Sessions {
     }
 
     /// Revokes the tokens of a refused login, once and in the background.
-    pub(super) fn give_back_refused(&self, provider: &Arc<Provider>, held: HeldGrant) {
+    pub(super) fn give_back_refused(&self, provider: &Arc<Provider>, held: RefreshGrant) {
         // Without revalidation the daemon requested no refresh token, and must not read the client secret for this.
         if self.limits.revalidate_every.is_none() {
             return;

@@ -17,13 +17,13 @@ pub(super) struct Buckets {
     interval: Duration,
     /// Random, so that an attacker cannot choose whose bucket to share.
     hasher: RandomState,
-    sets_of_a_shard: usize,
+    sets_per_shard: usize,
     shards: Vec<Mutex<Box<[Set]>>>,
 }
 
 /// Number of clients remembered.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Room {
+pub(super) enum Capacity {
     /// 131,072 internet addresses.
     Addresses = 256,
     /// 16,384 connections, which are fewer.
@@ -35,25 +35,25 @@ type Set = [Bucket; WAYS];
 /// A bucket: the client's hash, and when it will be empty.
 #[derive(Clone, Copy, Default)]
 struct Bucket {
-    party: u64,
+    client: u64,
     empty_at: Duration,
 }
 
 impl Buckets {
-    pub(super) fn new(a_minute: u32, room: Room) -> Self {
-        let sets_of_a_shard = room as usize;
-        let shard = || Mutex::new(vec![Set::default(); sets_of_a_shard].into_boxed_slice());
+    pub(super) fn new(a_minute: u32, capacity: Capacity) -> Self {
+        let sets_per_shard = capacity as usize;
+        let shard = || Mutex::new(vec![Set::default(); sets_per_shard].into_boxed_slice());
         Self {
             interval: PERIOD / a_minute.max(1),
             hasher: RandomState::new(),
-            sets_of_a_shard,
+            sets_per_shard,
             shards: (0..SHARDS).map(|_| shard()).collect(),
         }
     }
 
     /// Takes one permit for `party`, or returns how long to wait.
-    pub(super) fn take(&self, party: impl Hash, now: Duration) -> Result<(), Duration> {
-        self.with_bucket(party, now, |bucket| {
+    pub(super) fn take(&self, client: impl Hash, now: Duration) -> Result<(), Duration> {
+        self.with_bucket(client, now, |bucket| {
             let empty_at = bucket.empty_at.max(now) + self.interval;
             wait(empty_at, now)?;
             bucket.empty_at = empty_at;
@@ -62,34 +62,34 @@ impl Buckets {
     }
 
     /// Checks for a permit without taking it.
-    pub(super) fn look(&self, party: impl Hash, now: Duration) -> Result<(), Duration> {
-        self.with_bucket(party, now, |bucket| wait(bucket.empty_at.max(now) + self.interval, now))
+    pub(super) fn check(&self, client: impl Hash, now: Duration) -> Result<(), Duration> {
+        self.with_bucket(client, now, |bucket| wait(bucket.empty_at.max(now) + self.interval, now))
     }
 
     fn with_bucket<T>(
         &self,
-        party: impl Hash,
+        client: impl Hash,
         now: Duration,
         act: impl FnOnce(&mut Bucket) -> Result<T, Duration>,
     ) -> Result<T, Duration> {
-        let hash = self.hasher.hash_one(party);
-        let (shard, set) = (part(hash, 0, SHARDS), part(hash, 16, self.sets_of_a_shard));
+        let hash = self.hasher.hash_one(client);
+        let (shard, set) = (part(hash, 0, SHARDS), part(hash, 16, self.sets_per_shard));
         // Both lookups succeed, because the indices are remainders of the sizes.
         let mut shard = match self.shards.get(shard) {
             Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
             None => return act(&mut Bucket::default()),
         };
         let Some(set) = shard.get_mut(set) else { return act(&mut Bucket::default()) };
-        let known = set.iter().position(|bucket| bucket.party == hash);
+        let known = set.iter().position(|bucket| bucket.client == hash);
         // Evict the bucket closest to empty.
         let least = || (0..WAYS).min_by_key(|way| set.get(*way).map(|bucket| bucket.empty_at));
         let Some(bucket) = known.or_else(least).and_then(|way| set.get_mut(way)) else {
             return act(&mut Bucket::default());
         };
-        if bucket.party == hash {
+        if bucket.client == hash {
             return act(bucket);
         }
-        let mut new = Bucket { party: hash, empty_at: now };
+        let mut new = Bucket { client: hash, empty_at: now };
         let outcome = act(&mut new);
         if new.empty_at > now {
             *bucket = new;
@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    fn party(number: u32) -> IpAddr {
+    fn client(number: u32) -> IpAddr {
         Ipv4Addr::from_bits(number).into()
     }
 
@@ -128,36 +128,36 @@ mod tests {
 
     #[test]
     fn bucket_permits_burst_then_steady_rate() {
-        let buckets = Buckets::new(60, Room::Addresses);
+        let buckets = Buckets::new(60, Capacity::Addresses);
         for count in 0..60 {
-            assert_eq!(buckets.take(party(1), at(0)), Ok(()), "{count}");
+            assert_eq!(buckets.take(client(1), at(0)), Ok(()), "{count}");
         }
-        assert_eq!(buckets.take(party(1), at(0)), Err(Duration::from_secs(1)));
-        assert_eq!(buckets.look(party(1), at(0)), Err(Duration::from_secs(1)));
-        assert_eq!(buckets.take(party(2), at(0)), Ok(()), "another's is another");
-        assert_eq!(buckets.take(party(1), at(1)), Ok(()));
-        assert_eq!(buckets.take(party(1), at(1)), Err(Duration::from_secs(1)));
+        assert_eq!(buckets.take(client(1), at(0)), Err(Duration::from_secs(1)));
+        assert_eq!(buckets.check(client(1), at(0)), Err(Duration::from_secs(1)));
+        assert_eq!(buckets.take(client(2), at(0)), Ok(()), "another's is another");
+        assert_eq!(buckets.take(client(1), at(1)), Ok(()));
+        assert_eq!(buckets.take(client(1), at(1)), Err(Duration::from_secs(1)));
         assert!(
-            (0..60).all(|_| buckets.take(party(1), at(61)).is_ok()),
+            (0..60).all(|_| buckets.take(client(1), at(61)).is_ok()),
             "a minute later it is as in the beginning"
         );
     }
 
     #[test]
     fn check_takes_no_permit() {
-        let buckets = Buckets::new(1, Room::Addresses);
+        let buckets = Buckets::new(1, Capacity::Addresses);
         for _ in 0..10 {
-            assert_eq!(buckets.look(party(1), at(0)), Ok(()));
+            assert_eq!(buckets.check(client(1), at(0)), Ok(()));
         }
-        assert_eq!(buckets.take(party(1), at(0)), Ok(()));
-        assert_eq!(buckets.look(party(1), at(0)), Err(Duration::from_mins(1)));
+        assert_eq!(buckets.take(client(1), at(0)), Ok(()));
+        assert_eq!(buckets.check(client(1), at(0)), Err(Duration::from_mins(1)));
     }
 
     #[test]
     fn bucket_keeps_any_rate_per_minute() {
         for a_minute in [1, 7, 20, 59, 1_000, 60_000] {
-            let buckets = Buckets::new(a_minute, Room::Addresses);
-            let taken = (0..=a_minute).filter(|_| buckets.take(party(1), at(0)).is_ok()).count();
+            let buckets = Buckets::new(a_minute, Capacity::Addresses);
+            let taken = (0..=a_minute).filter(|_| buckets.take(client(1), at(0)).is_ok()).count();
             assert_eq!(u32::try_from(taken), Ok(a_minute));
         }
     }
@@ -165,13 +165,13 @@ mod tests {
     /// 10⁶ addresses use only the initial memory, and do not reset a client at its limit.
     #[test]
     fn many_addresses_use_fixed_memory_and_reset_no_client() {
-        let buckets = Buckets::new(60, Room::Addresses);
-        assert!((0..60).all(|_| buckets.take(party(0), at(0)).is_ok()));
+        let buckets = Buckets::new(60, Capacity::Addresses);
+        assert!((0..60).all(|_| buckets.take(client(0), at(0)).is_ok()));
         for number in 1..=1_000_000 {
-            assert_eq!(buckets.take(party(number), at(0)), Ok(()), "a newcomer is refused");
+            assert_eq!(buckets.take(client(number), at(0)), Ok(()), "a newcomer is refused");
         }
-        assert!(buckets.take(party(0), at(0)).is_err(), "it was forgotten what the first one used");
-        let bytes = SHARDS * buckets.sets_of_a_shard * size_of::<Set>();
+        assert!(buckets.take(client(0), at(0)).is_err(), "it was forgotten what the first one used");
+        let bytes = SHARDS * buckets.sets_per_shard * size_of::<Set>();
         assert!(bytes <= 4 * 1024 * 1024, "{bytes}");
         assert_eq!(
             buckets.shards.iter().map(|shard| shard.lock().expect("unharmed").len()).sum::<usize>(),

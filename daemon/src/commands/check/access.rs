@@ -8,7 +8,7 @@ use super::live::Tried;
 use crate::audit::{self, AuditSettings, UnfitPlace};
 use crate::commands::{Context, outside};
 use crate::config::Config;
-use crate::identity::{Finding, Outcome};
+use crate::identity::{CheckResult, Outcome};
 use crate::keys::RootKeySettings;
 use crate::platform::{self, Access, Account, Purpose, UNIT, Unit};
 use crate::secrets::Reference;
@@ -231,5 +231,5 @@ fn fails(cause: String, advice: String) -> Outcome {
 }
 
 fn tried(about: &str, what: String, outcome: Outcome) -> Tried {
-    Tried { about: about.to_owned(), finding: Finding { what, outcome } }
+    Tried { about: about.to_owned(), finding: CheckResult { what, outcome } }
 }

@@ -15,7 +15,7 @@ use crate::commands::outside::expect_inside;
 use crate::config::Config;
 use crate::control::{self, Operation};
 use crate::failure::Failure;
-use crate::identity::{Finding, Outcome, Provider, ProviderSettings, describe_change};
+use crate::identity::{CheckResult, Outcome, Provider, ProviderSettings, describe_change};
 use crate::keys::{self, KeyError};
 use crate::services;
 use crate::store::{EndpointHosts, RememberedEndpoints};
@@ -27,7 +27,7 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A result and its subject, such as the root keys or a provider.
 pub(super) struct Tried {
     pub(super) about: String,
-    pub(super) finding: Finding,
+    pub(super) finding: CheckResult,
 }
 
 pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Result<ExitCode, Failure> {
@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
         let about = format!("provider {}", settings.name);
         match Provider::new(settings.clone(), config.backends.clone(), Arc::new(SystemClock)) {
             Ok(provider) => {
-                let findings = provider.examine().await.into_iter();
+                let findings = provider.diagnose().await.into_iter();
                 tried.extend(findings.map(|finding| Tried { about: about.clone(), finding }));
                 if let Some(hosts) = provider.endpoint_hosts().await {
                     let before = remembered.get(&settings.name).and_then(Option::as_ref);
@@ -55,7 +55,7 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
             Err(error) => {
                 let advice = "correct `caFile`".to_owned();
                 let outcome = Outcome::Fails { cause: error.to_string(), advice, is_away: false };
-                tried.push(Tried { about, finding: Finding { what: "trust".to_owned(), outcome } });
+                tried.push(Tried { about, finding: CheckResult { what: "trust".to_owned(), outcome } });
             }
         }
     }
@@ -75,7 +75,7 @@ fn compare_hosts(
     settings: &ProviderSettings,
     hosts: &EndpointHosts,
     remembered: Option<&RememberedEndpoints>,
-) -> Finding {
+) -> CheckResult {
     let distinct: BTreeSet<&str> = hosts.values().map(String::as_str).collect();
     let what = format!("endpoint hosts {}", Vec::from_iter(distinct).join(", "));
     let remembered = remembered.filter(|it| it.issuer == settings.issuer);
@@ -96,7 +96,7 @@ fn compare_hosts(
         },
         _ => Outcome::Works,
     };
-    Finding { what, outcome }
+    CheckResult { what, outcome }
 }
 
 async fn try_credentials(config: &Config) -> Vec<Tried> {
@@ -114,7 +114,7 @@ async fn try_credentials(config: &Config) -> Vec<Tried> {
             let about = format!("service {}", service.name);
             tried.push(Tried {
                 about,
-                finding: Finding { what: format!("credential {credential}"), outcome },
+                finding: CheckResult { what: format!("credential {credential}"), outcome },
             });
         }
     }
@@ -126,7 +126,8 @@ async fn try_certificates(config: &Config) -> Vec<Tried> {
         let (cause, advice) = (error.to_string(), advice.to_owned());
         Outcome::Fails { cause, advice, is_away: error.is_away() }
     };
-    let add = |what: String, outcome| Tried { about: "https".to_owned(), finding: Finding { what, outcome } };
+    let add =
+        |what: String, outcome| Tried { about: "https".to_owned(), finding: CheckResult { what, outcome } };
     match &config.https.source {
         OtherSource::None => Vec::new(),
         OtherSource::Files(files) => {
@@ -151,7 +152,7 @@ async fn try_certificates(config: &Config) -> Vec<Tried> {
 async fn try_root_keys(config: &Config) -> Vec<Tried> {
     let mut tried = Vec::new();
     let mut add = |what: String, outcome| {
-        tried.push(Tried { about: "root key".to_owned(), finding: Finding { what, outcome } });
+        tried.push(Tried { about: "root key".to_owned(), finding: CheckResult { what, outcome } });
     };
     for root_key in &config.root_keys {
         let outcome = match root_key.round_trip(&config.data_dir).await {

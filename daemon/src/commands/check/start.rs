@@ -13,7 +13,7 @@ use crate::assembly::{
 use crate::commands::{Context, advice_on, outside};
 use crate::config::Config;
 use crate::control::{self, DaemonStatus, Operation};
-use crate::identity::{Finding, Outcome};
+use crate::identity::{CheckResult, Outcome};
 use crate::keys::{self, KeyError, RootKeySettings};
 use crate::listener;
 use crate::platform::{self, Account, PlatformError, SOCKET_UNIT, Unit, run_as};
@@ -169,10 +169,10 @@ fn is_active(unit: &str) -> bool {
 fn failed(Hindrance { about, what, error }: Hindrance) -> Tried {
     let (cause, advice) = (error.to_string(), advice_on(&error).unwrap_or_default());
     let outcome = Outcome::Fails { cause, advice, is_away: false };
-    Tried { about: about.to_owned(), finding: Finding { what, outcome } }
+    Tried { about: about.to_owned(), finding: CheckResult { what, outcome } }
 }
 
 fn unknown(about: &str, what: &str, cause: &str) -> Tried {
     let outcome = Outcome::Unknown { cause: cause.to_owned() };
-    Tried { about: about.to_owned(), finding: Finding { what: what.to_owned(), outcome } }
+    Tried { about: about.to_owned(), finding: CheckResult { what: what.to_owned(), outcome } }
 }

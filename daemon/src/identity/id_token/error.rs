@@ -55,7 +55,7 @@ pub(in crate::identity) enum IDTokenError {
 
 impl IDTokenError {
     /// Whether the token could be valid under other keys of the provider.
-    pub(in crate::identity) fn is_of_keys(self) -> bool {
+    pub(in crate::identity) fn depends_on_keys(self) -> bool {
         matches!(
             self,
             Self::UnknownKey
@@ -67,13 +67,13 @@ impl IDTokenError {
     }
 
     /// Whether the token could be valid under another clock.
-    pub(in crate::identity) fn is_of_clocks(self) -> bool {
+    pub(in crate::identity) fn depends_on_clock(self) -> bool {
         matches!(self, Self::Expired | Self::IssuedInTheFuture | Self::IssuedTooLongAgo | Self::NotYetValid)
     }
 
     /// Whether the token is for another issuer, client or sign-in. Only a signature proves that the provider issued
     /// it: [`super::check_is_signed`].
-    pub(in crate::identity) fn is_of_another(self) -> bool {
+    pub(in crate::identity) fn belongs_to_other(self) -> bool {
         matches!(
             self,
             Self::IssuerDiffers

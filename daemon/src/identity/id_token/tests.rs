@@ -12,7 +12,7 @@ use super::*;
 use crate::identity::signing_keys;
 
 const ACCESS_TOKEN: &str = "access token";
-const REFRESH: Occasion<'_> = Occasion::Refresh { subject: "alice", auth_time: Some(999_000) };
+const REFRESH: Flow<'_> = Flow::Refresh { subject: "alice", auth_time: Some(999_000) };
 const ALLOWED: &[SigningAlgorithm] = &[SigningAlgorithm::ES256, SigningAlgorithm::RS256];
 
 #[test]
@@ -29,12 +29,12 @@ fn id_token_vectors_give_expected_results() {
             serde_json::from_value(vector["additionalAudiences"].clone()).unwrap_or_default();
         let set = key_set(vector["keySet"].as_str(), &ours, &other);
         let keys = signing_keys::read(set.as_object().expect("an object")).expect("a key set");
-        let expected = Expected {
+        let expected = Expectations {
             issuer: "https://issuer.test",
             client_id: "client",
             additional_audiences: &additional,
             nonce: &nonce,
-            occasion: if vector["occasion"] == "refresh" { REFRESH } else { Occasion::Login },
+            flow: if vector["occasion"] == "refresh" { REFRESH } else { Flow::Login },
             algorithms: ALLOWED,
             now: Timestamp::from_second(1_000_000).expect("a time"),
             access_token: &access_token,
@@ -174,12 +174,12 @@ fn id_token_above_384_kib_is_rejected() {
     let set = key_set(None, &ours, &ours);
     let keys = signing_keys::read(set.as_object().expect("an object")).expect("a key set");
     let (nonce, access_token) = (SecretString::from("nonce"), SecretString::from(ACCESS_TOKEN));
-    let expected = Expected {
+    let expected = Expectations {
         issuer: "https://issuer.test",
         client_id: "client",
         additional_audiences: &[],
         nonce: &nonce,
-        occasion: Occasion::Login,
+        flow: Flow::Login,
         algorithms: ALLOWED,
         now: Timestamp::from_second(1_000_000).expect("a time"),
         access_token: &access_token,
@@ -235,10 +235,10 @@ fn keys_are_refetched_only_if_they_could_help() {
         IDTokenError::KeyTooShort,
         IDTokenError::SignatureInvalid,
     ] {
-        assert!(helped.is_of_keys(), "{helped}");
+        assert!(helped.depends_on_keys(), "{helped}");
     }
     for not_helped in [IDTokenError::AlgorithmNotAllowed, IDTokenError::Expired, IDTokenError::NonceDiffers] {
-        assert!(!not_helped.is_of_keys(), "{not_helped}");
+        assert!(!not_helped.depends_on_keys(), "{not_helped}");
     }
 }
 

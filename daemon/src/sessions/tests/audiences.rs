@@ -178,7 +178,7 @@ async fn rejected_tokens_are_counted_by_reason() {
     let caller = sessions.authenticate(signed.token.expose(), Use::Counts).await.expect("a caller");
     sessions.log_out(&caller).await.expect("ended");
     sessions.authenticate(signed.token.expose(), Use::Counts).await.expect_err("ended");
-    sessions.audit.tell_refused();
+    sessions.audit.record_counts();
     let told = std::fs::read_to_string(path).expect("a log");
     assert!(
         told.contains(r#""event":"tokens_refused","unknown":2,"expired":0,"revoked":1,"otherAudience":1"#),

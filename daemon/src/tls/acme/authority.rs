@@ -163,7 +163,7 @@ impl AuthorityError {
         matches!(
             self,
             Self::Outbound(
-                OutboundError::Unreachable { may_have_asked: false, .. } | OutboundError::Untrusted { .. }
+                OutboundError::Unreachable { may_have_arrived: false, .. } | OutboundError::Untrusted { .. }
             ) | Self::Elsewhere(_)
         )
     }

@@ -1,7 +1,7 @@
 //! Responses that name another subject, prove nothing, are lost or are incomplete.
 
 use super::*;
-use crate::identity::Judged;
+use crate::identity::JudgedClaims;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn id_token_for_another_subject_ends_session() {
@@ -344,6 +344,6 @@ async fn clock_that_differs_is_named_in_seconds() {
     let provider = asked.sessions.find_provider("okta").expect("a provider");
     let answered = provider.refresh(&held).await.expect("an answer");
     let judged = provider.judge(&held, &answered).await.expect("nobody else");
-    let Judged::Unproven(reason) = judged else { panic!("{judged:?}") };
+    let JudgedClaims::Unverified(reason) = judged else { panic!("{judged:?}") };
     assert!(reason.ends_with("3600 s behind the provider's"), "{reason}");
 }
