@@ -32,7 +32,7 @@ fn offline_logout_is_delivered_by_the_next_command() {
     alice.infra(["logout"]).run().expect(7);
     let left = alice.file("sessions.json").unwrap_or_default();
     assert!(!left.contains(&token), "the token is still there");
-    alice.infra(["token"]).run().expect(3).silent();
+    alice.infra(["token"]).run().expect(3).stdout_is_empty();
 
     daemon.start_again();
     // Until the proof arrives, the session is valid at the daemon.
@@ -84,9 +84,9 @@ fn second_logout_delivers_the_offline_one() {
 
     daemon.stop();
     alice.infra(["logout"]).run().expect(7);
-    alice.infra(["logout"]).run().expect(7).telling(&["could still not be told"]);
+    alice.infra(["logout"]).run().expect(7).stderr_contains(&["could still not be told"]);
     daemon.start_again();
-    alice.infra(["logout"]).run().expect(0).silent();
+    alice.infra(["logout"]).run().expect(0).stdout_is_empty();
     assert_eq!(daemon.api().get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
 }
 
@@ -98,7 +98,7 @@ fn forgetting_an_unreachable_server_leaves_no_files() {
     login::succeed(&alice, &daemon, &provider);
 
     daemon.stop();
-    alice.infra(["logout", "--forget"]).run().expect(7).telling(&["ends by itself at"]);
+    alice.infra(["logout", "--forget"]).run().expect(7).stderr_contains(&["ends by itself at"]);
     for file in ["config.json", "sessions.json"] {
         let left = alice.file(file).unwrap_or_default();
         assert!(!left.contains(&daemon.port().to_string()), "{file} still knows the server\n{left}");
@@ -117,7 +117,7 @@ fn session_known_as_revoked_is_not_printed_offline() {
     let status = alice.infra(["status", "--json"]).run().expect(3);
     assert_eq!(status.json()["state"], "revoked", "{status}");
     daemon.stop();
-    alice.infra(["token"]).run().expect(3).silent();
+    alice.infra(["token"]).run().expect(3).stdout_is_empty();
     let offline = alice.infra(["status", "--offline", "--json"]).run().expect(3);
     assert_eq!(offline.json()["state"], "revoked", "{offline}");
 }
@@ -129,7 +129,7 @@ fn silent_name_server() -> Option<(UdpSocket, IpAddr)> {
     // It needs its own address, because resolvers only use port 53.
     let socket = UdpSocket::bind((address, 53)).ok();
     if socket.is_none() {
-        skip::told("this user cannot listen as a name server (port 53)");
+        skip::report("this user cannot listen as a name server (port 53)");
     }
     Some((socket?, address.into()))
 }

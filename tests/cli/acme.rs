@@ -29,7 +29,7 @@ fn user_signs_in_if_system_trusts_the_ca() {
     let browser = RecordingBrowser::signing_in("alice", &[public.provider.authority_file()]);
     let login = || alice.infra(["login", &server, "--no-keyring"]).inside(&*public.view).browser(&browser);
     // The CA is not trusted yet.
-    login().run().expect(5).silent();
+    login().run().expect(5).stdout_is_empty();
     assert!(browser.opened().is_empty());
 
     public.view.trust(&public.pebble.root());

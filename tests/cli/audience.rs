@@ -119,9 +119,9 @@ fn token_limit_is_reported_as_limit_not_as_outage() {
     let daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);
     let (api, session) = (daemon.api(), login::token(&alice));
-    while services::ask_token(&api, &session, "wiki").status == 201 {}
-    let ran = alice.infra(["token", "--audience", WIKI]).run().expect(4).silent();
-    let ran = ran.telling(&["the request to", "as many tokens as it may have", "again in"]);
+    while services::request_token(&api, &session, "wiki").status == 201 {}
+    let ran = alice.infra(["token", "--audience", WIKI]).run().expect(4).stdout_is_empty();
+    let ran = ran.stderr_contains(&["the request to", "as many tokens as it may have", "again in"]);
     assert!(!ran.stderr.contains("cannot be reached"), "{ran}");
 }
 
@@ -195,15 +195,15 @@ fn token_of_the_environment_that_is_rejected_is_to_be_replaced() {
         for words in commands {
             let call = alice.infra(words).env("INFRA_TOKEN", token).env("INFRA_SERVER", daemon.origin());
             let ran = call.run().expect(3);
-            let told = format!("{}{}", ran.stdout, ran.stderr);
-            assert!(told.contains("set INFRA_TOKEN to") && told.contains("or unset it and"), "{ran}");
+            let output = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(output.contains("set INFRA_TOKEN to") && output.contains("or unset it and"), "{ran}");
         }
     }
     // A token for one service is none of a session, and is called what it is.
     for words in commands.iter().chain(&[&["logout"][..], &["login"]]) {
         let call = alice.infra(*words).env("INFRA_TOKEN", &audience_token);
-        let ran = call.env("INFRA_SERVER", daemon.origin()).run().expect(2).silent();
-        let ran = ran.telling(&["a token for one service (`infra_aud_…`)", "unset"]);
+        let ran = call.env("INFRA_SERVER", daemon.origin()).run().expect(2).stdout_is_empty();
+        let ran = ran.stderr_contains(&["a token for one service (`infra_aud_…`)", "unset"]);
         assert!(!ran.to_string().contains(&audience_token), "{ran}");
     }
 }
@@ -216,20 +216,25 @@ fn time_that_no_session_lasts_for_is_told_with_the_longest() {
     let exec =
         |duration| alice.infra(["exec", "--audience", WIKI, "--min-left", duration, "--", "true"]).run();
     exec("599s").expect(0);
-    exec("10m").expect(2).telling(&["a token for one audience lasts ten minutes at most", "--min-left 9m"]);
-    let told = alice.infra(["token", "--min-left", "12h"]).run().expect(2).silent();
-    let told = told.telling(&["no session at", "lasts for 12 h", "each ends 12 h after its login"]);
-    assert!(!told.stderr.contains("infra login"), "{told}");
+    exec("10m")
+        .expect(2)
+        .stderr_contains(&["a token for one audience lasts ten minutes at most", "--min-left 9m"]);
+    let ran = alice.infra(["token", "--min-left", "12h"]).run().expect(2).stdout_is_empty();
+    let ran = ran.stderr_contains(&["no session at", "lasts for 12 h", "each ends 12 h after its login"]);
+    assert!(!ran.stderr.contains("infra login"), "{ran}");
     // One that the daemon has to be asked about.
     let token = login::token(&alice);
     let call = alice.infra(["token", "--min-left", "1000h"]).env("INFRA_TOKEN", token);
-    call.env("INFRA_SERVER", daemon.origin()).run().expect(2).telling(&["each ends 12 h after its login"]);
+    call.env("INFRA_SERVER", daemon.origin())
+        .run()
+        .expect(2)
+        .stderr_contains(&["each ends 12 h after its login"]);
 
     daemon
         .change(|configuration| configuration.sessions = "{lifetime: 5m, inactivityTimeout: 5m}".to_owned());
     daemon.restart();
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     alice.infra(["login", "--force", "--no-keyring"]).browser(&browser).run().expect(0);
-    exec("9m").expect(2).telling(&["lasts for 9 min", "each ends 5 min after its login"]);
+    exec("9m").expect(2).stderr_contains(&["lasts for 9 min", "each ends 5 min after its login"]);
     exec("2m").expect(0);
 }

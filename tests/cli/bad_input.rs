@@ -17,7 +17,7 @@ const CANARY: &str = "canary-neighbour-0123456789";
 #[test]
 fn unknown_key_is_reported_with_position_and_nearest_key() {
     let ran = check_broken("    clientID: ", "    clientld: ");
-    ran.expect(2).telling(&["clientld", "clientID"]);
+    ran.expect(2).stderr_contains(&["clientld", "clientID"]);
 }
 
 #[test]
@@ -28,14 +28,14 @@ fn wrong_type_is_reported_with_position() {
 
 #[test]
 fn invalid_value_is_reported_with_position() {
-    check_broken("    issuer: https://", "    issuer: http://").expect(2).telling(&["https"]);
-    check_broken("    kind: oidc", "    kind: ldap").expect(2).telling(&["oidc"]);
+    check_broken("    issuer: https://", "    issuer: http://").expect(2).stderr_contains(&["https"]);
+    check_broken("    kind: oidc", "    kind: ldap").expect(2).stderr_contains(&["oidc"]);
     check_broken("    signingAlgorithms: [", "    signingAlgorithms: [HS256, ")
         .expect(2)
-        .telling(&["signingAlgorithms", "HMAC"]);
+        .stderr_contains(&["signingAlgorithms", "HMAC"]);
     check_broken("    signingAlgorithms: [", "    signingAlgorithms: [none, ")
         .expect(2)
-        .telling(&["signingAlgorithms"]);
+        .stderr_contains(&["signingAlgorithms"]);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn broken_yaml_is_reported_with_position() {
 fn generic_provider_requires_an_explicit_allow_policy() {
     let provider = Provider::start();
     let daemon = prepare(&provider, |yaml| yaml.replace("    allow: everyone\n", ""));
-    daemon.infrad(["check"]).wait().expect(2).telling(&["allow"]);
+    daemon.infrad(["check"]).wait().expect(2).stderr_contains(&["allow"]);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn secret_without_backend_is_explained_but_not_shown() {
     let provider = Provider::start();
     let daemon =
         prepare(&provider, |yaml| yaml.replace("clientSecret: file:", &format!("clientSecret: {CANARY}/")));
-    let ran = daemon.infrad(["check"]).wait().expect(2).telling(&["plaintext:"]);
+    let ran = daemon.infrad(["check"]).wait().expect(2).stderr_contains(&["plaintext:"]);
     assert!(!ran.to_string().contains(CANARY), "the secret is shown\n{ran}");
 }
 
@@ -77,7 +77,7 @@ fn three_occupied_ports_are_reported_and_session_is_kept() {
     assert_eq!(occupied.len(), 3);
 
     let browser = RecordingBrowser::recording();
-    let ran = alice.infra(["login", "--force"]).browser(&browser).run().expect(1).silent();
+    let ran = alice.infra(["login", "--force"]).browser(&browser).run().expect(1).stdout_is_empty();
     for port in ports {
         assert!(ran.stderr.contains(&port.to_string()), "port {port} is not named\n{ran}");
     }
@@ -88,10 +88,10 @@ fn three_occupied_ports_are_reported_and_session_is_kept() {
 #[test]
 fn unreachable_daemon_is_reported() {
     let (provider, alice) = (Provider::start(), User::new());
-    let nobody = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let stopped = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let fingerprint = format!("sha256:{}", "ab".repeat(32));
-    let arguments = ["login", &nobody.origin(), "--fingerprint", &fingerprint];
-    alice.infra(arguments).run().expect(4).telling(&[&nobody.origin()]).silent();
+    let arguments = ["login", &stopped.origin(), "--fingerprint", &fingerprint];
+    alice.infra(arguments).run().expect(4).stderr_contains(&[&stopped.origin()]).stdout_is_empty();
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn unreachable_daemon_keeps_the_session() {
     login::succeed(&alice, &daemon, &provider);
     let token = login::token(&alice);
     daemon.stop();
-    alice.infra(["login"]).run().expect(4).silent();
-    alice.infra(["login", "--force"]).run().expect(4).silent();
+    alice.infra(["login"]).run().expect(4).stdout_is_empty();
+    alice.infra(["login", "--force"]).run().expect(4).stdout_is_empty();
     daemon.start_again();
     is_still_signed_in(&alice, &token);
 }
@@ -115,7 +115,12 @@ fn unreachable_provider_is_reported() {
     let away = ProviderEntry { issuer: format!("https://127.0.0.1:{port}"), ..ProviderEntry::of(&provider) };
     let daemon = Daemon::start_for(vec![away], |_| {});
     let browser = RecordingBrowser::recording();
-    login::call(&alice, &daemon).browser(&browser).run().expect(4).telling(&["provider"]).silent();
+    login::call(&alice, &daemon)
+        .browser(&browser)
+        .run()
+        .expect(4)
+        .stderr_contains(&["provider"])
+        .stdout_is_empty();
     assert!(browser.opened().is_empty(), "a browser was opened for nothing");
     alice.infra(["status", "--quiet"]).run().expect(3);
 }
@@ -127,7 +132,7 @@ fn provider_failure_in_last_step_keeps_the_session() {
     login::succeed(&alice, &daemon, &provider);
     let token = login::token(&alice);
     provider.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| answer.status = 503));
-    forced_login(&alice, &provider).expect(4).telling(&["provider"]).silent();
+    forced_login(&alice, &provider).expect(4).stderr_contains(&["provider"]).stdout_is_empty();
     is_still_signed_in(&alice, &token);
 }
 
@@ -137,8 +142,12 @@ fn corrected_client_secret_needs_no_restart() {
     let wrong = ProviderEntry { client_secret: CANARY.to_owned(), ..ProviderEntry::of(&provider) };
     let mut daemon = Daemon::start_for(vec![wrong], |_| {});
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
-    let ran =
-        login::call(&alice, &daemon).browser(&browser).run().expect(4).telling(&["client secret"]).silent();
+    let ran = login::call(&alice, &daemon)
+        .browser(&browser)
+        .run()
+        .expect(4)
+        .stderr_contains(&["client secret"])
+        .stdout_is_empty();
     assert!(
         !ran.to_string().contains(CANARY) && !daemon.complete_log().contains(CANARY),
         "the secret is shown"
@@ -161,7 +170,7 @@ fn cancelled_sign_in_keeps_the_session() {
     login::succeed(&alice, &daemon, &provider);
     let token = login::token(&alice);
     provider.person(Person::Cancels);
-    forced_login(&alice, &provider).expect(6).silent();
+    forced_login(&alice, &provider).expect(6).stdout_is_empty();
     is_still_signed_in(&alice, &token);
 }
 
@@ -172,7 +181,12 @@ fn unfinished_login_times_out_and_keeps_the_session() {
     login::succeed(&alice, &daemon, &provider);
     let token = login::token(&alice);
     let browser = RecordingBrowser::recording();
-    let ran = alice.infra(["login", "--force", "--timeout", "2s"]).browser(&browser).run().expect(6).silent();
+    let ran = alice
+        .infra(["login", "--force", "--timeout", "2s"])
+        .browser(&browser)
+        .run()
+        .expect(6)
+        .stdout_is_empty();
     assert!(ran.stderr.contains("infra login"), "it does not say what to try\n{ran}");
     assert_eq!(browser.opened().len(), 1);
     is_still_signed_in(&alice, &token);
@@ -187,7 +201,7 @@ fn invalid_login_arguments_are_usage_errors() {
         &["login", "https://127.0.0.1:9", "--fingerprint", "sha256:short"],
         &["no-such-command"],
     ] {
-        alice.infra(arguments).run().expect(2).silent();
+        alice.infra(arguments).run().expect(2).stdout_is_empty();
     }
 }
 
@@ -221,19 +235,19 @@ fn check_broken(sound: &str, broken: &str) -> Ran {
     let checked = daemon.infrad(["check"]).wait();
     for ran in [&served, &checked] {
         assert!(!ran.to_string().contains(CANARY), "a neighbouring secret is shown\n{ran}");
-        assert!(names_a_place(&ran.stderr), "line and column are not told\n{ran}");
+        assert!(has_position(&ran.stderr), "line and column are not told\n{ran}");
     }
     assert!(!daemon.data_dir().exists(), "a refused configuration left something\n{}", daemon.files());
     checked
 }
 
 /// Finds `12:3`, or `line 12 column 3` in some form.
-fn names_a_place(told: &str) -> bool {
+fn has_position(stderr: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parts: Vec<&str> = told.split(|character: char| !character.is_ascii_alphanumeric()).collect();
+    let parts: Vec<&str> = stderr.split(|character: char| !character.is_ascii_alphanumeric()).collect();
     let in_words = parts.contains(&"line") && parts.contains(&"column");
     let numbers =
-        told.split_whitespace().any(|word| word.split(':').filter(|part| is_number(part)).count() >= 2);
+        stderr.split_whitespace().any(|word| word.split(':').filter(|part| is_number(part)).count() >= 2);
     in_words || numbers
 }
 
@@ -273,6 +287,6 @@ fn server_with_invalid_provider_names_is_rejected() {
         let ran =
             alice.infra(["login", &origin, "--fingerprint", &fingerprint, "--provider", "x"]).run().expect(1);
         assert!(!ran.stderr.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{ran:?}");
-        ran.telling(&["not infrad"]);
+        ran.stderr_contains(&["not infrad"]);
     }
 }

@@ -40,12 +40,16 @@ fn rollover_is_silent_for_informed_clients_and_stops_others() {
 
     wait_for_takeover(&daemon);
     for user in [&before, &during] {
-        let told = user.infra(["status"]).run().expect(0).telling(&["as it had announced"]);
-        assert!(!told.stderr.contains("sha256:"), "nobody is asked to compare anything: {}", told.stderr);
+        let ran = user.infra(["status"]).run().expect(0).stderr_contains(&["as it had announced"]);
+        assert!(!ran.stderr.contains("sha256:"), "nobody is asked to compare anything: {}", ran.stderr);
         assert_eq!(server_of(user, &daemon)["trust"], json!({"kind": "pinned", "pin": new}));
         assert!(!user.infra(["status"]).run().expect(0).stderr.contains("announced"), "told once");
     }
-    absent.infra(["status"]).run().expect(5).telling(&[&format!("infra trust {}", daemon.origin()), &new]);
+    absent
+        .infra(["status"])
+        .run()
+        .expect(5)
+        .stderr_contains(&[&format!("infra trust {}", daemon.origin()), &new]);
     assert_eq!(server_of(&absent, &daemon)["trust"]["pin"], old);
 
     // Long after, with a restarted daemon, scripts keep passing the old fingerprint.
@@ -75,7 +79,7 @@ fn compromised_ca_is_replaced_immediately() {
     let alice = User::new();
     login::succeed(&alice, &daemon, &provider);
     daemon.infrad(["ca", "rotate", "--overlap", "0s"]).wait().expect(0);
-    alice.infra(["status"]).run().expect(5).telling(&["infra trust"]);
+    alice.infra(["status"]).run().expect(5).stderr_contains(&["infra trust"]);
 }
 
 #[test]
@@ -101,11 +105,11 @@ fn public_certificate_works_for_pinned_and_new_clients() {
 fn informed_client_accepts_public_certificate_after_ca_loss() {
     let (provider, public) = (Provider::start(), Authority::new());
     let mut daemon = Daemon::start(&provider);
-    let [heard, missed] = [User::new(), User::new()];
-    login::succeed(&heard, &daemon, &provider);
-    login::succeed(&missed, &daemon, &provider);
+    let [informed, uninformed] = [User::new(), User::new()];
+    login::succeed(&informed, &daemon, &provider);
+    login::succeed(&uninformed, &daemon, &provider);
     serve_with_files(&mut daemon, &public);
-    heard.infra(["status"]).run().expect(0);
+    informed.infra(["status"]).run().expect(0);
 
     // Another host takes over, with the same certificate and its own store.
     daemon.stop();
@@ -117,11 +121,11 @@ fn informed_client_accepts_public_certificate_after_ca_loss() {
     daemon.start_again();
 
     // The sessions were in the old store. What matters is that the daemon could respond.
-    trusting(&heard, &public, &["status"], None).expect(3).telling(&["as it had announced"]);
-    assert_eq!(server_of(&heard, &daemon)["trust"], json!({"kind": "system"}));
-    trusting(&missed, &public, &["status"], None).expect(5).telling(&["infra trust", "--system"]);
-    trusting(&missed, &public, &["trust", &daemon.origin(), "--system"], None).expect(0);
-    trusting(&missed, &public, &["status"], None).expect(3);
+    trusting(&informed, &public, &["status"], None).expect(3).stderr_contains(&["as it had announced"]);
+    assert_eq!(server_of(&informed, &daemon)["trust"], json!({"kind": "system"}));
+    trusting(&uninformed, &public, &["status"], None).expect(5).stderr_contains(&["infra trust", "--system"]);
+    trusting(&uninformed, &public, &["trust", &daemon.origin(), "--system"], None).expect(0);
+    trusting(&uninformed, &public, &["status"], None).expect(3);
 }
 
 #[test]
@@ -139,7 +143,11 @@ fn stolen_leaf_key_cannot_announce_an_identity() {
         });
         move_to(&alice, &daemon, &format!("https://127.0.0.1:{}", server.port()), daemon_authority.pin());
 
-        alice.infra(["status"]).run().expect(0).telling(&["announces another identity", "not believed"]);
+        alice
+            .infra(["status"])
+            .run()
+            .expect(0)
+            .stderr_contains(&["announces another identity", "not believed"]);
         let config = alice.file("config.json").expect("a configuration");
         assert!(!config.contains("succession"), "{config}");
         assert!(!config.contains(&thief.pin().to_string()), "{config}");

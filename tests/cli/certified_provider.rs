@@ -31,12 +31,17 @@ fn signs_in(paths: Paths, client_authentication: &str) {
     let alice = User::new();
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
 
-    login::call(&alice, &daemon).browser(&browser).run().expect(0).telling(&["logged in"]).silent();
+    login::call(&alice, &daemon)
+        .browser(&browser)
+        .run()
+        .expect(0)
+        .stderr_contains(&["logged in"])
+        .stdout_is_empty();
     let json = alice.infra(["status", "--json"]).run().expect(0).json();
-    let told = |pointer: &str| json.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
-    assert_eq!(told("/state").as_deref(), Some("active"), "{json}");
-    assert_eq!(told("/user/issuer").as_deref(), Some(provider.issuer()), "{json}");
-    assert_eq!(told("/user/subject").as_deref(), Some("alice"), "{json}");
+    let member = |pointer: &str| json.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
+    assert_eq!(member("/state").as_deref(), Some("active"), "{json}");
+    assert_eq!(member("/user/issuer").as_deref(), Some(provider.issuer()), "{json}");
+    assert_eq!(member("/user/subject").as_deref(), Some("alice"), "{json}");
     let token = login::token(&alice);
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);
 

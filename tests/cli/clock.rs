@@ -38,7 +38,7 @@ fn time_left_is_the_daemons_and_wrong_clock_is_reported() {
                 .run()
                 .expect(0)
         };
-        let json = call(&["status", "--json"]).telling(&[direction, "the server's"]).json();
+        let json = call(&["status", "--json"]).stderr_contains(&[direction, "the server's"]).json();
         assert_eq!(json["session"]["secondsLeft"], 3600, "{json}");
         let offset = json["clockOffsetSeconds"].as_i64().expect("a number");
         assert_eq!(offset < 0, year == "2016", "{json}");
@@ -56,7 +56,7 @@ fn stored_session_expires_by_the_daemons_clock() {
     let hour = SignedDuration::from_hours(1);
     // By the local clock one hour is left; by the daemon's, two hours ahead, the session expired an hour ago.
     set(&alice, 7200, hour);
-    alice.infra(["token"]).run().expect(3).silent();
+    alice.infra(["token"]).run().expect(3).stdout_is_empty();
     assert_eq!(offline(&alice, 3)["state"], "expired");
     // The reverse case.
     set(&alice, -7200, -hour);
@@ -76,14 +76,14 @@ fn offset_that_a_wrong_clock_measured_is_forgotten() {
     let hour = SignedDuration::from_hours(1);
     for wrong in ["+10d", "+3h"] {
         let call = alice.infra(["status", "--json"]).under(["faketime", "-f", wrong]);
-        let status = call.run().expect(0).telling(&["ahead of the server's"]).json();
+        let status = call.run().expect(0).stderr_contains(&["ahead of the server's"]).json();
         assert!(status["clockOffsetSeconds"].as_i64().is_some_and(|offset| offset < -10_000), "{status}");
         let kept = alice.file("sessions.json").expect("a session");
         assert!(!kept.contains("\"clockOffsetSeconds\":0"), "the offset is not stored\n{kept}");
         daemon.stop();
         // The clock is right again: what ended an hour ago has ended.
         end_at(&alice, -hour);
-        alice.infra(["token"]).run().expect(3).silent();
+        alice.infra(["token"]).run().expect(3).stdout_is_empty();
         let shown = offline(&alice, 3);
         assert_eq!(
             (shown["state"].as_str(), shown["clockOffsetSeconds"].as_i64()),

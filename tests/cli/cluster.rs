@@ -40,25 +40,25 @@ fn is_listed(ran: Ran) {
 #[track_caller]
 fn is_forbidden(ran: Ran, user: &str) {
     let words = ["Error from server (Forbidden)", "cannot list resource \"configmaps\"", user];
-    ran.expect(1).telling(&words).silent();
+    ran.expect(1).stderr_contains(&words).stdout_is_empty();
 }
 
 /// Fails the test unless the API server rejected the credentials.
 #[track_caller]
 fn is_unauthorized(ran: Ran) {
-    ran.expect(1).telling(&["You must be logged in to the server"]).silent();
+    ran.expect(1).stderr_contains(&["You must be logged in to the server"]).stdout_is_empty();
 }
 
 #[test]
 fn kubectl_acts_as_the_daemons_user_with_its_group_bindings() {
     let Some(cluster) = Cluster::start() else { return };
     let alice = cluster.sign_in("alice", &[groups(&[GROUP, "Everyone"])]);
-    let who = cluster.whoami(&alice);
-    assert_eq!(who["username"], ALICE);
-    assert_eq!(who["groups"], json!(["infra:engineering", "infra:Everyone", "system:authenticated"]));
-    assert_eq!(who["uid"], format!("{}#sub-alice", cluster.provider.issuer()));
+    let user = cluster.whoami(&alice);
+    assert_eq!(user["username"], ALICE);
+    assert_eq!(user["groups"], json!(["infra:engineering", "infra:Everyone", "system:authenticated"]));
+    assert_eq!(user["uid"], format!("{}#sub-alice", cluster.provider.issuer()));
     let session = alice.infra(["status", "--json"]).run().expect(0).json();
-    assert_eq!(who["extra"], json!({ "infra.session/id": [session["session"]["id"]] }), "{session}");
+    assert_eq!(user["extra"], json!({ "infra.session/id": [session["session"]["id"]] }), "{session}");
 
     is_forbidden(cluster.run(&alice, &LIST), ALICE);
     cluster.api.apply(&documentation::role_binding());
@@ -68,11 +68,11 @@ fn kubectl_acts_as_the_daemons_user_with_its_group_bindings() {
     cluster.kubectl.run_helm(&alice, &["list", "--namespace=web"]).expect(0);
 
     // Every request carried the plugin's token, and a single review covered all of them.
-    let asked = cluster.api.take_asked();
+    let requests = cluster.api.take_requests();
     let is_alice = |name: &str| name == ALICE;
     assert!(
-        asked.iter().all(|(_, user)| user.as_ref().is_some_and(|user| is_alice(&user.name))),
-        "{asked:?}"
+        requests.iter().all(|(_, user)| user.as_ref().is_some_and(|user| is_alice(&user.name))),
+        "{requests:?}"
     );
     let names = [token_in(&alice), login::token(&alice)];
     let log = cluster.daemon.complete_log();
@@ -102,8 +102,11 @@ fn user_without_group_is_authenticated_but_forbidden() {
 fn user_without_admission_gets_no_cluster_token() {
     let Some(cluster) = Cluster::start() else { return };
     let bob = cluster.sign_in("bob", &[groups(&["finance"])]);
-    cluster.run(&bob, &LIST).expect(1).telling(&["gives you no token for `prod`", "getting credentials"]);
-    assert_eq!(cluster.api.take_asked(), []);
+    cluster
+        .run(&bob, &LIST)
+        .expect(1)
+        .stderr_contains(&["gives you no token for `prod`", "getting credentials"]);
+    assert_eq!(cluster.api.take_requests(), []);
 }
 
 #[test]
@@ -112,10 +115,10 @@ fn provider_group_named_like_kubernetes_group_grants_nothing() {
     let mallory = [groups(&["system:masters", "system:authenticated", "masters"])];
     let mallory = cluster.sign_in("mallory", &mallory);
     is_forbidden(cluster.run(&mallory, &LIST), "infra:mallory@example.test");
-    let who = cluster.whoami(&mallory);
+    let user = cluster.whoami(&mallory);
     let expected =
         ["infra:system:masters", "infra:system:authenticated", "infra:masters", "system:authenticated"];
-    assert_eq!(who["groups"], json!(expected));
+    assert_eq!(user["groups"], json!(expected));
 
     // The prefix also protects against names, if the service uses the subject as name.
     let by_subject = |services: &str| format!("{}    username: subject\n", open_to_all(services));
@@ -139,20 +142,20 @@ fn unverified_email_is_never_a_user_name() {
     cluster.daemon.restart();
     let binding = documentation::role_binding().replace("alice@example.com", "alice@example.test");
     cluster.api.apply(&binding.replace("infra:engineering", "infra:nobody"));
-    cluster.api.let_pass(ACCEPTED);
+    cluster.api.advance_clock(ACCEPTED);
     is_unauthorized(cluster.run(&mallory, &LIST));
     let reason = "the user has no name in this cluster";
     assert!(cluster.api.log().contains(reason), "{}", cluster.api.log());
     is_listed(cluster.run(&cluster.sign_in("alice", &[]), &LIST));
 
     // The daemon issues no new token without `email_verified: true`.
-    cluster.api.take_asked();
+    cluster.api.take_requests();
     for vouched in [json!(false), Value::Null, json!("false"), json!(0)] {
         let claims = [("email", json!("alice@example.test")), ("email_verified", vouched)];
-        let refused = cluster.run(&cluster.sign_in("mallory", &claims), &LIST).expect(1).silent();
-        refused.telling(&["gives you no token for `prod`", "does not vouch for your e-mail"]);
+        let refused = cluster.run(&cluster.sign_in("mallory", &claims), &LIST).expect(1).stdout_is_empty();
+        refused.stderr_contains(&["gives you no token for `prod`", "does not vouch for your e-mail"]);
     }
-    assert_eq!(cluster.api.take_asked(), []);
+    assert_eq!(cluster.api.take_requests(), []);
 }
 
 #[test]
@@ -170,16 +173,16 @@ fn revoked_session_is_rejected_after_api_server_cache_expires() {
         alice.infra(["logout"]).run().expect(0);
 
         // `kubectl` no longer gets a token.
-        cluster.api.take_asked();
-        cluster.run(&alice, &LIST).expect(1).telling(&["infra login", "failed with exit code 3"]);
-        assert_eq!(cluster.api.take_asked(), []);
+        cluster.api.take_requests();
+        cluster.run(&alice, &LIST).expect(1).stderr_contains(&["infra login", "failed with exit code 3"]);
+        assert_eq!(cluster.api.take_requests(), []);
 
         // A copied token works until the API server sends its next review.
         for seconds in pauses {
-            cluster.api.let_pass(Duration::from_secs(*seconds));
+            cluster.api.advance_clock(Duration::from_secs(*seconds));
             is_listed(cluster.run_with_token(&alice, &shown, &LIST));
         }
-        cluster.api.let_pass(Duration::from_secs(1));
+        cluster.api.advance_clock(Duration::from_secs(1));
         is_unauthorized(cluster.run_with_token(&alice, &shown, &LIST));
     }
 }
@@ -192,8 +195,12 @@ fn session_revoked_elsewhere_opens_no_cluster() {
     is_listed(cluster.run(&alice, &LIST));
     let (session, kept) = (login::token(&alice), token_in(&alice));
     assert_eq!(cluster.daemon.api().delete_as("/v1/session", &session).status, 204);
-    cluster.api.let_pass(ACCEPTED);
-    cluster.run(&alice, &LIST).expect(1).telling(&["was ended", "infra login", "failed with exit code 3"]);
+    cluster.api.advance_clock(ACCEPTED);
+    cluster.run(&alice, &LIST).expect(1).stderr_contains(&[
+        "was ended",
+        "infra login",
+        "failed with exit code 3",
+    ]);
     is_unauthorized(cluster.run_with_token(&alice, &kept, &LIST));
     // `infra login` alone restores access.
     alice.infra(["status"]).run().expect(3);
@@ -240,7 +247,7 @@ fn cluster_rejects_users_only_while_daemon_is_unreachable() {
     cluster.daemon.kill();
     // The API server still accepts a token from its cache.
     is_listed(cluster.run(&alice, &LIST));
-    cluster.api.let_pass(ACCEPTED);
+    cluster.api.advance_clock(ACCEPTED);
     is_unauthorized(cluster.run(&alice, &LIST));
     is_unauthorized(cluster.run(&alice, &["auth", "whoami"]));
     assert!(cluster.api.log().contains("Connection refused"), "{}", cluster.api.log());
@@ -268,7 +275,7 @@ fn misconfigured_api_server_rejects_users_and_logs_why() {
     cluster.kubectl.get(&right, "/v1/server").expect(0);
     let authority = cluster.daemon.directory().join("authority");
     let refused = cluster.kubectl.get(&authority, "/v1/server").expect(1);
-    refused.telling(&["certificate signed by unknown authority"]).silent();
+    refused.stderr_contains(&["certificate signed by unknown authority"]).stdout_is_empty();
     for (file, reason) in wrong {
         cluster.restart_api(|flags| flags.webhook = file);
         cluster.configure(&alice, "prod");
@@ -300,8 +307,8 @@ fn plugin_is_found_by_name_and_missing_one_is_reported() {
 
     let list = |path: &OsStr| cluster.kubectl.start(&alice, &["auth", "whoami"], &[("PATH", path)]).wait();
     list(folder.as_os_str()).expect(0);
-    let missing = list(OsStr::new("/nowhere")).expect(1).silent();
-    missing.telling(&["executable infra not found"]);
+    let missing = list(OsStr::new("/nowhere")).expect(1).stdout_is_empty();
+    missing.stderr_contains(&["executable infra not found"]);
 }
 
 #[test]
@@ -340,7 +347,7 @@ fn plugin_reaches_real_api_server_if_configured() {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let names = ["INFRA_TEST_KUBERNETES_URL", "INFRA_TEST_KUBERNETES_TOKEN", "INFRA_TEST_KUBERNETES_CA"];
     let [Some(address), Some(token), Some(authority)] = names.map(variable) else {
-        return skip::told("no API server is given in INFRA_TEST_KUBERNETES_URL, _TOKEN and _CA");
+        return skip::report("no API server is given in INFRA_TEST_KUBERNETES_URL, _TOKEN and _CA");
     };
     // An existing API server cannot use this test's daemon.
     let Some(cluster) = Cluster::start() else { return };

@@ -116,7 +116,7 @@ fn packaged_elvish() -> Shell {
 #[test]
 fn completion_sends_no_request_and_changes_no_file() {
     let Some(strace) = peers::find_program("strace") else { return };
-    let user = acquainted();
+    let user = user_with_known_servers();
     // Any other command would repair this file and report it.
     fs::write(user.infra_home().join("sessions.json"), "{\"version\":1,").expect("the user's own file");
     let before = files_with_modes(user.home());
@@ -142,7 +142,7 @@ fn completion_sends_no_request_and_changes_no_file() {
 
 #[test]
 fn failed_completion_prints_nothing_into_the_line() {
-    let user = acquainted();
+    let user = user_with_known_servers();
     for (shell, words) in [("tcsh", &["--", "infra", ""][..]), ("bash", &["login"]), ("bash", &[])] {
         let ran = user.infra(words).env("INFRA_COMPLETE", shell).run();
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{shell} {words:?}");
@@ -155,7 +155,7 @@ fn failed_completion_prints_nothing_into_the_line() {
 }
 
 /// A user with two known servers.
-fn acquainted() -> User {
+fn user_with_known_servers() -> User {
     let user = User::new();
     let server = |provider: &str| {
         let trust = serde_json::json!({"kind": "pinned", "pin": format!("sha256:{}", "0".repeat(64))});
@@ -181,7 +181,7 @@ struct Shell {
 
 impl Shell {
     fn new(configuration: &str, file: &str, text: &str, command: impl Fn(&str) -> Vec<String>) -> Self {
-        let user = acquainted();
+        let user = user_with_known_servers();
         let path = user.home().join(file);
         fs::create_dir_all(path.parent().expect("a folder")).expect("the user's own folder");
         fs::write(&path, format!("{configuration}\n{text}")).expect("the user's own file");

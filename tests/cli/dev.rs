@@ -32,7 +32,7 @@ fn command_gets_environment_and_its_exit_code_is_returned() {
 #[test]
 fn dev_says_that_it_is_for_development() {
     let home = tempfile::tempdir().expect("a home");
-    let ran = dev(home.path(), &["true"]).expect(0).telling(&["development"]).silent();
+    let ran = dev(home.path(), &["true"]).expect(0).stderr_contains(&["development"]).stdout_is_empty();
     assert!(ran.stderr.contains("alice"), "{ran}");
 }
 
@@ -69,7 +69,7 @@ fn missing_command_fails_and_leaves_nothing() {
     let home = tempfile::tempdir().expect("a home");
     std::fs::create_dir(home.path().join("tmp")).expect("a place for throw-away directories");
     let before = files_with_modes(home.path());
-    let ran = dev(home.path(), &["infra-no-such-command"]).telling(&["infra-no-such-command"]);
+    let ran = dev(home.path(), &["infra-no-such-command"]).stderr_contains(&["infra-no-such-command"]);
     assert_ne!(ran.code, Some(0), "{ran}");
     assert_eq!(files_with_modes(home.path()), before);
 }

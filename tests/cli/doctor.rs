@@ -88,7 +88,7 @@ fn healthy_setup_passes_every_check_without_changes() {
     let ran = scene.doctor(&[]).run().expect(0);
     assert_eq!(ran.stdout.lines().count(), names.len(), "{ran}");
     assert!(ran.stdout.lines().all(|line| line.starts_with("ok     ")), "{ran}");
-    scene.doctor(&["--quiet"]).run().expect(0).silent();
+    scene.doctor(&["--quiet"]).run().expect(0).stdout_is_empty();
     assert_eq!(snapshot(scene.alice.home()), before, "something was changed");
     scene.alice.infra(["status", "--quiet"]).run().expect(0);
 }
@@ -276,26 +276,26 @@ fn doctor_looks_for_the_browser_of_a_login() {
 fn keyring_is_wrong_only_if_a_copy_is_requested() {
     let Some(service) = SecretService::unlocked() else { return };
     let scene = Scene::new();
-    let checks = scene.checks(0, |call| service.joined(call));
+    let checks = scene.checks(0, |call| service.in_session(call));
     assert!(checks["keyring"]["what"].as_str().is_some_and(|what| what.contains("unlocked")), "{checks:#?}");
     let browser = RecordingBrowser::signing_in("alice", &[scene.provider.authority_file()]);
     let call = scene.alice.infra(["login", "--force", "--keyring"]).browser(&browser);
-    service.joined(call).run().expect(0);
-    let checks = scene.checks(0, |call| service.joined(call));
+    service.in_session(call).run().expect(0);
+    let checks = scene.checks(0, |call| service.in_session(call));
     assert!(
         checks["keyring"]["what"].as_str().is_some_and(|what| what.contains("holds the copy")),
         "{checks:#?}"
     );
     service.remove(&scene.daemon.origin());
-    scene.only_wrong("keyring", &["is gone", "infra login --force"], |call| service.joined(call));
+    scene.only_wrong("keyring", &["is gone", "infra login --force"], |call| service.in_session(call));
     service.add(&scene.daemon.origin(), "somebody else's");
-    scene.only_wrong("keyring", &["somebody changed it"], |call| service.joined(call));
+    scene.only_wrong("keyring", &["somebody changed it"], |call| service.in_session(call));
     scene.only_wrong("keyring", &["no D-Bus session"], |call| call);
-    service.freeze();
-    scene.only_wrong("keyring", &["did not answer within 3 s"], |call| service.joined(call));
-    service.joined(scene.alice.infra(["logout"])).run().expect(0);
+    service.suspend();
+    scene.only_wrong("keyring", &["did not answer within 3 s"], |call| service.in_session(call));
+    service.in_session(scene.alice.infra(["logout"])).run().expect(0);
     // The next login would need the keyring and hit the same problem.
-    scene.only_wrong("keyring", &["the next login", "did not answer"], |call| service.joined(call));
+    scene.only_wrong("keyring", &["the next login", "did not answer"], |call| service.in_session(call));
 }
 
 #[test]

@@ -17,10 +17,10 @@ fn terminal_shows_last_minutes_of_a_session() {
     let token = login::token(&alice);
     let server = daemon.origin();
     daemon.stop();
-    ends_in(&alice, SignedDuration::from_mins(9), 0);
+    set_expiry(&alice, SignedDuration::from_mins(9), 0);
 
     let at_terminal = |words: &[&str]| alice.infra(words).start_in_terminal().wait();
-    let ran = at_terminal(&["token"]).expect(0).telling(&[&server, "ends at", "8 min left", "UTC"]);
+    let ran = at_terminal(&["token"]).expect(0).stderr_contains(&[&server, "ends at", "8 min left", "UTC"]);
     assert_eq!(ran.stdout.trim_end(), token, "standard output is the token alone\n{ran}");
     assert_eq!(mentions(&ran), 1, "{ran}");
     for words in [&["use", &server][..], &["-v", "use", &server], &["logout", "other.example"]] {
@@ -42,7 +42,7 @@ fn scripts_never_get_the_expiry_notice() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&alice, &daemon, &provider);
-    ends_in(&alice, SignedDuration::from_mins(9), 0);
+    set_expiry(&alice, SignedDuration::from_mins(9), 0);
     for _ in 0..3 {
         let ran = alice.infra(["token"]).run().expect(0);
         assert_eq!(ran.stderr, "", "{ran}");
@@ -61,7 +61,7 @@ fn expiry_notice_appears_only_shortly_before_expiry() {
     for (left, offset, mentioned) in
         [(16, 0, 0), (9, 0, 1), (-1, 0, 0), (69, 3600, 1), (9, -3600, 0), (9, 3600, 0)]
     {
-        ends_in(&alice, SignedDuration::from_mins(left), offset);
+        set_expiry(&alice, SignedDuration::from_mins(left), offset);
         let ran = alice.infra(["use", &daemon.origin()]).start_in_terminal().wait().expect(0);
         assert_eq!(mentions(&ran), mentioned, "{left} min, the daemon {offset} s ahead\n{ran}");
     }
@@ -96,7 +96,7 @@ fn mentions(ran: &Ran) -> usize {
 
 /// Stores that the session of twelve hours expires in `left` by the local clock, and that the daemon's clock
 /// is `offset` seconds ahead.
-fn ends_in(user: &User, left: SignedDuration, offset: i64) {
+fn set_expiry(user: &User, left: SignedDuration, offset: i64) {
     #[expect(clippy::disallowed_methods, reason = "the program that is tested goes by this clock")]
     let now = Timestamp::now();
     let end = now + left;

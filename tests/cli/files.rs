@@ -24,7 +24,7 @@ fn login_is_revoked_and_old_session_kept_if_disk_is_full() {
 
     disk.fill();
     let again = ["login", "--force", "--no-keyring"];
-    let ran = alice.infra(again).browser(&browser).inside(&disk).run().expect(1).silent();
+    let ran = alice.infra(again).browser(&browser).inside(&disk).run().expect(1).stdout_is_empty();
     assert!(ran.stderr.contains("No space left"), "{ran}");
     assert_eq!(std::fs::read(disk.path(".infra/sessions.json")).expect("a session"), before);
     assert_eq!(alice.infra(["token"]).inside(&disk).run().expect(0).stdout, token);
@@ -48,7 +48,7 @@ fn logout_revokes_the_session_even_if_disk_is_full() {
     let token = alice.infra(["token"]).inside(&disk).run().expect(0).stdout;
 
     disk.fill();
-    alice.infra(["logout"]).inside(&disk).run().expect(1).telling(&["was ended", "No space left"]);
+    alice.infra(["logout"]).inside(&disk).run().expect(1).stderr_contains(&["was ended", "No space left"]);
     assert_eq!(
         daemon.api().get_as("/v1/session", token.trim_end()).problem().code,
         ProblemCode::SessionRevoked
@@ -57,7 +57,7 @@ fn logout_revokes_the_session_even_if_disk_is_full() {
     assert_eq!(status.clone().expect(3).json()["state"], "revoked", "{status}");
     disk.empty();
     alice.infra(["logout"]).inside(&disk).run().expect(0);
-    alice.infra(["token"]).inside(&disk).run().expect(3).silent();
+    alice.infra(["token"]).inside(&disk).run().expect(3).stdout_is_empty();
 }
 
 #[test]
@@ -72,7 +72,8 @@ fn read_only_home_can_be_read() {
     alice.infra(["token"]).inside(&disk).run().expect(0);
     let status = alice.infra(["status", "--json"]).inside(&disk).run();
     assert_eq!(status.clone().expect(0).json()["state"], "active", "{status}");
-    let ran = alice.infra(["login", "--force"]).browser(&browser).inside(&disk).run().expect(1).silent();
+    let ran =
+        alice.infra(["login", "--force"]).browser(&browser).inside(&disk).run().expect(1).stdout_is_empty();
     assert!(ran.stderr.contains("Read-only file system"), "{ran}");
     daemon.stop();
     let ran = alice.infra(["logout"]).inside(&disk).run().expect(1);
@@ -89,10 +90,10 @@ fn files_of_another_user_are_rejected() {
     let home = alice.infra_home();
     for path in [home.join("sessions.json"), home.join("config.json"), home.clone()] {
         if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
-            return skip::told("only root can give files away");
+            return skip::report("only root can give files away");
         }
         for arguments in [&["status"][..], &["token"], &["logout"], &["login", "--force"]] {
-            let ran = alice.infra(arguments).run().expect(1).silent();
+            let ran = alice.infra(arguments).run().expect(1).stdout_is_empty();
             assert!(ran.stderr.contains("another user"), "{ran}");
         }
         std::os::unix::fs::chown(&path, Some(0), None).expect("the test is run by root");
@@ -103,7 +104,7 @@ fn files_of_another_user_are_rejected() {
 fn disk(user: &User) -> Option<Disk> {
     let disk = Disk::of(user, KILOBYTES);
     if disk.is_none() {
-        skip::told("this machine lets nobody mount a disk of their own (`unshare --user --mount`)");
+        skip::report("this machine lets nobody mount a disk of their own (`unshare --user --mount`)");
     }
     disk
 }

@@ -159,7 +159,13 @@ fn broken_browsers_open_nothing_and_end_the_login() {
         ];
         // `true` reports success, so `infra` cannot know that no browser opened.
         let code = if named == "true" { 6 } else { 2 };
-        alice.infra(words).env("BROWSER", named).in_directory(planted.path()).run().expect(code).silent();
+        alice
+            .infra(words)
+            .env("BROWSER", named)
+            .in_directory(planted.path())
+            .run()
+            .expect(code)
+            .stdout_is_empty();
     }
     assert_eq!(files_with_modes(planted.path()), before, "a shell ran");
 }
@@ -202,7 +208,7 @@ fn home_of_another_user_stays_unchanged() {
     // Like `sudo` with `HOME` preserved: another user's home and root's rights.
     let bob = User::new();
     if chown(bob.home(), Some(NOBODY), None).is_err() {
-        return skip::told("only root can give files away");
+        return skip::report("only root can give files away");
     }
     let browser = scene.browser();
     let attempt = |words: &[&str]| {
@@ -214,7 +220,7 @@ fn home_of_another_user_stays_unchanged() {
         bob.infra(words).without("INFRA_HOME").browser(&browser).run()
     };
     let refused = |ran: Ran| {
-        let ran = ran.expect(1).silent();
+        let ran = ran.expect(1).stdout_is_empty();
         assert!(
             ran.stderr.contains("another user (uid 65534)") && ran.stderr.contains("without `sudo`"),
             "{ran}"
@@ -241,7 +247,7 @@ fn home_of_another_user_stays_unchanged() {
 fn home_comes_from_account_and_missing_one_is_reported() {
     let Some(setpriv) = peers::find_program("setpriv") else { return };
     if !is_root() {
-        return skip::told("only root can become another user");
+        return skip::report("only root can become another user");
     }
     let alice = User::new();
     fs::set_permissions(alice.home(), Permissions::from_mode(0o755)).expect("our own");
@@ -273,9 +279,13 @@ fn quiet_status_explains_failures_in_one_line() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
-    let line = |user: &User, words: &[&str], code: i32, told: &str| {
-        let ran = user.infra([&["status", "--quiet"], words].concat()).run().expect(code).silent();
-        assert_eq!((ran.stderr.lines().count(), ran.stderr.contains(told)), (1, true), "{told}\n{ran}");
+    let line = |user: &User, words: &[&str], code: i32, expected: &str| {
+        let ran = user.infra([&["status", "--quiet"], words].concat()).run().expect(code).stdout_is_empty();
+        assert_eq!(
+            (ran.stderr.lines().count(), ran.stderr.contains(expected)),
+            (1, true),
+            "{expected}\n{ran}"
+        );
     };
     line(&alice, &[], 3, "no server is known here: `infra login SERVER`");
     line(&alice, &["--all"], 3, "no server is known here");
@@ -335,8 +345,9 @@ fn home_without_modes_is_reported_once() {
             fs::set_permissions(path, Permissions::from_mode(mode)).expect("the user's own file");
         }
         let ran = odd.without(what, scene.alice.infra(["status"])).run().expect(0);
-        let told = (ran.stderr.matches("cannot be made private").count(), ran.stderr.contains("yours alone"));
-        assert_eq!(told, (1, false), "{what}\n{ran}");
+        let notices =
+            (ran.stderr.matches("cannot be made private").count(), ran.stderr.contains("yours alone"));
+        assert_eq!(notices, (1, false), "{what}\n{ran}");
         assert!(ran.stderr.contains("INFRA_HOME"), "{ran}");
     }
     let ran = scene.alice.infra(["status"]).run().expect(0);
@@ -377,7 +388,7 @@ fn failed_home_creation_suggests_infra_home() {
     let ran = login::call(&alice, &daemon).env("INFRA_HOME", "/sys/infra").run().expect(1);
     assert!(ran.stderr.contains("/sys/infra") && ran.stderr.contains("set `INFRA_HOME` to"), "{ran}");
     if !rustix::process::geteuid().is_root() {
-        return skip::told("only root can be another user");
+        return skip::report("only root can be another user");
     }
     // Like the volume of a pod: owned by root, writable by its group.
     let volume = tempfile::tempdir().expect("a directory");

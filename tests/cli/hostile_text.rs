@@ -26,8 +26,8 @@ fn server_texts_are_plain_in_terminal_json_and_page() {
                 let (daemon, alice) = (HostileDaemon::start(), User::new());
                 for first in (worker * STEP..texts.len()).step_by(WORKERS * STEP) {
                     sign_in(&alice, &daemon, Words::from(texts, first), tags);
-                    look(&alice, &daemon, &Words::from(texts, first));
-                    are_told(&alice, &daemon, &Words::from(texts, first), first / STEP);
+                    check_status(&alice, &daemon, &Words::from(texts, first));
+                    check_errors(&alice, &daemon, &Words::from(texts, first), first / STEP);
                 }
             });
         }
@@ -37,7 +37,7 @@ fn server_texts_are_plain_in_terminal_json_and_page() {
 /// The terminal and the page show the signed-in user.
 fn sign_in(alice: &User, daemon: &HostileDaemon, words: Words, tags: &[String]) {
     daemon.say(words, Answers::Sessions);
-    assert_inert_ran(&log_in(alice, daemon).expect(0).telling(&["logged in to https://127.0.0.1:"]));
+    assert_inert_ran(&log_in(alice, daemon).expect(0).stderr_contains(&["logged in to https://127.0.0.1:"]));
     let page = daemon.take_page();
     assert!(page.contains("<h1>Logged in</h1>"), "{page}");
     assert_inert(&page);
@@ -45,7 +45,7 @@ fn sign_in(alice: &User, daemon: &HostileDaemon, words: Words, tags: &[String]) 
 }
 
 /// `status` shows the signed-in user; its JSON contains exactly the server's texts.
-fn look(alice: &User, daemon: &HostileDaemon, words: &Words) {
+fn check_status(alice: &User, daemon: &HostileDaemon, words: &Words) {
     daemon.say(words.clone(), Answers::Sessions);
     let status = alice.infra(["status"]).run().expect(0);
     assert_inert_ran(&status);
@@ -59,7 +59,7 @@ fn look(alice: &User, daemon: &HostileDaemon, words: &Words) {
 }
 
 /// `infra` shows the server's errors.
-fn are_told(alice: &User, daemon: &HostileDaemon, words: &Words, number: usize) {
+fn check_errors(alice: &User, daemon: &HostileDaemon, words: &Words, number: usize) {
     let (code, status, exit) = match number % 3 {
         0 => ("unavailable", 503, 4),
         1 => ("too_many_requests", 429, 4),
@@ -69,7 +69,7 @@ fn are_told(alice: &User, daemon: &HostileDaemon, words: &Words, number: usize) 
     assert_inert_ran(&alice.infra(["status", "-v"]).run().expect(exit));
     daemon.say(words.clone(), Answers::Problems { code: "login_refused", status: 403 });
     let refused = log_in(alice, daemon).expect(6);
-    assert_inert_ran(&refused.telling(&["the login was refused"]));
+    assert_inert_ran(&refused.stderr_contains(&["the login was refused"]));
     assert_inert(&daemon.take_page());
 }
 
@@ -151,8 +151,8 @@ fn endless_rate_limit_ends_with_the_login() {
     daemon.say(Words::from(&["1".to_owned()], 0), limited);
     let (origin, fingerprint) = (daemon.origin(), daemon.fingerprint());
     let arguments = ["login", &origin, "--fingerprint", &fingerprint, "--no-browser", "--timeout", "3s"];
-    let ran = alice.infra(arguments).run().expect(4).silent();
-    assert_inert_ran(&ran.telling(&["limits logins from your address: trying again in 1 s"]));
+    let ran = alice.infra(arguments).run().expect(4).stdout_is_empty();
+    assert_inert_ran(&ran.stderr_contains(&["limits logins from your address: trying again in 1 s"]));
 }
 
 fn log_in(alice: &User, daemon: &HostileDaemon) -> Ran {

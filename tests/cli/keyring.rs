@@ -17,13 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const REST: Duration = Duration::from_millis(2500);
 
 /// Alice and a daemon, in a desktop session.
-struct Desk {
+struct Scene {
     provider: Provider,
     daemon: Daemon,
     alice: User,
 }
 
-impl Desk {
+impl Scene {
     fn new() -> Self {
         let provider = Provider::start();
         let daemon = Daemon::start(&provider);
@@ -42,7 +42,7 @@ impl Desk {
     /// A login with `--keyring` that succeeds, even if the copy fails.
     #[track_caller]
     fn log_in_mirrored(&self, service: &SecretService) -> String {
-        self.login(&["--keyring"], |call| service.joined(call)).0.expect(0);
+        self.login(&["--keyring"], |call| service.in_session(call)).0.expect(0);
         let token = login::token(&self.alice);
         assert_eq!(service.entry(&self.daemon.origin()).as_deref(), Some(token.as_str()), "no copy was made");
         token
@@ -51,7 +51,7 @@ impl Desk {
     /// `infra status --json` in this session: the reported storage, and the whole run.
     #[track_caller]
     fn storage(&self, service: &SecretService) -> (String, Ran) {
-        let ran = service.joined(self.alice.infra(["status", "--json"])).run().expect(0);
+        let ran = service.in_session(self.alice.infra(["status", "--json"])).run().expect(0);
         let json = ran.json();
         let storage = json.get("storage").and_then(serde_json::Value::as_str).expect("a storage");
         (storage.to_owned(), ran)
@@ -67,86 +67,86 @@ fn timed(call: Call<'_>) -> (Ran, Duration) {
 #[test]
 fn keyring_choice_is_remembered_and_logout_removes_copy() {
     let Some(service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    desk.log_in_mirrored(&service);
-    assert_eq!(desk.storage(&service).0, "file+keyring");
-    let told = service.joined(desk.alice.infra(["status"])).run().expect(0);
-    assert!(told.stdout.contains("with a copy in the keyring"), "{told}");
+    let scene = Scene::new();
+    scene.log_in_mirrored(&service);
+    assert_eq!(scene.storage(&service).0, "file+keyring");
+    let ran = service.in_session(scene.alice.infra(["status"])).run().expect(0);
+    assert!(ran.stdout.contains("with a copy in the keyring"), "{ran}");
 
     // The choice is remembered, so no option is needed.
-    desk.login(&["--force"], |call| service.joined(call)).0.expect(0);
-    let token = login::token(&desk.alice);
-    assert_eq!(service.entry(&desk.daemon.origin()), Some(token));
-    let ran = service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    scene.login(&["--force"], |call| service.in_session(call)).0.expect(0);
+    let token = login::token(&scene.alice);
+    assert_eq!(service.entry(&scene.daemon.origin()), Some(token));
+    let ran = service.in_session(scene.alice.infra(["logout"])).run().expect(0);
     assert!(!ran.stderr.contains("keyring"), "{ran}");
-    assert_eq!(service.entry(&desk.daemon.origin()), None);
+    assert_eq!(service.entry(&scene.daemon.origin()), None);
 
-    desk.login(&[], |call| service.joined(call)).0.expect(0);
-    assert!(service.entry(&desk.daemon.origin()).is_some(), "a logout forgot what was chosen");
+    scene.login(&[], |call| service.in_session(call)).0.expect(0);
+    assert!(service.entry(&scene.daemon.origin()).is_some(), "a logout forgot what was chosen");
     // `--no-keyring` removes the copy and revokes the choice.
-    desk.login(&["--force", "--no-keyring"], |call| service.joined(call)).0.expect(0);
-    assert_eq!(service.entry(&desk.daemon.origin()), None);
-    assert_eq!(desk.storage(&service).0, "file");
-    desk.login(&["--force"], |call| service.joined(call)).0.expect(0);
-    assert_eq!(service.entry(&desk.daemon.origin()), None, "--no-keyring was not remembered");
+    scene.login(&["--force", "--no-keyring"], |call| service.in_session(call)).0.expect(0);
+    assert_eq!(service.entry(&scene.daemon.origin()), None);
+    assert_eq!(scene.storage(&service).0, "file");
+    scene.login(&["--force"], |call| service.in_session(call)).0.expect(0);
+    assert_eq!(service.entry(&scene.daemon.origin()), None, "--no-keyring was not remembered");
 }
 
 #[test]
 fn token_crosses_the_bus_encrypted() {
     let Some(service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    let tap = service.tap();
-    let token = desk.log_in_mirrored_quietly(&service);
-    service.joined(desk.alice.infra(["status"])).run().expect(0);
-    service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    let scene = Scene::new();
+    let monitor = service.monitor();
+    let token = scene.log_in_mirrored_quietly(&service);
+    service.in_session(scene.alice.infra(["status"])).run().expect(0);
+    service.in_session(scene.alice.infra(["logout"])).run().expect(0);
 
     let mut canaries = Canaries::default();
     canaries.add("token", &token);
     canaries.add("session secret", token.split_once('.').expect("two parts").1);
-    let heard = tap.heard();
-    assert_eq!(canaries.find(&heard), Vec::<String>::new(), "the token crossed the bus in the clear");
+    let messages = monitor.messages();
+    assert_eq!(canaries.find(&messages), Vec::<String>::new(), "the token crossed the bus in the clear");
     // Controls: the bus monitor recorded this login, and it would record a plaintext token.
-    let has = |text: &str| is_heard(&heard, text);
-    assert!(has(&desk.daemon.origin()) && has("CreateItem") && has("GetSecret"), "nothing was heard");
+    let has = |text: &str| contains(&messages, text);
+    assert!(has(&scene.daemon.origin()) && has("CreateItem") && has("GetSecret"), "nothing was heard");
     // The D-Bus encoding of the argument: its length, its text, its end.
     assert!(
         has("dh-ietf1024-sha256-aes128-cbc-pkcs7") && !has("\u{5}\0\0\0plain\0"),
         "another transport was used"
     );
-    tap.say(&token);
-    assert!(!canaries.find(&tap.heard()).is_empty(), "a token in the clear is not heard");
+    monitor.send_plaintext(&token);
+    assert!(!canaries.find(&monitor.messages()).is_empty(), "a token in the clear is not heard");
 }
 
 #[test]
 fn locked_keyring_is_reported_and_login_succeeds() {
     let Some(service) = SecretService::unlocked() else { return };
     service.lock();
-    let desk = Desk::new();
-    let (ran, took) = desk.login(&["--keyring"], |call| service.joined(call));
+    let scene = Scene::new();
+    let (ran, took) = scene.login(&["--keyring"], |call| service.in_session(call));
     one_line(&ran.expect(0), &["kept in the file alone", "is locked", "unlock it"]);
     assert!(took < REST, "a locked keyring took {took:?}");
-    assert_eq!(desk.storage(&service).0, "file");
+    assert_eq!(scene.storage(&service).0, "file");
 }
 
 #[test]
 fn keyring_locked_later_is_not_reported_as_empty() {
     let Some(service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    desk.log_in_mirrored(&service);
+    let scene = Scene::new();
+    scene.log_in_mirrored(&service);
     service.lock();
-    let (storage, ran) = desk.storage(&service);
+    let (storage, ran) = scene.storage(&service);
     assert_eq!(storage, "file+keyring");
     one_line(&ran, &["is not known", "is locked"]);
-    let ran = service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    let ran = service.in_session(scene.alice.infra(["logout"])).run().expect(0);
     assert!(ran.stderr.contains("stays: the keyring is locked"), "{ran}");
-    login_is_needed(&desk.alice);
+    login_is_needed(&scene.alice);
 }
 
 #[test]
 fn keyring_without_collection_is_reported_and_login_succeeds() {
     let Some(service) = SecretService::without_collection() else { return };
-    let desk = Desk::new();
-    let (ran, took) = desk.login(&["--keyring"], |call| service.joined(call));
+    let scene = Scene::new();
+    let (ran, took) = scene.login(&["--keyring"], |call| service.in_session(call));
     one_line(&ran.expect(0), &["kept in the file alone", "no default collection", "create"]);
     assert!(took < REST, "it took {took:?}");
 }
@@ -154,17 +154,17 @@ fn keyring_without_collection_is_reported_and_login_succeeds() {
 #[test]
 fn missing_keyring_or_bus_is_reported_and_login_succeeds() {
     let Some(service) = SecretService::without_keyring() else { return };
-    let desk = Desk::new();
-    let (ran, took) = desk.login(&["--keyring"], |call| service.joined(call));
+    let scene = Scene::new();
+    let (ran, took) = scene.login(&["--keyring"], |call| service.in_session(call));
     one_line(
         &ran.expect(0),
         &["kept in the file alone", "no keyring here", "none answers on the D-Bus session"],
     );
     assert!(took < REST, "it took {took:?}");
 
-    let nowhere = desk.alice.home().join("no-bus");
+    let nowhere = scene.alice.home().join("no-bus");
     for address in [String::new(), format!("unix:path={}", nowhere.display()), "nonsense".to_owned()] {
-        let (ran, took) = desk.login(&["--force"], |call| {
+        let (ran, took) = scene.login(&["--force"], |call| {
             call.env("DBUS_SESSION_BUS_ADDRESS", &address).env("XDG_RUNTIME_DIR", &nowhere)
         });
         one_line(&ran.expect(0), &["kept in the file alone", "no keyring here", "D-Bus session"]);
@@ -175,47 +175,47 @@ fn missing_keyring_or_bus_is_reported_and_login_succeeds() {
 #[test]
 fn hanging_keyring_delays_a_login_once() {
     let Some(service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    desk.log_in_mirrored(&service);
-    service.freeze();
+    let scene = Scene::new();
+    scene.log_in_mirrored(&service);
+    service.suspend();
 
     // The old copy can be neither replaced nor removed: two operations, but a single wait.
-    let (ran, took) = desk.login(&["--force"], |call| service.joined(call));
+    let (ran, took) = scene.login(&["--force"], |call| service.in_session(call));
     assert!(ran.clone().expect(0).stderr.contains("did not answer within 3 s"), "{ran}");
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "a login took {took:?}");
-    login::token(&desk.alice);
-    let (_, took) = timed(service.joined(desk.alice.infra(["token"])));
+    login::token(&scene.alice);
+    let (_, took) = timed(service.in_session(scene.alice.infra(["token"])));
     assert!(took < REST, "a token took {took:?}: the keyring was asked");
 }
 
 #[test]
 fn logout_and_status_finish_with_a_hanging_keyring() {
     let Some(service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    desk.log_in_mirrored(&service);
-    service.freeze();
-    let (ran, took) = timed(service.joined(desk.alice.infra(["status", "--json"])));
+    let scene = Scene::new();
+    scene.log_in_mirrored(&service);
+    service.suspend();
+    let (ran, took) = timed(service.in_session(scene.alice.infra(["status", "--json"])));
     one_line(&ran.clone().expect(0), &["is not known", "did not answer within 3 s"]);
     assert_eq!(ran.json()["storage"], "file+keyring");
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "a status took {took:?}");
     // `--quiet` only needs the exit code, so it does not wait.
-    let (ran, took) = timed(service.joined(desk.alice.infra(["status", "--quiet"])));
+    let (ran, took) = timed(service.in_session(scene.alice.infra(["status", "--quiet"])));
     ran.expect(0);
     assert!(took < REST, "a quiet status took {took:?}");
 
-    let (ran, took) = timed(service.joined(desk.alice.infra(["logout"])));
+    let (ran, took) = timed(service.in_session(scene.alice.infra(["logout"])));
     assert!(ran.clone().expect(0).stderr.contains("stays: the keyring did not answer"), "{ran}");
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "a logout took {took:?}");
-    login_is_needed(&desk.alice);
+    login_is_needed(&scene.alice);
 }
 
 #[test]
 fn silent_bus_socket_does_not_block_a_login() {
-    let desk = Desk::new();
-    let path = desk.alice.home().join("mute");
+    let scene = Scene::new();
+    let path = scene.alice.home().join("mute");
     let _mute = UnixListener::bind(&path).expect("a socket");
     let address = format!("unix:path={}", path.display());
-    let (ran, took) = desk.login(&["--keyring"], |call| call.env("DBUS_SESSION_BUS_ADDRESS", &address));
+    let (ran, took) = scene.login(&["--keyring"], |call| call.env("DBUS_SESSION_BUS_ADDRESS", &address));
     one_line(&ran.expect(0), &["kept in the file alone", "did not answer within 3 s"]);
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "it took {took:?}");
 }
@@ -223,14 +223,14 @@ fn silent_bus_socket_does_not_block_a_login() {
 #[test]
 fn keyring_killed_during_status_is_reported_immediately() {
     let Some(mut service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    desk.log_in_mirrored(&service);
-    service.freeze();
-    let tap = service.tap();
+    let scene = Scene::new();
+    scene.log_in_mirrored(&service);
+    service.suspend();
+    let monitor = service.monitor();
     let begin = Instant::now();
-    let running = service.joined(desk.alice.infra(["status", "--json"])).start();
-    tap.wait_for("SearchItems");
-    drop(tap);
+    let running = service.in_session(scene.alice.infra(["status", "--json"])).start();
+    monitor.wait_for("SearchItems");
+    drop(monitor);
     service.kill();
     let ran = running.wait().expect(0);
     let took = begin.elapsed();
@@ -241,57 +241,57 @@ fn keyring_killed_during_status_is_reported_immediately() {
 #[test]
 fn removed_entry_is_not_reported_as_present() {
     let Some(service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    desk.log_in_mirrored(&service);
-    service.remove(&desk.daemon.origin());
-    let (storage, ran) = desk.storage(&service);
+    let scene = Scene::new();
+    scene.log_in_mirrored(&service);
+    service.remove(&scene.daemon.origin());
+    let (storage, ran) = scene.storage(&service);
     assert_eq!(storage, "file");
     one_line(&ran, &["gone from the keyring", "infra login --force"]);
-    let ran = service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    let ran = service.in_session(scene.alice.infra(["logout"])).run().expect(0);
     assert!(!ran.stderr.contains("warning"), "{ran}");
 }
 
 #[test]
 fn changed_entry_is_reported_and_kept() {
     let Some(service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    let token = desk.log_in_mirrored(&service);
-    let origin = desk.daemon.origin();
+    let scene = Scene::new();
+    let token = scene.log_in_mirrored(&service);
+    let origin = scene.daemon.origin();
     service.remove(&origin);
     service.add(&origin, "somebody else's");
-    let (storage, ran) = desk.storage(&service);
+    let (storage, ran) = scene.storage(&service);
     assert_eq!(storage, "file");
     one_line(&ran, &["is not the token of this session", "infra login --force"]);
-    assert_eq!(login::token(&desk.alice), token, "the file is the truth");
-    let ran = service.joined(desk.alice.infra(["logout"])).run().expect(0);
+    assert_eq!(login::token(&scene.alice), token, "the file is the truth");
+    let ran = service.in_session(scene.alice.infra(["logout"])).run().expect(0);
     one_line(&ran, &["changed by somebody else", "stays"]);
     assert_eq!(service.entry(&origin).as_deref(), Some("somebody else's"));
 
     // On request, a login replaces the entry.
-    desk.log_in_mirrored(&service);
-    assert_eq!(desk.storage(&service).0, "file+keyring");
+    scene.log_in_mirrored(&service);
+    assert_eq!(scene.storage(&service).0, "file+keyring");
 }
 
 #[test]
 fn duplicate_entries_are_reported_and_kept() {
     let Some(service) = SecretService::unlocked() else { return };
-    let desk = Desk::new();
-    let token = desk.log_in_mirrored(&service);
-    service.add(&desk.daemon.origin(), "somebody else's");
-    let (storage, ran) = desk.storage(&service);
+    let scene = Scene::new();
+    let token = scene.log_in_mirrored(&service);
+    service.add(&scene.daemon.origin(), "somebody else's");
+    let (storage, ran) = scene.storage(&service);
     assert_eq!(storage, "file+keyring");
     one_line(&ran, &["is not known", "several entries"]);
-    let (ran, _) = desk.login(&["--force"], |call| service.joined(call));
+    let (ran, _) = scene.login(&["--force"], |call| service.in_session(call));
     assert!(ran.clone().expect(0).stderr.contains("several entries"), "{ran}");
-    let held = service.entry(&desk.daemon.origin()).expect("an entry");
+    let held = service.entry(&scene.daemon.origin()).expect("an entry");
     assert!(held == token || held == "somebody else's", "an entry was changed");
 }
 
-impl Desk {
-    /// Like [`Desk::log_in_mirrored`], without reading the keyring, because the bus monitor would record
+impl Scene {
+    /// Like [`Scene::log_in_mirrored`], without reading the keyring, because the bus monitor would record
     /// that, too.
     fn log_in_mirrored_quietly(&self, service: &SecretService) -> String {
-        self.login(&["--keyring"], |call| service.joined(call)).0.expect(0);
+        self.login(&["--keyring"], |call| service.in_session(call)).0.expect(0);
         login::token(&self.alice)
     }
 }
@@ -308,9 +308,9 @@ fn one_line(ran: &Ran, words: &[&str]) {
 }
 
 fn login_is_needed(user: &User) {
-    user.infra(["token"]).run().expect(3).silent();
+    user.infra(["token"]).run().expect(3).stdout_is_empty();
 }
 
-fn is_heard(heard: &[u8], text: &str) -> bool {
-    heard.windows(text.len()).any(|window| window == text.as_bytes())
+fn contains(messages: &[u8], text: &str) -> bool {
+    messages.windows(text.len()).any(|window| window == text.as_bytes())
 }

@@ -48,13 +48,13 @@ contexts:
   name: new
 ";
 
-struct World {
+struct Setup {
     kubectl: Kubectl,
     daemon: Daemon,
     provider: Provider,
 }
 
-impl World {
+impl Setup {
     fn start() -> Option<Self> {
         let kubectl = Kubectl::find()?;
         let provider = Provider::start();
@@ -119,13 +119,13 @@ fn named<'a>(view: &'a Value, list: &str) -> &'a Value {
 
 #[test]
 fn configure_adds_what_was_asked_for_and_nothing_else() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
-    world.configure(&alice, "prod", &[]).run().expect(0);
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
+    setup.configure(&alice, "prod", &[]).run().expect(0);
     let exec = json!({
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": infra_harness::program::built("infra"),
-        "args": ["--server", world.daemon.origin(), "kubernetes", "token", "--cluster", "prod"],
+        "args": ["--server", setup.daemon.origin(), "kubernetes", "token", "--cluster", "prod"],
         "env": [{ "name": "INFRA_HOME", "value": alice.infra_home() }],
         "interactiveMode": "Never",
         "provideClusterInfo": false,
@@ -136,39 +136,39 @@ fn configure_adds_what_was_asked_for_and_nothing_else() {
         "users": [{ "name": "prod", "user": { "exec": exec } }],
         "contexts": [{ "name": "prod", "context": { "cluster": "prod", "user": "prod" } }],
     });
-    assert_eq!(world.view(&alice, None), expected);
+    assert_eq!(setup.view(&alice, None), expected);
 
-    let authority = world.provider.authority_file();
+    let authority = setup.provider.authority_file();
     let options =
         ["--namespace", "web", "--use", "--certificate-authority", &authority.display().to_string()];
-    world.configure(&alice, "prod", &options).run().expect(0);
+    setup.configure(&alice, "prod", &options).run().expect(0);
     let pem = fs::read(&authority).expect("a certificate");
     expected["clusters"][0]["cluster"]["certificate-authority-data"] = json!(BASE64_STANDARD.encode(pem));
     expected["contexts"][0]["context"]["namespace"] = json!("web");
     expected["current-context"] = json!("prod");
-    assert_eq!(world.view(&alice, None), expected);
+    assert_eq!(setup.view(&alice, None), expected);
 
     let file = alice.home().join(".kube/config");
     assert_eq!(file.metadata().expect("a kubeconfig").permissions().mode() & 0o777, 0o600);
     let text = fs::read_to_string(&file).expect("a kubeconfig");
-    world.configure(&alice, "prod", &options).run().expect(0);
+    setup.configure(&alice, "prod", &options).run().expect(0);
     assert_eq!(fs::read_to_string(&file).expect("a kubeconfig"), text, "a second run changes something");
 }
 
 #[test]
 fn other_entries_stay_as_they_are() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
     let (first, second) = (alice.home().join("a.yaml"), alice.home().join("b.yaml"));
     let paths = std::env::join_paths([&first, &second]).expect("paths");
     let list = Some(paths.as_os_str());
     fs::write(&second, OTHERS).expect("a kubeconfig");
-    let before = world.view(&alice, list);
+    let before = setup.view(&alice, list);
     let configure = |server: &str| {
         let words = ["kubernetes", "configure", "prod", "--use", "--api-server", server];
-        let call = alice.infra(words).env("PATH", world.kubectl.path());
+        let call = alice.infra(words).env("PATH", setup.kubectl.path());
         call.env(KUBECONFIG, &paths).run().expect(0);
-        let view = world.view(&alice, list);
+        let view = setup.view(&alice, list);
         for section in ["clusters", "users", "contexts"] {
             assert_eq!(others(&view, section), others(&before, section), "{section}");
         }
@@ -178,26 +178,26 @@ fn other_entries_stay_as_they_are() {
 
     configure(SERVER);
     assert!(!first.exists());
-    world.kubectl(&alice, list, &["config", "set-context", "prod", "--namespace=web"]);
-    world.kubectl(&alice, list, &["config", "set", "clusters.prod.proxy-url", "http://proxy.test"]);
-    world.kubectl(&alice, list, &["config", "use-context", "old"]);
+    setup.kubectl(&alice, list, &["config", "set-context", "prod", "--namespace=web"]);
+    setup.kubectl(&alice, list, &["config", "set", "clusters.prod.proxy-url", "http://proxy.test"]);
+    setup.kubectl(&alice, list, &["config", "use-context", "old"]);
     let view = configure("https://moved.test:6443");
     assert_eq!(named(&view, "contexts")["context"]["namespace"], "web");
     assert_eq!(named(&view, "clusters")["cluster"]["proxy-url"], "http://proxy.test");
     assert_eq!(named(&view, "clusters")["cluster"]["server"], "https://moved.test:6443");
     for (kind, entry) in [("delete-context", "prod"), ("delete-cluster", "prod"), ("delete-user", "prod")] {
-        world.kubectl(&alice, list, &["config", kind, entry]);
+        setup.kubectl(&alice, list, &["config", kind, entry]);
     }
     configure(SERVER);
 }
 
 #[test]
 fn own_entries_keep_what_the_user_added() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
     let file = alice.home().join(".kube/config");
     let text = || fs::read_to_string(&file).expect("a kubeconfig");
-    world.configure(&alice, "prod", &[]).run().expect(0);
+    setup.configure(&alice, "prod", &[]).run().expect(0);
     let home = alice.infra_home().display().to_string();
     assert!(text().contains(&home), "{}", text());
     let edited = text()
@@ -210,31 +210,34 @@ fn own_entries_keep_what_the_user_added() {
     fs::write(&file, edited).expect("a kubeconfig");
     fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("a kubeconfig");
 
-    let authority = world.provider.authority_file().display().to_string();
-    world.configure(&alice, "prod", &["--certificate-authority", &authority]).run().expect(0);
+    let authority = setup.provider.authority_file().display().to_string();
+    setup.configure(&alice, "prod", &["--certificate-authority", &authority]).run().expect(0);
     let kept = text();
     assert!(["proxy-url", "HTTPS_PROXY", &home].iter().all(|text| kept.contains(text)), "{kept}");
     assert!(!kept.contains("insecure") && !kept.contains("/elsewhere"), "{kept}");
     assert_eq!(file.metadata().expect("a kubeconfig").permissions().mode() & 0o777, 0o640);
     // The sessions are in ~/.infra, which needs no variable.
-    world.configure(&alice, "prod", &[]).without("INFRA_HOME").run().expect(0);
+    setup.configure(&alice, "prod", &[]).without("INFRA_HOME").run().expect(0);
     assert!(!text().contains("INFRA_HOME") && text().contains("HTTPS_PROXY"), "{}", text());
 }
 
 #[test]
 fn foreign_entries_are_replaced_only_with_force() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
     let cluster = "clusters:\n- {name: prod, cluster: {server: 'https://other.test', insecure-skip-tls-verify: true}}\n";
     let user = "users:\n- name: prod\n  user:\n    token: canary-token-of-another-cluster\n";
     let context = "contexts:\n- name: prod\n  context: {cluster: prod, user: admin, namespace: other.test}\n";
     for (kind, entry) in [("cluster", cluster), ("user", user), ("context", context)] {
         let before = format!("apiVersion: v1\nkind: Config\n{entry}# as it was\n");
-        let (refused, after) = world.configure_file(&alice, &before, &["--use"]);
-        refused.expect(1).telling(&[&format!("{kind} `prod`"), "--context", "--force"]).silent();
+        let (refused, after) = setup.configure_file(&alice, &before, &["--use"]);
+        refused
+            .expect(1)
+            .stderr_contains(&[&format!("{kind} `prod`"), "--context", "--force"])
+            .stdout_is_empty();
         assert_eq!(after, before);
 
-        let (forced, after) = world.configure_file(&alice, &before, &["--force"]);
+        let (forced, after) = setup.configure_file(&alice, &before, &["--force"]);
         forced.expect(0);
         assert!(
             ["canary", "other.test", "insecure", "admin"].iter().all(|old| !after.contains(old)),
@@ -245,12 +248,12 @@ fn foreign_entries_are_replaced_only_with_force() {
     let shared = format!(
         "apiVersion: v1\nkind: Config\nclusters:\n- {{name: prod, cluster: {{server: '{SERVER}'}}}}\n"
     );
-    world.configure_file(&alice, &shared, &[]).0.expect(0);
+    setup.configure_file(&alice, &shared, &[]).0.expect(0);
 }
 
 #[test]
 fn new_entries_go_where_kubectl_puts_them() {
-    let Some(world) = World::start() else { return };
+    let Some(setup) = Setup::start() else { return };
     let empty = "apiVersion: v1\nkind: Config\n";
     let current = "apiVersion: v1\nkind: Config\ncurrent-context: other\n";
     for (list, existing) in [
@@ -262,26 +265,26 @@ fn new_entries_go_where_kubectl_puts_them() {
         (Some(":a::b:"), vec![("b", empty)]),
         (Some("a:folder/deep/b"), vec![]),
     ] {
-        let (by_infra, by_kubectl) = (world.alice(), User::new());
+        let (by_infra, by_kubectl) = (setup.alice(), User::new());
         let list = list.map(OsStr::new);
         for user in [&by_infra, &by_kubectl] {
             for (name, text) in &existing {
                 fs::write(user.home().join(name), text).expect("a kubeconfig");
             }
         }
-        let call = world.configure(&by_infra, "prod", &["--use"]);
+        let call = setup.configure(&by_infra, "prod", &["--use"]);
         list.into_iter().fold(call, |call, list| call.env(KUBECONFIG, list)).run().expect(0);
-        let kubectl = |words: &[&str]| world.kubectl(&by_kubectl, list, words);
+        let kubectl = |words: &[&str]| setup.kubectl(&by_kubectl, list, words);
         kubectl(&["config", "set-cluster", "prod", "--server", SERVER]);
         kubectl(&["config", "set-credentials", "prod", "--exec-command=x", "--exec-api-version=v"]);
         kubectl(&["config", "set-context", "prod", "--cluster=prod", "--user=prod"]);
         kubectl(&["config", "use-context", "prod"]);
         assert_eq!(with_server(by_infra.home()), with_server(by_kubectl.home()), "{list:?} {existing:?}");
-        assert_eq!(world.view(&by_infra, list)["current-context"], "prod", "{list:?} {existing:?}");
+        assert_eq!(setup.view(&by_infra, list)["current-context"], "prod", "{list:?} {existing:?}");
     }
-    let alice = world.alice();
+    let alice = setup.alice();
     let named = ["--kubeconfig", "named", "--use"];
-    world.configure(&alice, "prod", &named).env(KUBECONFIG, "other").run().expect(0);
+    setup.configure(&alice, "prod", &named).env(KUBECONFIG, "other").run().expect(0);
     assert_eq!(with_server(alice.home()), BTreeMap::from([("named".to_owned(), 1)]));
 }
 
@@ -308,20 +311,20 @@ fn with_server(home: &Path) -> BTreeMap<String, usize> {
 #[test]
 fn concurrent_configures_lose_no_entry() {
     const CONCURRENT: usize = 8;
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
     let file = alice.home().join("config");
     fs::write(&file, OTHERS).expect("a kubeconfig");
     let running: Vec<_> = (0..CONCURRENT)
         .map(|number| {
             let name = format!("prod-{number}");
-            world.configure(&alice, "prod", &["--context", &name]).env(KUBECONFIG, &file).start()
+            setup.configure(&alice, "prod", &["--context", &name]).env(KUBECONFIG, &file).start()
         })
         .collect();
     for running in running {
         running.wait().expect(0);
     }
-    let view = world.view(&alice, Some(file.as_os_str()));
+    let view = setup.view(&alice, Some(file.as_os_str()));
     for section in ["clusters", "users", "contexts"] {
         assert_eq!(view[section].as_array().expect("a list").len(), CONCURRENT + 2, "{section}");
     }
@@ -330,13 +333,13 @@ fn concurrent_configures_lose_no_entry() {
 
 #[test]
 fn odd_names_reach_kubectl_unchanged() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
     let names = ["yes", "~", "1e3", "x:", "=", "#x", "a,b", "\"x\"", "a\\b", "a.b", "{x", "%x", "user", "x="];
     for name in names {
-        world.configure(&alice, name, &["--namespace", name]).run().expect(0);
+        setup.configure(&alice, name, &["--namespace", name]).run().expect(0);
     }
-    let view = world.view(&alice, None);
+    let view = setup.view(&alice, None);
     for list in ["clusters", "users", "contexts"] {
         let found = view[list].as_array().expect("a list").iter().filter_map(|entry| entry["name"].as_str());
         assert_eq!(found.collect::<BTreeSet<_>>(), BTreeSet::from(names), "{list}");
@@ -351,27 +354,27 @@ fn odd_names_reach_kubectl_unchanged() {
         assert_eq!(context["context"]["namespace"], context["name"]);
     }
     for option in ["-x", "--kubeconfig=x", "two words", ""] {
-        world.configure(&alice, "prod", &["--context", option]).run().expect(2);
+        setup.configure(&alice, "prod", &["--context", option]).run().expect(2);
     }
 }
 
 #[test]
 fn missing_kubectl_prints_yaml_that_kubectl_reads() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
-    let authority = world.provider.authority_file().display().to_string();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
+    let authority = setup.provider.authority_file().display().to_string();
     let options = ["--namespace", "a: \"b\" #c", "--certificate-authority", &authority, "--use"];
     let empty = alice.home().join("empty");
     fs::create_dir(&empty).expect("a folder");
     // A program of the working directory would be anybody's.
     fs::write(alice.home().join("kubectl"), "").expect("a file");
-    let missing = world.configure(&alice, "yes", &options).env("PATH", format!("{}:.:", empty.display()));
-    let missing = missing.run().expect(1).telling(&["kubectl is not in PATH", "~/.kube/infra.yaml"]);
+    let missing = setup.configure(&alice, "yes", &options).env("PATH", format!("{}:.:", empty.display()));
+    let missing = missing.run().expect(1).stderr_contains(&["kubectl is not in PATH", "~/.kube/infra.yaml"]);
     assert!(!alice.home().join(".kube").exists());
     let file = alice.home().join("infra.yaml");
     fs::write(&file, &missing.stdout).expect("a kubeconfig");
-    world.configure(&alice, "yes", &options).run().expect(0);
-    assert_eq!(world.view(&alice, Some(file.as_os_str())), world.view(&alice, None), "{missing}");
+    setup.configure(&alice, "yes", &options).run().expect(0);
+    assert_eq!(setup.view(&alice, Some(file.as_os_str())), setup.view(&alice, None), "{missing}");
 
     // Beside another kubeconfig, as the hint says.
     let others = alice.home().join("others");
@@ -380,54 +383,59 @@ fn missing_kubectl_prints_yaml_that_kubectl_reads() {
     let list = Some(list.as_os_str());
     let minified =
         ["--context=yes", "config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"];
-    assert_eq!(world.kubectl(&alice, list, &minified).stdout, SERVER);
+    assert_eq!(setup.kubectl(&alice, list, &minified).stdout, SERVER);
 }
 
 #[test]
 fn failing_kubectl_leaves_the_current_context() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
     let file = alice.home().join("config");
     for failing in ["view", "set-credentials", "set-cluster", "set-context", "use-context"] {
         fs::write(&file, OTHERS).expect("a kubeconfig");
         let script = "printf 'error: the disk \\033[2Jis full\\n' >&2; exit 1";
-        let path = world
+        let path = setup
             .path_with(&alice, &format!("test \"$2\" = {failing} && {{ {script}; }}\nexec KUBECTL \"$@\""));
         let failed =
-            world.configure(&alice, "prod", &["--use"]).env("PATH", path).env(KUBECONFIG, &file).run();
+            setup.configure(&alice, "prod", &["--use"]).env("PATH", path).env(KUBECONFIG, &file).run();
         let reason = format!("`kubectl config {failing}` failed: the disk [2Jis full");
-        failed.expect(1).telling(&["cannot change the kubeconfig", &reason]).silent();
+        failed.expect(1).stderr_contains(&["cannot change the kubeconfig", &reason]).stdout_is_empty();
         let minified = ["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"];
         assert_eq!(
-            world.kubectl(&alice, Some(file.as_os_str()), &minified).stdout,
+            setup.kubectl(&alice, Some(file.as_os_str()), &minified).stdout,
             "https://old.test",
             "{failing}"
         );
     }
     for (text, reason) in [("a: [\n", "yaml: line"), ("clusters: {a: b}\n", "cannot unmarshal object")] {
-        let (failed, after) = world.configure_file(&alice, text, &[]);
-        failed.expect(1).telling(&[reason]).silent();
+        let (failed, after) = setup.configure_file(&alice, text, &[]);
+        failed.expect(1).stderr_contains(&[reason]).stdout_is_empty();
         assert_eq!(after, text);
     }
     // As kubectl did before 1.30.
     let script = "case \"$*\" in *--exec-interactive-mode*) echo 'error: unknown flag' >&2; exit 1;; esac\nexec KUBECTL \"$@\"";
-    let old = world.path_with(&alice, script);
-    let failed = world.configure(&alice, "prod", &["--force"]).env("PATH", old).run();
-    failed.expect(1).telling(&["install kubectl 1.30 or newer"]);
+    let old = setup.path_with(&alice, script);
+    let failed = setup.configure(&alice, "prod", &["--force"]).env("PATH", old).run();
+    failed.expect(1).stderr_contains(&["install kubectl 1.30 or newer"]);
     assert!(!alice.home().join(".kube").exists());
     let folder = alice.home().join("bin");
     fs::set_permissions(folder.join("kubectl"), Permissions::from_mode(0o644)).expect("a script");
-    world.configure(&alice, "prod", &[]).env("PATH", folder).run().expect(1).telling(&["Permission denied"]);
+    setup
+        .configure(&alice, "prod", &[])
+        .env("PATH", folder)
+        .run()
+        .expect(1)
+        .stderr_contains(&["Permission denied"]);
 }
 
 #[test]
 fn hanging_kubectl_is_ended() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
-    let path = world.path_with(&alice, "echo $$ >~/hanging\nexec sleep 600");
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
+    let path = setup.path_with(&alice, "echo $$ >~/hanging\nexec sleep 600");
     let failed =
-        world.configure(&alice, "prod", &["--use"]).env("PATH", format!("{}:/bin", path.display())).run();
-    failed.expect(1).telling(&["`kubectl config view` did not finish within 20 s"]).silent();
+        setup.configure(&alice, "prod", &["--use"]).env("PATH", format!("{}:/bin", path.display())).run();
+    failed.expect(1).stderr_contains(&["`kubectl config view` did not finish within 20 s"]).stdout_is_empty();
     let id = fs::read_to_string(alice.home().join("hanging")).expect("it ran");
     // A process that has ended has no command line, even if nothing has waited for it.
     let ended = || fs::read(format!("/proc/{}/cmdline", id.trim())).map_or(true, |words| words.is_empty());
@@ -436,13 +444,13 @@ fn hanging_kubectl_is_ended() {
 
 #[test]
 fn lock_of_another_program_is_waited_for() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
     let (file, lock) = (alice.home().join("config"), alice.home().join("config.lock"));
     fs::write(&file, OTHERS).expect("a kubeconfig");
     fs::write(&lock, "").expect("a lock");
-    let path = world.path_with(&alice, "echo $2 >>~/commands\nexec KUBECTL \"$@\"");
-    let configure = || world.configure(&alice, "prod", &[]).env("PATH", &path).env(KUBECONFIG, &file);
+    let path = setup.path_with(&alice, "echo $2 >>~/commands\nexec KUBECTL \"$@\"");
+    let configure = || setup.configure(&alice, "prod", &[]).env("PATH", &path).env(KUBECONFIG, &file);
     let running = configure().start();
     let tried = || fs::read_to_string(alice.home().join("commands")).unwrap_or_default();
     let is_waiting = || (tried().matches("set-credentials").count() > 1).then_some(());
@@ -452,16 +460,24 @@ fn lock_of_another_program_is_waited_for() {
 
     fs::write(&lock, "").expect("a lock");
     fs::write(&file, OTHERS).expect("a kubeconfig");
-    configure().run().expect(1).telling(&["config.lock: file exists", "remove that file"]).silent();
+    configure()
+        .run()
+        .expect(1)
+        .stderr_contains(&["config.lock: file exists", "remove that file"])
+        .stdout_is_empty();
     assert_eq!(fs::read_to_string(&file).expect("a kubeconfig"), OTHERS);
 }
 
 #[test]
 fn unknown_home_is_not_the_working_directory() {
-    let Some(world) = World::start() else { return };
-    let alice = world.alice();
-    let call = || world.configure(&alice, "prod", &[]).env("HOME", "relative");
-    call().run().expect(1).telling(&["your home directory is not known", "--kubeconfig"]).silent();
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
+    let call = || setup.configure(&alice, "prod", &[]).env("HOME", "relative");
+    call()
+        .run()
+        .expect(1)
+        .stderr_contains(&["your home directory is not known", "--kubeconfig"])
+        .stdout_is_empty();
     assert_eq!(with_server(alice.home()), BTreeMap::new());
     call().env(KUBECONFIG, alice.home().join("config")).run().expect(0);
     assert!(alice.home().join("config").exists() && !alice.home().join("relative").exists());

@@ -20,7 +20,8 @@ fn user_signs_in_checks_status_uses_token_and_signs_out() {
     transcript.replace(daemon.fingerprint(), "FINGERPRINT");
     transcript.replace(daemon.origin(), "SERVER");
 
-    let logged_in = login::succeed(&alice, &daemon, &provider).telling(&["logged in", "alice"]).silent();
+    let logged_in =
+        login::succeed(&alice, &daemon, &provider).stderr_contains(&["logged in", "alice"]).stdout_is_empty();
     transcript.add(&logged_in);
     assert_eq!(
         alice.files(),
@@ -56,7 +57,7 @@ fn user_signs_in_checks_status_uses_token_and_signs_out() {
     let after = alice.infra(["status", "--json"]).run().expect(3);
     assert_eq!(after.json()["state"], "logged_out", "{after}");
     transcript.add(&alice.infra(["status"]).run().expect(3));
-    transcript.add(&alice.infra(["token"]).run().expect(3).silent());
+    transcript.add(&alice.infra(["token"]).run().expect(3).stdout_is_empty());
     transcript.add_files(&alice);
     transcript.compare("login-to-logout");
 }
@@ -73,7 +74,7 @@ fn status_has_same_exit_code_in_every_form() {
     for form in [&["status"][..], &["status", "--json"], &["status", "--offline"], &["status", "--all"]] {
         alice.infra(form).run().expect(0);
     }
-    let quiet = alice.infra(["status", "--quiet"]).run().expect(0).silent();
+    let quiet = alice.infra(["status", "--quiet"]).run().expect(0).stdout_is_empty();
     assert!(quiet.stderr.is_empty(), "{quiet}");
 }
 
@@ -82,7 +83,7 @@ fn status_without_known_server_is_logged_out() {
     let ran = User::new().infra(["status", "--json"]).run().expect(3);
     assert_eq!(ran.json()["state"], "logged_out");
     assert!(ran.json()["server"].is_null(), "{ran}");
-    User::new().infra(["token"]).run().expect(3).silent();
+    User::new().infra(["token"]).run().expect(3).stdout_is_empty();
     User::new().infra(["login"]).run().expect(2);
 }
 
@@ -146,7 +147,7 @@ fn single_use_url_fetched_twice_works_in_each_browser() {
     assert_eq!(second.headers()["location"], pending.authorization_url.as_str());
     assert!(pending.is_waiting(), "{}", pending.running.output());
     assert_eq!(pending.respond(&pending.sign_in(&provider)).0, 200);
-    pending.wait().expect(0).telling(&["logged in"]);
+    pending.wait().expect(0).stderr_contains(&["logged in"]);
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn reloaded_callback_gets_the_result() {
             assert!(status == 200 && page.contains("Logged in"), "{status} {page}");
         }
     });
-    pending.wait().expect(0).telling(&["logged in"]);
+    pending.wait().expect(0).stderr_contains(&["logged in"]);
     assert_eq!(provider.calls(Endpoint::Token), 1);
 }
 
@@ -210,10 +211,10 @@ fn environment_token_replaces_the_stored_session() {
     assert_eq!(json["storage"], "environment");
     assert_eq!(call(&["token"]).run().expect(0).stdout.trim_end(), token);
     let browser = RecordingBrowser::recording();
-    let refused = call(&["login"]).browser(&browser).run().telling(&["INFRA_TOKEN"]);
+    let refused = call(&["login"]).browser(&browser).run().stderr_contains(&["INFRA_TOKEN"]);
     assert_ne!(refused.code, Some(0), "{refused}");
     assert!(browser.opened().is_empty());
-    script.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).telling(&["INFRA_SERVER"]);
+    script.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).stderr_contains(&["INFRA_SERVER"]);
 
     call(&["logout"]).run().expect(0);
     let ended = daemon.api().get_as("/v1/session", &token);
@@ -234,10 +235,10 @@ fn login_without_browser_prints_url_and_ssh_command() {
     let recording = RecordingBrowser::recording();
     let call = alice.infra(arguments).env("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
     let mut running = call.browser(&recording).start();
-    let url = running.wait_for("the URL and the `ssh -L` line", |_, told| {
-        let url = told.split_whitespace().find(|word| word.starts_with(provider.issuer()))?;
+    let url = running.wait_for("the URL and the `ssh -L` line", |_, stderr| {
+        let url = stderr.split_whitespace().find(|word| word.starts_with(provider.issuer()))?;
         // The URL is complete once a line end follows it.
-        told.contains("ssh -L").then(|| url.to_owned()).filter(|url| told.contains(&format!("{url}\n")))
+        stderr.contains("ssh -L").then(|| url.to_owned()).filter(|url| stderr.contains(&format!("{url}\n")))
     });
 
     let browser = infra_harness::browser::Browser {
@@ -246,7 +247,7 @@ fn login_without_browser_prints_url_and_ssh_command() {
         authorities: vec![provider.authority_file()],
     };
     infra_harness::browser::follow(&url, &browser).expect("a last page");
-    running.wait().expect(0).silent();
+    running.wait().expect(0).stdout_is_empty();
     assert!(recording.opened().is_empty(), "a browser was opened");
     alice.infra(["status", "--quiet"]).run().expect(0);
 }
@@ -274,7 +275,7 @@ fn login_at_another_provider_replaces_the_session() {
     let authorities = [first.authority_file(), second.authority_file()];
     let browser = || RecordingBrowser::signing_in("alice", &authorities);
 
-    login::call(&alice, &daemon).run().expect(2).telling(&["--provider"]);
+    login::call(&alice, &daemon).run().expect(2).stderr_contains(&["--provider"]);
     let okta = ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--provider", "okta"];
     alice.infra(okta).browser(&browser()).run().expect(0);
     alice.infra(["login", "--provider", "other"]).browser(&browser()).run().expect(0);

@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser};
 use infra_cli::arguments::Arguments;
 use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
 use infra_harness::documents::{
-    Block, Fate, Page, Walk, calls, listed_in_vain, pages, repository, unknown_name,
+    Block, Page, Treatment, Walk, calls, pages, repository, unknown_name, unused_entries,
 };
 use infra_harness::login;
 use infra_harness::peers;
@@ -67,9 +67,9 @@ fn links_resolve_and_every_page_is_reachable() {
 #[test]
 fn every_block_is_run_or_listed_with_a_reason() {
     let pages = pages();
-    assert_eq!(listed_in_vain(&pages), Vec::<String>::new(), "these are not there any more");
+    assert_eq!(unused_entries(&pages), Vec::<String>::new(), "these are not there any more");
     for block in pages.iter().flat_map(Page::blocks) {
-        if block.fate() == Fate::Typed {
+        if block.treatment() == Treatment::Typed {
             assert!(
                 FOLLOWED.contains(&block.page.as_str()),
                 "{}: nobody follows this\n{}",
@@ -161,26 +161,26 @@ fn files_named_on_pages_exist() {
 #[test]
 fn readme_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
-    place.follow("README.md", typed("README.md"));
+    let mut setup = Setup::new(&provider, &alice);
+    setup.follow("README.md", typed("README.md"));
 }
 
 /// The request snippet of the pages stops without a session, with and without `set -e`.
 #[test]
 fn script_sends_no_request_without_a_token() {
-    let (nobody, snippet) = (User::new(), "token=$(infra token --audience grafana) || exit\n");
+    let (signed_out, snippet) = (User::new(), "token=$(infra token --audience grafana) || exit\n");
     let folder = infra_harness::program::built("infra").parent().expect("a folder").display().to_string();
     for page in ["README.md", "docs/scripts.md"] {
         let block = typed(page).find(|block| block.text.contains(snippet)).expect("the snippet");
         let sends = block.typed().replace("curl", "tee sent");
         for options in ["", "set -euo pipefail\n"] {
             let mut shell = std::process::Command::new("bash");
-            shell.args(["-c", &format!("{options}{sends}")]).env_clear().current_dir(nobody.home());
-            shell.env("HOME", nobody.home()).env("INFRA_SERVER", "infra.example.com");
+            shell.args(["-c", &format!("{options}{sends}")]).env_clear().current_dir(signed_out.home());
+            shell.env("HOME", signed_out.home()).env("INFRA_SERVER", "infra.example.com");
             shell.env("PATH", format!("{folder}:/usr/local/bin:/usr/bin:/bin"));
             let ran = shell.output().expect("a shell");
             assert_eq!(ran.status.code(), Some(3), "{page} {options}: {ran:?}");
-            assert!(!nobody.home().join("sent").exists(), "{page} {options}: a request without a token");
+            assert!(!signed_out.home().join("sent").exists(), "{page} {options}: a request without a token");
         }
     }
     // A page that sets a proxy also names the exceptions.
@@ -210,11 +210,11 @@ fn scripts_page_works_as_written() {
         return;
     }
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
-    login::succeed(&User::new(), &place.daemon, &provider);
+    let mut setup = Setup::new(&provider, &alice);
+    login::succeed(&User::new(), &setup.daemon, &provider);
     let token = login::token(&alice);
-    place.walk.keep("/run/secrets/infra-token", &token);
-    let ran = place.follow("docs/scripts.md", typed("docs/scripts.md"));
+    setup.walk.private_file("/run/secrets/infra-token", &token);
+    let ran = setup.follow("docs/scripts.md", typed("docs/scripts.md"));
     let said: String = ran.iter().map(|ran| ran.stdout.as_str()).collect();
     assert!(said.contains("sub-alice") && said.contains("reported with infra_aud_"), "{said}");
 }
@@ -222,11 +222,11 @@ fn scripts_page_works_as_written() {
 #[test]
 fn services_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
+    let mut setup = Setup::new(&provider, &alice);
     let token = alice.infra(["token", "--audience", "grafana"]).run().expect(0).stdout;
-    place.walk.set("CREDENTIAL", CREDENTIAL);
-    place.walk.set("TOKEN", token.trim_end());
-    let ran = place.follow("docs/services.md", typed("docs/services.md"));
+    setup.walk.set("CREDENTIAL", CREDENTIAL);
+    setup.walk.set("TOKEN", token.trim_end());
+    let ran = setup.follow("docs/services.md", typed("docs/services.md"));
     let introspected = ran.last().expect("the last is the dialogue").json();
     let shown = shown_answer("docs/services.md", "/v1/introspect");
     assert_eq!(names(&introspected), names(&shown), "{introspected}");
@@ -235,9 +235,9 @@ fn services_page_works_as_written() {
 #[test]
 fn api_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
-    place.walk.replace("infra_…", &login::token(&alice));
-    let ran = place.follow("docs/api.md", typed("docs/api.md"));
+    let mut setup = Setup::new(&provider, &alice);
+    setup.walk.replace("infra_…", &login::token(&alice));
+    let ran = setup.follow("docs/api.md", typed("docs/api.md"));
     let answer = ran.last().expect("one dialogue").json();
     let shown = shown_answer("docs/api.md", "/v1/session");
     assert_eq!(names(&answer), names(&shown), "{answer}");
@@ -249,20 +249,20 @@ fn api_page_works_as_written() {
 #[test]
 fn sessions_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
+    let mut setup = Setup::new(&provider, &alice);
     let [of_bob, of_carol] = ["bob", "carol"].map(|name| {
         provider.person(Person::SignsIn(name.to_owned()));
-        login::over_http(&place.daemon, &provider)
+        login::over_http(&setup.daemon, &provider)
     });
     let of_alice = login::token(&alice);
     let id = SessionToken::parse(&of_bob).expect("a token").id().to_string();
-    place.walk.replace("f3Kd9sQ1Zx", &id);
+    setup.walk.replace("f3Kd9sQ1Zx", &id);
     let lines = typed("docs/sessions.md").next().expect("what operators type").typed();
     // Each line except the first revokes a session, in this order.
     let sessions = [of_bob, of_alice, of_carol];
     for (line, ended) in lines.lines().zip(0..) {
-        place.walk.follow(line, &mut place.daemon);
-        let status = |token: &String| place.daemon.api().get_as("/v1/session?use=false", token).status;
+        setup.walk.follow(line, &mut setup.daemon);
+        let status = |token: &String| setup.daemon.api().get_as("/v1/session?use=false", token).status;
         let found: Vec<bool> = sessions.iter().map(|token| status(token) == 401).collect();
         assert_eq!(found, [0, 1, 2].map(|index| index < ended), "{line}");
     }
@@ -272,48 +272,48 @@ fn sessions_page_works_as_written() {
 #[test]
 fn audit_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
-    fs::copy(place.daemon.directory().join("audit.jsonl"), alice.home().join("audit.jsonl")).expect("a copy");
-    let ran = place.follow("docs/audit.md", typed("docs/audit.md"));
+    let mut setup = Setup::new(&provider, &alice);
+    fs::copy(setup.daemon.directory().join("audit.jsonl"), alice.home().join("audit.jsonl")).expect("a copy");
+    let ran = setup.follow("docs/audit.md", typed("docs/audit.md"));
     assert!(!ran.is_empty());
 }
 
 #[test]
 fn https_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
+    let mut setup = Setup::new(&provider, &alice);
     fs::remove_file(alice.home().join("ca.pem")).expect("the page prints it");
-    place.follow("docs/https.md", typed("docs/https.md"));
+    setup.follow("docs/https.md", typed("docs/https.md"));
     assert!(alice.home().join("ca.pem").exists());
 }
 
 #[test]
 fn okta_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
-    let secret = place.walk.keep("/etc/infra/okta-client-secret", "from before");
-    place.follow("docs/okta.md", typed("docs/okta.md"));
+    let mut setup = Setup::new(&provider, &alice);
+    let secret = setup.walk.private_file("/etc/infra/okta-client-secret", "from before");
+    setup.follow("docs/okta.md", typed("docs/okta.md"));
     assert_eq!(fs::metadata(&secret).expect("a file").len(), 0, "nothing was pasted");
 }
 
 #[test]
 fn moving_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
-    let mut place = Place::new(&provider, &alice);
-    let (pin, mut left_behind) = (place.daemon.pin(), None);
-    let directory = place.daemon.directory().to_owned();
-    let other_name = place.daemon.origin().replace("https://127.0.0.1", "localhost");
-    place.walk.replace("infra.new.example.com", &other_name);
+    let mut setup = Setup::new(&provider, &alice);
+    let (pin, mut left_behind) = (setup.daemon.pin(), None);
+    let directory = setup.daemon.directory().to_owned();
+    let other_name = setup.daemon.origin().replace("https://127.0.0.1", "localhost");
+    setup.walk.replace("infra.new.example.com", &other_name);
     for (example, folder) in [("/var/backups/infrad", "backups"), ("/var/lib/infrad-copied", "copied")] {
         let folder = directory.join(folder);
         fs::create_dir(&folder).expect("a folder");
-        place.walk.replace(example, &folder.display().to_string());
+        setup.walk.replace(example, &folder.display().to_string());
     }
     for block in typed("docs/moving.md") {
-        let data_dir = place.daemon.data_dir().display().to_string();
+        let data_dir = setup.daemon.data_dir().display().to_string();
         match block.heading.as_str() {
             // The operator has already written the configuration on the page.
-            "Another name, or another port" => place.daemon.change(|configuration| {
+            "Another name, or another port" => setup.daemon.change(|configuration| {
                 let new = format!("https://{other_name}");
                 if !configuration.public_urls.contains(&new) {
                     configuration.public_urls.push(new);
@@ -321,17 +321,17 @@ fn moving_page_works_as_written() {
             }),
             "On the new host" => {
                 // Keep only the address of the old host.
-                place.daemon.change(|configuration| on_new_host(configuration, &directory));
+                setup.daemon.change(|configuration| on_new_host(configuration, &directory));
             }
-            "Another place on the same host" => place.daemon.change(|configuration| {
+            "Another place on the same host" => setup.daemon.change(|configuration| {
                 configuration.data_dir = directory.join("copied/data");
             }),
             _ => {}
         }
-        let session = place.daemon.is_running().then(|| login::over_http(&place.daemon, &provider));
-        let daemon = &mut place.daemon;
+        let session = setup.daemon.is_running().then(|| login::over_http(&setup.daemon, &provider));
+        let daemon = &mut setup.daemon;
         let typed = block.typed().replace("-a /var/lib/infrad ", &format!("-a {data_dir} "));
-        place.walk.follow(&typed, daemon);
+        setup.walk.follow(&typed, daemon);
         let heading = &block.heading;
         assert_eq!(daemon.pin(), pin, "users would be asked for another fingerprint: {heading}");
         match session {
@@ -346,7 +346,7 @@ fn moving_page_works_as_written() {
             }
         }
     }
-    alice.infra(["login"]).browser(&place.browser()).run().expect(0);
+    alice.infra(["login"]).browser(&setup.browser()).run().expect(0);
 }
 
 /// The new host has its own root key, and uses the old key, copied along, to open the backup.
@@ -359,13 +359,13 @@ fn on_new_host(configuration: &mut Configuration, directory: &Path) {
 }
 
 /// A daemon with everything that the pages assume, and a signed-in Alice.
-struct Place<'a> {
+struct Setup<'a> {
     daemon: Daemon,
     walk: Walk<'a>,
     provider: &'a Provider,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Setup<'a> {
     fn new(provider: &'a Provider, alice: &'a User) -> Self {
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
         let (credential, directory) =
@@ -404,7 +404,7 @@ impl<'a> Place<'a> {
 
 /// The commands of a page, block by block.
 fn typed(path: &str) -> impl Iterator<Item = Block> {
-    Page::read(path).blocks().into_iter().filter(|block| block.fate() == Fate::Typed)
+    Page::read(path).blocks().into_iter().filter(|block| block.treatment() == Treatment::Typed)
 }
 
 /// The response to `route` in a console block of a page.

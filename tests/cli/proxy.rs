@@ -13,7 +13,7 @@ use infra_harness::impostor::{Disguise, Impostor};
 use infra_harness::login;
 use infra_harness::program::{Call, Ran, RecordingBrowser, User};
 use infra_harness::provider::Provider;
-use infra_harness::proxy::{Manner, Proxy};
+use infra_harness::proxy::{Proxy, ProxyMode};
 use serde_json::json;
 
 const NAME: &str = "infra.test";
@@ -58,7 +58,7 @@ impl Organisation {
     /// `infra login` through a proxy with this behaviour, which must fail.
     #[track_caller]
     fn fails_at(&self, value: &str, code: i32) -> Ran {
-        let ran = self.login(&[("HTTPS_PROXY", value)]).expect(code).silent();
+        let ran = self.login(&[("HTTPS_PROXY", value)]).expect(code).stdout_is_empty();
         assert!(
             ran.stderr.contains("\n  because: ") && ran.stderr.contains("\n  try: "),
             "not in three parts\n{ran}"
@@ -69,13 +69,13 @@ impl Organisation {
 
 #[test]
 fn proxy_sees_only_ciphertext_of_every_command() {
-    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(ProxyMode::Tunnel));
     let (address, authorities) = (proxy.address(), organisation.provider.authority_file());
     // The CA variable is for the doctor, which also connects to the provider.
     let environment =
         [("HTTPS_PROXY", address.as_str()), ("SSL_CERT_FILE", authorities.to_str().expect("a path"))];
     // Control: without the proxy, the server is unreachable.
-    organisation.login(&[]).expect(4).silent();
+    organisation.login(&[]).expect(4).stdout_is_empty();
     organisation.login(&environment).expect(0);
     organisation.infra(&["status"], &[]).expect(4);
     let token = organisation.infra(&["token"], &[]).expect(0).stdout;
@@ -106,7 +106,7 @@ fn proxy_sees_only_ciphertext_of_every_command() {
 
 #[test]
 fn proxy_variables_apply_in_both_cases_before_all_proxy() {
-    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(ProxyMode::Tunnel));
     let address = proxy.address();
     let (host_and_port, with_slash) = (address.replace("http://", ""), format!("{address}/"));
     organisation.login(&[("https_proxy", &address)]).expect(0);
@@ -142,9 +142,9 @@ fn proxy_variables_apply_in_both_cases_before_all_proxy() {
 /// Tests each list with curl and with `infra`: both must use the proxy, or both must bypass it.
 #[test]
 fn no_proxy_is_parsed_like_curl() {
-    let (organisation, open) = (Organisation::new(), Proxy::start(Manner::Tunnels));
+    let (organisation, open) = (Organisation::new(), Proxy::start(ProxyMode::Tunnel));
     organisation.login(&[("HTTPS_PROXY", &open.address())]).expect(0);
-    let proxy = Proxy::start(Manner::Refuses);
+    let proxy = Proxy::start(ProxyMode::Reject);
     let (address, server) = (proxy.address(), organisation.server());
     let with_port = server.clone();
     let mut ways = Vec::new();
@@ -172,7 +172,7 @@ fn no_proxy_is_parsed_like_curl() {
         curl.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HTTPS_PROXY", &address);
         curl.env("NO_PROXY", list).args(["--silent", "--max-time", "10", &format!("https://{server}/")]);
         if curl.status().is_err() {
-            return infra_harness::skip::told("curl is not installed");
+            return infra_harness::skip::report("curl is not installed");
         }
         let of_curl = proxy.targets().len() > before;
         let before = proxy.targets().len();
@@ -186,7 +186,7 @@ fn no_proxy_is_parsed_like_curl() {
 
 #[test]
 fn doctor_names_no_proxy_entries_that_match_nothing() {
-    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Tunnels));
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(ProxyMode::Tunnel));
     let doctor = |list: &str| {
         let environment = [("HTTPS_PROXY", proxy.address()), ("NO_PROXY", list.to_owned())];
         let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -206,10 +206,10 @@ fn doctor_names_no_proxy_entries_that_match_nothing() {
 fn pin_is_checked_through_a_proxy() {
     let organisation = Organisation::new();
     let (impostor, honest) =
-        (Impostor::start(Disguise::OtherAuthority, &Authority::new()), Proxy::start(Manner::Tunnels));
+        (Impostor::start(Disguise::OtherAuthority, &Authority::new()), Proxy::start(ProxyMode::Tunnel));
     organisation.login(&[("HTTPS_PROXY", &honest.address())]).expect(0);
     let port = impostor.origin().rsplit_once(':').expect("a port").1.parse().expect("a number");
-    let proxy = Proxy::start(Manner::LeadsTo(port));
+    let proxy = Proxy::start(ProxyMode::ConnectTo(port));
     let address = proxy.address();
     for words in [&["status"][..], &["login", "--force"]] {
         let ran = organisation.infra(words, &[("HTTPS_PROXY", &address)]).expect(5);
@@ -223,13 +223,16 @@ fn pin_is_checked_through_a_proxy() {
 #[test]
 fn proxy_credentials_are_sent_but_never_shown() {
     let (organisation, proxy) =
-        (Organisation::new(), Proxy::start(Manner::AsksFor("alice:canary-of-the-proxy")));
+        (Organisation::new(), Proxy::start(ProxyMode::RequireCredentials("alice:canary-of-the-proxy")));
     let address = proxy.address();
     let ran = organisation.fails_at(&address, 4);
-    told(&ran, &[&format!("the proxy {address} asks for credentials (407)"), "USER:PASSWORD"]);
+    assert_stderr_contains(
+        &ran,
+        &[&format!("the proxy {address} asks for credentials (407)"), "USER:PASSWORD"],
+    );
     let wrong = format!("http://alice:x{PASSWORD}@127.0.0.1:{}", proxy.port());
     let ran = organisation.fails_at(&wrong, 4);
-    told(&ran, &[&format!("the proxy {address} did not accept the credentials")]);
+    assert_stderr_contains(&ran, &[&format!("the proxy {address} did not accept the credentials")]);
 
     let right = format!("http://alice:{PASSWORD}@127.0.0.1:{}", proxy.port());
     let mut said = vec![ran, organisation.login(&[("HTTPS_PROXY", &right)]).expect(0)];
@@ -252,37 +255,46 @@ fn proxy_credentials_are_sent_but_never_shown() {
 #[test]
 fn failing_proxy_is_named() {
     let organisation = Organisation::new();
-    let refuses = Proxy::start(Manner::Refuses);
-    told(
+    let refuses = Proxy::start(ProxyMode::Reject);
+    assert_stderr_contains(
         &organisation.fails_at(&refuses.address(), 4),
         &[&format!("the proxy {} refused to connect", refuses.address())],
     );
-    let closes = Proxy::start(Manner::Closes);
-    told(&organisation.fails_at(&closes.address(), 4), &[&closes.address(), "unexpected end of file"]);
-    let nobody = format!("http://127.0.0.1:{}", infra_harness::ports::Ports::reserve(1).all()[0]);
-    told(&organisation.fails_at(&nobody, 4), &[&nobody, "Connection refused", "NO_PROXY"]);
+    let closes = Proxy::start(ProxyMode::Close);
+    assert_stderr_contains(
+        &organisation.fails_at(&closes.address(), 4),
+        &[&closes.address(), "unexpected end of file"],
+    );
+    let closed_address = format!("http://127.0.0.1:{}", infra_harness::ports::Ports::reserve(1).all()[0]);
+    assert_stderr_contains(
+        &organisation.fails_at(&closed_address, 4),
+        &[&closed_address, "Connection refused", "NO_PROXY"],
+    );
     let unknown = "http://proxy.invalid:3128";
-    told(&organisation.fails_at(unknown, 4), &[unknown]);
+    assert_stderr_contains(&organisation.fails_at(unknown, 4), &[unknown]);
     for value in ["ftp://proxy.test:21", "http://", "http://user:canary@ proxy:1"] {
         let ran = organisation.fails_at(value, 4);
-        told(&ran, &["HTTPS_PROXY holds no address of a proxy"]);
+        assert_stderr_contains(&ran, &["HTTPS_PROXY holds no address of a proxy"]);
         assert!(!ran.stderr.contains("canary"), "{ran}");
     }
-    told(&organisation.fails_at("https://127.0.0.1:1", 4), &["needs TLS of its own", "http://HOST:PORT"]);
+    assert_stderr_contains(
+        &organisation.fails_at("https://127.0.0.1:1", 4),
+        &["needs TLS of its own", "http://HOST:PORT"],
+    );
 }
 
 #[test]
 fn hanging_proxy_times_out_and_is_named() {
-    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Hangs));
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(ProxyMode::Hang));
     let begin = Instant::now();
     let ran = organisation.fails_at(&proxy.address(), 4);
     assert!(begin.elapsed() < PATIENCE, "it took {:?}", begin.elapsed());
-    told(&ran, &[&format!("no answer in time through the proxy {}", proxy.address())]);
+    assert_stderr_contains(&ran, &[&format!("no answer in time through the proxy {}", proxy.address())]);
 }
 
 #[test]
 fn socks_proxy_is_supported() {
-    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Socks));
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(ProxyMode::Socks));
     let address = format!("socks5h://127.0.0.1:{}", proxy.port());
     organisation.login(&[("ALL_PROXY", &address)]).expect(0);
     organisation.infra(&["status"], &[("ALL_PROXY", &address)]).expect(0);
@@ -291,7 +303,7 @@ fn socks_proxy_is_supported() {
 
 #[test]
 fn loopback_address_bypasses_the_proxy() {
-    let (organisation, proxy) = (Organisation::new(), Proxy::start(Manner::Refuses));
+    let (organisation, proxy) = (Organisation::new(), Proxy::start(ProxyMode::Reject));
     let browser = RecordingBrowser::signing_in("alice", &[organisation.provider.authority_file()]);
     let address = proxy.address();
     let call: Call<'_> = login::call(&organisation.alice, &organisation.daemon);
@@ -337,7 +349,7 @@ fn organization_ca_is_trusted_from_system_or_file() {
 }
 
 #[track_caller]
-fn told(ran: &Ran, words: &[&str]) {
+fn assert_stderr_contains(ran: &Ran, words: &[&str]) {
     for word in words {
         assert!(ran.stderr.contains(word), "it does not say {word:?}\n{ran}");
     }

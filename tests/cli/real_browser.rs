@@ -19,7 +19,12 @@ fn last_page_shows_the_signed_in_user() {
     let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |_| {});
     let browser = pictured(browser, "logged-in");
     let alice = User::new();
-    browser.give(login::call(&alice, &daemon)).run().expect(0).telling(&["logged in", "alice"]).silent();
+    browser
+        .as_browser_of(login::call(&alice, &daemon))
+        .run()
+        .expect(0)
+        .stderr_contains(&["logged in", "alice"])
+        .stdout_is_empty();
 
     let report = browser.report();
     assert_sound(&report, &provider);
@@ -37,7 +42,12 @@ fn last_page_after_cancel_does_not_claim_success() {
     let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |_| {});
     let browser = pictured(browser.cancelling(), "not-logged-in");
     let alice = User::new();
-    browser.give(login::call(&alice, &daemon)).run().expect(6).telling(&["cancelled"]).silent();
+    browser
+        .as_browser_of(login::call(&alice, &daemon))
+        .run()
+        .expect(6)
+        .stderr_contains(&["cancelled"])
+        .stdout_is_empty();
 
     let report = browser.report();
     assert_sound(&report, &provider);
@@ -56,9 +66,14 @@ fn reloaded_callback_with_large_cookies_shows_the_result() {
         Misbehaviour::default()
             .answer(Endpoint::Token, |answer| answer.delivery = Delivery::After(Duration::from_secs(3))),
     );
-    let browser = browser.without_a_form().with_cookies(40_000).coming_again();
+    let browser = browser.without_sign_in_page().with_cookies(40_000).reloading_callback();
     let alice = User::new();
-    browser.give(login::call(&alice, &daemon)).run().expect(0).telling(&["logged in", "alice"]).silent();
+    browser
+        .as_browser_of(login::call(&alice, &daemon))
+        .run()
+        .expect(0)
+        .stderr_contains(&["logged in", "alice"])
+        .stdout_is_empty();
     let report = browser.report();
     assert!(report["error"].is_null(), "the browser got stuck: {report:#}");
     assert_eq!(report["title"], "Logged in - infra", "{report:#}");
@@ -73,7 +88,7 @@ fn scene() -> Option<(CertifiedProvider, RealBrowser)> {
 
 /// The browser; with `UPDATE=1` it takes the documentation's screenshots.
 fn pictured(browser: RealBrowser, name: &str) -> RealBrowser {
-    browser.picturing_on_update(&folder_of_pictures(), name)
+    browser.with_screenshots_on_update(&folder_of_pictures(), name)
 }
 
 fn folder_of_pictures() -> PathBuf {

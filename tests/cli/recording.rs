@@ -9,7 +9,7 @@ use infra_harness::daemon::Daemon;
 use infra_harness::pending_login::AuthorizationResponse;
 use infra_harness::program::{Call, RecordingBrowser, User};
 use infra_harness::provider::Provider;
-use infra_harness::recording::{Recording, Shown};
+use infra_harness::recording::{Recording, RunningCommand};
 use infra_harness::wait;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -30,9 +30,9 @@ fn recording_matches_the_programs() {
     recording.replace(&fingerprint, &format!("sha256:{}", "9f86d081884c7d65".repeat(4)));
     let ports = daemon.redirect_ports();
     recording.replace(ports[0].to_string(), "8301");
-    let see = |_: &mut Shown<'_>| {};
+    let see = |_: &mut RunningCommand<'_>| {};
 
-    recording.say("The line that the operator gave, once:");
+    recording.comment("The line that the operator gave, once:");
     let line = format!("infra login infra.example.com --fingerprint {fingerprint}");
     let call = home(alice.infra(["login", &origin, "--fingerprint", &fingerprint, "--no-keyring"]));
     let opened = RecordingBrowser::recording();
@@ -47,7 +47,7 @@ fn recording_matches_the_programs() {
     recording.run("infra logout", home(alice.infra(["logout"])), 0, see);
     recording.run("infra status", home(alice.infra(["status"])), 3, see);
 
-    recording.say("Over SSH, with the browser elsewhere:");
+    recording.comment("Over SSH, with the browser elsewhere:");
     let ssh = home(alice.infra(["login"]))
         .env("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.7 22")
         .env("USER", "alice");
@@ -61,7 +61,7 @@ fn recording_matches_the_programs() {
         shown.enter(&AuthorizationResponse::of(&url, &provider).url());
     });
 
-    recording.say("When something is wrong:");
+    recording.comment("When something is wrong:");
     recording.run(
         "infra login --provider github --force",
         home(alice.infra(["login", "--provider", "github", "--force"])),

@@ -66,7 +66,7 @@ fn response_from_another_issuer_is_rejected() {
     let pending = PendingLogin::begin(login::call(&alice, &daemon));
     let mixed_up = pending.sign_in(&provider).with("iss", "https://other.example");
     pending.respond(&mixed_up);
-    pending.wait().expect(6).silent();
+    pending.wait().expect(6).stdout_is_empty();
     assert_eq!(provider.calls(Endpoint::Token), 0);
     stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
 }
@@ -77,7 +77,7 @@ const NOBODY: u32 = 65534;
 #[test]
 fn another_user_following_the_url_first_gets_nothing() {
     if !rustix::process::geteuid().is_root() {
-        return infra_harness::skip::told("only root can become another user");
+        return infra_harness::skip::report("only root can become another user");
     }
     let Some(curl) = peers::find_program("curl") else { return };
     let (provider, alice) = (Provider::start(), User::new());
@@ -91,14 +91,15 @@ fn another_user_following_the_url_first_gets_nothing() {
     let answered = String::from_utf8_lossy(&answered.expect("curl").stdout).into_owned();
     assert!(answered.starts_with("HTTP/1.1 403"), "{answered}");
     assert!(!answered.contains("ocation:") && !answered.contains(provider.issuer()), "{answered}");
-    running.wait_for("that another user was refused", |_, told| told.contains("another user").then_some(()));
+    running
+        .wait_for("that another user was refused", |_, stderr| stderr.contains("another user").then_some(()));
 
     // The attempt does not block the user who started the login.
     let browser =
         Browser { user: "alice".to_owned(), cancel: false, authorities: vec![provider.authority_file()] };
     let followed = browser::follow(&opened, &browser).expect("a last page");
     assert!(followed.page.contains("Logged in"), "{}", followed.page);
-    running.wait().expect(0).telling(&["logged in", "alice"]);
+    running.wait().expect(0).stderr_contains(&["logged in", "alice"]);
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn url_is_in_a_private_file_if_socket_owners_are_unknown() {
     let daemon = Daemon::start(&provider);
     // An empty `/proc` does not list the owners of sockets.
     let Some(view) = Namespace::new("mount -t tmpfs none /proc", &[]) else {
-        return infra_harness::skip::told("this machine mounts nothing");
+        return infra_harness::skip::report("this machine mounts nothing");
     };
     let recording = RecordingBrowser::recording();
     let mut running = login::call(&alice, &daemon).browser(&recording).inside(&view).start();
@@ -140,7 +141,12 @@ fn port_missing_from_public_urls_is_rejected_before_sign_in() {
     let origin = format!("https://127.0.0.1:{}", daemon.port());
     let browser = RecordingBrowser::recording();
     let login = alice.infra(["login", &origin, "--fingerprint", &daemon.fingerprint(), "--no-keyring"]);
-    login.browser(&browser).run().expect(6).telling(&[&origin, elsewhere, "publicURLs"]).silent();
+    login
+        .browser(&browser)
+        .run()
+        .expect(6)
+        .stderr_contains(&[&origin, elsewhere, "publicURLs"])
+        .stdout_is_empty();
     assert!(browser.opened().is_empty(), "a person was asked to sign in: {:?}", browser.opened());
     let doctor = alice.infra(["doctor", &origin, "--json"]).env("INFRA_FINGERPRINT", daemon.fingerprint());
     let checks = doctor.run().expect(1).json()["checks"].clone();
@@ -226,7 +232,7 @@ fn relaying_daemon_gets_no_login_of_another() {
     let pin = relay.pin().to_string();
     let login = alice.infra(["login", &relay.origin(), "--fingerprint", &pin, "--no-keyring"]);
 
-    login.browser(&browser).run().expect(6).silent();
+    login.browser(&browser).run().expect(6).stdout_is_empty();
     let relayed = relay.relayed();
     assert!(relayed.contains(&"POST /v1/logins/finish".to_owned()), "it never came so far: {relayed:?}");
     assert_eq!(provider.calls(Endpoint::Token), 0, "the code was exchanged");
@@ -283,7 +289,7 @@ fn clocks_that_differ_are_named_to_user_and_operator() {
     }));
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     let refused = login::call(&alice, &daemon).browser(&browser).run().expect(6);
-    refused.telling(&["the identity provider differ too much: an operator has to set them"]);
+    refused.stderr_contains(&["the identity provider differ too much: an operator has to set them"]);
     daemon.wait_for_log("s behind the provider's");
 }
 
@@ -307,7 +313,7 @@ fn replayed_id_token_is_rejected() {
         answer["id_token"] = json!(old);
     }));
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
-    login::call(&alice, &daemon).browser(&browser).run().expect(6).silent();
+    login::call(&alice, &daemon).browser(&browser).run().expect(6).stdout_is_empty();
     stays_logged_out_until_an_honest_login(&alice, &daemon, &provider);
 }
 
@@ -319,7 +325,7 @@ fn refuses(misbehaviour: Misbehaviour) {
     provider.misbehave(misbehaviour);
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
 
-    login::call(&alice, &daemon).browser(&browser).run().expect(6).silent();
+    login::call(&alice, &daemon).browser(&browser).run().expect(6).stdout_is_empty();
     assert_eq!(provider.calls(Endpoint::Token), 1, "the ID token was never asked for\n{}", daemon.log());
     let id_token = provider.last_id_token().expect("an ID token was issued");
     assert!(!daemon.complete_log().contains(&id_token), "the log shows an ID token");
@@ -343,7 +349,7 @@ fn rejected_forced_login_says_that_session_is_still_valid() {
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     provider.person(Person::Cancels);
     let refused = alice.infra(["login", "--force"]).browser(&browser).run().expect(6);
-    refused.telling(&["note: you are still signed in to https://127.0.0.1", "as Alice"]);
+    refused.stderr_contains(&["note: you are still signed in to https://127.0.0.1", "as Alice"]);
     alice.infra(["status", "--quiet"]).run().expect(0);
     // Without a session, there is no note.
     alice.infra(["logout"]).run().expect(0);
@@ -364,9 +370,9 @@ fn environment_token_with_wrong_secret_is_not_called_expired() {
     };
     for words in [&["status"][..], &["token", "--min-left", "1m"]] {
         let ran = script(words);
-        let told = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(told.contains("the token of INFRA_TOKEN is not valid"), "{ran}");
-        assert!(!told.contains("expired"), "{ran}");
+        let output = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(output.contains("the token of INFRA_TOKEN is not valid"), "{ran}");
+        assert!(!output.contains("expired"), "{ran}");
     }
     assert_eq!(script(&["status", "--json"]).json()["state"], "logged_out");
 }
@@ -380,7 +386,7 @@ fn logout_with_unknown_token_reports_that_nothing_ended() {
     let last = token.pop().expect("a character");
     token.push(if last == 'a' { 'b' } else { 'a' });
     let call = alice.infra(["logout"]).env("INFRA_TOKEN", &token).env("INFRA_SERVER", daemon.origin());
-    let ran = call.run().expect(1).telling(&["no session was ended"]);
+    let ran = call.run().expect(1).stderr_contains(&["no session was ended"]);
     assert!(!ran.stderr.contains("is ended"), "{ran}");
     alice.infra(["status"]).run().expect(0);
 }
@@ -393,6 +399,6 @@ fn wrong_client_secret_is_reported_as_operator_error() {
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     let refused = login::call(&alice, &daemon).browser(&browser).run().expect(4);
     let refused =
-        refused.telling(&["an operator has to correct it", "try: ask the operator of", "request ID"]);
+        refused.stderr_contains(&["an operator has to correct it", "try: ask the operator of", "request ID"]);
     assert!(!refused.stderr.contains("again in"), "{refused}");
 }

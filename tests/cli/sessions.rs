@@ -8,7 +8,7 @@ use infra_harness::provider::{Misbehaviour, Person, Provider};
 use serde_json::{Value, json};
 
 /// The number of notices in `ran` about sessions opened elsewhere.
-fn tells(ran: &Ran) -> usize {
+fn count_notices(ran: &Ran) -> usize {
     let notices = ["another session of yours was opened", "other sessions of yours were opened"];
     notices.iter().map(|notice| ran.stderr.matches(notice).count()).sum()
 }
@@ -44,14 +44,22 @@ fn user_lists_and_revokes_sessions_of_every_machine() {
     let line = table.stdout.lines().find(|line| line.starts_with(&own)).expect("a line for the own one");
     assert!(line.contains(&format!("from {host}")) && line.ends_with("; this one"), "{table}");
 
-    laptop.infra(["sessions", "revoke", &others[0]]).run().expect(0).telling(&["ended 1 other session"]);
+    laptop
+        .infra(["sessions", "revoke", &others[0]])
+        .run()
+        .expect(0)
+        .stderr_contains(&["ended 1 other session"]);
     let ended = desktop.infra(["status"]).run().expect(3);
     assert!(ended.stdout.contains("the session was ended"), "{ended}");
     laptop.infra(["status"]).run().expect(0);
 
     login::succeed(&desktop, &daemon, &provider);
-    laptop.infra(["sessions", "revoke", "--others"]).run().expect(0).telling(&["ended 1 other session"]);
-    laptop.infra(["sessions", "revoke", "--others"]).run().expect(0).telling(&["no other session"]);
+    laptop
+        .infra(["sessions", "revoke", "--others"])
+        .run()
+        .expect(0)
+        .stderr_contains(&["ended 1 other session"]);
+    laptop.infra(["sessions", "revoke", "--others"]).run().expect(0).stderr_contains(&["no other session"]);
     desktop.infra(["status"]).run().expect(3);
 
     login::succeed(&desktop, &daemon, &provider);
@@ -59,7 +67,7 @@ fn user_lists_and_revokes_sessions_of_every_machine() {
         .infra(["sessions", "revoke", "--all"])
         .run()
         .expect(0)
-        .telling(&["logged out of", "ended 1 other"]);
+        .stderr_contains(&["logged out of", "ended 1 other"]);
     for user in [&laptop, &desktop] {
         user.infra(["status", "--quiet"]).run().expect(3);
     }
@@ -67,7 +75,7 @@ fn user_lists_and_revokes_sessions_of_every_machine() {
         laptop.infra(["status", "--json"]).run().json()["session"].is_null(),
         "the token is forgotten here"
     );
-    laptop.infra(["sessions"]).run().expect(3).telling(&["infra login"]);
+    laptop.infra(["sessions"]).run().expect(3).stderr_contains(&["infra login"]);
 }
 
 #[test]
@@ -77,11 +85,11 @@ fn unknown_id_does_not_stop_revocation_of_other_sessions() {
     login::succeed(&laptop, &daemon, &provider);
     login::succeed(&desktop, &daemon, &provider);
     let (_, others) = own_and_others(&laptop);
-    laptop.infra(["sessions", "revoke", "f3Kd9"]).run().expect(2).telling(&["10 letters and digits"]);
+    laptop.infra(["sessions", "revoke", "f3Kd9"]).run().expect(2).stderr_contains(&["10 letters and digits"]);
     laptop.infra(["sessions", "revoke"]).run().expect(2);
     laptop.infra(["sessions", "revoke", "--others", "--all"]).run().expect(2);
     let ran = laptop.infra(["sessions", "revoke", "AAAAAAAAAA", &others[0]]).run().expect(1);
-    ran.telling(&["no live session AAAAAAAAAA", "ended 1 other session"]);
+    ran.stderr_contains(&["no live session AAAAAAAAAA", "ended 1 other session"]);
     desktop.infra(["status"]).run().expect(3);
     laptop.infra(["status"]).run().expect(0);
 }
@@ -91,24 +99,28 @@ fn session_opened_elsewhere_is_reported_once() {
     let (provider, laptop, thief) = (Provider::start(), User::new(), User::new());
     let daemon = Daemon::start(&provider);
     login::succeed(&laptop, &daemon, &provider);
-    assert_eq!(tells(&laptop.infra(["status"]).run().expect(0)), 0);
+    assert_eq!(count_notices(&laptop.infra(["status"]).run().expect(0)), 0);
     login::succeed(&thief, &daemon, &provider);
-    assert_eq!(tells(&laptop.infra(["status", "-q"]).run().expect(0)), 0, "who wants to hear nothing");
-    let told = laptop.infra(["status", "--json"]).run().expect(0);
-    assert_eq!(tells(&told), 1, "{told}");
+    assert_eq!(
+        count_notices(&laptop.infra(["status", "-q"]).run().expect(0)),
+        0,
+        "who wants to hear nothing"
+    );
+    let ran = laptop.infra(["status", "--json"]).run().expect(0);
+    assert_eq!(count_notices(&ran), 1, "{ran}");
     let (_, others) = own_and_others(&laptop);
-    assert!(told.stderr.contains(&format!("infra sessions revoke {}", others[0])), "{told}");
-    assert_eq!(tells(&laptop.infra(["status"]).run().expect(0)), 0, "once is enough");
-    assert_eq!(tells(&thief.infra(["status"]).run().expect(0)), 0, "the older one is no news");
+    assert!(ran.stderr.contains(&format!("infra sessions revoke {}", others[0])), "{ran}");
+    assert_eq!(count_notices(&laptop.infra(["status"]).run().expect(0)), 0, "once is enough");
+    assert_eq!(count_notices(&thief.infra(["status"]).run().expect(0)), 0, "the older one is no news");
 
     login::succeed(&User::new(), &daemon, &provider);
     login::succeed(&User::new(), &daemon, &provider);
-    let told = laptop.infra(["status"]).run().expect(0);
-    assert!(told.stderr.contains("3 other sessions of yours were opened"), "{told}");
+    let ran = laptop.infra(["status"]).run().expect(0);
+    assert!(ran.stderr.contains("3 other sessions of yours were opened"), "{ran}");
 
     login::succeed(&User::new(), &daemon, &provider);
-    let told = login::call(&laptop, &daemon).run().expect(0);
-    assert_eq!(tells(&told), 1, "a login that finds a session tells it, too\n{told}");
+    let ran = login::call(&laptop, &daemon).run().expect(0);
+    assert_eq!(count_notices(&ran), 1, "a login that finds a session tells it, too\n{ran}");
 }
 
 #[test]
@@ -139,24 +151,24 @@ fn administrator_revokes_sessions_of_another_user() {
     bob.infra(["sessions", "--user", "alice@example.test"])
         .run()
         .expect(1)
-        .telling(&["only an administrator"]);
+        .stderr_contains(&["only an administrator"]);
     bob.infra(["sessions", "revoke", "--all", "--user", "alice@example.test"]).run().expect(1);
     admin
         .infra(["sessions", "revoke", "--all", "--user", "bob@example.test"])
         .run()
         .expect(0)
-        .telling(&["ended 1"]);
+        .stderr_contains(&["ended 1"]);
     bob.infra(["status"]).run().expect(3);
     admin
         .infra(["sessions", "revoke", "--all", "--user", "bob@example.test"])
         .run()
         .expect(0)
-        .telling(&["no session of bob"]);
+        .stderr_contains(&["no session of bob"]);
     admin
         .infra(["sessions", "--user", "bob@example.test"])
         .run()
         .expect(0)
-        .telling(&["no live session of bob"]);
+        .stderr_contains(&["no live session of bob"]);
     admin.infra(["status"]).run().expect(0);
 }
 

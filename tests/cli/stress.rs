@@ -42,17 +42,18 @@ fn waiting_logins_show_address_and_one_replaces_a_killed_one() {
     let call = || alice.infra(["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--force"]);
     let mut waiting: Vec<_> = (0..measure()).map(|_| call().browser(&browser).start()).collect();
     for running in &mut waiting {
-        running.wait_for("the address of the pending login", |_, told| {
-            (told.contains("another `infra login`") && told.contains(provider.issuer())).then_some(())
+        running.wait_for("the address of the pending login", |_, stderr| {
+            (stderr.contains("another `infra login`") && stderr.contains(provider.issuer())).then_some(())
         });
     }
     assert!(browser.opened().is_empty(), "a second tab: {:?}", browser.opened());
     killed.running.signal(Signal::KILL);
-    let ended: Vec<_> = waiting.into_iter().map(|running| running.wait().expect(0).silent()).collect();
+    let ended: Vec<_> =
+        waiting.into_iter().map(|running| running.wait().expect(0).stdout_is_empty()).collect();
     assert_eq!(browser.opened().len(), 1, "{:?}", browser.opened());
     assert_eq!(provider.calls(Endpoint::Token), 1, "more than one session was opened");
-    let told = |what: &str| ended.iter().filter(|ran| ran.stderr.contains(what)).count();
-    assert_eq!((told("\nlogged in to"), told("already signed in to")), (1, measure() - 1), "{ended:?}");
+    let count = |what: &str| ended.iter().filter(|ran| ran.stderr.contains(what)).count();
+    assert_eq!((count("\nlogged in to"), count("already signed in to")), (1, measure() - 1), "{ended:?}");
     alice.infra(["status", "--quiet"]).run().expect(0);
 }
 

@@ -20,7 +20,7 @@ fn login_explains_how_the_browser_reaches_each_environment() {
     let daemon = Daemon::start(&provider);
     let port = *daemon.redirect_ports().first().expect("three ports");
     let ssh = ("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.7 2222");
-    for (variables, told) in [
+    for (variables, expected) in [
         (
             &[ssh, ("USER", "alice")][..],
             format!("ssh -L {port}:127.0.0.1:{port} -N -p 2222 alice@192.0.2.7\r\n"),
@@ -35,10 +35,10 @@ fn login_explains_how_the_browser_reaches_each_environment() {
         let mut running = call.start_in_terminal();
         wait_until_asked(&mut running);
         let output = running.output();
-        assert!(output.contains(&told), "{told:?} is not told\n{output}");
+        assert!(output.contains(&expected), "{expected:?} is not told\n{output}");
         assert!(output.contains(&format!("{}/", provider.issuer())), "the address is not told\n{output}");
         let forwards = output.matches("ssh -L").count() + output.matches("port-forward").count();
-        assert_eq!(forwards, usize::from(!told.contains('…')), "{output}");
+        assert_eq!(forwards, usize::from(!expected.contains('…')), "{output}");
         running.signal(Signal::INT);
         running.wait().expect(130);
     }
@@ -49,13 +49,17 @@ fn container_login_without_terminal_asks_for_one() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let call = || login::call(&alice, &daemon).env("container", "docker");
-    call().run().expect(2).telling(&["cannot open a browser", "docker run -it", "--no-browser"]).silent();
+    call()
+        .run()
+        .expect(2)
+        .stderr_contains(&["cannot open a browser", "docker run -it", "--no-browser"])
+        .stdout_is_empty();
     // `--no-browser` still prints the URL.
     let arguments = ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-browser"];
     let mut running = alice.infra(arguments).env("container", "docker").start();
-    running.wait_for("what to do", |_, told| told.contains("docker run -it").then_some(()));
+    running.wait_for("what to do", |_, stderr| stderr.contains("docker run -it").then_some(()));
     running.signal(Signal::TERM);
-    running.wait().expect(130).silent();
+    running.wait().expect(130).stdout_is_empty();
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn broken_browsers_are_skipped_until_one_opens() {
         last.display()
     );
     let call = login::call(&alice, &daemon).browser(&browser).env("BROWSER", odd);
-    call.run().expect(0).telling(&["logged in"]).silent();
+    call.run().expect(0).stderr_contains(&["logged in"]).stdout_is_empty();
     assert_eq!(browser.opened().len(), 1, "{:?}", browser.opened());
 }
 
@@ -78,8 +82,8 @@ fn login_that_nobody_can_complete_ends_at_once() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     for useless in ["/nonexistent", "no-such-browser", "w3m", "false"] {
-        let ran = login::call(&alice, &daemon).env("BROWSER", useless).run().expect(2).silent();
-        let ran = ran.telling(&["no program that BROWSER names has opened one", "--no-browser"]);
+        let ran = login::call(&alice, &daemon).env("BROWSER", useless).run().expect(2).stdout_is_empty();
+        let ran = ran.stderr_contains(&["no program that BROWSER names has opened one", "--no-browser"]);
         assert!(!ran.stderr.contains(provider.issuer()), "an address for nobody\n{ran}");
     }
     // Somebody at a terminal is shown the address, and so is who asks for it.
@@ -89,7 +93,7 @@ fn login_that_nobody_can_complete_ends_at_once() {
     at_terminal.wait().expect(130);
     let arguments = ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-browser"];
     let mut printed = alice.infra(arguments).env("BROWSER", "/nonexistent").start();
-    printed.wait_for("the address", |_, told| told.contains(provider.issuer()).then_some(()));
+    printed.wait_for("the address", |_, stderr| stderr.contains(provider.issuer()).then_some(()));
     printed.signal(Signal::INT);
     printed.wait().expect(130);
 }
@@ -118,12 +122,13 @@ fn hanging_browser_is_killed_with_the_login() {
     });
     let begun: Vec<_> = begun.collect();
     for ((mut running, hanging), signal) in begun.into_iter().zip([Signal::INT, Signal::TERM, Signal::HUP]) {
-        running
-            .wait_for("that no browser came", |_, told| told.contains("no browser has come").then_some(()));
-        running.wait_for("the address", |_, told| told.contains(provider.issuer()).then_some(()));
+        running.wait_for("that no browser came", |_, stderr| {
+            stderr.contains("no browser has come").then_some(())
+        });
+        running.wait_for("the address", |_, stderr| stderr.contains(provider.issuer()).then_some(()));
         assert!(hanging.is_running(), "the browser did not even start");
         running.signal(signal);
-        running.wait().expect(130).silent();
+        running.wait().expect(130).stdout_is_empty();
         assert!(!hanging.is_running(), "the browser was left behind by {signal:?}");
     }
     ports_are_free(&daemon);
@@ -142,7 +147,7 @@ fn terminated_login_leaves_no_port_process_or_file() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let pending = PendingLogin::begin(begin(&[]));
         pending.running.signal(signal);
-        pending.wait().expect(130).silent();
+        pending.wait().expect(130).stdout_is_empty();
         ports_are_free(&daemon);
         assert_eq!(alice.files(), files, "{signal:?}");
     }
@@ -151,8 +156,8 @@ fn terminated_login_leaves_no_port_process_or_file() {
         .env("BROWSER", hanging.command())
         .run()
         .expect(6)
-        .telling(&["within 1 s"])
-        .silent();
+        .stderr_contains(&["within 1 s"])
+        .stdout_is_empty();
     assert!(!hanging.is_running(), "the browser was left behind after the timeout");
     ports_are_free(&daemon);
     assert_eq!(alice.files(), files);
@@ -189,19 +194,19 @@ fn countdown_appears_only_at_a_capable_terminal() {
         running.wait().expect(130).stderr
     };
     let mut running = started(|call| call.env("TERM", "xterm"));
-    let left = |told: &str| told.contains(" 4:5").then_some(());
-    running.wait_for("the time left", |_, told| left(told));
+    let left = |stderr: &str| stderr.contains(" 4:5").then_some(());
+    running.wait_for("the time left", |_, stderr| left(stderr));
     let drawn = end(running);
     assert!(drawn.contains('⠋') || drawn.contains('⠙'), "{drawn:?}");
 
     let mut running = started(|call| call.env("TERM", "xterm").env("LC_ALL", "C"));
-    running.wait_for("the time left", |_, told| left(told));
+    running.wait_for("the time left", |_, stderr| left(stderr));
     let drawn = end(running);
     let spinner = drawn.split("sign in on").next().unwrap_or_default();
     assert!(spinner.is_ascii(), "{drawn:?}");
 
     let mut running = started(|call| call.env("TERM", "dumb"));
-    running.wait_for("what is waited for", |_, told| told.contains("in your browser").then_some(()));
+    running.wait_for("what is waited for", |_, stderr| stderr.contains("in your browser").then_some(()));
     let drawn = end(running);
     assert!(!drawn.contains('\u{1b}') && !drawn.contains(" left: "), "{drawn:?}");
 
@@ -247,7 +252,7 @@ impl Drop for Hanging {
 }
 
 fn wait_until_asked(running: &mut Running) {
-    running.wait_for("where to paste", |_, told| told.contains("paste the address").then_some(()));
+    running.wait_for("where to paste", |_, stderr| stderr.contains("paste the address").then_some(()));
 }
 
 #[track_caller]

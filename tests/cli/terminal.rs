@@ -33,13 +33,13 @@ fn pasted_address_completes_login_without_a_free_port() {
     );
     running.enter(&response.with("state", "wrong").url());
     running.enter("what?");
-    running.wait_for("twice that this is not it", |_, told| {
-        (told.matches("try again").count() == 2).then_some(())
+    running.wait_for("twice that this is not it", |_, stderr| {
+        (stderr.matches("try again").count() == 2).then_some(())
     });
     assert_eq!(provider.calls(Endpoint::Token), 0);
 
     running.enter(&response.url());
-    running.wait().expect(0).telling(&["logged in", "alice"]).silent();
+    running.wait().expect(0).stderr_contains(&["logged in", "alice"]).stdout_is_empty();
     alice.infra(["status", "--quiet"]).run().expect(0);
 }
 
@@ -50,7 +50,7 @@ fn pasted_address_is_accepted_while_listening() {
     let mut running = login::call(&alice, &daemon).start_in_terminal();
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     running.enter(&response.url());
-    running.wait().expect(0).telling(&["logged in"]);
+    running.wait().expect(0).stderr_contains(&["logged in"]);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn pasted_address_with_quotes_or_other_scheme_is_accepted() {
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     let address = response.url().replace("http://", "https://");
     running.enter(&format!("\u{1b}[200~\"<{address}>\"\u{1b}[201~ "));
-    running.wait().expect(0).telling(&["logged in"]);
+    running.wait().expect(0).stderr_contains(&["logged in"]);
 }
 
 #[test]
@@ -70,14 +70,14 @@ fn enter_shows_url_and_pasted_address_is_accepted() {
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::recording();
     let mut running = login::call(&alice, &daemon).browser(&browser).start_in_terminal();
-    running.wait_for("that it waits", |_, told| told.contains("Enter shows its address").then_some(()));
+    running.wait_for("that it waits", |_, stderr| stderr.contains("Enter shows its address").then_some(()));
     assert!(!running.output().contains(provider.issuer()), "{}", running.output());
     running.enter("");
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     running.enter("what?");
-    running.wait_for("that this is not it", |_, told| told.contains("try again").then_some(()));
+    running.wait_for("that this is not it", |_, stderr| stderr.contains("try again").then_some(()));
     running.enter(&response.url());
-    running.wait().expect(0).telling(&["logged in"]);
+    running.wait().expect(0).stderr_contains(&["logged in"]);
     assert_eq!(browser.opened().len(), 1);
 }
 
@@ -98,7 +98,7 @@ fn only_a_pasted_address_is_read_without_a_prompt() {
     // `infra` reads and rejects the lines before the address, and reads nothing after it.
     running.wait_for_end(LIMIT).expect("the address is taken");
     assert_eq!(running.left_for_the_shell(), "after the address\n");
-    running.wait().expect(0).telling(&["try again", "logged in"]);
+    running.wait().expect(0).stderr_contains(&["try again", "logged in"]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn input_typed_during_the_wait_is_left_for_the_shell() {
     infra_harness::browser::follow(&opened, &follow).expect("a last page");
     running.wait_for_end(LIMIT).expect("the login is complete");
     assert_eq!(running.left_for_the_shell(), "infra status\ngit push\n");
-    running.wait().expect(0).telling(&["logged in"]);
+    running.wait().expect(0).stderr_contains(&["logged in"]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn unknown_server_is_verified_by_the_operators_line() {
     let daemon = Daemon::start(&provider);
     let fingerprint = daemon.fingerprint();
     let mut running = alice.infra(["login", &daemon.origin(), "--no-keyring"]).start_in_terminal();
-    running.wait_for("a question", |_, told| told.contains("Paste the fingerprint").then_some(()));
+    running.wait_for("a question", |_, stderr| stderr.contains("Paste the fingerprint").then_some(()));
     assert!(!running.output().contains(&fingerprint), "it shows what was received\n{}", running.output());
     running.enter(&format!("infra login somewhere.example --fingerprint {fingerprint}"));
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
@@ -139,9 +139,9 @@ fn wrong_entered_fingerprint_is_shown_with_the_actual_one() {
     let daemon = Daemon::start(&provider);
     let wrong = format!("sha256:{}", "ab".repeat(32));
     let mut running = alice.infra(["login", &daemon.origin()]).start_in_terminal();
-    running.wait_for("a question", |_, told| told.contains("Paste the fingerprint").then_some(()));
+    running.wait_for("a question", |_, stderr| stderr.contains("Paste the fingerprint").then_some(()));
     running.enter(&wrong);
-    running.wait().expect(5).telling(&[&wrong, &daemon.fingerprint(), "operator"]).silent();
+    running.wait().expect(5).stderr_contains(&[&wrong, &daemon.fingerprint(), "operator"]).stdout_is_empty();
     assert_eq!(alice.file("config.json"), None);
 }
 
@@ -151,7 +151,7 @@ fn login_prompts_for_an_unspecified_server() {
     let daemon = Daemon::start(&provider);
     let call = alice.infra(["login", "--no-keyring"]).env("INFRA_FINGERPRINT", daemon.fingerprint());
     let mut running = call.start_in_terminal();
-    running.wait_for("a question", |_, told| told.contains("Server").then_some(()));
+    running.wait_for("a question", |_, stderr| stderr.contains("Server").then_some(()));
     running.enter(&daemon.origin());
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     running.enter(&response.url());
@@ -164,27 +164,27 @@ fn dumb_terminal_gets_line_prompts() {
     let entries = vec![ProviderEntry::of(&first), ProviderEntry::of(&second).named("other")];
     let daemon = Daemon::start_for(entries, |_| {});
     let mut running = login::call(&alice, &daemon).env("TERM", "dumb").start_in_terminal();
-    running.wait_for("a question", |_, told| told.contains("Identity provider (1-2):").then_some(()));
+    running.wait_for("a question", |_, stderr| stderr.contains("Identity provider (1-2):").then_some(()));
     running.enter("2");
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &second), &second);
     running.enter(&response.url());
-    let ran = running.wait().expect(0).telling(&["1  okta", "2  other"]);
+    let ran = running.wait().expect(0).stderr_contains(&["1  okta", "2  other"]);
     assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
     assert_eq!(alice.infra(["status", "--json"]).run().expect(0).json()["user"]["provider"], "other");
 
     let bob = User::new();
     let mut running = bob.infra(["login"]).env("TERM", "dumb").start_in_terminal();
-    running.wait_for("a question", |_, told| told.contains("Server (host or host:port):").then_some(()));
+    running.wait_for("a question", |_, stderr| stderr.contains("Server (host or host:port):").then_some(()));
     running.enter("http://gate.test");
-    running.wait().expect(2).telling(&["that is not a server"]);
+    running.wait().expect(2).stderr_contains(&["that is not a server"]);
 }
 
 /// The displayed URL, once its line is complete.
 fn authorization_url(running: &mut Running, provider: &Provider) -> String {
-    running.wait_for("the URL", |_, told| {
-        let start = told.find(&format!("{}/", provider.issuer()))?;
-        let (url, _) = told.get(start..)?.split_once(['\r', '\n'])?;
+    running.wait_for("the URL", |_, stderr| {
+        let start = stderr.find(&format!("{}/", provider.issuer()))?;
+        let (url, _) = stderr.get(start..)?.split_once(['\r', '\n'])?;
         // The prompt shows that `infra` is ready for input.
-        told.contains("paste the address").then(|| url.to_owned())
+        stderr.contains("paste the address").then(|| url.to_owned())
     })
 }

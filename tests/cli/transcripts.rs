@@ -72,7 +72,7 @@ impl Scene {
     }
 
     /// Replaces the server at the user's known address with an impostor.
-    fn meet_an_impostor(&mut self) -> Impostor {
+    fn replace_with_impostor(&mut self) -> Impostor {
         let impostor = Impostor::start(Disguise::OtherAuthority, &Authority::new());
         for file in ["config.json", "sessions.json"] {
             if let Some(text) = self.alice.file(file) {
@@ -114,9 +114,9 @@ fn login() {
     scene.run(&["login", &server, "--fingerprint", &format!("sha256:{}", "0".repeat(64))], 5);
     scene.run(&["login", &server, "--fingerprint", &fingerprint, "--provider", "github"], 2);
     scene.run(&["login", &server, "--fingerprint", &fingerprint, "--timeout", "1h"], 2);
-    let nobody = RecordingBrowser::recording();
+    let idle_browser = RecordingBrowser::recording();
     scene.run_with(&["login", &server, "--fingerprint", &fingerprint, "--timeout", "1s"], 6, |call| {
-        call.browser(&nobody)
+        call.browser(&idle_browser)
     });
     scene.provider.person(Person::Cancels);
     scene.transcript.note("\"Cancel\" on the provider's page");
@@ -202,7 +202,7 @@ fn logout() {
     scene.run(&["logout"], 0);
     scene.run_as_script(&["logout", "--all"], 2, &token);
     login::succeed(&scene.alice, &scene.daemon, &scene.provider);
-    let _impostor = scene.meet_an_impostor();
+    let _impostor = scene.replace_with_impostor();
     scene.run(&["logout"], 7);
     scene.run(&["logout"], 0);
     scene.transcript.compare("logout");
@@ -253,7 +253,7 @@ fn status() {
     scene.transcript.note("signed in again, and ended by somebody else");
     forms(&mut scene, 3);
     login::succeed(&scene.alice, &scene.daemon, &scene.provider);
-    let _impostor = scene.meet_an_impostor();
+    let _impostor = scene.replace_with_impostor();
     forms(&mut scene, 5);
     scene.transcript.add_files(&scene.alice);
     scene.transcript.compare("status");
@@ -283,7 +283,7 @@ fn token() {
     scene.run(&["logout"], 0);
     scene.run(&["token"], 3);
     login::succeed(&scene.alice, &scene.daemon, &scene.provider);
-    let _impostor = scene.meet_an_impostor();
+    let _impostor = scene.replace_with_impostor();
     scene.run(&["token", "--min-left", "5h"], 5);
     scene.transcript.compare("token");
 }

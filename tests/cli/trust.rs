@@ -17,7 +17,7 @@ fn wrong_fingerprint_sends_nothing() {
     let browser = RecordingBrowser::recording();
     let login = alice.infra(["login", &daemon.origin(), "--fingerprint", &wrong]).browser(&browser);
 
-    login.run().expect(5).silent();
+    login.run().expect(5).stdout_is_empty();
     assert!(browser.opened().is_empty());
     assert_eq!(provider.calls(Endpoint::Authorization), 0);
     assert_eq!(alice.file("sessions.json").filter(|sessions| sessions.contains("infra_")), None);
@@ -35,7 +35,7 @@ fn peer_with_another_identity_gets_no_request() {
         vec!["login", relay.origin().as_str(), "--fingerprint", fingerprint.as_str()],
         vec!["login", relay.origin().as_str()],
     ] {
-        User::new().infra(arguments).run().expect(5).silent();
+        User::new().infra(arguments).run().expect(5).stdout_is_empty();
     }
     assert_eq!(relay.relayed(), Vec::<String>::new());
 }
@@ -55,10 +55,10 @@ fn changed_identity_stops_every_command_until_trusted() {
     });
     daemon.start_again();
 
-    alice.infra(["status"]).run().expect(5).telling(&["infra trust"]);
+    alice.infra(["status"]).run().expect(5).stderr_contains(&["infra trust"]);
     let json = alice.infra(["status", "--json"]).run().expect(5).json();
     assert_eq!(json["state"], "untrusted");
-    alice.infra(["login", "--force"]).run().expect(5).telling(&["infra trust"]).silent();
+    alice.infra(["login", "--force"]).run().expect(5).stderr_contains(&["infra trust"]).stdout_is_empty();
 
     alice.infra(["trust", &daemon.origin(), "--fingerprint", &daemon.fingerprint()]).run().expect(0);
     // The session belonged to the removed daemon.
@@ -82,10 +82,15 @@ fn logout_at_changed_identity_sends_nothing_and_shows_expiry() {
         std::fs::write(alice.infra_home().join(file), moved).expect("the file is the user's own");
     }
 
-    alice.infra(["logout"]).run().expect(7).telling(&["infra trust", "ends by itself at"]).silent();
+    alice
+        .infra(["logout"])
+        .run()
+        .expect(7)
+        .stderr_contains(&["infra trust", "ends by itself at"])
+        .stdout_is_empty();
     assert!(impostor.connections() > 0);
     assert_eq!(impostor.received(), 0, "{:?}", impostor.in_the_clear());
-    alice.infra(["token"]).run().expect(3).silent();
+    alice.infra(["token"]).run().expect(3).stdout_is_empty();
 }
 
 #[test]
@@ -99,16 +104,16 @@ fn different_fingerprint_stops_a_signed_in_user() {
     let given = |source: &str| format!("given by {source}: {wrong}");
     // Somebody who is signed in is stopped, too.
     let login = || alice.infra(["login", &daemon.origin()]);
-    let by_variable = login().env("INFRA_FINGERPRINT", &wrong).run().expect(5).silent();
-    by_variable.telling(&[&given("INFRA_FINGERPRINT"), &stored, "leave out INFRA_FINGERPRINT"]);
+    let by_variable = login().env("INFRA_FINGERPRINT", &wrong).run().expect(5).stdout_is_empty();
+    by_variable.stderr_contains(&[&given("INFRA_FINGERPRINT"), &stored, "leave out INFRA_FINGERPRINT"]);
     let by_option =
-        alice.infra(["login", &daemon.origin(), "--fingerprint", &wrong]).run().expect(5).silent();
-    by_option.telling(&[&given("--fingerprint"), &stored]);
+        alice.infra(["login", &daemon.origin(), "--fingerprint", &wrong]).run().expect(5).stdout_is_empty();
+    by_option.stderr_contains(&[&given("--fingerprint"), &stored]);
     alice.infra(["status", "--quiet"]).run().expect(0);
     // At the first contact, too.
     let first = User::new();
     let first = first.infra(["login", &daemon.origin()]).env("INFRA_FINGERPRINT", &wrong).run().expect(5);
-    first.telling(&[&format!("{wrong} (by INFRA_FINGERPRINT)"), &daemon.fingerprint()]);
+    first.stderr_contains(&[&format!("{wrong} (by INFRA_FINGERPRINT)"), &daemon.fingerprint()]);
 }
 
 #[test]
@@ -124,7 +129,7 @@ fn session_keeps_its_trust_if_configuration_is_damaged() {
         .infra(["status", &daemon.origin(), "--json"])
         .run()
         .expect(0)
-        .telling(&["damaged", "is kept as"]);
+        .stderr_contains(&["damaged", "is kept as"]);
     assert_eq!(
         (status.json()["state"].as_str(), status.json()["trust"].as_str()),
         (Some("active"), Some("pinned"))
@@ -160,7 +165,7 @@ fn environment_token_goes_only_to_its_server() {
     // The other daemon would reject and log the token, if it received it.
     let log = other.complete_log();
     assert!(!log.contains("not_authenticated"), "{log}");
-    alice.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).telling(&["INFRA_SERVER"]);
+    alice.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).stderr_contains(&["INFRA_SERVER"]);
 }
 
 #[test]
@@ -168,9 +173,12 @@ fn leaf_without_ca_gets_a_hint_about_ca_files() {
     let authority = Authority::new();
     let impostor = Impostor::start(Disguise::LeafAlone, &authority);
     let given = authority.pin().to_string();
-    let ran =
-        User::new().infra(["login", &impostor.origin(), "--fingerprint", &given]).run().expect(5).silent();
-    let told = "does not prove itself by the fingerprint that was given, and nothing was sent to it";
-    assert!(ran.stderr.contains(told) && ran.stderr.contains(&given), "{ran}");
+    let ran = User::new()
+        .infra(["login", &impostor.origin(), "--fingerprint", &given])
+        .run()
+        .expect(5)
+        .stdout_is_empty();
+    let message = "does not prove itself by the fingerprint that was given, and nothing was sent to it";
+    assert!(ran.stderr.contains(message) && ran.stderr.contains(&given), "{ran}");
     assert!(ran.stderr.contains("--ca-file") && !ran.stderr.contains("infra trust"), "{ran}");
 }

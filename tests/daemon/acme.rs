@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::{Daemon, ProviderEntry};
-use infra_harness::handshake::shake_hands;
+use infra_harness::handshake::tls_handshake;
 use infra_harness::pebble::{Endpoint, ExternalAccount, Options};
 use infra_harness::public_daemon::{NAME, PublicDaemon};
 use infra_harness::wait;
@@ -20,10 +20,10 @@ const LIMIT: Duration = Duration::from_mins(1);
 fn own_name_gets_acme_certificate_and_others_the_daemon_ca() {
     let Some(public) = PublicDaemon::start(Options::default()) else { return };
     let root = public.pebble.root();
-    let shown = public.shown_for(NAME);
+    let shown = public.presented_for(NAME);
     assert_eq!(shown.verify(&root, NAME), Ok(()));
     assert_eq!((shown.version.as_str(), shown.key_exchange.as_str()), ("TLSv1_3", "X25519MLKEM768"));
-    assert_eq!(public.shown_for("INFRA.example.test").leaf(), shown.leaf());
+    assert_eq!(public.presented_for("INFRA.example.test").leaf(), shown.leaf());
     for name in ["127.0.0.1", "localhost", "other.example.test", "sub.infra.example.test"] {
         assert_eq!(authority_of(&public, name), Some(public.daemon.pin()), "{name}");
     }
@@ -43,9 +43,9 @@ fn acme_tls_is_refused_without_pending_challenge() {
     let Some(public) = PublicDaemon::start(Options::default()) else { return };
     let port = public.daemon.port();
     for name in [NAME, "127.0.0.1", "other.example.test"] {
-        let refused = shake_hands(port, name, &["acme-tls/1"]);
+        let refused = tls_handshake(port, name, &["acme-tls/1"]);
         assert!(refused.is_err(), "{name}: {refused:?}");
-        let shown = shake_hands(port, name, &["acme-tls/1", "http/1.1"]).expect("another protocol");
+        let shown = tls_handshake(port, name, &["acme-tls/1", "http/1.1"]).expect("another protocol");
         assert_eq!(shown.protocol.as_deref(), Some("http/1.1"));
     }
     // The control: the ACME server's challenge was accepted.
@@ -55,12 +55,12 @@ fn acme_tls_is_refused_without_pending_challenge() {
 #[test]
 fn certificate_survives_restart_without_new_order() {
     let Some(mut public) = PublicDaemon::start(Options::default()) else { return };
-    let before = public.shown_for(NAME);
+    let before = public.presented_for(NAME);
     public.daemon.restart();
-    assert_eq!(public.shown_for(NAME).leaf(), before.leaf());
+    assert_eq!(public.presented_for(NAME).leaf(), before.leaf());
     public.daemon.kill();
     public.daemon.start_again();
-    assert_eq!(public.shown_for(NAME).leaf(), before.leaf());
+    assert_eq!(public.presented_for(NAME).leaf(), before.leaf());
     assert_eq!(public.pebble.requests(Endpoint::NewOrder), 1);
     assert_eq!(public.pebble.requests(Endpoint::NewAccount), 1);
 }
@@ -69,7 +69,7 @@ fn certificate_survives_restart_without_new_order() {
 fn certificate_is_issued_despite_rejected_nonces() {
     let options = Options { refused_nonces: 50, ..Options::default() };
     let Some(public) = PublicDaemon::start(options) else { return };
-    assert_eq!(public.shown_for(NAME).verify(&public.pebble.root(), NAME), Ok(()));
+    assert_eq!(public.presented_for(NAME).verify(&public.pebble.root(), NAME), Ok(()));
     assert_eq!(public.status()["lastError"], Value::Null);
 }
 
@@ -91,13 +91,13 @@ fn order_waits_until_name_resolves_to_daemon() {
     });
     let mut other = other.infrad(["serve"]);
     other.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
-    public.lead_to("127.0.0.9");
-    public.hurry();
+    public.set_address("127.0.0.9");
+    public.retry_now();
     let meets_another = || waiting(&public).contains("another server").then_some(());
     assert!(wait::until(LIMIT, meets_another).is_some(), "{}", waiting(&public));
     assert_eq!(public.pebble.requests(Endpoint::NewOrder), 0);
 
-    public.lead_to("127.0.0.1");
+    public.set_address("127.0.0.1");
     public.wait_for_certificate();
     assert_eq!(public.pebble.requests(Endpoint::NewOrder), 1);
     let answered = wait::until(LIMIT, || (public.status()["waitingFor"] == Value::Null).then_some(()));
@@ -108,7 +108,7 @@ fn order_waits_until_name_resolves_to_daemon() {
 fn fifty_crashes_with_unreachable_challenge_make_three_orders() {
     let Some(mut public) = PublicDaemon::prepare(Options::default(), "selfCheck: false") else { return };
     // The ACME server connects to an address where nothing listens.
-    public.lead_to("127.0.0.9");
+    public.set_address("127.0.0.9");
     for crash in 0..50 {
         public.daemon.start_again();
         let tried = wait::until(LIMIT, || {
@@ -136,13 +136,13 @@ fn unknown_names_cause_no_acme_request() {
             scope.spawn(move || {
                 for number in (worker..NAMES).step_by(4) {
                     let name = format!("name-{number}.example.test");
-                    shake_hands(port, &name, &["h2"]).unwrap_or_else(|error| panic!("{name}: {error}"));
+                    tls_handshake(port, &name, &["h2"]).unwrap_or_else(|error| panic!("{name}: {error}"));
                 }
             });
         }
     });
     println!("{NAMES} handshakes took {:?}", begin.elapsed());
-    public.hurry();
+    public.retry_now();
     assert_eq!(public.status()["names"], serde_json::json!([NAME]));
     assert_eq!(requests(), before, "{}", public.pebble.log());
     assert!(public.pebble.requests(Endpoint::Directory) < 10, "{}", public.pebble.log());
@@ -159,7 +159,7 @@ fn external_account_is_bound_only_with_its_own_key() {
     let key = private_file(keys.path(), "hmac", &"A".repeat(64));
     let binding = format!("externalAccount: {{keyID: kid-1, hmacKey: \"file:{}\"}}", key.display());
     let Some(mut public) = PublicDaemon::prepare(options, &binding) else { return };
-    public.lead_to("127.0.0.1");
+    public.set_address("127.0.0.1");
     public.daemon.start_again();
     let reported = wait::until(LIMIT, || public.status()["lastError"].as_str().map(str::to_owned));
     let reported =
@@ -169,7 +169,7 @@ fn external_account_is_bound_only_with_its_own_key() {
 
     // The daemon reads the right key without a restart.
     private_file(keys.path(), "hmac", &external.hmac_key);
-    public.hurry();
+    public.retry_now();
     public.wait_for_certificate();
     assert!(!public.daemon.complete_log().contains(&external.hmac_key));
 }
@@ -177,7 +177,7 @@ fn external_account_is_bound_only_with_its_own_key() {
 #[test]
 fn private_keys_and_chains_are_not_stored_in_plain_text() {
     let Some(mut public) = PublicDaemon::start(Options::default()) else { return };
-    let shown = public.shown_for(NAME);
+    let shown = public.presented_for(NAME);
     let mut canaries = Canaries::default();
     canaries.add("certificate", shown.leaf());
     canaries.add("issuer", shown.chain.get(1).expect("a chain"));
@@ -203,7 +203,7 @@ const PKCS8_OF_P256: [u8; 27] = [
 
 /// Returns the pin of the CA at the end of the chain served for `name`.
 fn authority_of(public: &PublicDaemon, name: &str) -> Option<Pin> {
-    public.shown_for(name).chain.last().and_then(pin_of_certificate)
+    public.presented_for(name).chain.last().and_then(pin_of_certificate)
 }
 
 fn private_file(directory: &std::path::Path, name: &str, contents: &str) -> std::path::PathBuf {

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use infra_harness::acme_authority::{AcmeAuthority, Endpoint, directory, problem};
 use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
-use infra_harness::handshake::shake_hands;
+use infra_harness::handshake::tls_handshake;
 use infra_harness::https::{Answer, Delivery};
 use infra_harness::pebble::{Endpoint as PebbleEndpoint, Options};
 use infra_harness::provider::Provider;
-use infra_harness::public_daemon::{NAME, PublicDaemon, hurry, settings, status};
+use infra_harness::public_daemon::{NAME, PublicDaemon, retry_now, settings, status};
 use infra_harness::wait;
 use infra_shared::http::pin_of_certificate;
 use serde_json::json;
@@ -66,7 +66,7 @@ impl Fixture {
     /// Retries, and waits for the next failure.
     fn next_error(&self) -> String {
         let before = status(&self.daemon, "acme")["failures"].as_u64().unwrap_or_default();
-        hurry(&self.daemon);
+        retry_now(&self.daemon);
         self.error_after(before)
     }
 
@@ -95,7 +95,7 @@ impl Fixture {
     #[track_caller]
     fn assert_serving(&self) {
         let begin = Instant::now();
-        let shown = shake_hands(self.daemon.port(), NAME, &["http/1.1"]).expect("a handshake");
+        let shown = tls_handshake(self.daemon.port(), NAME, &["http/1.1"]).expect("a handshake");
         let authority = shown.chain.last().and_then(pin_of_certificate);
         assert_eq!(authority, Some(self.daemon.pin()));
         assert_eq!(self.daemon.api().get("/v1/server").status, 200);
@@ -161,7 +161,7 @@ fn assert_times_out(delivery: Delivery) {
     fixture.daemon.start_again();
     fixture.error_after(0);
     // A stalled request does not delay the stop either.
-    hurry(&fixture.daemon);
+    retry_now(&fixture.daemon);
     let begin = Instant::now();
     assert_eq!(fixture.daemon.stop(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
@@ -208,7 +208,7 @@ fn orders_count_when_their_answers_are_lost() {
     fixture.daemon.start_again();
     for before in 0..2 {
         fixture.error_after(before);
-        hurry(&fixture.daemon);
+        retry_now(&fixture.daemon);
     }
     fixture.error_after(2);
     for _ in 0..3 {
@@ -231,7 +231,7 @@ fn retry_after_of_acme_server_survives_restart() {
         let requests = fixture.authority.requests(endpoint);
         fixture.daemon.kill();
         fixture.daemon.start_again();
-        hurry(&fixture.daemon);
+        retry_now(&fixture.daemon);
         fixture.wait_for_pause();
         assert_eq!(fixture.authority.requests(endpoint), requests, "{endpoint:?} was asked again");
     }
@@ -241,7 +241,7 @@ fn retry_after_of_acme_server_survives_restart() {
 fn issuance_and_renewal_wait_for_unavailable_acme_server() {
     let options = Options { certificates_live: Duration::from_secs(15), ..Options::default() };
     let Some(mut public) = PublicDaemon::prepare(options, "") else { return };
-    public.lead_to("127.0.0.1");
+    public.set_address("127.0.0.1");
     public.pebble.stop();
     public.daemon.start_again();
     let failure = |public: &PublicDaemon, words: &str| {
@@ -251,22 +251,22 @@ fn issuance_and_renewal_wait_for_unavailable_acme_server() {
         assert!(reported.is_some(), "{words:?} is not reported\n{}", public.daemon.log());
     };
     failure(&public, "cannot be reached");
-    let own = public.shown_for(NAME);
+    let own = public.presented_for(NAME);
     assert_eq!(own.chain.last().and_then(pin_of_certificate), Some(public.daemon.pin()));
 
     public.pebble.start_again();
-    public.hurry();
+    public.retry_now();
     let first = public.wait_for_certificate();
     public.pebble.stop();
     failure(&public, "cannot be reached");
-    assert_eq!(public.shown_for(NAME).leaf(), first.leaf(), "the certificate from before serves");
+    assert_eq!(public.presented_for(NAME).leaf(), first.leaf(), "the certificate from before serves");
 
     // After its restart the ACME server has forgotten the account.
     public.pebble.start_again();
     let accounts = public.pebble.requests(PebbleEndpoint::NewAccount);
-    public.hurry();
+    public.retry_now();
     failure(&public, "accountDoesNotExist");
-    public.hurry();
+    public.retry_now();
     assert_ne!(public.wait_for_certificate().leaf(), first.leaf());
     assert_eq!(public.pebble.requests(PebbleEndpoint::NewAccount), accounts + 1);
 }

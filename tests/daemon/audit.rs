@@ -144,7 +144,7 @@ fn audit_chain_spans_restarts_and_detects_changed_line() {
     std::fs::write(&path, format!("{first}\n{log}")).expect("written");
     for command in [&["audit", "verify", "--head", head][..], &["audit", "verify"]] {
         let words = ["more than one chain", "audit.jsonl, line 2: another chain begins", "--journal"];
-        daemon.infrad_told_words(command, "").wait().expect(1).telling(&words);
+        daemon.infrad_slice_with_input(command, "").wait().expect(1).stderr_contains(&words);
     }
     let file = path.to_str().expect("a path");
     let command = ["audit", "verify", "--journal", "--file", file, "--head", head];
@@ -157,17 +157,17 @@ fn audit_chain_spans_restarts_and_detects_changed_line() {
     std::fs::write(&path, log.replacen("alice", "mallory", 1)).expect("written");
     // The third line was changed. The chain breaks at the fourth.
     let words = ["not an unbroken chain", "line 4", "that line was changed", "from the line before"];
-    daemon.infrad(["audit", "verify"]).wait().expect(1).telling(&words);
+    daemon.infrad(["audit", "verify"]).wait().expect(1).stderr_contains(&words);
     // The last line, which no later line covers.
     let last = log.lines().last().expect("a line");
     std::fs::write(&path, log.replace(last, &last.replacen("alice", "mallory", 1))).expect("written");
     let text = daemon.infrad(["audit", "verify"]).wait().expect(0).stdout;
     assert!(text.contains("no line shows whether the last one was changed"), "{text}");
     let words = ["was changed since this head was printed", head];
-    daemon.infrad(["audit", "verify", "--head", head]).wait().expect(1).telling(&words);
+    daemon.infrad(["audit", "verify", "--head", head]).wait().expect(1).stderr_contains(&words);
     std::fs::remove_file(&path).expect("removed");
     let words = ["cannot verify the audit log", "cannot read", "--file FILE"];
-    daemon.infrad(["audit", "verify"]).wait().expect(1).telling(&words);
+    daemon.infrad(["audit", "verify"]).wait().expect(1).stderr_contains(&words);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn daemon_refuses_to_start_without_its_audit_log() {
     daemon.change(|configuration| configuration.more = "audit: {file: /nowhere/audit.jsonl}\n".to_owned());
     let words =
         ["cannot open the audit log /nowhere/audit.jsonl", "try: correct `audit.file`", "`install -d "];
-    daemon.infrad(["serve"]).wait().expect(1).telling(&words);
+    daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&words);
     // `serve` and `check` give the same error.
     let path = daemon.directory().join("open.jsonl");
     std::fs::write(&path, "").expect("written");
@@ -203,13 +203,17 @@ fn daemon_refuses_to_start_without_its_audit_log() {
     let name = path.display();
     daemon.change(|configuration| configuration.more = format!("audit: {{file: {name}}}\n"));
     let (cause, advice) = (format!("others may write to {name} (mode 0666)"), format!("`chmod go-w {name}`"));
-    daemon.infrad(["serve"]).wait().expect(1).telling(&["cannot use the audit log", &cause, &advice]);
+    daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["cannot use the audit log", &cause, &advice]);
     let checked = daemon.infrad(["check"]).wait().expect(1).stdout;
     for words in ["FAILS    audit log: ", &cause, &advice] {
         assert!(checked.contains(words), "{words}: {checked}");
     }
     daemon.change(|configuration| configuration.more.clear());
-    daemon.infrad(["audit", "verify"]).wait().expect(2).telling(&["names no audit log", "audit: {file:"]);
+    daemon
+        .infrad(["audit", "verify"])
+        .wait()
+        .expect(2)
+        .stderr_contains(&["names no audit log", "audit: {file:"]);
     daemon.change(|configuration| configuration.more = "audit: {file: /a, journal: true}\n".to_owned());
-    daemon.infrad(["check"]).wait().expect(2).telling(&["the only one of `file` and `journal`"]);
+    daemon.infrad(["check"]).wait().expect(2).stderr_contains(&["the only one of `file` and `journal`"]);
 }

@@ -15,7 +15,7 @@ use infra_harness::moto::{AccessKey, Moto, REGION};
 use infra_harness::openbao::OpenBao;
 use infra_harness::ports::Ports;
 use infra_harness::provider::Provider;
-use infra_harness::proxy::{Manner, Proxy};
+use infra_harness::proxy::{Proxy, ProxyMode};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;
@@ -375,7 +375,7 @@ fn secret_is_read_from_real_api_server_if_configured() {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let names = ["INFRA_TEST_KUBERNETES_URL", "INFRA_TEST_KUBERNETES_TOKEN", "INFRA_TEST_KUBERNETES_CA"];
     let [Some(server), Some(token), Some(authority)] = names.map(variable) else {
-        return infra_harness::skip::told(
+        return infra_harness::skip::report(
             "no API server is given in INFRA_TEST_KUBERNETES_URL, _TOKEN and _CA",
         );
     };
@@ -582,7 +582,7 @@ fn loopback_and_plain_http_never_use_a_proxy() {
     );
     let aws =
         format!("secrets: [{{name: aws, kind: awsssm, config: {{endpoint: \"{}\"}}}}]\n", moto.endpoint());
-    let proxy = Proxy::start(Manner::Refuses);
+    let proxy = Proxy::start(ProxyMode::Reject);
     for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"] {
         let variables = [
             (variable, proxy.address()),
@@ -606,16 +606,16 @@ fn error_names_failing_proxy() {
         let variables = [("HTTPS_PROXY", address)];
         secret_report(&check_live(vault, "vault:infra-okta", &variables))
     };
-    let refuses = Proxy::start(Manner::Refuses);
+    let refuses = Proxy::start(ProxyMode::Reject);
     let text = report(&refuses.address());
     let words = format!("vault.test cannot be reached: the proxy {} refused to connect", refuses.address());
     assert!(text.contains(&words), "{text}");
     assert_eq!(refuses.targets().first().map(String::as_str), Some("vault.test:8200"));
-    let asks = Proxy::start(Manner::AsksFor("alice:canary"));
+    let asks = Proxy::start(ProxyMode::RequireCredentials("alice:canary"));
     let wrong = report(&asks.address().replace("//", "//alice:canary-of-mine@"));
     assert!(wrong.contains(&format!("the proxy {} did not accept", asks.address())), "{wrong}");
     assert!(!wrong.contains("canary"), "{wrong}");
-    let hangs = Proxy::start(Manner::Hangs);
+    let hangs = Proxy::start(ProxyMode::Hang);
     let slow = report(&hangs.address());
     assert!(
         slow.contains(&format!("vault.test (through the proxy {}) did not answer", hangs.address())),
@@ -631,7 +631,7 @@ fn error_names_failing_proxy() {
 #[test]
 fn api_server_is_reached_directly_unless_configured() {
     let cluster = Kubernetes::start();
-    let proxy = Proxy::start(Manner::Tunnels);
+    let proxy = Proxy::start(ProxyMode::Tunnel);
     let port = cluster.address().rsplit_once(':').expect("a port").1.to_owned();
     for (more, through_proxy) in [("", false), (", useProxy: false", false), (", useProxy: true", true)] {
         let before = proxy.targets().len();

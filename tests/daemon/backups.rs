@@ -45,7 +45,7 @@ fn recovery_page_commands_work() {
         }
         let line = line.replace("/backups", &backups.path().display().to_string());
         let words: Vec<&str> = line.split(' ').skip(1).collect();
-        let ran = daemon.infrad_told_words(&words, &key).wait().expect(0);
+        let ran = daemon.infrad_slice_with_input(&words, &key).wait().expect(0);
         if line.ends_with("recovery create") {
             ran.stdout.trim().clone_into(&mut key);
         }
@@ -71,7 +71,7 @@ fn recovery_key_is_not_echoed_at_prompt() {
     let mut running = daemon.infrad_in_terminal(["key", "recovery", "test"]);
     running.wait_for("a question", |_, stderr| stderr.contains("recovery key (").then_some(()));
     running.enter(key);
-    let ran = running.wait().expect(0).telling(&["the recovery key opens the store"]);
+    let ran = running.wait().expect(0).stderr_contains(&["the recovery key opens the store"]);
     assert!(!ran.to_string().contains(key), "the terminal shows it\n{ran}");
 }
 
@@ -90,7 +90,7 @@ fn lost_root_key_page_commands_work() {
     let lines: Vec<&str> = part.lines().filter(|line| line.starts_with("infrad ")).collect();
     let [command, "infrad serve"] = lines.as_slice() else { panic!("other commands: {lines:?}") };
     let words: Vec<&str> = command.split(' ').skip(1).collect();
-    daemon.infrad_told_words(&words, created.stdout.trim()).wait().expect(0);
+    daemon.infrad_slice_with_input(&words, created.stdout.trim()).wait().expect(0);
     daemon.start_again();
     assert_live(&daemon, &token);
 }
@@ -105,14 +105,18 @@ fn backup_and_recovery_key_restore_store_on_empty_host() {
     let ran = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
     let key = ran.stdout.trim().to_owned();
     assert_eq!(key.len(), 69, "{ran}");
-    daemon.infrad_told(["key", "recovery", "test"], &key.to_lowercase()).wait().expect(0);
-    daemon.infrad_told(["key", "recovery", "test"], &key.replace('-', " ")).wait().expect(0);
-    daemon.infrad_told(["key", "recovery", "test"], "AAAA").wait().expect(2).telling(&["56 letters"]);
+    daemon.infrad_with_input(["key", "recovery", "test"], &key.to_lowercase()).wait().expect(0);
+    daemon.infrad_with_input(["key", "recovery", "test"], &key.replace('-', " ")).wait().expect(0);
+    daemon
+        .infrad_with_input(["key", "recovery", "test"], "AAAA")
+        .wait()
+        .expect(2)
+        .stderr_contains(&["56 letters"]);
     // A rotation does not need the printed key, which stays valid.
     daemon.infrad(["key", "rotate"]).wait().expect(0);
-    daemon.infrad_told(["key", "recovery", "test"], &key).wait().expect(0);
+    daemon.infrad_with_input(["key", "recovery", "test"], &key).wait().expect(0);
     daemon.infrad(["backup", "kept.backup"]).wait().expect(0);
-    daemon.infrad(["backup", "kept.backup"]).wait().expect(2).telling(&["is there already"]);
+    daemon.infrad(["backup", "kept.backup"]).wait().expect(2).stderr_contains(&["is there already"]);
 
     let mut host = prepared(&provider);
     for file in ["kept.backup", "too-early"] {
@@ -120,23 +124,23 @@ fn backup_and_recovery_key_restore_store_on_empty_host() {
     }
     drop(daemon);
     host.infrad(["backup", "verify", "kept.backup"]).wait().expect(1);
-    host.infrad_told(["backup", "verify", "kept.backup", "--recovery"], &key).wait().expect(0);
-    host.infrad_told(["restore", "too-early", "--recovery"], &key)
+    host.infrad_with_input(["backup", "verify", "kept.backup", "--recovery"], &key).wait().expect(0);
+    host.infrad_with_input(["restore", "too-early", "--recovery"], &key)
         .wait()
         .expect(1)
-        .telling(&["no recovery key"]);
+        .stderr_contains(&["no recovery key"]);
     assert!(!host.data_dir().join("keys.json").exists());
-    host.infrad_told(["restore", "kept.backup", "--recovery"], &key)
+    host.infrad_with_input(["restore", "kept.backup", "--recovery"], &key)
         .wait()
         .expect(0)
-        .telling(&["ended 1 session in it"]);
+        .stderr_contains(&["ended 1 session in it"]);
     host.start_again();
     assert_eq!(host.pin(), pin, "users would have to trust the daemon again");
     let answered = host.api().get_as("/v1/session", &token);
     assert_eq!((answered.status, answered.json()["code"].as_str()), (401, Some("session_revoked")));
     login::over_http(&host, &provider);
     // The printed key opens the restored store, too.
-    host.infrad_told(["key", "recovery", "test"], &key).wait().expect(0);
+    host.infrad_with_input(["key", "recovery", "test"], &key).wait().expect(0);
 }
 
 #[test]
@@ -149,16 +153,16 @@ fn recovery_key_replaces_lost_root_key_and_keeps_sessions() {
     let created = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
     let key = created.stdout.trim().to_owned();
     daemon
-        .infrad_told(["key", "rewrap", "--recovery"], &key)
+        .infrad_with_input(["key", "rewrap", "--recovery"], &key)
         .wait()
         .expect(1)
-        .telling(&["in use by another infrad"]);
+        .stderr_contains(&["in use by another infrad"]);
     daemon.stop();
     let root_key = daemon.root_key();
     std::fs::remove_file(&root_key).expect("a root key");
     for lost in [&["key", "rewrap"][..], &["serve"]] {
         let words = ["is not there", "keys.json needs it", "`infrad key rewrap --recovery`"];
-        daemon.infrad_told_words(lost, "").wait().expect(1).telling(&words);
+        daemon.infrad_slice_with_input(lost, "").wait().expect(1).stderr_contains(&words);
     }
 
     let header = daemon.data_dir().join("keys.json");
@@ -166,22 +170,22 @@ fn recovery_key_replaces_lost_root_key_and_keeps_sessions() {
     let strange = Daemon::start(&provider);
     let other = strange.infrad(["key", "recovery", "create"]).wait().expect(0);
     daemon
-        .infrad_told(["key", "rewrap", "--recovery"], other.stdout.trim())
+        .infrad_with_input(["key", "rewrap", "--recovery"], other.stdout.trim())
         .wait()
         .expect(1)
-        .telling(&["does not open"]);
+        .stderr_contains(&["does not open"]);
     assert!(std::fs::read(&header).expect("the header") == before && !root_key.exists());
 
     daemon
-        .infrad_told(["key", "rewrap", "--recovery"], &key)
+        .infrad_with_input(["key", "rewrap", "--recovery"], &key)
         .wait()
         .expect(0)
-        .telling(&["the data key is now wrapped by native:"]);
+        .stderr_contains(&["the data key is now wrapped by native:"]);
     let mode = root_key.metadata().expect("a root key").permissions().mode() & 0o777;
     assert_eq!(mode, 0o400);
     daemon.start_again();
     assert_live(&daemon, &token);
-    daemon.infrad_told(["key", "recovery", "test"], &key).wait().expect(0);
+    daemon.infrad_with_input(["key", "recovery", "test"], &key).wait().expect(0);
     let log = std::fs::read_to_string(log).expect("the audit log");
     let rewraps: Vec<&str> = log.lines().filter(|line| line.contains("\"rewrap\"")).collect();
     let outcomes = rewraps.iter().map(|line| line.contains("\"done\"")).collect::<Vec<_>>();
@@ -194,7 +198,7 @@ fn restore_refuses_modified_backup_and_replaces_nothing() {
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
     daemon.infrad(["backup", "good"]).wait().expect(0);
-    daemon.infrad(["restore", "good"]).wait().expect(1).telling(&["in use by another infrad"]);
+    daemon.infrad(["restore", "good"]).wait().expect(1).stderr_contains(&["in use by another infrad"]);
     daemon.stop();
     let good = std::fs::read(daemon.directory().join("good")).expect("a backup");
     let before = std::fs::read(daemon.data_dir().join("keys.json")).expect("a header");
@@ -257,7 +261,7 @@ fn rolled_back_store_is_refused_unless_sessions_are_revoked() {
         .infrad(["serve"])
         .wait()
         .expect(1)
-        .telling(&["older than what this host has seen", "--accept-rollback"]);
+        .stderr_contains(&["older than what this host has seen", "--accept-rollback"]);
     let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);
     accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
     accepted.signal(rustix::process::Signal::TERM);
@@ -362,7 +366,7 @@ fn revoked_token_stays_refused_after_page_rollback() {
             daemon.stop();
             // The daemon refuses to start even after the page is correct again.
             let words = ["older than what this host has seen", "--accept-rollback"];
-            daemon.infrad(["serve"]).wait().expect(1).telling(&words);
+            daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&words);
             let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);
             accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
             accepted.signal(rustix::process::Signal::TERM);
@@ -395,7 +399,7 @@ fn empty_data_directory_is_refused_if_store_is_known() {
     std::fs::rename(&data, &aside).expect("moved");
     for command in [&["serve"][..], &["fingerprint"]] {
         let words = ["holds no store", "infrad.epoch knows one", "--new-store"];
-        daemon.infrad_told_words(command, "").wait().expect(1).telling(&words);
+        daemon.infrad_slice_with_input(command, "").wait().expect(1).stderr_contains(&words);
         assert!(!data.join("keys.json").exists(), "{command:?}");
     }
     let mut new = daemon.infrad(["serve", "--new-store"]);

@@ -250,7 +250,7 @@ fn acknowledged_changes_survive_full_disk() {
     let disk = daemon.data_dir();
     std::fs::create_dir(&disk).expect("a directory");
     view.mount_disk(&disk, 8192);
-    daemon.live_in(&view);
+    daemon.set_view(&view);
     daemon.start_again();
     let oracle = Oracle::new(&daemon, &provider);
     let mut refused = 0;
@@ -341,7 +341,7 @@ fn start_on_a_full_disk_names_the_place_and_what_to_do() {
             configuration.data_dir.clone_from(&data_dir);
         });
         let ran = daemon.infrad_under(disk.as_ref().enter("env"), &["serve"]).wait().expect(1);
-        let ran = ran.telling(&[&data_dir.display().to_string(), "try: ", "`df"]);
+        let ran = ran.stderr_contains(&[&data_dir.display().to_string(), "try: ", "`df"]);
         told.push(ran.stderr);
     }
     assert!(told.iter().any(|text| text.contains("the database failed")), "{told:?}");
@@ -378,11 +378,11 @@ fn daemon_that_hangs_is_named_with_its_process() {
     rustix::process::kill_process(process, rustix::process::Signal::STOP).expect("it is ours");
     // Both at once: each waits as long as a daemon may take.
     let hanging =
-        [&["status"][..], &["backup", "infra.backup"]].map(|words| daemon.infrad_told_words(words, ""));
+        [&["status"][..], &["backup", "infra.backup"]].map(|words| daemon.infrad_slice_with_input(words, ""));
     let ran = hanging.map(|running| running.wait().expect(1));
     rustix::process::kill_process(process, rustix::process::Signal::CONT).expect("it is ours");
     for ran in ran {
-        ran.telling(&[
+        ran.stderr_contains(&[
             &format!("(process {})", daemon.process()),
             &format!("`kill -CONT {}`", daemon.process()),
         ]);

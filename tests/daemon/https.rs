@@ -128,9 +128,17 @@ fn broken_files_fail_check_and_start() {
     daemon.stop();
     daemon.infrad(["check"]).wait().expect(0);
     write_private(&daemon.directory().join("tls.key"), &other.issue().key_pem);
-    daemon.infrad(["check"]).wait().expect(2).telling(&["does not belong to the certificate", "tls.crt"]);
+    daemon
+        .infrad(["check"])
+        .wait()
+        .expect(2)
+        .stderr_contains(&["does not belong to the certificate", "tls.crt"]);
     daemon.infrad(["check", "--live"]).wait().expect(1);
-    daemon.infrad(["serve"]).wait().expect(1).telling(&["the daemon cannot start", "does not belong"]);
+    daemon
+        .infrad(["serve"])
+        .wait()
+        .expect(1)
+        .stderr_contains(&["the daemon cannot start", "does not belong"]);
 }
 
 #[test]
@@ -142,8 +150,8 @@ fn tls_key_readable_by_others_is_refused() {
     let mode = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("a mode");
     mode(0o644);
     let message = format!("this private key can be read by others: run `chmod 640 {}`", key.display());
-    daemon.infrad(["check"]).wait().expect(2).telling(&[&message]);
-    daemon.infrad(["serve"]).wait().expect(1).telling(&["the daemon cannot start", &message]);
+    daemon.infrad(["check"]).wait().expect(2).stderr_contains(&[&message]);
+    daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["the daemon cannot start", &message]);
     // A group on the host may read the key.
     mode(0o640);
     daemon.infrad(["check"]).wait().expect(0);
@@ -165,10 +173,10 @@ fn renewal_without_acme_reports_nothing_to_renew() {
     own.infrad(["certificate", "renew"])
         .wait()
         .expect(0)
-        .telling(&["without ACME there is nothing to order"]);
+        .stderr_contains(&["without ACME there is nothing to order"]);
     let files = with_files(&provider, &authority.issue(), "");
-    let ran = files.infrad(["certificate", "renew"]).wait().expect(2).silent();
-    ran.telling(&["there is nothing to renew", "the files of `tls.files`"]);
+    let ran = files.infrad(["certificate", "renew"]).wait().expect(2).stdout_is_empty();
+    ran.stderr_contains(&["there is nothing to renew", "the files of `tls.files`"]);
 }
 
 #[test]
@@ -224,7 +232,7 @@ fn printed_ca_verifies_daemon_whether_it_runs_or_not() {
     let is_verified =
         |pem: &str, daemon: &Daemon| client(pem).get(format!("{}/healthz", daemon.origin())).send().is_ok();
     assert!(is_verified(&running, &daemon));
-    daemon.infrad(["ca", "print", "--next"]).wait().expect(1).telling(&["infrad ca rotate"]);
+    daemon.infrad(["ca", "print", "--next"]).wait().expect(1).stderr_contains(&["infrad ca rotate"]);
 
     daemon.stop();
     assert_eq!(daemon.infrad(["ca", "print"]).wait().expect(0).stdout, running);
@@ -237,7 +245,7 @@ fn printed_ca_verifies_daemon_whether_it_runs_or_not() {
     daemon.infrad(["ca", "rotate", "--overlap", "2y"]).wait().expect(2);
     daemon.infrad(["ca", "rotate"]).wait().expect(0);
     let next = daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout;
-    daemon.infrad(["ca", "rotate"]).wait().expect(1).telling(&["was announced"]);
+    daemon.infrad(["ca", "rotate"]).wait().expect(1).stderr_contains(&["was announced"]);
     assert_eq!(daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout, next);
     daemon.infrad(["ca", "rotate", "--replace"]).wait().expect(0);
     assert_ne!(daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout, next);

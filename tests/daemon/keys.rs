@@ -101,7 +101,7 @@ fn sessions_survive_root_key_moves_to_vault_and_kms_and_back() {
     // The key that wrapped it before no longer opens it.
     daemon.stop();
     daemon.change(|configuration| configuration.root_keys = Some(format!("[{first}]")));
-    daemon.infrad(["serve"]).wait().expect(1).telling(&["written under the root key native:"]);
+    daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["written under the root key native:"]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn transit_wrapping_opens_only_for_its_own_store() {
     }
     let [one, other] = &daemons;
     exchange_wrapped_keys(one, other);
-    one.infrad(["serve"]).wait().expect(1).telling(&["does not", "vault:https://"]);
+    one.infrad(["serve"]).wait().expect(1).stderr_contains(&["does not", "vault:https://"]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn kms_wrapping_opens_only_with_context_and_permission() {
     }
     one.change(|configuration| configuration.root_keys = Some(format!("[{entry}]")));
     exchange_wrapped_keys(one, other);
-    one.infrad(["serve"]).wait().expect(1).telling(&["does not", "awskms:alias/infrad"]);
+    one.infrad(["serve"]).wait().expect(1).stderr_contains(&["does not", "awskms:alias/infrad"]);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn rotation_keeps_sessions_and_pending_logins() {
     let token = login::over_http(&daemon, &provider);
     let pin = daemon.pin();
     let pending = Started::at(&daemon);
-    daemon.infrad(["key", "rotate"]).wait().expect(0).telling(&["data key 2"]);
+    daemon.infrad(["key", "rotate"]).wait().expect(0).stderr_contains(&["data key 2"]);
     assert_live(&daemon, &token);
     assert_eq!(pending.finish(&pending.sign_in(&provider)).status, 201, "{}", daemon.log());
     login::over_http(&daemon, &provider);
@@ -208,7 +208,7 @@ fn rotation_keeps_sessions_and_pending_logins() {
 
     let pending = Started::at(&daemon);
     daemon.stop();
-    daemon.infrad(["key", "rotate"]).wait().expect(0).telling(&["data key 3"]);
+    daemon.infrad(["key", "rotate"]).wait().expect(0).stderr_contains(&["data key 3"]);
     daemon.start_again();
     assert_eq!(daemon.pin(), pin, "users would have to trust the daemon again");
     assert_live(&daemon, &token);
@@ -246,7 +246,7 @@ fn start_waits_for_root_key_which_is_not_needed_later() {
     bao.seal();
     assert_live(&daemon, &token);
     login::over_http(&daemon, &provider);
-    daemon.infrad(["key", "rewrap"]).wait().expect(4).telling(&["sealed"]);
+    daemon.infrad(["key", "rewrap"]).wait().expect(4).stderr_contains(&["sealed"]);
     bao.stop();
     assert_live(&daemon, &token);
     assert_eq!(get(&monitoring, "/readyz").0, 204);
@@ -330,7 +330,7 @@ fn live_check_tests_every_dependency() {
 #[test]
 fn inaccessible_store_is_not_reported_missing() {
     if !rustix::process::geteuid().is_root() {
-        return skip::told("only root can be kept from files of its own machine");
+        return skip::report("only root can be kept from files of its own machine");
     }
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
@@ -341,7 +341,7 @@ fn inaccessible_store_is_not_reported_missing() {
         let mut confined = Command::new("setpriv");
         confined.args(["--bounding-set=-all", "--inh-caps=-all"]);
         let ran = daemon.infrad_under(confined, arguments).wait().expect(1);
-        let ran = ran.telling(&["cannot look into", "permission denied", "run it as root"]);
+        let ran = ran.stderr_contains(&["cannot look into", "permission denied", "run it as root"]);
         assert!(!ran.stderr.contains("infrad serve"), "{ran}");
     }
 }

@@ -131,7 +131,7 @@ fn full_disk_makes_daemon_not_ready_until_space_is_freed() {
     monitored
         .daemon
         .change(|configuration| "{inactivityTimeout: 1m}".clone_into(&mut configuration.sessions));
-    monitored.daemon.live_in(&view);
+    monitored.daemon.set_view(&view);
     monitored.daemon.start_again();
     let token = login::over_http(&monitored.daemon, &provider);
     assert_eq!(monitored.get("/readyz").0, 204);

@@ -9,7 +9,7 @@ use infra_daemon::arguments::Arguments;
 use infra_daemon::config::SCHEMA;
 use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
-use infra_harness::documents::{Block, Fate, Host, Page, calls, pages, unknown_name};
+use infra_harness::documents::{Block, Host, Page, Treatment, calls, pages, unknown_name};
 use infra_harness::provider::Provider;
 use infra_harness::services::write_private;
 use serde_json::Value;
@@ -42,9 +42,9 @@ fn every_documented_configuration_is_accepted() {
     fs::copy(authority.file(), directory.join("provider-ca.pem")).expect("a file");
     let mut accepted = 0;
     for block in pages().iter().flat_map(Page::blocks) {
-        let text = match block.fate() {
-            Fate::Configuration => with_required_keys(&block.text),
-            Fate::Provider => with_required_keys(&as_provider_keys(&block.text)),
+        let text = match block.treatment() {
+            Treatment::Configuration => with_required_keys(&block.text),
+            Treatment::Provider => with_required_keys(&as_provider_keys(&block.text)),
             _ => continue,
         };
         // The tests' certificate is for loopback.
@@ -177,7 +177,7 @@ fn reload_applies_documented_keys_and_names_other_sections() {
          everyone}]\n",
     );
     daemon.change(|configuration| configuration.verbatim = Some(text));
-    daemon.told("reload");
+    daemon.control("reload");
     let log = daemon.wait_for_log_with("the sections that need a restart", |log| {
         log.lines().any(|line| line.contains("sections=\"") && line.ends_with('"'))
     });

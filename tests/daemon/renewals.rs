@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
-use infra_harness::handshake::shake_hands;
+use infra_harness::handshake::tls_handshake;
 use infra_harness::load::{Load, Tally, Target};
 use infra_harness::pebble::{Endpoint, Options};
 use infra_harness::provider::Provider;
-use infra_harness::public_daemon::{NAME, PublicDaemon, hurry, status};
+use infra_harness::public_daemon::{NAME, PublicDaemon, retry_now, status};
 use infra_harness::wait;
 
 const OPEN: usize = 1_000;
@@ -63,10 +63,10 @@ fn renew_on_demand(renewals: usize) {
     let Some(public) = start(Options::default()) else { return };
     let load = Load::start(&public.target(), OPEN, BUSY);
     wait_for_open(&load);
-    let mut before = public.shown_for(NAME);
+    let mut before = public.presented_for(NAME);
     for _ in 0..renewals {
         public.daemon.infrad(["certificate", "renew"]).wait().expect(0);
-        let now = public.shown_for(NAME);
+        let now = public.presented_for(NAME);
         assert_ne!(now.leaf(), before.leaf());
         before = now;
     }
@@ -108,11 +108,11 @@ fn hundred_certificate_file_changes_fail_no_request() {
         let leaf = replace(number);
         // The daemon notices the last replacement automatically.
         if number < SWAPS {
-            hurry(&daemon);
+            retry_now(&daemon);
         }
         let begin = Instant::now();
         let is_shown = || {
-            let shown = shake_hands(daemon.port(), "127.0.0.1", &["http/1.1"]).expect("a handshake");
+            let shown = tls_handshake(daemon.port(), "127.0.0.1", &["http/1.1"]).expect("a handshake");
             (shown.chain.first() == leaf.chain.first()).then_some(())
         };
         let shown = wait::until(LIMIT, is_shown);
@@ -125,7 +125,7 @@ fn hundred_certificate_file_changes_fail_no_request() {
 fn start(options: Options) -> Option<PublicDaemon> {
     let mut public = PublicDaemon::prepare(options, "")?;
     public.daemon.change(|configuration| configuration.more.push_str(ROOM));
-    public.lead_to("127.0.0.1");
+    public.set_address("127.0.0.1");
     public.daemon.start_again();
     public.wait_for_certificate();
     Some(public)

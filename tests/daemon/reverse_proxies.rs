@@ -10,7 +10,7 @@ use infra_harness::https::{Answer, Delivery, Request, Server};
 use infra_harness::provider::{Misbehaviour, Person, Provider};
 use infra_harness::reverse_proxies::spellings::{self, FORGED, Fields, NAMES, Spelling};
 use infra_harness::reverse_proxies::{
-    Asked, Connection, DAEMON, EchoService, File, HOST, Kind, Outcome, Received, ReverseProxy,
+    AuthServer, Connection, DAEMON, EchoService, File, HOST, Kind, Outcome, Received, ReverseProxy,
 };
 use infra_harness::{login, services, wait};
 use infra_shared::token_text::SessionToken;
@@ -94,8 +94,8 @@ fn valid_token_passes_with_correct_identity(kind: Kind) {
             first(&reached)
         );
     }
-    let asked = ask_http2(&proxy, "/two", &token, &Fields::default());
-    assert_eq!(asked, Outcome::Answered);
+    let auth_server = ask_http2(&proxy, "/two", &token, &Fields::default());
+    assert_eq!(auth_server, Outcome::Answered);
     let reached = fixture.service.received_at("/two");
     assert_eq!((reached.len(), faults(first(&reached), &session)), (1, Vec::new()), "{reached:?}");
     assert!(!first(&reached).contains(&token), "{reached:?}");
@@ -235,7 +235,7 @@ fn no_request_passes_if_daemon_is_down_or_impersonated(kind: Kind) {
     // Only an exact success admits a request. The token names the status that the impersonator returns.
     let impersonator = Impersonator::with_names(&[DAEMON, "127.0.0.1"]);
     let impersonated =
-        ReverseProxy::start(kind, impersonator.asked(&impersonator.authority.file()), &fixture.service)
+        ReverseProxy::start(kind, impersonator.auth_server(&impersonator.authority.file()), &fixture.service)
             .expect("installed");
     let mut hanging = impersonated.connect();
     hanging.send(request("/hanging", &bearer("answer-0")).as_bytes());
@@ -256,7 +256,7 @@ fn no_request_passes_if_daemon_is_down_or_impersonated(kind: Kind) {
         ("by another authority", &impersonator, &other_authority),
         ("with another name", &other_name, &other_name.authority),
     ] {
-        let proxy = ReverseProxy::start(kind, impersonator.asked(&authority.file()), &fixture.service)
+        let proxy = ReverseProxy::start(kind, impersonator.auth_server(&authority.file()), &fixture.service)
             .expect("installed");
         let status = status(&mut proxy.connect(), "/impostor", &bearer("answer-200"));
         assert!(status.is_some_and(|status| status >= 500), "{whom}: {status:?}\n{}", proxy.output());
@@ -301,8 +301,8 @@ impl Fixture {
     }
 
     fn proxy(&self, kind: Kind, change: impl Fn(&mut File)) -> Option<ReverseProxy> {
-        let asked = Asked { port: self.daemon.port(), authority: &self.authority };
-        ReverseProxy::start_with(kind, asked, &self.service, change)
+        let auth_server = AuthServer { port: self.daemon.port(), authority: &self.authority };
+        ReverseProxy::start_with(kind, auth_server, &self.service, change)
     }
 
     /// Returns the session token of a user with a name full of special characters.
@@ -323,14 +323,14 @@ impl Impersonator {
     /// Answers with the status that the token names. Status 0 means no answer.
     fn with_names(names: &[&str]) -> Self {
         let authority = Authority::new();
-        let server = Server::start(authority.issue_as_in_public(names), |request| async move {
+        let server = Server::start(authority.issue_like_public_ca(names), |request| async move {
             impersonated_answer(&request)
         });
         Self { authority, server }
     }
 
-    fn asked<'a>(&self, authority: &'a Path) -> Asked<'a> {
-        Asked { port: self.server.port(), authority }
+    fn auth_server<'a>(&self, authority: &'a Path) -> AuthServer<'a> {
+        AuthServer { port: self.server.port(), authority }
     }
 }
 
@@ -376,7 +376,7 @@ fn send_all(proxy: &ReverseProxy, token: &str, over_http1: &[Spelling], over_htt
         request
     });
     for request in over_http1 {
-        proxy.connect().that_may_be_silent().ask(&request);
+        proxy.connect().allowing_silence().ask(&request);
     }
     std::thread::scope(|scope| {
         for (number, fields) in over_http2.iter().enumerate() {

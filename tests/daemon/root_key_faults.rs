@@ -235,7 +235,7 @@ impl Host {
     }
 
     fn run(&self, words: &[&str]) -> Ran {
-        self.daemon.infrad_told_words(words, &self.recovery_key).wait()
+        self.daemon.infrad_slice_with_input(words, &self.recovery_key).wait()
     }
 
     /// Returns the failures to try at the current request.
@@ -269,7 +269,7 @@ impl Host {
         let context = format!("{operation:?}: {failure:?} at request {n}");
         self.prepare(operation.before);
         let header = self.header();
-        self.faults.plan(n, failure);
+        self.faults.fail_nth(n, failure);
         let ran = self.run(operation.words);
         let is_reached = self.faults.is_reached() || ran.code != Some(0);
         self.assert_silent(&format!("{ran}"));
@@ -284,7 +284,7 @@ impl Host {
                 // A running daemon does not need the root key.
                 self.assert_session(&context, 200);
             }
-            self.faults.lift();
+            self.faults.clear();
             // The data is unchanged, so one start represents all.
             if operation.before == Before::Store && (n == 1 || self.coverage == Coverage::All) {
                 self.daemon.start_again();
@@ -294,7 +294,7 @@ impl Host {
             let ran = self.run(operation.words);
             assert_eq!(ran.code, Some(0), "{context}: it does not work afterwards\n{ran}");
         }
-        self.faults.lift();
+        self.faults.clear();
         let _ = fs::remove_file(self.daemon.directory().join("again"));
         self.assert_tidy(&context, 1);
         if operation.before == Before::Daemon {
@@ -311,7 +311,7 @@ impl Host {
         let context = format!("a start with {before:?}: {failure:?} at request {n}");
         self.prepare(before);
         let header = self.header();
-        self.faults.plan(n, failure);
+        self.faults.fail_nth(n, failure);
         let mut running = self.daemon.infrad(["serve"]);
         let outcome = wait::until(LIMIT, || {
             let (is_running, output) = (running.is_running(), running.output());
@@ -338,7 +338,7 @@ impl Host {
                     running.output()
                 );
                 assert_eq!(self.header(), header, "{context}: the header is another one");
-                self.faults.lift();
+                self.faults.clear();
                 running.wait_for("that it serves", |stdout, _| stdout.contains("sha256:").then_some(()));
             }
             Start::Ends => {
@@ -355,7 +355,7 @@ impl Host {
             Start::Ends => assert_reported(&context, failure, &ran),
             _ => assert_eq!(ran.code, Some(0), "{context}\n{ran}"),
         }
-        self.faults.lift();
+        self.faults.clear();
         self.daemon.start_again();
         if before != Before::Nothing {
             self.assert_session(&context, 200);
@@ -548,7 +548,7 @@ fn users_do_not_wait_for_stalled_root_key() {
     host.prepare(Before::Daemon);
     let header = host.header();
     // The login at the service succeeds, and the first wrapping stalls.
-    faults.plan(2, Failure::Stalled);
+    faults.fail_nth(2, Failure::Stalled);
     let mut rotating = host.daemon.infrad(["key", "rotate"]);
     assert!(wait::until(LIMIT, || faults.is_reached().then_some(())).is_some(), "{}", rotating.output());
     let mut served = 0;
@@ -562,11 +562,11 @@ fn users_do_not_wait_for_stalled_root_key() {
     assert_reported("a rotation that stalls", Failure::Stalled, &ran);
     assert!(ran.stderr.contains("within 10 s"), "{ran}");
     assert_eq!(host.header(), header);
-    faults.lift();
+    faults.clear();
     host.run(&["key", "rotate"]).expect(0);
 
     // Commands that do not need the root key work without it.
-    faults.plan(1, Failure::Refused);
+    faults.fail_nth(1, Failure::Refused);
     for words in [&["backup", "again"][..], &["key", "recovery", "create"], &["key", "status"], &["status"]] {
         host.run(words).expect(0);
     }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use infra_harness::authority::{Authority, Leaf};
 use infra_harness::daemon::{Daemon, ProviderEntry};
-use infra_harness::handshake::shake_hands;
+use infra_harness::handshake::tls_handshake;
 use infra_harness::pebble::Options;
 use infra_harness::provider::Provider;
-use infra_harness::public_daemon::{NAME, PublicDaemon, hurry};
+use infra_harness::public_daemon::{NAME, PublicDaemon, retry_now};
 use infra_harness::scanners::{find_with_sslyze, find_with_testssl};
 use infra_harness::wait;
 
@@ -33,7 +33,7 @@ fn with_its_own_authority() -> Scanned {
 fn with_its_operators_files() -> Scanned {
     let (provider, authority) = (Provider::start(), Authority::new());
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
-    write(&daemon, &authority.issue_as_in_public(&[NAME]));
+    write(&daemon, &authority.issue_like_public_ca(&[NAME]));
     let (certificate, key) = files(&daemon);
     let tls = format!(
         "tls: {{files: {{certificate: {}, privateKey: {}}}}}\n",
@@ -130,11 +130,11 @@ fn assert_nothing_grave(scanned: &Scanned, authority: &Path) {
 /// Installs a certificate of another CA, and waits until the daemon serves it.
 fn reload(scanned: &Scanned) -> Authority {
     let authority = Authority::new();
-    let leaf = authority.issue_as_in_public(&[NAME]);
+    let leaf = authority.issue_like_public_ca(&[NAME]);
     write(&scanned.daemon, &leaf);
-    hurry(&scanned.daemon);
+    retry_now(&scanned.daemon);
     let is_shown = || {
-        let shown = shake_hands(scanned.daemon.port(), NAME, &["h2"]).expect("a handshake");
+        let shown = tls_handshake(scanned.daemon.port(), NAME, &["h2"]).expect("a handshake");
         (shown.chain.first() == leaf.chain.first()).then_some(())
     };
     let shown = wait::until(std::time::Duration::from_secs(30), is_shown);

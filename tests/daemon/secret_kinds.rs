@@ -55,7 +55,7 @@ fn sign_in(
     }
     let find = || canaries.find_in_memory(daemon.process());
     if find().is_none() {
-        skip::told("only root may read the memory of the daemon");
+        skip::report("only root may read the memory of the daemon");
         return daemon;
     }
     let is_gone = || find().is_some_and(|found| found.is_empty()).then_some(());
@@ -223,13 +223,13 @@ fn login_works_with_container_or_instance_credentials() {
         );
         daemon.set_environment("AWS_CONTAINER_AUTHORIZATION_TOKEN", AUTHORIZATION);
     });
-    assert_eq!(container.asked(), ["/container"]);
+    assert_eq!(container.requested_paths(), ["/container"]);
 
     let instance = AWSMetadata::start(&key);
     sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
         daemon.set_environment("AWS_EC2_METADATA_SERVICE_ENDPOINT", &instance.address());
     });
-    assert!(instance.asked().iter().any(|path| path.ends_with("security-credentials/infrad")));
+    assert!(instance.requested_paths().iter().any(|path| path.ends_with("security-credentials/infrad")));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::provider::{Misbehaviour, Person, Provider};
 use infra_harness::services::{
-    self, CREDENTIAL, ask_token, introspect, review, token, token_review, verify, write_private,
+    self, CREDENTIAL, introspect, request_token, review, token, token_review, verify, write_private,
 };
 use infra_shared::api::ProblemCode;
 use infra_shared::token_text::SessionToken;
@@ -64,7 +64,7 @@ fn audience_token_is_valid_only_for_its_service() {
     let daemon = daemon(&provider);
     let api = daemon.api();
     let session = sign_in(&daemon, &provider, "alice", &[groups(&["engineering"])]);
-    let opened = ask_token(&api, &session, WIKI);
+    let opened = request_token(&api, &session, WIKI);
     assert_eq!(opened.status, 201, "{opened:?}");
     assert_eq!(opened.header("cache-control"), Some("no-store"));
     assert_eq!(opened.json()["audience"], WIKI);
@@ -98,7 +98,7 @@ fn audience_token_is_valid_only_for_its_service() {
         let answered = Answered::of(api.request(method, path).bearer_auth(&for_wiki));
         assert_eq!(answered.problem().code, ProblemCode::NotAuthenticated, "{method} {path}");
     }
-    assert_eq!(ask_token(&api, &for_wiki, WIKI).problem().code, ProblemCode::NotAuthenticated);
+    assert_eq!(request_token(&api, &for_wiki, WIKI).problem().code, ProblemCode::NotAuthenticated);
     for other in ["payroll", "old"] {
         assert_eq!(introspect(&api, other, &for_wiki).body, INACTIVE, "{other}");
         assert_eq!(verify(&api, other, &for_wiki).problem().code, ProblemCode::NotAuthenticated, "{other}");
@@ -106,10 +106,10 @@ fn audience_token_is_valid_only_for_its_service() {
     assert!(!is_authenticated(&review(&api, "prod", &for_wiki, &[])));
 
     // The service's name selects the same audience.
-    let by_name = ask_token(&api, &session, "wiki").json();
+    let by_name = request_token(&api, &session, "wiki").json();
     assert_eq!(by_name["audience"], WIKI);
     for unknown in ["https://wiki.example.test/", "WIKI", "", "nobody"] {
-        assert_eq!(ask_token(&api, &session, unknown).problem().code, ProblemCode::NotFound, "{unknown}");
+        assert_eq!(request_token(&api, &session, unknown).problem().code, ProblemCode::NotFound, "{unknown}");
     }
     assert_eq!(Answered::of(api.request("GET", "/v1/tokens").bearer_auth(&session)).status, 405);
 }
@@ -297,7 +297,7 @@ fn user_not_admitted_by_rules_gets_no_token_or_access() {
         sign_in(&daemon, &provider, "alice", &[groups(&["Finance", "finances"])]),
     );
     assert_eq!(verify(&api, "payroll", &token(&api, &clerk, "payroll")).status, 200);
-    assert_eq!(ask_token(&api, &alice, "payroll").problem().code, ProblemCode::Forbidden);
+    assert_eq!(request_token(&api, &alice, "payroll").problem().code, ProblemCode::Forbidden);
 
     // A session token that the service would accept does not help either.
     let mut daemon = daemon;
@@ -412,7 +412,7 @@ fn token_review_prefixes_names_and_groups() {
 
     // If usernames are e-mail addresses, a user with an unverified address has none.
     let unverified = sign_in(&daemon, &provider, "bob", &[("email_verified", json!(false))]);
-    assert_eq!(ask_token(&api, &unverified, "prod").problem().code, ProblemCode::Forbidden);
+    assert_eq!(request_token(&api, &unverified, "prod").problem().code, ProblemCode::Forbidden);
     assert!(is_authenticated(&review(&api, "stage", &token(&api, &unverified, "stage"), &[])));
 
     // Only the API server may request a review.
@@ -466,7 +466,7 @@ fn revoked_session_invalidates_its_tokens_also_after_kill() {
     assert_eq!(verify(&api, "wiki", &other_token).status, 200);
     assert_eq!(api.delete_as("/v1/session", &session).status, 204);
     assert!(all_refused(&api), "a token outlives its session");
-    assert_eq!(ask_token(&api, &session, WIKI).status, 401);
+    assert_eq!(request_token(&api, &session, WIKI).status, 401);
 
     daemon.kill();
     daemon.start_again();
@@ -482,13 +482,14 @@ fn audience_tokens_per_session_are_limited() {
     let api = daemon.api();
     let (session, other) =
         (sign_in(&daemon, &provider, "alice", &[]), sign_in(&daemon, &provider, "bob", &[]));
-    let opened = (0..300).map(|_| ask_token(&api, &session, WIKI)).take_while(|it| it.status == 201).count();
+    let opened =
+        (0..300).map(|_| request_token(&api, &session, WIKI)).take_while(|it| it.status == 201).count();
     assert_eq!(opened, 256);
-    let refused = ask_token(&api, &session, WIKI);
+    let refused = request_token(&api, &session, WIKI);
     assert_eq!(refused.problem().code, ProblemCode::TooManyRequests);
     let wait: u64 = refused.header("retry-after").expect("how long").parse().expect("seconds");
     assert!((500..=600).contains(&wait), "{wait} s");
-    assert_eq!(ask_token(&api, &other, WIKI).status, 201);
+    assert_eq!(request_token(&api, &other, WIKI).status, 201);
 }
 
 /// Sets the flag when dropped.

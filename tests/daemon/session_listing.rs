@@ -152,24 +152,24 @@ fn operator_lists_and_revokes_sessions_without_token() {
     assert!(table.contains(&id(&bob)) && !table.contains(&id(&alice)), "{table}");
 
     daemon
-        .infrad_told_words(&["sessions", "end", &id(&alice)], "")
+        .infrad_slice_with_input(&["sessions", "end", &id(&alice)], "")
         .wait()
         .expect(0)
-        .telling(&["ended 1 session"]);
+        .stderr_contains(&["ended 1 session"]);
     daemon
-        .infrad_told_words(&["sessions", "end", &id(&alice)], "")
+        .infrad_slice_with_input(&["sessions", "end", &id(&alice)], "")
         .wait()
         .expect(1)
-        .telling(&["no live session"]);
+        .stderr_contains(&["no live session"]);
     assert_eq!(daemon.api().get_as("/v1/session", &alice).problem().code, ProblemCode::SessionRevoked);
     daemon.infrad(["sessions", "end", "--user", "alice@example.test"]).wait().expect(0);
     assert_eq!(daemon.api().get_as("/v1/session", &alice_too).status, 401);
     assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 200);
     daemon.infrad(["sessions", "end"]).wait().expect(2);
-    daemon.infrad(["sessions", "end", "--all"]).wait().expect(0).telling(&["ended 1 session"]);
+    daemon.infrad(["sessions", "end", "--all"]).wait().expect(0).stderr_contains(&["ended 1 session"]);
     assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 401);
     daemon.stop();
-    daemon.infrad(["sessions", "list"]).wait().expect(1).telling(&["no infrad runs", "infrad serve"]);
+    daemon.infrad(["sessions", "list"]).wait().expect(1).stderr_contains(&["no infrad runs", "infrad serve"]);
 }
 
 #[test]
@@ -189,6 +189,6 @@ fn check_rejects_invalid_administrator_rules() {
             Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(&provider)], |configuration| {
                 configuration.more = format!("{admins}\n");
             });
-        daemon.infrad(["check"]).wait().expect(2).telling(&[telling]);
+        daemon.infrad(["check"]).wait().expect(2).stderr_contains(&[telling]);
     }
 }

@@ -163,7 +163,7 @@ fn second_daemon_on_same_directory_names_first_and_exits() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
-    daemon.infrad(["serve"]).wait().expect(1).telling(&[&daemon.process().to_string()]);
+    daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&[&daemon.process().to_string()]);
     assert!(daemon.is_running());
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);
 }
@@ -190,7 +190,7 @@ fn daemon_disables_core_dumps() {
         core.and_then(|line| line.split_whitespace().nth(4)).expect("the limit of cores").to_owned()
     };
     if core_limit(std::process::id()) == "0" {
-        return skip::told(
+        return skip::report(
             "nothing may be dumped on this machine: whether the daemon forbids it cannot be seen",
         );
     }
@@ -227,7 +227,7 @@ fn second_signal_stops_without_waiting() {
     stalled.flush().expect("it is sent");
     // The daemon answers a later request, so it has already started the first.
     assert_eq!(daemon.api().get("/healthz").status, 204);
-    assert_eq!(daemon.stop_at_once(), Some(1), "{}", daemon.log());
+    assert_eq!(daemon.stop_immediately(), Some(1), "{}", daemon.log());
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn wrong_root_key_is_reported_and_loses_nothing() {
     let (key, kept) = (daemon.root_key(), daemon.directory().join("kept.key"));
     std::fs::rename(&key, &kept).expect("the root key");
     std::fs::copy(other.root_key(), &key).expect("another root key");
-    assert_start_refused(&daemon).telling(&["root key"]);
+    assert_start_refused(&daemon).stderr_contains(&["root key"]);
 
     std::fs::rename(&kept, &key).expect("the root key");
     assert_session_survives(&mut daemon, &token);
@@ -263,7 +263,7 @@ fn lost_root_key_is_reported_and_not_recreated() {
     let (mut daemon, token) = stopped_with_a_session(&provider);
     let (key, kept) = (daemon.root_key(), daemon.directory().join("kept.key"));
     std::fs::rename(&key, &kept).expect("the root key");
-    assert_start_refused(&daemon).telling(&["root.key"]);
+    assert_start_refused(&daemon).stderr_contains(&["root.key"]);
     assert!(!key.exists(), "a new root key was made for an old store");
 
     std::fs::rename(&kept, &key).expect("the root key");
@@ -278,7 +278,7 @@ fn root_key_readable_by_others_is_refused() {
     let mode = key.metadata().expect("the root key").permissions().mode() & 0o777;
     assert_eq!(mode, 0o400, "the root key was made with another mode");
     std::fs::set_permissions(&key, Permissions::from_mode(0o444)).expect("chmod");
-    assert_start_refused(&daemon).telling(&["root.key"]);
+    assert_start_refused(&daemon).stderr_contains(&["root.key"]);
 
     std::fs::set_permissions(&key, Permissions::from_mode(0o400)).expect("chmod");
     assert_session_survives(&mut daemon, &token);
@@ -295,7 +295,7 @@ fn plain_database_is_refused_and_left_unchanged() {
     plain.resize(4096, 0);
     std::fs::write(&database, &plain).expect("a plain database");
     std::fs::set_permissions(&database, Permissions::from_mode(0o600)).expect("chmod");
-    assert_start_refused(&daemon).telling(&["encrypt"]);
+    assert_start_refused(&daemon).stderr_contains(&["encrypt"]);
     assert_eq!(std::fs::read(&database).expect("the plain database"), plain, "it was written to");
 
     std::fs::rename(&kept, &database).expect("the database");

@@ -114,7 +114,7 @@ fn read_only_commands_make_nothing_where_there_is_no_store() {
         "check --live",
     ] {
         let words: Vec<&str> = command.split(' ').collect();
-        let ran = daemon.infrad_told_words(&words, RECOVERY_KEY).wait();
+        let ran = daemon.infrad_slice_with_input(&words, RECOVERY_KEY).wait();
         assert_eq!(daemon.files(), before, "{ran}");
         assert_eq!(ran.code, Some(i32::from(!command.starts_with("check"))), "{ran}");
     }
@@ -210,7 +210,7 @@ const RECOVERY_KEY: &str = "0000-0000-0000-0000-0000-0000-0000-0000-0000-0000-00
 
 #[track_caller]
 fn run_with_input<const N: usize>(daemon: &Daemon, arguments: [&str; N], input: &str, code: i32) -> Ran {
-    daemon.infrad_told(arguments, input).wait().expect(code)
+    daemon.infrad_with_input(arguments, input).wait().expect(code)
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl TwoProviders {
         let response = theirs.sign_in(honest);
         assert_eq!(response.redirect_uri, pending.redirect_uri(), "the browser reached another client");
         pending.respond(&response);
-        pending.wait().expect(6).silent();
+        pending.wait().expect(6).stdout_is_empty();
 
         let received = hostile.requests(Endpoint::Token).pop()?.form_parameters();
         let text = |name: &str| parameter(&received, name).expect("the daemon sent it");
@@ -133,7 +133,7 @@ fn provider_redirecting_to_another_gets_no_code() {
     let response = pending.sign_in(&two.okta);
     assert_eq!(response.parameter("iss"), two.okta.issuer());
     pending.respond(&response);
-    pending.wait().expect(6).silent();
+    pending.wait().expect(6).stdout_is_empty();
     assert_eq!(two.token_calls(), 0, "a code of one was sent to the other");
 }
 

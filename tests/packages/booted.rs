@@ -149,7 +149,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.expect("infrad check", 0, &["configuration is good", "root key: systemd credential root.key"]);
 
     host.note("a TLS key that others can read, then one that the service cannot read");
-    let leaf = infra_harness::authority::Authority::new().issue_as_in_public(&[SERVER]);
+    let leaf = infra_harness::authority::Authority::new().issue_like_public_ca(&[SERVER]);
     root.write("etc/infra/tls.crt", &leaf.chain_pem);
     root.write("etc/infra/tls.key", &leaf.key_pem);
     host.exec(
@@ -283,7 +283,7 @@ fn restore_and_recover(host: &mut Booted, recovery: &str) {
         &["was written under the root key", "infrad key rewrap --recovery"],
     );
     let line = format!("printf '%s\\n' {recovery} | infrad as-service key rewrap --recovery");
-    host.run(&line).expect(0).telling(&["the data key is now wrapped by"]);
+    host.run(&line).expect(0).stderr_contains(&["the data key is now wrapped by"]);
     host.expect(
         "systemctl start infrad && infrad as-service check --live",
         0,

@@ -193,7 +193,7 @@ fn operate(root: &FreshRoot, page: &Page, unit: &Unit) {
     for typed in ["infrad backup verify /var/backups/infrad/infrad.backup", "infrad check --live"] {
         for user in ["", "runuser -u infrad -- "] {
             let ran = root.run(&format!("{user}{typed}")).expect(1);
-            ran.telling(&[
+            ran.stderr_contains(&[
                 "is a systemd credential of infrad.service",
                 &format!("`sudo infrad as-service {}`", &typed[7..]),
             ]);
@@ -234,11 +234,11 @@ fn restore(root: &FreshRoot, page: &Page, unit: &mut Unit) {
     assert_eq!(start, "systemctl start infrad");
     unit.stop();
     root.run("rm -r /var/lib/infrad /var/lib/infrad-epoch").expect(0);
-    root.run(command).expect(0).telling(&["ended 1 session in it"]);
+    root.run(command).expect(0).stderr_contains(&["ended 1 session in it"]);
     // An account that cannot read the root key must neither damage nor create anything.
     for user in ["", "runuser -u infrad -- "] {
         let ran = root.run(&format!("{user}infrad fingerprint")).expect(1);
-        let ran = ran.telling(&["this command has to run as the service does"]);
+        let ran = ran.stderr_contains(&["this command has to run as the service does"]);
         assert!(!ran.stderr.contains("recovery"), "{ran}");
     }
     unit.start(root);
@@ -255,7 +255,7 @@ fn remove(root: &FreshRoot, page: &Page, unit: &mut Unit, before: &[String]) {
     root.run("test -e /var/lib/infrad/keys.json -a -e /etc/infra/infrad.yaml -a ! -e /usr/bin/infrad")
         .expect(0);
 
-    root.run(purge).expect(0).telling(&["/etc/infra/root.key is left"]);
+    root.run(purge).expect(0).stderr_contains(&["/etc/infra/root.key is left"]);
     root.run("! getent passwd infrad && ! getent group infrad").expect(0);
     // Files that the page's other commands created belong to the operator.
     root.run("apt purge infra && rm -r /var/backups/infrad /usr/local/bin/browser").expect(0);
@@ -289,7 +289,7 @@ fn status(root: &FreshRoot) -> Value {
 #[test]
 fn container_contents_run_unprivileged_without_shell() {
     if !rustix::process::geteuid().is_root() {
-        return skip::told("only root can give another user a root of their own");
+        return skip::report("only root can give another user a root of their own");
     }
     let folder = TempDir::with_prefix("infra-container-").expect("a temporary directory");
     let image = folder.path().join("image");

@@ -55,13 +55,13 @@ impl Isolation {
 /// Returns the cached root if everything that the test needs is available.
 fn find_base() -> Option<PathBuf> {
     if !rustix::process::geteuid().is_root() {
-        skip::told("only root can install packages");
+        skip::report("only root can install packages");
         return None;
     }
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let Some(codename) = codename.filter(|_| release.lines().any(|line| line == "ID=debian")) else {
-        skip::told("packages are tested only on Debian");
+        skip::report("packages are tested only on Debian");
         return None;
     };
     let base = peers::find(&format!("debian-{codename}"), ".packages")?;
@@ -70,7 +70,7 @@ fn find_base() -> Option<PathBuf> {
     peers::find_program("strace")?;
     let may = Command::new("unshare").args(["--mount", "--net", "--pid", "--fork", "true"]).status();
     if !may.is_ok_and(|status| status.success()) {
-        skip::told("this machine does not allow namespaces (`unshare`)");
+        skip::report("this machine does not allow namespaces (`unshare`)");
         return None;
     }
     Some(base)

@@ -48,6 +48,6 @@ fn packaging_refuses_vendored_libcrypto() {
         .env_remove("OPENSSL_DIR")
         .stdin(Stdio::null());
     let ran = Running::start(command, "deploy/packages".to_owned(), None, BOUND).wait();
-    ran.expect(1).telling(&["libcrypto's headers are not installed", "apt install libssl-dev"]);
+    ran.expect(1).stderr_contains(&["libcrypto's headers are not installed", "apt install libssl-dev"]);
     assert!(!built.exists(), "something was built");
 }

@@ -11,12 +11,12 @@ use infra_harness::services::credential_in;
 use infra_shared::http::Trust;
 use infra_shared::token_text::SessionToken;
 
-use crate::load::{Question, Target};
+use crate::load::{BenchRequest, Target};
 use crate::population;
 use crate::statistics::{milliseconds, percentile};
 
 const STARTS: usize = 5;
-const START_LIMIT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A daemon with a populated store.
 pub(crate) struct Populated {
@@ -61,7 +61,7 @@ impl Populated {
                 while infra_harness::api::Answered::try_of(api.request("GET", "/readyz"))
                     .map_or(true, |answered| answered.status != 204)
                 {
-                    assert!(start.elapsed() < START_LIMIT, "the daemon does not start");
+                    assert!(start.elapsed() < START_TIMEOUT, "the daemon does not start");
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 start.elapsed()
@@ -91,9 +91,9 @@ impl Populated {
         answered.body.len()
     }
 
-    pub(crate) fn target(&self, questions: Arc<Vec<Question>>) -> Target {
+    pub(crate) fn target(&self, requests: Arc<Vec<BenchRequest>>) -> Target {
         let trust = Trust::Pinned { pin: self.daemon.pin(), authorities: None };
-        Target { port: self.daemon.port(), trust, questions }
+        Target { port: self.daemon.port(), trust, requests }
     }
 
     pub(crate) fn tokens(&self) -> &[SessionToken] {

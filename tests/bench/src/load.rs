@@ -29,7 +29,7 @@ pub(crate) enum Wire {
 
 /// A request to send.
 #[derive(Debug, Clone)]
-pub(crate) struct Question {
+pub(crate) struct BenchRequest {
     pub(crate) method: &'static str,
     pub(crate) path: String,
     pub(crate) headers: Vec<(&'static str, String)>,
@@ -41,7 +41,7 @@ pub(crate) struct Question {
 pub(crate) struct Target {
     pub(crate) port: u16,
     pub(crate) trust: Trust,
-    pub(crate) questions: Arc<Vec<Question>>,
+    pub(crate) requests: Arc<Vec<BenchRequest>>,
 }
 
 /// Results of one round.
@@ -56,7 +56,7 @@ enum Connection {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-impl Question {
+impl BenchRequest {
     pub(crate) fn get(path: &str, token: &str) -> Self {
         let headers = vec![("authorization", format!("Bearer {token}"))];
         Self { method: "GET", path: path.to_owned(), headers, body: String::new() }
@@ -86,7 +86,7 @@ impl Target {
         let tls = self.connector(wire);
         let start = Instant::now();
         let tasks: Vec<_> = (0..CONNECTIONS)
-            .map(|number| tokio::spawn(ask(self.clone(), tls.clone(), wire, number, start, time)))
+            .map(|number| tokio::spawn(send(self.clone(), tls.clone(), wire, number, start, time)))
             .collect();
         let mut latencies = Vec::new();
         for task in tasks {
@@ -124,7 +124,7 @@ impl Target {
     }
 }
 
-async fn ask(
+async fn send(
     target: Target,
     tls: TlsConnector,
     wire: Wire,
@@ -132,38 +132,38 @@ async fn ask(
     start: Instant,
     time: Duration,
 ) -> Vec<Duration> {
-    let questions = &target.questions;
+    let requests = &target.requests;
     let mut latencies = Vec::new();
     let mut connection = target.connect(&tls, wire).await;
-    // Spread over the questions without the cost of random numbers: the step is coprime to their number.
-    let mut position = number * questions.len() / CONNECTIONS;
+    // Spread over the requests without the cost of random numbers: the step is coprime to their number.
+    let mut position = number * requests.len() / CONNECTIONS;
     while start.elapsed() < time {
-        position = (position + 7919) % questions.len();
-        let question = questions.get(position).expect("a position in the list");
-        let asked = Instant::now();
+        position = (position + 7919) % requests.len();
+        let template = requests.get(position).expect("a position in the list");
+        let sent = Instant::now();
         if wire == Wire::Handshakes {
             connection = target.connect(&tls, wire).await;
         }
         let uri = match wire {
-            Wire::Http2 => format!("https://127.0.0.1:{}{}", target.port, question.path),
-            _ => question.path.clone(),
+            Wire::Http2 => format!("https://127.0.0.1:{}{}", target.port, template.path),
+            _ => template.path.clone(),
         };
-        let mut request = Request::builder().method(question.method).uri(uri);
+        let mut request = Request::builder().method(template.method).uri(uri);
         if wire != Wire::Http2 {
             request = request.header("host", format!("127.0.0.1:{}", target.port));
         }
-        for (name, value) in &question.headers {
+        for (name, value) in &template.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(Full::new(Bytes::from(question.body.clone()))).expect("a request");
+        let request = request.body(Full::new(Bytes::from(template.body.clone()))).expect("a request");
         let answer = match &mut connection {
             Connection::Http1(sender) => sender.send_request(request).await,
             Connection::Http2(sender) => sender.send_request(request).await,
         };
         let answer = answer.expect("an answer");
-        assert_eq!(answer.status(), 200, "{}", question.path);
+        assert_eq!(answer.status(), 200, "{}", template.path);
         answer.into_body().collect().await.expect("a body");
-        latencies.push(asked.elapsed());
+        latencies.push(sent.elapsed());
     }
     latencies
 }

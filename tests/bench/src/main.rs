@@ -29,14 +29,14 @@ use infra_harness::services::{self, CREDENTIAL};
 use infra_shared::token_text::SessionToken;
 
 use daemon::Populated;
-use load::{Question, Wire};
+use load::{BenchRequest, Wire};
 use timing::Tokens;
 use validation::{BareServer, compare};
 
 /// Tokens in the hot set, out of all that are stored.
-const HOT: usize = 1000;
+const HOT_TOKENS: usize = 1000;
 /// Live sessions, and as many revoked ones, in the timing measurement of refusals.
-const TIMED: usize = 128;
+const TIMED_SESSIONS: usize = 128;
 /// Many short rounds that alternate between both servers, so that other load on the machine affects both.
 const ROUNDS: (usize, Duration) = (7, Duration::from_secs(2));
 
@@ -59,7 +59,7 @@ fn main() {
         validate(&sizes);
     }
     if is_wanted("others") {
-        beside_others();
+        compare_others();
     }
     if is_wanted("logins") {
         println!("\n### Logins\n");
@@ -67,28 +67,28 @@ fn main() {
     }
     // Takes minutes, so it runs only on request.
     if std::env::var("INFRA_BENCH_ONLY").is_ok_and(|only| only == "timing") {
-        time_refusals();
+        measure_refusals();
     }
 }
 
-fn sessions(tokens: &[SessionToken]) -> Arc<Vec<Question>> {
-    Arc::new(tokens.iter().map(|token| Question::get("/v1/session", token.expose())).collect())
+fn sessions(tokens: &[SessionToken]) -> Arc<Vec<BenchRequest>> {
+    Arc::new(tokens.iter().map(|token| BenchRequest::get("/v1/session", token.expose())).collect())
 }
 
 fn hot(tokens: &[SessionToken]) -> &[SessionToken] {
-    tokens.get(..HOT).unwrap_or(tokens)
+    tokens.get(..HOT_TOKENS).unwrap_or(tokens)
 }
 
-fn introspections(tokens: &[SessionToken]) -> Arc<Vec<Question>> {
+fn introspections(tokens: &[SessionToken]) -> Arc<Vec<BenchRequest>> {
     let authorization = format!("Basic {}", BASE64_STANDARD.encode(format!("wiki:{CREDENTIAL}")));
-    let ask = |token: &SessionToken| {
-        Question::form("/v1/introspect", authorization.clone(), format!("token={}", token.expose()))
+    let send = |token: &SessionToken| {
+        BenchRequest::form("/v1/introspect", authorization.clone(), format!("token={}", token.expose()))
     };
-    Arc::new(tokens.iter().map(ask).collect())
+    Arc::new(tokens.iter().map(send).collect())
 }
 
-fn verifications(tokens: &[SessionToken]) -> Arc<Vec<Question>> {
-    Arc::new(tokens.iter().map(|token| Question::get("/v1/verify/wiki", token.expose())).collect())
+fn verifications(tokens: &[SessionToken]) -> Arc<Vec<BenchRequest>> {
+    Arc::new(tokens.iter().map(|token| BenchRequest::get("/v1/verify/wiki", token.expose())).collect())
 }
 
 /// Compares the daemon with the bare server, with few and with many sessions.
@@ -103,12 +103,12 @@ fn validate(sizes: &[usize]) {
         starts.push((*size, populated.measure_start()));
         let idle = populated.start();
         let bare = BareServer::start(populated.answer_length());
-        let of = |questions: &Arc<Vec<Question>>| {
-            (populated.target(questions.clone()), bare.target(questions.clone()))
+        let of = |requests: &Arc<Vec<BenchRequest>>| {
+            (populated.target(requests.clone()), bare.target(requests.clone()))
         };
         let hot = hot(populated.tokens());
-        let row = |what: &str, questions: Arc<Vec<Question>>, wire| {
-            let (daemon, bare) = of(&questions);
+        let row = |what: &str, requests: Arc<Vec<BenchRequest>>, wire| {
+            let (daemon, bare) = of(&requests);
             compare(&format!("{size}, {what}"), (&daemon, &bare), wire, ROUNDS);
         };
         row("1,000 hot, `GET /v1/session`", sessions(hot), Wire::Http1);
@@ -127,11 +127,11 @@ fn validate(sizes: &[usize]) {
 }
 
 /// Compares the daemon's introspection with that of other servers.
-fn beside_others() {
+fn compare_others() {
     println!("\n### Introspection by the daemon, beside that of others\n");
     validation::print_head("beside", "its");
     let provider = Provider::start();
-    let mut populated = Populated::new(&provider, HOT);
+    let mut populated = Populated::new(&provider, HOT_TOKENS);
     populated.start();
     let daemon = populated.target(introspections(populated.tokens()));
     for other in others::start() {
@@ -139,14 +139,14 @@ fn beside_others() {
     }
 }
 
-fn time_refusals() {
+fn measure_refusals() {
     println!("\n### Whether the time of a refusal says why\n");
     let provider = Provider::start();
-    let mut populated = Populated::new(&provider, HOT);
+    let mut populated = Populated::new(&provider, HOT_TOKENS);
     populated.start();
     let api = populated.daemon().api();
-    let (live, ended) = populated.tokens().split_at(TIMED);
-    let ended = ended.get(..TIMED).unwrap_or_default();
+    let (live, ended) = populated.tokens().split_at(TIMED_SESSIONS);
+    let ended = ended.get(..TIMED_SESSIONS).unwrap_or_default();
     let tokens = |sessions: &[SessionToken], service: &str| -> Vec<String> {
         sessions.iter().map(|session| services::token(&api, session.expose(), service)).collect()
     };

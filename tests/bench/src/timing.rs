@@ -16,7 +16,7 @@ const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1], [2,
 const KINDS: [&str; 3] = ["unknown id", "wrong secret", "ended session"];
 
 /// A route, and the function that sends a token to it.
-type Ask<'a> = (&'a str, Box<dyn Fn(&str) -> Answered + 'a>);
+type SendFn<'a> = (&'a str, Box<dyn Fn(&str) -> Answered + 'a>);
 
 /// Invalid tokens of one service, an equal number of each kind in [`KINDS`].
 ///
@@ -34,13 +34,13 @@ impl Tokens {
 
 /// Measures refusals of invalid tokens of the services `wiki` and `prod`.
 pub(crate) fn measure(api: &Api, wiki: &Tokens, prod: &Tokens) {
-    let ways: [Ask<'_>; 3] = [
+    let ways: [SendFn<'_>; 3] = [
         ("POST /v1/introspect", Box::new(|token| services::introspect(api, "wiki", token))),
         ("/v1/verify/wiki", Box::new(|token| services::verify(api, "wiki", token))),
         ("tokenreview", Box::new(|token| services::review(api, "prod", token, &[]))),
     ];
     println!("| route | between | t of all | t of the quicker 90 % | medians |\n|---|---|---:|---:|---:|");
-    for (route, ask) in &ways {
+    for (route, send) in &ways {
         let Tokens(tokens) = if *route == "tokenreview" { prod } else { wiki };
         let mut times: [Vec<Duration>; 3] = Default::default();
         for sample in 0..SAMPLES {
@@ -49,7 +49,7 @@ pub(crate) fn measure(api: &Api, wiki: &Tokens, prod: &Tokens) {
                 let (Some(tokens), Some(times)) = (tokens.get(kind), times.get_mut(kind)) else { continue };
                 let Some(token) = tokens.get(sample / ORDERS.len() % tokens.len()) else { continue };
                 let begun = Instant::now();
-                let answered = ask(token);
+                let answered = send(token);
                 times.push(begun.elapsed());
                 assert!(!answered.body.contains("\"active\":true"), "{answered:?}");
             }

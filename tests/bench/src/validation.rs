@@ -9,7 +9,7 @@ use infra_harness::program::built;
 use infra_shared::http::Trust;
 use infra_shared::pin::Pin;
 
-use crate::load::{Question, Round, Target, Wire};
+use crate::load::{BenchRequest, Round, Target, Wire};
 use crate::statistics::{milliseconds, percentile};
 
 /// Run before measuring: the first use of a token is written to the store, and caches fill.
@@ -38,8 +38,8 @@ impl BareServer {
     }
 
     /// Targets this server with the same requests as the daemon.
-    pub(crate) fn target(&self, questions: Arc<Vec<Question>>) -> Target {
-        Target { port: self.port, trust: Trust::Pinned { pin: self.pin, authorities: None }, questions }
+    pub(crate) fn target(&self, requests: Arc<Vec<BenchRequest>>) -> Target {
+        Target { port: self.port, trust: Trust::Pinned { pin: self.pin, authorities: None }, requests }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::https::{Answer, Request, Server};
 pub struct AcmeAuthority {
     authority: Authority,
     server: Server,
-    world: Arc<World>,
+    state: Arc<State>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ pub enum Endpoint {
 }
 
 #[derive(Default)]
-struct World {
+struct State {
     /// Endpoints with a misbehaving response.
     misbehaviours: Mutex<BTreeMap<Endpoint, Answer>>,
     requests: Mutex<Vec<(Endpoint, Request)>>,
@@ -36,13 +36,13 @@ impl AcmeAuthority {
     /// Serves a directory, nonces and accounts, and rejects every order until it
     /// [misbehaves](Self::misbehave).
     pub fn start() -> Self {
-        let (world, authority) = (Arc::new(World::default()), Authority::new());
-        let asked = Arc::clone(&world);
+        let (state, authority) = (Arc::new(State::default()), Authority::new());
+        let shared = Arc::clone(&state);
         let server = Server::start(authority.issue(), move |request| {
-            let answer = asked.answer(&request);
+            let answer = shared.answer(&request);
             async move { answer }
         });
-        Self { authority, server, world }
+        Self { authority, server, state }
     }
 
     pub fn directory_url(&self) -> String {
@@ -60,22 +60,22 @@ impl AcmeAuthority {
 
     /// Sets the response of one endpoint.
     pub fn misbehave(&self, endpoint: Endpoint, answer: Answer) {
-        lock(&self.world.misbehaviours).insert(endpoint, answer);
+        lock(&self.state.misbehaviours).insert(endpoint, answer);
     }
 
     /// Restores the honest responses.
     pub fn behave(&self) {
-        lock(&self.world.misbehaviours).clear();
+        lock(&self.state.misbehaviours).clear();
     }
 
     /// Returns the number of requests to an endpoint.
     pub fn requests(&self, endpoint: Endpoint) -> usize {
-        lock(&self.world.requests).iter().filter(|(asked, _)| *asked == endpoint).count()
+        lock(&self.state.requests).iter().filter(|(requested, _)| *requested == endpoint).count()
     }
 
     /// Returns the received request bodies.
     pub fn bodies(&self) -> Vec<Vec<u8>> {
-        lock(&self.world.requests).iter().map(|(_, request)| request.body.clone()).collect()
+        lock(&self.state.requests).iter().map(|(_, request)| request.body.clone()).collect()
     }
 }
 
@@ -100,7 +100,7 @@ pub fn problem(status: u16, kind: &str, detail: &str) -> Answer {
     answer
 }
 
-impl World {
+impl State {
     fn answer(&self, request: &Request) -> Answer {
         let endpoint = match request.path.as_str() {
             "/directory" => Endpoint::Directory,

@@ -77,7 +77,7 @@ impl Authority {
 
     /// Issues a certificate for `names` as a public CA does: valid for 90 days from yesterday, with a CRL
     /// address.
-    pub fn issue_as_in_public(&self, names: &[&str]) -> Leaf {
+    pub fn issue_like_public_ca(&self, names: &[&str]) -> Leaf {
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let names = CertificateParams::new(names).expect("names").subject_alt_names;
         let revoked_at = CrlDistributionPoint { uris: vec!["http://crl.example.test/ca.crl".to_owned()] };

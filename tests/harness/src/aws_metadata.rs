@@ -14,7 +14,7 @@ const SESSION: &str = "session-of-the-tests";
 /// A running service, plain HTTP on loopback like both real ones. It runs until the test process ends.
 pub struct AWSMetadata {
     port: u16,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl AWSMetadata {
@@ -22,14 +22,14 @@ impl AWSMetadata {
     pub fn start(key: &AccessKey) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (key, noted) = (key.clone(), Arc::clone(&asked));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (key, noted) = (key.clone(), Arc::clone(&requests));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let _ = serve(&stream, &key, &noted);
             }
         });
-        Self { port, asked }
+        Self { port, requests }
     }
 
     pub fn address(&self) -> String {
@@ -37,12 +37,12 @@ impl AWSMetadata {
     }
 
     /// Returns the requested paths.
-    pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn requested_paths(&self) -> Vec<String> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn serve(mut stream: &TcpStream, key: &AccessKey, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(mut stream: &TcpStream, key: &AccessKey, requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
     let headers: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
@@ -55,7 +55,7 @@ fn serve(mut stream: &TcpStream, key: &AccessKey, asked: &Mutex<Vec<String>>) ->
     };
     let mut words = request.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    asked.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+    requests.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
     let credentials = serde_json::json!({
         "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": key.id, "SecretAccessKey": key.secret,
         "Token": "", "LastUpdated": "2026-01-01T00:00:00Z", "Expiration": "2099-01-01T00:00:00Z",

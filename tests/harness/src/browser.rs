@@ -16,7 +16,7 @@ use cookies::Cookies;
 use page::Next;
 
 /// Above the number of steps in any honest login.
-const MOST_STEPS: usize = 20;
+const MAX_STEPS: usize = 20;
 
 /// The user at the browser, and the CAs that the browser trusts.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +57,7 @@ impl std::fmt::Display for BrowserError {
             Self::NotAURL(text) => write!(formatter, "not a URL: {text}"),
             Self::Authority(file) => write!(formatter, "no certificate can be read from {}", file.display()),
             Self::Unreachable { url, cause } => write!(formatter, "{url} cannot be had: {cause}"),
-            Self::TooManySteps(urls) => write!(formatter, "more than {MOST_STEPS} steps: {urls:?}"),
+            Self::TooManySteps(urls) => write!(formatter, "more than {MAX_STEPS} steps: {urls:?}"),
         }
     }
 }
@@ -111,7 +111,7 @@ fn walk(url: &str, browser: &Browser, is_end: impl Fn(&Url) -> bool) -> Result<F
     let mut urls = Vec::new();
     let mut last = None;
 
-    while urls.len() < MOST_STEPS {
+    while urls.len() < MAX_STEPS {
         let (at, form) = match next {
             Next::Open(url) => (url, None),
             Next::Submit(url, fields) => (url, Some(fields)),

@@ -29,9 +29,9 @@ const STOP: Duration = Duration::from_secs(20);
 const RELOADED: &str = "told to reload";
 
 /// A log snapshot that can only be displayed, because it may lack the last lines.
-pub struct LogSoFar(String);
+pub struct LogSnapshot(String);
 
-impl std::fmt::Display for LogSoFar {
+impl std::fmt::Display for LogSnapshot {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.0)
     }
@@ -101,7 +101,7 @@ impl Daemon {
     }
 
     /// Runs the daemon, and every other call of `infrad`, with this view of the machine.
-    pub fn live_in(&mut self, view: &Arc<View>) {
+    pub fn set_view(&mut self, view: &Arc<View>) {
         self.view = Some(Arc::clone(view));
     }
 
@@ -127,12 +127,12 @@ impl Daemon {
     }
 
     /// Like [`Self::infrad`], with standard input.
-    pub fn infrad_told<const N: usize>(&self, arguments: [&str; N], input: &str) -> Running {
-        self.infrad_told_words(&arguments, input)
+    pub fn infrad_with_input<const N: usize>(&self, arguments: [&str; N], input: &str) -> Running {
+        self.infrad_slice_with_input(&arguments, input)
     }
 
-    /// Like [`Self::infrad_told`], with a slice of arguments.
-    pub fn infrad_told_words(&self, arguments: &[&str], input: &str) -> Running {
+    /// Like [`Self::infrad_with_input`], with a slice of arguments.
+    pub fn infrad_slice_with_input(&self, arguments: &[&str], input: &str) -> Running {
         let mut command = self.command(self.program(), arguments);
         command.stdin(Stdio::piped());
         let input = format!("{input}\n").into_bytes();
@@ -204,10 +204,10 @@ impl Daemon {
     }
 
     /// Stops the daemon with SIGTERM and, while it waits for open requests, SIGINT. Returns the exit code.
-    pub fn stop_at_once(&mut self) -> Option<i32> {
+    pub fn stop_immediately(&mut self) -> Option<i32> {
         let mut running = self.running.take().expect("the daemon runs");
         running.signal(Signal::TERM);
-        running.wait_for("that it stops", |_, told| told.contains("stopping").then_some(()));
+        running.wait_for("that it stops", |_, stderr| stderr.contains("stopping").then_some(()));
         assert!(running.is_running(), "it did not wait for what is under way\n{}", running.output());
         running.signal(Signal::INT);
         // Far below the timeout of open requests.
@@ -273,8 +273,8 @@ impl Daemon {
     ///
     /// The daemon answers a request before it logs all events of it, so tests that check the log use
     /// `wait_for_log` or `complete_log`.
-    pub fn log(&self) -> LogSoFar {
-        LogSoFar(self.output())
+    pub fn log(&self) -> LogSnapshot {
+        LogSnapshot(self.output())
     }
 
     /// Waits until the log contains `text` and returns the log. Fails the test after a timeout.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use regex_lite::Regex;
 
 pub use command_lines::{Call, calls, unknown_name};
-pub use listed::{Fate, listed_in_vain};
+pub use listed::{Treatment, unused_entries};
 pub use walk::{Host, Walk};
 
 /// A page, with its path in the repository.

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a server on 127.0.0.1 presented in a handshake that accepts any certificate.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct Presented {
     pub chain: Vec<CertificateDer<'static>>,
     /// The negotiated protocol (ALPN).
     pub protocol: Option<String>,
@@ -25,13 +25,13 @@ pub struct Shown {
 
 /// Performs a handshake for `name` with a port of 127.0.0.1, offering these protocols. Sends no SNI if the
 /// name is an address.
-pub fn shake_hands(port: u16, name: &str, protocols: &[&str]) -> Result<Shown, String> {
+pub fn tls_handshake(port: u16, name: &str, protocols: &[&str]) -> Result<Presented, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("the provider speaks TLS")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Everybody(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let server_name = ServerName::try_from(name.to_owned()).expect("a host name or an address");
@@ -44,7 +44,7 @@ pub fn shake_hands(port: u16, name: &str, protocols: &[&str]) -> Result<Shown, S
         tls.complete_io(&mut socket).map_err(|error| error.to_string())?;
     }
     let chain = tls.peer_certificates().unwrap_or_default();
-    let shown = Shown {
+    let shown = Presented {
         chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
         protocol: tls.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
         version: format!("{:?}", tls.protocol_version().expect("it has shaken hands")),
@@ -55,7 +55,7 @@ pub fn shake_hands(port: u16, name: &str, protocols: &[&str]) -> Result<Shown, S
     Ok(shown)
 }
 
-impl Shown {
+impl Presented {
     /// Verifies the chain for `name` against `roots` (PEM), as a client does.
     pub fn verify(&self, roots: &str, name: &str) -> Result<(), Error> {
         let mut store = RootCertStore::empty();
@@ -78,9 +78,9 @@ impl Shown {
 
 /// Accepts every chain, but verifies that the server holds its key.
 #[derive(Debug)]
-struct Everybody(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Everybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _leaf: &CertificateDer<'_>,
@@ -125,7 +125,7 @@ mod tests {
     fn chain_is_verified_against_root_and_name() {
         let (authority, other) = (Authority::new(), Authority::new());
         let server = Server::start(authority.issue(), |_| async { Answer::text(200, "here") });
-        let shown = shake_hands(server.port(), "localhost", &[]).expect("a handshake");
+        let shown = tls_handshake(server.port(), "localhost", &[]).expect("a handshake");
         let pem = |authority: &Authority| std::fs::read_to_string(authority.file()).expect("its file");
         assert_eq!(shown.verify(&pem(&authority), "localhost"), Ok(()));
         assert!(shown.verify(&pem(&other), "localhost").is_err());

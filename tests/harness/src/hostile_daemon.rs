@@ -18,7 +18,7 @@ use crate::{browser, wait};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Four bytes per character at most: `infra` accepts 1024.
-const MOST_CHARACTERS: usize = 256;
+const MAX_CHARACTERS: usize = 256;
 
 /// The name of its only provider.
 const PROVIDER: &str = "okta";
@@ -70,7 +70,7 @@ impl Words {
 
     /// Takes a text with the maximum length of the API.
     fn take_short(&mut self) -> String {
-        self.take().chars().take(MOST_CHARACTERS).collect()
+        self.take().chars().take(MAX_CHARACTERS).collect()
     }
 
     /// A user with a different text in every field, except fields with a fixed format in `infra`.
@@ -159,8 +159,8 @@ fn answer(shared: &Arc<Mutex<State>>, request: &Request, pin: &str) -> Answer {
 
 /// Answers the start of a login, and plays the browser by sending the response to the listener.
 fn start(shared: &Arc<Mutex<State>>, body: &[u8], now: Timestamp) -> Answer {
-    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |name: &str| asked[name].as_str().unwrap_or_default().to_owned();
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
     let (redirect_uri, state) = (text("redirectURI"), text("state"));
     let mut url = url::Url::parse("https://login.test/authorize").expect("a URL");
     url.query_pairs_mut()

@@ -62,47 +62,47 @@ pub enum Delivery {
 
 /// Which connections a server accepts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Door {
+pub enum GateState {
     #[default]
     Open,
     /// Resets this many of the next connections.
-    TurnsAway { connections: usize },
+    Reset { connections: usize },
     /// The port is closed.
-    Shut,
+    Closed,
 }
 
 /// Controls the connections of a server from a test.
 #[derive(Debug, Default)]
 pub struct Gate {
-    door: watch::Sender<Door>,
-    turned_away: AtomicUsize,
+    door: watch::Sender<GateState>,
+    resets: AtomicUsize,
 }
 
 impl Gate {
     /// Also applies to connections that wait to be accepted.
-    pub fn set(&self, door: Door) {
+    pub fn set(&self, door: GateState) {
         self.door.send_replace(door);
     }
 
     /// The number of reset connections.
-    pub fn turned_away(&self) -> usize {
-        self.turned_away.load(Ordering::SeqCst)
+    pub fn resets(&self) -> usize {
+        self.resets.load(Ordering::SeqCst)
     }
 
     /// Returns `true` if this connection must be reset.
-    fn turns_away(&self) -> bool {
-        let turns_away = self.door.send_if_modified(|door| {
-            let Door::TurnsAway { connections } = *door else { return false };
+    fn must_reset(&self) -> bool {
+        let must_reset = self.door.send_if_modified(|door| {
+            let GateState::Reset { connections } = *door else { return false };
             *door = match connections {
-                0 | 1 => Door::Open,
-                more => Door::TurnsAway { connections: more - 1 },
+                0 | 1 => GateState::Open,
+                more => GateState::Reset { connections: more - 1 },
             };
             true
         });
-        if turns_away {
-            self.turned_away.fetch_add(1, Ordering::SeqCst);
+        if must_reset {
+            self.resets.fetch_add(1, Ordering::SeqCst);
         }
-        turns_away
+        must_reset
     }
 }
 
@@ -233,7 +233,7 @@ async fn accept(listener: TcpListener, gate: &Gate, tls: TlsAcceptor, respond: A
     let address = listener.local_addr().expect("a bound socket has an address");
     let (mut door, mut listener) = (gate.door.subscribe(), Some(listener));
     loop {
-        let is_shut = *door.borrow_and_update() == Door::Shut;
+        let is_shut = *door.borrow_and_update() == GateState::Closed;
         if is_shut {
             // Closing the listener also resets connections in its backlog.
             listener = None;
@@ -250,7 +250,7 @@ async fn accept(listener: TcpListener, gate: &Gate, tls: TlsAcceptor, respond: A
             biased;
             Ok(()) = door.changed() => {}
             Ok((connection, _)) = listening.accept() => {
-                if gate.turns_away() {
+                if gate.must_reset() {
                     connection.set_zero_linger().expect("a socket can be reset");
                 } else {
                     tokio::spawn(serve(connection, tls.clone(), Arc::clone(&respond)));

@@ -56,7 +56,7 @@ impl Impostor {
                 match (&config, disguise) {
                     (_, Disguise::HonestAtFirst) if number == 0 => serve(stream, Arc::clone(&honest)),
                     (Some(config), _) => count(stream, Arc::clone(config), &counting),
-                    (None, _) => speak_plainly(stream, &counting),
+                    (None, _) => answer_in_clear(stream, &counting),
                 }
             }
         });
@@ -121,7 +121,7 @@ fn serve(mut tcp: TcpStream, config: Arc<ServerConfig>) {
     let _ = stream.flush();
 }
 
-fn speak_plainly(mut tcp: TcpStream, seen: &Seen) {
+fn answer_in_clear(mut tcp: TcpStream, seen: &Seen) {
     let mut bytes = [0; 4096];
     let read = tcp.read(&mut bytes).unwrap_or_default();
     seen.first

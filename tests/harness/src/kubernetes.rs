@@ -19,14 +19,14 @@ pub const NAMESPACE: &str = "infra";
 
 /// An API server and the files of an account.
 pub struct Kubernetes {
-    world: Arc<World>,
+    state: Arc<State>,
     server: Server,
     authority: Authority,
     directory: TempDir,
 }
 
 #[derive(Default)]
-struct World {
+struct State {
     /// The token of the account.
     token: Mutex<String>,
     /// Encoded data by object.
@@ -38,15 +38,15 @@ struct World {
 
 impl Kubernetes {
     pub fn start() -> Self {
-        let world = Arc::new(World::default());
+        let state = Arc::new(State::default());
         let authority = Authority::new();
-        let asked = Arc::clone(&world);
+        let shared = Arc::clone(&state);
         let server = Server::start(authority.issue(), move |request| {
-            let answer = asked.answer(&request);
+            let answer = shared.answer(&request);
             async move { answer }
         });
         let directory = TempDir::with_prefix("infra-kubernetes-").expect("a temporary directory");
-        let kubernetes = Self { world, server, authority, directory };
+        let kubernetes = Self { state, server, authority, directory };
         kubernetes.rotate_token();
         kubernetes
     }
@@ -76,7 +76,7 @@ impl Kubernetes {
         if !self.token_file().exists() {
             std::os::unix::fs::symlink(Path::new("..data/token"), self.token_file()).expect("a link");
         }
-        *lock(&self.world.token) = token;
+        *lock(&self.state.token) = token;
     }
 
     /// Stores a key of a Secret in [`NAMESPACE`].
@@ -86,22 +86,22 @@ impl Kubernetes {
 
     /// Like [`Self::put`], with a raw value instead of Base64.
     pub fn put_encoded(&self, object: &str, key: &str, value: &str) {
-        let mut secrets = lock(&self.world.secrets);
+        let mut secrets = lock(&self.state.secrets);
         secrets.entry(object.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
     }
 
     /// Answers every request like this, or honestly again with `None`.
     pub fn misbehave(&self, answer: Option<Answer>) {
-        *lock(&self.world.misbehaviour) = answer;
+        *lock(&self.state.misbehaviour) = answer;
     }
 
     /// The number of requests.
     pub fn requests(&self) -> usize {
-        *lock(&self.world.requests)
+        *lock(&self.state.requests)
     }
 }
 
-impl World {
+impl State {
     fn answer(&self, request: &Request) -> Answer {
         *lock(&self.requests) += 1;
         if let Some(answer) = lock(&self.misbehaviour).clone() {

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::authority::Authority;
 use crate::https::{Answer, Request, Server};
 use authentication::Authenticator;
-use authorization::{Binding, Wish};
+use authorization::{Action, Binding};
 
 pub use kubectl::Kubectl;
 
@@ -39,17 +39,17 @@ pub struct Flags {
 
 /// A running API server, stopped when dropped.
 pub struct KubernetesApi {
-    world: Arc<World>,
+    state: Arc<State>,
     server: Server,
     authority: Authority,
 }
 
-struct World {
+struct State {
     kubectl: Kubectl,
     authenticator: Mutex<Authenticator>,
     bindings: Mutex<Vec<Binding>>,
     /// Requests: `METHOD PATH`, and the user if authenticated.
-    asked: Mutex<Vec<(String, Option<User>)>>,
+    requests: Mutex<Vec<(String, Option<User>)>>,
 }
 
 /// A user, as the authenticator knows it.
@@ -63,22 +63,22 @@ pub struct User {
 
 impl KubernetesApi {
     pub fn start(kubectl: &Kubectl, flags: Flags) -> Self {
-        let world = Arc::new(World {
+        let state = Arc::new(State {
             kubectl: kubectl.clone(),
             authenticator: Mutex::new(Authenticator::new(kubectl, flags)),
             bindings: Mutex::default(),
-            asked: Mutex::default(),
+            requests: Mutex::default(),
         });
         let authority = Authority::new();
-        let asked = Arc::clone(&world);
+        let requests = Arc::clone(&state);
         let server = Server::start(authority.issue(), move |request| {
-            let world = Arc::clone(&asked);
+            let state = Arc::clone(&requests);
             async move {
-                let answered = tokio::task::spawn_blocking(move || world.answer(&request)).await;
+                let answered = tokio::task::spawn_blocking(move || state.answer(&request)).await;
                 answered.unwrap_or_else(|_| resources::status(500, "InternalError", "the stand-in failed"))
             }
         });
-        Self { world, server, authority }
+        Self { state, server, authority }
     }
 
     pub fn address(&self) -> String {
@@ -91,43 +91,43 @@ impl KubernetesApi {
 
     /// Creates a `RoleBinding` from a YAML manifest.
     pub fn apply(&self, manifest: &str) {
-        let manifest = self.world.kubectl.read_manifest(manifest);
-        lock(&self.world.bindings).push(Binding::of(&manifest));
+        let manifest = self.state.kubectl.read_manifest(manifest);
+        lock(&self.state.bindings).push(Binding::of(&manifest));
     }
 
     /// Advances its clock, which otherwise stands still.
-    pub fn let_pass(&self, time: Duration) {
-        lock(&self.world.authenticator).let_pass(time);
+    pub fn advance_clock(&self, time: Duration) {
+        lock(&self.state.authenticator).advance_clock(time);
     }
 
     /// The number of reviews sent to the daemon.
     pub fn reviews(&self) -> usize {
-        lock(&self.world.authenticator).reviews
+        lock(&self.state.authenticator).reviews
     }
 
     /// The log of failed reviews.
     pub fn log(&self) -> String {
-        lock(&self.world.authenticator).log.join("\n")
+        lock(&self.state.authenticator).log.join("\n")
     }
 
     /// Takes the requests since the last call: `METHOD PATH`, and the user if known.
-    pub fn take_asked(&self) -> Vec<(String, Option<User>)> {
-        std::mem::take(&mut *lock(&self.world.asked))
+    pub fn take_requests(&self) -> Vec<(String, Option<User>)> {
+        std::mem::take(&mut *lock(&self.state.requests))
     }
 }
 
-impl World {
+impl State {
     fn answer(&self, request: &Request) -> Answer {
         let user = self.authenticate(request);
         let line = format!("{} {}", request.method, request.path);
-        lock(&self.asked).push((line, user.clone()));
+        lock(&self.requests).push((line, user.clone()));
         let Some(user) = user else { return resources::status(401, "Unauthorized", "Unauthorized") };
-        let wish = Wish::of(request);
+        let action = Action::of(request);
         let bindings = lock(&self.bindings);
-        if !authorization::allows(&bindings, &user, &wish) {
-            return resources::status(403, "Forbidden", &wish.refusal(&user));
+        if !authorization::allows(&bindings, &user, &action) {
+            return resources::status(403, "Forbidden", &action.refusal(&user));
         }
-        resources::answer(request, &wish, &user)
+        resources::answer(request, &action, &user)
     }
 
     /// Returns `None` if the token is invalid: an invalid token never makes a request anonymous.

@@ -47,7 +47,7 @@ const CONNECTIONS_OF_ADDRESS: usize = 50;
 /// Time between requests on an open connection.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Pause of a busy client, so that other tests get CPU time.
-const BREATH: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(20);
 /// Connections that open concurrently.
 const OPENED_AT_ONCE: usize = 32;
 
@@ -119,7 +119,7 @@ async fn run(client: Client, open: usize, busy: usize, stopped: watch::Receiver<
                 if let Some(mut connection) = client.connect(address(2, number)).await {
                     client.ask(&mut connection).await;
                 }
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(PAUSE).await;
             }
         });
     }

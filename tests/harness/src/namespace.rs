@@ -31,12 +31,12 @@ impl Namespace {
             .stderr(Stdio::null())
             .spawn()
             .ok()?;
-        let mut told = BufReader::new(keeper.stdout.take().expect("standard output was piped"));
+        let mut output = BufReader::new(keeper.stdout.take().expect("standard output was piped"));
         let namespace = Self { keeper, with_user };
         let (tell, is_told) = mpsc::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
-            let _ = told.read_line(&mut line);
+            let _ = output.read_line(&mut line);
             let _ = tell.send(line);
         });
         let line = is_told.recv_timeout(MOUNTED).unwrap_or_default();

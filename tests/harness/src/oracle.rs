@@ -22,23 +22,23 @@ pub struct Oracle<'a> {
     origin: Origin,
     pin: Pin,
     redirect_port: u16,
-    sessions: Mutex<Vec<(String, Known)>>,
+    sessions: Mutex<Vec<(String, Recorded)>>,
 }
 
 /// The recorded state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+enum Recorded {
     /// The daemon acknowledged the sign-in.
-    In,
+    SignedIn,
     /// The client sent a sign-out, with unknown result.
-    Leaving,
+    SigningOut,
     /// The daemon acknowledged the sign-out.
-    Out,
+    SignedOut,
 }
 
 /// Comparison of the daemon's sessions with the record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Compared {
+pub struct Comparison {
     pub logged_in: usize,
     pub logged_out: usize,
     /// Sign-outs without acknowledgement: either state is correct.
@@ -78,13 +78,13 @@ impl<'a> Oracle<'a> {
             for _ in 0..clients {
                 scope.spawn(|| {
                     let api = self.client();
-                    while !stop.load(Ordering::Relaxed) && self.come_and_perhaps_go(&api).is_ok() {}
+                    while !stop.load(Ordering::Relaxed) && self.sign_in_and_maybe_out(&api).is_ok() {}
                 });
             }
         });
     }
 
-    fn come_and_perhaps_go(&self, api: &Api) -> Result<(), Stopped> {
+    fn sign_in_and_maybe_out(&self, api: &Api) -> Result<(), Stopped> {
         let session = self.log_in(api)?;
         match random::bytes::<1>() {
             [0..96] => self.log_out(api, session),
@@ -118,7 +118,7 @@ impl<'a> Oracle<'a> {
         });
         let finished = acknowledged(api.request("POST", "/v1/logins/finish").json(&finish), 201)?;
         let mut sessions = self.sessions();
-        sessions.push((text(&finished, "token"), Known::In));
+        sessions.push((text(&finished, "token"), Recorded::SignedIn));
         Ok(sessions.len() - 1)
     }
 
@@ -126,7 +126,7 @@ impl<'a> Oracle<'a> {
     pub fn log_out(&self, api: &Api, session: usize) -> Result<(), Stopped> {
         let token = self.leaving(session);
         answered(api.request("DELETE", "/v1/session").bearer_auth(token), 204)?;
-        self.note(session, Known::Out);
+        self.note(session, Recorded::SignedOut);
         Ok(())
     }
 
@@ -135,28 +135,28 @@ impl<'a> Oracle<'a> {
         let token = SessionToken::parse(&self.leaving(session)).expect("the form of a token");
         let body = json!({"id": token.id().as_str(), "proof": token.logout_proof().to_text()});
         answered(api.request("POST", "/v1/logouts").json(&body), 204)?;
-        self.note(session, Known::Out);
+        self.note(session, Recorded::SignedOut);
         Ok(())
     }
 
     /// Checks every session from number `first` on, and records the actual state.
-    pub fn compare(&self, first: usize) -> Compared {
+    pub fn compare(&self, first: usize) -> Comparison {
         let api = self.client();
-        let mut compared = Compared::default();
-        for (token, known) in self.sessions().iter_mut().skip(first) {
+        let mut compared = Comparison::default();
+        for (token, recorded) in self.sessions().iter_mut().skip(first) {
             let status = api.get_as("/v1/session?use=false", token).status;
             let is_live = match status {
                 200 => true,
                 401 => false,
                 other => panic!("the daemon answered {other}"),
             };
-            match (*known, is_live) {
-                (Known::In, true) => compared.logged_in += 1,
-                (Known::Out, false) => compared.logged_out += 1,
-                (Known::Leaving, _) => compared.open += 1,
-                (known, _) => compared.lost.push(format!("{known:?}, and the daemon answers {status}")),
+            match (*recorded, is_live) {
+                (Recorded::SignedIn, true) => compared.logged_in += 1,
+                (Recorded::SignedOut, false) => compared.logged_out += 1,
+                (Recorded::SigningOut, _) => compared.open += 1,
+                (recorded, _) => compared.lost.push(format!("{recorded:?}, and the daemon answers {status}")),
             }
-            *known = if is_live { Known::In } else { Known::Out };
+            *recorded = if is_live { Recorded::SignedIn } else { Recorded::SignedOut };
         }
         compared
     }
@@ -167,15 +167,15 @@ impl<'a> Oracle<'a> {
     }
 
     fn leaving(&self, session: usize) -> String {
-        self.note(session, Known::Leaving);
+        self.note(session, Recorded::SigningOut);
         self.sessions().get(session).expect("a session that was opened").0.clone()
     }
 
-    fn note(&self, session: usize, known: Known) {
-        self.sessions().get_mut(session).expect("a session that was opened").1 = known;
+    fn note(&self, session: usize, recorded: Recorded) {
+        self.sessions().get_mut(session).expect("a session that was opened").1 = recorded;
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<(String, Known)>> {
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<(String, Recorded)>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -120,7 +120,7 @@ impl Pebble {
     /// The number of requests to an endpoint, in all runs.
     pub fn requests(&self, endpoint: Endpoint) -> usize {
         let line = format!("{} -> calling handler()", endpoint.line());
-        self.log().lines().filter(|told| told.contains(&line)).count()
+        self.log().lines().filter(|line_of_log| line_of_log.contains(&line)).count()
     }
 
     /// The number of all requests.

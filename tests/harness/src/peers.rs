@@ -25,7 +25,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 pub fn find_unusual_program(name: &str) -> Option<PathBuf> {
     let found = find_in_path(name);
     if found.is_none() {
-        skip::told(&format!("{name} is not on this machine, and `tests/peers/install` cannot install it"));
+        skip::report(&format!("{name} is not on this machine, and `tests/peers/install` cannot install it"));
     }
     found
 }
@@ -54,7 +54,7 @@ pub fn find_file(path: &str) -> Option<PathBuf> {
 
 fn missing(reason: &str) -> Option<PathBuf> {
     assert!(!is_continuous_integration(), "{reason}: run `tests/peers/install`");
-    skip::told(reason);
+    skip::report(reason);
     None
 }
 

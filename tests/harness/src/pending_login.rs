@@ -11,7 +11,7 @@ use crate::program::{Call, Ran, RecordingBrowser, Running};
 use crate::provider::Provider;
 
 /// How long `infra` may take to open a browser.
-const OPENED: Duration = Duration::from_secs(30);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `infra login`, waiting on its loopback listener.
 pub struct PendingLogin {
@@ -37,7 +37,7 @@ impl PendingLogin {
     pub fn begin(login: Call<'_>) -> Self {
         let browser = RecordingBrowser::recording();
         let mut running = login.browser(&browser).start();
-        let opened = crate::wait::until(OPENED, || {
+        let opened = crate::wait::until(OPEN_TIMEOUT, || {
             let opened = browser.opened().first().cloned();
             assert!(opened.is_some() || running.is_running(), "no browser was opened\n{}", running.output());
             opened

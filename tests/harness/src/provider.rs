@@ -213,7 +213,7 @@ impl Provider {
         inner
             .requests
             .iter()
-            .filter(|(asked, _)| *asked == endpoint)
+            .filter(|(called, _)| *called == endpoint)
             .map(|(_, request)| request.clone())
             .collect()
     }

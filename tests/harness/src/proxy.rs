@@ -16,19 +16,19 @@ const MAX_HEAD: usize = 8192;
 
 /// How a proxy handles a tunnel request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Manner {
+pub enum ProxyMode {
     /// Connects to the requested port on this machine, for any host name.
-    Tunnels,
+    Tunnel,
     /// Connects to this port instead.
-    LeadsTo(u16),
-    /// Like [`Manner::Tunnels`] for clients that send `user:password`; responds with 407 to all others.
-    AsksFor(&'static str),
+    ConnectTo(u16),
+    /// Like [`ProxyMode::Tunnel`] for clients that send `user:password`; responds with 407 to all others.
+    RequireCredentials(&'static str),
     /// 403.
-    Refuses,
+    Reject,
     /// Accepts the connection and stays silent.
-    Hangs,
+    Hang,
     /// Accepts the connection and closes it.
-    Closes,
+    Close,
     /// Speaks SOCKS 5 (RFC 1928) instead.
     Socks,
 }
@@ -50,7 +50,7 @@ struct Seen {
 }
 
 impl Proxy {
-    pub fn start(manner: Manner) -> Self {
+    pub fn start(mode: ProxyMode) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (seen, stop) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
@@ -60,9 +60,9 @@ impl Proxy {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let (manner, kept, stopped) = (manner.clone(), Arc::clone(&kept), Arc::clone(&stopped));
+                let (mode, kept, stopped) = (mode.clone(), Arc::clone(&kept), Arc::clone(&stopped));
                 // The client reports a failed connection.
-                thread::spawn(move || serve(client, &manner, &kept, &stopped));
+                thread::spawn(move || serve(client, &mode, &kept, &stopped));
             }
         });
         Self { port, seen, stop, thread: Some(thread) }
@@ -98,24 +98,24 @@ impl Drop for Proxy {
     }
 }
 
-fn serve(mut client: TcpStream, manner: &Manner, seen: &Arc<Seen>, stopped: &AtomicBool) -> Option<()> {
+fn serve(mut client: TcpStream, mode: &ProxyMode, seen: &Arc<Seen>, stopped: &AtomicBool) -> Option<()> {
     client.set_read_timeout(Some(PATIENCE)).ok()?;
-    let target = match manner {
-        Manner::Socks => socks_target(&mut client)?,
-        _ => connect_target(&mut client, manner, seen, stopped)?,
+    let target = match mode {
+        ProxyMode::Socks => socks_target(&mut client)?,
+        _ => connect_target(&mut client, mode, seen, stopped)?,
     };
     seen.targets.lock().expect("nobody panics while writing").push(target.clone());
-    let port = match manner {
-        Manner::LeadsTo(port) => *port,
-        Manner::Refuses => {
+    let port = match mode {
+        ProxyMode::ConnectTo(port) => *port,
+        ProxyMode::Reject => {
             client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").ok()?;
             return None;
         }
         _ => target.rsplit_once(':')?.1.parse().ok()?,
     };
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    let answer: &[u8] = match manner {
-        Manner::Socks => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+    let answer: &[u8] = match mode {
+        ProxyMode::Socks => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
         _ => b"HTTP/1.1 200 Connection established\r\n\r\n",
     };
     client.write_all(answer).ok()?;
@@ -129,7 +129,7 @@ fn serve(mut client: TcpStream, manner: &Manner, seen: &Arc<Seen>, stopped: &Ato
 /// The target of `CONNECT host:port HTTP/1.1`; `None` if the client is rejected.
 fn connect_target(
     client: &mut TcpStream,
-    manner: &Manner,
+    mode: &ProxyMode,
     seen: &Seen,
     stopped: &AtomicBool,
 ) -> Option<String> {
@@ -146,8 +146,8 @@ fn connect_target(
     };
     let target = target.split_once(' ')?.0.to_owned();
     let keep = || seen.targets.lock().expect("nobody panics while writing").push(target.clone());
-    match manner {
-        Manner::AsksFor(credentials) => {
+    match mode {
+        ProxyMode::RequireCredentials(credentials) => {
             let expected = format!("Basic {}", BASE64_STANDARD.encode(credentials));
             let is_known = head
                 .lines()
@@ -162,14 +162,14 @@ fn connect_target(
             client.write_all(asks).ok()?;
             None
         }
-        Manner::Hangs => {
+        ProxyMode::Hang => {
             keep();
             // Wait until the client times out or the test ends.
             let mut byte = [0];
             while !stopped.load(Ordering::SeqCst) && client.read(&mut byte).ok()? > 0 {}
             None
         }
-        Manner::Closes => {
+        ProxyMode::Close => {
             keep();
             None
         }

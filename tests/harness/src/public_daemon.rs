@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::daemon::{Daemon, ProviderEntry};
-use crate::handshake::{self, Shown};
+use crate::handshake::{self, Presented};
 use crate::load::Target;
 use crate::pebble::{Options, Pebble};
 use crate::provider::Provider;
@@ -34,7 +34,7 @@ impl PublicDaemon {
     /// if this machine does not support that.
     pub fn start(options: Options) -> Option<Self> {
         let mut public = Self::prepare(options, "")?;
-        public.lead_to("127.0.0.1");
+        public.set_address("127.0.0.1");
         public.daemon.start_again();
         public.wait_for_certificate();
         Some(public)
@@ -52,12 +52,12 @@ impl PublicDaemon {
             configuration.public_urls.insert(0, url);
             configuration.more = acme;
         });
-        daemon.live_in(&view);
+        daemon.set_view(&view);
         Some(Self { daemon, provider, pebble, view })
     }
 
     /// Sets the address of the name, for the CA and for the daemon.
-    pub fn lead_to(&self, address: &str) {
+    pub fn set_address(&self, address: &str) {
         self.pebble.names().set(NAME, address);
         self.view.resolve(&[(NAME, address)]);
     }
@@ -69,17 +69,17 @@ impl PublicDaemon {
 
     /// Returns what the daemon presents for a name. Fails the test if the handshake fails.
     #[track_caller]
-    pub fn shown_for(&self, name: &str) -> Shown {
-        let shown = handshake::shake_hands(self.daemon.port(), name, &["http/1.1"]);
+    pub fn presented_for(&self, name: &str) -> Presented {
+        let shown = handshake::tls_handshake(self.daemon.port(), name, &["http/1.1"]);
         shown.unwrap_or_else(|error| panic!("{name}: {error}\n{}", self.daemon.log()))
     }
 
     /// Waits until the daemon serves a certificate of Pebble's.
     #[track_caller]
-    pub fn wait_for_certificate(&self) -> Shown {
+    pub fn wait_for_certificate(&self) -> Presented {
         let root = self.pebble.root();
         let issued = wait::until(ISSUED, || {
-            let shown = handshake::shake_hands(self.daemon.port(), NAME, &["http/1.1"]).ok()?;
+            let shown = handshake::tls_handshake(self.daemon.port(), NAME, &["http/1.1"]).ok()?;
             shown.verify(&root, NAME).is_ok().then_some(shown)
         });
         issued.unwrap_or_else(|| {
@@ -93,8 +93,8 @@ impl PublicDaemon {
     }
 
     /// Makes the daemon run pending retries now.
-    pub fn hurry(&self) {
-        hurry(&self.daemon);
+    pub fn retry_now(&self) {
+        retry_now(&self.daemon);
     }
 
     /// Returns the ACME certificates from `infrad status`.
@@ -105,7 +105,7 @@ impl PublicDaemon {
 }
 
 /// Makes a daemon reload its files and run pending retries now.
-pub fn hurry(daemon: &Daemon) {
+pub fn retry_now(daemon: &Daemon) {
     let process = i32::try_from(daemon.process()).ok().and_then(rustix::process::Pid::from_raw);
     rustix::process::kill_process(process.expect("a process"), Signal::HUP).expect("it runs");
 }
@@ -113,10 +113,10 @@ pub fn hurry(daemon: &Daemon) {
 /// Returns the certificates of a source from `infrad status`.
 #[track_caller]
 pub fn status(daemon: &Daemon, source: &str) -> Value {
-    let told = daemon.infrad(["status", "--json"]).wait().expect(0);
-    let certificates = told.json()["certificates"].as_array().cloned().unwrap_or_default();
+    let ran = daemon.infrad(["status", "--json"]).wait().expect(0);
+    let certificates = ran.json()["certificates"].as_array().cloned().unwrap_or_default();
     let found = certificates.into_iter().find(|certificate| certificate["source"] == source);
-    found.unwrap_or_else(|| panic!("nothing is told of {source}\n{told}"))
+    found.unwrap_or_else(|| panic!("nothing is told of {source}\n{ran}"))
 }
 
 /// The `tls` section of a configuration with a certificate for [`NAME`] from this directory.

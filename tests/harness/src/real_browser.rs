@@ -50,7 +50,7 @@ impl RealBrowser {
 
     /// The provider signs in the user without a page.
     #[must_use]
-    pub fn without_a_form(mut self) -> Self {
+    pub fn without_sign_in_page(mut self) -> Self {
         self.environment.push(("DRIVE_NO_FORM", "1".into()));
         self
     }
@@ -64,14 +64,14 @@ impl RealBrowser {
 
     /// A second tab delivers the response, too, as a reload does. The report is about that tab.
     #[must_use]
-    pub fn coming_again(mut self) -> Self {
+    pub fn reloading_callback(mut self) -> Self {
         self.environment.push(("DRIVE_AGAIN", "1".into()));
         self
     }
 
     /// With `UPDATE=1`, stores screenshots of the last page in `folder`: wide and narrow, light and dark.
     #[must_use]
-    pub fn picturing_on_update(mut self, folder: &Path, name: &str) -> Self {
+    pub fn with_screenshots_on_update(mut self, folder: &Path, name: &str) -> Self {
         if std::env::var_os("UPDATE").is_none() {
             return self;
         }
@@ -81,7 +81,7 @@ impl RealBrowser {
 
     /// Makes it the browser of a login.
     #[must_use]
-    pub fn give<'a>(&self, call: Call<'a>) -> Call<'a> {
+    pub fn as_browser_of<'a>(&self, call: Call<'a>) -> Call<'a> {
         self.environment.iter().fold(call, |call, (name, value)| call.env(name, value))
     }
 

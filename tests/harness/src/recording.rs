@@ -29,7 +29,7 @@ pub struct Recording {
 }
 
 /// A running command of the recording.
-pub struct Shown<'a> {
+pub struct RunningCommand<'a> {
     recording: &'a mut Recording,
     keyboard: File,
     pieces: Receiver<Vec<u8>>,
@@ -48,14 +48,14 @@ impl Recording {
     }
 
     /// Types a shell comment.
-    pub fn say(&mut self, comment: &str) {
+    pub fn comment(&mut self, comment: &str) {
         self.type_line(&format!("# {comment}"));
     }
 
     /// Types `line`, runs the matching `call`, and runs `act` for the user's input. Fails the test unless the
     /// exit code is `code`.
     #[track_caller]
-    pub fn run(&mut self, line: &str, call: Call<'_>, code: i32, act: impl FnOnce(&mut Shown<'_>)) {
+    pub fn run(&mut self, line: &str, call: Call<'_>, code: i32, act: impl FnOnce(&mut RunningCommand<'_>)) {
         self.type_line(line);
         let (keyboard, screen) = terminal().unwrap_or_else(|error| panic!("no pseudo terminal: {error}"));
         let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
@@ -73,7 +73,7 @@ impl Recording {
             }
         });
         let begin = Instant::now();
-        let mut shown = Shown { recording: self, keyboard, pieces, begin, seen: String::new() };
+        let mut shown = RunningCommand { recording: self, keyboard, pieces, begin, seen: String::new() };
         act(&mut shown);
         let status = crate::wait::until(LIMIT, || {
             shown.read(Duration::from_millis(20));
@@ -144,7 +144,7 @@ impl Default for Recording {
     }
 }
 
-impl Shown<'_> {
+impl RunningCommand<'_> {
     /// Waits until `look` finds something in the output of this command.
     #[track_caller]
     pub fn wait_for<T>(&mut self, what: &str, look: impl Fn(&str) -> Option<T>) -> T {
@@ -181,7 +181,7 @@ impl Shown<'_> {
     }
 }
 
-impl Drop for Shown<'_> {
+impl Drop for RunningCommand<'_> {
     fn drop(&mut self) {
         self.recording.clock += self.begin.elapsed();
     }

@@ -50,7 +50,7 @@ pub struct ReverseProxy {
 
 /// The authorization server of a proxy: the daemon, or a fake of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct AuthServer<'a> {
     pub port: u16,
     /// The CA certificate that the proxy trusts.
     pub authority: &'a Path,
@@ -104,28 +104,28 @@ impl Kind {
 
 impl ReverseProxy {
     /// Starts the proxy as in `docs/proxies.md`. Returns `None` and reports a skip if it is not installed.
-    pub fn start(kind: Kind, asked: Asked<'_>, service: &EchoService) -> Option<Self> {
-        Self::start_with(kind, asked, service, |_| {})
+    pub fn start(kind: Kind, auth_server: AuthServer<'_>, service: &EchoService) -> Option<Self> {
+        Self::start_with(kind, auth_server, service, |_| {})
     }
 
     /// Like [`Self::start`], with a change to the configuration text.
     pub fn start_with(
         kind: Kind,
-        asked: Asked<'_>,
+        auth_server: AuthServer<'_>,
         service: &EchoService,
         change: impl Fn(&mut File),
     ) -> Option<Self> {
         let directory = TempDir::with_prefix("infra-reverse-proxy-").expect("a temporary directory");
         let command = kind.command(directory.path())?;
         let (ports, authority) = (Ports::reserve(1), Authority::new());
-        let leaf = authority.issue_as_in_public(&[HOST]);
+        let leaf = authority.issue_like_public_ca(&[HOST]);
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text);
         write("echo.pem", &leaf.chain_pem).expect("the certificate of the proxy");
         write("echo.key", &leaf.key_pem).expect("its key");
         let place = documentation::Place {
             directory: directory.path(),
             port: ports.all()[0],
-            asked,
+            auth_server,
             service: service.port(),
         };
         for mut file in documentation::files(kind) {

@@ -28,9 +28,9 @@ pub struct SecretService {
 }
 
 /// A monitor of all bus messages.
-pub struct Tap<'a> {
+pub struct BusMonitor<'a> {
     listener: Child,
-    heard: PathBuf,
+    recorded: PathBuf,
     service: &'a SecretService,
 }
 
@@ -80,7 +80,7 @@ impl SecretService {
     }
 
     /// Runs a call of `infra` in this desktop session.
-    pub fn joined<'a>(&self, call: Call<'a>) -> Call<'a> {
+    pub fn in_session<'a>(&self, call: Call<'a>) -> Call<'a> {
         call.env("DBUS_SESSION_BUS_ADDRESS", self.address())
     }
 
@@ -128,7 +128,7 @@ impl SecretService {
 
     /// Suspends the keyring: it stays on the bus without responding.
     #[track_caller]
-    pub fn freeze(&self) {
+    pub fn suspend(&self) {
         self.keyring.as_ref().expect("a keyring").signal(Signal::STOP);
     }
 
@@ -141,14 +141,14 @@ impl SecretService {
     }
 
     /// Starts monitoring the bus.
-    pub fn tap(&self) -> Tap<'_> {
-        let heard = self.directory.path().join("heard");
-        let file = File::create(&heard).expect("a file");
+    pub fn monitor(&self) -> BusMonitor<'_> {
+        let recorded = self.directory.path().join("heard");
+        let file = File::create(&recorded).expect("a file");
         let mut command = self.tool("dbus-monitor");
         let listener = command.arg("--binary").stdout(file).spawn().expect("dbus-monitor runs");
-        let tap = Tap { listener, heard, service: self };
-        tap.catch_up();
-        tap
+        let monitor = BusMonitor { listener, recorded, service: self };
+        monitor.catch_up();
+        monitor
     }
 
     fn start_keyring(&mut self, options: &[&str]) {
@@ -188,22 +188,22 @@ impl SecretService {
     }
 }
 
-impl Tap<'_> {
+impl BusMonitor<'_> {
     /// All messages so far, byte for byte.
-    pub fn heard(&self) -> Vec<u8> {
+    pub fn messages(&self) -> Vec<u8> {
         self.catch_up();
-        std::fs::read(&self.heard).expect("our own file")
+        std::fs::read(&self.recorded).expect("our own file")
     }
 
     /// Waits for a message with this text.
     pub fn wait_for(&self, text: &str) {
-        let read = || std::fs::read(&self.heard).unwrap_or_default();
-        let heard = wait::until(READY, || memmem::find(&read(), text.as_bytes()).map(drop));
-        assert!(heard.is_some(), "{text} was never said on the bus");
+        let read = || std::fs::read(&self.recorded).unwrap_or_default();
+        let recorded = wait::until(READY, || memmem::find(&read(), text.as_bytes()).map(drop));
+        assert!(recorded.is_some(), "{text} was never said on the bus");
     }
 
     /// Sends a plaintext message, as a control.
-    pub fn say(&self, text: &str) {
+    pub fn send_plaintext(&self, text: &str) {
         let mut command = self.service.tool("dbus-send");
         command.args(["--session", "/infra/test", "infra.test.Said"]).arg(format!("string:{text}"));
         assert!(command.status().is_ok_and(|status| status.success()), "dbus-send failed");
@@ -212,16 +212,16 @@ impl Tap<'_> {
     /// Sends a mark and waits for it: every message before it is then recorded, too.
     fn catch_up(&self) {
         let mark = format!("mark-{}", infra_shared::random::alphanumeric(20));
-        let heard = wait::until(READY, || {
-            self.say(&mark);
-            let heard = std::fs::read(&self.heard).unwrap_or_default();
-            memmem::find(&heard, mark.as_bytes()).map(drop)
+        let recorded = wait::until(READY, || {
+            self.send_plaintext(&mark);
+            let recorded = std::fs::read(&self.recorded).unwrap_or_default();
+            memmem::find(&recorded, mark.as_bytes()).map(drop)
         });
-        assert!(heard.is_some(), "nothing is heard on the bus");
+        assert!(recorded.is_some(), "nothing is heard on the bus");
     }
 }
 
-impl Drop for Tap<'_> {
+impl Drop for BusMonitor<'_> {
     fn drop(&mut self) {
         let _ = self.listener.kill();
         let _ = self.listener.wait();

@@ -51,7 +51,7 @@ pub fn write_private(path: &Path, text: &str) {
 }
 
 /// Requests an audience token for `audience`.
-pub fn ask_token(api: &Api, session_token: &str, audience: &str) -> Answered {
+pub fn request_token(api: &Api, session_token: &str, audience: &str) -> Answered {
     let body = json!({ "audience": audience });
     Answered::of(api.request("POST", "/v1/tokens").bearer_auth(session_token).json(&body))
 }
@@ -59,7 +59,7 @@ pub fn ask_token(api: &Api, session_token: &str, audience: &str) -> Answered {
 /// Returns an audience token for `audience`.
 #[track_caller]
 pub fn token(api: &Api, session_token: &str, audience: &str) -> String {
-    let answered = ask_token(api, session_token, audience);
+    let answered = request_token(api, session_token, audience);
     assert_eq!(answered.status, 201, "{answered:?}");
     answered.json()["token"].as_str().expect("a token").to_owned()
 }

@@ -3,6 +3,6 @@
 /// Reports that the rest of a test is skipped, with the reason: this machine or the user of the test does not
 /// allow it.
 #[expect(clippy::print_stderr, reason = "a check that did not run must be seen")]
-pub fn told(reason: &str) {
+pub fn report(reason: &str) {
     eprintln!("skipped: {reason}");
 }

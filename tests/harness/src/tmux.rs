@@ -39,22 +39,22 @@ impl Screen {
 
     /// Types a text.
     pub fn enter(&self, text: &str) {
-        self.tell(&["send-keys", "-l", "--", text]);
+        self.run(&["send-keys", "-l", "--", text]);
     }
 
     /// Presses a key by its name: `Tab`, `Enter`, `C-u`.
     pub fn press(&self, key: &str) {
-        self.tell(&["send-keys", key]);
+        self.run(&["send-keys", key]);
     }
 
     /// The visible text, without trailing spaces.
     pub fn text(&self) -> String {
-        self.tell(&["capture-pane", "-p"])
+        self.run(&["capture-pane", "-p"])
     }
 
     /// Like [`Self::text`], with wrapped lines joined.
     pub fn unbroken(&self) -> String {
-        self.tell(&["capture-pane", "-p", "-J"])
+        self.run(&["capture-pane", "-p", "-J"])
     }
 
     /// Waits until `look` finds something on the screen.
@@ -64,10 +64,10 @@ impl Screen {
             .unwrap_or_else(|| panic!("the screen never showed {what}\n{}", self.text()))
     }
 
-    fn tell(&self, arguments: &[&str]) -> String {
-        let told = self.tmux().args(arguments).output().expect("tmux starts");
-        assert!(told.status.success(), "tmux {arguments:?}: {}", String::from_utf8_lossy(&told.stderr));
-        String::from_utf8_lossy(&told.stdout).into_owned()
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.tmux().args(arguments).output().expect("tmux starts");
+        assert!(output.status.success(), "tmux {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     fn tmux(&self) -> Command {

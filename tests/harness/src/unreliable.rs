@@ -10,7 +10,7 @@ use infra_shared::http::{self, Limits, Trust};
 use serde_json::Value;
 
 use crate::authority::Authority;
-use crate::https::{Answer, Delivery, Door, Gate, Request, Server};
+use crate::https::{Answer, Delivery, Gate, GateState, Request, Server};
 use crate::ports::Ports;
 use crate::wait;
 
@@ -18,7 +18,7 @@ const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration
 /// Timeout for a gate to open.
 const OPENED: Duration = Duration::from_secs(10);
 /// Headers of the connection or the transport, not of the request.
-const OF_THE_CONNECTION: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
+const CONNECTION_HEADERS: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ struct State {
     requests: usize,
     planned: Option<(usize, Failure)>,
     is_reached: bool,
-    turned_away_before: usize,
+    resets_before: usize,
     /// Forwarded keys and tokens.
     secrets: Vec<String>,
 }
@@ -65,21 +65,21 @@ pub struct Unreliable {
 
 impl Faults {
     /// Makes the `n`th request from now fail.
-    pub fn plan(&self, n: usize, failure: Failure) {
-        let turned_away_before = self.turned_away();
+    pub fn fail_nth(&self, n: usize, failure: Failure) {
+        let resets_before = self.resets();
         let mut state = self.state();
         state.requests = 0;
         state.planned = Some((n, failure));
         state.is_reached = false;
-        state.turned_away_before = turned_away_before;
-        self.set_doors(&state);
+        state.resets_before = resets_before;
+        self.set_gates(&state);
     }
 
     /// Cancels all failures and opens all gates.
-    pub fn lift(&self) {
+    pub fn clear(&self) {
         let mut state = self.state();
         state.planned = None;
-        self.set_doors(&state);
+        self.set_gates(&state);
         drop(state);
         for (_, address) in self.gates().iter() {
             let listens = wait::until(OPENED, || TcpStream::connect(address).ok());
@@ -89,9 +89,9 @@ impl Faults {
 
     /// Returns `true` if the planned failure happened. [`Failure::Refused`] cannot be observed.
     pub fn is_reached(&self) -> bool {
-        let turned_away = self.turned_away();
+        let resets = self.resets();
         let state = self.state();
-        state.is_reached || turned_away > state.turned_away_before
+        state.is_reached || resets > state.resets_before
     }
 
     /// Keys and tokens that were forwarded.
@@ -107,26 +107,26 @@ impl Faults {
         // Requests to closed or resetting gates never reach this point.
         let failure = failure.filter(|failure| !matches!(failure, Failure::Refused | Failure::Reset { .. }));
         state.is_reached |= failure.is_some();
-        self.set_doors(&state);
+        self.set_gates(&state);
         failure
     }
 
     /// Closes the gates before a request that must fail to connect. Every request has its own connection.
-    fn set_doors(&self, state: &State) {
+    fn set_gates(&self, state: &State) {
         let door = match state.planned {
-            Some((n, Failure::Refused)) if state.requests + 1 >= n => Door::Shut,
+            Some((n, Failure::Refused)) if state.requests + 1 >= n => GateState::Closed,
             Some((n, Failure::Reset { times })) if state.requests + 1 == n => {
-                Door::TurnsAway { connections: times }
+                GateState::Reset { connections: times }
             }
-            _ => Door::Open,
+            _ => GateState::Open,
         };
         for (gate, _) in self.gates().iter() {
             gate.set(door);
         }
     }
 
-    fn turned_away(&self) -> usize {
-        self.gates().iter().map(|(gate, _)| gate.turned_away()).sum()
+    fn resets(&self) -> usize {
+        self.gates().iter().map(|(gate, _)| gate.resets()).sum()
     }
 
     fn note_secrets(&self, body: &[u8]) {
@@ -194,7 +194,7 @@ async fn pass_on(client: &reqwest::Client, faults: &Faults, to: &str, request: R
     let mut passed_on = client.request(method, format!("{to}{}", request.path));
     // Including `Host`, because signatures cover it.
     for (name, value) in &request.headers {
-        if !OF_THE_CONNECTION.contains(&name.as_str()) {
+        if !CONNECTION_HEADERS.contains(&name.as_str()) {
             passed_on = passed_on.header(name, value);
         }
     }

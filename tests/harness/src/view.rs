@@ -28,7 +28,7 @@ impl View {
         std::fs::create_dir(directory.path().join("certs")).expect("a directory");
         write("certs/ca-certificates.crt", &std::fs::read(TRUST_STORE).unwrap_or_default());
         let Some(namespace) = Namespace::new(SCRIPT, &[directory.path()]) else {
-            skip::told("this machine lets nobody have a view of their own (`unshare --mount`)");
+            skip::report("this machine lets nobody have a view of their own (`unshare --mount`)");
             return None;
         };
         Some(Self { namespace, directory })

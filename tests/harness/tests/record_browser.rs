@@ -21,11 +21,11 @@ fn opened_url_is_recorded() {
 #[test]
 fn unreachable_page_fails_the_browser() {
     let provider = Provider::start();
-    let stranger = RecordingBrowser::signing_in("alice", &[]);
+    let untrusting = RecordingBrowser::signing_in("alice", &[]);
     let mut command = Command::new(built("record-browser"));
-    stranger.prepare(command.arg(provider.issuer()));
+    untrusting.prepare(command.arg(provider.issuer()));
     Running::start(command, "record-browser".to_owned(), None, Duration::from_secs(20)).wait().expect(1);
-    assert!(stranger.last_page(Duration::from_secs(1)).is_some_and(|told| told.contains("cannot be had")));
+    assert!(untrusting.last_page(Duration::from_secs(1)).is_some_and(|page| page.contains("cannot be had")));
     assert_eq!(provider.calls(Endpoint::Authorization), 0);
     assert!(follow_to_callback("no url", &infra_harness::browser::Browser::default()).is_err());
 }

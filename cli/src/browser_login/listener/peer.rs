@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn own_connection_is_recognized_on_ipv4_and_ipv6_sockets() {
         if !std::path::Path::new(TABLES[0]).exists() {
-            return infra_harness::skip::told("this system does not list the owners of sockets");
+            return infra_harness::skip::report("this system does not list the owners of sockets");
         }
         assert!(can_identify_owners());
         // Without IPv6, the dual-stack case cannot be tested.

@@ -7,7 +7,7 @@ use super::{Block, Page};
 
 /// How the tests treat a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Treatment {
     /// A configuration of `infrad`, or sections of one.
     Configuration,
     /// Keys of a provider.
@@ -20,12 +20,12 @@ pub enum Fate {
     Shown(&'static str),
 }
 
-use Fate::{Elsewhere, Provider, Shown};
+use Treatment::{Elsewhere, Provider, Shown};
 
 /// All blocks of a page that are not listed separately.
 const ALL: &str = "*";
 
-const LISTED: &[(&str, &str, Fate)] = &[
+const LISTED: &[(&str, &str, Treatment)] = &[
     ("README.md", "tests/demo    # builds", Elsewhere("`tests/run` runs the first, and is the second")),
     ("README.md", "target/debug/infrad dev", Elsewhere("tests/cli/dev.rs")),
     ("README.md", "infra (your machine)", Shown("a picture")),
@@ -76,16 +76,16 @@ const LISTED: &[(&str, &str, Fate)] = &[
 
 impl Block {
     /// How the tests treat this block.
-    pub fn fate(&self) -> Fate {
+    pub fn treatment(&self) -> Treatment {
         let lines = LISTED.iter().filter(|(page, _, _)| *page == self.page);
         let by_itself = lines.clone().find(|(_, first, _)| *first != ALL && self.is_listed_as(first));
         match (
             by_itself.or_else(|| lines.clone().find(|(_, first, _)| *first == ALL)),
             self.language.as_str(),
         ) {
-            (Some((_, _, fate)), _) => *fate,
-            (None, "yaml") => Fate::Configuration,
-            (None, "sh" | "console") => Fate::Typed,
+            (Some((_, _, treatment)), _) => *treatment,
+            (None, "yaml") => Treatment::Configuration,
+            (None, "sh" | "console") => Treatment::Typed,
             (None, language) => {
                 panic!("{}: a block of `{language}` is not listed:\n{}", self.page, self.text)
             }
@@ -98,7 +98,7 @@ impl Block {
 }
 
 /// Returns list entries that match no block.
-pub fn listed_in_vain(pages: &[Page]) -> Vec<String> {
+pub fn unused_entries(pages: &[Page]) -> Vec<String> {
     let blocks: Vec<Block> = pages.iter().flat_map(Page::blocks).collect();
     let is_there = |page: &str, first: &str| {
         blocks.iter().any(|block| block.page == page && (first == ALL || block.is_listed_as(first)))

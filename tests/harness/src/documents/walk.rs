@@ -30,11 +30,11 @@ pub struct Walk<'a> {
 /// The host on which the reader follows the page.
 pub trait Host {
     /// `systemctl start`, `stop`, `restart` and `reload`.
-    fn told(&mut self, verb: &str);
+    fn control(&mut self, verb: &str);
 }
 
 impl Host for Daemon {
-    fn told(&mut self, verb: &str) {
+    fn control(&mut self, verb: &str) {
         match verb {
             "start" => self.start_again(),
             "stop" => {
@@ -80,7 +80,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Creates a file with mode 0600 instead of the one that the page names.
-    pub fn keep(&mut self, example: &str, text: &str) -> PathBuf {
+    pub fn private_file(&mut self, example: &str, text: &str) -> PathBuf {
         let name = example.rsplit('/').next().expect("a name");
         let path = self.user.home().join(name);
         services::write_private(&path, text);
@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
             let code = line.split(" #").next().unwrap_or_default().trim_end();
             if let Some(verb) = verb(code) {
                 ran.extend(self.run(&std::mem::take(&mut pending), daemon));
-                daemon.told(verb);
+                daemon.control(verb);
             } else {
                 pending.extend([line, "\n"]);
             }

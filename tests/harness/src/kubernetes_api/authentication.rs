@@ -19,15 +19,15 @@ pub(super) struct Authenticator {
     /// A clock that stands still until a test advances it.
     now: Duration,
     /// The cache of the whole authenticator, for accepted tokens only.
-    accepted: HashMap<String, Kept<User>>,
+    accepted: HashMap<String, CacheEntry<User>>,
     /// The cache of the webhook, for accepted and rejected tokens; failures are not cached.
-    answers: HashMap<String, Kept<Option<User>>>,
+    answers: HashMap<String, CacheEntry<Option<User>>>,
     pub(super) reviews: usize,
     /// The log of failed reviews.
     pub(super) log: Vec<String>,
 }
 
-struct Kept<T> {
+struct CacheEntry<T> {
     answer: T,
     until: Duration,
 }
@@ -51,29 +51,29 @@ impl Authenticator {
         }
     }
 
-    pub(super) fn let_pass(&mut self, time: Duration) {
+    pub(super) fn advance_clock(&mut self, time: Duration) {
         self.now += time;
     }
 
     /// Serialized, so that concurrent requests with one token share the answer.
     pub(super) fn authenticate(&mut self, token: &str) -> Option<User> {
-        if let Some(user) = kept(&self.accepted, token, self.now) {
+        if let Some(user) = cached(&self.accepted, token, self.now) {
             return Some(user);
         }
         let user = self.ask_webhook(token)?;
         let until = self.now + ACCEPTED;
-        self.accepted.insert(token.to_owned(), Kept { answer: user.clone(), until });
+        self.accepted.insert(token.to_owned(), CacheEntry { answer: user.clone(), until });
         Some(user)
     }
 
     fn ask_webhook(&mut self, token: &str) -> Option<User> {
-        if let Some(answer) = kept(&self.answers, token, self.now) {
+        if let Some(answer) = cached(&self.answers, token, self.now) {
             return answer;
         }
         match self.review(token) {
             Ok(answer) => {
                 let until = self.now + self.flags.cache_ttl;
-                self.answers.insert(token.to_owned(), Kept { answer: answer.clone(), until });
+                self.answers.insert(token.to_owned(), CacheEntry { answer: answer.clone(), until });
                 answer
             }
             Err(reason) => {
@@ -123,8 +123,8 @@ impl Authenticator {
     }
 }
 
-fn kept<T: Clone>(answers: &HashMap<String, Kept<T>>, token: &str, now: Duration) -> Option<T> {
-    answers.get(token).filter(|kept| now < kept.until).map(|kept| kept.answer.clone())
+fn cached<T: Clone>(answers: &HashMap<String, CacheEntry<T>>, token: &str, now: Duration) -> Option<T> {
+    answers.get(token).filter(|cached| now < cached.until).map(|cached| cached.answer.clone())
 }
 
 pub(super) fn texts(list: &Value) -> Vec<String> {

@@ -12,7 +12,7 @@ const MASTERS: &str = "system:masters";
 
 /// A requested action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wish {
+pub(super) struct Action {
     pub(super) verb: &'static str,
     pub(super) target: Target,
 }
@@ -37,7 +37,7 @@ pub(super) struct Binding {
     subjects: Vec<(String, String)>,
 }
 
-impl Wish {
+impl Action {
     pub(super) fn of(request: &Request) -> Self {
         let segments: Vec<&str> = request.path.split('/').skip(1).collect();
         let (group, rest) = match segments.as_slice() {
@@ -123,21 +123,24 @@ impl Binding {
     }
 }
 
-pub(super) fn allows(bindings: &[Binding], user: &User, wish: &Wish) -> bool {
+pub(super) fn allows(bindings: &[Binding], user: &User, action: &Action) -> bool {
     let is_in = |group: &str| user.groups.iter().any(|it| it == group);
     if is_in(MASTERS) {
         return true;
     }
-    match &wish.target {
+    match &action.target {
         // `system:public-info-viewer` and `system:discovery`.
         Target::Path(path) => path == "/version" || is_in(AUTHENTICATED),
         // `system:basic-user`
         Target::Resource { group, resource, namespace: None, .. } => {
             let is_own_review = group == "authentication.k8s.io" && resource == "selfsubjectreviews";
-            is_own_review && wish.verb == "create" && is_in(AUTHENTICATED)
+            is_own_review && action.verb == "create" && is_in(AUTHENTICATED)
         }
         Target::Resource { resource, namespace: Some(namespace), group, .. } => bindings.iter().any(|it| {
-            group.is_empty() && it.namespace == *namespace && it.names(user) && it.allows(wish.verb, resource)
+            group.is_empty()
+                && it.namespace == *namespace
+                && it.names(user)
+                && it.allows(action.verb, resource)
         }),
     }
 }
@@ -147,8 +150,8 @@ mod tests {
     use super::*;
     use crate::kubernetes_api::authentication::texts;
 
-    fn wish(method: &str, path: &str) -> Wish {
-        Wish::of(&Request {
+    fn action(method: &str, path: &str) -> Action {
+        Action::of(&Request {
             method: method.to_owned(),
             path: path.to_owned(),
             query: String::new(),
@@ -174,16 +177,16 @@ mod tests {
             subjects: vec![("Group".to_owned(), "x:a".to_owned()), ("User".to_owned(), "x:u".to_owned())],
         };
         let bindings = [binding];
-        let list = wish("GET", "/api/v1/namespaces/web/configmaps");
+        let list = action("GET", "/api/v1/namespaces/web/configmaps");
         assert!(allows(&bindings, &user("x:u", &[]), &list));
         assert!(allows(&bindings, &user("x:b", &["x:a", AUTHENTICATED]), &list));
         assert!(!allows(&bindings, &user("x:a", &["x:u", AUTHENTICATED]), &list), "a group is no user");
         for other in [
-            wish("GET", "/api/v1/namespaces/default/configmaps"),
-            wish("GET", "/api/v1/configmaps"),
-            wish("GET", "/api/v1/namespaces/web/secrets"),
-            wish("POST", "/api/v1/namespaces/web/configmaps"),
-            wish("GET", "/apis/apps/v1/namespaces/web/configmaps"),
+            action("GET", "/api/v1/namespaces/default/configmaps"),
+            action("GET", "/api/v1/configmaps"),
+            action("GET", "/api/v1/namespaces/web/secrets"),
+            action("POST", "/api/v1/namespaces/web/configmaps"),
+            action("GET", "/apis/apps/v1/namespaces/web/configmaps"),
         ] {
             assert!(!allows(&bindings, &user("x:u", &[AUTHENTICATED]), &other), "{other:?}");
             assert!(allows(&bindings, &user("root", &[MASTERS]), &other), "{other:?}");
@@ -193,9 +196,9 @@ mod tests {
     #[test]
     fn anonymous_request_may_only_read_version() {
         let anonymous = user("system:anonymous", &["system:unauthenticated"]);
-        assert!(allows(&[], &anonymous, &wish("GET", "/version")));
-        let review = wish("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews");
-        for refused in [wish("GET", "/api"), wish("GET", "/api/v1"), review.clone()] {
+        assert!(allows(&[], &anonymous, &action("GET", "/version")));
+        let review = action("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews");
+        for refused in [action("GET", "/api"), action("GET", "/api/v1"), review.clone()] {
             assert!(!allows(&[], &anonymous, &refused), "{refused:?}");
         }
         assert!(allows(&[], &user("x:u", &[AUTHENTICATED]), &review));

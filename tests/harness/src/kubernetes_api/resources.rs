@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::User;
-use super::authorization::{Target, Wish};
+use super::authorization::{Action, Target};
 use crate::https::{Answer, Request};
 
-pub(super) fn answer(request: &Request, wish: &Wish, user: &User) -> Answer {
-    match &wish.target {
+pub(super) fn answer(request: &Request, action: &Action, user: &User) -> Answer {
+    match &action.target {
         Target::Path(path) => match discovery(path) {
             Some(document) => Answer::json(200, &document),
             None => status(404, "NotFound", "the server could not find the requested resource"),

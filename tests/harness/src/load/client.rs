@@ -59,8 +59,8 @@ impl Client {
     }
 
     pub(super) async fn ask(&self, connection: &mut Connection) {
-        let asked = tokio::time::timeout(PATIENCE, self.try_ask(connection)).await;
-        match asked.unwrap_or_else(|_| Err("it took too long".to_owned())) {
+        let result = tokio::time::timeout(PATIENCE, self.try_ask(connection)).await;
+        match result.unwrap_or_else(|_| Err("it took too long".to_owned())) {
             Ok(()) => self.note(|tally| tally.requests += 1),
             Err(error) => self.failed("asking", &error),
         }

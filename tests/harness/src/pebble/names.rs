@@ -48,29 +48,29 @@ impl Names {
     /// Sets the address of `name`.
     pub fn set(&self, name: &str, address: &str) {
         self.forget(name);
-        self.tell("add-a", &json!({ "host": fully_qualified(name), "addresses": [address] }));
+        self.post("add-a", &json!({ "host": fully_qualified(name), "addresses": [address] }));
     }
 
     /// Removes the address of `name`.
     pub fn forget(&self, name: &str) {
-        self.tell("clear-a", &json!({ "host": fully_qualified(name) }));
+        self.post("clear-a", &json!({ "host": fully_qualified(name) }));
     }
 
     /// Answers queries for `name` with SERVFAIL.
     pub fn fail(&self, name: &str) {
-        self.tell("set-servfail", &json!({ "host": fully_qualified(name) }));
+        self.post("set-servfail", &json!({ "host": fully_qualified(name) }));
     }
 
     /// Undoes [`Self::fail`].
-    pub fn mend(&self, name: &str) {
-        self.tell("clear-servfail", &json!({ "host": fully_qualified(name) }));
+    pub fn clear_failure(&self, name: &str) {
+        self.post("clear-servfail", &json!({ "host": fully_qualified(name) }));
     }
 
     pub(super) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.all()[0])
     }
 
-    fn tell(&self, what: &str, body: &Value) {
+    fn post(&self, what: &str, body: &Value) {
         assert!(is_set(&self.client, self.ports.all()[1], what, body), "{what}: {body}");
     }
 }

@@ -179,17 +179,17 @@ impl Ran {
 
     /// Fails the test unless standard error contains each of these words, ignoring case.
     #[track_caller]
-    pub fn telling(self, words: &[&str]) -> Self {
-        let told = self.stderr.to_lowercase();
+    pub fn stderr_contains(self, words: &[&str]) -> Self {
+        let stderr = self.stderr.to_lowercase();
         for word in words {
-            assert!(told.contains(&word.to_lowercase()), "standard error does not say {word:?}\n{self}");
+            assert!(stderr.contains(&word.to_lowercase()), "standard error does not say {word:?}\n{self}");
         }
         self
     }
 
     /// Fails the test unless standard output is empty.
     #[track_caller]
-    pub fn silent(self) -> Self {
+    pub fn stdout_is_empty(self) -> Self {
         assert!(self.stdout.is_empty(), "standard output is for data only\n{self}");
         self
     }

@@ -58,7 +58,7 @@ impl Connection {
     /// Treats silence as the end of the connection, because a server may wait for the rest of a malformed
     /// request.
     #[must_use]
-    pub fn that_may_be_silent(self) -> Self {
+    pub fn allowing_silence(self) -> Self {
         Self { may_be_silent: true, ..self }
     }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Asked, DAEMON, HOST, Kind};
+use super::{AuthServer, DAEMON, HOST, Kind};
 
 const TEXT: &str = include_str!("../../../../docs/proxies.md");
 
@@ -28,7 +28,7 @@ pub struct File {
 pub(super) struct Place<'a> {
     pub(super) directory: &'a Path,
     pub(super) port: u16,
-    pub(super) asked: Asked<'a>,
+    pub(super) auth_server: AuthServer<'a>,
     pub(super) service: u16,
 }
 
@@ -55,8 +55,8 @@ impl Place<'_> {
     /// The file's name in the directory of the test, and its text.
     pub(super) fn fill(&self, kind: Kind, file: &File) -> (String, String) {
         let Self { port, service, .. } = *self;
-        let (asked, directory) = (self.asked.port, self.directory.display());
-        let authority = self.asked.authority.display().to_string();
+        let (auth_server, directory) = (self.auth_server.port, self.directory.display());
+        let authority = self.auth_server.authority.display().to_string();
         let mut replaced = vec![
             ("/etc/ssl/infra-ca.pem", authority),
             ("/etc/ssl/echo.", format!("{directory}/echo.")),
@@ -76,7 +76,7 @@ impl Place<'_> {
             Kind::Traefik => replaced.push(("\":443\"", format!("\"127.0.0.1:{port}\""))),
             Kind::Envoy => {
                 for (example, address, port) in [
-                    (domain.as_str(), "127.0.0.1", asked),
+                    (domain.as_str(), "127.0.0.1", auth_server),
                     ("address: 0.0.0.0, port_value: 443", "127.0.0.1", port),
                     ("address: 127.0.0.1, port_value: 8080", "127.0.0.1", service),
                 ] {
@@ -84,7 +84,7 @@ impl Place<'_> {
                 }
             }
         }
-        replaced.push((&daemon, format!("127.0.0.1:{asked}")));
+        replaced.push((&daemon, format!("127.0.0.1:{auth_server}")));
         let text = replaced.iter().fold(file.text.clone(), |text, (example, own)| text.replace(example, own));
         let name = Path::new(&file.path).file_name().and_then(|name| name.to_str()).expect("a file's name");
         (name.to_owned(), text)
@@ -100,7 +100,7 @@ mod tests {
         let place = Place {
             directory: Path::new("/here"),
             port: 1,
-            asked: Asked { port: 2, authority: Path::new("/here/ca.pem") },
+            auth_server: AuthServer { port: 2, authority: Path::new("/here/ca.pem") },
             service: 3,
         };
         for kind in Kind::all() {
