@@ -30,19 +30,19 @@ use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::random;
 
-use crate::settings::Place;
+use crate::settings::Environment;
 use crate::terminal::Terminal;
-use authorization_url::Request;
+use authorization_url::AuthorizationRequest;
 use handover::HandoverMethod;
 use listener::{Listener, Outcome};
 use pages::SignedIn;
 use redirect::Redirect;
-use response::Expected;
+use response::ExpectedResponse;
 use wait::Wait;
 
-pub use authorization_url::UnacceptableURL;
+pub use authorization_url::InvalidAuthorizationURL;
 pub use redirect::ports as redirect_ports;
-pub use response::Refusal;
+pub use response::AuthorizationError;
 
 /// `state` carries 256 bits: 43 characters from an alphabet of 62.
 const STATE_CHARACTERS: usize = 43;
@@ -57,7 +57,7 @@ pub struct Setup<'a> {
     pub provider: &'a Provider,
     pub browser: Browser,
     /// Where this process runs, and the `PATH` in which to find a program that opens the browser.
-    pub place: Place,
+    pub environment: Environment,
     pub path: Option<OsString>,
     /// A private directory. The file that hands over the address is written here if no other channel is private.
     pub home: &'a Path,
@@ -92,8 +92,8 @@ pub enum LoginError<E> {
     NoRedirectURI,
     /// None of the registered ports is free.
     PortsTaken(Vec<u16>),
-    UnacceptableURL(UnacceptableURL),
-    Refused(Refusal),
+    InvalidAuthorizationURL(InvalidAuthorizationURL),
+    Refused(AuthorizationError),
     /// The response came from a different issuer (RFC 9207 §2.4).
     OtherIssuer,
     /// No program opened a browser, and there is no terminal to show the address.
@@ -121,7 +121,7 @@ pub fn run<S, E>(
     let Provider { name: provider, issuer, .. } = setup.provider;
     let verifier =
         BoundVerifier::mint(&LoginBinding { origin: setup.origin, pin: setup.pin, provider, issuer });
-    let request = Request {
+    let request = AuthorizationRequest {
         redirect_uri: redirect.uri(),
         state: random::alphanumeric(STATE_CHARACTERS),
         code_challenge: verifier.challenge(),
@@ -135,13 +135,13 @@ pub fn run<S, E>(
     .map_err(LoginError::Caller)?;
     let url = request
         .check(&started.authorization_url, &setup.provider.issuer)
-        .map_err(LoginError::UnacceptableURL)?;
+        .map_err(LoginError::InvalidAuthorizationURL)?;
     pending(url.as_str());
 
-    let expected = Expected { state: request.state, issuer: setup.provider.issuer.clone() };
+    let expected = ExpectedResponse { state: request.state, issuer: setup.provider.issuer.clone() };
     let (sender, events) = mpsc::channel();
     let (port, listens) = (redirect.port, redirect.socket.is_some());
-    let method = HandoverMethod::find(&setup.browser, &setup.place);
+    let method = HandoverMethod::find(&setup.browser, &setup.environment);
     let listener = Listener::start(
         redirect.socket,
         port,
@@ -168,7 +168,7 @@ pub fn run<S, E>(
     drop(wait);
     match outcome {
         Ok(account) => {
-            setup.terminal.say(&format!("logged in to {} as {account}", setup.origin));
+            setup.terminal.info(&format!("logged in to {} as {account}", setup.origin));
             let (server, provider) = (setup.origin.to_string(), setup.provider.name.clone());
             listener.conclude(Outcome::LoggedIn(SignedIn { account, server, provider }));
             Ok(())

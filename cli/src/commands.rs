@@ -134,7 +134,7 @@ impl Context {
                 Ok(()) => completed.push(logout.id.clone()),
                 Err(error) => {
                     self.terminal
-                        .explain(&format!("an earlier logout could not be told to {origin}: {error}"));
+                        .verbose(&format!("an earlier logout could not be told to {origin}: {error}"));
                     stopped_by = Some(error);
                     break;
                 }
@@ -146,7 +146,7 @@ impl Context {
                 state.sessions.pending_logouts.retain(|pending| !completed.contains(&pending.id));
                 state.forget_expired_logouts(now);
             })?;
-            self.terminal.explain(&format!("told {origin} of an earlier logout"));
+            self.terminal.verbose(&format!("told {origin} of an earlier logout"));
         }
         Ok(stopped_by)
     }

@@ -106,7 +106,7 @@ impl Failure {
     }
 
     /// Standard output cannot be written. If its reader closed it, nothing is reported.
-    pub fn of_output(error: &std::io::Error) -> Self {
+    pub fn output_error(error: &std::io::Error) -> Self {
         let exit = if error.kind() == ErrorKind::BrokenPipe { Exit::PipeClosed } else { Exit::Failed };
         Self::new(exit, "standard output cannot be written").because(error)
     }

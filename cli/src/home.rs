@@ -43,7 +43,7 @@ pub enum HomeError {
     #[error("{path} belongs to another user (uid {owner})")]
     OtherOwner { path: String, owner: u32 },
     #[error("{path} would lie in {parent}, which belongs to another user (uid {owner})")]
-    OtherPlace { path: String, parent: String, owner: u32 },
+    OtherParentOwner { path: String, parent: String, owner: u32 },
     #[error("{path} is not {expected}")]
     OtherKind { path: String, expected: &'static str },
     #[error("{path} was written by a newer `infra` (version {version}): use that one, or move the file away")]
@@ -225,7 +225,7 @@ impl From<HomeError> for Failure {
             HomeError::Io { source, .. } if is_not_allowed(&source) => {
                 failure.hint("set `INFRA_HOME` to a directory of your own that can be written")
             }
-            HomeError::OtherOwner { .. } | HomeError::OtherPlace { .. } => failure.hint(
+            HomeError::OtherOwner { .. } | HomeError::OtherParentOwner { .. } => failure.hint(
                 "`infra` as that user (without `sudo`), or `HOME` or `INFRA_HOME` set to a directory of your own",
             ),
             _ => failure,

@@ -40,9 +40,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let dumps = infra_shared::dumps::forbid();
     // Before all else, because the user is typing.
     if let Some(shell) = settings::completing_shell() {
-        return terminal::answer_shell(&PROGRAM.answer(&shell, &words));
+        return terminal::print_completions(&PROGRAM.answer(&shell, &words));
     }
-    let arguments = match understand(&words) {
+    let arguments = match parse_arguments(&words) {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
@@ -59,13 +59,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Parses `words`. Returns the exit code after showing help or a usage error.
-fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
+fn parse_arguments(words: &[OsString]) -> Result<Arguments, ExitCode> {
     let choice = command_line::colour(words);
     let mut program = Arguments::command().color(choice);
-    let understood = program
+    let parsed = program
         .try_get_matches_from_mut(words)
         .and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
-    understood.map_err(|answer| {
+    parsed.map_err(|answer| {
         let Some(Misuse { what, because, hint }) = Misuse::of(&answer, &program, words) else {
             return terminal::show_usage(&answer);
         };

@@ -1,6 +1,6 @@
 //! Reads the environment. No other module does.
 
-mod place;
+mod environment;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ use infra_shared::token_text::SessionToken;
 
 use crate::failure::{Exit, Failure};
 
-pub use place::{Destination, Place};
+pub use environment::{Destination, Environment};
 /// Names the shell that requests completions.
 pub const COMPLETE: &str = "INFRA_COMPLETE";
 /// Names the directory of this program's files.
@@ -101,8 +101,8 @@ impl Settings {
 }
 
 /// Where this process runs. Computed on demand, because only a sign-in needs it.
-pub fn place() -> Place {
-    Place::find(Path::new("/"), variable)
+pub fn environment() -> Environment {
+    Environment::find(Path::new("/"), variable)
 }
 
 /// Makes the `ClientHello` fit into one packet, for middleboxes that require it.

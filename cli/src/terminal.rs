@@ -42,7 +42,7 @@ impl Progress {
     pub fn show(&self, what: &'static str) {
         let Some(terminal) = self.terminal.filter(|_| !self.bar.is_finished()) else { return };
         if self.bar.is_hidden() {
-            terminal.say(what);
+            terminal.info(what);
             return;
         }
         if self.bar.message().is_empty() {
@@ -82,7 +82,7 @@ pub struct Terminal {
     /// Whether the user can answer prompts: standard input and standard error are terminals.
     pub interactive: bool,
     /// Whether standard error is a terminal.
-    pub read_by_human: bool,
+    pub is_terminal_output: bool,
     /// `-q`: show only warnings and errors.
     pub quiet: bool,
     /// How often `-v` was given.
@@ -97,8 +97,13 @@ impl Terminal {
             clap::ColorChoice::Never => ColorChoice::Never,
         };
         choice.write_global();
-        let read_by_human = io::stderr().is_terminal();
-        Self { interactive: io::stdin().is_terminal() && read_by_human, read_by_human, quiet, verbose }
+        let is_terminal_output = io::stderr().is_terminal();
+        Self {
+            interactive: io::stdin().is_terminal() && is_terminal_output,
+            is_terminal_output,
+            quiet,
+            verbose,
+        }
     }
 
     /// Writes results to standard output unchanged.
@@ -107,7 +112,7 @@ impl Terminal {
         output
             .write_all(text.as_bytes())
             .and_then(|()| output.flush())
-            .map_err(|error| Failure::of_output(&error))
+            .map_err(|error| Failure::output_error(&error))
     }
 
     /// Writes one JSON object in one line to standard output. Control characters of remote text are escaped in a
@@ -125,16 +130,16 @@ impl Terminal {
     }
 
     /// Writes a message to standard error, unless `-q` is set.
-    pub fn say(self, line: &str) {
+    pub fn info(self, line: &str) {
         if !self.quiet {
-            self.tell(line);
+            self.print(line);
         }
     }
 
     /// Writes a message to standard error if `-v` is set.
-    pub fn explain(self, line: &str) {
+    pub fn verbose(self, line: &str) {
         if self.verbose > 0 {
-            self.tell(line);
+            self.print(line);
         }
     }
 
@@ -158,7 +163,7 @@ impl Terminal {
     }
 
     /// Writes a message to standard error, even with `-q`.
-    pub fn tell(self, line: &str) {
+    pub fn print(self, line: &str) {
         write(&self.fitted(line));
     }
 
@@ -169,7 +174,10 @@ impl Terminal {
     }
 
     fn fitted(self, text: &str) -> String {
-        fitted(text, if self.read_by_human { terminal_size::terminal_size_of(io::stderr()) } else { None })
+        fitted(
+            text,
+            if self.is_terminal_output { terminal_size::terminal_size_of(io::stderr()) } else { None },
+        )
     }
 
     /// A progress display until `deadline` or drop.
@@ -197,7 +205,7 @@ impl Terminal {
     pub fn choose(self, question: &str, choices: &[String]) -> Result<usize, Failure> {
         if is_dumb() {
             for (position, choice) in choices.iter().enumerate() {
-                self.tell(&format!("  {}  {choice}", position + 1));
+                self.print(&format!("  {}  {choice}", position + 1));
             }
             let answer = ask_plainly(&format!("{question} (1-{})", choices.len()))?;
             let chosen = answer.parse().ok().filter(|number| (1..=choices.len()).contains(number));
@@ -268,7 +276,7 @@ fn interrupted(error: &dialoguer::Error) -> Failure {
 }
 
 /// Writes completions to the shell. Ignores a closed pipe.
-pub fn answer_shell(answer: &str) -> ExitCode {
+pub fn print_completions(answer: &str) -> ExitCode {
     let _ = io::stdout().write_all(answer.as_bytes());
     ExitCode::SUCCESS
 }
@@ -276,7 +284,7 @@ pub fn answer_shell(answer: &str) -> ExitCode {
 /// Prints clap's help, version or usage error to the matching stream.
 pub fn show_usage(answer: &clap::Error) -> ExitCode {
     match answer.print() {
-        Err(error) if !answer.use_stderr() => Failure::of_output(&error).exit().into(),
+        Err(error) if !answer.use_stderr() => Failure::output_error(&error).exit().into(),
         // If standard error is closed, the message is lost.
         _ => u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
     }

@@ -95,8 +95,8 @@ impl TrustOffer {
         match others_in_pem(certificates.as_bytes()) {
             0 => {}
             1 => terminal
-                .say("the CA file holds 1 certificate that is not a certification authority's: ignored"),
-            others => terminal.say(&format!(
+                .info("the CA file holds 1 certificate that is not a certification authority's: ignored"),
+            others => terminal.info(&format!(
                 "the CA file holds {others} certificates that are not certification authorities': ignored"
             )),
         }
@@ -209,7 +209,7 @@ fn contact(
 
 /// Asks for the expected fingerprint before showing the received one, because users confirm what they are shown.
 fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<VerifiedServer, Failure> {
-    terminal.tell(&format!(
+    terminal.print(&format!(
         "{origin} is not known here, and no public authority vouches for it.\n\
          Its operator has its fingerprint: `infrad serve` and `infrad fingerprint` print it."
     ));

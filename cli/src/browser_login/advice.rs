@@ -6,21 +6,21 @@ use std::time::Duration;
 use infra_shared::printable::printable;
 
 use super::listener::Notice;
-use crate::settings::{Destination, Place};
+use crate::settings::{Destination, Environment};
 
 /// POSIX maximum length of a host name.
 const MAX_HOST_NAME: usize = 255;
 const SSH: u16 = 22;
 
 /// How a browser on another machine can reach `port` here. `None` if it can without help.
-pub(super) fn return_instructions(place: &Place, port: u16, may_paste: bool) -> Option<String> {
-    match place {
-        Place::Remote(destination) => Some(format!(
+pub(super) fn return_instructions(environment: &Environment, port: u16, may_paste: bool) -> Option<String> {
+    match environment {
+        Environment::Remote(destination) => Some(format!(
             "The browser of the machine that you came from gets back here through SSH. Type in another terminal \
              there:\n\n  {}\n",
             ssh(port, destination.as_ref())
         )),
-        Place::Pod { namespace } => {
+        Environment::Pod { namespace } => {
             let namespace =
                 namespace.as_ref().map(|name| format!("--namespace {name} ")).unwrap_or_default();
             Some(format!(
@@ -29,16 +29,16 @@ pub(super) fn return_instructions(place: &Place, port: u16, may_paste: bool) -> 
                 host_name()
             ))
         }
-        Place::Container if may_paste => {
+        Environment::Container if may_paste => {
             Some("This is a container: a browser outside does not get back here by itself.".to_owned())
         }
-        Place::Container => Some(
+        Environment::Container => Some(
             "This is a container: a browser outside does not get back here. Run `infra login` where an address can be \
              pasted (`docker run -it`, `docker exec -it`), or in the network of the host (`--network host`)."
                 .to_owned(),
         ),
-        Place::WSL => None,
-        Place::Machine => Some(format!(
+        Environment::WSL => None,
+        Environment::Machine => Some(format!(
             "If the browser runs on another machine than this one, forward the port from there first:\n\n  {}\n",
             ssh(port, None)
         )),
@@ -46,10 +46,10 @@ pub(super) fn return_instructions(place: &Place, port: u16, may_paste: bool) -> 
 }
 
 /// Asks for the address that a browser could not reach, and shows the time left.
-pub(super) fn paste(place: &Place, port: u16, listens: bool, left: Duration) -> String {
-    let before = match place {
+pub(super) fn paste(environment: &Environment, port: u16, listens: bool, left: Duration) -> String {
+    let before = match environment {
         _ if !listens => "No port is free here: sign in",
-        Place::Container => "Sign in",
+        Environment::Container => "Sign in",
         _ => "Or sign in",
     };
     let within = match left.as_secs() {
@@ -122,23 +122,23 @@ pub(super) fn host_name() -> String {
 mod tests {
     use super::*;
 
-    fn destination(user: Option<&str>, address: &str, port: u16) -> Place {
+    fn destination(user: Option<&str>, address: &str, port: u16) -> Environment {
         let address = address.parse().expect("an address");
-        Place::Remote(Some(Destination { user: user.map(str::to_owned), address, port }))
+        Environment::Remote(Some(Destination { user: user.map(str::to_owned), address, port }))
     }
 
     #[test]
     fn forwarding_command_matches_ssh_destination() {
-        for (place, line) in [
+        for (environment, line) in [
             (destination(Some("alice"), "10.0.0.2", 22), "ssh -L 8301:127.0.0.1:8301 -N alice@10.0.0.2\n"),
             (destination(None, "10.0.0.2", 2222), "ssh -L 8301:127.0.0.1:8301 -N -p 2222 10.0.0.2\n"),
             (destination(Some("bob"), "2001:db8::2", 22), "ssh -L 8301:127.0.0.1:8301 -N bob@2001:db8::2\n"),
         ] {
-            let shown = return_instructions(&place, 8301, true).expect("a line");
+            let shown = return_instructions(&environment, 8301, true).expect("a line");
             assert!(shown.ends_with(line), "{shown}");
         }
         let namespace = Some("dev".to_owned());
-        let shown = return_instructions(&Place::Pod { namespace }, 8301, true).expect("a line");
+        let shown = return_instructions(&Environment::Pod { namespace }, 8301, true).expect("a line");
         assert!(shown.contains("kubectl port-forward --namespace dev pod/"), "{shown}");
         assert!(shown.ends_with(" 8301:8301\n"), "{shown}");
     }
@@ -163,16 +163,16 @@ mod tests {
         for (seconds, shown) in
             [(300, "within 5 min:"), (299, "within 5 min:"), (61, "within 1 min:"), (9, "within 9 s:")]
         {
-            let line = paste(&Place::Machine, 8301, true, Duration::from_secs(seconds));
+            let line = paste(&Environment::Machine, 8301, true, Duration::from_secs(seconds));
             assert!(line.ends_with(shown), "{line}");
         }
     }
 
     #[test]
     fn advice_omits_forwarding_where_impossible_or_unneeded() {
-        assert_eq!(return_instructions(&Place::WSL, 8301, true), None);
+        assert_eq!(return_instructions(&Environment::WSL, 8301, true), None);
         for may_paste in [false, true] {
-            let shown = return_instructions(&Place::Container, 8301, may_paste).expect("advice");
+            let shown = return_instructions(&Environment::Container, 8301, may_paste).expect("advice");
             assert!(shown.contains("container") && !shown.contains("ssh"), "{shown}");
             assert_eq!(shown.contains("docker run -it"), !may_paste, "{shown}");
         }

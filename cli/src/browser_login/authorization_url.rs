@@ -9,7 +9,7 @@ const MAX_BYTES: usize = 8 * 1024;
 
 /// Parameters that the URL must contain for this sign-in.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct AuthorizationRequest {
     pub(super) redirect_uri: String,
     pub(super) state: String,
     pub(super) code_challenge: String,
@@ -17,7 +17,7 @@ pub(super) struct Request {
 
 /// Why a URL is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnacceptableURL {
+pub enum InvalidAuthorizationURL {
     #[error("it is no URL")]
     NoURL,
     #[error("it is longer than 8 kB")]
@@ -30,21 +30,21 @@ pub enum UnacceptableURL {
     Parameter(&'static str),
 }
 
-impl Request {
+impl AuthorizationRequest {
     /// Returns the URL if it requests exactly this sign-in. Plain HTTP is accepted only for a development provider on
     /// loopback.
-    pub(super) fn check(&self, url: &str, issuer: &str) -> Result<Url, UnacceptableURL> {
+    pub(super) fn check(&self, url: &str, issuer: &str) -> Result<Url, InvalidAuthorizationURL> {
         if url.len() > MAX_BYTES {
-            return Err(UnacceptableURL::TooLong);
+            return Err(InvalidAuthorizationURL::TooLong);
         }
-        let url = plain_url::parse(url).ok_or(UnacceptableURL::NoURL)?;
+        let url = plain_url::parse(url).ok_or(InvalidAuthorizationURL::NoURL)?;
         let is_development =
             || is_http_on_loopback(&url) && Url::parse(issuer).is_ok_and(|url| is_http_on_loopback(&url));
         if url.scheme() != "https" && !is_development() {
-            return Err(UnacceptableURL::NotHTTPS);
+            return Err(InvalidAuthorizationURL::NotHTTPS);
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return Err(UnacceptableURL::Ambiguous);
+            return Err(InvalidAuthorizationURL::Ambiguous);
         }
         for (name, value) in [
             ("response_type", "code"),
@@ -55,13 +55,13 @@ impl Request {
         ] {
             let mut values = url.query_pairs().filter(|(parameter, _)| parameter == name);
             if !matches!((values.next(), values.next()), (Some((_, found)), None) if found == value) {
-                return Err(UnacceptableURL::Parameter(name));
+                return Err(InvalidAuthorizationURL::Parameter(name));
             }
         }
         // These would change where or how the response arrives (OAuth 2.0 Multiple Response Types §2.1, RFC 9101 §5).
         for name in ["response_mode", "request", "request_uri"] {
             if url.query_pairs().any(|(parameter, _)| parameter == name) {
-                return Err(UnacceptableURL::Parameter(name));
+                return Err(InvalidAuthorizationURL::Parameter(name));
             }
         }
         Ok(url)
@@ -85,8 +85,8 @@ mod tests {
     const GOOD: &str = "https://login.test/authorize?client_id=a&response_type=code\
         &redirect_uri=http%3A%2F%2F127.0.0.1%3A8301%2Fcallback&state=s&code_challenge=c&code_challenge_method=S256&nonce=n";
 
-    fn check(url: &str, issuer: &str) -> Result<(), UnacceptableURL> {
-        let request = Request {
+    fn check(url: &str, issuer: &str) -> Result<(), InvalidAuthorizationURL> {
+        let request = AuthorizationRequest {
             redirect_uri: "http://127.0.0.1:8301/callback".to_owned(),
             state: "s".to_owned(),
             code_challenge: "c".to_owned(),
@@ -103,11 +103,11 @@ mod tests {
     fn plain_http_url_is_accepted_only_on_loopback() {
         let on = |host: &str| GOOD.replace("https://login.test", &format!("http://{host}"));
         assert_eq!(check(&on("127.0.0.1:9"), "http://127.0.0.1:9"), Ok(()));
-        assert_eq!(check(&on("127.0.0.1:9"), ISSUER), Err(UnacceptableURL::NotHTTPS));
-        assert_eq!(check(&on("login.test"), "http://127.0.0.1:9"), Err(UnacceptableURL::NotHTTPS));
-        assert_eq!(check(&on("localhost:9"), "http://localhost:9"), Err(UnacceptableURL::NotHTTPS));
+        assert_eq!(check(&on("127.0.0.1:9"), ISSUER), Err(InvalidAuthorizationURL::NotHTTPS));
+        assert_eq!(check(&on("login.test"), "http://127.0.0.1:9"), Err(InvalidAuthorizationURL::NotHTTPS));
+        assert_eq!(check(&on("localhost:9"), "http://localhost:9"), Err(InvalidAuthorizationURL::NotHTTPS));
         for scheme in ["file:///etc/passwd", "javascript:alert(1)", "ftp://login.test/"] {
-            assert_eq!(check(scheme, ISSUER), Err(UnacceptableURL::NotHTTPS), "{scheme}");
+            assert_eq!(check(scheme, ISSUER), Err(InvalidAuthorizationURL::NotHTTPS), "{scheme}");
         }
     }
 
@@ -126,7 +126,7 @@ mod tests {
         ] {
             assert_eq!(
                 check(&GOOD.replacen(from, to, 1), ISSUER),
-                Err(UnacceptableURL::Parameter(name)),
+                Err(InvalidAuthorizationURL::Parameter(name)),
                 "{to}"
             );
         }
@@ -135,9 +135,12 @@ mod tests {
     #[test]
     fn url_with_credentials_or_excess_length_is_rejected() {
         let hidden = GOOD.replace("login.test", "login.test@evil.test");
-        assert_eq!(check(&hidden, ISSUER), Err(UnacceptableURL::Ambiguous));
-        assert_eq!(check(&format!("{GOOD}#x"), ISSUER), Err(UnacceptableURL::Ambiguous));
-        assert_eq!(check(&format!("{GOOD}&x={}", "a".repeat(9000)), ISSUER), Err(UnacceptableURL::TooLong));
-        assert_eq!(check("login.test", ISSUER), Err(UnacceptableURL::NoURL));
+        assert_eq!(check(&hidden, ISSUER), Err(InvalidAuthorizationURL::Ambiguous));
+        assert_eq!(check(&format!("{GOOD}#x"), ISSUER), Err(InvalidAuthorizationURL::Ambiguous));
+        assert_eq!(
+            check(&format!("{GOOD}&x={}", "a".repeat(9000)), ISSUER),
+            Err(InvalidAuthorizationURL::TooLong)
+        );
+        assert_eq!(check("login.test", ISSUER), Err(InvalidAuthorizationURL::NoURL));
     }
 }

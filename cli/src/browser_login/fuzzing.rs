@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
 
-use super::authorization_url::Request;
+use super::authorization_url::AuthorizationRequest;
 use super::pasted;
-use super::response::{Expected, Response};
+use super::response::{ExpectedResponse, Response};
 
 /// A target's name, and the function that handles one input.
 type Target = (&'static str, fn(&[u8]));
@@ -22,8 +22,8 @@ pub(crate) const FUZZ_TARGETS: &[Target] = &[
     ("succession", succession),
 ];
 
-fn expected() -> Expected {
-    Expected { state: "right".to_owned(), issuer: "https://login.test".to_owned() }
+fn expected() -> ExpectedResponse {
+    ExpectedResponse { state: "right".to_owned(), issuer: "https://login.test".to_owned() }
 }
 
 fn callback(input: &[u8]) {
@@ -60,7 +60,7 @@ fn pasted_address(input: &[u8]) {
 
 fn authorization_url(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let request = Request {
+    let request = AuthorizationRequest {
         redirect_uri: "http://127.0.0.1:8301/callback".to_owned(),
         state: "right".to_owned(),
         code_challenge: "challenge".to_owned(),

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::Browser;
 use super::listener::{AllowedPeers, can_identify_owners};
-use crate::settings::Place;
+use crate::settings::Environment;
 
 /// How the address is handed over on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub(super) struct Handover {
 }
 
 impl HandoverMethod {
-    /// Chooses how to hand over the address when `browser` opens in `place`.
-    pub(super) fn find(browser: &Browser, place: &Place) -> Self {
-        if *place == Place::WSL || *browser == Browser::Windows {
+    /// Chooses how to hand over the address when `browser` opens in `environment`.
+    pub(super) fn find(browser: &Browser, environment: &Environment) -> Self {
+        if *environment == Environment::WSL || *browser == Browser::Windows {
             // The Windows browser cannot read this user's files by their Linux path.
             Self::Argument(AllowedPeers::ThisUserAndWindows)
         } else if can_identify_owners() {
@@ -102,9 +102,9 @@ mod tests {
     #[test]
     fn address_is_an_argument_only_if_peers_are_checked() {
         let windows = HandoverMethod::Argument(AllowedPeers::ThisUserAndWindows);
-        assert_eq!(HandoverMethod::find(&Browser::Named("wslview".to_owned()), &Place::WSL), windows);
+        assert_eq!(HandoverMethod::find(&Browser::Named("wslview".to_owned()), &Environment::WSL), windows);
         assert_eq!(HandoverMethod::File.allowed_peers(), AllowedPeers::All);
-        let here = HandoverMethod::find(&Browser::Desktop, &Place::Machine);
+        let here = HandoverMethod::find(&Browser::Desktop, &Environment::Machine);
         assert_eq!(
             here,
             if can_identify_owners() {

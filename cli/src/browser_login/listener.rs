@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task;
 
 use super::pages::{Page, SignedIn};
-use super::response::{Expected, Response};
+use super::response::{ExpectedResponse, Response};
 use callback_handler::CallbackHandler;
 use head::{Head, MAX_HEAD};
 use interrupt::Interrupts;
@@ -128,7 +128,7 @@ impl Listener {
         socket: Option<net::TcpListener>,
         port: u16,
         allowed_peers: AllowedPeers,
-        expected: Expected,
+        expected: ExpectedResponse,
         url: &str,
         events: Sender<Event>,
     ) -> io::Result<Self> {
@@ -310,7 +310,8 @@ mod tests {
     fn listener(allowed_peers: AllowedPeers) -> (Listener, Receiver<Event>) {
         let socket = net::TcpListener::bind((net::Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = socket.local_addr().expect("an address").port();
-        let expected = Expected { state: "right".to_owned(), issuer: "https://login.test".to_owned() };
+        let expected =
+            ExpectedResponse { state: "right".to_owned(), issuer: "https://login.test".to_owned() };
         let (sender, events) = mpsc::channel();
         let listener = Listener::start(Some(socket), port, allowed_peers, expected, URL, sender);
         (listener.expect("a listener"), events)

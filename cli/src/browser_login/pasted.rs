@@ -17,7 +17,7 @@ use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 use url::{ParseError, Url};
 
 use super::listener::Event;
-use super::response::{Expected, Response};
+use super::response::{ExpectedResponse, Response};
 
 const PAUSE: Duration = Duration::from_millis(50);
 const HOST: &str = "127.0.0.1";
@@ -132,13 +132,13 @@ fn is_in_foreground(terminal: &Stdin) -> bool {
 }
 
 /// Length in bytes of the shortest address that can be expected.
-pub(super) fn min_length(port: u16, expected: &Expected) -> usize {
+pub(super) fn min_length(port: u16, expected: &ExpectedResponse) -> usize {
     format!("http://127.0.0.1:{port}/callback?code=c&state={}", expected.state).len()
 }
 
 /// Parses the response in a pasted address with the same checks as one from the browser. The scheme and everything
 /// before the query may be missing: only the query is used.
-pub(super) fn response(line: &str, port: u16, expected: &Expected) -> Option<Response> {
+pub(super) fn response(line: &str, port: u16, expected: &ExpectedResponse) -> Option<Response> {
     let text = strip_decoration(line);
     let address = match text {
         _ if text.starts_with(HOST) => format!("http://{text}"),
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn pasted_address_is_accepted_in_every_form() {
-        let expected = Expected { state: "s".to_owned(), issuer: "https://login.test".to_owned() };
+        let expected = ExpectedResponse { state: "s".to_owned(), issuer: "https://login.test".to_owned() };
         let taken = |line: &str| response(line, 8301, &expected).is_some();
         for line in [
             "  http://127.0.0.1:8301/callback?code=a&state=s\r\n",

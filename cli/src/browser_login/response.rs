@@ -9,7 +9,7 @@ const MAX_CODE: usize = 4096;
 
 /// Values that the expected response must match.
 #[derive(Debug, Clone)]
-pub(super) struct Expected {
+pub(super) struct ExpectedResponse {
     pub(super) state: String,
     pub(super) issuer: String,
 }
@@ -22,14 +22,14 @@ pub(super) enum Response {
         /// Forwarded to the daemon, which knows if the provider must send `iss`.
         iss: Option<String>,
     },
-    Refused(Refusal),
+    Refused(AuthorizationError),
     /// A code from a different issuer: a mix-up attack (RFC 9207 §2.4).
     OtherIssuer,
 }
 
 /// Why the identity provider returned no code (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AuthorizationError {
     /// `access_denied`: by the user, or by a policy of the provider.
     AccessDenied,
     /// `temporarily_unavailable` or `server_error`.
@@ -50,12 +50,12 @@ const KNOWN_ERRORS: [&str; 8] = [
     "consent_required",
 ];
 
-impl Expected {
+impl ExpectedResponse {
     /// Returns the expected response, or `None` if the `state` differs.
     pub(super) fn judge(&self, query: &str) -> Option<Response> {
         let mut parameters = Parameters::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let place = match name.as_ref() {
+            let slot = match name.as_ref() {
                 "state" => &mut parameters.state,
                 "iss" => &mut parameters.iss,
                 "error" => &mut parameters.error,
@@ -64,7 +64,7 @@ impl Expected {
                 _ => continue,
             };
             // RFC 6749 §3.1: no parameter more than once.
-            if place.replace(value.into_owned()).is_some() {
+            if slot.replace(value.into_owned()).is_some() {
                 return None;
             }
         }
@@ -80,7 +80,9 @@ impl Expected {
                 Response::Code { code: code.into(), iss: parameters.iss }
             }),
             // An error from another issuer says nothing about this sign-in.
-            (None, Some(error)) if !is_other_issuer => Some(Response::Refused(Refusal::of(&error))),
+            (None, Some(error)) if !is_other_issuer => {
+                Some(Response::Refused(AuthorizationError::of(&error)))
+            }
             _ => None,
         }
     }
@@ -94,7 +96,7 @@ struct Parameters {
     code: Option<String>,
 }
 
-impl Refusal {
+impl AuthorizationError {
     fn of(error: &str) -> Self {
         match error {
             "access_denied" => Self::AccessDenied,
@@ -114,7 +116,8 @@ mod tests {
     #[test]
     fn response_vectors_give_expected_results() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/callback");
-        let expected = Expected { state: "right".to_owned(), issuer: "https://login.test".to_owned() };
+        let expected =
+            ExpectedResponse { state: "right".to_owned(), issuer: "https://login.test".to_owned() };
         let mut judged = 0;
         for entry in std::fs::read_dir(folder).expect("the folder of vectors") {
             let path = entry.expect("an entry").path();
@@ -124,11 +127,13 @@ mod tests {
             let outcome = match expected.judge(query) {
                 None => "not_awaited".to_owned(),
                 Some(Response::OtherIssuer) => "other_issuer".to_owned(),
-                Some(Response::Refused(Refusal::AccessDenied)) => "refused access_denied".to_owned(),
-                Some(Response::Refused(Refusal::Unavailable)) => "refused unavailable".to_owned(),
+                Some(Response::Refused(AuthorizationError::AccessDenied)) => {
+                    "refused access_denied".to_owned()
+                }
+                Some(Response::Refused(AuthorizationError::Unavailable)) => "refused unavailable".to_owned(),
                 // The error text of the query is not repeated.
-                Some(Response::Refused(Refusal::Other(None))) => "refused".to_owned(),
-                Some(Response::Refused(Refusal::Other(Some(known)))) => format!("refused {known}"),
+                Some(Response::Refused(AuthorizationError::Other(None))) => "refused".to_owned(),
+                Some(Response::Refused(AuthorizationError::Other(Some(known)))) => format!("refused {known}"),
                 Some(Response::Code { code, iss }) => {
                     assert_eq!(code.expose_secret(), "a/b", "{}", path.display());
                     assert_eq!(iss.is_some(), query.contains("iss="), "{}", path.display());

@@ -12,7 +12,7 @@ use super::handover::{Handover, HandoverMethod};
 use super::listener::{Event, Listener};
 use super::opener::{self, BrowserLauncher};
 use super::pasted::{self, Keyboard};
-use super::response::{Expected, Response};
+use super::response::{ExpectedResponse, Response};
 use super::{Browser, LoginError, Setup, advice};
 use crate::terminal::Progress;
 
@@ -29,7 +29,7 @@ pub(super) struct ReceivedCode {
 /// The wait. Drop restores the terminal and stops a browser that never came.
 pub(super) struct Wait<'a> {
     setup: &'a Setup<'a>,
-    expected: Expected,
+    expected: ExpectedResponse,
     port: u16,
     /// Whether this process listens on the port.
     listens: bool,
@@ -51,7 +51,7 @@ impl<'a> Wait<'a> {
     /// Opens the browser, or asks the user to open one elsewhere. Without a listener every port is in use.
     pub(super) fn begin(
         setup: &'a Setup<'a>,
-        expected: Expected,
+        expected: ExpectedResponse,
         url: Url,
         listening: Option<(&Listener, HandoverMethod)>,
         port: u16,
@@ -64,7 +64,7 @@ impl<'a> Wait<'a> {
             .then(|| Keyboard::watch(pasted::min_length(port, &expected), sender.clone()));
         let opened = listening.filter(|_| setup.browser != Browser::Elsewhere);
         let launcher = opened.and_then(|(listener, method)| {
-            terminal.explain(&format!("opening the browser for {url}"));
+            terminal.verbose(&format!("opening the browser for {url}"));
             let handover = method.hand_over(&listener.address(), setup.home).ok()?;
             let commands = opener::candidates(&setup.browser, handover.argument(), setup.path.as_deref());
             Some((BrowserLauncher::begin(commands, listener.was_fetched(), sender), handover))
@@ -115,7 +115,7 @@ impl<'a> Wait<'a> {
                     if let Some(response) = pasted::response(&line, self.port, &self.expected) {
                         (response, OpenedBy::Paste)
                     } else {
-                        terminal.tell("that is not the address that this login waits for: try again");
+                        terminal.print("that is not the address that this login waits for: try again");
                         continue;
                     }
                 }
@@ -124,7 +124,7 @@ impl<'a> Wait<'a> {
                     continue;
                 }
                 Ok(Event::Notice(notice)) => {
-                    terminal.say(advice::notice_message(notice, self.keyboard.is_some()));
+                    terminal.info(advice::notice_message(notice, self.keyboard.is_some()));
                     continue;
                 }
                 Ok(Event::NotOpened) if !terminal.interactive => return Err(LoginError::NoBrowser),
@@ -135,7 +135,7 @@ impl<'a> Wait<'a> {
                 Ok(Event::Interrupted) => {
                     if self.is_asked.get() {
                         // Start a new line after the `^C` that the terminal shows.
-                        terminal.say("");
+                        terminal.info("");
                     }
                     return Err(LoginError::Interrupted);
                 }
@@ -174,17 +174,17 @@ impl<'a> Wait<'a> {
         self.browser_due.set(None);
         self.is_shown.set(true);
         self.progress.clear();
-        let Setup { place, terminal, .. } = self.setup;
-        terminal.tell(&format!("Open this address in a browser:\n\n  {}\n", self.url));
+        let Setup { environment, terminal, .. } = self.setup;
+        terminal.print(&format!("Open this address in a browser:\n\n  {}\n", self.url));
         let may_paste = self.keyboard.is_some();
         if self.listens
-            && let Some(instructions) = advice::return_instructions(place, self.port, may_paste)
+            && let Some(instructions) = advice::return_instructions(environment, self.port, may_paste)
         {
-            terminal.tell(&instructions);
+            terminal.print(&instructions);
         }
         if let Some(keyboard) = &self.keyboard {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            terminal.tell(&advice::paste(place, self.port, self.listens, left));
+            terminal.print(&advice::paste(environment, self.port, self.listens, left));
             keyboard.ask();
             self.is_asked.set(true);
         }

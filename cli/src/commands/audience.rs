@@ -81,7 +81,7 @@ fn ensure_session_live(context: &Context, origin: &Origin, state: &State) -> Res
     match report.state {
         SessionState::Active => Ok(()),
         SessionState::Unreachable => {
-            context.terminal.explain(&format!("{origin} cannot be reached: using the token that is kept"));
+            context.terminal.verbose(&format!("{origin} cannot be reached: using the token that is kept"));
             Ok(())
         }
         _ => Err(report.failure()),

@@ -61,17 +61,17 @@ pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure
     checks.extend(ports::check(&providers));
     progress.clear();
 
-    tell(context, arguments, &checks)
+    print_report(context, arguments, &checks)
 }
 
-fn tell(context: &Context, arguments: &Doctor, checks: &[Check]) -> Result<Exit, Failure> {
+fn print_report(context: &Context, arguments: &Doctor, checks: &[Check]) -> Result<Exit, Failure> {
     let wrong = checks.iter().filter(|check| check.is_problem()).count();
     if arguments.json {
         let text = serde_json::to_string(&Json { schema: 1, ok: wrong == 0, checks }).expect("plain JSON");
         context.terminal.data(&format!("{text}\n"))?;
     } else if !context.terminal.quiet {
         context.terminal.data(&checks.iter().map(Check::text).collect::<String>())?;
-        context.terminal.say(&match wrong {
+        context.terminal.info(&match wrong {
             0 => "nothing is wrong".to_owned(),
             wrong => format!("{wrong} of {} checks found something wrong", checks.len()),
         });

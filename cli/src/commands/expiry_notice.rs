@@ -26,7 +26,7 @@ pub(super) fn with_notice(
         let all = &state.sessions.sessions;
         let ending = all.iter().filter_map(|(origin, session)| Some((left(session, context.now())?, origin)));
         if let Some((left, origin)) = ending.min() {
-            tell(context, &state, origin, left);
+            print_notice(context, &state, origin, left);
         }
     }
     Ok(exit)
@@ -36,13 +36,13 @@ pub(super) fn with_notice(
 pub(super) fn show(context: &Context, state: &State, origin: &Origin) {
     let session = state.sessions.sessions.get(origin).filter(|_| is_shown(context));
     if let Some(left) = session.and_then(|session| left(session, context.now())) {
-        tell(context, state, origin, left);
+        print_notice(context, state, origin, left);
     }
 }
 
 /// Whether a user reads the warning and the stored sessions are in use.
 fn is_shown(context: &Context) -> bool {
-    context.terminal.read_by_human && !context.terminal.quiet && context.settings.token.is_none()
+    context.terminal.is_terminal_output && !context.terminal.quiet && context.settings.token.is_none()
 }
 
 /// Time left of a session that is about to expire.
@@ -55,7 +55,7 @@ fn left(stored: &Session, now: Timestamp) -> Option<SignedDuration> {
     is_about_to_end.then_some(left)
 }
 
-fn tell(context: &Context, state: &State, origin: &Origin, left: SignedDuration) {
+fn print_notice(context: &Context, state: &State, origin: &Origin, left: SignedDuration) {
     let now = context.now();
     let end = times::at(now.checked_add(left).unwrap_or(now), now);
     let server =

@@ -21,7 +21,7 @@ use crate::daemon_client::DaemonClient;
 use crate::failure::{Exit, Failure};
 use crate::home::{ClockOffset, LoginLock, PendingLogout, Server, Session, State, Storage};
 use crate::keyring::StoredEntry;
-use crate::settings::{self, Place};
+use crate::settings::{self, Environment};
 use crate::trust::{TrustOffer, VerifiedServer, binding_pin, check_address, check_offer, establish_trust};
 
 pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure> {
@@ -114,7 +114,7 @@ fn has_live_session(
 fn report_live(context: &Context, origin: &Origin, report: &Report) {
     let who = report.user.as_ref().map(account).unwrap_or_default();
     let left = report.live_for().map(times::left).unwrap_or_default();
-    context.terminal.say(&format!("already signed in to {origin} as {who} ({left} left)"));
+    context.terminal.info(&format!("already signed in to {origin} as {who} ({left} left)"));
     report.warn_of_skew(context.terminal);
     warn_of_newer(context, report);
 }
@@ -148,14 +148,14 @@ fn log_in(
         (false, false) => known.is_some_and(|server| server.keyring),
         (keyring, _) => keyring,
     };
-    let place = settings::place();
+    let environment = settings::environment();
 
     let setup = Setup {
         origin,
         pin: pin.as_ref(),
         provider: &provider,
-        browser: browser(context, arguments.no_browser, context.terminal.interactive, &place),
-        place,
+        browser: browser(context, arguments.no_browser, context.terminal.interactive, &environment),
+        environment,
         path: context.settings.path.clone(),
         home: context.home.path(),
         timeout: arguments.timeout,
@@ -252,15 +252,20 @@ fn choose_provider(
 }
 
 /// How to open the browser. Without a terminal none is opened, unless `BROWSER` names one.
-pub(super) fn browser(context: &Context, no_browser: bool, interactive: bool, place: &Place) -> Browser {
+pub(super) fn browser(
+    context: &Context,
+    no_browser: bool,
+    interactive: bool,
+    environment: &Environment,
+) -> Browser {
     let settings = &context.settings;
     match &settings.browser {
         _ if no_browser => Browser::Elsewhere,
         Some(named) => Browser::Named(named.clone()),
         None if !interactive => Browser::Elsewhere,
-        None => match place {
-            Place::Remote(_) => Browser::Elsewhere,
-            Place::WSL => Browser::Windows,
+        None => match environment {
+            Environment::Remote(_) => Browser::Elsewhere,
+            Environment::WSL => Browser::Windows,
             _ if settings.has_desktop => Browser::Desktop,
             _ => Browser::Elsewhere,
         },
@@ -354,7 +359,7 @@ fn revoke_previous(
     }
     let user = state.sessions.sessions.get(origin).map(|session| &session.user);
     if user.is_some_and(|user| (&before.user.issuer, &before.user.subject) != (&user.issuer, &user.subject)) {
-        context.terminal.say(&format!("before, {} was signed in to {origin}", account(&before.user)));
+        context.terminal.info(&format!("before, {} was signed in to {origin}", account(&before.user)));
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         let servers: std::collections::BTreeSet<_> =
             known.chain(state.sessions.sessions.keys()).chain(pending).cloned().collect();
         if servers.is_empty() {
-            context.terminal.say(NO_SERVER);
+            context.terminal.info(NO_SERVER);
         }
         let servers: Vec<Origin> = servers.into_iter().collect();
         let mut failed: Option<Failure> = None;
@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         Some(_) if context.settings.token.is_some() => log_out_environment(context, arguments, &state),
         Some(origin) => log_out(context, &origin, &state, arguments.forget),
         None => {
-            context.terminal.say(NO_SERVER);
+            context.terminal.info(NO_SERVER);
             Ok(Exit::Done)
         }
     }
@@ -84,7 +84,7 @@ pub(super) fn log_out(
                     return Err(failure);
                 }
                 context.record_announcement(origin, &connection);
-                context.terminal.say(&format!("logged out of {origin}"));
+                context.terminal.info(&format!("logged out of {origin}"));
                 return Ok(Exit::Done);
             }
             Revocation::Failed(error) => ClientError::Daemon(error),
@@ -130,7 +130,7 @@ fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool
     }
     match error {
         None => {
-            context.terminal.say(&if was_pending {
+            context.terminal.info(&if was_pending {
                 format!("not signed in to {origin}, which was told now of the logout before")
             } else {
                 match suggestions::similar_server(state, origin) {
@@ -157,7 +157,7 @@ fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> 
     let connection = context.connect(&origin, state).map_err(|error| error.to_failure(&origin))?;
     match revoke_session(&connection.client, token) {
         Revocation::Done => {
-            context.terminal.say(&format!("the session of INFRA_TOKEN at {origin} is ended"));
+            context.terminal.info(&format!("the session of INFRA_TOKEN at {origin} is ended"));
             Ok(Exit::Done)
         }
         Revocation::Unknown => Err(unknown_token_failure(&origin)),

@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failu
     if arguments.json {
         context.terminal.json(&Json { schema: 1, server: &access.origin, listed: &listed })?;
     } else if let (true, Some(user)) = (listed.sessions.is_empty(), &arguments.user) {
-        context.terminal.say(&format!(
+        context.terminal.info(&format!(
             "there is no live session of {} at {}",
             printable(user, MAX_CHARACTERS),
             access.origin

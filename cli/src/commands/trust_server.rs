@@ -40,6 +40,6 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
             server.formerly.clear();
         }
     })?;
-    context.terminal.say(&format!("{origin} proved its new identity, and is trusted by it from now on"));
+    context.terminal.info(&format!("{origin} proved its new identity, and is trusted by it from now on"));
     Ok(Exit::Done)
 }

@@ -15,7 +15,7 @@ pub(super) fn run(context: &Context, server: &Origin) -> Result<Exit, Failure> {
         is_known
     })?;
     if is_known {
-        context.terminal.say(&format!("{server} is the current server"));
+        context.terminal.info(&format!("{server} is the current server"));
         return Ok(Exit::Done);
     }
     let known: Vec<String> = state.config.servers.keys().map(ToString::to_string).collect();

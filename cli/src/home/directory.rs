@@ -50,20 +50,20 @@ pub(super) fn ensure(path: &Path, terminal: Terminal) -> Result<(), HomeError> {
     if check(path, terminal)? {
         return Ok(());
     }
-    check_place(path)?;
+    check_parent_owner(path)?;
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path))?;
     check(path, terminal).map(|_| ())
 }
 
 /// Refuses to create a directory in another user's directory. Under `sudo`, `HOME` may be the user's, who could not
 /// use or remove files of root. A parent owned by root, such as `/tmp`, is accepted.
-pub(super) fn check_place(path: &Path) -> Result<(), HomeError> {
+pub(super) fn check_parent_owner(path: &Path) -> Result<(), HomeError> {
     let exists = |parent: &&Path| parent.symlink_metadata().is_ok();
     let Some(parent) = path.ancestors().skip(1).find(exists) else { return Ok(()) };
     let owner = parent.metadata().map_err(io_error(parent))?.uid();
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {
         let (path, parent) = (path.display().to_string(), parent.display().to_string());
-        return Err(HomeError::OtherPlace { path, parent, owner });
+        return Err(HomeError::OtherParentOwner { path, parent, owner });
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Access, OFlags};
 use serde::de::DeserializeOwned;
 
-use super::directory::{check_owner, check_place};
+use super::directory::{check_owner, check_parent_owner};
 use super::document::{MAX_BYTES, VERSION, VersionOnly};
 use super::{Home, HomeError, State, io_error};
 
@@ -56,7 +56,7 @@ impl Inspection {
     fn look(&mut self, home: &Path) -> Result<(), Problem> {
         let metadata = match home.symlink_metadata() {
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(check_place(home)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(check_parent_owner(home)?),
             Err(error) => return Err(io_error(home)(error).into()),
         };
         check_owner(home, &metadata)?;

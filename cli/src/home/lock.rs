@@ -110,7 +110,7 @@ pub(super) fn try_login_lock(path: &Path, terminal: Terminal) -> Result<LoginLoc
     let mut file = open(path)?;
     match file.try_lock() {
         Err(TryLockError::Error(error)) if locks_are_unsupported(&error) => {
-            terminal.say(&format!(
+            terminal.info(&format!(
                 "{} cannot be locked ({error}): run one `infra login` at a time",
                 path.display()
             ));

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-const TERMINAL: Terminal = Terminal { interactive: false, read_by_human: false, quiet: true, verbose: 0 };
+const TERMINAL: Terminal =
+    Terminal { interactive: false, is_terminal_output: false, quiet: true, verbose: 0 };
 
 struct Fixture {
     directory: TempDir,

@@ -13,7 +13,8 @@ use serde_json::json;
 use super::*;
 use crate::home::Home;
 
-const TERMINAL: Terminal = Terminal { interactive: false, read_by_human: false, quiet: true, verbose: 0 };
+const TERMINAL: Terminal =
+    Terminal { interactive: false, is_terminal_output: false, quiet: true, verbose: 0 };
 
 /// A server with its own authority.
 struct Fixture {

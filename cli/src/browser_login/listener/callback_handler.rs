@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task;
 
 use super::super::pages::{Page, see_other};
-use super::super::response::Expected;
+use super::super::response::ExpectedResponse;
 use super::peer::{self, Peer};
 use super::{AllowedPeers, Event, Notice, Outcome};
 
@@ -25,7 +25,7 @@ const PATH_CHARACTERS: usize = 32;
 pub(super) struct CallbackHandler {
     host: String,
     allowed_peers: AllowedPeers,
-    expected: Expected,
+    expected: ExpectedResponse,
     url: HeaderValue,
     start_path: String,
     last_path: String,
@@ -44,7 +44,7 @@ impl CallbackHandler {
     pub(super) fn new(
         port: u16,
         allowed_peers: AllowedPeers,
-        expected: Expected,
+        expected: ExpectedResponse,
         url: &str,
         events: Sender<Event>,
         outcome: watch::Receiver<Option<Outcome>>,

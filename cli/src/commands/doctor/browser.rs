@@ -17,7 +17,7 @@ const HINT: &str = "install `xdg-utils`, or set `BROWSER` to the path of one, or
 
 pub(super) fn check(context: &Context) -> Check {
     // As at a terminal: without one a sign-in opens no browser, and that is not a problem.
-    let browser = login::browser(context, false, true, &settings::place());
+    let browser = login::browser(context, false, true, &settings::environment());
     if browser == Browser::Elsewhere {
         return Check::ok(
             NAME,

@@ -61,9 +61,9 @@ impl Check {
             let _ = write!(text, "{subject}: ");
         }
         let _ = writeln!(text, "{}", self.what);
-        for (name, told) in [("because", &self.why), ("try", &self.hint)] {
-            if let Some(told) = told {
-                let _ = writeln!(text, "{:17}{name}: {told}", "");
+        for (name, line) in [("because", &self.why), ("try", &self.hint)] {
+            if let Some(line) = line {
+                let _ = writeln!(text, "{:17}{name}: {line}", "");
             }
         }
         text

@@ -36,8 +36,8 @@ pub(super) fn run_all<T: Send + 'static>(jobs: Vec<Job<T>>) -> Vec<Option<T>> {
     drop(sender);
     while let Ok((number, answer)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
-        if let Some(place) = results.get_mut(number) {
-            *place = Some(answer);
+        if let Some(slot) = results.get_mut(number) {
+            *slot = Some(answer);
         }
     }
     results

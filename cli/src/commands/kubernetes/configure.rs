@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Fail
     let kubectl = Kubectl::new(program, arguments.kubeconfig.as_deref(), home);
     // Two that run `kubectl config` at the same time can drop each other's entries.
     context.home.while_locked(|| kubeconfig::add(&kubectl, &entries))??;
-    context.terminal.say(&format!("the kubeconfig has the context {}", entries.name));
+    context.terminal.info(&format!("the kubeconfig has the context {}", entries.name));
     Ok(Exit::Done)
 }
 

@@ -19,7 +19,7 @@ pub(super) fn acquire(context: &Context, timeout: Duration) -> Result<LoginLock,
             LoginLockAttempt::Held { url } => url,
         };
         if shown.as_ref() != Some(&url) {
-            context.terminal.say(&match &url {
+            context.terminal.info(&match &url {
                 Some(url) => format!("another `infra login` waits for the browser: {url}"),
                 None => "another `infra login` is under way: waiting for it".to_owned(),
             });

@@ -5,7 +5,7 @@ use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 
 use super::super::times;
-use crate::browser_login::{LoginError, Refusal};
+use crate::browser_login::{AuthorizationError, LoginError};
 use crate::failure::{Exit, Failure};
 
 /// Maximum length of a displayed issuer.
@@ -21,7 +21,7 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
         )
         .hint("its operator sets `redirectPorts`"),
         LoginError::PortsTaken(ports) => ports_taken(&ports, origin, provider),
-        LoginError::UnacceptableURL(reason) => Failure::new(
+        LoginError::InvalidAuthorizationURL(reason) => Failure::new(
             Exit::Refused,
             format!("the address that {origin} wants the browser to open is not for this login"),
         )
@@ -86,18 +86,18 @@ fn ports_taken(ports: &[u16], origin: &Origin, provider: &str) -> Failure {
     ))
 }
 
-fn refused(refusal: Refusal, provider: &str) -> Failure {
+fn refused(refusal: AuthorizationError, provider: &str) -> Failure {
     match refusal {
-        Refusal::AccessDenied => Failure::new(
+        AuthorizationError::AccessDenied => Failure::new(
             Exit::Refused,
             format!("`{provider}` did not sign you in: cancelled, or not allowed"),
         )
         .hint("`infra login` again, or ask who administers the identity provider for access"),
-        Refusal::Unavailable => {
+        AuthorizationError::Unavailable => {
             Failure::new(Exit::Unreachable, format!("`{provider}` has a problem of its own at the moment"))
                 .hint("`infra login` again in a while")
         }
-        Refusal::Other(name) => {
+        AuthorizationError::Other(name) => {
             let failure = Failure::new(Exit::Refused, format!("`{provider}` refused the login"));
             match name {
                 Some(name) => {

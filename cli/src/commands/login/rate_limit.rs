@@ -30,7 +30,7 @@ pub(super) fn repeat<T>(
             return Err(error);
         }
         if !is_reported {
-            terminal.say(&format!(
+            terminal.info(&format!(
                 "{origin} limits logins from your address: trying again in {} s",
                 wait.as_secs()
             ));

@@ -29,11 +29,11 @@ pub(super) fn run(
         }
     }
     if ended > 0 {
-        context.terminal.say(&summary(ended));
+        context.terminal.info(&summary(ended));
     } else if arguments.others {
-        context.terminal.say("there is no other session");
+        context.terminal.info("there is no other session");
     } else if let (Some(user), false) = (&arguments.user, revokes_own) {
-        context.terminal.say(&format!(
+        context.terminal.info(&format!(
             "there is no session of {} at {}",
             printable(user, MAX_CHARACTERS),
             access.origin
@@ -85,7 +85,7 @@ fn revoke_own(context: &Context, access: &SessionAccess<'_>) -> Result<Exit, Fai
     }
     match revoke_session(&access.connection.client, &access.token) {
         Revocation::Done => {
-            context.terminal.say(&format!("the session of INFRA_TOKEN at {} is ended", access.origin));
+            context.terminal.info(&format!("the session of INFRA_TOKEN at {} is ended", access.origin));
             Ok(Exit::Done)
         }
         Revocation::Unknown => Err(unknown_token_failure(&access.origin)),

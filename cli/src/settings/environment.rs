@@ -15,7 +15,7 @@ const NAMESPACE: &str = "var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 /// Kind of machine that the program runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Environment {
     /// A local machine.
     Machine,
     /// A session over SSH, whose local browser is not the user's. Contains what the client connected to, if known.
@@ -36,7 +36,7 @@ pub struct Destination {
     pub port: u16,
 }
 
-impl Place {
+impl Environment {
     /// Determines the place from the variables of `find` and the files below `root`.
     pub(super) fn find(root: &Path, find: impl Fn(&str) -> Option<OsString>) -> Self {
         let is_set = |name: &str| find(name).is_some();
@@ -83,8 +83,8 @@ fn is_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn place(root: &Path, variables: &[(&str, &str)]) -> Place {
-        Place::find(root, |wanted| {
+    fn environment(root: &Path, variables: &[(&str, &str)]) -> Environment {
+        Environment::find(root, |wanted| {
             variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| OsString::from(value))
         })
     }
@@ -106,11 +106,18 @@ mod tests {
             address: "2001:db8::2".parse().expect("an address"),
             port: 2222,
         };
-        assert_eq!(place(empty.path(), &[connection, ("USER", "alice")]), Place::Remote(Some(destination)));
+        assert_eq!(
+            environment(empty.path(), &[connection, ("USER", "alice")]),
+            Environment::Remote(Some(destination))
+        );
         for odd in ["", "x", "10.0.0.1 1 $(reboot) 22", "10.0.0.1 1 10.0.0.2 -1", "10.0.0.1 1 10.0.0.2"] {
-            assert_eq!(place(empty.path(), &[("SSH_CONNECTION", odd)]), Place::Remote(None), "{odd}");
+            assert_eq!(
+                environment(empty.path(), &[("SSH_CONNECTION", odd)]),
+                Environment::Remote(None),
+                "{odd}"
+            );
         }
-        assert_eq!(place(empty.path(), &[("SSH_TTY", "/dev/pts/0")]), Place::Remote(None));
+        assert_eq!(environment(empty.path(), &[("SSH_TTY", "/dev/pts/0")]), Environment::Remote(None));
     }
 
     #[test]
@@ -118,7 +125,9 @@ mod tests {
         let empty = tempfile::tempdir().expect("a directory");
         for odd in ["-oProxyCommand=x", "a b", "a;b", "$(id)", "\u{1b}[2J", ""] {
             let variables = [("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22"), ("USER", odd)];
-            let Place::Remote(Some(destination)) = place(empty.path(), &variables) else { panic!("{odd}") };
+            let Environment::Remote(Some(destination)) = environment(empty.path(), &variables) else {
+                panic!("{odd}")
+            };
             assert_eq!(destination.user, None, "{odd}");
         }
     }
@@ -126,28 +135,28 @@ mod tests {
     #[test]
     fn containers_and_pods_are_detected_by_engine_files() {
         let docker = root_with(".dockerenv", "");
-        assert_eq!(place(docker.path(), &[]), Place::Container);
-        assert_eq!(place(root_with("run/.containerenv", "").path(), &[]), Place::Container);
+        assert_eq!(environment(docker.path(), &[]), Environment::Container);
+        assert_eq!(environment(root_with("run/.containerenv", "").path(), &[]), Environment::Container);
         let empty = tempfile::tempdir().expect("a directory");
-        assert_eq!(place(empty.path(), &[("container", "podman")]), Place::Container);
+        assert_eq!(environment(empty.path(), &[("container", "podman")]), Environment::Container);
         let host = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
-        assert_eq!(place(docker.path(), &[host]), Place::Pod { namespace: None });
+        assert_eq!(environment(docker.path(), &[host]), Environment::Pod { namespace: None });
         let pod = root_with(NAMESPACE, "dev");
-        assert_eq!(place(pod.path(), &[host]), Place::Pod { namespace: Some("dev".to_owned()) });
+        assert_eq!(environment(pod.path(), &[host]), Environment::Pod { namespace: Some("dev".to_owned()) });
         // A user who connected over SSH can use the same address again.
         let connection = ("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22");
-        assert!(matches!(place(docker.path(), &[host, connection]), Place::Remote(Some(_))));
+        assert!(matches!(environment(docker.path(), &[host, connection]), Environment::Remote(Some(_))));
     }
 
     #[test]
     fn wsl_is_detected_by_variable_or_kernel() {
         let empty = tempfile::tempdir().expect("a directory");
-        assert_eq!(place(empty.path(), &[]), Place::Machine);
-        assert_eq!(place(empty.path(), &[("WSL_DISTRO_NAME", "Debian")]), Place::WSL);
+        assert_eq!(environment(empty.path(), &[]), Environment::Machine);
+        assert_eq!(environment(empty.path(), &[("WSL_DISTRO_NAME", "Debian")]), Environment::WSL);
         let kernel = root_with(KERNEL, "6.6.87.2-microsoft-standard-WSL2\n");
-        assert_eq!(place(kernel.path(), &[]), Place::WSL);
+        assert_eq!(environment(kernel.path(), &[]), Environment::WSL);
         fs::write(kernel.path().join(".dockerenv"), "").expect("a file");
-        assert_eq!(place(kernel.path(), &[]), Place::Container);
-        assert_eq!(place(root_with(KERNEL, "6.1.0-18-amd64\n").path(), &[]), Place::Machine);
+        assert_eq!(environment(kernel.path(), &[]), Environment::Container);
+        assert_eq!(environment(root_with(KERNEL, "6.1.0-18-amd64\n").path(), &[]), Environment::Machine);
     }
 }
