@@ -7,7 +7,7 @@ mod chain;
 mod event;
 mod file;
 mod journal;
-mod place;
+mod path_check;
 mod verification;
 
 use std::io::ErrorKind;
@@ -25,7 +25,7 @@ use journal::Journal;
 use crate::platform::Account;
 
 pub use event::{Event, RefusedUser};
-pub use place::{UnfitPlace, find_fault};
+pub use path_check::{UnsafePath, find_fault};
 pub use verification::{KeptHead, Position, Verified, VerifyError, verify};
 
 /// The destination of the audit log.
@@ -48,7 +48,7 @@ pub enum AuditError {
     #[error("cannot open the audit log {path}: {source}")]
     File { path: String, source: std::io::Error },
     #[error("cannot use the audit log {path}: {source}")]
-    Place { path: String, source: UnfitPlace },
+    Place { path: String, source: UnsafePath },
     #[error("cannot write the audit log to the journal: {0}")]
     Journal(std::io::Error),
 }

@@ -170,7 +170,7 @@ impl Provider {
             QueueError::QueueFull => IdentityError::QueueFull,
             QueueError::TimedOut => unavailable("too many exchanges were under way"),
         })?;
-        let attempt = self.refused_codes.admit(client).map_err(IdentityError::TooManyRefused)?;
+        let attempt = self.refused_codes.admit(client).map_err(IdentityError::TooManyRejectedCodes)?;
         Ok(ExchangePermit { permit, attempt })
     }
 
@@ -179,7 +179,7 @@ impl Provider {
         &self,
         permit: ExchangePermit,
         grant: CodeGrant<'_>,
-    ) -> Result<Exchanged, IdentityError> {
+    ) -> Result<ExchangeOutcome, IdentityError> {
         let ExchangePermit { permit, mut attempt } = permit;
         tokio::time::timeout_at(permit.deadline, self.exchange_with_permit(grant, &mut attempt))
             .await
@@ -191,7 +191,7 @@ impl Provider {
         &self,
         grant: CodeGrant<'_>,
         attempt: &mut Attempt,
-    ) -> Result<Exchanged, IdentityError> {
+    ) -> Result<ExchangeOutcome, IdentityError> {
         let metadata = self.metadata().await?;
         let tokens = code_exchange::exchange(
             &self.outbound,
@@ -219,14 +219,14 @@ impl Provider {
         let id_token = self.verify(&tokens.id_token, &expected, &metadata.jwks_uri).await?;
         let identity =
             self.identity(&id_token.subject, &id_token.claims, &metadata, &tokens.access_token).await?;
-        let held = tokens.refresh_token.map(|refresh_token| RefreshGrant {
+        let refresh_grant = tokens.refresh_token.map(|refresh_token| RefreshGrant {
             refresh_token,
             nonce: grant.nonce.clone(),
             auth_time: id_token::seconds(&id_token.claims, "auth_time"),
             subject: id_token.subject,
             sources: identity.sources,
         });
-        Ok(Exchanged { identity, held })
+        Ok(ExchangeOutcome { identity, refresh_grant })
     }
 
     /// Builds the identity from verified claims, and fetches userinfo if they lack something that was requested.
@@ -273,10 +273,10 @@ impl Provider {
 
 /// The result of a code exchange.
 #[derive(Debug)]
-pub struct Exchanged {
+pub struct ExchangeOutcome {
     pub identity: VerifiedIdentity,
     /// For revalidation, if the provider issued a refresh token.
-    pub held: Option<RefreshGrant>,
+    pub refresh_grant: Option<RefreshGrant>,
 }
 
 /// A user, proven by a completely verified ID token. Only this module can create one.

@@ -33,7 +33,7 @@ use activity::Activity;
 use admission::{Admission, ConnectionSlot};
 use connection::Protocol;
 use handshakes::Handshakes;
-use streams::Bounded;
+use streams::BoundedSocket;
 
 use crate::addresses::Networks;
 use crate::tls::{Purpose, TlsServer};
@@ -42,7 +42,7 @@ pub use admission::NoMemory;
 pub use host::names_one_host;
 pub use limits::ListenerLimits;
 pub use proxies::Proxies;
-pub use proxy_protocol::{NoHeader, Origin, parse as parse_proxy_header};
+pub use proxy_protocol::{InvalidHeader, Origin, parse as parse_proxy_header};
 pub use requests::{Requests, Route, RouteCounts, request_id, request_span};
 
 /// Answers a request from the cache, by its method, URI and headers. `None` means that the router must answer. It
@@ -295,9 +295,9 @@ impl Acceptor {
         tls: &TlsServer,
         peer: SocketAddr,
         activity: &Arc<Activity>,
-    ) -> io::Result<Option<Box<TlsStream<Bounded>>>> {
+    ) -> io::Result<Option<Box<TlsStream<BoundedSocket>>>> {
         let acceptor = rustls::server::Acceptor::default();
-        let mut begun = LazyConfigAcceptor::new(acceptor, Bounded::new(stream)).await?;
+        let mut begun = LazyConfigAcceptor::new(acceptor, BoundedSocket::new(stream)).await?;
         // The bytes that follow are bounded by the handshake limit, and later by the request limits.
         begun.io.lift_limit();
         // Queue only after the ClientHello, so that silent connections hold no slot.
@@ -318,7 +318,7 @@ impl Acceptor {
 
 /// The stream that carries HTTP.
 enum Established {
-    Tls(Box<TlsStream<Bounded>>),
+    Tls(Box<TlsStream<BoundedSocket>>),
     Plain(TcpStream),
 }
 

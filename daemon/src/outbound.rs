@@ -41,7 +41,7 @@ pub enum OutboundError {
     #[error("{host} cannot be reached: {cause}")]
     Unreachable { host: String, cause: String, may_have_arrived: bool },
     #[error("{host} did not answer within {seconds} s")]
-    TooSlow { host: String, seconds: u64 },
+    TimedOut { host: String, seconds: u64 },
     #[error("{host} answered with more than {limit} bytes")]
     TooLarge { host: String, limit: usize },
     #[error("{host} is not trusted: {cause}")]
@@ -53,7 +53,7 @@ impl OutboundError {
     pub fn may_have_arrived(&self) -> bool {
         match self {
             Self::Unreachable { may_have_arrived, .. } => *may_have_arrived,
-            Self::TooSlow { .. } | Self::TooLarge { .. } => true,
+            Self::TimedOut { .. } | Self::TooLarge { .. } => true,
             Self::Untrusted { .. } => false,
         }
     }
@@ -68,7 +68,7 @@ pub struct Request {
 }
 
 /// A complete response. Has no `Debug`, because bodies contain tokens.
-pub struct Answer {
+pub struct OutboundResponse {
     pub status: u16,
     pub content_type: Option<String>,
     pub headers: HeaderMap,
@@ -186,7 +186,7 @@ impl Outbound {
         url: &Url,
         authorization: Authorization<'_>,
         limit: usize,
-    ) -> Result<Answer, OutboundError> {
+    ) -> Result<OutboundResponse, OutboundError> {
         self.send(&Request::new(Method::GET, url.clone()).authorized(authorization), limit).await
     }
 
@@ -197,7 +197,7 @@ impl Outbound {
         authorization: Authorization<'_>,
         body: &SecretString,
         limit: usize,
-    ) -> Result<Answer, OutboundError> {
+    ) -> Result<OutboundResponse, OutboundError> {
         let request = Request::new(Method::POST, url.clone())
             .authorized(authorization)
             .body("application/x-www-form-urlencoded", body.expose_secret());
@@ -205,7 +205,7 @@ impl Outbound {
     }
 
     /// Sends one request. The timeout includes the retry; reads at most `limit` bytes of body.
-    pub async fn send(&self, request: &Request, limit: usize) -> Result<Answer, OutboundError> {
+    pub async fn send(&self, request: &Request, limit: usize) -> Result<OutboundResponse, OutboundError> {
         self.send_within(request, limit, self.limits.total).await
     }
 
@@ -215,7 +215,7 @@ impl Outbound {
         request: &Request,
         limit: usize,
         time: Duration,
-    ) -> Result<Answer, OutboundError> {
+    ) -> Result<OutboundResponse, OutboundError> {
         let peer = Peer::of(&request.url, self.proxies.route(&request.url))?;
         let begun = Instant::now();
         let once = || {
@@ -248,11 +248,11 @@ impl Outbound {
                     may_have_arrived: true,
                 },
             })?;
-            Ok(Answer { status, content_type, headers, body })
+            Ok(OutboundResponse { status, content_type, headers, body })
         };
         tokio::time::timeout(time.min(self.limits.total), call)
             .await
-            .unwrap_or_else(|_| Err(peer.too_slow(begun)))
+            .unwrap_or_else(|_| Err(peer.timed_out(begun)))
     }
 }
 
@@ -287,7 +287,7 @@ impl Peer {
             return OutboundError::Untrusted { host: self.name(), cause };
         }
         if error.is_timeout() {
-            return self.too_slow(begun);
+            return self.timed_out(begun);
         }
         let cause = match &self.proxy {
             Some(proxy) => proxy.explain(error).to_string(),
@@ -298,9 +298,9 @@ impl Peer {
     }
 
     /// Reports the elapsed time, which is below the total timeout if connecting timed out.
-    fn too_slow(&self, begun: Instant) -> OutboundError {
+    fn timed_out(&self, begun: Instant) -> OutboundError {
         let seconds = (begun.elapsed() + Duration::from_millis(500)).as_secs().max(1);
-        OutboundError::TooSlow { host: self.name(), seconds }
+        OutboundError::TimedOut { host: self.name(), seconds }
     }
 }
 

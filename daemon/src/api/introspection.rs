@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Api;
 use super::body::UnverifiedToken;
 use super::problem::{Refusal, answer};
-use super::service_credential::any_service;
+use super::service_credential::authenticate_any_service;
 use crate::services::{Denied, Service};
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
@@ -46,7 +46,7 @@ pub(super) async fn introspect(
     State(api): State<Api>,
     UnverifiedToken { token, headers }: UnverifiedToken,
 ) -> Result<Response, Refusal> {
-    let service = any_service(&api, &headers).await?;
+    let service = authenticate_any_service(&api, &headers).await?;
     match api.services.authorize(service, &token).await {
         Ok(authorized) => Ok(describe(&authorized, service)),
         Err(Denied::Token(NotAuthenticated::Store(error))) => {

@@ -12,7 +12,7 @@ use super::Api;
 use super::body::JSON;
 use super::lines::LineLimiter;
 use super::problem::{Refusal, answer};
-use super::service_credential::this_service;
+use super::service_credential::authenticate_service;
 use crate::services::{Cluster, ClusterUser, Denied, Service};
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
@@ -101,7 +101,7 @@ async fn validate(
     let service = api.services.find(cluster).ok_or_else(no_cluster)?;
     let name = &service.settings().name;
     let cluster = service.cluster().ok_or_else(no_cluster)?;
-    this_service(api, service, headers).await.inspect_err(|refusal| {
+    authenticate_service(api, service, headers).await.inspect_err(|refusal| {
         if refusal.code() == ProblemCode::NotAuthenticated && MISCONFIGURED.take().is_some() {
             tracing::warn!(
                 service = name,

@@ -11,7 +11,7 @@ use super::body::JSON;
 use super::problem::{Refusal, no_content};
 
 /// Gives the same answer whether or not the session existed.
-pub(super) async fn end(State(api): State<Api>, JSON(request): JSON<Logout>) -> Result<Response, Refusal> {
+pub(super) async fn revoke(State(api): State<Api>, JSON(request): JSON<Logout>) -> Result<Response, Refusal> {
     let proof = LogoutProof::parse(request.proof.expose_secret())
         .ok_or_else(|| Refusal::new(ProblemCode::BadRequest, &"malformed logout proof"))?;
     api.sessions.log_out_by_proof(&request.id, &proof).await?;

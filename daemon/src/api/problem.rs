@@ -189,7 +189,7 @@ impl From<LoginRefusal> for Refusal {
         if let Login::Identity(IdentityError::QueueFull) = refusal {
             return Self::rate_limited(RETRY_AFTER, TOO_MANY_LOGINS);
         }
-        if let Login::Identity(IdentityError::TooManyRefused(wait)) = refusal {
+        if let Login::Identity(IdentityError::TooManyRejectedCodes(wait)) = refusal {
             return Self::rate_limited(wait, TOO_MANY_LOGINS);
         }
         let (code, detail) = match &refusal {
@@ -240,7 +240,7 @@ impl From<LoginRefusal> for Refusal {
                      and finds both times in the log under the request ID",
                 ),
             ),
-            Login::Identity(IdentityError::TooMuch(_)) => (
+            Login::Identity(IdentityError::LimitExceeded(_)) => (
                 ProblemCode::LoginRefused,
                 Some(
                     "the identity provider says more about you than this server accepts, such as too many groups: an \
@@ -255,7 +255,9 @@ impl From<LoginRefusal> for Refusal {
                 ),
             ),
             Login::Identity(
-                IdentityError::Unavailable(_) | IdentityError::QueueFull | IdentityError::TooManyRefused(_),
+                IdentityError::Unavailable(_)
+                | IdentityError::QueueFull
+                | IdentityError::TooManyRejectedCodes(_),
             ) => (
                 ProblemCode::ProviderUnavailable,
                 Some("the daemon got no usable answer from the identity provider: try again in a while"),

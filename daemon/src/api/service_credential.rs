@@ -16,7 +16,10 @@ use crate::services::Service;
 const CHALLENGE: &str = "Basic realm=\"infra\", charset=\"UTF-8\"";
 
 /// Authenticates any service by `headers`.
-pub(super) async fn any_service<'a>(api: &'a Api, headers: &HeaderMap) -> Result<&'a Service, Refusal> {
+pub(super) async fn authenticate_any_service<'a>(
+    api: &'a Api,
+    headers: &HeaderMap,
+) -> Result<&'a Service, Refusal> {
     let (name, secret) = basic(headers).ok_or_else(|| refused("no credentials of a service"))?;
     let service = api.services.find(&name).ok_or_else(|| refused("no such service"))?;
     prove(api, service, &secret).await
@@ -30,7 +33,7 @@ pub(super) fn cached_service(api: &Api, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Authenticates `service` by `headers`.
-pub(super) async fn this_service<'a>(
+pub(super) async fn authenticate_service<'a>(
     api: &'a Api,
     service: &'a Service,
     headers: &HeaderMap,

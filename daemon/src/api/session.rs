@@ -50,7 +50,7 @@ pub(super) fn show_cached(api: &Api, known: &CachedSession) -> Response {
     with_announcement(api, answer(StatusCode::OK, &current))
 }
 
-pub(super) async fn end(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {
+pub(super) async fn revoke(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {
     with_announcement(&api, log_out(&api, &token).await)
 }
 

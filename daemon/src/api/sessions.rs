@@ -56,7 +56,7 @@ enum OthersAlone {
     Others,
 }
 
-pub(super) async fn end_others(
+pub(super) async fn revoke_others(
     State(api): State<Api>,
     others: Result<Query<Others>, axum::extract::rejection::QueryRejection>,
     UnverifiedBearer(token): UnverifiedBearer,
@@ -79,7 +79,7 @@ fn not_an_administrator() -> Refusal {
 }
 
 /// Sessions of other users, revoked ones and unknown ones get the same answer.
-pub(super) async fn end(
+pub(super) async fn revoke(
     State(api): State<Api>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
     UnverifiedBearer(token): UnverifiedBearer,

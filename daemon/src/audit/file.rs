@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::chain::{Chain, digest};
-use super::place::find_fault;
+use super::path_check::find_fault;
 use crate::platform::{self, Account, PlatformError};
 
 /// Far more than the longest line.

@@ -323,7 +323,7 @@ fn lines_before_a_chain_are_rejected() {
     real.write(&(forged.text() + &real.text()));
     for kept_head in [None, Some(head.as_str())] {
         let error = verify(&real.path(), kept_head, false).expect_err("two chains");
-        assert!(matches!(error, VerifyError::BeginsAgain { line: 3, .. }), "{error}");
+        assert!(matches!(error, VerifyError::ChainRestarts { line: 3, .. }), "{error}");
     }
     // A journal may contain several chains. The head covers only its own.
     let kept = verify(&real.path(), Some(&head), true).expect("whole").kept_head;
@@ -334,7 +334,10 @@ fn lines_before_a_chain_are_rejected() {
     real.write(&(lines[2..].join("\n") + "\n"));
     std::fs::write(real.directory.path().join("audit.jsonl.1"), forged.text()).expect("written");
     let error = verify(&real.path(), Some(&head), false).expect_err("two chains");
-    assert!(matches!(&error, VerifyError::BeginsAgain { path, line: 1 } if *path == real.path()), "{error}");
+    assert!(
+        matches!(&error, VerifyError::ChainRestarts { path, line: 1 } if *path == real.path()),
+        "{error}"
+    );
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub enum VerifyError {
     #[error(
         "{path}, line {line}: another chain begins, so the lines from here on do not cover the lines before"
     )]
-    BeginsAgain { path: PathBuf, line: u64 },
+    ChainRestarts { path: PathBuf, line: u64 },
     #[error("{path}, line {line}: it is not a line of an audit log")]
     Foreign { path: PathBuf, line: u64 },
     #[error("there is no line in it")]
@@ -141,7 +141,7 @@ impl Verification {
             let position = Position { path: path.to_owned(), line };
             self.line(&text, position).map_err(|fault| match fault {
                 Fault::Broken => VerifyError::Broken { path: path.to_owned(), line },
-                Fault::BeginsAgain => VerifyError::BeginsAgain { path: path.to_owned(), line },
+                Fault::ChainRestarts => VerifyError::ChainRestarts { path: path.to_owned(), line },
                 Fault::Foreign => VerifyError::Foreign { path: path.to_owned(), line },
             })?;
         }
@@ -167,7 +167,7 @@ impl Verification {
             // A journal has no last line to continue, so each start of the daemon begins a chain.
             (Ok(link), Some(_)) if is_beginning(&link) => {
                 if !self.is_journal {
-                    return Err(Fault::BeginsAgain);
+                    return Err(Fault::ChainRestarts);
                 }
                 self.beginnings.push(position.clone());
                 self.from = None;
@@ -218,6 +218,6 @@ fn is_cut_off(text: &[u8]) -> bool {
 
 enum Fault {
     Broken,
-    BeginsAgain,
+    ChainRestarts,
     Foreign,
 }

@@ -37,7 +37,7 @@ fn failure(error: &VerifyError) -> Failure {
             "the audit log was changed since this head was printed",
             "compare it with a copy that was kept elsewhere",
         ),
-        VerifyError::BeginsAgain { .. } => (
+        VerifyError::ChainRestarts { .. } => (
             "the audit log is more than one chain",
             "if this is a copy of the journal, add `--journal`; a file has one chain, so compare it with a copy that was kept \
              elsewhere: lines were put in front, or the log was replaced",

@@ -307,7 +307,7 @@ mod tests {
         }
         let too_many = json!({"groups": vec!["g"; 257]});
         assert_eq!(again(&too_many), none);
-        assert!(matches!(identity_of(&too_many, &json!(null)), Err(IdentityError::TooMuch(_))));
+        assert!(matches!(identity_of(&too_many, &json!(null)), Err(IdentityError::LimitExceeded(_))));
     }
 
     #[test]

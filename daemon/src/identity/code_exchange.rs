@@ -10,7 +10,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::discovery::Metadata;
 use super::{ClientAuthentication, CodeGrant, IdentityError, ProviderSettings, json, refused, unavailable};
-use crate::outbound::{Answer, Authorization, Outbound, OutboundError};
+use crate::outbound::{Authorization, Outbound, OutboundError, OutboundResponse};
 use crate::secrets::{Backends, ReadReason, Reference};
 
 /// Fits the longest ID token, an access token with the same claims, and the other members.
@@ -49,7 +49,7 @@ pub(super) async fn post(
     settings: &ProviderSettings,
     reading: (&Backends, ReadReason),
     fields: &[(&str, &str)],
-) -> Result<Answer, IdentityError> {
+) -> Result<OutboundResponse, IdentityError> {
     let secret = read_secret(settings, reading).await?;
     Ok(post_with(&secret, outbound, endpoint, settings, fields).await?)
 }
@@ -68,7 +68,7 @@ pub(super) async fn post_with(
     endpoint: &Url,
     settings: &ProviderSettings,
     fields: &[(&str, &str)],
-) -> Result<Answer, OutboundError> {
+) -> Result<OutboundResponse, OutboundError> {
     let by_post = settings.client_authentication == ClientAuthentication::ClientSecretPost;
     let body = form(settings, fields, by_post.then_some(secret));
     // RFC 6749 §2.3.1: form-encode both before using them as user and password.
@@ -89,7 +89,10 @@ fn form(settings: &ProviderSettings, fields: &[(&str, &str)], secret: Option<&Se
     form.finish().into()
 }
 
-pub(super) fn read(answer: &Answer, client_secret: &Reference) -> Result<UnverifiedTokens, IdentityError> {
+pub(super) fn read(
+    answer: &OutboundResponse,
+    client_secret: &Reference,
+) -> Result<UnverifiedTokens, IdentityError> {
     let document = success(answer, client_secret)?;
     Ok(UnverifiedTokens {
         id_token: token(&document, "id_token").ok_or_else(|| refused("token endpoint: no id_token"))?,
@@ -101,7 +104,7 @@ pub(super) fn read(answer: &Answer, client_secret: &Reference) -> Result<Unverif
 
 /// Returns the document of a successful token response whose token type is supported.
 pub(super) fn success(
-    answer: &Answer,
+    answer: &OutboundResponse,
     client_secret: &Reference,
 ) -> Result<Map<String, Value>, IdentityError> {
     let status = answer.status;
@@ -145,12 +148,12 @@ pub(super) fn token(document: &Map<String, Value>, name: &str) -> Option<SecretS
 mod tests {
     use super::*;
 
-    fn reading(answer: &Answer) -> Result<UnverifiedTokens, IdentityError> {
+    fn reading(answer: &OutboundResponse) -> Result<UnverifiedTokens, IdentityError> {
         read(answer, &Backends::built_in().parse("env:SECRET").expect("a reference"))
     }
 
-    fn answer(status: u16, content_type: &str, body: &str) -> Answer {
-        Answer {
+    fn answer(status: u16, content_type: &str, body: &str) -> OutboundResponse {
+        OutboundResponse {
             status,
             content_type: Some(content_type.to_owned()),
             headers: reqwest::header::HeaderMap::new(),

@@ -16,7 +16,7 @@ use super::{
     ClientAuthentication, IdentityError, OFFLINE_ACCESS, ProviderSettings, authorization_url, json,
     unavailable,
 };
-use crate::outbound::{Answer, Authorization, Outbound};
+use crate::outbound::{Authorization, Outbound, OutboundResponse};
 
 const MAX_BYTES: usize = 256 * 1024;
 /// Longest issuer shown in a message.
@@ -163,7 +163,7 @@ async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metad
 pub(super) async fn request(
     outbound: &Outbound,
     settings: &ProviderSettings,
-) -> Result<Answer, IdentityError> {
+) -> Result<OutboundResponse, IdentityError> {
     // Discovery §4.1: remove a trailing slash of the issuer before adding the well-known path.
     let url = format!("{}/.well-known/openid-configuration", settings.issuer.trim_end_matches('/'));
     let url = Url::parse(&url).map_err(|_| unavailable("the issuer is not a URL"))?;

@@ -31,7 +31,7 @@ pub enum IdentityError {
     QueueFull,
     /// The provider rejected so many codes recently that the client must wait for this long.
     #[error("too many codes were refused lately")]
-    TooManyRefused(Duration),
+    TooManyRejectedCodes(Duration),
     /// The provider rejects the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
     #[error(
         "invalid_client: the provider refused the client secret that was just read from {reference}; was it replaced \
@@ -49,7 +49,7 @@ pub enum IdentityError {
     ClocksDiffer(String),
     /// A value exceeds a limit. The text shows its size.
     #[error("refused: {0}")]
-    TooMuch(String),
+    LimitExceeded(String),
 }
 
 impl From<OutboundError> for IdentityError {
@@ -59,7 +59,7 @@ impl From<OutboundError> for IdentityError {
             OutboundError::Untrusted { ref cause, .. } => {
                 Unusable::new(error.to_string(), unusable::advice_on_trust(cause)).into()
             }
-            OutboundError::Unreachable { .. } | OutboundError::TooSlow { .. } => {
+            OutboundError::Unreachable { .. } | OutboundError::TimedOut { .. } => {
                 Self::Unavailable(error.to_string())
             }
         }
@@ -68,7 +68,7 @@ impl From<OutboundError> for IdentityError {
 
 impl From<TooManyGroups> for IdentityError {
     fn from(error: TooManyGroups) -> Self {
-        Self::TooMuch(error.to_string())
+        Self::LimitExceeded(error.to_string())
     }
 }
 
@@ -76,7 +76,7 @@ impl From<TooManyGroups> for IdentityError {
 pub(super) fn from_id_token(error: IDTokenError, token: &SecretString, now: Timestamp) -> IdentityError {
     let reason = format!("ID token: {error}");
     if matches!(error, IDTokenError::TooLarge { .. }) {
-        return IdentityError::TooMuch(reason);
+        return IdentityError::LimitExceeded(reason);
     }
     let claims = id_token::unverified_claims(token).unwrap_or_default();
     if error.depends_on_clock()
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn oversized_token_reports_its_size() {
         let error = of(IDTokenError::TooLarge { bytes: 400_000 }, &json!({}));
-        assert!(matches!(&error, IdentityError::TooMuch(_)), "{error}");
+        assert!(matches!(&error, IdentityError::LimitExceeded(_)), "{error}");
         assert_eq!(error.to_string(), "refused: ID token: too_large: 400000 bytes, at most 393216");
     }
 }

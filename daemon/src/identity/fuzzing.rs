@@ -9,7 +9,7 @@ use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::*;
-use crate::outbound::Answer;
+use crate::outbound::OutboundResponse;
 
 /// Name and function of a target.
 type Target = (&'static str, fn(&[u8]));
@@ -177,9 +177,9 @@ fn is_our_own_text(error: &str) {
     assert!(error.len() < 300 && error.chars().all(is_printable), "{error:?}");
 }
 
-fn answer(status: u16, body: &[u8]) -> Answer {
+fn answer(status: u16, body: &[u8]) -> OutboundResponse {
     let content_type = Some("application/json".to_owned());
-    Answer { status, content_type, headers: HeaderMap::new(), body: body.to_vec() }
+    OutboundResponse { status, content_type, headers: HeaderMap::new(), body: body.to_vec() }
 }
 
 fn settings() -> ProviderSettings {

@@ -11,7 +11,7 @@ use super::discovery::Metadata;
 use super::id_token::{self, Expectations, Flow, IDToken, IDTokenError};
 use super::signing_keys::SigningKey;
 use super::{IdentityError, Provider, code_exchange, error, json, unavailable, user_info};
-use crate::outbound::{Answer, OutboundError};
+use crate::outbound::{OutboundError, OutboundResponse};
 use crate::secrets::{ReadReason, Reference};
 
 /// Timeout of each background request.
@@ -242,7 +242,7 @@ fn verify(
     verified
 }
 
-fn read(answer: &Answer, client_secret: &Reference) -> Result<RefreshResponse, RefreshError> {
+fn read(answer: &OutboundResponse, client_secret: &Reference) -> Result<RefreshResponse, RefreshError> {
     // The request may have been executed: a gateway that timed out cannot know.
     let unknown = |reason: String| match answer.status {
         200 | 500 | 502 | 504 => RefreshError::AnswerLost(reason),
@@ -277,7 +277,7 @@ mod tests {
     use crate::secrets::Backends;
 
     fn read_json(status: u16, body: &str) -> Result<RefreshResponse, RefreshError> {
-        let answer = Answer {
+        let answer = OutboundResponse {
             status,
             content_type: Some("application/json".to_owned()),
             headers: reqwest::header::HeaderMap::new(),

@@ -51,7 +51,7 @@ pub(super) struct Attempt {
 }
 
 impl RefusedCodes {
-    /// Admits an attempt of `party`, or returns how long it must wait.
+    /// Admits an attempt of `client`, or returns how long it must wait.
     pub(super) fn admit(&self, client: IpAddr) -> Result<Attempt, Duration> {
         self.admit_at(client, Instant::now())
     }

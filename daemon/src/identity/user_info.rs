@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::discovery::Metadata;
 use super::unusable::{self, Unusable};
 use super::{IdentityError, json, refused, unavailable};
-use crate::outbound::{Answer, Authorization, Outbound};
+use crate::outbound::{Authorization, Outbound, OutboundResponse};
 
 /// Fits 256 groups of 256 bytes, each byte pair written as `\u0000`, and the other claims.
 const MAX_BYTES: usize = 256 * 1024;
@@ -23,7 +23,7 @@ pub(super) async fn fetch(
     read(&answer, subject).map(Some)
 }
 
-pub(super) fn read(answer: &Answer, subject: &str) -> Result<Map<String, Value>, IdentityError> {
+pub(super) fn read(answer: &OutboundResponse, subject: &str) -> Result<Map<String, Value>, IdentityError> {
     match answer.status {
         200 => {}
         status @ (408 | 429 | 500..) => {
@@ -59,7 +59,7 @@ mod tests {
     fn read_json(body: &str) -> Result<Map<String, Value>, IdentityError> {
         let content_type = Some("application/json".to_owned());
         read(
-            &Answer {
+            &OutboundResponse {
                 status: 200,
                 content_type,
                 headers: reqwest::header::HeaderMap::new(),
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn permanent_userinfo_error_differs_from_outage() {
         let read_status = |status, content_type: &str| {
-            let answer = Answer {
+            let answer = OutboundResponse {
                 status,
                 content_type: Some(content_type.to_owned()),
                 headers: reqwest::header::HeaderMap::new(),

@@ -41,7 +41,7 @@ impl KMSRootKey {
             AWSError::NotFound(cause)
             | AWSError::NotAllowed(cause)
             | AWSError::Credential(cause)
-            | AWSError::NotTaken(cause)
+            | AWSError::Rejected(cause)
             | AWSError::Refused(cause) => KeyError::RootKeyRefused { id, cause },
         }
     }
@@ -113,7 +113,7 @@ impl RootKey for KMSRootKey {
             });
             let answer = self.access.call(DECRYPT, &body).await.map_err(|error| match error {
                 // KMS did not encrypt it under this key or for this context.
-                AWSError::NotTaken(_) => does_not_open(),
+                AWSError::Rejected(_) => does_not_open(),
                 error => self.failure(error),
             })?;
             let opened = self.plaintext(&answer)?.open(context.as_bytes(), sealed);

@@ -50,7 +50,7 @@ impl TransitRootKey {
             VaultError::NotFound(cause)
             | VaultError::NotAllowed(cause)
             | VaultError::Credential(cause)
-            | VaultError::NotTaken(cause)
+            | VaultError::Rejected(cause)
             | VaultError::Refused(cause) => KeyError::RootKeyRefused { id, cause },
         }
     }
@@ -101,7 +101,7 @@ impl RootKey for TransitRootKey {
                 self.call("decrypt", context, "ciphertext", ciphertext).await.map_err(
                     |error| match error {
                         // The engine did not encrypt it under this key or for this context.
-                        VaultError::NotTaken(_) => does_not_open(),
+                        VaultError::Rejected(_) => does_not_open(),
                         error => self.failure(error),
                     },
                 )?;

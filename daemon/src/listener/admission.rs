@@ -72,7 +72,7 @@ impl Admission {
         if is_limited && held >= self.connections_per_address {
             return None;
         }
-        if slots.all >= self.connections && !slots.free_slot(held, self.evictable_after) {
+        if slots.total >= self.connections && !slots.free_slot(held, self.evictable_after) {
             return None;
         }
         if !slots.free_memory(client, HANDSHAKE) {
@@ -232,7 +232,7 @@ mod tests {
         let admission = admission(10, 1);
         drop(admit(&admission, "192.0.2.1"));
         assert!(admission.slots().clients.is_empty());
-        assert_eq!(admission.slots().all, 0);
+        assert_eq!(admission.slots().total, 0);
     }
 
     #[tokio::test]
@@ -252,9 +252,9 @@ mod tests {
             admit(&admission, "192.0.2.2").is_none(),
             "two and one more would be as many as the greedy has"
         );
-        assert_eq!(admission.slots().all, 4);
+        assert_eq!(admission.slots().total, 4);
         drop(third);
-        assert_eq!(admission.slots().all, 3);
+        assert_eq!(admission.slots().total, 3);
     }
 
     #[tokio::test]
@@ -278,7 +278,7 @@ mod tests {
         let _seventh = admit(&admission, "192.0.2.7").expect("the slot of the ninth");
         evicted(&ninth).await;
         drop(held);
-        assert_eq!(admission.slots().all, 2, "the first goes; the seventh and the eighth stay");
+        assert_eq!(admission.slots().total, 2, "the first goes; the seventh and the eighth stay");
     }
 
     #[test]

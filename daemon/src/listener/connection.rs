@@ -27,7 +27,7 @@ use super::admission::ConnectionSlot;
 use super::drained_body::DrainedBody;
 use super::memory::{Charge, CountedRequest, CountedResponse, HANDSHAKE, HTTP1, HTTP2, IDLE};
 use super::requests::{request_id, with_request_id};
-use super::streams::{ActivityStream, Bounded};
+use super::streams::{ActivityStream, BoundedSocket};
 use super::{
     App, FastAnswer, FastPath, ListenerLimits, PeerAddress, PendingBody, Proxies, Refusals, Requests, host,
     memory,
@@ -178,7 +178,7 @@ impl HttpStream for TcpStream {
     }
 }
 
-impl HttpStream for TlsStream<Bounded> {
+impl HttpStream for TlsStream<BoundedSocket> {
     fn is_http2(&self) -> bool {
         self.get_ref().1.alpn_protocol() == Some(b"h2")
     }

@@ -24,7 +24,7 @@ pub enum Origin {
 /// Why the header is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a proxy that is trusted sent no PROXY header of version 2: {0}")]
-pub struct NoHeader(&'static str);
+pub struct InvalidHeader(&'static str);
 
 /// The fixed part of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,8 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Or
 
 /// Parses the header at the start of `bytes` and returns its length. For callers with all bytes at hand, such as a
 /// fuzzer.
-pub fn parse(bytes: &[u8]) -> Result<(Origin, usize), NoHeader> {
-    const CUT_OFF: NoHeader = NoHeader("it is cut off");
+pub fn parse(bytes: &[u8]) -> Result<(Origin, usize), InvalidHeader> {
+    const CUT_OFF: InvalidHeader = InvalidHeader("it is cut off");
     let (fixed, rest) = bytes.split_first_chunk().ok_or(CUT_OFF)?;
     let fixed = read_fixed(fixed)?;
     let rest = rest.get(..fixed.length).ok_or(CUT_OFF)?;
@@ -77,16 +77,16 @@ pub fn parse(bytes: &[u8]) -> Result<(Origin, usize), NoHeader> {
 }
 
 /// PROXY protocol §2.2.
-fn read_fixed(fixed: &[u8; FIXED_BYTES]) -> Result<Fixed, NoHeader> {
+fn read_fixed(fixed: &[u8; FIXED_BYTES]) -> Result<Fixed, InvalidHeader> {
     let [signature @ .., version_and_command, family, high, low] = fixed;
     if *signature != SIGNATURE {
-        return Err(NoHeader("it begins with something else"));
+        return Err(InvalidHeader("it begins with something else"));
     }
     let is_local = match version_and_command {
         0x20 => true,
         0x21 => false,
-        byte if byte >> 4 != 2 => return Err(NoHeader("the version is another")),
-        _ => return Err(NoHeader("the command is unknown")),
+        byte if byte >> 4 != 2 => return Err(InvalidHeader("the version is another")),
+        _ => return Err(InvalidHeader("the command is unknown")),
     };
     let kind = match family {
         0x00 | 0x31 | 0x32 => Kind::NoAddress,
@@ -94,11 +94,11 @@ fn read_fixed(fixed: &[u8; FIXED_BYTES]) -> Result<Fixed, NoHeader> {
         0x21 => Kind::IPv6,
         // Datagrams do not occur on a stream, and other values are unassigned. LOCAL says to ignore the rest.
         _ if is_local => Kind::NoAddress,
-        _ => return Err(NoHeader("the family or transport is not one of a stream")),
+        _ => return Err(InvalidHeader("the family or transport is not one of a stream")),
     };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     if length < kind.address_bytes() {
-        return Err(NoHeader("it is shorter than its addresses"));
+        return Err(InvalidHeader("it is shorter than its addresses"));
     }
     Ok(Fixed { kind: if is_local { Kind::NoAddress } else { kind }, length })
 }

@@ -11,7 +11,7 @@ use crate::addresses::Networks;
 
 /// Connections and memory by client.
 pub(super) struct Slots {
-    pub(super) all: usize,
+    pub(super) total: usize,
     /// Bytes held by all connections, and their limit.
     pub(super) bytes: usize,
     memory: usize,
@@ -39,7 +39,7 @@ pub(super) struct Connection {
 
 impl Slots {
     pub(super) fn new(memory: usize, exempt: Networks) -> Self {
-        Self { all: 0, bytes: 0, memory, next: 0, clients: HashMap::new(), exempt }
+        Self { total: 0, bytes: 0, memory, next: 0, clients: HashMap::new(), exempt }
     }
 
     pub(super) fn is_limited(&self, address: IpAddr) -> bool {
@@ -49,7 +49,7 @@ impl Slots {
     pub(super) fn add(&mut self, client: IpAddr, activity: &Arc<Activity>) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.all += 1;
+        self.total += 1;
         let connection = Connection { activity: activity.clone(), bytes: 0, is_blocked: false, unsent: 0 };
         self.clients.entry(client).or_default().connections.insert(number, connection);
         self.count(client, number, HANDSHAKE);
@@ -138,7 +138,7 @@ impl Slots {
         if let Some(connection) = of_client.connections.remove(&number) {
             of_client.bytes -= connection.bytes;
             self.bytes -= connection.bytes;
-            self.all -= 1;
+            self.total -= 1;
         }
         if of_client.connections.is_empty() {
             self.clients.remove(&client);

@@ -13,13 +13,13 @@ use super::admission::ConnectionSlot;
 use super::memory::{HELLO, INPUT_STEP, MAX_INPUT};
 
 /// A socket that limits reading to the size of a ClientHello until that arrived.
-pub(super) struct Bounded {
+pub(super) struct BoundedSocket {
     stream: TcpStream,
     /// Bytes that may still arrive; `None` without a limit.
     left: Option<usize>,
 }
 
-impl Bounded {
+impl BoundedSocket {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, left: Some(HELLO) }
     }
@@ -30,7 +30,7 @@ impl Bounded {
     }
 }
 
-impl AsyncRead for Bounded {
+impl AsyncRead for BoundedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -144,7 +144,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ActivityStream<S> {
     }
 }
 
-impl AsyncWrite for Bounded {
+impl AsyncWrite for BoundedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

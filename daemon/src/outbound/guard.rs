@@ -13,7 +13,7 @@ use crate::addresses::is_public;
 /// More than any provider needs.
 const MAX_NAMES: usize = 1024;
 
-/// The host has addresses that a remote party must not make the daemon contact.
+/// The host has addresses that a remote server must not make the daemon contact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
     #[error("{host} is at {address}, which is no public address")]
@@ -33,8 +33,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Guards every host except those that the operator configured. Trust applies to names, not addresses: whoever
-    /// controls a name can point it to any address.
+    /// Guards every host except those that the operator configured. Trust applies to names, not addresses, because the
+    /// owner of a name can point it to any address.
     pub fn trusting(hosts: Vec<Host<String>>) -> Self {
         Self { trusted: Arc::new(hosts), names: Arc::default() }
     }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 /// Answers one request over TLS and closes with or without close_notify.
-async fn ask_peer(answer: &'static str, ends_tls: bool) -> Result<Answer, OutboundError> {
+async fn ask_peer(answer: &'static str, ends_tls: bool) -> Result<OutboundResponse, OutboundError> {
     let authority = Authority::new();
     let leaf = authority.issue();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -75,7 +75,7 @@ fn timeout_reports_elapsed_time() {
     let address = "https://k8s.test/api".parse().expect("an address");
     let peer = Peer::of(&address, Route::Direct).expect("a peer");
     let begun = Instant::now().checked_sub(Duration::from_secs(6)).expect("a moment ago");
-    assert_eq!(peer.too_slow(begun).to_string(), "k8s.test did not answer within 6 s");
+    assert_eq!(peer.timed_out(begun).to_string(), "k8s.test did not answer within 6 s");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use super::{Answer, Outbound, OutboundError, Request};
+use super::{Outbound, OutboundError, OutboundResponse, Request};
 
 /// Above the largest secret of a key-value engine (512 kB in Vault), and small enough for memory.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -29,7 +29,7 @@ pub enum VaultError {
     Unreachable(String),
     /// The server processed the request and rejected its content.
     #[error("{0}")]
-    NotTaken(String),
+    Rejected(String),
     /// Any other failure, including answers from intermediaries.
     #[error("{0}")]
     Refused(String),
@@ -88,7 +88,7 @@ impl VaultClient {
                 Ok(value @ Value::Object(_)) => Ok(value),
                 _ => Err(VaultError::Refused(format!("{host}: the answer to {path} is not a JSON object"))),
             },
-            400 => Err(VaultError::NotTaken(format!("{host} does not take this request at {path}"))),
+            400 => Err(VaultError::Rejected(format!("{host} does not take this request at {path}"))),
             401 | 403 => Err(VaultError::NotAllowed(format!(
                 "{host} denies {path}: the token has expired, or its policies do not allow this"
             ))),
@@ -107,7 +107,7 @@ impl VaultClient {
 }
 
 /// Interprets a status that concerns the server and not the request.
-fn unavailable(host: &str, path: &str, answer: &Answer) -> VaultError {
+fn unavailable(host: &str, path: &str, answer: &OutboundResponse) -> VaultError {
     // https://developer.hashicorp.com/vault/api-docs#http-status-codes and /system/health
     let what = match answer.status {
         307 => format!(
@@ -132,7 +132,7 @@ fn unavailable(host: &str, path: &str, answer: &Answer) -> VaultError {
 }
 
 /// Scheme, host and port only, because the rest of the address is untrusted text.
-fn redirect_target(answer: &Answer) -> String {
+fn redirect_target(answer: &OutboundResponse) -> String {
     let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let url = location.and_then(|location| Url::parse(location).ok()).filter(Url::has_host);
     url.map_or_else(
@@ -168,7 +168,7 @@ mod tests {
             unavailable(
                 "vault.test",
                 "secret/okta",
-                &Answer { status, content_type: None, headers, body: Vec::new() },
+                &OutboundResponse { status, content_type: None, headers, body: Vec::new() },
             )
         };
         for (status, word) in [

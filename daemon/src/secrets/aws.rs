@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::{Backends, PATIENCE, ReadError, Reference};
-use crate::outbound::{AWSCredentials, AWSOperation, AWSSigner, Answer, Outbound, OutboundError};
+use crate::outbound::{AWSCredentials, AWSOperation, AWSSigner, Outbound, OutboundError, OutboundResponse};
 use chain::Chain;
 use failures::Failures;
 
@@ -59,7 +59,7 @@ pub enum AWSError {
     Unreachable(String),
     /// The service rejected the request's contents.
     #[error("{0}")]
-    NotTaken(String),
+    Rejected(String),
     /// Any other failure, including a response from a proxy.
     #[error("{0}")]
     Refused(String),
@@ -167,7 +167,7 @@ fn standard_endpoint(service: &str, region: &str) -> Result<Url, AWSError> {
     url.ok_or_else(|| AWSError::Refused("the AWS region is not one, such as `us-west-2`".to_owned()))
 }
 
-fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
+fn read(service: &str, answer: &OutboundResponse) -> Result<Value, AWSError> {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     if answer.status == 200 {
         return body
@@ -232,7 +232,7 @@ fn read(service: &str, answer: &Answer) -> Result<Value, AWSError> {
             _,
             "AccessDeniedException" | "DecryptionFailure" | "DisabledException" | "KMSInvalidStateException",
         ) => AWSError::NotAllowed(told),
-        (400, code) if !code.is_empty() => AWSError::NotTaken(told),
+        (400, code) if !code.is_empty() => AWSError::Rejected(told),
         _ => AWSError::Refused(told),
     })
 }
@@ -249,7 +249,7 @@ impl From<AWSError> for ReadError {
             AWSError::NotAllowed(cause) => Self::NotAllowed(cause),
             AWSError::Unreachable(cause) => Self::Unreachable(cause),
             AWSError::Credential(cause) => Self::Credential(cause),
-            AWSError::NotTaken(cause) | AWSError::Refused(cause) => Self::Unexpected(cause),
+            AWSError::Rejected(cause) | AWSError::Refused(cause) => Self::Unexpected(cause),
         }
     }
 }
@@ -260,7 +260,15 @@ mod tests {
 
     fn outcome(status: u16, body: &str) -> Result<Value, AWSError> {
         let body = body.as_bytes().to_vec();
-        read("kms", &Answer { status, content_type: None, headers: reqwest::header::HeaderMap::new(), body })
+        read(
+            "kms",
+            &OutboundResponse {
+                status,
+                content_type: None,
+                headers: reqwest::header::HeaderMap::new(),
+                body,
+            },
+        )
     }
 
     #[test]
@@ -292,7 +300,7 @@ mod tests {
             assert!(matches!(outcome(status, &code(name)), Err(AWSError::Unreachable(_))), "{name}");
         }
         let error = outcome(400, &code("ValidationException")).expect_err("refused");
-        assert_eq!(error, AWSError::NotTaken("kms: ValidationException".to_owned()));
+        assert_eq!(error, AWSError::Rejected("kms: ValidationException".to_owned()));
         // Some services return authentication errors as XML.
         let error =
             outcome(403, "<Error><Code>SignatureDoesNotMatch canary</Code></Error>").expect_err("refused");

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::credential::{read_mounted, read_token};
 use super::{ReadError, SecretBackend, Stored};
-use crate::outbound::{Answer, Authorization, Outbound, OutboundError};
+use crate::outbound::{Authorization, Outbound, OutboundError, OutboundResponse};
 
 /// A Secret has at most 1 MiB. Base64 adds a third.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
@@ -102,7 +102,7 @@ fn url(server: &Url, namespace: &str, object: &str) -> Url {
     url
 }
 
-fn find(answer: &Answer, namespace: &str, object: &str, key: &str) -> Result<Stored, ReadError> {
+fn find(answer: &OutboundResponse, namespace: &str, object: &str, key: &str) -> Result<Stored, ReadError> {
     let name = format!("the Secret {object} in the namespace {namespace}");
     match answer.status {
         200 => {}

@@ -146,7 +146,7 @@ impl VaultAccess {
         let answer =
             self.client.call(Method::POST, &path, None, Some(&body)).await.map_err(|error| match error {
                 // Vault returns 400 for a wrong role or secret, and 403 for an unknown mount.
-                VaultError::NotTaken(_) | VaultError::NotFound(_) | VaultError::NotAllowed(_) => {
+                VaultError::Rejected(_) | VaultError::NotFound(_) | VaultError::NotAllowed(_) => {
                     VaultError::Credential(format!(
                         "{} refuses the login at {path}: wrong credentials, or no such mount",
                         self.client.address().host_str().unwrap_or_default()
@@ -188,7 +188,7 @@ impl From<VaultError> for ReadError {
             VaultError::NotAllowed(cause) => Self::NotAllowed(cause),
             VaultError::Unreachable(cause) => Self::Unreachable(cause),
             VaultError::Credential(cause) => Self::Credential(cause),
-            VaultError::NotTaken(cause) | VaultError::Refused(cause) => Self::Unexpected(cause),
+            VaultError::Rejected(cause) | VaultError::Refused(cause) => Self::Unexpected(cause),
         }
     }
 }

@@ -162,11 +162,11 @@ impl LoginRefusal {
                 "provider_unavailable"
             }
             Self::Identity(IdentityError::QueueFull) => "too_many_wait",
-            Self::Identity(IdentityError::TooManyRefused(_)) => "too_many_refused",
+            Self::Identity(IdentityError::TooManyRejectedCodes(_)) => "too_many_refused",
             Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",
             Self::Identity(IdentityError::ClientSecret(_)) => "client_secret",
             Self::Identity(
-                IdentityError::Refused(_) | IdentityError::ClocksDiffer(_) | IdentityError::TooMuch(_),
+                IdentityError::Refused(_) | IdentityError::ClocksDiffer(_) | IdentityError::LimitExceeded(_),
             ) => "identity_refused",
             Self::NotAdmitted(_) => "not_admitted",
             Self::Store(_) => "store",

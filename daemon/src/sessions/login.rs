@@ -15,7 +15,7 @@ use super::{Sessions, add, whole_second};
 use crate::addresses::client_key;
 use crate::audit::RefusedUser;
 use crate::identity::{
-    AuthorizationRequest, CodeGrant, Exchanged, IdentityError, Provider, VerifiedIdentity,
+    AuthorizationRequest, CodeGrant, ExchangeOutcome, IdentityError, Provider, VerifiedIdentity,
 };
 use crate::keys::DoesNotOpen;
 use crate::store::{
@@ -162,7 +162,7 @@ impl Sessions {
         if self.store.consume_ticket(ticket.id, ticket.expires_at).await? == Consumed::Before {
             return Err(LoginRefusal::TicketUsed);
         }
-        let Exchanged { identity, held } = provider
+        let ExchangeOutcome { identity, refresh_grant } = provider
             .exchange(
                 permit,
                 CodeGrant {
@@ -174,8 +174,8 @@ impl Sessions {
             )
             .await?;
         if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
-            if let Some(held) = held {
-                self.give_back_refused(provider, held);
+            if let Some(refresh_grant) = refresh_grant {
+                self.give_back_refused(provider, refresh_grant);
             }
             return Err(LoginRefusal::NotAdmitted(Box::new(NotAdmitted::of(&identity))));
         }
@@ -185,10 +185,10 @@ impl Sessions {
             address: self.recorded(from),
         };
         let now = self.now();
-        let refresh_token = self.to_be_kept(provider, held.as_ref(), now);
+        let refresh_token = self.to_be_kept(provider, refresh_grant.as_ref(), now);
         let opened = self.open_session(provider, &identity, (opening, refresh_token), now).await;
-        if let (Err(_), Some(held)) = (&opened, held) {
-            self.give_back_refused(provider, held);
+        if let (Err(_), Some(refresh_grant)) = (&opened, refresh_grant) {
+            self.give_back_refused(provider, refresh_grant);
         }
         opened
     }

@@ -51,7 +51,7 @@ impl Buckets {
         }
     }
 
-    /// Takes one permit for `party`, or returns how long to wait.
+    /// Takes one permit for `client`, or returns how long to wait.
     pub(super) fn take(&self, client: impl Hash, now: Duration) -> Result<(), Duration> {
         self.with_bucket(client, now, |bucket| {
             let empty_at = bucket.empty_at.max(now) + self.interval;

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::live::Tried;
-use crate::audit::{self, AuditSettings, UnfitPlace};
+use crate::audit::{self, AuditSettings, UnsafePath};
 use crate::commands::{Context, outside};
 use crate::config::Config;
 use crate::identity::{CheckResult, Outcome};
@@ -172,7 +172,7 @@ impl Judge {
     /// What a start would refuse.
     fn audit_log(&self, config: &Config) -> Option<Tried> {
         let Some(AuditSettings::File { path, .. }) = &config.audit else { return None };
-        let UnfitPlace { cause, advice } = audit::find_fault(path, &self.account)?;
+        let UnsafePath { cause, advice } = audit::find_fault(path, &self.account)?;
         Some(tried("audit log", path.display().to_string(), fails(cause, advice)))
     }
 

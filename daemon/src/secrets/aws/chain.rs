@@ -143,7 +143,7 @@ impl HttpConnector for Connector {
             let answer = sent.map_err(|error| {
                 failures.note(&url, &error);
                 match error {
-                    OutboundError::TooSlow { .. } => ConnectorError::timeout(error.into()),
+                    OutboundError::TimedOut { .. } => ConnectorError::timeout(error.into()),
                     error => ConnectorError::io(error.into()),
                 }
             })?;

@@ -26,7 +26,7 @@ impl Failures {
         let url = Url::parse(url).ok();
         // Every request to the instance metadata service has this path prefix.
         let is_metadata = url.is_some_and(|url| url.path().starts_with("/latest/"));
-        let is_silent = matches!(error, OutboundError::TooSlow { .. });
+        let is_silent = matches!(error, OutboundError::TimedOut { .. });
         *self.lock() = Some(Failure { cause: error.to_string(), is_silent, is_metadata });
     }
 

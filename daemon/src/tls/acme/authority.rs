@@ -15,7 +15,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderName};
 use url::Url;
 
 use super::{AcmeError, AcmeSettings};
-use crate::outbound::{Answer, Authorization, Outbound, OutboundError, Request};
+use crate::outbound::{Authorization, Outbound, OutboundError, OutboundResponse, Request};
 
 /// A certificate chain has a few kilobytes.
 const MOST_BYTES: usize = 256 * 1024;
@@ -82,7 +82,10 @@ impl Directory {
         moment(&text, now)
     }
 
-    async fn request(&self, request: http::Request<BodyWrapper<Bytes>>) -> Result<Answer, AuthorityError> {
+    async fn request(
+        &self,
+        request: http::Request<BodyWrapper<Bytes>>,
+    ) -> Result<OutboundResponse, AuthorityError> {
         let (parts, body) = request.into_parts();
         let address = parts.uri.to_string();
         let url: Url = address.parse().map_err(|_| elsewhere(&address))?;

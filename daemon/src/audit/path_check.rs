@@ -14,14 +14,14 @@ const STICKY: u32 = 0o1000;
 /// Why a path is unsafe for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
-pub struct UnfitPlace {
+pub struct UnsafePath {
     pub cause: String,
     /// How to correct it.
     pub advice: String,
 }
 
 /// Finds why `path` is unsafe for the audit log of an infrad that runs as `account`. `None` if it is safe or missing.
-pub fn find_fault(path: &Path, account: &Account) -> Option<UnfitPlace> {
+pub fn find_fault(path: &Path, account: &Account) -> Option<UnsafePath> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     let above = directory.and_then(|directory| {
         fault_of_directory(directory, &std::fs::metadata(directory).ok().filter(Metadata::is_dir)?, account)
@@ -29,9 +29,9 @@ pub fn find_fault(path: &Path, account: &Account) -> Option<UnfitPlace> {
     above.or_else(|| fault_of_file(path, &path.symlink_metadata().ok()?, account))
 }
 
-fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<UnfitPlace> {
+fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<UnsafePath> {
     let name = path.display();
-    let unfit = |cause: String, advice: String| Some(UnfitPlace { cause, advice });
+    let unfit = |cause: String, advice: String| Some(UnsafePath { cause, advice });
     if metadata.is_symlink() {
         return unfit(format!("{name} is a link"), "name the file itself as `audit.file`".to_owned());
     }
@@ -55,17 +55,17 @@ fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<
     None
 }
 
-fn fault_of_directory(path: &Path, metadata: &Metadata, account: &Account) -> Option<UnfitPlace> {
+fn fault_of_directory(path: &Path, metadata: &Metadata, account: &Account) -> Option<UnsafePath> {
     let (name, mode) = (path.display(), metadata.mode());
     if is_foreign(metadata, account) {
-        return Some(UnfitPlace {
+        return Some(UnsafePath {
             cause: format!("{name} belongs to {}, who can replace the log", Account::name_of(metadata.uid())),
             advice: format!("`chown {}: {name}`, or name a file in another directory", account.name),
         });
     }
     // Root may intentionally give a volume to a group (Kubernetes `fsGroup`).
     let too_wide = if metadata.uid() == 0 { ALL_MAY_WRITE } else { GROUP_MAY_WRITE | ALL_MAY_WRITE };
-    (mode & too_wide != 0 && mode & STICKY == 0).then(|| UnfitPlace {
+    (mode & too_wide != 0 && mode & STICKY == 0).then(|| UnsafePath {
         cause: format!("others may replace files in {name} (mode {:04o})", mode & 0o7777),
         advice: format!("`chmod go-w {name}`, or name a file in another directory"),
     })
