@@ -74,8 +74,8 @@ pub struct DaemonClient {
 }
 
 impl DaemonClient {
-    /// Creates a client without connecting. The server must prove itself by one of `trust_anchors`. Each later one is tried
-    /// only if another authority answered for the one before.
+    /// Creates a client without connecting. The server must prove itself by one of `trust_anchors`. Each later one is
+    /// tried only if another authority answered for the one before.
     pub fn new(origin: &Origin, trust_anchors: Vec<Trust>) -> Result<Self, DaemonError> {
         let route = match proxy::route(&origin.url("/")) {
             Route::Direct => Way::Direct,

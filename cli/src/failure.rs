@@ -111,7 +111,7 @@ impl Failure {
         Self::new(exit, "standard output cannot be written").because(error)
     }
 
-    /// What the user sees.
+    /// The text that the user sees.
     pub fn text(&self) -> String {
         let mut text = self.what.clone();
         for cause in &self.causes {

@@ -113,7 +113,7 @@ impl Home {
         Ok((state, result))
     }
 
-    /// Does something while no other process changes what is stored, or does something under the lock.
+    /// Runs `act` under the lock for changes, so that no other process changes the files or holds the lock meanwhile.
     pub fn while_locked<T>(&self, act: impl FnOnce() -> T) -> Result<T, HomeError> {
         directory::ensure(&self.path, self.terminal)?;
         let _lock = Lock::acquire(&self.path.join("lock"))?;

@@ -1,7 +1,7 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
-//! From the top: `commands` · `browser_login` `kubeconfig` `trust` · `arguments` · `completion` · `daemon_client` `home` `keyring` ·
-//! `terminal` · `settings` · `failure` · `durable` `proxy`.
+//! From the top: `commands` · `browser_login` `kubeconfig` `trust` · `arguments` · `completion` · `daemon_client` `home`
+//! `keyring` · `terminal` · `settings` · `failure` · `durable` `proxy`.
 
 pub mod arguments;
 pub mod browser_login;

@@ -89,8 +89,8 @@ impl Settings {
         })
     }
 
-    /// The file of a program in `PATH`. An empty or relative folder in it would be one of the working directory, which may be
-    /// anybody's.
+    /// Finds a program in `PATH`. Empty and relative entries are ignored, because they depend on the working directory,
+    /// which another user may control.
     pub fn find_program(&self, name: &str) -> Option<PathBuf> {
         let folders = self.path.as_deref().map(env::split_paths).into_iter().flatten();
         folders
@@ -122,12 +122,12 @@ fn parse_key_exchange(value: Option<&OsStr>) -> Result<KeyExchange, Failure> {
     }
 }
 
-/// Where `kubectl` finds the user's kubeconfig.
+/// Settings that decide which kubeconfig `kubectl` uses.
 #[derive(Debug)]
 pub struct KubeconfigVariables {
-    /// Whether `KUBECONFIG` names files.
+    /// Whether `KUBECONFIG` lists files.
     pub is_set: bool,
-    /// The home directory, by its absolute path.
+    /// The absolute path of the home directory.
     pub home: Option<PathBuf>,
 }
 

@@ -150,7 +150,7 @@ impl Terminal {
 
     /// Prints why a command failed, and returns its exit code.
     pub fn fail(self, failure: &Failure) -> Exit {
-        // The reader of standard output has what it needs.
+        // The reader closed standard output on purpose.
         if failure.exit() != Exit::PipeClosed {
             self.error(&failure.text());
         }

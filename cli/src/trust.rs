@@ -123,8 +123,8 @@ fn read_authorities(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// A client for a server that proves one of `trust_anchors`. For an unknown server, it must match the trust options, or else
-/// the operating system's authorities.
+/// A client for a server that proves one of `trust_anchors`. For an unknown server, it must match the trust options,
+/// or else the operating system's authorities.
 pub fn connect(
     origin: &Origin,
     mut trust_anchors: Vec<TrustRecord>,

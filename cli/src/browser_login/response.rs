@@ -81,7 +81,7 @@ impl ExpectedResponse {
             }),
             // An error from another issuer says nothing about this sign-in.
             (None, Some(error)) if !is_other_issuer => {
-                Some(Response::Refused(AuthorizationError::of(&error)))
+                Some(Response::Refused(AuthorizationError::from_code(&error)))
             }
             _ => None,
         }
@@ -97,7 +97,7 @@ struct Parameters {
 }
 
 impl AuthorizationError {
-    fn of(error: &str) -> Self {
+    fn from_code(error: &str) -> Self {
         match error {
             "access_denied" => Self::AccessDenied,
             "temporarily_unavailable" | "server_error" => Self::Unavailable,

@@ -319,7 +319,7 @@ fn save(
         state
             .sessions
             .pending_logouts
-            .extend(before.as_ref().map(|before| PendingLogout::of(origin, before)));
+            .extend(before.as_ref().map(|before| PendingLogout::new(origin, before)));
         before
     })?;
     let account = account(user);

@@ -93,7 +93,7 @@ pub(super) fn log_out(
     };
     // Nothing is sent to an untrusted server, now or later. With `--forget`, no logout proof is kept.
     let is_untrusted = matches!(error, ClientError::Daemon(DaemonError::Untrusted(_)));
-    let pending = (!is_untrusted && !forget).then(|| PendingLogout::of(origin, stored));
+    let pending = (!is_untrusted && !forget).then(|| PendingLogout::new(origin, stored));
     let is_kept = pending.is_some();
     delete_local(context, origin, Some(stored), forget, pending)?;
     let ends = times::at(stored.session.expires_at.min(stored.session.idle_expires_at), context.now());

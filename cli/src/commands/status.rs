@@ -55,9 +55,9 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             context.terminal.json(&All { schema: 1, servers })?;
         } else if !context.terminal.quiet {
             let mut texts: Vec<String> =
-                reports.iter().map(|report| text::of(report, context.now())).collect();
+                reports.iter().map(|report| text::render(report, context.now())).collect();
             if texts.is_empty() {
-                texts.push(text::of(&Report::without_server(), context.now()));
+                texts.push(text::render(&Report::without_server(), context.now()));
             }
             context.terminal.report(&texts.join("\n"))?;
         }
@@ -84,7 +84,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     if arguments.json {
         context.terminal.json(&report.json())?;
     } else if !context.terminal.quiet {
-        context.terminal.report(&text::of(&report, context.now()))?;
+        context.terminal.report(&text::render(&report, context.now()))?;
     }
     if context.terminal.quiet {
         report_briefly(context, Some(&report));

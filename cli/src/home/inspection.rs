@@ -41,7 +41,7 @@ impl Home {
     /// Checks everything and changes nothing.
     pub fn inspect(&self) -> Inspection {
         let mut inspection = Inspection::default();
-        if let Err(problem) = inspection.look(&self.path) {
+        if let Err(problem) = inspection.check_files(&self.path) {
             inspection.problems.push(problem);
         }
         inspection
@@ -53,7 +53,7 @@ impl Home {
 }
 
 impl Inspection {
-    fn look(&mut self, home: &Path) -> Result<(), Problem> {
+    fn check_files(&mut self, home: &Path) -> Result<(), Problem> {
         let metadata = match home.symlink_metadata() {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(check_parent_owner(home)?),

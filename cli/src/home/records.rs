@@ -145,7 +145,7 @@ pub struct PendingLogout {
 }
 
 impl PendingLogout {
-    pub fn of(server: &Origin, session: &Session) -> Self {
+    pub fn new(server: &Origin, session: &Session) -> Self {
         Self {
             server: server.clone(),
             id: session.token.id().clone(),

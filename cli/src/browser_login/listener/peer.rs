@@ -26,7 +26,7 @@ pub(in super::super) enum Peer {
 }
 
 impl Peer {
-    fn of(user: u32, own: u32) -> Self {
+    fn from_uids(user: u32, own: u32) -> Self {
         match user {
             OVERFLOW_UID if own == OVERFLOW_UID => Self::Unknown,
             _ if user == own => Self::ThisUser,
@@ -40,7 +40,7 @@ impl Peer {
 pub(in super::super) fn owner(from: SocketAddr, to: SocketAddr) -> Peer {
     let found = (0..MAX_READS).find_map(|_| TABLES.iter().find_map(|table| look_up(table, from, to).ok()?));
     let own = rustix::process::geteuid().as_raw();
-    found.map_or(Peer::Unknown, |user| Peer::of(user, own))
+    found.map_or(Peer::Unknown, |user| Peer::from_uids(user, own))
 }
 
 /// Tests with an own connection if this system shows the owners of connections.
@@ -140,7 +140,7 @@ mod tests {
             (OVERFLOW_UID, 1000, Peer::AnotherUser),
             (OVERFLOW_UID, OVERFLOW_UID, Peer::Unknown),
         ] {
-            assert_eq!(Peer::of(user, own), peer, "{user} seen by {own}");
+            assert_eq!(Peer::from_uids(user, own), peer, "{user} seen by {own}");
         }
     }
 

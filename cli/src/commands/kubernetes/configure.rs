@@ -1,4 +1,4 @@
-//! `infra kubernetes configure`: a cluster, its user and their context in the kubeconfig.
+//! `infra kubernetes configure`: adds a cluster, its user and their context to the kubeconfig.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::kubeconfig::{self, Entries, Kubectl};
 use crate::settings::{self, KubeconfigVariables};
 
 const PROGRAM: &str = "infra";
-/// A bundle of public authorities is smaller.
+/// A bundle of all public authorities is smaller.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Failure> {
@@ -46,17 +46,17 @@ pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Fail
     };
     let KubeconfigVariables { is_set, home } = settings::kubeconfig();
     if home.is_none() && !is_set && arguments.kubeconfig.is_none() {
-        // `kubectl` would write into the working directory.
+        // Otherwise `kubectl` would write into the working directory.
         return Err(failed("your home directory is not known").hint("set HOME, or use `--kubeconfig`"));
     }
     let kubectl = Kubectl::new(program, arguments.kubeconfig.as_deref(), home);
-    // Two that run `kubectl config` at the same time can drop each other's entries.
+    // Concurrent runs of `kubectl config` can lose each other's entries.
     context.home.while_locked(|| kubeconfig::add(&kubectl, &entries))??;
     context.terminal.info(&format!("the kubeconfig has the context {}", entries.name));
     Ok(Exit::Done)
 }
 
-/// The API server's URL, as it was typed. Over plain HTTP, anybody on the way would get the token.
+/// The API server's URL, unchanged. Over plain HTTP, a network attacker could read the token.
 fn server(text: &str) -> Result<String, Failure> {
     let is_good = plain_url::parse(text).is_some_and(|url| {
         url.scheme() == "https"
@@ -78,8 +78,7 @@ fn server(text: &str) -> Result<String, Failure> {
     Err(failure.hint("an address such as `https://k8s.example.com:6443`"))
 }
 
-/// The directory of the session, where it is not the usual one. A desktop or an editor that runs `kubectl` may not have the
-/// variable.
+/// `INFRA_HOME`, if it is set. A desktop or editor that runs `kubectl` may lack the variable.
 fn home(context: &Context) -> Result<Option<String>, Failure> {
     let settings = &context.settings;
     let home = settings.is_home_set.then(|| settings.home.to_str().map(ToOwned::to_owned));
@@ -110,7 +109,7 @@ fn authority(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// The name of this program where `PATH` leads to it, so that an update may move it; else its place.
+/// This program's name if `PATH` contains it, so that an update may move it. Otherwise its path.
 fn command(context: &Context) -> Result<String, Failure> {
     let own = std::env::current_exe().map_err(|error| {
         Failure::new(Exit::Failed, "the place of this program is not known").because(&error)

@@ -12,7 +12,7 @@ use crate::home::Storage;
 /// Maximum length of a displayed name.
 const MAX_CHARACTERS: usize = 256;
 
-pub(super) fn of(report: &Report, now: Timestamp) -> String {
+pub(super) fn render(report: &Report, now: Timestamp) -> String {
     let Some(server) = &report.server else {
         return format!("not signed in: no server is known here\n  try       {}\n", report.login);
     };
@@ -138,7 +138,7 @@ mod tests {
                 User { name: None, email: None, ..user },
             ] {
                 report.user = Some(user);
-                let shown = of(&report, Timestamp::UNIX_EPOCH);
+                let shown = render(&report, Timestamp::UNIX_EPOCH);
                 assert_inert(&shown);
                 assert_eq!(shown.lines().count(), 5, "{shown:?}");
                 assert!(shown.chars().count() < 4 * MAX_CHARACTERS, "{} characters", shown.chars().count());
