@@ -37,7 +37,7 @@ use crate::sessions::{Bindings, Sessions};
 use crate::store::ProviderRow;
 use crate::tls::{Certificates, TlsServer};
 use crate::upkeep::{LiveSessions, Supervision, Upkeep, ask_providers};
-use operations::{Serving, Stage};
+use operations::{Lifecycle, Running};
 
 pub use data_directory::{Accepted, DataDirectory, lock};
 pub use error::AssemblyError;
@@ -100,15 +100,15 @@ impl Daemon {
         hindrances::expect_none(&config, accepted, &handed).await?;
         let lock = lock(&config)?;
         let (stopping, stopped) = watch::channel(false);
-        let stage = Arc::new(Stage::new(config.backends.clone(), clock.clone()));
-        let for_operators = answer_operators(&config, &mut handed, &stage, &stopped)?;
-        let keys = wait_for_keys(&config, &stage).await?;
+        let lifecycle = Arc::new(Lifecycle::new(config.backends.clone(), clock.clone()));
+        let for_operators = answer_operators(&config, &mut handed, &lifecycle, &stopped)?;
+        let keys = wait_for_keys(&config, &lifecycle).await?;
         let data_directory = DataDirectory::open_with(lock, keys, &config, accepted).await?;
         let audit = open_audit(config.audit.as_ref(), clock.clone())?;
-        let (listener, address) = bind(config.listen, &mut handed, &stage)?;
+        let (listener, address) = bind(config.listen, &mut handed, &lifecycle)?;
         let public_urls = public_urls::of(&config, address);
         let redirecting =
-            config.https.redirect_http.map(|address| bind(address, &mut handed, &stage)).transpose()?;
+            config.https.redirect_http.map(|address| bind(address, &mut handed, &lifecycle)).transpose()?;
         let redirecting = redirecting.map(|(listener, _)| listener);
         let authority = data_directory.authority(&public_urls, clock.clone()).await?;
         data_directory.warn_if_new(authority.pin());
@@ -169,7 +169,7 @@ impl Daemon {
         let services = Services::new(sessions.clone(), config.services.clone(), config.backends.clone());
         let (requests, live_sessions) = (Arc::new(Requests::new(api::ROUTES)), LiveSessions::default());
         let supervision = Supervision::new(audit.clone());
-        stage.serve(Serving {
+        lifecycle.serve(Running {
             public_urls: public_urls.clone(),
             certificates: certificates.clone(),
             sessions: sessions.clone(),
@@ -295,19 +295,19 @@ pub fn open_audit(settings: Option<&AuditSettings>, clock: Arc<dyn Clock>) -> Re
 fn answer_operators(
     config: &Config,
     handed: &mut HandedSockets,
-    stage: &Arc<Stage>,
+    lifecycle: &Arc<Lifecycle>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, AssemblyError> {
     let control = bind_control(&config.data_dir)?;
-    let asked = stage.clone();
+    let asked = lifecycle.clone();
     let perform = move |operation| {
-        let stage = asked.clone();
-        async move { stage.perform(operation).await }
+        let lifecycle = asked.clone();
+        async move { lifecycle.perform(operation).await }
     };
     let mut tasks = vec![tokio::spawn(control.serve(perform, until(stopped.clone())))];
     if let Some(address) = config.metrics {
-        let (listener, _) = bind(address, handed, stage)?;
-        let (observed, asked) = (stage.clone(), stage.clone());
+        let (listener, _) = bind(address, handed, lifecycle)?;
+        let (observed, asked) = (lifecycle.clone(), lifecycle.clone());
         let watched = Watched {
             secrets: config.backends.clone(),
             observe: Arc::new(move || observed.observe()),
@@ -315,21 +315,21 @@ fn answer_operators(
             dropped_lines: logging::dropped_lines,
         };
         let limits = config.limits.listener.for_auxiliary_listener();
-        let serving = serve_monitoring(listener, watched, limits, until(stopped.clone()));
-        tasks.push(tokio::spawn(serving));
+        let running = serve_monitoring(listener, watched, limits, until(stopped.clone()));
+        tasks.push(tokio::spawn(running));
     }
     Ok(tasks)
 }
 
 /// Opens the keys. While a root key is unavailable, retries and reports why.
-async fn wait_for_keys(config: &Config, stage: &Stage) -> Result<Keys, AssemblyError> {
+async fn wait_for_keys(config: &Config, lifecycle: &Lifecycle) -> Result<Keys, AssemblyError> {
     let mut pause = Duration::from_secs(1);
     loop {
         match Keys::open_or_create(&config.data_dir, &config.root_keys).await {
             Err(error) if error.is_away() => {
                 tracing::warn!(%error, pause = pause.as_secs(), "waiting for the root key, users are not served yet");
                 ServiceManager::waiting(&error.to_string(), pause);
-                stage.wait_for(error.to_string());
+                lifecycle.wait_for(error.to_string());
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -351,7 +351,7 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 fn bind(
     address: SocketAddr,
     handed: &mut HandedSockets,
-    stage: &Stage,
+    lifecycle: &Lifecycle,
 ) -> Result<(TcpListener, SocketAddr), AssemblyError> {
     let failed = |source| AssemblyError::Listen { address, source };
     let listener = match handed.take_at(address) {
@@ -360,7 +360,7 @@ fn bind(
     };
     let listener = listener.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    stage.listens_on(bound);
+    lifecycle.listens_on(bound);
     Ok((listener, bound))
 }
 

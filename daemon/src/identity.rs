@@ -237,8 +237,8 @@ impl Provider {
         metadata: &Metadata,
         access_token: &SecretString,
     ) -> Result<VerifiedIdentity, IdentityError> {
-        let asks = claims::need_user_info(Some(claims), Sources::default(), &self.settings);
-        let user_info = if asks {
+        let needs_user_info = claims::need_user_info(Some(claims), Sources::default(), &self.settings);
+        let user_info = if needs_user_info {
             user_info::fetch(&self.outbound, metadata, access_token, subject).await?
         } else {
             None

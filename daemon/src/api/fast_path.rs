@@ -25,8 +25,8 @@ pub(super) fn answer(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap)
     }
     match (method.as_str(), path) {
         ("GET", "/v1/session") => {
-            let known = api.sessions.authenticate_cached(credentials(headers, "bearer")?)?;
-            Some(FastAnswer::Ready(session::show_cached(api, &known)))
+            let cached = api.sessions.authenticate_cached(credentials(headers, "bearer")?)?;
+            Some(FastAnswer::Ready(session::show_cached(api, &cached)))
         }
         ("POST", "/v1/introspect") if has_media_type(headers, FORM) => {
             introspect(api, headers).map(FastAnswer::NeedsBody)

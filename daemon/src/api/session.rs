@@ -44,8 +44,8 @@ async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<R
 }
 
 /// Describes the holder of a cached session.
-pub(super) fn show_cached(api: &Api, known: &CachedSession) -> Response {
-    let CachedJson { session, user } = known.json();
+pub(super) fn show_cached(api: &Api, cached: &CachedSession) -> Response {
+    let CachedJson { session, user } = cached.json();
     let current = CurrentSession { session, user, now: api.sessions.now(), newer: None };
     with_announcement(api, answer(StatusCode::OK, &current))
 }

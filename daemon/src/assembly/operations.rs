@@ -42,7 +42,7 @@ pub struct Operations {
 }
 
 /// Progress of a daemon, for operators and monitoring.
-pub(super) struct Stage {
+pub(super) struct Lifecycle {
     started_at: Timestamp,
     backends: Backends,
     clock: Arc<dyn Clock>,
@@ -53,11 +53,11 @@ pub(super) struct Stage {
 enum Progress {
     /// The reason for waiting.
     Waiting(String),
-    Serving(Arc<Serving>),
+    Running(Arc<Running>),
 }
 
 /// State of a serving daemon that operations need.
-pub(super) struct Serving {
+pub(super) struct Running {
     pub(super) public_urls: Vec<Origin>,
     pub(super) certificates: Arc<Certificates>,
     pub(super) sessions: Arc<Sessions>,
@@ -160,7 +160,7 @@ impl Operations {
     }
 }
 
-impl Stage {
+impl Lifecycle {
     pub(super) fn new(backends: Backends, clock: Arc<dyn Clock>) -> Self {
         let progress = RwLock::new(Progress::Waiting("it has just started".to_owned()));
         Self { started_at: clock.now(), backends, clock, progress, addresses: RwLock::default() }
@@ -174,15 +174,15 @@ impl Stage {
         *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Waiting(cause);
     }
 
-    pub(super) fn serve(&self, serving: Serving) {
-        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Serving(Arc::new(serving));
+    pub(super) fn serve(&self, running: Running) {
+        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Running(Arc::new(running));
     }
 
     /// Why the daemon is not ready, or `None` if it is.
     pub(super) fn not_ready_because(&self) -> Option<String> {
         match self.progress() {
             Err(cause) => Some(cause),
-            Ok(serving) => serving.sessions.check_store().err().map(|error| error.to_string()),
+            Ok(running) => running.sessions.check_store().err().map(|error| error.to_string()),
         }
     }
 
@@ -195,43 +195,43 @@ impl Stage {
                 is_away: true,
                 advice: None,
             }),
-            (Operation::Identity, Ok(serving)) => Answered::json(&serving.identity()),
-            (Operation::Authority, Ok(serving)) => serving.authority(),
-            (Operation::RotateAuthority { overlap_seconds, replaces }, Ok(serving)) => {
+            (Operation::Identity, Ok(running)) => Answered::json(&running.identity()),
+            (Operation::Authority, Ok(running)) => running.authority(),
+            (Operation::RotateAuthority { overlap_seconds, replaces }, Ok(running)) => {
                 let overlap = SignedDuration::from_secs(overlap_seconds.into());
-                match serving.certificates.rotate_authority(overlap, replaces).await {
-                    Ok(()) => serving.authority(),
+                match running.certificates.rotate_authority(overlap, replaces).await {
+                    Ok(()) => running.authority(),
                     Err(error) => failed("rotateAuthority", &error),
                 }
             }
-            (Operation::Sessions { user }, Ok(serving)) => {
+            (Operation::Sessions { user }, Ok(running)) => {
                 let whose = user.map_or(Whose::Everybody, Whose::User);
-                serving.sessions.list_as_operator(whose).await.map_or_else(
+                running.sessions.list_as_operator(whose).await.map_or_else(
                     |error| store_failed(&error),
                     |sessions| Answered::json(&ListedSessions { sessions, now: self.clock.now() }),
                 )
             }
-            (Operation::ProviderEndpoints, Ok(serving)) => {
-                let names = serving.sessions.providers().iter().map(|it| it.settings().name.clone());
+            (Operation::ProviderEndpoints, Ok(running)) => {
+                let names = running.sessions.providers().iter().map(|it| it.settings().name.clone());
                 let read =
-                    |name: String| Ok((name.clone(), serving.operations.store.provider_endpoints(&name)?));
+                    |name: String| Ok((name.clone(), running.operations.store.provider_endpoints(&name)?));
                 let endpoints: Result<BTreeMap<_, _>, StoreError> = names.map(read).collect();
                 endpoints.map_or_else(|error| store_failed(&error), |endpoints| Answered::json(&endpoints))
             }
-            (Operation::EndSession { id }, Ok(serving)) => {
-                let ended = serving.sessions.end_as_operator(&id).await;
+            (Operation::EndSession { id }, Ok(running)) => {
+                let ended = running.sessions.end_as_operator(&id).await;
                 ended.map_or_else(|error| store_failed(&error), |ended| Answered::json(&ended))
             }
-            (Operation::EndSessions { user }, Ok(serving)) => {
+            (Operation::EndSessions { user }, Ok(running)) => {
                 let whose = user.map_or(Whose::Everybody, Whose::User);
-                let ended = serving.sessions.end_all_as_operator(whose).await;
+                let ended = running.sessions.end_all_as_operator(whose).await;
                 ended.map_or_else(|error| store_failed(&error), |ended| Answered::json(&ended))
             }
-            (Operation::RenewCertificate, Ok(serving)) => match serving.certificates.renew().await {
-                Ok(()) => self.status(Ok(serving)),
+            (Operation::RenewCertificate, Ok(running)) => match running.certificates.renew().await {
+                Ok(()) => self.status(Ok(running)),
                 Err(error) => failed("renewCertificate", &error),
             },
-            (operation, Ok(serving)) => serving.operations.perform(operation).await.unwrap_or_else(|| {
+            (operation, Ok(running)) => running.operations.perform(operation).await.unwrap_or_else(|| {
                 Answered::Failed(OperationFailure {
                     cause: "there is no such operation".to_owned(),
                     is_away: false,
@@ -243,37 +243,37 @@ impl Stage {
 
     /// Current metrics, or `None` while the daemon waits.
     pub(super) fn observe(&self) -> Option<Observed> {
-        let serving = self.progress().ok()?;
+        let running = self.progress().ok()?;
         Some(Observed {
-            certificates: serving.certificates.states(),
-            audit_failures: serving.operations.audit.failures(),
-            requests: serving.requests.counts(),
-            sessions: serving.sessions.counts(),
-            live_sessions: serving.live_sessions.last(),
-            writes: serving.operations.store.writes(),
-            is_rolled_back: serving.operations.store.check_age().is_err(),
-            task_failures: serving.supervision.failures(),
+            certificates: running.certificates.states(),
+            audit_failures: running.operations.audit.failures(),
+            requests: running.requests.counts(),
+            sessions: running.sessions.counts(),
+            live_sessions: running.live_sessions.last(),
+            writes: running.operations.store.writes(),
+            is_rolled_back: running.operations.store.check_age().is_err(),
+            task_failures: running.supervision.failures(),
         })
     }
 
-    fn progress(&self) -> Result<Arc<Serving>, String> {
+    fn progress(&self) -> Result<Arc<Running>, String> {
         match &*self.progress.read().unwrap_or_else(PoisonError::into_inner) {
             Progress::Waiting(cause) => Err(cause.clone()),
-            Progress::Serving(serving) => Ok(serving.clone()),
+            Progress::Running(running) => Ok(running.clone()),
         }
     }
 
-    fn status(&self, progress: Result<Arc<Serving>, String>) -> Answered {
-        let (serving, waiting_for) = match progress {
+    fn status(&self, progress: Result<Arc<Running>, String>) -> Answered {
+        let (running, waiting_for) = match progress {
             // The same check as `/readyz`.
-            Ok(serving) => {
-                let cause = serving.sessions.check_store().err().map(|error| error.to_string());
-                (Some(serving), cause)
+            Ok(running) => {
+                let cause = running.sessions.check_store().err().map(|error| error.to_string());
+                (Some(running), cause)
             }
             Err(cause) => (None, Some(cause)),
         };
-        let serving = serving.as_deref();
-        let count = |serving: &Serving| serving.operations.store.count_live_sessions(self.clock.now()).ok();
+        let running = running.as_deref();
+        let count = |running: &Running| running.operations.store.count_live_sessions(self.clock.now()).ok();
         let reads: BTreeMap<String, u64> = ReadReason::ALL
             .into_iter()
             .map(|reason| (reason.name().to_owned(), self.backends.reads(reason)))
@@ -285,18 +285,18 @@ impl Stage {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
             started_at: self.started_at,
-            identity: serving.map(Serving::identity),
+            identity: running.map(Running::identity),
             addresses: self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone(),
-            certificates: serving.map(|serving| serving.certificates.states()).unwrap_or_default(),
-            next_authority: serving.and_then(|serving| NextAuthority::of(serving.certificates.local())),
-            keys: serving.map(|serving| serving.operations.keys.status()),
-            live_sessions: serving.and_then(count),
+            certificates: running.map(|running| running.certificates.states()).unwrap_or_default(),
+            next_authority: running.and_then(|running| NextAuthority::of(running.certificates.local())),
+            keys: running.map(|running| running.operations.keys.status()),
+            live_sessions: running.and_then(count),
             secret_reads: reads,
         })
     }
 }
 
-impl Serving {
+impl Running {
     fn identity(&self) -> Identity {
         Identity { public_urls: self.public_urls.clone(), pin: self.certificates.local().pin() }
     }

@@ -72,7 +72,7 @@ struct Memory {
     store: Store,
     audit: Audit,
     /// The stored hosts, once read.
-    known: Mutex<Option<RememberedEndpoints>>,
+    remembered: Mutex<Option<RememberedEndpoints>>,
 }
 
 impl Metadata {
@@ -106,7 +106,7 @@ impl Endpoints {
 
     /// Remembers hosts in `store` from now on.
     pub(super) fn remember_in(&mut self, store: Store, audit: Audit) {
-        self.memory = Some(Memory { store, audit, known: Mutex::default() });
+        self.memory = Some(Memory { store, audit, remembered: Mutex::default() });
     }
 
     /// Rejects metadata with a forbidden endpoint.
@@ -152,15 +152,15 @@ impl Memory {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (name, issuer) = (&settings.name, &settings.issuer);
-        let mut known = self.known.lock().await;
-        if known.is_none() {
-            *known = self.store.provider_endpoints(name)?;
+        let mut remembered = self.remembered.lock().await;
+        if remembered.is_none() {
+            *remembered = self.store.provider_endpoints(name)?;
         }
         // If the issuer differs, the operator changed the configuration.
-        let before = known.take().filter(|known| known.issuer == *issuer);
+        let before = remembered.take().filter(|remembered| remembered.issuer == *issuer);
         let next = match before {
             Some(before) if before.hosts == hosts => {
-                *known = Some(before);
+                *remembered = Some(before);
                 return Ok(());
             }
             Some(before) => {
@@ -176,7 +176,7 @@ impl Memory {
             }
             None => RememberedEndpoints { issuer: issuer.clone(), hosts, changed: None },
         };
-        *known = Some(next.clone());
+        *remembered = Some(next.clone());
         self.store.remember_provider_endpoints(name.clone(), next).await
     }
 }

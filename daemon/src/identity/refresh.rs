@@ -75,7 +75,7 @@ impl Provider {
     pub async fn refresh(&self, grant: &RefreshGrant) -> Result<RefreshResponse, RefreshError> {
         // Whether the request may have been sent.
         let mut may_have_arrived = false;
-        let asking = async {
+        let request = async {
             let metadata = self.metadata().await?;
             let fields =
                 [("grant_type", "refresh_token"), ("refresh_token", grant.refresh_token.expose_secret())];
@@ -88,10 +88,10 @@ impl Provider {
             may_have_arrived = sent.as_ref().err().is_none_or(OutboundError::may_have_arrived);
             Ok::<_, IdentityError>(sent?)
         };
-        let asked = tokio::time::timeout(TIMEOUT, asking)
+        let result = tokio::time::timeout(TIMEOUT, request)
             .await
             .unwrap_or_else(|_| Err(unavailable("asking again took too long")));
-        match asked {
+        match result {
             Ok(answer) => read(&answer, &self.settings.client_secret),
             Err(error) if may_have_arrived => Err(RefreshError::AnswerLost(error.to_string())),
             Err(error) => Err(RefreshError::Unknown(error.to_string())),
@@ -196,7 +196,7 @@ impl Provider {
     /// Revokes the refresh token and everything issued for it (RFC 7009 §2.1). Returns `false` if the provider has no
     /// revocation endpoint.
     pub async fn revoke(&self, grant: &RefreshGrant) -> Result<bool, IdentityError> {
-        let asking = async {
+        let request = async {
             let metadata = self.metadata().await?;
             let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(false) };
             let fields =
@@ -213,7 +213,7 @@ impl Provider {
                 status => Err(IdentityError::Refused(format!("revocation endpoint: status {status}"))),
             }
         };
-        tokio::time::timeout(TIMEOUT, asking)
+        tokio::time::timeout(TIMEOUT, request)
             .await
             .unwrap_or_else(|_| Err(unavailable("giving the tokens back took too long")))
     }

@@ -22,13 +22,13 @@ const SHORTEST: usize = 24;
 
 pub(super) struct Credentials {
     references: Vec<Reference>,
-    known: Mutex<Known>,
+    cache: Mutex<Cache>,
     /// Held by the one request that reads; others wait for its result.
     reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct Known {
+struct Cache {
     /// The last hash read from each reference.
     hashes: Vec<Option<[u8; 32]>>,
     /// Time of the last read in which at least one reference succeeded.
@@ -38,7 +38,7 @@ struct Known {
 }
 
 /// What the cache says about a secret.
-enum Answer {
+enum CacheAnswer {
     Is,
     IsNot,
     /// The last read failed a moment ago.
@@ -49,7 +49,7 @@ enum Answer {
 
 impl Credentials {
     pub(super) fn new(references: Vec<Reference>) -> Self {
-        Self { references, known: Mutex::default(), reading: tokio::sync::Mutex::default() }
+        Self { references, cache: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
     pub(super) async fn include(&self, secret: &[u8], backends: &Backends) -> Result<bool, ReadError> {
@@ -57,18 +57,18 @@ impl Credentials {
             return Ok(false);
         }
         let hash = sha256(&[secret]);
-        if let Some(answer) = self.ask_known(&hash).settled() {
+        if let Some(answer) = self.check_cache(&hash).settled() {
             return answer;
         }
         let _turn = self.reading.lock().await;
         // Another request may have read it meanwhile.
-        if let Some(answer) = self.ask_known(&hash).settled() {
+        if let Some(answer) = self.check_cache(&hash).settled() {
             return answer;
         }
         let read = self.read(backends).await;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let failure = known.update(read);
-        match (known.include(&hash), failure) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = cache.update(read);
+        match (cache.include(&hash), failure) {
             (false, Some(error)) => Err(error),
             (included, _) => Ok(included),
         }
@@ -76,19 +76,19 @@ impl Credentials {
 
     /// Whether `secret` matches a recently read credential.
     pub(super) fn cached_include(&self, secret: &[u8]) -> bool {
-        matches!(self.ask_known(&sha256(&[secret])), Answer::Is)
+        matches!(self.check_cache(&sha256(&[secret])), CacheAnswer::Is)
     }
 
-    fn ask_known(&self, hash: &[u8; 32]) -> Answer {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let age = known.read_at.map(|moment| moment.elapsed());
-        let failed = known.failed.as_ref().filter(|(moment, _)| moment.elapsed() < PAUSE);
-        match (known.include(hash), failed) {
-            (true, Some(_)) => Answer::Is,
-            (true, None) if age.is_some_and(|age| age < FRESH) => Answer::Is,
-            (false, Some((_, error))) => Answer::Away(error.clone()),
-            (false, None) if age.is_some_and(|age| age < PAUSE) => Answer::IsNot,
-            (_, None) => Answer::Ask,
+    fn check_cache(&self, hash: &[u8; 32]) -> CacheAnswer {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = cache.read_at.map(|moment| moment.elapsed());
+        let failed = cache.failed.as_ref().filter(|(moment, _)| moment.elapsed() < PAUSE);
+        match (cache.include(hash), failed) {
+            (true, Some(_)) => CacheAnswer::Is,
+            (true, None) if age.is_some_and(|age| age < FRESH) => CacheAnswer::Is,
+            (false, Some((_, error))) => CacheAnswer::Away(error.clone()),
+            (false, None) if age.is_some_and(|age| age < PAUSE) => CacheAnswer::IsNot,
+            (_, None) => CacheAnswer::Ask,
         }
     }
 
@@ -103,7 +103,7 @@ impl Credentials {
     }
 }
 
-impl Answer {
+impl CacheAnswer {
     /// `None` if the backend must be read.
     fn settled(self) -> Option<Result<bool, ReadError>> {
         match self {
@@ -115,17 +115,17 @@ impl Answer {
     }
 }
 
-impl Known {
+impl Cache {
     /// Stores what was read. A reference that failed keeps the hash that was read last.
     ///
     /// Returns the error if no reference could be read: then a secret that does not match may still be valid.
     fn update(&mut self, read: Vec<Result<[u8; 32], ReadError>>) -> Option<ReadError> {
         self.hashes.resize(read.len(), None);
         let (mut succeeded, mut failure) = (false, None);
-        for (known, read) in self.hashes.iter_mut().zip(read) {
+        for (stored, read) in self.hashes.iter_mut().zip(read) {
             match read {
                 Ok(hash) => {
-                    *known = Some(hash);
+                    *stored = Some(hash);
                     succeeded = true;
                 }
                 Err(error) => {
@@ -179,13 +179,13 @@ mod tests {
     #[test]
     fn credential_that_fails_keeps_its_last_hash() {
         let away = || Err(ReadError::Malformed("away".to_owned()));
-        let mut known = Known::default();
-        assert!(known.update(vec![Ok([1; 32]), Ok([2; 32])]).is_none());
-        assert!(known.update(vec![away(), Ok([3; 32])]).is_none());
-        assert!(known.include(&[1; 32]) && known.include(&[3; 32]) && !known.include(&[2; 32]));
-        assert!(known.update(vec![away(), away()]).is_some());
-        assert!(known.include(&[1; 32]) && known.include(&[3; 32]));
-        assert!(known.update(vec![Ok([4; 32]), Ok([3; 32])]).is_none());
-        assert!(!known.include(&[1; 32]) && known.include(&[4; 32]));
+        let mut cache = Cache::default();
+        assert!(cache.update(vec![Ok([1; 32]), Ok([2; 32])]).is_none());
+        assert!(cache.update(vec![away(), Ok([3; 32])]).is_none());
+        assert!(cache.include(&[1; 32]) && cache.include(&[3; 32]) && !cache.include(&[2; 32]));
+        assert!(cache.update(vec![away(), away()]).is_some());
+        assert!(cache.include(&[1; 32]) && cache.include(&[3; 32]));
+        assert!(cache.update(vec![Ok([4; 32]), Ok([3; 32])]).is_none());
+        assert!(!cache.include(&[1; 32]) && cache.include(&[4; 32]));
     }
 }

@@ -182,16 +182,16 @@ impl Sessions {
         let outcome =
             if let Ok(JudgedClaims::Partial(_)) = &judged { "userinfo_failed" } else { "confirmed" };
         match judged {
-            Ok(JudgedClaims::Verified(told) | JudgedClaims::Partial(told)) => {
-                if told.sources != held.sources {
-                    held.sources = told.sources;
+            Ok(JudgedClaims::Verified(update) | JudgedClaims::Partial(update)) => {
+                if update.sources != held.sources {
+                    held.sources = update.sources;
                     if !self.keep(row, &held).await? {
                         tracing::warn!(session = %id, "somebody else asked about this session at the same time");
                         return Ok(());
                     }
                 }
-                let groups = told.groups.to_string();
-                let (user, email_verified) = as_told_now(&stored, told);
+                let groups = update.groups.to_string();
+                let (user, email_verified) = merge_claims(&stored, update);
                 let verified_email = user.email.as_deref().filter(|_| email_verified);
                 if !provider.settings().allow.admits(&user.groups, verified_email) {
                     self.counts.revalidation(name, "not_admitted");
@@ -298,18 +298,18 @@ fn pause(failures: u32, every: SignedDuration) -> SignedDuration {
 
 /// Merges the provider's current claims into the user, and returns whether the e-mail is verified. Claims that it omits
 /// stay unchanged.
-fn as_told_now(stored: &StoredSession, told: ClaimsUpdate) -> (User, bool) {
+fn merge_claims(stored: &StoredSession, update: ClaimsUpdate) -> (User, bool) {
     let mut user = stored.user.clone();
     let mut email_verified = stored.email_verified;
-    if let Some(name) = told.name {
+    if let Some(name) = update.name {
         user.name = name;
     }
-    if let Some(EmailClaim { address, is_verified }) = told.email {
+    if let Some(EmailClaim { address, is_verified }) = update.email {
         let is_the_same = address == user.email;
         email_verified = address.is_some() && is_verified.unwrap_or(is_the_same && email_verified);
         user.email = address;
     }
-    if let GroupsClaim::Listed { names, .. } = told.groups {
+    if let GroupsClaim::Listed { names, .. } = update.groups {
         user.groups = names;
     }
     (user, email_verified)
