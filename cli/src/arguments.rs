@@ -150,7 +150,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed or not")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a command-line flag")]
 pub struct Login {
     /// The server; the current one when it is left out
     #[arg(add = ArgValueCompleter::new(completion::servers))]

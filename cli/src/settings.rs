@@ -43,13 +43,13 @@ pub struct Settings {
 }
 
 /// The shell that requests completions, if one does.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+#[expect(clippy::disallowed_methods, reason = "only this module reads the environment")]
 pub fn completing_shell() -> Option<String> {
     env::var(COMPLETE).ok().filter(|shell| !shell.is_empty())
 }
 
 /// Whether `TZ` sets the user's time zone.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+#[expect(clippy::disallowed_methods, reason = "only this module reads the environment")]
 pub fn has_time_zone() -> bool {
     env::var_os("TZ").is_some()
 }
@@ -151,7 +151,7 @@ pub fn is_utf8() -> bool {
     cfg!(windows) || locale.ends_with("utf-8") || locale.ends_with("utf8")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+#[expect(clippy::disallowed_methods, reason = "only this module reads the environment")]
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -71,7 +71,7 @@ fn spinner(deadline: Instant) -> ProgressStyle {
         let _ = write!(writer, "{}:{:02}", seconds / 60, seconds % 60);
     };
     ProgressStyle::with_template("{spinner} {left} left: {msg}")
-        .expect("a sound template")
+        .expect("a valid template")
         .with_key("left", left)
         .tick_strings(if settings::is_utf8() { FRAMES } else { ASCII_FRAMES })
 }

@@ -49,7 +49,7 @@ impl Connection {
     pub fn record(&self) -> &TrustRecord {
         self.trust_anchors
             .get(self.client.proved_anchor())
-            .expect("a client has as many ways as there are records")
+            .expect("the client has one anchor for each record")
     }
 
     /// Whether the server proved itself by an announced record instead of the stored one.

@@ -16,7 +16,7 @@ fn argument_definitions_are_consistent() {
 #[test]
 fn server_is_accepted_without_scheme() {
     for text in ["infra.test", "infra.test:443", "https://infra.test"] {
-        let arguments = parse(&format!("infra login {text}")).expect("good arguments");
+        let arguments = parse(&format!("infra login {text}")).expect("valid arguments");
         let Command::Login(login) = arguments.command else { panic!("it is a login") };
         assert_eq!(login.server.expect("a server").to_string(), "https://infra.test");
     }
@@ -25,7 +25,7 @@ fn server_is_accepted_without_scheme() {
 #[test]
 fn timeout_requires_unit_and_respects_limit() {
     for (text, seconds) in [("90s", 90), ("5m", 300), ("1m30s", 90)] {
-        let arguments = parse(&format!("infra login --timeout {text}")).expect("good arguments");
+        let arguments = parse(&format!("infra login --timeout {text}")).expect("valid arguments");
         let Command::Login(login) = arguments.command else { panic!("it is a login") };
         assert_eq!(login.timeout, Duration::from_secs(seconds));
     }
@@ -36,7 +36,7 @@ fn timeout_requires_unit_and_respects_limit() {
 
 #[test]
 fn last_of_two_opposite_options_wins() {
-    let arguments = parse("infra login --keyring --no-keyring").expect("good arguments");
+    let arguments = parse("infra login --keyring --no-keyring").expect("valid arguments");
     let Command::Login(login) = arguments.command else { panic!("it is a login") };
     assert!(login.no_keyring && !login.keyring);
 }

@@ -40,6 +40,6 @@ fn replace(mut command: Command) -> Result<Exit, std::io::Error> {
 #[cfg(not(unix))]
 fn replace(mut command: Command) -> Result<Exit, std::io::Error> {
     let code = command.status()?.code().unwrap_or(1);
-    #[expect(clippy::exit, reason = "the exit code is the command's, whatever it is")]
+    #[expect(clippy::exit, reason = "exits with the command's exit code")]
     std::process::exit(code)
 }

@@ -7,7 +7,7 @@ use super::Event;
 use crate::failure::Exit;
 
 /// Sends the first interrupt to the sign-in, which then ends. A second one exits the program. Does not return.
-#[expect(clippy::disallowed_methods, reason = "who interrupts twice does not wait for destructors")]
+#[expect(clippy::disallowed_methods, reason = "a second interrupt exits at once, without destructors")]
 pub(super) async fn forward(mut interrupts: Interrupts, events: Sender<Event>) {
     interrupts.next().await;
     // Sending fails if the sign-in has already ended. Its result then counts.

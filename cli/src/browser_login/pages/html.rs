@@ -110,7 +110,7 @@ mod tests {
             document(Icon::Success, "Logged in", &logged_in(&signed_in))
         };
         let tags = |page: &str| {
-            let tag = regex_lite::Regex::new("<[^>]*>").expect("a sound pattern");
+            let tag = regex_lite::Regex::new("<[^>]*>").expect("a valid pattern");
             tag.find_iter(page).map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>()
         };
         let honest = tags(&page("Alice", "https://gate.test", "okta"));
