@@ -22,9 +22,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The detail for an address that exceeds the login rate limit.
 pub(super) const TOO_MANY_LOGINS: &str = "too many logins were tried from your address: wait, then try again";
 
-/// Rate limit for logged rejections. Server errors are exempt.
-static REFUSED: LineLimiter = LineLimiter::new();
-static NOT_ANSWERED: LineLimiter = LineLimiter::new();
+/// Separate rate limits for the log, so that rejections cannot suppress server errors.
+static REJECTIONS: LineLimiter = LineLimiter::new();
+static SERVER_ERRORS: LineLimiter = LineLimiter::new();
 
 /// An error response. Creating one logs its reason once, within the rate limit.
 #[derive(Debug)]
@@ -45,12 +45,12 @@ impl Refusal {
     /// Rejects with `code`. The `reason` only goes to the log.
     pub(super) fn new(code: ProblemCode, reason: &dyn Display) -> Self {
         let request_id = request_id();
-        let _answering = request_span(&request_id).entered();
+        let _span = request_span(&request_id).entered();
         if code.status() >= 500 {
-            if let Some(LinePermit { not_logged }) = NOT_ANSWERED.take() {
+            if let Some(LinePermit { not_logged }) = SERVER_ERRORS.take() {
                 tracing::error!(%code, %reason, not_logged, "not answered");
             }
-        } else if let Some(LinePermit { not_logged }) = REFUSED.take() {
+        } else if let Some(LinePermit { not_logged }) = REJECTIONS.take() {
             tracing::info!(%code, %reason, not_logged, "refused");
         }
         let retry_after = (code.status() == 503).then_some(RETRY_AFTER);
