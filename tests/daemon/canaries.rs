@@ -20,6 +20,8 @@ fn secrets_stay_out_of_logs_answers_files_and_processes() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = Daemon::start_with(&provider, |configuration| {
         configuration.more = "log: {level: trace}\n".to_owned();
+        // With revalidation, the provider also issues a refresh token.
+        "{revalidateEvery: 1h}".clone_into(&mut configuration.sessions);
     });
     let call = alice.infra([
         "login",
@@ -42,6 +44,9 @@ fn secrets_stay_out_of_logs_answers_files_and_processes() {
 
     let token = login::token(&alice);
     add_exchanged_secrets(&mut canaries, &provider);
+    let refresh_tokens = provider.issued_refresh_tokens();
+    assert_eq!(refresh_tokens.len(), 1);
+    refresh_tokens.iter().for_each(|token| canaries.add("refresh token", token));
     canaries.add("session secret", token.split_once('.').expect("two parts").1);
     let api = daemon.api();
     let mut answers =
@@ -88,7 +93,7 @@ fn login_secrets_are_erased_from_daemon_memory() {
     assert!(control.find_in_memory(daemon.process()).is_some_and(|found| !found.is_empty()));
 }
 
-/// Adds what the daemon and the provider exchanged: code, verifier and ID token.
+/// Adds what the daemon and the provider exchanged: code, verifier, ID token and access token.
 fn add_exchanged_secrets(canaries: &mut Canaries, provider: &Provider) {
     let requests = provider.requests(Endpoint::Token);
     let form = requests.last().expect("an exchange").form_parameters();
@@ -96,4 +101,7 @@ fn add_exchanged_secrets(canaries: &mut Canaries, provider: &Provider) {
         canaries.add(name, parameter(&form, name).expect("a parameter of an exchange"));
     }
     canaries.add("ID token", provider.last_id_token().expect("an ID token"));
+    let access_tokens = provider.issued_access_tokens();
+    assert_eq!(access_tokens.len(), 1);
+    access_tokens.iter().for_each(|token| canaries.add("access token", token));
 }

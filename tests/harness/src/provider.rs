@@ -192,6 +192,11 @@ impl Provider {
         self.state.lock().refresh_tokens.keys().cloned().collect()
     }
 
+    /// Every access token issued so far.
+    pub fn issued_access_tokens(&self) -> Vec<String> {
+        self.state.lock().access_tokens.keys().cloned().collect()
+    }
+
     /// The revoked refresh tokens, in order.
     pub fn revoked(&self) -> Vec<String> {
         self.state.lock().revoked.clone()
