@@ -16,6 +16,7 @@ use infra_harness::daemon::Daemon;
 use infra_harness::floods::{Seen, Target, address, allow_files, be_honest, resident};
 use infra_harness::login;
 use infra_harness::provider::Provider;
+use infra_harness::skip;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -33,13 +34,24 @@ struct Confined(std::path::PathBuf);
 impl Confined {
     /// The kernel's socket memory also counts, so the limit is half as much again.
     fn new(process: u32) -> Option<Self> {
-        let group = Path::new("/sys/fs/cgroup/memory").join(format!("infrad-{process}"));
-        std::fs::create_dir(&group).ok()?;
-        let this = Self(group);
-        let limit = (MAX_MEMORY * 3 / 2 * 1024 * 1024).to_string();
-        std::fs::write(this.0.join("memory.limit_in_bytes"), limit).ok()?;
-        std::fs::write(this.0.join("cgroup.procs"), process.to_string()).ok()?;
-        Some(this)
+        let root = Path::new("/sys/fs/cgroup");
+        let is_unified = root.join("cgroup.controllers").exists();
+        let (root, file) = if is_unified {
+            (root.to_owned(), "memory.max")
+        } else {
+            (root.join("memory"), "memory.limit_in_bytes")
+        };
+        let confine = || -> std::io::Result<Self> {
+            let group = root.join(format!("infrad-{process}"));
+            std::fs::create_dir(&group)?;
+            let this = Self(group);
+            std::fs::write(this.0.join(file), (MAX_MEMORY * 3 / 2 * 1024 * 1024).to_string())?;
+            std::fs::write(this.0.join("cgroup.procs"), process.to_string())?;
+            Ok(this)
+        };
+        confine()
+            .inspect_err(|error| skip::report(&format!("no memory limit in {}: {error}", root.display())))
+            .ok()
     }
 }
 
