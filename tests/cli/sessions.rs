@@ -2,10 +2,12 @@
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
-use infra_harness::pending_login::PendingLogin;
+use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
 use infra_harness::program::{Ran, User};
 use infra_harness::provider::{Misbehaviour, Person, Provider};
 use serde_json::{Value, json};
+
+use crate::terminal::authorization_url;
 
 /// The number of notices in `ran` about sessions opened elsewhere.
 fn count_notices(ran: &Ran) -> usize {
@@ -133,6 +135,16 @@ fn sessions_show_how_they_were_opened() {
     pending.respond(&response);
     pending.running.wait().expect(0);
     assert!(listed(&laptop).iter().all(|session| session["openedBy"] == "browser"));
+
+    let remote = User::new();
+    let mut running = login::call(&remote, &daemon).start_in_terminal();
+    let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
+    running.enter(&response.url());
+    running.wait().expect(0);
+    for session in listed(&remote) {
+        let expected = if session["current"] == true { "paste" } else { "browser" };
+        assert_eq!(session["openedBy"], expected, "{session}");
+    }
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn dumb_terminal_gets_line_prompts() {
 }
 
 /// The displayed URL, once its line is complete.
-fn authorization_url(running: &mut Running, provider: &Provider) -> String {
+pub(crate) fn authorization_url(running: &mut Running, provider: &Provider) -> String {
     running.wait_for("the URL", |_, stderr| {
         let start = stderr.find(&format!("{}/", provider.issuer()))?;
         let (url, _) = stderr.get(start..)?.split_once(['\r', '\n'])?;
