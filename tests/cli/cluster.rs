@@ -74,6 +74,7 @@ fn kubectl_acts_as_the_daemons_user_with_its_group_bindings() {
         requests.iter().all(|(_, user)| user.as_ref().is_some_and(|user| is_alice(&user.name))),
         "{requests:?}"
     );
+    assert_eq!(cluster.api.reviews(), 1);
     let names = [token_in(&alice), login::token(&alice)];
     let log = cluster.daemon.complete_log();
     assert!(names.iter().all(|secret| !log.contains(secret)), "a token is logged");
