@@ -56,7 +56,7 @@ fn thousand_stray_requests_do_not_disturb_a_login() {
 }
 
 #[test]
-fn stalled_connections_and_bodies_never_sent_do_not_disturb_a_login() {
+fn stalled_connections_and_bodies_do_not_disturb_login() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);
     let mut pending = PendingLogin::begin(login::call(&alice, &daemon));

@@ -184,7 +184,7 @@ fn a_provider_that_is_asked_again_is_asked_for_refresh_tokens() {
 }
 
 #[test]
-fn a_backend_that_was_not_declared_is_named_with_the_line_that_declares_it() {
+fn undeclared_backend_is_named_with_its_declaration() {
     for (backend, kind) in [("vault", "vault"), ("awssm", "awssecretsmanager"), ("awsssm", "awsssm")] {
         let text = format!("version: 1\n{}", PROVIDER.replace("plaintext:", &format!("{backend}:")));
         assert_says(
@@ -222,7 +222,7 @@ fn backends_elsewhere_are_read_with_their_credentials() {
 }
 
 #[test]
-fn a_backend_elsewhere_that_cannot_be_is_told_with_what_is_expected() {
+fn invalid_remote_backend_is_reported_with_expected_value() {
     for (config, expected) in [
         ("kind: vault", "`config` is missing"),
         ("kind: vault, config: {token: env:A}", "`address` is missing"),
@@ -262,7 +262,7 @@ fn a_backend_elsewhere_that_cannot_be_is_told_with_what_is_expected() {
 }
 
 #[test]
-fn root_keys_elsewhere_are_read_and_the_epoch_lies_beside_the_native_one() {
+fn remote_root_keys_are_read_with_epoch_next_to_native_one() {
     for (keys, described) in [
         ("{kind: awskms, config: {keyID: alias/infrad, region: us-west-2}}", "awskms:alias/infrad"),
         (
@@ -431,7 +431,7 @@ fn a_secret_in_the_place_of_a_key_is_not_repeated() {
 }
 
 #[test]
-fn what_is_not_yaml_is_told_with_its_place_and_without_the_text_around_it() {
+fn invalid_yaml_is_reported_with_place_and_without_its_text() {
     for broken in [
         "allow: {groups: [a",
         "scopes: \"open",

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn data_directory_of_another_owner_or_open_to_others_is_unusable() {
+    fn data_directory_of_other_owner_or_open_mode_is_unusable() {
         let folder = folder();
         let (own, other) = (Account::of_this_process(), stranger(vec![]));
         let judge = |account| Access::judge(folder.path(), Purpose::PrivateDirectory, account);
