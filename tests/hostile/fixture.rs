@@ -80,7 +80,7 @@ impl Fixture {
     }
 
     /// Like `run`, but restarts the daemon before each case, so that it has cached nothing about the provider.
-    pub(crate) fn run_with_restarts(&mut self, cases: impl IntoIterator<Item = Case>) -> usize {
+    pub(crate) fn run_with_restarts(&mut self, cases: impl IntoIterator<Item = Case>) {
         let mut count = 0;
         for case in cases {
             self.daemon.kill();
@@ -88,7 +88,7 @@ impl Fixture {
             self.run_case(&case);
             count += 1;
         }
-        count
+        assert!(count > 0, "no case ran");
     }
 
     fn run_case(&self, case: &Case) {
