@@ -204,15 +204,17 @@ fn fail_while_revalidating(every: usize, last: usize) {
                 let (before, log_before) = (provider.calls(Endpoint::Token), daemon.complete_log().len());
                 if daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}"))) {
                     let is_revalidated = || (provider.calls(Endpoint::Token) >= before + 4).then_some(());
+                    let is_revalidated = wait::until(REVALIDATION_LIMIT, is_revalidated).is_some();
                     // If the daemon cannot write anything, it does not contact the provider.
-                    let _ = wait::until(REVALIDATION_LIMIT, is_revalidated);
+                    assert!(is_revalidated || lasting == "+", "{injected}: one failure stops revalidation");
                     revalidated += provider.calls(Endpoint::Token) - before;
                     daemon.stop();
                 }
                 daemon.start_again();
                 let again = provider.calls(Endpoint::Token);
                 let is_revalidated = || (provider.calls(Endpoint::Token) >= again + 4).then_some(());
-                let _ = wait::until(REVALIDATION_LIMIT, is_revalidated);
+                let is_revalidated = wait::until(REVALIDATION_LIMIT, is_revalidated).is_some();
+                assert!(is_revalidated, "{injected}: sessions are not revalidated afterwards");
                 let compared = oracle.compare(0);
                 let log = daemon.complete_log().split_off(log_before);
                 let is_reported = log.contains("an answer of the provider was spent");
