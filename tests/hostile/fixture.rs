@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
@@ -13,9 +13,6 @@ use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Provider, S
 use infra_harness::wait;
 use infra_shared::token_text::SessionToken;
 use serde_json::Value;
-
-/// The exchange timeout of 10 s, plus slack for a busy machine.
-const BOUND: Duration = Duration::from_secs(15);
 
 /// One misbehaviour and its expected outcome.
 pub(crate) struct Case {
@@ -99,9 +96,7 @@ impl Fixture {
         self.provider.misbehave(case.misbehaviour.clone());
 
         let browser = RecordingBrowser::signing_in("alice", &[self.provider.authority_file()]);
-        let begin = Instant::now();
         let ran = self.alice.infra(["login", "--no-keyring"]).browser(&browser).run();
-        let took = begin.elapsed();
 
         let code = match expected {
             Expected::Accepted => 0,
@@ -110,7 +105,6 @@ impl Fixture {
         };
         assert_eq!(ran.code, Some(code), "{id}: another exit code\n{ran}\n{}", self.daemon.log());
         assert!(ran.stdout.is_empty(), "{id}: standard output is for data\n{ran}");
-        assert!(took < BOUND, "{id}: it took {took:?}");
 
         // The daemon writes the audit entry before the login's last log line.
         let end = |line: &str| if code == 0 { line.contains("logged in") } else { is_refusal(line) };
