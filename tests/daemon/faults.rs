@@ -15,7 +15,8 @@ use infra_harness::disk::Disk;
 use infra_harness::oracle::{Oracle, Stopped};
 use infra_harness::peers;
 use infra_harness::program::User;
-use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
+use infra_harness::provider::{CLIENT_SECRET, Endpoint, Misbehaviour, Provider};
+use infra_harness::services::write_private;
 use infra_harness::view::View;
 use infra_harness::wait;
 
@@ -308,7 +309,7 @@ fn unreadable_client_secret_fails_only_logins() {
             .iter_mut()
             .for_each(|entry| entry.client_secret_reference = Some(reference.clone()));
     });
-    write_private(&secret);
+    write_private(&secret, CLIENT_SECRET);
     daemon.start_again();
     let oracle = Oracle::new(&daemon, &provider);
     let api = oracle.client();
@@ -317,18 +318,12 @@ fn unreadable_client_secret_fails_only_logins() {
         std::fs::remove_file(&secret).expect("a file");
         let refused = oracle.log_in(&api);
         assert!(matches!(refused, Err(Stopped::Refused(503))), "{refused:?}");
-        write_private(&secret);
+        write_private(&secret, CLIENT_SECRET);
         oracle.log_in(&api).expect("a login");
     }
     std::fs::remove_file(&secret).expect("a file");
     oracle.log_out(&api, session).expect("a logout needs no secret");
     assert_eq!(oracle.compare(0).lost, [""; 0]);
-}
-
-fn write_private(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, infra_harness::provider::CLIENT_SECRET).expect("a file");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
 #[test]

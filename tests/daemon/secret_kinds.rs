@@ -1,7 +1,7 @@
 //! A complete login with the client secret in each of the seven kinds of backend, and where the secret remains
 //! afterwards.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use infra_harness::aws_metadata::{AUTHORIZATION, AWSMetadata};
@@ -12,20 +12,15 @@ use infra_harness::login::{self, Started};
 use infra_harness::moto::{AccessKey, Moto, REGION};
 use infra_harness::openbao::OpenBao;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_harness::services::write_private;
 use infra_harness::{skip, wait};
 use infra_shared::api::ProblemCode;
 use serde_json::json;
 
 const ERASURE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Signs in with this reference, searches for the secret everywhere except in `besides`, and returns the daemon.
-fn sign_in(
-    reference: &str,
-    provider: &Provider,
-    more: &str,
-    allowed_files: &[PathBuf],
-    prepare: impl FnOnce(&mut Daemon),
-) -> Daemon {
+/// Signs in with this reference, searches for the secret everywhere, and returns the daemon.
+fn sign_in(reference: &str, provider: &Provider, more: &str, prepare: impl FnOnce(&mut Daemon)) -> Daemon {
     let entry =
         ProviderEntry { client_secret_reference: Some(reference.to_owned()), ..ProviderEntry::of(provider) };
     let mut daemon = Daemon::prepare(vec![entry], |configuration: &mut Configuration| {
@@ -43,12 +38,9 @@ fn sign_in(
         "the secret is in the log\n{}",
         daemon.log()
     );
-    let mut allowed_files: Vec<_> = allowed_files.iter().map(PathBuf::as_path).collect();
     let configuration = daemon.configuration_file();
-    if reference.starts_with("plaintext:") {
-        allowed_files.push(&configuration);
-    }
-    assert_eq!(canaries.find_in_files(daemon.directory(), &allowed_files), Vec::<String>::new());
+    let allowed_files: &[&Path] = if reference.starts_with("plaintext:") { &[&configuration] } else { &[] };
+    assert_eq!(canaries.find_in_files(daemon.directory(), allowed_files), Vec::<String>::new());
     // A secret in the configuration or environment always stays in the daemon's memory.
     if reference.starts_with("plaintext:") || reference.starts_with("env:") {
         return daemon;
@@ -73,14 +65,14 @@ fn assert_logs(daemon: &Daemon, words: &[&str]) {
 #[test]
 fn login_works_with_secret_in_configuration() {
     let provider = Provider::start();
-    let daemon = sign_in(&format!("plaintext:{CLIENT_SECRET}"), &provider, "", &[], |_| {});
+    let daemon = sign_in(&format!("plaintext:{CLIENT_SECRET}"), &provider, "", |_| {});
     daemon.wait_for_log("stands in the configuration itself");
 }
 
 #[test]
 fn login_works_with_secret_in_environment() {
     let provider = Provider::start();
-    sign_in("env:OKTA_CLIENT_SECRET", &provider, "", &[], |daemon| {
+    sign_in("env:OKTA_CLIENT_SECRET", &provider, "", |daemon| {
         daemon.set_environment("OKTA_CLIENT_SECRET", CLIENT_SECRET);
     });
 }
@@ -91,7 +83,7 @@ fn login_works_with_secret_in_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("secret");
     write_private(&path, CLIENT_SECRET);
-    sign_in(&format!("file:{}", path.display()), &provider, "", &[], |_| {});
+    sign_in(&format!("file:{}", path.display()), &provider, "", |_| {});
 }
 
 #[test]
@@ -105,7 +97,7 @@ fn login_works_with_secret_in_kubernetes() {
         cluster.token_file().display(),
         cluster.authority_file().display()
     );
-    let daemon = sign_in("cluster:infra-okta/clientSecret", &provider, &more, &[], |_| {});
+    let daemon = sign_in("cluster:infra-okta/clientSecret", &provider, &more, |_| {});
     // The daemon reads the secret once per exchange, and for nothing else.
     assert_eq!(cluster.requests(), 1);
     let started = Started::at(&daemon);
@@ -128,7 +120,7 @@ fn login_follows_secret_rotation_and_outage_in_vault() {
         bao.address(),
         bao.authority_file().display()
     );
-    let daemon = sign_in("vault:infra-okta#clientSecret", &provider, &more, &[], |daemon| {
+    let daemon = sign_in("vault:infra-okta#clientSecret", &provider, &more, |daemon| {
         daemon.set_environment("VAULT_TOKEN", &token);
     });
 
@@ -183,7 +175,7 @@ fn login_works_with_secret_in_secrets_manager_and_access_key() {
     let provider = Provider::start();
     let Some((moto, key)) = filled_moto() else { return };
     let more = aws_entry(&moto, "awssecretsmanager");
-    sign_in("aws:infra-okta#clientSecret", &provider, &more, &[], |daemon| {
+    sign_in("aws:infra-okta#clientSecret", &provider, &more, |daemon| {
         daemon.set_environment("AWS_REGION", REGION);
         daemon.set_environment("AWS_ACCESS_KEY_ID", &key.id);
         daemon.set_environment("AWS_SECRET_ACCESS_KEY", &key.secret);
@@ -204,7 +196,7 @@ fn login_works_with_secret_in_parameter_store_and_profile() {
         ),
     );
     let more = aws_entry(&moto, "awsssm").replace("}}]", ", profile: infrad}}]");
-    sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
+    sign_in("aws:/infra/okta", &provider, &more, |daemon| {
         daemon.set_environment("AWS_CONFIG_FILE", &profile.display().to_string());
     });
 }
@@ -215,7 +207,7 @@ fn login_works_with_container_or_instance_credentials() {
     let Some((moto, key)) = filled_moto() else { return };
     let more = aws_entry(&moto, "awsssm");
     let container = AWSMetadata::start(&key);
-    sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
+    sign_in("aws:/infra/okta", &provider, &more, |daemon| {
         daemon.set_environment("AWS_REGION", REGION);
         daemon.set_environment(
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -226,7 +218,7 @@ fn login_works_with_container_or_instance_credentials() {
     assert_eq!(container.requested_paths(), ["/container"]);
 
     let instance = AWSMetadata::start(&key);
-    sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
+    sign_in("aws:/infra/okta", &provider, &more, |daemon| {
         daemon.set_environment("AWS_EC2_METADATA_SERVICE_ENDPOINT", &instance.address());
     });
     assert!(instance.requested_paths().iter().any(|path| path.ends_with("security-credentials/infrad")));
@@ -245,17 +237,10 @@ fn login_works_with_service_account_web_identity() {
     let token = directory.path().join("token");
     write_private(&token, "a token of the cluster");
     let more = aws_entry(&moto, "awsssm");
-    sign_in("aws:/infra/okta", &provider, &more, &[], |daemon| {
+    sign_in("aws:/infra/okta", &provider, &more, |daemon| {
         daemon.set_environment("AWS_REGION", REGION);
         daemon.set_environment("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/infrad");
         daemon.set_environment("AWS_WEB_IDENTITY_TOKEN_FILE", &token.display().to_string());
         daemon.set_environment("AWS_ENDPOINT_URL_STS", &moto.endpoint());
     });
-}
-
-fn write_private(path: &std::path::Path, contents: &str) {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
-    file.as_mut().expect("a new file").write_all(contents.as_bytes()).expect("a file");
 }
