@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use infra_harness::copy::copy_files;
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
@@ -413,14 +414,4 @@ fn empty_data_directory_is_refused_if_store_is_known() {
     std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
     daemon.start_again();
     daemon.wait_for_log("has no record of this store");
-}
-
-fn copy_files(from: &Path, to: &Path) {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(to).expect("a directory");
-    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
-        if entry.file_type().expect("a kind").is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
-        }
-    }
 }

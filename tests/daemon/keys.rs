@@ -2,7 +2,6 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test panics whenever it has to fail")]
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use infra_harness::login::{self, Started};
 use infra_harness::moto::{AccessKey, Moto, REGION};
 use infra_harness::openbao::OpenBao;
 use infra_harness::provider::Provider;
+use infra_harness::root_keys::{TRANSIT_POLICY, kms_key, native, transit_key};
 use infra_harness::{ports::Ports, skip, wait};
 use serde_json::{Value, json};
 
@@ -22,17 +22,10 @@ fn prepared(provider: &Provider) -> Daemon {
     Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {})
 }
 
-fn native(path: &Path) -> String {
-    format!("{{kind: native, config: {{path: {}}}}}", path.display())
-}
-
 /// Creates a transit key in OpenBao and returns its configuration entry.
 fn transit(bao: &OpenBao, derived: bool) -> String {
-    bao.call("sys/mounts/transit", Some(json!({"type": "transit"})));
-    bao.call("transit/keys/infrad", Some(json!({"type": "aes256-gcm96", "derived": derived})));
-    let policy = r#"path "transit/encrypt/infrad" { capabilities = ["update"] }
-path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
-    let token = bao.token(policy, "1h");
+    transit_key(bao, derived);
+    let token = bao.token(TRANSIT_POLICY, "1h");
     format!(
         "{{kind: vault, config: {{address: \"{}\", caFile: {}, token: \"plaintext:{token}\", key: infrad}}}}",
         bao.address(),
@@ -43,13 +36,7 @@ path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
 /// Creates a KMS key in moto, which then checks signatures and policies. Returns its configuration entry and a user who
 /// may use it.
 fn kms(moto: &Moto) -> (String, AccessKey) {
-    let key = moto.call("TrentService.CreateKey", &json!({}));
-    let id = key["KeyMetadata"]["KeyId"].as_str().expect("a key").to_owned();
-    moto.call("TrentService.CreateAlias", &json!({"AliasName": "alias/infrad", "TargetKeyId": id}));
-    let statement =
-        json!({"Effect": "Allow", "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*"});
-    let user = moto.user("infrad", &statement);
-    moto.check_signatures();
+    let user = kms_key(moto);
     (kms_entry(moto, "alias/infrad", &user), user)
 }
 

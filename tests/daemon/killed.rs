@@ -2,11 +2,11 @@
 //! row, and no temporary files remain.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use infra_harness::canaries::Canaries;
+use infra_harness::copy::copy_files;
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::peers;
@@ -65,8 +65,8 @@ impl Host {
         });
         let kept = daemon.directory().join("kept");
         let host = Self { daemon, token, kept, _provider: provider };
-        copy(&host.daemon.data_dir(), &host.kept.join("data"));
-        copy(&host.keys(), &host.kept.join("keys"));
+        copy_files(&host.daemon.data_dir(), &host.kept.join("data"));
+        copy_files(&host.keys(), &host.kept.join("keys"));
         Some(host)
     }
 
@@ -77,7 +77,7 @@ impl Host {
     fn put_back(&self) {
         for (to, name) in [(self.daemon.data_dir(), "data"), (self.keys(), "keys")] {
             let _ = fs::remove_dir_all(&to);
-            copy(&self.kept.join(name), &to);
+            copy_files(&self.kept.join(name), &to);
         }
     }
 
@@ -228,13 +228,4 @@ fn killed_restore_on_empty_host_can_be_repeated() {
         },
     );
     assert!(kills > 10, "killed {kills} times");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        if entry.file_type().expect("a kind").is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
-        }
-    }
 }

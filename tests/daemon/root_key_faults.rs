@@ -5,18 +5,19 @@
 
 use std::any::Any;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use infra_harness::canaries::Canaries;
+use infra_harness::copy::copy_files;
 use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
 use infra_harness::login;
 use infra_harness::moto::{Moto, REGION};
 use infra_harness::openbao::OpenBao;
 use infra_harness::program::Ran;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_harness::root_keys::{TRANSIT_POLICY, kms_key, native, transit_key};
 use infra_harness::unreliable::{Failure, Faults, Unreliable};
 use infra_harness::wait;
 use infra_shared::http::{Trust, authorities_from_pem};
@@ -112,12 +113,9 @@ struct Host {
 /// Creates a transit key in OpenBao, with app role authentication.
 fn vault(faults: &Arc<Faults>) -> Option<RootKey> {
     let bao = OpenBao::start()?;
-    let policy = r#"path "transit/encrypt/infrad" { capabilities = ["update"] }
-path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
-    bao.call("sys/mounts/transit", Some(json!({"type": "transit"})));
-    bao.call("transit/keys/infrad", Some(json!({"type": "aes256-gcm96"})));
+    transit_key(&bao, false);
     bao.call("sys/auth/approle", Some(json!({"type": "approle"})));
-    bao.call("sys/policies/acl/infrad", Some(json!({"policy": policy})));
+    bao.call("sys/policies/acl/infrad", Some(json!({"policy": TRANSIT_POLICY})));
     bao.call("auth/approle/role/infrad", Some(json!({"token_policies": ["infrad"], "token_ttl": "1h"})));
     let text = |answer: &Value, place: &str| {
         answer.pointer(place).and_then(Value::as_str).expect("a text").to_owned()
@@ -144,13 +142,7 @@ path "transit/decrypt/infrad" { capabilities = ["update"] }"#;
 /// Creates a KMS key in moto, which then checks signatures and policies.
 fn kms(faults: &Arc<Faults>) -> Option<RootKey> {
     let moto = Moto::start()?;
-    let key = moto.call("TrentService.CreateKey", &json!({}));
-    let id = key.pointer("/KeyMetadata/KeyId").and_then(Value::as_str).expect("a key");
-    moto.call("TrentService.CreateAlias", &json!({"AliasName": "alias/infrad", "TargetKeyId": id}));
-    let statement =
-        json!({"Effect": "Allow", "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*"});
-    let user = moto.user("infrad", &statement);
-    moto.check_signatures();
+    let user = kms_key(&moto);
     let server = Unreliable::before(moto.endpoint(), &Trust::Authorities(Vec::new()), faults);
     let entry = format!(
         "{{kind: awskms, config: {{keyID: alias/infrad, region: {REGION}, endpoint: \"{}\", caFile: {}, accessKeyID: \
@@ -201,7 +193,7 @@ impl Host {
         self.daemon.infrad(["backup", "kept.backup"]).wait().expect(0);
         self.daemon.stop();
         let _ = fs::remove_dir_all(self.kept());
-        copy(&self.daemon.data_dir(), &self.kept());
+        copy_files(&self.daemon.data_dir(), &self.kept());
     }
 
     fn use_keys(&mut self, entries: &[&str]) {
@@ -227,7 +219,7 @@ impl Host {
         // Removes the rollback guard's file.
         let _ = fs::remove_file(self.daemon.directory().join("epoch"));
         if before != Before::Nothing {
-            copy(&self.kept(), &data_dir);
+            copy_files(&self.kept(), &data_dir);
         }
         if before == Before::Daemon {
             self.daemon.start_again();
@@ -472,15 +464,6 @@ fn assert_reported(context: &str, failure: Failure, ran: &Ran) {
     );
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        if entry.file_type().expect("a kind").is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
-        }
-    }
-}
-
 fn fail_in_vault(coverage: Coverage) {
     let faults = Arc::default();
     let Some(vault) = vault(&faults) else { return };
@@ -498,7 +481,7 @@ fn fail_between_them(coverage: Coverage) {
     let (Some(vault), Some(kms)) = (vault(&faults), kms(&faults)) else { return };
     let mut host = Host::new(&faults, &vault, coverage);
     host.secrets.extend(kms.secrets.clone());
-    let native = format!("{{kind: native, config: {{path: {}}}}}", host.daemon.root_key().display());
+    let native = native(&host.daemon.root_key());
     let (vault, kms, native) = ((vault.id, &*vault.entry), (kms.id, &*kms.entry), ("native:", &*native));
     for (from, to) in [(native, vault), (vault, kms), (kms, vault), (kms, native)] {
         host.fail_to_move(from, to);
