@@ -98,6 +98,8 @@ pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits
         .route("/v1/tokens", post(tokens::issue))
         .route("/v1/introspect", post(introspection::introspect))
         .route("/v1/verify/{service}", any(verification::verify))
+        // A proxy that appends the path of its root. `{*rest}` matches at least one character.
+        .route("/v1/verify/{service}/", any(verification::verify))
         .route("/v1/verify/{service}/{*rest}", any(verification::verify_below))
         .route("/v1/kubernetes/{cluster}/tokenreview", post(kubernetes::review))
         .route("/healthz", get(health::alive))

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use infra_shared::clock::Clock;
@@ -234,7 +235,7 @@ impl Daemon {
     /// Serves until `stop` completes, then lets running requests finish.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let stopped = self.stopping.subscribe();
-        let upkeep = Upkeep {
+        let upkeep = Arc::new(Upkeep {
             store: self.data_directory.store.clone(),
             sessions: self.sessions.clone(),
             keys: self.data_directory.keys.clone(),
@@ -243,8 +244,9 @@ impl Daemon {
             clock: self.clock,
             audit: self.audit.clone(),
             live_sessions: self.live_sessions,
-        };
-        let upkeep = tokio::spawn(upkeep.run(self.supervision.clone()));
+            rollback_reported: AtomicBool::new(false),
+        });
+        let background = tokio::spawn(upkeep.clone().run(self.supervision.clone()));
         let drain = self.limits.listener.drain;
         let asking =
             tokio::spawn(ask_providers(self.sessions.clone(), self.supervision, stopped.clone(), drain));
@@ -274,10 +276,11 @@ impl Daemon {
         listener::serve(self.listener, transport, app, limits, until(stopped)).await;
         // Stops with the listener, within the same timeout.
         let _ = asking.await;
-        upkeep.abort();
+        background.abort();
         waiting.abort();
-        // These finish on their own: upkeep was aborted, and the other tasks watch `stopped`.
-        let _ = upkeep.await;
+        // These finish on their own: the background tasks were aborted, and the others watch `stopped`.
+        let _ = background.await;
+        upkeep.record_at_stop();
         for task in self.for_operators.into_iter().chain(redirecting) {
             let _ = task.await;
         }

@@ -11,6 +11,7 @@ mod supervision;
 mod watchdog;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use infra_shared::clock::Clock;
@@ -51,6 +52,8 @@ pub struct Upkeep {
     pub clock: Arc<dyn Clock>,
     pub audit: Audit,
     pub live_sessions: LiveSessions,
+    /// Whether a rollback was reported since the start.
+    pub rollback_reported: AtomicBool,
 }
 
 /// Why the rollback guard's counter cannot be read or recorded.
@@ -65,10 +68,9 @@ pub enum EpochError {
 impl Upkeep {
     /// Runs the background tasks until dropped. A task that fails logs the error and retries; one that panics is
     /// restarted. Neither affects the others.
-    pub async fn run(self, supervision: Supervision) {
-        let this = Arc::new(self);
-        let (expiry, guard, verification) = (this.clone(), this.clone(), this.clone());
-        let (probe, certificates, watched) = (this.clone(), this.certificates.clone(), this.store.clone());
+    pub async fn run(self: Arc<Self>, supervision: Supervision) {
+        let (expiry, guard, verification) = (self.clone(), self.clone(), self.clone());
+        let (probe, certificates, watched) = (self.clone(), self.certificates.clone(), self.store.clone());
         tokio::join!(
             supervision.keep_running("expiry", || expiry.clone().drop_expired()),
             supervision.keep_running("rollback guard", || guard.clone().watch_guard()),
@@ -115,25 +117,11 @@ impl Upkeep {
 
     async fn watch_guard(self: Arc<Self>) {
         let mut turns = turns(GUARD_INTERVAL);
-        let (mut noted, mut is_failing) = (None, false);
-        let (mut is_reported, mut next_start_refuses) = (false, false);
+        let (mut noted, mut is_failing, mut is_recorded) = (None, false, false);
         loop {
             turns.tick().await;
             if let Err(error) = self.store.check_age() {
-                if !next_start_refuses {
-                    // Before the report: an operator who reads it may stop the daemon at once.
-                    match self.refuse_next_start() {
-                        Ok(()) => next_start_refuses = true,
-                        Err(error) if !is_reported => {
-                            tracing::error!(%error, "cannot record that the data was rolled back: the next start may accept it");
-                        }
-                        Err(_) => {}
-                    }
-                }
-                if !is_reported {
-                    is_reported = true;
-                    self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
-                }
+                is_recorded = is_recorded || self.record_rollback(&error);
                 continue;
             }
             match self.note_epoch(noted) {
@@ -142,17 +130,39 @@ impl Upkeep {
                 Err(_) if is_failing => {}
                 Err(error) => {
                     is_failing = true;
-                    tracing::error!(%error, "cannot note how new the data is: a rollback would not be noticed");
+                    tracing::error!(%error, "cannot record how new the data is: a rollback would not be noticed");
                 }
             }
         }
     }
 
+    /// Records for the next start what changed since the last interval, or that the data was rolled back.
+    pub fn record_at_stop(&self) {
+        match self.store.check_age() {
+            Ok(()) => {
+                if let Err(error) = self.note_epoch(None) {
+                    tracing::error!(%error, "cannot record how new the data is: a rollback would not be noticed");
+                }
+            }
+            Err(error) => drop(self.record_rollback(&error)),
+        }
+    }
+
+    /// Reports that part of the database is older than it was. Returns whether that is recorded for the next start.
+    ///
     /// Raises the counter in the file, so that the next start also refuses the data: reads and writes after a rollback
     /// cannot be trusted, even if the database was repaired.
-    fn refuse_next_start(&self) -> Result<(), EpochError> {
-        let epoch = self.store.epoch()?;
-        Ok(self.epoch_file.raise(&self.keys.status().store, epoch.saturating_add(1))?)
+    fn record_rollback(&self, error: &StoreError) -> bool {
+        let recorded = self.store.epoch().map_err(EpochError::from).and_then(|epoch| {
+            Ok(self.epoch_file.raise(&self.keys.status().store, epoch.saturating_add(1))?)
+        });
+        if !self.rollback_reported.swap(true, Ordering::Relaxed) {
+            self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
+            if let Err(error) = &recorded {
+                tracing::error!(%error, "cannot record that the data was rolled back: the next start may accept it");
+            }
+        }
+        recorded.is_ok()
     }
 
     async fn verify_sessions(self: Arc<Self>) {

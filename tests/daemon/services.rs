@@ -230,6 +230,11 @@ fn introspection_requires_service_credential() {
     }
     let as_wiki = |method: &str, path: &str| api.request(method, path).basic_auth("wiki", Some(CREDENTIAL));
     assert_eq!(Answered::of(as_wiki("GET", &format!("/v1/introspect?token={mine}"))).status, 405);
+    // The root of a proxy that appends its path. An unknown token is never answered from the cache.
+    for path in ["/v1/verify/wiki", "/v1/verify/wiki/", "/v1/verify/wiki/a"] {
+        let unknown = Answered::of(api.request("GET", path).bearer_auth("infra_aud_unknown"));
+        assert_eq!(unknown.status, 401, "{path}");
+    }
     for (what, request) in [
         ("the query", as_wiki("POST", &format!("/v1/introspect?token={mine}")).form(&form)),
         ("JSON", as_wiki("POST", "/v1/introspect").json(&json!({ "token": mine }))),

@@ -72,7 +72,7 @@ impl From<TooManyGroups> for IdentityError {
     }
 }
 
-/// FairQueue the broken rule into an error, with the values that differ if an operator needs them.
+/// Converts the violated rule into an error, with the values that differ if an operator needs them.
 pub(super) fn from_id_token(error: IDTokenError, token: &SecretString, now: Timestamp) -> IdentityError {
     let reason = format!("ID token: {error}");
     if matches!(error, IDTokenError::TooLarge { .. }) {

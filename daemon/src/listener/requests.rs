@@ -12,7 +12,7 @@ use tracing::Span;
 const REQUEST_ID_CHARACTERS: usize = 12;
 
 /// Statuses with their own counter: those that this daemon sends. Any other counts as the last.
-const STATUSES: [u16; 15] = [200, 201, 204, 308, 400, 401, 403, 404, 405, 410, 413, 429, 502, 503, 500];
+const STATUSES: [u16; 16] = [200, 201, 204, 308, 400, 401, 403, 404, 405, 410, 413, 429, 431, 502, 503, 500];
 
 /// Upper bounds of the duration histogram, in seconds.
 const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];

@@ -2,14 +2,14 @@
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// FairQueue off echo on the terminal at standard input until dropped.
+/// Turns off echo on the terminal at standard input until dropped.
 #[derive(Debug)]
 pub struct HiddenTyping {
     before: Option<Termios>,
 }
 
 impl HiddenTyping {
-    /// FairQueue off echo if standard input is a terminal.
+    /// Turns off echo if standard input is a terminal.
     pub fn start() -> Self {
         let input = std::io::stdin();
         let before = tcgetattr(&input).ok();

@@ -1,4 +1,4 @@
-//! FairQueue a session token into a caller: one function for all routes that require authentication.
+//! Turns a session token into a caller: one function for all routes that require authentication.
 
 use std::sync::Arc;
 use std::time::Duration;
