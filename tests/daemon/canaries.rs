@@ -46,7 +46,9 @@ fn secrets_stay_out_of_logs_answers_files_and_processes() {
     add_exchanged_secrets(&mut canaries, &provider);
     let refresh_tokens = provider.issued_refresh_tokens();
     assert_eq!(refresh_tokens.len(), 1);
-    refresh_tokens.iter().for_each(|token| canaries.add("refresh token", token));
+    for token in &refresh_tokens {
+        canaries.add("refresh token", token);
+    }
     canaries.add("session secret", token.split_once('.').expect("two parts").1);
     let api = daemon.api();
     let mut answers =
@@ -103,5 +105,7 @@ fn add_exchanged_secrets(canaries: &mut Canaries, provider: &Provider) {
     canaries.add("ID token", provider.last_id_token().expect("an ID token"));
     let access_tokens = provider.issued_access_tokens();
     assert_eq!(access_tokens.len(), 1);
-    access_tokens.iter().for_each(|token| canaries.add("access token", token));
+    for token in &access_tokens {
+        canaries.add("access token", token);
+    }
 }

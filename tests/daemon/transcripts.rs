@@ -296,7 +296,7 @@ const BEFORE: &[(&str, Break)] = &[
         Some(taken)
     }),
     ("no interface has the address", |daemon| {
-        changed(daemon, |configuration| configuration.listen = "192.0.2.1:8443".to_owned())
+        changed(daemon, |configuration| "192.0.2.1:8443".clone_into(&mut configuration.listen))
     }),
     ("the certificate is missing", |daemon| {
         more(daemon, "tls: {files: {certificate: /nowhere/tls.crt, privateKey: /nowhere/tls.key}}\n")
@@ -366,7 +366,7 @@ const FOR_OTHER_USER: &[(&str, Break)] = &[
     ("nothing is broken", |daemon| owned(daemon.directory(), OTHER_USER)),
     ("a port below 1024", |daemon| {
         owned(daemon.directory(), OTHER_USER);
-        changed(daemon, |configuration| configuration.listen = "127.0.0.1:1".to_owned())
+        changed(daemon, |configuration| "127.0.0.1:1".clone_into(&mut configuration.listen))
     }),
     ("the data directory is root's", |daemon| {
         owned(daemon.directory(), OTHER_USER);
