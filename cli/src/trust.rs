@@ -20,6 +20,7 @@ pub use ca_rollover::record_announcement;
 
 /// Maximum number of a server's addresses in a message.
 const MAX_ADDRESSES_SHOWN: usize = 5;
+/// Maximum size of a CA file.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
 /// Trust options of the user, from the command line or the environment.
@@ -117,8 +118,11 @@ fn read_authorities(file: &Path) -> Result<String, Failure> {
     let failure = || Failure::new(Exit::Usage, format!("{} cannot be used as a CA file", file.display()));
     let mut text = String::new();
     std::fs::File::open(file)
-        .and_then(|opened| opened.take(MAX_PEM_BYTES).read_to_string(&mut text))
+        .and_then(|opened| opened.take(MAX_PEM_BYTES + 1).read_to_string(&mut text))
         .map_err(|error| failure().because(&error))?;
+    if text.len() as u64 > MAX_PEM_BYTES {
+        return Err(failure().because_text("it is larger than 1 MiB".to_owned()));
+    }
     authorities_from_pem(text.as_bytes()).map_err(|error| failure().because(&error))?;
     Ok(text)
 }

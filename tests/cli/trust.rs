@@ -169,6 +169,17 @@ fn environment_token_goes_only_to_its_server() {
 }
 
 #[test]
+fn ca_file_over_the_limit_is_refused_instead_of_cut() {
+    let authority = Authority::new();
+    let certificate = std::fs::read_to_string(authority.file()).expect("PEM");
+    let user = User::new();
+    let file = user.home().join("ca.pem");
+    std::fs::write(&file, certificate.repeat(1024 * 1024 / certificate.len() + 1)).expect("a file");
+    let ran = user.infra(["login", "127.0.0.1:1", "--ca-file", &file.display().to_string()]).run().expect(2);
+    assert!(ran.stderr.contains("larger than 1 MiB"), "{ran}");
+}
+
+#[test]
 fn leaf_without_ca_gets_a_hint_about_ca_files() {
     let authority = Authority::new();
     let impostor = Impostor::start(Disguise::LeafAlone, &authority);
