@@ -213,7 +213,7 @@ fn start(host: &mut Booted) {
         host.exec(&format!("infrad {command}"), 0);
         host.exec(&format!("runuser -u infrad -- infrad {command}"), 0);
     }
-    host.expect("infrad check --live", 1, &["`sudo infrad as-service check --live`"]);
+    host.expect("infrad check --live", 1, &["`infrad as-service check --live`"]);
     host.expect("infrad as-service check --live", 0, &["works    root key: unwraps the store's data key"]);
     host.expect("infrad certificate renew", 0, &["without ACME there is nothing to order"]);
     host.exec("infrad ca print >/root/ca.pem && infrad as-service ca print >/root/again.pem", 0);
@@ -267,7 +267,7 @@ fn restore_and_recover(host: &mut Booted, recovery: &str) {
         &["is in use by another infrad", "`systemctl stop infrad.socket"],
     );
     host.exec("systemctl stop infrad.socket infrad.service", 0);
-    host.expect("infrad key status", 1, &["`sudo infrad as-service key status`"]);
+    host.expect("infrad key status", 1, &["`infrad as-service key status`"]);
     host.expect("infrad as-service key status", 0, &["wrapped by"]);
     host.exec("infrad as-service restore /var/backups/infrad/a.backup | cat; systemctl start infrad", 0);
     host.expect("infrad as-service status", 0, &["ready"]);

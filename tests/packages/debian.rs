@@ -195,7 +195,7 @@ fn operate(root: &FreshRoot, page: &Page, unit: &Unit) {
             let ran = root.run(&format!("{user}{typed}")).expect(1);
             ran.stderr_contains(&[
                 "is a systemd credential of infrad.service",
-                &format!("`sudo infrad as-service {}`", &typed[7..]),
+                &format!("`{}infrad as-service {}`", if user.is_empty() { "" } else { "sudo " }, &typed[7..]),
             ]);
         }
     }

@@ -108,10 +108,7 @@ fn expect_credentials(unit: &Unit) -> Result<(), Failure> {
     let Some((name, source)) = missing else { return Ok(()) };
     Err(Failure::new(format!("{UNIT} cannot start: systemd cannot hand over its credential {name}"))
         .because_text(format!("{source} is missing, and LoadCredential= names it"))
-        .hint(format!(
-            "restore {source} from where you keep its copy; if it is lost, docs/keys.md says how the recovery key opens \
-             the data"
-        )))
+        .hint(outside::restore_credential(source)))
 }
 
 /// The unit's settings that decide what a command sees and may do.

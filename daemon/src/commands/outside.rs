@@ -54,7 +54,17 @@ pub(super) fn failure(cause: String) -> Failure {
 /// The command to type instead of the current one.
 pub(super) fn as_service() -> String {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    format!("`sudo infrad as-service {}`", line(&words))
+    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
+    format!("`{sudo}infrad as-service {}`", line(&words))
+}
+
+/// The hint if `source`, from which systemd hands over a credential, is missing.
+pub(super) fn restore_credential(source: &str) -> String {
+    format!(
+        "restore {source} from its copy. If a root key is lost: do not stop a running daemon, which still holds it. With a \
+         recovery key, make another root key, `(umask 377; set -C; head -c 32 /dev/urandom >{source})`, then `infrad \
+         as-service key rewrap --recovery` and `systemctl start infrad`"
+    )
 }
 
 /// Quotes the words as one shell command.

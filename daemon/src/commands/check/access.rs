@@ -127,9 +127,7 @@ impl Judge {
                             "{source} is missing, from which systemd hands over the credential {}",
                             name.display()
                         ),
-                        format!(
-                            "restore {source} from where you keep its copy; if it is lost, the recovery key: docs/keys.md"
-                        ),
+                        outside::restore_credential(source),
                     )
                 }
                 _ => return None,
