@@ -98,7 +98,7 @@ fn forgetting_an_unreachable_server_leaves_no_files() {
     login::succeed(&alice, &daemon, &provider);
 
     daemon.stop();
-    alice.infra(["logout", "--forget"]).run().expect(7).stderr_contains(&["ends by itself at"]);
+    alice.infra(["logout", "--forget"]).run().expect(7).stderr_contains(&["the session ends by itself"]);
     for file in ["config.json", "sessions.json"] {
         let left = alice.file(file).unwrap_or_default();
         assert!(!left.contains(&daemon.port().to_string()), "{file} still knows the server\n{left}");

@@ -86,7 +86,7 @@ fn logout_at_changed_identity_sends_nothing_and_shows_expiry() {
         .infra(["logout"])
         .run()
         .expect(7)
-        .stderr_contains(&["infra trust", "ends by itself at"])
+        .stderr_contains(&["infra trust", "the session ends by itself"])
         .stdout_is_empty();
     assert!(impostor.connections() > 0);
     assert_eq!(impostor.received(), 0, "{:?}", impostor.in_the_clear());

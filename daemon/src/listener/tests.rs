@@ -163,7 +163,7 @@ async fn undecided_body_reaches_router_whole() {
         assert_eq!(answer.text().await.expect("a body"), expected, "{header}: {body}");
     }
     let mut stream = try_tls(&served, served.connect().await, "http/1.1").await.expect("a handshake");
-    let head = b"POST / HTTP/1.1\r\nHost: a\r\nX-FastAnswer: 1\r\nContent-Length: 5\r\n\r\nkno";
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nX-Known: 1\r\nContent-Length: 5\r\n\r\nkno";
     stream.write_all(head).await.expect("sent");
     let mut answer = Vec::new();
     timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("closed in time").expect("an end");
