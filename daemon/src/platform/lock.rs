@@ -4,10 +4,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
 use super::PlatformError;
+
+/// How often a busy lock is tried again: [`lock_holder`] holds it for microseconds, a daemon for its lifetime.
+const RETRIES: u32 = 5;
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// Exclusive use of a data directory until dropped. The kernel releases the lock when the process exits.
 #[derive(Debug)]
@@ -19,7 +24,15 @@ pub struct DataDirectoryLock {
 pub fn lock_data_directory(data_dir: &Path) -> Result<DataDirectoryLock, PlatformError> {
     let path = path_in(data_dir);
     let mut file = options().create(true).open(&path).map_err(PlatformError::io(&path))?;
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    for _ in 0..RETRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(RETRY_DELAY);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             return Err(PlatformError::Locked {
@@ -35,7 +48,9 @@ pub fn lock_data_directory(data_dir: &Path) -> Result<DataDirectoryLock, Platfor
     Ok(DataDirectoryLock { _file: file })
 }
 
-/// The process that holds the lock, as far as it is known; `None` if the lock is free. Makes nothing.
+/// The process that holds the lock, as far as it is known; `None` if the lock is free. Creates nothing.
+///
+/// Takes a shared lock, so that two commands that look at the same time do not take each other for a daemon.
 pub fn lock_holder(data_dir: &Path) -> Result<Option<String>, PlatformError> {
     let path = path_in(data_dir);
     let mut file = match options().open(&path) {
@@ -43,7 +58,7 @@ pub fn lock_holder(data_dir: &Path) -> Result<Option<String>, PlatformError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(PlatformError::io(&path)(error)),
     };
-    match file.try_lock() {
+    match file.try_lock_shared() {
         Ok(()) => Ok(None),
         Err(TryLockError::WouldBlock) => Ok(Some(holder(&mut file))),
         Err(TryLockError::Error(source)) => {
@@ -95,6 +110,26 @@ mod tests {
         }
         drop(held);
         lock_data_directory(directory.path()).expect("the lock is free again");
+    }
+
+    #[test]
+    fn looking_for_the_holder_does_not_disturb_others() {
+        let directory = tempfile::tempdir().expect("a directory");
+        drop(lock_data_directory(directory.path()).expect("the lock"));
+        let looking = options().open(path_in(directory.path())).expect("the file");
+        looking.try_lock_shared().expect("a shared lock");
+        assert_eq!(lock_holder(directory.path()).expect("an answer"), None);
+
+        // It is taken as soon as the other has looked.
+        let (taken, looked) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                looked.recv().expect("the main thread has begun");
+                drop(looking);
+            });
+            taken.send(()).expect("the thread waits");
+            lock_data_directory(directory.path()).expect("the lock");
+        });
     }
 
     #[test]
