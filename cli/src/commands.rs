@@ -188,7 +188,7 @@ fn revoke_session(client: &DaemonClient, token: &SessionToken) -> Revocation {
     }
 }
 
-/// No session was revoked. A user who wants to invalidate a leaked token must know this.
+/// Reports that no session was revoked: a leaked token may still be valid.
 fn unknown_token_failure(origin: &Origin) -> Failure {
     Failure::new(Exit::Failed, "the daemon does not know this token: no session was ended")
         .because_text(format!("INFRA_TOKEN was never issued at {origin}, was changed, or ended long ago"))

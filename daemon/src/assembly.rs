@@ -3,9 +3,9 @@
 mod advice;
 mod data_directory;
 mod error;
-mod hindrances;
 mod operations;
 mod public_urls;
+mod start_problems;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -42,8 +42,8 @@ use operations::{Lifecycle, Running};
 
 pub use data_directory::{Accepted, DataDirectory, lock};
 pub use error::AssemblyError;
-pub use hindrances::{Hindrance, check_addresses, find_hindrances, find_store_hindrance};
 pub use operations::Operations;
+pub use start_problems::{StartProblem, check_addresses, find_start_problems, find_store_problem};
 
 /// Longest delay before retrying a root key.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -98,7 +98,7 @@ impl Daemon {
         accepted: Accepted,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssemblyError> {
-        hindrances::expect_none(&config, accepted, &handed).await?;
+        start_problems::expect_none(&config, accepted, &handed).await?;
         let lock = lock(&config)?;
         let (stopping, stopped) = watch::channel(false);
         let lifecycle = Arc::new(Lifecycle::new(config.backends.clone(), clock.clone()));

@@ -158,7 +158,7 @@ impl Audit {
         }))))
     }
 
-    /// Whether [`Self::open`] would succeed. Makes and changes nothing.
+    /// Checks that [`Self::open`] would succeed. Creates and changes nothing.
     pub fn judge(settings: &AuditSettings) -> Result<(), AuditError> {
         match settings {
             AuditSettings::File { path, .. } => {

@@ -172,7 +172,7 @@ fn advice_on_hanging(process: &str, has_unit: bool) -> String {
         format!("`kill {process}`, after a minute `kill -KILL {process}`, and start it again")
     };
     format!(
-        "`ps -o stat,wchan:20,etime,cmd -p {process}`: with STAT `T` somebody stopped it, and `kill -CONT {process}` lets it go on; \
+        "`ps -o stat,wchan:20,etime,cmd -p {process}`: STAT `T` means stopped, and `kill -CONT {process}` resumes it; \
          with `D` it waits for a disk; else {restart}, which loses no session"
     )
 }

@@ -344,7 +344,7 @@ fn start_on_a_full_disk_names_the_place_and_what_to_do() {
     assert!(told.iter().any(|text| text.contains("the database failed")), "{told:?}");
 }
 
-/// The first start made the store and failed: whoever looks at the next one has seen no warning yet.
+/// The first start made the store and failed: the operator has seen no warning yet.
 #[test]
 fn new_store_is_told_until_a_start_has_succeeded() {
     if peers::find_program("strace").is_none() {

@@ -37,7 +37,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 32;
 /// How long to wait for the browser to fetch the last page.
 const LAST_PAGE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Stands for a request whose head was too large to keep. Its content does not affect the response.
+/// Used if the head of a request was too large to keep. Its content does not affect the response.
 const ANY_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// The alert `handshake_failure` (RFC 8446 §6) in its own record, so that the browser stops waiting.
 const NO_TLS: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 40];

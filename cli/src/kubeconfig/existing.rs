@@ -1,4 +1,4 @@
-//! What the kubeconfig holds already, and which of it `infra` made.
+//! The existing entries of the kubeconfig, and which of them `infra` created.
 
 use std::path::Path;
 

@@ -214,7 +214,7 @@ fn server_that_proves_announced_record_has_moved() {
 #[test]
 fn unknown_server_is_rejected_without_terminal() {
     let fixture = Fixture::new();
-    let failure = fixture.establish_trust(Vec::new(), None).expect_err("nobody vouches for it");
+    let failure = fixture.establish_trust(Vec::new(), None).expect_err("no authority vouches for it");
     assert_eq!(failure.exit(), Exit::Untrusted);
     let told = format!("{failure:?}");
     assert!(told.contains("is not known here") && told.contains("--fingerprint sha256:…"), "{told}");
@@ -245,7 +245,7 @@ fn known_server_with_other_identity_is_rejected() {
     }
     let record = TrustRecord::CaFile { certificates: "none".to_owned(), pin: None };
     assert_eq!(
-        fixture.establish_trust(vec![record], None).expect_err("nobody can be it").exit(),
+        fixture.establish_trust(vec![record], None).expect_err("no server can match").exit(),
         Exit::Untrusted
     );
 }

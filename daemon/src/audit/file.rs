@@ -40,7 +40,7 @@ impl AuditFile {
         Ok((this, chain))
     }
 
-    /// Whether [`Self::open`] would succeed. Makes and changes nothing.
+    /// Checks that [`Self::open`] would succeed. Creates and changes nothing.
     pub(super) fn judge(path: &Path) -> io::Result<()> {
         let has_lines = match open(path, &mut OpenOptions::new()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

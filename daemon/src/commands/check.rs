@@ -49,8 +49,8 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
         found.push(Tried { about: "https".to_owned(), finding: CheckResult { what, outcome } });
     }
     check_local_secrets(&config).await?;
-    let hindrances = start::judge(context, &config, &found).await;
-    found.extend(hindrances);
+    let problems = start::judge(context, &config, &found).await;
+    found.extend(problems);
     let text = if json { report_as_json(&config, &found) } else { report(&config, &found) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(live::exit_code(&found))

@@ -1,4 +1,4 @@
-//! What the keys of a data directory are, and whether they could be opened, without making or changing anything.
+//! Checks the keys of a data directory without creating or changing anything.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ pub fn native_id(path: &Path, data_dir: &Path) -> Result<Option<String>, KeyErro
 /// Which root key wraps the data key of a data directory.
 pub struct Wrapping(Header);
 
-/// Who wraps the data key of `data_dir`; `None` if there are no data.
+/// The header with the root key that wraps the data key; `None` if there is no data.
 pub fn wrapping(data_dir: &Path) -> Result<Option<Wrapping>, KeyError> {
     Ok(Header::read(data_dir)?.map(Wrapping))
 }

@@ -18,7 +18,7 @@ pub fn ensure_private_directory(path: &Path) -> Result<(), PlatformError> {
     expect_private(path, &path.symlink_metadata().map_err(PlatformError::io(path))?)
 }
 
-/// Whether [`ensure_private_directory`] would succeed, and files could be made in the directory. Makes nothing.
+/// Checks that [`ensure_private_directory`] would succeed and the directory is writable. Creates nothing.
 pub fn judge_private_directory(path: &Path) -> Result<(), PlatformError> {
     match path.symlink_metadata() {
         Ok(metadata) => {
@@ -30,12 +30,12 @@ pub fn judge_private_directory(path: &Path) -> Result<(), PlatformError> {
     }
 }
 
-/// Whether a file could be made at `path`, in a directory that is there.
+/// Checks that a file could be created at `path`, in an existing directory.
 pub fn judge_file_place(path: &Path) -> Result<(), PlatformError> {
     judge_writable(directory_of(path))
 }
 
-/// The same where the directory would be made as well.
+/// Like [`judge_file_place`], if the directory would be created too.
 pub fn judge_file_place_or_made(path: &Path) -> Result<(), PlatformError> {
     let directory = directory_of(path);
     match directory.try_exists() {

@@ -7,14 +7,14 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::accounts::Account;
 
-/// Runs `judge` on a thread that has the user and the groups of `account`, and no capability. Only root may.
+/// Runs `judge` on a thread with the user and groups of `account` and without capabilities. Requires root.
 pub fn run_as<T: Send>(account: &Account, judge: impl FnOnce() -> T + Send) -> io::Result<T> {
     let become_user = || {
         let groups: Vec<Gid> = account.gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let (uid, gid) = (Uid::from_raw(account.uid), groups.first().copied().unwrap_or(Gid::ROOT));
         set_thread_groups(&groups)?;
         set_thread_res_gid(gid, gid, gid)?;
-        // Last: it takes the right to do the others.
+        // Last, because it drops the right to do the others.
         set_thread_res_uid(uid, uid, uid)
     };
     std::thread::scope(|scope| {

@@ -27,7 +27,7 @@ pub(super) fn acquire(context: &Context, timeout: Duration) -> Result<LoginLock,
         }
         if begin.elapsed() >= timeout {
             return Err(Failure::new(Exit::Refused, "another `infra login` was not completed in time")
-                .hint("complete it in the browser, or interrupt it and start anew"));
+                .hint("complete it in the browser, or interrupt it and run `infra login` again"));
         }
         thread::sleep(PAUSE);
     }

@@ -36,8 +36,8 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     let mut tried = access::judge_directories(context, config);
     tried.extend(try_root_keys(config).await);
     tried.extend(try_certificates(config).await);
-    let hindrances = start::judge(context, config, &tried).await;
-    tried.extend(hindrances);
+    let problems = start::judge(context, config, &tried).await;
+    tried.extend(problems);
     tried.extend(try_credentials(config).await);
     let remembered = remembered_endpoints(config).await;
     for settings in &config.providers {

@@ -1,4 +1,4 @@
-//! Whether the daemon would start: what `serve` looks at before it makes anything, with the rights of the user it runs as.
+//! Checks if the daemon would start: the problems that `serve` would find, with the rights of the user it runs as.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::live::Tried;
 use crate::assembly::{
-    Accepted, AssemblyError, Hindrance, check_addresses, find_hindrances, find_store_hindrance,
+    Accepted, AssemblyError, StartProblem, check_addresses, find_start_problems, find_store_problem,
 };
 use crate::commands::{Context, advice_on, outside};
 use crate::config::Config;
@@ -18,10 +18,10 @@ use crate::keys::{self, KeyError, RootKeySettings};
 use crate::listener;
 use crate::platform::{self, Account, PlatformError, SOCKET_UNIT, Unit, run_as};
 
-/// A daemon that runs answers from memory.
+/// A running daemon answers from memory.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What keeps the daemon from starting, and what cannot be told from here. `found` has what is known already.
+/// Returns what prevents a start and what cannot be determined here. Skips what `found` already reports.
 pub(super) async fn judge(context: &Context, config: &Config, found: &[Tried]) -> Vec<Tried> {
     let unit = outside::unit_of(&context.config_path);
     let own = Account::of_this_process();
@@ -33,7 +33,7 @@ pub(super) async fn judge(context: &Context, config: &Config, found: &[Tried]) -
             Some(_) => {
                 vec![unknown("start", "whether the service starts", "ask as root: `sudo infrad check`")]
             }
-            // Said with the files.
+            // The checks of files report the unknown user.
             None => Vec::new(),
         },
     };
@@ -46,7 +46,7 @@ pub(super) async fn judge(context: &Context, config: &Config, found: &[Tried]) -
     judged
 }
 
-/// The same as `account`, on a thread with its rights.
+/// Like [`find_for`], on a thread with the rights of `account`.
 fn find_as(account: &Account, config: &Config, unit: &Unit) -> Vec<Tried> {
     let find = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -58,7 +58,7 @@ fn find_as(account: &Account, config: &Config, unit: &Unit) -> Vec<Tried> {
     })
 }
 
-/// What systemd opens for the unit, or lets it open, is not tried with the rights of its user.
+/// Skips addresses that systemd opens for the unit or permits it to open.
 async fn find_for(config: &Config, unit: &Unit) -> Vec<Tried> {
     let handed = unit.handed_addresses();
     let may_open = |address: SocketAddr| address.port() < 1024 && unit.may_open_low_ports();
@@ -71,21 +71,21 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
     let ports: Vec<u16> = running.iter().flatten().map(SocketAddr::port).collect();
     let is_open = |address: SocketAddr| is_opened_for_it(address) || ports.contains(&address.port());
     let mut found: Vec<Tried> = Vec::new();
-    for hindrance in find_hindrances(config, Accepted::default(), is_open).await {
+    for problem in find_start_problems(config, Accepted::default(), is_open).await {
         let is_in_use = matches!(
-            &hindrance.error,
+            &problem.error,
             AssemblyError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse
         );
         found.push(if is_in_use && running.is_none() {
             let cause = "it is in use, perhaps by the infrad that runs with this data and does not say what it listens on";
-            unknown(hindrance.about, &hindrance.what, cause)
+            unknown(problem.about, &problem.what, cause)
         } else {
-            failed(hindrance)
+            failed(problem)
         });
     }
     if !is_running && found.iter().all(|tried| tried.about == "address") {
-        match find_store_hindrance(config).await {
-            Ok(hindrance) => found.extend(hindrance.map(failed)),
+        match find_store_problem(config).await {
+            Ok(problem) => found.extend(problem.map(failed)),
             Err(error) => {
                 let cause = format!("it is tried with a copy, which cannot be made: {error}");
                 found.push(unknown("store", &config.data_dir.display().to_string(), &cause));
@@ -95,38 +95,38 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
     found
 }
 
-/// Where the daemon listens that runs with the same data; `None` if it does not say so.
+/// Addresses of the running daemon; `None` if it does not report them.
 async fn addresses_of_running(config: &Config) -> Option<Vec<SocketAddr>> {
     let asking = control::ask::<DaemonStatus>(&config.data_dir, Operation::Status);
     let status = tokio::time::timeout(CONTROL_TIMEOUT, asking).await.ok()?.ok()?;
     Some(status.addresses).filter(|addresses| !addresses.is_empty())
 }
 
-/// What was found for the user of the unit, with what systemd does for it.
+/// Corrects what was found for what systemd does before it starts the unit.
 fn of_unit(config: &Config, unit: &Unit, mut found: Vec<Tried>) -> Vec<Tried> {
     let makes_data = unit.makes(&config.data_dir);
     let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
-    // Made, and given to the unit's user, before it starts.
+    // systemd creates it for the unit's user.
     found.retain(|tried| !(tried.about == "data directory" && makes_data && is_missing(&config.data_dir)));
     found.retain(|tried| {
         let (about, what) = (tried.about.as_str(), Path::new(&tried.finding.what));
         let place = what.parent().unwrap_or(what);
         !(["audit log", "rollback guard"].contains(&about) && unit.makes(place) && is_missing(place))
     });
-    // systemd hands credentials over, and root reads what they are made of.
+    // systemd passes credentials; root reads their source files.
     found
         .retain(|tried| !(tried.about == "root key" && tried.finding.what.starts_with("systemd credential")));
     found.extend(judge_credentials(config, unit));
     let handed = unit.handed_addresses();
     if let Err(error) = check_addresses(config, handed.iter().copied()) {
-        found.push(failed(Hindrance { about: "address", what: SOCKET_UNIT.to_owned(), error }));
+        found.push(failed(StartProblem { about: "address", what: SOCKET_UNIT.to_owned(), error }));
     }
     if Account::of_this_process().uid == 0 && !is_active(SOCKET_UNIT) {
         let is_running = matches!(platform::lock_holder(&config.data_dir), Ok(Some(_)));
         for address in handed.into_iter().filter(|_| !is_running) {
             if let Err(source) = listener::judge_address(address) {
                 let error = AssemblyError::Listen { address, source };
-                found.push(failed(Hindrance { about: "address", what: address.to_string(), error }));
+                found.push(failed(StartProblem { about: "address", what: address.to_string(), error }));
             }
         }
     }
@@ -140,7 +140,7 @@ fn judge_credentials(config: &Config, unit: &Unit) -> Option<Tried> {
     let credentials = unit.credentials();
     let mut ids = Vec::new();
     for root_key in &config.root_keys {
-        // One that is kept elsewhere may be the right one.
+        // A root key in AWS KMS or Vault may be the one that wraps the data.
         let RootKeySettings::Native { path } = root_key else { return None };
         let source = platform::credential_name(path).and_then(|name| {
             let found = credentials.iter().find(|(found, _)| Path::new(found) == name);
@@ -157,7 +157,7 @@ fn judge_credentials(config: &Config, unit: &Unit) -> Option<Tried> {
     }
     let error = wrapping.expect_one_of(&ids, &config.data_dir).err()?.into();
     let what = config.root_keys.first().map(RootKeySettings::describe).unwrap_or_default();
-    Some(failed(Hindrance { about: "root key", what, error }))
+    Some(failed(StartProblem { about: "root key", what, error }))
 }
 
 fn is_active(unit: &str) -> bool {
@@ -166,7 +166,7 @@ fn is_active(unit: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn failed(Hindrance { about, what, error }: Hindrance) -> Tried {
+fn failed(StartProblem { about, what, error }: StartProblem) -> Tried {
     let (cause, advice) = (error.to_string(), advice_on(&error).unwrap_or_default());
     let outcome = Outcome::Fails { cause, advice, is_away: false };
     Tried { about: about.to_owned(), finding: CheckResult { what, outcome } }

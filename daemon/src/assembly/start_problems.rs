@@ -1,4 +1,4 @@
-//! What would keep a daemon from starting, found before anything is made: `serve` looks first, `infrad check` shows all of it.
+//! Finds what prevents a start, without creating anything. `serve` stops at the first problem; `infrad check` shows all.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,16 +17,16 @@ use crate::store::Store;
 use crate::tls::{OtherSource, TlsError};
 use crate::upkeep::EpochFile;
 
-/// One thing that keeps a daemon from starting.
+/// One reason why the daemon cannot start.
 #[derive(Debug)]
-pub struct Hindrance {
+pub struct StartProblem {
     /// The part of the daemon that it concerns.
     pub about: &'static str,
     pub what: String,
     pub error: AssemblyError,
 }
 
-/// Fails with what keeps a daemon of this configuration from starting, before it makes a file or a directory.
+/// Fails with the first problem, before the start creates a file or a directory.
 pub(super) async fn expect_none(
     config: &Config,
     accepted: Accepted,
@@ -39,20 +39,21 @@ pub(super) async fn expect_none(
         return Err(PlatformError::Locked { path, process }.into());
     }
     let is_open = |address| handed.addresses().any(|open| open == address);
-    let first = find_hindrances(config, accepted, is_open).await.into_iter().next();
+    let first = find_start_problems(config, accepted, is_open).await.into_iter().next();
     first.map_or(Ok(()), |first| Err(first.error))
 }
 
-/// What keeps a daemon of this configuration and this user from starting, in the order of the start; root keys that are kept
-/// elsewhere are not asked. The addresses that `is_open` names are open for the daemon already.
-pub async fn find_hindrances(
+/// Finds the problems of a start by this user, in the order of the start. Does not contact AWS KMS or Vault.
+///
+/// `is_open` returns whether an address is already open for the daemon.
+pub async fn find_start_problems(
     config: &Config,
     accepted: Accepted,
     is_open: impl Fn(SocketAddr) -> bool,
-) -> Vec<Hindrance> {
+) -> Vec<StartProblem> {
     let mut found = Vec::new();
     let mut add = |about: &'static str, what: String, judged: Result<(), AssemblyError>| {
-        found.extend(judged.err().map(|error| Hindrance { about, what, error }));
+        found.extend(judged.err().map(|error| StartProblem { about, what, error }));
     };
     let (data_dir, shown) = (&config.data_dir, config.data_dir.display().to_string());
     let directory = platform::judge_private_directory(data_dir)
@@ -97,7 +98,7 @@ pub async fn find_hindrances(
     found
 }
 
-/// Whether the directory of the audit log is made by an earlier step of the start: with the data directory, or the root key's.
+/// Whether an earlier step of the start creates the audit log's directory: with the data directory or the root key.
 fn lies_in_what_is_made(settings: &AuditSettings, config: &Config) -> bool {
     let AuditSettings::File { path, .. } = settings else { return false };
     let Some(directory) = path.parent().filter(|directory| matches!(directory.try_exists(), Ok(false)))
@@ -123,14 +124,14 @@ pub fn check_addresses(
     unknown.map_or(Ok(()), |address| Err(AssemblyError::Handed { address }))
 }
 
-/// What keeps the store that is there from being opened. It is tried with a copy, so that nothing in the data directory
-/// changes; the error of the result says why that cannot be done.
-pub async fn find_store_hindrance(config: &Config) -> std::io::Result<Option<Hindrance>> {
+/// Tries to open a copy of the existing store, so that the data directory does not change. Returns an I/O error if it
+/// cannot be copied.
+pub async fn find_store_problem(config: &Config) -> std::io::Result<Option<StartProblem>> {
     let is_native = |root_key: &RootKeySettings| matches!(root_key, RootKeySettings::Native { .. });
     if !config.root_keys.iter().all(is_native) {
         return Ok(None);
     }
-    // Why they do not open was found before.
+    // `find_start_problems` reports keys that do not open.
     let Ok(Some(keys)) = Keys::open(&config.data_dir, &config.root_keys).await else { return Ok(None) };
     let directory = tempfile::tempdir()?;
     let database = keys.database_file();
@@ -139,12 +140,12 @@ pub async fn find_store_hindrance(config: &Config) -> std::io::Result<Option<Hin
         copy_if_there(&config.data_dir.join(&name), &directory.path().join(&name))?;
     }
     let judged = judge_store(config, &keys, &directory.path().join(&database));
-    // One that has started meanwhile has written to what was copied.
+    // A daemon that started meanwhile may have written to the files during the copy.
     if !matches!(platform::lock_holder(&config.data_dir), Ok(None)) {
         return Ok(None);
     }
     let what = config.data_dir.join(&database).display().to_string();
-    Ok(judged.err().map(|error| Hindrance { about: "store", what, error }))
+    Ok(judged.err().map(|error| StartProblem { about: "store", what, error }))
 }
 
 fn copy_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
