@@ -77,7 +77,7 @@ pub enum KeyError {
          under `keys`"
     )]
     RootKeyBesideData { path: String },
-    #[error("root key: {path} is not there, and {origin} needs it: bring it back")]
+    #[error("root key: {path} is missing but required by {origin}: restore it")]
     RootKeyGone { path: String, origin: String, has_recovery: bool },
     /// A systemd credential that this process did not receive. The key is not lost.
     #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]

@@ -82,7 +82,7 @@ fn check_names_unusable_secret() {
     for words in ["FAILS    provider ", "others may read ", "mode 0644", "try: `chmod 0400 "] {
         assert!(ran.stdout.contains(words), "{words}: {ran}");
     }
-    assert!(!ran.stdout.contains("configuration is good"), "{ran}");
+    assert!(!ran.stdout.contains("configuration is valid;"), "{ran}");
     let ran = run(&daemon, ["check", "--json"], 1).json();
     assert_eq!(ran.pointer("/problems/0/result").and_then(|result| result.as_str()), Some("fails"), "{ran}");
 
@@ -444,7 +444,7 @@ fn check_of_a_running_daemon_takes_its_port_for_its_own() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let checked = run(&daemon, ["check"], 0);
-    assert!(checked.stdout.contains("configuration is good\n"), "{checked}");
+    assert!(checked.stdout.contains("\nconfiguration is valid; to contact"), "{checked}");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
     more(&mut daemon, &format!("metrics: {{listen: \"{address}\"}}\n"));

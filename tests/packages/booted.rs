@@ -146,7 +146,11 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.expect("runuser -u infrad -- infrad check", 1, &expected);
     host.expect("infrad as-service check --live", 1, &["FAILS    provider okta: client secret"]);
     host.exec("chown infrad: /etc/infra/okta-client-secret", 0);
-    host.expect("infrad check", 0, &["configuration is good", "root key: systemd credential root.key"]);
+    host.expect(
+        "infrad check",
+        0,
+        &["configuration is valid; to contact", "root key: systemd credential root.key"],
+    );
 
     host.note("a TLS key that others can read, then one that the service cannot read");
     let leaf = infra_harness::authority::Authority::new().issue_like_public_ca(&[SERVER]);
@@ -179,7 +183,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
 
     host.note("another issuer than the provider's");
     host.exec("sed -i 's|issuer: \\(.*\\)|issuer: \\1/other|' /etc/infra/infrad.yaml", 0);
-    host.expect("infrad check", 0, &["configuration is good"]);
+    host.expect("infrad check", 0, &["configuration is valid; to contact"]);
     let ran = host.exec("infrad as-service check --live; test $? != 0", 0);
     assert!(ran.stdout.contains("FAILS    provider okta: discovery"), "{ran}");
     host.exec(RESTORE, 0);

@@ -136,11 +136,13 @@ fn report(config: &Config, found: &[Tried]) -> String {
     lines.extend(config.root_keys.iter().map(|root_key| format!("root key: {}", root_key.describe())));
     let text = lines.join("\n") + "\n" + &live::as_table(found);
     let last = match (found.is_empty(), found.iter().any(fails)) {
-        (true, _) => "configuration is good",
-        (false, true) => {
-            "the configuration can be read, and the service cannot run as it says: see FAILS above"
+        (true, _) => {
+            "configuration is valid; to contact providers and secret backends too: `infrad check --live`"
         }
-        (false, false) => "configuration is good, as far as this user can see: see unknown above",
+        (false, true) => {
+            "configuration is valid, but the service would not work as configured: see FAILS above"
+        }
+        (false, false) => "configuration is valid, as far as this user can see: see unknown above",
     };
     text + last + "\n"
 }
@@ -184,7 +186,7 @@ providers:
             "data directory: /srv/infrad\n",
             "root key: /etc/infra/root.key\n",
             "https: a certification authority of its own\n",
-            "\nconfiguration is good\n",
+            "\nconfiguration is valid; to contact",
         ] {
             assert!(report.contains(part), "{part}: {report}");
         }
