@@ -12,6 +12,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 fn command_gets_environment_and_its_exit_code_is_returned() {
     let home = tempfile::tempdir().expect("a home");
     let script = r#"echo "home=$INFRA_HOME"; echo "server=$INFRA_SERVER"; echo "pin=$INFRA_FINGERPRINT"
+        test -s "$INFRA_DEV_CA_FILE" && test -s "$INFRA_DEV_CREDENTIAL_FILE" || exit 8
         command -v infra; test -d "$INFRA_HOME" || test -d "$(dirname "$INFRA_HOME")" || exit 9; exit 7"#;
     let ran = dev(home.path(), &["sh", "-c", script]).expect(7);
 

@@ -25,7 +25,7 @@ use crate::keys::RootKeySettings;
 use crate::listener::Proxies;
 use crate::logging::{self, LogLevel, LogSettings};
 use crate::platform::HandedSockets;
-use crate::secrets::Backends;
+use crate::secrets::{Backends, Reference};
 use crate::services::{AllowedUsers, ServiceKind, ServiceSettings};
 use crate::sessions::{Admins, SessionLimits};
 
@@ -36,10 +36,12 @@ const REDIRECT_PORTS: usize = 3;
 pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitCode, Failure> {
     let directory = TempDir::with_prefix("infrad-dev-").map_err(failed("make a throw-away directory"))?;
     let client_secret = SecretString::from(random::alphanumeric(32));
+    let credential = SecretString::from(random::alphanumeric(32));
     let redirect_uris = free_redirect_uris().map_err(failed("find free ports on loopback"))?;
     let provider = DevelopmentProvider::start(CLIENT_ID, &client_secret, &redirect_uris)
         .map_err(failed("start the development identity provider"))?;
     let mut config = configuration(directory.path(), provider.issuer(), &client_secret, redirect_uris);
+    config.services = vec![demonstration(&config.backends, &credential)];
 
     if !command.is_empty() {
         // Keep the log out of the command's output.
@@ -52,7 +54,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         Daemon::assemble(config, path, handed, Accepted { new_store: true, ..Accepted::default() }, clock)
             .await
             .map_err(|error| failure_of("the daemon cannot start", &error))?;
-    let environment = environment(directory.path(), &daemon)?;
+    let environment = environment(directory.path(), &daemon, &credential)?;
     if command.is_empty() {
         let introduction = introduction::of(daemon.public_urls(), daemon.pin());
         let signals = Signals::listen().map_err(failed("listen for signals"))?;
@@ -89,9 +91,7 @@ fn configuration(
         kind: ProviderKind::Oidc,
         issuer: issuer.to_owned(),
         client_id: CLIENT_ID.to_owned(),
-        client_secret: backends
-            .parse(&format!("plaintext:{}", client_secret.expose_secret()))
-            .expect("a plaintext reference is well formed"),
+        client_secret: plaintext(&backends, client_secret),
         client_authentication: ClientAuthentication::ClientSecretBasic,
         redirect_uris,
         scopes: ["openid", "email", "profile", "groups"].map(str::to_owned).to_vec(),
@@ -124,7 +124,7 @@ fn configuration(
         limits: Limits::default(),
         proxies: Proxies::default(),
         admins: Admins::default(),
-        services: vec![demonstration()],
+        services: Vec::new(),
         audit: None,
         log: LogSettings::default(),
         warnings: Vec::new(),
@@ -133,31 +133,46 @@ fn configuration(
     }
 }
 
-/// A service for audience tokens: `infra token --audience demo`.
-fn demonstration() -> ServiceSettings {
+/// A service for audience tokens: `infra token --audience demo`. It authenticates at the daemon with `credential`.
+fn demonstration(backends: &Backends, credential: &SecretString) -> ServiceSettings {
     let name = "demo".to_owned();
     ServiceSettings {
         audience: name.clone(),
         name,
         kind: ServiceKind::Http,
-        credentials: Vec::new(),
+        credentials: vec![plaintext(backends, credential)],
         allow: AllowedUsers::Everyone,
         accept_session_token: false,
         addresses: Vec::new(),
     }
 }
 
-/// Environment for commands that use this daemon: its address, its fingerprint, and the folder of `infra`.
-fn environment(directory: &Path, daemon: &Daemon) -> Result<Vec<(OsString, OsString)>, Failure> {
-    let authority = directory.join("ca.pem");
-    std::fs::write(&authority, daemon.authority_pem())
-        .map_err(failed("write to its throw-away directory"))?;
+fn plaintext(backends: &Backends, secret: &SecretString) -> Reference {
+    let reference = format!("plaintext:{}", secret.expose_secret());
+    backends.parse(&reference).expect("a plaintext reference is well formed")
+}
+
+/// Environment for commands that use this daemon: its address, its fingerprint, the folder of `infra`, and what the
+/// service `demo` needs.
+fn environment(
+    directory: &Path,
+    daemon: &Daemon,
+    credential: &SecretString,
+) -> Result<Vec<(OsString, OsString)>, Failure> {
+    // Others cannot read these files, because the directory has mode 0700.
+    let (authority, credential_file) = (directory.join("ca.pem"), directory.join("demo-credential"));
+    for (file, text) in
+        [(&authority, daemon.authority_pem().as_str()), (&credential_file, credential.expose_secret())]
+    {
+        std::fs::write(file, text).map_err(failed("write to its throw-away directory"))?;
+    }
     let server = daemon.public_urls().first().map(ToString::to_string).unwrap_or_default();
     let mut environment: Vec<(OsString, OsString)> = vec![
         ("INFRA_HOME".into(), directory.join("infra").into()),
         ("INFRA_SERVER".into(), server.into()),
         ("INFRA_FINGERPRINT".into(), daemon.pin().to_string().into()),
         ("INFRA_DEV_CA_FILE".into(), authority.into()),
+        ("INFRA_DEV_CREDENTIAL_FILE".into(), credential_file.into()),
     ];
     environment.push(("PATH".into(), path_with_own_folder()?));
     Ok(environment)
