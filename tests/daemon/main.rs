@@ -7,6 +7,7 @@ mod backends;
 mod backups;
 mod canaries;
 mod crashes;
+mod examples;
 mod faults;
 mod floods;
 mod generated;
