@@ -209,7 +209,7 @@ mod tests {
     async fn enqueue(
         queue: &Arc<FairQueue>,
         client: IpAddr,
-    ) -> std::pin::Pin<Box<impl Future<Output = Result<Permit, QueueError>>>> {
+    ) -> impl Future<Output = Result<Permit, QueueError>> + Unpin {
         let queue = queue.clone();
         let mut waiting = Box::pin(async move { queue.acquire(client).await });
         std::future::poll_fn(|context| {

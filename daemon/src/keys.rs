@@ -13,11 +13,10 @@ mod root;
 mod sealed;
 mod vault_transit;
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -36,21 +35,14 @@ pub use sealed::{DoesNotOpen, FieldSealer, Place, Sealed, TicketKey};
 ///
 /// An implementation must authenticate what it wraps: unwrapping changed or foreign data fails. It must bind the
 /// wrapping to `context` and bound every wait.
+#[async_trait]
 pub trait RootKey: Send + Sync {
     /// The public id of the key: its kind, a colon, and a name that is unique within the kind.
     fn id(&self) -> String;
     /// Whether a wrapping by the key with this id may be from this key.
     fn may_have_wrapped(&self, id: &str) -> bool;
-    fn wrap<'a>(
-        &'a self,
-        data_key: &'a DataKey,
-        context: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, KeyError>> + Send + 'a>>;
-    fn unwrap<'a>(
-        &'a self,
-        wrapped: &'a [u8],
-        context: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<DataKey, KeyError>> + Send + 'a>>;
+    async fn wrap(&self, data_key: &DataKey, context: &str) -> Result<Vec<u8>, KeyError>;
+    async fn unwrap(&self, wrapped: &[u8], context: &str) -> Result<DataKey, KeyError>;
 }
 
 /// Where a root key is, from the configuration.

@@ -13,13 +13,12 @@ mod value;
 mod vault;
 
 use std::fmt;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use infra_shared::http::NoClient;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -46,6 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An implementation must read at each call and store nothing between calls. It must never put a secret into an
 /// error, must bound every wait, and must return the [`ReadError`] that fits, because operators act on it. It returns
 /// the stored bytes unchanged: trimming and validation happen in one place for all backends.
+#[async_trait]
 pub trait SecretBackend: Send + Sync {
     /// Checks the form of `name` without accessing the secret.
     fn check_name(&self, name: &str) -> Result<(), String>;
@@ -55,10 +55,7 @@ pub trait SecretBackend: Send + Sync {
         None
     }
 
-    fn read<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>>;
+    async fn read(&self, name: &str) -> Result<Stored, ReadError>;
 
     /// Whether it reads without a network.
     fn is_local(&self) -> bool {

@@ -2,9 +2,8 @@
 //! KMS.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -65,6 +64,7 @@ fn encryption_context(context: &str) -> Value {
     json!(BTreeMap::from([("infra", context)]))
 }
 
+#[async_trait]
 impl RootKey for KMSRootKey {
     fn id(&self) -> String {
         format!("awskms:{}", self.key_id)
@@ -75,49 +75,37 @@ impl RootKey for KMSRootKey {
         id.starts_with("awskms:")
     }
 
-    fn wrap<'a>(
-        &'a self,
-        data_key: &'a DataKey,
-        context: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, KeyError>> + Send + 'a>> {
-        Box::pin(async move {
-            let body = json!({
-                "KeyId": self.key_id,
-                "KeySpec": "AES_256",
-                "EncryptionContext": encryption_context(context),
-            });
-            let answer = self.access.call(GENERATE, &body).await.map_err(|error| self.failure(error))?;
-            let encrypted = answer.get("CiphertextBlob").and_then(Value::as_str);
-            let encrypted = encrypted.and_then(|text| BASE64_STANDARD.decode(text).ok());
-            let encrypted = encrypted.ok_or_else(|| self.unexpected())?;
-            let length = u16::try_from(encrypted.len()).map_err(|_| self.unexpected())?;
-            let sealed = self.plaintext(&answer)?.seal(context.as_bytes(), data_key.0.as_slice());
-            Ok([length.to_be_bytes().as_slice(), &encrypted, &sealed].concat())
-        })
+    async fn wrap(&self, data_key: &DataKey, context: &str) -> Result<Vec<u8>, KeyError> {
+        let body = json!({
+            "KeyId": self.key_id,
+            "KeySpec": "AES_256",
+            "EncryptionContext": encryption_context(context),
+        });
+        let answer = self.access.call(GENERATE, &body).await.map_err(|error| self.failure(error))?;
+        let encrypted = answer.get("CiphertextBlob").and_then(Value::as_str);
+        let encrypted = encrypted.and_then(|text| BASE64_STANDARD.decode(text).ok());
+        let encrypted = encrypted.ok_or_else(|| self.unexpected())?;
+        let length = u16::try_from(encrypted.len()).map_err(|_| self.unexpected())?;
+        let sealed = self.plaintext(&answer)?.seal(context.as_bytes(), data_key.0.as_slice());
+        Ok([length.to_be_bytes().as_slice(), &encrypted, &sealed].concat())
     }
 
-    fn unwrap<'a>(
-        &'a self,
-        wrapped: &'a [u8],
-        context: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<DataKey, KeyError>> + Send + 'a>> {
-        Box::pin(async move {
-            let does_not_open = || KeyError::DoesNotUnwrap { id: self.id() };
-            let (length, rest) = wrapped.split_first_chunk::<2>().ok_or_else(does_not_open)?;
-            let (encrypted, sealed) =
-                rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or_else(does_not_open)?;
-            let body = json!({
-                "KeyId": self.key_id,
-                "CiphertextBlob": BASE64_STANDARD.encode(encrypted),
-                "EncryptionContext": encryption_context(context),
-            });
-            let answer = self.access.call(DECRYPT, &body).await.map_err(|error| match error {
-                // KMS did not encrypt it under this key or for this context.
-                AWSError::Rejected(_) => does_not_open(),
-                error => self.failure(error),
-            })?;
-            let opened = self.plaintext(&answer)?.open(context.as_bytes(), sealed);
-            opened.and_then(|opened| DataKey::from_slice(&opened)).ok_or_else(does_not_open)
-        })
+    async fn unwrap(&self, wrapped: &[u8], context: &str) -> Result<DataKey, KeyError> {
+        let does_not_open = || KeyError::DoesNotUnwrap { id: self.id() };
+        let (length, rest) = wrapped.split_first_chunk::<2>().ok_or_else(does_not_open)?;
+        let (encrypted, sealed) =
+            rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or_else(does_not_open)?;
+        let body = json!({
+            "KeyId": self.key_id,
+            "CiphertextBlob": BASE64_STANDARD.encode(encrypted),
+            "EncryptionContext": encryption_context(context),
+        });
+        let answer = self.access.call(DECRYPT, &body).await.map_err(|error| match error {
+            // KMS did not encrypt it under this key or for this context.
+            AWSError::Rejected(_) => does_not_open(),
+            error => self.failure(error),
+        })?;
+        let opened = self.plaintext(&answer)?.open(context.as_bytes(), sealed);
+        opened.and_then(|opened| DataKey::from_slice(&opened)).ok_or_else(does_not_open)
     }
 }

@@ -1,9 +1,8 @@
 //! The native root key: 32 random bytes in their own file.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 
+use async_trait::async_trait;
 use infra_shared::random;
 use zeroize::Zeroizing;
 
@@ -65,6 +64,7 @@ impl NativeRootKey {
     }
 }
 
+#[async_trait]
 impl RootKey for NativeRootKey {
     fn id(&self) -> String {
         self.id.clone()
@@ -74,25 +74,15 @@ impl RootKey for NativeRootKey {
         id == self.id
     }
 
-    fn wrap<'a>(
-        &'a self,
-        data_key: &'a DataKey,
-        context: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, KeyError>> + Send + 'a>> {
-        Box::pin(std::future::ready(Ok(self.key.seal(context.as_bytes(), data_key.0.as_slice()))))
+    async fn wrap(&self, data_key: &DataKey, context: &str) -> Result<Vec<u8>, KeyError> {
+        Ok(self.key.seal(context.as_bytes(), data_key.0.as_slice()))
     }
 
-    fn unwrap<'a>(
-        &'a self,
-        wrapped: &'a [u8],
-        context: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<DataKey, KeyError>> + Send + 'a>> {
-        let unwrapped = self
-            .key
+    async fn unwrap(&self, wrapped: &[u8], context: &str) -> Result<DataKey, KeyError> {
+        self.key
             .open(context.as_bytes(), wrapped)
             .and_then(|opened| Some(DataKey(Zeroizing::new(opened.as_slice().try_into().ok()?))))
-            .ok_or_else(|| KeyError::DoesNotUnwrap { id: self.id() });
-        Box::pin(std::future::ready(unwrapped))
+            .ok_or_else(|| KeyError::DoesNotUnwrap { id: self.id() })
     }
 }
 

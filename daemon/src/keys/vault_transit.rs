@@ -1,8 +1,6 @@
 //! A root key in the transit engine of Vault or OpenBao. The engine wraps and unwraps; the key never leaves it.
 
-use std::future::Future;
-use std::pin::Pin;
-
+use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
@@ -63,6 +61,7 @@ impl TransitRootKey {
     }
 }
 
+#[async_trait]
 impl RootKey for TransitRootKey {
     fn id(&self) -> String {
         format!("vault:{}{}/{}", self.access.address(), self.mount, self.key)
@@ -73,41 +72,27 @@ impl RootKey for TransitRootKey {
         id.starts_with("vault:")
     }
 
-    fn wrap<'a>(
-        &'a self,
-        data_key: &'a DataKey,
-        context: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, KeyError>> + Send + 'a>> {
-        Box::pin(async move {
-            let plaintext = Zeroizing::new(BASE64_STANDARD.encode(data_key.0.as_slice()));
-            let answer = self
-                .call("encrypt", context, "plaintext", &plaintext)
-                .await
-                .map_err(|error| self.failure(error))?;
-            let ciphertext = answer.pointer("/data/ciphertext").and_then(Value::as_str);
-            Ok(ciphertext.ok_or_else(|| self.unexpected())?.as_bytes().to_vec())
-        })
+    async fn wrap(&self, data_key: &DataKey, context: &str) -> Result<Vec<u8>, KeyError> {
+        let plaintext = Zeroizing::new(BASE64_STANDARD.encode(data_key.0.as_slice()));
+        let answer = self
+            .call("encrypt", context, "plaintext", &plaintext)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let ciphertext = answer.pointer("/data/ciphertext").and_then(Value::as_str);
+        Ok(ciphertext.ok_or_else(|| self.unexpected())?.as_bytes().to_vec())
     }
 
-    fn unwrap<'a>(
-        &'a self,
-        wrapped: &'a [u8],
-        context: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<DataKey, KeyError>> + Send + 'a>> {
-        Box::pin(async move {
-            let does_not_open = || KeyError::DoesNotUnwrap { id: self.id() };
-            let ciphertext = std::str::from_utf8(wrapped).map_err(|_| does_not_open())?;
-            let answer =
-                self.call("decrypt", context, "ciphertext", ciphertext).await.map_err(
-                    |error| match error {
-                        // The engine did not encrypt it under this key or for this context.
-                        VaultError::Rejected(_) => does_not_open(),
-                        error => self.failure(error),
-                    },
-                )?;
-            let plaintext = answer.pointer("/data/plaintext").and_then(Value::as_str);
-            let bytes = plaintext.and_then(|text| BASE64_STANDARD.decode(text).ok()).map(Zeroizing::new);
-            bytes.and_then(|bytes| DataKey::from_slice(&bytes)).ok_or_else(|| self.unexpected())
-        })
+    async fn unwrap(&self, wrapped: &[u8], context: &str) -> Result<DataKey, KeyError> {
+        let does_not_open = || KeyError::DoesNotUnwrap { id: self.id() };
+        let ciphertext = std::str::from_utf8(wrapped).map_err(|_| does_not_open())?;
+        let answer =
+            self.call("decrypt", context, "ciphertext", ciphertext).await.map_err(|error| match error {
+                // The engine did not encrypt it under this key or for this context.
+                VaultError::Rejected(_) => does_not_open(),
+                error => self.failure(error),
+            })?;
+        let plaintext = answer.pointer("/data/plaintext").and_then(Value::as_str);
+        let bytes = plaintext.and_then(|text| BASE64_STANDARD.decode(text).ok()).map(Zeroizing::new);
+        bytes.and_then(|bytes| DataKey::from_slice(&bytes)).ok_or_else(|| self.unexpected())
     }
 }

@@ -1,9 +1,8 @@
 //! `env:NAME`: a variable in the daemon's environment.
 
 use std::env;
-use std::future::{Future, ready};
-use std::pin::Pin;
 
+use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::encoding::{Encoding, decode};
@@ -13,6 +12,7 @@ pub(super) struct Environment {
     pub(super) encoding: Option<Encoding>,
 }
 
+#[async_trait]
 impl SecretBackend for Environment {
     fn check_name(&self, name: &str) -> Result<(), String> {
         let is_name = !name.is_empty()
@@ -25,11 +25,8 @@ impl SecretBackend for Environment {
         }
     }
 
-    fn read<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
-        Box::pin(ready(read(name, self.encoding)))
+    async fn read(&self, name: &str) -> Result<Stored, ReadError> {
+        read(name, self.encoding)
     }
 
     fn is_local(&self) -> bool {

@@ -1,8 +1,8 @@
 //! `file:PATH`: a file that only its owner can read.
 
-use std::future::Future;
 use std::path::{Component, Path, PathBuf};
-use std::pin::Pin;
+
+use async_trait::async_trait;
 
 use super::encoding::{Encoding, decode};
 use super::{ReadError, SecretBackend, Stored};
@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) encoding: Option<Encoding>,
 }
 
+#[async_trait]
 impl SecretBackend for File {
     fn check_name(&self, name: &str) -> Result<(), String> {
         let path = Path::new(name);
@@ -38,14 +39,11 @@ impl SecretBackend for File {
         Some(self.directory.as_ref().map_or_else(|| name.into(), |directory| directory.join(name)))
     }
 
-    fn read<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
+    async fn read(&self, name: &str) -> Result<Stored, ReadError> {
         let path = self.directory.as_ref().map_or_else(|| name.into(), |directory| directory.join(name));
         let encoding = self.encoding;
         // A file system may be slow, especially a network one.
-        Box::pin(blocking(move || read(&path, encoding)))
+        blocking(move || read(&path, encoding)).await
     }
 
     fn is_local(&self) -> bool {

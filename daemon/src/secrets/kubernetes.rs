@@ -1,10 +1,9 @@
 //! `kubernetes:OBJECT/KEY`: a key of a Secret object, read from the API server.
 
 use std::env;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use infra_shared::http::authorities_from_pem;
@@ -132,6 +131,7 @@ fn find(answer: &OutboundResponse, namespace: &str, object: &str, key: &str) -> 
     decoded.map_err(|_| ReadError::Unexpected(format!("the key `{key}` of {name} is not Base64")))
 }
 
+#[async_trait]
 impl SecretBackend for Kubernetes {
     fn check_name(&self, name: &str) -> Result<(), String> {
         // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
@@ -152,13 +152,8 @@ impl SecretBackend for Kubernetes {
         }
     }
 
-    fn read<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
-        Box::pin(async move {
-            let (object, key) = name.split_once('/').unwrap_or((name, ""));
-            self.read_key(object, key).await
-        })
+    async fn read(&self, name: &str) -> Result<Stored, ReadError> {
+        let (object, key) = name.split_once('/').unwrap_or((name, ""));
+        self.read_key(object, key).await
     }
 }

@@ -1,7 +1,6 @@
 //! `plaintext:SECRET`: the secret itself, in the configuration. The daemon logs a warning.
 
-use std::future::{Future, ready};
-use std::pin::Pin;
+use async_trait::async_trait;
 
 use super::encoding::{Encoding, decode};
 use super::{ReadError, SecretBackend, Stored};
@@ -10,16 +9,14 @@ pub(super) struct Plaintext {
     pub(super) encoding: Option<Encoding>,
 }
 
+#[async_trait]
 impl SecretBackend for Plaintext {
     fn check_name(&self, name: &str) -> Result<(), String> {
         if name.is_empty() { Err("after `plaintext:` comes the secret itself".to_owned()) } else { Ok(()) }
     }
 
-    fn read<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
-        Box::pin(ready(decode(name.as_bytes(), self.encoding, "the plaintext secret")))
+    async fn read(&self, name: &str) -> Result<Stored, ReadError> {
+        decode(name.as_bytes(), self.encoding, "the plaintext secret")
     }
 
     fn is_local(&self) -> bool {

@@ -1,8 +1,6 @@
 //! `awsssm:/NAME`: a parameter in AWS Systems Manager Parameter Store. A SecureString is decrypted.
 
-use std::future::Future;
-use std::pin::Pin;
-
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::AWSAccess;
@@ -15,16 +13,7 @@ pub(in crate::secrets) struct ParameterStore {
     pub(in crate::secrets) access: AWSAccess,
 }
 
-impl ParameterStore {
-    async fn read_parameter(&self, name: &str) -> Result<Stored, ReadError> {
-        let answer = self.access.call(GET, &json!({ "Name": name, "WithDecryption": true })).await?;
-        let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
-        let value =
-            value.ok_or_else(|| ReadError::Unexpected(format!("the parameter {name} has no value")))?;
-        Ok(Stored::new(value.as_bytes().to_vec()))
-    }
-}
-
+#[async_trait]
 impl SecretBackend for ParameterStore {
     fn check_name(&self, name: &str) -> Result<(), String> {
         // https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html; `:` allows a
@@ -37,10 +26,11 @@ impl SecretBackend for ParameterStore {
         }
     }
 
-    fn read<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
-        Box::pin(self.read_parameter(name))
+    async fn read(&self, name: &str) -> Result<Stored, ReadError> {
+        let answer = self.access.call(GET, &json!({ "Name": name, "WithDecryption": true })).await?;
+        let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
+        let value =
+            value.ok_or_else(|| ReadError::Unexpected(format!("the parameter {name} has no value")))?;
+        Ok(Stored::new(value.as_bytes().to_vec()))
     }
 }

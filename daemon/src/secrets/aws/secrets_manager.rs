@@ -1,8 +1,6 @@
 //! `awssm:NAME#FIELD`: a secret in AWS Secrets Manager, or one field of a secret that is a JSON object.
 
-use std::future::Future;
-use std::pin::Pin;
-
+use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -17,22 +15,6 @@ pub(in crate::secrets) struct SecretsManager {
     pub(in crate::secrets) access: AWSAccess,
     /// The version to read, by default `AWSCURRENT`.
     pub(in crate::secrets) version_stage: Option<String>,
-}
-
-impl SecretsManager {
-    async fn read_secret(&self, name: &str) -> Result<Stored, ReadError> {
-        let (id, field) = split_field(name);
-        let mut body = json!({ "SecretId": id });
-        if let (Some(stage), Some(body)) = (&self.version_stage, body.as_object_mut()) {
-            body.insert("VersionStage".to_owned(), json!(stage));
-        }
-        let answer = self.access.call(GET, &body).await?;
-        let secret = value(&answer, id)?;
-        match field {
-            Some(field) => find_field(&secret, id, field),
-            None => Ok(secret),
-        }
-    }
 }
 
 fn value(answer: &Value, id: &str) -> Result<Stored, ReadError> {
@@ -52,6 +34,7 @@ fn find_field(secret: &[u8], id: &str, field: &str) -> Result<Stored, ReadError>
     text_field(&object, field, &format!("the secret {id}"))
 }
 
+#[async_trait]
 impl SecretBackend for SecretsManager {
     fn check_name(&self, name: &str) -> Result<(), String> {
         let (id, field) = split_field(name);
@@ -69,10 +52,17 @@ impl SecretBackend for SecretsManager {
         }
     }
 
-    fn read<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
-        Box::pin(self.read_secret(name))
+    async fn read(&self, name: &str) -> Result<Stored, ReadError> {
+        let (id, field) = split_field(name);
+        let mut body = json!({ "SecretId": id });
+        if let (Some(stage), Some(body)) = (&self.version_stage, body.as_object_mut()) {
+            body.insert("VersionStage".to_owned(), json!(stage));
+        }
+        let answer = self.access.call(GET, &body).await?;
+        let secret = value(&answer, id)?;
+        match field {
+            Some(field) => find_field(&secret, id, field),
+            None => Ok(secret),
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! `vault:PATH#FIELD`: a field of a secret in a key-value engine, version 1 or 2.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -26,22 +25,6 @@ pub(in crate::secrets) struct KeyValue {
 impl KeyValue {
     pub(in crate::secrets) fn new(access: VaultAccess, mount: &str) -> Self {
         Self { access, mount: mount.trim_matches('/').to_owned(), version: AtomicU8::new(0) }
-    }
-
-    async fn read_field(&self, name: &str) -> Result<Stored, ReadError> {
-        let (path, field) = split_field(name);
-        let version = match self.version.load(Ordering::Relaxed) {
-            0 => self.find_version(path).await?,
-            version => version,
-        };
-        let data = match self.fetch(path, version).await {
-            Err(VaultError::NotFound(cause)) => {
-                self.version.store(0, Ordering::Relaxed);
-                return Err(ReadError::NotFound(cause));
-            }
-            data => data?,
-        };
-        text_field(&data, field.unwrap_or(DEFAULT_FIELD), path)
     }
 
     /// Detects the engine's version from its mount, as the Vault command line does.
@@ -67,6 +50,7 @@ impl KeyValue {
     }
 }
 
+#[async_trait]
 impl SecretBackend for KeyValue {
     fn check_name(&self, name: &str) -> Result<(), String> {
         let (path, field) = split_field(name);
@@ -83,10 +67,19 @@ impl SecretBackend for KeyValue {
         }
     }
 
-    fn read<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Stored, ReadError>> + Send + 'a>> {
-        Box::pin(self.read_field(name))
+    async fn read(&self, name: &str) -> Result<Stored, ReadError> {
+        let (path, field) = split_field(name);
+        let version = match self.version.load(Ordering::Relaxed) {
+            0 => self.find_version(path).await?,
+            version => version,
+        };
+        let data = match self.fetch(path, version).await {
+            Err(VaultError::NotFound(cause)) => {
+                self.version.store(0, Ordering::Relaxed);
+                return Err(ReadError::NotFound(cause));
+            }
+            data => data?,
+        };
+        text_field(&data, field.unwrap_or(DEFAULT_FIELD), path)
     }
 }
