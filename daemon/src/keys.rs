@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use crate::outbound::BackendError;
 use crate::platform::PlatformError;
 #[cfg(feature = "aws")]
 use crate::secrets::AWSSettings;
@@ -151,6 +152,14 @@ pub struct KeyStatus {
 }
 
 impl KeyError {
+    /// Converts an error of the service that holds the root key `id`.
+    fn from_backend(id: String, error: BackendError) -> Self {
+        match error {
+            BackendError::Unreachable(cause) => Self::RootKeyAway { id, cause },
+            error => Self::RootKeyRefused { id, cause: error.to_string() },
+        }
+    }
+
     /// Whether the root key was unreachable, so that a retry may succeed.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::RootKeyAway { .. })

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+mod backend_error;
 mod guard;
 mod vault;
 
@@ -20,8 +21,9 @@ pub use reqwest::Method;
 
 #[cfg(feature = "aws")]
 pub use aws::{AWSCredentials, AWSOperation, AWSSigner};
+pub use backend_error::BackendError;
 pub use guard::{Guard, GuardError};
-pub use vault::{VaultClient, VaultError};
+pub use vault::VaultClient;
 
 /// Default timeouts of a request.
 pub const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(10) };

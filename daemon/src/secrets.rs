@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use infra_shared::http::NoClient;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::outbound::BackendError;
 #[cfg(feature = "aws")]
 use aws::{ParameterStore, SecretsManager};
 use environment::Environment;
@@ -31,7 +32,7 @@ use plaintext::Plaintext;
 use vault::KeyValue;
 
 #[cfg(feature = "aws")]
-pub use aws::{AWSAccess, AWSAccessKey, AWSError, AWSSettings};
+pub use aws::{AWSAccess, AWSAccessKey, AWSSettings};
 pub use encoding::Encoding;
 pub use kubernetes::KubernetesSettings;
 pub use value::Stored;
@@ -135,6 +136,27 @@ impl ReadError {
                 "store the secret again: one line of UTF-8 text, without white space around it"
             }
         }
+    }
+}
+
+impl From<BackendError> for ReadError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::NotFound(cause) => Self::NotFound(cause),
+            BackendError::NotAllowed(cause) => Self::NotAllowed(cause),
+            BackendError::Unreachable(cause) => Self::Unreachable(cause),
+            BackendError::Credential(cause) => Self::Credential(cause),
+            BackendError::Rejected(cause) | BackendError::Unexpected(cause) => Self::Unexpected(cause),
+        }
+    }
+}
+
+/// Converts a failure to read one of the daemon's own credentials.
+fn unusable_credential(error: ReadError) -> BackendError {
+    match error {
+        ReadError::Unreachable(cause) => BackendError::Unreachable(cause),
+        ReadError::Credential(cause) => BackendError::Credential(cause),
+        error => BackendError::Credential(error.to_string()),
     }
 }
 

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use super::aead::AEADKey;
 use super::{DataKey, KeyError, RootKey};
-use crate::outbound::AWSOperation;
-use crate::secrets::{AWSAccess, AWSError, AWSSettings};
+use crate::outbound::{AWSOperation, BackendError};
+use crate::secrets::{AWSAccess, AWSSettings};
 
 const GENERATE: AWSOperation = AWSOperation { service: "kms", target: "TrentService.GenerateDataKey" };
 const DECRYPT: AWSOperation = AWSOperation { service: "kms", target: "TrentService.Decrypt" };
@@ -31,18 +31,6 @@ impl KMSRootKey {
             cause: error.to_string(),
         })?;
         Ok(Self { access, key_id: key_id.to_owned() })
-    }
-
-    fn failure(&self, error: AWSError) -> KeyError {
-        let id = self.id();
-        match error {
-            AWSError::Unreachable(cause) => KeyError::RootKeyAway { id, cause },
-            AWSError::NotFound(cause)
-            | AWSError::NotAllowed(cause)
-            | AWSError::Credential(cause)
-            | AWSError::Rejected(cause)
-            | AWSError::Refused(cause) => KeyError::RootKeyRefused { id, cause },
-        }
     }
 
     fn unexpected(&self) -> KeyError {
@@ -81,7 +69,11 @@ impl RootKey for KMSRootKey {
             "KeySpec": "AES_256",
             "EncryptionContext": encryption_context(context),
         });
-        let answer = self.access.call(GENERATE, &body).await.map_err(|error| self.failure(error))?;
+        let answer = self
+            .access
+            .call(GENERATE, &body)
+            .await
+            .map_err(|error| KeyError::from_backend(self.id(), error))?;
         let encrypted = answer.get("CiphertextBlob").and_then(Value::as_str);
         let encrypted = encrypted.and_then(|text| BASE64_STANDARD.decode(text).ok());
         let encrypted = encrypted.ok_or_else(|| self.unexpected())?;
@@ -102,8 +94,8 @@ impl RootKey for KMSRootKey {
         });
         let answer = self.access.call(DECRYPT, &body).await.map_err(|error| match error {
             // KMS did not encrypt it under this key or for this context.
-            AWSError::Rejected(_) => does_not_open(),
-            error => self.failure(error),
+            BackendError::Rejected(_) => does_not_open(),
+            error => KeyError::from_backend(self.id(), error),
         })?;
         let opened = self.plaintext(&answer)?.open(context.as_bytes(), sealed);
         opened.and_then(|opened| DataKey::from_slice(&opened)).ok_or_else(does_not_open)

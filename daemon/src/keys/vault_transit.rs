@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{DataKey, KeyError, RootKey};
-use crate::outbound::VaultError;
+use crate::outbound::BackendError;
 use crate::secrets::{VaultAccess, VaultSettings};
 
 /// A key of a transit engine.
@@ -34,23 +34,11 @@ impl TransitRootKey {
         context: &str,
         name: &str,
         value: &str,
-    ) -> Result<Value, VaultError> {
+    ) -> Result<Value, BackendError> {
         let context = BASE64_STANDARD.encode(context);
         let body = json!({ name: value, "context": context, "associated_data": context });
         let path = format!("{}/{operation}/{}", self.mount, self.key);
         self.access.call(Method::POST, &path, Some(&body)).await
-    }
-
-    fn failure(&self, error: VaultError) -> KeyError {
-        let id = self.id();
-        match error {
-            VaultError::Unreachable(cause) => KeyError::RootKeyAway { id, cause },
-            VaultError::NotFound(cause)
-            | VaultError::NotAllowed(cause)
-            | VaultError::Credential(cause)
-            | VaultError::Rejected(cause)
-            | VaultError::Refused(cause) => KeyError::RootKeyRefused { id, cause },
-        }
     }
 
     fn unexpected(&self) -> KeyError {
@@ -77,7 +65,7 @@ impl RootKey for TransitRootKey {
         let answer = self
             .call("encrypt", context, "plaintext", &plaintext)
             .await
-            .map_err(|error| self.failure(error))?;
+            .map_err(|error| KeyError::from_backend(self.id(), error))?;
         let ciphertext = answer.pointer("/data/ciphertext").and_then(Value::as_str);
         Ok(ciphertext.ok_or_else(|| self.unexpected())?.as_bytes().to_vec())
     }
@@ -88,8 +76,8 @@ impl RootKey for TransitRootKey {
         let answer =
             self.call("decrypt", context, "ciphertext", ciphertext).await.map_err(|error| match error {
                 // The engine did not encrypt it under this key or for this context.
-                VaultError::Rejected(_) => does_not_open(),
-                error => self.failure(error),
+                BackendError::Rejected(_) => does_not_open(),
+                error => KeyError::from_backend(self.id(), error),
             })?;
         let plaintext = answer.pointer("/data/plaintext").and_then(Value::as_str);
         let bytes = plaintext.and_then(|text| BASE64_STANDARD.decode(text).ok()).map(Zeroizing::new);

@@ -9,31 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use super::{Outbound, OutboundError, OutboundResponse, Request};
+use super::{BackendError, Outbound, OutboundResponse, Request};
 
 /// Above the largest secret of a key-value engine (512 kB in Vault), and small enough for memory.
 const MAX_BYTES: usize = 1024 * 1024;
-
-/// Why a request failed. `Display` names the path, never the response.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VaultError {
-    #[error("{0}")]
-    NotFound(String),
-    #[error("{0}")]
-    NotAllowed(String),
-    /// The daemon's own credential is unusable or was rejected.
-    #[error("{0}")]
-    Credential(String),
-    /// The server is unreachable, sealed, a standby, or overloaded. A retry may succeed.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The server processed the request and rejected its content.
-    #[error("{0}")]
-    Rejected(String),
-    /// Any other failure, including answers from intermediaries.
-    #[error("{0}")]
-    Refused(String),
-}
 
 /// A Vault server, without a login.
 #[derive(Debug)]
@@ -65,7 +44,7 @@ impl VaultClient {
         path: &str,
         token: Option<&SecretString>,
         body: Option<&Value>,
-    ) -> Result<Value, VaultError> {
+    ) -> Result<Value, BackendError> {
         let mut request = Request::new(method, self.url(path));
         // Distinguishes clients from server-side request forgery through an agent (Vault's `require_request_header`).
         request = request.header(HeaderName::from_static("x-vault-request"), "true");
@@ -78,21 +57,20 @@ impl VaultClient {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = self.outbound.send(&request, MAX_BYTES).await.map_err(|error| match error {
-            OutboundError::TooLarge { .. } => VaultError::Refused(error.to_string()),
-            _ => VaultError::Unreachable(error.to_string()),
-        })?;
+        let answer = self.outbound.send(&request, MAX_BYTES).await?;
         let host = self.address.host_str().unwrap_or_default();
         match answer.status {
             200..=299 => match serde_json::from_slice(&answer.body) {
                 Ok(value @ Value::Object(_)) => Ok(value),
-                _ => Err(VaultError::Refused(format!("{host}: the answer to {path} is not a JSON object"))),
+                _ => Err(BackendError::Unexpected(format!(
+                    "{host}: the answer to {path} is not a JSON object"
+                ))),
             },
-            400 => Err(VaultError::Rejected(format!("{host} does not take this request at {path}"))),
-            401 | 403 => Err(VaultError::NotAllowed(format!(
+            400 => Err(BackendError::Rejected(format!("{host} does not take this request at {path}"))),
+            401 | 403 => Err(BackendError::NotAllowed(format!(
                 "{host} denies {path}: the token has expired, or its policies do not allow this"
             ))),
-            404 => Err(VaultError::NotFound(format!("{host} has nothing at {path}"))),
+            404 => Err(BackendError::NotFound(format!("{host} has nothing at {path}"))),
             _ => Err(unavailable(host, path, &answer)),
         }
     }
@@ -107,7 +85,7 @@ impl VaultClient {
 }
 
 /// Interprets a status that concerns the server and not the request.
-fn unavailable(host: &str, path: &str, answer: &OutboundResponse) -> VaultError {
+fn unavailable(host: &str, path: &str, answer: &OutboundResponse) -> BackendError {
     // https://developer.hashicorp.com/vault/api-docs#http-status-codes and /system/health
     let what = match answer.status {
         307 => format!(
@@ -122,13 +100,13 @@ fn unavailable(host: &str, path: &str, answer: &OutboundResponse) -> VaultError 
         500..=599 => "failed".to_owned(),
         status @ 300..=399 => {
             let target = redirect_target(answer);
-            return VaultError::Refused(format!(
+            return BackendError::Unexpected(format!(
                 "{host} redirects {path} to {target} (status {status}), and infrad follows no redirect"
             ));
         }
-        status => return VaultError::Refused(format!("{host} answered {path} with status {status}")),
+        status => return BackendError::Unexpected(format!("{host} answered {path} with status {status}")),
     };
-    VaultError::Unreachable(format!("{host} {what} (status {})", answer.status))
+    BackendError::Unreachable(format!("{host} {what} (status {})", answer.status))
 }
 
 /// Scheme, host and port only, because the rest of the address is untrusted text.
@@ -181,14 +159,14 @@ mod tests {
             (502, "failed"),
             (503, "sealed"),
         ] {
-            let VaultError::Unreachable(cause) = answered(status, None) else { panic!("{status}") };
+            let BackendError::Unreachable(cause) = answered(status, None) else { panic!("{status}") };
             assert!(cause.starts_with("vault.test ") && cause.contains(word), "{cause}");
             assert!(cause.ends_with(&format!("(status {status})")), "{cause}");
         }
         let standby = answered(307, Some("https://active.test:8200/v1/secret?canary#canary")).to_string();
         assert!(standby.contains("redirects to https://active.test:8200:") && !standby.contains("canary"));
         for status in [301, 302, 308, 404, 418] {
-            assert!(matches!(answered(status, Some("/relative")), VaultError::Refused(_)), "{status}");
+            assert!(matches!(answered(status, Some("/relative")), BackendError::Unexpected(_)), "{status}");
         }
     }
 }

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{Backends, PATIENCE, ReadError, Reference};
-use crate::outbound::{AWSCredentials, AWSOperation, AWSSigner, Outbound, OutboundError, OutboundResponse};
+use super::{Backends, PATIENCE, Reference, unusable_credential};
+use crate::outbound::{AWSCredentials, AWSOperation, AWSSigner, BackendError, Outbound, OutboundResponse};
 use chain::Chain;
 use failures::Failures;
 
@@ -44,27 +44,6 @@ pub struct AWSAccessKey {
     pub session_token: Option<Reference>,
 }
 
-/// Why a call to an AWS service failed. `Display` shows the service's error code and no other part of the response.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AWSError {
-    #[error("{0}")]
-    NotFound(String),
-    #[error("{0}")]
-    NotAllowed(String),
-    /// The daemon's own credentials are missing, invalid or rejected.
-    #[error("{0}")]
-    Credential(String),
-    /// A retry may succeed.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The service rejected the request's contents.
-    #[error("{0}")]
-    Rejected(String),
-    /// Any other failure, including a response from a proxy.
-    #[error("{0}")]
-    Refused(String),
-}
-
 /// Access to AWS under one set of credentials.
 #[derive(Debug)]
 pub struct AWSAccess {
@@ -88,18 +67,18 @@ impl AWSAccess {
 
     /// Calls an operation and returns the JSON object in its response. One timeout covers the search for credentials
     /// and the call.
-    pub async fn call(&self, operation: AWSOperation, body: &Value) -> Result<Value, AWSError> {
+    pub async fn call(&self, operation: AWSOperation, body: &Value) -> Result<Value, BackendError> {
         let call = self.call_unbounded(operation, body);
         tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| {
             let (service, seconds) = (operation.service, PATIENCE.as_secs());
             let cause = self.failures.of_metadata().unwrap_or_else(|| {
                 format!("{service}: no answer within {seconds} s, the search for credentials included")
             });
-            Err(AWSError::Unreachable(cause))
+            Err(BackendError::Unreachable(cause))
         })
     }
 
-    async fn call_unbounded(&self, operation: AWSOperation, body: &Value) -> Result<Value, AWSError> {
+    async fn call_unbounded(&self, operation: AWSOperation, body: &Value) -> Result<Value, BackendError> {
         let region = self.region().await?;
         let credentials = self.credentials().await?;
         let service = operation.service;
@@ -109,36 +88,29 @@ impl AWSAccess {
         };
         let signer = AWSSigner { credentials: &credentials, region: &region, now: SystemClock.now() };
         let request = signer.request(operation, &endpoint, body).ok_or_else(|| {
-            AWSError::Refused("the region or the access key holds what cannot be in a request".to_owned())
+            BackendError::Unexpected(
+                "the region or the access key holds what cannot be in a request".to_owned(),
+            )
         })?;
-        let answer = self.outbound.send(&request, MAX_BYTES).await.map_err(|error| match error {
-            OutboundError::TooLarge { .. } => AWSError::Refused(error.to_string()),
-            error => AWSError::Unreachable(error.to_string()),
-        })?;
-        read(service, &answer)
+        read(service, &self.outbound.send(&request, MAX_BYTES).await?)
     }
 
-    async fn region(&self) -> Result<String, AWSError> {
+    async fn region(&self) -> Result<String, BackendError> {
         if let Some(region) = &self.settings.region {
             return Ok(region.clone());
         }
         self.chain().await.region().ok_or_else(|| match self.failures.of_metadata() {
-            Some(cause) => AWSError::Unreachable(format!("no AWS region is set, and {cause}")),
-            None => AWSError::Credential(
+            Some(cause) => BackendError::Unreachable(format!("no AWS region is set, and {cause}")),
+            None => BackendError::Credential(
                 "no AWS region is set: write `config: {region: us-west-2}`, or set AWS_REGION for infrad"
                     .to_owned(),
             ),
         })
     }
 
-    async fn credentials(&self) -> Result<AWSCredentials, AWSError> {
+    async fn credentials(&self) -> Result<AWSCredentials, BackendError> {
         let Some(key) = &self.settings.access_key else { return self.chain().await.credentials().await };
-        let read = async |reference| {
-            self.built_in.resolve(reference).await.map_err(|error| match error {
-                ReadError::Unreachable(cause) => AWSError::Unreachable(cause),
-                error => AWSError::Credential(format!("the access key: {error}")),
-            })
-        };
+        let read = async |reference| self.built_in.resolve(reference).await.map_err(unusable_credential);
         let access_key_id = read(&key.access_key_id).await?;
         let session_token = match &key.session_token {
             Some(reference) => Some(read(reference).await?),
@@ -156,7 +128,7 @@ impl AWSAccess {
     }
 }
 
-fn standard_endpoint(service: &str, region: &str) -> Result<Url, AWSError> {
+fn standard_endpoint(service: &str, region: &str) -> Result<Url, BackendError> {
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let url = region
@@ -164,15 +136,15 @@ fn standard_endpoint(service: &str, region: &str) -> Result<Url, AWSError> {
         .all(plain)
         .then(|| format!("https://{service}.{region}.{suffix}/").parse().ok())
         .flatten();
-    url.ok_or_else(|| AWSError::Refused("the AWS region is not one, such as `us-west-2`".to_owned()))
+    url.ok_or_else(|| BackendError::Unexpected("the AWS region is not one, such as `us-west-2`".to_owned()))
 }
 
-fn read(service: &str, answer: &OutboundResponse) -> Result<Value, AWSError> {
+fn read(service: &str, answer: &OutboundResponse) -> Result<Value, BackendError> {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     if answer.status == 200 {
         return body
             .filter(Value::is_object)
-            .ok_or_else(|| AWSError::Refused(format!("{service}: the answer is not a JSON object")));
+            .ok_or_else(|| BackendError::Unexpected(format!("{service}: the answer is not a JSON object")));
     }
     let code = body.as_ref().and_then(|body| body.get("__type")).and_then(Value::as_str);
     // The code may have a namespace: `com.amazonaws.kms#NotFoundException`.
@@ -186,7 +158,7 @@ fn read(service: &str, answer: &OutboundResponse) -> Result<Value, AWSError> {
             | "ParameterNotFound"
             | "ParameterVersionNotFound"
             | "NotFoundException",
-        ) => AWSError::NotFound(told),
+        ) => BackendError::NotFound(told),
         (429 | 500..=599, _)
         | (
             _,
@@ -215,7 +187,7 @@ fn read(service: &str, answer: &OutboundResponse) -> Result<Value, AWSError> {
             | "KMSInternalException"
             | "DependencyTimeoutException"
             | "KeyUnavailableException",
-        ) => AWSError::Unreachable(told),
+        ) => BackendError::Unreachable(told),
         (
             _,
             "UnrecognizedClientException"
@@ -226,14 +198,14 @@ fn read(service: &str, answer: &OutboundResponse) -> Result<Value, AWSError> {
             | "MissingAuthenticationTokenException"
             | "ExpiredToken"
             | "ExpiredTokenException",
-        ) => AWSError::Credential(told),
+        ) => BackendError::Credential(told),
         (401 | 403, _)
         | (
             _,
             "AccessDeniedException" | "DecryptionFailure" | "DisabledException" | "KMSInvalidStateException",
-        ) => AWSError::NotAllowed(told),
-        (400, code) if !code.is_empty() => AWSError::Rejected(told),
-        _ => AWSError::Refused(told),
+        ) => BackendError::NotAllowed(told),
+        (400, code) if !code.is_empty() => BackendError::Rejected(told),
+        _ => BackendError::Unexpected(told),
     })
 }
 
@@ -242,23 +214,11 @@ fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-impl From<AWSError> for ReadError {
-    fn from(error: AWSError) -> Self {
-        match error {
-            AWSError::NotFound(cause) => Self::NotFound(cause),
-            AWSError::NotAllowed(cause) => Self::NotAllowed(cause),
-            AWSError::Unreachable(cause) => Self::Unreachable(cause),
-            AWSError::Credential(cause) => Self::Credential(cause),
-            AWSError::Rejected(cause) | AWSError::Refused(cause) => Self::Unexpected(cause),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outcome(status: u16, body: &str) -> Result<Value, AWSError> {
+    fn outcome(status: u16, body: &str) -> Result<Value, BackendError> {
         let body = body.as_bytes().to_vec();
         read(
             "kms",
@@ -276,17 +236,17 @@ mod tests {
         assert!(outcome(200, r#"{"a":1}"#).is_ok());
         // A response without an error code, such as a proxy's, says nothing about the request.
         for (status, body) in [(200, "<html>"), (302, ""), (400, "<html>")] {
-            assert!(matches!(outcome(status, body), Err(AWSError::Refused(_))), "{status} {body}");
+            assert!(matches!(outcome(status, body), Err(BackendError::Unexpected(_))), "{status} {body}");
         }
         let code = |code: &str| format!(r#"{{"__type":"com.amazonaws#{code}","message":"canary"}}"#);
         for (status, name) in [(400, "ResourceNotFoundException"), (400, "ParameterNotFound")] {
-            assert!(matches!(outcome(status, &code(name)), Err(AWSError::NotFound(_))), "{name}");
+            assert!(matches!(outcome(status, &code(name)), Err(BackendError::NotFound(_))), "{name}");
         }
         for (status, name) in [(400, "AccessDeniedException"), (403, "Whatever")] {
-            assert!(matches!(outcome(status, &code(name)), Err(AWSError::NotAllowed(_))), "{name}");
+            assert!(matches!(outcome(status, &code(name)), Err(BackendError::NotAllowed(_))), "{name}");
         }
         for (status, name) in [(400, "ExpiredTokenException"), (403, "InvalidSignatureException")] {
-            assert!(matches!(outcome(status, &code(name)), Err(AWSError::Credential(_))), "{name}");
+            assert!(matches!(outcome(status, &code(name)), Err(BackendError::Credential(_))), "{name}");
         }
         for (status, name) in [
             (400, "ThrottlingException"),
@@ -297,14 +257,14 @@ mod tests {
             (503, "Whatever"),
             (429, "Whatever"),
         ] {
-            assert!(matches!(outcome(status, &code(name)), Err(AWSError::Unreachable(_))), "{name}");
+            assert!(matches!(outcome(status, &code(name)), Err(BackendError::Unreachable(_))), "{name}");
         }
         let error = outcome(400, &code("ValidationException")).expect_err("refused");
-        assert_eq!(error, AWSError::Rejected("kms: ValidationException".to_owned()));
+        assert_eq!(error, BackendError::Rejected("kms: ValidationException".to_owned()));
         // Some services return authentication errors as XML.
         let error =
             outcome(403, "<Error><Code>SignatureDoesNotMatch canary</Code></Error>").expect_err("refused");
-        assert_eq!(error, AWSError::NotAllowed("kms: status 403".to_owned()));
+        assert_eq!(error, BackendError::NotAllowed("kms: status 403".to_owned()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::credential::{read_mounted, read_token};
 use super::{ReadError, SecretBackend, Stored};
-use crate::outbound::{Authorization, Outbound, OutboundError, OutboundResponse};
+use crate::outbound::{Authorization, BackendError, Outbound, OutboundResponse};
 
 /// A Secret has at most 1 MiB. Base64 adds a third.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
@@ -65,12 +65,7 @@ impl Kubernetes {
             .map_err(|error| ReadError::Credential(format!("{}: {error}", authority_file.display())))?;
         let url = url(&server, &namespace, object);
         let answer =
-            outbound.get(&url, Authorization::Bearer(&token), MAX_BYTES).await.map_err(
-                |error| match error {
-                    OutboundError::TooLarge { .. } => ReadError::Unexpected(error.to_string()),
-                    error => ReadError::Unreachable(error.to_string()),
-                },
-            )?;
+            outbound.get(&url, Authorization::Bearer(&token), MAX_BYTES).await.map_err(BackendError::from)?;
         find(&answer, &namespace, object, key)
     }
 }

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::{Backends, PATIENCE, ReadError, Reference, credential};
-use crate::outbound::{VaultClient, VaultError};
+use super::{Backends, PATIENCE, Reference, credential, unusable_credential};
+use crate::outbound::{BackendError, VaultClient};
 
 pub(super) use key_value::KeyValue;
 
@@ -85,11 +85,16 @@ impl VaultAccess {
     ///
     /// If the server rejects a token from an earlier login, retries once with a new one, because the token may have
     /// been revoked.
-    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, VaultError> {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, BackendError> {
         let call = self.call_unbounded(method, path, body);
         tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| {
             let host = self.client.address().host_str().unwrap_or_default();
-            Err(VaultError::Unreachable(format!("{host} did not answer within {} s", PATIENCE.as_secs())))
+            Err(BackendError::Unreachable(format!("{host} did not answer within {} s", PATIENCE.as_secs())))
         })
     }
 
@@ -98,10 +103,10 @@ impl VaultAccess {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Value, VaultError> {
+    ) -> Result<Value, BackendError> {
         let (token, is_from_before) = self.token().await?;
         match self.client.call(method.clone(), path, Some(&token), body).await {
-            Err(VaultError::NotAllowed(_)) if is_from_before => {
+            Err(BackendError::NotAllowed(_)) if is_from_before => {
                 *self.login.lock().await = None;
                 let (token, _) = self.token().await?;
                 self.client.call(method, path, Some(&token), body).await
@@ -111,7 +116,7 @@ impl VaultAccess {
     }
 
     /// Returns a token, and whether it is from an earlier login.
-    async fn token(&self) -> Result<(SecretString, bool), VaultError> {
+    async fn token(&self) -> Result<(SecretString, bool), BackendError> {
         if let VaultAuthentication::Token(reference) = &self.authentication {
             return Ok((self.credential(reference).await?, false));
         }
@@ -125,10 +130,10 @@ impl VaultAccess {
         Ok((token, false))
     }
 
-    async fn log_in(&self) -> Result<Login, VaultError> {
+    async fn log_in(&self) -> Result<Login, BackendError> {
         let (mount, body) = match &self.authentication {
             VaultAuthentication::Token(_) => {
-                return Err(VaultError::Refused("a token needs no login".to_owned()));
+                return Err(BackendError::Unexpected("a token needs no login".to_owned()));
             }
             VaultAuthentication::AppRole { mount, role_id, secret_id } => {
                 let (role_id, secret_id) =
@@ -138,7 +143,8 @@ impl VaultAccess {
                 (mount, body)
             }
             VaultAuthentication::Kubernetes { mount, role, token_file } => {
-                let token = credential::read_token(token_file, MAX_TOKEN_BYTES).await.map_err(unread)?;
+                let token =
+                    credential::read_token(token_file, MAX_TOKEN_BYTES).await.map_err(unusable_credential)?;
                 (mount, json!({ "role": role, "jwt": token.expose_secret() }))
             }
         };
@@ -146,8 +152,8 @@ impl VaultAccess {
         let answer =
             self.client.call(Method::POST, &path, None, Some(&body)).await.map_err(|error| match error {
                 // Vault returns 400 for a wrong role or secret, and 403 for an unknown mount.
-                VaultError::Rejected(_) | VaultError::NotFound(_) | VaultError::NotAllowed(_) => {
-                    VaultError::Credential(format!(
+                BackendError::Rejected(_) | BackendError::NotFound(_) | BackendError::NotAllowed(_) => {
+                    BackendError::Credential(format!(
                         "{} refuses the login at {path}: wrong credentials, or no such mount",
                         self.client.address().host_str().unwrap_or_default()
                     ))
@@ -157,7 +163,7 @@ impl VaultAccess {
         let auth = answer.get("auth");
         let token = auth.and_then(|auth| auth.get("client_token")).and_then(Value::as_str);
         let token =
-            token.ok_or_else(|| VaultError::Refused(format!("the answer to {path} holds no token")))?;
+            token.ok_or_else(|| BackendError::Unexpected(format!("the answer to {path} holds no token")))?;
         let lease = auth.and_then(|auth| auth.get("lease_duration")).and_then(Value::as_u64);
         let lease = match lease {
             None | Some(0) => LONGEST_USE,
@@ -167,28 +173,7 @@ impl VaultAccess {
         Ok(Login { token: token.into(), until: Instant::now() + lease })
     }
 
-    async fn credential(&self, reference: &Reference) -> Result<SecretString, VaultError> {
-        self.built_in.resolve(reference).await.map_err(unread)
-    }
-}
-
-/// Converts a failure to read one of the daemon's own credentials.
-fn unread(error: ReadError) -> VaultError {
-    match error {
-        ReadError::Unreachable(cause) => VaultError::Unreachable(cause),
-        ReadError::Credential(cause) => VaultError::Credential(cause),
-        error => VaultError::Credential(error.to_string()),
-    }
-}
-
-impl From<VaultError> for ReadError {
-    fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::NotFound(cause) => Self::NotFound(cause),
-            VaultError::NotAllowed(cause) => Self::NotAllowed(cause),
-            VaultError::Unreachable(cause) => Self::Unreachable(cause),
-            VaultError::Credential(cause) => Self::Credential(cause),
-            VaultError::Rejected(cause) | VaultError::Refused(cause) => Self::Unexpected(cause),
-        }
+    async fn credential(&self, reference: &Reference) -> Result<SecretString, BackendError> {
+        self.built_in.resolve(reference).await.map_err(unusable_credential)
     }
 }

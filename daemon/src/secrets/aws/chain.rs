@@ -20,8 +20,8 @@ use reqwest::Method;
 use reqwest::header::HeaderName;
 use tokio::sync::Mutex;
 
-use super::{AWSError, AWSSettings, Failures, MAX_BYTES};
-use crate::outbound::{AWSCredentials, Outbound, OutboundError, Request};
+use super::{AWSSettings, Failures, MAX_BYTES};
+use crate::outbound::{AWSCredentials, BackendError, Outbound, OutboundError, Request};
 
 /// Credentials are renewed this many seconds before they expire.
 const TO_SPARE: i64 = 120;
@@ -68,7 +68,7 @@ impl Chain {
         self.region.clone()
     }
 
-    pub(super) async fn credentials(&self) -> Result<AWSCredentials, AWSError> {
+    pub(super) async fn credentials(&self) -> Result<AWSCredentials, BackendError> {
         let mut kept = self.kept.lock().await;
         let soon = SystemClock.now().as_second() + TO_SPARE;
         if let Some((credentials, _)) = kept.as_ref().filter(|(_, end)| soon < *end) {
@@ -88,26 +88,26 @@ impl Chain {
     }
 
     /// Does not repeat the library's message, because it may contain anything.
-    fn failure(&self, error: &CredentialsError) -> AWSError {
+    fn failure(&self, error: &CredentialsError) -> BackendError {
         if let Some(cause) = self.failures.of_metadata() {
-            return AWSError::Unreachable(format!("no AWS credentials were found, and {cause}"));
+            return BackendError::Unreachable(format!("no AWS credentials were found, and {cause}"));
         }
         let because = self.failures.last().map(|cause| format!(": {cause}")).unwrap_or_default();
         match error {
             CredentialsError::CredentialsNotLoaded(_) => none_found(),
             CredentialsError::ProviderTimedOut(_) => {
-                AWSError::Unreachable(format!("AWS credentials did not come in time{because}"))
+                BackendError::Unreachable(format!("AWS credentials did not come in time{because}"))
             }
-            CredentialsError::InvalidConfiguration(_) => AWSError::Credential(
+            CredentialsError::InvalidConfiguration(_) => BackendError::Credential(
                 "the AWS configuration of infrad (environment or profile) is not valid".to_owned(),
             ),
-            _ => AWSError::Unreachable(format!("the AWS service for credentials gave none{because}")),
+            _ => BackendError::Unreachable(format!("the AWS service for credentials gave none{because}")),
         }
     }
 }
 
-fn none_found() -> AWSError {
-    AWSError::Credential(
+fn none_found() -> BackendError {
+    BackendError::Credential(
         "no AWS credentials were found: give infrad a role (instance, container or web identity), a profile, or \
          `accessKeyID` and `secretAccessKey`"
             .to_owned(),

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::VaultAccess;
-use crate::outbound::VaultError;
+use crate::outbound::BackendError;
 use crate::secrets::{ReadError, SecretBackend, Stored, split_field, text_field};
 
 /// The field for references without one.
@@ -28,7 +28,7 @@ impl KeyValue {
     }
 
     /// Detects the engine's version from its mount, as the Vault command line does.
-    async fn find_version(&self, path: &str) -> Result<u8, VaultError> {
+    async fn find_version(&self, path: &str) -> Result<u8, BackendError> {
         let question = format!("sys/internal/ui/mounts/{}/{path}", self.mount);
         let answer = self.access.call(Method::GET, &question, None).await?;
         let version = answer.pointer("/data/options/version").and_then(Value::as_str);
@@ -37,7 +37,7 @@ impl KeyValue {
         Ok(version)
     }
 
-    async fn fetch(&self, path: &str, version: u8) -> Result<Value, VaultError> {
+    async fn fetch(&self, path: &str, version: u8) -> Result<Value, BackendError> {
         let (path, place) = match version {
             2 => (format!("{}/data/{path}", self.mount), "/data/data"),
             _ => (format!("{}/{path}", self.mount), "/data"),
@@ -45,7 +45,7 @@ impl KeyValue {
         let mut answer = self.access.call(Method::GET, &path, None).await?;
         match answer.pointer_mut(place).map(Value::take) {
             Some(data @ Value::Object(_)) => Ok(data),
-            _ => Err(VaultError::Refused(format!("the answer to {path} holds no secret"))),
+            _ => Err(BackendError::Unexpected(format!("the answer to {path} holds no secret"))),
         }
     }
 }
@@ -74,7 +74,7 @@ impl SecretBackend for KeyValue {
             version => version,
         };
         let data = match self.fetch(path, version).await {
-            Err(VaultError::NotFound(cause)) => {
+            Err(BackendError::NotFound(cause)) => {
                 self.version.store(0, Ordering::Relaxed);
                 return Err(ReadError::NotFound(cause));
             }
