@@ -20,6 +20,7 @@ mod use_server;
 use infra_shared::api::ProblemCode;
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::origin::Origin;
+use infra_shared::printable::counted;
 use infra_shared::token_text::{LogoutProof, SessionToken};
 use jiff::Timestamp;
 
@@ -30,7 +31,7 @@ use crate::home::{Home, State};
 use crate::keyring::Keyring;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::trust::{self, Connection, TrustOffer};
+use crate::trust::{self, Connection, TrustOffer, check_offer};
 use expiry_notice::with_notice;
 
 /// What every command needs.
@@ -99,15 +100,16 @@ impl Context {
         Ok(named.or_else(|| default_server(state)))
     }
 
-    /// A client for `origin`, with its stored trust record, or with trust options of the environment if it has none.
+    /// A client for `origin`. The server must prove its stored trust record, which the trust options of the environment
+    /// must not contradict. A server without a record must prove those options.
     fn connect(&self, origin: &Origin, state: &State) -> Result<Connection, ClientError> {
-        let trust_anchors = state.trust_anchors(origin);
-        let offer = if trust_anchors.is_empty() {
-            TrustOffer::from_environment(&self.settings).map_err(ClientError::InvalidTrustOffer)?
-        } else {
-            TrustOffer::default()
-        };
-        trust::connect(origin, trust_anchors, offer).map_err(ClientError::Daemon)
+        let offer = TrustOffer::from_environment(origin, &self.settings)
+            .and_then(|offer| {
+                check_offer(origin, state.trust(origin), state.formerly(origin), &offer)?;
+                Ok(offer)
+            })
+            .map_err(ClientError::InvalidTrustOffer)?;
+        trust::connect(origin, state.trust_anchors(origin), offer).map_err(ClientError::Daemon)
     }
 
     /// Stores the server's current announcement of a CA rollover, if there is one.
@@ -119,42 +121,62 @@ impl Context {
         }
     }
 
-    /// Retries sign-outs that did not reach the daemon. Returns the error that stopped them; the next command retries.
+    /// Retries sign-outs that did not reach the daemon. Returns how many it received now, and the first error. Those
+    /// that failed are retried by the next command.
     fn retry_logouts(
         &self,
         origin: &Origin,
         client: &DaemonClient,
         state: &State,
-    ) -> Result<Option<DaemonError>, Failure> {
+    ) -> Result<(usize, Option<DaemonError>), Failure> {
         let pending = state.sessions.pending_logouts.iter().filter(|pending| pending.server == *origin);
-        let (mut completed, mut stopped_by) = (Vec::new(), None);
+        let (mut delivered, mut over, mut failed) = (0, Vec::new(), None);
         for logout in pending {
-            let Some(proof) = LogoutProof::parse(&logout.proof) else { continue };
+            let Some(proof) = LogoutProof::parse(&logout.proof) else {
+                let expires = times::at(logout.expires_at, self.now());
+                self.terminal.warn(&format!(
+                    "cannot deliver an earlier sign-out to {origin}: its stored proof is damaged; the session expires \
+                     {expires}"
+                ));
+                over.push(logout.id.clone());
+                continue;
+            };
             match client.log_out_by_proof(&logout.id, &proof) {
-                Ok(()) => completed.push(logout.id.clone()),
+                Ok(()) => {
+                    delivered += 1;
+                    over.push(logout.id.clone());
+                }
                 Err(error) => {
                     self.terminal
-                        .verbose(&format!("an earlier logout could not be told to {origin}: {error}"));
-                    stopped_by = Some(error);
-                    break;
+                        .verbose(&format!("cannot deliver an earlier sign-out to {origin}: {error}"));
+                    // Without a response, the next request would only wait for its own timeout.
+                    let is_answered = error.problem().is_some();
+                    failed.get_or_insert(error);
+                    if !is_answered {
+                        break;
+                    }
                 }
             }
         }
-        if !completed.is_empty() {
+        if !over.is_empty() {
             let now = self.now();
             self.home.update(|state| {
-                state.sessions.pending_logouts.retain(|pending| !completed.contains(&pending.id));
+                state.sessions.pending_logouts.retain(|pending| !over.contains(&pending.id));
                 state.forget_expired_logouts(now);
             })?;
-            self.terminal.verbose(&format!("told {origin} of an earlier logout"));
         }
-        Ok(stopped_by)
+        if delivered > 0 {
+            let sign_outs = counted(delivered, "earlier sign-out");
+            self.terminal.verbose(&format!("delivered {sign_outs} to {origin}"));
+        }
+        Ok((delivered, failed))
     }
 }
 
-/// Why no client could be created.
+/// Why no client could be created, or a request failed.
+#[derive(Debug)]
 enum ClientError {
-    /// The trust options in the environment are invalid.
+    /// The trust options in the environment are invalid, or contradict the stored record.
     InvalidTrustOffer(Failure),
     Daemon(DaemonError),
 }
@@ -168,30 +190,13 @@ impl ClientError {
     }
 }
 
-/// Result of revoking a session at the daemon.
-enum Revocation {
-    /// The daemon revoked the session, or it had ended before.
-    Done,
-    /// The daemon does not know the token, so nothing was revoked.
-    Unknown,
-    /// The request to the daemon failed.
-    Failed(DaemonError),
-}
-
-/// Revokes the session of `token` at the daemon.
-fn revoke_session(client: &DaemonClient, token: &SessionToken) -> Revocation {
+/// Revokes the session of a stored token at the daemon. If the daemon knows no live session, there is nothing to
+/// revoke.
+fn revoke_session(client: &DaemonClient, token: &SessionToken) -> Result<(), DaemonError> {
     match client.log_out(token) {
-        Ok(()) => Revocation::Done,
-        Err(error) if error.problem() == Some(ProblemCode::NotAuthenticated) => Revocation::Unknown,
-        Err(error) if error.exit() == Exit::LoginNeeded => Revocation::Done,
-        Err(error) => Revocation::Failed(error),
+        Err(error) if error.problem() == Some(ProblemCode::NotAuthenticated) => Ok(()),
+        result => result,
     }
-}
-
-/// Reports that no session was revoked: a leaked token may still be valid.
-fn unknown_token_failure(origin: &Origin) -> Failure {
-    Failure::new(Exit::Failed, "the daemon does not know this token: no session was ended")
-        .because_text(format!("INFRA_TOKEN was never issued at {origin}, was changed, or ended long ago"))
 }
 
 /// The warning that an entry in the keyring was changed by another program and is kept.

@@ -207,9 +207,11 @@ impl State {
         self.sessions.pending_logouts.iter().any(|pending| pending.server == *origin)
     }
 
-    /// Removes logout proofs of sessions that have expired.
+    /// Removes logout proofs of sessions that have expired by the daemon's clock.
     pub fn forget_expired_logouts(&mut self, now: Timestamp) {
-        self.sessions.pending_logouts.retain(|pending| pending.expires_at > now);
+        self.sessions
+            .pending_logouts
+            .retain(|pending| pending.expires_at > pending.clock_offset.daemon_time(now));
     }
 }
 

@@ -7,8 +7,9 @@
 #[cfg(all(unix, not(target_os = "macos")))]
 mod secret_service;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,9 @@ pub enum KeyringError {
     Ambiguous,
     #[error("the keyring did not answer within {} s", TIMEOUT.as_secs())]
     TimedOut,
+    /// The write was sent, so it may still happen.
+    #[error("the keyring did not confirm the write")]
+    Unconfirmed,
     #[error("the keyring went away in the midst of it")]
     Disconnected,
     #[error("the keyring refused: {0}")]
@@ -67,18 +71,19 @@ pub struct Pending<T> {
 }
 
 impl Keyring {
-    /// Stores a copy of `token`.
+    /// Stores a copy of `token`. After [`KeyringError::Unconfirmed`] the copy may exist, now or later. After every other
+    /// error it does not.
     pub fn store(&self, origin: &Origin, token: &SessionToken) -> Result<(), KeyringError> {
-        let (token, deadline) = (token.clone(), Instant::now() + TIMEOUT);
-        self.call_with_timeout(origin, move |account| {
+        let token = token.clone();
+        let write = WriteDecision::default();
+        let decision = write.clone();
+        let stored = self.call_with_timeout(origin, move |account| {
             ensure_unlocked(account)?;
             let entry = entry(account)?;
-            if Instant::now() >= deadline {
-                // The caller has timed out, and the file records that there is no copy. Do not create one.
-                return Err(KeyringError::TimedOut);
-            }
+            decision.begin()?;
             entry.set_password(token.expose()).map_err(|error| failure(&error))
-        })
+        });
+        stored.map_err(|error| write.explain(error))
     }
 
     /// Removes the copy of `token` and returns what was stored. An entry that another program changed is kept.
@@ -149,7 +154,7 @@ impl KeyringError {
                 "remove those that are not needed in the desktop's password manager (service `infra`), then \
                  `infra login --force --keyring`"
             }
-            Self::TimedOut | Self::Disconnected | Self::Failed(_) => {
+            Self::TimedOut | Self::Unconfirmed | Self::Disconnected | Self::Failed(_) => {
                 "start it anew (sign out of the desktop and in again), or do without: `infra login --force --no-keyring`"
             }
         }
@@ -158,6 +163,26 @@ impl KeyringError {
     /// Whether a later call in the same run would fail the same way.
     fn is_lasting(&self) -> bool {
         !matches!(self, Self::Ambiguous | Self::Failed(_))
+    }
+}
+
+/// Whether a write to the keyring begins. Either the writer or the caller that timed out decides, once.
+#[derive(Debug, Clone, Default)]
+struct WriteDecision(Arc<AtomicBool>);
+
+impl WriteDecision {
+    /// Decides that the write begins, unless the caller has timed out.
+    fn begin(&self) -> Result<(), KeyringError> {
+        if self.0.swap(true, Ordering::SeqCst) { Err(KeyringError::TimedOut) } else { Ok(()) }
+    }
+
+    /// What `error` means for the write. If the write has not begun, it never will.
+    fn explain(&self, error: KeyringError) -> KeyringError {
+        let has_begun = self.0.swap(true, Ordering::SeqCst);
+        match error {
+            KeyringError::TimedOut | KeyringError::Disconnected if has_begun => KeyringError::Unconfirmed,
+            error => error,
+        }
     }
 }
 
@@ -245,6 +270,17 @@ mod tests {
         assert_eq!(Pending::begin(TIMEOUT, || Ok(7)).wait(), Ok(7));
         let refused = || Err::<(), _>(KeyringError::Locked);
         assert_eq!(Pending::begin(TIMEOUT, refused).wait(), Err(KeyringError::Locked));
+    }
+
+    #[test]
+    fn timed_out_write_is_unconfirmed_or_never_begins() {
+        let (late, early) = (WriteDecision::default(), WriteDecision::default());
+        assert_eq!(late.explain(KeyringError::TimedOut), KeyringError::TimedOut);
+        assert_eq!(late.begin(), Err(KeyringError::TimedOut), "the caller was told that there is no copy");
+        assert_eq!(early.begin(), Ok(()));
+        assert_eq!(early.explain(KeyringError::TimedOut), KeyringError::Unconfirmed);
+        assert_eq!(early.explain(KeyringError::Disconnected), KeyringError::Unconfirmed);
+        assert_eq!(early.explain(KeyringError::Locked), KeyringError::Locked);
     }
 
     #[test]

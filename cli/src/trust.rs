@@ -82,7 +82,12 @@ impl TrustOffer {
         Self { record: Some(TrustRecord::System), sources: vec!["--system"] }
     }
 
-    pub fn from_environment(settings: &Settings) -> Result<Self, Failure> {
+    /// Reads the trust options of the environment for `origin`. If `INFRA_SERVER` names a server, they belong to that
+    /// one.
+    pub fn from_environment(origin: &Origin, settings: &Settings) -> Result<Self, Failure> {
+        if settings.server.as_ref().is_some_and(|server| server != origin) {
+            return Ok(Self::default());
+        }
         Self::gather(&Proof { fingerprint: None, ca_file: None }, settings)
     }
 

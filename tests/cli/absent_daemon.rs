@@ -84,10 +84,45 @@ fn second_logout_delivers_the_offline_one() {
 
     daemon.stop();
     alice.infra(["logout"]).run().expect(7);
-    alice.infra(["logout"]).run().expect(7).stderr_contains(&["could still not be told"]);
+    alice.infra(["logout"]).run().expect(7).stderr_contains(&["could still not be delivered"]);
     daemon.start_again();
     alice.infra(["logout"]).run().expect(0).stdout_is_empty();
     assert_eq!(daemon.api().get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
+}
+
+#[test]
+fn failing_proof_does_not_block_other_sign_outs() {
+    let (authority, alice) = (Authority::new(), User::new());
+    let [damaged, rejected, accepted] = [(); 3].map(|()| SessionToken::mint());
+    let rejected_id = rejected.id().to_string();
+    let server = Server::start(authority.issue(), move |request| {
+        let is_rejected = String::from_utf8_lossy(&request.body).contains(&rejected_id);
+        let problem = json!({
+            "type": "about:blank", "title": "no", "status": 400, "code": "bad_request", "requestID": "a",
+        });
+        std::future::ready(if is_rejected { Answer::json(400, &problem) } else { Answer::text(204, "") })
+    });
+    let pending = |token: &SessionToken, proof: &str| {
+        json!({
+            "server": origin(&server), "id": token.id(), "proof": proof,
+            "trust": {"kind": "pinned", "pin": authority.pin().to_string()},
+            "expiresAt": SystemClock.now() + SignedDuration::from_hours(1),
+        })
+    };
+    let proof = |token: &SessionToken| token.logout_proof().to_text();
+    let pending = [
+        pending(&damaged, "damaged"),
+        pending(&rejected, &proof(&rejected)),
+        pending(&accepted, &proof(&accepted)),
+    ];
+    alice.plant("sessions.json", &json!({"version": 1, "sessions": {}, "pendingLogouts": pending}));
+
+    let ran = alice.infra(["logout", &origin(&server)]).run().expect(7);
+    ran.stderr_contains(&["its stored proof is damaged", "could still not be delivered"]);
+    let kept = alice.file("sessions.json").expect("a pending sign-out");
+    for (token, is_kept) in [(&damaged, false), (&rejected, true), (&accepted, false)] {
+        assert_eq!(kept.contains(token.id().as_str()), is_kept, "{kept}");
+    }
 }
 
 #[test]

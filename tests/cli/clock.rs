@@ -6,7 +6,9 @@ use infra_harness::https::{Answer, Server};
 use infra_harness::program::User;
 use infra_harness::provider::Provider;
 use infra_harness::{login, peers};
-use infra_shared::token_text::SessionToken;
+use infra_shared::api::ProblemCode;
+use infra_shared::clock::{Clock, SystemClock};
+use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -63,6 +65,49 @@ fn stored_session_expires_by_the_daemons_clock() {
     alice.infra(["token"]).run().expect(0);
     let left = offline(&alice, 0)["session"]["secondsLeft"].as_i64().expect("a number");
     assert!((3000..=3600).contains(&left), "{left} s");
+}
+
+#[test]
+fn offline_logout_survives_a_fast_clock() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+    daemon.stop();
+    // By the local clock, two hours ahead of the daemon's, the session expired an hour ago.
+    set(&alice, -7200, -SignedDuration::from_hours(1));
+    alice.infra(["logout"]).run().expect(7);
+    daemon.start_again();
+    alice.infra(["status"]).run().expect(3);
+    assert_eq!(daemon.api().get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
+}
+
+#[test]
+fn kubernetes_token_expires_by_the_local_clock() {
+    for year in ["2016", "2056"] {
+        let authority = Authority::new();
+        let server = Server::start(authority.issue(), move |_| {
+            let at = |time: &str| format!("{year}-01-01T{time}Z");
+            let token = AudienceToken::mint();
+            std::future::ready(Answer::json(
+                201,
+                &json!({
+                    "token": token.expose(), "audience": "prod", "expiresAt": at("11:10:00"), "now": at("11:00:00"),
+                }),
+            ))
+        });
+        let user = User::new();
+        let call = user
+            .infra(["kubernetes", "token", "--cluster", "prod"])
+            .env("INFRA_SERVER", format!("https://127.0.0.1:{}", server.port()))
+            .env("INFRA_FINGERPRINT", authority.pin().to_string())
+            .env("INFRA_TOKEN", SessionToken::mint().expose());
+        let credential = call.run().expect(0).json();
+        let expires = credential["status"]["expirationTimestamp"].as_str().expect("a time");
+        let expires: Timestamp = expires.parse().expect("a time");
+        let left = expires.duration_since(SystemClock.now()).as_secs();
+        assert!((1..=600).contains(&left), "{left} s");
+    }
 }
 
 #[test]

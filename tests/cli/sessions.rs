@@ -5,6 +5,7 @@ use infra_harness::login;
 use infra_harness::pending_login::{AuthorizationResponse, PendingLogin};
 use infra_harness::program::{Ran, User};
 use infra_harness::provider::{Misbehaviour, Person, Provider};
+use infra_shared::token_text::SessionToken;
 use serde_json::{Value, json};
 
 use crate::terminal::authorization_url;
@@ -182,6 +183,20 @@ fn administrator_revokes_sessions_of_another_user() {
         .expect(0)
         .stderr_contains(&["no live session of bob"]);
     admin.infra(["status"]).run().expect(0);
+}
+
+#[test]
+fn revoked_environment_token_is_reported_as_revoked() {
+    let (provider, script) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let token = login::over_http(&daemon, &provider);
+    let own = SessionToken::parse(&token).expect("a token").id().to_string();
+    assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
+    for arguments in [&["logout"][..], &["sessions", "revoke", &own]] {
+        let call = script.infra(arguments).env("INFRA_TOKEN", &token).env("INFRA_SERVER", daemon.origin());
+        let ran = call.env("INFRA_FINGERPRINT", daemon.fingerprint()).run().expect(0);
+        ran.stderr_contains(&["had already been revoked"]);
+    }
 }
 
 #[test]

@@ -117,6 +117,31 @@ fn different_fingerprint_stops_a_signed_in_user() {
 }
 
 #[test]
+fn contradicting_variable_stops_every_command() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let call = |arguments: &[&str]| alice.infra(arguments).env("INFRA_FINGERPRINT", &wrong);
+    for arguments in [
+        &["status"][..],
+        &["status", "--quiet"],
+        &["sessions"],
+        &["token", "--audience", "prod"],
+        &["logout"],
+        &["logout", "--all", "--forget"],
+    ] {
+        let ran = call(arguments).run().expect(5);
+        ran.stderr_contains(&[&format!("by INFRA_FINGERPRINT: {wrong}")]);
+    }
+    let doctor = call(&["doctor"]).run().expect(1);
+    assert!(doctor.stdout.contains("leave out INFRA_FINGERPRINT"), "{doctor}");
+    // The session is still stored and live. The fingerprint of another server does not matter.
+    call(&["status", "--all", "--quiet"]).env("INFRA_SERVER", "other.test").run().expect(0);
+}
+
+#[test]
 fn session_keeps_its_trust_if_configuration_is_damaged() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);

@@ -4,14 +4,14 @@
 use infra_shared::api::ProblemCode;
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
-use infra_shared::token_text::SessionToken;
+use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{CheckMode, State as SessionState, check_session};
 use super::{Context, suggestions, token};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
-use crate::home::{ClockOffset, State, StoredAudienceToken};
+use crate::home::{State, StoredAudienceToken};
 
 /// A token with less time left is replaced.
 const MIN_LEFT: SignedDuration = SignedDuration::from_mins(1);
@@ -30,12 +30,17 @@ pub(super) struct TokenRequest<'a> {
     pub(super) min_left: SignedDuration,
 }
 
-/// Returns an audience token that stays valid for at least one minute and for `min_left`, the server and the stored
-/// state.
-pub(super) fn obtain(
-    context: &Context,
-    request: &TokenRequest<'_>,
-) -> Result<(Origin, State, StoredAudienceToken), Failure> {
+/// A valid audience token, its server and the stored state.
+pub(super) struct ValidToken {
+    pub(super) token: AudienceToken,
+    /// By the local clock.
+    pub(super) expires_at: Timestamp,
+    pub(super) origin: Origin,
+    pub(super) state: State,
+}
+
+/// Returns an audience token that stays valid for at least one minute and for `min_left`.
+pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<ValidToken, Failure> {
     // A token never has its full lifetime left, because the response takes time.
     if request.min_left >= MAX_LIFETIME {
         return Err(Failure::new(Exit::Usage, "--min-left is too long")
@@ -46,15 +51,19 @@ pub(super) fn obtain(
     // `INFRA_TOKEN` replaces the stored session, whose cached tokens belong to a different sign-in.
     let stored = state.sessions.sessions.get(&origin).filter(|_| context.settings.token.is_none());
     let needed = request.min_left.max(MIN_LEFT);
-    let left =
-        |until: Timestamp, offset: ClockOffset| until.duration_since(offset.daemon_time(context.now()));
+    // Read before the requests, so that a slow response never makes the expiry late.
+    let before = context.now();
+    let by_local_clock = |left: SignedDuration| before.checked_add(left).unwrap_or(before);
     if let Some(stored) = stored
         && let Some(cached) = stored.audience_tokens.get(request.audience)
-        && left(cached.expires_at, stored.clock_offset) >= needed
+        && cached.expires_at.duration_since(stored.clock_offset.daemon_time(before)) >= needed
     {
-        let cached = cached.clone();
-        ensure_session_live(context, &origin, &state)?;
-        return Ok((origin, state, cached));
+        // The daemon's clock is known better after the check.
+        let left = cached.expires_at.duration_since(check_session_live(context, &origin, &state)?);
+        if left >= needed {
+            let (token, expires_at) = (cached.token.clone(), by_local_clock(left));
+            return Ok(ValidToken { token, expires_at, origin, state });
+        }
     }
 
     let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
@@ -62,7 +71,8 @@ pub(super) fn obtain(
         .client
         .open_audience_token(&session_token, request.audience)
         .map_err(|error| request_failure(context, &state, (&origin, request.audience), &error))?;
-    if opened.expires_at.duration_since(opened.now) < request.min_left {
+    let left = opened.expires_at.duration_since(opened.now);
+    if left < request.min_left {
         let session = stored.map(|stored| &stored.session);
         return Err(token::too_short(context, &state, &origin, session, request.min_left));
     }
@@ -71,18 +81,18 @@ pub(super) fn obtain(
         cache(context, &origin, &session_token, request.audience, &opened);
     }
     context.record_announcement(&origin, &connection);
-    Ok((origin, state, opened))
+    Ok(ValidToken { token: opened.token, expires_at: by_local_clock(left), origin, state })
 }
 
 /// Rejects a cached token if the daemon has ended its session, because services would reject it too. If the daemon
-/// cannot be reached, the cached token is used.
-fn ensure_session_live(context: &Context, origin: &Origin, state: &State) -> Result<(), Failure> {
+/// cannot be reached, the cached token is used. Returns the daemon's time.
+fn check_session_live(context: &Context, origin: &Origin, state: &State) -> Result<Timestamp, Failure> {
     let report = check_session(context, origin, state, None, CheckMode::Online);
     match report.state {
-        SessionState::Active => Ok(()),
+        SessionState::Active => Ok(report.now),
         SessionState::Unreachable => {
-            context.terminal.verbose(&format!("{origin} cannot be reached: using the token that is kept"));
-            Ok(())
+            context.terminal.verbose(&format!("{origin} cannot be reached: using the cached token"));
+            Ok(report.now)
         }
         _ => Err(report.failure()),
     }

@@ -17,9 +17,9 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> 
     let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
         .map_err(|_| Failure::new(Exit::Usage, "--min-left is too long"))?;
     let request = TokenRequest { server: None, audience: &arguments.audience, min_left };
-    let (_, _, token) = audience::obtain(context, &request)?;
+    let token = audience::obtain(context, &request)?.token;
     let mut command = Command::new(program);
-    command.args(rest).env_remove(SESSION_TOKEN).env(&arguments.variable, token.token.expose());
+    command.args(rest).env_remove(SESSION_TOKEN).env(&arguments.variable, token.expose());
     let shown = program.to_string_lossy().into_owned();
     replace(command).map_err(|error| {
         Failure::new(Exit::Failed, format!("`{shown}` cannot be run"))

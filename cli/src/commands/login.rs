@@ -20,7 +20,7 @@ use crate::browser_login::{self, Browser, Setup};
 use crate::daemon_client::DaemonClient;
 use crate::failure::{Exit, Failure};
 use crate::home::{ClockOffset, LoginLock, PendingLogout, Server, Session, State, Storage};
-use crate::keyring::StoredEntry;
+use crate::keyring::{KeyringError, StoredEntry};
 use crate::settings::{self, Environment};
 use crate::trust::{TrustOffer, VerifiedServer, binding_pin, check_address, check_offer, establish_trust};
 
@@ -342,7 +342,7 @@ fn revoke_previous(
     before: &Session,
     is_copied: bool,
 ) -> Result<(), Failure> {
-    if let Some(error) = context.retry_logouts(origin, &verified.connection.client, state)? {
+    if let (_, Some(error)) = context.retry_logouts(origin, &verified.connection.client, state)? {
         let ends = times::at(before.session.expires_at, context.now());
         context.terminal.warn(&format!(
             "the session before could not be ended: {error}; the next command tries again, and it ends {ends}"
@@ -373,9 +373,17 @@ impl Drop for OpenedSession<'_> {
     }
 }
 
-/// Copies the token to the keyring. If that fails, the file records that there is no copy.
+/// Copies the token to the keyring. If there is certainly no copy, the file records that. Otherwise a sign-out removes
+/// the copy.
 fn copy_to_keyring(context: &Context, origin: &Origin, token: &SessionToken) -> Result<bool, Failure> {
-    let Err(error) = context.keyring.store(origin, token) else { return Ok(true) };
+    let error = match context.keyring.store(origin, token) {
+        Ok(()) => return Ok(true),
+        Err(error @ KeyringError::Unconfirmed) => {
+            context.terminal.warn(&format!("{error}: `infra status` shows if it holds a copy of the token"));
+            return Ok(true);
+        }
+        Err(error) => error,
+    };
     context.home.update(|state| {
         let stored = state.sessions.sessions.get_mut(origin);
         if let Some(session) = stored.filter(|session| session.token.id() == token.id()) {

@@ -1,13 +1,12 @@
 //! `infra logout`: revokes the session at the daemon, then deletes it here.
 
+use infra_shared::api::ProblemCode;
 use infra_shared::origin::Origin;
+use infra_shared::token_text::SessionToken;
 
-use super::{
-    ClientError, Context, Revocation, changed_entry_warning, concurrent, revoke_session, suggestions, times,
-    unknown_token_failure,
-};
+use super::{ClientError, Context, changed_entry_warning, concurrent, revoke_session, suggestions, times};
 use crate::arguments::Logout;
-use crate::daemon_client::DaemonError;
+use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
 use crate::home::{PendingLogout, Session, State, Storage};
 use crate::keyring::StoredEntry;
@@ -51,8 +50,14 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         return failed.map_or(Ok(exit), Err);
     }
     match context.server(arguments.server.as_ref(), &state)? {
-        Some(_) if context.settings.token.is_some() => log_out_environment(context, arguments, &state),
-        Some(origin) => log_out(context, &origin, &state, arguments.forget),
+        Some(origin) => match &context.settings.token {
+            Some(token) => {
+                let connection =
+                    context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
+                log_out_environment(context, &origin, &connection.client, token)
+            }
+            None => log_out(context, &origin, &state, arguments.forget),
+        },
         None => {
             context.terminal.info(NO_SERVER);
             Ok(Exit::Done)
@@ -72,8 +77,7 @@ pub(super) fn log_out(
     };
     let error = match context.connect(origin, state) {
         Ok(connection) => match revoke_session(&connection.client, &stored.token) {
-            // An unknown session is already gone.
-            Revocation::Done | Revocation::Unknown => {
+            Ok(()) => {
                 let forgotten = context
                     .retry_logouts(origin, &connection.client, state)
                     .and_then(|_| delete_local(context, origin, Some(stored), forget, None));
@@ -87,12 +91,13 @@ pub(super) fn log_out(
                 context.terminal.info(&format!("logged out of {origin}"));
                 return Ok(Exit::Done);
             }
-            Revocation::Failed(error) => ClientError::Daemon(error),
+            Err(error) => error,
         },
-        Err(error) => error,
+        Err(ClientError::Daemon(error)) => error,
+        Err(ClientError::InvalidTrustOffer(failure)) => return Err(failure),
     };
     // Nothing is sent to an untrusted server, now or later. With `--forget`, no logout proof is kept.
-    let is_untrusted = matches!(error, ClientError::Daemon(DaemonError::Untrusted(_)));
+    let is_untrusted = matches!(error, DaemonError::Untrusted(_));
     let pending = (!is_untrusted && !forget).then(|| PendingLogout::new(origin, stored));
     let is_kept = pending.is_some();
     delete_local(context, origin, Some(stored), forget, pending)?;
@@ -114,24 +119,22 @@ pub(super) fn log_out(
 
 /// There is no session here, but there may be a sign-out that the daemon has not received.
 fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool) -> Result<Exit, Failure> {
-    let was_pending = state.has_pending_logout(origin);
-    let error = if was_pending {
+    let (delivered, error) = if state.has_pending_logout(origin) {
         match context.connect(origin, state) {
-            Ok(connection) => {
-                context.retry_logouts(origin, &connection.client, state)?.map(ClientError::Daemon)
-            }
-            Err(error) => Some(error),
+            Ok(connection) => context.retry_logouts(origin, &connection.client, state)?,
+            Err(ClientError::Daemon(error)) => (0, Some(error)),
+            Err(ClientError::InvalidTrustOffer(failure)) => return Err(failure),
         }
     } else {
-        None
+        (0, None)
     };
     if forget {
         delete_local(context, origin, None, forget, None)?;
     }
     match error {
         None => {
-            context.terminal.info(&if was_pending {
-                format!("not signed in to {origin}, which was told now of the logout before")
+            context.terminal.info(&if delivered > 0 {
+                format!("not signed in to {origin}; the earlier sign-out has now been delivered")
             } else {
                 match suggestions::similar_server(state, origin) {
                     Some(similar) => format!(
@@ -144,25 +147,41 @@ fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool
         }
         Some(error) => {
             context.terminal.fail(&error.to_failure(origin));
-            context.terminal.warn(&format!("{origin} could still not be told of the logout before"));
+            context.terminal.warn(&format!("the earlier sign-out could still not be delivered to {origin}"));
             Ok(Exit::NotRevoked)
         }
     }
 }
 
-/// Revokes the session of `INFRA_TOKEN`.
-fn log_out_environment(context: &Context, arguments: &Logout, state: &State) -> Result<Exit, Failure> {
-    let origin = context.server(arguments.server.as_ref(), state)?.expect("INFRA_TOKEN names its server");
-    let token = context.settings.token.as_ref().expect("it was there a moment ago");
-    let connection = context.connect(&origin, state).map_err(|error| error.to_failure(&origin))?;
-    match revoke_session(&connection.client, token) {
-        Revocation::Done => {
-            context.terminal.info(&format!("the session of INFRA_TOKEN at {origin} is ended"));
-            Ok(Exit::Done)
+/// Revokes the session of `token`, which `INFRA_TOKEN` holds. A token that the daemon does not know is an error, because
+/// a leaked one may still be valid elsewhere.
+pub(super) fn log_out_environment(
+    context: &Context,
+    origin: &Origin,
+    client: &DaemonClient,
+    token: &SessionToken,
+) -> Result<Exit, Failure> {
+    let what = match client.log_out(token) {
+        Ok(()) => "was revoked",
+        Err(error) if error.problem() == Some(ProblemCode::NotAuthenticated) => {
+            // Only this request tells an ended session from an unknown token.
+            match client.session(token).map_err(|error| error.problem()) {
+                Err(Some(ProblemCode::SessionRevoked)) => "had already been revoked",
+                Err(Some(ProblemCode::SessionExpired)) => "had already expired",
+                Err(Some(ProblemCode::NotAuthenticated)) => return Err(unknown_token_failure(origin)),
+                _ => return Err(error.to_failure(origin)),
+            }
         }
-        Revocation::Unknown => Err(unknown_token_failure(&origin)),
-        Revocation::Failed(error) => Err(error.to_failure(&origin)),
-    }
+        Err(error) => return Err(error.to_failure(origin)),
+    };
+    context.terminal.info(&format!("the session of INFRA_TOKEN at {origin} {what}"));
+    Ok(Exit::Done)
+}
+
+fn unknown_token_failure(origin: &Origin) -> Failure {
+    Failure::new(Exit::Failed, "the daemon does not know this token: no session was revoked").because_text(
+        format!("{origin} never issued INFRA_TOKEN, it was changed, or its session ended long ago"),
+    )
 }
 
 /// Deletes the session, and with `forget` the server. Stores `pending` for a later attempt.

@@ -98,10 +98,6 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
 /// itself.
 fn report_briefly(context: &Context, report: Option<&Report>) {
     let Some(report) = report.filter(|report| report.exit() != Exit::Done) else { return };
-    // The trust options were invalid, and that was already reported.
-    if report.state == State::Untrusted && report.cause.is_none() {
-        return;
-    }
     let failure = report.failure();
     context.terminal.error(&match report.exit() {
         Exit::LoginNeeded => format!("{failure}: {}", report.login),

@@ -61,11 +61,6 @@ static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
     zone.unwrap_or_else(TimeZone::system)
 });
 
-/// The daemon's time, from the local clock and its known offset.
-pub(super) fn daemon_time(now: Timestamp, offset_seconds: i64) -> Timestamp {
-    now.checked_add(SignedDuration::from_secs(offset_seconds)).unwrap_or(now)
-}
-
 /// Warns about a clock offset, because a wrong local clock makes every shown time wrong.
 pub(super) fn warn_of_skew(offset_seconds: i64, terminal: Terminal) {
     if offset_seconds.abs() > MIN_SKEW_SHOWN {

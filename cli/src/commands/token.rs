@@ -5,7 +5,7 @@ use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 use jiff::SignedDuration;
 
-use super::audience::{self, TokenRequest};
+use super::audience::{self, TokenRequest, ValidToken};
 use super::{Context, expiry_notice, status, suggestions, times};
 use crate::arguments::Token;
 use crate::failure::{Exit, Failure};
@@ -16,8 +16,8 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
         .map_err(|_| Failure::new(Exit::Usage, "--min-left is too long"))?;
     if let Some(audience) = &arguments.audience {
         let request = TokenRequest { server: arguments.server.as_ref(), audience, min_left };
-        let (origin, state, token) = audience::obtain(context, &request)?;
-        context.terminal.data(&format!("{}\n", token.token.expose()))?;
+        let ValidToken { token, origin, state, .. } = audience::obtain(context, &request)?;
+        context.terminal.data(&format!("{}\n", token.expose()))?;
         expiry_notice::show(context, &state, &origin);
         return Ok(Exit::Done);
     }

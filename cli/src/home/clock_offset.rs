@@ -10,10 +10,10 @@ const TOLERANCE: i64 = 60;
 const PRECISION: i64 = 1;
 
 /// An offset, with the state of the local clock that it was measured by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClockOffset {
-    #[serde(rename = "clockOffsetSeconds")]
+    #[serde(default, rename = "clockOffsetSeconds")]
     seconds: i64,
     /// Boot time by the clock at the measurement. It changes if the clock is set or the machine reboots. `None` if the
     /// system does not report its uptime.

@@ -141,7 +141,10 @@ pub struct PendingLogout {
     pub id: SessionID,
     pub proof: String,
     pub trust: TrustRecord,
+    /// By the daemon's clock.
     pub expires_at: Timestamp,
+    #[serde(flatten)]
+    pub clock_offset: ClockOffset,
 }
 
 impl PendingLogout {
@@ -152,6 +155,7 @@ impl PendingLogout {
             proof: session.token.logout_proof().to_text(),
             trust: session.trust.clone(),
             expires_at: session.session.expires_at,
+            clock_offset: session.clock_offset,
         }
     }
 }

@@ -125,9 +125,15 @@ fn trust_options_override_the_environment() {
     let alone = TrustRecord::CaFile { certificates: pem(&ours), pin: None };
     assert_eq!(gather(None, Some(&ours), &nothing), Some(alone));
 
-    let of_environment = TrustOffer::from_environment(&environment).expect("some proof");
-    assert_eq!(of_environment.record, Some(of(&theirs, other)));
-    assert!(!of_environment.is_empty() && TrustOffer::default().is_empty());
+    let of_environment = |origin: &str, environment: &Settings| {
+        let origin = origin.parse().expect("an origin");
+        TrustOffer::from_environment(&origin, environment).expect("some proof").record
+    };
+    assert_eq!(of_environment("a.test", &environment), Some(of(&theirs, other)));
+    let for_a = Settings { server: Some("a.test".parse().expect("an origin")), ..environment };
+    assert_eq!(of_environment("a.test", &for_a), Some(of(&theirs, other)));
+    assert_eq!(of_environment("b.test", &for_a), None, "the variables belong to INFRA_SERVER");
+    assert!(TrustOffer::default().is_empty());
     assert_eq!(TrustOffer::system().record, Some(TrustRecord::System));
 }
 

@@ -8,14 +8,13 @@ use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::times;
+use super::super::{ClientError, times};
 use super::network::run_all;
 use super::{Check, Context, TIMEOUT};
 use crate::daemon_client::DaemonError;
-use crate::failure::Failure;
 use crate::home::{State, TrustRecord};
 use crate::proxy::{self, Route};
-use crate::trust::{self, TrustOffer, binding_pin, check_address};
+use crate::trust::{Connection, binding_pin, check_address};
 
 /// Maximum length of a displayed version.
 const MAX_VERSION: usize = 40;
@@ -42,15 +41,8 @@ struct ServerResponse {
 /// Contacts all of `servers` concurrently.
 pub(super) fn contact_all(context: &Context, servers: &[Origin], state: &State) -> Vec<ServerChecks> {
     let jobs = servers.iter().map(|origin| {
-        let trust_anchors = state.trust_anchors(origin);
-        let offer = if trust_anchors.is_empty() {
-            TrustOffer::from_environment(&context.settings)
-        } else {
-            Ok(TrustOffer::default())
-        };
-        let (origin, before) = (origin.clone(), context.now());
-        let job = move || contact(&origin, trust_anchors, offer, before);
-        Box::new(job) as Box<dyn FnOnce() -> _ + Send>
+        let (connection, before) = (context.connect(origin, state), context.now());
+        Box::new(move || contact(connection?, before)) as Box<dyn FnOnce() -> _ + Send>
     });
     let results = run_all(jobs.collect());
     let response = servers.iter().zip(results);
@@ -59,30 +51,16 @@ pub(super) fn contact_all(context: &Context, servers: &[Origin], state: &State) 
         .collect()
 }
 
-/// Why contacting a server failed.
-enum ContactError {
-    /// The trust options in the environment are invalid.
-    InvalidTrustOffer(Failure),
-    Daemon(DaemonError),
-}
-
-fn contact(
-    origin: &Origin,
-    trust_anchors: Vec<TrustRecord>,
-    offer: Result<TrustOffer, Failure>,
-    before: Timestamp,
-) -> Result<ServerResponse, ContactError> {
-    let offer = offer.map_err(ContactError::InvalidTrustOffer)?;
+fn contact(connection: Connection, before: Timestamp) -> Result<ServerResponse, ClientError> {
     let begin = Instant::now();
-    let connection = trust::connect(origin, trust_anchors, offer).map_err(ContactError::Daemon)?;
-    let server = connection.client.server().map_err(ContactError::Daemon)?;
+    let server = connection.client.server().map_err(ClientError::Daemon)?;
     Ok(ServerResponse { record: connection.record().clone(), server, before, took: begin.elapsed() })
 }
 
 fn server_checks(
     origin: &Origin,
     known: Option<&TrustRecord>,
-    result: Option<Result<ServerResponse, ContactError>>,
+    result: Option<Result<ServerResponse, ClientError>>,
     now: Timestamp,
 ) -> ServerChecks {
     let subject = || Some(origin.to_string());
@@ -90,17 +68,12 @@ fn server_checks(
     let not_asked = |name| Check::skipped(name, subject(), "not known: the server was not reached");
     let response = match result {
         Some(Ok(response)) => response,
-        Some(Err(ContactError::InvalidTrustOffer(failure))) => {
-            checks.push(Check::wrong(
-                "trust",
-                subject(),
-                failure.to_string(),
-                None,
-                "`INFRA_CA_FILE` as it should be",
-            ));
+        Some(Err(ClientError::InvalidTrustOffer(failure))) => {
+            let hint = failure.hint_text().unwrap_or("correct `INFRA_CA_FILE`, or unset it");
+            checks.push(Check::wrong("trust", subject(), failure.to_string(), None, hint));
             return ServerChecks { checks, providers: Vec::new() };
         }
-        Some(Err(ContactError::Daemon(error))) => {
+        Some(Err(ClientError::Daemon(error))) => {
             checks.extend(match error {
                 DaemonError::Untrusted(reason @ (Untrusted::Expired | Untrusted::NotYetValid)) => vec![
                     Check::ok("server", subject(), "something answers there"),

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::KubernetesToken;
-use crate::commands::audience::{self, TokenRequest};
-use crate::commands::{Context, times};
+use crate::commands::Context;
+use crate::commands::audience::{self, TokenRequest, ValidToken};
 use crate::failure::{Exit, Failure};
 use crate::kubeconfig::EXEC_API_VERSION;
 use crate::settings;
@@ -41,20 +41,19 @@ pub(super) fn run(context: &Context, arguments: &KubernetesToken) -> Result<Exit
         check(&asked.to_string_lossy())?;
     }
     let request = TokenRequest { server: None, audience: &arguments.cluster, min_left: SignedDuration::ZERO };
-    let (origin, state, token) = audience::obtain(context, &request)?;
-    let offset = state.sessions.sessions.get(&origin).map_or(0, |session| session.clock_offset.seconds());
-    let expiration = expiration(token.expires_at, context.now(), offset);
+    let ValidToken { token, expires_at, .. } = audience::obtain(context, &request)?;
+    let expiration = reported_expiry(expires_at, context.now());
     context.terminal.json(&ExecCredential {
         api_version: EXEC_API_VERSION,
         kind: KIND,
-        status: Status { token: token.token.expose(), expiration_timestamp: expiration.to_string() },
+        status: Status { token: token.expose(), expiration_timestamp: expiration.to_string() },
     })?;
     Ok(Exit::Done)
 }
 
-/// The reported expiry, by the local clock, which client-go uses.
-fn expiration(expires_at: Timestamp, now: Timestamp, offset_seconds: i64) -> Timestamp {
-    let left = expires_at.duration_since(times::daemon_time(now, offset_seconds));
+/// The reported expiry. Like both arguments it is by the local clock, which client-go uses.
+fn reported_expiry(expires_at: Timestamp, now: Timestamp) -> Timestamp {
+    let left = expires_at.duration_since(now);
     let earlier = EARLIER.min(left / 2).max(SignedDuration::ZERO);
     let lasts = SignedDuration::from_secs((left - earlier).as_secs());
     // Whole seconds, as in Kubernetes timestamps.
@@ -87,17 +86,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reported_expiry_is_early_and_by_local_clock() {
+    fn reported_expiry_is_early_but_not_past() {
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
         let now = at("2026-11-23T12:00:00Z");
-        for (expires, offset, counts) in [
-            ("2026-11-23T12:10:00Z", 0, "2026-11-23T12:09:30Z"),
-            // The daemon's clock is an hour ahead.
-            ("2026-11-23T13:10:00Z", 3600, "2026-11-23T12:09:30Z"),
-            ("2026-11-23T12:00:20Z", 0, "2026-11-23T12:00:10Z"),
-            ("2026-11-23T11:00:00Z", 0, "2026-11-23T11:00:00Z"),
+        for (expires, reported) in [
+            ("2026-11-23T12:10:00Z", "2026-11-23T12:09:30Z"),
+            ("2026-11-23T12:00:20Z", "2026-11-23T12:00:10Z"),
+            ("2026-11-23T11:00:00Z", "2026-11-23T11:00:00Z"),
         ] {
-            assert_eq!(expiration(at(expires), now, offset), at(counts), "{expires}");
+            assert_eq!(reported_expiry(at(expires), now), at(reported), "{expires}");
         }
     }
 

@@ -3,7 +3,7 @@
 use infra_shared::printable::{counted, printable};
 use infra_shared::token_text::SessionID;
 
-use super::super::{Revocation, logout, revoke_session, unknown_token_failure};
+use super::super::logout;
 use super::{Context, MAX_CHARACTERS, SessionAccess};
 use crate::arguments::Revoke;
 use crate::failure::{Exit, Failure};
@@ -80,16 +80,9 @@ fn revoke_named(
 
 /// As `infra logout`: also deletes the token here.
 fn revoke_own(context: &Context, access: &SessionAccess<'_>) -> Result<Exit, Failure> {
-    if context.settings.token.is_none() {
-        return logout::log_out(context, &access.origin, &access.state, false);
-    }
-    match revoke_session(&access.connection.client, &access.token) {
-        Revocation::Done => {
-            context.terminal.info(&format!("the session of INFRA_TOKEN at {} is ended", access.origin));
-            Ok(Exit::Done)
-        }
-        Revocation::Unknown => Err(unknown_token_failure(&access.origin)),
-        Revocation::Failed(error) => Err(access.failure(&error)),
+    match &context.settings.token {
+        Some(token) => logout::log_out_environment(context, &access.origin, &access.connection.client, token),
+        None => logout::log_out(context, &access.origin, &access.state, false),
     }
 }
 

@@ -46,12 +46,12 @@ pub(crate) struct Report {
     pub(crate) checked: CheckMode,
     clock_offset_seconds: Option<i64>,
     /// The daemon's time at the check.
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     pub(crate) token: Option<SessionToken>,
     /// Set if the daemon reported before that the session ended.
     ended: Option<SessionEnd>,
     /// Why the daemon could not be queried, or its error.
-    pub(crate) cause: Option<DaemonError>,
+    pub(in crate::commands) cause: Option<ClientError>,
     /// Sessions of the user that were opened elsewhere since.
     pub(super) newer: Option<NewerSessions>,
     /// The command to sign in there.
@@ -102,9 +102,8 @@ pub(crate) fn check_session(
         Ok(connection) => connection,
         Err(_) if report.token.is_none() => return report,
         Err(ClientError::Daemon(error)) => return report.failed(error),
-        Err(ClientError::InvalidTrustOffer(failure)) => {
-            context.terminal.fail(&failure);
-            return Report { state: State::Untrusted, ..report };
+        Err(error @ ClientError::InvalidTrustOffer(_)) => {
+            return Report { state: State::Untrusted, cause: Some(error), ..report };
         }
     };
     warn_if_not_stored(context, context.retry_logouts(origin, &connection.client, state).map(drop));
@@ -290,7 +289,7 @@ impl Report {
             }
             _ => State::Unreachable,
         };
-        Self { state, cause: Some(error), ..self }
+        Self { state, cause: Some(ClientError::Daemon(error)), ..self }
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -336,8 +335,8 @@ impl Report {
         };
         match &self.cause {
             _ if self.exit() == Exit::LoginNeeded => failure.hint(&self.login),
-            Some(cause) => failure.because(cause).hint(cause.unreachable_hint()),
-            None => failure,
+            Some(ClientError::Daemon(cause)) => failure.because(cause).hint(cause.unreachable_hint()),
+            _ => failure,
         }
     }
 
@@ -373,7 +372,11 @@ impl Report {
     fn is_from_daemon(&self) -> bool {
         self.checked == CheckMode::Online
             && self.state != State::Untrusted
-            && self.cause.as_ref().is_none_or(|cause| cause.problem().is_some())
+            && match &self.cause {
+                None => true,
+                Some(ClientError::Daemon(cause)) => cause.problem().is_some(),
+                Some(ClientError::InvalidTrustOffer(_)) => false,
+            }
     }
 
     pub(super) fn json(&self) -> Json {

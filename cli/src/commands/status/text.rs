@@ -4,9 +4,8 @@ use infra_shared::api::User;
 use infra_shared::printable::printable;
 use jiff::Timestamp;
 
-use super::super::times;
+use super::super::{ClientError, times};
 use super::{CheckMode, Report, State};
-use crate::daemon_client::DaemonError;
 use crate::home::Storage;
 
 /// Maximum length of a displayed name.
@@ -77,8 +76,9 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
             lines.push("  try       `infra status`".to_owned());
         }
         State::Unreachable => {
-            let hint = report.cause.as_ref().map(DaemonError::unreachable_hint);
-            lines.extend(hint.map(|hint| format!("  try       {hint}")));
+            if let Some(ClientError::Daemon(cause)) = &report.cause {
+                lines.push(format!("  try       {}", cause.unreachable_hint()));
+            }
         }
         State::Active | State::Untrusted => {}
     }
@@ -92,12 +92,12 @@ fn why_not_known(report: &Report, now: Timestamp) -> Option<String> {
         return None;
     }
     match (&report.cause, &report.session) {
-        (Some(cause), _) => Some(cause.to_string()),
-        (None, Some(session)) => {
+        (Some(ClientError::Daemon(cause)), _) => Some(cause.to_string()),
+        (_, Some(session)) => {
             let idle = now.checked_sub(report.unused_for(session)).unwrap_or(now);
             Some(format!("unless a service has used it since, it ended {}", times::at(idle, now)))
         }
-        (None, None) => Some("nothing of the session of INFRA_TOKEN is stored here".to_owned()),
+        (_, None) => Some("nothing of the session of INFRA_TOKEN is stored here".to_owned()),
     }
 }
 
