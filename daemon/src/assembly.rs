@@ -34,10 +34,10 @@ use crate::logging;
 use crate::monitoring::{Watched, serve_monitoring};
 use crate::platform::{HandedSockets, ServiceManager};
 use crate::services::{self, Services};
-use crate::sessions::{Bindings, Sessions};
+use crate::sessions::{Bindings, SessionSetup, Sessions};
 use crate::store::ProviderRow;
 use crate::tls::{Certificates, TlsServer};
-use crate::upkeep::{LiveSessions, Supervision, Upkeep, ask_providers};
+use crate::upkeep::{LiveSessions, Supervision, Upkeep, work_with_providers};
 use operations::{Lifecycle, Running};
 
 pub use data_directory::{Accepted, DataDirectory, lock};
@@ -140,20 +140,22 @@ impl Daemon {
             })
             .collect::<Result<Vec<_>, _>>()?;
 
-        let sessions = Arc::new(Sessions::new(
-            data_directory.store.clone(),
-            (data_directory.keys.ticket_key(), sealer.clone()),
+        let sessions = Arc::new(Sessions::new(SessionSetup {
+            store: data_directory.store.clone(),
+            ticket_key: data_directory.keys.ticket_key(),
+            sealer: sealer.clone(),
             providers,
-            Bindings::new(public_urls.clone(), certificates.proofs()),
-            (config.sessions, config.admins),
-            clock.clone(),
-            audit.clone(),
-        ));
+            bindings: Bindings::new(public_urls.clone(), certificates.proofs()),
+            limits: config.sessions,
+            admins: config.admins,
+            clock: clock.clone(),
+            audit: audit.clone(),
+        }));
         if !data_directory.store.has_no_other_providers_than(&rows)? {
-            let ended = sessions.end_sessions_outside_configuration().await?;
+            let revoked = sessions.revoke_outside_configuration().await?;
             tracing::info!(
-                ended,
-                "the providers changed: ended sessions whose provider or user left the configuration"
+                revoked,
+                "the providers changed: revoked sessions whose provider or user left the configuration"
             );
         }
         // Last, so that a start that fails before this point repeats the check.
@@ -248,8 +250,12 @@ impl Daemon {
         });
         let background = tokio::spawn(upkeep.clone().run(self.supervision.clone()));
         let drain = self.limits.listener.drain;
-        let asking =
-            tokio::spawn(ask_providers(self.sessions.clone(), self.supervision, stopped.clone(), drain));
+        let asking = tokio::spawn(work_with_providers(
+            self.sessions.clone(),
+            self.supervision,
+            stopped.clone(),
+            drain,
+        ));
         let stopping = self.stopping;
         let waiting = tokio::spawn(async move {
             stop.await;

@@ -55,7 +55,7 @@ pub use endpoints::{describe_change, is_endpoint_host};
 pub use error::IdentityError;
 pub use examination::{CheckResult, Outcome};
 pub use groups::{GroupsClaim, TooManyGroups};
-pub use refresh::{JudgedClaims, RefreshError, RefreshGrant, RefreshResponse};
+pub use refresh::{RefreshError, RefreshGrant, RefreshResponse, RefreshedClaims};
 pub use settings::{ClientAuthentication, ExchangeLimits, ProviderKind, ProviderSettings, SigningAlgorithm};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
@@ -152,12 +152,15 @@ impl Provider {
             return if iss == self.settings.issuer {
                 Ok(())
             } else {
-                Err(refused("response_issuer_differs"))
+                Err(IdentityError::ResponseIssuer("response_issuer_differs"))
             };
         }
         let metadata = self.metadata().await?;
         // RFC 9207 §2.4: if the provider promised the parameter, a response without it came from elsewhere.
-        if metadata.sends_response_issuer { Err(refused("response_issuer_missing")) } else { Ok(()) }
+        if metadata.sends_response_issuer {
+            return Err(IdentityError::ResponseIssuer("response_issuer_missing"));
+        }
+        Ok(())
     }
 
     async fn metadata(&self) -> Result<Arc<Metadata>, IdentityError> {

@@ -30,7 +30,7 @@ use header::Header;
 pub use judging::{is_unused, judge, native_id, wrapping};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
-pub use sealed::{DoesNotOpen, FieldSealer, Place, Sealed, TicketKey};
+pub use sealed::{DecryptError, FieldSealer, Place, Sealed, TicketKey};
 
 /// A root key. It wraps and unwraps data keys and never leaves its backend.
 ///

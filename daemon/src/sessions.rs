@@ -1,12 +1,10 @@
-//! Sessions: how a login opens one, how its token is validated, and how it ends.
+//! Sessions: how a login opens one, how its token is validated, and how it is revoked.
 
 mod admins;
 mod audience;
-mod audited;
 mod binding;
 mod caller;
 mod counts;
-mod ending;
 #[cfg(test)]
 mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
@@ -14,7 +12,9 @@ pub(crate) mod fuzzing;
 mod limits;
 mod listing;
 mod login;
-mod places;
+mod login_audit;
+mod provider_slots;
+mod provider_tokens;
 mod revalidation;
 mod revocation;
 #[cfg(test)]
@@ -36,14 +36,13 @@ use counts::Counts;
 
 pub use admins::{Admins, AdminsOfProvider};
 pub use audience::{NewToken, NotOpened};
-pub use audited::TooOften;
 pub use binding::Bindings;
 pub use caller::{Accepted, AuthorizedCaller, CachedSession, Caller, NotAuthenticated, Use};
 pub use counts::SessionCounts;
 pub use limits::SessionLimits;
-pub use listing::Whose;
 pub use login::LoginRefusal;
-pub use places::Places;
+pub use login_audit::TooOften;
+pub use provider_slots::ProviderSlots;
 
 /// State that logins and sessions need, shared by all requests.
 pub struct Sessions {
@@ -59,16 +58,23 @@ pub struct Sessions {
     counts: Counts,
 }
 
+/// Dependencies and settings of [`Sessions`].
+pub struct SessionSetup {
+    pub store: Store,
+    pub ticket_key: TicketKey,
+    pub sealer: FieldSealer,
+    pub providers: Vec<Provider>,
+    pub bindings: Bindings,
+    pub limits: SessionLimits,
+    pub admins: Admins,
+    pub clock: Arc<dyn Clock>,
+    pub audit: Audit,
+}
+
 impl Sessions {
-    pub fn new(
-        store: Store,
-        (ticket_key, sealer): (TicketKey, FieldSealer),
-        providers: Vec<Provider>,
-        bindings: Bindings,
-        (limits, admins): (SessionLimits, Admins),
-        clock: Arc<dyn Clock>,
-        audit: Audit,
-    ) -> Self {
+    pub fn new(setup: SessionSetup) -> Self {
+        let SessionSetup { store, ticket_key, sealer, providers, bindings, limits, admins, clock, audit } =
+            setup;
         Self {
             counts: Counts::of(providers.iter().map(|provider| provider.settings().name.clone())),
             store,

@@ -37,9 +37,10 @@ pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
-pub use refresh_tokens::{NewRefreshToken, RefreshTokenRow, Released, Taking};
+pub use refresh_tokens::{LeaseRequest, NewRefreshToken, RefreshTokenRow, Released};
 pub use sessions::{
-    CachedJson, EndReason, Ended, EndedSession, FoundToken, NewSession, Opening, StoredSession, Which,
+    CachedJson, EndReason, Ended, FoundToken, NewSession, Opening, RevokedSession, SessionSelector,
+    StoredSession, UserFilter,
 };
 pub use tickets::Consumed;
 pub use token_hash::TokenHash;

@@ -27,7 +27,7 @@ use crate::tls::Certificates;
 pub use backup::{BackupError, create_backup, open_backup};
 pub use epoch::EpochFile;
 pub use live_sessions::LiveSessions;
-pub use providers::ask_providers;
+pub use providers::work_with_providers;
 pub use restore::{Restored, restore};
 pub use rotation::rotate;
 pub use supervision::Supervision;
@@ -104,7 +104,7 @@ impl Upkeep {
                 }
                 Err(error) => tracing::error!(%error, "cannot forget the addresses of sessions"),
             }
-            self.live_sessions.count(self.store.clone(), self.clock.now()).await;
+            self.live_sessions.count(self.sessions.clone()).await;
             match self.keys.forget_previous_ticket_key(self.clock.now()) {
                 Ok(false) => {}
                 Ok(true) => tracing::info!("forgot the ticket key from before the rotation"),

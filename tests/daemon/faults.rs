@@ -218,7 +218,7 @@ fn fail_while_revalidating(every: usize, last: usize) {
                 assert!(is_revalidated, "{injected}: sessions are not revalidated afterwards");
                 let compared = oracle.compare(0);
                 let log = daemon.complete_log().split_off(log_before);
-                let is_reported = log.contains("an answer of the provider was lost");
+                let is_reported = log.contains("a response of the provider was lost");
                 assert!(
                     compared.lost.is_empty() || (lasting == "+" && is_reported),
                     "{injected}: {:?}\n{log}",

@@ -64,7 +64,7 @@ fn logout_revokes_tokens_at_certified_provider() {
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     login::call(&alice, &daemon).browser(&browser).run().expect(0);
     alice.infra(["logout"]).run().expect(0);
-    daemon.wait_for_log("gave the provider's tokens back");
+    daemon.wait_for_log("revoked the provider's tokens");
 }
 
 #[test]

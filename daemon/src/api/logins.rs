@@ -19,7 +19,9 @@ pub(super) async fn start(
     JSON(request): JSON<StartLogin>,
 ) -> Result<Response, Refusal> {
     rates::check_start(&api, from)?;
-    let started = api.sessions.start_login(&request).await?;
+    let started = api.sessions.start_login(&request).await;
+    api.sessions.record_login_start(&request, &started);
+    let started = started?;
     rates::count_start(&api, from);
     Ok(answer(StatusCode::OK, &started))
 }
@@ -32,7 +34,8 @@ pub(super) async fn finish(
     rates::check_finish(&api, from)?;
     let request_id = request_id();
     let finishing = async move {
-        let finished = api.sessions.finish_login(&request, from.ip(), &request_id).await;
+        let finished = api.sessions.finish_login(&request, from.ip()).await;
+        api.sessions.record_login_finish(&request, &finished, from.ip(), &request_id);
         if finished.as_ref().is_err_and(LoginRefusal::used_a_ticket) {
             rates::count_failed_finish(&api, from);
         }

@@ -14,6 +14,6 @@ use super::problem::{Refusal, no_content};
 pub(super) async fn revoke(State(api): State<Api>, JSON(request): JSON<Logout>) -> Result<Response, Refusal> {
     let proof = LogoutProof::parse(request.proof.expose_secret())
         .ok_or_else(|| Refusal::new(ProblemCode::BadRequest, &"malformed logout proof"))?;
-    api.sessions.log_out_by_proof(&request.id, &proof).await?;
+    api.sessions.sign_out_by_proof(&request.id, &proof).await?;
     Ok(no_content())
 }

@@ -229,7 +229,7 @@ impl From<LoginRefusal> for Refusal {
                 ProblemCode::LoginRefused,
                 Some("this account may not sign in here: an operator decides who may"),
             ),
-            Login::Identity(IdentityError::Refused(_)) => (
+            Login::Identity(IdentityError::ResponseIssuer(_) | IdentityError::Refused(_)) => (
                 ProblemCode::LoginRefused,
                 Some("the identity provider's answer does not prove who signed in"),
             ),

@@ -51,12 +51,12 @@ pub(super) fn show_cached(api: &Api, cached: &CachedSession) -> Response {
 }
 
 pub(super) async fn revoke(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {
-    with_announcement(&api, log_out(&api, &token).await)
+    with_announcement(&api, sign_out(&api, &token).await)
 }
 
-async fn log_out(api: &Api, token: &str) -> Result<Response, Refusal> {
+async fn sign_out(api: &Api, token: &str) -> Result<Response, Refusal> {
     let caller = api.sessions.authenticate(token, Use::Counts).await?;
-    api.sessions.log_out(&caller).await?;
+    api.sessions.sign_out(&caller).await?;
     tracing::info!(session = %caller.session().id, "logged out");
     Ok(no_content())
 }

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use super::Api;
 use super::body::UnverifiedBearer;
 use super::problem::{Refusal, answer, no_content};
-use crate::sessions::{Use, Whose};
+use crate::sessions::Use;
+use crate::store::UserFilter;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +35,7 @@ pub(super) async fn list(
         None => api.sessions.list_own(&caller)?,
         Some(user) => api
             .sessions
-            .list_as_administrator(&caller, Whose::User(user))
+            .list_as_administrator(&caller, UserFilter::Named(user))
             .await?
             .ok_or_else(not_an_administrator)?,
     };
@@ -67,9 +68,10 @@ pub(super) async fn revoke_others(
         ));
     };
     let caller = api.sessions.authenticate(&token, Use::Counts).await?;
-    let ended = api.sessions.end_others_for(&caller, others.user).await?.ok_or_else(not_an_administrator)?;
-    tracing::info!(count = ended.ended, by = %caller.session().id, "sessions were ended from another");
-    Ok(answer(StatusCode::OK, &ended))
+    let revoked =
+        api.sessions.revoke_others_for(&caller, others.user).await?.ok_or_else(not_an_administrator)?;
+    tracing::info!(count = revoked.ended, by = %caller.session().id, "sessions were revoked from another");
+    Ok(answer(StatusCode::OK, &revoked))
 }
 
 fn not_an_administrator() -> Refusal {
@@ -87,14 +89,14 @@ pub(super) async fn revoke(
     let caller = api.sessions.authenticate(&token, Use::Counts).await?;
     // A path that is not UTF-8 is an unknown id.
     let id = id.ok().and_then(|Path(id)| SessionID::parse(&id));
-    let ended = match &id {
-        Some(id) => api.sessions.end_for(&caller, id).await?,
+    let is_revoked = match &id {
+        Some(id) => api.sessions.revoke_for(&caller, id).await?,
         None => false,
     };
-    if !ended {
+    if !is_revoked {
         return Err(Refusal::new(ProblemCode::NotFound, &"no session that the caller may end")
             .with_detail("there is no live session of that id that you may end"));
     }
-    tracing::info!(session = id.as_ref().map(SessionID::as_str), by = %caller.session().id, "a session was ended from another");
+    tracing::info!(session = id.as_ref().map(SessionID::as_str), by = %caller.session().id, "a session was revoked from another");
     Ok(no_content())
 }

@@ -24,8 +24,8 @@ use crate::keys::{KeyError, Keys, RootKeySettings};
 use crate::listener::Requests;
 use crate::monitoring::Observed;
 use crate::secrets::{Backends, ReadReason};
-use crate::sessions::{Sessions, Whose};
-use crate::store::{Store, StoreError};
+use crate::sessions::Sessions;
+use crate::store::{SessionSelector, Store, StoreError, UserFilter};
 use crate::tls::{Certificates, TlsError};
 use crate::upkeep::{BackupError, LiveSessions, Supervision, create_backup, rotate};
 
@@ -205,8 +205,8 @@ impl Lifecycle {
                 }
             }
             (Operation::Sessions { user }, Ok(running)) => {
-                let whose = user.map_or(Whose::Everybody, Whose::User);
-                running.sessions.list_as_operator(whose).await.map_or_else(
+                let filter = user.map_or(UserFilter::All, UserFilter::Named);
+                running.sessions.list_as_operator(filter).await.map_or_else(
                     |error| store_failed(&error),
                     |sessions| Answered::json(&ListedSessions { sessions, now: self.clock.now() }),
                 )
@@ -219,13 +219,15 @@ impl Lifecycle {
                 endpoints.map_or_else(|error| store_failed(&error), |endpoints| Answered::json(&endpoints))
             }
             (Operation::EndSession { id }, Ok(running)) => {
-                let ended = running.sessions.end_as_operator(&id).await;
-                ended.map_or_else(|error| store_failed(&error), |ended| Answered::json(&ended))
+                let one = SessionSelector::Ids(vec![id]);
+                let revoked = running.sessions.revoke_as_operator(one).await;
+                revoked.map_or_else(|error| store_failed(&error), |revoked| Answered::json(&(revoked > 0)))
             }
             (Operation::EndSessions { user }, Ok(running)) => {
-                let whose = user.map_or(Whose::Everybody, Whose::User);
-                let ended = running.sessions.end_all_as_operator(whose).await;
-                ended.map_or_else(|error| store_failed(&error), |ended| Answered::json(&ended))
+                let filter = user.map_or(UserFilter::All, UserFilter::Named);
+                let selector = SessionSelector::Users { filter, except: None };
+                let revoked = running.sessions.revoke_as_operator(selector).await;
+                revoked.map_or_else(|error| store_failed(&error), |revoked| Answered::json(&revoked))
             }
             (Operation::RenewCertificate, Ok(running)) => match running.certificates.renew().await {
                 Ok(()) => self.status(Ok(running)),
@@ -273,7 +275,7 @@ impl Lifecycle {
             Err(cause) => (None, Some(cause)),
         };
         let running = running.as_deref();
-        let count = |running: &Running| running.operations.store.count_live_sessions(self.clock.now()).ok();
+        let count = |running: &Running| running.sessions.count_live().ok();
         let reads: BTreeMap<String, u64> = ReadReason::ALL
             .into_iter()
             .map(|reason| (reason.name().to_owned(), self.backends.reads(reason)))

@@ -99,7 +99,7 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     context.terminal.say(&format!(
         "restored the store as it was at {}; ended {} in it: users sign in again",
         restored.description.created_at,
-        counted(restored.ended, "session")
+        counted(restored.revoked, "session")
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -41,6 +41,10 @@ pub enum IdentityError {
     /// The client secret cannot be read.
     #[error("client secret: {0}")]
     ClientSecret(#[from] ReadError),
+    /// `iss` of the authorization response is missing or another provider's (RFC 9207 §2.4). Nothing was sent to the
+    /// provider. The text is one of our own reason codes.
+    #[error("refused: {0}")]
+    ResponseIssuer(&'static str),
     /// The provider rejected the code, or its response proves no identity. The text is one of our own reason codes.
     #[error("refused: {0}")]
     Refused(String),

@@ -56,7 +56,7 @@ pub enum RefreshError {
 
 /// What a response says about the user.
 #[derive(Debug)]
-pub enum JudgedClaims {
+pub enum RefreshedClaims {
     /// Verified claims. Empty if the response contains none, which is allowed (OpenID Connect Core §12.2).
     Verified(ClaimsUpdate),
     /// Verified claims from the ID token only, because the userinfo request failed.
@@ -90,7 +90,7 @@ impl Provider {
         };
         let result = tokio::time::timeout(TIMEOUT, request)
             .await
-            .unwrap_or_else(|_| Err(unavailable("asking again took too long")));
+            .unwrap_or_else(|_| Err(unavailable("the refresh took too long")));
         match result {
             Ok(answer) => read(&answer, &self.settings.client_secret),
             Err(error) if may_have_arrived => Err(RefreshError::AnswerLost(error.to_string())),
@@ -101,24 +101,24 @@ impl Provider {
     /// Evaluates the claims of the response. A response proven to be about another user denies the session. An
     /// unverifiable response does not: clock differences, unavailable keys and unknown formats must not revoke a
     /// session.
-    pub async fn judge(
+    pub async fn verify_claims(
         &self,
         grant: &RefreshGrant,
         response: &RefreshResponse,
-    ) -> Result<JudgedClaims, RefreshError> {
-        match tokio::time::timeout(TIMEOUT, self.judge_claims(grant, response)).await {
-            Ok(Ok(judged)) => Ok(judged),
+    ) -> Result<RefreshedClaims, RefreshError> {
+        match tokio::time::timeout(TIMEOUT, self.check_claims(grant, response)).await {
+            Ok(Ok(claims)) => Ok(claims),
             Ok(Err(ClaimsError::OtherSubject(reason))) => Err(RefreshError::Denied(reason)),
-            Ok(Err(ClaimsError::Unverified(reason))) => Ok(JudgedClaims::Unverified(reason)),
-            Err(_) => Ok(JudgedClaims::Unverified("judging the answer took too long".to_owned())),
+            Ok(Err(ClaimsError::Unverified(reason))) => Ok(RefreshedClaims::Unverified(reason)),
+            Err(_) => Ok(RefreshedClaims::Unverified("verifying the claims took too long".to_owned())),
         }
     }
 
-    async fn judge_claims(
+    async fn check_claims(
         &self,
         grant: &RefreshGrant,
         response: &RefreshResponse,
-    ) -> Result<JudgedClaims, ClaimsError> {
+    ) -> Result<RefreshedClaims, ClaimsError> {
         let metadata = self.metadata().await.map_err(|error| unverified(&error))?;
         let claims = match &response.id_token {
             Some(id_token) => Some(self.claims_of(grant, response, id_token, &metadata).await?),
@@ -149,7 +149,7 @@ impl Provider {
         };
         let claim_sets = ClaimSets { id_token: claims.as_ref(), user_info: user_info.as_ref() };
         let update = claims::collect_update(claim_sets, grant.sources, &self.settings);
-        Ok(if is_partial { JudgedClaims::Partial(update) } else { JudgedClaims::Verified(update) })
+        Ok(if is_partial { RefreshedClaims::Partial(update) } else { RefreshedClaims::Verified(update) })
     }
 
     async fn claims_of(
@@ -215,7 +215,7 @@ impl Provider {
         };
         tokio::time::timeout(TIMEOUT, request)
             .await
-            .unwrap_or_else(|_| Err(unavailable("giving the tokens back took too long")))
+            .unwrap_or_else(|_| Err(unavailable("the revocation took too long")))
     }
 }
 

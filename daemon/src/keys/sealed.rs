@@ -42,8 +42,8 @@ pub struct Sealed(Vec<u8>);
 
 /// Decryption failed: the ticket or field is forged, damaged, moved, or sealed under another key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it was not sealed here, or was changed since")]
-pub struct DoesNotOpen;
+#[error("decryption failed: wrong key or modified data")]
+pub struct DecryptError;
 
 impl TicketKey {
     /// A publicly known key, for tests.
@@ -69,15 +69,15 @@ impl TicketKey {
         BASE64_URL_SAFE_NO_PAD.encode(keys.present.seal(TICKET_CONTEXT, contents)).into()
     }
 
-    pub fn open(&self, ticket: &SecretString) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    pub fn open(&self, ticket: &SecretString) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
         let text = ticket.expose_secret();
         if text.len() > MAX_TICKET_CHARACTERS {
-            return Err(DoesNotOpen);
+            return Err(DecryptError);
         }
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| DoesNotOpen)?;
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| DecryptError)?;
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let open = |key: &AEADKey| key.open(TICKET_CONTEXT, &sealed);
-        open(&keys.present).or_else(|| keys.previous.as_ref().and_then(open)).ok_or(DoesNotOpen)
+        open(&keys.present).or_else(|| keys.previous.as_ref().and_then(open)).ok_or(DecryptError)
     }
 }
 
@@ -95,9 +95,9 @@ impl FieldSealer {
         Sealed(self.0.read().unwrap_or_else(PoisonError::into_inner).seal(&place.context(), field))
     }
 
-    pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
         let key = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        key.open(&place.context(), &sealed.0).ok_or(DoesNotOpen)
+        key.open(&place.context(), &sealed.0).ok_or(DecryptError)
     }
 }
 
@@ -137,17 +137,17 @@ mod tests {
         let key = TicketKey::new(&[7; 32], None);
         let ticket = key.seal(b"contents");
         assert_eq!(key.open(&ticket).expect("our ticket").as_slice(), b"contents");
-        assert_eq!(TicketKey::new(&[8; 32], None).open(&ticket), Err(DoesNotOpen));
+        assert_eq!(TicketKey::new(&[8; 32], None).open(&ticket), Err(DecryptError));
 
         let text = ticket.expose_secret();
         for position in 0..text.len() {
             let mut bytes = text.as_bytes().to_vec();
             bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).expect("ASCII");
-            assert_eq!(key.open(&changed.clone().into()), Err(DoesNotOpen), "{changed}");
+            assert_eq!(key.open(&changed.clone().into()), Err(DecryptError), "{changed}");
         }
         for other in [String::new(), "A".repeat(10), "A".repeat(9000), format!("{text}=")] {
-            assert_eq!(key.open(&other.into()), Err(DoesNotOpen));
+            assert_eq!(key.open(&other.into()), Err(DecryptError));
         }
     }
 
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(same.open(&ticket).expect("a ticket of before").as_slice(), b"contents");
         assert!(TicketKey::new(&[8; 32], None).open(&same.seal(b"new")).is_ok());
         key.replace(&[8; 32], None);
-        assert_eq!(same.open(&ticket), Err(DoesNotOpen));
+        assert_eq!(same.open(&ticket), Err(DecryptError));
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
             Place { version: 2, ..PLACE },
             Place { table: "provider", row: "sokta", ..PLACE },
         ] {
-            assert_eq!(fields.open(moved, &sealed), Err(DoesNotOpen), "{moved:?}");
+            assert_eq!(fields.open(moved, &sealed), Err(DecryptError), "{moved:?}");
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
         let fields = FieldSealer::new(&[7; 32]);
         let (same, before) = (fields.clone(), fields.seal(PLACE, b"field"));
         fields.replace(&[8; 32]);
-        assert_eq!(same.open(PLACE, &before), Err(DoesNotOpen));
+        assert_eq!(same.open(PLACE, &before), Err(DecryptError));
         let after = same.seal(PLACE, b"field");
         assert_eq!(FieldSealer::new(&[8; 32]).open(PLACE, &after).expect("a field").as_slice(), b"field");
         let stored = Sealed::from_store(after.as_bytes().to_vec());
@@ -205,6 +205,6 @@ mod tests {
         let largest = largest.expect("some contents fit");
         assert!(largest > 6000 && size(largest) == MAX_TICKET_CHARACTERS, "{largest}");
         assert!(key.open(&key.seal(&vec![0; largest])).is_ok());
-        assert_eq!(key.open(&key.seal(&vec![0; largest + 1])), Err(DoesNotOpen));
+        assert_eq!(key.open(&key.seal(&vec![0; largest + 1])), Err(DecryptError));
     }
 }

@@ -249,7 +249,7 @@ impl Sessions {
             None => {}
         }
         if is_over(&stored) {
-            self.end(&stored.id, EndReason::Expired).await?;
+            self.revoke_one(&stored.id, EndReason::Expired).await?;
             return Err(NotAuthenticated::Expired);
         }
 

@@ -1,12 +1,11 @@
-//! Lists and ends sessions for users, administrators and operators.
+//! Lists live sessions for users, administrators and operators.
 
-use infra_shared::api::{EndedSessions, ListedSession, NewerSessions, Session};
-use infra_shared::token_text::SessionID;
-use jiff::Timestamp;
+use infra_shared::api::{ListedSession, NewerSessions, Session};
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Caller, Sessions, whole_second};
+use super::{Caller, Sessions, add, whole_second};
 use crate::platform::blocking;
-use crate::store::{EndReason, StoreError, StoredSession, Which};
+use crate::store::{StoreError, StoredSession, UserFilter};
 
 /// Sessions whose addresses are erased in one transaction.
 const FORGOTTEN_AT_ONCE: u32 = 1000;
@@ -16,14 +15,6 @@ const MOST_OF_USER: u32 = 1000;
 
 /// Maximum number of newer sessions to count.
 const MOST_NEWER: u32 = 100;
-
-/// Selects users whose sessions to list or end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whose {
-    /// Users with this e-mail address, verified or not, or with this subject.
-    User(String),
-    Everybody,
-}
 
 impl Sessions {
     /// The caller's own live sessions, newest first.
@@ -48,63 +39,28 @@ impl Sessions {
     pub async fn list_as_administrator(
         &self,
         caller: &Caller,
-        whose: Whose,
+        filter: UserFilter,
     ) -> Result<Option<Vec<ListedSession>>, StoreError> {
         if !self.admins.include(caller) {
             return Ok(None);
         }
         let now = self.now();
-        Ok(Some(self.listed(self.find(whose).await?, now, Some(caller))))
+        Ok(Some(self.listed(self.find(filter).await?, now, Some(caller))))
     }
 
     /// Live sessions, for an operator.
-    pub async fn list_as_operator(&self, whose: Whose) -> Result<Vec<ListedSession>, StoreError> {
+    pub async fn list_as_operator(&self, filter: UserFilter) -> Result<Vec<ListedSession>, StoreError> {
         let now = self.now();
-        Ok(self.listed(self.find(whose).await?, now, None))
+        Ok(self.listed(self.find(filter).await?, now, None))
     }
 
-    /// Revokes the session `id` for its user or an administrator. The change is durable on return.
-    ///
-    /// Returns `false` if the session does not exist, has already ended, or belongs to another user; the caller cannot
-    /// tell which. Also ends an idle session for good. Otherwise a longer timeout or a clock that steps back could
-    /// revive it.
-    pub async fn end_for(&self, caller: &Caller, id: &SessionID) -> Result<bool, StoreError> {
-        let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
-            return Ok(false);
-        };
-        let (user, owner) = (caller.user(), &stored.user);
-        let reason = if *id == caller.session().id {
-            EndReason::Logout
-        } else if (&user.issuer, &user.subject) == (&owner.issuer, &owner.subject) {
-            EndReason::Revoked
-        } else if self.admins.include(caller) {
-            EndReason::Administrator
-        } else {
-            return Ok(false);
-        };
-        self.end_by(id, reason, Some(&caller.session().id)).await
-    }
-
-    /// Revokes the caller's other sessions, or for an administrator all sessions of `user` except the caller's own. The
-    /// change is durable on return.
-    ///
-    /// Returns `None` if the caller is no administrator. Includes idle sessions, which are no longer listed.
-    pub async fn end_others_for(
-        &self,
-        caller: &Caller,
-        user: Option<String>,
-    ) -> Result<Option<EndedSessions>, StoreError> {
-        let own = caller.session().id.clone();
-        let (which, reason, includes_current) = match user {
-            None => (Which::Beside(own.clone()), EndReason::Revoked, true),
-            Some(_) if !self.admins.include(caller) => return Ok(None),
-            Some(name) => {
-                let includes_current = is_of(caller.stored(), &name);
-                (Which::User { name, but: Some(own.clone()) }, EndReason::Administrator, includes_current)
-            }
-        };
-        let ended = self.end_these(which, reason, Some(&own)).await?;
-        Ok(Some(EndedSessions { ended, includes_current }))
+    /// Counts the live sessions, as [`Self::list_as_operator`] lists them. Reads all of them.
+    pub fn count_live(&self) -> Result<u64, StoreError> {
+        let now = self.now();
+        // A session whose last use was earlier has expired, to the whole second.
+        let used_since =
+            add(whole_second(now), SignedDuration::from_secs(1) - self.limits.inactivity_timeout);
+        self.store.count_live_sessions(now, used_since)
     }
 
     /// Erases addresses that were recorded earlier if recording is now off. Returns the number of affected sessions.
@@ -122,26 +78,12 @@ impl Sessions {
         }
     }
 
-    /// Revokes the session `id` for an operator. Returns `false` if it does not exist or has already ended.
-    pub async fn end_as_operator(&self, id: &SessionID) -> Result<bool, StoreError> {
-        self.end(id, EndReason::Operator).await
-    }
-
-    /// Revokes all matching sessions for an operator, including expired ones. Returns their number.
-    pub async fn end_all_as_operator(&self, whose: Whose) -> Result<usize, StoreError> {
-        let which = match whose {
-            Whose::User(name) => Which::User { name, but: None },
-            Whose::Everybody => Which::All,
-        };
-        self.end_these(which, EndReason::Operator, None).await
-    }
-
-    async fn find(&self, whose: Whose) -> Result<Vec<StoredSession>, StoreError> {
+    async fn find(&self, filter: UserFilter) -> Result<Vec<StoredSession>, StoreError> {
         let (store, now) = (self.store.clone(), self.now());
         // The result may be large, so read it off the threads that serve requests.
-        let reading = move || match whose {
-            Whose::Everybody => store.live_sessions(now, |_| true),
-            Whose::User(name) => store.sessions_named(&name, MOST_OF_USER, now),
+        let reading = move || match filter {
+            UserFilter::All => store.live_sessions(now, |_| true),
+            UserFilter::Named(name) => store.sessions_named(&name, MOST_OF_USER, now),
         };
         blocking(reading).await
     }
@@ -151,11 +93,11 @@ impl Sessions {
         &self,
         stored: Vec<StoredSession>,
         now: Timestamp,
-        asking: Option<&Caller>,
+        viewer: Option<&Caller>,
     ) -> Vec<ListedSession> {
         let live = stored.into_iter().filter(|stored| self.is_live(stored, now));
         live.map(|stored| ListedSession {
-            current: asking.is_some_and(|caller| caller.session().id == stored.id),
+            current: viewer.is_some_and(|caller| caller.session().id == stored.id),
             last_used_at: whole_second(stored.last_used_at),
             device: stored.opening.device,
             opened_by: stored.opening.opened_by,
@@ -179,10 +121,4 @@ impl Sessions {
     fn is_live(&self, stored: &StoredSession, now: Timestamp) -> bool {
         stored.ended.is_none() && now < self.idle_expires_at(stored.last_used_at, stored.expires_at)
     }
-}
-
-/// Whether the session belongs to a user with this e-mail address, verified or not, or this subject.
-fn is_of(stored: &StoredSession, name: &str) -> bool {
-    let email = stored.user.email.as_deref();
-    stored.user.subject == name || email.is_some_and(|email| email.eq_ignore_ascii_case(name))
 }

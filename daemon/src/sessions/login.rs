@@ -1,4 +1,4 @@
-//! Decides logins: `prepare_login` stores nothing, `decide_login` checks everything.
+//! Decides logins: `start_login` stores nothing, `finish_login` checks everything.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +7,6 @@ use infra_shared::api::{FinishLogin, FinishedLogin, Session, StartLogin, Started
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::printable::printable;
 use infra_shared::token_text::SessionToken;
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use super::ticket::Ticket;
@@ -15,12 +14,10 @@ use super::{Sessions, add, whole_second};
 use crate::addresses::client_key;
 use crate::audit::RefusedUser;
 use crate::identity::{
-    AuthorizationRequest, CodeGrant, ExchangeOutcome, IdentityError, Provider, VerifiedIdentity,
+    AuthorizationRequest, CodeGrant, ExchangeOutcome, IdentityError, Provider, RefreshGrant, VerifiedIdentity,
 };
-use crate::keys::DoesNotOpen;
-use crate::store::{
-    Consumed, EndReason, EndedSession, NewRefreshToken, NewSession, Opening, StoreError, TokenHash,
-};
+use crate::keys::DecryptError;
+use crate::store::{Consumed, NewSession, Opening, StoreError, TokenHash};
 
 /// Accepted length of `state`: long enough to be unguessable, short enough for any provider.
 const STATE_CHARACTERS: std::ops::RangeInclusive<usize> = 22..=128;
@@ -50,7 +47,7 @@ pub enum LoginRefusal {
     #[error("malformed code verifier")]
     MalformedVerifier,
     #[error("ticket: {0}")]
-    Ticket(#[from] DoesNotOpen),
+    Ticket(#[from] DecryptError),
     #[error("ticket expired")]
     TicketExpired,
     #[error("ticket used before")]
@@ -94,9 +91,18 @@ impl fmt::Display for NotAdmitted {
     }
 }
 
+impl LoginRefusal {
+    /// Whether the attempt used up a ticket of this daemon, and with it a write or a call to the provider. Only such
+    /// failures count towards the rate limit. Failures of the provider or the store do not, because the client did not
+    /// cause them.
+    pub fn used_a_ticket(&self) -> bool {
+        matches!(self, Self::TicketUsed | Self::NotAdmitted(_) | Self::Identity(IdentityError::Refused(_)))
+    }
+}
+
 impl Sessions {
     /// Starts a login: returns the authorization URL and a ticket with all state of the login.
-    pub(super) async fn prepare_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
+    pub async fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
         let provider = self.find_provider(&request.provider).ok_or(LoginRefusal::UnknownProvider)?;
         if !provider.settings().redirect_uris.contains(&request.redirect_uri) {
             return Err(LoginRefusal::UnregisteredRedirectURI);
@@ -130,7 +136,7 @@ impl Sessions {
     /// First checks that the ticket is from this daemon and has not expired, and that the client holds the verifier.
     /// Then checks the binding to this daemon and provider, the issuer, and that the ticket is unused. Only after that
     /// does it exchange the code, verify the identity, apply the policy and open a session.
-    pub(super) async fn decide_login(
+    pub async fn finish_login(
         &self,
         request: &FinishLogin,
         from: IpAddr,
@@ -175,7 +181,7 @@ impl Sessions {
             .await?;
         if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
             if let Some(refresh_grant) = refresh_grant {
-                self.give_back_refused(provider, refresh_grant);
+                self.revoke_unused_grant(provider, refresh_grant);
             }
             return Err(LoginRefusal::NotAdmitted(Box::new(NotAdmitted::of(&identity))));
         }
@@ -184,13 +190,16 @@ impl Sessions {
             opened_by: request.opened_by,
             address: self.recorded(from),
         };
-        let now = self.now();
-        let refresh_token = self.to_be_kept(provider, refresh_grant.as_ref(), now);
-        let opened = self.open_session(provider, &identity, (opening, refresh_token), now).await;
+        let opened = self.open_session(provider, &identity, refresh_grant.as_ref(), opening).await;
         if let (Err(_), Some(refresh_grant)) = (&opened, refresh_grant) {
-            self.give_back_refused(provider, refresh_grant);
+            self.revoke_unused_grant(provider, refresh_grant);
         }
         opened
+    }
+
+    /// Returns `address` if the operator records addresses.
+    pub(super) fn recorded(&self, address: IpAddr) -> Option<IpAddr> {
+        Some(address.to_canonical()).filter(|_| self.limits.record_addresses)
     }
 
     /// Checks that the client started its login at this daemon and with the provider of the ticket (RFC 9700 §4.4).
@@ -213,10 +222,10 @@ impl Sessions {
         &self,
         provider: &Provider,
         identity: &VerifiedIdentity,
-        (opening, refresh_token): (Opening, Option<NewRefreshToken>),
-        now: Timestamp,
+        refresh_grant: Option<&RefreshGrant>,
+        opening: Opening,
     ) -> Result<FinishedLogin, LoginRefusal> {
-        let token = SessionToken::mint();
+        let (token, now) = (SessionToken::mint(), self.now());
         let user = User {
             name: identity.name().map(ToOwned::to_owned),
             email: identity.email().map(ToOwned::to_owned),
@@ -232,20 +241,12 @@ impl Sessions {
             user: user.clone(),
             email_verified: identity.verified_email().is_some(),
             opening,
-            refresh_token,
+            refresh_token: self.new_refresh_token(provider, refresh_grant, now),
             created_at: now,
             expires_at,
         };
-        let (issuer, subject) = (user.issuer.clone(), user.subject.clone());
-        let ended = self.store.open_session(new, self.limits.max_per_user).await?;
-        if !ended.is_empty() {
-            tracing::info!(session = %token.id(), ?ended, "more sessions than maxPerUser: the oldest were ended");
-            let audit_sink = self.audit_sink();
-            for id in ended {
-                let ended = EndedSession { id, issuer: issuer.clone(), subject: subject.clone() };
-                audit_sink.ended(&ended, EndReason::TooMany, Some(token.id()));
-            }
-        }
+        let revoked = self.store.open_session(new, self.limits.max_per_user).await?;
+        self.record_over_limit(token.id(), &revoked);
         let session = Session {
             id: token.id().clone(),
             created_at: whole_second(now),

@@ -1,11 +1,11 @@
-//! Revalidates live sessions with their providers, if configured. A refusal ends the session; an outage does not.
+//! Revalidates live sessions with their providers, if configured. A refusal revokes the session; an outage does not.
 //!
 //! Each session is due once per interval at a random moment, which spreads the sessions of a morning. Concurrency is
 //! limited per provider and separate from code exchanges.
 //!
 //! A replaced refresh token is stored before the response takes effect. If a response is lost, or the daemon is killed
 //! before it stores the token, the old token may already be spent. The daemon retries soon, while providers still
-//! tolerate reuse. If the provider rejects the token, the session ends, because its user can no longer be confirmed.
+//! tolerate reuse. If the provider rejects the token, the session is revoked, because its user can no longer be confirmed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,24 +17,24 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::places::{Came, Places};
+use super::provider_slots::{AttemptOutcome, ProviderSlots};
 use super::{Sessions, add};
 use crate::identity::{
-    ClaimsUpdate, EmailClaim, GroupsClaim, JudgedClaims, Provider, RefreshError, RefreshGrant,
-    RefreshResponse, Sources,
+    ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshError, RefreshGrant, RefreshResponse,
+    RefreshedClaims, Sources,
 };
 use crate::store::{
-    EndReason, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession, Taking,
+    EndReason, LeaseRequest, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession,
 };
 
 /// Maximum concurrent revalidations per provider.
-const AT_A_TIME: u32 = 16;
+const MAX_CONCURRENT: u32 = 16;
 /// How long to retry quickly after a lost response. Okta accepts a spent token for at least 30 s.
-const FORGIVEN: SignedDuration = SignedDuration::from_secs(25);
-const SOON: SignedDuration = SignedDuration::from_secs(2);
+const REUSE_WINDOW: SignedDuration = SignedDuration::from_secs(25);
+const QUICK_RETRY: SignedDuration = SignedDuration::from_secs(2);
 /// Attempts to store a new refresh token.
-const TRIES: u32 = 5;
-const PAUSE_BETWEEN_TRIES: Duration = Duration::from_secs(1);
+const MAX_ATTEMPTS: u32 = 5;
+const PAUSE_BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 /// Longer than any revalidation takes. After a crash, another worker retries once the lease expires.
 const LEASE: SignedDuration = SignedDuration::from_secs(25);
 /// Delay after the first failure. Each further failure triples it.
@@ -64,48 +64,48 @@ struct OwnedContents {
 }
 
 impl Sessions {
-    /// What to store of a login for revalidation. Returns `None` if revalidation is off or the provider issued no
+    /// The refresh token to store with a new session. Returns `None` if revalidation is off or the provider issued no
     /// refresh token.
-    pub(super) fn to_be_kept(
+    pub(super) fn new_refresh_token(
         &self,
         provider: &Provider,
-        held: Option<&RefreshGrant>,
+        grant: Option<&RefreshGrant>,
         now: Timestamp,
     ) -> Option<NewRefreshToken> {
         let every = self.limits.revalidate_every?;
         let name = &provider.settings().name;
-        let Some(held) = held else {
+        let Some(grant) = grant else {
             tracing::warn!(
                 provider = name,
-                "the provider gave no refresh token: this session is not asked about again; `infrad check --live` says \
-                 whether it gives any"
+                "the provider gave no refresh token: this session is not revalidated; `infrad check --live` shows whether \
+                 the provider issues any"
             );
             return None;
         };
         Some(NewRefreshToken {
             provider: name.clone(),
             sealer: self.sealer.clone(),
-            held: contents(held),
+            grant: serialize_grant(grant),
             due_at: next(now, every),
         })
     }
 
     /// Concurrency slots for revalidation, one set per provider.
-    pub fn places_to_ask(&self) -> Vec<Places> {
-        self.providers.iter().map(|it| Places::new(&it.settings().name, AT_A_TIME)).collect()
+    pub fn revalidation_slots(&self) -> Vec<ProviderSlots> {
+        self.providers.iter().map(|it| ProviderSlots::new(&it.settings().name, MAX_CONCURRENT)).collect()
     }
 
     /// Starts revalidating due sessions in the free slots and returns their number.
-    pub async fn ask_about_due(self: &Arc<Self>, places: &mut Places) -> Result<usize, StoreError> {
+    pub async fn revalidate_due(self: &Arc<Self>, slots: &mut ProviderSlots) -> Result<usize, StoreError> {
         let Some(every) = self.limits.revalidate_every else { return Ok(0) };
-        let limit = places.free();
+        let limit = slots.free();
         if limit == 0 {
             return Ok(0);
         }
         let due = self
             .store
-            .take_due_refresh_tokens(Taking {
-                provider: places.provider().to_owned(),
+            .lease_due_refresh_tokens(LeaseRequest {
+                provider: slots.provider().to_owned(),
                 sealer: self.sealer.clone(),
                 now: self.clock.now(),
                 lease: LEASE,
@@ -116,77 +116,85 @@ impl Sessions {
         let count = due.len();
         for row in due {
             let sessions = self.clone();
-            places.begin(async move { sessions.revalidate(row, every).await });
+            slots.spawn(async move { sessions.revalidate(row, every).await });
         }
         Ok(count)
     }
 
-    async fn revalidate(&self, mut row: RefreshTokenRow, every: SignedDuration) -> Result<Came, StoreError> {
+    async fn revalidate(
+        &self,
+        mut row: RefreshTokenRow,
+        every: SignedDuration,
+    ) -> Result<AttemptOutcome, StoreError> {
         let id = &row.session_id;
         let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
-            return Ok(Came::NotAsked);
+            return Ok(AttemptOutcome::NotSent);
         };
         // An idle session expires without a request to the provider.
         if self.now() >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
-            self.end(id, EndReason::Expired).await?;
-            return Ok(Came::NotAsked);
+            self.revoke_one(id, EndReason::Expired).await?;
+            return Ok(AttemptOutcome::NotSent);
         }
         // The sessions of a provider that is no longer configured were ended at start.
-        let Some(provider) = self.find_provider(&row.provider) else { return Ok(Came::NotAsked) };
-        let mut held = held(&row.held).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
-        let asked_at = self.clock.now();
-        let answered = match provider.refresh(&held).await {
-            Ok(answered) => answered,
-            Err(error) => return self.not_confirmed(&row, every, asked_at, error).await,
+        let Some(provider) = self.find_provider(&row.provider) else { return Ok(AttemptOutcome::NotSent) };
+        let mut grant = parse_grant(&row.grant).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
+        let sent_at = self.clock.now();
+        let response = match provider.refresh(&grant).await {
+            Ok(response) => response,
+            Err(error) => return self.not_confirmed(&row, every, sent_at, error).await,
         };
-        if let Some(refresh_token) = &answered.refresh_token {
-            held.refresh_token = refresh_token.clone();
-            if !self.keep(&row, &held).await? {
-                tracing::warn!(session = %id, "somebody else asked about this session at the same time");
-                return Ok(Came::Answer);
+        if let Some(refresh_token) = &response.refresh_token {
+            grant.refresh_token = refresh_token.clone();
+            if !self.save_grant(&row, &grant).await? {
+                return Ok(AttemptOutcome::Answered);
             }
             row.version += 1;
         }
-        self.follow(&row, stored, provider, (held, &answered), every).await?;
-        Ok(Came::Answer)
+        self.apply_response(&row, stored, provider, grant, &response, every).await?;
+        Ok(AttemptOutcome::Answered)
     }
 
-    /// Stores the new refresh token, with retries, because losing it would end the session.
-    async fn keep(&self, row: &RefreshTokenRow, held: &RefreshGrant) -> Result<bool, StoreError> {
-        let mut tries = 1;
+    /// Stores the new grant, with retries, because losing it would end the session. Returns `false` if another worker
+    /// has changed it.
+    async fn save_grant(&self, row: &RefreshTokenRow, grant: &RefreshGrant) -> Result<bool, StoreError> {
+        let mut attempts = 1;
         loop {
-            let sealer = self.sealer.clone();
-            match self.store.swap_refresh_token(&row.session_id, row.version, sealer, contents(held)).await {
-                Err(error) if tries < TRIES => {
-                    tracing::warn!(session = %row.session_id, %error, "a refresh token cannot be stored, trying again");
+            let (sealer, contents) = (self.sealer.clone(), serialize_grant(grant));
+            match self.store.swap_refresh_token(&row.session_id, row.version, sealer, contents).await {
+                Err(error) if attempts < MAX_ATTEMPTS => {
+                    tracing::warn!(session = %row.session_id, %error, "cannot store a refresh token yet");
                 }
-                kept => return kept,
+                Ok(false) => {
+                    tracing::warn!(session = %row.session_id, "another worker revalidated this session concurrently");
+                    return Ok(false);
+                }
+                saved => return saved,
             }
-            tries += 1;
-            tokio::time::sleep(PAUSE_BETWEEN_TRIES).await;
+            attempts += 1;
+            tokio::time::sleep(PAUSE_BETWEEN_ATTEMPTS).await;
         }
     }
 
     /// Applies what the response proves about the user, if the policy still admits them, and schedules the next
     /// revalidation.
-    async fn follow(
+    async fn apply_response(
         &self,
         row: &RefreshTokenRow,
         stored: StoredSession,
         provider: &Provider,
-        (mut held, answered): (RefreshGrant, &RefreshResponse),
+        mut grant: RefreshGrant,
+        response: &RefreshResponse,
         every: SignedDuration,
     ) -> Result<(), StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
-        let judged = provider.judge(&held, answered).await;
+        let claims = provider.verify_claims(&grant, response).await;
         let outcome =
-            if let Ok(JudgedClaims::Partial(_)) = &judged { "userinfo_failed" } else { "confirmed" };
-        match judged {
-            Ok(JudgedClaims::Verified(update) | JudgedClaims::Partial(update)) => {
-                if update.sources != held.sources {
-                    held.sources = update.sources;
-                    if !self.keep(row, &held).await? {
-                        tracing::warn!(session = %id, "somebody else asked about this session at the same time");
+            if let Ok(RefreshedClaims::Partial(_)) = &claims { "userinfo_failed" } else { "confirmed" };
+        match claims {
+            Ok(RefreshedClaims::Verified(update) | RefreshedClaims::Partial(update)) => {
+                if update.sources != grant.sources {
+                    grant.sources = update.sources;
+                    if !self.save_grant(row, &grant).await? {
                         return Ok(());
                     }
                 }
@@ -201,31 +209,30 @@ impl Sessions {
                         subject = user.subject,
                         email = user.email,
                         groups = %groups,
-                        "policy does not admit this user any more"
+                        "the policy no longer admits this user"
                     );
-                    self.end(id, EndReason::NotAdmitted).await?;
+                    self.revoke_one(id, EndReason::NotAdmitted).await?;
                     return Ok(());
                 }
                 if (&user, email_verified) != (&stored.user, stored.email_verified) {
-                    tracing::info!(session = %id, "the provider says something else of this user now");
+                    tracing::info!(session = %id, "the provider changed the claims of this user");
                     self.store.update_user(id, user, email_verified).await?;
                 }
                 self.counts.revalidation(name, outcome);
             }
-            Ok(JudgedClaims::Unverified(reason)) => {
+            Ok(RefreshedClaims::Unverified(reason)) => {
                 tracing::warn!(
                     session = %id,
                     provider = name,
                     reason,
-                    "the provider lets this session go on, and does not prove what it says of the user: nothing of that is \
-                     taken over"
+                    "the provider confirms the session but does not prove the user's claims: the old claims stay"
                 );
                 self.counts.revalidation(name, "unproven");
             }
             Err(error) => {
-                tracing::info!(session = %id, provider = name, reason = %error, "the provider speaks of somebody else");
+                tracing::info!(session = %id, provider = name, reason = %error, "the provider returned claims for a different subject");
                 self.counts.revalidation(name, "refused");
-                self.end(id, EndReason::ProviderRefused).await?;
+                self.revoke_one(id, EndReason::ProviderRefused).await?;
                 return Ok(());
             }
         }
@@ -238,47 +245,47 @@ impl Sessions {
         &self,
         row: &RefreshTokenRow,
         every: SignedDuration,
-        asked_at: Timestamp,
+        sent_at: Timestamp,
         error: RefreshError,
-    ) -> Result<Came, StoreError> {
+    ) -> Result<AttemptOutcome, StoreError> {
         let (id, provider) = (&row.session_id, &row.provider);
         let lost_since = match &error {
             RefreshError::InvalidGrant if row.lost_since.is_some() => {
                 tracing::warn!(
                     session = %id,
                     provider,
-                    "an answer of the provider was lost, and it does not take the token any more that it was asked with: the \
-                     session ends, since nobody can say whether its user may go on"
+                    "a response of the provider was lost, and the provider rejects the refresh token that was sent: the \
+                     session is revoked, because its user can no longer be confirmed"
                 );
                 self.counts.revalidation(provider, "answer_lost");
-                self.end(id, EndReason::AnswerLost).await?;
-                return Ok(Came::Answer);
+                self.revoke_one(id, EndReason::AnswerLost).await?;
+                return Ok(AttemptOutcome::Answered);
             }
             RefreshError::InvalidGrant | RefreshError::Denied(_) => {
-                tracing::info!(session = %id, provider, reason = %error, "the provider does not let this session go on");
+                tracing::info!(session = %id, provider, reason = %error, "the provider refuses to refresh this session");
                 self.counts.revalidation(provider, "refused");
-                self.end(id, EndReason::ProviderRefused).await?;
-                return Ok(Came::Answer);
+                self.revoke_one(id, EndReason::ProviderRefused).await?;
+                return Ok(AttemptOutcome::Answered);
             }
             RefreshError::Unknown(_) => row.lost_since,
-            RefreshError::AnswerLost(_) => Some(row.lost_since.unwrap_or(asked_at)),
+            RefreshError::AnswerLost(_) => Some(row.lost_since.unwrap_or(sent_at)),
         };
         // Logged once per session. The metrics count every failure.
         if row.failures == 0 && row.lost_since.is_none() {
-            tracing::warn!(session = %id, provider, reason = %error, "the provider could not be asked again");
+            tracing::warn!(session = %id, provider, reason = %error, "cannot revalidate this session yet");
         }
         self.counts.revalidation(provider, "unavailable");
         let now = self.clock.now();
-        let is_forgiven = |since: Timestamp| {
-            (SignedDuration::ZERO..=FORGIVEN).contains(&add(now, SOON).duration_since(since))
+        let is_reusable = |since: Timestamp| {
+            (SignedDuration::ZERO..=REUSE_WINDOW).contains(&add(now, QUICK_RETRY).duration_since(since))
         };
-        let (due_at, failures) = if lost_since.is_some_and(is_forgiven) {
-            (add(now, SOON), row.failures)
+        let (due_at, failures) = if lost_since.is_some_and(is_reusable) {
+            (add(now, QUICK_RETRY), row.failures)
         } else {
             (add(now, pause(row.failures, every)), row.failures.saturating_add(1))
         };
         self.store.release_refresh_token(id, Released { due_at, failures, lost_since }).await?;
-        Ok(Came::NoAnswer)
+        Ok(AttemptOutcome::Unanswered)
     }
 }
 
@@ -315,19 +322,19 @@ fn merge_claims(stored: &StoredSession, update: ClaimsUpdate) -> (User, bool) {
     (user, email_verified)
 }
 
-fn contents(held: &RefreshGrant) -> Zeroizing<Vec<u8>> {
+fn serialize_grant(grant: &RefreshGrant) -> Zeroizing<Vec<u8>> {
     let contents = Contents {
-        refresh_token: held.refresh_token.expose_secret(),
-        nonce: held.nonce.expose_secret(),
-        auth_time: held.auth_time,
-        subject: &held.subject,
-        sources: held.sources,
+        refresh_token: grant.refresh_token.expose_secret(),
+        nonce: grant.nonce.expose_secret(),
+        auth_time: grant.auth_time,
+        subject: &grant.subject,
+        sources: grant.sources,
     };
     Zeroizing::new(serde_json::to_vec(&contents).expect("a grant is plain JSON"))
 }
 
-/// Parses the output of [`contents`].
-pub(super) fn held(contents: &[u8]) -> Option<RefreshGrant> {
+/// Parses the output of [`serialize_grant`].
+pub(super) fn parse_grant(contents: &[u8]) -> Option<RefreshGrant> {
     let contents: OwnedContents = serde_json::from_slice(contents).ok()?;
     Some(RefreshGrant {
         refresh_token: contents.refresh_token,
@@ -373,10 +380,10 @@ mod tests {
             subject: "00u1".to_owned(),
             sources: Sources { email: None, groups: Some(Source::UserInfo) },
         };
-        let read = held(&contents(&grant)).expect("a grant");
+        let read = parse_grant(&serialize_grant(&grant)).expect("a grant");
         assert_eq!(read.refresh_token.expose_secret(), grant.refresh_token.expose_secret());
         assert_eq!((read.auth_time, read.subject), (Some(7), "00u1".to_owned()));
         assert_eq!(read.sources, grant.sources);
-        assert!(held(b"{}").is_none() && held(b"\xff").is_none());
+        assert!(parse_grant(b"{}").is_none() && parse_grant(b"\xff").is_none());
     }
 }

@@ -1,99 +1,153 @@
-//! Revokes the provider's tokens of ended sessions (RFC 7009).
+//! Revokes sessions: for their users, administrators and operators, and when the daemon decides it.
 //!
-//! Runs in the background, so that signing out does not wait. After a crash, it continues at the next start.
+//! Every revocation is durable on return.
 
-use std::sync::Arc;
+use infra_shared::api::EndedSessions;
+use infra_shared::token_text::{LogoutProof, SessionID};
+use subtle::ConstantTimeEq;
 
-use jiff::SignedDuration;
-use tokio::sync::Semaphore;
-
-use super::places::{Came, Places};
-use super::revalidation::held;
-use super::{Sessions, add};
-use crate::identity::{IdentityError, Provider, RefreshGrant};
-use crate::store::{RefreshTokenRow, StoreError, Taking};
-
-/// Maximum concurrent revocations per provider.
-const AT_A_TIME: u32 = 8;
-/// Longer than any revocation takes. After a crash, another worker retries once the lease expires.
-const LEASE: SignedDuration = SignedDuration::from_secs(25);
-/// Delay before retrying an unavailable provider. Retries stop a day after the session's end.
-const PAUSE: SignedDuration = SignedDuration::from_secs(30);
-
-/// Concurrent revocations for refused logins, over all providers. If none is free, the tokens are left to expire.
-static REFUSED: Semaphore = Semaphore::const_new(8);
+use super::counts::Counts;
+use super::{Caller, Sessions};
+use crate::audit::{Audit, Event};
+use crate::store::{EndReason, RevokedSession, SessionSelector, StoreError, StoredSession, UserFilter};
 
 impl Sessions {
-    /// Concurrency slots for revocation, one set per provider.
-    pub fn places_to_give_back(&self) -> Vec<Places> {
-        self.providers.iter().map(|it| Places::new(&it.settings().name, AT_A_TIME)).collect()
+    /// Revokes the caller's own session.
+    pub async fn sign_out(&self, caller: &Caller) -> Result<(), StoreError> {
+        self.revoke_one(&caller.session().id, EndReason::Logout).await?;
+        Ok(())
     }
 
-    /// Starts due revocations in the free slots and returns their number.
-    pub async fn give_back_due(self: &Arc<Self>, places: &mut Places) -> Result<usize, StoreError> {
-        let limit = places.free();
-        if limit == 0 {
-            return Ok(0);
-        }
-        let over = self
+    /// Revokes the session `id` if `proof` proves possession of its token. The caller does not learn whether the
+    /// session existed.
+    pub async fn sign_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), StoreError> {
+        let is_proven = self
             .store
-            .take_refresh_tokens_to_revoke(Taking {
-                provider: places.provider().to_owned(),
-                sealer: self.sealer.clone(),
-                now: self.clock.now(),
-                lease: LEASE,
-                longest: PAUSE,
-                limit,
-            })
-            .await?;
-        let count = over.len();
-        for row in over {
-            let sessions = self.clone();
-            places.begin(async move { sessions.give_back(&row).await });
+            .find_session(id)?
+            .is_some_and(|stored| stored.token_hash.logout_proof().as_bytes().ct_eq(proof.as_bytes()).into());
+        if is_proven {
+            self.revoke_one(id, EndReason::Logout).await?;
         }
-        Ok(count)
+        Ok(())
     }
 
-    async fn give_back(&self, row: &RefreshTokenRow) -> Result<Came, StoreError> {
-        let (id, name) = (&row.session_id, &row.provider);
-        let revoked = match (self.find_provider(name), held(&row.held)) {
-            (Some(provider), Some(held)) => provider.revoke(&held).await,
-            _ => Ok(false),
+    /// Revokes the session `id` for its user or an administrator.
+    ///
+    /// Returns `false` if the session does not exist, has already ended, or belongs to another user; the caller cannot
+    /// tell which. Also ends an idle session for good. Otherwise a longer timeout or a clock that steps back could
+    /// revive it.
+    pub async fn revoke_for(&self, caller: &Caller, id: &SessionID) -> Result<bool, StoreError> {
+        let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
+            return Ok(false);
         };
-        match revoked {
-            Ok(true) => tracing::debug!(session = %id, provider = name, "gave the provider's tokens back"),
-            Ok(false) => {
-                tracing::debug!(session = %id, provider = name, "the provider takes no tokens back: they end by themselves");
-            }
-            Err(IdentityError::Refused(reason)) => {
-                tracing::warn!(session = %id, provider = name, reason, "the provider does not take its tokens back");
-            }
-            Err(error) => {
-                if row.failures == 0 {
-                    tracing::warn!(session = %id, provider = name, %error, "the provider's tokens are given back later");
-                }
-                self.store.postpone_revocation(id, add(self.clock.now(), PAUSE)).await?;
-                return Ok(Came::NoAnswer);
-            }
-        }
-        self.store.forget_refresh_token(id, row.version).await?;
-        Ok(Came::Answer)
+        let (user, owner) = (caller.user(), &stored.user);
+        let reason = if *id == caller.session().id {
+            EndReason::Logout
+        } else if (&user.issuer, &user.subject) == (&owner.issuer, &owner.subject) {
+            EndReason::Revoked
+        } else if self.admins.include(caller) {
+            EndReason::Administrator
+        } else {
+            return Ok(false);
+        };
+        let one = SessionSelector::Ids(vec![id.clone()]);
+        Ok(self.revoke(one, reason, Some(&caller.session().id)).await? > 0)
     }
 
-    /// Revokes the tokens of a refused login, once and in the background.
-    pub(super) fn give_back_refused(&self, provider: &Arc<Provider>, held: RefreshGrant) {
-        // Without revalidation the daemon requested no refresh token, and must not read the client secret for this.
-        if self.limits.revalidate_every.is_none() {
-            return;
-        }
-        let Ok(place) = REFUSED.try_acquire() else { return };
-        let provider = provider.clone();
-        tokio::spawn(async move {
-            let _place = place;
-            if let Err(error) = provider.revoke(&held).await {
-                let name = &provider.settings().name;
-                tracing::debug!(provider = name, %error, "what came with a refused login is not given back");
+    /// Revokes the caller's other sessions, or for an administrator all sessions of `user` except the caller's own.
+    ///
+    /// Returns `None` if the caller is no administrator. Includes idle sessions, which are no longer listed.
+    pub async fn revoke_others_for(
+        &self,
+        caller: &Caller,
+        user: Option<String>,
+    ) -> Result<Option<EndedSessions>, StoreError> {
+        let own = &caller.session().id;
+        let (others, reason, includes_current) = match user {
+            None => (SessionSelector::OthersOf(own.clone()), EndReason::Revoked, true),
+            Some(_) if !self.admins.include(caller) => return Ok(None),
+            Some(name) => {
+                let includes_current = is_of(caller.stored(), &name);
+                let filter = UserFilter::Named(name);
+                let others = SessionSelector::Users { filter, except: Some(own.clone()) };
+                (others, EndReason::Administrator, includes_current)
             }
-        });
+        };
+        let ended = self.revoke(others, reason, Some(own)).await?;
+        Ok(Some(EndedSessions { ended, includes_current }))
     }
+
+    /// Revokes the selected sessions for an operator, including expired ones. Returns their number.
+    pub async fn revoke_as_operator(&self, selector: SessionSelector) -> Result<usize, StoreError> {
+        self.revoke(selector, EndReason::Operator, None).await
+    }
+
+    /// Revokes sessions whose provider is no longer configured or whose user is no longer admitted. Returns their
+    /// number.
+    pub async fn revoke_outside_configuration(&self) -> Result<usize, StoreError> {
+        let outside = self.store.live_sessions(self.now(), |stored| !self.is_configured(stored))?;
+        let outside = SessionSelector::Ids(outside.into_iter().map(|stored| stored.id).collect());
+        self.revoke(outside, EndReason::ConfigurationChanged, None).await
+    }
+
+    /// Revokes a session by a decision of the daemon or of its user. Returns `false` if it does not exist or has
+    /// already ended.
+    pub(super) async fn revoke_one(&self, id: &SessionID, reason: EndReason) -> Result<bool, StoreError> {
+        Ok(self.revoke(SessionSelector::Ids(vec![id.clone()]), reason, None).await? > 0)
+    }
+
+    /// Revokes the selected sessions and records the events, even if the client has disconnected. Returns the number of
+    /// sessions that had not ended before.
+    ///
+    /// `actor` is the session of the caller who requested it.
+    async fn revoke(
+        &self,
+        selector: SessionSelector,
+        reason: EndReason,
+        actor: Option<&SessionID>,
+    ) -> Result<usize, StoreError> {
+        let (audit, counts, actor) = (self.audit.clone(), self.counts.clone(), actor.cloned());
+        let record =
+            move |revoked: &[RevokedSession]| record(&audit, &counts, revoked, reason, actor.as_ref());
+        Ok(self.store.revoke(selector, self.now(), reason, record).await?.len())
+    }
+
+    /// Records the user's oldest sessions, which the new session `newest` revoked because of the limit.
+    pub(super) fn record_over_limit(&self, newest: &SessionID, revoked: &[RevokedSession]) {
+        if !revoked.is_empty() {
+            let ids: Vec<&SessionID> = revoked.iter().map(|session| &session.id).collect();
+            tracing::info!(session = %newest, revoked = ?ids, "revoked the oldest sessions of a user with more than maxPerUser");
+        }
+        record(&self.audit, &self.counts, revoked, EndReason::TooMany, Some(newest));
+    }
+
+    fn is_configured(&self, stored: &StoredSession) -> bool {
+        let verified_email = stored.user.email.as_deref().filter(|_| stored.email_verified);
+        self.find_provider(&stored.user.provider).map(|it| it.settings()).is_some_and(|settings| {
+            settings.issuer == stored.user.issuer
+                && settings.allow.admits(&stored.user.groups, verified_email)
+        })
+    }
+}
+
+/// Records revoked sessions in the audit log and the metrics. Omits `actor` for the actor's own session.
+fn record(
+    audit: &Audit,
+    counts: &Counts,
+    revoked: &[RevokedSession],
+    reason: EndReason,
+    actor: Option<&SessionID>,
+) {
+    let reason = reason.as_str();
+    for RevokedSession { id, issuer, subject } in revoked {
+        counts.ended(reason);
+        let by = actor.filter(|by| *by != id).map(SessionID::as_str);
+        audit.record(&Event::SessionEnded { session: id.as_str(), issuer, subject, reason, by });
+    }
+}
+
+/// Whether the session belongs to a user with this e-mail address, verified or not, or this subject.
+fn is_of(stored: &StoredSession, name: &str) -> bool {
+    let email = stored.user.email.as_deref();
+    stored.user.subject == name || email.is_some_and(|email| email.eq_ignore_ascii_case(name))
 }

@@ -19,10 +19,12 @@ use tempfile::TempDir;
 use super::ticket::Ticket;
 use super::*;
 use crate::audit::Audit;
-use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
+use crate::identity::{
+    Allow, ClientAuthentication, IdentityError, ProviderKind, ProviderSettings, SigningAlgorithm,
+};
 use crate::keys::{Keys, RootKeySettings};
 use crate::secrets::Backends;
-use crate::store::{EndReason, NewSession, Opening, TokenHash};
+use crate::store::{Consumed, EndReason, NewSession, Opening, SessionSelector, TokenHash, UserFilter};
 
 const REDIRECT_URI: &str = "http://127.0.0.1:8301/callback";
 
@@ -49,24 +51,23 @@ impl Fixture {
         let clock = ManualClock::at("2026-11-23T08:00:00Z".parse().expect("a time"));
         let provider = Provider::new(settings(allow), Backends::built_in(), Arc::new(clock.clone()))
             .expect("a provider");
-        let sessions = Sessions::new(
+        let sessions = Sessions::new(SessionSetup {
             store,
-            (keys.ticket_key(), keys.field_sealer()),
-            vec![provider],
-            Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
-            (
-                SessionLimits {
-                    lifetime: SignedDuration::from_hours(12),
-                    inactivity_timeout: SignedDuration::from_hours(4),
-                    max_per_user: 48,
-                    record_addresses: false,
-                    revalidate_every: None,
-                },
-                admins(),
-            ),
-            Arc::new(clock.clone()),
-            Audit::none(),
-        );
+            ticket_key: keys.ticket_key(),
+            sealer: keys.field_sealer(),
+            providers: vec![provider],
+            bindings: Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
+            limits: SessionLimits {
+                lifetime: SignedDuration::from_hours(12),
+                inactivity_timeout: SignedDuration::from_hours(4),
+                max_per_user: 48,
+                record_addresses: false,
+                revalidate_every: None,
+            },
+            admins: admins(),
+            clock: Arc::new(clock.clone()),
+            audit: Audit::none(),
+        });
         Self { sessions, clock, ticket_key: keys.ticket_key(), directory }
     }
 
@@ -116,16 +117,25 @@ impl Fixture {
     }
 
     async fn finish(&self, ticket: SecretString, verifier: &BoundVerifier) -> LoginRefusal {
+        self.finish_with_issuer(ticket, verifier, None).await
+    }
+
+    async fn finish_with_issuer(
+        &self,
+        ticket: SecretString,
+        verifier: &BoundVerifier,
+        iss: Option<&str>,
+    ) -> LoginRefusal {
         let request = FinishLogin {
             ticket,
             code: "a-code".into(),
             code_verifier: verifier.expose().clone(),
-            iss: None,
+            iss: iss.map(ToOwned::to_owned),
             device: None,
             opened_by: OpenedBy::Browser,
         };
         let from = std::net::Ipv4Addr::LOCALHOST.into();
-        self.sessions.finish_login(&request, from, "request").await.expect_err("no provider can be reached")
+        self.sessions.finish_login(&request, from).await.expect_err("no provider can be reached")
     }
 }
 
@@ -262,7 +272,7 @@ async fn clock_step_back_revives_no_ended_session_or_ticket() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
     let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
-    fixture.sessions.log_out(&caller).await.expect("stored");
+    fixture.sessions.sign_out(&caller).await.expect("stored");
 
     fixture.clock.advance(SignedDuration::from_hours(-2));
 
@@ -314,7 +324,7 @@ async fn clock_off_by_an_hour_neither_ends_nor_revives_sessions() {
         let fixture = Fixture::new().await;
         let (used, ended) = (fixture.open_session().await, fixture.open_session().await);
         let caller = fixture.sessions.authenticate(ended.expose(), Use::OnlyLooks).await.expect("a caller");
-        fixture.sessions.log_out(&caller).await.expect("stored");
+        fixture.sessions.sign_out(&caller).await.expect("stored");
         fixture.clock.advance(SignedDuration::from_mins(90));
         let is_as_it_was = async |when: &str| {
             let caller = fixture.sessions.authenticate(used.expose(), Use::Counts).await;
@@ -369,10 +379,10 @@ async fn logout_proof_revokes_only_its_own_session() {
     let fixture = Fixture::new().await;
     let (token, other) = (fixture.open_session().await, fixture.open_session().await);
 
-    fixture.sessions.log_out_by_proof(token.id(), &other.logout_proof()).await.expect("not told");
+    fixture.sessions.sign_out_by_proof(token.id(), &other.logout_proof()).await.expect("not told");
     fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("still good");
 
-    fixture.sessions.log_out_by_proof(token.id(), &token.logout_proof()).await.expect("stored");
+    fixture.sessions.sign_out_by_proof(token.id(), &token.logout_proof()).await.expect("stored");
     let refusal = fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
     fixture.sessions.authenticate(other.expose(), Use::OnlyLooks).await.expect("another session");
@@ -387,12 +397,12 @@ async fn session_is_ended_when_policy_no_longer_admits_user() {
     };
     let admitted = Fixture::with_allow(allow("alice@example.com")).await;
     let token = admitted.open_session().await;
-    assert_eq!(admitted.sessions.end_sessions_outside_configuration().await.expect("a count"), 0);
+    assert_eq!(admitted.sessions.revoke_outside_configuration().await.expect("a count"), 0);
     admitted.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("still good");
 
     let left_out = Fixture::with_allow(allow("bob@example.com")).await;
     let token = left_out.open_session().await;
-    assert_eq!(left_out.sessions.end_sessions_outside_configuration().await.expect("a count"), 1);
+    assert_eq!(left_out.sessions.revoke_outside_configuration().await.expect("a count"), 1);
     let refusal = left_out.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
     let stored = left_out.sessions.store.find_session(token.id()).expect("an answer").expect("a row");
@@ -464,6 +474,19 @@ async fn login_relayed_from_another_daemon_or_issuer_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn wrong_response_issuer_uses_up_no_ticket() {
+    let fixture = Fixture::new().await;
+    let verifier = verifier();
+    let ticket = fixture.ticket(&verifier);
+    let refusal = fixture.finish_with_issuer(ticket.clone(), &verifier, Some("https://other.test")).await;
+    assert!(matches!(refusal, LoginRefusal::Identity(IdentityError::ResponseIssuer(_))), "{refusal:?}");
+    assert!(!refusal.used_a_ticket());
+    let id = Ticket::open(&ticket, &fixture.ticket_key).expect("a ticket").id;
+    let consumed = fixture.sessions.store.consume_ticket(id, fixture.clock.now()).await.expect("stored");
+    assert_eq!(consumed, Consumed::First);
+}
+
 #[test]
 fn minted_ticket_has_own_id_and_whole_second_expiry() {
     let moment: Timestamp = "2026-11-23T08:00:00.5Z".parse().expect("a time");
@@ -491,8 +514,7 @@ async fn administrator_needs_group_or_verified_email_at_provider() {
         (user("okta", "eve@example.com", &["Infra-Admins", "infra-admins2"]), true, false),
     ] {
         let caller = setup.caller(user.clone(), email_verified).await;
-        let listed =
-            setup.sessions.list_as_administrator(&caller, Whose::Everybody).await.expect("an answer");
+        let listed = setup.sessions.list_as_administrator(&caller, UserFilter::All).await.expect("an answer");
         assert_eq!(listed.is_some(), is_admin, "{user:?}");
     }
 }
@@ -505,7 +527,7 @@ async fn session_is_revoked_only_by_its_user_or_administrator() {
     let (mine, mine_too) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
     let (other, admin) = (setup.caller(other, true).await, setup.caller(admin, true).await);
     let end = async |caller: &Caller, target: &Caller| {
-        setup.sessions.end_for(caller, &target.session().id).await.expect("an answer")
+        setup.sessions.revoke_for(caller, &target.session().id).await.expect("an answer")
     };
     let reason = |target: &Caller| {
         let stored = setup.sessions.store.find_session(&target.session().id).expect("an answer");
@@ -540,11 +562,34 @@ async fn idle_session_is_unlisted_and_newer_one_is_reported() {
     let newest = setup.caller(alice(), true).await;
     let newer = setup.sessions.find_newer(&old).expect("an answer").expect("newer ones");
     assert_eq!((newer.count, &newer.newest.session.id), (2, &newest.session().id));
-    assert!(setup.sessions.end_for(&old, &newest.session().id).await.expect("an answer"));
+    assert!(setup.sessions.revoke_for(&old, &newest.session().id).await.expect("an answer"));
 
     setup.clock.advance(SignedDuration::from_mins(234));
     let listed = setup.sessions.list_own(&new).expect("sessions");
     assert_eq!(listed.iter().map(|listed| &listed.session.id).collect::<Vec<_>>(), [&new.session().id]);
+}
+
+#[tokio::test]
+async fn idle_session_is_not_counted_as_live() {
+    let setup = Fixture::new().await;
+    setup.clock.advance(SignedDuration::from_millis(400));
+    let (used, _unused) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
+    let is_counted_as_listed = async |expected: usize| {
+        let listed = setup.sessions.list_as_operator(UserFilter::All).await.expect("sessions").len();
+        let counted = setup.sessions.count_live().expect("a count");
+        assert_eq!((listed, counted), (expected, expected as u64), "at {}", setup.clock.now());
+    };
+    setup.clock.advance(SignedDuration::from_secs(3600));
+    let (id, hash) = (&used.session().id, &used.stored().token_hash);
+    setup.sessions.store.touch_session(id, hash, setup.clock.now()).await.expect("stored");
+    setup.clock.advance(SignedDuration::from_millis(3 * 3_600_000 - 401));
+    is_counted_as_listed(2).await;
+    setup.clock.advance(SignedDuration::from_millis(1));
+    is_counted_as_listed(1).await;
+    setup.clock.advance(SignedDuration::from_millis(3_599_999));
+    is_counted_as_listed(1).await;
+    setup.clock.advance(SignedDuration::from_millis(1));
+    is_counted_as_listed(0).await;
 }
 
 #[tokio::test]
@@ -582,7 +627,7 @@ async fn use_is_stored_often_for_short_inactivity_timeout() {
 async fn ended_session_is_recorded_when_client_disconnects() {
     let setup = Fixture::new().await;
     let (mine, other) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
-    let ending = setup.sessions.end_for(&mine, &other.session().id);
+    let ending = setup.sessions.revoke_for(&mine, &other.session().id);
     let _ = tokio::time::timeout(std::time::Duration::ZERO, ending).await;
     let told = async {
         while setup.sessions.counts().ended.get("revoked") != Some(&1) {
@@ -598,10 +643,11 @@ async fn idle_sessions_are_ended_for_good_by_bulk_revocation() {
     let (idle, idle_too) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
     setup.clock.advance(SignedDuration::from_mins(250));
     let mine = setup.caller(alice(), true).await;
-    assert!(setup.sessions.end_for(&mine, &idle.session().id).await.expect("an answer"));
-    let user = Whose::User("ALICE@example.com".to_owned());
-    assert_eq!(setup.sessions.end_all_as_operator(user.clone()).await.expect("an answer"), 2);
-    assert_eq!(setup.sessions.end_all_as_operator(user).await.expect("an answer"), 0);
+    assert!(setup.sessions.revoke_for(&mine, &idle.session().id).await.expect("an answer"));
+    let filter = UserFilter::Named("ALICE@example.com".to_owned());
+    let user = SessionSelector::Users { filter, except: None };
+    assert_eq!(setup.sessions.revoke_as_operator(user.clone()).await.expect("an answer"), 2);
+    assert_eq!(setup.sessions.revoke_as_operator(user).await.expect("an answer"), 0);
     // After the clock steps back, a revived session would be visible.
     setup.clock.advance(-SignedDuration::from_mins(240));
     for caller in [&idle, &idle_too, &mine] {
@@ -611,8 +657,9 @@ async fn idle_sessions_are_ended_for_good_by_bulk_revocation() {
     setup.clock.advance(SignedDuration::from_mins(240));
     let other = setup.caller(alice(), true).await;
     setup.clock.advance(SignedDuration::from_hours(13));
-    assert_eq!(setup.sessions.end_all_as_operator(Whose::Everybody).await.expect("an answer"), 1);
-    assert!(!setup.sessions.end_as_operator(&other.session().id).await.expect("an answer"));
+    assert_eq!(setup.sessions.revoke_as_operator(SessionSelector::ALL).await.expect("an answer"), 1);
+    let ended = SessionSelector::Ids(vec![other.session().id.clone()]);
+    assert_eq!(setup.sessions.revoke_as_operator(ended).await.expect("an answer"), 0);
 }
 
 #[tokio::test]
@@ -629,7 +676,7 @@ async fn revoking_others_includes_idle_but_not_own_session() {
         stored.expect("a row").ended.map(|ended| ended.reason)
     };
     let end = async |caller: &Caller, user: Option<&str>| {
-        setup.sessions.end_others_for(caller, user.map(ToOwned::to_owned)).await.expect("an answer")
+        setup.sessions.revoke_others_for(caller, user.map(ToOwned::to_owned)).await.expect("an answer")
     };
 
     assert_eq!(end(&bob, Some("alice@example.com")).await, None);

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::keys::{DoesNotOpen, TicketKey};
+use crate::keys::{DecryptError, TicketKey};
 
 /// How long a login may take from start to finish.
 pub(super) const LIFETIME: SignedDuration = SignedDuration::from_secs(300);
@@ -63,16 +63,16 @@ impl Ticket {
     }
 
     /// Opens a ticket sealed by this daemon. It may have expired.
-    pub(super) fn open(text: &SecretString, key: &TicketKey) -> Result<Self, DoesNotOpen> {
+    pub(super) fn open(text: &SecretString, key: &TicketKey) -> Result<Self, DecryptError> {
         let opened = key.open(text)?;
-        let contents: Contents<'_> = serde_json::from_slice(&opened).map_err(|_| DoesNotOpen)?;
+        let contents: Contents<'_> = serde_json::from_slice(&opened).map_err(|_| DecryptError)?;
         Ok(Self {
             id: contents.id,
             provider: contents.provider.to_owned(),
             redirect_uri: contents.redirect_uri.to_owned(),
             code_challenge: contents.code_challenge.to_owned(),
             nonce: contents.nonce.into(),
-            expires_at: Timestamp::from_second(contents.expires_at).map_err(|_| DoesNotOpen)?,
+            expires_at: Timestamp::from_second(contents.expires_at).map_err(|_| DecryptError)?,
         })
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use zeroize::Zeroizing;
 
 use super::{Store, StoreError, connections, encryption, guard, schema};
-use crate::keys::{DatabaseKey, DoesNotOpen, FieldSealer, Place, Sealed};
+use crate::keys::{DatabaseKey, DecryptError, FieldSealer, Place, Sealed};
 use crate::platform::{self, blocking};
 
 /// Every sealed column: table, key column, column, version of the sealed content.
@@ -15,7 +15,7 @@ const SEALED: [(&str, &str, &str, u32); 4] = [
     ("acme_accounts", "directory", "credentials", 1),
     ("certificates", "name", "private_key", 1),
     ("providers", "name", "client_secret_reference", 1),
-    ("refresh_tokens", "session_id", "held", 1),
+    ("refresh_tokens", "session_id", "sealed_grant", 1),
 ];
 
 /// Suffixes of a database file and of the files SQLite keeps with it.
@@ -177,7 +177,7 @@ fn reseal(database: &mut Connection, old: &FieldSealer, new: &FieldSealer) -> Re
             let place = Place { table, row: &row, column, version };
             let field = old
                 .open(place, &Sealed::from_store(sealed))
-                .map_err(|DoesNotOpen| StoreError::UnexpectedRow("a sealed field"))?;
+                .map_err(|DecryptError| StoreError::UnexpectedRow("a sealed field"))?;
             update.execute(params![row, new.seal(place, &field).as_bytes()])?;
         }
     }

@@ -4,10 +4,11 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Transaction, TransactionBehavior, params};
+use rusqlite::{Transaction, TransactionBehavior};
 
 use super::guard::{self, Change};
-use super::{EndReason, Store, StoreError, refresh_tokens, time};
+use super::sessions::revocation;
+use super::{EndReason, SessionSelector, Store, StoreError, time};
 use crate::platform::blocking;
 
 /// The pause between batches. Keeps verification to a small part of one core.
@@ -70,8 +71,8 @@ impl Store {
         self.guard.check_clock(now)
     }
 
-    /// Ends all sessions and accepts all other data as stored. Raises the counter above `seen` and sets the latest
-    /// time to `now`. Returns the number of sessions ended.
+    /// Revokes all sessions and accepts all other data as stored. Raises the counter above `seen` and sets the latest
+    /// time to `now`. Returns the number of revoked sessions.
     pub async fn accept_rollback(&self, seen: u64, now: Timestamp) -> Result<usize, StoreError> {
         let store = self.clone();
         let accepting = move || {
@@ -79,17 +80,15 @@ impl Store {
             // After a rollback an index may be older than its table.
             writer.execute_batch("REINDEX")?;
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let ended = transaction.execute(
-                "UPDATE sessions SET ended_at = ?1, end_reason = ?2, revision = revision + 1 WHERE ended_at IS NULL",
-                params![time::to_database(now), EndReason::Restored.as_str()],
-            )?;
-            refresh_tokens::end_all(&transaction)?;
+            // Not through the guard, which rejects all changes of rolled back data.
+            let all = SessionSelector::ALL;
+            let revoked = revocation::update(&transaction, &all, now, EndReason::Restored, |_| Ok(()))?;
             let key = store.guard.key();
             let (row, known) = guard::accept(&transaction, &key, seen, time::to_database(now))?;
             transaction.commit()?;
             store.guard.accepted(row, known);
             store.recent.all_changed();
-            Ok(ended)
+            Ok(revoked)
         };
         blocking(accepting).await
     }

@@ -8,11 +8,11 @@ use rusqlite::{Row, Transaction, params};
 use zeroize::Zeroizing;
 
 use super::{Store, StoreError, time};
-use crate::keys::{DoesNotOpen, FieldSealer, Place, Sealed};
+use crate::keys::{DecryptError, FieldSealer, Place, Sealed};
 use crate::platform::blocking;
 
 /// How long after a session ends the daemon keeps trying to revoke its refresh token at the provider.
-const GIVEN_BACK_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+const REVOCATION_PERIOD: SignedDuration = SignedDuration::from_hours(24);
 
 /// A refresh token to store with a new session.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct NewRefreshToken {
     pub provider: String,
     pub sealer: FieldSealer,
     /// The plaintext, sealed when it is stored.
-    pub held: Zeroizing<Vec<u8>>,
+    pub grant: Zeroizing<Vec<u8>>,
     /// When the session is due for revalidation.
     pub due_at: Timestamp,
 }
@@ -29,7 +29,7 @@ pub struct NewRefreshToken {
 pub struct RefreshTokenRow {
     pub session_id: SessionID,
     pub provider: String,
-    pub held: Zeroizing<Vec<u8>>,
+    pub grant: Zeroizing<Vec<u8>>,
     pub version: i64,
     pub failures: u32,
     /// Since when the token may have been consumed by a request without an answer. The value from before this lease.
@@ -46,7 +46,7 @@ pub struct Released {
 
 /// A request for leases: which provider, when, and how many.
 #[derive(Clone)]
-pub struct Taking {
+pub struct LeaseRequest {
     pub provider: String,
     pub sealer: FieldSealer,
     pub now: Timestamp,
@@ -57,76 +57,88 @@ pub struct Taking {
     pub limit: u32,
 }
 
-const COLUMNS: &str = "session_id, provider, held, version, failures, lost_since";
+const COLUMNS: &str = "session_id, provider, sealed_grant, version, failures, lost_since";
 
-/// Tokens due for revalidation. ?1: provider, ?2: now, ?3: now plus the longest pause, ?4: now plus the lease. The
-/// `+` stops SQLite from scanning the index of `give_back_at`.
-const DUE: &str = "((provider = ?1 AND due_at <= ?2) OR (provider = ?1 AND due_at > ?3)) \
-                   AND (leased_until <= ?2 OR leased_until > ?4) AND +give_back_at > ?2";
+/// What tokens are leased for.
+struct Purpose {
+    /// The condition of due tokens. ?1: provider, ?2: now, ?3: now plus the longest pause, ?4: now plus the lease.
+    due: &'static str,
+    /// Leases one token. ?1: session, ?2: end of the lease, ?3: now.
+    lease: &'static str,
+}
 
-/// Tokens of ended sessions, due for revocation at the provider once no lease is held.
-const OVER: &str = "provider = ?1 AND (give_back_at <= ?2 OR (due_at IS NULL AND give_back_at > ?3)) \
-                    AND (leased_until <= ?2 OR leased_until > ?4)";
+const REVALIDATION: Purpose = Purpose {
+    // The `+` stops SQLite from scanning the index of `revoke_after`.
+    due: "((provider = ?1 AND due_at <= ?2) OR (provider = ?1 AND due_at > ?3)) \
+          AND (leased_until <= ?2 OR leased_until > ?4) AND +revoke_after > ?2",
+    lease: "UPDATE refresh_tokens SET leased_until = ?2, lost_since = coalesce(lost_since, ?3) WHERE session_id = ?1",
+};
+
+/// Revocation at the provider. Waits until no lease for revalidation is active.
+const REVOCATION: Purpose = Purpose {
+    due: "provider = ?1 AND (revoke_after <= ?2 OR (due_at IS NULL AND revoke_after > ?3)) \
+          AND (leased_until <= ?2 OR leased_until > ?4)",
+    // Clears `due_at`: a session at the end of its lifetime is not revalidated again.
+    lease: "UPDATE refresh_tokens SET revoke_after = ?2, due_at = NULL WHERE session_id = ?1 AND ?3 = ?3",
+};
 
 impl Store {
     /// Leases tokens of live sessions that are due. Until released, a leased token counts as possibly consumed.
-    pub async fn take_due_refresh_tokens(&self, taking: Taking) -> Result<Vec<RefreshTokenRow>, StoreError> {
-        const TAKE: &str = "UPDATE refresh_tokens SET leased_until = ?2, lost_since = coalesce(lost_since, ?3) \
-                            WHERE session_id = ?1";
-        self.take((DUE, TAKE), taking).await
+    pub async fn lease_due_refresh_tokens(
+        &self,
+        request: LeaseRequest,
+    ) -> Result<Vec<RefreshTokenRow>, StoreError> {
+        self.lease(&REVALIDATION, request).await
     }
 
     /// Leases tokens of ended sessions for revocation at the provider.
-    pub async fn take_refresh_tokens_to_revoke(
+    pub async fn lease_refresh_tokens_to_revoke(
         &self,
-        taking: Taking,
+        request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
-        // Clear `due_at`: a session at the end of its lifetime is not revalidated again.
-        const TAKE: &str =
-            "UPDATE refresh_tokens SET give_back_at = ?2, due_at = NULL WHERE session_id = ?1 AND ?3 = ?3";
-        self.take((OVER, TAKE), taking).await
+        self.lease(&REVOCATION, request).await
     }
 
-    async fn take(
+    async fn lease(
         &self,
-        (which, take): (&'static str, &'static str),
-        taking: Taking,
+        purpose: &'static Purpose,
+        request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
-        let add = |duration| taking.now.checked_add(duration).unwrap_or(Timestamp::MAX);
-        let until = add(taking.lease);
-        let bounds = [taking.now, add(taking.longest), until].map(time::to_database);
+        let add = |duration| request.now.checked_add(duration).unwrap_or(Timestamp::MAX);
+        let until = add(request.lease);
+        let bounds = [request.now, add(request.longest), until].map(time::to_database);
         // Usually nothing is due. Check on a reader, so that an idle poll does not take the writer.
-        let (connections, provider) = (self.connections.clone(), taking.provider.clone());
-        let looking = move || {
+        let (connections, provider) = (self.connections.clone(), request.provider.clone());
+        let is_any_due = move || {
             connections.read(|reader| {
-                let [now, longest, leased] = bounds;
-                let mut select =
-                    reader.prepare_cached(&format!("SELECT 1 FROM refresh_tokens WHERE {which} LIMIT 1"))?;
-                Ok(select.exists(params![provider, now, longest, leased])?)
+                let [now, longest, leased_until] = bounds;
+                let mut select = reader
+                    .prepare_cached(&format!("SELECT 1 FROM refresh_tokens WHERE {} LIMIT 1", purpose.due))?;
+                Ok(select.exists(params![provider, now, longest, leased_until])?)
             })
         };
-        if !blocking(looking).await? {
+        if !blocking(is_any_due).await? {
             return Ok(Vec::new());
         }
         self.connections
             .write(move |transaction| {
-                let [now, longest, leased] = bounds;
-                let select = format!("SELECT {COLUMNS} FROM refresh_tokens WHERE {which} LIMIT ?5");
-                let taken: Vec<RefreshTokenRow> = transaction
+                let [now, longest, leased_until] = bounds;
+                let select = format!("SELECT {COLUMNS} FROM refresh_tokens WHERE {} LIMIT ?5", purpose.due);
+                let leased: Vec<RefreshTokenRow> = transaction
                     .prepare_cached(&select)?
-                    .query_map(params![taking.provider, now, longest, leased, taking.limit], |row| {
-                        Ok(read(row, &taking.sealer))
+                    .query_map(params![request.provider, now, longest, leased_until, request.limit], |row| {
+                        Ok(read(row, &request.sealer))
                     })?
                     .map(|row| row?)
                     .collect::<Result<_, _>>()?;
-                for row in &taken {
-                    transaction.prepare_cached(take)?.execute(params![
+                for row in &leased {
+                    transaction.prepare_cached(purpose.lease)?.execute(params![
                         row.session_id.as_str(),
-                        leased,
+                        leased_until,
                         now
                     ])?;
                 }
-                Ok(taken)
+                Ok(leased)
             })
             .await
     }
@@ -138,15 +150,15 @@ impl Store {
         session_id: &SessionID,
         version: i64,
         sealer: FieldSealer,
-        held: Zeroizing<Vec<u8>>,
+        grant: Zeroizing<Vec<u8>>,
     ) -> Result<bool, StoreError> {
         let id = session_id.clone();
         self.connections
             .write(move |transaction| {
-                let next = sealer.seal(place(&id), &held);
+                let next = sealer.seal(place(&id), &grant);
                 let changed = transaction
                     .prepare_cached(
-                        "UPDATE refresh_tokens SET held = ?3, version = version + 1, lost_since = NULL \
+                        "UPDATE refresh_tokens SET sealed_grant = ?3, version = version + 1, lost_since = NULL \
                          WHERE session_id = ?1 AND version = ?2",
                     )?
                     .execute(params![id.as_str(), version, next.as_bytes()])?;
@@ -187,7 +199,7 @@ impl Store {
             .write(move |transaction| {
                 transaction
                     .prepare_cached(
-                        "UPDATE refresh_tokens SET give_back_at = ?2, failures = failures + 1 WHERE session_id = ?1",
+                        "UPDATE refresh_tokens SET revoke_after = ?2, failures = failures + 1 WHERE session_id = ?1",
                     )?
                     .execute(params![id.as_str(), time::to_database(at)])?;
                 Ok(())
@@ -209,17 +221,17 @@ impl Store {
     }
 }
 
-/// Marks the token of an ended session for revocation and stops its revalidation.
-pub(super) fn end(transaction: &Transaction<'_>, session_id: &str) -> Result<(), StoreError> {
+/// Marks the token of an ended session for revocation at the provider and stops its revalidation.
+pub(super) fn mark_for_revocation(transaction: &Transaction<'_>, session_id: &str) -> Result<(), StoreError> {
     transaction
-        .prepare_cached("UPDATE refresh_tokens SET due_at = NULL, give_back_at = 0 WHERE session_id = ?1")?
+        .prepare_cached("UPDATE refresh_tokens SET due_at = NULL, revoke_after = 0 WHERE session_id = ?1")?
         .execute([session_id])?;
     Ok(())
 }
 
-/// Marks the tokens of all sessions for revocation.
-pub(super) fn end_all(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    transaction.execute("UPDATE refresh_tokens SET due_at = NULL, give_back_at = 0", [])?;
+/// Marks the tokens of all sessions for revocation at the provider.
+pub(super) fn mark_all_for_revocation(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    transaction.execute("UPDATE refresh_tokens SET due_at = NULL, revoke_after = 0", [])?;
     Ok(())
 }
 
@@ -229,10 +241,10 @@ pub(super) fn insert(
     new: &NewRefreshToken,
     expires_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let sealed = new.sealer.seal(place(session_id), &new.held);
+    let sealed = new.sealer.seal(place(session_id), &new.grant);
     transaction
         .prepare_cached(
-            "INSERT INTO refresh_tokens (session_id, provider, held, version, due_at, give_back_at, leased_until, \
+            "INSERT INTO refresh_tokens (session_id, provider, sealed_grant, version, due_at, revoke_after, leased_until, \
              failures) VALUES (?1, ?2, ?3, 1, ?4, ?5, 0, 0)",
         )?
         .execute(params![
@@ -248,7 +260,7 @@ pub(super) fn insert(
 /// Deletes tokens whose revocation period has passed and tokens without a session. Also deletes revocations for
 /// providers that left the configuration, because the daemon no longer has their client secret.
 pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
-    let before = time::to_database(now.checked_sub(GIVEN_BACK_WITHIN).unwrap_or(Timestamp::MIN));
+    let before = time::to_database(now.checked_sub(REVOCATION_PERIOD).unwrap_or(Timestamp::MIN));
     transaction.execute(
         "DELETE FROM refresh_tokens WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE id = session_id \
          AND coalesce(ended_at, expires_at) > ?1) \
@@ -261,11 +273,11 @@ pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(),
 fn read(row: &Row<'_>, sealer: &FieldSealer) -> Result<RefreshTokenRow, StoreError> {
     let id: String = row.get("session_id")?;
     let session_id = SessionID::parse(&id).ok_or(StoreError::UnexpectedRow("session id"))?;
-    let held = sealer
-        .open(place(&session_id), &Sealed::from_store(row.get("held")?))
-        .map_err(|DoesNotOpen| StoreError::UnexpectedRow("a refresh token"))?;
+    let grant = sealer
+        .open(place(&session_id), &Sealed::from_store(row.get("sealed_grant")?))
+        .map_err(|DecryptError| StoreError::UnexpectedRow("a refresh token"))?;
     Ok(RefreshTokenRow {
-        held,
+        grant,
         provider: row.get("provider")?,
         version: row.get("version")?,
         failures: row.get("failures")?,
@@ -275,7 +287,7 @@ fn read(row: &Row<'_>, sealer: &FieldSealer) -> Result<RefreshTokenRow, StoreErr
 }
 
 fn place(session_id: &SessionID) -> Place<'_> {
-    Place { table: "refresh_tokens", row: session_id.as_str(), column: "held", version: 1 }
+    Place { table: "refresh_tokens", row: session_id.as_str(), column: "sealed_grant", version: 1 }
 }
 
 impl std::fmt::Debug for NewRefreshToken {
@@ -293,10 +305,10 @@ mod tests {
     fn due_tokens_are_found_by_index_only() {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
         database.execute_batch(include_str!("migrations/0001_first.sql")).expect("the schema");
-        for which in [DUE, OVER] {
+        for Purpose { due, .. } in [REVALIDATION, REVOCATION] {
             let plan: Vec<String> = database
                 .prepare(&format!(
-                    "EXPLAIN QUERY PLAN SELECT {COLUMNS} FROM refresh_tokens WHERE {which} LIMIT ?5"
+                    "EXPLAIN QUERY PLAN SELECT {COLUMNS} FROM refresh_tokens WHERE {due} LIMIT ?5"
                 ))
                 .and_then(|mut explain| {
                     explain.query_map(params!["okta", 1, 2, 3, 4], |row| row.get("detail"))?.collect()
@@ -305,7 +317,7 @@ mod tests {
             assert!(plan.iter().any(|step| step.starts_with("SEARCH")), "{plan:?}");
             assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
             // Both time bounds must use the index: one bound alone would match every waiting row.
-            let bounded = plan.iter().filter(|step| step.contains("_at<?") || step.contains("_at>?")).count();
+            let bounded = plan.iter().filter(|step| step.contains("<?)") || step.contains(">?)")).count();
             assert_eq!(bounded, 2, "{plan:?}");
         }
     }

@@ -1,10 +1,10 @@
-//! Session rows: insert, look up, record use, end, delete.
+//! Session rows: insert, look up, record use, revoke, delete.
 
 mod end_reason;
-mod ending;
 mod expiry;
 mod listing;
 mod opening;
+pub(super) mod revocation;
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,8 +18,8 @@ use super::guard::{Change, GUARDED};
 use super::{AudienceGrant, NewRefreshToken, Store, StoreError, TokenHash, refresh_tokens, time};
 
 pub use end_reason::{EndReason, Ended};
-pub use ending::{EndedSession, Which};
 pub use opening::Opening;
+pub use revocation::{RevokedSession, SessionSelector, UserFilter};
 
 /// A session to store.
 #[derive(Debug, Clone)]
@@ -77,28 +77,27 @@ const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, e
                        opened_by, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision";
 
 impl Store {
-    /// Stores a session and ends the user's oldest sessions beyond `max_per_user` (1 or more). Returns the ended
+    /// Stores a session and revokes the user's oldest sessions beyond `max_per_user` (1 or more). Returns the revoked
     /// sessions.
     pub async fn open_session(
         &self,
         session: NewSession,
         max_per_user: u32,
-    ) -> Result<Vec<SessionID>, StoreError> {
+    ) -> Result<Vec<RevokedSession>, StoreError> {
         let recent = self.recent.clone();
-        let open = move |transaction: &Transaction<'_>, change: &mut Change<'_>| {
-            change.see_time(session.created_at);
-            insert(transaction, change, &session)?;
-            if let Some(refresh_token) = &session.refresh_token {
-                refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
-            }
-            end_oldest(transaction, change, &session, max_per_user)
-        };
-        let known = move |ended: &Vec<SessionID>| {
-            if !ended.is_empty() {
-                recent.changed(ended);
-            }
-        };
-        self.change(open, known).await
+        self.change(
+            move |transaction, change| {
+                change.see_time(session.created_at);
+                insert(transaction, change, &session)?;
+                if let Some(refresh_token) = &session.refresh_token {
+                    refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
+                }
+                let over_limit = SessionSelector::OverLimit { newest: session.id, max_per_user };
+                revocation::revoke(transaction, change, &over_limit, session.created_at, EndReason::TooMany)
+            },
+            move |revoked: &Vec<RevokedSession>| revocation::drop_cached(&recent, revoked),
+        )
+        .await
     }
 
     /// Looks up a session by token; the result may be one second old. Sessions that this daemon ends are seen at
@@ -171,17 +170,6 @@ impl Store {
             .await
     }
 
-    /// Ends a session; durable when it returns. Returns `false` if the session does not exist or has already ended.
-    pub async fn end_session(
-        &self,
-        id: &SessionID,
-        at: Timestamp,
-        reason: EndReason,
-    ) -> Result<bool, StoreError> {
-        let ended = self.end_sessions(Which::One(id.clone()), at, reason, |_| ()).await?;
-        Ok(!ended.is_empty())
-    }
-
     /// Stores new user claims from the provider for a live session. The cache drops the old ones.
     pub async fn update_user(
         &self,
@@ -232,11 +220,6 @@ impl Store {
             })
             .await
     }
-
-    /// Ends all sessions. Returns the number ended.
-    pub async fn end_all_sessions(&self, at: Timestamp, reason: EndReason) -> Result<usize, StoreError> {
-        Ok(self.end_sessions(Which::All, at, reason, |_| ()).await?.len())
-    }
 }
 
 fn insert(
@@ -274,39 +257,6 @@ fn insert(
         change.add(state);
     }
     Ok(())
-}
-
-/// Ends the user's oldest sessions beyond `max_per_user`. The new session counts and stays.
-fn end_oldest(
-    transaction: &Transaction<'_>,
-    change: &mut Change<'_>,
-    session: &NewSession,
-    max_per_user: u32,
-) -> Result<Vec<SessionID>, StoreError> {
-    let others = max_per_user.saturating_sub(1);
-    let surplus: Vec<String> = transaction
-        .prepare_cached(
-            "SELECT id FROM sessions
-             WHERE issuer = ?1 AND subject = ?2 AND id <> ?3 AND ended_at IS NULL AND expires_at > ?4
-             ORDER BY created_at DESC, id LIMIT -1 OFFSET ?5",
-        )?
-        .query_map(
-            params![
-                session.user.issuer,
-                session.user.subject,
-                session.id.as_str(),
-                time::to_database(session.created_at),
-                others
-            ],
-            |row| row.get(0),
-        )?
-        .collect::<Result<_, _>>()?;
-    let surplus = surplus.iter().map(|id| session_id(id)).collect::<Result<Vec<_>, _>>()?;
-    for id in &surplus {
-        let which = Which::One(id.clone());
-        ending::end(transaction, change, &which, session.created_at, EndReason::TooMany)?;
-    }
-    Ok(surplus)
 }
 
 /// Reads the token hash of session `id`, or zeros if it does not exist.

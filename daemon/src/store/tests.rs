@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use infra_shared::api::{OpenedBy, User};
-use infra_shared::token_text::SessionToken;
+use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
@@ -74,6 +74,12 @@ fn session(subject: &str, second: i64) -> NewSession {
     }
 }
 
+/// Revokes one session. Returns `false` if it does not exist or has already ended.
+async fn revoke(store: &Store, id: &SessionID, second: i64, reason: EndReason) -> bool {
+    let one = SessionSelector::Ids(vec![id.clone()]);
+    !store.revoke(one, at(second), reason, |_| ()).await.expect("stored").is_empty()
+}
+
 #[tokio::test]
 async fn session_survives_reopening_of_store() {
     let fixture = Fixture::new().await;
@@ -117,12 +123,12 @@ async fn session_ends_once_and_keeps_first_reason() {
     let new = session("00u1", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
 
-    assert!(store.end_session(&new.id, at(10), EndReason::Logout).await.expect("stored"));
-    assert!(!store.end_session(&new.id, at(20), EndReason::ConfigurationChanged).await.expect("stored"));
+    assert!(revoke(&store, &new.id, 10, EndReason::Logout).await);
+    assert!(!revoke(&store, &new.id, 20, EndReason::ConfigurationChanged).await);
 
     let found = store.find_session(&new.id).expect("an answer").expect("a row");
     assert_eq!(found.ended, Some(Ended { at: at(10), reason: EndReason::Logout }));
-    assert!(!store.end_session(SessionToken::mint().id(), at(1), EndReason::Logout).await.expect("no such"));
+    assert!(!revoke(&store, SessionToken::mint().id(), 1, EndReason::Logout).await);
 }
 
 #[tokio::test]
@@ -135,7 +141,8 @@ async fn oldest_session_ends_when_limit_is_exceeded() {
         assert_eq!(store.open_session(new.clone(), 2).await.expect("stored"), []);
     }
 
-    assert_eq!(store.open_session(third.clone(), 2).await.expect("stored"), std::slice::from_ref(&first.id));
+    let revoked = store.open_session(third.clone(), 2).await.expect("stored");
+    assert_eq!(revoked.iter().map(|session| &session.id).collect::<Vec<_>>(), [&first.id]);
 
     let found = store.find_session(&first.id).expect("an answer").expect("a row");
     assert_eq!(found.ended, Some(Ended { at: at(2), reason: EndReason::TooMany }));
@@ -387,7 +394,7 @@ async fn cached_session_ends_at_once_here_and_soon_elsewhere() {
         assert_eq!(found(&here).last_used_at, at(7));
 
         let ending = if ended_here { &here } else { &elsewhere };
-        ending.end_session(&new.id, at(8), EndReason::Logout).await.expect("stored");
+        revoke(ending, &new.id, 8, EndReason::Logout).await;
         let start = std::time::Instant::now();
         while found(&here).ended.is_none() {
             assert!(!ended_here && start.elapsed() < std::time::Duration::from_secs(2), "it is still good");

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
-
-use crate::store::Store;
+use crate::sessions::Sessions;
 
 /// The number at the last count. Clones share it.
 #[derive(Clone, Default)]
@@ -17,8 +15,8 @@ impl LiveSessions {
     }
 
     /// Counts the sessions on a blocking thread. On failure, the number stays as it was.
-    pub(super) async fn count(&self, store: Store, now: Timestamp) {
-        let counted = tokio::task::spawn_blocking(move || store.count_live_sessions(now)).await;
+    pub(super) async fn count(&self, sessions: Arc<Sessions>) {
+        let counted = tokio::task::spawn_blocking(move || sessions.count_live()).await;
         if let Ok(Ok(count)) = counted {
             self.0.store(count, Ordering::Relaxed);
         }

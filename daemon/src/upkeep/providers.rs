@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Supervision;
-use crate::sessions::{Places, Sessions};
+use crate::sessions::{ProviderSlots, Sessions};
 use crate::store::StoreError;
 
 /// The pause between checks for due work.
@@ -19,90 +19,90 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 enum Work {
     /// Revalidates sessions that are due.
-    Ask,
-    /// Revokes refresh tokens of ended sessions.
-    GiveBack,
+    Revalidate,
+    /// Revokes the provider's tokens of ended sessions.
+    RevokeTokens,
 }
 
 impl Work {
     fn name(self) -> &'static str {
         match self {
-            Self::Ask => "revalidation",
-            Self::GiveBack => "revocation",
+            Self::Revalidate => "revalidation",
+            Self::RevokeTokens => "revocation",
         }
     }
 
-    fn places(self, sessions: &Sessions) -> Vec<Places> {
+    fn slots(self, sessions: &Sessions) -> Vec<ProviderSlots> {
         match self {
-            Self::Ask => sessions.places_to_ask(),
-            Self::GiveBack => sessions.places_to_give_back(),
+            Self::Revalidate => sessions.revalidation_slots(),
+            Self::RevokeTokens => sessions.provider_token_slots(),
         }
     }
 }
 
 /// Works with all providers in parallel until `stopped`. Then starts nothing new and gives pending requests `drain`
 /// to finish, because a lost response costs its session.
-pub async fn ask_providers(
+pub async fn work_with_providers(
     sessions: Arc<Sessions>,
     supervision: Supervision,
     mut stopped: watch::Receiver<bool>,
     drain: Duration,
 ) {
     let mut working = JoinSet::new();
-    for work in [Work::Ask, Work::GiveBack] {
+    for work in [Work::Revalidate, Work::RevokeTokens] {
         for provider in 0..sessions.providers().len() {
             let (sessions, supervision, stopped) = (sessions.clone(), supervision.clone(), stopped.clone());
             working.spawn(async move {
-                let begin = || {
-                    let places = work.places(&sessions).into_iter().nth(provider);
-                    work_with(sessions.clone(), work, places, stopped.clone())
+                let start = || {
+                    let slots = work.slots(&sessions).into_iter().nth(provider);
+                    work_with_one(sessions.clone(), work, slots, stopped.clone())
                 };
-                supervision.keep_running(work.name(), begin).await;
+                supervision.keep_running(work.name(), start).await;
             });
         }
     }
     let _ = stopped.wait_for(|stopped| *stopped).await;
     let ending = async { while working.join_next().await.is_some() {} };
     if timeout(drain, ending).await.is_err() {
-        tracing::warn!("providers did not answer in time, and are not waited for any longer");
+        tracing::warn!("stopping without the answers of providers that did not respond in time");
     }
 }
 
-async fn work_with(
+async fn work_with_one(
     sessions: Arc<Sessions>,
     work: Work,
-    places: Option<Places>,
+    slots: Option<ProviderSlots>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Some(mut places) = places else { return };
-    let mut turns = interval(INTERVAL);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(mut slots) = slots else { return };
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_failing = false;
     loop {
         select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            true = places.one_is_done() => {}
-            _ = turns.tick() => {}
+            true = slots.wait_for_one() => {}
+            _ = ticks.tick() => {}
         }
-        let begun = match work {
-            Work::Ask => sessions.ask_about_due(&mut places).await,
-            Work::GiveBack => sessions.give_back_due(&mut places).await,
+        let started = match work {
+            Work::Revalidate => sessions.revalidate_due(&mut slots).await,
+            Work::RevokeTokens => sessions.revoke_due_provider_tokens(&mut slots).await,
         };
-        tell(work, &begun, &mut is_failing);
+        log_failure(work, &started, &mut is_failing);
     }
-    while places.one_is_done().await {}
+    while slots.wait_for_one().await {}
 }
 
 /// Logs a failure once, not every second.
-fn tell(work: Work, begun: &Result<usize, StoreError>, is_failing: &mut bool) {
-    if let Err(error) = begun
+fn log_failure(work: Work, started: &Result<usize, StoreError>, is_failing: &mut bool) {
+    if let Err(error) = started
         && !*is_failing
     {
         match work {
-            Work::Ask => tracing::error!(%error, "cannot ask again about sessions"),
-            Work::GiveBack => tracing::error!(%error, "cannot give tokens back to providers"),
+            Work::Revalidate => tracing::error!(%error, "cannot revalidate sessions"),
+            Work::RevokeTokens => tracing::error!(%error, "cannot revoke tokens at providers"),
         }
     }
-    *is_failing = begun.is_err();
+    *is_failing = started.is_err();
 }

@@ -7,20 +7,20 @@ use jiff::Timestamp;
 use super::backup::{BackupDescription, BackupError, open_backup};
 use super::epoch::EpochFile;
 use crate::keys::{Opener, RootKeySettings};
-use crate::store::{self, EndReason, Store};
+use crate::store::{self, EndReason, SessionSelector, Store};
 
 /// The result of a restore.
 #[derive(Debug, Clone)]
 pub struct Restored {
     pub description: BackupDescription,
-    /// The number of sessions in the backup. All of them were ended.
-    pub ended: usize,
+    /// The number of sessions in the backup. All of them were revoked.
+    pub revoked: usize,
 }
 
 /// Restores the backup at `path` into `data_dir`. The caller must hold the lock of `data_dir`.
 ///
-/// Verifies the whole backup first, moves the data to a new data key under the first of `root_keys`, and ends all
-/// sessions. The existing data stays in use until the header is replaced atomically.
+/// Verifies the whole backup first, moves the data to a new data key under the first of `root_keys`, and revokes
+/// all sessions. The existing data stays in use until the header is replaced atomically.
 pub async fn restore(
     path: &Path,
     opener: Opener<'_>,
@@ -37,7 +37,7 @@ pub async fn restore(
     store::copy_file(from, (database.clone(), next.database_key(), next.field_sealer())).await?;
 
     let restored = Store::open(&database, &next.database_key())?;
-    let ended = restored.end_all_sessions(now, EndReason::Restored).await?;
+    let revoked = restored.revoke(SessionSelector::ALL, now, EndReason::Restored, |_| ()).await?.len();
     // Raise the counter above every value seen, so that putting the old files back is detected.
     let epoch = restored.raise_epoch(epoch_file.read(&name)?.unwrap_or(0)).await?;
     drop(restored);
@@ -50,5 +50,5 @@ pub async fn restore(
     let description = source.description.clone();
     drop(source);
     store::remove_strays(data_dir, &current)?;
-    Ok(Restored { description, ended })
+    Ok(Restored { description, revoked })
 }

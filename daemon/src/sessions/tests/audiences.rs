@@ -71,7 +71,7 @@ async fn cached_answer_matches_store() {
     assert_eq!(&user, caller.user());
     assert!(sessions.authenticate_cached(SessionToken::mint().expose()).is_none());
 
-    sessions.log_out(&caller).await.expect("ended");
+    sessions.sign_out(&caller).await.expect("ended");
     assert!(sessions.authenticate_cached(signed.token.expose()).is_none());
 }
 
@@ -156,7 +156,7 @@ async fn audience_token_ends_with_its_session() {
     let authorized = signed.cached_caller(token.expose(), GIT).await;
     assert_eq!(authorized.expires_at(), authorized.caller().session().expires_at);
     assert_eq!(expires_at, authorized.expires_at());
-    signed.sessions().log_out(authorized.caller()).await.expect("ended");
+    signed.sessions().sign_out(authorized.caller()).await.expect("ended");
     assert!(signed.sessions().authenticate_for_cached(token.expose(), GIT).is_none());
     let refused = signed.sessions().authenticate_for(token.expose(), GIT, Use::Counts).await;
     assert!(matches!(refused, Err(NotAuthenticated::Revoked)), "{refused:?}");
@@ -176,7 +176,7 @@ async fn rejected_tokens_are_counted_by_reason() {
     }
     sessions.authenticate_for(signed.token.expose(), GIT, Use::Counts).await.expect_err("another audience");
     let caller = sessions.authenticate(signed.token.expose(), Use::Counts).await.expect("a caller");
-    sessions.log_out(&caller).await.expect("ended");
+    sessions.sign_out(&caller).await.expect("ended");
     sessions.authenticate(signed.token.expose(), Use::Counts).await.expect_err("ended");
     sessions.audit.record_counts();
     let told = std::fs::read_to_string(path).expect("a log");

@@ -7,20 +7,20 @@ use infra_harness::provider::{CLIENT_ID, CLIENT_SECRET, Endpoint, Misbehaviour, 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sessions::revalidation::held;
-use crate::store::Taking;
+use crate::sessions::revalidation::parse_grant;
+use crate::store::LeaseRequest;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Sessions with hourly revalidation, and their provider.
-struct Asked {
+struct Setup {
     sessions: Arc<Sessions>,
     clock: ManualClock,
     issuer: Issuer,
     _directory: TempDir,
 }
 
-impl Asked {
+impl Setup {
     async fn new(allow: Allow) -> Self {
         let issuer = Issuer::start();
         let directory = tempfile::tempdir().expect("a directory");
@@ -48,15 +48,17 @@ impl Asked {
             record_addresses: false,
             revalidate_every: Some(SignedDuration::from_hours(1)),
         };
-        let sessions = Sessions::new(
+        let sessions = Sessions::new(SessionSetup {
             store,
-            (keys.ticket_key(), keys.field_sealer()),
-            vec![provider],
-            Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
-            (limits, Admins::default()),
-            Arc::new(clock.clone()),
-            Audit::none(),
-        );
+            ticket_key: keys.ticket_key(),
+            sealer: keys.field_sealer(),
+            providers: vec![provider],
+            bindings: Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
+            limits,
+            admins: Admins::default(),
+            clock: Arc::new(clock.clone()),
+            audit: Audit::none(),
+        });
         Self { sessions: Arc::new(sessions), clock, issuer, _directory: directory }
     }
 
@@ -91,7 +93,7 @@ impl Asked {
             opened_by: OpenedBy::Browser,
         };
         let from = std::net::Ipv4Addr::LOCALHOST.into();
-        self.sessions.finish_login(&request, from, "request").await.map(|finished| finished.session.id)
+        self.sessions.finish_login(&request, from).await.map(|finished| finished.session.id)
     }
 
     fn advance(&self, by: SignedDuration) {
@@ -99,30 +101,30 @@ impl Asked {
         self.issuer.set_clock(self.clock.now().duration_since(infra_shared::clock::SystemClock.now()));
     }
 
-    async fn ask(&self) -> usize {
-        let mut asked = 0;
-        for mut places in self.sessions.places_to_ask() {
+    async fn revalidate(&self) -> usize {
+        let mut count = 0;
+        for mut slots in self.sessions.revalidation_slots() {
             loop {
-                asked += self.sessions.ask_about_due(&mut places).await.expect("an answer");
-                if !places.one_is_done().await {
+                count += self.sessions.revalidate_due(&mut slots).await.expect("an answer");
+                if !slots.wait_for_one().await {
                     break;
                 }
             }
         }
-        asked
+        count
     }
 
-    async fn give_back(&self) -> usize {
-        let mut given = 0;
-        for mut places in self.sessions.places_to_give_back() {
+    async fn revoke_tokens(&self) -> usize {
+        let mut count = 0;
+        for mut slots in self.sessions.provider_token_slots() {
             loop {
-                given += self.sessions.give_back_due(&mut places).await.expect("an answer");
-                if !places.one_is_done().await {
+                count += self.sessions.revoke_due_provider_tokens(&mut slots).await.expect("an answer");
+                if !slots.wait_for_one().await {
                     break;
                 }
             }
         }
-        given
+        count
     }
 
     fn count(&self, outcome: &'static str) -> u64 {
@@ -141,62 +143,62 @@ impl Asked {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confirmed_session_continues_with_rotated_refresh_token() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
-    assert_eq!(asked.ask().await, 0, "nothing is due yet");
-    let mut seen = asked.issuer.live_refresh_tokens();
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
+    assert_eq!(setup.revalidate().await, 0, "nothing is due yet");
+    let mut seen = setup.issuer.live_refresh_tokens();
     for _ in 0..5 {
-        asked.advance(MINUTE * 55);
-        assert_eq!(asked.ask().await, 1);
-        let [live] = &asked.issuer.live_refresh_tokens()[..] else { panic!("one token counts") };
+        setup.advance(MINUTE * 55);
+        assert_eq!(setup.revalidate().await, 1);
+        let [live] = &setup.issuer.live_refresh_tokens()[..] else { panic!("one token counts") };
         assert!(!seen.contains(live), "the token was not replaced");
         seen.push(live.clone());
-        assert_eq!(asked.ended(&id), None);
+        assert_eq!(setup.ended(&id), None);
     }
-    assert_eq!(asked.issuer.calls(Endpoint::Token), 6);
+    assert_eq!(setup.issuer.calls(Endpoint::Token), 6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deactivated_user_is_signed_out_within_interval() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
-    asked.issuer.deactivate("alice");
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
+    setup.issuer.deactivate("alice");
     for _ in 0..59 {
-        asked.advance(MINUTE);
-        asked.ask().await;
+        setup.advance(MINUTE);
+        setup.revalidate().await;
     }
-    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused));
-    assert_eq!(asked.sessions.counts().revalidations.get(&("okta".to_owned(), "refused")), Some(&1));
+    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused));
+    assert_eq!(setup.sessions.counts().revalidations.get(&("okta".to_owned(), "refused")), Some(&1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unavailable_provider_ends_no_session() {
-    let asked = Asked::new(Allow::Everyone).await;
+    let setup = Setup::new(Allow::Everyone).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
-        ids.push(asked.log_in().await);
+        ids.push(setup.log_in().await);
     }
     for status in [500, 503, 429] {
-        asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Token, status));
-        asked.issuer.forget_requests();
+        setup.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Token, status));
+        setup.issuer.forget_requests();
         for _ in 0..120 {
-            asked.advance(MINUTE);
-            asked.ask().await;
+            setup.advance(MINUTE);
+            setup.revalidate().await;
         }
-        let calls = asked.issuer.calls(Endpoint::Token);
+        let calls = setup.issuer.calls(Endpoint::Token);
         assert!((5..=60).contains(&calls), "{status}: asked {calls} times");
     }
-    assert!(ids.iter().all(|id| asked.ended(id).is_none()), "somebody was signed out");
-    asked.issuer.behave();
-    asked.advance(MINUTE * 16);
-    assert_eq!(asked.ask().await, 5);
-    assert_eq!(asked.sessions.counts().revalidations.get(&("okta".to_owned(), "confirmed")), Some(&5));
+    assert!(ids.iter().all(|id| setup.ended(id).is_none()), "somebody was signed out");
+    setup.issuer.behave();
+    setup.advance(MINUTE * 16);
+    assert_eq!(setup.revalidate().await, 5);
+    assert_eq!(setup.sessions.counts().revalidations.get(&("okta".to_owned(), "confirmed")), Some(&5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn response_unrelated_to_user_ends_no_session() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
     let answers: [(u16, &'static str); 6] = [
         (401, r#"{"error":"invalid_client"}"#),
         (400, r#"{"error":"unauthorized_client"}"#),
@@ -206,13 +208,13 @@ async fn response_unrelated_to_user_ends_no_session() {
         (302, ""),
     ];
     for (status, body) in answers {
-        asked.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, move |answer| {
+        setup.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, move |answer| {
             answer.status = status;
             answer.body = body.as_bytes().to_vec();
         }));
-        asked.advance(MINUTE * 55);
-        assert_eq!(asked.ask().await, 1, "{status} {body}");
-        assert_eq!(asked.ended(&id), None, "{status} {body}");
+        setup.advance(MINUTE * 55);
+        assert_eq!(setup.revalidate().await, 1, "{status} {body}");
+        assert_eq!(setup.ended(&id), None, "{status} {body}");
     }
 }
 
@@ -220,96 +222,96 @@ async fn response_unrelated_to_user_ends_no_session() {
 async fn groups_are_updated_and_unadmitted_user_is_signed_out() {
     let allow =
         Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
-    let asked = Asked::new(allow).await;
-    let id = asked.log_in().await;
+    let setup = Setup::new(allow).await;
+    let id = setup.log_in().await;
     let groups = |groups: Value| Misbehaviour::default().claim("groups", groups);
-    asked.issuer.misbehave(groups(json!(["engineering", "on-call"])));
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!(asked.stored(&id).user.groups, ["engineering", "on-call"]);
-    assert_eq!(asked.ended(&id), None);
+    setup.issuer.misbehave(groups(json!(["engineering", "on-call"])));
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!(setup.stored(&id).user.groups, ["engineering", "on-call"]);
+    assert_eq!(setup.ended(&id), None);
 
-    asked.issuer.misbehave(groups(json!(["Everyone"])));
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted));
+    setup.issuer.misbehave(groups(json!(["Everyone"])));
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!(setup.ended(&id), Some(EndReason::NotAdmitted));
 }
 
 /// Hostile cases RF-01 to RF-03: OpenID Connect Core §12.2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
-    asked.advance(MINUTE * 55);
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
+    setup.advance(MINUTE * 55);
     // Do what a daemon does before it is killed.
-    let (store, sealer) = (&asked.sessions.store, asked.sessions.sealer.clone());
+    let (store, sealer) = (&setup.sessions.store, setup.sessions.sealer.clone());
     let lease = SignedDuration::from_secs(25);
-    let taking = Taking {
+    let request = LeaseRequest {
         provider: "okta".to_owned(),
         sealer,
-        now: asked.clock.now(),
+        now: setup.clock.now(),
         lease,
         longest: MINUTE * 60,
         limit: 10,
     };
-    let rows = store.take_due_refresh_tokens(taking).await.expect("an answer");
-    let grant = held(&rows.first().expect("one is due").held).expect("a grant");
-    let provider = asked.sessions.find_provider("okta").expect("the provider");
+    let rows = store.lease_due_refresh_tokens(request).await.expect("an answer");
+    let grant = parse_grant(&rows.first().expect("one is due").grant).expect("a grant");
+    let provider = setup.sessions.find_provider("okta").expect("the provider");
     assert!(provider.refresh(&grant).await.is_ok());
 
-    assert_eq!(asked.ask().await, 0, "it is taken");
-    asked.advance(lease);
-    assert_eq!(asked.ask().await, 1, "another tries again, with a token that is spent");
-    assert_eq!(asked.ended(&id), Some(EndReason::AnswerLost), "nobody can say that the user is here");
+    assert_eq!(setup.revalidate().await, 0, "it is taken");
+    setup.advance(lease);
+    assert_eq!(setup.revalidate().await, 1, "another tries again, with a token that is spent");
+    assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost), "nobody can say that the user is here");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_workers_revalidate_each_session_once() {
-    let asked = Asked::new(Allow::Everyone).await;
+    let setup = Setup::new(Allow::Everyone).await;
     for _ in 0..50 {
-        asked.log_in().await;
+        setup.log_in().await;
     }
-    asked.advance(MINUTE * 55);
-    asked.issuer.forget_requests();
-    let (first, second) = tokio::join!(asked.ask(), asked.ask());
+    setup.advance(MINUTE * 55);
+    setup.issuer.forget_requests();
+    let (first, second) = tokio::join!(setup.revalidate(), setup.revalidate());
     assert_eq!(first + second, 50);
-    assert_eq!(asked.issuer.calls(Endpoint::Token), 50);
-    assert_eq!(asked.issuer.live_refresh_tokens().len(), 50);
+    assert_eq!(setup.issuer.calls(Endpoint::Token), 50);
+    assert_eq!(setup.issuer.live_refresh_tokens().len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refresh_token_is_revoked_after_session_end_and_outage() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let (left, idle) = (asked.log_in().await, asked.log_in().await);
-    assert_eq!(asked.give_back().await, 0);
-    asked.sessions.end(&left, EndReason::Logout).await.expect("ended");
-    asked
+    let setup = Setup::new(Allow::Everyone).await;
+    let (left, idle) = (setup.log_in().await, setup.log_in().await);
+    assert_eq!(setup.revoke_tokens().await, 0);
+    setup.sessions.revoke_one(&left, EndReason::Logout).await.expect("ended");
+    setup
         .issuer
         .misbehave(Misbehaviour::default().answer(Endpoint::Revocation, |answer| answer.status = 503));
-    assert_eq!(asked.give_back().await, 1);
-    assert_eq!(asked.issuer.calls(Endpoint::Revocation), 1);
-    assert_eq!(asked.give_back().await, 0, "it waits for a while");
-    asked.issuer.behave();
-    asked.advance(MINUTE);
-    assert_eq!(asked.give_back().await, 1);
-    assert_eq!(asked.issuer.live_refresh_tokens().len(), 1, "the tokens of the other session stay");
-    assert_eq!(asked.give_back().await, 0, "it is done");
+    assert_eq!(setup.revoke_tokens().await, 1);
+    assert_eq!(setup.issuer.calls(Endpoint::Revocation), 1);
+    assert_eq!(setup.revoke_tokens().await, 0, "it waits for a while");
+    setup.issuer.behave();
+    setup.advance(MINUTE);
+    assert_eq!(setup.revoke_tokens().await, 1);
+    assert_eq!(setup.issuer.live_refresh_tokens().len(), 1, "the tokens of the other session stay");
+    assert_eq!(setup.revoke_tokens().await, 0, "it is done");
 
     // The other session expires unobserved.
-    asked.advance(SignedDuration::from_hours(13));
-    assert_eq!(asked.give_back().await, 1);
-    assert!(asked.issuer.live_refresh_tokens().is_empty());
-    assert_eq!(asked.ended(&idle), None);
+    setup.advance(SignedDuration::from_hours(13));
+    assert_eq!(setup.revoke_tokens().await, 1);
+    assert!(setup.issuer.live_refresh_tokens().is_empty());
+    assert_eq!(setup.ended(&idle), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn login_succeeds_without_refresh_token() {
-    let asked = Asked::new(Allow::Everyone).await;
-    asked.issuer.misbehave(Misbehaviour::default().json(Endpoint::Token, |body| {
+    let setup = Setup::new(Allow::Everyone).await;
+    setup.issuer.misbehave(Misbehaviour::default().json(Endpoint::Token, |body| {
         body.as_object_mut().expect("an object").remove("refresh_token");
     }));
-    let id = asked.log_in().await;
-    asked.advance(MINUTE * 120);
-    assert_eq!(asked.ask().await, 0);
-    assert_eq!(asked.ended(&id), None);
+    let id = setup.log_in().await;
+    setup.advance(MINUTE * 120);
+    assert_eq!(setup.revalidate().await, 0);
+    assert_eq!(setup.ended(&id), None);
 }

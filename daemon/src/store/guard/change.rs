@@ -63,6 +63,16 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
+    /// Replaces a session's state by the revoked one in a row of [`super::GUARDED`]. Fails if the state before was not
+    /// the latest one.
+    pub(in crate::store) fn revoke(&mut self, row: &rusqlite::Row<'_>) -> Result<(), StoreError> {
+        let before = SessionState::read_before_revocation(row, &self.key, &mut self.buffer)?;
+        self.remove(&before)?;
+        let after = self.state(row)?;
+        self.add(&after);
+        Ok(())
+    }
+
     /// Removes a session whose row was deleted.
     pub(in crate::store) fn drop_session(&mut self, state: &SessionState) -> Result<(), StoreError> {
         self.remove(state)?;

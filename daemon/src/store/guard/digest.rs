@@ -9,10 +9,13 @@ use rusqlite::types::ValueRef;
 use crate::keys::DigestKey;
 use crate::store::StoreError;
 
-/// The columns that decide about a session, in the order they are authenticated. `id`, `revision` and `ended_at` must
-/// come first.
+/// The columns that decide about a session, in the order they are authenticated. `id` must come first.
 pub(in crate::store) const GUARDED: &str = "id, revision, ended_at, token_hash, issuer, subject, provider, email, \
                                             email_verified, groups, created_at, expires_at, end_reason";
+/// Positions in [`GUARDED`] of the columns that a revocation sets. `end_reason` is the last one.
+const REVISION: usize = 1;
+const ENDED_AT: usize = 2;
+const END_REASON: usize = 12;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Digest([u64; 4]);
@@ -78,16 +81,41 @@ impl SessionState {
         key: &DigestKey,
         buffer: &mut Vec<u8>,
     ) -> Result<Self, StoreError> {
-        let columns = GUARDED.split(',').count();
+        Self::of_columns(|column| Ok(row.get_ref(column)?), key, buffer)
+    }
+
+    /// Reads the state that a session had before the revocation in `row`, which set three columns of [`GUARDED`].
+    pub(in crate::store) fn read_before_revocation(
+        row: &Row<'_>,
+        key: &DigestKey,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Self, StoreError> {
+        let before = |column| {
+            Ok(match (column, row.get_ref(column)?) {
+                (REVISION, ValueRef::Integer(revision)) => ValueRef::Integer(revision.saturating_sub(1)),
+                (ENDED_AT | END_REASON, _) => ValueRef::Null,
+                (_, value) => value,
+            })
+        };
+        Self::of_columns(before, key, buffer)
+    }
+
+    fn of_columns<'a>(
+        value: impl Fn(usize) -> Result<ValueRef<'a>, StoreError>,
+        key: &DigestKey,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Self, StoreError> {
+        let unexpected = |_| StoreError::UnexpectedRow("a session");
         buffer.clear();
         buffer.extend_from_slice(b"session\0");
-        for column in 0..columns {
-            append(buffer, row.get_ref(column)?);
+        for column in 0..=END_REASON {
+            append(buffer, value(column)?);
         }
+        let revision = value(REVISION)?.as_i64().map_err(unexpected)?;
         Ok(Self {
-            id: row.get(0)?,
-            revision: row.get(1)?,
-            is_ended: !matches!(row.get_ref(2)?, ValueRef::Null),
+            id: value(0)?.as_str().map_err(unexpected)?.to_owned(),
+            revision: u32::try_from(revision).map_err(|_| StoreError::UnexpectedRow("a session"))?,
+            is_ended: !matches!(value(ENDED_AT)?, ValueRef::Null),
             mac: key.mac(buffer),
         })
     }

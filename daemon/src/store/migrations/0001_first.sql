@@ -70,14 +70,13 @@ CREATE INDEX consumed_tickets_by_expiry ON consumed_tickets (expires_at);
 CREATE TABLE refresh_tokens (
     session_id   TEXT    NOT NULL PRIMARY KEY,
     provider     TEXT    NOT NULL,
-    -- Sealed.
-    held         BLOB    NOT NULL,
-    -- Grows with every change of `held`, for compare-and-set.
+    sealed_grant BLOB    NOT NULL,
+    -- Grows with every change of `sealed_grant`, for compare-and-set.
     version      INTEGER NOT NULL,
     -- When to revalidate; null once the session is known to have ended.
     due_at       INTEGER,
     -- When to revoke it at the provider: when the session expires, or at once if it ended early.
-    give_back_at INTEGER NOT NULL,
+    revoke_after INTEGER NOT NULL,
     -- The end of the current lease.
     leased_until INTEGER NOT NULL,
     -- Failures since the last success.
@@ -87,8 +86,8 @@ CREATE TABLE refresh_tokens (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX refresh_tokens_by_due ON refresh_tokens (provider, due_at);
-CREATE INDEX refresh_tokens_by_return ON refresh_tokens (provider, give_back_at);
-CREATE INDEX refresh_tokens_of_the_over ON refresh_tokens (provider, give_back_at) WHERE due_at IS NULL;
+CREATE INDEX refresh_tokens_by_revocation ON refresh_tokens (provider, revoke_after);
+CREATE INDEX refresh_tokens_of_ended ON refresh_tokens (provider, revoke_after) WHERE due_at IS NULL;
 
 CREATE TABLE providers (
     name                    TEXT NOT NULL PRIMARY KEY,

@@ -106,12 +106,12 @@ impl Store {
         self.as_they_are(found)
     }
 
-    /// Counts the live sessions at `now`.
-    pub fn count_live_sessions(&self, now: Timestamp) -> Result<u64, StoreError> {
+    /// Counts the live sessions at `now` that were used at `used_since` or later.
+    pub fn count_live_sessions(&self, now: Timestamp, used_since: Timestamp) -> Result<u64, StoreError> {
         self.connections.read(|reader| {
             let count: i64 = reader.query_row(
-                "SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1",
-                [time::to_database(now)],
+                "SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1 AND last_used_at >= ?2",
+                [time::to_database(now), time::to_database(used_since)],
                 |row| row.get(0),
             )?;
             u64::try_from(count).map_err(|_| StoreError::UnexpectedRow("a count"))

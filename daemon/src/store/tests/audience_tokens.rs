@@ -32,7 +32,7 @@ async fn audience_token_ends_with_its_session() {
     assert_eq!((found.session.id.clone(), grant.audience.as_str()), (session.id.clone(), "wiki"));
     assert_eq!((grant.created_at, grant.expires_at), (at(1), at(601)));
 
-    store.end_session(&session.id, at(2), EndReason::Logout).await.expect("stored");
+    revoke(&store, &session.id, 2, EndReason::Logout).await;
     let found = store.find_audience_token(&token).expect("an answer").expect("a row");
     assert!(found.session.ended.is_some(), "it is remembered as live");
     drop(store);
@@ -71,7 +71,7 @@ async fn audience_tokens_are_limited_per_live_session() {
     assert_eq!(open(60).await, OpenedToken::Opened);
     assert_eq!(open(100).await, OpenedToken::TooMany(SignedDuration::from_secs(500)));
     assert_eq!(open(600).await, OpenedToken::Opened, "the first has expired");
-    store.end_session(&session.id, at(700), EndReason::Logout).await.expect("stored");
+    revoke(&store, &session.id, 700, EndReason::Logout).await;
     assert_eq!(open(2000).await, OpenedToken::SessionOver);
 }
 
@@ -112,8 +112,8 @@ async fn ending_one_session_keeps_others_in_cache() {
     };
     assert!(!ended(&token) && !ended(&other_token));
     // Ended through the other store: this one answers from its cache for up to one second.
-    elsewhere.end_session(&other.id, at(1), EndReason::Logout).await.expect("stored");
-    here.end_session(&new.id, at(1), EndReason::Logout).await.expect("stored");
+    revoke(&elsewhere, &other.id, 1, EndReason::Logout).await;
+    revoke(&here, &new.id, 1, EndReason::Logout).await;
     assert!(ended(&token));
     assert!(!ended(&other_token), "an ending elsewhere was seen at once: what is known was dropped");
 }

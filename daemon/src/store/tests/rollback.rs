@@ -89,7 +89,7 @@ async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl F
 async fn ended_session_stays_ended_when_pages_are_put_back() {
     assert_stays(
         async |store, new| {
-            assert!(store.end_session(&new.id, at(200), EndReason::Logout).await.expect("stored"));
+            assert!(revoke(store, &new.id, 200, EndReason::Logout).await);
         },
         |found| found.ended.is_some(),
     )
@@ -166,7 +166,7 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
     store.open_session(new.clone(), 48).await.expect("stored");
     store.open_session(other, 48).await.expect("stored");
     let before = checkpointed(&fixture, &store);
-    store.end_session(&new.id, at(10), EndReason::Logout).await.expect("stored");
+    revoke(&store, &new.id, 10, EndReason::Logout).await;
     let after = checkpointed(&fixture, &store);
     assert!(store.find_session_of(&other_token).expect("an answer").is_some());
     put_back(&fixture, &before, &differing(&before, &after));
@@ -212,7 +212,7 @@ async fn copy_of_store_matches_its_digests() {
     store.open_session(session("00u1", 1), 48).await.expect("stored");
     store.consume_ticket([7; 16], at(300)).await.expect("stored");
     let before = checkpointed(&fixture, &store);
-    store.end_session(&new.id, at(10), EndReason::Logout).await.expect("stored");
+    revoke(&store, &new.id, 10, EndReason::Logout).await;
     let after = checkpointed(&fixture, &store);
     let copy = fixture.directory.path().join("copy");
     store.copy_to(copy.clone(), fixture.keys.backup_keys().database_key()).await.expect("a copy");
@@ -236,7 +236,7 @@ async fn digests_match_after_sessions_end_and_are_purged() {
     for second in 0..5 {
         store.open_session(session("00u1", second), 3).await.expect("stored");
     }
-    store.end_sessions(Which::All, at(50), EndReason::Operator, |_| ()).await.expect("stored");
+    store.revoke(SessionSelector::ALL, at(50), EndReason::Operator, |_| ()).await.expect("stored");
     store.open_session(session("00u1", 4000), 3).await.expect("stored");
     store.verify_sessions().await.expect("as it was left");
     let dropped = store.purge(at(4) + SignedDuration::from_hours(25)).await.expect("dropped");

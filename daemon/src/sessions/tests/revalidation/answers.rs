@@ -1,11 +1,11 @@
 //! Responses that name another subject, prove nothing, are lost or are incomplete.
 
 use super::*;
-use crate::identity::JudgedClaims;
+use crate::identity::RefreshedClaims;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn id_token_for_another_subject_ends_session() {
-    let asked = Asked::new(Allow::Everyone).await;
+    let setup = Setup::new(Allow::Everyone).await;
     let cases = [
         ("iss", json!("https://other.test")),
         ("iss", Value::Null),
@@ -18,29 +18,29 @@ async fn id_token_for_another_subject_ends_session() {
         ("auth_time", json!(1)),
     ];
     for (claim, value) in cases {
-        let id = asked.log_in().await;
-        asked.issuer.misbehave(Misbehaviour::default().claim(claim, value.clone()));
-        asked.advance(MINUTE * 55);
-        asked.ask().await;
-        assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "{claim}: {value}");
-        asked.issuer.behave();
+        let id = setup.log_in().await;
+        setup.issuer.misbehave(Misbehaviour::default().claim(claim, value.clone()));
+        setup.advance(MINUTE * 55);
+        setup.revalidate().await;
+        assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused), "{claim}: {value}");
+        setup.issuer.behave();
     }
     // The subject is checked even if the ID token has expired.
-    let id = asked.log_in().await;
-    asked.issuer.misbehave(Misbehaviour::default().id_token(|draft| {
+    let id = setup.log_in().await;
+    setup.issuer.misbehave(Misbehaviour::default().id_token(|draft| {
         draft.set_claim("sub", json!("sub-bob"));
         draft.set_claim("exp", json!(1));
     }));
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused), "expired, and about another person");
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused), "expired, and about another person");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unproven_id_token_keeps_session_and_changes_nothing() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
-    let now = || asked.clock.now().as_second() + 55 * 60;
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
+    let now = || setup.clock.now().as_second() + 55 * 60;
     let with = |claims: Vec<(&'static str, Value)>| {
         Misbehaviour::default().id_token(move |draft| {
             draft.set_claim("groups", json!(["of-nobody"]));
@@ -65,102 +65,102 @@ async fn unproven_id_token_keeps_session_and_changes_nothing() {
     ];
     let count = u64::try_from(cases.len()).expect("few");
     for (case, misbehaviour) in cases {
-        asked.issuer.misbehave(misbehaviour);
-        asked.advance(MINUTE * 55);
-        assert_eq!(asked.ask().await, 1, "{case}");
-        assert_eq!(asked.ended(&id), None, "{case}");
-        assert_eq!(asked.stored(&id).user.groups, ["Everyone", "engineering"], "{case}");
+        setup.issuer.misbehave(misbehaviour);
+        setup.advance(MINUTE * 55);
+        assert_eq!(setup.revalidate().await, 1, "{case}");
+        assert_eq!(setup.ended(&id), None, "{case}");
+        assert_eq!(setup.stored(&id).user.groups, ["Everyone", "engineering"], "{case}");
     }
-    assert_eq!((asked.count("unproven"), asked.count("confirmed")), (count, 0));
+    assert_eq!((setup.count("unproven"), setup.count("confirmed")), (count, 0));
     // The replaced refresh tokens were stored each time.
-    asked.issuer.behave();
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!((asked.ended(&id), asked.count("confirmed")), (None, 1));
+    setup.issuer.behave();
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!((setup.ended(&id), setup.count("confirmed")), (None, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unavailable_rotated_keys_end_no_session() {
-    let asked = Asked::new(Allow::Everyone).await;
+    let setup = Setup::new(Allow::Everyone).await;
     let mut ids = Vec::new();
     for _ in 0..4 {
-        ids.push(asked.log_in().await);
+        ids.push(setup.log_in().await);
     }
-    asked.issuer.rotate_keys();
-    asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Keys, 503));
-    asked.advance(MINUTE * 55);
-    assert_eq!(asked.ask().await, 4);
-    assert!(ids.iter().all(|id| asked.ended(id).is_none()), "somebody was signed out");
-    assert_eq!(asked.count("unproven"), 4);
-    asked.issuer.behave();
-    asked.advance(MINUTE * 55);
-    assert_eq!((asked.ask().await, asked.count("confirmed")), (4, 4));
+    setup.issuer.rotate_keys();
+    setup.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Keys, 503));
+    setup.advance(MINUTE * 55);
+    assert_eq!(setup.revalidate().await, 4);
+    assert!(ids.iter().all(|id| setup.ended(id).is_none()), "somebody was signed out");
+    assert_eq!(setup.count("unproven"), 4);
+    setup.issuer.behave();
+    setup.advance(MINUTE * 55);
+    assert_eq!((setup.revalidate().await, setup.count("confirmed")), (4, 4));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_response_is_retried_soon_and_has_its_own_end_reason() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
-    asked.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Token, 504));
-    asked.issuer.forget_requests();
-    asked.advance(MINUTE * 55);
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
+    setup.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Token, 504));
+    setup.issuer.forget_requests();
+    setup.advance(MINUTE * 55);
     for _ in 0..25 {
-        asked.ask().await;
-        asked.advance(SignedDuration::from_secs(1));
+        setup.revalidate().await;
+        setup.advance(SignedDuration::from_secs(1));
     }
-    let calls = asked.issuer.calls(Endpoint::Token);
+    let calls = setup.issuer.calls(Endpoint::Token);
     assert!((8..=14).contains(&calls), "asked {calls} times while it may be forgiven");
     // The gateway did not forward the request after all.
-    asked.issuer.behave();
-    asked.advance(MINUTE);
-    asked.ask().await;
-    assert_eq!((asked.ended(&id), asked.count("confirmed")), (None, 1));
+    setup.issuer.behave();
+    setup.advance(MINUTE);
+    setup.revalidate().await;
+    assert_eq!((setup.ended(&id), setup.count("confirmed")), (None, 1));
 
     // The gateway forwards the request but loses the response.
     let lost = |answer: &mut infra_harness::https::Answer| answer.status = 502;
-    asked.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, lost));
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!(asked.ended(&id), None, "one answer was lost");
-    asked.issuer.behave();
-    asked.advance(SignedDuration::from_secs(2));
-    assert_eq!(asked.ask().await, 1, "it is asked soon");
-    assert_eq!(asked.ended(&id), Some(EndReason::AnswerLost));
-    assert_eq!((asked.count("answer_lost"), asked.count("refused")), (1, 0));
+    setup.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, lost));
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!(setup.ended(&id), None, "one answer was lost");
+    setup.issuer.behave();
+    setup.advance(SignedDuration::from_secs(2));
+    assert_eq!(setup.revalidate().await, 1, "it is asked soon");
+    assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost));
+    assert_eq!((setup.count("answer_lost"), setup.count("refused")), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clock_step_back_does_not_delay_revalidation() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
-    asked.advance(SignedDuration::from_hours(-8));
-    assert_eq!(asked.ask().await, 1, "it waits for as long as the step");
-    asked.issuer.deactivate("alice");
-    asked.advance(MINUTE * 59);
-    asked.ask().await;
-    assert_eq!(asked.ended(&id), Some(EndReason::ProviderRefused));
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
+    setup.advance(SignedDuration::from_hours(-8));
+    assert_eq!(setup.revalidate().await, 1, "it waits for as long as the step");
+    setup.issuer.deactivate("alice");
+    setup.advance(MINUTE * 59);
+    setup.revalidate().await;
+    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused));
     // A lease from before the clock step.
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
-    let taking = Taking {
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
+    let request = LeaseRequest {
         provider: "okta".to_owned(),
-        sealer: asked.sessions.sealer.clone(),
-        now: asked.clock.now() + MINUTE * 59,
+        sealer: setup.sessions.sealer.clone(),
+        now: setup.clock.now() + MINUTE * 59,
         lease: SignedDuration::from_secs(25),
         longest: MINUTE * 60,
         limit: 10,
     };
-    assert_eq!(asked.sessions.store.take_due_refresh_tokens(taking).await.expect("an answer").len(), 1);
-    asked.advance(SignedDuration::from_hours(-1));
-    assert_eq!(asked.ask().await, 1, "it is taken for as long as the step: {id}");
+    assert_eq!(setup.sessions.store.lease_due_refresh_tokens(request).await.expect("an answer").len(), 1);
+    setup.advance(SignedDuration::from_hours(-1));
+    assert_eq!(setup.revalidate().await, 1, "it is taken for as long as the step: {id}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn omitted_claims_are_kept_and_empty_groups_are_applied() {
     let allow =
         Allow::Listed { groups: vec!["engineering".to_owned()], email_domains: vec![], emails: vec![] };
-    let asked = Asked::new(allow).await;
-    let id = asked.log_in().await;
+    let setup = Setup::new(allow).await;
+    let id = setup.log_in().await;
     let without = |user_info: fn(&mut Value)| {
         Misbehaviour::default()
             .json(Endpoint::Token, |body| {
@@ -168,54 +168,54 @@ async fn omitted_claims_are_kept_and_empty_groups_are_applied() {
             })
             .json(Endpoint::UserInfo, user_info)
     };
-    let before = asked.stored(&id);
+    let before = setup.stored(&id);
     for user_info in [(|body| *body = json!({"sub": "sub-alice"})) as fn(&mut Value), |body| {
         *body = json!({"sub": "sub-alice", "email": "alice@example.test", "groups": null});
     }] {
-        asked.issuer.misbehave(without(user_info));
-        asked.advance(MINUTE * 55);
-        assert_eq!(asked.ask().await, 1);
-        assert_eq!((asked.ended(&id), &asked.stored(&id).user), (None, &before.user));
-        assert!(asked.stored(&id).email_verified);
+        setup.issuer.misbehave(without(user_info));
+        setup.advance(MINUTE * 55);
+        assert_eq!(setup.revalidate().await, 1);
+        assert_eq!((setup.ended(&id), &setup.stored(&id).user), (None, &before.user));
+        assert!(setup.stored(&id).email_verified);
     }
-    asked.issuer.misbehave(without(|body| body["groups"] = json!([])));
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted));
+    setup.issuer.misbehave(without(|body| body["groups"] = json!([])));
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!(setup.ended(&id), Some(EndReason::NotAdmitted));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_login_revokes_its_refresh_token() {
     let allow = Allow::Listed { groups: vec!["of-nobody".to_owned()], email_domains: vec![], emails: vec![] };
-    let asked = Asked::new(allow).await;
-    assert!(matches!(asked.try_log_in().await, Err(LoginRefusal::NotAdmitted(_))));
+    let setup = Setup::new(allow).await;
+    assert!(matches!(setup.try_log_in().await, Err(LoginRefusal::NotAdmitted(_))));
     let given_back = async {
-        while asked.issuer.revoked().is_empty() {
+        while setup.issuer.revoked().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), given_back).await.expect("given back");
-    assert!(asked.issuer.live_refresh_tokens().is_empty());
+    assert!(setup.issuer.live_refresh_tokens().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn session_continues_if_optional_response_members_are_absent() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
     // `refresh_token` comes last: the test provider has replaced the token anyway, and treats another use as theft.
     for member in ["id_token", "expires_in", "scope", "refresh_token"] {
-        asked.issuer.misbehave(Misbehaviour::default().json(Endpoint::Token, move |body| {
+        setup.issuer.misbehave(Misbehaviour::default().json(Endpoint::Token, move |body| {
             body.as_object_mut().expect("an object").remove(member);
         }));
-        asked.advance(MINUTE * 55);
-        assert_eq!(asked.ask().await, 1, "{member}");
-        assert_eq!(asked.ended(&id), None, "{member}");
+        setup.advance(MINUTE * 55);
+        assert_eq!(setup.revalidate().await, 1, "{member}");
+        assert_eq!(setup.ended(&id), None, "{member}");
     }
-    let id = asked.log_in().await;
-    asked.issuer.misbehave(Misbehaviour::default().claim("auth_time", Value::Null));
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!(asked.ended(&id), None);
+    let id = setup.log_in().await;
+    setup.issuer.misbehave(Misbehaviour::default().claim("auth_time", Value::Null));
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!(setup.ended(&id), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -239,34 +239,34 @@ async fn groups_are_removed_when_their_source_omits_them() {
                 }
             })
     };
-    let asked = Asked::new(allow.clone()).await;
+    let setup = Setup::new(allow.clone()).await;
     for value in [Value::Null, json!("null instead of nothing")] {
-        let id = asked.log_in().await;
-        asked.issuer.misbehave(silent(value.clone()));
-        asked.advance(MINUTE * 55);
-        asked.ask().await;
-        assert_eq!(asked.ended(&id), Some(EndReason::NotAdmitted), "{value}");
-        asked.issuer.behave();
+        let id = setup.log_in().await;
+        setup.issuer.misbehave(silent(value.clone()));
+        setup.advance(MINUTE * 55);
+        setup.revalidate().await;
+        assert_eq!(setup.ended(&id), Some(EndReason::NotAdmitted), "{value}");
+        setup.issuer.behave();
     }
     // A user who is admitted without groups keeps the session, and services see no groups.
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
-    asked.issuer.misbehave(silent(Value::Null));
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!((asked.ended(&id), asked.stored(&id).user.groups), (None, vec![]));
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
+    setup.issuer.misbehave(silent(Value::Null));
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!((setup.ended(&id), setup.stored(&id).user.groups), (None, vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_follow_the_source_that_sent_them_last() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
     let step = async |misbehaviour: Misbehaviour| {
-        asked.issuer.misbehave(misbehaviour);
-        asked.advance(MINUTE * 55);
-        asked.ask().await;
-        assert_eq!(asked.ended(&id), None);
-        asked.stored(&id).user.groups
+        setup.issuer.misbehave(misbehaviour);
+        setup.advance(MINUTE * 55);
+        setup.revalidate().await;
+        assert_eq!(setup.ended(&id), None);
+        setup.stored(&id).user.groups
     };
     let without_id_token = |it: Misbehaviour| {
         it.json(Endpoint::Token, |body| {
@@ -290,8 +290,8 @@ async fn groups_follow_the_source_that_sent_them_last() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn userinfo_that_fails_is_counted_apart_and_ends_nothing() {
-    let asked = Asked::new(Allow::Everyone).await;
-    let id = asked.log_in().await;
+    let setup = Setup::new(Allow::Everyone).await;
+    let id = setup.log_in().await;
     let answers = [
         |answer: &mut infra_harness::https::Answer| answer.status = 503,
         |answer: &mut infra_harness::https::Answer| answer.status = 403,
@@ -300,7 +300,7 @@ async fn userinfo_that_fails_is_counted_apart_and_ends_nothing() {
         },
     ];
     for answer in answers {
-        asked.issuer.misbehave(
+        setup.issuer.misbehave(
             Misbehaviour::default()
                 .id_token(|draft| {
                     draft.set_claim("groups", json!(["engineering"]));
@@ -308,42 +308,42 @@ async fn userinfo_that_fails_is_counted_apart_and_ends_nothing() {
                 })
                 .answer(Endpoint::UserInfo, answer),
         );
-        asked.advance(MINUTE * 55);
-        assert_eq!(asked.ask().await, 1);
-        assert_eq!((asked.ended(&id), asked.stored(&id).user.groups), (None, vec!["engineering".to_owned()]));
+        setup.advance(MINUTE * 55);
+        assert_eq!(setup.revalidate().await, 1);
+        assert_eq!((setup.ended(&id), setup.stored(&id).user.groups), (None, vec!["engineering".to_owned()]));
     }
     assert_eq!(
-        (asked.count("userinfo_failed"), asked.count("confirmed"), asked.count("unproven")),
+        (setup.count("userinfo_failed"), setup.count("confirmed"), setup.count("unproven")),
         (3, 0, 0)
     );
-    asked.issuer.behave();
-    asked.advance(MINUTE * 55);
-    asked.ask().await;
-    assert_eq!((asked.count("userinfo_failed"), asked.count("confirmed")), (3, 1));
+    setup.issuer.behave();
+    setup.advance(MINUTE * 55);
+    setup.revalidate().await;
+    assert_eq!((setup.count("userinfo_failed"), setup.count("confirmed")), (3, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clock_that_differs_is_named_in_seconds() {
-    let asked = Asked::new(Allow::Everyone).await;
-    asked.log_in().await;
-    let taking = Taking {
+    let setup = Setup::new(Allow::Everyone).await;
+    setup.log_in().await;
+    let request = LeaseRequest {
         provider: "okta".to_owned(),
-        sealer: asked.sessions.sealer.clone(),
-        now: asked.clock.now() + MINUTE * 59,
+        sealer: setup.sessions.sealer.clone(),
+        now: setup.clock.now() + MINUTE * 59,
         lease: SignedDuration::from_secs(25),
         longest: MINUTE * 60,
         limit: 10,
     };
-    let rows = asked.sessions.store.take_due_refresh_tokens(taking).await.expect("an answer");
-    let held = held(&rows[0].held).expect("a grant");
-    let later = asked.clock.now().as_second() + 3600;
-    asked.issuer.misbehave(Misbehaviour::default().id_token(move |draft| {
+    let rows = setup.sessions.store.lease_due_refresh_tokens(request).await.expect("an answer");
+    let grant = parse_grant(&rows[0].grant).expect("a grant");
+    let later = setup.clock.now().as_second() + 3600;
+    setup.issuer.misbehave(Misbehaviour::default().id_token(move |draft| {
         draft.set_claim("iat", json!(later));
         draft.set_claim("exp", json!(later + 300));
     }));
-    let provider = asked.sessions.find_provider("okta").expect("a provider");
-    let answered = provider.refresh(&held).await.expect("an answer");
-    let judged = provider.judge(&held, &answered).await.expect("nobody else");
-    let JudgedClaims::Unverified(reason) = judged else { panic!("{judged:?}") };
+    let provider = setup.sessions.find_provider("okta").expect("a provider");
+    let answered = provider.refresh(&grant).await.expect("an answer");
+    let claims = provider.verify_claims(&grant, &answered).await.expect("nobody else");
+    let RefreshedClaims::Unverified(reason) = claims else { panic!("{claims:?}") };
     assert!(reason.ends_with("3600 s behind the provider's"), "{reason}");
 }

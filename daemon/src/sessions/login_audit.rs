@@ -1,16 +1,13 @@
-//! Records logins and the ends of sessions in the audit log and the metrics.
+//! Records logins in the audit log and the metrics.
 
 use std::net::IpAddr;
 
 use infra_shared::api::{FinishLogin, FinishedLogin, StartLogin, StartedLogin};
-use infra_shared::token_text::SessionID;
 
-use super::counts::Counts;
 use super::ticket::Ticket;
 use super::{LoginRefusal, Sessions};
-use crate::audit::{Audit, Counted, Event};
+use crate::audit::{Counted, Event};
 use crate::identity::IdentityError;
-use crate::store::{EndReason, EndedSession};
 
 /// Which rate limit a client address exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,30 +18,28 @@ pub enum TooOften {
 }
 
 impl Sessions {
-    /// Starts a login: returns the authorization URL and a ticket with all state of the login.
-    pub async fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, LoginRefusal> {
-        let started = self.prepare_login(request).await;
+    /// Records a login that was started or refused.
+    pub fn record_login_start(&self, request: &StartLogin, started: &Result<StartedLogin, LoginRefusal>) {
         // Only names of configured providers are logged, never a client's text.
         let provider = self.find_provider(&request.provider).map(|_| request.provider.as_str());
-        match (&started, provider) {
+        match (started, provider) {
             (Ok(_), Some(provider)) => {
                 self.audit.record_or_count(&Event::LoginStarted { provider }, Counted::Started);
             }
             (Err(refusal), provider) => self.record_refusal(provider, refusal, None),
             (Ok(_), None) => {}
         }
-        started
     }
 
-    /// Decides a login and opens its session.
-    pub async fn finish_login(
+    /// Records a login that was finished or refused.
+    pub fn record_login_finish(
         &self,
         request: &FinishLogin,
+        finished: &Result<FinishedLogin, LoginRefusal>,
         from: IpAddr,
         request_id: &str,
-    ) -> Result<FinishedLogin, LoginRefusal> {
-        let finished = self.decide_login(request, from).await;
-        match &finished {
+    ) {
+        match finished {
             Ok(FinishedLogin { session, user, .. }) => {
                 self.counts.login(Some(&user.provider), "finished");
                 self.audit.record(&Event::LoginFinished {
@@ -62,7 +57,6 @@ impl Sessions {
                 self.record_refusal(provider, refusal, Some(request_id));
             }
         }
-        finished
     }
 
     /// Counts a login that was rejected because its client address exceeded a rate limit.
@@ -72,16 +66,6 @@ impl Sessions {
             TooOften::Start => Counted::StartTooOften,
             TooOften::Finish => Counted::FinishTooOften,
         });
-    }
-
-    /// An audit sink that any thread can use.
-    pub(super) fn audit_sink(&self) -> AuditSink {
-        AuditSink { audit: self.audit.clone(), counts: self.counts.clone() }
-    }
-
-    /// Returns `from` if the operator records addresses.
-    pub(super) fn recorded(&self, from: IpAddr) -> Option<IpAddr> {
-        Some(from.to_canonical()).filter(|_| self.limits.record_addresses)
     }
 
     fn record_refusal(&self, provider: Option<&str>, refusal: &LoginRefusal, request: Option<&str>) {
@@ -99,31 +83,7 @@ impl Sessions {
     }
 }
 
-/// Records ended sessions in the audit log and the metrics.
-pub(super) struct AuditSink {
-    audit: Audit,
-    counts: Counts,
-}
-
-impl AuditSink {
-    /// `by` is the session that requested the end. It is omitted if the session ended itself.
-    pub(super) fn ended(&self, ended: &EndedSession, reason: EndReason, by: Option<&SessionID>) {
-        self.counts.ended(reason.as_str());
-        let EndedSession { id, issuer, subject } = ended;
-        let by = by.filter(|by| *by != id).map(SessionID::as_str);
-        let (session, reason) = (id.as_str(), reason.as_str());
-        self.audit.record(&Event::SessionEnded { session, issuer, subject, reason, by });
-    }
-}
-
 impl LoginRefusal {
-    /// Whether the attempt used up a ticket of this daemon, and with it a write or a call to the provider. Only such
-    /// failures count towards the rate limit. Failures of the provider or the store do not, because the client did not
-    /// cause them.
-    pub fn used_a_ticket(&self) -> bool {
-        matches!(self, Self::TicketUsed | Self::NotAdmitted(_) | Self::Identity(IdentityError::Refused(_)))
-    }
-
     /// All reasons, so that every counter starts at zero.
     pub(super) const REASONS: [&str; 15] = [
         "bad_request",
@@ -166,7 +126,10 @@ impl LoginRefusal {
             Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",
             Self::Identity(IdentityError::ClientSecret(_)) => "client_secret",
             Self::Identity(
-                IdentityError::Refused(_) | IdentityError::ClocksDiffer(_) | IdentityError::LimitExceeded(_),
+                IdentityError::ResponseIssuer(_)
+                | IdentityError::Refused(_)
+                | IdentityError::ClocksDiffer(_)
+                | IdentityError::LimitExceeded(_),
             ) => "identity_refused",
             Self::NotAdmitted(_) => "not_admitted",
             Self::Store(_) => "store",

@@ -1,0 +1,202 @@
+//! Revokes sessions. All revocations, whatever their reason, run one statement.
+
+use infra_shared::token_text::SessionID;
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Row, Transaction, params_from_iter};
+
+use super::{EndReason, Store, StoreError, listing, refresh_tokens, session_id, time};
+use crate::store::guard::{Change, GUARDED};
+use crate::store::recent::Recent;
+
+/// Which sessions to revoke. Except for `OverLimit`, expired ones are included, so that neither a clock that steps back
+/// nor another configuration can revive them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionSelector {
+    Ids(Vec<SessionID>),
+    /// The other sessions of this session's user.
+    OthersOf(SessionID),
+    Users {
+        filter: UserFilter,
+        except: Option<SessionID>,
+    },
+    /// The oldest live sessions of this session's user beyond `max_per_user`. The session itself counts and stays.
+    OverLimit {
+        newest: SessionID,
+        max_per_user: u32,
+    },
+}
+
+/// Selects users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserFilter {
+    All,
+    /// Users with this e-mail address, verified or not, or with this subject.
+    Named(String),
+}
+
+/// A session that was revoked, and its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedSession {
+    pub id: SessionID,
+    pub issuer: String,
+    pub subject: String,
+}
+
+impl SessionSelector {
+    pub const ALL: Self = Self::Users { filter: UserFilter::All, except: None };
+
+    /// The SQL condition, and its parameters from `?3` on. `?1` is the time of the revocation.
+    fn condition(&self) -> (String, Vec<Value>) {
+        const OTHERS: &str =
+            "(issuer, subject) = (SELECT issuer, subject FROM sessions WHERE id = ?3) AND id <> ?3";
+        let id = |id: &SessionID| Value::from(id.as_str().to_owned());
+        match self {
+            Self::Ids(ids) => {
+                let ids = serde_json::to_string(ids).expect("a list of ids is JSON");
+                ("id IN (SELECT value FROM json_each(?3))".to_owned(), vec![ids.into()])
+            }
+            Self::OthersOf(session) => (OTHERS.to_owned(), vec![id(session)]),
+            Self::Users { filter, except } => {
+                let except = except.as_ref().map_or(Value::Null, id);
+                match filter {
+                    UserFilter::All => ("id IS NOT ?3".to_owned(), vec![except]),
+                    UserFilter::Named(name) => (
+                        format!("id IS NOT ?3 AND {}", listing::of_name("?4")),
+                        vec![except, name.clone().into()],
+                    ),
+                }
+            }
+            Self::OverLimit { newest, max_per_user } => (
+                format!(
+                    "id IN (SELECT id FROM sessions WHERE {OTHERS} AND ended_at IS NULL AND expires_at > ?1 \
+                     ORDER BY created_at DESC, id LIMIT -1 OFFSET ?4)"
+                ),
+                vec![id(newest), max_per_user.saturating_sub(1).into()],
+            ),
+        }
+    }
+}
+
+impl Store {
+    /// Revokes the selected sessions in one transaction. Durable when it returns.
+    ///
+    /// Calls `then` with the revoked sessions after the commit, even if the caller has been cancelled.
+    pub async fn revoke(
+        &self,
+        selector: SessionSelector,
+        at: Timestamp,
+        reason: EndReason,
+        then: impl FnOnce(&[RevokedSession]) + Send + 'static,
+    ) -> Result<Vec<RevokedSession>, StoreError> {
+        let (recent, is_all) = (self.recent.clone(), selector == SessionSelector::ALL);
+        self.change(
+            move |transaction, change| revoke(transaction, change, &selector, at, reason),
+            move |revoked: &Vec<RevokedSession>| {
+                if is_all {
+                    recent.all_changed();
+                } else {
+                    drop_cached(&recent, revoked);
+                }
+                then(revoked);
+            },
+        )
+        .await
+    }
+}
+
+/// Revokes the selected sessions within a guarded change.
+pub(super) fn revoke(
+    transaction: &Transaction<'_>,
+    change: &mut Change<'_>,
+    selector: &SessionSelector,
+    at: Timestamp,
+    reason: EndReason,
+) -> Result<Vec<RevokedSession>, StoreError> {
+    let mut revoked = Vec::new();
+    update(transaction, selector, at, reason, |row| {
+        change.revoke(row)?;
+        revoked.push(RevokedSession {
+            id: session_id(&row.get::<_, String>("id")?)?,
+            issuer: row.get("issuer")?,
+            subject: row.get("subject")?,
+        });
+        Ok(())
+    })?;
+    Ok(revoked)
+}
+
+/// Marks the selected sessions as revoked, and their refresh tokens for revocation at the provider. Calls `each` with
+/// every new row of [`GUARDED`]. Returns the number of sessions.
+pub(in crate::store) fn update(
+    transaction: &Transaction<'_>,
+    selector: &SessionSelector,
+    at: Timestamp,
+    reason: EndReason,
+    mut each: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
+) -> Result<usize, StoreError> {
+    let (condition, values) = selector.condition();
+    let mut update = transaction.prepare_cached(&statement(&condition))?;
+    let common = [Value::from(time::to_database(at)), Value::from(reason.as_str().to_owned())];
+    let mut rows = update.query(params_from_iter(common.into_iter().chain(values)))?;
+    let (is_all, mut count) = (*selector == SessionSelector::ALL, 0);
+    while let Some(row) = rows.next()? {
+        each(row)?;
+        if !is_all {
+            refresh_tokens::mark_for_revocation(transaction, &row.get::<_, String>("id")?)?;
+        }
+        count += 1;
+    }
+    if is_all {
+        refresh_tokens::mark_all_for_revocation(transaction)?;
+    }
+    Ok(count)
+}
+
+fn statement(condition: &str) -> String {
+    format!(
+        "UPDATE sessions SET ended_at = ?1, end_reason = ?2, revision = revision + 1 \
+         WHERE ended_at IS NULL AND {condition} RETURNING {GUARDED}"
+    )
+}
+
+/// Drops revoked sessions from the cache.
+pub(super) fn drop_cached(recent: &Recent, revoked: &[RevokedSession]) {
+    if !revoked.is_empty() {
+        let ids: Vec<SessionID> = revoked.iter().map(|session| session.id.clone()).collect();
+        recent.changed(&ids);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use infra_shared::token_text::SessionToken;
+
+    use super::*;
+
+    /// Each login runs the statement once, on stores that may hold many sessions.
+    #[test]
+    fn statement_finds_sessions_by_index_only() {
+        let database = rusqlite::Connection::open_in_memory().expect("a database");
+        database.execute_batch(include_str!("../migrations/0001_first.sql")).expect("the schema");
+        let id = SessionToken::mint().id().clone();
+        let alice = UserFilter::Named("alice".to_owned());
+        for selector in [
+            SessionSelector::Ids(vec![id.clone()]),
+            SessionSelector::OthersOf(id.clone()),
+            SessionSelector::Users { filter: alice, except: Some(id.clone()) },
+            SessionSelector::OverLimit { newest: id, max_per_user: 48 },
+        ] {
+            let (condition, values) = selector.condition();
+            let values = [Value::from(0), Value::from("logout".to_owned())].into_iter().chain(values);
+            let plan: Vec<String> = database
+                .prepare(&format!("EXPLAIN QUERY PLAN {}", statement(&condition)))
+                .and_then(|mut explain| {
+                    explain.query_map(params_from_iter(values), |row| row.get("detail"))?.collect()
+                })
+                .expect("a plan");
+            assert!(plan.iter().any(|step| step.starts_with("SEARCH sessions")), "{selector:?}: {plan:?}");
+            assert!(plan.iter().all(|step| !step.starts_with("SCAN sessions")), "{selector:?}: {plan:?}");
+        }
+    }
+}
