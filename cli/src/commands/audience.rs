@@ -1,6 +1,8 @@
 //! Audience tokens. They are cached with the session while the daemon confirms that it is live, and replaced before
 //! they expire.
 
+use std::collections::BTreeMap;
+
 use infra_shared::api::ProblemCode;
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
@@ -135,13 +137,53 @@ fn cache(
         let Some(session) = session.filter(|session| session.token.id() == session_token.id()) else {
             return;
         };
-        let now = session.clock_offset.daemon_time(now);
-        session.audience_tokens.retain(|_, token| token.expires_at > now);
-        if session.audience_tokens.len() < MAX_CACHED {
-            session.audience_tokens.insert(audience.to_owned(), opened.clone());
-        }
+        insert(&mut session.audience_tokens, audience, opened, session.clock_offset.daemon_time(now));
     });
     if let Err(error) = cached {
         context.terminal.warn(&format!("the token is not kept for the next time: {error}"));
+    }
+}
+
+/// Adds `token`. Drops expired tokens, and the one that expires first if the cache is full.
+fn insert(
+    tokens: &mut BTreeMap<String, StoredAudienceToken>,
+    audience: &str,
+    token: &StoredAudienceToken,
+    now: Timestamp,
+) {
+    tokens.retain(|name, cached| name != audience && cached.expires_at > now);
+    while tokens.len() >= MAX_CACHED
+        && let Some((first, _)) = tokens.iter().min_by_key(|(_, cached)| cached.expires_at)
+    {
+        let first = first.clone();
+        tokens.remove(&first);
+    }
+    tokens.insert(audience.to_owned(), token.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use infra_shared::token_text::AudienceToken;
+
+    use super::*;
+
+    #[test]
+    fn full_cache_replaces_token_that_expires_first() {
+        let now = Timestamp::UNIX_EPOCH;
+        let token = |minutes: i64| StoredAudienceToken {
+            token: AudienceToken::mint(),
+            expires_at: now + SignedDuration::from_mins(minutes),
+        };
+        let mut tokens = BTreeMap::new();
+        for number in 0..MAX_CACHED {
+            insert(&mut tokens, &format!("service-{number}"), &token(5), now);
+        }
+        insert(&mut tokens, "service-7", &token(4), now);
+        insert(&mut tokens, "new", &token(3), now);
+        assert_eq!(tokens.len(), MAX_CACHED);
+        assert!(tokens.contains_key("new") && !tokens.contains_key("service-7"));
+        let replacement = token(6);
+        insert(&mut tokens, "new", &replacement, now);
+        assert_eq!(tokens["new"].expires_at, replacement.expires_at);
     }
 }
