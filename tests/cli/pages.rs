@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use infra_cli::arguments::Arguments;
@@ -13,24 +14,30 @@ use infra_harness::documents::{
 };
 use infra_harness::login;
 use infra_harness::peers;
-use infra_harness::program::{Ran, RecordingBrowser, User};
+use infra_harness::ports::Ports;
+use infra_harness::program::{Ran, RecordingBrowser, Running, User};
 use infra_harness::provider::{Person, Provider};
 use infra_harness::services::{CREDENTIAL, credential_in};
 use infra_shared::token_text::SessionToken;
 use serde_json::Value;
 
 /// The pages that the tests below follow block by block.
-const FOLLOWED: [&str; 9] = [
+const FOLLOWED: [&str; 11] = [
     "README.md",
     "docs/api.md",
     "docs/audit.md",
     "docs/https.md",
     "docs/moving.md",
     "docs/okta.md",
+    "docs/protect-a-service.md",
     "docs/scripts.md",
     "docs/services.md",
     "docs/sessions.md",
+    "docs/tutorial.md",
 ];
+
+/// The pages from which every other page is linked.
+const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
 
 #[test]
 fn links_resolve_and_every_page_is_reachable() {
@@ -50,7 +57,7 @@ fn links_resolve_and_every_page_is_reachable() {
                 let text = Page { path: link.clone(), text: fs::read_to_string(&target).expect("a page") };
                 assert!(text.anchors().contains(anchor), "{}: {link} has {:?}", page.path, text.anchors());
             }
-            if page.path == "README.md" {
+            if INDEXES.contains(&page.path.as_str()) {
                 linked.extend(page_at(&target).map(|page| page.path.clone()));
             }
         }
@@ -60,7 +67,7 @@ fn links_resolve_and_every_page_is_reachable() {
     assert_eq!(
         all.difference(&linked).collect::<Vec<_>>(),
         Vec::<&String>::new(),
-        "README.md does not link them"
+        "neither README.md nor docs/README.md links them"
     );
 }
 
@@ -168,10 +175,11 @@ fn readme_works_as_written() {
 /// The request snippet of the pages stops without a session, with and without `set -e`.
 #[test]
 fn script_sends_no_request_without_a_token() {
-    let (signed_out, snippet) = (User::new(), "token=$(infra token --audience grafana) || exit\n");
+    let signed_out = User::new();
     let folder = infra_harness::program::built("infra").parent().expect("a folder").display().to_string();
-    for page in ["README.md", "docs/scripts.md"] {
-        let block = typed(page).find(|block| block.text.contains(snippet)).expect("the snippet");
+    for (page, service) in [("README.md", "reports"), ("docs/scripts.md", "grafana")] {
+        let snippet = format!("token=$(infra token --audience {service}) || exit\n");
+        let block = typed(page).find(|block| block.text.contains(&snippet)).expect("the snippet");
         let sends = block.typed().replace("curl", "tee sent");
         for options in ["", "set -euo pipefail\n"] {
             let mut shell = std::process::Command::new("bash");
@@ -230,6 +238,88 @@ fn services_page_works_as_written() {
     let introspected = ran.last().expect("the last is the dialogue").json();
     let shown = shown_answer("docs/services.md", "/v1/introspect");
     assert_eq!(names(&introspected), names(&shown), "{introspected}");
+}
+
+#[test]
+fn protect_a_service_page_works_as_written() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut setup = Setup::new(&provider, &alice);
+    let ran = setup.follow("docs/protect-a-service.md", typed("docs/protect-a-service.md"));
+    assert!(ran.iter().any(|ran| ran.stdout.starts_with("infra_aud_")), "{ran:?}");
+}
+
+#[test]
+fn tutorial_works_as_written() {
+    let Some(python) = peers::find_program("python3") else { return };
+    let (home, ports) = (tempfile::tempdir().expect("a home"), Ports::reserve(1));
+    let port = ports.all().first().expect("one was reserved").to_string();
+    let service = format!("127.0.0.1:{port}");
+    let mut script = "trap 'kill $(jobs -p)' EXIT\n".to_owned();
+    for block in typed("docs/tutorial.md") {
+        let mut commands = block.typed().replace("127.0.0.1:8080", &service);
+        if commands.contains("hello.py") {
+            // In a terminal of its own.
+            commands = commands.replace("python3", &format!("PORT={port} {}", python.display()));
+            commands = format!("{} &\n{}", commands.trim_end(), until(&format!("curl --silent {service}")));
+        } else if block.text.contains("no valid token") && commands.contains("printf") {
+            // The service follows within a second.
+            script += &until(&format!("{} | grep 'no valid token'", commands.trim_end()));
+        }
+        script += &commands;
+    }
+    let mut dev = std::process::Command::new(infra_harness::program::built("infrad"));
+    dev.args(["dev", "--", "bash", "-e", "-u", "-o", "pipefail", "-c", script.as_str()])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("TZ", "UTC")
+        .current_dir(repository());
+    let browser = RecordingBrowser::signing_in("alice", &[]);
+    browser.prepare(&mut dev);
+    let ran = Running::start(dev, script, None, Duration::from_mins(2)).wait().expect(0);
+
+    let said: BTreeSet<String> =
+        format!("{}\n{}", ran.stdout, ran.stderr).lines().map(without_numbers).collect();
+    let shown = typed("docs/tutorial.md").flat_map(|block| {
+        let typed = block.typed();
+        let is_shown = |line: &&str| !typed.contains(line.trim_start_matches("$ "));
+        block.text.lines().filter(is_shown).map(str::to_owned).collect::<Vec<_>>()
+    });
+    let mut compared = 0;
+    // Times and tokens differ.
+    for line in shown.filter(|line| !line.contains("UTC") && !line.starts_with("infra_aud_")) {
+        assert!(said.contains(&without_numbers(&line)), "{line}\n{ran}");
+        compared += 1;
+    }
+    assert!(compared > 8, "{compared}");
+}
+
+/// A line of a script that repeats a command until it succeeds.
+fn until(command: &str) -> String {
+    format!("for attempt in $(seq 300); do ! {{ {command}; }} >/dev/null 2>&1 || break; sleep 0.1; done\n")
+}
+
+fn without_numbers(line: &str) -> String {
+    regex_lite::Regex::new("[0-9]+").expect("a sound pattern").replace_all(line, "0").into_owned()
+}
+
+/// With `UPDATE=1`, draws it again.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the variable of all files that tests write")]
+fn picture_of_terminal_matches_the_recording() {
+    let Some(python) = peers::find_program("python3") else { return };
+    let folder = repository().join("docs/images");
+    let ran = std::process::Command::new(python).arg(folder.join("terminal")).output().expect("a program");
+    assert!(ran.status.success(), "{ran:?}");
+    let (file, drawn) = (folder.join("terminal.svg"), String::from_utf8(ran.stdout).expect("text"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&file, &drawn).expect("a file");
+    }
+    assert_eq!(
+        fs::read_to_string(&file).expect("a file"),
+        drawn,
+        "docs/images/terminal draws another picture"
+    );
 }
 
 #[test]
@@ -373,7 +463,7 @@ impl<'a> Setup<'a> {
         daemon.change(|configuration| {
             configuration.more = format!(
                 "services: [{{name: grafana, audience: https://grafana.example.com, credentials: ['{credential}'], allow: \
-                 everyone}}]\naudit: {{file: {directory}/audit.jsonl}}\n"
+                 everyone}}, {{name: reports, audience: https://reports.example.com, allow: everyone}}]\naudit: {{file: {directory}/audit.jsonl}}\n"
             );
         });
         daemon.start_again();
@@ -385,6 +475,7 @@ impl<'a> Setup<'a> {
         walk.install("deploy", "#!/bin/sh\n");
         walk.replace("https://service.example.com", &format!("{}/v1/session", daemon.origin()));
         walk.replace("@- https://grafana.example.com", &format!("@- {}/v1/verify/grafana", daemon.origin()));
+        walk.replace("@- https://reports.example.com", &format!("@- {}/v1/verify/reports", daemon.origin()));
         walk.replace("alice@example.com", "alice@example.test");
         Self { daemon, walk, provider }
     }

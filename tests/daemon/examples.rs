@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use infra_harness::authority::Authority;
 use infra_harness::daemon::Daemon;
-use infra_harness::documents::repository;
+use infra_harness::documents::{Page, repository};
 use infra_harness::ports::Ports;
 use infra_harness::program::{Running, built};
 use infra_harness::provider::Provider;
@@ -62,6 +62,28 @@ fn java_example_admits_only_valid_tokens() {
 fn rust_example_admits_only_valid_tokens() {
     let program = built("hello-rust");
     admits_only_valid_tokens(|| command(&program, &[]));
+}
+
+/// Apart from their indentation, the blocks are parts of the programs.
+#[test]
+fn page_shows_the_examples_as_they_are() {
+    let without_indentation = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let mut shown = 0;
+    for block in Page::read("docs/validate-a-token.md").blocks() {
+        let file = match block.language.as_str() {
+            "go" => "go/hello.go",
+            "java" => "java/Hello.java",
+            "js" => "node/hello.mjs",
+            "python" => "python/hello.py",
+            "rust" => "rust/src/main.rs",
+            _ => continue,
+        };
+        let program = fs::read_to_string(repository().join("docs/examples").join(file)).expect("an example");
+        let (program, block) = (without_indentation(&program), without_indentation(&block.text));
+        assert!(program.contains(&block), "{file} differs from\n{block}");
+        shown += 1;
+    }
+    assert_eq!(shown, 5);
 }
 
 fn command(program: &Path, arguments: &[&str]) -> Command {

@@ -26,13 +26,11 @@ use Treatment::{Elsewhere, Provider, Shown};
 const ALL: &str = "*";
 
 const LISTED: &[(&str, &str, Treatment)] = &[
-    ("README.md", "tests/demo    # builds", Elsewhere("`tests/run` runs the first, and is the second")),
-    ("README.md", "target/debug/infrad dev", Elsewhere("tests/cli/dev.rs")),
-    ("README.md", "infra (your machine)", Shown("a picture")),
-    ("README.md", "$ infrad serve", Elsewhere("tests/daemon/transcripts.rs, on a port that is free")),
+    ("README.md", "cargo build", Elsewhere("tests/cli/dev.rs, with the programs that are built already")),
     ("CONTRIBUTING.md", "cargo fmt --check", Elsewhere("`tests/run` makes the same checks")),
     ("docs/api.md", "{\"type\":\"about:blank\"", Shown("an answer")),
     ("docs/audit.md", "{\"schema\":1", Shown("a line of a log")),
+    ("docs/how-infra-works.md", "infra login", Shown("the line of an operator; README.md has it as well")),
     (
         "docs/https.md",
         "infrad ca rotate ",
@@ -59,6 +57,17 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/kubernetes.md", "apiVersion: rbac", Shown("a manifest for a cluster")),
     ("docs/kubernetes.md", "infra kubernetes configure", Elsewhere("tests/cli/kubernetes.rs")),
     ("docs/okta.md", "allow: {groups", Provider),
+    (
+        "docs/protect-a-service.md",
+        "openssl rand",
+        Shown("for root, with the unit's user; docs/services.md has the same command"),
+    ),
+    ("docs/protect-a-service.md", "infrad as-service", Elsewhere("tests/packages/booted.rs has its like")),
+    ("docs/protect-a-service.md", "nginx -t", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    ("docs/protect-a-service.md", "$ curl --fail", Shown("a refusal, which ends with another exit code")),
+    ("docs/protect-a-service.md", "X-Infra-User", Shown("headers: tests/daemon/reverse_proxies.rs")),
+    ("docs/protect-a-service.md", "INFRA_SERVER=", Elsewhere("tests/daemon/examples.rs")),
+    ("docs/protect-a-service.md", "$ printf", Elsewhere("tests/daemon/examples.rs")),
     ("docs/proxies.md", "# /etc/nginx", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/caddy", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/traefik/traefik.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
@@ -71,6 +80,13 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ),
     ("docs/secrets.md", "path \"secret", Shown("a policy of Vault")),
     ("docs/sessions.md", "ID          OPENED", Shown("a table that `infra sessions` prints")),
+    (
+        "docs/tutorial.md",
+        "cargo build",
+        Elsewhere("tests/cli/pages.rs, with the programs that are built already"),
+    ),
+    ("docs/tutorial.md", "$ target/debug/infrad dev", Elsewhere("tests/cli/pages.rs")),
+    ("docs/validate-a-token.md", ALL, Elsewhere("tests/daemon/examples.rs")),
     ("docs/workstation.md", "{\"schema\":1,\"ok\"", Shown("an answer: tests/cli/doctor.rs")),
 ];
 
