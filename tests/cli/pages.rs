@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 use infra_cli::arguments::Arguments;
 use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
 use infra_harness::documents::{
-    Block, Page, Treatment, Walk, calls, pages, repository, unknown_name, unused_entries,
+    Block, Page, Prose, Treatment, Walk, calls, pages, repository, unknown_name, unused_entries,
 };
 use infra_harness::login;
 use infra_harness::peers;
@@ -38,6 +38,33 @@ const FOLLOWED: [&str; 11] = [
 
 /// The pages from which every other page is linked.
 const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
+
+/// Pages for readers who learn or follow steps. A reference may have more tables and passives.
+const GUIDES: [&str; 7] = [
+    "README.md",
+    "docs/README.md",
+    "docs/compared.md",
+    "docs/how-infra-works.md",
+    "docs/protect-a-service.md",
+    "docs/tutorial.md",
+    "docs/validate-a-token.md",
+];
+
+#[test]
+fn guides_stay_within_the_limits_of_prose() {
+    for page in GUIDES {
+        let prose = Prose::of(&Page::read(page));
+        for (figure, found, is_within) in [
+            ("negations per 100 words", prose.negations, prose.negations <= 1.2),
+            ("relative clauses per 100 words", prose.relatives, prose.relatives <= 1.5),
+            ("\"you\" per 100 words", prose.you, prose.you >= 2.0),
+            ("passives per 100 sentences", prose.passives, prose.passives <= 25.0),
+            ("percent of words in tables", prose.words_in_tables, prose.words_in_tables <= 20.0),
+        ] {
+            assert!(is_within, "{page}: {found:.2} {figure}");
+        }
+    }
+}
 
 #[test]
 fn links_resolve_and_every_page_is_reachable() {

@@ -2,6 +2,7 @@
 
 mod command_lines;
 mod listed;
+mod prose;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use regex_lite::Regex;
 
 pub use command_lines::{Call, calls, unknown_name};
 pub use listed::{Treatment, unused_entries};
+pub use prose::Prose;
 pub use walk::{Host, Walk};
 
 /// A page, with its path in the repository.
