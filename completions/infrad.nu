@@ -429,18 +429,18 @@ module completions {
     --version(-V)             # Print version
   ]
 
-  def "nu-complete infrad sessions end color" [] {
+  def "nu-complete infrad sessions revoke color" [] {
     [ "auto" "always" "never" ]
   }
 
   # End sessions: refused within a second, on connections that are open, too
-  export extern "infrad sessions end" [
+  export extern "infrad sessions revoke" [
     --user: string            # All of the user with this e-mail or subject
     --all                     # All of everybody
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
     --quiet(-q)               # Say nothing but errors
-    --color: string@"nu-complete infrad sessions end color" # When to use colour
+    --color: string@"nu-complete infrad sessions revoke color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
     ...ids: string            # The ids, as `list` prints them

@@ -161,7 +161,7 @@ pub fn run<S, E>(
             code_verifier: verifier.expose().clone(),
             iss: response.iss,
             device: Some(advice::host_name()).filter(|name| !name.is_empty()),
-            opened_by: response.opened_by,
+            login_method: response.login_method,
         };
         finish(request).and_then(save).map_err(LoginError::Caller)
     });

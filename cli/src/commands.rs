@@ -250,7 +250,13 @@ mod tests {
             let trust = TrustRecord::Pinned { pin: Pin::of_public_key(b"a") };
             state.config.servers.insert(
                 origin(server),
-                Server { trust, provider: None, keyring: false, succession: None, formerly: Vec::new() },
+                Server {
+                    trust,
+                    provider: None,
+                    keyring: false,
+                    ca_rollover: None,
+                    previous_trust: Vec::new(),
+                },
             );
         }
         state.config.current = current.map(origin);

@@ -150,8 +150,8 @@ impl State {
     }
 
     /// Earlier trust records of a server that it replaced by announcements.
-    pub fn formerly(&self, origin: &Origin) -> &[TrustRecord] {
-        self.config.servers.get(origin).map_or(&[], |server| &server.formerly)
+    pub fn previous_trust(&self, origin: &Origin) -> &[TrustRecord] {
+        self.config.servers.get(origin).map_or(&[], |server| &server.previous_trust)
     }
 
     /// The records by which a server may prove itself, the stored one first. Empty for an unknown server.
@@ -171,8 +171,8 @@ impl State {
         if !server.announced_anchors().contains(new) {
             return false;
         }
-        server.formerly.push(std::mem::replace(&mut server.trust, new.clone()));
-        server.succession = server.succession.map(CARolloverRecord::completed);
+        server.previous_trust.push(std::mem::replace(&mut server.trust, new.clone()));
+        server.ca_rollover = server.ca_rollover.map(CARolloverRecord::completed);
         if let Some(session) = self.sessions.sessions.get_mut(origin) {
             session.trust = new.clone();
         }
@@ -193,9 +193,9 @@ impl State {
         match self.config.servers.get_mut(origin) {
             Some(server)
                 if server.trust == *trust
-                    && server.succession.is_none_or(|seen| seen.sequence <= announced.sequence) =>
+                    && server.ca_rollover.is_none_or(|seen| seen.sequence <= announced.sequence) =>
             {
-                server.succession = Some(announced);
+                server.ca_rollover = Some(announced);
                 true
             }
             _ => false,

@@ -153,11 +153,11 @@ pub fn connect(
 pub fn establish_trust(
     origin: &Origin,
     trust_anchors: Vec<TrustRecord>,
-    formerly: &[TrustRecord],
+    previous_trust: &[TrustRecord],
     offer: TrustOffer,
     terminal: Terminal,
 ) -> Result<VerifiedServer, Failure> {
-    check_offer(origin, trust_anchors.first(), formerly, &offer)?;
+    check_offer(origin, trust_anchors.first(), previous_trust, &offer)?;
     offer.report_ignored(terminal);
     let is_first_contact = trust_anchors.is_empty() && offer.is_empty();
     let given = if trust_anchors.is_empty() { offer.pin() } else { None };
@@ -185,11 +185,11 @@ pub fn establish_trust(
 pub fn check_offer(
     origin: &Origin,
     known: Option<&TrustRecord>,
-    formerly: &[TrustRecord],
+    previous_trust: &[TrustRecord],
     offer: &TrustOffer,
 ) -> Result<(), Failure> {
     match (known, &offer.record) {
-        (Some(known), Some(given)) if !known.agrees_with(given) && !formerly.contains(given) => {
+        (Some(known), Some(given)) if !known.agrees_with(given) && !previous_trust.contains(given) => {
             Err(Failure::new(
                 Exit::Untrusted,
                 format!("{origin} is known, and trusted for another reason than the one that was given"),

@@ -166,7 +166,7 @@ impl Daemon {
         let names: Vec<String> = sessions.providers().iter().map(|it| it.settings().name.clone()).collect();
         audit.record(&Event::Started {
             version: env!("CARGO_PKG_VERSION"),
-            configuration: config.digest.as_deref(),
+            configuration_hash: config.digest.as_deref(),
             providers: &names,
         });
         let services = Services::new(sessions.clone(), config.services.clone(), config.backends.clone());
@@ -336,7 +336,7 @@ async fn wait_for_keys(config: &Config, lifecycle: &Lifecycle) -> Result<Keys, A
     loop {
         match Keys::open_or_create(&config.data_dir, &config.root_keys).await {
             Err(error) if error.is_away() => {
-                tracing::warn!(%error, pause = pause.as_secs(), "waiting for the root key, users are not served yet");
+                tracing::warn!(%error, retry_in_seconds = pause.as_secs(), "waiting for the root key, users are not served yet");
                 ServiceManager::waiting(&error.to_string(), pause);
                 lifecycle.wait_for(error.to_string());
                 tokio::time::sleep(pause).await;

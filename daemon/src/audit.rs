@@ -210,16 +210,21 @@ impl Audit {
     /// Logs the number of rejected tokens and suppressed login lines since the last call, if any.
     pub fn record_counts(&self) {
         let Some(log) = &self.0 else { return };
-        let [unknown, expired, revoked, other_audience] = [0, 1, 2, 3]
+        let [unknown, expired, revoked, audience_mismatch] = [0, 1, 2, 3]
             .map(|why: usize| log.refused.get(why).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
-        if unknown + expired + revoked + other_audience > 0 {
-            self.record(&Event::TokensRefused { unknown, expired, revoked, other_audience });
+        if unknown + expired + revoked + audience_mismatch > 0 {
+            self.record(&Event::TokensRejected { unknown, expired, revoked, audience_mismatch });
         }
         log.lines_left.store(MAX_UNAUTHENTICATED_LINES, Ordering::Relaxed);
-        let [start_too_often, finish_too_often, started, refused] = [0, 1, 2, 3]
+        let [start_rate_limited, finish_rate_limited, started, rejected] = [0, 1, 2, 3]
             .map(|what: usize| log.counted.get(what).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
-        if start_too_often + finish_too_often + started + refused > 0 {
-            self.record(&Event::LoginsCounted { start_too_often, finish_too_often, started, refused });
+        if start_rate_limited + finish_rate_limited + started + rejected > 0 {
+            self.record(&Event::LoginsSuppressed {
+                start_rate_limited,
+                finish_rate_limited,
+                started,
+                rejected,
+            });
         }
     }
 

@@ -141,7 +141,7 @@ pub struct DaemonStatus {
     /// Why it is not ready.
     pub waiting_for: Option<String>,
     pub version: String,
-    pub process: u32,
+    pub pid: u32,
     pub started_at: Timestamp,
     pub identity: Option<Identity>,
     /// Every address that it listens on.
@@ -150,6 +150,7 @@ pub struct DaemonStatus {
     /// The certificates in use. The source for the public names comes first.
     pub certificates: Vec<CertificateState>,
     /// The next CA and when it takes over.
+    #[serde(rename = "nextCA")]
     pub next_authority: Option<NextAuthority>,
     pub keys: Option<KeyStatus>,
     pub live_sessions: Option<u64>,

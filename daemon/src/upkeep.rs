@@ -61,7 +61,9 @@ pub struct Upkeep {
 pub enum EpochError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the epoch file: {0}; `epochFile` in the configuration names another place for it")]
+    #[error(
+        "the rollback guard file: {0}; `rollbackGuardFile` in the configuration names another place for it"
+    )]
     File(#[from] PlatformError),
 }
 

@@ -27,7 +27,7 @@ pub struct Server {
     pub public_urls: Vec<Origin>,
     /// Signed announcement of a CA rollover, if the daemon has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub succession: Option<String>,
+    pub ca_rollover: Option<String>,
 }
 
 /// An identity provider that the daemon accepts.
@@ -81,13 +81,13 @@ pub struct FinishLogin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     #[serde(default)]
-    pub opened_by: OpenedBy,
+    pub login_method: LoginMethod,
 }
 
 /// How the authorization response reached the client, as the client reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OpenedBy {
+pub enum LoginMethod {
     /// The browser delivered it to the loopback listener.
     #[default]
     Browser,
@@ -145,7 +145,7 @@ pub struct ListedSession {
     pub last_used_at: Timestamp,
     /// Machine name that the client reported. Not verified.
     pub device: Option<String>,
-    pub opened_by: OpenedBy,
+    pub login_method: LoginMethod,
     /// Client address at login, if the operator records addresses.
     pub address: Option<String>,
     /// Whether this is the caller's own session.
@@ -169,6 +169,7 @@ pub struct ListedUser {
 #[serde(rename_all = "camelCase")]
 pub struct EndedSessions {
     /// Number of sessions that this request revoked.
+    #[serde(rename = "revoked")]
     pub ended: usize,
     /// Whether the caller's own session matched the selection. It is never revoked.
     pub includes_current: bool,

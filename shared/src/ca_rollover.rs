@@ -18,9 +18,9 @@ use crate::origin::Origin;
 use crate::pin::Pin;
 
 /// Response header with the sequence number of the current statement. `/v1/server` returns the statement itself.
-pub const HEADER: &str = "infra-succession";
+pub const HEADER: &str = "infra-ca-rollover";
 
-const TYPE: &str = "infra-succession+jwt";
+const TYPE: &str = "infra-ca-rollover+jwt";
 const ALGORITHM: &str = "ES256";
 /// A statement with 100 addresses, each listed twice, takes half of this.
 const MAX_CHARACTERS: usize = 64 * 1024;

@@ -30,11 +30,11 @@ fn rollover_is_silent_for_informed_clients_and_stops_others() {
     let old = daemon.fingerprint();
 
     daemon.infrad(["ca", "rotate", "--overlap", OVERLAP]).wait().expect(0);
-    let new = status_of(&daemon)["nextAuthority"]["pin"].as_str().expect("a pin").to_owned();
+    let new = status_of(&daemon)["nextCA"]["pin"].as_str().expect("a pin").to_owned();
     before.infra(["status"]).run().expect(0);
     login::succeed(&during, &daemon, &provider);
     for user in [&before, &during] {
-        assert_eq!(server_of(user, &daemon)["succession"]["pin"], new, "it was heard");
+        assert_eq!(server_of(user, &daemon)["caRollover"]["pin"], new, "it was heard");
         assert_eq!(server_of(user, &daemon)["trust"]["pin"], old, "the present one counts until then");
     }
 
@@ -92,7 +92,7 @@ fn public_certificate_works_for_pinned_and_new_clients() {
 
     let json = pinned.infra(["status", "--json"]).run().expect(0).json();
     assert_eq!(json["trust"], "pinned", "the daemon still proves itself by its own authority");
-    assert_eq!(server_of(&pinned, &daemon)["succession"]["public"], true);
+    assert_eq!(server_of(&pinned, &daemon)["caRollover"]["public"], true);
     pinned.infra(["login", "--force"]).browser(&signing_in(&provider)).run().expect(0);
 
     trusting(&new, &public, &["login", &daemon.origin()], Some(&provider)).expect(0);
@@ -149,7 +149,7 @@ fn stolen_leaf_key_cannot_announce_an_identity() {
             .expect(0)
             .stderr_contains(&["announces another identity", "not believed"]);
         let config = alice.file("config.json").expect("a configuration");
-        assert!(!config.contains("succession"), "{config}");
+        assert!(!config.contains("caRollover"), "{config}");
         assert!(!config.contains(&thief.pin().to_string()), "{config}");
     }
 }
@@ -170,7 +170,7 @@ fn announcing(request: &Request, certificate: &[u8], key: &[u8], pin: Pin) -> An
     let body = match request.path.as_str() {
         "/v1/server" => json!({
             "version": "0", "now": now, "providers": [], "pins": [],
-            "succession": statement.sign(certificate, key).expect("a P-256 key"),
+            "caRollover": statement.sign(certificate, key).expect("a P-256 key"),
         }),
         _ => json!({
             "session": {"id": "a".repeat(10), "createdAt": now, "expiresAt": in_days(1), "idleExpiresAt": in_days(1)},
@@ -201,7 +201,7 @@ fn serve_with_files(daemon: &mut Daemon, authority: &Authority) {
     infra_harness::services::write_private(&key, &leaf.key_pem);
     daemon.change(|configuration| {
         configuration.more = format!(
-            "tls: {{files: {{certificate: {}, privateKey: {}, public: true}}}}\n",
+            "tls: {{files: {{certificate: {}, privateKey: {}, publiclyTrusted: true}}}}\n",
             certificate.display(),
             key.display()
         );
@@ -224,7 +224,7 @@ fn signing_in(provider: &Provider) -> RecordingBrowser {
 }
 
 fn wait_for_takeover(daemon: &Daemon) {
-    let is_over = || status_of(daemon).get("nextAuthority").is_some_and(Value::is_null).then_some(());
+    let is_over = || status_of(daemon).get("nextCA").is_some_and(Value::is_null).then_some(());
     let taken_over = wait::until(TAKEOVER, is_over);
     assert!(taken_over.is_some(), "the next authority did not take over\n{}", daemon.log());
 }

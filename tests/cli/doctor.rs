@@ -55,7 +55,7 @@ impl Scene {
     fn only_wrong(&self, name: &str, words: &[&str], change: impl FnOnce(Call<'_>) -> Call<'_>) {
         let checks = self.checks(1, change);
         let wrong: Vec<&String> =
-            checks.iter().filter(|(_, check)| check["status"] == "wrong").map(|(name, _)| name).collect();
+            checks.iter().filter(|(_, check)| check["status"] == "failed").map(|(name, _)| name).collect();
         assert_eq!(wrong, [name], "{checks:#?}");
         let check = checks.get(name).expect("the one that was found");
         assert!(check.get("try").is_some_and(Value::is_string), "nothing to try: {check}");
@@ -84,7 +84,7 @@ fn healthy_setup_passes_every_check_without_changes() {
         names,
         ["browser", "clock", "files", "keyring", "ports", "provider", "proxy", "server", "trust"]
     );
-    assert!(checks.values().all(|check| check["status"] == "ok" && check["try"].is_null()), "{checks:#?}");
+    assert!(checks.values().all(|check| check["status"] == "ok" && check["hint"].is_null()), "{checks:#?}");
     let ran = scene.doctor(&[]).run().expect(0);
     assert_eq!(ran.stdout.lines().count(), names.len(), "{ran}");
     assert!(ran.stdout.lines().all(|line| line.starts_with("ok     ")), "{ran}");
@@ -99,7 +99,7 @@ fn machine_without_servers_is_checked_without_changes() {
     let ran = alice.infra(["doctor", "--json"]).run().expect(0);
     let checks = checks(&ran);
     assert_eq!(checks["server"]["status"], "skipped");
-    assert!(checks["ports"]["what"].as_str().is_some_and(|what| what.contains("8301")), "{ran}");
+    assert!(checks["ports"]["message"].as_str().is_some_and(|what| what.contains("8301")), "{ran}");
     assert_eq!(alice.files(), "", "something was made");
 }
 
@@ -142,7 +142,10 @@ fn open_damaged_and_linked_files_are_reported_unchanged() {
     std::fs::remove_file(&sessions).expect("the user's own file");
     std::fs::write(&config, r#"{"version":99,"servers":{}}"#).expect("the user's own file");
     let checks = scene.checks(1, |call| call);
-    assert!(checks["files"]["why"].as_str().is_some_and(|why| why.contains("newer `infra`")), "{checks:#?}");
+    assert!(
+        checks["files"]["cause"].as_str().is_some_and(|why| why.contains("newer `infra`")),
+        "{checks:#?}"
+    );
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn ports_are_wrong_only_if_none_is_free() {
     let occupy = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).expect("a free port");
     let one = occupy(&ports[0]);
     let checks = scene.checks(0, |call| call);
-    let what = checks["ports"]["what"].as_str().expect("a text").to_owned();
+    let what = checks["ports"]["message"].as_str().expect("a text").to_owned();
     assert!(what.contains(&format!("{} in use", ports[0])) && what.contains(&ports[1].to_string()), "{what}");
     let _others: Vec<TcpListener> = ports[1..].iter().map(occupy).collect();
     let list = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -186,7 +189,7 @@ fn impostor_is_reported_as_another_server() {
     // An unknown server.
     let daemon = Daemon::start(&scene.provider);
     let ran = scene.doctor(&["--json", &daemon.origin()]).run().expect(1);
-    assert!(checks(&ran)["trust"]["try"].as_str().is_some_and(|hint| hint.contains("infra login")), "{ran}");
+    assert!(checks(&ran)["trust"]["hint"].as_str().is_some_and(|hint| hint.contains("infra login")), "{ran}");
     let call = scene.doctor(&["--json", &daemon.origin()]).env("INFRA_FINGERPRINT", daemon.fingerprint());
     assert_eq!(checks(&call.run().expect(0))["trust"]["status"], "ok");
 }
@@ -204,7 +207,8 @@ fn clock_difference_is_reported_with_direction() {
         let ran = call.env("INFRA_FINGERPRINT", authority.pin().to_string()).run().expect(1);
         let check = &checks(&ran)["clock"];
         assert!(
-            check["status"] == "wrong" && check["what"].as_str().is_some_and(|what| what.contains(direction)),
+            check["status"] == "failed"
+                && check["message"].as_str().is_some_and(|what| what.contains(direction)),
             "{ran}"
         );
     }
@@ -232,7 +236,7 @@ fn each_provider_fault_is_identified() {
     let ran = alice.infra(["doctor", "--json"]).run().expect(1);
     let check = &checks(&ran)["provider"];
     assert!(check["subject"].as_str().is_some_and(|subject| subject.contains(&issuer)), "{ran}");
-    assert!(check["why"].as_str().is_some_and(|why| why.contains("Connection refused")), "{ran}");
+    assert!(check["cause"].as_str().is_some_and(|why| why.contains("Connection refused")), "{ran}");
     drop(daemon);
 }
 
@@ -264,12 +268,12 @@ fn doctor_looks_for_the_browser_of_a_login() {
     let browser = RecordingBrowser::recording();
     let checks = scene.checks(0, |call| call.browser(&browser));
     assert!(
-        checks["browser"]["what"].as_str().is_some_and(|what| what.contains("record-browser")),
+        checks["browser"]["message"].as_str().is_some_and(|what| what.contains("record-browser")),
         "{checks:#?}"
     );
     assert_eq!(browser.opened(), Vec::<String>::new());
     let checks = scene.checks(0, |call| call.env("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22"));
-    assert!(checks["browser"]["what"].as_str().is_some_and(|what| what.contains("prints the address")));
+    assert!(checks["browser"]["message"].as_str().is_some_and(|what| what.contains("prints the address")));
 }
 
 #[test]
@@ -277,13 +281,16 @@ fn keyring_is_wrong_only_if_a_copy_is_requested() {
     let Some(service) = SecretService::unlocked() else { return };
     let scene = Scene::new();
     let checks = scene.checks(0, |call| service.in_session(call));
-    assert!(checks["keyring"]["what"].as_str().is_some_and(|what| what.contains("unlocked")), "{checks:#?}");
+    assert!(
+        checks["keyring"]["message"].as_str().is_some_and(|what| what.contains("unlocked")),
+        "{checks:#?}"
+    );
     let browser = RecordingBrowser::signing_in("alice", &[scene.provider.authority_file()]);
     let call = scene.alice.infra(["login", "--force", "--keyring"]).browser(&browser);
     service.in_session(call).run().expect(0);
     let checks = scene.checks(0, |call| service.in_session(call));
     assert!(
-        checks["keyring"]["what"].as_str().is_some_and(|what| what.contains("holds the copy")),
+        checks["keyring"]["message"].as_str().is_some_and(|what| what.contains("holds the copy")),
         "{checks:#?}"
     );
     service.remove(&scene.daemon.origin());

@@ -229,7 +229,7 @@ fn home_of_another_user_stays_unchanged() {
     refused(attempt(&["login"]));
     assert_eq!(browser.opened(), Vec::<String>::new(), "it was found out too late");
     let doctor = attempt(&["doctor"]).expect(1);
-    assert!(doctor.stdout.contains("wrong  files") && doctor.stdout.contains("another user"), "{doctor}");
+    assert!(doctor.stdout.contains("failed files") && doctor.stdout.contains("another user"), "{doctor}");
     assert_eq!(files_with_modes(bob.home()).lines().count(), 1, "{}", files_with_modes(bob.home()));
 
     // Also with an existing directory.

@@ -67,7 +67,7 @@ fn check_errors(alice: &User, daemon: &HostileDaemon, words: &Words, number: usi
     };
     daemon.say(words.clone(), Answers::Problems { code, status });
     assert_inert_ran(&alice.infra(["status", "-v"]).run().expect(exit));
-    daemon.say(words.clone(), Answers::Problems { code: "login_refused", status: 403 });
+    daemon.say(words.clone(), Answers::Problems { code: "login_rejected", status: 403 });
     let refused = log_in(alice, daemon).expect(6);
     assert_inert_ran(&refused.stderr_contains(&["the login was refused"]));
     assert_inert(&daemon.take_page());

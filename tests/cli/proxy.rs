@@ -329,12 +329,12 @@ fn organization_ca_is_trusted_from_system_or_file() {
         let check = checks.into_iter().find(|check| check["name"] == "trust").expect("a check of the trust");
         (
             check["status"].as_str().expect("a status").to_owned(),
-            check["what"].as_str().expect("a text").to_owned(),
+            check["message"].as_str().expect("a text").to_owned(),
         )
     };
     let file = authority.file();
     let file = file.to_str().expect("a path");
-    assert_eq!(trust(&[]).0, "wrong");
+    assert_eq!(trust(&[]).0, "failed");
     let (status, what) = trust(&[("SSL_CERT_FILE", file)]);
     assert!(status == "ok" && what.contains("the system's"), "{what}");
     let (status, what) = trust(&[("INFRA_CA_FILE", file)]);
@@ -344,7 +344,7 @@ fn organization_ca_is_trusted_from_system_or_file() {
     let other = other.file();
     assert_eq!(
         trust(&[("SSL_CERT_FILE", file), ("INFRA_CA_FILE", other.to_str().expect("a path"))]).0,
-        "wrong"
+        "failed"
     );
 }
 

@@ -135,7 +135,7 @@ fn sessions_show_how_they_were_opened() {
     let response = pending.sign_in(&provider);
     pending.respond(&response);
     pending.running.wait().expect(0);
-    assert!(listed(&laptop).iter().all(|session| session["openedBy"] == "browser"));
+    assert!(listed(&laptop).iter().all(|session| session["loginMethod"] == "browser"));
 
     let remote = User::new();
     let mut running = login::call(&remote, &daemon).start_in_terminal();
@@ -144,7 +144,7 @@ fn sessions_show_how_they_were_opened() {
     running.wait().expect(0);
     for session in listed(&remote) {
         let expected = if session["current"] == true { "paste" } else { "browser" };
-        assert_eq!(session["openedBy"], expected, "{session}");
+        assert_eq!(session["loginMethod"], expected, "{session}");
     }
 }
 

@@ -157,7 +157,7 @@ fn external_account_is_bound_only_with_its_own_key() {
     let options = Options { external_account: Some(external.clone()), ..Options::default() };
     let keys = tempfile::tempdir().expect("a directory");
     let key = private_file(keys.path(), "hmac", &"A".repeat(64));
-    let binding = format!("externalAccount: {{keyID: kid-1, hmacKey: \"file:{}\"}}", key.display());
+    let binding = format!("externalAccountBinding: {{keyID: kid-1, hmacKey: \"file:{}\"}}", key.display());
     let Some(mut public) = PublicDaemon::prepare(options, &binding) else { return };
     public.set_address("127.0.0.1");
     public.daemon.start_again();

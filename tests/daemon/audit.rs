@@ -51,11 +51,11 @@ fn audit_log_has_every_event_and_no_secret() {
             "started",
             "login_started",
             "login_finished",
-            "login_refused",
+            "login_rejected",
             "session_ended",
             "key_operation",
             "certificate",
-            "tokens_refused",
+            "tokens_rejected",
             "stopped",
             "key_operation",
         ]
@@ -63,19 +63,19 @@ fn audit_log_has_every_event_and_no_secret() {
     let lines = lines(&daemon);
     let line = |event: &str| lines.iter().find(|line| line["event"] == event).expect(event).clone();
     assert_eq!(line("started")["providers"][0], "okta");
-    assert_eq!(line("started")["configuration"].as_str().map(str::len), Some(64));
+    assert_eq!(line("started")["configurationHash"].as_str().map(str::len), Some(64));
     assert_eq!(line("login_finished")["session"], line("session_ended")["session"]);
     assert_eq!(line("login_finished")["email"], "alice@example.test");
     assert_eq!(line("session_ended")["reason"], "logout");
     assert_eq!(
-        (&line("login_refused")["reason"], &line("login_refused")["provider"]),
+        (&line("login_rejected")["reason"], &line("login_rejected")["provider"]),
         (&"ticket_used".into(), &"okta".into())
     );
     assert_eq!(
-        (&line("tokens_refused")["unknown"], &line("tokens_refused")["revoked"]),
+        (&line("tokens_rejected")["unknown"], &line("tokens_rejected")["revoked"]),
         (&3.into(), &1.into())
     );
-    assert_eq!(line("certificate")["outcome"], "authority_announced");
+    assert_eq!(line("certificate")["outcome"], "ca_rollover_announced");
 
     let mut canaries = Canaries::default();
     canaries.add("code", response.parameter("code"));
@@ -111,8 +111,8 @@ fn audit_log_names_user_who_is_not_admitted() {
         assert_eq!(refused.status, 403, "{groups}");
         let request = refused.json()["requestID"].as_str().expect("an ID").to_owned();
         let lines = lines(&daemon);
-        let line = lines.iter().find(|line| line["request"] == request.as_str()).expect("a line");
-        assert_eq!((&line["event"], &line["reason"]), (&"login_refused".into(), &"not_admitted".into()));
+        let line = lines.iter().find(|line| line["requestID"] == request.as_str()).expect("a line");
+        assert_eq!((&line["event"], &line["reason"]), (&"login_rejected".into(), &"denied_by_policy".into()));
         assert_eq!((&line["subject"], &line["email"]), (&"sub-alice".into(), &"alice@example.test".into()));
         assert_eq!(line["groups"], groups.as_str(), "{line}");
         daemon.wait_for_log(&format!(
@@ -130,7 +130,7 @@ fn audit_chain_spans_restarts_and_detects_changed_line() {
     daemon.start_again();
     login::over_http(&daemon, &provider);
     let report = daemon.infrad(["audit", "verify", "--json"]).wait().expect(0).json();
-    assert_eq!((&report["lines"], &report["first"]), (&6.into(), &1.into()));
+    assert_eq!((&report["lines"], &report["firstSequence"]), (&6.into(), &1.into()));
     let text = daemon.infrad(["audit", "verify"]).wait().expect(0).stdout;
     assert!(text.contains("an unbroken chain of 6 lines in 1 file,") && text.contains("head: "), "{text}");
 

@@ -271,7 +271,10 @@ fn rolled_back_store_is_refused_unless_sessions_are_revoked() {
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 401);
     // The daemon records a revocation in the rollback guard within a second, even within one run.
     let token = login::over_http(&daemon, &provider);
-    let noted = || std::fs::read(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
+    let noted = || {
+        std::fs::read(daemon.root_key().with_file_name("infrad.rollback-guard"))
+            .expect("the rollback guard file")
+    };
     let before = noted();
     assert_eq!(daemon.api().delete_as("/v1/session", &token).status, 204);
     assert!(wait::until(LIMIT, || (noted() != before).then_some(())).is_some(), "{}", daemon.log());
@@ -335,7 +338,8 @@ fn revoked_token_stays_refused_after_page_rollback() {
         refused_starts += usize::from(end);
         if !end {
             // Discards what that start wrote, which is newer than `after`.
-            std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
+            std::fs::remove_file(daemon.root_key().with_file_name("infrad.rollback-guard"))
+                .expect("the rollback guard file");
             put_back_whole(&daemon, &after);
             put_back(&database, &before, only);
             daemon.start_again();
@@ -345,7 +349,7 @@ fn revoked_token_stays_refused_after_page_rollback() {
         }
 
         // The page is restored while the daemon runs.
-        let _ = std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch"));
+        let _ = std::fs::remove_file(daemon.root_key().with_file_name("infrad.rollback-guard"));
         put_back_whole(&daemon, &after);
         daemon.start_again();
         put_back(&database, &before, only);
@@ -399,7 +403,7 @@ fn empty_data_directory_is_refused_if_store_is_known() {
     let (data, aside) = (daemon.data_dir(), daemon.directory().join("aside"));
     std::fs::rename(&data, &aside).expect("moved");
     for command in [&["serve"][..], &["fingerprint"]] {
-        let words = ["holds no store", "infrad.epoch knows one", "--new-store"];
+        let words = ["holds no store", "infrad.rollback-guard knows one", "--new-store"];
         daemon.infrad_slice_with_input(command, "").wait().expect(1).stderr_contains(&words);
         assert!(!data.join("keys.json").exists(), "{command:?}");
     }
@@ -411,7 +415,8 @@ fn empty_data_directory_is_refused_if_store_is_known() {
 
     std::fs::remove_dir_all(&data).expect("the new store");
     std::fs::rename(&aside, &data).expect("moved back");
-    std::fs::remove_file(daemon.root_key().with_file_name("infrad.epoch")).expect("the epoch file");
+    std::fs::remove_file(daemon.root_key().with_file_name("infrad.rollback-guard"))
+        .expect("the rollback guard file");
     daemon.start_again();
     daemon.wait_for_log("has no record of this store");
 }

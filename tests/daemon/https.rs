@@ -112,9 +112,9 @@ fn changed_files_are_reloaded_and_broken_ones_reported() {
     assert!(message.contains("the private key does not belong to the certificate"), "{message}");
     assert_eq!(shown(&daemon, &authority).as_deref(), Some(third.chain[0].as_ref()), "it keeps serving");
     let metrics = plain_request(&address, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert!(metrics.contains("infrad_certificate_failing{source=\"files\"} 1"), "{metrics}");
-    assert!(metrics.contains("infrad_certificate_failing{source=\"own_authority\"} 0"), "{metrics}");
-    assert!(metrics.contains("infrad_certificate_waiting{source=\"files\"} 0"), "{metrics}");
+    assert!(metrics.contains("infrad_certificate_renewal_failing{source=\"files\"} 1"), "{metrics}");
+    assert!(metrics.contains("infrad_certificate_renewal_failing{source=\"daemon_ca\"} 0"), "{metrics}");
+    assert!(metrics.contains("infrad_certificate_renewal_pending{source=\"files\"} 0"), "{metrics}");
     assert!(metrics.contains("infrad_certificate_expiry_timestamp_seconds{source=\"files\"} "), "{metrics}");
     let text = daemon.infrad(["status"]).wait().expect(0).stdout;
     assert!(text.contains("certificate   from files, since") && text.contains("failed at"), "{text}");

@@ -54,7 +54,7 @@ fn idle_connections_fit_into_memory_budget() {
     allow_files();
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
-        "limits: {idleTime: 600s}\n".clone_into(&mut configuration.more);
+        "limits: {idleTimeout: 600s}\n".clone_into(&mut configuration.more);
     });
     let token = login::over_http(&daemon, &provider);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -225,7 +225,7 @@ fn start_waits_for_root_key_which_is_not_needed_later() {
     let token = login::over_http(&daemon, &provider);
     assert_eq!(get(&monitoring, "/readyz").0, 204);
     let (_, text) = get(&monitoring, "/metrics");
-    assert!(text.contains("infrad_secret_reads_total{reason=\"exchange\"} 1\n"), "{text}");
+    assert!(text.contains("infrad_secret_reads_total{purpose=\"exchange\"} 1\n"), "{text}");
     let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
     assert_eq!((&status["state"], &status["liveSessions"]), (&json!("ready"), &json!(1)));
     assert_eq!(status["secretReads"]["exchange"], 1);
@@ -283,35 +283,35 @@ fn live_check_tests_every_dependency() {
         checks
             .iter()
             .filter(|check| of(check, "check").starts_with(about))
-            .map(|check| of(check, "result"))
+            .map(|check| of(check, "status"))
             .collect()
     };
     daemon.change(|configuration| configuration.redirect_ports = vec![8301]);
     daemon.start_again();
     let good = check(&daemon, 0);
     for about in ["/", "unwraps", "client secret", "discovery", "signing keys", "client authentication"] {
-        assert_eq!(result(&good, about), ["works"], "{about}: {good}");
+        assert_eq!(result(&good, about), ["ok"], "{about}: {good}");
     }
-    assert_eq!(result(&good, "redirect URI"), ["works"], "{good}");
+    assert_eq!(result(&good, "redirect URI"), ["ok"], "{good}");
     let table = daemon.infrad(["check", "--live"]).wait().expect(0);
     assert!(table.stdout.contains("works    provider okta: client authentication"), "{table}");
 
     let secret = "wrong-secret-0123456789";
     daemon.change(|configuration| configuration.providers[0].client_secret = secret.to_owned());
     let ran = check(&daemon, 1);
-    assert_eq!(result(&ran, "client authentication"), ["fails"], "{ran}");
+    assert_eq!(result(&ran, "client authentication"), ["failed"], "{ran}");
     assert!(ran.stdout.contains("invalid_client") && !ran.stdout.contains(secret), "{ran}");
     daemon.change(|configuration| {
         configuration.providers[0].client_secret_reference = Some("file:/nonexistent".to_owned());
     });
     let ran = check(&daemon, 1);
-    assert_eq!(result(&ran, "client secret"), ["fails"], "{ran}");
+    assert_eq!(result(&ran, "client secret"), ["failed"], "{ran}");
     daemon.change(|configuration| {
         configuration.providers[0].client_secret_reference = None;
         configuration.providers[0].issuer = "https://127.0.0.1:1/oauth2/default".to_owned();
     });
     let ran = check(&daemon, 4);
-    assert_eq!(result(&ran, "discovery"), ["fails"], "{ran}");
+    assert_eq!(result(&ran, "discovery"), ["failed"], "{ran}");
 }
 
 #[test]

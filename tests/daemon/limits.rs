@@ -70,8 +70,9 @@ fn login_starts_are_limited_per_connection() {
     let lines = std::fs::read_to_string(&log).expect("the audit log");
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
-    assert_eq!(of("login_refused").len(), 20, "{lines}");
-    let counted: u64 = of("logins_counted").iter().filter_map(|event| event["startTooOften"].as_u64()).sum();
+    assert_eq!(of("login_rejected").len(), 20, "{lines}");
+    let counted: u64 =
+        of("logins_suppressed").iter().filter_map(|event| event["startRateLimited"].as_u64()).sum();
     assert!(counted >= 5, "{lines}");
 }
 
@@ -170,7 +171,7 @@ fn introspection_body_times_out_for_cached_service() {
     let credential = credential_in(daemon.directory());
     daemon.change(|configuration| {
         configuration.more = format!(
-            "limits: {{requestBodyTime: 1s}}\n\
+            "limits: {{requestBodyTimeout: 1s}}\n\
              services: [{{name: wiki, credentials: ['{credential}'], allow: everyone}}]\n"
         );
     });
@@ -195,7 +196,7 @@ fn introspection_body_times_out_for_cached_service() {
 fn request_bodies_are_bounded_in_size_depth_and_time() {
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
-        configuration.more = "limits: {requestBodyTime: 1s, requestBodyBytes: 16384}\n".to_owned();
+        configuration.more = "limits: {requestBodyTimeout: 1s, maxRequestBodyBytes: 16384}\n".to_owned();
     });
     let api = daemon.api();
     let body = |text: String| {
@@ -302,7 +303,7 @@ fn host_is_required_by_every_listener() {
 fn low_open_file_limit_is_logged_at_start() {
     let provider = Provider::start();
     let daemon = Daemon::start_with(&provider, |configuration| {
-        configuration.more = "limits: {connections: 65536}\n".to_owned();
+        configuration.more = "limits: {maxConnections: 65536}\n".to_owned();
     });
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.process())).expect("its limits");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line on files");
@@ -310,7 +311,7 @@ fn low_open_file_limit_is_logged_at_start() {
     assert_eq!(soft, hard, "the soft limit is not as high as it may be");
     let is_too_low = soft.parse().is_ok_and(|files: u64| files < 65_536);
     let log = daemon.complete_log();
-    assert_eq!(log.contains("too low for `limits.connections`"), is_too_low, "{log}");
+    assert_eq!(log.contains("too low for `limits.maxConnections`"), is_too_low, "{log}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn metrics_count_events_and_unknown_paths_add_no_series() {
         ("infrad_logins_total{provider=\"okta\",outcome=\"ticket_used\"}", 1.0),
         ("infrad_logins_total{provider=\"\",outcome=\"bad_request\"}", 50.0),
         ("infrad_sessions_ended_total{reason=\"logout\"}", 1.0),
-        ("infrad_secret_reads_total{reason=\"exchange\"}", 2.0),
+        ("infrad_secret_reads_total{purpose=\"exchange\"}", 2.0),
         ("infrad_store_write_failures_total", 0.0),
     ] {
         assert_eq!(monitored.metric(series), Some(value), "{series}\n{}", monitored.metrics());
@@ -245,12 +245,12 @@ fn problem_and_log_share_request_id() {
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let entries = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
     let [login] = entries("logged in")[..] else { panic!("{log}") };
-    assert!(login["span"]["request"].as_str().is_some_and(|id| id.len() == 12), "{login}");
+    assert!(login["span"]["request_id"].as_str().is_some_and(|id| id.len() == 12), "{login}");
     let refusals = entries("refused");
     assert_eq!(refusals.len(), 2, "{log}");
-    assert_eq!(refusals[0]["span"]["request"], refused.request_id.as_str());
-    assert_eq!(refusals[1]["span"]["request"], unknown.request_id.as_str());
-    assert_ne!(login["span"]["request"], refusals[0]["span"]["request"]);
+    assert_eq!(refusals[0]["span"]["request_id"], refused.request_id.as_str());
+    assert_eq!(refusals[1]["span"]["request_id"], unknown.request_id.as_str());
+    assert_ne!(login["span"]["request_id"], refusals[0]["span"]["request_id"]);
 }
 
 /// Returns a program that redirects the daemon's standard error, as `2>FIFO` does in a shell.
@@ -311,15 +311,15 @@ fn alert_counters_exist_before_first_event() {
     let provider = Provider::start();
     let monitored = MonitoredDaemon::start(&provider);
     for series in [
-        "infrad_logins_total{provider=\"okta\",outcome=\"client_refused\"}",
-        "infrad_logins_total{provider=\"okta\",outcome=\"client_secret\"}",
+        "infrad_logins_total{provider=\"okta\",outcome=\"invalid_client\"}",
+        "infrad_logins_total{provider=\"okta\",outcome=\"client_secret_unavailable\"}",
         "infrad_logins_total{provider=\"okta\",outcome=\"provider_unavailable\"}",
         "infrad_logins_total{provider=\"okta\",outcome=\"finished\"}",
         "infrad_revalidations_total{provider=\"okta\",outcome=\"unavailable\"}",
         "infrad_revalidations_total{provider=\"okta\",outcome=\"confirmed\"}",
-        "infrad_sessions_ended_total{reason=\"provider_refused\"}",
-        "infrad_certificate_failures_total{source=\"own_authority\"}",
-        "infrad_audit_failures_total",
+        "infrad_sessions_ended_total{reason=\"provider_rejected\"}",
+        "infrad_certificate_renewal_failures_total{source=\"daemon_ca\"}",
+        "infrad_audit_write_failures_total",
         "infrad_store_write_failures_total",
         "infrad_log_lines_dropped_total",
     ] {

@@ -16,7 +16,7 @@ const OPEN: usize = 1_000;
 const BUSY: usize = 4;
 const SWAPS: usize = 100;
 /// Memory for that many unauthenticated connections.
-const ROOM: &str = "limits: {memoryBytes: 268435456}\n";
+const ROOM: &str = "limits: {maxMemoryBytes: 268435456}\n";
 /// Longer than opening all connections or any renewal takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 

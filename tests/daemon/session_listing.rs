@@ -44,7 +44,7 @@ fn user_sees_only_own_sessions() {
     provider.person(Person::SignsIn("alice".to_owned()));
     let mut body = started.finish_body(&started.sign_in(&provider));
     body["device"] = json!("laptop\u{1b}[2J of\u{202e} alice");
-    body["openedBy"] = json!("paste");
+    body["loginMethod"] = json!("paste");
     let second = api.post("/v1/logins/finish", &body).json()["token"].as_str().expect("a token").to_owned();
 
     let listed = api.get_as("/v1/sessions", &second);
@@ -59,7 +59,7 @@ fn user_sees_only_own_sessions() {
     let current = current.expect("the one that asks");
     assert_eq!(current["id"], id(&second));
     assert_eq!(current["device"], "laptop[2J of alice", "what a terminal obeys is left out");
-    assert_eq!((&current["openedBy"], &current["address"]), (&json!("paste"), &Value::Null));
+    assert_eq!((&current["loginMethod"], &current["address"]), (&json!("paste"), &Value::Null));
     assert!(!listed.to_string().contains(&second), "the token is repeated");
     assert_eq!(current["user"]["email"], "alice@example.test");
     assert_eq!(
@@ -120,7 +120,7 @@ fn administrator_revokes_sessions_of_users_with_audit_event() {
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
         .find(|line| line["event"] == "session_ended")
         .expect("a line");
-    assert_eq!((&ended["reason"], &ended["by"]), (&json!("administrator"), &json!(id(&admin))));
+    assert_eq!((&ended["reason"], &ended["endedBy"]), (&json!("administrator"), &json!(id(&admin))));
     assert!(text.contains("\"address\":\"127.0.0.1\""), "{text}");
 }
 
@@ -152,21 +152,21 @@ fn operator_lists_and_revokes_sessions_without_token() {
     assert!(table.contains(&id(&bob)) && !table.contains(&id(&alice)), "{table}");
 
     daemon
-        .infrad_slice_with_input(&["sessions", "end", &id(&alice)], "")
+        .infrad_slice_with_input(&["sessions", "revoke", &id(&alice)], "")
         .wait()
         .expect(0)
         .stderr_contains(&["ended 1 session"]);
     daemon
-        .infrad_slice_with_input(&["sessions", "end", &id(&alice)], "")
+        .infrad_slice_with_input(&["sessions", "revoke", &id(&alice)], "")
         .wait()
         .expect(1)
         .stderr_contains(&["no live session"]);
     assert_eq!(daemon.api().get_as("/v1/session", &alice).problem().code, ProblemCode::SessionRevoked);
-    daemon.infrad(["sessions", "end", "--user", "alice@example.test"]).wait().expect(0);
+    daemon.infrad(["sessions", "revoke", "--user", "alice@example.test"]).wait().expect(0);
     assert_eq!(daemon.api().get_as("/v1/session", &alice_too).status, 401);
     assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 200);
-    daemon.infrad(["sessions", "end"]).wait().expect(2);
-    daemon.infrad(["sessions", "end", "--all"]).wait().expect(0).stderr_contains(&["ended 1 session"]);
+    daemon.infrad(["sessions", "revoke"]).wait().expect(2);
+    daemon.infrad(["sessions", "revoke", "--all"]).wait().expect(0).stderr_contains(&["ended 1 session"]);
     assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 401);
     daemon.stop();
     daemon.infrad(["sessions", "list"]).wait().expect(1).stderr_contains(&["no infrad runs", "infrad serve"]);

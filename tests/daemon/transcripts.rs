@@ -84,7 +84,7 @@ fn check_names_unusable_secret() {
     }
     assert!(!ran.stdout.contains("configuration is valid;"), "{ran}");
     let ran = run(&daemon, ["check", "--json"], 1).json();
-    assert_eq!(ran.pointer("/problems/0/result").and_then(|result| result.as_str()), Some("fails"), "{ran}");
+    assert_eq!(ran.pointer("/problems/0/status").and_then(|status| status.as_str()), Some("failed"), "{ran}");
 
     // The configuration may be for another machine.
     std::fs::remove_file(secret).expect("the secret");
@@ -283,10 +283,10 @@ const BEFORE: &[(&str, Break)] = &[
         audit(daemon, "file/audit.jsonl")
     }),
     ("the audit log goes to the journal", |daemon| more(daemon, "audit: {journal: true}\n")),
-    ("the rollback guard's directory is made", |daemon| epoch(daemon, "none/infrad.epoch")),
+    ("the rollback guard's directory is made", |daemon| epoch(daemon, "none/infrad.rollback-guard")),
     ("the rollback guard lies below a file", |daemon| {
         std::fs::write(daemon.directory().join("file"), "").expect("a file");
-        epoch(daemon, "file/infrad.epoch")
+        epoch(daemon, "file/infrad.rollback-guard")
     }),
     ("the port is in use", |daemon| Some(TcpListener::bind(("127.0.0.1", daemon.port())).expect("a port"))),
     ("the port for metrics is in use", |daemon| {
@@ -512,12 +512,12 @@ fn audit(daemon: &mut Daemon, file: &str) -> Option<TcpListener> {
 }
 
 fn epoch(daemon: &mut Daemon, file: &str) -> Option<TcpListener> {
-    let line = format!("epochFile: {}\n", daemon.directory().join(file).display());
+    let line = format!("rollbackGuardFile: {}\n", daemon.directory().join(file).display());
     more(daemon, &line)
 }
 
 fn epoch_file(daemon: &Daemon) -> PathBuf {
-    daemon.root_key().with_file_name("infrad.epoch")
+    daemon.root_key().with_file_name("infrad.rollback-guard")
 }
 
 fn below_a_file(

@@ -255,7 +255,7 @@ REFUSED = [
     (["ingress.enabled=true"], "pass TLS through"),
     (["restore.file=x"], "set `backup.enabled`"),
     (["newStore=yes"], "/newStore"),
-    (["newStore=true"], "newStore has no use without persistence.epoch.enabled"),
+    (["newStore=true"], "newStore has no use without persistence.rollbackGuard.enabled"),
     (["newStore=true", "restore.file=x", "backup.enabled=true"], "newStore and restore.file exclude each other"),
     (["config.tls.acme.domains[0]=infra.example.com", "config.tls.files.certificate=/a", "config.tls.files.privateKey=/b"], "one of them"),
     (["config.providers[0].clientSecret=kubernetes:Infra_Okta/x"], "must name a Secret and a key in it"),
@@ -413,7 +413,7 @@ def restore():
     names = {name}
     for chosen in (
         "restore.file=another.backup", "restore.recovery=false", "image.digest=sha256:" + "a" * 64, "resources.limits.memory=1Gi",
-        "config.limits.connections=100", "rootKey.secretName=another", "priorityClassName=a", "persistence.epoch.enabled=true",
+        "config.limits.maxConnections=100", "rootKey.secretName=another", "priorityClassName=a", "persistence.rollbackGuard.enabled=true",
     ):
         another, other_pod = job(chosen)
         assert other_pod != pod and another not in names, f"{chosen}: {another}"
@@ -436,7 +436,7 @@ def notes():
 def new_store():
     """Once, and never by default."""
     values = chart / "ci/kubernetes-values.yaml"
-    for chosen, words in (([], ["serve"]), (["newStore=true", "persistence.epoch.enabled=true"], ["serve", "--new-store"])):
+    for chosen, words in (([], ["serve"]), (["newStore=true", "persistence.rollbackGuard.enabled=true"], ["serve", "--new-store"])):
         more = settings(chosen)
         (deployment,) = of_kind(manifests(render(values, more=more)), "Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]

@@ -27,13 +27,13 @@ pub(crate) struct Case {
 pub(crate) enum Expected {
     /// Honest, or unusual but allowed by the standard.
     Accepted,
-    /// Exit code 6, `identity_refused`. Holds the reason in the log.
+    /// Exit code 6, `identity_rejected`. Holds the reason in the log.
     Refused(&'static str),
     /// Exit code 4, `provider_unavailable`: the provider does not answer correctly.
     Unavailable(&'static str),
     /// Like `Unavailable`, but before the daemon reads the client secret.
     NotStarted(&'static str),
-    /// Exit code 4, `client_refused`.
+    /// Exit code 4, `invalid_client`.
     ClientRefused,
 }
 
@@ -181,11 +181,11 @@ fn is_refusal(line: &str) -> bool {
 /// Asserts that each log has exactly one refusal, with the reason.
 fn assert_one_refusal(id: &str, expected: Expected, log: &str, audit: &str) {
     let (code, reason, detail) = match expected {
-        Expected::Refused(detail) => ("login_refused", "identity_refused", detail),
+        Expected::Refused(detail) => ("login_rejected", "identity_rejected", detail),
         Expected::Unavailable(detail) | Expected::NotStarted(detail) => {
             ("provider_unavailable", "provider_unavailable", detail)
         }
-        Expected::ClientRefused => ("unavailable", "client_refused", "invalid_client"),
+        Expected::ClientRefused => ("unavailable", "invalid_client", "invalid_client"),
         Expected::Accepted => unreachable!("an accepted login logs no refusal"),
     };
     let lines: Vec<&str> = log.lines().filter(|line| is_refusal(line)).collect();
@@ -195,7 +195,7 @@ fn assert_one_refusal(id: &str, expected: Expected, log: &str, audit: &str) {
     let refusals: Vec<Value> = audit
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
-        .filter(|line| line["event"] == "login_refused")
+        .filter(|line| line["event"] == "login_rejected")
         .collect();
     assert_eq!(refusals.len(), 1, "{id}: one line of audit\n{audit}");
     assert_eq!(refusals[0]["reason"], reason, "{id}");

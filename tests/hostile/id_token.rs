@@ -53,7 +53,7 @@ fn invalid_signatures_are_refused() {
             "none",
             Key::Published(Algorithm::RS256),
         ),
-        keyed("ID-03 no signature for RS256", "signature_invalid", "RS256", Key::Nothing),
+        keyed("ID-03 no signature for RS256", "invalid_signature", "RS256", Key::Nothing),
         keyed(
             "ID-04 HS256 under the client secret",
             "algorithm_not_allowed",
@@ -61,35 +61,35 @@ fn invalid_signatures_are_refused() {
             Key::Secret(CLIENT_SECRET.as_bytes().to_vec()),
         ),
         keyed("ID-04 HS256 under nothing", "algorithm_not_allowed", "HS256", Key::Secret(vec![0; 32])),
-        signed("ID-05 one bit", "signature_invalid", |signed| signed.signature[7] ^= 1),
-        signed("ID-05 cut off", "signature_invalid", |signed| signed.signature.truncate(255)),
-        signed("ID-05 one byte", "signature_invalid", |signed| signed.signature.truncate(1)),
-        signed("ID-05 one byte more", "signature_invalid", |signed| signed.signature.push(0)),
-        signed("ID-05 zeros", "signature_invalid", |signed| signed.signature.fill(0)),
-        signed("ID-05 ones", "signature_invalid", |signed| signed.signature.fill(0xff)),
-        keyed("ID-06 another key of that name", "signature_invalid", "RS256", Key::Foreign(Algorithm::RS256)),
+        signed("ID-05 one bit", "invalid_signature", |signed| signed.signature[7] ^= 1),
+        signed("ID-05 cut off", "invalid_signature", |signed| signed.signature.truncate(255)),
+        signed("ID-05 one byte", "invalid_signature", |signed| signed.signature.truncate(1)),
+        signed("ID-05 one byte more", "invalid_signature", |signed| signed.signature.push(0)),
+        signed("ID-05 zeros", "invalid_signature", |signed| signed.signature.fill(0)),
+        signed("ID-05 ones", "invalid_signature", |signed| signed.signature.fill(0xff)),
+        keyed("ID-06 another key of that name", "invalid_signature", "RS256", Key::Foreign(Algorithm::RS256)),
         keyed(
             "ID-08 PS256 with the RSA key",
             "algorithm_not_allowed",
             "PS256",
             Key::Published(Algorithm::RS256),
         ),
-        keyed("ID-08 ES256 with the RSA key", "key_does_not_fit", "ES256", Key::Published(Algorithm::RS256)),
+        keyed("ID-08 ES256 with the RSA key", "key_type_mismatch", "ES256", Key::Published(Algorithm::RS256)),
         keyed("ID-08 RS1", "algorithm_not_allowed", "RS1", Key::Published(Algorithm::RS256)),
         keyed("ID-08 ES256K", "algorithm_not_allowed", "ES256K", Key::Published(Algorithm::ES256)),
-        signed("ID-09 other claims", "signature_invalid", |signed| {
+        signed("ID-09 other claims", "invalid_signature", |signed| {
             let claims = String::from_utf8(signed.claims.clone()).expect("JSON");
             signed.claims = claims.replace("alice", "mallory").into_bytes();
         }),
-        signed("ID-09 another header", "signature_invalid", |signed| {
+        signed("ID-09 another header", "invalid_signature", |signed| {
             signed.header.insert(1, b' ');
         }),
         header("ID-41 jku", "unknown_key", "kid", json!("elsewhere")),
         header("ID-42 crit", "critical_extension", "crit", json!(["exp"])),
         header("ID-43 b64", "critical_extension", "b64", json!(false)),
-        header("ID-38 access token", "other_type", "typ", json!("at+jwt")),
-        header("ID-39 logout token", "other_type", "typ", json!("logout+jwt")),
-        header("ID-40 nested", "other_type", "cty", json!("JWT")),
+        header("ID-38 access token", "wrong_type", "typ", json!("at+jwt")),
+        header("ID-39 logout token", "wrong_type", "typ", json!("logout+jwt")),
+        header("ID-40 nested", "wrong_type", "cty", json!("JWT")),
     ]);
     assert_eq!(count, 25);
 }
@@ -104,32 +104,32 @@ fn keys_in_token_header_are_never_used() {
     };
     let fixture = Fixture::new();
     fixture.run([
-        case("ID-41 jku", Refused("signature_invalid"), with("jku", json!("https://127.0.0.1:9/keys"))),
-        case("ID-41 x5u", Refused("signature_invalid"), with("x5u", json!("https://127.0.0.1:9/chain"))),
+        case("ID-41 jku", Refused("invalid_signature"), with("jku", json!("https://127.0.0.1:9/keys"))),
+        case("ID-41 x5u", Refused("invalid_signature"), with("x5u", json!("https://127.0.0.1:9/chain"))),
         case(
             "ID-41 jwk",
-            Refused("signature_invalid"),
+            Refused("invalid_signature"),
             with("jwk", json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"})),
         ),
-        case("ID-41 x5c", Refused("signature_invalid"), with("x5c", json!(["MIIB"]))),
+        case("ID-41 x5c", Refused("invalid_signature"), with("x5c", json!(["MIIB"]))),
     ]);
 }
 
 #[test]
 fn claims_with_wrong_identity_or_time_are_refused() {
     let count = Fixture::new().run([
-        claim("ID-10 other issuer", Refused("issuer_differs"), "iss", json!("https://other.example")),
-        claim("ID-12 issuer with a slash", Refused("issuer_differs"), "iss", json!("https://127.0.0.1/")),
-        claim("ID-13 no issuer", Refused("issuer_differs"), "iss", json!(null)),
-        claim("ID-13 issuers", Refused("issuer_differs"), "iss", json!(["https://other.example"])),
-        claim("ID-14 other audience", Refused("audience_differs"), "aud", json!("another-client")),
-        claim("ID-15 other audiences", Refused("audience_differs"), "aud", json!(["a", "b"])),
-        claim("ID-16 no audience", Refused("audience_differs"), "aud", json!(null)),
-        claim("ID-16 empty", Refused("audience_differs"), "aud", json!("")),
-        claim("ID-16 empty list", Refused("audience_differs"), "aud", json!([])),
-        claim("ID-17 us and a stranger", Refused("audience_differs"), "aud", json!([CLIENT_ID, "stranger"])),
-        claim("ID-20 azp of another", Refused("authorized_party_differs"), "azp", json!("stranger")),
-        claim("ID-21 azp a list", Refused("authorized_party_differs"), "azp", json!([CLIENT_ID])),
+        claim("ID-10 other issuer", Refused("issuer_mismatch"), "iss", json!("https://other.example")),
+        claim("ID-12 issuer with a slash", Refused("issuer_mismatch"), "iss", json!("https://127.0.0.1/")),
+        claim("ID-13 no issuer", Refused("issuer_mismatch"), "iss", json!(null)),
+        claim("ID-13 issuers", Refused("issuer_mismatch"), "iss", json!(["https://other.example"])),
+        claim("ID-14 other audience", Refused("audience_mismatch"), "aud", json!("another-client")),
+        claim("ID-15 other audiences", Refused("audience_mismatch"), "aud", json!(["a", "b"])),
+        claim("ID-16 no audience", Refused("audience_mismatch"), "aud", json!(null)),
+        claim("ID-16 empty", Refused("audience_mismatch"), "aud", json!("")),
+        claim("ID-16 empty list", Refused("audience_mismatch"), "aud", json!([])),
+        claim("ID-17 us and a stranger", Refused("audience_mismatch"), "aud", json!([CLIENT_ID, "stranger"])),
+        claim("ID-20 azp of another", Refused("authorized_party_mismatch"), "azp", json!("stranger")),
+        claim("ID-21 azp a list", Refused("authorized_party_mismatch"), "azp", json!([CLIENT_ID])),
         claim("ID-22 expired", Refused("expired"), "exp", seconds_from_now(-120)),
         claim("ID-22 expired a year ago", Refused("expired"), "exp", seconds_from_now(-31_536_000)),
         claim("ID-23 no expiry", Refused("expired"), "exp", json!(null)),
@@ -140,22 +140,22 @@ fn claims_with_wrong_identity_or_time_are_refused() {
         claim("ID-26 time of issue in words", Refused("issued_too_long_ago"), "iat", json!("now")),
         claim("ID-27 issued a week ago", Refused("issued_too_long_ago"), "iat", seconds_from_now(-604_800)),
         claim("ID-28 issued in an hour", Refused("issued_in_the_future"), "iat", seconds_from_now(3600)),
-        claim("ID-29 other nonce", Refused("nonce_differs"), "nonce", json!("other")),
-        claim("ID-30 no nonce", Refused("nonce_differs"), "nonce", json!(null)),
-        claim("ID-30 nonces", Refused("nonce_differs"), "nonce", json!(["a"])),
+        claim("ID-29 other nonce", Refused("nonce_mismatch"), "nonce", json!("other")),
+        claim("ID-30 no nonce", Refused("nonce_mismatch"), "nonce", json!(null)),
+        claim("ID-30 nonces", Refused("nonce_mismatch"), "nonce", json!(["a"])),
         claim(
             "ID-32 other access token",
-            Refused("access_token_hash_differs"),
+            Refused("access_token_hash_mismatch"),
             "at_hash",
             json!("AAAAAAAAAAAAAAAAAAAAAA"),
         ),
-        claim("ID-33 hash a number", Refused("access_token_hash_differs"), "at_hash", json!(7)),
-        claim("ID-35 no subject", Refused("subject_malformed"), "sub", json!(null)),
-        claim("ID-35 empty", Refused("subject_malformed"), "sub", json!("")),
-        claim("ID-35 256 characters", Refused("subject_malformed"), "sub", json!("a".repeat(256))),
-        claim("ID-35 not ASCII", Refused("subject_malformed"), "sub", json!("alic\u{e9}")),
-        claim("ID-35 a number", Refused("subject_malformed"), "sub", json!(7)),
-        claim("ID-35 NUL inside", Refused("subject_malformed"), "sub", json!("ali\u{0}ce")),
+        claim("ID-33 hash a number", Refused("access_token_hash_mismatch"), "at_hash", json!(7)),
+        claim("ID-35 no subject", Refused("malformed_subject"), "sub", json!(null)),
+        claim("ID-35 empty", Refused("malformed_subject"), "sub", json!("")),
+        claim("ID-35 256 characters", Refused("malformed_subject"), "sub", json!("a".repeat(256))),
+        claim("ID-35 not ASCII", Refused("malformed_subject"), "sub", json!("alic\u{e9}")),
+        claim("ID-35 a number", Refused("malformed_subject"), "sub", json!(7)),
+        claim("ID-35 NUL inside", Refused("malformed_subject"), "sub", json!("ali\u{0}ce")),
         claim("CL-06 groups without end", Refused("groups: more than 256"), "groups", json!(vec!["g"; 300])),
     ]);
     assert_eq!(count, 34);
@@ -172,7 +172,7 @@ fn malformed_or_replayed_tokens_are_refused() {
     let old = fixture.provider.last_id_token().expect("a login");
     let parts: Vec<&str> = old.split('.').collect();
     fixture.run([
-        token("TE-15 the token of an earlier login", "nonce_differs", old.clone()),
+        token("TE-15 the token of an earlier login", "nonce_mismatch", old.clone()),
         token("ID-40 five parts", "encrypted", format!("{old}.a.b")),
         token("ID-44 two parts", "malformed", parts[..2].join(".")),
         token("ID-44 four parts", "malformed", format!("{old}.a")),

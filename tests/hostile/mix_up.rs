@@ -214,7 +214,7 @@ fn id_token_of_one_provider_is_refused_for_another() {
         let refused = started.finish(&started.sign_in(&two.other));
         assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
         two.daemon
-            .wait_for_log_with("issuer_differs", |log| log.matches("issuer_differs").count() == refusals);
+            .wait_for_log_with("issuer_mismatch", |log| log.matches("issuer_mismatch").count() == refusals);
     }
     two.assert_both_work();
 }

@@ -45,7 +45,7 @@ fn invalid_token_responses_are_refused() {
         member("TE-05 types", Refused("token_type is not Bearer"), "token_type", json!(["Bearer"])),
         member(
             "TE-06 another access token",
-            Refused("access_token_hash_differs"),
+            Refused("access_token_hash_mismatch"),
             "access_token",
             json!("other"),
         ),

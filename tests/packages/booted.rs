@@ -235,7 +235,8 @@ fn keys_and_backups(host: &mut Booted) -> String {
         format!("{after}{}", rest.split_once("```").expect("its end").0)
     };
     host.exec(block("(umask", "sh").trim(), 0);
-    let keys = block("epochFile", "yaml").replace("epochFile: /var/lib/infrad-epoch/infrad.epoch\n", "");
+    let keys = block("rollbackGuardFile", "yaml")
+        .replace("rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard\n", "");
     host.exec(&format!("cat >>/etc/infra/infrad.yaml <<'END'\n{keys}END"), 0);
     host.exec(block("infrad as-service check", "sh").trim(), 0);
     host.expect("infrad as-service key status", 0, &["systemd credential root2.key (wraps)"]);

@@ -233,7 +233,7 @@ fn restore(root: &FreshRoot, page: &Page, unit: &mut Unit) {
     assert_eq!(stop, "systemctl stop infrad.socket infrad.service");
     assert_eq!(start, "systemctl start infrad");
     unit.stop();
-    root.run("rm -r /var/lib/infrad /var/lib/infrad-epoch").expect(0);
+    root.run("rm -r /var/lib/infrad /var/lib/infrad-rollback-guard").expect(0);
     root.run(command).expect(0).stderr_contains(&["ended 1 session in it"]);
     // An account that cannot read the root key must neither damage nor create anything.
     for user in ["", "runuser -u infrad -- "] {
@@ -315,7 +315,7 @@ fn container_contents_run_unprivileged_without_shell() {
     let port = ports.all()[0];
     let configuration = format!(
         "version: 1\nlisten: 127.0.0.1:{port}\npublicURLs: [https://127.0.0.1:{port}]\ndataDir: /var/lib/infrad\n\
-         epochFile: /var/lib/infrad-epoch/infrad.epoch\nkeys: [{{kind: native, config: {{path: /run/root.key}}}}]\n\
+         rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard\nkeys: [{{kind: native, config: {{path: /run/root.key}}}}]\n\
          providers: [{{name: okta, kind: okta, issuer: https://example.okta.com, clientID: a, clientSecret: env:A}}]\n"
     );
     std::fs::write(image.join("etc/infra/infrad.yaml"), configuration).expect("the configuration");

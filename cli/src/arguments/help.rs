@@ -158,7 +158,7 @@ Examples:
   This machine, and every known server:
     infra doctor
   What is wrong, for a script:
-    infra doctor --json | jq '.checks[] | select(.status == \"wrong\")'";
+    infra doctor --json | jq '.checks[] | select(.status == \"failed\")'";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

@@ -19,7 +19,7 @@ pub(crate) const FUZZ_TARGETS: &[Target] = &[
     ("callback", callback),
     ("pasted_address", pasted_address),
     ("authorization_url", authorization_url),
-    ("succession", succession),
+    ("ca_rollover", ca_rollover),
 ];
 
 fn expected() -> ExpectedResponse {
@@ -77,7 +77,7 @@ fn authorization_url(input: &[u8]) {
 }
 
 /// No real authority signed the input.
-fn succession(input: &[u8]) {
+fn ca_rollover(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let server: Origin = "https://infra.test".parse().expect("an address");
     let trusted = [infra_shared::pin::Pin::of_public_key(b"an authority")];

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use infra_shared::api::OpenedBy;
+use infra_shared::api::LoginMethod;
 use secrecy::SecretString;
 use url::Url;
 
@@ -23,7 +23,7 @@ const BROWSER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct ReceivedCode {
     pub(super) code: SecretString,
     pub(super) iss: Option<String>,
-    pub(super) opened_by: OpenedBy,
+    pub(super) login_method: LoginMethod,
 }
 
 /// The wait. Drop restores the terminal and stops a browser that never came.
@@ -109,11 +109,11 @@ impl<'a> Wait<'a> {
         loop {
             let until = self.browser_due.get().map_or(self.deadline, |due| due.min(self.deadline));
             let left = until.saturating_duration_since(Instant::now());
-            let (response, opened_by) = match self.events.recv_timeout(left) {
-                Ok(Event::Response(response)) => (response, OpenedBy::Browser),
+            let (response, login_method) = match self.events.recv_timeout(left) {
+                Ok(Event::Response(response)) => (response, LoginMethod::Browser),
                 Ok(Event::Pasted(line)) => {
                     if let Some(response) = pasted::response(&line, self.port, &self.expected) {
-                        (response, OpenedBy::Paste)
+                        (response, LoginMethod::Paste)
                     } else {
                         terminal.print("that is not the address that this login waits for: try again");
                         continue;
@@ -151,7 +151,7 @@ impl<'a> Wait<'a> {
                 }
             };
             return match response {
-                Response::Code { code, iss } => Ok(ReceivedCode { code, iss, opened_by }),
+                Response::Code { code, iss } => Ok(ReceivedCode { code, iss, login_method }),
                 Response::Refused(refusal) => Err(LoginError::Refused(refusal)),
                 Response::OtherIssuer => Err(LoginError::OtherIssuer),
             };

@@ -94,7 +94,7 @@ mod tests {
             clock_offset: ClockOffset::fixed(offset),
             storage: Storage::File,
             ended: None,
-            told_of: None,
+            last_notified: None,
             audience_tokens: BTreeMap::new(),
         };
         left(&session, opened + age)

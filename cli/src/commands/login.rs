@@ -89,7 +89,7 @@ fn has_live_session(
     let Some(stored) = state.sessions.sessions.get(origin) else { return Ok(false) };
     // Check trust options even if no new connection needs them.
     let offer = TrustOffer::gather(&arguments.proof, &context.settings)?;
-    check_offer(origin, state.trust(origin), state.formerly(origin), &offer)?;
+    check_offer(origin, state.trust(origin), state.previous_trust(origin), &offer)?;
     let is_other_provider =
         arguments.provider.as_ref().is_some_and(|provider| *provider != stored.user.provider);
     if is_forced || is_other_provider {
@@ -137,9 +137,14 @@ fn log_in(
     let state = context.home.read()?;
     let known = state.config.servers.get(origin);
     let offer = TrustOffer::gather(&arguments.proof, &context.settings)?;
-    let verified =
-        establish_trust(origin, state.trust_anchors(origin), state.formerly(origin), offer, context.terminal)
-            .map_err(|failure| suggestions::add_similar(failure, &state, origin))?;
+    let verified = establish_trust(
+        origin,
+        state.trust_anchors(origin),
+        state.previous_trust(origin),
+        offer,
+        context.terminal,
+    )
+    .map_err(|failure| suggestions::add_similar(failure, &state, origin))?;
     context.retry_logouts(origin, &verified.connection.client, &state)?;
     check_address(origin, &verified.server)?;
     let provider = choose_provider(context, arguments, known, &verified.server)?;
@@ -301,7 +306,7 @@ fn save(
         clock_offset: offset,
         storage: if with_keyring { Storage::FileAndKeyring } else { Storage::File },
         ended: None,
-        told_of: None,
+        last_notified: None,
         audience_tokens: BTreeMap::new(),
     };
     let (trust, provider) = (verified.connection.record().clone(), Some(user.provider.clone()));
@@ -309,9 +314,9 @@ fn save(
         // Adopt first, because the server may have proved itself by an announced record.
         state.adopt(origin, &trust);
         let known = state.config.servers.remove(origin).filter(|known| known.trust == trust);
-        let (succession, formerly) =
-            known.map(|known| (known.succession, known.formerly)).unwrap_or_default();
-        let server = Server { trust, provider, keyring: with_keyring, succession, formerly };
+        let (ca_rollover, previous_trust) =
+            known.map(|known| (known.ca_rollover, known.previous_trust)).unwrap_or_default();
+        let server = Server { trust, provider, keyring: with_keyring, ca_rollover, previous_trust };
         state.config.servers.insert(origin.clone(), server);
         state.config.current = Some(origin.clone());
         let before = state.sessions.sessions.insert(origin.clone(), session);

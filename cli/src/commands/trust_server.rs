@@ -36,8 +36,8 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
     context.home.update(|state| {
         if let Some(server) = state.config.servers.get_mut(origin) {
             server.trust = verified.connection.record().clone();
-            server.succession = None;
-            server.formerly.clear();
+            server.ca_rollover = None;
+            server.previous_trust.clear();
         }
     })?;
     context.terminal.info(&format!("{origin} proved its new identity, and is trusted by it from now on"));

@@ -100,7 +100,7 @@ fn sessions_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let known = state.sessions.sessions.iter().flat_map(|(origin, session)| {
         let own = (session.token.id(), format!("this machine's at {origin}"));
-        let shown_id = session.told_of.as_ref().map(|id| (id, format!("another one at {origin}")));
+        let shown_id = session.last_notified.as_ref().map(|id| (id, format!("another one at {origin}")));
         shown_id.into_iter().chain([own])
     });
     known
@@ -132,8 +132,8 @@ mod tests {
                 trust,
                 provider: Some(provider.to_owned()),
                 keyring: false,
-                succession: None,
-                formerly: Vec::new(),
+                ca_rollover: None,
+                previous_trust: Vec::new(),
             };
             state.config.servers.insert(server.parse().expect("an origin"), server_record);
         }

@@ -18,18 +18,18 @@ pub struct ClockOffset {
     /// Boot time by the clock at the measurement. It changes if the clock is set or the machine reboots. `None` if the
     /// system does not report its uptime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    machine_started: Option<i64>,
+    boot_time: Option<i64>,
 }
 
 impl ClockOffset {
     /// Measures the offset of a server that showed `daemon` when the local clock showed `local`.
     pub fn measure(daemon: Timestamp, local: Timestamp) -> Self {
-        Self { seconds: daemon.duration_since(local).as_secs(), machine_started: machine_started() }
+        Self { seconds: daemon.duration_since(local).as_secs(), boot_time: boot_time() }
     }
 
     /// The offset, or 0 if the local clock was set since the measurement.
     pub fn seconds(self) -> i64 {
-        if self.holds_at(machine_started()) { self.seconds } else { 0 }
+        if self.holds_at(boot_time()) { self.seconds } else { 0 }
     }
 
     /// The server's time when the local clock shows `now`.
@@ -39,11 +39,11 @@ impl ClockOffset {
 
     /// Whether `other` is about the same offset of the same clock.
     pub fn is_about(self, other: Self) -> bool {
-        (self.seconds - other.seconds).abs() <= PRECISION && self.holds_at(other.machine_started)
+        (self.seconds - other.seconds).abs() <= PRECISION && self.holds_at(other.boot_time)
     }
 
-    fn holds_at(self, machine_started: Option<i64>) -> bool {
-        match (self.machine_started, machine_started) {
+    fn holds_at(self, boot_time: Option<i64>) -> bool {
+        match (self.boot_time, boot_time) {
             (Some(then), Some(now)) => (then - now).abs() <= TOLERANCE,
             _ => true,
         }
@@ -52,12 +52,12 @@ impl ClockOffset {
     /// An offset that is valid for every clock.
     #[cfg(test)]
     pub fn fixed(seconds: i64) -> Self {
-        Self { seconds, machine_started: None }
+        Self { seconds, boot_time: None }
     }
 }
 
 /// Boot time in seconds, by the current clock.
-fn machine_started() -> Option<i64> {
+fn boot_time() -> Option<i64> {
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
     let seconds: i64 = uptime.split(['.', ' ']).next()?.parse().ok()?;
     Some(SystemClock.now().as_second() - seconds)
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn offset_is_valid_until_local_clock_is_set() {
-        let measured = ClockOffset { seconds: 7200, machine_started: Some(1_000_000) };
+        let measured = ClockOffset { seconds: 7200, boot_time: Some(1_000_000) };
         for (started, holds) in [
             (Some(1_000_000), true),
             (Some(1_000_060), true),
@@ -79,6 +79,6 @@ mod tests {
         ] {
             assert_eq!(measured.holds_at(started), holds, "{started:?}");
         }
-        assert!(ClockOffset { machine_started: None, ..measured }.holds_at(Some(5)));
+        assert!(ClockOffset { boot_time: None, ..measured }.holds_at(Some(5)));
     }
 }

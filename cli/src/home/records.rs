@@ -35,10 +35,10 @@ pub struct Server {
     pub keyring: bool,
     /// The server's last CA rollover announcement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub succession: Option<CARolloverRecord>,
+    pub ca_rollover: Option<CARolloverRecord>,
     /// Trust records that announcements replaced. Scripts may still pass them to prove the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub formerly: Vec<TrustRecord>,
+    pub previous_trust: Vec<TrustRecord>,
 }
 
 /// An announcement signed by the server's authority at that time.
@@ -99,7 +99,7 @@ pub struct Session {
     pub ended: Option<SessionEnd>,
     /// The last session opened elsewhere that was shown in a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told_of: Option<SessionID>,
+    pub last_notified: Option<SessionID>,
     /// Audience tokens of this session, by the requested audience or name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub audience_tokens: BTreeMap<String, StoredAudienceToken>,
@@ -171,7 +171,7 @@ impl CARolloverRecord {
 impl Server {
     /// Records by which the server may prove itself if its own no longer works.
     pub fn announced_anchors(&self) -> Vec<TrustRecord> {
-        let announced = self.succession;
+        let announced = self.ca_rollover;
         let pinned = announced.and_then(|announced| announced.pin).map(|pin| TrustRecord::Pinned { pin });
         let public = announced.filter(|announced| announced.public).map(|_| TrustRecord::System);
         pinned.into_iter().chain(public).collect()

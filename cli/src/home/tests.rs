@@ -54,7 +54,8 @@ fn origin(text: &str) -> Origin {
 
 fn add(home: &Home, server: &str) {
     let trust = TrustRecord::Pinned { pin: Pin::of_public_key(server.as_bytes()) };
-    let entry = Server { trust, provider: None, keyring: false, succession: None, formerly: Vec::new() };
+    let entry =
+        Server { trust, provider: None, keyring: false, ca_rollover: None, previous_trust: Vec::new() };
     home.update(|state| state.config.servers.insert(origin(server), entry)).expect("stored");
 }
 
@@ -199,8 +200,8 @@ fn announcement_counts_only_for_trust_it_was_made_under() {
         trust: trust.clone(),
         provider: None,
         keyring: false,
-        succession: None,
-        formerly: Vec::new(),
+        ca_rollover: None,
+        previous_trust: Vec::new(),
     };
     state.config.servers.insert(origin.clone(), server(&old));
     assert!(!state.adopt(&origin, &next), "nothing was announced");
@@ -217,7 +218,7 @@ fn announcement_counts_only_for_trust_it_was_made_under() {
 
     assert!(state.adopt(&origin, &next));
     assert_eq!(state.trust_anchors(&origin), std::slice::from_ref(&next));
-    assert_eq!(state.formerly(&origin), std::slice::from_ref(&old));
+    assert_eq!(state.previous_trust(&origin), std::slice::from_ref(&old));
     assert!(!state.record_ca_rollover(&origin, &next, announced(6)), "what was said before is over");
     assert!(!state.adopt(&origin, &old), "there is no way back");
 }

@@ -25,22 +25,22 @@ pub fn record_announcement(
     }
     let state = home.read()?;
     let Some(server) = state.config.servers.get(origin) else { return Ok(()) };
-    let seen = server.succession.map_or(0, |announced| announced.sequence);
+    let seen = server.ca_rollover.map_or(0, |announced| announced.sequence);
     // Fetched once per number. Servers without their own authority cannot announce.
     let is_news = connection.client.announced().is_some_and(|number| number > seen);
     let trusted = connection.record().pins();
     if !is_news || trusted.is_empty() || server.trust != *connection.record() {
         return Ok(());
     }
-    let Some(statement) = connection.client.server().ok().and_then(|server| server.succession) else {
+    let Some(statement) = connection.client.server().ok().and_then(|server| server.ca_rollover) else {
         return Ok(());
     };
     match CARollover::verify(&statement, &trusted, origin, now, seen) {
-        Ok(succession) => {
+        Ok(ca_rollover) => {
             let announced = CARolloverRecord {
-                sequence: succession.sequence,
-                pin: succession.pin,
-                public: succession.public,
+                sequence: ca_rollover.sequence,
+                pin: ca_rollover.pin,
+                public: ca_rollover.public,
             };
             // The announcement was fetched over the network. A trust record that changed meanwhile is not overwritten.
             let (_, is_noted) =

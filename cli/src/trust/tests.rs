@@ -308,7 +308,7 @@ impl Announcing {
             let statement = statement.sign(&certificate, &key).expect("a P-256 key");
             let mut answer = Answer::json(
                 200,
-                &json!({"version": "1", "now": now, "providers": [], "pins": [pin], "succession": statement}),
+                &json!({"version": "1", "now": now, "providers": [], "pins": [pin], "caRollover": statement}),
             );
             answer.set_header(HEADER, "7");
             std::future::ready(answer)
@@ -320,8 +320,8 @@ impl Announcing {
             trust,
             provider: None,
             keyring: false,
-            succession: None,
-            formerly: Vec::new(),
+            ca_rollover: None,
+            previous_trust: Vec::new(),
         };
         home.update(|state| state.config.servers.insert(origin.clone(), entry)).expect("stored");
         Self { authority, origin, asked, home, certificates, _directory: directory, _server: server }
@@ -342,7 +342,7 @@ impl Announcing {
     fn noted(&self) -> Option<u64> {
         let state = self.home.read().expect("files");
         let server = state.config.servers.get(&self.origin).expect("it is known");
-        server.succession.map(|announced| announced.sequence)
+        server.ca_rollover.map(|announced| announced.sequence)
     }
 }
 

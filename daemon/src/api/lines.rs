@@ -22,7 +22,7 @@ struct Window {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LinePermit {
     /// Number of lines suppressed before it, if any.
-    pub(super) not_logged: Option<NonZeroU64>,
+    pub(super) suppressed: Option<NonZeroU64>,
 }
 
 impl LineLimiter {
@@ -45,7 +45,7 @@ impl LineLimiter {
             return None;
         }
         window.written += 1;
-        Some(LinePermit { not_logged: NonZeroU64::new(std::mem::take(&mut window.suppressed)) })
+        Some(LinePermit { suppressed: NonZeroU64::new(std::mem::take(&mut window.suppressed)) })
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn suppressed_lines_are_reported_by_next_line() {
         let lines = LineLimiter::new();
-        let line = |not_logged| Some(LinePermit { not_logged: NonZeroU64::new(not_logged) });
+        let line = |suppressed| Some(LinePermit { suppressed: NonZeroU64::new(suppressed) });
         let begin = Instant::now();
         for _ in 0..MAX_LINES {
             assert_eq!(lines.take_at(begin), line(0));

@@ -47,11 +47,11 @@ impl Refusal {
         let request_id = request_id();
         let _span = request_span(&request_id).entered();
         if code.status() >= 500 {
-            if let Some(LinePermit { not_logged }) = SERVER_ERRORS.take() {
-                tracing::error!(%code, %reason, not_logged, "not answered");
+            if let Some(LinePermit { suppressed }) = SERVER_ERRORS.take() {
+                tracing::error!(%code, %reason, suppressed, "not answered");
             }
-        } else if let Some(LinePermit { not_logged }) = REJECTIONS.take() {
-            tracing::info!(%code, %reason, not_logged, "refused");
+        } else if let Some(LinePermit { suppressed }) = REJECTIONS.take() {
+            tracing::info!(%code, %reason, suppressed, "refused");
         }
         let retry_after = (code.status() == 503).then_some(RETRY_AFTER);
         Self { code, request_id, detail: None, retry_after, challenge: BEARER }
@@ -60,7 +60,7 @@ impl Refusal {
     /// Rejects a rate-limited request until `wait` has passed. Such rejections are counted, not logged individually.
     pub(super) fn rate_limited(wait: Duration, detail: &'static str) -> Self {
         let request_id = request_id();
-        tracing::debug!(request = request_id, "refused: too often");
+        tracing::debug!(request_id, "refused: rate limit exceeded");
         Self {
             code: ProblemCode::TooManyRequests,
             request_id,

@@ -108,7 +108,7 @@ fn connection(peer: SocketAddr) -> Option<SocketAddr> {
 
 /// Rejects a login start if its address exceeds the rate limit. Counts nothing.
 pub(super) fn check_start(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
-    api.rates.may_start(peer).map_err(|wait| too_often(api, TooOften::Start, wait))
+    api.rates.may_start(peer).map_err(|wait| rate_limited(api, TooOften::Start, wait))
 }
 
 /// Counts a login start.
@@ -118,7 +118,7 @@ pub(super) fn count_start(api: &Api, peer: SocketAddr) {
 
 /// Rejects a login finish if its address exceeds the rate limit. Its ticket stays unused.
 pub(super) fn check_finish(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
-    api.rates.may_finish(peer).map_err(|wait| too_often(api, TooOften::Finish, wait))
+    api.rates.may_finish(peer).map_err(|wait| rate_limited(api, TooOften::Finish, wait))
 }
 
 /// Counts a login that used its ticket and failed.
@@ -126,7 +126,7 @@ pub(super) fn count_failed_finish(api: &Api, peer: SocketAddr) {
     api.rates.count_failed_finish(peer);
 }
 
-fn too_often(api: &Api, what: TooOften, wait: Duration) -> Refusal {
+fn rate_limited(api: &Api, what: TooOften, wait: Duration) -> Refusal {
     api.sessions.count_too_often(what);
     Refusal::rate_limited(wait, TOO_MANY_LOGINS)
 }

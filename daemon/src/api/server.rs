@@ -26,7 +26,7 @@ pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMa
         providers: providers.collect(),
         pins: api.sessions.proofs().pins_of(requested_host(&uri, &headers).as_deref()),
         public_urls: api.sessions.public_urls().to_vec(),
-        succession: api.sessions.proofs().statement(),
+        ca_rollover: api.sessions.proofs().statement(),
     };
     with_announcement(&api, answer(StatusCode::OK, &server))
 }

@@ -192,7 +192,7 @@ Examples:
   Who is signed in:
     infrad sessions list
   Somebody left, or lost a laptop:
-    infrad sessions end --user alice@example.com";
+    infrad sessions revoke --user alice@example.com";
 
 pub(super) const SESSIONS_LIST: &str = "\
 Examples:
@@ -201,14 +201,14 @@ Examples:
   How many sessions each user has:
     infrad sessions list --json | jq '[.sessions[].user.email] | group_by(.) | map({(.[0]): length})'";
 
-pub(super) const SESSIONS_END: &str = "\
+pub(super) const SESSIONS_REVOKE: &str = "\
 Examples:
   One session:
-    infrad sessions end f3Kd9sQ1Zx
+    infrad sessions revoke f3Kd9sQ1Zx
   All of a user:
-    infrad sessions end --user alice@example.com
+    infrad sessions revoke --user alice@example.com
   Everybody's:
-    infrad sessions end --all";
+    infrad sessions revoke --all";
 
 pub(super) const AS_SERVICE: &str = "\
 Examples:

@@ -19,10 +19,10 @@ pub enum SessionsCommand {
         json: bool,
     },
 
-    /// End sessions: refused within a second, on connections that are open, too
-    #[command(after_long_help = help::SESSIONS_END)]
+    /// Revoke sessions, within a second, also on open connections
+    #[command(after_long_help = help::SESSIONS_REVOKE)]
     #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "user", "all"])))]
-    End {
+    Revoke {
         /// The ids, as `list` prints them
         #[arg(value_name = "ID", value_parser = session_id)]
         ids: Vec<SessionID>,

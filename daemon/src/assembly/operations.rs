@@ -90,7 +90,7 @@ impl Operations {
         let name = match operation {
             Operation::Rewrap => Some("rewrap"),
             Operation::Rotate => Some("rotate"),
-            Operation::CreateRecovery => Some("createRecovery"),
+            Operation::CreateRecovery => Some("create_recovery_key"),
             Operation::Backup => Some("backup"),
             _ => None,
         };
@@ -111,7 +111,7 @@ impl Operations {
             Operation::Backup => self.back_up().await,
         };
         if let Some(operation) = name {
-            let outcome = if done.is_ok() { "done" } else { "failed" };
+            let outcome = if done.is_ok() { "succeeded" } else { "failed" };
             self.audit.record(&Event::KeyOperation { operation, outcome });
         }
         Some(done.unwrap_or_else(|failure| {
@@ -285,7 +285,7 @@ impl Lifecycle {
             state: if waiting_for.is_none() { DaemonState::Ready } else { DaemonState::Waiting },
             waiting_for,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            process: std::process::id(),
+            pid: std::process::id(),
             started_at: self.started_at,
             identity: running.map(Running::identity),
             addresses: self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -22,6 +22,7 @@ struct Line<'a> {
     time: Timestamp,
     #[serde(flatten)]
     event: &'a Event<'a>,
+    #[serde(rename = "previousHash")]
     previous: &'a str,
 }
 

@@ -8,20 +8,20 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event<'a> {
-    /// The daemon serves. `configuration` is its SHA-256, left out if the configuration contains a secret.
+    /// The daemon serves. `configuration_hash` is its SHA-256, left out if the configuration contains a secret.
     Started {
         version: &'a str,
-        configuration: Option<&'a str>,
+        configuration_hash: Option<&'a str>,
         providers: &'a [String],
     },
     Stopped,
-    /// A reload was requested. `configuration` describes the current file; `outcome` is `done`, or `fault` if it is
+    /// A reload was requested. `configuration` describes the current file; `outcome` is `succeeded`, or `failed` if it is
     /// unreadable.
     Reloaded {
         outcome: &'a str,
-        configuration: Option<&'a str>,
+        configuration_hash: Option<&'a str>,
         /// The sections that differ from the running configuration.
-        need_restart: &'a [String],
+        restart_required: &'a [String],
     },
     LoginStarted {
         provider: &'a str,
@@ -36,12 +36,12 @@ pub enum Event<'a> {
         address: Option<IpAddr>,
     },
     /// `reason` is a fixed word, `detail` explains it in the daemon's own words.
-    LoginRefused {
+    LoginRejected {
         provider: Option<&'a str>,
         reason: &'a str,
         detail: &'a str,
         /// The request id that the user saw.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(rename = "requestID", skip_serializing_if = "Option::is_none")]
         request: Option<&'a str>,
         /// The verified user, if only the policy rejected them.
         #[serde(flatten)]
@@ -59,30 +59,30 @@ pub enum Event<'a> {
         subject: &'a str,
         reason: &'a str,
         /// The session that revoked it, if it was another one.
-        by: Option<&'a str>,
+        ended_by: Option<&'a str>,
     },
     /// A session obtained an audience token.
-    TokenOpened {
+    AudienceTokenIssued {
         session: &'a str,
         audience: &'a str,
     },
     /// Number of rejected tokens since the last such line.
-    TokensRefused {
+    TokensRejected {
         unknown: u64,
         expired: u64,
         revoked: u64,
         /// Valid tokens that were presented to another service.
-        other_audience: u64,
+        audience_mismatch: u64,
     },
     /// Number of logins without their own line since the last such line, because of a rate limit per address or of
     /// the log.
-    LoginsCounted {
-        start_too_often: u64,
-        finish_too_often: u64,
+    LoginsSuppressed {
+        start_rate_limited: u64,
+        finish_rate_limited: u64,
         started: u64,
-        refused: u64,
+        rejected: u64,
     },
-    /// `rewrap`, `rotate`, `createRecovery`, `backup`, `restore`.
+    /// `rewrap`, `rotate`, `create_recovery_key`, `backup`, `restore`.
     KeyOperation {
         operation: &'a str,
         outcome: &'a str,
@@ -95,7 +95,7 @@ pub enum Event<'a> {
     TaskFailed {
         task: &'a str,
     },
-    /// `source` as in `infrad status`; `outcome` is `obtained`, `failed`, `authority_announced` or `authority_replaced`.
+    /// `source` as in `infrad status`; `outcome` is `issued`, `failed`, `ca_rollover_announced` or `ca_replaced`.
     Certificate {
         source: &'a str,
         outcome: &'a str,

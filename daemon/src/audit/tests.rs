@@ -40,7 +40,7 @@ impl Fixture {
 }
 
 fn ended(session: &str) -> Event<'_> {
-    Event::SessionEnded { session, issuer: "https://okta.test", subject: "00u1", reason: "logout", by: None }
+    Event::SessionEnded { session, issuer: "https://okta.test", subject: "00u1", reason: "logout", ended_by: None }
 }
 
 fn record(audit: &Audit, count: usize) {
@@ -60,7 +60,7 @@ fn chain_continues_after_restart() {
     let first = text.lines().next().expect("a line");
     let expected = format!(
         "{{\"schema\":1,\"sequence\":1,\"time\":\"1970-01-01T00:00:00Z\",\"event\":\"session_ended\",\
-         \"session\":\"session-0\",\"issuer\":\"https://okta.test\",\"subject\":\"00u1\",\"reason\":\"logout\",\"by\":null,\"previous\":\"{}\"}}",
+         \"session\":\"session-0\",\"issuer\":\"https://okta.test\",\"subject\":\"00u1\",\"reason\":\"logout\",\"endedBy\":null,\"previousHash\":\"{}\"}}",
         "0".repeat(64)
     );
     assert_eq!(first, expected);
@@ -185,7 +185,9 @@ fn rejected_tokens_are_logged_as_one_event() {
     let text = fixture.text();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(
-        text.contains(r#""event":"tokens_refused","unknown":1000,"expired":0,"revoked":1,"otherAudience":0"#),
+        text.contains(
+            r#""event":"tokens_rejected","unknown":1000,"expired":0,"revoked":1,"audienceMismatch":0"#
+        ),
         "{text}"
     );
 }
@@ -240,7 +242,8 @@ fn unauthenticated_events_are_rate_limited_in_audit_log() {
     let told = text.lines().filter(|line| line.contains("login_started")).count();
     assert_eq!(u64::try_from(told), Ok(MAX_UNAUTHENTICATED_LINES));
     assert!(text.contains("session_ended"), "what strangers do keeps nothing else out");
-    let counted = r#""event":"logins_counted","startTooOften":1,"finishTooOften":0,"started":5,"refused":0"#;
+    let counted =
+        r#""event":"logins_suppressed","startRateLimited":1,"finishRateLimited":0,"started":5,"rejected":0"#;
     assert!(text.contains(counted), "{text}");
 
     // A minute later lines are available again, and nothing was suppressed.

@@ -75,6 +75,7 @@ pub enum VerifyError {
 #[derive(Deserialize)]
 struct Link {
     sequence: u64,
+    #[serde(rename = "previousHash")]
     previous: String,
 }
 

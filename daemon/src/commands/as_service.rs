@@ -232,7 +232,7 @@ mod tests {
         for property in [
             "User=infrad",
             "LoadCredential=root.key:/etc/infra/root.key",
-            "StateDirectory=infrad infrad-epoch",
+            "StateDirectory=infrad infrad-rollback-guard",
             "ProtectSystem=strict",
             "SystemCallFilter=~@privileged @resources",
             "MemorySwapMax=0",

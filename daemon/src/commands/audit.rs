@@ -130,10 +130,10 @@ fn as_json(path: &Path, verified: &Verified) -> String {
     let position =
         |Position { path, line }: &Position| json!({"file": path.display().to_string(), "line": line});
     let report = json!({
-        "schema": 1, "file": path.display().to_string(), "files": files, "lines": lines, "first": first,
-        "beginnings": beginnings.iter().map(position).collect::<Vec<_>>(), "gaps": gaps, "cutOff": cut_off, "head": head,
-        "keptHeadAt": kept_head.as_ref().map(|kept| kept.number),
-        "keptHeadFrom": kept_head.as_ref().map(|kept| position(&kept.from)),
+        "schema": 1, "file": path.display().to_string(), "files": files, "lines": lines, "firstSequence": first,
+        "chainStarts": beginnings.iter().map(position).collect::<Vec<_>>(), "missingFiles": gaps, "truncatedLines": cut_off, "head": head,
+        "headSequence": kept_head.as_ref().map(|kept| kept.number),
+        "headCoversFrom": kept_head.as_ref().map(|kept| position(&kept.from)),
     });
     format!("{report:#}\n")
 }

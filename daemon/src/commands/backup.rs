@@ -91,7 +91,7 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     let epoch_file = EpochFile::new(config.epoch_file.clone());
     let now = SystemClock.now();
     let restored = upkeep::restore(file, opener, &config.data_dir, &config.root_keys, &epoch_file, now).await;
-    let outcome = if restored.is_ok() { "done" } else { "failed" };
+    let outcome = if restored.is_ok() { "succeeded" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
     let restored = restored.map_err(|error| {
         failure("the backup was not restored", &error, &format!("infrad restore {}", file.display()))

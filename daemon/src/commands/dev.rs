@@ -111,7 +111,7 @@ fn configuration(
         https: HttpsSettings::default(),
         providers: vec![provider],
         root_keys: vec![RootKeySettings::Native { path: directory.join("keys").join("root.key") }],
-        epoch_file: Some(directory.join("keys").join("infrad.epoch")),
+        epoch_file: Some(directory.join("keys").join("infrad.rollback-guard")),
         backends,
         metrics: None,
         sessions: SessionLimits {

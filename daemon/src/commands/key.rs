@@ -87,7 +87,7 @@ async fn rewrap_recovered(context: &Context, config: &Config) -> Result<KeyStatu
     let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
     context.terminal.say(REWRAPPING);
     let rewrapped = keys::rewrap_recovered(&config.data_dir, &key, &config.root_keys).await;
-    let outcome = if rewrapped.is_ok() { "done" } else { "failed" };
+    let outcome = if rewrapped.is_ok() { "succeeded" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "rewrap", outcome });
     rewrapped.map_err(|error| failure_for_keys("the data key was not wrapped anew", &error, Some(&error)))
 }

@@ -52,7 +52,11 @@ impl Configuration {
             Ok(config) => config,
             Err(error) => {
                 tracing::error!(%error, "the configuration has a fault: what runs goes on, a restart would fail");
-                audit.record(&Event::Reloaded { outcome: "fault", configuration: None, need_restart: &[] });
+                audit.record(&Event::Reloaded {
+                    outcome: "failed",
+                    configuration_hash: None,
+                    restart_required: &[],
+                });
                 return;
             }
         };
@@ -61,9 +65,9 @@ impl Configuration {
         // The log level was just applied, so only a different format needs a restart.
         changed.retain(|name| name != "log" || config.log.format != self.log_format);
         audit.record(&Event::Reloaded {
-            outcome: "done",
-            configuration: config.digest.as_deref(),
-            need_restart: &changed,
+            outcome: "succeeded",
+            configuration_hash: config.digest.as_deref(),
+            restart_required: &changed,
         });
         if !changed.is_empty() {
             let sections = changed.join(", ");

@@ -101,8 +101,8 @@ fn allow_open_files(connections: usize) {
         Ok(Some(allowed)) if allowed < needed => tracing::warn!(
             allowed,
             needed,
-            "the limit of open files is too low for `limits.connections`: raise it (`LimitNOFILE=`, `ulimit -Hn`), or lower \
-             `limits.connections`"
+            "the limit of open files is too low for `limits.maxConnections`: raise it (`LimitNOFILE=`, `ulimit -Hn`), or lower \
+             `limits.maxConnections`"
         ),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),

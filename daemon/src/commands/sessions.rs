@@ -29,8 +29,8 @@ pub(super) async fn run(context: &Context, command: &SessionsCommand) -> Result<
     let config = context.read_config()?;
     match command {
         SessionsCommand::List { user, json } => list(context, &config, user.clone(), *json).await,
-        SessionsCommand::End { ids, .. } if !ids.is_empty() => end(context, &config, ids).await,
-        SessionsCommand::End { user, .. } => {
+        SessionsCommand::Revoke { ids, .. } if !ids.is_empty() => end(context, &config, ids).await,
+        SessionsCommand::Revoke { user, .. } => {
             let ended: usize = ask_daemon(&config, Operation::EndSessions { user: user.clone() }).await?;
             match (ended, user) {
                 (0, Some(_)) => context.terminal.say("there are no sessions of that user"),

@@ -54,7 +54,7 @@ fn describe(status: &DaemonStatus) -> String {
     let mut lines = vec![
         format!("state         {state}"),
         format!("version       {}", status.version),
-        format!("process       {}, since {}", status.process, status.started_at),
+        format!("process       {}, since {}", status.pid, status.started_at),
     ];
     if let Some(identity) = &status.identity {
         lines.extend(identity.public_urls.iter().map(|origin| format!("address       {origin}")));

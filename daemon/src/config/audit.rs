@@ -12,7 +12,7 @@ const KEEP: u32 = 8;
 pub(super) fn read(field: &Field<'_>) -> Result<Option<AuditSettings>, FaultAt> {
     let section = field.section("audit")?;
     let max_bytes = section.find("maxBytes").map(|field| field.whole("16777216"));
-    let keep = section.find("keep").map(|field| field.whole("8"));
+    let keep = section.find("maxRotatedFiles").map(|field| field.whole("8"));
     let (max_bytes, keep) = (max_bytes.transpose()?.unwrap_or(MAX_BYTES), keep.transpose()?.unwrap_or(KEEP));
     let journal = section.flag("journal")?;
     match section.find("file") {

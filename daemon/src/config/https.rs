@@ -107,7 +107,7 @@ fn read_acme(field: &Field<'_>, public_urls: &[Origin]) -> Result<AcmeSettings, 
     }
     settings.authorities = section.find("caFile").map(|field| remote::authorities(&field)).transpose()?;
     settings.external_account =
-        section.find("externalAccount").map(|field| external_account(&field)).transpose()?;
+        section.find("externalAccountBinding").map(|field| external_account(&field)).transpose()?;
     settings.self_check = section.find("selfCheck").map_or(Ok(true), |field| field.boolean())?;
     if let Some(port) = section.find("validationPort") {
         settings.validation_port = u16::try_from(port.whole("443")?).unwrap_or(VALIDATION_PORT);
@@ -149,7 +149,7 @@ fn as_domain(text: &str) -> Option<String> {
 }
 
 fn external_account(field: &Field<'_>) -> Result<ExternalAccount, FaultAt> {
-    let section = field.section("externalAccount")?;
+    let section = field.section("externalAccountBinding")?;
     let key_id = section.require("keyID", "keyID: kid-1")?;
     let hmac_key = section.require("hmacKey", "hmacKey: file:/etc/infra/acme-hmac-key")?;
     Ok(ExternalAccount {
@@ -165,7 +165,7 @@ fn read_files(field: &Field<'_>) -> Result<CertificateFiles, FaultAt> {
     Ok(CertificateFiles {
         certificate: absolute_path(&certificate, "/etc/infra/tls.crt")?,
         private_key: absolute_path(&private_key, "/etc/infra/tls.key")?,
-        is_public: section.flag("public")?,
+        is_public: section.flag("publiclyTrusted")?,
     })
 }
 
@@ -225,7 +225,7 @@ mod tests {
     fn every_key_of_acme_is_read() {
         let config = parse(
             "tls: {redirectHTTP: \"127.0.0.1:80\", acme: {domains: [a.test], directory: \"https://ca.test/dir\", contact: \
-             [\"mailto:ops@a.test\"], externalAccount: {keyID: kid-1, hmacKey: \"env:KEY\"}, selfCheck: false, \
+             [\"mailto:ops@a.test\"], externalAccountBinding: {keyID: kid-1, hmacKey: \"env:KEY\"}, selfCheck: false, \
              validationPort: 8443}}",
         )
         .expect("a good configuration");

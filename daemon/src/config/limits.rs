@@ -44,8 +44,8 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
     let section = field.section("limits")?;
     let default = Limits::default();
     let (listener, rates) = (default.listener, default.api.rates);
-    let connections = number(&section, "connections", listener.connections)?;
-    let connections_per_address = match section.find("connectionsPerAddress") {
+    let connections = number(&section, "maxConnections", listener.connections)?;
+    let connections_per_address = match section.find("maxConnectionsPerAddress") {
         None => listener.connections_per_address.min(connections),
         Some(field) => {
             let most = u32::try_from(connections).unwrap_or(u32::MAX);
@@ -53,40 +53,40 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
         }
     };
     let exchanges = ExchangeLimits {
-        concurrent: number(&section, "exchanges", default.exchanges.concurrent)?,
+        concurrent: number(&section, "maxConcurrentExchanges", default.exchanges.concurrent)?,
         waiting_per_client: number(
             &section,
-            "exchangesWaitingPerAddress",
+            "maxQueuedExchangesPerAddress",
             default.exchanges.waiting_per_client,
         )?,
-        timeout: time(&section, "exchangeTime", 1..=60, default.exchanges.timeout)?,
+        timeout: time(&section, "exchangeTimeout", 1..=60, default.exchanges.timeout)?,
     };
     let bodies = BodyLimits {
         // A login's last request needs some 8 kB.
-        bytes: number(&section, "requestBodyBytes", default.api.bodies.bytes)?,
-        time: time(&section, "requestBodyTime", 1..=60, default.api.bodies.time)?,
+        bytes: number(&section, "maxRequestBodyBytes", default.api.bodies.bytes)?,
+        time: time(&section, "requestBodyTimeout", 1..=60, default.api.bodies.time)?,
     };
     let calls = default.provider_calls;
-    let call_time = time(&section, "providerCallTime", 1..=60, calls.total)?;
+    let call_time = time(&section, "providerRequestTimeout", 1..=60, calls.total)?;
     let at_most = u32::try_from(call_time.as_secs()).unwrap_or(60);
     Ok(Limits {
         listener: ListenerLimits {
-            handshake: time(&section, "handshakeTime", 1..=60, listener.handshake)?,
-            handshakes: number(&section, "handshakes", listener.handshakes)?,
-            request_head: time(&section, "requestHeadTime", 1..=60, listener.request_head)?,
-            head_bytes: number(&section, "requestHeadBytes", listener.head_bytes)?,
-            headers: number(&section, "requestHeaders", listener.headers)?,
+            handshake: time(&section, "handshakeTimeout", 1..=60, listener.handshake)?,
+            handshakes: number(&section, "maxConcurrentHandshakes", listener.handshakes)?,
+            request_head: time(&section, "requestHeaderTimeout", 1..=60, listener.request_head)?,
+            head_bytes: number(&section, "maxRequestHeaderBytes", listener.head_bytes)?,
+            headers: number(&section, "maxRequestHeaders", listener.headers)?,
             request: bodies.time + exchanges.timeout + REST_OF_A_REQUEST,
-            idle: time(&section, "idleTime", 1..=600, listener.idle)?,
+            idle: time(&section, "idleTimeout", 1..=600, listener.idle)?,
             requests_per_connection: number(
                 &section,
-                "requestsPerConnection",
+                "maxRequestsPerConnection",
                 listener.requests_per_connection,
             )?,
-            streams: number(&section, "requestsAtOncePerConnection", listener.streams)?,
+            streams: number(&section, "maxConcurrentStreams", listener.streams)?,
             connections,
             connections_per_address,
-            memory: number(&section, "memoryBytes", listener.memory)?,
+            memory: number(&section, "maxMemoryBytes", listener.memory)?,
             drain: listener.drain,
         },
         api: ApiLimits {
@@ -98,7 +98,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
         },
         exchanges,
         provider_calls: outbound::Limits {
-            connect: time(&section, "providerConnectTime", 1..=at_most, calls.connect.min(call_time))?,
+            connect: time(&section, "providerConnectTimeout", 1..=at_most, calls.connect.min(call_time))?,
             total: call_time,
         },
     })

@@ -191,8 +191,8 @@ fn epoch_file(
     root_keys: &[RootKeySettings],
     directories: &Directories,
 ) -> Result<Option<PathBuf>, FaultAt> {
-    const NAME: &str = "infrad.epoch";
-    let Some(field) = top.find("epochFile") else {
+    const NAME: &str = "infrad.rollback-guard";
+    let Some(field) = top.find("rollbackGuardFile") else {
         let native = root_keys.iter().find_map(|root_key| match root_key {
             RootKeySettings::Native { path } => Some(path),
             _ => None,
@@ -200,14 +200,18 @@ fn epoch_file(
         let beside = native.or(directories.root_key.as_ref()).and_then(|path| path.parent());
         // What the service manager hands over is read-only, and gone with the service.
         let beside = beside.filter(|directory| !platform::is_credential(directory));
-        let beside = beside
-            .ok_or_else(|| top.missing("epochFile", "epochFile: /var/lib/infrad-epoch/infrad.epoch"))?;
+        let beside = beside.ok_or_else(|| {
+            top.missing(
+                "rollbackGuardFile",
+                "rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard",
+            )
+        })?;
         return Ok(Some(beside.join(NAME)));
     };
     if field.is_text() && field.text("a path")? == "none" {
         return Ok(None);
     }
-    let path = absolute_path(&field, "/etc/infra/infrad.epoch")?;
+    let path = absolute_path(&field, "/etc/infra/infrad.rollback-guard")?;
     if path.starts_with(data_dir) {
         return Err(
             field.wrong("a file outside `dataDir`, so that it is not rolled back with the data, or `none`")

@@ -67,7 +67,7 @@ fn what_is_left_out_takes_its_default() {
     let describe =
         |keys: &[RootKeySettings]| -> Vec<String> { keys.iter().map(RootKeySettings::describe).collect() };
     assert_eq!(describe(&config.root_keys), ["/etc/infra/root.key"]);
-    assert_eq!(config.epoch_file, Some("/etc/infra/infrad.epoch".into()));
+    assert_eq!(config.epoch_file, Some("/etc/infra/infrad.rollback-guard".into()));
     assert_eq!(config.sessions.lifetime, SignedDuration::from_hours(12));
     assert_eq!(config.sessions.inactivity_timeout, SignedDuration::from_hours(4));
     assert_eq!(config.sessions.max_per_user, 48);
@@ -272,13 +272,13 @@ fn remote_root_keys_are_read_with_epoch_next_to_native_one() {
     ] {
         let config = parse(&with_section(&format!("keys: [{keys}]"))).expect("a good configuration");
         assert_eq!(config.root_keys.iter().map(RootKeySettings::describe).collect::<Vec<_>>(), [described]);
-        assert_eq!(config.epoch_file, Some("/etc/infra/infrad.epoch".into()));
+        assert_eq!(config.epoch_file, Some("/etc/infra/infrad.rollback-guard".into()));
     }
     let epoch_file = |section: &str| parse(&with_section(section)).expect("a good configuration").epoch_file;
     let native = "keys: [{kind: native, config: {path: /srv/keys/root.key}}]";
-    assert_eq!(epoch_file(native), Some("/srv/keys/infrad.epoch".into()));
-    assert_eq!(epoch_file("epochFile: none"), None);
-    assert_eq!(epoch_file("epochFile: /srv/epoch"), Some("/srv/epoch".into()));
+    assert_eq!(epoch_file(native), Some("/srv/keys/infrad.rollback-guard".into()));
+    assert_eq!(epoch_file("rollbackGuardFile: none"), None);
+    assert_eq!(epoch_file("rollbackGuardFile: /srv/epoch"), Some("/srv/epoch".into()));
     let config = parse(&with_section("metrics: {listen: \"127.0.0.1:9464\"}")).expect("a good configuration");
     assert_eq!(config.metrics, Some("127.0.0.1:9464".parse().expect("an address")));
 }
@@ -312,7 +312,7 @@ fn a_wrong_value_is_told_with_what_is_expected() {
             "keys: [{kind: vault, config: {address: https://v.test, token: env:A, key: a/b}}]",
             "the name of a key",
         ),
-        ("epochFile: /var/lib/infrad/epoch", "a file outside `dataDir`"),
+        ("rollbackGuardFile: /var/lib/infrad/epoch", "a file outside `dataDir`"),
         ("metrics: {listen: 9464}", "an address and a port, such as `127.0.0.1:9464`"),
         ("keys: [{kind: native, config: {path: /var/lib/infrad/root.key}}]", "a file outside `dataDir`"),
         ("secrets: [{name: env, kind: env}]", "a name that no other backend has"),
@@ -475,10 +475,10 @@ fn beside_a_credential_there_is_no_place_for_the_epoch() {
         root_key: Some("/run/credentials/infrad.service/root.key".into()),
     };
     match Config::parse(&with_section(""), &handed) {
-        Err(FaultAt { fault: Fault::Missing { key, .. }, .. }) => assert_eq!(key, "epochFile"),
+        Err(FaultAt { fault: Fault::Missing { key, .. }, .. }) => assert_eq!(key, "rollbackGuardFile"),
         other => panic!("{other:?}"),
     }
-    let epoch = "epochFile: /var/lib/infrad-epoch/infrad.epoch";
+    let epoch = "rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard";
     let config = Config::parse(&with_section(epoch), &handed).expect("a good configuration");
-    assert_eq!(config.epoch_file, Some("/var/lib/infrad-epoch/infrad.epoch".into()));
+    assert_eq!(config.epoch_file, Some("/var/lib/infrad-rollback-guard/infrad.rollback-guard".into()));
 }

@@ -174,7 +174,7 @@ mod tests {
             (json!(vec!["x"; 20]), format!("[{}] and 12 more", ["x"; 8].join(", "))),
         ] {
             let error = of(IDTokenError::AudienceDiffers, &json!({"aud": audience}));
-            let expected = format!("refused: ID token: audience_differs: the token is for {told}");
+            let expected = format!("refused: ID token: audience_mismatch: the token is for {told}");
             assert_eq!(error.to_string(), expected);
         }
     }

@@ -52,7 +52,7 @@ impl GroupsClaim {
             let first = first.as_str().map(|name| printable(name, MAX_SHOWN_CHARACTERS));
             tracing::warn!(
                 provider,
-                left_out = odd.len(),
+                ignored = odd.len(),
                 first,
                 "groups were left out: a name counts if it is printable text in Unicode's form NFC of 1 to 256 bytes"
             );

@@ -153,7 +153,7 @@ pub fn request_id() -> String {
 
 /// The span for the log events of a request, without fields if an outer span already has them.
 pub fn request_span(request_id: &str) -> Span {
-    if Span::current().is_none() { tracing::info_span!("answer", request = request_id) } else { Span::none() }
+    if Span::current().is_none() { tracing::info_span!("answer", request_id) } else { Span::none() }
 }
 
 /// Runs `answer` with its own request id.

@@ -25,12 +25,12 @@ pub(super) fn encode(
         gauge(encoder, name, help, Some(&Unit::Seconds), states, value)?;
     }
     let is_failing = |state: &CertificateState| Some(i64::from(state.last_error.is_some()));
-    gauge(encoder, "certificate_failing", FAILING, None, states, is_failing)?;
+    gauge(encoder, "certificate_renewal_failing", FAILING, None, states, is_failing)?;
     let is_waiting = |state: &CertificateState| Some(i64::from(state.waiting_for.is_some()));
-    gauge(encoder, "certificate_waiting", WAITING, None, states, is_waiting)?;
+    gauge(encoder, "certificate_renewal_pending", WAITING, None, states, is_waiting)?;
     let counter = ConstCounter::new(0_u64);
     let mut failures =
-        encoder.encode_descriptor("certificate_failures", FAILURES, None, counter.metric_type())?;
+        encoder.encode_descriptor("certificate_renewal_failures", FAILURES, None, counter.metric_type())?;
     for state in states {
         let counter = ConstCounter::new(state.failures);
         counter.encode(failures.encode_family(&[("source", state.source.name())])?)?;

@@ -29,7 +29,7 @@ impl Collector for DaemonCollector {
         encode_sessions(&mut encoder, &observed)?;
         encode_store(&mut encoder, &observed)?;
         counter(&mut encoder, "task_failures", TASK_FAILURES, observed.task_failures)?;
-        counter(&mut encoder, "audit_failures", AUDIT_FAILURES, observed.audit_failures)
+        counter(&mut encoder, "audit_write_failures", AUDIT_FAILURES, observed.audit_failures)
     }
 }
 
@@ -41,7 +41,7 @@ const AUDIT_FAILURES: &str = "How many lines of the audit log could not be writt
 fn encode_sessions(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> Result<(), fmt::Error> {
     const LOGINS: &str = "How logins ended: finished, or the reason of the refusal";
     const ENDED: &str = "How many sessions were ended before their time, by reason";
-    const REVALIDATIONS: &str = "How often providers were asked again: confirmed, userinfo_failed, unproven, refused, answer_lost, not_admitted, unavailable";
+    const REVALIDATIONS: &str = "How often providers were asked again: confirmed, userinfo_failed, unverified, rejected, response_lost, denied_by_policy, unavailable";
     const LIVE: &str = "How many sessions live, as counted within the last minute";
     let kind = ConstCounter::new(0_u64).metric_type();
     let mut logins = encoder.encode_descriptor("logins", LOGINS, None, kind)?;
@@ -71,9 +71,19 @@ fn encode_store(encoder: &mut DescriptorEncoder<'_>, observed: &Observed) -> Res
     counter(encoder, "store_write_failures", FAILURES, observed.writes.failed)?;
     let is_rolled_back = ConstGauge::new(i64::from(observed.is_rolled_back));
     let kind = is_rolled_back.metric_type();
-    is_rolled_back.encode(encoder.encode_descriptor("store_rolled_back", ROLLED_BACK, None, kind)?)?;
+    is_rolled_back.encode(encoder.encode_descriptor(
+        "store_rollback_detected",
+        ROLLED_BACK,
+        None,
+        kind,
+    )?)?;
     let time = ConstCounter::new(observed.writes.seconds);
-    time.encode(encoder.encode_descriptor("store_write", TIME, Some(&Unit::Seconds), time.metric_type())?)
+    time.encode(encoder.encode_descriptor(
+        "store_write_duration",
+        TIME,
+        Some(&Unit::Seconds),
+        time.metric_type(),
+    )?)
 }
 
 fn counter(

@@ -1,4 +1,4 @@
-//! Reads of client secrets by reason.
+//! Reads of client secrets by purpose.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ impl Collector for SecretReads {
         let mut reads = encoder.encode_descriptor("secret_reads", HELP, None, counter.metric_type())?;
         for reason in ReadReason::ALL {
             let counter = ConstCounter::new(self.0.reads(reason));
-            counter.encode(reads.encode_family(&[("reason", reason.name())])?)?;
+            counter.encode(reads.encode_family(&[("purpose", reason.name())])?)?;
         }
         Ok(())
     }

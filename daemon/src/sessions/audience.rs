@@ -47,7 +47,7 @@ impl Sessions {
         match self.store.open_audience_token(new, MAX_PER_SESSION).await? {
             OpenedToken::Opened => {
                 let session = caller.session().id.as_str();
-                self.audit.record(&Event::TokenOpened { session, audience });
+                self.audit.record(&Event::AudienceTokenIssued { session, audience });
                 Ok(NewToken { token, expires_at })
             }
             OpenedToken::SessionOver => Err(NotOpened::SessionOver),

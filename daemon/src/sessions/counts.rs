@@ -22,10 +22,17 @@ pub struct SessionCounts {
 }
 
 /// Outcomes of a revalidation.
-const REVALIDATIONS: [&str; 7] =
-    ["confirmed", "userinfo_failed", "unproven", "refused", "answer_lost", "not_admitted", "unavailable"];
+const REVALIDATIONS: [&str; 7] = [
+    "confirmed",
+    "userinfo_failed",
+    "unverified",
+    "rejected",
+    "response_lost",
+    "denied_by_policy",
+    "unavailable",
+];
 /// Outcomes of logins that name no configured provider.
-const WITHOUT_PROVIDER: [&str; 3] = ["bad_request", "ticket_not_ours", "too_often"];
+const WITHOUT_PROVIDER: [&str; 3] = ["bad_request", "invalid_ticket", "rate_limited"];
 
 impl Counts {
     /// Initializes all counters used in alerts to zero, because Prometheus sees no increase in a series that starts at
@@ -45,7 +52,7 @@ impl Counts {
     /// `provider` must be the name of a configured provider, so that clients cannot create new series.
     pub(super) fn login(&self, provider: Option<&str>, outcome: &'static str) {
         let is_known =
-            LoginRefusal::REASONS.contains(&outcome) || ["finished", "too_often"].contains(&outcome);
+            LoginRefusal::REASONS.contains(&outcome) || ["finished", "rate_limited"].contains(&outcome);
         debug_assert!(is_known, "{outcome} is not counted from the start");
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.logins.entry((provider.unwrap_or_default().to_owned(), outcome)).or_default() += 1;

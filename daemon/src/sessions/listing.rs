@@ -100,7 +100,7 @@ impl Sessions {
             current: viewer.is_some_and(|caller| caller.session().id == stored.id),
             last_used_at: whole_second(stored.last_used_at),
             device: stored.opening.device,
-            opened_by: stored.opening.opened_by,
+            login_method: stored.opening.login_method,
             // An address recorded earlier is erased later but hidden immediately.
             address: stored
                 .opening

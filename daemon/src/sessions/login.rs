@@ -187,7 +187,7 @@ impl Sessions {
         }
         let opening = Opening {
             device: request.device.as_deref().and_then(device),
-            opened_by: request.opened_by,
+            login_method: request.login_method,
             address: self.recorded(from),
         };
         let opened = self.open_session(provider, &identity, refresh_grant.as_ref(), opening).await;

@@ -61,7 +61,7 @@ impl Sessions {
 
     /// Counts a login that was rejected because its client address exceeded a rate limit.
     pub fn count_too_often(&self, what: TooOften) {
-        self.counts.login(None, "too_often");
+        self.counts.login(None, "rate_limited");
         self.audit.count(match what {
             TooOften::Start => Counted::StartTooOften,
             TooOften::Finish => Counted::FinishTooOften,
@@ -73,7 +73,7 @@ impl Sessions {
         let detail = refusal.to_string();
         let user = if let LoginRefusal::NotAdmitted(user) = refusal { Some(&user.0) } else { None };
         let event =
-            Event::LoginRefused { provider, reason: refusal.reason(), detail: &detail, request, user };
+            Event::LoginRejected { provider, reason: refusal.reason(), detail: &detail, request, user };
         // The provider authenticated this user, so the event is not rate-limited: the operator must be able to find it.
         if user.is_some() {
             self.audit.record(&event);
@@ -87,20 +87,20 @@ impl LoginRefusal {
     /// All reasons, so that every counter starts at zero.
     pub(super) const REASONS: [&str; 15] = [
         "bad_request",
-        "ticket_not_ours",
+        "invalid_ticket",
         "ticket_expired",
         "ticket_used",
-        "verifier_differs",
-        "bound_elsewhere",
-        "bound_to_other_provider",
+        "code_verifier_mismatch",
+        "binding_mismatch",
+        "provider_mismatch",
         "provider_unavailable",
-        "too_many_wait",
-        "too_many_refused",
-        "client_refused",
-        "client_secret",
-        "identity_refused",
-        "not_admitted",
-        "store",
+        "queue_full",
+        "rejected_code_limit",
+        "invalid_client",
+        "client_secret_unavailable",
+        "identity_rejected",
+        "denied_by_policy",
+        "store_unavailable",
     ];
 
     /// Stable reason code.
@@ -112,19 +112,19 @@ impl LoginRefusal {
             | Self::MalformedChallenge
             | Self::MalformedCode
             | Self::MalformedVerifier => "bad_request",
-            Self::Ticket(_) => "ticket_not_ours",
+            Self::Ticket(_) => "invalid_ticket",
             Self::TicketExpired => "ticket_expired",
             Self::TicketUsed => "ticket_used",
-            Self::VerifierDiffers => "verifier_differs",
-            Self::BoundElsewhere => "bound_elsewhere",
-            Self::BoundToOtherProvider { .. } => "bound_to_other_provider",
+            Self::VerifierDiffers => "code_verifier_mismatch",
+            Self::BoundElsewhere => "binding_mismatch",
+            Self::BoundToOtherProvider { .. } => "provider_mismatch",
             Self::Identity(IdentityError::Unavailable(_) | IdentityError::Unusable(_)) => {
                 "provider_unavailable"
             }
-            Self::Identity(IdentityError::QueueFull) => "too_many_wait",
-            Self::Identity(IdentityError::TooManyRejectedCodes(_)) => "too_many_refused",
-            Self::Identity(IdentityError::ClientRefused { .. }) => "client_refused",
-            Self::Identity(IdentityError::ClientSecret(_)) => "client_secret",
+            Self::Identity(IdentityError::QueueFull) => "queue_full",
+            Self::Identity(IdentityError::TooManyRejectedCodes(_)) => "rejected_code_limit",
+            Self::Identity(IdentityError::ClientRefused { .. }) => "invalid_client",
+            Self::Identity(IdentityError::ClientSecret(_)) => "client_secret_unavailable",
             Self::Identity(
                 IdentityError::ResponseIssuer(_)
                 | IdentityError::Refused(_)
@@ -132,7 +132,7 @@ impl LoginRefusal {
                 | IdentityError::LimitExceeded(_),
             ) => "identity_refused",
             Self::NotAdmitted(_) => "not_admitted",
-            Self::Store(_) => "store",
+            Self::Store(_) => "store_unavailable",
         }
     }
 }

@@ -202,7 +202,7 @@ impl Sessions {
                 let (user, email_verified) = merge_claims(&stored, update);
                 let verified_email = user.email.as_deref().filter(|_| email_verified);
                 if !provider.settings().allow.admits(&user.groups, verified_email) {
-                    self.counts.revalidation(name, "not_admitted");
+                    self.counts.revalidation(name, "denied_by_policy");
                     tracing::info!(
                         session = %id,
                         provider = name,
@@ -227,11 +227,11 @@ impl Sessions {
                     reason,
                     "the provider confirms the session but does not prove the user's claims: the old claims stay"
                 );
-                self.counts.revalidation(name, "unproven");
+                self.counts.revalidation(name, "unverified");
             }
             Err(error) => {
                 tracing::info!(session = %id, provider = name, reason = %error, "the provider returned claims for a different subject");
-                self.counts.revalidation(name, "refused");
+                self.counts.revalidation(name, "rejected");
                 self.revoke_one(id, EndReason::ProviderRefused).await?;
                 return Ok(());
             }
@@ -263,7 +263,7 @@ impl Sessions {
             }
             RefreshError::InvalidGrant | RefreshError::Denied(_) => {
                 tracing::info!(session = %id, provider, reason = %error, "the provider refuses to refresh this session");
-                self.counts.revalidation(provider, "refused");
+                self.counts.revalidation(provider, "rejected");
                 self.revoke_one(id, EndReason::ProviderRefused).await?;
                 return Ok(AttemptOutcome::Answered);
             }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use infra_harness::clock::ManualClock;
-use infra_shared::api::{EndedSessions, FinishLogin, OpenedBy, StartLogin, User};
+use infra_shared::api::{EndedSessions, FinishLogin, LoginMethod, StartLogin, User};
 use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
@@ -132,7 +132,7 @@ impl Fixture {
             code_verifier: verifier.expose().clone(),
             iss: iss.map(ToOwned::to_owned),
             device: None,
-            opened_by: OpenedBy::Browser,
+            login_method: LoginMethod::Browser,
         };
         let from = std::net::Ipv4Addr::LOCALHOST.into();
         self.sessions.finish_login(&request, from).await.expect_err("no provider can be reached")

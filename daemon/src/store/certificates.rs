@@ -45,7 +45,7 @@ impl Store {
     pub fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
         self.connections.read(|reader| {
             let takeover_at: Option<i64> =
-                reader.query_row("SELECT takeover_at FROM succession", [], |row| row.get(0))?;
+                reader.query_row("SELECT takeover_at FROM ca_rollover", [], |row| row.get(0))?;
             takeover_at.map(from_database).transpose()
         })
     }
@@ -58,12 +58,12 @@ impl Store {
         self.connections
             .write(move |transaction| {
                 transaction.execute(
-                    "UPDATE succession SET sequence = max(sequence + 1, ?2), announced = ?1 WHERE announced <> ?1",
+                    "UPDATE ca_rollover SET sequence = max(sequence + 1, ?2), announced = ?1 WHERE announced <> ?1",
                     params![announced, now.as_second()],
                 )?;
                 let sequence: i64 =
-                    transaction.query_row("SELECT sequence FROM succession", [], |row| row.get(0))?;
-                u64::try_from(sequence).map_err(|_| StoreError::UnexpectedRow("succession"))
+                    transaction.query_row("SELECT sequence FROM ca_rollover", [], |row| row.get(0))?;
+                u64::try_from(sequence).map_err(|_| StoreError::UnexpectedRow("ca_rollover"))
             })
             .await
     }
@@ -77,7 +77,7 @@ impl Store {
         self.connections
             .write(move |transaction| {
                 save(transaction, &next)?;
-                transaction.execute("UPDATE succession SET takeover_at = ?1", [to_database(takeover_at)])?;
+                transaction.execute("UPDATE ca_rollover SET takeover_at = ?1", [to_database(takeover_at)])?;
                 Ok(())
             })
             .await
@@ -95,7 +95,7 @@ impl Store {
                 save(transaction, &authority)?;
                 save(transaction, &leaf)?;
                 transaction.execute("DELETE FROM certificates WHERE name = ?1", [next])?;
-                transaction.execute("UPDATE succession SET takeover_at = NULL", [])?;
+                transaction.execute("UPDATE ca_rollover SET takeover_at = NULL", [])?;
                 Ok(())
             })
             .await

@@ -74,7 +74,7 @@ pub struct FoundToken {
 pub(super) const NOBODY: &str = "0000000000";
 
 const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
-                       opened_by, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision";
+                       login_method, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision";
 
 impl Store {
     /// Stores a session and revokes the user's oldest sessions beyond `max_per_user` (1 or more). Returns the revoked
@@ -233,7 +233,7 @@ fn insert(
     let inserted = transaction
         .prepare_cached(&format!(
             "INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, \
-             device, opened_by, address, created_at, expires_at, last_used_at) \
+             device, login_method, address, created_at, expires_at, last_used_at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?13) RETURNING {GUARDED}"
         ))?
         .query_and_then(params![
@@ -247,7 +247,7 @@ fn insert(
             session.email_verified,
             groups,
             session.opening.device,
-            opening::opened_by_text(session.opening.opened_by),
+            opening::opened_by_text(session.opening.login_method),
             session.opening.address.map(|address| address.to_string()),
             created_at,
             time::to_database(session.expires_at),

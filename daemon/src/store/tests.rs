@@ -65,7 +65,7 @@ fn session(subject: &str, second: i64) -> NewSession {
         email_verified: true,
         opening: Opening {
             device: Some("laptop".to_owned()),
-            opened_by: OpenedBy::Paste,
+            login_method: LoginMethod::Paste,
             address: Some("2001:db8::1".parse().expect("an address")),
         },
         refresh_token: None,

@@ -67,6 +67,7 @@ enum Other {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
+    #[serde(rename = "daemon_ca")]
     OwnAuthority,
     Acme,
     Files,
@@ -94,7 +95,7 @@ impl Source {
     /// The name in status and metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Self::OwnAuthority => "own_authority",
+            Self::OwnAuthority => "daemon_ca",
             Self::Acme => "acme",
             Self::Files => "files",
         }
@@ -220,8 +221,8 @@ impl Certificates {
     pub async fn rotate_authority(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
         self.local.rotate(overlap, replaces).await?;
         match self.local.next() {
-            Some((pin, _)) => self.local_journal.tell("authority_announced", Some(&pin.to_string())),
-            None => self.local_journal.tell("authority_replaced", Some(&self.local.pin().to_string())),
+            Some((pin, _)) => self.local_journal.tell("ca_rollover_announced", Some(&pin.to_string())),
+            None => self.local_journal.tell("ca_replaced", Some(&self.local.pin().to_string())),
         }
         self.publish().await
     }
@@ -243,7 +244,7 @@ impl Certificates {
                 Ok(Tended::Succeeded) => {
                     let pin = self.local.pin();
                     tracing::warn!(%pin, "the next certification authority has taken over");
-                    self.local_journal.tell("authority_replaced", Some(&pin.to_string()));
+                    self.local_journal.tell("ca_replaced", Some(&pin.to_string()));
                     self.publish_or_log().await;
                     INTERVAL
                 }

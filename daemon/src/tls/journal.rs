@@ -35,7 +35,7 @@ impl Journal {
     pub(super) fn succeeded(&self) {
         let mut entries = self.entries();
         (entries.last_error, entries.waiting_for) = (None, None);
-        self.tell("obtained", None);
+        self.tell("issued", None);
     }
 
     /// Writes an event to the audit log.

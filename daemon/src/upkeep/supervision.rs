@@ -55,7 +55,7 @@ impl Supervision {
             self.audit.record(&Event::TaskFailed { task });
             tracing::error!(
                 task,
-                pause = pause.as_secs(),
+                retry_in_seconds = pause.as_secs(),
                 "a task of the daemon panicked and is started again: report this"
             );
             tokio::time::sleep(pause).await;

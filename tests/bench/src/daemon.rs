@@ -38,7 +38,7 @@ impl Populated {
         daemon.change(|configuration| {
             // Raise the limits, so that the load measures responses and not connection setup.
             configuration.more = format!(
-                "limits: {{requestsPerConnection: 1000000, connectionsPerAddress: 4096, memoryBytes: 1073741824}}\n\
+                "limits: {{maxRequestsPerConnection: 1000000, maxConnectionsPerAddress: 4096, maxMemoryBytes: 1073741824}}\n\
                  services:\n\
                  - {{name: wiki, credentials: ['{credential}'], allow: everyone, acceptSessionToken: true}}\n\
                  - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"

@@ -11,9 +11,8 @@ pub(super) struct Check {
     /// The server or provider, if there may be several.
     subject: Option<String>,
     status: Status,
-    what: String,
-    why: Option<String>,
-    #[serde(rename = "try")]
+    message: String,
+    cause: Option<String>,
     hint: Option<String>,
 }
 
@@ -21,47 +20,47 @@ pub(super) struct Check {
 #[serde(rename_all = "snake_case")]
 enum Status {
     Ok,
-    Wrong,
+    Failed,
     /// The check could not run.
     Skipped,
 }
 
 impl Check {
-    pub(super) fn ok(name: &'static str, subject: Option<String>, what: impl Into<String>) -> Self {
-        Self { name, subject, status: Status::Ok, what: what.into(), why: None, hint: None }
+    pub(super) fn ok(name: &'static str, subject: Option<String>, message: impl Into<String>) -> Self {
+        Self { name, subject, status: Status::Ok, message: message.into(), cause: None, hint: None }
     }
 
-    pub(super) fn skipped(name: &'static str, subject: Option<String>, what: impl Into<String>) -> Self {
-        Self { status: Status::Skipped, ..Self::ok(name, subject, what) }
+    pub(super) fn skipped(name: &'static str, subject: Option<String>, message: impl Into<String>) -> Self {
+        Self { status: Status::Skipped, ..Self::ok(name, subject, message) }
     }
 
     /// A problem with its cause and a hint.
     pub(super) fn wrong(
         name: &'static str,
         subject: Option<String>,
-        what: impl Into<String>,
-        why: Option<String>,
+        message: impl Into<String>,
+        cause: Option<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { status: Status::Wrong, why, hint: Some(hint.into()), ..Self::ok(name, subject, what) }
+        Self { status: Status::Failed, cause, hint: Some(hint.into()), ..Self::ok(name, subject, message) }
     }
 
     pub(super) fn is_problem(&self) -> bool {
-        self.status == Status::Wrong
+        self.status == Status::Failed
     }
 
     pub(super) fn text(&self) -> String {
         let status = match self.status {
             Status::Ok => "ok",
-            Status::Wrong => "wrong",
+            Status::Failed => "failed",
             Status::Skipped => "-",
         };
         let mut text = format!("{status:<7}{:<10}", self.name);
         if let Some(subject) = &self.subject {
             let _ = write!(text, "{subject}: ");
         }
-        let _ = writeln!(text, "{}", self.what);
-        for (name, line) in [("because", &self.why), ("try", &self.hint)] {
+        let _ = writeln!(text, "{}", self.message);
+        for (name, line) in [("because", &self.cause), ("try", &self.hint)] {
             if let Some(line) = line {
                 let _ = writeln!(text, "{:17}{name}: {line}", "");
             }
@@ -81,7 +80,7 @@ mod tests {
         let wrong = Check::wrong("clock", subject, "is wrong", Some("it is".to_owned()), "`date`");
         assert_eq!(
             wrong.text(),
-            "wrong  clock     https://a.test: is wrong\n                 because: it is\n                 try: `date`\n"
+            "failed clock     https://a.test: is wrong\n                 because: it is\n                 try: `date`\n"
         );
     }
 }

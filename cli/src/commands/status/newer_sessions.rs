@@ -1,6 +1,6 @@
 //! Warns once about each session that was opened elsewhere, because an attacker may have opened it.
 
-use infra_shared::api::{ListedSession, NewerSessions, OpenedBy};
+use infra_shared::api::{ListedSession, LoginMethod, NewerSessions};
 use infra_shared::printable::printable;
 
 use super::super::{Context, times};
@@ -21,7 +21,7 @@ pub(crate) fn warn_of_newer(context: &Context, report: &Report) {
         return;
     }
     let state = context.home.read();
-    let shown = state.ok().and_then(|state| state.sessions.sessions.get(origin)?.told_of.clone());
+    let shown = state.ok().and_then(|state| state.sessions.sessions.get(origin)?.last_notified.clone());
     let NewerSessions { count, newest } = newer;
     let id = &newest.session.id;
     if shown.as_ref() == Some(id) {
@@ -39,7 +39,7 @@ pub(crate) fn warn_of_newer(context: &Context, report: &Report) {
              `infra sessions revoke {id}`"
         )
     });
-    let shown = store(context, origin, token, |stored| stored.told_of = Some(id.clone()));
+    let shown = store(context, origin, token, |stored| stored.last_notified = Some(id.clone()));
     warn_if_not_stored(context, shown);
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn from(listed: &ListedSession) -> String {
         (Some(from), None) | (None, Some(from)) => format!("from {from}"),
         (None, None) => "from a machine that did not say its name".to_owned(),
     };
-    if listed.opened_by == OpenedBy::Paste {
+    if listed.login_method == LoginMethod::Paste {
         from.push_str(", pasted");
     }
     from

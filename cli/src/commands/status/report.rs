@@ -177,7 +177,7 @@ pub(super) fn store(
         }
     };
     let daemon_values = |session: &home::Session| {
-        (session.session.clone(), session.clock_offset, session.ended, session.told_of.clone())
+        (session.session.clone(), session.clock_offset, session.ended, session.last_notified.clone())
     };
     let mut state = context.home.read()?;
     let Some(before) = state.sessions.sessions.get(origin).map(daemon_values) else { return Ok(()) };

@@ -224,16 +224,16 @@ pub(super) fn checks_as_json(tried: &[Tried]) -> Vec<Value> {
     tried
         .iter()
         .map(|Tried { about, finding }| {
-            let (result, cause, advice, is_away) = match &finding.outcome {
-                Outcome::Works => ("works", None, None, false),
+            let (status, cause, advice, is_away) = match &finding.outcome {
+                Outcome::Works => ("ok", None, None, false),
                 Outcome::Unknown { cause } => ("unknown", Some(cause), None, false),
                 Outcome::Fails { cause, advice, is_away } => {
-                    ("fails", Some(cause), Some(advice).filter(|advice| !advice.is_empty()), *is_away)
+                    ("failed", Some(cause), Some(advice).filter(|advice| !advice.is_empty()), *is_away)
                 }
             };
             json!({
-                "about": about, "check": finding.what, "result": result, "cause": cause, "advice": advice,
-                "away": is_away,
+                "subject": about, "check": finding.what, "status": status, "cause": cause, "hint": advice,
+                "retryable": is_away,
             })
         })
         .collect()

@@ -32,11 +32,11 @@ fn limits_that_are_left_out_are_those_of_the_table() {
 #[test]
 fn every_limit_can_be_written() {
     let limits = limits(
-        "handshakeTime: 2s, handshakes: 3, requestHeadTime: 4s, requestHeadBytes: 8192, requestHeaders: 16, \
-         requestBodyTime: 5s, requestBodyBytes: 16384, idleTime: 1m, requestsPerConnection: 7, \
-         requestsAtOncePerConnection: 8, connections: 99, connectionsPerAddress: 9, memoryBytes: 16777216, loginStartsPerMinute: 10, \
-         failedLoginsPerMinute: 11, exchanges: 12, exchangesWaitingPerAddress: 13, exchangeTime: 14s, \
-         providerConnectTime: 2s, providerCallTime: 6s",
+        "handshakeTimeout: 2s, maxConcurrentHandshakes: 3, requestHeaderTimeout: 4s, maxRequestHeaderBytes: 8192, maxRequestHeaders: 16, \
+         requestBodyTimeout: 5s, maxRequestBodyBytes: 16384, idleTimeout: 1m, maxRequestsPerConnection: 7, \
+         maxConcurrentStreams: 8, maxConnections: 99, maxConnectionsPerAddress: 9, maxMemoryBytes: 16777216, loginStartsPerMinute: 10, \
+         failedLoginsPerMinute: 11, maxConcurrentExchanges: 12, maxQueuedExchangesPerAddress: 13, exchangeTimeout: 14s, \
+         providerConnectTimeout: 2s, providerRequestTimeout: 6s",
     );
     let seconds = Duration::from_secs;
     let listener = ListenerLimits {
@@ -65,15 +65,15 @@ fn every_limit_can_be_written() {
 #[test]
 fn a_limit_beyond_its_bounds_is_told_with_what_is_expected() {
     for (limits, expected) in [
-        ("handshakeTime: 0s", "a time from 1s to 60s, such as `5s`"),
-        ("handshakeTime: 5", "a time from 1s to 60s"),
-        ("idleTime: 11m", "a time from 1s to 600s, such as `30s`"),
-        ("connections: 0", "a whole number from 16 to 65536, such as 4096"),
-        ("connections: 32, connectionsPerAddress: 33", "a whole number from 1 to 32"),
-        ("requestBodyBytes: 2000000", "a whole number from 16384 to 1048576, such as 65536"),
+        ("handshakeTimeout: 0s", "a time from 1s to 60s, such as `5s`"),
+        ("handshakeTimeout: 5", "a time from 1s to 60s"),
+        ("idleTimeout: 11m", "a time from 1s to 600s, such as `30s`"),
+        ("maxConnections: 0", "a whole number from 16 to 65536, such as 4096"),
+        ("maxConnections: 32, maxConnectionsPerAddress: 33", "a whole number from 1 to 32"),
+        ("maxRequestBodyBytes: 2000000", "a whole number from 16384 to 1048576, such as 65536"),
         ("loginStartsPerMinute: none", "a whole number from 1 to 60000, such as 60"),
-        ("providerCallTime: 2s, providerConnectTime: 3s", "a time from 1s to 2s"),
-        ("conections: 5", "did you mean `connections`?"),
+        ("providerRequestTimeout: 2s, providerConnectTimeout: 3s", "a time from 1s to 2s"),
+        ("maxConections: 5", "did you mean `maxConnections`?"),
     ] {
         assert_says(&with_section(&format!("limits: {{{limits}}}")), &["line 2, column", expected]);
     }

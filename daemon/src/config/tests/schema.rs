@@ -5,7 +5,7 @@ use crate::config::schema::known_and_read;
 
 /// Every section, each as often as its kinds need.
 const SECTIONS: &str = r#"
-tls: {acme: {domains: [infra.test], externalAccount: {keyID: a, hmacKey: "env:A"}}}
+tls: {acme: {domains: [infra.test], externalAccountBinding: {keyID: a, hmacKey: "env:A"}}}
 secrets:
   - {name: a, kind: env, config: {}}
   - {name: b, kind: file, config: {}}

@@ -11,27 +11,27 @@ pub(in crate::identity) enum IDTokenError {
     Malformed,
     #[error("encrypted")]
     Encrypted,
-    #[error("other_type")]
+    #[error("wrong_type")]
     OtherType,
     #[error("critical_extension")]
     CriticalExtension,
     #[error("algorithm_not_allowed")]
     AlgorithmNotAllowed,
-    #[error("issuer_differs")]
+    #[error("issuer_mismatch")]
     IssuerDiffers,
-    #[error("audience_differs")]
+    #[error("audience_mismatch")]
     AudienceDiffers,
-    #[error("authorized_party_differs")]
+    #[error("authorized_party_mismatch")]
     AuthorizedPartyDiffers,
     #[error("unknown_key")]
     UnknownKey,
     #[error("ambiguous_key")]
     AmbiguousKey,
-    #[error("key_does_not_fit")]
+    #[error("key_type_mismatch")]
     KeyDoesNotFit,
     #[error("key_too_short")]
     KeyTooShort,
-    #[error("signature_invalid")]
+    #[error("invalid_signature")]
     SignatureInvalid,
     #[error("expired")]
     Expired,
@@ -41,15 +41,15 @@ pub(in crate::identity) enum IDTokenError {
     IssuedTooLongAgo,
     #[error("not_yet_valid")]
     NotYetValid,
-    #[error("nonce_differs")]
+    #[error("nonce_mismatch")]
     NonceDiffers,
-    #[error("access_token_hash_differs")]
+    #[error("access_token_hash_mismatch")]
     AccessTokenHashDiffers,
-    #[error("subject_malformed")]
+    #[error("malformed_subject")]
     SubjectMalformed,
-    #[error("subject_differs")]
+    #[error("subject_mismatch")]
     SubjectDiffers,
-    #[error("auth_time_differs")]
+    #[error("auth_time_mismatch")]
     AuthTimeDiffers,
 }
 

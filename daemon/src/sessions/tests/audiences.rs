@@ -181,7 +181,9 @@ async fn rejected_tokens_are_counted_by_reason() {
     sessions.audit.record_counts();
     let told = std::fs::read_to_string(path).expect("a log");
     assert!(
-        told.contains(r#""event":"tokens_refused","unknown":2,"expired":0,"revoked":1,"otherAudience":1"#),
+        told.contains(
+            r#""event":"tokens_rejected","unknown":2,"expired":0,"revoked":1,"audienceMismatch":1"#
+        ),
         "{told}"
     );
 }

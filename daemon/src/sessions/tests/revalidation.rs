@@ -90,7 +90,7 @@ impl Setup {
             code_verifier: verifier.expose().clone(),
             iss: Some(response.parameter("iss")),
             device: None,
-            opened_by: OpenedBy::Browser,
+            login_method: LoginMethod::Browser,
         };
         let from = std::net::Ipv4Addr::LOCALHOST.into();
         self.sessions.finish_login(&request, from).await.map(|finished| finished.session.id)
@@ -168,7 +168,7 @@ async fn deactivated_user_is_signed_out_within_interval() {
         setup.revalidate().await;
     }
     assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused));
-    assert_eq!(setup.sessions.counts().revalidations.get(&("okta".to_owned(), "refused")), Some(&1));
+    assert_eq!(setup.sessions.counts().revalidations.get(&("okta".to_owned(), "rejected")), Some(&1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ CREATE TABLE sessions (
     groups         TEXT    NOT NULL,
     -- The client's name for its machine and how the login code reached it, for people to read.
     device         TEXT,
-    opened_by      TEXT    NOT NULL CHECK (opened_by IN ('browser', 'paste')),
+    login_method      TEXT    NOT NULL CHECK (login_method IN ('browser', 'paste')),
     address        TEXT,
     created_at     INTEGER NOT NULL,
     expires_at     INTEGER NOT NULL,
@@ -37,7 +37,7 @@ CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 CREATE INDEX sessions_with_address ON sessions (id) WHERE address IS NOT NULL;
 
 -- The dummy row: read if a session does not exist, so that timing reveals nothing. No token has this hash.
-INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, opened_by,
+INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, login_method,
     created_at, expires_at, last_used_at, ended_at, end_reason)
 VALUES ('0000000000', zeroblob(32), '', '', '', 'Nobody of that name', 'nobody@nowhere.invalid', 1,
     '["nobody","engineering"]', 'no-machine', 'browser', 0, 253402207200000, 0, 0, 'expired');
@@ -162,11 +162,11 @@ CREATE TABLE acme_pause (
 
 -- The daemon CA's current announcement as JSON and its sequence number. The number is at least the time of the change in
 -- seconds, so a restored backup does not reuse one. `takeover_at` is when the next CA takes over, if any.
-CREATE TABLE succession (
+CREATE TABLE ca_rollover (
     only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     sequence    INTEGER NOT NULL,
     announced   TEXT    NOT NULL,
     takeover_at INTEGER
 ) STRICT;
 
-INSERT INTO succession (only, sequence, announced, takeover_at) VALUES (1, 0, '', NULL);
+INSERT INTO ca_rollover (only, sequence, announced, takeover_at) VALUES (1, 0, '', NULL);

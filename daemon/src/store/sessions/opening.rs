@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use infra_shared::api::OpenedBy;
+use infra_shared::api::LoginMethod;
 use rusqlite::Row;
 
 use super::StoreError;
@@ -12,20 +12,20 @@ use super::StoreError;
 pub struct Opening {
     /// The client's name for its machine, for people to read.
     pub device: Option<String>,
-    pub opened_by: OpenedBy,
+    pub login_method: LoginMethod,
     /// The client address; `None` if not recorded.
     pub address: Option<IpAddr>,
 }
 
 pub(super) fn of(row: &Row<'_>) -> Result<Opening, StoreError> {
-    let opened_by: String = row.get("opened_by")?;
+    let login_method: String = row.get("login_method")?;
     let address: Option<String> = row.get("address")?;
     Ok(Opening {
         device: row.get("device")?,
-        opened_by: [OpenedBy::Browser, OpenedBy::Paste]
+        login_method: [LoginMethod::Browser, LoginMethod::Paste]
             .into_iter()
-            .find(|way| opened_by_text(*way) == opened_by)
-            .ok_or(StoreError::UnexpectedRow("opened_by"))?,
+            .find(|way| opened_by_text(*way) == login_method)
+            .ok_or(StoreError::UnexpectedRow("login_method"))?,
         address: address
             .map(|text| text.parse().map_err(|_| StoreError::UnexpectedRow("address")))
             .transpose()?,
@@ -33,9 +33,9 @@ pub(super) fn of(row: &Row<'_>) -> Result<Opening, StoreError> {
 }
 
 /// The stable name in the database.
-pub(super) fn opened_by_text(opened_by: OpenedBy) -> &'static str {
-    match opened_by {
-        OpenedBy::Browser => "browser",
-        OpenedBy::Paste => "paste",
+pub(super) fn opened_by_text(login_method: LoginMethod) -> &'static str {
+    match login_method {
+        LoginMethod::Browser => "browser",
+        LoginMethod::Paste => "paste",
     }
 }

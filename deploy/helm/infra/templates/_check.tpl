@@ -75,8 +75,8 @@
 {{- if and $values.newStore $values.restore.file -}}
 {{- fail "newStore and restore.file exclude each other: a restore needs no new store" -}}
 {{- end -}}
-{{- if and $values.newStore (not $values.persistence.epoch.enabled) -}}
-{{- fail "newStore has no use without persistence.epoch.enabled: infrad makes a new store on an empty volume by itself" -}}
+{{- if and $values.newStore (not $values.persistence.rollbackGuard.enabled) -}}
+{{- fail "newStore has no use without persistence.rollbackGuard.enabled: infrad makes a new store on an empty volume by itself" -}}
 {{- end -}}
 {{- if and $values.ingress.enabled (not $values.ingress.annotations) -}}
 {{- fail "ingress.annotations must ask the controller to pass TLS through, such as `haproxy.org/ssl-passthrough: \"true\"`: infrad cannot stand behind one that ends it" -}}
@@ -129,7 +129,7 @@
 
 {{/* Where files are mounted: apart from each other, for nothing can be laid into what is read-only, and what is above hides it. */}}
 {{- define "infra.checkPaths" -}}
-{{- $taken := list "/etc/infra" "/var/lib/infrad" "/var/lib/infrad-epoch" "/tmp" "/backups" .Values.image.program -}}
+{{- $taken := list "/etc/infra" "/var/lib/infrad" "/var/lib/infrad-rollback-guard" "/tmp" "/backups" .Values.image.program -}}
 {{- $taken = concat $taken (list "/run/secrets/infra/root.key" "/run/secrets/infra-tokens" "/var/run/secrets/kubernetes.io") -}}
 {{- range $section := list "mounts" "privateFiles" -}}
 {{- range $index, $item := index $.Values $section -}}

@@ -2,8 +2,8 @@
 
 {{/* infrad.yaml. */}}
 {{- define "infra.configuration" -}}
-{{- $epochFile := ternary "/var/lib/infrad-epoch/infrad.epoch" "none" .Values.persistence.epoch.enabled -}}
-{{- $chosen := dict "dataDir" "/var/lib/infrad/data" "epochFile" $epochFile -}}
+{{- $rollbackGuardFile := ternary "/var/lib/infrad-rollback-guard/infrad.rollback-guard" "none" .Values.persistence.rollbackGuard.enabled -}}
+{{- $chosen := dict "dataDir" "/var/lib/infrad/data" "rollbackGuardFile" $rollbackGuardFile -}}
 {{- toYaml (merge $chosen .Values.config) -}}
 {{- end -}}
 
@@ -45,8 +45,8 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- with ((($config.tls).acme).externalAccount).hmacKey -}}
-{{- $found = append $found (dict "at" "config.tls.acme.externalAccount.hmacKey" "text" .) -}}
+{{- with ((($config.tls).acme).externalAccountBinding).hmacKey -}}
+{{- $found = append $found (dict "at" "config.tls.acme.externalAccountBinding.hmacKey" "text" .) -}}
 {{- end -}}
 {{- toJson $found -}}
 {{- end -}}

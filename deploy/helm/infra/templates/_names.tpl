@@ -35,8 +35,8 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- default (printf "%s-data" (include "infra.name" .)) .Values.persistence.existingClaim -}}
 {{- end -}}
 
-{{- define "infra.epochClaim" -}}
-{{- default (printf "%s-epoch" (include "infra.name" .)) .Values.persistence.epoch.existingClaim -}}
+{{- define "infra.rollbackGuardClaim" -}}
+{{- default (printf "%s-rollback-guard" (include "infra.name" .)) .Values.persistence.rollbackGuard.existingClaim -}}
 {{- end -}}
 
 {{- define "infra.backupClaim" -}}

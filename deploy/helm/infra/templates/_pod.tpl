@@ -47,8 +47,8 @@ envFrom: {{- toYaml . | nindent 2 }}
 - {name: configuration, mountPath: /etc/infra, readOnly: true}
 - {name: data, mountPath: /var/lib/infrad}
 - {name: temporary, mountPath: /tmp}
-{{- if .Values.persistence.epoch.enabled }}
-- {name: epoch, mountPath: /var/lib/infrad-epoch}
+{{- if .Values.persistence.rollbackGuard.enabled }}
+- {name: rollback-guard, mountPath: /var/lib/infrad-rollback-guard}
 {{- end }}
 {{- if include "infra.hasNativeKey" . }}
 # As a single file: it is no link then, as infrad wants it. It belongs to root, and the pod's group may read it.
@@ -72,9 +72,9 @@ envFrom: {{- toYaml . | nindent 2 }}
   persistentVolumeClaim: {claimName: {{ include "infra.dataClaim" . }}}
 - name: temporary
   emptyDir: {sizeLimit: 1Gi}
-{{- if .Values.persistence.epoch.enabled }}
-- name: epoch
-  persistentVolumeClaim: {claimName: {{ include "infra.epochClaim" . }}}
+{{- if .Values.persistence.rollbackGuard.enabled }}
+- name: rollback-guard
+  persistentVolumeClaim: {claimName: {{ include "infra.rollbackGuardClaim" . }}}
 {{- end }}
 {{- if include "infra.hasNativeKey" . }}
 - name: root-key

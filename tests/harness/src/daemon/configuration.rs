@@ -107,8 +107,12 @@ impl Configuration {
         let root_keys = self.root_keys.as_ref().map_or(native, |root_keys| format!(" {root_keys}"));
         let _ = writeln!(yaml, "keys:{root_keys}");
         // With an external root key, the default is one file for all daemons of the host.
-        if self.root_keys.is_some() && !self.more.contains("epochFile") {
-            let _ = writeln!(yaml, "epochFile: {}", self.root_key.with_file_name("infrad.epoch").display());
+        if self.root_keys.is_some() && !self.more.contains("rollbackGuardFile") {
+            let _ = writeln!(
+                yaml,
+                "rollbackGuardFile: {}",
+                self.root_key.with_file_name("infrad.rollback-guard").display()
+            );
         }
         if !self.sessions.is_empty() {
             let _ = writeln!(yaml, "sessions: {}", self.sessions);

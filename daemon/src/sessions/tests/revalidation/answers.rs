@@ -71,7 +71,7 @@ async fn unproven_id_token_keeps_session_and_changes_nothing() {
         assert_eq!(setup.ended(&id), None, "{case}");
         assert_eq!(setup.stored(&id).user.groups, ["Everyone", "engineering"], "{case}");
     }
-    assert_eq!((setup.count("unproven"), setup.count("confirmed")), (count, 0));
+    assert_eq!((setup.count("unverified"), setup.count("confirmed")), (count, 0));
     // The replaced refresh tokens were stored each time.
     setup.issuer.behave();
     setup.advance(MINUTE * 55);
@@ -91,7 +91,7 @@ async fn unavailable_rotated_keys_end_no_session() {
     setup.advance(MINUTE * 55);
     assert_eq!(setup.revalidate().await, 4);
     assert!(ids.iter().all(|id| setup.ended(id).is_none()), "somebody was signed out");
-    assert_eq!(setup.count("unproven"), 4);
+    assert_eq!(setup.count("unverified"), 4);
     setup.issuer.behave();
     setup.advance(MINUTE * 55);
     assert_eq!((setup.revalidate().await, setup.count("confirmed")), (4, 4));
@@ -126,7 +126,7 @@ async fn lost_response_is_retried_soon_and_has_its_own_end_reason() {
     setup.advance(SignedDuration::from_secs(2));
     assert_eq!(setup.revalidate().await, 1, "it is asked soon");
     assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost));
-    assert_eq!((setup.count("answer_lost"), setup.count("refused")), (1, 0));
+    assert_eq!((setup.count("answer_lost"), setup.count("rejected")), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,7 +313,7 @@ async fn userinfo_that_fails_is_counted_apart_and_ends_nothing() {
         assert_eq!((setup.ended(&id), setup.stored(&id).user.groups), (None, vec!["engineering".to_owned()]));
     }
     assert_eq!(
-        (setup.count("userinfo_failed"), setup.count("confirmed"), setup.count("unproven")),
+        (setup.count("userinfo_failed"), setup.count("confirmed"), setup.count("unverified")),
         (3, 0, 0)
     );
     setup.issuer.behave();
