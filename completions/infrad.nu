@@ -433,7 +433,7 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # End sessions: refused within a second, on connections that are open, too
+  # Revoke sessions, within a second, also on open connections
   export extern "infrad sessions revoke" [
     --user: string            # All of the user with this e-mail or subject
     --all                     # All of everybody
@@ -454,8 +454,8 @@ module completions {
   export extern "infrad sessions help list" [
   ]
 
-  # End sessions: refused within a second, on connections that are open, too
-  export extern "infrad sessions help end" [
+  # Revoke sessions, within a second, also on open connections
+  export extern "infrad sessions help revoke" [
   ]
 
   # Print this message or the help of the given subcommand(s)
@@ -632,8 +632,8 @@ module completions {
   export extern "infrad help sessions list" [
   ]
 
-  # End sessions: refused within a second, on connections that are open, too
-  export extern "infrad help sessions end" [
+  # Revoke sessions, within a second, also on open connections
+  export extern "infrad help sessions revoke" [
   ]
 
   # The audit log, which the configuration names
