@@ -105,7 +105,7 @@ impl Context {
     fn connect(&self, origin: &Origin, state: &State) -> Result<Connection, ClientError> {
         let offer = TrustOffer::from_environment(origin, &self.settings)
             .and_then(|offer| {
-                check_offer(origin, state.trust(origin), state.formerly(origin), &offer)?;
+                check_offer(origin, state.trust(origin), state.previous_trust(origin), &offer)?;
                 Ok(offer)
             })
             .map_err(ClientError::InvalidTrustOffer)?;

@@ -152,7 +152,7 @@ impl Provider {
             return if iss == self.settings.issuer {
                 Ok(())
             } else {
-                Err(IdentityError::ResponseIssuer("response_issuer_differs"))
+                Err(IdentityError::ResponseIssuer("response_issuer_mismatch"))
             };
         }
         let metadata = self.metadata().await?;

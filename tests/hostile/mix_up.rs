@@ -104,7 +104,7 @@ fn code_of_other_provider_is_refused_before_exchange() {
         "a provider that names itself, and did not"
     );
     assert_eq!(two.token_calls(), 0, "a code was sent");
-    two.daemon.wait_for_log("response_issuer_differs");
+    two.daemon.wait_for_log("response_issuer_mismatch");
     two.daemon.wait_for_log("response_issuer_missing");
     // Neither login was consumed.
     assert_eq!(mine.finish(&mine.sign_in(&two.okta)).status, 201);

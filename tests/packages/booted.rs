@@ -177,7 +177,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.exec(RESTORE, 0);
 
     host.note("a tab in the configuration");
-    host.exec("printf 'limits:\\n\\tconnections: 100\\n' >>/etc/infra/infrad.yaml", 0);
+    host.exec("printf 'limits:\\n\\tmaxConnections: 100\\n' >>/etc/infra/infrad.yaml", 0);
     host.expect("infrad check", 2, &["a tab indents this line"]);
     host.exec(RESTORE, 0);
 

@@ -130,8 +130,8 @@ impl LoginRefusal {
                 | IdentityError::Refused(_)
                 | IdentityError::ClocksDiffer(_)
                 | IdentityError::LimitExceeded(_),
-            ) => "identity_refused",
-            Self::NotAdmitted(_) => "not_admitted",
+            ) => "identity_rejected",
+            Self::NotAdmitted(_) => "denied_by_policy",
             Self::Store(_) => "store_unavailable",
         }
     }

@@ -257,7 +257,7 @@ impl Sessions {
                     "a response of the provider was lost, and the provider rejects the refresh token that was sent: the \
                      session is revoked, because its user can no longer be confirmed"
                 );
-                self.counts.revalidation(provider, "answer_lost");
+                self.counts.revalidation(provider, "response_lost");
                 self.revoke_one(id, EndReason::AnswerLost).await?;
                 return Ok(AttemptOutcome::Answered);
             }

@@ -141,8 +141,8 @@ fn record(
     let reason = reason.as_str();
     for RevokedSession { id, issuer, subject } in revoked {
         counts.ended(reason);
-        let by = actor.filter(|by| *by != id).map(SessionID::as_str);
-        audit.record(&Event::SessionEnded { session: id.as_str(), issuer, subject, reason, by });
+        let ended_by = actor.filter(|by| *by != id).map(SessionID::as_str);
+        audit.record(&Event::SessionEnded { session: id.as_str(), issuer, subject, reason, ended_by });
     }
 }
 

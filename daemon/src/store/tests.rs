@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use infra_shared::api::{OpenedBy, User};
+use infra_shared::api::{LoginMethod, User};
 use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;

@@ -126,7 +126,7 @@ async fn lost_response_is_retried_soon_and_has_its_own_end_reason() {
     setup.advance(SignedDuration::from_secs(2));
     assert_eq!(setup.revalidate().await, 1, "it is asked soon");
     assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost));
-    assert_eq!((setup.count("answer_lost"), setup.count("rejected")), (1, 0));
+    assert_eq!((setup.count("response_lost"), setup.count("rejected")), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
