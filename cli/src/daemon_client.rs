@@ -304,7 +304,7 @@ impl DaemonError {
             Self::Unreachable(_) | Self::HandshakeClosed | Self::Proxy(_) => Exit::Unreachable,
             Self::NotADaemon | Self::NoClient(_) => Exit::Failed,
             Self::Problem { problem, .. } => match problem.code {
-                ProblemCode::LoginExpired | ProblemCode::LoginRefused => Exit::Refused,
+                ProblemCode::LoginExpired | ProblemCode::LoginRejected => Exit::Refused,
                 ProblemCode::ProviderUnavailable
                 | ProblemCode::Unavailable
                 | ProblemCode::TooManyRequests => Exit::Unreachable,
@@ -355,7 +355,7 @@ impl DaemonError {
             Self::Problem { problem, .. }
                 if matches!(
                     problem.code,
-                    ProblemCode::LoginRefused | ProblemCode::ProviderUnavailable | ProblemCode::Unavailable
+                    ProblemCode::LoginRejected | ProblemCode::ProviderUnavailable | ProblemCode::Unavailable
                 ) =>
             {
                 failure.hint(format!("ask the operator of {origin}, with the request ID"))

@@ -58,7 +58,7 @@ impl Scene {
             checks.iter().filter(|(_, check)| check["status"] == "failed").map(|(name, _)| name).collect();
         assert_eq!(wrong, [name], "{checks:#?}");
         let check = checks.get(name).expect("the one that was found");
-        assert!(check.get("try").is_some_and(Value::is_string), "nothing to try: {check}");
+        assert!(check.get("hint").is_some_and(Value::is_string), "nothing to try: {check}");
         for word in words {
             assert!(check.to_string().contains(word), "it does not say {word:?}: {check}");
         }

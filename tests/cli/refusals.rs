@@ -192,7 +192,7 @@ fn code_of_another_login_is_rejected() {
     let daemon = Daemon::start(&provider);
     let (mine, other) = (Started::at(&daemon), Started::at(&daemon));
     let refused = mine.finish(&other.sign_in(&provider));
-    assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
+    assert_eq!(refused.problem().code, ProblemCode::LoginRejected);
     login::over_http(&daemon, &provider);
 }
 
@@ -203,7 +203,7 @@ fn verifier_of_another_login_is_rejected_before_the_exchange() {
     let (mut mine, other) = (Started::at(&daemon), Started::at(&daemon));
     mine.code_verifier = other.code_verifier;
     let refused = mine.finish(&mine.sign_in(&provider));
-    assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
+    assert_eq!(refused.problem().code, ProblemCode::LoginRejected);
     assert_eq!(provider.calls(Endpoint::Token), 0);
 }
 
@@ -217,7 +217,7 @@ fn verifier_of_another_daemon_is_rejected_before_the_exchange() {
     for (origin, pin) in [(&other_origin, Some(&pin)), (&origin, Some(&other_pin)), (&origin, None)] {
         let started = Started::bound_to(&daemon, origin, pin);
         let refused = started.finish(&started.sign_in(&provider));
-        assert_eq!(refused.problem().code, ProblemCode::LoginRefused, "{origin} {pin:?}");
+        assert_eq!(refused.problem().code, ProblemCode::LoginRejected, "{origin} {pin:?}");
     }
     assert_eq!(provider.calls(Endpoint::Token), 0);
     login::over_http(&daemon, &provider);

@@ -189,7 +189,7 @@ fn recovery_key_replaces_lost_root_key_and_keeps_sessions() {
     daemon.infrad_with_input(["key", "recovery", "test"], &key).wait().expect(0);
     let log = std::fs::read_to_string(log).expect("the audit log");
     let rewraps: Vec<&str> = log.lines().filter(|line| line.contains("\"rewrap\"")).collect();
-    let outcomes = rewraps.iter().map(|line| line.contains("\"done\"")).collect::<Vec<_>>();
+    let outcomes = rewraps.iter().map(|line| line.contains("\"succeeded\"")).collect::<Vec<_>>();
     assert_eq!(outcomes, [false, true], "{rewraps:?}");
 }
 

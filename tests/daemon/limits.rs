@@ -134,7 +134,7 @@ fn only_failed_logins_count_toward_limit() {
     };
     // A quarter of the address's limit.
     for _ in 0..2 {
-        assert_eq!(fail().problem().code, ProblemCode::LoginRefused);
+        assert_eq!(fail().problem().code, ProblemCode::LoginRejected);
     }
     let calls = provider.calls(Endpoint::Token);
     let refused = fail();

@@ -25,7 +25,7 @@ fn keycloak_groups_with_paths_are_different_groups() {
     login::over_http(&daemon, &provider);
     for groups in [json!(["/engineering"]), json!(null)] {
         answers(&provider, promises, &[("groups", groups)]);
-        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRejected);
     }
 }
 
@@ -37,7 +37,7 @@ fn entra_needs_assumed_pkce_and_group_ids() {
     login::over_http(&daemon, &provider);
     // A user in too many groups: Entra omits the claim and refers to another source.
     answers(&provider, as_entra, &[("groups", json!(null)), ("_claim_names", json!({"groups": "src1"}))]);
-    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRejected);
 
     let (provider, daemon) = configured("Microsoft Entra ID", |entry| {
         entry.allow = entry.allow.replace("assumePKCE: true", "assumePKCE: false");
@@ -56,7 +56,7 @@ fn entra_email_rules_admit_no_user() {
         entry.allow = format!("{{emailDomains: [example.com]}}\n{rest}");
     });
     answers(&provider, as_entra, &[("email", json!("alice@example.com")), ("email_verified", json!(null))]);
-    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRejected);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn google_admits_by_verified_email_domain() {
     login::over_http(&daemon, &provider);
     for (email, verified) in [("alice@example.com", false), ("alice@gmail.example", true)] {
         answers(&provider, google, &claims(email, verified));
-        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused, "{email}");
+        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRejected, "{email}");
     }
 }
 
@@ -99,7 +99,7 @@ fn dex_admits_by_connector_group() {
     answers(&provider, dex, &[("groups", json!(["example:engineering"]))]);
     login::over_http(&daemon, &provider);
     answers(&provider, dex, &[("groups", json!(["engineering"]))]);
-    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused);
+    assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRejected);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn zitadel_extra_audiences_must_be_trusted() {
         (&[CLIENT_ID, "318490123456789012"], json!("318490123456789012")),
     ] {
         audience(audiences, party.clone());
-        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRefused, "{audiences:?} {party}");
+        assert_eq!(refusal(&daemon, &provider), ProblemCode::LoginRejected, "{audiences:?} {party}");
     }
     daemon.wait_for_log("the token is for [infra-test-client, 318490123456789012, stranger]");
 }

@@ -93,14 +93,14 @@ fn code_of_other_provider_is_refused_before_exchange() {
     for response in
         [response.clone(), response.with("iss", "https://third.example"), response.with("iss", "")]
     {
-        assert_eq!(mine.finish(&response).problem().code, ProblemCode::LoginRefused, "{response:?}");
+        assert_eq!(mine.finish(&response).problem().code, ProblemCode::LoginRejected, "{response:?}");
     }
     let mut without = mine.finish_body(&response);
     without.as_object_mut().expect("an object").remove("iss");
     let refused = two.daemon.api().post("/v1/logins/finish", &without);
     assert_eq!(
         refused.problem().code,
-        ProblemCode::LoginRefused,
+        ProblemCode::LoginRejected,
         "a provider that names itself, and did not"
     );
     assert_eq!(two.token_calls(), 0, "a code was sent");
@@ -116,7 +116,7 @@ fn client_that_lies_about_issuer_gains_nothing() {
     let two = TwoProviders::start();
     let (mine, theirs) = (Started::at(&two.daemon), Started::with_provider(&two.daemon, "other"));
     let lie = theirs.sign_in(&two.other).with("iss", two.okta.issuer());
-    assert_eq!(mine.finish(&lie).problem().code, ProblemCode::LoginRefused);
+    assert_eq!(mine.finish(&lie).problem().code, ProblemCode::LoginRejected);
     assert_eq!(two.other.calls(Endpoint::Token), 0);
     two.assert_both_work();
 }
@@ -159,7 +159,7 @@ fn provider_cannot_redeem_a_code_of_another() {
             let is_sent = !hostile_sends_issuer && !honest_sends_issuer;
             assert_eq!(answered.is_some(), is_sent, "{answered:?}\n{}", two.daemon.log());
             if let Some(answered) = answered {
-                assert_eq!(answered.problem().code, ProblemCode::LoginRefused, "{answered:?}");
+                assert_eq!(answered.problem().code, ProblemCode::LoginRejected, "{answered:?}");
                 let reason =
                     format!("bound to the provider `{}`, and its ticket is for `{}`", hostile.0, honest.0);
                 two.daemon.wait_for_log(&reason);
@@ -188,7 +188,7 @@ fn login_bound_to_another_name_or_issuer_is_refused() {
     ] {
         let started = Started::with_binding(&daemon, "okta", &elsewhere);
         let refused = started.finish(&started.sign_in(&okta));
-        assert_eq!(refused.problem().code, ProblemCode::LoginRefused, "{elsewhere:?}");
+        assert_eq!(refused.problem().code, ProblemCode::LoginRejected, "{elsewhere:?}");
         daemon.wait_for_log(reason);
     }
     assert_eq!(okta.calls(Endpoint::Token), 0, "a code was redeemed");
@@ -212,7 +212,7 @@ fn id_token_of_one_provider_is_refused_for_another() {
         two.other.misbehave(misbehaviour);
         let started = Started::with_provider(&two.daemon, "other");
         let refused = started.finish(&started.sign_in(&two.other));
-        assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
+        assert_eq!(refused.problem().code, ProblemCode::LoginRejected);
         two.daemon
             .wait_for_log_with("issuer_mismatch", |log| log.matches("issuer_mismatch").count() == refusals);
     }

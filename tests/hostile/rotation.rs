@@ -54,7 +54,7 @@ fn unknown_kids_cause_one_key_fetch() {
     for _ in 0..10 {
         let started = Started::at(&daemon);
         let refused = started.finish(&started.sign_in(&provider));
-        assert_eq!(refused.problem().code, ProblemCode::LoginRefused);
+        assert_eq!(refused.problem().code, ProblemCode::LoginRejected);
     }
     assert_eq!(provider.calls(Endpoint::Keys), 2, "ten tokens, one more look");
     provider.behave();

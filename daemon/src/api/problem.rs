@@ -209,9 +209,9 @@ impl From<LoginRefusal> for Refusal {
             Login::TicketUsed => {
                 (ProblemCode::LoginExpired, Some("this login was finished before: start a new one"))
             }
-            Login::Ticket(_) | Login::VerifierDiffers => (ProblemCode::LoginRefused, None),
+            Login::Ticket(_) | Login::VerifierDiffers => (ProblemCode::LoginRejected, None),
             Login::BoundElsewhere => (
-                ProblemCode::LoginRefused,
+                ProblemCode::LoginRejected,
                 Some(
                     "the login was started at another address or with another fingerprint than this daemon's: \
                      something may stand between you and it. An operator finds the right address and fingerprint with \
@@ -219,29 +219,29 @@ impl From<LoginRefusal> for Refusal {
                 ),
             ),
             Login::BoundToOtherProvider { .. } => (
-                ProblemCode::LoginRefused,
+                ProblemCode::LoginRejected,
                 Some(
                     "the login was started with one identity provider and finished with another: an operator finds both \
                      names in the log of the daemon",
                 ),
             ),
             Login::NotAdmitted(_) => (
-                ProblemCode::LoginRefused,
+                ProblemCode::LoginRejected,
                 Some("this account may not sign in here: an operator decides who may"),
             ),
             Login::Identity(IdentityError::ResponseIssuer(_) | IdentityError::Refused(_)) => (
-                ProblemCode::LoginRefused,
+                ProblemCode::LoginRejected,
                 Some("the identity provider's answer does not prove who signed in"),
             ),
             Login::Identity(IdentityError::ClocksDiffer(_)) => (
-                ProblemCode::LoginRefused,
+                ProblemCode::LoginRejected,
                 Some(
                     "the clocks of this server and of the identity provider differ too much: an operator has to set them, \
                      and finds both times in the log under the request ID",
                 ),
             ),
             Login::Identity(IdentityError::LimitExceeded(_)) => (
-                ProblemCode::LoginRefused,
+                ProblemCode::LoginRejected,
                 Some(
                     "the identity provider says more about you than this server accepts, such as too many groups: an \
                      operator has to filter the groups claim",
@@ -317,7 +317,7 @@ fn protect(headers: &mut HeaderMap) {
 fn title(code: ProblemCode) -> &'static str {
     match code {
         ProblemCode::LoginExpired => "the login expired",
-        ProblemCode::LoginRefused => "the login was refused",
+        ProblemCode::LoginRejected => "the login was refused",
         ProblemCode::ProviderUnavailable => "the identity provider is unavailable",
         ProblemCode::Unavailable => "the daemon cannot do this now",
         ProblemCode::NotAuthenticated => "not authenticated",

@@ -40,7 +40,13 @@ impl Fixture {
 }
 
 fn ended(session: &str) -> Event<'_> {
-    Event::SessionEnded { session, issuer: "https://okta.test", subject: "00u1", reason: "logout", ended_by: None }
+    Event::SessionEnded {
+        session,
+        issuer: "https://okta.test",
+        subject: "00u1",
+        reason: "logout",
+        ended_by: None,
+    }
 }
 
 fn record(audit: &Audit, count: usize) {

@@ -30,7 +30,7 @@ pub enum ProblemCode {
     /// 410: the login expired or was already finished.
     LoginExpired,
     /// 403: the identity provider, the policy or a check refused the login.
-    LoginRefused,
+    LoginRejected,
     /// 502: the identity provider did not respond, or its response was unusable.
     ProviderUnavailable,
     /// 503: the daemon is temporarily unable to handle the request.
@@ -65,7 +65,7 @@ impl ProblemCode {
         match self {
             Self::BadRequest => 400,
             Self::NotAuthenticated | Self::SessionExpired | Self::SessionRevoked => 401,
-            Self::LoginRefused | Self::Forbidden => 403,
+            Self::LoginRejected | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::LoginExpired => 410,
