@@ -29,8 +29,11 @@ const FAILURES: [(&str, &str); 5] = [
     ("pread64", "EIO"),
 ];
 
-/// Longer than the interval, so that every session is revalidated by then.
-const REVALIDATION_LIMIT: Duration = Duration::from_secs(13);
+/// Longer than the interval, so that every session is revalidated by then if it can be.
+const WITHOUT_DISK: Duration = Duration::from_secs(13);
+
+/// Longer than the interval plus the lease (25 s) that a worker without a disk could not release.
+const REVALIDATION_LIMIT: Duration = Duration::from_secs(90);
 
 /// All sessions belong to one user, and none may be evicted.
 fn many_sessions(configuration: &mut Configuration) {
@@ -205,7 +208,8 @@ fn fail_while_revalidating(every: usize, last: usize) {
                 let (before, log_before) = (provider.calls(Endpoint::Token), daemon.complete_log().len());
                 if daemon.start_under(failing(&daemon, calls, error, &format!("{n}{lasting}"))) {
                     let is_revalidated = || (provider.calls(Endpoint::Token) >= before + 4).then_some(());
-                    let is_revalidated = wait::until(REVALIDATION_LIMIT, is_revalidated).is_some();
+                    let limit = if lasting == "+" { WITHOUT_DISK } else { REVALIDATION_LIMIT };
+                    let is_revalidated = wait::until(limit, is_revalidated).is_some();
                     // If the daemon cannot write anything, it does not contact the provider.
                     assert!(is_revalidated || lasting == "+", "{injected}: one failure stops revalidation");
                     revalidated += provider.calls(Endpoint::Token) - before;

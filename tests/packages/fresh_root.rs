@@ -16,6 +16,9 @@ const INSIDE: &str = "INFRA_TEST_FRESH_ROOT";
 const LIMIT: Duration = Duration::from_mins(5);
 const COMMAND_LIMIT: Duration = Duration::from_mins(2);
 
+/// Packages are made one after the other, also for tests that run at the same time.
+const PACKAGING_LIMIT: Duration = Duration::from_mins(10);
+
 /// Where a test runs.
 pub(crate) enum Isolation {
     /// In the namespaces, with its own root.
@@ -130,7 +133,7 @@ impl FreshRoot {
         if let Some(programs) = std::env::current_exe().ok().as_deref().and_then(built_in) {
             command.env("CARGO_TARGET_DIR", programs);
         }
-        let ran = Running::start(command, "deploy/packages".to_owned(), None, COMMAND_LIMIT).wait();
+        let ran = Running::start(command, "deploy/packages".to_owned(), None, PACKAGING_LIMIT).wait();
         assert_eq!(ran.code, Some(0), "{ran}");
     }
 

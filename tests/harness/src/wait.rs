@@ -2,16 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-/// Calls `look` every few milliseconds until it finds something. Returns `None` after `limit`.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Calls `look` until it finds something, at first every few milliseconds and later less often, because many a `look`
+/// starts a program. Returns `None` after `limit`.
 pub fn until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return Some(found);
         }
-        if start.elapsed() > limit {
+        let elapsed = start.elapsed();
+        if elapsed > limit {
             return None;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep((elapsed / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
 }
