@@ -65,17 +65,22 @@ impl OpenBao {
         self.call_in("", path, body)
     }
 
-    /// Like [`Self::call`], in a namespace.
+    /// Like [`Self::call`], in a namespace. Waits for a new key-value engine, which answers 400 while it prepares its
+    /// storage for versions.
     #[track_caller]
     pub fn call_in(&self, namespace: &str, path: &str, body: Option<Value>) -> Value {
         let url = format!("{}/v1/{path}", self.address());
-        let request = match body {
-            Some(body) => self.client.put(url).json(&body),
-            None => self.client.get(url),
-        };
-        let request = request.header("x-vault-token", ROOT_TOKEN).header("x-vault-namespace", namespace);
-        let answer = request.send().unwrap_or_else(|error| panic!("{path}: {error}"));
-        let (status, text) = (answer.status(), answer.text().unwrap_or_default());
+        let answered = wait::until(READY, || {
+            let request = match &body {
+                Some(body) => self.client.put(&url).json(body),
+                None => self.client.get(&url),
+            };
+            let request = request.header("x-vault-token", ROOT_TOKEN).header("x-vault-namespace", namespace);
+            let answer = request.send().unwrap_or_else(|error| panic!("{path}: {error}"));
+            let (status, text) = (answer.status(), answer.text().unwrap_or_default());
+            (!text.contains("Upgrading from non-versioned to versioned data")).then_some((status, text))
+        });
+        let (status, text) = answered.unwrap_or_else(|| panic!("{path}: the engine is never ready"));
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
