@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use infra_shared::api::{
-    CurrentSession, EndedSessions, FinishLogin, FinishedLogin, ListedSessions, Logout, OpenAudienceToken,
-    OpenedAudienceToken, Problem, ProblemCode, Server, StartLogin, StartedLogin,
+    AudienceTokenRequest, CurrentSession, EndedSessions, FinishLogin, FinishedLogin, IssuedAudienceToken,
+    ListedSessions, Logout, Problem, ProblemCode, Server, StartLogin, StartedLogin,
 };
 use infra_shared::ca_rollover;
 use infra_shared::http::{
@@ -147,13 +147,17 @@ impl DaemonClient {
     }
 
     /// Requests a token for the service with this audience or name.
-    pub fn open_audience_token(&self, token: &SessionToken, audience: &str) -> Result<NewToken, DaemonError> {
-        let body = OpenAudienceToken { audience: audience.to_owned() };
+    pub fn issue_audience_token(
+        &self,
+        token: &SessionToken,
+        audience: &str,
+    ) -> Result<NewToken, DaemonError> {
+        let body = AudienceTokenRequest { audience: audience.to_owned() };
         let url = self.origin.url("/v1/tokens");
         let request = |client: &Client| client.post(url.clone()).bearer_auth(token.expose()).json(&body);
-        let opened: OpenedAudienceToken = self.read(request, Attempts::Once)?;
-        let token = AudienceToken::parse(opened.token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
-        Ok(NewToken { token, expires_at: opened.expires_at, now: opened.now })
+        let issued: IssuedAudienceToken = self.read(request, Attempts::Once)?;
+        let token = AudienceToken::parse(issued.token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
+        Ok(NewToken { token, expires_at: issued.expires_at, now: issued.now })
     }
 
     pub fn log_out(&self, token: &SessionToken) -> Result<(), DaemonError> {

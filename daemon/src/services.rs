@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use crate::addresses::Networks;
 use crate::secrets::{Backends, ReadError, Reference};
 use crate::sessions::{
-    Accepted, AuthorizedCaller, Caller, NewToken, NotAuthenticated, NotOpened, Sessions, Use,
+    Accepted, AudienceTokenError, AuthorizedCaller, Caller, NewToken, NotAuthenticated, Sessions, Use,
 };
 use credentials::Credentials;
 
@@ -78,7 +78,7 @@ pub enum NotIssued {
     #[error(transparent)]
     NotAClusterUser(#[from] NotAClusterUser),
     #[error(transparent)]
-    NotOpened(#[from] NotOpened),
+    AudienceToken(#[from] AudienceTokenError),
 }
 
 impl Services {
@@ -122,7 +122,7 @@ impl Services {
         if let Some(cluster) = service.cluster() {
             cluster.user(caller)?;
         }
-        let token = self.sessions.open_audience_token(caller, &service.settings.audience).await?;
+        let token = self.sessions.issue_audience_token(caller, &service.settings.audience).await?;
         Ok((token, service))
     }
 

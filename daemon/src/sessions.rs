@@ -35,7 +35,7 @@ use crate::tls::Proofs;
 use counts::Counts;
 
 pub use admins::{Admins, AdminsOfProvider};
-pub use audience::{NewToken, NotOpened};
+pub use audience::{AudienceTokenError, NewToken};
 pub use binding::Bindings;
 pub use caller::{Accepted, AuthorizedCaller, CachedSession, Caller, NotAuthenticated, Use};
 pub use counts::SessionCounts;

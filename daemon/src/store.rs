@@ -1,4 +1,4 @@
-//! The encrypted store. Every operation is one transaction, safe to run from several daemons.
+//! The encrypted store. Every operation is one transaction, safe to run from several members.
 
 mod acme;
 mod audience_tokens;
@@ -32,7 +32,7 @@ use guard::Guard;
 use recent::Recent;
 
 pub use acme::{BegunOrder, OrderID};
-pub use audience_tokens::{AudienceGrant, NewAudienceToken, OpenedToken};
+pub use audience_tokens::{AudienceGrant, IssueOutcome, NewAudienceToken};
 pub use certificates::CertificateRow;
 pub use copy::{copy_file, remove, remove_strays, verify_file};
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
@@ -106,9 +106,15 @@ impl Store {
         let (readers, background) = copy::open_readers(path, key)?;
         Ok(Self {
             connections: Arc::new(Connections::new(writer, readers, background)),
-            recent: Arc::default(),
+            recent: Arc::new(Recent::new(recent::LIFE)),
             guard,
         })
+    }
+
+    /// Replaces the cache by one whose entries stay valid for `life`, so that tests do not depend on the time they take.
+    #[cfg(test)]
+    pub fn with_cache_life(self, life: std::time::Duration) -> Self {
+        Self { recent: Arc::new(Recent::new(life)), ..self }
     }
 
     /// Checks that the store can serve requests. Fails if a read fails, if the last write failed, or if the rollback

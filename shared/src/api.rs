@@ -206,15 +206,15 @@ pub struct Session {
 /// Body of `POST /v1/tokens`: requests an audience token for one service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct OpenAudienceToken {
+pub struct AudienceTokenRequest {
     /// Audience or name of a service in the daemon's configuration.
     pub audience: String,
 }
 
-/// Response to [`OpenAudienceToken`]. The token is never shown again.
+/// Response to [`AudienceTokenRequest`]. The token is never shown again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct OpenedAudienceToken {
+pub struct IssuedAudienceToken {
     #[serde(serialize_with = "expose")]
     pub token: SecretString,
     /// The service's audience, even if the client requested it by name.

@@ -69,21 +69,21 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
     }
 
     let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-    let opened = connection
+    let issued = connection
         .client
-        .open_audience_token(&session_token, request.audience)
+        .issue_audience_token(&session_token, request.audience)
         .map_err(|error| request_failure(context, &state, (&origin, request.audience), &error))?;
-    let left = opened.expires_at.duration_since(opened.now);
+    let left = issued.expires_at.duration_since(issued.now);
     if left < request.min_left {
         let session = stored.map(|stored| &stored.session);
         return Err(token::too_short(context, &state, &origin, session, request.min_left));
     }
-    let opened = StoredAudienceToken { token: opened.token, expires_at: opened.expires_at };
+    let issued = StoredAudienceToken { token: issued.token, expires_at: issued.expires_at };
     if stored.is_some() {
-        cache(context, &origin, &session_token, request.audience, &opened);
+        cache(context, &origin, &session_token, request.audience, &issued);
     }
     context.record_announcement(&origin, &connection);
-    Ok(ValidToken { token: opened.token, expires_at: by_local_clock(left), origin, state })
+    Ok(ValidToken { token: issued.token, expires_at: by_local_clock(left), origin, state })
 }
 
 /// Rejects a cached token if the daemon has ended its session, because services would reject it too. If the daemon
@@ -129,7 +129,7 @@ fn cache(
     origin: &Origin,
     session_token: &SessionToken,
     audience: &str,
-    opened: &StoredAudienceToken,
+    issued: &StoredAudienceToken,
 ) {
     let now = context.now();
     let cached = context.home.update(|state| {
@@ -137,7 +137,7 @@ fn cache(
         let Some(session) = session.filter(|session| session.token.id() == session_token.id()) else {
             return;
         };
-        insert(&mut session.audience_tokens, audience, opened, session.clock_offset.daemon_time(now));
+        insert(&mut session.audience_tokens, audience, issued, session.clock_offset.daemon_time(now));
     });
     if let Err(error) = cached {
         context.terminal.warn(&format!("the token is not kept for the next time: {error}"));

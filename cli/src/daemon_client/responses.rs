@@ -2,8 +2,8 @@
 //! malicious.
 
 use infra_shared::api::{
-    CurrentSession, EndedSessions, FinishedLogin, ListedSession, ListedSessions, ListedUser,
-    OpenedAudienceToken, Provider, Server, StartedLogin, User,
+    CurrentSession, EndedSessions, FinishedLogin, IssuedAudienceToken, ListedSession, ListedSessions,
+    ListedUser, Provider, Server, StartedLogin, User,
 };
 use infra_shared::names::is_name;
 use infra_shared::token_text::{AudienceToken, SessionToken};
@@ -74,7 +74,7 @@ impl CheckedResponse for EndedSessions {
     }
 }
 
-impl CheckedResponse for OpenedAudienceToken {
+impl CheckedResponse for IssuedAudienceToken {
     fn is_valid(&self) -> bool {
         AudienceToken::parse(self.token.expose_secret()).is_some() && is_short(&self.audience)
     }

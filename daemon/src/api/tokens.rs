@@ -5,26 +5,26 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use infra_shared::api::{OpenAudienceToken, OpenedAudienceToken, ProblemCode};
+use infra_shared::api::{AudienceTokenRequest, IssuedAudienceToken, ProblemCode};
 
 use super::Api;
 use super::body::{JSON, UnverifiedBearer};
 use super::problem::{Refusal, answer};
 use crate::services::{NotAClusterUser, NotIssued};
-use crate::sessions::{NotOpened, Use};
+use crate::sessions::{AudienceTokenError, Use};
 
 pub(super) async fn issue(
     State(api): State<Api>,
     UnverifiedBearer(token): UnverifiedBearer,
-    JSON(wanted): JSON<OpenAudienceToken>,
+    JSON(wanted): JSON<AudienceTokenRequest>,
 ) -> Result<Response, Refusal> {
     let caller = api.sessions.authenticate(&token, Use::Counts).await?;
-    let (opened, service) = api.services.issue(&caller, &wanted.audience).await?;
-    tracing::info!(session = %caller.session().id, service = service.settings().name, "a token was opened");
-    let body = OpenedAudienceToken {
-        token: opened.token.expose().into(),
+    let (issued, service) = api.services.issue(&caller, &wanted.audience).await?;
+    tracing::info!(session = %caller.session().id, service = service.settings().name, "an audience token was issued");
+    let body = IssuedAudienceToken {
+        token: issued.token.expose().into(),
         audience: service.settings().audience.clone(),
-        expires_at: opened.expires_at,
+        expires_at: issued.expires_at,
         now: api.sessions.now(),
     };
     Ok(answer(StatusCode::CREATED, &body))
@@ -47,12 +47,12 @@ impl From<NotIssued> for Refusal {
                 Self::new(ProblemCode::Forbidden, &reason)
                     .with_detail("your name in this cluster would be one of Kubernetes' own")
             }
-            NotIssued::NotOpened(NotOpened::SessionOver) => Self::new(ProblemCode::NotAuthenticated, &reason),
-            NotIssued::NotOpened(NotOpened::TooMany(wait)) => Self::rate_limited(
+            NotIssued::AudienceToken(AudienceTokenError::SessionEnded) => Self::new(ProblemCode::NotAuthenticated, &reason),
+            NotIssued::AudienceToken(AudienceTokenError::LimitReached(wait)) => Self::rate_limited(
                 Duration::try_from(*wait).unwrap_or_default(),
                 "your session has as many tokens as it may have: wait until the first of them ends",
             ),
-            NotIssued::NotOpened(NotOpened::Store(_)) => Self::new(ProblemCode::Unavailable, &reason),
+            NotIssued::AudienceToken(AudienceTokenError::Store(_)) => Self::new(ProblemCode::Unavailable, &reason),
         }
     }
 }

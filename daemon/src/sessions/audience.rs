@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Caller, Sessions, add, whole_second};
 use crate::audit::Event;
-use crate::store::{NewAudienceToken, OpenedToken, StoreError, TokenHash};
+use crate::store::{IssueOutcome, NewAudienceToken, StoreError, TokenHash};
 
 /// Maximum lifetime of an audience token.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
@@ -21,11 +21,11 @@ pub struct NewToken {
 
 /// Why no token was issued.
 #[derive(Debug, thiserror::Error)]
-pub enum NotOpened {
+pub enum AudienceTokenError {
     #[error("the session ended")]
-    SessionOver,
+    SessionEnded,
     #[error("the session has {MAX_PER_SESSION} live tokens")]
-    TooMany(SignedDuration),
+    LimitReached(SignedDuration),
     #[error("store: {0}")]
     Store(#[from] StoreError),
 }
@@ -33,7 +33,11 @@ pub enum NotOpened {
 impl Sessions {
     /// Issues a token of the caller's session for `audience`. It expires after ten minutes, or with the session if that
     /// is earlier.
-    pub async fn open_audience_token(&self, caller: &Caller, audience: &str) -> Result<NewToken, NotOpened> {
+    pub async fn issue_audience_token(
+        &self,
+        caller: &Caller,
+        audience: &str,
+    ) -> Result<NewToken, AudienceTokenError> {
         let (token, now) = (AudienceToken::mint(), self.time()?);
         let expires_at = whole_second(add(now, LIFETIME)).min(caller.session().expires_at);
         let new = NewAudienceToken {
@@ -44,14 +48,14 @@ impl Sessions {
             created_at: now,
             expires_at,
         };
-        match self.store.open_audience_token(new, MAX_PER_SESSION).await? {
-            OpenedToken::Opened => {
+        match self.store.issue_audience_token(new, MAX_PER_SESSION).await? {
+            IssueOutcome::Issued => {
                 let session = caller.session().id.as_str();
                 self.audit.record(&Event::AudienceTokenIssued { session, audience });
                 Ok(NewToken { token, expires_at })
             }
-            OpenedToken::SessionOver => Err(NotOpened::SessionOver),
-            OpenedToken::TooMany(wait) => Err(NotOpened::TooMany(wait)),
+            IssueOutcome::SessionEnded => Err(AudienceTokenError::SessionEnded),
+            IssueOutcome::LimitReached(wait) => Err(AudienceTokenError::LimitReached(wait)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Fuzz targets for input that unauthenticated clients send: tickets, tokens and bodies. Used by `tests/fuzz`.
 
-use infra_shared::api::{FinishLogin, Logout, OpenAudienceToken, StartLogin};
+use infra_shared::api::{AudienceTokenRequest, FinishLogin, Logout, StartLogin};
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::token_text::{AudienceToken, LogoutProof, SessionID, SessionToken};
 use secrecy::{ExposeSecret, SecretString};
@@ -60,7 +60,7 @@ fn api_bodies(input: &[u8]) {
     says_the_same_again::<StartLogin>(input);
     says_the_same_again::<FinishLogin>(input);
     says_the_same_again::<Logout>(input);
-    says_the_same_again::<OpenAudienceToken>(input);
+    says_the_same_again::<AudienceTokenRequest>(input);
 }
 
 fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {

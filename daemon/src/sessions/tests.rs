@@ -47,7 +47,9 @@ impl Fixture {
         crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
         let root_key = RootKeySettings::Native { path: directory.path().join("keys/root.key") };
         let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
-        let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
+        let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key())
+            .expect("a store")
+            .with_cache_life(std::time::Duration::MAX);
         let clock = ManualClock::at("2026-11-23T08:00:00Z".parse().expect("a time"));
         let provider = Provider::new(settings(allow), Backends::built_in(), Arc::new(clock.clone()))
             .expect("a provider");

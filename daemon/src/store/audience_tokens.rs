@@ -30,22 +30,22 @@ pub struct AudienceGrant {
 
 /// The result of storing an audience token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenedToken {
-    Opened,
+pub enum IssueOutcome {
+    Issued,
     /// Its session has ended.
-    SessionOver,
+    SessionEnded,
     /// The session has too many. The first of them expires after this duration.
-    TooMany(SignedDuration),
+    LimitReached(SignedDuration),
 }
 
 impl Store {
     /// Stores a token if its session is live and has fewer than `max_per_session` live tokens.
-    pub async fn open_audience_token(
+    pub async fn issue_audience_token(
         &self,
         token: NewAudienceToken,
         max_per_session: u32,
-    ) -> Result<OpenedToken, StoreError> {
-        self.connections.write(move |transaction| open(transaction, &token, max_per_session)).await
+    ) -> Result<IssueOutcome, StoreError> {
+        self.connections.write(move |transaction| insert(transaction, &token, max_per_session)).await
     }
 
     /// Looks up a token; the result may be one second old. As in [`Self::find_session_of`], an unknown id and a wrong
@@ -60,7 +60,8 @@ impl Store {
         let found = self.connections.read(|reader| {
             let is_it = stored_hash(reader, token.id())?.equals(&hash);
             let row = if is_it { token.id().as_str() } else { NOBODY };
-            let (session, grant) = grant(reader, row)?;
+            // Purged since its hash was read, because it expired.
+            let Some((session, grant)) = find(reader, row)? else { return Ok(None) };
             let expected = self.guard.expected(session.as_str());
             let session = sessions::find(reader, session.as_str())?
                 .ok_or(StoreError::UnexpectedRow("audience token"))?;
@@ -78,17 +79,17 @@ impl Store {
     }
 }
 
-fn open(
+fn insert(
     transaction: &Transaction<'_>,
     token: &NewAudienceToken,
     max_per_session: u32,
-) -> Result<OpenedToken, StoreError> {
+) -> Result<IssueOutcome, StoreError> {
     let (session, now) = (token.session.as_str(), time::to_database(token.created_at));
     let is_live = transaction
         .prepare_cached("SELECT 1 FROM sessions WHERE id = ?1 AND ended_at IS NULL")?
         .exists([session])?;
     if !is_live {
-        return Ok(OpenedToken::SessionOver);
+        return Ok(IssueOutcome::SessionEnded);
     }
     transaction
         .prepare_cached("DELETE FROM audience_tokens WHERE session_id = ?1 AND expires_at <= ?2")?
@@ -97,7 +98,7 @@ fn open(
         .prepare_cached("SELECT count(*), min(expires_at) FROM audience_tokens WHERE session_id = ?1")?
         .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if let Some(first) = first.filter(|_| live >= max_per_session) {
-        return Ok(OpenedToken::TooMany(SignedDuration::from_millis(first.saturating_sub(now))));
+        return Ok(IssueOutcome::LimitReached(SignedDuration::from_millis(first.saturating_sub(now))));
     }
     transaction
         .prepare_cached(
@@ -112,7 +113,7 @@ fn open(
             now,
             time::to_database(token.expires_at),
         ])?;
-    Ok(OpenedToken::Opened)
+    Ok(IssueOutcome::Issued)
 }
 
 /// Deletes expired tokens. Validation rejects an expired and a deleted token alike.
@@ -130,21 +131,19 @@ fn stored_hash(reader: &Connection, id: &AudienceTokenID) -> Result<TokenHash, S
     Ok(TokenHash(hash))
 }
 
-fn grant(reader: &Connection, id: &str) -> Result<(SessionID, AudienceGrant), StoreError> {
+/// Reads the session and the grant of a token.
+pub(super) fn find(reader: &Connection, id: &str) -> Result<Option<(SessionID, AudienceGrant)>, StoreError> {
     let row = reader
         .prepare_cached(
             "SELECT session_id, audience, created_at, expires_at FROM audience_tokens WHERE id = ?1",
         )?
         .query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    // Deleted between two look-ups because it expired.
-    let (session, audience, created_at, expires_at) = row.ok_or(StoreError::Busy)?;
-    Ok((
-        sessions::session_id(&session)?,
-        AudienceGrant {
-            audience,
-            created_at: time::from_database(created_at)?,
-            expires_at: time::from_database(expires_at)?,
-        },
-    ))
+    let Some((session, audience, created_at, expires_at)) = row else { return Ok(None) };
+    let grant = AudienceGrant {
+        audience,
+        created_at: time::from_database(created_at)?,
+        expires_at: time::from_database(expires_at)?,
+    };
+    Ok(Some((sessions::session_id(&session)?, grant)))
 }

@@ -1,6 +1,6 @@
 //! A cache of live sessions, so that a busy token is not read from the database on every request.
 //!
-//! Changes by another daemon are seen within one second, changes by this one at once.
+//! Changes by another member are seen within one second, changes by this one at once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +12,16 @@ use jiff::Timestamp;
 
 use super::{FoundToken, TokenHash};
 
-/// How long an entry stays valid.
-const LIFE: Duration = Duration::from_secs(1);
+/// How long an entry stays valid, except in tests.
+pub(super) const LIFE: Duration = Duration::from_secs(1);
 /// Sharded to reduce lock contention between tokens.
 const SHARDS: usize = 16;
 /// A few hundred bytes per token.
 const TOKENS_OF_A_SHARD: usize = 512;
 
-#[derive(Default)]
 pub(super) struct Recent {
+    /// How long an entry stays valid.
+    life: Duration,
     shards: [Mutex<HashMap<[u8; 32], Remembered>>; SHARDS],
     /// The number of session changes. A read that overlaps a change is not cached.
     changes: AtomicU64,
@@ -40,10 +41,17 @@ pub(super) struct Reading {
 }
 
 impl Recent {
+    pub(super) fn new(life: Duration) -> Self {
+        Self { life, shards: Default::default(), changes: AtomicU64::new(0) }
+    }
+
     /// Looks up a token by hash. Timing reveals nothing, because only the holder of a token can compute its hash.
     pub(super) fn find(&self, hash: &TokenHash) -> Option<FoundToken> {
         let shard = self.shard(hash);
-        shard.get(&hash.0).filter(|remembered| remembered.counts()).map(|remembered| remembered.found.clone())
+        shard
+            .get(&hash.0)
+            .filter(|remembered| remembered.is_valid(self.life))
+            .map(|remembered| remembered.found.clone())
     }
 
     /// Call before reading the database.
@@ -59,7 +67,7 @@ impl Recent {
             return;
         }
         if shard.len() >= TOKENS_OF_A_SHARD {
-            shard.retain(|_, remembered| remembered.counts());
+            shard.retain(|_, remembered| remembered.is_valid(self.life));
         }
         if shard.len() < TOKENS_OF_A_SHARD {
             shard.insert(found.token_hash.0, Remembered { found: found.clone(), at: reading.at });
@@ -103,7 +111,7 @@ impl Recent {
 }
 
 impl Remembered {
-    fn counts(&self) -> bool {
-        self.at.elapsed() < LIFE
+    fn is_valid(&self, life: Duration) -> bool {
+        self.at.elapsed() < life
     }
 }
