@@ -17,12 +17,12 @@ use infra_harness::peers;
 use infra_harness::ports::Ports;
 use infra_harness::program::{Ran, RecordingBrowser, Running, User};
 use infra_harness::provider::{Person, Provider};
-use infra_harness::services::{CREDENTIAL, credential_in};
+use infra_harness::services::{self, CREDENTIAL, credential_in};
 use infra_shared::token_text::SessionToken;
 use serde_json::Value;
 
 /// The pages that the tests below follow block by block.
-const FOLLOWED: [&str; 11] = [
+const FOLLOWED: [&str; 12] = [
     "README.md",
     "docs/api.md",
     "docs/audit.md",
@@ -30,6 +30,7 @@ const FOLLOWED: [&str; 11] = [
     "docs/moving.md",
     "docs/okta.md",
     "docs/protect-a-service.md",
+    "docs/runbooks.md",
     "docs/scripts.md",
     "docs/services.md",
     "docs/sessions.md",
@@ -40,14 +41,35 @@ const FOLLOWED: [&str; 11] = [
 const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
 
 /// Pages for readers who learn or follow steps. A reference may have more tables and passives.
-const GUIDES: [&str; 7] = [
+const GUIDES: [&str; 28] = [
     "README.md",
     "docs/README.md",
     "docs/compared.md",
+    "docs/completions.md",
     "docs/how-infra-works.md",
+    "docs/https.md",
+    "docs/install.md",
+    "docs/keys.md",
+    "docs/kubernetes.md",
+    "docs/kubernetes-install.md",
+    "docs/known-issues.md",
+    "docs/login.md",
+    "docs/managed-kubernetes.md",
+    "docs/moving.md",
+    "docs/okta.md",
+    "docs/production-checklist.md",
     "docs/protect-a-service.md",
+    "docs/providers.md",
+    "docs/proxies.md",
+    "docs/revalidation.md",
+    "docs/runbooks.md",
+    "docs/secrets.md",
+    "docs/services.md",
+    "docs/sessions.md",
     "docs/tutorial.md",
+    "docs/upgrading.md",
     "docs/validate-a-token.md",
+    "docs/workstation.md",
 ];
 
 #[test]
@@ -384,6 +406,56 @@ fn sessions_page_works_as_written() {
         assert_eq!(found, [0, 1, 2].map(|index| index < ended), "{line}");
     }
     assert_eq!((lines.lines().count(), typed("docs/sessions.md").count()), (4, 1));
+}
+
+#[test]
+fn runbooks_work_as_written() {
+    let (provider, alice, laptop) = (Provider::start(), User::new(), User::new());
+    let mut setup = Setup::new(&provider, &alice);
+    login::succeed(&laptop, &setup.daemon, &provider);
+    let [of_bob, leaked, other] = ["bob", "carol", "dave"].map(|name| {
+        provider.person(Person::SignsIn(name.to_owned()));
+        login::over_http(&setup.daemon, &provider)
+    });
+    let of_laptop = login::token(&laptop);
+    let for_grafana = services::token(&setup.daemon.api(), &other, "grafana");
+    setup.walk.set("TOKEN", &for_grafana);
+    for (example, token) in [("iIM94WC49N", &of_laptop), ("f3Kd9sQ1Zx", &leaked)] {
+        let id = SessionToken::parse(token).expect("a token").id().to_string();
+        setup.walk.replace(example, &id);
+    }
+    let directory = setup.daemon.directory().to_owned();
+    fs::create_dir(directory.join("backups")).expect("a folder");
+    let epoch = setup.daemon.root_key().with_file_name("infrad.rollback-guard");
+    let places = [
+        ("bob@example.com", "bob@example.test".to_owned()),
+        ("/var/log/infrad/audit.jsonl", directory.join("audit.jsonl").display().to_string()),
+        ("/var/backups/infrad", directory.join("backups").display().to_string()),
+        ("/var/lib/infrad-rollback-guard/infrad.rollback-guard", epoch.display().to_string()),
+        ("/var/lib/infrad", setup.daemon.data_dir().display().to_string()),
+        ("/etc/infra/root.key", setup.daemon.root_key().display().to_string()),
+    ];
+    for (example, own) in &places {
+        setup.walk.replace(example, own);
+    }
+    provider.person(Person::SignsIn("alice".to_owned()));
+    let pin = setup.daemon.pin();
+    let mut ended = 0;
+    for block in typed("docs/runbooks.md") {
+        setup.walk.follow(&block.typed(), &mut setup.daemon);
+        // Each of these revokes its session, and no later one.
+        let sessions =
+            [("A user leaves", &of_bob), ("A laptop is lost", &of_laptop), ("A token leaked", &leaked)];
+        if let Some(index) = sessions.iter().position(|(heading, _)| *heading == block.heading) {
+            ended = index + 1;
+            let status = |token: &String| setup.daemon.api().get_as("/v1/session?use=false", token).status;
+            let found = sessions.map(|(_, token)| status(token) == 401);
+            assert_eq!(found, [0, 1, 2].map(|index| index < ended), "{}", block.text);
+        }
+    }
+    assert_eq!(ended, 3);
+    assert_ne!(setup.daemon.pin(), pin, "no new store was started");
+    alice.infra(["status", "--quiet"]).run().expect(0);
 }
 
 #[test]

@@ -359,7 +359,8 @@ def keys():
 
 
 def page():
-    text = (repository / "docs/kubernetes-install.md").read_text()
+    pages = ("docs/kubernetes-install.md", "docs/managed-kubernetes.md")
+    text = "".join((repository / name).read_text() for name in pages)
     blocks = re.findall(r"(<!-- not run: [^\n]* -->\n)?```(sh|yaml)\n(.*?)```", text, re.DOTALL)
     values = [body for _, kind, body in blocks if kind == "yaml"]
     scripts = [body for marked, kind, body in blocks if kind == "sh" and not marked]

@@ -31,6 +31,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/api.md", "{\"type\":\"about:blank\"", Shown("an answer")),
     ("docs/audit.md", "{\"schema\":1", Shown("a line of a log")),
     ("docs/how-infra-works.md", "infra login", Shown("the line of an operator; README.md has it as well")),
+    ("docs/audit.md", "/var/log/infra/audit.jsonl: an", Shown("what `infrad audit verify` prints")),
     (
         "docs/https.md",
         "infrad ca rotate ",
@@ -38,6 +39,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ),
     ("docs/install.md", ALL, Elsewhere("tests/packages/debian.rs, in a Debian without anything else")),
     ("docs/keys.md", "root key   a file", Shown("a picture")),
+    ("docs/keys.md", "store  ", Shown("what `infrad key status` prints: tests/packages/booted.rs")),
     ("docs/keys.md", "infrad key recovery create", Elsewhere("tests/daemon/backups.rs")),
     ("docs/keys.md", "infrad backup verify", Elsewhere("tests/daemon/backups.rs")),
     ("docs/keys.md", "(umask 377", Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots")),
@@ -56,6 +58,11 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/kubernetes.md", "--authentication-token-webhook", Shown("options of the API server")),
     ("docs/kubernetes.md", "apiVersion: rbac", Shown("a manifest for a cluster")),
     ("docs/kubernetes.md", "infra kubernetes configure", Elsewhere("tests/cli/kubernetes.rs")),
+    ("docs/login.md", "$ infra login", Elsewhere("tests/cli/login.rs")),
+    ("docs/login.md", "export BROWSER", Shown("a setting; tests/cli/surroundings.rs tries such lists")),
+    ("docs/login.md", "infra login --force", Elsewhere("tests/cli/login.rs")),
+    ("docs/managed-kubernetes.md", "config:", Elsewhere("tests/helm/helm.rs")),
+    ("docs/monitoring.md", "$ curl --include", Elsewhere("tests/daemon/monitoring.rs")),
     ("docs/okta.md", "allow: {groups", Provider),
     (
         "docs/protect-a-service.md",
@@ -68,17 +75,46 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/protect-a-service.md", "X-Infra-User", Shown("headers: tests/daemon/reverse_proxies.rs")),
     ("docs/protect-a-service.md", "INFRA_SERVER=", Elsewhere("tests/daemon/examples.rs")),
     ("docs/protect-a-service.md", "$ printf", Elsewhere("tests/daemon/examples.rs")),
+    (
+        "docs/production-checklist.md",
+        "infrad as-service",
+        Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots"),
+    ),
+    (
+        "docs/production-checklist.md",
+        "#!/bin/sh",
+        Shown("a script for cron; tests/packages/booted.rs types both commands"),
+    ),
+    ("docs/providers.md", "$ infrad check --live", Elsewhere("tests/daemon/providers.rs")),
     ("docs/proxies.md", "# /etc/nginx", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/caddy", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/traefik/traefik.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/traefik/dynamic.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/envoy", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    ("docs/revalidation.md", "$ infrad check --live", Elsewhere("tests/daemon/keys.rs")),
+    (
+        "docs/runbooks.md",
+        "install -o infrad",
+        Shown("it needs the user of the package, and a secret to paste"),
+    ),
+    (
+        "docs/runbooks.md",
+        "$ infrad as-service check --live",
+        Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots"),
+    ),
+    (
+        "docs/runbooks.md",
+        "$ infrad key recovery test",
+        Elsewhere("tests/daemon/backups.rs, which types the key"),
+    ),
+    ("docs/runbooks.md", "(umask 377", Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots")),
     (
         "docs/secrets.md",
         "apiVersion: rbac",
         Shown("a manifest for a cluster; the chart has the same, judged by tests/helm"),
     ),
     ("docs/secrets.md", "path \"secret", Shown("a policy of Vault")),
+    ("docs/secrets.md", "$ infrad check --live", Elsewhere("tests/daemon/keys.rs")),
     ("docs/sessions.md", "ID          OPENED", Shown("a table that `infra sessions` prints")),
     (
         "docs/tutorial.md",
@@ -87,6 +123,8 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ),
     ("docs/tutorial.md", "$ target/debug/infrad dev", Elsewhere("tests/cli/pages.rs")),
     ("docs/validate-a-token.md", ALL, Elsewhere("tests/daemon/examples.rs")),
+    ("docs/workstation.md", "ok     files", Shown("what `infra doctor` prints: tests/cli/doctor.rs")),
+    ("docs/workstation.md", "export INFRA_KEY_EXCHANGE", Elsewhere("tests/cli/man_in_the_middle.rs")),
     ("docs/workstation.md", "{\"schema\":1,\"ok\"", Shown("an answer: tests/cli/doctor.rs")),
 ];
 
