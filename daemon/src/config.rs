@@ -28,6 +28,7 @@ mod tree;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use infra_shared::origin::Origin;
@@ -119,5 +120,14 @@ impl Config {
 
     fn parse(text: &str, directories: &Directories) -> Result<Self, FaultAt> {
         settings::read(&tree::Node::parse(text)?, directories)
+    }
+}
+
+/// Reads a text that names its paths itself.
+impl FromStr for Config {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        Self::parse(text, &Directories::default()).map_err(|FaultAt { fault, .. }| fault)
     }
 }

@@ -146,6 +146,13 @@ impl DataDirectory {
         }
     }
 
+    /// Raises the counter of the rollback guard above any recorded value, so that the data counts as newer than that of
+    /// the last run.
+    pub(super) async fn raise_epoch(&self) -> Result<(), AssemblyError> {
+        let epoch = self.store.raise_epoch(0).await?;
+        Ok(self.epoch_file.raise(&self.keys.status().store, epoch)?)
+    }
+
     /// The daemon's CA, with a leaf certificate for the hosts in `public_urls`.
     pub async fn authority(
         &self,

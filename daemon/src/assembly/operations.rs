@@ -36,8 +36,8 @@ pub struct Operations {
     config_path: PathBuf,
     keys: Arc<Keys>,
     store: Store,
-    clock: Arc<dyn Clock>,
-    audit: Audit,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) audit: Audit,
     one_at_a_time: Mutex<()>,
 }
 
@@ -174,8 +174,8 @@ impl Lifecycle {
         *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Waiting(cause);
     }
 
-    pub(super) fn serve(&self, running: Running) {
-        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Running(Arc::new(running));
+    pub(super) fn serve(&self, running: Arc<Running>) {
+        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Running(running);
     }
 
     /// Why the daemon is not ready, or `None` if it is.

@@ -3,31 +3,25 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use infra_shared::clock::SystemClock;
 use infra_shared::random;
-use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::serve::{Signals, no_log, until_stopped};
 use super::{Context, failure_of, introduction};
 use crate::assembly::{Accepted, Daemon};
-use crate::config::{Config, HttpsSettings, Limits, Sections};
+use crate::config::Config;
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
-use crate::identity::{Allow, ClientAuthentication, ProviderKind, ProviderSettings, SigningAlgorithm};
-use crate::keys::RootKeySettings;
-use crate::listener::Proxies;
-use crate::logging::{self, LogLevel, LogSettings};
+use crate::logging::{self, LogLevel};
 use crate::platform::HandedSockets;
-use crate::secrets::{Backends, Reference};
-use crate::services::{AllowedUsers, ServiceKind, ServiceSettings};
-use crate::sessions::{Admins, SessionLimits};
 
 const CLIENT_ID: &str = "infra-development";
 const REDIRECT_PORTS: usize = 3;
@@ -40,8 +34,8 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     let redirect_uris = free_redirect_uris().map_err(failed("find free ports on loopback"))?;
     let provider = DevelopmentProvider::start(CLIENT_ID, &client_secret, &redirect_uris)
         .map_err(failed("start the development identity provider"))?;
-    let mut config = configuration(directory.path(), provider.issuer(), &client_secret, redirect_uris);
-    config.services = vec![demonstration(&config.backends, &credential)];
+    let mut config =
+        configuration(directory.path(), &provider, [&client_secret, &credential], redirect_uris)?;
 
     if !command.is_empty() {
         // Keep the log out of the command's output.
@@ -78,78 +72,47 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     Ok(ExitCode::from(status?))
 }
 
-/// A configuration that no file can express: an issuer without TLS, on loopback.
+/// A configuration with `provider`, whose issuer no file can express: it has no TLS.
 fn configuration(
     directory: &Path,
-    issuer: &str,
-    client_secret: &SecretString,
+    provider: &DevelopmentProvider,
+    [client_secret, credential]: [&SecretString; 2],
     redirect_uris: Vec<String>,
-) -> Config {
-    let backends = Backends::built_in();
-    let provider = ProviderSettings {
-        name: "dev".to_owned(),
-        kind: ProviderKind::Oidc,
-        issuer: issuer.to_owned(),
-        client_id: CLIENT_ID.to_owned(),
-        client_secret: plaintext(&backends, client_secret),
-        client_authentication: ClientAuthentication::ClientSecretBasic,
-        redirect_uris,
-        scopes: ["openid", "email", "profile", "groups"].map(str::to_owned).to_vec(),
-        groups_claim: "groups".to_owned(),
-        signing_algorithms: vec![SigningAlgorithm::RS256, SigningAlgorithm::ES256],
-        allow: Allow::Everyone,
-        authorities: Some(Vec::new()),
-        development: true,
-        assumes_pkce: false,
-        additional_audiences: Vec::new(),
-        endpoint_hosts: None,
-    };
-    Config {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        public_urls: Vec::new(),
-        data_dir: directory.join("data"),
-        https: HttpsSettings::default(),
-        providers: vec![provider],
-        root_keys: vec![RootKeySettings::Native { path: directory.join("keys").join("root.key") }],
-        epoch_file: Some(directory.join("keys").join("infrad.rollback-guard")),
-        backends,
-        metrics: None,
-        sessions: SessionLimits {
-            lifetime: SignedDuration::from_hours(12),
-            inactivity_timeout: SignedDuration::from_hours(4),
-            max_per_user: 48,
-            record_addresses: false,
-            revalidate_every: None,
-        },
-        limits: Limits::default(),
-        proxies: Proxies::default(),
-        admins: Admins::default(),
-        services: Vec::new(),
-        audit: None,
-        log: LogSettings::default(),
-        warnings: Vec::new(),
-        digest: None,
-        sections: Sections::default(),
+) -> Result<Config, Failure> {
+    let directory = directory.to_str().ok_or_else(|| {
+        Failure::new("`infrad dev` cannot use its throw-away directory")
+            .because_text("its path is not UTF-8".to_owned())
+            .hint("set `TMPDIR` to another directory")
+    })?;
+    let plaintext = |secret: &SecretString| format!("plaintext:{}", secret.expose_secret());
+    let text = json!({
+        "version": 1,
+        "listen": "127.0.0.1:0",
+        "dataDir": format!("{directory}/data"),
+        "keys": [{"kind": "native", "config": {"path": format!("{directory}/keys/root.key")}}],
+        "providers": [{
+            "name": "dev",
+            "kind": "oidc",
+            "issuer": "https://dev.invalid",
+            "clientID": CLIENT_ID,
+            "clientSecret": plaintext(client_secret),
+            "scopes": ["openid", "email", "profile", "groups"],
+            "allow": "everyone",
+        }],
+        // For audience tokens: `infra token --audience demo`.
+        "services": [{"name": "demo", "credentials": [plaintext(credential)], "allow": "everyone"}],
+    });
+    let mut config: Config = text
+        .to_string()
+        .parse()
+        .map_err(|error| Failure::new("`infrad dev` cannot use its throw-away directory").because(&error))?;
+    for settings in &mut config.providers {
+        provider.issuer().clone_into(&mut settings.issuer);
+        settings.redirect_uris.clone_from(&redirect_uris);
+        settings.authorities = Some(Vec::new());
+        settings.development = true;
     }
-}
-
-/// A service for audience tokens: `infra token --audience demo`. It authenticates at the daemon with `credential`.
-fn demonstration(backends: &Backends, credential: &SecretString) -> ServiceSettings {
-    let name = "demo".to_owned();
-    ServiceSettings {
-        audience: name.clone(),
-        name,
-        kind: ServiceKind::Http,
-        credentials: vec![plaintext(backends, credential)],
-        allow: AllowedUsers::Everyone,
-        accept_session_token: false,
-        addresses: Vec::new(),
-    }
-}
-
-fn plaintext(backends: &Backends, secret: &SecretString) -> Reference {
-    let reference = format!("plaintext:{}", secret.expose_secret());
-    backends.parse(&reference).expect("a plaintext reference is well formed")
+    Ok(config)
 }
 
 /// Environment for commands that use this daemon: its address, its fingerprint, the folder of `infra`, and what the

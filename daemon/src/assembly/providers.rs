@@ -1,0 +1,74 @@
+//! The configured providers: their sessions, and their rows in the store.
+
+use std::sync::Arc;
+
+use infra_shared::clock::Clock;
+use secrecy::ExposeSecret;
+
+use super::{AssemblyError, DataDirectory};
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::identity::{Provider, ProviderSettings};
+use crate::keys::{FieldSealer, Place};
+use crate::sessions::{Bindings, SessionSetup, Sessions};
+use crate::store::ProviderRow;
+
+/// The sessions of the configured providers.
+pub(super) fn open_sessions(
+    config: &Config,
+    data_directory: &DataDirectory,
+    bindings: Bindings,
+    clock: &Arc<dyn Clock>,
+    audit: &Audit,
+) -> Result<Sessions, AssemblyError> {
+    let (keys, store) = (&data_directory.keys, &data_directory.store);
+    let providers = config.providers.iter().map(|settings| {
+        Provider::new(settings.clone(), config.backends.clone(), clock.clone())
+            .and_then(|it| it.with_limits(&config.limits.exchanges, config.limits.provider_calls))
+            .map(|it| it.with_store(store.clone(), audit.clone()))
+            .map_err(|source| AssemblyError::Provider { name: settings.name.clone(), source })
+    });
+    Ok(Sessions::new(SessionSetup {
+        store: store.clone(),
+        ticket_key: keys.ticket_key(),
+        sealer: keys.field_sealer(),
+        providers: providers.collect::<Result<_, _>>()?,
+        bindings,
+        limits: config.sessions.clone(),
+        admins: config.admins.clone(),
+        clock: clock.clone(),
+        audit: audit.clone(),
+    }))
+}
+
+/// Revokes sessions whose provider or user left the configuration, then stores the configured providers.
+pub(super) async fn apply_providers(
+    data_directory: &DataDirectory,
+    sessions: &Sessions,
+) -> Result<(), AssemblyError> {
+    let (store, sealer) = (&data_directory.store, data_directory.keys.field_sealer());
+    let rows: Vec<_> = sessions.providers().iter().map(|it| provider_row(it.settings(), &sealer)).collect();
+    if !store.has_no_other_providers_than(&rows)? {
+        let revoked = sessions.revoke_outside_configuration().await?;
+        tracing::info!(
+            revoked,
+            "the providers changed: revoked sessions whose provider or user left the configuration"
+        );
+    }
+    // Last, so that a start that fails before this point repeats the check.
+    Ok(store.replace_providers(rows).await?)
+}
+
+/// The stored row of a provider. The client secret reference is always sealed, because a `plaintext` reference contains
+/// the secret itself.
+fn provider_row(settings: &ProviderSettings, sealer: &FieldSealer) -> ProviderRow {
+    let place =
+        Place { table: "providers", row: &settings.name, column: "client_secret_reference", version: 1 };
+    ProviderRow {
+        name: settings.name.clone(),
+        issuer: settings.issuer.clone(),
+        admission: serde_json::to_string(&settings.allow).expect("lists of texts are JSON"),
+        client_secret_reference: sealer
+            .seal(place, settings.client_secret.expose().expose_secret().as_bytes()),
+    }
+}
