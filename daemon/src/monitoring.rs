@@ -1,10 +1,6 @@
 //! Serves metrics and health over plain HTTP on a separate address, already while the daemon waits for its root key.
 
-mod certificates;
-mod daemon;
-mod process;
-mod requests;
-mod secrets;
+mod metrics;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,9 +12,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::listener::{self, App, ListenerLimits, Proxies, RouteCounts, Transport};
@@ -26,9 +19,6 @@ use crate::secrets::Backends;
 use crate::sessions::SessionCounts;
 use crate::store::WriteCounts;
 use crate::tls::CertificateState;
-use daemon::DaemonCollector;
-use process::ProcessCollector;
-use secrets::SecretReads;
 
 /// Returns why the daemon is not ready; `None` if it is.
 pub type Readiness = Arc<dyn Fn() -> Option<String> + Send + Sync>;
@@ -64,12 +54,6 @@ pub struct Observed {
 /// OpenMetrics 1.0, which Prometheus reads.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-#[derive(Clone)]
-struct Monitoring {
-    registries: Arc<[Registry; 2]>,
-    readiness: Readiness,
-}
-
 /// Serves `/metrics`, `/healthz` and `/readyz` until `stop` completes.
 pub async fn serve_monitoring(
     listener: TcpListener,
@@ -77,34 +61,18 @@ pub async fn serve_monitoring(
     limits: ListenerLimits,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    let readiness = watched.readiness.clone();
-    let monitoring = Monitoring { registries: Arc::new(registries(watched)), readiness };
     let router = Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(show_metrics))
         .route("/healthz", get(|| std::future::ready(StatusCode::NO_CONTENT)))
-        .route("/readyz", get(ready))
-        .with_state(monitoring);
+        .route("/readyz", get(show_readiness))
+        .with_state(Arc::new(watched));
     let app = App::without_counters(router, Proxies::default());
     listener::serve(listener, Transport::Plain, app, limits, stop).await;
 }
 
-/// The daemon's own metrics, and the standard process metrics under Prometheus's names.
-fn registries(watched: Watched) -> [Registry; 2] {
-    let mut own = Registry::with_prefix("infrad");
-    let build = Family::<[(&str, &str); 1], Gauge>::default();
-    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-    own.register("build_info", "Which infrad this is", build);
-    own.register_collector(Box::new(SecretReads(watched.secrets.clone())));
-    own.register_collector(Box::new(DaemonCollector::new(watched)));
-    let mut of_process = Registry::with_prefix("process");
-    of_process.register_collector(Box::new(ProcessCollector));
-    [own, of_process]
-}
-
-async fn metrics(State(monitoring): State<Monitoring>) -> Response {
+async fn show_metrics(State(watched): State<Arc<Watched>>) -> Response {
     let mut written = String::new();
-    let encoded = monitoring
-        .registries
+    let encoded = [metrics::of_daemon(&watched), metrics::of_process()]
         .iter()
         .try_for_each(|registry| text::encode_registry(&mut written, registry))
         .and_then(|()| text::encode_eof(&mut written));
@@ -114,8 +82,8 @@ async fn metrics(State(monitoring): State<Monitoring>) -> Response {
     }
 }
 
-async fn ready(State(monitoring): State<Monitoring>) -> Response {
-    match (monitoring.readiness)() {
+async fn show_readiness(State(watched): State<Arc<Watched>>) -> Response {
+    match (watched.readiness)() {
         None => StatusCode::NO_CONTENT.into_response(),
         Some(cause) => (StatusCode::SERVICE_UNAVAILABLE, cause + "\n").into_response(),
     }

@@ -1,0 +1,160 @@
+//! The metrics of one scrape.
+
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Observed, Watched};
+use crate::listener::RouteCounts;
+use crate::platform::ProcessUsage;
+use crate::secrets::ReadReason;
+use crate::sessions::SessionCounts;
+use crate::tls::CertificateState;
+
+/// The daemon's own metrics. Most are missing while it waits for its root key.
+pub(super) fn of_daemon(watched: &Watched) -> Registry {
+    let mut registry = Registry::with_prefix("infrad");
+    let version = ([("version", env!("CARGO_PKG_VERSION"))], 1);
+    registry.register("build_info", "Which infrad this is", gauges([version]));
+    let reads = ReadReason::ALL.map(|reason| ([("purpose", reason.name())], watched.secrets.reads(reason)));
+    registry.register("secret_reads", "How often client secrets were read", counters(reads));
+    let is_ready = i64::from((watched.readiness)().is_none());
+    let help = "1 when users are served, 0 while something is missing";
+    registry.register("ready", help, ConstGauge::new(is_ready));
+    let help = "How many lines of the log were lost because their reader was too slow";
+    registry.register("log_lines_dropped", help, ConstCounter::new((watched.dropped_lines)()));
+    let Some(observed) = (watched.observe)() else { return registry };
+    register_certificates(&mut registry, &observed.certificates);
+    register_store(&mut registry, &observed);
+    let help = "How often a task of the daemon panicked and was started again";
+    registry.register("task_failures", help, ConstCounter::new(observed.task_failures));
+    let help = "How many lines of the audit log could not be written";
+    registry.register("audit_write_failures", help, ConstCounter::new(observed.audit_failures));
+    let help = "How many sessions live, as counted within the last minute";
+    registry.register("sessions_live", help, ConstGauge::new(observed.live_sessions));
+    register_sessions(&mut registry, observed.sessions);
+    register_requests(&mut registry, observed.requests);
+    registry
+}
+
+/// The standard process metrics under Prometheus's names.
+pub(super) fn of_process() -> Registry {
+    let mut registry = Registry::with_prefix("process");
+    let Some(usage) = ProcessUsage::now() else { return registry };
+    let memory = ConstGauge::new(usage.resident_bytes);
+    registry.register_with_unit("resident_memory", "Resident memory", Unit::Bytes, memory);
+    registry.register("open_fds", "Open files, connections among them", ConstGauge::new(usage.open_files));
+    if let Some(max) = usage.max_open_files {
+        registry.register("max_fds", "How many files may be open", ConstGauge::new(max));
+    }
+    registry
+}
+
+fn register_certificates(registry: &mut Registry, states: &[CertificateState]) {
+    let by_source = |value: fn(&CertificateState) -> Option<i64>| {
+        let samples = states.iter().map(|state| Some(([("source", state.source.name())], value(state)?)));
+        gauges(samples.flatten())
+    };
+    let expiry = by_source(|state| state.expires_at.map(jiff::Timestamp::as_second));
+    let help = "Until when the certificate is good";
+    registry.register_with_unit("certificate_expiry_timestamp", help, Unit::Seconds, expiry);
+    let issue = by_source(|state| state.issued_at.map(jiff::Timestamp::as_second));
+    let help = "Since when the certificate is good";
+    registry.register_with_unit("certificate_issue_timestamp", help, Unit::Seconds, issue);
+    let help = "1 where getting or taking up a certificate failed last, until it works again";
+    let failing = by_source(|state| Some(state.last_error.is_some().into()));
+    registry.register("certificate_renewal_failing", help, failing);
+    let help = "1 while a certificate is due and something is awaited, such as a record in the DNS";
+    let waiting = by_source(|state| Some(state.waiting_for.is_some().into()));
+    registry.register("certificate_renewal_pending", help, waiting);
+    let help = "How often getting or taking up a certificate failed";
+    let failures = states.iter().map(|state| ([("source", state.source.name())], state.failures));
+    registry.register("certificate_renewal_failures", help, counters(failures));
+}
+
+fn register_store(registry: &mut Registry, observed: &Observed) {
+    let writes = &observed.writes;
+    registry.register("store_writes", "Transactions that were written", ConstCounter::new(writes.done));
+    let help = "Transactions that could not be written";
+    registry.register("store_write_failures", help, ConstCounter::new(writes.failed));
+    let help = "1 once part of the database was found to be older than it was";
+    registry.register("store_rollback_detected", help, ConstGauge::new(i64::from(observed.is_rolled_back)));
+    let (help, time) = ("What transactions took together", ConstCounter::new(writes.seconds));
+    registry.register_with_unit("store_write_duration", help, Unit::Seconds, time);
+}
+
+fn register_sessions(registry: &mut Registry, counts: SessionCounts) {
+    let by_outcome = |((provider, outcome), count): ((String, &'static str), u64)| {
+        ([("provider", provider), ("outcome", outcome.to_owned())], count)
+    };
+    let help = "How logins ended: finished, or the reason of the refusal";
+    registry.register("logins", help, counters(counts.logins.into_iter().map(by_outcome)));
+    let help = "How many sessions were ended before their time, by reason";
+    let ended = counts.ended.into_iter().map(|(reason, count)| ([("reason", reason)], count));
+    registry.register("sessions_ended", help, counters(ended));
+    let help = "How often providers were asked again: confirmed, userinfo_failed, unverified, rejected, response_lost, denied_by_policy, unavailable";
+    registry.register("revalidations", help, counters(counts.revalidations.into_iter().map(by_outcome)));
+}
+
+fn register_requests(registry: &mut Registry, routes: Vec<RouteCounts>) {
+    let by_status = routes.iter().flat_map(|route| {
+        route.statuses.iter().map(|(status, count)| ((labels(route), [("status", *status)]), *count))
+    });
+    registry.register("http_requests", "Requests that were answered", counters(by_status));
+    let help = "From the head of a request to that of its answer";
+    let times = Samples(routes.into_iter().map(|route| (labels(&route), Durations(route))).collect());
+    registry.register_with_unit("http_request_duration", help, Unit::Seconds, times);
+}
+
+/// All unknown routes share one label, so that clients cannot create more series.
+fn labels(counts: &RouteCounts) -> [(&'static str, &'static str); 2] {
+    let (method, path) = counts.route.map_or(("other", "other"), |route| (route.method, route.path));
+    [("method", method), ("route", path)]
+}
+
+/// A metric with labels: its samples, in order.
+#[derive(Debug)]
+struct Samples<L, M>(Vec<(L, M)>);
+
+fn counters<L>(samples: impl IntoIterator<Item = (L, u64)>) -> Samples<L, ConstCounter<u64>> {
+    Samples(samples.into_iter().map(|(labels, count)| (labels, ConstCounter::new(count))).collect())
+}
+
+fn gauges<L>(samples: impl IntoIterator<Item = (L, i64)>) -> Samples<L, ConstGauge<i64>> {
+    Samples(samples.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value))).collect())
+}
+
+impl<L: EncodeLabelSet, M: EncodeMetric + TypedMetric> EncodeMetric for Samples<L, M> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(labels, metric)| metric.encode(encoder.encode_family(labels)?))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        M::TYPE
+    }
+}
+
+/// The histogram of a route's durations.
+#[derive(Debug)]
+struct Durations(RouteCounts);
+
+impl TypedMetric for Durations {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Durations {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let within: u64 = self.0.times.iter().map(|(_, count)| count).sum();
+        let beyond = (f64::INFINITY, self.0.count.saturating_sub(within));
+        let times: Vec<(f64, u64)> = self.0.times.iter().copied().chain([beyond]).collect();
+        encoder.encode_histogram::<NoLabelSet>(self.0.seconds, self.0.count, &times, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
