@@ -1,14 +1,15 @@
 //! A fair queue for a bounded resource: waiting requests are admitted round-robin by client.
 //!
-//! A client with a thousand waiting requests delays another by one request at most.
+//! Only one request of each client is in the common queue. So a client with a thousand waiting requests delays another
+//! by one request at most.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 /// Limits of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,158 +35,82 @@ pub enum QueueError {
 
 pub struct FairQueue {
     limits: QueueLimits,
-    state: Arc<Mutex<State>>,
+    waiting: Semaphore,
+    running: Arc<Semaphore>,
+    clients: Mutex<HashMap<IpAddr, Arc<Client>>>,
 }
 
 /// A permit, valid until `deadline`. Dropping it admits the next request.
 pub struct Permit {
     pub deadline: Instant,
-    client: IpAddr,
-    /// `None` once the permit was returned.
-    state: Option<Arc<Mutex<State>>>,
+    _permits: [OwnedSemaphorePermit; 2],
+    /// Keeps the client's count of running requests.
+    _client: Arc<Client>,
 }
 
-struct State {
-    free: usize,
-    max_per_client: usize,
-    waiting: usize,
-    clients: HashMap<IpAddr, Client>,
-    /// Clients with waiting requests; the next one is in front.
-    order: VecDeque<IpAddr>,
-}
-
-#[derive(Default)]
+/// The share of one client.
 struct Client {
-    running: usize,
-    waiting: VecDeque<Waiting>,
-}
-
-struct Waiting {
-    deadline: Instant,
-    sender: oneshot::Sender<Permit>,
+    waiting: Semaphore,
+    /// Held by its one request in the common queue.
+    turn: Semaphore,
+    running: Arc<Semaphore>,
 }
 
 impl FairQueue {
     pub fn new(limits: QueueLimits) -> Self {
-        let state = State {
-            free: limits.concurrent,
-            max_per_client: (limits.concurrent - limits.concurrent / 4).max(1),
-            waiting: 0,
-            clients: HashMap::new(),
-            order: VecDeque::new(),
-        };
-        Self { limits, state: Arc::new(Mutex::new(state)) }
+        Self {
+            waiting: Semaphore::new(limits.waiting),
+            running: Arc::new(Semaphore::new(limits.concurrent)),
+            clients: Mutex::default(),
+            limits,
+        }
     }
 
     /// Waits for a permit until the timeout.
     pub async fn acquire(&self, client: IpAddr) -> Result<Permit, QueueError> {
         let deadline = Instant::now() + self.limits.timeout;
-        let permit = {
-            let mut state = lock(&self.state);
-            let (sender, permit) = oneshot::channel();
-            state.wait(client, Waiting { deadline, sender }, &self.limits)?;
-            permit
+        let client = self.client(client);
+        let permits = self.wait(&client, deadline).await?;
+        Ok(Permit { deadline, _permits: permits, _client: client })
+    }
+
+    async fn wait(
+        &self,
+        client: &Client,
+        deadline: Instant,
+    ) -> Result<[OwnedSemaphorePermit; 2], QueueError> {
+        let full = |_| QueueError::QueueFull;
+        let _waiting = self.waiting.try_acquire().map_err(full)?;
+        let _waiting_of_client = client.waiting.try_acquire().map_err(full)?;
+        let permits = async {
+            let _turn = client.turn.acquire().await?;
+            let of_client = client.running.clone().acquire_owned().await?;
+            Ok([self.running.clone().acquire_owned().await?, of_client])
         };
-        grant_permits(&self.state);
-        match tokio::time::timeout_at(deadline, permit).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // The sender is never dropped while a request waits.
-            Ok(Err(_)) | Err(_) => Err(QueueError::TimedOut),
+        match timeout_at(deadline, permits).await {
+            Ok(Ok(permits)) => Ok(permits),
+            // A semaphore fails only once it is closed.
+            Ok(Err::<_, AcquireError>(_)) | Err(_) => Err(QueueError::TimedOut),
         }
     }
-}
 
-impl State {
-    fn wait(&mut self, client: IpAddr, waiting: Waiting, limits: &QueueLimits) -> Result<(), QueueError> {
-        // At least one may wait, because every request passes through the queue.
-        let max = limits.waiting_per_client.max(1);
-        let is_full = |state: &Self| {
-            state.waiting >= limits.waiting
-                || state.clients.get(&client).is_some_and(|it| it.waiting.len() >= max)
+    fn client(&self, address: IpAddr) -> Arc<Client> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        // At most half of so many are in use, so a flood of addresses seldom gets here.
+        if clients.len() >= 2 * (self.limits.waiting + self.limits.concurrent) {
+            clients.retain(|_, client| Arc::strong_count(client) > 1);
+        }
+        let client = || {
+            Arc::new(Client {
+                // At least one may wait, because every request passes through the queue.
+                waiting: Semaphore::new(self.limits.waiting_per_client.max(1)),
+                turn: Semaphore::new(1),
+                running: Arc::new(Semaphore::new(
+                    (self.limits.concurrent - self.limits.concurrent / 4).max(1),
+                )),
+            })
         };
-        if is_full(self) {
-            self.remove_cancelled();
-            if is_full(self) {
-                return Err(QueueError::QueueFull);
-            }
-        }
-        let of_client = self.clients.entry(client).or_default();
-        if of_client.waiting.is_empty() && !self.order.contains(&client) {
-            self.order.push_back(client);
-        }
-        of_client.waiting.push_back(waiting);
-        self.waiting += 1;
-        Ok(())
-    }
-
-    /// Takes the next request out of the queue and counts its permit.
-    fn next(&mut self) -> Option<(IpAddr, Waiting)> {
-        if self.free == 0 {
-            return None;
-        }
-        let is_admissible =
-            |client: &IpAddr| self.clients.get(client).is_some_and(|it| it.running < self.max_per_client);
-        let client = self.order.iter().position(is_admissible).and_then(|index| self.order.remove(index))?;
-        let of_client = self.clients.get_mut(&client)?;
-        let waiting = of_client.waiting.pop_front();
-        if !of_client.waiting.is_empty() {
-            self.order.push_back(client);
-        }
-        let waiting = waiting?;
-        of_client.running += 1;
-        self.waiting -= 1;
-        self.free -= 1;
-        Some((client, waiting))
-    }
-
-    fn release(&mut self, client: IpAddr) {
-        self.free += 1;
-        if let Some(of_client) = self.clients.get_mut(&client) {
-            of_client.running = of_client.running.saturating_sub(1);
-        }
-        self.remove_if_idle(client);
-    }
-
-    fn remove_cancelled(&mut self) {
-        for client in self.clients.values_mut() {
-            client.waiting.retain(|waiting| !waiting.sender.is_closed());
-        }
-        self.clients.retain(|_, client| client.running > 0 || !client.waiting.is_empty());
-        self.order.retain(|client| self.clients.get(client).is_some_and(|it| !it.waiting.is_empty()));
-        self.waiting = self.clients.values().map(|client| client.waiting.len()).sum();
-    }
-
-    fn remove_if_idle(&mut self, client: IpAddr) {
-        if self.clients.get(&client).is_some_and(|it| it.running == 0 && it.waiting.is_empty()) {
-            self.clients.remove(&client);
-            self.order.retain(|other| *other != client);
-        }
-    }
-}
-
-/// Grants permits for as long as there are free ones.
-fn grant_permits(state: &Arc<Mutex<State>>) {
-    loop {
-        let Some((client, Waiting { deadline, sender })) = lock(state).next() else { return };
-        if let Err(mut permit) = sender.send(Permit { deadline, client, state: Some(state.clone()) }) {
-            // The request was cancelled. Return the permit here, so that a long row of cancelled requests does not
-            // recurse.
-            permit.state = None;
-            lock(state).release(client);
-        }
-    }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(state) = self.state.take() {
-            lock(&state).release(self.client);
-            grant_permits(&state);
-        }
+        clients.entry(address).or_insert_with(client).clone()
     }
 }
 
@@ -221,11 +146,10 @@ mod tests {
     }
 
     fn is_empty(queue: &FairQueue) -> bool {
-        let state = lock(&queue.state);
-        state.clients.is_empty()
-            && state.order.is_empty()
-            && state.waiting == 0
-            && state.free == queue.limits.concurrent
+        let clients = queue.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.waiting.available_permits() == queue.limits.waiting
+            && queue.running.available_permits() == queue.limits.concurrent
+            && clients.values().all(|client| Arc::strong_count(client) == 1)
     }
 
     #[tokio::test]
@@ -242,12 +166,7 @@ mod tests {
         drop(second);
         drop(other.await.expect("the other is next"));
         drop(greedy);
-        assert!(
-            is_empty(&queue) || {
-                drop(queue.acquire(OTHER).await.expect("a permit"));
-                is_empty(&queue)
-            }
-        );
+        assert!(is_empty(&queue));
     }
 
     #[tokio::test]
@@ -310,5 +229,23 @@ mod tests {
         assert_eq!(refusal, QueueError::TimedOut);
         drop(stalled);
         assert!(is_empty(&queue));
+    }
+
+    #[tokio::test]
+    async fn clients_without_requests_are_forgotten() {
+        let limits = QueueLimits {
+            concurrent: 1,
+            waiting_per_client: 1,
+            waiting: 1,
+            timeout: Duration::from_secs(10),
+        };
+        let queue = FairQueue::new(limits);
+        let held = queue.acquire(GREEDY).await.expect("a permit");
+        for number in 0..100 {
+            assert!(queue.client([198, 51, 100, number].into()).waiting.try_acquire().is_ok());
+        }
+        let clients = queue.clients.lock().expect("no panic");
+        assert!(clients.len() <= 4 && clients.contains_key(&GREEDY), "{}", clients.len());
+        drop((clients, held));
     }
 }

@@ -4,7 +4,6 @@ mod activity;
 mod admission;
 mod connection;
 mod drained_body;
-mod handshakes;
 mod host;
 mod limits;
 mod memory;
@@ -29,10 +28,8 @@ use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use activity::Activity;
 use admission::{Admission, ConnectionSlot};
 use connection::Protocol;
-use handshakes::Handshakes;
 use streams::BoundedSocket;
 
 use crate::addresses::Networks;
@@ -194,7 +191,6 @@ pub async fn serve(
     let acceptor = Arc::new(Acceptor {
         transport,
         admission: Admission::new(&limits, &proxies.trusted, &app.services),
-        handshakes: Handshakes::new(limits.handshakes, limits.handshake),
         protocol: Protocol::new(app, &limits),
         proxies,
     });
@@ -205,14 +201,13 @@ pub async fn serve(
             () = &mut stop => break,
             accepted = accept(&listener) => accepted,
         };
-        let activity = Activity::new();
         // A connection that is not admitted is closed here, before any work is done for it.
-        let Some(slot) = acceptor.admission.admit(peer.ip(), &activity) else { continue };
-        let (acceptor, stopped) = (acceptor.clone(), stopped.clone());
+        let Some(slot) = acceptor.admission.admit(peer.ip()) else { continue };
+        let (acceptor, stopped, activity) = (acceptor.clone(), stopped.clone(), slot.activity.clone());
         tokio::spawn(async move {
             select! {
-                () = acceptor.handle(stream, peer, slot, &activity, stopped) => {}
-                () = activity.evicted() => tracing::debug!(%peer, "cut off: others need the place"),
+                () = acceptor.handle(stream, peer, slot, stopped) => {}
+                () = activity.evicted() => tracing::debug!(%peer, "evicted: others need the slot"),
             }
         });
     }
@@ -227,7 +222,6 @@ pub async fn serve(
 struct Acceptor {
     transport: Transport,
     admission: Admission,
-    handshakes: Handshakes,
     protocol: Protocol,
     proxies: Proxies,
 }
@@ -238,20 +232,17 @@ impl Acceptor {
         mut stream: TcpStream,
         peer: SocketAddr,
         slot: ConnectionSlot,
-        activity: &Arc<Activity>,
         stopped: watch::Receiver<bool>,
     ) {
         let beginning = async {
             let (peer, slot) = match self.read_proxy_header(&mut stream, peer).await? {
-                Some(caller) => (caller, self.admission.admit_proxied(caller.ip(), slot, activity)),
+                Some(caller) => (caller, self.admission.admit_proxied(caller.ip(), slot)),
                 None => (peer, Some(slot)),
             };
             // The client behind the proxy has the maximum number of connections.
             let Some(slot) = slot else { return Ok(None) };
             let established = match &self.transport {
-                Transport::Tls(tls) => {
-                    self.tls_handshake(stream, tls, peer, activity).await?.map(Established::Tls)
-                }
+                Transport::Tls(tls) => tls_handshake(stream, tls).await?.map(Established::Tls),
                 Transport::Plain => Some(Established::Plain(stream)),
             };
             Ok::<_, io::Error>(established.map(|established| (established, peer, slot)))
@@ -259,16 +250,16 @@ impl Acceptor {
         let begun = tokio::time::timeout(self.protocol.limits().handshake, beginning).await;
         let (established, peer, slot) = match begun {
             Ok(Ok(Some(begun))) => begun,
-            Ok(Ok(None)) => return tracing::debug!(%peer, "it has nothing to ask, or no place"),
+            Ok(Ok(None)) => return tracing::debug!(%peer, "it has nothing to ask, or no slot"),
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS handshake"),
             Err(_) => return tracing::debug!(%peer, "no TLS handshake in time"),
         };
         match established {
             Established::Tls(stream) => {
-                self.protocol.serve_http(*stream, PeerAddress(peer), (slot, activity), stopped).await;
+                self.protocol.serve_http(*stream, PeerAddress(peer), slot, stopped).await;
             }
             Established::Plain(stream) => {
-                self.protocol.serve_http(stream, PeerAddress(peer), (slot, activity), stopped).await;
+                self.protocol.serve_http(stream, PeerAddress(peer), slot, stopped).await;
             }
         }
     }
@@ -287,33 +278,28 @@ impl Acceptor {
             Origin::Proxy => None,
         })
     }
+}
 
-    /// Performs the TLS handshake; `None` for an ACME challenge, which ends with the handshake.
-    async fn tls_handshake(
-        &self,
-        stream: TcpStream,
-        tls: &TlsServer,
-        peer: SocketAddr,
-        activity: &Arc<Activity>,
-    ) -> io::Result<Option<Box<TlsStream<BoundedSocket>>>> {
-        let acceptor = rustls::server::Acceptor::default();
-        let mut begun = LazyConfigAcceptor::new(acceptor, BoundedSocket::new(stream)).await?;
-        // The bytes that follow are bounded by the handshake limit, and later by the request limits.
-        begun.io.lift_limit();
-        // Queue only after the ClientHello, so that silent connections hold no slot.
-        let _handshake = self.handshakes.acquire(peer.ip(), activity).await.map_err(io::Error::other)?;
-        let (purpose, config) = tls.accept(&begun.client_hello());
-        let bound = |connection: &mut rustls::ServerConnection| {
-            connection.set_buffer_limit(Some(memory::TLS_OUTPUT));
-        };
-        let mut stream = begun.into_stream_with(config, bound).await?;
-        if purpose == Purpose::Challenge {
-            // RFC 8737 §3: the client requests only the certificate.
-            stream.shutdown().await?;
-            return Ok(None);
-        }
-        Ok(Some(Box::new(stream)))
+/// Performs the TLS handshake; `None` for an ACME challenge, which ends with the handshake.
+async fn tls_handshake(
+    stream: TcpStream,
+    tls: &TlsServer,
+) -> io::Result<Option<Box<TlsStream<BoundedSocket>>>> {
+    let acceptor = rustls::server::Acceptor::default();
+    let mut begun = LazyConfigAcceptor::new(acceptor, streams::bound(stream)).await?;
+    // The bytes that follow are bounded by the handshake timeout, and later by the request limits.
+    streams::lift_limit(&mut begun.io);
+    let (purpose, config) = tls.accept(&begun.client_hello());
+    let bound = |connection: &mut rustls::ServerConnection| {
+        connection.set_buffer_limit(Some(memory::TLS_OUTPUT));
+    };
+    let mut stream = begun.into_stream_with(config, bound).await?;
+    if purpose == Purpose::Challenge {
+        // RFC 8737 §3: the client requests only the certificate.
+        stream.shutdown().await?;
+        return Ok(None);
     }
+    Ok(Some(Box::new(stream)))
 }
 
 /// The stream that carries HTTP.

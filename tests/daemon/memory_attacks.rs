@@ -17,6 +17,8 @@ use infra_harness::floods::{Seen, Target, address, allow_files, be_honest, resid
 use infra_harness::login;
 use infra_harness::provider::Provider;
 use infra_harness::skip;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -76,6 +78,8 @@ fn peak(process: u32) -> u64 {
 enum Attack {
     /// A ClientHello that never ends.
     Hello,
+    /// A handshake that ends after the ClientHello.
+    Handshake,
     /// As many concurrent requests as allowed, with large heads and bodies that never end.
     Bodies,
     /// A header block of many small fields that never ends.
@@ -101,8 +105,9 @@ enum Attack {
 }
 
 impl Attack {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Hello,
+        Self::Handshake,
         Self::Bodies,
         Self::Block,
         Self::Fields,
@@ -131,6 +136,15 @@ impl Attack {
             }
             return hold(stream).await;
         }
+        if self == Self::Handshake {
+            let mut stream = target.connect(from).await?;
+            let name = ServerName::try_from("127.0.0.1").expect("an address");
+            let mut client = ClientConnection::new(target.connector.config().clone(), name).ok()?;
+            let mut hello = Vec::new();
+            client.write_tls(&mut hello).ok()?;
+            attacks::send(&mut stream, &hello).await.then_some(())?;
+            return hold(stream).await;
+        }
         let mut stream = target.shake_hands(from).await?;
         let small: Vec<u8> = (0..400).flat_map(|_| attacks::field(0, "a", "b")).collect();
         let post = attacks::request("POST", "/v1/logins/finish");
@@ -138,7 +152,7 @@ impl Attack {
         let large = attacks::field(0, "x-large", &"x".repeat(12_000));
         let block = |fields: &[&[u8]]| fields.concat();
         match self {
-            Self::Hello => {}
+            Self::Hello | Self::Handshake => {}
             Self::Bodies => return bodies(stream).await,
             Self::Fields | Self::AllowedFields => {
                 let few = small.get(..60 * 5).expect("400 fields");
@@ -318,6 +332,17 @@ fn run_attack(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
         "{attack:?}: {afterwards} MiB resident a minute later, {before} MiB before"
     );
     (most, seen)
+}
+
+#[test]
+fn stalled_handshakes_lock_out_no_client() {
+    let (most, seen) = run_attack(Attack::Handshake, 16, Duration::from_secs(4));
+    assert!(most <= MAX_MEMORY, "{most} MiB");
+    assert!(
+        !seen.validations.is_empty() && seen.failed_validations == 0,
+        "{} failed",
+        seen.failed_validations
+    );
 }
 
 #[test]

@@ -72,7 +72,6 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
     Ok(Limits {
         listener: ListenerLimits {
             handshake: time(&section, "handshakeTimeout", 1..=60, listener.handshake)?,
-            handshakes: number(&section, "maxConcurrentHandshakes", listener.handshakes)?,
             request_head: time(&section, "requestHeaderTimeout", 1..=60, listener.request_head)?,
             head_bytes: number(&section, "maxRequestHeaderBytes", listener.head_bytes)?,
             headers: number(&section, "maxRequestHeaders", listener.headers)?,

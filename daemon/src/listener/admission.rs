@@ -7,7 +7,6 @@
 //! Memory is shared likewise: when it runs out, the client that holds most loses its heaviest connection.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,10 +35,9 @@ pub(super) struct ConnectionSlot {
     slots: Arc<Mutex<Slots>>,
     client: IpAddr,
     number: u64,
-    /// Whether the connection has carried valid credentials.
-    is_authenticated: AtomicBool,
-    /// Bytes counted until then.
-    until_authenticated: AtomicUsize,
+    pub(super) activity: Arc<Activity>,
+    /// Bytes counted until the connection carries valid credentials, and `None` afterwards.
+    until_authenticated: Mutex<Option<usize>>,
 }
 
 /// Memory for connections is exhausted.
@@ -60,14 +58,21 @@ impl Admission {
     }
 
     /// Admits a connection from `peer`; `None` if there is no slot.
-    pub(super) fn admit(&self, peer: IpAddr, activity: &Arc<Activity>) -> Option<ConnectionSlot> {
-        let is_limited = self.slots().is_limited(peer);
-        self.admit_as(peer, is_limited, activity)
+    pub(super) fn admit(&self, peer: IpAddr) -> Option<ConnectionSlot> {
+        let is_limited = lock(&self.slots).is_limited(peer);
+        self.admit_as(peer, is_limited, Activity::new())
     }
 
-    fn admit_as(&self, peer: IpAddr, is_limited: bool, activity: &Arc<Activity>) -> Option<ConnectionSlot> {
+    /// Moves the slot of a proxied connection to `caller`, the client that the proxy named.
+    pub(super) fn admit_proxied(&self, caller: IpAddr, proxy: ConnectionSlot) -> Option<ConnectionSlot> {
+        let activity = proxy.activity.clone();
+        drop(proxy);
+        self.admit_as(caller, !self.services.contains(caller), activity)
+    }
+
+    fn admit_as(&self, peer: IpAddr, is_limited: bool, activity: Arc<Activity>) -> Option<ConnectionSlot> {
         let client = client_key(peer);
-        let mut slots = self.slots();
+        let mut slots = lock(&self.slots);
         let held = slots.clients.get(&client).map_or(0, |client| client.connections.len());
         if is_limited && held >= self.connections_per_address {
             return None;
@@ -78,30 +83,15 @@ impl Admission {
         if !slots.free_memory(client, HANDSHAKE) {
             return None;
         }
-        let number = slots.add(client, activity);
+        let number = slots.add(client, &activity);
         drop(slots);
         Some(ConnectionSlot {
             slots: self.slots.clone(),
             client,
             number,
-            is_authenticated: AtomicBool::new(false),
-            until_authenticated: AtomicUsize::new(0),
+            activity,
+            until_authenticated: Mutex::new(Some(0)),
         })
-    }
-
-    /// Moves the slot of a proxied connection to `caller`, the client that the proxy named.
-    pub(super) fn admit_proxied(
-        &self,
-        caller: IpAddr,
-        proxy: ConnectionSlot,
-        activity: &Arc<Activity>,
-    ) -> Option<ConnectionSlot> {
-        drop(proxy);
-        self.admit_as(caller, !self.services.contains(caller), activity)
-    }
-
-    fn slots(&self) -> MutexGuard<'_, Slots> {
-        lock(&self.slots)
     }
 }
 
@@ -126,22 +116,18 @@ impl ConnectionSlot {
 
     /// Like [`Self::reserve`], for buffers that only a malicious unauthenticated peer would fill.
     pub(super) fn reserve_until_authenticated(&self, bytes: usize) -> Result<(), NoMemory> {
-        if self.is_authenticated.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        self.reserve(bytes)?;
-        self.until_authenticated.fetch_add(bytes, Ordering::SeqCst);
-        if self.is_authenticated.load(Ordering::SeqCst) {
-            self.release(self.until_authenticated.swap(0, Ordering::SeqCst));
+        if let Some(counted) = &mut *lock(&self.until_authenticated) {
+            self.reserve(bytes)?;
+            *counted += bytes;
         }
         Ok(())
     }
 
     /// Records that the connection carried valid credentials.
     pub(super) fn authenticated(&self) {
-        if !self.is_authenticated.load(Ordering::Relaxed) {
-            self.is_authenticated.store(true, Ordering::SeqCst);
-            self.release(self.until_authenticated.swap(0, Ordering::SeqCst));
+        let counted = lock(&self.until_authenticated).take();
+        if let Some(counted) = counted {
+            self.release(counted);
         }
     }
 
@@ -174,8 +160,8 @@ impl Drop for ConnectionSlot {
     }
 }
 
-fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
-    slots.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -189,11 +175,13 @@ mod tests {
     }
 
     fn admit(admission: &Admission, address: &str) -> Option<ConnectionSlot> {
-        admission.admit(address.parse().expect("an address"), &Activity::new())
+        admission.admit(address.parse().expect("an address"))
     }
 
-    async fn evicted(activity: &Activity) {
-        tokio::time::timeout(Duration::from_secs(10), activity.evicted()).await.expect("cut off at once");
+    async fn evicted(slot: &ConnectionSlot) {
+        tokio::time::timeout(Duration::from_secs(10), slot.activity.evicted())
+            .await
+            .expect("cut off at once");
     }
 
     #[test]
@@ -221,7 +209,7 @@ mod tests {
         let admission = admission(10, 1);
         let bring = || {
             let proxy = admit(&admission, "203.0.113.9").expect("a slot");
-            admission.admit_proxied("203.0.113.7".parse().expect("an address"), proxy, &Activity::new())
+            admission.admit_proxied("203.0.113.7".parse().expect("an address"), proxy)
         };
         let _first = bring().expect("a slot");
         assert!(bring().is_none());
@@ -231,54 +219,45 @@ mod tests {
     fn address_without_connections_is_forgotten() {
         let admission = admission(10, 1);
         drop(admit(&admission, "192.0.2.1"));
-        assert!(admission.slots().clients.is_empty());
-        assert_eq!(admission.slots().total, 0);
+        assert!(lock(&admission.slots).clients.is_empty());
+        assert_eq!(lock(&admission.slots).total, 0);
     }
 
     #[tokio::test]
     async fn eviction_hits_client_with_most_connections() {
         let admission = admission(4, 3);
-        let greedy: Vec<_> = (0..3).map(|_| Activity::new()).collect();
-        let _held: Vec<_> = greedy
-            .iter()
-            .map(|activity| admission.admit([192, 0, 2, 1].into(), activity).expect("a slot"))
-            .collect();
-        let _answering = greedy.first().expect("three").begin_answer(100);
+        let greedy: Vec<_> = (0..3).map(|_| admit(&admission, "192.0.2.1").expect("a slot")).collect();
+        let _answering = greedy[0].activity.begin_answer(100);
         let _other = admit(&admission, "192.0.2.2").expect("a slot");
 
         let third = admit(&admission, "192.0.2.3").expect("the slot of one of three");
-        evicted(greedy.get(1).expect("three")).await;
+        evicted(&greedy[1]).await;
         assert!(
             admit(&admission, "192.0.2.2").is_none(),
             "two and one more would be as many as the greedy has"
         );
-        assert_eq!(admission.slots().total, 4);
+        assert_eq!(lock(&admission.slots).total, 4);
         drop(third);
-        assert_eq!(admission.slots().total, 3);
+        assert_eq!(lock(&admission.slots).total, 3);
     }
 
     #[tokio::test]
     async fn eviction_prefers_longest_idle_connection() {
         let mut admission = admission(3, 2);
-        let activities: Vec<_> = (0..3).map(|_| Activity::new()).collect();
-        let held: Vec<_> = (1..)
-            .zip(&activities)
-            .map(|(number, activity)| admission.admit([192, 0, 2, number].into(), activity).expect("a slot"))
-            .collect();
-        let answering = activities.first().map(|activity| activity.begin_answer(100));
+        let held = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|it| admit(&admission, it).expect("a slot"));
+        let answering = held[0].activity.begin_answer(100);
         assert!(admit(&admission, "192.0.2.9").is_none(), "all of them had too little time");
         admission.evictable_after = Duration::ZERO;
-        let ninth = Activity::new();
-        let _ninth = admission.admit([192, 0, 2, 9].into(), &ninth).expect("the slot of the second");
-        evicted(activities.get(1).expect("three")).await;
+        let ninth = admit(&admission, "192.0.2.9").expect("the slot of the second");
+        evicted(&held[1]).await;
         drop(answering);
         let _eighth =
             admit(&admission, "192.0.2.8").expect("the slot of the third: the first was busy since");
-        evicted(activities.get(2).expect("three")).await;
+        evicted(&held[2]).await;
         let _seventh = admit(&admission, "192.0.2.7").expect("the slot of the ninth");
         evicted(&ninth).await;
         drop(held);
-        assert_eq!(admission.slots().total, 2, "the first goes; the seventh and the eighth stay");
+        assert_eq!(lock(&admission.slots).total, 2, "the first goes; the seventh and the eighth stay");
     }
 
     #[test]
@@ -301,10 +280,6 @@ mod tests {
         assert!(admit(&admission, "192.0.2.1").is_none(), "there are no more slots");
     }
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().expect("an address")
-    }
-
     /// An admission with this memory, in addition to the initial size of the connections.
     fn with_memory(connections: usize, memory: usize) -> Admission {
         let limits = ListenerLimits { memory: connections * HANDSHAKE + memory, ..ListenerLimits::default() };
@@ -315,31 +290,28 @@ mod tests {
     #[tokio::test]
     async fn address_with_most_memory_is_evicted_for_others() {
         let admission = with_memory(4, 100);
-        let heavy: Vec<_> = (0..3).map(|_| Activity::new()).collect();
-        let held: Vec<_> =
-            heavy.iter().map(|it| admission.admit(address("192.0.2.1"), it).expect("a slot")).collect();
+        let held: Vec<_> = (0..3).map(|_| admit(&admission, "192.0.2.1").expect("a slot")).collect();
         for (held, bytes) in held.iter().zip([20, 50, 30]) {
             held.reserve(bytes).expect("there is memory");
         }
         let other = admit(&admission, "192.0.2.2").expect("a slot");
         other.reserve(40).expect("the heaviest connection of the other goes");
-        evicted(&heavy[1]).await;
+        evicted(&held[1]).await;
         assert_eq!(held[1].reserve(1), Err(NoMemory), "it was cut off");
-        assert_eq!(admission.slots().bytes, 3 * HANDSHAKE + 90);
+        assert_eq!(lock(&admission.slots).bytes, 3 * HANDSHAKE + 90);
     }
 
     #[tokio::test]
     async fn address_with_most_memory_is_evicted_on_growth() {
         let admission = with_memory(2, 100);
-        let activity = Activity::new();
-        let heavy = admission.admit(address("192.0.2.1"), &activity).expect("a slot");
+        let heavy = admit(&admission, "192.0.2.1").expect("a slot");
         let light = admit(&admission, "192.0.2.2").expect("a slot");
         heavy.reserve(90).expect("there is memory");
         assert_eq!(heavy.reserve(11), Err(NoMemory));
-        evicted(&activity).await;
+        evicted(&heavy).await;
         light.reserve(100).expect("all of it is free again");
         drop((heavy, light));
-        assert_eq!(admission.slots().bytes, 0);
+        assert_eq!(lock(&admission.slots).bytes, 0);
     }
 
     #[test]
@@ -358,10 +330,10 @@ mod tests {
         let slot = admit(&admission, "192.0.2.1").expect("a slot");
         slot.reserve(10).expect("there is memory");
         slot.reserve_until_authenticated(90).expect("there is memory");
-        assert_eq!(admission.slots().bytes, HANDSHAKE + 100);
+        assert_eq!(lock(&admission.slots).bytes, HANDSHAKE + 100);
         slot.authenticated();
         slot.reserve_until_authenticated(200).expect("it counts nothing now");
-        assert_eq!(admission.slots().bytes, HANDSHAKE + 10);
+        assert_eq!(lock(&admission.slots).bytes, HANDSHAKE + 10);
     }
 
     #[test]
@@ -371,8 +343,8 @@ mod tests {
         stalled.reserve(60).expect("there is memory");
         stalled.set_blocked(true);
         stalled.release(60);
-        assert_eq!(admission.slots().bytes, HANDSHAKE + 60);
+        assert_eq!(lock(&admission.slots).bytes, HANDSHAKE + 60);
         stalled.set_blocked(false);
-        assert_eq!(admission.slots().bytes, HANDSHAKE);
+        assert_eq!(lock(&admission.slots).bytes, HANDSHAKE);
     }
 }

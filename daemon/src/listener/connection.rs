@@ -114,7 +114,7 @@ impl Protocol {
         &self,
         stream: impl HttpStream,
         peer: PeerAddress,
-        (slot, activity): (ConnectionSlot, &Arc<Activity>),
+        slot: ConnectionSlot,
         stopped: watch::Receiver<bool>,
     ) {
         let (slot, is_http2) = (Arc::new(slot), stream.is_http2());
@@ -125,14 +125,15 @@ impl Protocol {
         if counted.is_err() {
             return tracing::debug!(peer = %peer.0, "no memory for a connection");
         }
+        let activity = slot.activity.clone();
         activity.begin_http(!is_http2);
-        let (handler, seen, held) = (self.handler.clone(), activity.clone(), slot.clone());
-        let service = service_fn(move |request| handler.clone().handle(request, peer, &seen, &held));
-        let stream = TokioIo::new(ActivityStream::new(stream, activity.clone(), slot, is_http2));
+        let (handler, held) = (self.handler.clone(), slot.clone());
+        let service = service_fn(move |request| handler.clone().handle(request, peer, &held));
+        let stream = TokioIo::new(ActivityStream::new(stream, slot, is_http2));
         if is_http2 {
-            self.drive(self.http2.serve_connection(stream, service), peer, activity, stopped).await;
+            self.drive(self.http2.serve_connection(stream, service), peer, &activity, stopped).await;
         } else {
-            self.drive(self.http1.serve_connection(stream, service), peer, activity, stopped).await;
+            self.drive(self.http1.serve_connection(stream, service), peer, &activity, stopped).await;
         }
     }
 
@@ -141,7 +142,7 @@ impl Protocol {
         &self,
         connection: impl GracefulConnection<Error: std::fmt::Display>,
         peer: PeerAddress,
-        activity: &Arc<Activity>,
+        activity: &Activity,
         mut stopped: watch::Receiver<bool>,
     ) {
         let mut connection = std::pin::pin!(connection);
@@ -198,11 +199,10 @@ impl RequestHandler {
         self: Arc<Self>,
         request: Request<Incoming>,
         peer: PeerAddress,
-        activity: &Arc<Activity>,
         slot: &Arc<ConnectionSlot>,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let begun = Instant::now();
-        let answer_guard = activity.begin_answer(self.requests_per_connection);
+        let answer_guard = slot.activity.begin_answer(self.requests_per_connection);
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
         let request = request.map(|body| DrainedBody::new(body, slot, !is_serial));

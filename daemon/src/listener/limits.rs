@@ -10,8 +10,6 @@ const AUXILIARY_MEMORY: usize = 4 * 1024 * 1024;
 pub struct ListenerLimits {
     /// Timeout from the first byte, PROXY header included, to the end of the TLS handshake.
     pub handshake: Duration,
-    /// Maximum concurrent handshakes.
-    pub handshakes: usize,
     /// Timeout from the first to the last byte of a request head (HTTP/1).
     pub request_head: Duration,
     pub head_bytes: usize,
@@ -36,7 +34,6 @@ impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(5),
-            handshakes: 256,
             request_head: Duration::from_secs(5),
             head_bytes: 16 * 1024,
             headers: 64,

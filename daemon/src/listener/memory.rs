@@ -19,7 +19,7 @@ use super::admission::{ConnectionSlot, NoMemory};
 /// A connection during its handshake: what the client may send, and the handshake state.
 pub(super) const HANDSHAKE: usize = 24 * 1024;
 /// Maximum size of a ClientHello: eight times what clients send.
-pub(super) const HELLO: usize = 16 * 1024;
+pub(super) const HELLO: u64 = 16 * 1024;
 /// What TLS may buffer for a peer that does not read.
 pub(super) const TLS_OUTPUT: usize = 16 * 1024;
 /// The size of an idle connection, for either protocol.

@@ -5,54 +5,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Join, ReadBuf, Take};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::activity::Activity;
 use super::admission::ConnectionSlot;
 use super::memory::{HELLO, INPUT_STEP, MAX_INPUT};
 
-/// A socket that limits reading to the size of a ClientHello until that arrived.
-pub(super) struct BoundedSocket {
-    stream: TcpStream,
-    /// Bytes that may still arrive; `None` without a limit.
-    left: Option<usize>,
+/// A socket that limits reading until the ClientHello arrived.
+pub(super) type BoundedSocket = Join<Take<OwnedReadHalf>, OwnedWriteHalf>;
+
+/// Limits what arrives before [`lift_limit`] to the size of a ClientHello.
+pub(super) fn bound(stream: TcpStream) -> BoundedSocket {
+    let (reader, writer) = stream.into_split();
+    tokio::io::join(reader.take(HELLO), writer)
 }
 
-impl BoundedSocket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, left: Some(HELLO) }
-    }
-
-    /// Removes the limit once the ClientHello arrived.
-    pub(super) fn lift_limit(&mut self) {
-        self.left = None;
-    }
-}
-
-impl AsyncRead for BoundedSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.left == Some(0) {
-            let error = "more came than a ClientHello needs";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let came = buffer.filled().len() - before;
-        self.left = self.left.map(|left| left.saturating_sub(came));
-        read
-    }
+pub(super) fn lift_limit(socket: &mut BoundedSocket) {
+    socket.reader_mut().set_limit(u64::MAX);
 }
 
 /// A stream that tracks its activity. While the peer does not read, it reads nothing either, so no answers
 /// accumulate.
 pub(super) struct ActivityStream<S> {
     stream: S,
-    activity: Arc<Activity>,
     slot: Arc<ConnectionSlot>,
     is_blocked: bool,
     /// Waits to read until the peer reads.
@@ -62,13 +38,13 @@ pub(super) struct ActivityStream<S> {
 }
 
 impl<S> ActivityStream<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>, slot: Arc<ConnectionSlot>, is_http2: bool) -> Self {
+    pub(super) fn new(stream: S, slot: Arc<ConnectionSlot>, is_http2: bool) -> Self {
         let input = is_http2.then_some((0, 0));
-        Self { stream, activity, slot, is_blocked: false, reader: None, input }
+        Self { stream, slot, is_blocked: false, reader: None, input }
     }
 
     fn heard(&mut self, bytes: usize) {
-        self.activity.received();
+        self.slot.activity.received();
         let Some((uncounted, counted)) = &mut self.input else { return };
         *uncounted += bytes;
         while *uncounted >= INPUT_STEP && *counted < MAX_INPUT {
@@ -137,36 +113,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ActivityStream<S> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.wrote(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
-impl AsyncWrite for BoundedSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -17,7 +17,7 @@ fn limits(text: &str) -> Limits {
 fn limits_that_are_left_out_are_those_of_the_table() {
     let (limits, seconds) = (limits(""), Duration::from_secs);
     let listener = &limits.listener;
-    assert_eq!((listener.handshake, listener.handshakes), (seconds(5), 256));
+    assert_eq!(listener.handshake, seconds(5));
     assert_eq!((listener.request_head, listener.head_bytes, listener.headers), (seconds(5), 16 * 1024, 64));
     assert_eq!((listener.idle, listener.requests_per_connection), (seconds(30), 1000));
     assert_eq!((listener.connections, listener.connections_per_address), (4096, 64));
@@ -32,7 +32,7 @@ fn limits_that_are_left_out_are_those_of_the_table() {
 #[test]
 fn every_limit_can_be_written() {
     let limits = limits(
-        "handshakeTimeout: 2s, maxConcurrentHandshakes: 3, requestHeaderTimeout: 4s, maxRequestHeaderBytes: 8192, maxRequestHeaders: 16, \
+        "handshakeTimeout: 2s, requestHeaderTimeout: 4s, maxRequestHeaderBytes: 8192, maxRequestHeaders: 16, \
          requestBodyTimeout: 5s, maxRequestBodyBytes: 16384, idleTimeout: 1m, maxRequestsPerConnection: 7, \
          maxConcurrentStreams: 8, maxConnections: 99, maxConnectionsPerAddress: 9, maxMemoryBytes: 16777216, loginStartsPerMinute: 10, \
          failedLoginsPerMinute: 11, maxConcurrentExchanges: 12, maxQueuedExchangesPerAddress: 13, exchangeTimeout: 14s, \
@@ -41,7 +41,6 @@ fn every_limit_can_be_written() {
     let seconds = Duration::from_secs;
     let listener = ListenerLimits {
         handshake: seconds(2),
-        handshakes: 3,
         request_head: seconds(4),
         head_bytes: 8192,
         headers: 16,
