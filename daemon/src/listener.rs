@@ -30,6 +30,7 @@ use tokio_rustls::server::TlsStream;
 
 use admission::{Admission, ConnectionSlot};
 use connection::Protocol;
+use proxy_protocol::Origin;
 use streams::BoundedSocket;
 
 use crate::addresses::Networks;
@@ -39,7 +40,6 @@ pub use admission::NoMemory;
 pub use host::names_one_host;
 pub use limits::ListenerLimits;
 pub use proxies::Proxies;
-pub use proxy_protocol::{InvalidHeader, Origin, parse as parse_proxy_header};
 pub use requests::{Requests, Route, RouteCounts, request_id, request_span};
 
 /// Answers a request from the cache, by its method, URI and headers. `None` means that the router must answer. It
