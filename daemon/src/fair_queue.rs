@@ -154,18 +154,32 @@ mod tests {
 
     #[tokio::test]
     async fn busy_client_delays_another_by_one_request() {
-        let queue = queue(1, 1000);
-        let first = queue.acquire(GREEDY).await.expect("a permit");
+        let queue = queue(4, 1000);
+        let held = [queue.acquire(GREEDY).await, queue.acquire(GREEDY).await];
+        let others = [queue.acquire(OTHER).await, queue.acquire(OTHER).await];
         let mut greedy = Vec::new();
         for _ in 0..1000 {
             greedy.push(enqueue(&queue, GREEDY).await);
         }
         let other = enqueue(&queue, OTHER).await;
+        let [first, second] = others;
         drop(first);
-        let second = greedy.remove(0).await.expect("the one that came before the other");
+        let third = greedy.remove(0).await.expect("the one that came before the other");
         drop(second);
         drop(other.await.expect("the other is next"));
-        drop(greedy);
+        drop((third, greedy, held));
+        assert!(is_empty(&queue));
+    }
+
+    #[tokio::test]
+    async fn client_at_its_limit_does_not_delay_another() {
+        let queue = queue(1, 1000);
+        let first = queue.acquire(GREEDY).await.expect("a permit");
+        let greedy = enqueue(&queue, GREEDY).await;
+        let other = enqueue(&queue, OTHER).await;
+        drop(first);
+        drop(other.await.expect("the other is next"));
+        drop(greedy.await.expect("a permit"));
         assert!(is_empty(&queue));
     }
 
@@ -194,9 +208,8 @@ mod tests {
         drop(second);
         let fourth = enqueue(&queue, GREEDY).await;
         drop(first);
-        let third = third.await.expect("a permit");
-        drop(third);
         drop(other.await.expect("a permit"));
+        drop(third.await.expect("a permit"));
         drop(fourth.await.expect("a permit"));
         assert!(is_empty(&queue));
     }

@@ -207,14 +207,14 @@ pub async fn serve(
         tokio::spawn(async move {
             select! {
                 () = acceptor.handle(stream, peer, slot, stopped) => {}
-                () = activity.evicted() => tracing::debug!(%peer, "evicted: others need the slot"),
+                () = activity.evicted() => tracing::debug!(%peer, "evicted: other clients need the slot"),
             }
         });
     }
     drop((listener, stopped));
     stopping.send_replace(true);
     if tokio::time::timeout(limits.drain, stopping.closed()).await.is_err() {
-        tracing::warn!("some requests had not ended in time and were cut off");
+        tracing::warn!("some requests did not finish in time and were aborted");
     }
 }
 
@@ -250,9 +250,11 @@ impl Acceptor {
         let begun = tokio::time::timeout(self.protocol.limits().handshake, beginning).await;
         let (established, peer, slot) = match begun {
             Ok(Ok(Some(begun))) => begun,
-            Ok(Ok(None)) => return tracing::debug!(%peer, "it has nothing to ask, or no slot"),
-            Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS handshake"),
-            Err(_) => return tracing::debug!(%peer, "no TLS handshake in time"),
+            Ok(Ok(None)) => {
+                return tracing::debug!(%peer, "closed: an ACME challenge, or too many connections of its client");
+            }
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "the TLS handshake failed"),
+            Err(_) => return tracing::debug!(%peer, "the TLS handshake timed out"),
         };
         match established {
             Established::Tls(stream) => {

@@ -123,7 +123,7 @@ impl Operations {
     async fn rewrap(&self) -> Result<Answered, OperationFailure> {
         let _turn = self.one_at_a_time.lock().await;
         self.keys.rewrap(&self.root_keys()?).await?;
-        tracing::info!(root_key = self.keys.status().root_key, "the data key is wrapped anew");
+        tracing::info!(root_key = self.keys.status().root_key, "rewrapped the data key");
         Ok(Answered::json(&self.keys.status()))
     }
 
@@ -131,28 +131,28 @@ impl Operations {
         let _turn = self.one_at_a_time.lock().await;
         rotate(&self.keys, &self.store, &self.data_dir, &self.root_keys()?, self.clock.now()).await?;
         let version = self.keys.status().data_key_version;
-        tracing::info!(data_key_version = version, "the store has a new data key");
+        tracing::info!(data_key_version = version, "rotated the data key");
         Ok(Answered::json(&self.keys.status()))
     }
 
     async fn create_recovery(&self) -> Result<Answered, OperationFailure> {
         let _turn = self.one_at_a_time.lock().await;
         let key = self.keys.create_recovery(self.clock.now())?;
-        tracing::warn!("a recovery key was made: it opens this store and its backups");
+        tracing::warn!("created a recovery key, which opens this store and its backups");
         Ok(Answered::json(&key.expose().expose_secret()))
     }
 
     async fn back_up(&self) -> Result<Answered, OperationFailure> {
         let _turn = self.one_at_a_time.lock().await;
         let backup = create_backup(&self.keys, &self.store, &self.data_dir, self.clock.now()).await?;
-        tracing::info!("a backup was made");
+        tracing::info!("created a backup");
         Ok(Answered::File(Box::new(backup)))
     }
 
     /// The root keys in the current configuration file.
     fn root_keys(&self) -> Result<Vec<RootKeySettings>, OperationFailure> {
         let config = Config::read(&self.config_path).map_err(|error| OperationFailure {
-            cause: format!("the configuration cannot be read anew: {error}"),
+            cause: format!("cannot read the configuration: {error}"),
             is_away: false,
             advice: None,
         })?;
@@ -162,7 +162,7 @@ impl Operations {
 
 impl Lifecycle {
     pub(super) fn new(backends: Backends, clock: Arc<dyn Clock>) -> Self {
-        let progress = RwLock::new(Progress::Waiting("it has just started".to_owned()));
+        let progress = RwLock::new(Progress::Waiting("it is starting".to_owned()));
         Self { started_at: clock.now(), backends, clock, progress, addresses: RwLock::default() }
     }
 
@@ -235,7 +235,7 @@ impl Lifecycle {
             },
             (operation, Ok(running)) => running.operations.perform(operation).await.unwrap_or_else(|| {
                 Answered::Failed(OperationFailure {
-                    cause: "there is no such operation".to_owned(),
+                    cause: "unknown operation".to_owned(),
                     is_away: false,
                     advice: None,
                 })

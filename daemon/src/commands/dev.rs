@@ -28,7 +28,7 @@ const REDIRECT_PORTS: usize = 3;
 
 /// Runs `command` and returns its status. Without a command, runs until SIGINT or SIGTERM.
 pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitCode, Failure> {
-    let directory = TempDir::with_prefix("infrad-dev-").map_err(failed("make a throw-away directory"))?;
+    let directory = TempDir::with_prefix("infrad-dev-").map_err(failed("create a temporary directory"))?;
     let client_secret = SecretString::from(random::alphanumeric(32));
     let credential = SecretString::from(random::alphanumeric(32));
     let redirect_uris = free_redirect_uris().map_err(failed("find free ports on loopback"))?;
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         config.log.level = LogLevel::Warn;
     }
     logging::start(config.log, context.verbosity, context.terminal).map_err(|error| no_log(&error))?;
-    context.terminal.warn("FOR DEVELOPMENT ONLY: the identity provider of this daemon believes whoever says to be alice or bob.");
+    context.terminal.warn("FOR DEVELOPMENT ONLY: the identity provider of this daemon accepts anyone who claims to be alice or bob");
     let (path, handed, clock) = (PathBuf::new(), HandedSockets::default(), Arc::new(SystemClock));
     let daemon =
         Daemon::assemble(config, path, handed, Accepted { new_store: true, ..Accepted::default() }, clock)
@@ -64,7 +64,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     }));
     let status = run_command(command, &environment).await.map_err(|error| {
         let program = command.first().map(|program| program.display().to_string()).unwrap_or_default();
-        Failure::new(format!("`{program}` cannot be run")).because(&error)
+        Failure::new(format!("cannot run `{program}`")).because(&error)
     });
     drop(stop);
     // Only the command's status matters.
@@ -80,7 +80,7 @@ fn configuration(
     redirect_uris: Vec<String>,
 ) -> Result<Config, Failure> {
     let directory = directory.to_str().ok_or_else(|| {
-        Failure::new("`infrad dev` cannot use its throw-away directory")
+        Failure::new("`infrad dev` cannot use its temporary directory")
             .because_text("its path is not UTF-8".to_owned())
             .hint("set `TMPDIR` to another directory")
     })?;
@@ -105,7 +105,7 @@ fn configuration(
     let mut config: Config = text
         .to_string()
         .parse()
-        .map_err(|error| Failure::new("`infrad dev` cannot use its throw-away directory").because(&error))?;
+        .map_err(|error| Failure::new("`infrad dev` cannot use its temporary directory").because(&error))?;
     for settings in &mut config.providers {
         provider.issuer().clone_into(&mut settings.issuer);
         settings.redirect_uris.clone_from(&redirect_uris);
@@ -127,7 +127,7 @@ fn environment(
     for (file, text) in
         [(&authority, daemon.authority_pem().as_str()), (&credential_file, credential.expose_secret())]
     {
-        std::fs::write(file, text).map_err(failed("write to its throw-away directory"))?;
+        std::fs::write(file, text).map_err(failed("write to its temporary directory"))?;
     }
     let server = daemon.public_urls().first().map(ToString::to_string).unwrap_or_default();
     let mut environment: Vec<(OsString, OsString)> = vec![
@@ -147,9 +147,9 @@ fn path_with_own_folder() -> Result<OsString, Failure> {
         reason = "PATH is passed on with a folder more, not read as a setting"
     )]
     let path = env::var_os("PATH").unwrap_or_default();
-    let own = env::current_exe().map_err(failed("find its own folder"))?;
+    let own = env::current_exe().map_err(failed("find its own directory"))?;
     let folders = own.parent().map(Path::to_owned).into_iter().chain(env::split_paths(&path));
-    env::join_paths(folders).map_err(|error| Failure::new("PATH cannot be extended").because(&error))
+    env::join_paths(folders).map_err(|error| Failure::new("cannot extend PATH").because(&error))
 }
 
 fn instructions(environment: &[(OsString, OsString)]) -> String {

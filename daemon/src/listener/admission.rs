@@ -42,7 +42,7 @@ pub(super) struct ConnectionSlot {
 
 /// Memory for connections is exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("connections hold as much memory as they may")]
+#[error("the connections reached their memory limit")]
 pub struct NoMemory;
 
 impl Admission {
@@ -181,7 +181,7 @@ mod tests {
     async fn evicted(slot: &ConnectionSlot) {
         tokio::time::timeout(Duration::from_secs(10), slot.activity.evicted())
             .await
-            .expect("cut off at once");
+            .expect("evicted at once");
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
         let mut admission = admission(3, 2);
         let held = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|it| admit(&admission, it).expect("a slot"));
         let answering = held[0].activity.begin_answer(100);
-        assert!(admit(&admission, "192.0.2.9").is_none(), "all of them had too little time");
+        assert!(admit(&admission, "192.0.2.9").is_none(), "none has waited long enough");
         admission.evictable_after = Duration::ZERO;
         let ninth = admit(&admission, "192.0.2.9").expect("the slot of the second");
         evicted(&held[1]).await;
@@ -297,7 +297,7 @@ mod tests {
         let other = admit(&admission, "192.0.2.2").expect("a slot");
         other.reserve(40).expect("the heaviest connection of the other goes");
         evicted(&held[1]).await;
-        assert_eq!(held[1].reserve(1), Err(NoMemory), "it was cut off");
+        assert_eq!(held[1].reserve(1), Err(NoMemory), "it was evicted");
         assert_eq!(lock(&admission.slots).bytes, 3 * HANDSHAKE + 90);
     }
 

@@ -123,7 +123,7 @@ impl Protocol {
         let counted =
             slot.reserve(IDLE - HANDSHAKE).and_then(|()| slot.reserve_until_authenticated(whole - IDLE));
         if counted.is_err() {
-            return tracing::debug!(peer = %peer.0, "no memory for a connection");
+            return tracing::debug!(peer = %peer.0, "no memory for the connection");
         }
         let activity = slot.activity.clone();
         activity.begin_http(!is_http2);
@@ -152,14 +152,14 @@ impl Protocol {
             select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(peer = %peer.0, %error, "a connection broke");
+                        tracing::debug!(peer = %peer.0, %error, "the connection failed");
                     }
                     return;
                 }
                 // A dropped sender means the same.
                 _ = stopped.wait_for(|stopped| *stopped), if !is_ending => {}
                 () = activity.reached_request_limit(), if !is_ending => {}
-                () = &mut overdue => return tracing::debug!(peer = %peer.0, "a connection did nothing for too long"),
+                () = &mut overdue => return tracing::debug!(peer = %peer.0, "the connection timed out"),
             }
             is_ending = true;
             connection.as_mut().graceful_shutdown();

@@ -19,22 +19,22 @@ use crate::tls::CertificateState;
 pub(super) fn of_daemon(watched: &Watched) -> Registry {
     let mut registry = Registry::with_prefix("infrad");
     let version = ([("version", env!("CARGO_PKG_VERSION"))], 1);
-    registry.register("build_info", "Which infrad this is", gauges([version]));
+    registry.register("build_info", "Version of infrad", gauges([version]));
     let reads = ReadReason::ALL.map(|reason| ([("purpose", reason.name())], watched.secrets.reads(reason)));
-    registry.register("secret_reads", "How often client secrets were read", counters(reads));
+    registry.register("secret_reads", "Reads of client secrets", counters(reads));
     let is_ready = i64::from((watched.readiness)().is_none());
-    let help = "1 when users are served, 0 while something is missing";
+    let help = "Whether users are served";
     registry.register("ready", help, ConstGauge::new(is_ready));
-    let help = "How many lines of the log were lost because their reader was too slow";
+    let help = "Log lines dropped because their reader was too slow";
     registry.register("log_lines_dropped", help, ConstCounter::new((watched.dropped_lines)()));
     let Some(observed) = (watched.observe)() else { return registry };
     register_certificates(&mut registry, &observed.certificates);
     register_store(&mut registry, &observed);
-    let help = "How often a task of the daemon panicked and was started again";
+    let help = "Panics of background tasks, each followed by a restart";
     registry.register("task_failures", help, ConstCounter::new(observed.task_failures));
-    let help = "How many lines of the audit log could not be written";
+    let help = "Audit log lines that could not be written";
     registry.register("audit_write_failures", help, ConstCounter::new(observed.audit_failures));
-    let help = "How many sessions live, as counted within the last minute";
+    let help = "Live sessions, counted within the last minute";
     registry.register("sessions_live", help, ConstGauge::new(observed.live_sessions));
     register_sessions(&mut registry, observed.sessions);
     register_requests(&mut registry, observed.requests);
@@ -47,9 +47,9 @@ pub(super) fn of_process() -> Registry {
     let Some(usage) = ProcessUsage::now() else { return registry };
     let memory = ConstGauge::new(usage.resident_bytes);
     registry.register_with_unit("resident_memory", "Resident memory", Unit::Bytes, memory);
-    registry.register("open_fds", "Open files, connections among them", ConstGauge::new(usage.open_files));
+    registry.register("open_fds", "Open files, including connections", ConstGauge::new(usage.open_files));
     if let Some(max) = usage.max_open_files {
-        registry.register("max_fds", "How many files may be open", ConstGauge::new(max));
+        registry.register("max_fds", "Maximum open files", ConstGauge::new(max));
     }
     registry
 }
@@ -60,30 +60,30 @@ fn register_certificates(registry: &mut Registry, states: &[CertificateState]) {
         gauges(samples.flatten())
     };
     let expiry = by_source(|state| state.expires_at.map(jiff::Timestamp::as_second));
-    let help = "Until when the certificate is good";
+    let help = "Expiry time of the certificate";
     registry.register_with_unit("certificate_expiry_timestamp", help, Unit::Seconds, expiry);
     let issue = by_source(|state| state.issued_at.map(jiff::Timestamp::as_second));
-    let help = "Since when the certificate is good";
+    let help = "Issue time of the certificate";
     registry.register_with_unit("certificate_issue_timestamp", help, Unit::Seconds, issue);
-    let help = "1 where getting or taking up a certificate failed last, until it works again";
+    let help = "Whether the last attempt to obtain or load a certificate failed";
     let failing = by_source(|state| Some(state.last_error.is_some().into()));
     registry.register("certificate_renewal_failing", help, failing);
-    let help = "1 while a certificate is due and something is awaited, such as a record in the DNS";
+    let help = "Whether a certificate that is due waits for something, such as a DNS record";
     let waiting = by_source(|state| Some(state.waiting_for.is_some().into()));
     registry.register("certificate_renewal_pending", help, waiting);
-    let help = "How often getting or taking up a certificate failed";
+    let help = "Failed attempts to obtain or load a certificate";
     let failures = states.iter().map(|state| ([("source", state.source.name())], state.failures));
     registry.register("certificate_renewal_failures", help, counters(failures));
 }
 
 fn register_store(registry: &mut Registry, observed: &Observed) {
     let writes = &observed.writes;
-    registry.register("store_writes", "Transactions that were written", ConstCounter::new(writes.done));
-    let help = "Transactions that could not be written";
+    registry.register("store_writes", "Successful write transactions", ConstCounter::new(writes.done));
+    let help = "Failed write transactions";
     registry.register("store_write_failures", help, ConstCounter::new(writes.failed));
-    let help = "1 once part of the database was found to be older than it was";
+    let help = "Whether part of the database is older than it was";
     registry.register("store_rollback_detected", help, ConstGauge::new(i64::from(observed.is_rolled_back)));
-    let (help, time) = ("What transactions took together", ConstCounter::new(writes.seconds));
+    let (help, time) = ("Total time spent in write transactions", ConstCounter::new(writes.seconds));
     registry.register_with_unit("store_write_duration", help, Unit::Seconds, time);
 }
 
@@ -91,12 +91,12 @@ fn register_sessions(registry: &mut Registry, counts: SessionCounts) {
     let by_outcome = |((provider, outcome), count): ((String, &'static str), u64)| {
         ([("provider", provider), ("outcome", outcome.to_owned())], count)
     };
-    let help = "How logins ended: finished, or the reason of the refusal";
+    let help = "Logins by outcome: finished, or why they were rejected";
     registry.register("logins", help, counters(counts.logins.into_iter().map(by_outcome)));
-    let help = "How many sessions were ended before their time, by reason";
+    let help = "Sessions revoked before they expired";
     let ended = counts.ended.into_iter().map(|(reason, count)| ([("reason", reason)], count));
     registry.register("sessions_ended", help, counters(ended));
-    let help = "How often providers were asked again: confirmed, userinfo_failed, unverified, rejected, response_lost, denied_by_policy, unavailable";
+    let help = "Revalidations at providers by outcome: confirmed, userinfo_failed, unverified, rejected, response_lost, denied_by_policy, unavailable";
     registry.register("revalidations", help, counters(counts.revalidations.into_iter().map(by_outcome)));
 }
 
@@ -104,8 +104,8 @@ fn register_requests(registry: &mut Registry, routes: Vec<RouteCounts>) {
     let by_status = routes.iter().flat_map(|route| {
         route.statuses.iter().map(|(status, count)| ((labels(route), [("status", *status)]), *count))
     });
-    registry.register("http_requests", "Requests that were answered", counters(by_status));
-    let help = "From the head of a request to that of its answer";
+    registry.register("http_requests", "Answered requests", counters(by_status));
+    let help = "Time from the head of a request to the head of its answer";
     let times = Samples(routes.into_iter().map(|route| (labels(&route), Durations(route))).collect());
     registry.register_with_unit("http_request_duration", help, Unit::Seconds, times);
 }
