@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The same limit as in the audit log.
 const MAX_LINES: u32 = 600;

@@ -11,7 +11,9 @@ mod buckets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Api;
 use super::problem::{Refusal, TOO_MANY_LOGINS};

@@ -5,11 +5,12 @@
 //! unavailable, the daemon keeps using the credentials it read last.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use infra_shared::digest::sha256;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
 

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{FoundToken, TokenHash};
 
