@@ -21,28 +21,25 @@ mod wait;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use infra_shared::api::{FinishLogin, Provider, StartLogin, StartedLogin};
+use infra_shared::api::{Provider, StartLogin, StartedLogin};
 use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::random;
+use secrecy::SecretString;
 
 use crate::settings::Environment;
 use crate::terminal::Terminal;
 use authorization_url::AuthorizationRequest;
 use handover::HandoverMethod;
-use listener::{Listener, Outcome};
-use pages::SignedIn;
 use redirect::Redirect;
-use response::ExpectedResponse;
-use wait::Wait;
 
-pub use authorization_url::InvalidAuthorizationURL;
+pub use authorization_url::{AuthorizationURL, InvalidAuthorizationURL};
 pub use redirect::ports as redirect_ports;
 pub use response::AuthorizationError;
+pub use wait::PendingLogin;
 
 /// `state` carries 256 bits: 43 characters from an alphabet of 62.
 const STATE_CHARACTERS: usize = 43;
@@ -86,9 +83,9 @@ pub fn openers(browser: &Browser, path: Option<&OsStr>) -> Vec<OsString> {
     commands.iter().map(|command| command.get_program().to_owned()).collect()
 }
 
-/// Why a sign-in failed. `E` is the error of the caller's own steps.
+/// Why a sign-in failed.
 #[derive(Debug)]
-pub enum LoginError<E> {
+pub enum LoginError {
     NoRedirectURI,
     /// None of the registered ports is free.
     PortsTaken(Vec<u16>),
@@ -98,84 +95,58 @@ pub enum LoginError<E> {
     OtherIssuer,
     /// No program opened a browser, and there is no terminal to show the address.
     NoBrowser,
+    /// The address cannot be handed to a browser, and there is no terminal to show it.
+    Handover(io::Error),
     TimedOut(Duration),
     Interrupted,
     /// The listener cannot start.
     Listener(io::Error),
-    Caller(E),
 }
 
-/// Runs a sign-in. Binds a registered port, calls `start` at the daemon, opens the browser and waits for the response.
-/// Then calls `finish` at the daemon and `save`, which returns the account name. Only then do the browser and the
-/// terminal report success. `pending` receives the URL that concurrent `infra login` processes may show while they
-/// wait.
-pub fn run<S, E>(
-    setup: &Setup<'_>,
-    start: impl FnOnce(StartLogin) -> Result<StartedLogin, E>,
-    pending: impl FnOnce(&str),
-    finish: impl FnOnce(FinishLogin) -> Result<S, E>,
-    save: impl FnOnce(S) -> Result<String, E>,
-) -> Result<(), LoginError<E>> {
-    let deadline = Instant::now() + setup.timeout;
-    let redirect = Redirect::bind(&setup.provider.redirect_uris, setup.terminal.interactive)?;
-    let Provider { name: provider, issuer, .. } = setup.provider;
-    let verifier =
-        BoundVerifier::mint(&LoginBinding { origin: setup.origin, pin: setup.pin, provider, issuer });
-    let request = AuthorizationRequest {
-        redirect_uri: redirect.uri(),
-        state: random::alphanumeric(STATE_CHARACTERS),
-        code_challenge: verifier.challenge(),
-    };
-    let started = start(StartLogin {
-        provider: setup.provider.name.clone(),
-        redirect_uri: request.redirect_uri.clone(),
-        state: request.state.clone(),
-        code_challenge: request.code_challenge.clone(),
-    })
-    .map_err(LoginError::Caller)?;
-    let url = request
-        .check(&started.authorization_url, &setup.provider.issuer)
-        .map_err(LoginError::InvalidAuthorizationURL)?;
-    pending(url.as_str());
+/// A sign-in that has not opened a browser. Its port is bound.
+pub struct BrowserLogin<'a> {
+    setup: &'a Setup<'a>,
+    deadline: Instant,
+    redirect: Redirect,
+    verifier: BoundVerifier,
+    request: AuthorizationRequest,
+}
 
-    let expected = ExpectedResponse { state: request.state, issuer: setup.provider.issuer.clone() };
-    let (sender, events) = mpsc::channel();
-    let (port, listens) = (redirect.port, redirect.socket.is_some());
-    let method = HandoverMethod::find(&setup.browser, &setup.environment);
-    let listener = Listener::start(
-        redirect.socket,
-        port,
-        method.allowed_peers(),
-        expected.clone(),
-        url.as_str(),
-        sender.clone(),
-    )
-    .map_err(LoginError::Listener)?;
-    let listening = listens.then_some((&listener, method));
-    let wait = Wait::begin(setup, expected, url, listening, port, deadline, (sender, events));
-    let outcome = wait.receive_code().and_then(|response| {
-        wait.show("asking for a session");
-        let request = FinishLogin {
-            ticket: started.ticket,
-            code: response.code,
-            code_verifier: verifier.expose().clone(),
-            iss: response.iss,
-            device: Some(advice::host_name()).filter(|name| !name.is_empty()),
-            login_method: response.login_method,
+impl<'a> BrowserLogin<'a> {
+    /// Binds a registered port and mints the secrets of this sign-in.
+    pub fn prepare(setup: &'a Setup<'a>) -> Result<Self, LoginError> {
+        let deadline = Instant::now() + setup.timeout;
+        let redirect = Redirect::bind(&setup.provider.redirect_uris, setup.terminal.interactive)?;
+        let Provider { name: provider, issuer, .. } = setup.provider;
+        let verifier =
+            BoundVerifier::mint(&LoginBinding { origin: setup.origin, pin: setup.pin, provider, issuer });
+        let request = AuthorizationRequest {
+            redirect_uri: redirect.uri(),
+            state: random::alphanumeric(STATE_CHARACTERS),
+            code_challenge: verifier.challenge(),
         };
-        finish(request).and_then(save).map_err(LoginError::Caller)
-    });
-    drop(wait);
-    match outcome {
-        Ok(account) => {
-            setup.terminal.info(&format!("logged in to {} as {account}", setup.origin));
-            let (server, provider) = (setup.origin.to_string(), setup.provider.name.clone());
-            listener.conclude(Outcome::LoggedIn(SignedIn { account, server, provider }));
-            Ok(())
+        Ok(Self { setup, deadline, redirect, verifier, request })
+    }
+
+    /// The request that starts this sign-in at the daemon.
+    pub fn start_request(&self) -> StartLogin {
+        StartLogin {
+            provider: self.setup.provider.name.clone(),
+            redirect_uri: self.request.redirect_uri.clone(),
+            state: self.request.state.clone(),
+            code_challenge: self.request.code_challenge.clone(),
         }
-        Err(error) => {
-            listener.conclude(Outcome::NotLoggedIn);
-            Err(error)
-        }
+    }
+
+    /// Returns the URL in the daemon's response if it is for this sign-in.
+    pub fn check(&self, started: &StartedLogin) -> Result<AuthorizationURL, LoginError> {
+        let checked = self.request.check(&started.authorization_url, &self.setup.provider.issuer);
+        checked.map_err(LoginError::InvalidAuthorizationURL)
+    }
+
+    /// Opens the browser at `url`, or asks the user to open one elsewhere.
+    pub fn open(self, url: AuthorizationURL, ticket: SecretString) -> Result<PendingLogin<'a>, LoginError> {
+        let method = HandoverMethod::find(&self.setup.browser, &self.setup.environment);
+        PendingLogin::begin(self, url, ticket, method)
     }
 }

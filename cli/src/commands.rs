@@ -9,6 +9,7 @@ mod expiry_notice;
 mod kubernetes;
 mod login;
 mod logout;
+mod session_token;
 mod sessions;
 mod status;
 mod suggestions;

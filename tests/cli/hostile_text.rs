@@ -1,6 +1,8 @@
 //! Hundreds of hostile texts in every field of a server or an identity provider: terminal, JSON, log and
 //! browser page show them as plain text, without side effects.
 
+use std::time::Duration;
+
 use infra_harness::daemon::{Daemon, MANY_LOGINS};
 use infra_harness::hostile_daemon::{Answers, HostileDaemon, Words};
 use infra_harness::hostile_text::{all, assert_inert};
@@ -8,6 +10,7 @@ use infra_harness::login::Started;
 use infra_harness::program::{Ran, User};
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use regex_lite::Regex;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Each round starts with a text this many after the previous one, and later fields use the following texts.
@@ -153,6 +156,19 @@ fn endless_rate_limit_ends_with_the_login() {
     let arguments = ["login", &origin, "--fingerprint", &fingerprint, "--no-browser", "--timeout", "3s"];
     let ran = alice.infra(arguments).run().expect(4).stdout_is_empty();
     assert_inert_ran(&ran.stderr_contains(&["limits logins from your address: trying again in 1 s"]));
+}
+
+#[test]
+fn interrupt_ends_the_wait_of_a_rate_limited_login() {
+    let (daemon, alice) = (HostileDaemon::start(), User::new());
+    let limited = Answers::Problems { code: "too_many_requests", status: 429 };
+    daemon.say(Words::from(&["60".to_owned()], 0), limited);
+    let (origin, fingerprint) = (daemon.origin(), daemon.fingerprint());
+    let arguments = ["login", &origin, "--fingerprint", &fingerprint, "--no-browser"];
+    let mut running = alice.infra(arguments).limit(Duration::from_secs(20)).start();
+    running.wait_for("the wait", |_, said| said.contains("trying again in 60 s").then_some(()));
+    running.signal(Signal::INT);
+    running.wait().expect(130).stdout_is_empty().stderr_contains(&["interrupted"]);
 }
 
 fn log_in(alice: &User, daemon: &HostileDaemon) -> Ran {

@@ -15,6 +15,16 @@ pub(super) struct AuthorizationRequest {
     pub(super) code_challenge: String,
 }
 
+/// A URL that requests exactly this sign-in.
+#[derive(Debug, Clone)]
+pub struct AuthorizationURL(pub(super) Url);
+
+impl AuthorizationURL {
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 /// Why a URL is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAuthorizationURL {
@@ -33,7 +43,7 @@ pub enum InvalidAuthorizationURL {
 impl AuthorizationRequest {
     /// Returns the URL if it requests exactly this sign-in. Plain HTTP is accepted only for a development provider on
     /// loopback.
-    pub(super) fn check(&self, url: &str, issuer: &str) -> Result<Url, InvalidAuthorizationURL> {
+    pub(super) fn check(&self, url: &str, issuer: &str) -> Result<AuthorizationURL, InvalidAuthorizationURL> {
         if url.len() > MAX_BYTES {
             return Err(InvalidAuthorizationURL::TooLong);
         }
@@ -64,7 +74,7 @@ impl AuthorizationRequest {
                 return Err(InvalidAuthorizationURL::Parameter(name));
             }
         }
-        Ok(url)
+        Ok(AuthorizationURL(url))
     }
 }
 

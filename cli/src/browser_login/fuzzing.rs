@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
 
-use super::authorization_url::AuthorizationRequest;
+use super::authorization_url::{AuthorizationRequest, AuthorizationURL};
 use super::pasted;
 use super::response::{ExpectedResponse, Response};
 
@@ -65,7 +65,7 @@ fn authorization_url(input: &[u8]) {
         state: "right".to_owned(),
         code_challenge: "challenge".to_owned(),
     };
-    let Ok(url) = request.check(text, "https://login.test") else { return };
+    let Ok(AuthorizationURL(url)) = request.check(text, "https://login.test") else { return };
     assert_eq!(url.scheme(), "https");
     assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
     for (name, value) in [("state", "right"), ("code_challenge", "challenge"), ("response_type", "code")] {
@@ -73,7 +73,8 @@ fn authorization_url(input: &[u8]) {
         assert!(matches!(&found[..], [(_, found)] if found == value), "{url}");
     }
     assert!(url.query_pairs().all(|(name, _)| name != "request" && name != "request_uri"), "{url}");
-    assert_eq!(request.check(url.as_str(), "https://login.test").as_ref(), Ok(&url));
+    let again = request.check(url.as_str(), "https://login.test").map(|AuthorizationURL(url)| url);
+    assert_eq!(again, Ok(url));
 }
 
 /// No real authority signed the input.

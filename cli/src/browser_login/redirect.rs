@@ -13,7 +13,7 @@ pub(super) struct Redirect {
 
 impl Redirect {
     /// Binds the first free registered port. With `may_paste`, a sign-in works without one.
-    pub(super) fn bind<E>(registered: &[String], may_paste: bool) -> Result<Self, LoginError<E>> {
+    pub(super) fn bind(registered: &[String], may_paste: bool) -> Result<Self, LoginError> {
         let ports = ports(registered);
         for port in &ports {
             if let Ok(socket) = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)) {
@@ -83,7 +83,7 @@ mod tests {
         let (_taken, first) = held();
         let (free, second) = held();
         drop(free);
-        let redirect = Redirect::bind::<()>(&[uri(first), uri(second)], false).expect("the second port");
+        let redirect = Redirect::bind(&[uri(first), uri(second)], false).expect("the second port");
         assert_eq!(redirect.port, second);
         assert!(redirect.socket.is_some());
     }
@@ -92,10 +92,10 @@ mod tests {
     fn pasting_remains_when_all_ports_are_taken() {
         let (_taken, port) = held();
         assert!(
-            matches!(Redirect::bind::<()>(&[uri(port)], false), Err(LoginError::PortsTaken(ports)) if ports == [port])
+            matches!(Redirect::bind(&[uri(port)], false), Err(LoginError::PortsTaken(ports)) if ports == [port])
         );
-        let redirect = Redirect::bind::<()>(&[uri(port)], true).expect("pasting");
+        let redirect = Redirect::bind(&[uri(port)], true).expect("pasting");
         assert!(redirect.socket.is_none() && redirect.port == port);
-        assert!(matches!(Redirect::bind::<()>(&[], true), Err(LoginError::NoRedirectURI)));
+        assert!(matches!(Redirect::bind(&[], true), Err(LoginError::NoRedirectURI)));
     }
 }

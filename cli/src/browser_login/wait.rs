@@ -1,165 +1,202 @@
 //! Waits for the browser or a pasted address. Only the expected response, the user or the timeout ends the wait.
 
-use std::cell::Cell;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use infra_shared::api::LoginMethod;
+use infra_shared::api::{FinishLogin, LoginMethod};
+use infra_shared::login_binding::BoundVerifier;
 use secrecy::SecretString;
-use url::Url;
 
+use super::authorization_url::AuthorizationURL;
 use super::handover::{Handover, HandoverMethod};
-use super::listener::{Event, Listener};
-use super::opener::{self, BrowserLauncher};
+use super::listener::{Event, Listener, Outcome};
+use super::opener;
+use super::pages::SignedIn;
 use super::pasted::{self, Keyboard};
 use super::response::{ExpectedResponse, Response};
-use super::{Browser, LoginError, Setup, advice};
+use super::{Browser, BrowserLogin, LoginError, Setup, advice};
 use crate::terminal::Progress;
 
 /// A browser that opened has fetched the address within this time, even on a slow machine.
 const BROWSER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the browser returned for this sign-in.
-pub(super) struct ReceivedCode {
-    pub(super) code: SecretString,
-    pub(super) iss: Option<String>,
-    pub(super) login_method: LoginMethod,
-}
-
-/// The wait. Drop restores the terminal and stops a browser that never came.
-pub(super) struct Wait<'a> {
+/// A sign-in that waits for its response. The browser's request is held until the sign-in succeeds. Drop shows failure
+/// in the browser, restores the terminal and stops a browser that never came.
+pub struct PendingLogin<'a> {
     setup: &'a Setup<'a>,
-    expected: ExpectedResponse,
-    port: u16,
-    /// Whether this process listens on the port.
-    listens: bool,
-    url: Url,
-    events: Receiver<Event>,
     deadline: Instant,
+    expected: ExpectedResponse,
+    verifier: BoundVerifier,
+    url: AuthorizationURL,
+    ticket: SecretString,
+    port: u16,
+    /// Whether this process listens on the port. Otherwise every port is in use.
+    listens: bool,
+    listener: Listener,
+    events: Receiver<Event>,
     progress: Progress,
     keyboard: Option<Keyboard>,
-    /// Whether the browser fetched the address, and by when it should have.
-    was_fetched: Box<dyn Fn() -> bool>,
-    browser_due: Cell<Option<Instant>>,
+    /// Whether the browser has fetched the address, and by when it should have.
+    was_fetched: Arc<AtomicBool>,
+    browser_due: Option<Instant>,
     /// Whether the user was asked to paste, and whether the URL was shown.
-    is_asked: Cell<bool>,
-    is_shown: Cell<bool>,
-    _launcher: Option<(BrowserLauncher, Handover)>,
+    is_asked: bool,
+    is_shown: bool,
+    handover: Option<Handover>,
 }
 
-impl<'a> Wait<'a> {
-    /// Opens the browser, or asks the user to open one elsewhere. Without a listener every port is in use.
+impl<'a> PendingLogin<'a> {
     pub(super) fn begin(
-        setup: &'a Setup<'a>,
-        expected: ExpectedResponse,
-        url: Url,
-        listening: Option<(&Listener, HandoverMethod)>,
-        port: u16,
-        deadline: Instant,
-        (sender, events): (Sender<Event>, Receiver<Event>),
-    ) -> Self {
-        let terminal = setup.terminal;
+        login: BrowserLogin<'a>,
+        url: AuthorizationURL,
+        ticket: SecretString,
+        method: HandoverMethod,
+    ) -> Result<Self, LoginError> {
+        let BrowserLogin { setup, deadline, redirect, verifier, request } = login;
+        let (terminal, port, listens) = (setup.terminal, redirect.port, redirect.socket.is_some());
+        let expected = ExpectedResponse { state: request.state, issuer: setup.provider.issuer.clone() };
+        let (sender, events) = mpsc::channel();
+        let (peers, of_listener) = (method.allowed_peers(), sender.clone());
+        let listener =
+            Listener::start(redirect.socket, port, peers, expected.clone(), url.as_str(), of_listener)
+                .map_err(LoginError::Listener)?;
         let keyboard = terminal
             .interactive
             .then(|| Keyboard::watch(pasted::min_length(port, &expected), sender.clone()));
-        let opened = listening.filter(|_| setup.browser != Browser::Elsewhere);
-        let launcher = opened.and_then(|(listener, method)| {
-            terminal.verbose(&format!("opening the browser for {url}"));
-            let handover = method.hand_over(&listener.address(), setup.home).ok()?;
-            let commands = opener::candidates(&setup.browser, handover.argument(), setup.path.as_deref());
-            Some((BrowserLauncher::begin(commands, listener.was_fetched(), sender), handover))
-        });
-        let opened = opened.filter(|_| launcher.is_some());
-        let was_fetched: Box<dyn Fn() -> bool> = match opened {
-            Some((listener, _)) => Box::new(listener.was_fetched()),
-            None => Box::new(|| false),
-        };
-        let wait = Self {
+        let mut pending = Self {
             setup,
-            expected,
-            port,
-            listens: listening.is_some(),
-            url,
-            events,
             deadline,
+            expected,
+            verifier,
+            url,
+            ticket,
+            port,
+            listens,
+            was_fetched: listener.was_fetched(),
+            listener,
+            events,
             progress: terminal.progress(deadline),
             keyboard,
-            was_fetched,
-            browser_due: Cell::new(launcher.as_ref().map(|_| Instant::now() + BROWSER_TIMEOUT)),
-            is_asked: Cell::new(false),
-            is_shown: Cell::new(false),
-            _launcher: launcher,
+            browser_due: None,
+            is_asked: false,
+            is_shown: false,
+            handover: None,
         };
-        match (opened, terminal.interactive) {
-            (None, _) => wait.request_other_browser(),
-            (Some(_), true) => wait.show("sign in on the page in your browser; Enter shows its address"),
-            (Some(_), false) => wait.show("sign in on the page in your browser"),
+        if listens && setup.browser != Browser::Elsewhere {
+            pending.open_browser(method, sender)?;
+        } else {
+            pending.request_other_browser();
         }
-        wait
+        Ok(pending)
     }
 
-    /// Shows the current step.
-    pub(super) fn show(&self, what: &'static str) {
-        self.progress.show(what);
+    fn open_browser(&mut self, method: HandoverMethod, events: Sender<Event>) -> Result<(), LoginError> {
+        let Setup { browser, path, home, terminal, .. } = self.setup;
+        terminal.verbose(&format!("opening the browser for {}", self.url.as_str()));
+        let handover = match method.hand_over(&self.listener.address(), home) {
+            Ok(handover) => handover,
+            Err(error) if !terminal.interactive => return Err(LoginError::Handover(error)),
+            Err(error) => {
+                self.report_missing_browser(&format!("cannot hand the address to a browser: {error}"));
+                return Ok(());
+            }
+        };
+        let commands = opener::candidates(browser, handover.argument(), path.as_deref());
+        self.listener.spawn(opener::open(commands, Arc::clone(&self.was_fetched), events));
+        self.handover = Some(handover);
+        self.browser_due = Some(Instant::now() + BROWSER_TIMEOUT);
+        self.progress.show(if terminal.interactive {
+            "sign in on the page in your browser; Enter shows its address"
+        } else {
+            "sign in on the page in your browser"
+        });
+        Ok(())
     }
 
-    /// Waits for the expected response.
-    pub(super) fn receive_code<E>(&self) -> Result<ReceivedCode, LoginError<E>> {
+    /// Waits for the expected response. Returns the request that finishes the sign-in.
+    pub fn receive_code(&mut self) -> Result<FinishLogin, LoginError> {
         let terminal = self.setup.terminal;
-        loop {
-            let until = self.browser_due.get().map_or(self.deadline, |due| due.min(self.deadline));
-            let left = until.saturating_duration_since(Instant::now());
-            let (response, login_method) = match self.events.recv_timeout(left) {
-                Ok(Event::Response(response)) => (response, LoginMethod::Browser),
-                Ok(Event::Pasted(line)) => {
-                    if let Some(response) = pasted::response(&line, self.port, &self.expected) {
-                        (response, LoginMethod::Paste)
-                    } else {
-                        terminal.print("that is not the address that this login waits for: try again");
-                        continue;
-                    }
-                }
-                Ok(Event::EmptyLine) => {
-                    self.request_other_browser();
-                    continue;
-                }
+        let (response, login_method) = loop {
+            let until = self.browser_due.map_or(self.deadline, |due| due.min(self.deadline));
+            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Event::Response(response)) => break (response, LoginMethod::Browser),
+                Ok(Event::Pasted(line)) => match pasted::response(&line, self.port, &self.expected) {
+                    Some(response) => break (response, LoginMethod::Paste),
+                    None => terminal.print("that is not the address that this login waits for: try again"),
+                },
+                Ok(Event::EmptyLine) => self.request_other_browser(),
                 Ok(Event::Notice(notice)) => {
                     terminal.info(advice::notice_message(notice, self.keyboard.is_some()));
-                    continue;
                 }
                 Ok(Event::NotOpened) if !terminal.interactive => return Err(LoginError::NoBrowser),
-                Ok(Event::NotOpened) => {
-                    self.report_missing_browser("no browser could be opened");
-                    continue;
-                }
-                Ok(Event::Interrupted) => {
-                    if self.is_asked.get() {
-                        // Start a new line after the `^C` that the terminal shows.
-                        terminal.info("");
-                    }
-                    return Err(LoginError::Interrupted);
-                }
-                Err(RecvTimeoutError::Timeout) if until < self.deadline => {
-                    self.browser_due.set(None);
-                    if !(self.was_fetched)() {
+                Ok(Event::NotOpened) => self.report_missing_browser("no browser could be opened"),
+                Ok(Event::Interrupted) => return Err(self.interrupted()),
+                // The listener holds a sender, so the channel is never disconnected.
+                Err(_) if until < self.deadline => {
+                    self.browser_due = None;
+                    if !self.was_fetched.load(Ordering::SeqCst) {
                         self.report_missing_browser("no browser has come for this login yet");
                     }
-                    continue;
                 }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return Err(LoginError::TimedOut(self.setup.timeout));
-                }
-            };
-            return match response {
-                Response::Code { code, iss } => Ok(ReceivedCode { code, iss, login_method }),
-                Response::Refused(refusal) => Err(LoginError::Refused(refusal)),
-                Response::OtherIssuer => Err(LoginError::OtherIssuer),
-            };
+                Err(_) => return Err(LoginError::TimedOut(self.setup.timeout)),
+            }
+        };
+        let (code, iss) = match response {
+            Response::Code { code, iss } => (code, iss),
+            Response::Refused(refusal) => return Err(LoginError::Refused(refusal)),
+            Response::OtherIssuer => return Err(LoginError::OtherIssuer),
+        };
+        self.progress.show("asking for a session");
+        Ok(FinishLogin {
+            ticket: self.ticket.clone(),
+            code,
+            code_verifier: self.verifier.expose().clone(),
+            iss,
+            device: Some(advice::host_name()).filter(|name| !name.is_empty()),
+            login_method,
+        })
+    }
+
+    /// Waits before the request that finishes the sign-in is repeated, unless the user interrupts.
+    pub fn pause(&self, duration: Duration) -> Result<(), LoginError> {
+        let end = Instant::now() + duration;
+        loop {
+            match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Event::Interrupted) => return Err(self.interrupted()),
+                Ok(_) => {}
+                Err(_) => return Ok(()),
+            }
         }
     }
 
-    fn report_missing_browser(&self, why: &str) {
-        if self.is_shown.get() {
+    /// Shows success in the terminal and the browser.
+    pub fn succeed(mut self, account: String) {
+        self.stop();
+        let Setup { origin, provider, terminal, .. } = self.setup;
+        terminal.info(&format!("logged in to {origin} as {account}"));
+        let (server, provider) = (origin.to_string(), provider.name.clone());
+        self.listener.conclude(Outcome::LoggedIn(SignedIn { account, server, provider }));
+    }
+
+    /// Restores the terminal and removes the file for the browser.
+    fn stop(&mut self) {
+        self.progress.clear();
+        self.keyboard = None;
+        self.handover = None;
+    }
+
+    fn interrupted(&self) -> LoginError {
+        if self.is_asked {
+            // Start a new line after the `^C` that the terminal shows.
+            self.setup.terminal.info("");
+        }
+        LoginError::Interrupted
+    }
+
+    fn report_missing_browser(&mut self, why: &str) {
+        if self.is_shown {
             return;
         }
         // The spinner must not overwrite typed text.
@@ -170,12 +207,12 @@ impl<'a> Wait<'a> {
 
     /// Prints the URL and how a browser elsewhere gets back here. Accepts the address of an unreachable page from now
     /// on.
-    fn request_other_browser(&self) {
-        self.browser_due.set(None);
-        self.is_shown.set(true);
+    fn request_other_browser(&mut self) {
+        self.browser_due = None;
+        self.is_shown = true;
         self.progress.clear();
         let Setup { environment, terminal, .. } = self.setup;
-        terminal.print(&format!("Open this address in a browser:\n\n  {}\n", self.url));
+        terminal.print(&format!("Open this address in a browser:\n\n  {}\n", self.url.as_str()));
         let may_paste = self.keyboard.is_some();
         if self.listens
             && let Some(instructions) = advice::return_instructions(environment, self.port, may_paste)
@@ -186,7 +223,53 @@ impl<'a> Wait<'a> {
             let left = self.deadline.saturating_duration_since(Instant::now());
             terminal.print(&advice::paste(environment, self.port, self.listens, left));
             keyboard.ask();
-            self.is_asked.set(true);
+            self.is_asked = true;
         }
+    }
+}
+
+impl Drop for PendingLogin<'_> {
+    fn drop(&mut self) {
+        self.stop();
+        self.listener.conclude(Outcome::NotLoggedIn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::path::Path;
+
+    use infra_shared::api::Provider;
+    use url::Url;
+
+    use super::*;
+    use crate::settings::Environment;
+    use crate::terminal::Terminal;
+
+    #[test]
+    fn failed_handover_without_terminal_ends_the_login() {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+        let provider = Provider {
+            name: "okta".to_owned(),
+            kind: "okta".to_owned(),
+            issuer: "https://login.test".to_owned(),
+            redirect_uris: vec![format!("http://127.0.0.1:{}/callback", free.expect("a port").port())],
+        };
+        let setup = Setup {
+            origin: &"infra.test".parse().expect("an origin"),
+            pin: None,
+            provider: &provider,
+            browser: Browser::Desktop,
+            environment: Environment::Machine,
+            path: None,
+            home: Path::new("/nowhere"),
+            timeout: Duration::from_secs(20),
+            terminal: Terminal { interactive: false, is_terminal_output: false, quiet: true, verbose: 0 },
+        };
+        let login = BrowserLogin::prepare(&setup).expect("a port");
+        let url = AuthorizationURL(Url::parse("https://login.test/authorize").expect("a URL"));
+        let pending = PendingLogin::begin(login, url, "ticket".into(), HandoverMethod::File);
+        assert!(matches!(pending, Err(LoginError::Handover(_))));
     }
 }

@@ -10,7 +10,7 @@ use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{CheckMode, State as SessionState, check_session};
-use super::{Context, suggestions, token};
+use super::{Context, session_token, suggestions};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{State, StoredAudienceToken};
@@ -49,7 +49,8 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
             .because_text("a token for one audience lasts ten minutes at most".to_owned())
             .hint("`--min-left 9m`"));
     }
-    let (origin, state, session_token) = token::session_token(context, request.server, SignedDuration::ZERO)?;
+    let (origin, state, session_token) =
+        session_token::obtain(context, request.server, SignedDuration::ZERO)?;
     // `INFRA_TOKEN` replaces the stored session, whose cached tokens belong to a different sign-in.
     let stored = state.sessions.sessions.get(&origin).filter(|_| context.settings.token.is_none());
     let needed = request.min_left.max(MIN_LEFT);
@@ -76,7 +77,7 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
     let left = issued.expires_at.duration_since(issued.now);
     if left < request.min_left {
         let session = stored.map(|stored| &stored.session);
-        return Err(token::too_short(context, &state, &origin, session, request.min_left));
+        return Err(session_token::too_short(context, &state, &origin, session, request.min_left));
     }
     let issued = StoredAudienceToken { token: issued.token, expires_at: issued.expires_at };
     if stored.is_some() {

@@ -1,28 +1,28 @@
 //! `infra login`: chooses the server, signs in and stores the session.
 
 mod lock;
+mod opened_session;
 mod outcome;
 mod rate_limit;
 
-use std::collections::BTreeMap;
+use std::thread;
 use std::time::Instant;
 
-use infra_shared::api::{self, FinishLogin, FinishedLogin, StartLogin};
+use infra_shared::api;
 use infra_shared::command_line::nearest;
 use infra_shared::origin::Origin;
-use infra_shared::token_text::{SessionID, SessionToken};
-use secrecy::ExposeSecret;
+use infra_shared::token_text::SessionID;
 
 use super::status::{CheckMode, Report, State as SessionState, account, check_session, warn_of_newer};
-use super::{Context, changed_entry_warning, revoke_session, suggestions, times};
+use super::{Context, suggestions, times};
 use crate::arguments::Login;
-use crate::browser_login::{self, Browser, Setup};
-use crate::daemon_client::DaemonClient;
+use crate::browser_login::{Browser, BrowserLogin, LoginError, Setup};
 use crate::failure::{Exit, Failure};
-use crate::home::{ClockOffset, LoginLock, PendingLogout, Server, Session, State, Storage};
-use crate::keyring::{KeyringError, StoredEntry};
+use crate::home::{LoginLock, Server};
 use crate::settings::{self, Environment};
 use crate::trust::{TrustOffer, VerifiedServer, binding_pin, check_address, check_offer, establish_trust};
+use opened_session::OpenedSession;
+use rate_limit::Retry;
 
 pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure> {
     if context.settings.token.is_some() {
@@ -166,43 +166,50 @@ fn log_in(
         timeout: arguments.timeout,
         terminal: context.terminal,
     };
-    let (client, deadline) = (&verified.connection.client, Instant::now() + arguments.timeout);
-    let output = (origin, context.terminal);
-    let start = |request: StartLogin| {
-        let started = rate_limit::repeat(output, deadline, || client.start_login(&request))
-            .map_err(|error| error.to_failure(origin))?;
-        if has_no_browser(arguments, &setup) {
-            return Err(outcome::no_browser_failure("BROWSER is not set"));
-        }
-        Ok(started)
-    };
-    let finish = |request: FinishLogin| {
-        let finished = rate_limit::repeat(output, deadline, || client.finish_login(&request))
-            .map_err(|error| error.to_failure(origin))?;
-        let token = SessionToken::parse(finished.token.expose_secret())
-            .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
-        // Drop revokes the session unless it is stored.
-        let opened = OpenedSession { client, token, finished, is_stored: false };
-        let user = &opened.finished.user;
-        if (user.provider.as_str(), user.issuer.as_str())
-            != (provider.name.as_str(), provider.issuer.as_str())
-        {
-            return Err(outcome::other_provider_failure(origin, &provider, user));
-        }
-        Ok(opened)
-    };
-    let save = |opened: OpenedSession<'_>| save(context, origin, with_keyring, &verified, opened);
-    browser_login::run(&setup, start, |url| login_lock.note(url), finish, save).map(|()| Exit::Done).map_err(
-        |error| {
-            let failure = outcome::failure(error, origin, &provider.name);
-            match still_signed_in(context, origin) {
-                Some(account) if failure.exit() == Exit::Refused => {
-                    failure.note(format!("you are still signed in to {origin} as {account}"))
-                }
-                _ => failure,
+    sign_in(context, &setup, &verified, arguments, with_keyring, login_lock).map_err(|failure| {
+        match still_signed_in(context, origin) {
+            Some(account) if failure.exit() == Exit::Refused => {
+                failure.note(format!("you are still signed in to {origin} as {account}"))
             }
-        },
-    )
+            _ => failure,
+        }
+    })
+}
+
+/// Starts the sign-in at the daemon, waits for the browser, finishes at the daemon and stores the session. The browser
+/// and the terminal report success only then.
+fn sign_in(
+    context: &Context,
+    setup: &Setup<'_>,
+    verified: &VerifiedServer,
+    arguments: &Login,
+    with_keyring: bool,
+    login_lock: &mut LoginLock,
+) -> Result<Exit, Failure> {
+    let (origin, provider, client) = (setup.origin, setup.provider, &verified.connection.client);
+    let failed = |error: LoginError| outcome::failure(error, origin, &provider.name);
+    let retry = Retry { origin, terminal: context.terminal, deadline: Instant::now() + setup.timeout };
+
+    let login = BrowserLogin::prepare(setup).map_err(failed)?;
+    let request = login.start_request();
+    let pause = |wait| {
+        thread::sleep(wait);
+        Ok(())
+    };
+    let started = retry.call(|| client.start_login(&request), pause)?;
+    if has_no_browser(arguments, setup) {
+        return Err(outcome::no_browser_failure("BROWSER is not set"));
+    }
+    let url = login.check(&started).map_err(failed)?;
+    login_lock.note(url.as_str());
+    let mut pending = login.open(url, started.ticket).map_err(failed)?;
+    let request = pending.receive_code().map_err(failed)?;
+    let pause = |wait| pending.pause(wait).map_err(failed);
+    let finished = retry.call(|| client.finish_login(&request), pause)?;
+    let opened = OpenedSession::check(client, finished, origin, provider)?;
+    let account = opened_session::save(context, origin, with_keyring, verified, opened)?;
+    pending.succeed(account);
+    Ok(Exit::Done)
 }
 
 /// Whether no browser can complete the sign-in. None can be opened, no user sees the address, and `--no-browser` was
@@ -275,126 +282,4 @@ pub(super) fn browser(
             _ => Browser::Elsewhere,
         },
     }
-}
-
-/// A session that the daemon has opened. Drop revokes it unless it was stored, because it would be unusable.
-struct OpenedSession<'a> {
-    client: &'a DaemonClient,
-    token: SessionToken,
-    finished: FinishedLogin,
-    is_stored: bool,
-}
-
-/// Stores the session, makes the server current and revokes the previous session. Returns the account name.
-///
-/// The file is written before the keyring, so that interrupting a blocked keyring does not lose the session. The file
-/// records the keyring copy before it exists, so that every copy is known and can be removed.
-fn save(
-    context: &Context,
-    origin: &Origin,
-    with_keyring: bool,
-    verified: &VerifiedServer,
-    mut opened: OpenedSession<'_>,
-) -> Result<String, Failure> {
-    let FinishedLogin { session, user, now, .. } = &opened.finished;
-    let offset = ClockOffset::measure(*now, context.now());
-    let session = Session {
-        token: opened.token.clone(),
-        session: session.clone(),
-        user: user.clone(),
-        trust: verified.connection.record().clone(),
-        clock_offset: offset,
-        storage: if with_keyring { Storage::FileAndKeyring } else { Storage::File },
-        ended: None,
-        last_notified: None,
-        audience_tokens: BTreeMap::new(),
-    };
-    let (trust, provider) = (verified.connection.record().clone(), Some(user.provider.clone()));
-    let (state, before) = context.home.update(|state| {
-        // Adopt first, because the server may have proved itself by an announced record.
-        state.adopt(origin, &trust);
-        let known = state.config.servers.remove(origin).filter(|known| known.trust == trust);
-        let (ca_rollover, previous_trust) =
-            known.map(|known| (known.ca_rollover, known.previous_trust)).unwrap_or_default();
-        let server = Server { trust, provider, keyring: with_keyring, ca_rollover, previous_trust };
-        state.config.servers.insert(origin.clone(), server);
-        state.config.current = Some(origin.clone());
-        let before = state.sessions.sessions.insert(origin.clone(), session);
-        // Keep the logout proof until the daemon has revoked the session, because its token is deleted now.
-        state
-            .sessions
-            .pending_logouts
-            .extend(before.as_ref().map(|before| PendingLogout::new(origin, before)));
-        before
-    })?;
-    let account = account(user);
-    opened.is_stored = true;
-    times::warn_of_skew(offset.seconds(), context.terminal);
-    context.record_announcement(origin, &verified.connection);
-    let is_copied = with_keyring && copy_to_keyring(context, origin, &opened.token)?;
-    if let Some(before) = before {
-        revoke_previous(context, origin, verified, &state, &before, is_copied)?;
-    }
-    Ok(account)
-}
-
-/// Revokes the session that this sign-in replaced, and reports it if it belonged to a different user.
-fn revoke_previous(
-    context: &Context,
-    origin: &Origin,
-    verified: &VerifiedServer,
-    state: &State,
-    before: &Session,
-    is_copied: bool,
-) -> Result<(), Failure> {
-    if let (_, Some(error)) = context.retry_logouts(origin, &verified.connection.client, state)? {
-        let ends = times::at(before.session.expires_at, context.now());
-        context.terminal.warn(&format!(
-            "the session before could not be ended: {error}; the next command tries again, and it ends {ends}"
-        ));
-    }
-    if before.storage == Storage::FileAndKeyring && !is_copied {
-        match context.keyring.forget(origin, &before.token) {
-            Ok(StoredEntry::Token | StoredEntry::Missing) => {}
-            Ok(StoredEntry::Other) => context.terminal.warn(&changed_entry_warning(origin)),
-            Err(error) => {
-                context.terminal.warn(&format!("the copy of the token before stays in the keyring: {error}"));
-            }
-        }
-    }
-    let user = state.sessions.sessions.get(origin).map(|session| &session.user);
-    if user.is_some_and(|user| (&before.user.issuer, &before.user.subject) != (&user.issuer, &user.subject)) {
-        context.terminal.info(&format!("before, {} was signed in to {origin}", account(&before.user)));
-    }
-    Ok(())
-}
-
-impl Drop for OpenedSession<'_> {
-    fn drop(&mut self) {
-        if !self.is_stored {
-            // If the daemon is unreachable, the session expires unused.
-            let _ = revoke_session(self.client, &self.token);
-        }
-    }
-}
-
-/// Copies the token to the keyring. If there is certainly no copy, the file records that. Otherwise a sign-out removes
-/// the copy.
-fn copy_to_keyring(context: &Context, origin: &Origin, token: &SessionToken) -> Result<bool, Failure> {
-    let error = match context.keyring.store(origin, token) {
-        Ok(()) => return Ok(true),
-        Err(error @ KeyringError::Unconfirmed) => {
-            context.terminal.warn(&format!("{error}: `infra status` shows if it holds a copy of the token"));
-            return Ok(true);
-        }
-        Err(error) => error,
-    };
-    context.home.update(|state| {
-        let stored = state.sessions.sessions.get_mut(origin);
-        if let Some(session) = stored.filter(|session| session.token.id() == token.id()) {
-            session.storage = Storage::File;
-        }
-    })?;
-    context.terminal.warn(&format!("the token is kept in the file alone: {error}; {}", error.hint()));
-    Ok(false)
 }

@@ -1,15 +1,11 @@
 //! `infra token`: prints only the session token or an audience token to standard output, for scripts.
 
-use infra_shared::api::Session;
-use infra_shared::origin::Origin;
-use infra_shared::token_text::SessionToken;
 use jiff::SignedDuration;
 
 use super::audience::{self, TokenRequest, ValidToken};
-use super::{Context, expiry_notice, status, suggestions, times};
+use super::{Context, expiry_notice, session_token};
 use crate::arguments::Token;
 use crate::failure::{Exit, Failure};
-use crate::home::State;
 
 pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure> {
     let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
@@ -21,105 +17,8 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
         expiry_notice::show(context, &state, &origin);
         return Ok(Exit::Done);
     }
-    let (origin, state, token) = session_token(context, arguments.server.as_ref(), min_left)?;
+    let (origin, state, token) = session_token::obtain(context, arguments.server.as_ref(), min_left)?;
     context.terminal.data(&format!("{}\n", token.expose()))?;
     expiry_notice::show(context, &state, &origin);
     Ok(Exit::Done)
-}
-
-/// Returns the token of the session at `server`, which stays valid for at least `min_left`, the server and the stored
-/// state.
-pub(super) fn session_token(
-    context: &Context,
-    server: Option<&Origin>,
-    min_left: SignedDuration,
-) -> Result<(Origin, State, SessionToken), Failure> {
-    let state = context.home.read()?;
-    let Some(origin) = context.server(server, &state)? else {
-        return Err(Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`"));
-    };
-    let token = match (&context.settings.token, state.sessions.sessions.get(&origin)) {
-        // The user set it, and only the daemon knows how long it is valid.
-        (Some(token), _) if min_left.is_zero() => token.clone(),
-        (Some(_), _) => ask(context, &origin, &state, min_left)?,
-        (None, Some(stored)) if stored.ended.is_some() => {
-            return Err(login_needed(context, &state, &origin, "the session is over"));
-        }
-        (None, Some(stored)) => {
-            let now = stored.clock_offset.daemon_time(context.now());
-            let left = |until: jiff::Timestamp| until.duration_since(now);
-            if left(stored.session.expires_at) <= SignedDuration::ZERO {
-                return Err(login_needed(context, &state, &origin, "the session has expired"));
-            }
-            if left(stored.session.expires_at) < min_left {
-                return Err(too_short(context, &state, &origin, Some(&stored.session), min_left));
-            }
-            let idle_left = left(stored.session.idle_expires_at);
-            if idle_left > SignedDuration::ZERO && idle_left >= min_left {
-                stored.token.clone()
-            } else {
-                // Services may have used the token since, so only the daemon knows.
-                ask(context, &origin, &state, min_left)?
-            }
-        }
-        (None, None) => return Err(login_needed(context, &state, &origin, "you are not signed in")),
-    };
-    Ok((origin, state, token))
-}
-
-/// Returns the token after the daemon confirmed that it is valid long enough.
-fn ask(
-    context: &Context,
-    origin: &Origin,
-    state: &State,
-    min_left: SignedDuration,
-) -> Result<SessionToken, Failure> {
-    let report = status::check_session(
-        context,
-        origin,
-        state,
-        context.settings.token.as_ref(),
-        status::CheckMode::Online,
-    );
-    let live = report.live_for().ok_or_else(|| report.failure())?;
-    if live < min_left {
-        return Err(too_short(context, state, origin, report.session.as_ref(), min_left));
-    }
-    report.token.ok_or_else(|| login_needed(context, state, origin, "you are not signed in"))
-}
-
-fn login_needed(context: &Context, state: &State, origin: &Origin, why: &str) -> Failure {
-    let hint = suggestions::sign_in(context, state, origin);
-    Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint(hint)
-}
-
-/// The session expires before `min_left`. If no session lasts that long, a sign-in does not help.
-pub(super) fn too_short(
-    context: &Context,
-    state: &State,
-    origin: &Origin,
-    session: Option<&Session>,
-    min_left: SignedDuration,
-) -> Failure {
-    let lifetime = session.map(|session| session.expires_at.duration_since(session.created_at));
-    if let Some(lifetime) = lifetime.filter(|lifetime| min_left >= *lifetime) {
-        let (lifetime, wanted) = (times::left(lifetime), times::left(min_left));
-        return Failure::new(
-            Exit::Usage,
-            format!("no session at {origin} lasts for {wanted}: each ends {lifetime} after its login"),
-        )
-        .hint(format!(
-            "a `--min-left` below {lifetime}, and `infra token` again meanwhile; or ask the server's operator for longer \
-             sessions (`sessions.lifetime`)"
-        ));
-    }
-    let failure = Failure::new(Exit::LoginNeeded, format!("the session at {origin} does not last that long"));
-    failure.hint(match (context.settings.token.is_some(), session) {
-        (true, _) => suggestions::sign_in(context, state, origin),
-        (false, Some(session)) if session.idle_expires_at < session.expires_at => {
-            "`infra login --force`; unless it is used, no session lasts longer than the server's `sessions.inactivityTimeout`"
-                .to_owned()
-        }
-        (false, _) => "`infra login --force`".to_owned(),
-    })
 }

@@ -29,7 +29,7 @@ pub(super) struct CallbackHandler {
     url: HeaderValue,
     start_path: String,
     last_path: String,
-    is_started: AtomicBool,
+    was_fetched: Arc<AtomicBool>,
     has_response: AtomicBool,
     /// Number of requests that wait, or waited, for the outcome.
     held: AtomicUsize,
@@ -57,7 +57,7 @@ impl CallbackHandler {
             url: HeaderValue::from_str(url).expect("a parsed URL is visible ASCII"),
             start_path: format!("/go/{}", random::alphanumeric(PATH_CHARACTERS)),
             last_path: format!("/done/{}", random::alphanumeric(PATH_CHARACTERS)),
-            is_started: AtomicBool::new(false),
+            was_fetched: Arc::default(),
             has_response: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             sent_notices: Default::default(),
@@ -67,9 +67,9 @@ impl CallbackHandler {
         }
     }
 
-    /// Whether this user's browser fetched the sign-in's address.
-    pub(super) fn is_started(&self) -> bool {
-        self.is_started.load(Ordering::SeqCst)
+    /// Set once this user's browser has fetched the sign-in's address.
+    pub(super) fn was_fetched(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.was_fetched)
     }
 
     pub(super) fn start_path(&self) -> &str {
@@ -163,7 +163,7 @@ impl CallbackHandler {
             self.register_held(is_held);
             return self.await_outcome().await;
         }
-        self.is_started.store(true, Ordering::SeqCst);
+        self.was_fetched.store(true, Ordering::SeqCst);
         see_other(self.url.clone())
     }
 

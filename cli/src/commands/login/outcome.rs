@@ -11,10 +11,8 @@ use crate::failure::{Exit, Failure};
 /// Maximum length of a displayed issuer.
 const MAX_CHARACTERS: usize = 256;
 
-/// The failure for `error`. Failures of the caller's own steps are returned unchanged.
-pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &str) -> Failure {
+pub(super) fn failure(error: LoginError, origin: &Origin, provider: &str) -> Failure {
     match error {
-        LoginError::Caller(failure) => failure,
         LoginError::NoRedirectURI => Failure::new(
             Exit::Failed,
             format!("{origin} names no address `http://127.0.0.1:PORT/callback` for `{provider}`"),
@@ -34,6 +32,12 @@ pub(super) fn failure(error: LoginError<Failure>, origin: &Origin, provider: &st
         )
         .hint("`infra login` again; if it happens again, tell the operator of the server"),
         LoginError::NoBrowser => no_browser_failure("no program that BROWSER names has opened one"),
+        LoginError::Handover(error) => Failure::new(
+            Exit::Failed,
+            "cannot hand the address to a browser: there is no terminal to show it, and no file for the browser",
+        )
+        .because(&error)
+        .hint("`infra login --no-browser` prints the address and waits"),
         LoginError::TimedOut(timeout) => {
             let waited = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
             Failure::new(Exit::Refused, format!("nobody signed in within {}", times::left(waited)))

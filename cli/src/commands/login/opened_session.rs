@@ -1,0 +1,158 @@
+//! The session that the daemon opened: checks it, stores it and revokes the one that it replaces.
+
+use std::collections::BTreeMap;
+
+use infra_shared::api::{FinishedLogin, Provider};
+use infra_shared::origin::Origin;
+use infra_shared::token_text::SessionToken;
+use secrecy::ExposeSecret;
+
+use super::super::status::account;
+use super::super::{Context, changed_entry_warning, revoke_session, times};
+use super::outcome;
+use crate::daemon_client::DaemonClient;
+use crate::failure::{Exit, Failure};
+use crate::home::{ClockOffset, PendingLogout, Server, Session, State, Storage};
+use crate::keyring::{KeyringError, StoredEntry};
+use crate::trust::VerifiedServer;
+
+/// A session that the daemon has opened. Drop revokes it unless it was stored, because it would be unusable.
+pub(super) struct OpenedSession<'a> {
+    client: &'a DaemonClient,
+    token: SessionToken,
+    finished: FinishedLogin,
+    is_stored: bool,
+}
+
+impl<'a> OpenedSession<'a> {
+    /// Checks that the session is one of the chosen provider.
+    pub(super) fn check(
+        client: &'a DaemonClient,
+        finished: FinishedLogin,
+        origin: &Origin,
+        provider: &Provider,
+    ) -> Result<Self, Failure> {
+        let token = SessionToken::parse(finished.token.expose_secret())
+            .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
+        let opened = Self { client, token, finished, is_stored: false };
+        let user = &opened.finished.user;
+        if (&user.provider, &user.issuer) != (&provider.name, &provider.issuer) {
+            return Err(outcome::other_provider_failure(origin, provider, user));
+        }
+        Ok(opened)
+    }
+}
+
+/// Stores the session, makes the server current and revokes the previous session. Returns the account name.
+///
+/// The file is written before the keyring, so that interrupting a blocked keyring does not lose the session. The file
+/// records the keyring copy before it exists, so that every copy is known and can be removed.
+pub(super) fn save(
+    context: &Context,
+    origin: &Origin,
+    with_keyring: bool,
+    verified: &VerifiedServer,
+    mut opened: OpenedSession<'_>,
+) -> Result<String, Failure> {
+    let FinishedLogin { session, user, now, .. } = &opened.finished;
+    let offset = ClockOffset::measure(*now, context.now());
+    let session = Session {
+        token: opened.token.clone(),
+        session: session.clone(),
+        user: user.clone(),
+        trust: verified.connection.record().clone(),
+        clock_offset: offset,
+        storage: if with_keyring { Storage::FileAndKeyring } else { Storage::File },
+        ended: None,
+        last_notified: None,
+        audience_tokens: BTreeMap::new(),
+    };
+    let (trust, provider) = (verified.connection.record().clone(), Some(user.provider.clone()));
+    let (state, before) = context.home.update(|state| {
+        // Adopt first, because the server may have proved itself by an announced record.
+        state.adopt(origin, &trust);
+        let known = state.config.servers.remove(origin).filter(|known| known.trust == trust);
+        let (ca_rollover, previous_trust) =
+            known.map(|known| (known.ca_rollover, known.previous_trust)).unwrap_or_default();
+        let server = Server { trust, provider, keyring: with_keyring, ca_rollover, previous_trust };
+        state.config.servers.insert(origin.clone(), server);
+        state.config.current = Some(origin.clone());
+        let before = state.sessions.sessions.insert(origin.clone(), session);
+        // Keep the logout proof until the daemon has revoked the session, because its token is deleted now.
+        state
+            .sessions
+            .pending_logouts
+            .extend(before.as_ref().map(|before| PendingLogout::new(origin, before)));
+        before
+    })?;
+    let account = account(user);
+    opened.is_stored = true;
+    times::warn_of_skew(offset.seconds(), context.terminal);
+    context.record_announcement(origin, &verified.connection);
+    let is_copied = with_keyring && copy_to_keyring(context, origin, &opened.token)?;
+    if let Some(before) = before {
+        revoke_previous(context, origin, verified, &state, &before, is_copied)?;
+    }
+    Ok(account)
+}
+
+/// Revokes the session that this sign-in replaced, and reports it if it belonged to a different user.
+fn revoke_previous(
+    context: &Context,
+    origin: &Origin,
+    verified: &VerifiedServer,
+    state: &State,
+    before: &Session,
+    is_copied: bool,
+) -> Result<(), Failure> {
+    if let (_, Some(error)) = context.retry_logouts(origin, &verified.connection.client, state)? {
+        let ends = times::at(before.session.expires_at, context.now());
+        context.terminal.warn(&format!(
+            "the session before could not be ended: {error}; the next command tries again, and it ends {ends}"
+        ));
+    }
+    if before.storage == Storage::FileAndKeyring && !is_copied {
+        match context.keyring.forget(origin, &before.token) {
+            Ok(StoredEntry::Token | StoredEntry::Missing) => {}
+            Ok(StoredEntry::Other) => context.terminal.warn(&changed_entry_warning(origin)),
+            Err(error) => {
+                context.terminal.warn(&format!("the copy of the token before stays in the keyring: {error}"));
+            }
+        }
+    }
+    let user = state.sessions.sessions.get(origin).map(|session| &session.user);
+    if user.is_some_and(|user| (&before.user.issuer, &before.user.subject) != (&user.issuer, &user.subject)) {
+        context.terminal.info(&format!("before, {} was signed in to {origin}", account(&before.user)));
+    }
+    Ok(())
+}
+
+impl Drop for OpenedSession<'_> {
+    fn drop(&mut self) {
+        if !self.is_stored {
+            // If the daemon is unreachable, the session expires unused.
+            let _ = revoke_session(self.client, &self.token);
+        }
+    }
+}
+
+/// Copies the token to the keyring. If there is certainly no copy, the file records that. Otherwise a sign-out removes
+/// the copy.
+fn copy_to_keyring(context: &Context, origin: &Origin, token: &SessionToken) -> Result<bool, Failure> {
+    let error = match context.keyring.store(origin, token) {
+        Ok(()) => return Ok(true),
+        Err(error @ KeyringError::Unconfirmed) => {
+            context.terminal.warn(&format!("{error}: `infra status` shows if it holds a copy of the token"));
+            return Ok(true);
+        }
+        Err(error) => error,
+    };
+    context.home.update(|state| {
+        let stored = state.sessions.sessions.get_mut(origin);
+        if let Some(session) = stored.filter(|session| session.token.id() == token.id()) {
+            session.storage = Storage::File;
+        }
+    })?;
+    context.terminal.warn(&format!("the token is kept in the file alone: {error}; {}", error.hint()));
+    Ok(false)
+}
