@@ -49,19 +49,16 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
         }
         return failed.map_or(Ok(exit), Err);
     }
-    match context.server(arguments.server.as_ref(), &state)? {
-        Some(origin) => match &context.settings.token {
-            Some(token) => {
-                let connection =
-                    context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-                log_out_environment(context, &origin, &connection.client, token)
-            }
-            None => log_out(context, &origin, &state, arguments.forget),
-        },
-        None => {
-            context.terminal.info(NO_SERVER);
-            Ok(Exit::Done)
+    let Some(origin) = context.server(arguments.server.as_ref(), &state)? else {
+        context.terminal.info(NO_SERVER);
+        return Ok(Exit::Done);
+    };
+    match &context.settings.token {
+        Some(token) => {
+            let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
+            log_out_environment(context, &origin, &connection.client, token)
         }
+        None => log_out(context, &origin, &state, arguments.forget),
     }
 }
 

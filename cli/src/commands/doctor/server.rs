@@ -42,7 +42,7 @@ struct ServerResponse {
 pub(super) fn contact_all(context: &Context, servers: &[Origin], state: &State) -> Vec<ServerChecks> {
     let jobs = servers.iter().map(|origin| {
         let (connection, before) = (context.connect(origin, state), context.now());
-        Box::new(move || contact(connection?, before)) as Box<dyn FnOnce() -> _ + Send>
+        Box::new(move || contact(&connection?, before)) as Box<dyn FnOnce() -> _ + Send>
     });
     let results = run_all(jobs.collect());
     let response = servers.iter().zip(results);
@@ -51,7 +51,7 @@ pub(super) fn contact_all(context: &Context, servers: &[Origin], state: &State) 
         .collect()
 }
 
-fn contact(connection: Connection, before: Timestamp) -> Result<ServerResponse, ClientError> {
+fn contact(connection: &Connection, before: Timestamp) -> Result<ServerResponse, ClientError> {
     let begin = Instant::now();
     let server = connection.client.server().map_err(ClientError::Daemon)?;
     Ok(ServerResponse { record: connection.record().clone(), server, before, took: begin.elapsed() })
