@@ -372,11 +372,7 @@ impl Report {
     fn is_from_daemon(&self) -> bool {
         self.checked == CheckMode::Online
             && self.state != State::Untrusted
-            && match &self.cause {
-                None => true,
-                Some(ClientError::Daemon(cause)) => cause.problem().is_some(),
-                Some(ClientError::InvalidTrustOffer(_)) => false,
-            }
+            && !matches!(&self.cause, Some(ClientError::Daemon(cause)) if cause.problem().is_none())
     }
 
     pub(super) fn json(&self) -> Json {
