@@ -41,7 +41,7 @@ const FOLLOWED: [&str; 12] = [
 const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
 
 /// Pages for readers who learn or follow steps. A reference may have more tables and passives.
-const GUIDES: [&str; 28] = [
+const GUIDES: [&str; 29] = [
     "README.md",
     "docs/README.md",
     "docs/compared.md",
@@ -63,6 +63,7 @@ const GUIDES: [&str; 28] = [
     "docs/proxies.md",
     "docs/revalidation.md",
     "docs/runbooks.md",
+    "docs/scripts.md",
     "docs/secrets.md",
     "docs/services.md",
     "docs/sessions.md",
