@@ -112,7 +112,7 @@ impl Daemon {
         let bindings = Bindings::new(public_urls.clone(), certificates.proofs());
         let sessions = Arc::new(open_sessions(&config, &data_directory, bindings, &clock, &audit)?);
         apply_providers(&data_directory, &sessions).await?;
-        data_directory.raise_epoch().await?;
+        data_directory.raise_guard_counter().await?;
         let names: Vec<String> = sessions.providers().iter().map(|it| it.settings().name.clone()).collect();
         audit.record(&Event::Started {
             version: env!("CARGO_PKG_VERSION"),
@@ -172,7 +172,7 @@ impl Daemon {
             sessions: sessions.clone(),
             keys: self.data_directory.keys.clone(),
             certificates: running.certificates.clone(),
-            epoch_file: self.data_directory.epoch_file.clone(),
+            rollback_guard_file: self.data_directory.rollback_guard_file.clone(),
             clock: running.operations.clock.clone(),
             audit: running.operations.audit.clone(),
             live_sessions: running.live_sessions.clone(),

@@ -66,7 +66,7 @@ pub struct Config {
     /// The first wraps, the others may still unwrap. Never empty.
     pub root_keys: Vec<RootKeySettings>,
     /// Where it is written down how new the data is, so that a rolled-back store is noticed.
-    pub epoch_file: Option<PathBuf>,
+    pub rollback_guard_file: Option<PathBuf>,
     pub backends: Backends,
     /// Where metrics and health are asked for, in the clear.
     pub metrics: Option<SocketAddr>,

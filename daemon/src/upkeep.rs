@@ -2,10 +2,10 @@
 //! runs the operators' rotations, backups and restores.
 
 mod backup;
-mod epoch;
 mod live_sessions;
 mod providers;
 mod restore;
+mod rollback_guard_file;
 mod rotation;
 mod supervision;
 mod watchdog;
@@ -25,10 +25,10 @@ use crate::store::{Store, StoreError};
 use crate::tls::Certificates;
 
 pub use backup::{BackupError, create_backup, open_backup};
-pub use epoch::EpochFile;
 pub use live_sessions::LiveSessions;
 pub use providers::work_with_providers;
 pub use restore::{Restored, restore};
+pub use rollback_guard_file::RollbackGuardFile;
 pub use rotation::rotate;
 pub use supervision::Supervision;
 
@@ -48,7 +48,7 @@ pub struct Upkeep {
     pub sessions: Arc<Sessions>,
     pub keys: Arc<Keys>,
     pub certificates: Arc<Certificates>,
-    pub epoch_file: EpochFile,
+    pub rollback_guard_file: RollbackGuardFile,
     pub clock: Arc<dyn Clock>,
     pub audit: Audit,
     pub live_sessions: LiveSessions,
@@ -58,7 +58,7 @@ pub struct Upkeep {
 
 /// Why the rollback guard's counter cannot be read or recorded.
 #[derive(Debug, thiserror::Error)]
-pub enum EpochError {
+pub enum RollbackGuardError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
@@ -126,8 +126,8 @@ impl Upkeep {
                 is_recorded = is_recorded || self.record_rollback(&error);
                 continue;
             }
-            match self.note_epoch(noted) {
-                Ok(epoch) => (noted, is_failing) = (Some(epoch), false),
+            match self.record_guard_counter(noted) {
+                Ok(counter) => (noted, is_failing) = (Some(counter), false),
                 // Log it once, not every second.
                 Err(_) if is_failing => {}
                 Err(error) => {
@@ -142,7 +142,7 @@ impl Upkeep {
     pub fn record_at_stop(&self) {
         match self.store.check_age() {
             Ok(()) => {
-                if let Err(error) = self.note_epoch(None) {
+                if let Err(error) = self.record_guard_counter(None) {
                     tracing::error!(%error, "cannot record how new the data is: a rollback would not be noticed");
                 }
             }
@@ -155,8 +155,8 @@ impl Upkeep {
     /// Raises the counter in the file, so that the next start also refuses the data: reads and writes after a rollback
     /// cannot be trusted, even if the database was repaired.
     fn record_rollback(&self, error: &StoreError) -> bool {
-        let recorded = self.store.epoch().map_err(EpochError::from).and_then(|epoch| {
-            Ok(self.epoch_file.raise(&self.keys.status().store, epoch.saturating_add(1))?)
+        let recorded = self.store.guard_counter().map_err(RollbackGuardError::from).and_then(|counter| {
+            Ok(self.rollback_guard_file.raise(&self.keys.status().store, counter.saturating_add(1))?)
         });
         if !self.rollback_reported.swap(true, Ordering::Relaxed) {
             self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
@@ -207,12 +207,12 @@ impl Upkeep {
     }
 
     /// Records the counter outside the data directory if it is not `noted`.
-    fn note_epoch(&self, noted: Option<u64>) -> Result<u64, EpochError> {
-        let epoch = self.store.epoch()?;
-        if noted != Some(epoch) {
-            self.epoch_file.raise(&self.keys.status().store, epoch)?;
+    fn record_guard_counter(&self, noted: Option<u64>) -> Result<u64, RollbackGuardError> {
+        let counter = self.store.guard_counter()?;
+        if noted != Some(counter) {
+            self.rollback_guard_file.raise(&self.keys.status().store, counter)?;
         }
-        Ok(epoch)
+        Ok(counter)
     }
 }
 

@@ -165,8 +165,9 @@ impl Host {
             "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
             MANY_LOGINS.clone_into(&mut configuration.more);
         });
-        let epoch_file = format!("rollbackGuardFile: {}\n", daemon.directory().join("epoch").display());
-        daemon.change(|configuration| configuration.more.push_str(&epoch_file));
+        let rollback_guard_file =
+            format!("rollbackGuardFile: {}\n", daemon.directory().join("epoch").display());
+        daemon.change(|configuration| configuration.more.push_str(&rollback_guard_file));
         let mut host = Self {
             daemon,
             provider,

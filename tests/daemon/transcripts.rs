@@ -283,10 +283,10 @@ const BEFORE: &[(&str, Break)] = &[
         audit(daemon, "file/audit.jsonl")
     }),
     ("the audit log goes to the journal", |daemon| more(daemon, "audit: {journal: true}\n")),
-    ("the rollback guard's directory is made", |daemon| epoch(daemon, "none/infrad.rollback-guard")),
+    ("the rollback guard's directory is made", |daemon| guard_file(daemon, "none/infrad.rollback-guard")),
     ("the rollback guard lies below a file", |daemon| {
         std::fs::write(daemon.directory().join("file"), "").expect("a file");
-        epoch(daemon, "file/infrad.rollback-guard")
+        guard_file(daemon, "file/infrad.rollback-guard")
     }),
     ("the port is in use", |daemon| Some(TcpListener::bind(("127.0.0.1", daemon.port())).expect("a port"))),
     ("the port for metrics is in use", |daemon| {
@@ -355,10 +355,10 @@ const AFTER: &[(&str, Break)] = &[
         std::fs::create_dir(daemon.data_dir().join("control.sock")).expect("a directory");
         None
     }),
-    ("the rollback guard is missing", |daemon| removed(&epoch_file(daemon))),
-    ("the rollback guard is damaged", |daemon| replaced(&epoch_file(daemon), b"[", 0o600)),
-    ("the rollback guard is a link", |daemon| linked(&epoch_file(daemon))),
-    ("others can read the rollback guard", |daemon| with_mode(&epoch_file(daemon), 0o644)),
+    ("the rollback guard is missing", |daemon| removed(&rollback_guard_file(daemon))),
+    ("the rollback guard is damaged", |daemon| replaced(&rollback_guard_file(daemon), b"[", 0o600)),
+    ("the rollback guard is a link", |daemon| linked(&rollback_guard_file(daemon))),
+    ("others can read the rollback guard", |daemon| with_mode(&rollback_guard_file(daemon), 0o644)),
 ];
 
 /// Set-ups of another user than root, made by root.
@@ -511,12 +511,12 @@ fn audit(daemon: &mut Daemon, file: &str) -> Option<TcpListener> {
     more(daemon, &line)
 }
 
-fn epoch(daemon: &mut Daemon, file: &str) -> Option<TcpListener> {
+fn guard_file(daemon: &mut Daemon, file: &str) -> Option<TcpListener> {
     let line = format!("rollbackGuardFile: {}\n", daemon.directory().join(file).display());
     more(daemon, &line)
 }
 
-fn epoch_file(daemon: &Daemon) -> PathBuf {
+fn rollback_guard_file(daemon: &Daemon) -> PathBuf {
     daemon.root_key().with_file_name("infrad.rollback-guard")
 }
 

@@ -13,7 +13,7 @@ use crate::keys::{self, Keys};
 use crate::platform::{self, DataDirectoryLock};
 use crate::store::{self, Store};
 use crate::tls::LocalAuthority;
-use crate::upkeep::EpochFile;
+use crate::upkeep::RollbackGuardFile;
 
 /// An open data directory that no other process uses.
 pub struct DataDirectory {
@@ -21,7 +21,7 @@ pub struct DataDirectory {
     pub(super) path: PathBuf,
     pub(super) keys: Arc<Keys>,
     pub(super) store: Store,
-    pub(super) epoch_file: EpochFile,
+    pub(super) rollback_guard_file: RollbackGuardFile,
     /// No daemon ever came to serve from it.
     is_new: bool,
 }
@@ -29,7 +29,7 @@ pub struct DataDirectory {
 /// How new a store is, compared with what the rollback guard has seen.
 pub(super) struct Age {
     seen: Option<u64>,
-    epoch: u64,
+    counter: u64,
     is_older: bool,
 }
 
@@ -42,10 +42,14 @@ impl Age {
     }
 }
 
-pub(super) fn how_old(store: &Store, epoch_file: &EpochFile, name: &str) -> Result<Age, AssemblyError> {
-    let (seen, epoch) = (epoch_file.read(name)?, store.epoch()?);
-    let is_older = epoch < seen.unwrap_or(0) || store.check_age().is_err();
-    Ok(Age { seen, epoch, is_older })
+pub(super) fn how_old(
+    store: &Store,
+    rollback_guard_file: &RollbackGuardFile,
+    name: &str,
+) -> Result<Age, AssemblyError> {
+    let (seen, counter) = (rollback_guard_file.read(name)?, store.guard_counter()?);
+    let is_older = counter < seen.unwrap_or(0) || store.check_age().is_err();
+    Ok(Age { seen, counter, is_older })
 }
 
 /// Exceptions that the operator accepted for this start.
@@ -71,21 +75,21 @@ pub(super) fn check_new_store(config: &Config, accepted: Accepted) -> Result<boo
     if !keys::is_unused(&config.data_dir)? {
         return Ok(false);
     }
-    let known = EpochFile::new(config.epoch_file.clone()).knows_any()?;
-    match &config.epoch_file {
-        Some(epoch_file) if known && !accepted.new_store => Err(AssemblyError::NewStore {
+    let known = RollbackGuardFile::new(config.rollback_guard_file.clone()).knows_any()?;
+    match &config.rollback_guard_file {
+        Some(rollback_guard_file) if known && !accepted.new_store => Err(AssemblyError::NewStore {
             data_dir: config.data_dir.display().to_string(),
-            epoch_file: epoch_file.display().to_string(),
+            rollback_guard_file: rollback_guard_file.display().to_string(),
         }),
         _ => Ok(true),
     }
 }
 
 /// Warns if a store that was started before is unknown to the rollback guard, because its file was removed or replaced.
-fn warn_of_missing_record(epoch_file: &EpochFile, age: &Age) {
-    if let (Some(path), None, 1..) = (epoch_file.path(), age.seen, age.epoch) {
+fn warn_of_missing_record(rollback_guard_file: &RollbackGuardFile, age: &Age) {
+    if let (Some(path), None, 1..) = (rollback_guard_file.path(), age.seen, age.counter) {
         tracing::warn!(
-            epoch_file = %path.display(),
+            rollback_guard_file = %path.display(),
             "the rollback guard has no record of this store, which was started before: its file was removed or is another one, \
              and older data would not be noticed at this start"
         );
@@ -115,25 +119,25 @@ impl DataDirectory {
         let current = keys.database_file();
         store::remove_strays(&config.data_dir, &current)?;
         let store = Store::open(&config.data_dir.join(current), &keys.database_key())?;
-        let epoch_file = EpochFile::new(config.epoch_file.clone());
+        let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
         let name = keys.status().store;
-        let age = how_old(&store, &epoch_file, &name)?;
-        warn_of_missing_record(&epoch_file, &age);
+        let age = how_old(&store, &rollback_guard_file, &name)?;
+        warn_of_missing_record(&rollback_guard_file, &age);
         let now = infra_shared::clock::SystemClock.now();
         if accepted.rollback && (age.is_older || store.check_clock(now).is_err()) {
             let ended = store.accept_rollback(age.seen.unwrap_or(0), now).await?;
-            epoch_file.raise(&name, store.epoch()?)?;
+            rollback_guard_file.raise(&name, store.guard_counter()?)?;
             tracing::warn!(ended, "the data was rolled back or its time was ahead: ended all sessions in it");
         } else {
             age.expect_newest(config)?;
         }
-        let is_new = age.epoch == 0;
+        let is_new = age.counter == 0;
         Ok(Self {
             _lock: lock,
             path: config.data_dir.clone(),
             keys: Arc::new(keys),
             store,
-            epoch_file,
+            rollback_guard_file,
             is_new,
         })
     }
@@ -148,9 +152,9 @@ impl DataDirectory {
 
     /// Raises the counter of the rollback guard above any recorded value, so that the data counts as newer than that of
     /// the last run.
-    pub(super) async fn raise_epoch(&self) -> Result<(), AssemblyError> {
-        let epoch = self.store.raise_epoch(0).await?;
-        Ok(self.epoch_file.raise(&self.keys.status().store, epoch)?)
+    pub(super) async fn raise_guard_counter(&self) -> Result<(), AssemblyError> {
+        let counter = self.store.raise_guard_counter(0).await?;
+        Ok(self.rollback_guard_file.raise(&self.keys.status().store, counter)?)
     }
 
     /// The daemon's CA, with a leaf certificate for the hosts in `public_urls`.

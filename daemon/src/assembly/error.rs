@@ -31,10 +31,10 @@ pub enum AssemblyError {
     )]
     RolledBack { data_dir: String },
     #[error(
-        "{data_dir} holds no store, and {epoch_file} knows one: check that `dataDir` is the right directory and that its volume \
+        "{data_dir} holds no store, and {rollback_guard_file} knows one: check that `dataDir` is the right directory and that its volume \
          is mounted; to create a new store, with another fingerprint, start once with `infrad serve --new-store`"
     )]
-    NewStore { data_dir: String, epoch_file: String },
+    NewStore { data_dir: String, rollback_guard_file: String },
     #[error(
         "there is no store in {data_dir} yet: `infrad serve` makes one, `infrad restore` brings one back"
     )]

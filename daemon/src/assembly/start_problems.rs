@@ -15,7 +15,7 @@ use crate::listener;
 use crate::platform::{self, HandedSockets, PlatformError};
 use crate::store::Store;
 use crate::tls::{OtherSource, TlsError};
-use crate::upkeep::EpochFile;
+use crate::upkeep::RollbackGuardFile;
 
 /// One reason why the daemon cannot start.
 #[derive(Debug)]
@@ -72,9 +72,9 @@ pub async fn find_start_problems(
     } else {
         add("data directory", shown, directory);
     }
-    let epoch_file = EpochFile::new(config.epoch_file.clone());
-    let path = epoch_file.path().map(|path| path.display().to_string()).unwrap_or_default();
-    add("rollback guard", path, epoch_file.judge().map_err(AssemblyError::from));
+    let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
+    let path = rollback_guard_file.path().map(|path| path.display().to_string()).unwrap_or_default();
+    add("rollback guard", path, rollback_guard_file.check_access().map_err(AssemblyError::from));
     if let Some(settings) = &config.audit {
         let what = match settings {
             AuditSettings::File { path, .. } => path.display().to_string(),
@@ -157,6 +157,6 @@ fn copy_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
 
 fn judge_store(config: &Config, keys: &Keys, copy: &Path) -> Result<(), AssemblyError> {
     let store = Store::open(copy, &keys.database_key())?;
-    let epoch_file = EpochFile::new(config.epoch_file.clone());
-    how_old(&store, &epoch_file, &keys.status().store)?.expect_newest(config)
+    let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
+    how_old(&store, &rollback_guard_file, &keys.status().store)?.expect_newest(config)
 }

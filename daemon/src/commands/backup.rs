@@ -19,7 +19,7 @@ use crate::control::Operation;
 use crate::failure::Failure;
 use crate::keys::{KeyError, Opener};
 use crate::platform::Account;
-use crate::upkeep::{self, BackupError, EpochFile, open_backup};
+use crate::upkeep::{self, BackupError, RollbackGuardFile, open_backup};
 
 pub(super) async fn run(
     context: &Context,
@@ -88,9 +88,10 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     let _lock = lock(&config)?;
     let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
     context.terminal.say("verifying the backup, then restoring it …");
-    let epoch_file = EpochFile::new(config.epoch_file.clone());
+    let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
     let now = SystemClock.now();
-    let restored = upkeep::restore(file, opener, &config.data_dir, &config.root_keys, &epoch_file, now).await;
+    let restored =
+        upkeep::restore(file, opener, &config.data_dir, &config.root_keys, &rollback_guard_file, now).await;
     let outcome = if restored.is_ok() { "succeeded" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
     let restored = restored.map_err(|error| {

@@ -44,7 +44,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let data_dir = data_dir(&top, directories)?;
     let https = https::read(top.find("tls").as_ref(), &public_urls)?;
     let root_keys = root_keys(&top, &data_dir, directories)?;
-    let epoch_file = epoch_file(&top, &data_dir, &root_keys, directories)?;
+    let rollback_guard_file = rollback_guard_file(&top, &data_dir, &root_keys, directories)?;
     let metrics = top.find("metrics").map_or(Ok(None), |field| metrics(&field))?;
     let sessions = top.find("sessions").map_or(Ok(DEFAULT_SESSIONS), |field| sessions(&field))?;
     let limits = top.find("limits").map_or(Ok(limits::Limits::default()), |field| limits::read(&field))?;
@@ -69,7 +69,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         https,
         providers,
         root_keys,
-        epoch_file,
+        rollback_guard_file,
         backends,
         metrics,
         sessions,
@@ -185,7 +185,7 @@ fn native_key(
 }
 
 /// Beside the root key, unless the configuration says otherwise; `none` gives up on it.
-fn epoch_file(
+fn rollback_guard_file(
     top: &Section<'_>,
     data_dir: &Path,
     root_keys: &[RootKeySettings],

@@ -67,7 +67,7 @@ fn what_is_left_out_takes_its_default() {
     let describe =
         |keys: &[RootKeySettings]| -> Vec<String> { keys.iter().map(RootKeySettings::describe).collect() };
     assert_eq!(describe(&config.root_keys), ["/etc/infra/root.key"]);
-    assert_eq!(config.epoch_file, Some("/etc/infra/infrad.rollback-guard".into()));
+    assert_eq!(config.rollback_guard_file, Some("/etc/infra/infrad.rollback-guard".into()));
     assert_eq!(config.sessions.lifetime, SignedDuration::from_hours(12));
     assert_eq!(config.sessions.inactivity_timeout, SignedDuration::from_hours(4));
     assert_eq!(config.sessions.max_per_user, 48);
@@ -262,7 +262,7 @@ fn invalid_remote_backend_is_reported_with_expected_value() {
 }
 
 #[test]
-fn remote_root_keys_are_read_with_epoch_next_to_native_one() {
+fn remote_root_keys_are_read_with_guard_next_to_native_one() {
     for (keys, described) in [
         ("{kind: awskms, config: {keyID: alias/infrad, region: us-west-2}}", "awskms:alias/infrad"),
         (
@@ -272,13 +272,14 @@ fn remote_root_keys_are_read_with_epoch_next_to_native_one() {
     ] {
         let config = parse(&with_section(&format!("keys: [{keys}]"))).expect("a good configuration");
         assert_eq!(config.root_keys.iter().map(RootKeySettings::describe).collect::<Vec<_>>(), [described]);
-        assert_eq!(config.epoch_file, Some("/etc/infra/infrad.rollback-guard".into()));
+        assert_eq!(config.rollback_guard_file, Some("/etc/infra/infrad.rollback-guard".into()));
     }
-    let epoch_file = |section: &str| parse(&with_section(section)).expect("a good configuration").epoch_file;
+    let rollback_guard_file =
+        |section: &str| parse(&with_section(section)).expect("a good configuration").rollback_guard_file;
     let native = "keys: [{kind: native, config: {path: /srv/keys/root.key}}]";
-    assert_eq!(epoch_file(native), Some("/srv/keys/infrad.rollback-guard".into()));
-    assert_eq!(epoch_file("rollbackGuardFile: none"), None);
-    assert_eq!(epoch_file("rollbackGuardFile: /srv/epoch"), Some("/srv/epoch".into()));
+    assert_eq!(rollback_guard_file(native), Some("/srv/keys/infrad.rollback-guard".into()));
+    assert_eq!(rollback_guard_file("rollbackGuardFile: none"), None);
+    assert_eq!(rollback_guard_file("rollbackGuardFile: /srv/epoch"), Some("/srv/epoch".into()));
     let config = parse(&with_section("metrics: {listen: \"127.0.0.1:9464\"}")).expect("a good configuration");
     assert_eq!(config.metrics, Some("127.0.0.1:9464".parse().expect("an address")));
 }
@@ -469,7 +470,7 @@ fn without_a_home_the_places_must_be_written() {
 }
 
 #[test]
-fn beside_a_credential_there_is_no_place_for_the_epoch() {
+fn credential_directory_holds_no_rollback_guard() {
     let handed = Directories {
         data: Some("/var/lib/infrad".into()),
         root_key: Some("/run/credentials/infrad.service/root.key".into()),
@@ -478,7 +479,10 @@ fn beside_a_credential_there_is_no_place_for_the_epoch() {
         Err(FaultAt { fault: Fault::Missing { key, .. }, .. }) => assert_eq!(key, "rollbackGuardFile"),
         other => panic!("{other:?}"),
     }
-    let epoch = "rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard";
-    let config = Config::parse(&with_section(epoch), &handed).expect("a good configuration");
-    assert_eq!(config.epoch_file, Some("/var/lib/infrad-rollback-guard/infrad.rollback-guard".into()));
+    let guard = "rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard";
+    let config = Config::parse(&with_section(guard), &handed).expect("a good configuration");
+    assert_eq!(
+        config.rollback_guard_file,
+        Some("/var/lib/infrad-rollback-guard/infrad.rollback-guard".into())
+    );
 }

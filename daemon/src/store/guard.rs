@@ -117,7 +117,7 @@ impl Guard {
         let stored = GuardRow::read(transaction)?;
         let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
         // Changes of this process are serialised. Another process on the same file would be ahead, never behind.
-        if stored.epoch < row.epoch || (stored.epoch == row.epoch && stored != *row) {
+        if stored.counter < row.counter || (stored.counter == row.counter && stored != *row) {
             return Err(self.report("the rollback guard was set back".to_owned()));
         }
         *row = stored.clone();
@@ -159,8 +159,8 @@ impl Guard {
     }
 
     /// Returns the last counter seen by this process.
-    pub(super) fn epoch(&self) -> u64 {
-        self.row.lock().unwrap_or_else(PoisonError::into_inner).epoch
+    pub(super) fn counter(&self) -> u64 {
+        self.row.lock().unwrap_or_else(PoisonError::into_inner).counter
     }
 
     /// Returns the later of `now` and the latest time seen, so that setting the clock back revives nothing.

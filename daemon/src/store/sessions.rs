@@ -247,7 +247,7 @@ fn insert(
             session.email_verified,
             groups,
             session.opening.device,
-            opening::opened_by_text(session.opening.login_method),
+            opening::login_method_text(session.opening.login_method),
             session.opening.address.map(|address| address.to_string()),
             created_at,
             time::to_database(session.expires_at),

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::backup::{BackupDescription, BackupError, open_backup};
-use super::epoch::EpochFile;
+use super::rollback_guard_file::RollbackGuardFile;
 use crate::keys::{Opener, RootKeySettings};
 use crate::store::{self, EndReason, SessionSelector, Store};
 
@@ -26,7 +26,7 @@ pub async fn restore(
     opener: Opener<'_>,
     data_dir: &Path,
     root_keys: &[RootKeySettings],
-    epoch_file: &EpochFile,
+    rollback_guard_file: &RollbackGuardFile,
     now: Timestamp,
 ) -> Result<Restored, BackupError> {
     let source = open_backup(path, opener, data_dir, data_dir).await?;
@@ -39,11 +39,11 @@ pub async fn restore(
     let restored = Store::open(&database, &next.database_key())?;
     let revoked = restored.revoke(SessionSelector::ALL, now, EndReason::Restored, |_| ()).await?.len();
     // Raise the counter above every value seen, so that putting the old files back is detected.
-    let epoch = restored.raise_epoch(epoch_file.read(&name)?.unwrap_or(0)).await?;
+    let counter = restored.raise_guard_counter(rollback_guard_file.read(&name)?.unwrap_or(0)).await?;
     drop(restored);
     let next = next.commit()?;
     // After the commit: the data may be ahead of the file, but never behind it.
-    epoch_file.raise(&name, epoch)?;
+    rollback_guard_file.raise(&name, counter)?;
     let current = next.database_path();
     let current = current.file_name().unwrap_or_default().to_string_lossy();
     // Dropping it removes the extracted database. The strays include its companion files.

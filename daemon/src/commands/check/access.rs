@@ -155,9 +155,9 @@ impl Judge {
             Some(AuditSettings::File { path, .. }) => path.parent(),
             _ => None,
         };
-        let epoch = config.epoch_file.as_deref().and_then(Path::parent);
+        let guard = config.rollback_guard_file.as_deref().and_then(Path::parent);
         let mut found: Vec<Option<Tried>> = vec![self.data_directory(&config.data_dir)];
-        for (about, directory) in [("rollback guard", epoch), ("audit log", audit)] {
+        for (about, directory) in [("rollback guard", guard), ("audit log", audit)] {
             found.push(directory.and_then(|directory| {
                 let outcome = self.outside_of_sandbox(directory)?;
                 Some(tried(about, directory.display().to_string(), outcome))

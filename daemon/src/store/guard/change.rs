@@ -120,13 +120,13 @@ impl<'a> Change<'a> {
     /// Raises the counter above `seen`, even if nothing else changes.
     pub(in crate::store) fn raise_above(&mut self, seen: u64) {
         self.is_changed = true;
-        self.row.epoch = self.row.epoch.max(seen);
+        self.row.counter = self.row.counter.max(seen);
     }
 
     /// Writes the guard's row if anything changed.
     pub(in crate::store) fn save(mut self, transaction: &Transaction<'_>) -> Result<Changed, StoreError> {
         if self.is_changed {
-            self.row.epoch += 1;
+            self.row.counter += 1;
             self.row.write(transaction)?;
         }
         Ok(Changed { row: self.row, effects: self.effects })

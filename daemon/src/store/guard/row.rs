@@ -9,7 +9,7 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct GuardRow {
     /// Grows with every change.
-    pub(super) epoch: u64,
+    pub(super) counter: u64,
     /// Over the state of all sessions.
     pub(super) sessions: Digest,
     /// Over data that must not be undone: changed and ended sessions, used tickets, providers.
@@ -21,7 +21,7 @@ pub(in crate::store) struct GuardRow {
 impl GuardRow {
     pub(super) fn read(connection: &Connection) -> Result<Self, StoreError> {
         connection
-            .prepare_cached("SELECT epoch, sessions, changes, latest_time FROM rollback_guard")?
+            .prepare_cached("SELECT counter, sessions, changes, latest_time FROM rollback_guard")?
             .query_row([], |row| {
                 Ok((
                     row.get::<_, i64>(0)?,
@@ -31,9 +31,10 @@ impl GuardRow {
                 ))
             })
             .map_err(StoreError::from)
-            .and_then(|(epoch, sessions, changes, latest)| {
+            .and_then(|(counter, sessions, changes, latest)| {
                 Ok(Self {
-                    epoch: u64::try_from(epoch).map_err(|_| StoreError::UnexpectedRow("rollback guard"))?,
+                    counter: u64::try_from(counter)
+                        .map_err(|_| StoreError::UnexpectedRow("rollback guard"))?,
                     sessions: Digest::from_bytes(&sessions),
                     changes: Digest::from_bytes(&changes),
                     latest,
@@ -42,12 +43,12 @@ impl GuardRow {
     }
 
     pub(super) fn write(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        let epoch = i64::try_from(self.epoch).map_err(|_| StoreError::UnexpectedRow("rollback guard"))?;
+        let counter = i64::try_from(self.counter).map_err(|_| StoreError::UnexpectedRow("rollback guard"))?;
         transaction
             .prepare_cached(
-                "UPDATE rollback_guard SET epoch = ?1, sessions = ?2, changes = ?3, latest_time = ?4",
+                "UPDATE rollback_guard SET counter = ?1, sessions = ?2, changes = ?3, latest_time = ?4",
             )?
-            .execute(params![epoch, self.sessions.to_bytes(), self.changes.to_bytes(), self.latest])?;
+            .execute(params![counter, self.sessions.to_bytes(), self.changes.to_bytes(), self.latest])?;
         Ok(())
     }
 }

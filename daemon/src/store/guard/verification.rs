@@ -103,7 +103,7 @@ pub(in crate::store) fn verify(
     } else {
         None
     };
-    Ok((row.epoch, found))
+    Ok((row.counter, found))
 }
 
 /// Recomputes the digests under the key `new`, if they match under `old`.
@@ -137,7 +137,7 @@ pub(in crate::store) fn accept(
     latest: i64,
 ) -> Result<(GuardRow, Known), StoreError> {
     let before = GuardRow::read(transaction)?;
-    let row = GuardRow { epoch: before.epoch.max(seen) + 1, latest, ..before };
+    let row = GuardRow { counter: before.counter.max(seen) + 1, latest, ..before };
     recompute(transaction, key, &row)?.write(transaction)?;
     let (row, known, _) = load_in(transaction, key)?;
     Ok((row, known))

@@ -115,18 +115,18 @@ CREATE TABLE certificates (
     private_key BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The rollback guard. `epoch` grows with every start and every change of a session, and never falls. `sessions` is the digest of
+-- The rollback guard. `counter` grows with every start and every change of a session, and never falls. `sessions` is the digest of
 -- all session states. `changes` is the digest of changed and ended sessions, used tickets and providers.
 CREATE TABLE rollback_guard (
     only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
-    epoch       INTEGER NOT NULL,
+    counter     INTEGER NOT NULL,
     sessions    BLOB    NOT NULL CHECK (length(sessions) = 32),
     changes     BLOB    NOT NULL CHECK (length(changes) = 32),
     -- The latest time seen. Expiry never uses an earlier one.
     latest_time INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO rollback_guard (only, epoch, sessions, changes, latest_time) VALUES (1, 0, zeroblob(32), zeroblob(32), 0);
+INSERT INTO rollback_guard (only, counter, sessions, changes, latest_time) VALUES (1, 0, zeroblob(32), zeroblob(32), 0);
 
 -- Written to test whether the store can be written. At least as large as a login's writes.
 CREATE TABLE write_probe (

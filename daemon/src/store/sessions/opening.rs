@@ -24,7 +24,7 @@ pub(super) fn of(row: &Row<'_>) -> Result<Opening, StoreError> {
         device: row.get("device")?,
         login_method: [LoginMethod::Browser, LoginMethod::Paste]
             .into_iter()
-            .find(|way| opened_by_text(*way) == login_method)
+            .find(|way| login_method_text(*way) == login_method)
             .ok_or(StoreError::UnexpectedRow("login_method"))?,
         address: address
             .map(|text| text.parse().map_err(|_| StoreError::UnexpectedRow("address")))
@@ -33,7 +33,7 @@ pub(super) fn of(row: &Row<'_>) -> Result<Opening, StoreError> {
 }
 
 /// The stable name in the database.
-pub(super) fn opened_by_text(login_method: LoginMethod) -> &'static str {
+pub(super) fn login_method_text(login_method: LoginMethod) -> &'static str {
     match login_method {
         LoginMethod::Browser => "browser",
         LoginMethod::Paste => "paste",

@@ -55,7 +55,7 @@ async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl F
     store.open_session(new.clone(), 48).await.expect("stored");
     let before = checkpointed(&fixture, &store);
     change(&store, &new).await;
-    let seen = store.epoch().expect("a number");
+    let seen = store.guard_counter().expect("a number");
     let after = checkpointed(&fixture, &store);
     drop(store);
     let choices = choices(&differing(&before, &after));
@@ -74,7 +74,7 @@ async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl F
         drop(running);
 
         let started = fixture.open().expect("a store");
-        if started.check_age().is_err() || started.epoch().expect("a number") < seen {
+        if started.check_age().is_err() || started.guard_counter().expect("a number") < seen {
             found_at_start += 1;
             continue;
         }
@@ -187,9 +187,9 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
         .expect("the writer")
         .execute_batch("PRAGMA shrink_memory")
         .expect("no pages");
-    let seen = store.epoch().expect("a number") + 1;
+    let seen = store.guard_counter().expect("a number") + 1;
     assert_eq!(store.accept_rollback(seen, at(20)).await.expect("accepted"), 2);
-    assert!(store.epoch().expect("a number") > seen);
+    assert!(store.guard_counter().expect("a number") > seen);
     store.check().expect("it serves");
     store.verify_sessions().await.expect("as it was accepted");
     for token in [&token, &other_token] {
@@ -251,7 +251,7 @@ async fn older_guard_row_stops_next_write() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     store.open_session(session("00u1", 0), 48).await.expect("stored");
-    let set_back = "UPDATE rollback_guard SET epoch = epoch - 1";
+    let set_back = "UPDATE rollback_guard SET counter = counter - 1";
     store.connections.writer.lock().expect("the writer").execute(set_back, []).expect("set back");
     let refusal = store.open_session(session("00u3", 20), 48).await.expect_err("an earlier guard");
     assert!(matches!(refusal, StoreError::Older(_)), "{refusal}");

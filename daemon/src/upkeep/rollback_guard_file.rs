@@ -12,11 +12,11 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// The file with a counter per store; no path if the configuration disables it.
 #[derive(Debug, Clone)]
-pub struct EpochFile {
+pub struct RollbackGuardFile {
     path: Option<PathBuf>,
 }
 
-impl EpochFile {
+impl RollbackGuardFile {
     pub fn new(path: Option<PathBuf>) -> Self {
         Self { path }
     }
@@ -37,23 +37,23 @@ impl EpochFile {
     }
 
     /// Whether the file can be read and replaced. Makes nothing.
-    pub fn judge(&self) -> Result<(), PlatformError> {
+    pub fn check_access(&self) -> Result<(), PlatformError> {
         self.read_all()?;
         self.path.as_deref().map_or(Ok(()), platform::judge_file_place_or_made)
     }
 
     /// Records the counter of `store`. Never lowers it.
-    pub fn raise(&self, store: &str, epoch: u64) -> Result<(), PlatformError> {
+    pub fn raise(&self, store: &str, counter: u64) -> Result<(), PlatformError> {
         let Some(path) = &self.path else { return Ok(()) };
-        let mut epochs = self.read_all()?;
-        if epochs.get(store).is_some_and(|seen| *seen >= epoch) {
+        let mut counters = self.read_all()?;
+        if counters.get(store).is_some_and(|seen| *seen >= counter) {
             return Ok(());
         }
-        epochs.insert(store.to_owned(), epoch);
+        counters.insert(store.to_owned(), counter);
         if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
             platform::ensure_private_directory(parent)?;
         }
-        platform::replace_file(path, &serde_json::to_vec(&epochs).expect("plain JSON"), 0o600)
+        platform::replace_file(path, &serde_json::to_vec(&counters).expect("plain JSON"), 0o600)
     }
 
     fn read_all(&self) -> Result<BTreeMap<String, u64>, PlatformError> {

@@ -16,12 +16,12 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 impl Store {
     /// Returns the counter, which grows with every guarded change.
-    pub fn epoch(&self) -> Result<u64, StoreError> {
-        Ok(self.guard.epoch())
+    pub fn guard_counter(&self) -> Result<u64, StoreError> {
+        Ok(self.guard.counter())
     }
 
     /// Raises the counter above its value and above `seen`. Returns the new value.
-    pub async fn raise_epoch(&self, seen: u64) -> Result<u64, StoreError> {
+    pub async fn raise_guard_counter(&self, seen: u64) -> Result<u64, StoreError> {
         self.change(
             move |_, change| {
                 change.raise_above(seen);
@@ -30,7 +30,7 @@ impl Store {
             |()| (),
         )
         .await?;
-        self.epoch()
+        self.guard_counter()
     }
 
     /// Fails if the rollback guard has found older data.
@@ -44,15 +44,15 @@ impl Store {
         let store = self.clone();
         let verifying = move || {
             store.guard.check()?;
-            let (replaced, known, key) = (store.guard.replaced(), store.guard.epoch(), store.guard.key());
-            let (epoch, found) = store
+            let (replaced, known, key) = (store.guard.replaced(), store.guard.counter(), store.guard.key());
+            let (counter, found) = store
                 .connections
                 .read_in_background(|reader| guard::verify(reader, &key, || std::thread::sleep(PAUSE)))?;
             match found {
                 // The key or the state was replaced meanwhile: the next run decides.
                 _ if store.guard.replaced() != replaced => Ok(()),
                 Some(what) => Err(store.guard.report(what.to_owned())),
-                None if epoch < known => {
+                None if counter < known => {
                     Err(store.guard.report("the rollback guard was set back".to_owned()))
                 }
                 None => Ok(()),
