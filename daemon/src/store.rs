@@ -34,7 +34,7 @@ use recent::Recent;
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceGrant, IssueOutcome, NewAudienceToken};
 pub use certificates::CertificateRow;
-pub use copy::{copy_file, remove, remove_strays, verify_file};
+pub use copy::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, RefreshTokenRow, Released};

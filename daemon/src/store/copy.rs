@@ -63,18 +63,21 @@ impl Store {
     }
 }
 
+/// A database and the keys for it and its sealed fields.
+pub struct DatabaseFile {
+    pub path: PathBuf,
+    pub key: DatabaseKey,
+    pub sealer: FieldSealer,
+}
+
 /// Copies the database `from` to the new file `to` and reseals its sealed fields.
-pub async fn copy_file(
-    from: (PathBuf, DatabaseKey, FieldSealer),
-    to: (PathBuf, DatabaseKey, FieldSealer),
-) -> Result<(), StoreError> {
+pub async fn copy_file(from: DatabaseFile, to: DatabaseFile) -> Result<(), StoreError> {
     blocking(move || {
-        let ((from, from_key, old), (to, to_key, new)) = (from, to);
-        export(&encryption::open(&from, &from_key)?, &to, &to_key)?;
-        let mut fresh = encryption::open(&to, &to_key)?;
-        reseal(&mut fresh, &old, &new)?;
-        guard::rekey(&mut fresh, from_key.digest_key(), to_key.digest_key())?;
-        verify(&fresh, &to)
+        export(&encryption::open(&from.path, &from.key)?, &to.path, &to.key)?;
+        let mut fresh = encryption::open(&to.path, &to.key)?;
+        reseal(&mut fresh, &from.sealer, &to.sealer)?;
+        guard::rekey(&mut fresh, from.key.digest_key(), to.key.digest_key())?;
+        verify(&fresh, &to.path)
     })
     .await
 }

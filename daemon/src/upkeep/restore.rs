@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::backup::{BackupDescription, BackupError, open_backup};
 use super::rollback_guard_file::RollbackGuardFile;
 use crate::keys::{Opener, RootKeySettings};
-use crate::store::{self, EndReason, SessionSelector, Store};
+use crate::store::{self, DatabaseFile, EndReason, SessionSelector, Store};
 
 /// The result of a restore.
 #[derive(Debug, Clone)]
@@ -33,8 +33,13 @@ pub async fn restore(
     let next = source.keys.begin_restore(data_dir, root_keys).await?;
     let (database, name) = (next.database_path(), next.store().to_owned());
     store::remove(&database)?;
-    let from = (source.database.path().to_owned(), source.keys.database_key(), source.keys.field_sealer());
-    store::copy_file(from, (database.clone(), next.database_key(), next.field_sealer())).await?;
+    let from = DatabaseFile {
+        path: source.database.path().to_owned(),
+        key: source.keys.database_key(),
+        sealer: source.keys.field_sealer(),
+    };
+    let to = DatabaseFile { path: database.clone(), key: next.database_key(), sealer: next.field_sealer() };
+    store::copy_file(from, to).await?;
 
     let restored = Store::open(&database, &next.database_key())?;
     let revoked = restored.revoke(SessionSelector::ALL, now, EndReason::Restored, |_| ()).await?.len();
