@@ -11,6 +11,7 @@ use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::{AssemblyError, DataDirectory};
@@ -206,28 +207,23 @@ impl Lifecycle {
             }
             (Operation::Sessions { user }, Ok(running)) => {
                 let filter = user.map_or(UserFilter::All, UserFilter::Named);
-                running.sessions.list_as_operator(filter).await.map_or_else(
-                    |error| store_failed(&error),
-                    |sessions| Answered::json(&ListedSessions { sessions, now: self.clock.now() }),
-                )
+                let listed = running.sessions.list_as_operator(filter).await;
+                answered(listed.map(|sessions| ListedSessions { sessions, now: self.clock.now() }))
             }
             (Operation::ProviderEndpoints, Ok(running)) => {
                 let names = running.sessions.providers().iter().map(|it| it.settings().name.clone());
                 let read =
                     |name: String| Ok((name.clone(), running.operations.store.provider_endpoints(&name)?));
-                let endpoints: Result<BTreeMap<_, _>, StoreError> = names.map(read).collect();
-                endpoints.map_or_else(|error| store_failed(&error), |endpoints| Answered::json(&endpoints))
+                answered(names.map(read).collect::<Result<BTreeMap<_, _>, _>>())
             }
             (Operation::EndSession { id }, Ok(running)) => {
                 let one = SessionSelector::Ids(vec![id]);
-                let revoked = running.sessions.revoke_as_operator(one).await;
-                revoked.map_or_else(|error| store_failed(&error), |revoked| Answered::json(&(revoked > 0)))
+                answered(running.sessions.revoke_as_operator(one).await.map(|revoked| revoked > 0))
             }
             (Operation::EndSessions { user }, Ok(running)) => {
                 let filter = user.map_or(UserFilter::All, UserFilter::Named);
                 let selector = SessionSelector::Users { filter, except: None };
-                let revoked = running.sessions.revoke_as_operator(selector).await;
-                revoked.map_or_else(|error| store_failed(&error), |revoked| Answered::json(&revoked))
+                answered(running.sessions.revoke_as_operator(selector).await)
             }
             (Operation::RenewCertificate, Ok(running)) => match running.certificates.renew().await {
                 Ok(()) => self.status(Ok(running)),
@@ -308,8 +304,9 @@ impl Running {
     }
 }
 
-fn store_failed(error: &StoreError) -> Answered {
-    Answered::Failed(OperationFailure { cause: error.to_string(), is_away: false, advice: None })
+/// Answers with what the store returned, or with why it failed.
+fn answered<T: Serialize>(result: Result<T, StoreError>) -> Answered {
+    result.map_or_else(|error| Answered::Failed(failure_of(&error, None)), |value| Answered::json(&value))
 }
 
 fn failed(operation: &str, error: &TlsError) -> Answered {
