@@ -35,7 +35,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     let provider = DevelopmentProvider::start(CLIENT_ID, &client_secret, &redirect_uris)
         .map_err(failed("start the development identity provider"))?;
     let mut config =
-        configuration(directory.path(), &provider, [&client_secret, &credential], redirect_uris)?;
+        configuration(directory.path(), &provider, [&client_secret, &credential], &redirect_uris)?;
 
     if !command.is_empty() {
         // Keep the log out of the command's output.
@@ -77,7 +77,7 @@ fn configuration(
     directory: &Path,
     provider: &DevelopmentProvider,
     [client_secret, credential]: [&SecretString; 2],
-    redirect_uris: Vec<String>,
+    redirect_uris: &[String],
 ) -> Result<Config, Failure> {
     let directory = directory.to_str().ok_or_else(|| {
         Failure::new("`infrad dev` cannot use its temporary directory")
@@ -108,7 +108,7 @@ fn configuration(
         .map_err(|error| Failure::new("`infrad dev` cannot use its temporary directory").because(&error))?;
     for settings in &mut config.providers {
         provider.issuer().clone_into(&mut settings.issuer);
-        settings.redirect_uris.clone_from(&redirect_uris);
+        settings.redirect_uris = redirect_uris.to_vec();
         settings.authorities = Some(Vec::new());
         settings.development = true;
     }
