@@ -113,6 +113,7 @@ impl Store {
 
     /// Replaces the cache by one whose entries stay valid for `life`, so that tests do not depend on the time they take.
     #[cfg(test)]
+    #[must_use]
     pub fn with_cache_life(self, life: std::time::Duration) -> Self {
         Self { recent: Arc::new(Recent::new(life)), ..self }
     }
